@@ -1,0 +1,68 @@
+//! Compares the checked-in code with what the `.proto` files give, and writes it anew on request:
+//! `SIDESTEP_REGENERATE=1 cargo test -p xds-proto`. No `protoc` is needed: protox compiles the files.
+
+#![allow(clippy::expect_used, reason = "a test that cannot prepare itself fails")]
+
+use std::{fs, path::Path};
+
+const ROOTS: &[&str] = &[
+    "envoy/config/cluster/v3/cluster.proto",
+    "envoy/extensions/transport_sockets/tls/v3/tls.proto",
+    "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
+    "envoy/service/discovery/v3/ads.proto",
+    "istio/networking/nds/v1/nds.proto",
+    "istio/v1/auth/ca.proto",
+];
+
+fn generate(into: &Path) {
+    let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let descriptors = protox::compile(ROOTS, [protos]).expect("the .proto files compile");
+    tonic_prost_build::configure()
+        .out_dir(into)
+        .compile_well_known_types(true)
+        .bytes(".")
+        .build_transport(false)
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+        .include_file("mod.rs")
+        .compile_fds(descriptors)
+        .expect("the descriptors give Rust code");
+}
+
+fn files(dir: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .expect("the folder of generated code")
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path
+                .file_name()
+                .expect("a file name")
+                .to_string_lossy()
+                .into_owned();
+            (name, fs::read_to_string(&path).expect("generated code is text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_checked_in_code_is_what_the_proto_files_give() {
+    let generated = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generated");
+    let fresh = tempfile::tempdir().expect("a temporary folder");
+    generate(fresh.path());
+    if std::env::var_os("SIDESTEP_REGENERATE").is_some() {
+        fs::create_dir_all(&generated).expect("src/generated");
+        for (name, text) in files(fresh.path()) {
+            fs::write(generated.join(name), text).expect("writing generated code");
+        }
+        return;
+    }
+    for ((have, ours), (want, theirs)) in files(&generated).iter().zip(&files(fresh.path())) {
+        assert_eq!(have, want, "a file is missing or too many");
+        assert!(
+            ours == theirs,
+            "{have} is stale: run SIDESTEP_REGENERATE=1 cargo test -p xds-proto"
+        );
+    }
+    assert_eq!(files(&generated).len(), files(fresh.path()).len());
+}
