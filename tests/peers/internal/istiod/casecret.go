@@ -1,0 +1,55 @@
+package istiod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The self-signed CA lives in a Secret of the primary cluster. A real cluster keeps it when istiod restarts;
+// here the cluster dies with the process, so the Secret is kept in a file of DIR/run.
+const caSecretName = "istio-ca-secret"
+
+func caSecretFile(dir string) string {
+	return filepath.Join(dir, "run", caSecretName+".json")
+}
+
+func (c *inMemory) restoreCASecret(dir, namespace string) error {
+	data, err := os.ReadFile(caSecretFile(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the kept CA: %w", err)
+	}
+	var secret corev1.Secret
+	if err := json.Unmarshal(data, &secret); err != nil {
+		return fmt.Errorf("%s is damaged, delete it to get a new CA: %w", caSecretFile(dir), err)
+	}
+	if _, err := c.client.Kube().CoreV1().Secrets(namespace).Create(context.Background(), &secret, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("restore the kept CA: %w", err)
+	}
+	return nil
+}
+
+func (c *inMemory) keepCASecret(dir, namespace string) error {
+	secret, err := c.client.Kube().CoreV1().Secrets(namespace).Get(context.Background(), caSecretName, metav1.GetOptions{})
+	if err != nil {
+		// A plugged CA has no such Secret.
+		return nil //nolint:nilerr // absence is the normal case here
+	}
+	data, err := json.Marshal(secret)
+	if err != nil {
+		return fmt.Errorf("encode the CA: %w", err)
+	}
+	if err := os.WriteFile(caSecretFile(dir), data, 0o600); err != nil {
+		return fmt.Errorf("keep the CA: %w", err)
+	}
+	return nil
+}

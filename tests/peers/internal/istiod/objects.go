@@ -1,0 +1,163 @@
+package istiod
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/kube"
+)
+
+// document is one YAML document, already brought to the API version that istiod watches.
+type document struct {
+	gvr       schema.GroupVersionResource
+	group     string
+	kind      string
+	namespace string
+	name      string
+	fields    map[string]any
+}
+
+func (d document) String() string {
+	if d.namespace == "" {
+		return fmt.Sprintf("%s %s", d.kind, d.name)
+	}
+	return fmt.Sprintf("%s %s/%s", d.kind, d.namespace, d.name)
+}
+
+// parse splits a YAML text into documents. Empty ones are skipped and a List is taken apart.
+func parse(text []byte) ([]document, error) {
+	var docs []document
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
+	for n := 1; ; n++ {
+		chunk, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return docs, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("document %d: %w", n, err)
+		}
+		var fields map[string]any
+		if err := yaml.Unmarshal(chunk, &fields); err != nil {
+			return nil, fmt.Errorf("document %d is not a YAML mapping: %w", n, err)
+		}
+		if len(fields) == 0 {
+			continue
+		}
+		items := []map[string]any{fields}
+		if list, ok := fields["items"].([]any); ok && fields["kind"] == "List" {
+			items = nil
+			for _, item := range list {
+				if m, ok := item.(map[string]any); ok {
+					items = append(items, m)
+				}
+			}
+		}
+		for _, item := range items {
+			d, err := newDocument(item)
+			if err != nil {
+				return nil, fmt.Errorf("document %d: %w", n, err)
+			}
+			docs = append(docs, d)
+		}
+	}
+}
+
+func newDocument(fields map[string]any) (document, error) {
+	apiVersion, _ := fields["apiVersion"].(string)
+	kind, _ := fields["kind"].(string)
+	metadata, _ := fields["metadata"].(map[string]any)
+	name, _ := metadata["name"].(string)
+	namespace, _ := metadata["namespace"].(string)
+	if apiVersion == "" || kind == "" || name == "" {
+		return document{}, fmt.Errorf("apiVersion %q, kind %q, metadata.name %q: all three are needed", apiVersion, kind, name)
+	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return document{}, fmt.Errorf("%s %s: %w", kind, name, err)
+	}
+	gvr, version, namespaced, ok := resourceOf(gv.Group, kind)
+	if !ok {
+		version = gv.Version
+		gvr, _ = meta.UnsafeGuessKindToResource(gv.WithKind(kind))
+		namespaced = namespace != ""
+	}
+	// Istio serves most kinds in several versions and watches only one; a real API server converts, so does this.
+	fields["apiVersion"] = schema.GroupVersion{Group: gv.Group, Version: version}.String()
+	switch {
+	case !namespaced:
+		namespace = ""
+		delete(metadata, "namespace")
+	case namespace == "":
+		namespace = "default"
+		metadata["namespace"] = namespace
+	}
+	return document{gvr: gvr, group: gv.Group, kind: kind, namespace: namespace, name: name, fields: fields}, nil
+}
+
+// resourceOf looks a kind up in Istio's own schema table, because the usual guess for the plural of
+// Gateway ("gatewaies") is wrong.
+func resourceOf(group, kind string) (gvr schema.GroupVersionResource, version string, namespaced, ok bool) {
+	for _, s := range collections.All.All() {
+		g := s.Group()
+		if g == "core" {
+			g = ""
+		}
+		if g == group && s.Kind() == kind {
+			gvr = s.GroupVersionResource()
+			gvr.Group = g
+			return gvr, s.Version(), !s.IsClusterScoped(), true
+		}
+	}
+	return gvr, "", false, false
+}
+
+// object decodes the document into the typed object that the in-memory clients hold.
+func (d document) object() (runtime.Object, error) {
+	data, err := json.Marshal(d.fields)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	obj, _, err := kube.IstioCodec.UniversalDeserializer().Decode(data, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	return obj, nil
+}
+
+// mergeFrom keeps what the new document leaves out: the status that a controller wrote (a ServiceEntry's
+// allocated addresses) when only the spec changes, and the spec when only the status is given.
+func (d document) mergeFrom(old runtime.Object) error {
+	data, err := json.Marshal(old)
+	if err != nil {
+		return fmt.Errorf("%s: read the present object: %w", d, err)
+	}
+	var present map[string]any
+	if err := json.Unmarshal(data, &present); err != nil {
+		return fmt.Errorf("%s: read the present object: %w", d, err)
+	}
+	for _, part := range []string{"spec", "status"} {
+		if _, given := d.fields[part]; given {
+			continue
+		}
+		if kept, ok := present[part]; ok {
+			d.fields[part] = kept
+		}
+	}
+	return nil
+}
+
+func isGatewayAPI(group string) bool {
+	return strings.HasPrefix(group, "gateway.networking.")
+}

@@ -1,0 +1,5 @@
+package smoke
+
+import "errors"
+
+func Main([]string) error { return errors.New("todo") }

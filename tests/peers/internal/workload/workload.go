@@ -1,0 +1,5 @@
+package workload
+
+import "errors"
+
+func Main([]string) error { return errors.New("todo") }
