@@ -1,0 +1,147 @@
+//! Clusters: what CDS says about how to reach a service, reduced to what a client needs.
+//!
+//! Everything in a cluster that decides a connection is listed in the facts this project collected about Istio's
+//! Envoy generator (istio `pilot/pkg/networking/core/cluster_tls.go`, `cluster_builder.go`).
+
+mod decode;
+mod name;
+mod tls;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use foldhash::fast::RandomState;
+
+pub(crate) use self::decode::texts;
+pub use self::{
+    name::{ClusterName, InvalidClusterName},
+    tls::{Certificate, Roots, SanMatcher, TlsContext, TransportMatch, TransportSocket},
+};
+use crate::endpoint::{Endpoint, Endpoints};
+
+/// One outbound cluster: one port (and possibly one subset) of one service.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// Service port, subset and host.
+    pub name: ClusterName,
+    /// Where its endpoints come from.
+    pub discovery: Discovery,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// The transport sockets that an endpoint may select by its metadata. The first that matches counts; they are
+    /// empty where `transport_socket` holds for every endpoint.
+    pub transport_socket_matches: Vec<TransportMatch>,
+    /// The transport socket of endpoints that no match applies to.
+    pub transport_socket: TransportSocket,
+    /// Which HTTP the service speaks on this port, as far as the control plane knows.
+    pub http: Http,
+    /// Whether the service is outside of the mesh (`MESH_EXTERNAL`).
+    pub external: bool,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Discovery {
+    /// From EDS, under this name.
+    Eds {
+        /// The resource name to subscribe to.
+        service_name: String,
+    },
+    /// Hosts named in the cluster, to be resolved by DNS where they are not addresses. `STATIC`, `STRICT_DNS` and
+    /// `LOGICAL_DNS` clusters.
+    Inline(Arc<Endpoints>),
+    /// Wherever the caller was going (`ORIGINAL_DST`): headless services, and load balancer `PASSTHROUGH`. istiod
+    /// answers EDS for headless services all the same, when asked explicitly under the cluster's name.
+    OriginalDestination,
+}
+
+/// Which HTTP a port speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Http {
+    /// Unnamed port: the protocol is detected from the bytes (`use_downstream_protocol_config`).
+    Detected,
+    /// HTTP/1.1, or not HTTP at all: CDS does not tell these two apart.
+    Http1,
+    /// HTTP/2, gRPC included (`http2_protocol_options`).
+    Http2,
+}
+
+impl Cluster {
+    /// The transport socket for `endpoint`: the first match whose criteria the endpoint's metadata satisfies, else
+    /// the cluster's own (Envoy `transport_socket_matches`).
+    #[must_use]
+    pub fn transport_socket_for(&self, endpoint: &Endpoint) -> &TransportSocket {
+        self.transport_socket_matches
+            .iter()
+            .find(|candidate| candidate.applies_to(endpoint))
+            .map_or(&self.transport_socket, |candidate| &candidate.transport_socket)
+    }
+
+    /// The name to subscribe to in EDS, where it can answer for this cluster.
+    #[must_use]
+    pub fn eds_name(&self) -> Option<String> {
+        match &self.discovery {
+            Discovery::Eds { service_name } => Some(service_name.clone()),
+            Discovery::OriginalDestination => Some(self.name.to_string()),
+            Discovery::Inline(_) => None,
+        }
+    }
+}
+
+/// All outbound clusters that istiod last pushed, by name and by host.
+#[derive(Clone, Debug, Default)]
+pub struct Clusters {
+    by_name: HashMap<String, Arc<Cluster>, RandomState>,
+    by_host: HashMap<String, Vec<Arc<Cluster>>, RandomState>,
+}
+
+impl Clusters {
+    /// The cluster of this service host, port and subset. Hosts are lower-case fully qualified names without a
+    /// trailing dot; the default subset is empty.
+    #[must_use]
+    pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<&Arc<Cluster>> {
+        self.of_host(host).iter().find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
+    }
+
+    /// All clusters of a service host: its ports and subsets, in order.
+    #[must_use]
+    pub fn of_host(&self, host: &str) -> &[Arc<Cluster>] {
+        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// All clusters, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.by_name.values()
+    }
+
+    /// How many clusters there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+impl FromIterator<Arc<Cluster>> for Clusters {
+    fn from_iter<I: IntoIterator<Item = Arc<Cluster>>>(clusters: I) -> Self {
+        let mut all = Self::default();
+        for cluster in clusters {
+            all.by_host.entry(cluster.name.host.clone()).or_default().push(cluster.clone());
+            all.by_name.insert(cluster.name.to_string(), cluster);
+        }
+        for of_host in all.by_host.values_mut() {
+            of_host.sort_by(|a, b| (a.name.port, &a.name.subset).cmp(&(b.name.port, &b.name.subset)));
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests;

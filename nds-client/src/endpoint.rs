@@ -1,0 +1,160 @@
+//! Endpoints: the addresses behind a cluster, from EDS or named in the cluster itself.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message as _;
+use xds_proto::envoy::config::{
+    core::v3::{HealthStatus, Metadata, address, socket_address::PortSpecifier},
+    endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+};
+
+use crate::{InvalidResource, cluster, locality::Locality};
+
+/// The endpoints of one cluster, as istiod last pushed them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Endpoints {
+    /// By locality, in istiod's order.
+    pub localities: Vec<LocalityEndpoints>,
+}
+
+/// The endpoints of one locality.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LocalityEndpoints {
+    /// Where they are.
+    pub locality: Locality,
+    /// 0 is used first; others when the ones before have failed.
+    pub priority: u32,
+    /// The share of this locality among those of its priority; 0 where the control plane gives none.
+    pub weight: u32,
+    /// The endpoints, in istiod's order.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One address behind a cluster: a workload, or a gateway to workloads of another network.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// An IP address, or for DNS clusters a host name.
+    pub host: String,
+    /// The port to dial.
+    pub port: u16,
+    /// What the control plane knows about it.
+    pub health: Health,
+    /// The share of this endpoint in its locality; at least 1.
+    pub weight: u32,
+    /// Its `envoy.transport_socket_match` metadata, by which it selects among the cluster's transport sockets:
+    /// `tlsMode: istio`.
+    pub transport_match: BTreeMap<String, String>,
+    /// Who it is.
+    pub workload: Workload,
+}
+
+/// What the control plane says about an endpoint's health.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Health {
+    /// Serving, but worse than healthy ones.
+    Degraded,
+    /// Passes its checks.
+    Healthy,
+    /// Fails its checks, or is going away.
+    Unhealthy,
+    /// Nothing is known; gateways are always so. To be used.
+    #[default]
+    Unknown,
+}
+
+/// The `istio.workload` metadata of an endpoint: `name;namespace;canonical name;canonical revision;cluster` (istio
+/// `pilot/pkg/networking/util/util.go`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Workload {
+    /// The workload's name; empty for a gateway.
+    pub name: String,
+    /// Its namespace; empty for a gateway.
+    pub namespace: String,
+    /// The cluster it runs in; of a gateway, the cluster behind it.
+    pub cluster: String,
+}
+
+impl Endpoint {
+    /// Whether this is an east-west gateway: istiod gives gateways a cluster but no workload.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.workload.name.is_empty() && !self.workload.cluster.is_empty()
+    }
+}
+
+impl Endpoints {
+    /// Reads an `envoy.config.endpoint.v3.ClusterLoadAssignment` message. Endpoints that this client cannot dial
+    /// (Unix sockets, HBONE tunnels) are left out.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not such a message.
+    pub fn decode(wire: Bytes) -> Result<Self, InvalidResource> {
+        Ok(decode(ClusterLoadAssignment::decode(wire)?))
+    }
+
+    /// All endpoints, with the locality each belongs to.
+    pub fn iter(&self) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint)> {
+        self.localities.iter().flat_map(|locality| locality.endpoints.iter().map(move |one| (locality, one)))
+    }
+
+    /// Whether there is no endpoint at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// From the wire's assignment to ours.
+pub(crate) fn decode(wire: ClusterLoadAssignment) -> Endpoints {
+    Endpoints { localities: wire.endpoints.into_iter().map(locality).collect() }
+}
+
+fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {
+    LocalityEndpoints {
+        locality: wire.locality.unwrap_or_default().into(),
+        priority: wire.priority,
+        weight: wire.load_balancing_weight.map_or(0, |weight| weight.value),
+        endpoints: wire.lb_endpoints.into_iter().filter_map(endpoint).collect(),
+    }
+}
+
+fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
+    let health = match wire.health_status() {
+        HealthStatus::Unknown => Health::Unknown,
+        HealthStatus::Healthy => Health::Healthy,
+        HealthStatus::Degraded => Health::Degraded,
+        HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => Health::Unhealthy,
+    };
+    let Some(HostIdentifier::Endpoint(endpoint)) = wire.host_identifier else { return None };
+    let Some(address::Address::SocketAddress(address)) = endpoint.address?.address else { return None };
+    let Some(PortSpecifier::PortValue(port)) = address.port_specifier else { return None };
+    let metadata = wire.metadata.unwrap_or_default();
+    Some(Endpoint {
+        host: address.address,
+        port: u16::try_from(port).ok()?,
+        health,
+        weight: wire.load_balancing_weight.map_or(1, |weight| weight.value.max(1)),
+        transport_match: metadata
+            .filter_metadata
+            .get("envoy.transport_socket_match")
+            .map(cluster::texts)
+            .unwrap_or_default(),
+        workload: workload(&metadata),
+    })
+}
+
+fn workload(metadata: &Metadata) -> Workload {
+    let istio = metadata.filter_metadata.get("istio").map(cluster::texts).unwrap_or_default();
+    let mut parts = istio.get("workload").map(String::as_str).unwrap_or_default().split(';');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    let (name, namespace) = (part(), part());
+    let (_canonical_name, _canonical_revision) = (part(), part());
+    Workload { name, namespace, cluster: part() }
+}

@@ -1,0 +1,110 @@
+//! A value that one task publishes and everybody reads: wait-free to read, with a signal for those who wait.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
+
+/// The writing side of a [`Watched`] value.
+#[derive(Debug)]
+pub struct Publisher<T> {
+    watched: Watched<T>,
+    version: watch::Sender<u64>,
+}
+
+impl<T> Publisher<T> {
+    /// Publishes `first` as the first value.
+    pub fn new(first: T) -> Self {
+        let (version, changes) = watch::channel(0);
+        Self { watched: Watched { value: Arc::new(ArcSwap::from_pointee(first)), changes }, version }
+    }
+
+    /// Replaces the value and wakes whoever waits for a change.
+    pub fn publish(&self, value: Arc<T>) {
+        self.watched.value.store(value);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// A reading side.
+    pub fn watched(&self) -> Watched<T> {
+        self.watched.clone()
+    }
+}
+
+/// A value that changes as a whole. Clones see the same value; each waits for changes on its own.
+pub struct Watched<T> {
+    value: Arc<ArcSwap<T>>,
+    changes: watch::Receiver<u64>,
+}
+
+impl<T> Watched<T> {
+    /// The current value, without a reference count: for a look that ends soon. Wait-free.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<T>> {
+        self.value.load()
+    }
+
+    /// The current value, to keep.
+    #[must_use]
+    pub fn get(&self) -> Arc<T> {
+        self.value.load_full()
+    }
+
+    /// Waits until a value is published that this handle has not seen, and marks it as seen. `false` when no
+    /// further value can come, because the publisher is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no change.
+    pub async fn changed(&mut self) -> bool {
+        self.changes.changed().await.is_ok()
+    }
+
+    /// Waits until the value satisfies `condition`, and returns it. `None` when the publisher is gone before that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no change.
+    pub async fn wait_for(&mut self, mut condition: impl FnMut(&T) -> bool) -> Option<Arc<T>> {
+        loop {
+            self.changes.borrow_and_update();
+            let value = self.get();
+            if condition(&value) {
+                return Some(value);
+            }
+            if !self.changed().await {
+                return None;
+            }
+        }
+    }
+}
+
+impl<T> Clone for Watched<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), changes: self.changes.clone() }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watched").field(&*self.load()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_sees_each_value_and_then_the_end() {
+        let publisher = Publisher::new(1);
+        let mut reader = publisher.watched();
+        assert_eq!(*reader.get(), 1);
+        publisher.publish(Arc::new(2));
+        assert!(reader.changed().await);
+        assert_eq!(reader.wait_for(|value| *value == 2).await.as_deref(), Some(&2));
+        drop(publisher);
+        assert!(!reader.changed().await);
+        assert_eq!(*reader.get(), 2, "the last value stays");
+    }
+}
