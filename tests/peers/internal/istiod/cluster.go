@@ -63,7 +63,7 @@ func (c *inMemory) registerCRDs() error {
 	for _, s := range collections.PilotGatewayAPI().All() {
 		r := s.GroupVersionResource()
 		crd := &metav1.PartialObjectMetadata{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
+			TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
 			ObjectMeta: metav1.ObjectMeta{
 				Name: r.Resource + "." + r.Group,
 				// istiod ignores Gateway API kinds whose definition does not say that it is recent.
