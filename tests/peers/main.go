@@ -47,7 +47,7 @@ func main() {
 	case "token":
 		err = istiod.TokenMain(args)
 	case "smoke":
-		err = smoke.Main(args)
+		err = smoke.Main(tour, args)
 	case "-h", "--help", "help":
 		_, err = fmt.Fprint(early.Events, usage)
 	default:

@@ -1,0 +1,85 @@
+package smoke
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"go.sidestep.dev/peers/internal/workload"
+)
+
+// call is one GET through the gateway.
+type call struct {
+	alpn []string
+	sni  string
+	// works says what must come of it.
+	works bool
+}
+
+// do connects, checks who is behind the gateway, and sends a GET over HTTP/1.1.
+func (c call) do(gateway string, id *workload.Identity) (seen string, err error) {
+	config := &tls.Config{
+		ServerName:   c.sni,
+		NextProtos:   c.alpn,
+		Certificates: []tls.Certificate{id.Certificate},
+		MinVersion:   tls.VersionTLS12,
+		// Mesh certificates name no host. The chain and the SPIFFE id are checked below instead.
+		InsecureSkipVerify: true, //nolint:gosec // see above
+		VerifyConnection: func(s tls.ConnectionState) error {
+			return checkServer(s, id.Roots, "spiffe://cluster.local/ns/weather/sa/forecast")
+		},
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	dialer := tls.Dialer{Config: config}
+	conn, err := dialer.DialContext(ctx, "tcp", gateway)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	return get(conn)
+}
+
+func get(conn net.Conn) (string, error) {
+	_, err := io.WriteString(conn, "GET /today HTTP/1.1\r\nHost: forecast.weather.svc.cluster.local:3002\r\n\r\n")
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", answer.Status, body)
+	}
+	return string(body), nil
+}
+
+func checkServer(s tls.ConnectionState, roots *x509.CertPool, want string) error {
+	intermediates := x509.NewCertPool()
+	for _, c := range s.PeerCertificates[1:] {
+		intermediates.AddCert(c)
+	}
+	leaf := s.PeerCertificates[0]
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates}); err != nil {
+		return err
+	}
+	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != want {
+		return fmt.Errorf("the peer is %v, expected %s", leaf.URIs, want)
+	}
+	return nil
+}

@@ -1,5 +1,0 @@
-package smoke
-
-import "errors"
-
-func Main([]string) error { return errors.New("todo") }
