@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,7 @@ import (
 type mesh struct {
 	dir      string
 	block    string // 127.n: the first two octets of this run's addresses
+	app      string // where the app behind the sidecar listens
 	children []*child
 	istiod   *child
 	gateway  *child
@@ -31,6 +33,10 @@ func newMesh(tour fs.FS) (*mesh, error) {
 		return nil, err
 	}
 	m := &mesh{dir: dir, block: fmt.Sprintf("127.%d", 2+rand.IntN(250))} //nolint:gosec // not a secret
+	if m.app, err = freeLoopback(); err != nil {
+		return nil, err
+	}
+	own := strings.NewReplacer("127.0.1.", m.block+".1.", "127.0.2.", m.block+".2.", "127.0.0.1:8081", m.app)
 	root, err := fs.Sub(tour, "testdata/tour")
 	if err != nil {
 		return nil, err
@@ -47,9 +53,17 @@ func newMesh(tour fs.FS) (*mesh, error) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(target, []byte(strings.ReplaceAll(string(text), "127.0.", m.block+".")), 0o644) //nolint:gosec // nothing secret in it
+		return os.WriteFile(target, []byte(own.Replace(string(text))), 0o644) //nolint:gosec // nothing secret in it
 	})
 	return m, err
+}
+
+func freeLoopback() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 func (m *mesh) up(stderr io.Writer, sidecar bool) error {
@@ -75,7 +89,7 @@ func (m *mesh) up(stderr io.Writer, sidecar bool) error {
 	if sidecar {
 		args = m.join("sidecar", forecastToken, "--dir", filepath.Join(m.dir, "sidecar"), "--network", "network2",
 			"--namespace", "weather", "--service-account", "forecast", "--labels", "app=forecast",
-			"--address", m.block+".2.10", "--port", "8080", "--app", m.block+".2.11:8081")
+			"--address", m.block+".2.10", "--port", "8080", "--app", m.app)
 	}
 	_, err = m.spawn(stderr, args...)
 	return err
