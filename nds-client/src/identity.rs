@@ -1,5 +1,10 @@
 //! Who this process is in the mesh: key, certificate chain, roots.
 
+mod certificate;
+mod csr;
+mod renewal;
+mod token;
+
 use std::{
     fmt,
     sync::Arc,
@@ -7,22 +12,70 @@ use std::{
 };
 
 use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use crate::SpiffeId;
+pub(crate) use self::{csr::SigningRequest, renewal::renewal_delay, token::Token};
+use crate::{Error, ErrorKind, SpiffeId};
 
 /// A workload identity as it was issued: one value, replaced as a whole when it is renewed.
 #[derive(Clone)]
 pub struct Identity {
-    pub(crate) spiffe_id: SpiffeId,
-    pub(crate) certified_key: Arc<CertifiedKey>,
-    pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) not_after: SystemTime,
-    pub(crate) lifetime: Duration,
-    pub(crate) provider: Arc<CryptoProvider>,
-    pub(crate) epoch: u64,
+    spiffe_id: SpiffeId,
+    certified_key: Arc<CertifiedKey>,
+    roots: Arc<RootCertStore>,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    provider: Arc<CryptoProvider>,
+    epoch: u64,
 }
 
 impl Identity {
+    /// An identity from PEM texts: the chain leaf first, the key in PKCS#8, SEC1 or PKCS#1, the roots of the mesh.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Credentials`]: a text is not PEM, the leaf carries no SPIFFE identity of Istio's form, or the key
+    /// is not the leaf's.
+    pub fn from_pem(
+        chain: &[u8],
+        key: &[u8],
+        roots: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Error> {
+        let chain = certificates(chain, "the certificate chain")?;
+        let roots = certificates(roots, "the roots")?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| Error::new(ErrorKind::Credentials, "the private key is not a key in PEM"))?;
+        Self::new(chain, key, &roots, provider)
+    }
+
+    /// An identity from a chain, leaf first, without roots.
+    pub(crate) fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        roots: &[CertificateDer<'static>],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Error> {
+        let leaf = certificate::Leaf::parse(chain.first())?;
+        let certified_key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
+            let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
+            Error::with_source(ErrorKind::Credentials, message, error)
+        })?;
+        Ok(Self {
+            spiffe_id: leaf.spiffe_id,
+            certified_key: Arc::new(certified_key),
+            roots: Arc::new(root_store(roots)?),
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            provider,
+            epoch: 0,
+        })
+    }
+
+    pub(crate) fn with_epoch(self, epoch: u64) -> Self {
+        Self { epoch, ..self }
+    }
+
     /// The name in the certificate. Its trust domain is the mesh's.
     #[must_use]
     pub fn spiffe_id(&self) -> &SpiffeId {
@@ -41,16 +94,22 @@ impl Identity {
         &self.roots
     }
 
+    /// When the certificate begins to be valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
     /// When the certificate ends.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// Whether the certificate has ended at `now`.
+    /// How long the certificate is valid from `now`; zero when it has ended.
     #[must_use]
-    pub fn is_expired(&self, now: SystemTime) -> bool {
-        now >= self.not_after
+    pub fn remaining(&self, now: SystemTime) -> Duration {
+        self.not_after.duration_since(now).unwrap_or_default()
     }
 
     /// The crypto provider that the configuration chose.
@@ -76,3 +135,30 @@ impl fmt::Debug for Identity {
             .finish_non_exhaustive()
     }
 }
+
+/// The certificates of a PEM text, at least one.
+pub(crate) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(Error::new(ErrorKind::Credentials, format!("{what}: no certificate in PEM"))),
+        Err(error) => Err(Error::with_source(ErrorKind::Credentials, format!("{what}: not PEM"), error)),
+    }
+}
+
+/// A store of these roots, each once.
+pub(crate) fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    for (at, root) in roots.iter().enumerate() {
+        if roots[..at].contains(root) {
+            continue;
+        }
+        store.add(root.clone()).map_err(|error| {
+            Error::with_source(ErrorKind::Credentials, "a root certificate cannot be used", error)
+        })?;
+    }
+    Ok(store)
+}
+
+#[cfg(test)]
+mod tests;

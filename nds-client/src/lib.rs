@@ -17,7 +17,7 @@ pub use self::{
         Certificate, Cluster, ClusterName, Clusters, Discovery, Http, InvalidClusterName, Roots, SanMatcher,
         TlsContext, TransportMatch, TransportSocket,
     },
-    config::Config,
+    config::{Config, InvalidServerAddress, ServerAddress},
     endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
     error::{Error, ErrorKind, InvalidResource, Problem},
     health::{Health, SyncState},

@@ -1,0 +1,62 @@
+//! `host:port`.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// A server by name or IP address, and its port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ServerAddress {
+    /// A DNS name or an IP address without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// A text is not an address of the form `host:port`.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not of the form host:port")]
+pub struct InvalidServerAddress(String);
+
+/// istiod's port for TLS.
+const PORT: u16 = 15012;
+
+impl ServerAddress {
+    /// A server at `host` and `port`.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// istiod's secure port on its usual name.
+    pub(super) fn istiod() -> Self {
+        Self::new("istiod.istio-system.svc", PORT)
+    }
+}
+
+/// `host:port`, `[v6]:port`, or without a port, which is then 15012.
+impl FromStr for ServerAddress {
+    type Err = InvalidServerAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            if let Ok(ip) = text.parse::<IpAddr>() {
+                return Some(Self::new(ip.to_string(), PORT));
+            }
+            let (host, port) = match text.rsplit_once(':') {
+                Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+                None => (text, PORT),
+            };
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let valid = !host.is_empty() && !host.contains(['/', ' ', '[', ']']);
+            valid.then(|| Self::new(host, port))
+        };
+        parse().ok_or_else(|| InvalidServerAddress(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let brackets = self.host.contains(':');
+        let (open, close) = if brackets { ("[", "]") } else { ("", "") };
+        write!(f, "{open}{}{close}:{}", self.host, self.port)
+    }
+}
