@@ -12,10 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
+	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/resource"
 	"istio.io/istio/pkg/kube"
 )
 
@@ -87,11 +90,12 @@ func newDocument(fields map[string]any) (document, error) {
 	if err != nil {
 		return document{}, fmt.Errorf("%s %s: %w", kind, name, err)
 	}
-	gvr, version, namespaced, ok := resourceOf(gv.Group, kind)
-	if !ok {
-		version = gv.Version
+	gvr, version, namespaced := schema.GroupVersionResource{}, gv.Version, namespace != ""
+	if s, ok := schemaOf(gv.Group, kind); ok {
+		gvr, version, namespaced = s.GroupVersionResource(), s.Version(), !s.IsClusterScoped()
+		gvr.Group = gv.Group // Istio's table says "core" where Kubernetes says nothing.
+	} else {
 		gvr, _ = meta.UnsafeGuessKindToResource(gv.WithKind(kind))
-		namespaced = namespace != ""
 	}
 	// Istio serves most kinds in several versions and watches only one; a real API server converts, so does this.
 	fields["apiVersion"] = schema.GroupVersion{Group: gv.Group, Version: version}.String()
@@ -106,22 +110,19 @@ func newDocument(fields map[string]any) (document, error) {
 	return document{gvr: gvr, group: gv.Group, kind: kind, namespace: namespace, name: name, fields: fields}, nil
 }
 
-// resourceOf looks a kind up in Istio's own schema table, because the usual guess for the plural of
-// Gateway ("gatewaies") is wrong.
-func resourceOf(group, kind string) (gvr schema.GroupVersionResource, version string, namespaced, ok bool) {
+// schemaOf looks a kind up in Istio's own table, because the usual guess for the plural of Gateway
+// ("gatewaies") is wrong.
+func schemaOf(group, kind string) (resource.Schema, bool) {
 	for _, s := range collections.All.All() {
-		g := s.Group()
-		if g == "core" {
-			g = ""
-		}
-		if g == group && s.Kind() == kind {
-			gvr = s.GroupVersionResource()
-			gvr.Group = g
-			return gvr, s.Version(), !s.IsClusterScoped(), true
+		if s.Kind() == kind && (s.Group() == group || s.Group() == "core" && group == "") {
+			return s, true
 		}
 	}
-	return gvr, "", false, false
+	return nil, false
 }
+
+// strict refuses fields that the kind does not have. kubectl asks the API server for the same.
+var strict = serializer.NewCodecFactory(kube.IstioScheme, serializer.EnableStrict).UniversalDeserializer()
 
 // object decodes the document into the typed object that the in-memory clients hold.
 func (d document) object() (runtime.Object, error) {
@@ -129,11 +130,39 @@ func (d document) object() (runtime.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
-	obj, _, err := kube.IstioCodec.UniversalDeserializer().Decode(data, nil, nil)
+	obj, _, err := strict.Decode(data, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
+	if err := d.validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
 	return obj, nil
+}
+
+// validate does what istiod's admission webhook does for Istio's own kinds: their decoder lets unknown fields pass.
+func (d document) validate() error {
+	s, known := schemaOf(d.group, d.kind)
+	fields, given := d.fields["spec"]
+	if !known || !given || !strings.HasSuffix(d.group, "istio.io") {
+		return nil
+	}
+	spec, err := s.NewInstance()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	if err := config.ApplyJSONStrict(spec, string(data)); err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	_, err = s.ValidateConfig(config.Config{
+		Meta: config.Meta{GroupVersionKind: s.GroupVersionKind(), Namespace: d.namespace, Name: d.name},
+		Spec: spec,
+	})
+	return err
 }
 
 // mergeFrom keeps what the new document leaves out: the status that a controller wrote (a ServiceEntry's
