@@ -2,33 +2,207 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Clusters, Config, Endpoints, Error, Health, Identity, NameTable, Watched};
+use tokio::{
+    task::AbortHandle,
+    time::{error::Elapsed, timeout},
+};
+
+use crate::{
+    Clusters, Config, Endpoints, Error, ErrorKind, Health, Identity, NameTable, SyncState, Watched, ads,
+    identity, state::State,
+};
 
 /// A process in the mesh: its identity, and what istiod says about names, clusters and endpoints, kept live.
 ///
-/// Clones share one connection to istiod. Dropping the last one ends the tasks behind it.
+/// Clones share one connection to istiod. Dropping the last one ends the tasks behind it; handles taken from it
+/// ([`names`](Self::names) and the like) keep the last values.
 #[derive(Clone, Debug)]
 pub struct NdsClient {
-    _p: Arc<()>,
+    state: Arc<State>,
+    names: Watched<NameTable>,
+    health: Watched<Health>,
+    identity: Watched<Option<Arc<Identity>>>,
+    tasks: Arc<Tasks>,
 }
 
-#[allow(missing_docs, clippy::todo, clippy::missing_errors_doc, reason = "replaced soon")]
+/// Ends its tasks with the last handle.
+#[derive(Debug)]
+struct Tasks([AbortHandle; 2]);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
 impl NdsClient {
-    pub fn spawn(config: Config) -> Result<Self, Error> { let _ = config; todo!() }
-    /// Waits for the identity and the first name table.
-    pub async fn ready(&self) -> Result<(), Error> { todo!() }
-    /// `spawn` and `ready`.
-    pub async fn join(config: Config) -> Result<Self, Error> { let _ = config; todo!() }
-    pub fn config(&self) -> &Config { todo!() }
-    pub fn names(&self) -> &Watched<NameTable> { todo!() }
-    /// `None` until the first certificate.
-    pub fn identity(&self) -> &Watched<Option<Identity>> { todo!() }
-    pub fn health(&self) -> &Watched<Health> { todo!() }
-    /// All clusters. The first call subscribes to CDS and waits for the answer, at most `deadline`; later ones answer at once.
-    pub async fn clusters(&self, deadline: Duration) -> Result<Arc<Clusters>, Error> { let _ = deadline; todo!() }
-    /// The clusters if they are already there. Wait-free.
-    pub fn try_clusters(&self) -> Option<Arc<Clusters>> { todo!() }
-    /// The endpoints under an EDS name. First use subscribes and waits, at most `deadline`; later ones answer at once.
-    pub async fn endpoints(&self, eds_name: &str, deadline: Duration) -> Result<Arc<Endpoints>, Error> { let _ = (eds_name, deadline); todo!() }
-    pub async fn shutdown(&self) { todo!() }
+    /// Begins to join the mesh, on the current tokio runtime, and returns at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`]: no crypto provider.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(config: Config) -> Result<Self, Error> {
+        config.crypto_provider()?;
+        let state = Arc::new(State::new(config));
+        let identity = tokio::spawn(identity::keeper::run(state.clone()));
+        let stream = tokio::spawn(ads::driver::run(state.clone()));
+        Ok(Self {
+            names: state.names.watched(),
+            health: state.health.watched(),
+            identity: state.identity.watched(),
+            tasks: Arc::new(Tasks([identity.abort_handle(), stream.abort_handle()])),
+            state,
+        })
+    }
+
+    /// Joins the mesh: [`spawn`](Self::spawn), then [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    pub async fn join(config: Config) -> Result<Self, Error> {
+        let client = Self::spawn(config)?;
+        client.ready().await?;
+        Ok(client)
+    }
+
+    /// Waits for the certificate and the first name table, at most for the configured time.
+    ///
+    /// # Errors
+    ///
+    /// At once where waiting cannot help: [`ErrorKind::Credentials`], [`ErrorKind::Unauthenticated`],
+    /// [`ErrorKind::UntrustedServer`], [`ErrorKind::Config`]. [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]
+    /// after the time has passed. The client goes on trying in any case.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let mut health = self.health.clone();
+        let lasting = |health: &Health| {
+            let errors = [&health.identity, &health.stream];
+            errors
+                .into_iter()
+                .flatten()
+                .find(|error| !error.kind().is_transient())
+                .cloned()
+        };
+        let reached =
+            health.wait_for(|health| health.sync != SyncState::Connecting || lasting(health).is_some());
+        match timeout(self.state.config.join_timeout, reached).await {
+            Ok(Some(health)) if health.sync != SyncState::Connecting => Ok(()),
+            Ok(Some(health)) => Err(lasting(&health).unwrap_or_else(Error::closed)),
+            Ok(None) => Err(Error::closed()),
+            Err(elapsed) => Err(self.no_answer("a certificate and the names", elapsed)),
+        }
+    }
+
+    /// The configuration that this client joined with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    /// The name table: empty until the first one, then always the last good one.
+    #[must_use]
+    pub fn names(&self) -> &Watched<NameTable> {
+        &self.names
+    }
+
+    /// The certificate, key and roots: `None` until the first issuance.
+    #[must_use]
+    pub fn identity(&self) -> &Watched<Option<Arc<Identity>>> {
+        &self.identity
+    }
+
+    /// How the client is doing.
+    #[must_use]
+    pub fn health(&self) -> &Watched<Health> {
+        &self.health
+    }
+
+    /// All clusters. The first call subscribes to them and waits for istiod's answer, at most `patience`; later ones
+    /// answer at once, with the last good ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`], or the kind of the last failure to reach istiod.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the subscription.
+    pub async fn clusters(&self, patience: Duration) -> Result<Arc<Clusters>, Error> {
+        if let Some(clusters) = self.try_clusters() {
+            return Ok(clusters);
+        }
+        self.state.want(|wanted| wanted.clusters = true);
+        let mut clusters = self.state.clusters.watched();
+        match timeout(patience, clusters.wait_for(Option::is_some)).await {
+            Ok(clusters) => clusters
+                .and_then(|clusters| (*clusters).clone())
+                .ok_or_else(Error::closed),
+            Err(elapsed) => Err(self.no_answer("the clusters", elapsed)),
+        }
+    }
+
+    /// The clusters, if they have come already. Wait-free.
+    #[must_use]
+    pub fn try_clusters(&self) -> Option<Arc<Clusters>> {
+        (**self.state.clusters.load()).clone()
+    }
+
+    /// The endpoints under a name of EDS. The first call for a name subscribes to it and waits for istiod's answer, at
+    /// most `patience`; later ones answer at once, with the last good ones. istiod answers any name: one that it does
+    /// not know has no endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`], or the kind of the last failure to reach istiod.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the subscription.
+    pub async fn endpoints(&self, eds_name: &str, patience: Duration) -> Result<Arc<Endpoints>, Error> {
+        if let Some(endpoints) = self.state.endpoints.load().get(eds_name) {
+            return Ok(endpoints.clone());
+        }
+        self.state.want(|wanted| {
+            wanted.endpoints.insert(eds_name.to_owned());
+        });
+        let mut endpoints = self.state.endpoints.watched();
+        match timeout(patience, endpoints.wait_for(|all| all.contains_key(eds_name))).await {
+            Ok(all) => all
+                .and_then(|all| all.get(eds_name).cloned())
+                .ok_or_else(Error::closed),
+            Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
+        }
+    }
+
+    /// Ends the connection to istiod and the tasks behind it, for all clones. What was published stays readable.
+    pub fn shutdown(&self) {
+        self.tasks.0.iter().for_each(AbortHandle::abort);
+    }
+
+    /// What to say when istiod has not answered in time: why it could not be reached, where that is known.
+    fn no_answer(&self, what: &str, elapsed: Elapsed) -> Error {
+        let health = self.health.load();
+        match health.identity.as_ref().or(health.stream.as_ref()) {
+            Some(error) => error.clone(),
+            None => {
+                let message = format!(
+                    "istiod at {} has not sent {what} in time",
+                    self.state.config.discovery
+                );
+                Error::with_source(ErrorKind::Timeout, message, elapsed)
+            }
+        }
+    }
 }

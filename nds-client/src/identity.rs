@@ -2,6 +2,7 @@
 
 mod certificate;
 mod csr;
+pub(crate) mod keeper;
 mod renewal;
 mod token;
 
@@ -23,6 +24,7 @@ pub struct Identity {
     spiffe_id: SpiffeId,
     certified_key: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    root_certificates: Vec<CertificateDer<'static>>,
     not_before: SystemTime,
     not_after: SystemTime,
     provider: Arc<CryptoProvider>,
@@ -58,13 +60,18 @@ impl Identity {
     ) -> Result<Self, Error> {
         let leaf = certificate::Leaf::parse(chain.first())?;
         let certified_key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-            let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
+            let message = format!(
+                "the private key is not the one of the certificate of {}",
+                leaf.spiffe_id
+            );
             Error::with_source(ErrorKind::Credentials, message, error)
         })?;
+        let roots = distinct(roots);
         Ok(Self {
             spiffe_id: leaf.spiffe_id,
             certified_key: Arc::new(certified_key),
-            roots: Arc::new(root_store(roots)?),
+            roots: Arc::new(root_store(&roots)?),
+            root_certificates: roots,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
             provider,
@@ -92,6 +99,10 @@ impl Identity {
     #[must_use]
     pub fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
+    }
+
+    pub(crate) fn root_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.root_certificates
     }
 
     /// When the certificate begins to be valid.
@@ -141,19 +152,31 @@ pub(crate) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::new(ErrorKind::Credentials, format!("{what}: no certificate in PEM"))),
-        Err(error) => Err(Error::with_source(ErrorKind::Credentials, format!("{what}: not PEM"), error)),
+        Ok(_) => Err(Error::new(
+            ErrorKind::Credentials,
+            format!("{what}: no certificate in PEM"),
+        )),
+        Err(error) => Err(Error::with_source(
+            ErrorKind::Credentials,
+            format!("{what}: not PEM"),
+            error,
+        )),
     }
+}
+
+/// The certificates, each once.
+fn distinct(certificates: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
+    let first = |(at, one): (usize, &CertificateDer<'static>)| {
+        (!certificates[..at].contains(one)).then(|| one.clone())
+    };
+    certificates.iter().enumerate().filter_map(first).collect()
 }
 
 /// A store of these roots, each once.
 pub(crate) fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
-    for (at, root) in roots.iter().enumerate() {
-        if roots[..at].contains(root) {
-            continue;
-        }
-        store.add(root.clone()).map_err(|error| {
+    for root in distinct(roots) {
+        store.add(root).map_err(|error| {
             Error::with_source(ErrorKind::Credentials, "a root certificate cannot be used", error)
         })?;
     }

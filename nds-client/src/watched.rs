@@ -16,13 +16,24 @@ impl<T> Publisher<T> {
     /// Publishes `first` as the first value.
     pub fn new(first: T) -> Self {
         let (version, changes) = watch::channel(0);
-        Self { watched: Watched { value: Arc::new(ArcSwap::from_pointee(first)), changes }, version }
+        Self {
+            watched: Watched {
+                value: Arc::new(ArcSwap::from_pointee(first)),
+                changes,
+            },
+            version,
+        }
     }
 
     /// Replaces the value and wakes whoever waits for a change.
     pub fn publish(&self, value: Arc<T>) {
         self.watched.value.store(value);
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The value that was published last.
+    pub fn load(&self) -> Guard<Arc<T>> {
+        self.watched.load()
     }
 
     /// A reading side.
@@ -81,7 +92,10 @@ impl<T> Watched<T> {
 
 impl<T> Clone for Watched<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), changes: self.changes.clone() }
+        Self {
+            value: self.value.clone(),
+            changes: self.changes.clone(),
+        }
     }
 }
 

@@ -21,9 +21,7 @@ use xds_proto::{
             },
             upstreams::http::v3::{
                 HttpProtocolOptions,
-                http_protocol_options::{
-                    UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
-                },
+                http_protocol_options::{UpstreamProtocolOptions, explicit_http_config::ProtocolConfig},
             },
         },
         r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
@@ -55,7 +53,9 @@ impl Cluster {
 
 fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
     // Inbound clusters and BlackHoleCluster, PassthroughCluster, InboundPassthroughCluster are no way to a service.
-    let Ok(name) = wire.name.parse::<ClusterName>() else { return Ok(None) };
+    let Ok(name) = wire.name.parse::<ClusterName>() else {
+        return Ok(None);
+    };
     Ok(Some(Cluster {
         discovery: discovery(&wire),
         connect_timeout: wire
@@ -73,19 +73,29 @@ fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
         transport_socket: transport_socket(wire.transport_socket.as_ref())?,
         http: http(&wire)?,
         external: is_external(wire.metadata.as_ref()),
-        name: ClusterName { host: name.host.to_ascii_lowercase(), ..name },
+        name: ClusterName {
+            host: name.host.to_ascii_lowercase(),
+            ..name
+        },
     }))
 }
 
 fn discovery(wire: &Wire) -> Discovery {
     let kind = match wire.cluster_discovery_type {
-        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(kind).unwrap_or(DiscoveryType::Static),
+        Some(ClusterDiscoveryType::Type(kind)) => {
+            DiscoveryType::try_from(kind).unwrap_or(DiscoveryType::Static)
+        }
         _ => DiscoveryType::Static,
     };
     match kind {
         DiscoveryType::Eds => {
-            let named = wire.eds_cluster_config.as_ref().map(|config| config.service_name.clone());
-            let service_name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| wire.name.clone());
+            let named = wire
+                .eds_cluster_config
+                .as_ref()
+                .map(|config| config.service_name.clone());
+            let service_name = named
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| wire.name.clone());
             Discovery::Eds { service_name }
         }
         DiscoveryType::OriginalDst => Discovery::OriginalDestination,
@@ -98,7 +108,9 @@ fn discovery(wire: &Wire) -> Discovery {
 
 fn http(wire: &Wire) -> Result<Http, prost::DecodeError> {
     let key = type_url::HTTP_PROTOCOL_OPTIONS.trim_start_matches("type.googleapis.com/");
-    let Some(options) = wire.typed_extension_protocol_options.get(key) else { return Ok(Http::Http1) };
+    let Some(options) = wire.typed_extension_protocol_options.get(key) else {
+        return Ok(Http::Http1);
+    };
     let options: HttpProtocolOptions = any::unpack(options)?;
     Ok(match options.upstream_protocol_options {
         Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => Http::Detected,
@@ -114,7 +126,12 @@ fn http(wire: &Wire) -> Result<Http, prost::DecodeError> {
 fn is_external(metadata: Option<&Metadata>) -> bool {
     let istio = metadata.and_then(|metadata| metadata.filter_metadata.get("istio"));
     let external = istio.and_then(|istio| istio.fields.get("external"));
-    matches!(external, Some(Value { kind: Some(Kind::BoolValue(true)) }))
+    matches!(
+        external,
+        Some(Value {
+            kind: Some(Kind::BoolValue(true))
+        })
+    )
 }
 
 fn transport_match(wire: &TransportSocketMatch) -> Result<TransportMatch, prost::DecodeError> {
@@ -134,20 +151,31 @@ pub(crate) fn texts(wire: &Struct) -> BTreeMap<String, String> {
         // A criterion that no endpoint of Istio's can satisfy.
         _ => "\0".to_owned(),
     };
-    wire.fields.iter().map(|(key, value)| (key.clone(), text(value))).collect()
+    wire.fields
+        .iter()
+        .map(|(key, value)| (key.clone(), text(value)))
+        .collect()
 }
 
 fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost::DecodeError> {
-    let Some(wire) = wire else { return Ok(TransportSocket::Absent) };
+    let Some(wire) = wire else {
+        return Ok(TransportSocket::Absent);
+    };
     let Some(config) = &wire.typed_config else {
         let plaintext = wire.name == "envoy.transport_sockets.raw_buffer";
         let type_url = wire.name.clone();
-        return Ok(if plaintext { TransportSocket::Plaintext } else { TransportSocket::Unsupported { type_url } });
+        return Ok(if plaintext {
+            TransportSocket::Plaintext
+        } else {
+            TransportSocket::Unsupported { type_url }
+        });
     };
     match config.type_url.as_str() {
         type_url::RAW_BUFFER => Ok(TransportSocket::Plaintext),
         type_url::UPSTREAM_TLS_CONTEXT => Ok(TransportSocket::Tls(tls_context(any::unpack(config)?))),
-        other => Ok(TransportSocket::Unsupported { type_url: other.to_owned() }),
+        other => Ok(TransportSocket::Unsupported {
+            type_url: other.to_owned(),
+        }),
     }
 }
 
@@ -155,7 +183,9 @@ fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
     let common = wire.common_tls_context.unwrap_or_default();
     let (validation, roots) = validation(&common);
     // The untyped field is the one that istiod fills (istio `cluster_tls.go`); the typed one stays empty.
-    let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
+    let names = validation
+        .map(|validation| &validation.match_subject_alt_names[..])
+        .unwrap_or_default();
     TlsContext {
         sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
         subject_alt_names: names.iter().map(san_matcher).collect(),

@@ -29,7 +29,10 @@ const NEVER_SENT: &[&str] = &[
 
 /// Reads the folder; all problems together.
 pub(super) fn read(dir: &Path, host: &Host) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader { dir, problems: Vec::new() };
+    let mut reader = Reader {
+        dir,
+        problems: Vec::new(),
+    };
     let environment = reader.environment();
     let roots = reader.roots();
     let hosts = reader.hosts();
@@ -38,7 +41,13 @@ pub(super) fn read(dir: &Path, host: &Host) -> Result<Config, Vec<Problem>> {
     match config {
         Some(config) if reader.problems.is_empty() => {
             let roots_file = Some(dir.join("root-cert.pem"));
-            Ok(Config { roots, roots_file, hosts, token_file: Some(token_file), ..config })
+            Ok(Config {
+                roots,
+                roots_file,
+                hosts,
+                token_file: Some(token_file),
+                ..config
+            })
         }
         _ => Err(reader.problems),
     }
@@ -58,7 +67,10 @@ struct Environment {
 impl Environment {
     /// A variable that is set to something.
     fn get(&self, key: &str) -> Option<&str> {
-        self.variables.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -81,7 +93,8 @@ impl Reader<'_> {
     fn environment(&mut self) -> Environment {
         let (path, text) = self.text("cluster.env", true);
         let (variables, problems) = env_file::parse(&text.unwrap_or_default());
-        self.problems.extend(problems.into_iter().map(|problem| problem.in_file(&path)));
+        self.problems
+            .extend(problems.into_iter().map(|problem| problem.in_file(&path)));
 
         let (path, text) = self.text("mesh.yaml", false);
         let proxy_config = mesh_yaml::parse(&text.unwrap_or_default()).unwrap_or_else(|problem| {
@@ -90,7 +103,10 @@ impl Reader<'_> {
         });
         let mut all = proxy_config.proxy_metadata;
         all.extend(variables);
-        Environment { variables: all, discovery_address: proxy_config.discovery_address }
+        Environment {
+            variables: all,
+            discovery_address: proxy_config.discovery_address,
+        }
     }
 
     fn roots(&mut self) -> Vec<CertificateDer<'static>> {
@@ -99,8 +115,12 @@ impl Reader<'_> {
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         match roots {
             Ok(roots) if !roots.is_empty() => return roots,
-            Ok(_) => self.problems.push(Problem::new("holds no certificate in PEM").in_file(path)),
-            Err(error) => self.problems.push(Problem::new(format!("is not PEM: {error}")).in_file(path)),
+            Ok(_) => self
+                .problems
+                .push(Problem::new("holds no certificate in PEM").in_file(path)),
+            Err(error) => self
+                .problems
+                .push(Problem::new(format!("is not PEM: {error}")).in_file(path)),
         }
         Vec::new()
     }
@@ -114,7 +134,9 @@ impl Reader<'_> {
             match address.parse() {
                 Ok(ip) => words.for_each(|name| hosts.entry(name.to_ascii_lowercase()).or_default().push(ip)),
                 Err(_) => self.problems.push(
-                    Problem::new(format!("`{address}` is not an IP address")).in_file(&path).at_line(index + 1),
+                    Problem::new(format!("`{address}` is not an IP address"))
+                        .in_file(&path)
+                        .at_line(index + 1),
                 ),
             }
         }
@@ -132,10 +154,13 @@ impl Reader<'_> {
 
     fn config(&mut self, environment: &Environment, host: &Host) -> Option<Config> {
         let file = self.dir.join("cluster.env");
-        let namespace = environment.get("POD_NAMESPACE").or_else(|| environment.get("ISTIO_NAMESPACE"));
+        let namespace = environment
+            .get("POD_NAMESPACE")
+            .or_else(|| environment.get("ISTIO_NAMESPACE"));
         if namespace.is_none() {
             let what = "is not set: it must name the namespace of the WorkloadGroup";
-            self.problems.push(Problem::new(what).in_file(&file).about("POD_NAMESPACE"));
+            self.problems
+                .push(Problem::new(what).in_file(&file).about("POD_NAMESPACE"));
         }
         let service_account = environment.get("SERVICE_ACCOUNT").unwrap_or("default");
         let discovery = self.address(
@@ -144,7 +169,12 @@ impl Reader<'_> {
             environment.discovery_address.as_deref(),
             ServerAddress::istiod(),
         );
-        let ca = self.address(environment, &["CA_ADDR", "PILOT_ADDRESS"], None, discovery.clone());
+        let ca = self.address(
+            environment,
+            &["CA_ADDR", "PILOT_ADDRESS"],
+            None,
+            discovery.clone(),
+        );
         let (metadata, labels) = self.metadata(environment);
         let namespace = namespace?;
         Some(Config {
@@ -157,10 +187,20 @@ impl Reader<'_> {
             token_file: None,
             namespace: namespace.to_owned(),
             service_account: service_account.to_owned(),
-            cluster_id: environment.get("ISTIO_META_CLUSTER_ID").unwrap_or("Kubernetes").to_owned(),
-            network: environment.get("ISTIO_META_NETWORK").unwrap_or_default().to_owned(),
+            cluster_id: environment
+                .get("ISTIO_META_CLUSTER_ID")
+                .unwrap_or("Kubernetes")
+                .to_owned(),
+            network: environment
+                .get("ISTIO_META_NETWORK")
+                .unwrap_or_default()
+                .to_owned(),
             dns_domain: format!("{namespace}.svc.cluster.local"),
-            name: environment.get("POD_NAME").or(host.name.as_deref()).unwrap_or("vm").to_owned(),
+            name: environment
+                .get("POD_NAME")
+                .or(host.name.as_deref())
+                .unwrap_or("vm")
+                .to_owned(),
             addresses: self.addresses(environment, host),
             locality: None,
             labels,
@@ -178,9 +218,13 @@ impl Reader<'_> {
         from_mesh_yaml: Option<&str>,
         default: ServerAddress,
     ) -> ServerAddress {
-        let variable = keys.iter().find_map(|key| environment.get(key).map(|value| ("cluster.env", *key, value)));
+        let variable = keys
+            .iter()
+            .find_map(|key| environment.get(key).map(|value| ("cluster.env", *key, value)));
         let yaml = from_mesh_yaml.map(|value| ("mesh.yaml", "defaultConfig.discoveryAddress", value));
-        let Some((file, key, value)) = variable.or(yaml) else { return default };
+        let Some((file, key, value)) = variable.or(yaml) else {
+            return default;
+        };
         let problem = match value.parse::<ServerAddress>() {
             // istiod's plaintext port (istio `pkg/istio-agent/plugins.go`): it issues no certificate there.
             Ok(address) if address.port == 15010 => {
@@ -189,14 +233,17 @@ impl Reader<'_> {
             Ok(address) => return address,
             Err(error) => Problem::new(error.to_string()),
         };
-        self.problems.push(problem.in_file(self.dir.join(file)).about(key));
+        self.problems
+            .push(problem.in_file(self.dir.join(file)).about(key));
         default
     }
 
     fn addresses(&mut self, environment: &Environment, host: &Host) -> Vec<IpAddr> {
         let mut addresses = Vec::new();
         for key in ["ISTIO_SVC_IP", "INSTANCE_IP"] {
-            let Some(value) = environment.get(key) else { continue };
+            let Some(value) = environment.get(key) else {
+                continue;
+            };
             match value.parse() {
                 Ok(ip) => addresses.push(ip),
                 Err(_) => self.problems.push(
@@ -211,18 +258,26 @@ impl Reader<'_> {
             addresses.push(IpAddr::from([127, 0, 0, 1]));
         }
         let mut seen = Vec::new();
-        addresses.retain(|ip| !seen.contains(ip) && { seen.push(*ip); true });
+        addresses.retain(|ip| {
+            !seen.contains(ip) && {
+                seen.push(*ip);
+                true
+            }
+        });
         addresses
     }
 
     /// `SECRET_TTL` as Go writes durations, in whole units: `24h`, `30m`, `90s`, `1h30m`.
     fn certificate_ttl(&mut self, environment: &Environment) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        let Some(text) = environment.get("SECRET_TTL") else { return DAY };
+        let Some(text) = environment.get("SECRET_TTL") else {
+            return DAY;
+        };
         go_duration(text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
             let what = format!("`{text}` is not a duration such as 24h or 30m");
             let file = self.dir.join("cluster.env");
-            self.problems.push(Problem::new(what).in_file(file).about("SECRET_TTL"));
+            self.problems
+                .push(Problem::new(what).in_file(file).about("SECRET_TTL"));
             DAY
         })
     }
@@ -241,7 +296,9 @@ impl Reader<'_> {
             } else if key.starts_with(META_JSON) && !value.is_empty() {
                 let problem = |error: serde_json::Error| {
                     let file = self.dir.join("cluster.env");
-                    Problem::new(format!("is not a JSON object: {error}")).in_file(file).about(key)
+                    Problem::new(format!("is not a JSON object: {error}"))
+                        .in_file(file)
+                        .about(key)
                 };
                 if key == "ISTIO_METAJSON_LABELS" {
                     match serde_json::from_str(value) {

@@ -12,14 +12,23 @@ fn ca() -> Ca {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = params.self_signed(&key).unwrap().pem();
-    Ca { issuer: Issuer::new(params, key), pem }
+    Ca {
+        issuer: Issuer::new(params, key),
+        pem,
+    }
 }
 
 fn leaf(ca: &Ca, uris: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![]).unwrap();
-    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
-    (params.signed_by(&key, &ca.issuer).unwrap().pem(), key.serialize_pem())
+    params.subject_alt_names = uris
+        .iter()
+        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+        .collect();
+    (
+        params.signed_by(&key, &ca.issuer).unwrap().pem(),
+        key.serialize_pem(),
+    )
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -32,7 +41,8 @@ const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 fn an_identity_says_who_it_is_and_shows_no_key() {
     let ca = ca();
     let (chain, key) = leaf(&ca, &[ID]);
-    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), ca.pem.as_bytes(), provider()).unwrap();
+    let identity =
+        Identity::from_pem(chain.as_bytes(), key.as_bytes(), ca.pem.as_bytes(), provider()).unwrap();
     assert_eq!(identity.spiffe_id().as_str(), ID);
     assert_eq!(identity.roots().len(), 1);
     assert!(identity.remaining(SystemTime::now()) > Duration::from_secs(3600));

@@ -1,0 +1,7 @@
+//! The aggregated discovery stream (ADS, delta) to istiod: NDS always, CDS and EDS on demand.
+//!
+//! [`session`] is the protocol without IO; [`driver`] connects, retries and publishes.
+
+pub(crate) mod driver;
+mod node;
+pub(crate) mod session;

@@ -1,0 +1,237 @@
+//! Keeps a stream open and publishes what comes over it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use xds_proto::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
+
+use super::{
+    node::node,
+    session::{Session, Update},
+};
+use crate::{
+    Error, ErrorKind, Identity, SyncState,
+    backoff::Backoff,
+    identity::Token,
+    istiod::{Connector, Credentials, is_certificate_refused, status_error},
+    state::State,
+};
+
+/// A large mesh comes as one message; istio's own clients set no limit (istio `pkg/istio-agent/xds_proxy.go`).
+const DECODE_LIMIT: usize = i32::MAX as usize;
+/// How many messages to istiod may wait. A stream begins with up to three; one more follows each response.
+const QUEUE: usize = 16;
+/// A stream that lived this long was a good one: the next is opened without delay, but not at once with all others.
+const RECONNECT_JITTER: Duration = Duration::from_millis(100);
+
+/// Runs until it is dropped.
+pub(crate) async fn run(state: Arc<State>) {
+    let mut session = Session::new(node(&state.config));
+    let mut backoff = Backoff::default();
+    let mut refused = None;
+    loop {
+        let identity = identity(&state).await;
+        let outcome = stream(&state, &mut session, &identity, refused == Some(identity.epoch())).await;
+        let wait = match outcome {
+            Ended::AfterSync(error) => {
+                backoff.reset();
+                tracing::info!(
+                    reason = error.as_ref().map(Error::report),
+                    "the stream to istiod ended; reconnecting"
+                );
+                state.stream_failed(error);
+                RECONNECT_JITTER.mul_f64(fastrand::f64())
+            }
+            Ended::Failed(error) => {
+                // Its TLS refused the certificate: only the token can help now.
+                if is_certificate_refused(&error) {
+                    refused = Some(identity.epoch());
+                }
+                let wait = backoff.next(fastrand::f64());
+                tracing::warn!(error = error.report(), ?wait, "no stream to istiod");
+                state.stream_failed(Some(error));
+                wait
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn identity(state: &State) -> Arc<Identity> {
+    let mut watched = state.identity.watched();
+    loop {
+        if let Some(identity) = &**watched.load() {
+            return identity.clone();
+        }
+        if !watched.changed().await {
+            std::future::pending().await
+        }
+    }
+}
+
+enum Ended {
+    /// It was open and said something. `None` where istiod simply ended it, as it does every half hour.
+    AfterSync(Option<Error>),
+    Failed(Error),
+}
+
+async fn stream(state: &State, session: &mut Session, identity: &Arc<Identity>, refused: bool) -> Ended {
+    let now = SystemTime::now();
+    let opened = match credentials(state, identity, refused, now) {
+        Ok(credentials) => open(state, session, identity, &credentials)
+            .await
+            .map(|open| (credentials, open)),
+        Err(error) => Err(error),
+    };
+    let (credentials, mut open) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Ended::Failed(error),
+    };
+    let status = open.exchange(state, session).await;
+    let error = status.map(|status| status_error(&state.config, &credentials, status, SystemTime::now()));
+    match error {
+        Some(error) if !open.heard => Ended::Failed(error),
+        None if !open.heard => Ended::Failed(Error::new(
+            ErrorKind::Unavailable,
+            "istiod ended the stream before it said anything",
+        )),
+        error => Ended::AfterSync(error),
+    }
+}
+
+/// The certificate where it can be used, else the token: istiod fails the handshake of a bad certificate instead of
+/// asking for the token.
+fn credentials(
+    state: &State,
+    identity: &Arc<Identity>,
+    refused: bool,
+    now: SystemTime,
+) -> Result<Credentials, Error> {
+    if !refused && !identity.remaining(now).is_zero() {
+        return Ok(Credentials::Certificate(identity.clone()));
+    }
+    let file = state.config.token_file().ok_or_else(|| {
+        let message = format!(
+            "the certificate of {} cannot be used and there is no token",
+            identity.spiffe_id()
+        );
+        Error::new(ErrorKind::Credentials, message)
+    })?;
+    Ok(Credentials::Token(Arc::new(Token::read(file)?)))
+}
+
+async fn open(
+    state: &State,
+    session: &mut Session,
+    identity: &Arc<Identity>,
+    credentials: &Credentials,
+) -> Result<Stream, Error> {
+    let config = &state.config;
+    let roots = identity.roots().clone();
+    let channel = Connector {
+        config,
+        server: &config.discovery,
+        roots,
+    }
+    .connect(credentials)
+    .await?;
+    let (requests, queue) = mpsc::channel(QUEUE);
+    for message in session.open(state.wanted()) {
+        // istiod answers with headers only once it has a message: the first ones wait in the queue.
+        requests.try_send(message).map_err(|_| Error::closed())?;
+    }
+    let mut call = tonic::Request::new(ReceiverStream::new(queue));
+    credentials.authorize(&mut call, &config.cluster_id)?;
+    let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(DECODE_LIMIT);
+    let responses = client
+        .delta_aggregated_resources(call)
+        .await
+        .map_err(|status| status_error(config, credentials, status, SystemTime::now()))?
+        .into_inner();
+    Ok(Stream {
+        requests,
+        responses,
+        heard: false,
+    })
+}
+
+struct Stream {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+    /// Whether a response has come.
+    heard: bool,
+}
+
+impl Stream {
+    /// Until the stream ends: with a status, or without one.
+    async fn exchange(&mut self, state: &State, session: &mut Session) -> Option<Status> {
+        loop {
+            tokio::select! {
+                response = self.responses.message() => match response {
+                    Ok(Some(response)) => {
+                        self.heard = true;
+                        let reply = receive(state, session, response);
+                        self.send(reply).await?;
+                    }
+                    Ok(None) => return None,
+                    Err(status) => return Some(status),
+                },
+                () = state.wanted_changed.notified() => self.send(session.want(state.wanted())).await?,
+            }
+        }
+    }
+
+    /// `None` when the stream has ended; its status comes with the next response.
+    async fn send(&mut self, messages: impl IntoIterator<Item = DeltaDiscoveryRequest>) -> Option<()> {
+        for message in messages {
+            if self.requests.send(message).await.is_err() {
+                return Some(());
+            }
+        }
+        Some(())
+    }
+}
+
+fn receive(
+    state: &State,
+    session: &mut Session,
+    response: DeltaDiscoveryResponse,
+) -> Option<DeltaDiscoveryRequest> {
+    let reaction = session.receive(response);
+    if let Some(error) = &reaction.rejected {
+        tracing::warn!(error = error.report(), "a push was rejected");
+    }
+    match reaction.update {
+        Some(Update::Names(table)) => {
+            tracing::debug!(names = table.len(), "name table");
+            state.names.publish(Arc::new(table));
+            state.set_health(|health| {
+                health.sync = SyncState::Synced;
+                health.stream = None;
+            });
+        }
+        Some(Update::Clusters(clusters)) => {
+            tracing::debug!(clusters = clusters.len(), "clusters");
+            state.clusters.publish(Arc::new(Some(Arc::new(clusters))));
+        }
+        Some(Update::Endpoints(changed)) => {
+            let mut all = (*state.endpoints.watched().get()).clone();
+            for (name, endpoints) in changed {
+                tracing::debug!(cluster = name, endpoints = endpoints.iter().count(), "endpoints");
+                all.insert(name, Arc::new(endpoints));
+            }
+            state.endpoints.publish(Arc::new(all));
+        }
+        None => {}
+    }
+    state.set_health(|health| health.rejected = reaction.rejected.or(health.rejected.take()));
+    reaction.reply
+}

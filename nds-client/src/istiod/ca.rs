@@ -1,0 +1,108 @@
+//! Certificates from istiod's certificate authority.
+
+use std::{sync::Arc, time::SystemTime};
+
+use rustls_pki_types::CertificateDer;
+use tonic::Code;
+use xds_proto::istio::v1::auth::{
+    IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
+};
+
+use super::{Connector, Credentials, status_error};
+use crate::{
+    Config, Error, ErrorKind, Identity,
+    identity::{SigningRequest, certificates, root_store},
+};
+
+/// Asks for a certificate for a new key.
+///
+/// `known_roots` are trusted for the call and kept beside those that come with the certificate, so that a rotation of
+/// the root never locks this process out.
+pub(crate) async fn issue(
+    config: &Config,
+    credentials: &Credentials,
+    known_roots: &[CertificateDer<'static>],
+) -> Result<Identity, Error> {
+    let connector = Connector {
+        config,
+        server: &config.ca,
+        roots: Arc::new(root_store(known_roots)?),
+    };
+    let channel = connector.connect(credentials).await?;
+    let request = SigningRequest::new(&config.namespace, &config.service_account)?;
+    let mut client = IstioCertificateServiceClient::new(channel);
+    let chain = match create(
+        config,
+        credentials,
+        &mut client,
+        &request,
+        config.certificate_ttl.as_secs(),
+    )
+    .await?
+    {
+        Some(chain) => chain,
+        // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
+        None => create(config, credentials, &mut client, &request, 0)
+            .await?
+            .unwrap_or_default(),
+    };
+    let (chain, roots) = split(&chain)?;
+    let roots: Vec<_> = known_roots.iter().cloned().chain(roots).collect();
+    Identity::new(chain, request.into_key(), &roots, config.crypto_provider()?)
+}
+
+type Client = IstioCertificateServiceClient<tonic::transport::Channel>;
+
+/// One call. `None` where the CA refuses the lifetime.
+async fn create(
+    config: &Config,
+    credentials: &Credentials,
+    client: &mut Client,
+    request: &SigningRequest,
+    ttl_seconds: u64,
+) -> Result<Option<Vec<String>>, Error> {
+    let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
+    let message = IstioCertificateRequest {
+        csr: request.pem.clone(),
+        validity_duration,
+    };
+    let mut call = tonic::Request::new(message);
+    credentials.authorize(&mut call, &config.cluster_id)?;
+    match client.create_certificate(call).await {
+        Ok(response) => Ok(Some(response.into_inner().cert_chain)),
+        Err(status) if status.code() == Code::InvalidArgument && ttl_seconds > 0 => {
+            tracing::warn!(
+                ttl_seconds,
+                reason = status.message(),
+                "the CA refuses this lifetime; asking for its default"
+            );
+            Ok(None)
+        }
+        Err(status) => Err(status_error(config, credentials, status, SystemTime::now())),
+    }
+}
+
+/// Leaf and intermediates, and the roots: the last element is the whole bundle (istio `security/pkg/server/ca`).
+type Split = (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>);
+
+fn split(chain: &[String]) -> Result<Split, Error> {
+    let Some((roots, chain)) = chain.split_last().filter(|(_, chain)| !chain.is_empty()) else {
+        let message = format!(
+            "istiod's CA answered with {} certificates where a chain and its root are due",
+            chain.len()
+        );
+        return Err(Error::new(ErrorKind::InvalidResource, message));
+    };
+    let roots = certificates(roots.as_bytes(), "the roots that istiod's CA sent")?;
+    let mut leaf_first = Vec::new();
+    for element in chain {
+        let certificates = certificates(element.as_bytes(), "the certificate chain that istiod's CA sent")?;
+        // A plugged CA repeats its root among the intermediates; peers do not need it.
+        leaf_first.extend(
+            certificates
+                .into_iter()
+                .filter(|certificate| !roots.contains(certificate)),
+        );
+    }
+    Ok((leaf_first, roots))
+}
