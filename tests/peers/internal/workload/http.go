@@ -87,7 +87,7 @@ func (a *httpApp) serve(c net.Conn, p peer) {
 	a.h2.ServeConn(conn, &http2.ServeConnOpts{
 		Context:    context.WithValue(context.Background(), peerKey{}, p),
 		Handler:    a.h1.Handler,
-		BaseConfig: &http.Server{}, //nolint:gosec // a peer of tests needs no timeouts
+		BaseConfig: &http.Server{},
 	})
 }
 
