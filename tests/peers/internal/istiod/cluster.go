@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sort"
 	"strconv"
 	"strings"
@@ -213,7 +214,20 @@ func (c *inMemory) tracker(group string) clienttesting.ObjectTracker {
 	default:
 		owner = c.client.Kube()
 	}
-	return owner.(trackerOwner).Tracker()
+	return withoutFieldManager(owner.(trackerOwner).Tracker())
+}
+
+// withoutFieldManager returns the store behind a tracker that keeps managed fields: that one takes over a
+// millisecond for each object, and nothing here uses them.
+func withoutFieldManager(tracker clienttesting.ObjectTracker) clienttesting.ObjectTracker {
+	if v := reflect.Indirect(reflect.ValueOf(tracker)); v.Kind() == reflect.Struct {
+		if field := v.FieldByName("ObjectTracker"); field.IsValid() {
+			if plain, ok := field.Interface().(clienttesting.ObjectTracker); ok {
+				return plain
+			}
+		}
+	}
+	return tracker
 }
 
 func stamp(obj runtime.Object) {
