@@ -235,4 +235,33 @@ impl fmt::Debug for Config {
 }
 
 #[cfg(test)]
+impl Config {
+    /// Nothing in particular.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            discovery: ServerAddress::istiod(),
+            ca: ServerAddress::istiod(),
+            istiod_name: None,
+            hosts: BTreeMap::new(),
+            roots: Vec::new(),
+            roots_file: None,
+            token_file: None,
+            namespace: String::new(),
+            service_account: String::new(),
+            cluster_id: String::new(),
+            network: String::new(),
+            dns_domain: String::new(),
+            name: String::new(),
+            addresses: Vec::new(),
+            locality: None,
+            labels: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            certificate_ttl: Duration::from_secs(3600),
+            join_timeout: Duration::from_secs(15),
+            provider: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests;

@@ -1,1 +1,12 @@
-//! stub
+//! What the tests across crates share: real peers, and the folder of files that a VM gets.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a harness that cannot go on fails its test"
+)]
+
+pub mod peers;
+pub mod vm_files;

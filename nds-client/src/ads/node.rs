@@ -9,6 +9,9 @@ use xds_proto::{
 
 use crate::Config;
 
+/// The Istio whose behaviour this client was checked against.
+const ISTIO_VERSION: &str = "1.30.0";
+
 /// The node of the first message of a stream (istio `pkg/model/proxy.go`, `pilot/pkg/model/context.go`).
 ///
 /// Type `sidecar`: istiod gives `router` another, sometimes empty, name table. Booleans are texts: a JSON boolean ends
@@ -25,6 +28,10 @@ pub(super) fn node(config: &Config) -> Node {
         .labels
         .iter()
         .map(|(key, value)| (key.clone(), text(value)));
+    // istiod warns about proxies of no version, and treats them as the newest.
+    metadata
+        .entry("ISTIO_VERSION".to_owned())
+        .or_insert_with(|| text(ISTIO_VERSION));
     let ours = [
         ("NAME", text(&config.name)),
         ("NAMESPACE", text(&config.namespace)),
@@ -91,4 +98,45 @@ fn json(value: &serde_json::Value) -> Value {
         }
     };
     Value { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_has_four_parts_all_addresses_and_booleans_as_texts() {
+        let config = Config {
+            namespace: "vms".into(),
+            service_account: "edge-app".into(),
+            network: "vm-network".into(),
+            addresses: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            name: "vm-1".into(),
+            dns_domain: "vms.svc.cluster.local".into(),
+            metadata: [
+                ("MESH_ID".to_owned(), "mesh1".into()),
+                ("FLAG".to_owned(), true.into()),
+            ]
+            .into(),
+            labels: [("app".to_owned(), "edge".to_owned())].into(),
+            ..Config::for_tests()
+        };
+        let node = node(&config);
+        assert_eq!(node.id, "sidecar~10.0.0.1~vm-1.vms~vms.svc.cluster.local");
+        let fields = node.metadata.unwrap().fields;
+        let value = |key: &str| match &fields[key].kind {
+            Some(Kind::StringValue(text)) => text.clone(),
+            other => panic!("{key}: {other:?}"),
+        };
+        assert_eq!(value("INSTANCE_IPS"), "10.0.0.1,2001:db8::1");
+        assert_eq!(
+            (value("DNS_CAPTURE"), value("DNS_AUTO_ALLOCATE"), value("FLAG")),
+            ("true".into(), "true".into(), "true".into())
+        );
+        assert_eq!(
+            (value("NETWORK"), value("MESH_ID")),
+            ("vm-network".into(), "mesh1".into())
+        );
+        assert!(!fields.contains_key("REQUESTED_NETWORK_VIEW"));
+    }
 }

@@ -1,0 +1,30 @@
+//! A real istiod, real gateways and workloads with real certificates, as `tests/peers` builds them.
+
+mod child;
+mod mesh;
+
+use std::{env, path::PathBuf};
+
+pub use self::{
+    child::Child,
+    mesh::{RealMesh, Workload},
+};
+
+/// Where `tests/peers/build.sh` puts the peers, when it has run; else why they are not there.
+pub fn find() -> Result<PathBuf, String> {
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
+    let dir = env::var_os("PEERS_OUT").map_or(built, PathBuf::from);
+    let needed = ["peers", "venv/bin/envoy", "envoy_bootstrap.json"];
+    match needed.iter().find(|file| !dir.join(file).exists()) {
+        None => Ok(dir.join("peers")),
+        Some(missing) => Err(format!(
+            "{} is not there: run tests/peers/build.sh",
+            dir.join(missing).display()
+        )),
+    }
+}
+
+/// Whether missing peers are a failure: `SIDESTEP_PEERS=required`.
+pub fn required() -> bool {
+    env::var_os("SIDESTEP_PEERS").is_some_and(|value| value == "required")
+}

@@ -1,0 +1,251 @@
+//! A mesh of two clusters on two networks, of real peers.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::Child;
+use crate::vm_files::Vm;
+
+/// A real istiod over `tests/peers/testdata/tour`, with loopback addresses of its own: `127.N.1.x` are those of cluster1
+/// and network1, `127.N.2.x` of cluster2 and network2.
+#[derive(Debug)]
+pub struct RealMesh {
+    dir: TempDir,
+    block: String,
+    istiod: Option<Child>,
+    environment: Vec<(String, String)>,
+}
+
+/// A workload with a certificate from the real CA.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload<'a> {
+    /// What it calls itself in its answers.
+    pub name: &'a str,
+    /// The cluster it gets its certificate in.
+    pub cluster: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its service account, which its certificate names.
+    pub service_account: &'a str,
+    /// Where it listens.
+    pub listen: &'a str,
+    /// `http`, or `tcp` to echo lines.
+    pub mode: &'a str,
+}
+
+impl RealMesh {
+    /// istiod over the YAML of the tour, without gateways and workloads.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with environment variables for istiod.
+    pub async fn start_with(environment: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let block = format!("127.{}", fastrand::u8(2..250));
+        let tour = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/testdata/tour");
+        copy(&tour, dir.path(), &|text| localise(text, &block));
+        // The sidecar of the smoke run would take the forecast's place.
+        fs::remove_file(dir.path().join("clusters/cluster1/sidecar.yaml")).expect("sidecar.yaml");
+        let environment = environment
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut mesh = Self {
+            dir,
+            block,
+            istiod: None,
+            environment,
+        };
+        mesh.start_istiod(None).await;
+        mesh
+    }
+
+    async fn start_istiod(&mut self, address: Option<SocketAddr>) {
+        let mut arguments = vec![
+            "istiod".to_owned(),
+            "--dir".to_owned(),
+            self.dir.path().display().to_string(),
+        ];
+        arguments.extend(address.map(|address| format!("--address={address}")));
+        let environment: Vec<_> = self
+            .environment
+            .iter()
+            .map(|(key, value)| (&key[..], &value[..]))
+            .collect();
+        self.istiod = Some(Child::start(arguments, &environment).await);
+    }
+
+    /// Ends istiod, leaving gateways and workloads, and says where it was.
+    pub async fn stop_istiod(&mut self) -> SocketAddr {
+        let address = self.address();
+        self.istiod.take().expect("istiod runs").end().await;
+        address
+    }
+
+    /// Starts istiod again, with the same CA, where it was.
+    pub async fn restart_istiod(&mut self, address: SocketAddr) {
+        self.start_istiod(Some(address)).await;
+    }
+
+    /// Where istiod listens.
+    pub fn address(&self) -> SocketAddr {
+        self.istiod()
+            .ready_text("address")
+            .parse()
+            .expect("istiod's address")
+    }
+
+    fn istiod(&self) -> &Child {
+        self.istiod.as_ref().expect("istiod runs")
+    }
+
+    /// The mesh's root certificates, PEM.
+    pub fn root_pem(&self) -> String {
+        fs::read_to_string(self.istiod().ready_text("root_cert")).expect("the root certificate")
+    }
+
+    /// An address of this mesh: `network` 1 or 2, and the last number of it.
+    pub fn ip(&self, network: u8, last: u8) -> String {
+        format!("{}.{network}.{last}", self.block)
+    }
+
+    /// `text` with the tour's loopback addresses replaced by this mesh's.
+    pub fn localise(&self, text: &str) -> String {
+        localise(text, &self.block)
+    }
+
+    /// Writes the files of a VM, in a folder of its own.
+    pub fn vm_files(&self, vm: &Vm) -> PathBuf {
+        let dir = self
+            .dir
+            .path()
+            .join(format!("vm-{}-{}", vm.namespace, vm.service_account));
+        vm.write(&dir, self.address(), &self.root_pem())
+    }
+
+    /// Creates or updates the objects of `yaml`, in which `127.0.1.` and `127.0.2.` stand for this mesh's addresses.
+    pub async fn apply(&mut self, cluster: &str, yaml: &str) {
+        let command = json!({"op": "apply", "cluster": cluster, "yaml": self.localise(yaml)});
+        self.istiod.as_mut().expect("istiod runs").command(command).await;
+    }
+
+    /// Deletes the objects that `yaml` names.
+    pub async fn delete(&mut self, cluster: &str, yaml: &str) {
+        let command = json!({"op": "delete", "cluster": cluster, "yaml": yaml});
+        self.istiod.as_mut().expect("istiod runs").command(command).await;
+    }
+
+    /// The east-west gateway of a network: Istio's agent and Envoy, with the listener that istiod gives it.
+    pub async fn gateway(&self, network: u8) -> Child {
+        let dir = self
+            .dir
+            .path()
+            .join(format!("gateway{network}"))
+            .display()
+            .to_string();
+        let (network_name, address) = (format!("network{network}"), self.ip(network, 2));
+        let cluster = format!("cluster{network}");
+        let own = ["--dir", &dir, "--network", &network_name, "--address", &address];
+        let labels = format!("istio=eastwestgateway,topology.istio.io/network={network_name}");
+        let account = "istio-eastwestgateway-service-account";
+        self.member(
+            "gateway",
+            &cluster,
+            "istio-system",
+            account,
+            &[&own[..], &["--labels", &labels]].concat(),
+        )
+        .await
+    }
+
+    /// An mTLS server that stands in for an application with a sidecar.
+    pub async fn workload(&self, workload: Workload<'_>) -> Child {
+        let Workload {
+            name,
+            cluster,
+            namespace,
+            service_account,
+            listen,
+            mode,
+        } = workload;
+        let own = ["--name", name, "--listen", listen, "--mode", mode];
+        self.member("workload", cluster, namespace, service_account, &own)
+            .await
+    }
+
+    /// The forecast of a cluster, where its EndpointSlice says.
+    pub async fn forecast(&self, network: u8) -> Child {
+        self.forecast_as(network, "forecast").await
+    }
+
+    /// The forecast of a cluster, with the identity of another service account.
+    pub async fn forecast_as(&self, network: u8, service_account: &str) -> Child {
+        self.workload(Workload {
+            name: &format!("forecast-cluster{network}"),
+            cluster: &format!("cluster{network}"),
+            namespace: "weather",
+            service_account,
+            listen: &format!("{}:8080", self.ip(network, 10)),
+            mode: "http",
+        })
+        .await
+    }
+
+    async fn member(
+        &self,
+        command: &str,
+        cluster: &str,
+        namespace: &str,
+        account: &str,
+        own: &[&str],
+    ) -> Child {
+        let vm = Vm {
+            namespace: namespace.into(),
+            service_account: account.into(),
+            ..Vm::default()
+        };
+        let file = self.dir.path().join(format!("{namespace}-{account}.token"));
+        fs::write(&file, vm.token("istio-ca", Duration::from_secs(3600))).expect("a token file");
+        let (istiod, root) = (self.address().to_string(), self.istiod().ready_text("root_cert"));
+        let token = file.display().to_string();
+        let common = [
+            command,
+            "--istiod",
+            &istiod,
+            "--root",
+            &root,
+            "--token",
+            &token,
+            "--cluster",
+            cluster,
+        ];
+        Child::start([&common[..], own].concat(), &[]).await
+    }
+}
+
+fn localise(text: &str, block: &str) -> String {
+    text.replace("127.0.1.", &format!("{block}.1."))
+        .replace("127.0.2.", &format!("{block}.2."))
+}
+
+fn copy(from: &Path, to: &Path, change: &dyn Fn(&str) -> String) {
+    for entry in fs::read_dir(from).expect("the tour's YAML") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            fs::create_dir_all(&target).expect("a folder");
+            copy(&path, &target, change);
+        } else {
+            let text = fs::read_to_string(&path).expect("YAML");
+            fs::write(&target, change(&text)).expect("YAML");
+        }
+    }
+}
