@@ -1,1 +1,87 @@
-//! stub
+//! Connects a VM process to the services of an Istio mesh with mesh mTLS, without a sidecar, across networks through
+//! their east-west gateways.
+//!
+//! [`Mesh::join`] joins; [`Mesh::connect`] goes from a name and a service port to a stream: the name to the cluster
+//! that istiod describes, the cluster to one of its endpoints, the endpoint to a TCP connection and a TLS handshake
+//! in which both ends prove their SPIFFE identity.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use mesh_connector::{Config, Mesh};
+//! use tokio::io::AsyncWriteExt as _;
+//!
+//! let mesh = Mesh::join(Config::from_vm_files("/var/lib/sidestep")?).await?;
+//! let mut stream = mesh.connect("forecast.weather", 3002).await?;
+//! println!("talking to {:?} over {}", stream.connection().peer(), stream.connection().endpoint());
+//! stream.write_all(b"hello").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does, and what it does not see
+//!
+//! Everything that decides a connection comes from istiod's clusters and endpoints (CDS, EDS): DestinationRules,
+//! locality, health, weights, SNI, expected identities. VirtualService rules, HTTP retries and the mesh's
+//! `outboundTrafficPolicy` are not in there: [`Outside`] and [`Target::with_subset`] stand in for what a client can
+//! decide itself. Single pods of headless services in other networks cannot be reached: no gateway forwards to them.
+//!
+//! | capability | state |
+//! |---|---|
+//! | by name, short name, ClusterIP or virtual IP; subsets | yes |
+//! | EDS, inline (`STATIC`, `STRICT_DNS`) and `ORIGINAL_DST` clusters | yes |
+//! | priorities, locality and endpoint weights, health, failover within the deadline | yes |
+//! | mesh mTLS, SPIFFE identity verified inside the handshake, TLS 1.2 and 1.3 | yes |
+//! | plaintext where the control plane says so beyond doubt | yes, refused under [`Mtls::Required`] |
+//! | DestinationRule tls modes SIMPLE and MUTUAL | no: a typed error |
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `aws-lc-rs` | yes | the crypto provider of that name |
+//! | `ring` | no | the crypto provider of that name |
+//! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
+
+#![forbid(unsafe_code)]
+
+mod balance;
+mod builder;
+mod connection;
+mod connector;
+mod dial;
+mod error;
+#[cfg(feature = "hyper")]
+mod http_client;
+mod mesh;
+mod names;
+mod route;
+mod settings;
+mod stream;
+mod target;
+mod tls;
+mod transport;
+
+pub use nds_client::{self, Config, NdsClient, SpiffeId};
+
+#[cfg(feature = "hyper")]
+pub use self::http_client::HttpClient;
+pub use self::{
+    builder::MeshBuilder,
+    connection::{ConnectionInfo, Transport},
+    connector::MeshConnector,
+    error::{Attempt, Error, ErrorKind, IdentityMismatch},
+    mesh::Mesh,
+    settings::{Mtls, Outside},
+    stream::MeshStream,
+    target::{Host, Protocol, Target},
+};
+
+const _: fn() = || {
+    fn shareable<T: Clone + Send + Sync + 'static>() {}
+    fn stream<T: Send + Sync + Unpin + 'static>() {}
+    shareable::<Mesh>();
+    shareable::<MeshConnector>();
+    shareable::<ConnectionInfo>();
+    shareable::<Error>();
+    stream::<MeshStream>();
+};

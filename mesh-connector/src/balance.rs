@@ -1,0 +1,98 @@
+//! Which endpoint next: priority, health, weights, chance.
+//!
+//! Each connection chooses anew, so that gateways and remote clusters share the load as the control plane weighs
+//! them; each endpoint is offered at most once per connection. Envoy's rules are followed where they decide who may
+//! be chosen (priorities in order, unhealthy ones not at all, degraded ones after the others of their priority); its
+//! panic mode and overprovisioning factor are not: no unhealthy endpoint is ever dialled.
+
+use std::cmp::Reverse;
+
+use fastrand::Rng;
+use nds_client::{Endpoint, EndpointHealth, Endpoints, LocalityEndpoints};
+
+/// The endpoints of a cluster that may be dialled, not yet offered.
+#[derive(Debug)]
+pub(crate) struct Candidates<'a> {
+    /// Sorted by rank, the best at the end.
+    left: Vec<Candidate<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    rank: Rank,
+    weight: f64,
+    endpoint: &'a Endpoint,
+}
+
+/// Lower is better: the priority, then whether the endpoint is degraded.
+type Rank = (u32, bool);
+
+impl<'a> Candidates<'a> {
+    pub(crate) fn new(endpoints: &'a Endpoints) -> Self {
+        let mut left: Vec<_> = endpoints.localities.iter().flat_map(usable).collect();
+        left.sort_by_key(|candidate| Reverse(candidate.rank));
+        Self { left }
+    }
+
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Takes the next endpoint: one of the best rank, by chance and weight.
+    pub(crate) fn next(&mut self, rng: &mut Rng) -> Option<&'a Endpoint> {
+        let best = self.left.last()?.rank;
+        let from = self.left.partition_point(|candidate| candidate.rank > best);
+        let tier = &self.left[from..];
+        let total: f64 = tier.iter().map(|candidate| candidate.weight).sum();
+        let chosen = choose(tier.iter().map(|candidate| candidate.weight), rng.f64() * total);
+        Some(self.left.remove(from + chosen).endpoint)
+    }
+}
+
+/// The endpoints of one locality, each with its share among all: the locality's weight, divided over its endpoints.
+///
+/// The share of an unhealthy endpoint is not passed on to its neighbours: a locality that has lost half of its
+/// endpoints gets half of its traffic, as in Envoy's locality weighted balancing.
+fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
+    let sum: f64 = locality
+        .endpoints
+        .iter()
+        .map(|endpoint| f64::from(endpoint.weight))
+        .sum();
+    let scale = if locality.weight == 0 {
+        1.0
+    } else {
+        f64::from(locality.weight) / sum
+    };
+    locality.endpoints.iter().filter_map(move |endpoint| {
+        let degraded = match endpoint.health {
+            EndpointHealth::Healthy | EndpointHealth::Unknown => false,
+            EndpointHealth::Degraded => true,
+            _ => return None,
+        };
+        let weight = f64::from(endpoint.weight) * scale;
+        Some(Candidate {
+            rank: (locality.priority, degraded),
+            weight,
+            endpoint,
+        })
+    })
+}
+
+/// The index of the weight that `point` falls on, when the weights are laid end to end.
+fn choose(weights: impl Iterator<Item = f64>, point: f64) -> usize {
+    let mut end = 0.0;
+    let mut last = 0;
+    for (index, weight) in weights.enumerate() {
+        end += weight;
+        last = index;
+        if point < end {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests;

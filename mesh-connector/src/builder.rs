@@ -1,0 +1,62 @@
+//! Joining with settings.
+
+use std::time::Duration;
+
+use nds_client::{Config, NdsClient};
+
+use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
+
+/// Joins a mesh with other settings than the defaults.
+///
+/// # Defaults
+///
+/// mTLS as the control plane configures it, hosts outside of the mesh allowed, 10 s for each connection to come
+/// about.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it joins"]
+pub struct MeshBuilder {
+    config: Config,
+    settings: Settings,
+}
+
+impl MeshBuilder {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            settings: Settings::default(),
+        }
+    }
+
+    /// What protects connections.
+    pub fn with_mtls(mut self, mtls: Mtls) -> Self {
+        self.settings.mtls = mtls;
+        self
+    }
+
+    /// What happens with hosts that the mesh does not know.
+    pub fn with_outside(mut self, outside: Outside) -> Self {
+        self.settings.outside = outside;
+        self
+    }
+
+    /// How long a connection may take to come about, from route to handshake, all attempts together.
+    pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.connect_deadline = deadline;
+        self
+    }
+
+    /// Joins, and waits for the identity and the first name table.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::join`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    pub async fn join(self) -> Result<Mesh, Error> {
+        let client = NdsClient::join(self.config).await;
+        let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
+        Ok(Mesh::new(client, self.settings))
+    }
+}

@@ -1,0 +1,71 @@
+//! A connector: a handle with what all of its connections have in common.
+
+#[cfg(feature = "hyper")]
+mod hyper;
+
+use crate::{Error, Mesh, MeshStream, Protocol, Target};
+
+/// Makes connections of one kind: for one protocol, to one subset.
+///
+/// With the feature `hyper` it is a `tower` service from `http::Uri` to a stream, as hyper-util's clients take it.
+/// `http://` URIs only: the mesh adds mTLS itself. A client that keeps connections in a pool must not keep them
+/// beyond the identity they were made with: the `HttpClient` of that feature sees to it.
+#[derive(Clone, Debug)]
+pub struct MeshConnector {
+    mesh: Mesh,
+    protocol: Protocol,
+    subset: String,
+}
+
+impl MeshConnector {
+    pub(crate) fn new(mesh: Mesh) -> Self {
+        Self {
+            mesh,
+            protocol: Protocol::Http1,
+            subset: String::new(),
+        }
+    }
+
+    /// The same connector for another protocol. The default is HTTP/1.1.
+    #[must_use]
+    pub fn with_protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// The same connector for a subset of a DestinationRule. Empty: services as a whole.
+    #[must_use]
+    pub fn with_subset(self, subset: impl Into<String>) -> Self {
+        Self {
+            subset: subset.into(),
+            ..self
+        }
+    }
+
+    /// The membership it connects through.
+    #[must_use]
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+
+    /// What its connections are for.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::connect_to`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<MeshStream, Error> {
+        let target = Target::new(host, port)?
+            .with_protocol(self.protocol)
+            .with_subset(&self.subset);
+        self.mesh.connect_to(&target).await
+    }
+}

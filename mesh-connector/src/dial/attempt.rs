@@ -1,0 +1,203 @@
+//! One attempt: TCP, then TLS.
+
+use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
+
+use nds_client::Endpoint;
+use rustls::{CertificateError, Error as TlsError, OtherError};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Dialer, Failed, Lookup};
+use crate::{
+    ConnectionInfo, Error, ErrorKind, IdentityMismatch, MeshStream,
+    connection::{Details, TlsDetails},
+    stream::Io,
+    tls::{self, Prepared},
+    transport::{self, Protection},
+};
+
+impl<L: Lookup> Dialer<'_, L> {
+    /// How to protect a connection to this endpoint; `None` for plaintext.
+    pub(super) fn protection(&self, endpoint: &Endpoint) -> Result<Option<Arc<Prepared>>, Failed> {
+        let context = match transport::protection(self.cluster, endpoint, self.mtls) {
+            Ok(Protection::Mutual(context)) => context,
+            Ok(Protection::Plaintext) => return Ok(None),
+            Err(error) => return Err(Failed::Refused(error)),
+        };
+        let Some(identity) = self.identity else {
+            let message = "this workload has no certificate yet: look at the health of the membership";
+            return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
+        };
+        if identity.remaining(SystemTime::now()).is_zero() {
+            let id = identity.spiffe_id();
+            let message = format!(
+                "the certificate of `{id}` has expired and was not renewed: look at the health of the membership"
+            );
+            return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
+        }
+        let prepared = self
+            .tls
+            .get(self.cluster, context, self.target.protocol(), identity);
+        prepared.map(Some).map_err(Failed::Final)
+    }
+
+    pub(super) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        protection: Option<&Prepared>,
+    ) -> Result<MeshStream, Error> {
+        let tcp = self.tcp(endpoint).await?;
+        let peer_addr = tcp.peer_addr().map_err(|error| cannot_connect(endpoint, error))?;
+        let (io, tls) = match protection {
+            None => (Io::Plaintext(tcp), None),
+            Some(prepared) => {
+                let connector = TlsConnector::from(prepared.config.clone());
+                let handshake = connector.connect(prepared.server_name.clone(), tcp).await;
+                let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
+                let details = tls_details(prepared, &stream);
+                (Io::Tls(Box::new(stream)), Some(details))
+            }
+        };
+        let workload_cluster = Some(&endpoint.workload.cluster).filter(|cluster| !cluster.is_empty());
+        let details = Details {
+            host: self.target.host().to_string(),
+            port: self.target.port(),
+            service: Some(self.cluster.name.host.clone()),
+            cluster: Some(self.cluster.name.to_string()),
+            endpoint: authority(endpoint),
+            peer_addr,
+            gateway: endpoint.is_gateway(),
+            workload_cluster: workload_cluster.cloned(),
+            tls,
+        };
+        Ok(MeshStream::new(io, ConnectionInfo(Arc::new(details))))
+    }
+
+    async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
+        let addresses = match endpoint.host.parse() {
+            Ok(ip) => vec![ip],
+            Err(_) => self.lookup.lookup(&endpoint.host).await?,
+        };
+        connect(&addresses, endpoint.port)
+            .await
+            .map_err(|error| cannot_connect(endpoint, error))
+    }
+}
+
+/// Connects to the first address that answers, in order.
+pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for ip in addresses {
+        match TcpStream::connect((*ip, port)).await {
+            Ok(tcp) => {
+                tcp.set_nodelay(true)?;
+                return Ok(tcp);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// `10.1.2.3:15443`, `[::1]:15443`.
+pub(super) fn authority(endpoint: &Endpoint) -> String {
+    let (host, port) = (&endpoint.host, endpoint.port);
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {
+    let session = stream.get_ref().1;
+    let leaf = session.peer_certificates().and_then(<[_]>::first);
+    let peer = leaf
+        .and_then(|leaf| tls::uri_names(leaf).into_iter().next())
+        .unwrap_or_default();
+    TlsDetails {
+        sni: prepared.sni.clone(),
+        alpn_offered: prepared.alpn.clone(),
+        alpn: session
+            .alpn_protocol()
+            .map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+        peer_id: peer.parse().ok(),
+        peer,
+    }
+}
+
+fn cannot_connect(endpoint: &Endpoint, error: io::Error) -> Error {
+    let message = match endpoint.is_gateway() {
+        true => "the gateway does not accept connections",
+        false => "cannot connect",
+    };
+    Error::with_source(ErrorKind::Dial, message, error)
+}
+
+/// What a failed handshake means in a mesh.
+fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
+    let tls = error
+        .get_ref()
+        .and_then(|inside| inside.downcast_ref::<TlsError>());
+    match tls {
+        Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
+            match other.downcast_ref::<IdentityMismatch>() {
+                Some(mismatch) => Error::mismatch(mismatch.clone()),
+                None => not_accepted(error),
+            }
+        }
+        Some(TlsError::InvalidCertificate(_)) => not_accepted(error),
+        Some(TlsError::AlertReceived(_)) => {
+            Error::with_source(ErrorKind::Tls, "the peer refused the handshake", error).because(&[
+                "it does not trust this workload's root or trust domain",
+                "it demands other TLS versions",
+            ])
+        }
+        Some(TlsError::InvalidMessage(_)) => {
+            Error::with_source(ErrorKind::Tls, "the peer does not speak TLS", error).because(&[
+                "it has no sidecar although it claims one",
+                "PeerAuthentication DISABLE on its port",
+            ])
+        }
+        Some(_) => Error::with_source(ErrorKind::Tls, "the handshake failed", error),
+        None => closed(endpoint, error),
+    }
+}
+
+fn not_accepted(error: io::Error) -> Error {
+    Error::with_source(
+        ErrorKind::PeerIdentity,
+        "the peer's certificate is not accepted",
+        error,
+    )
+    .because(&[
+        "it was issued under another root than this workload's",
+        "it has expired, or a clock is wrong",
+    ])
+}
+
+/// The connection ended during the handshake, without a word.
+fn closed(endpoint: &Endpoint, error: io::Error) -> Error {
+    if endpoint.is_gateway() {
+        Error::with_source(
+            ErrorKind::Tls,
+            "the gateway closed the connection during the handshake",
+            error,
+        )
+        .because(&[
+            "the gateway's `hosts` do not cover the service",
+            "the gateway does not know the SNI: a subset or an SNI that only this side's DestinationRule has",
+            "the gateway has no endpoint for the service with `tlsMode: istio`",
+        ])
+    } else {
+        Error::with_source(
+            ErrorKind::Tls,
+            "the peer closed the connection during the handshake",
+            error,
+        )
+        .because(&[
+            "its port does not take mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
+            "it is in another network whose gateway istiod does not know",
+        ])
+    }
+}

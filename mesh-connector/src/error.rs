@@ -1,0 +1,367 @@
+//! What can go wrong between a name and an authenticated stream.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use nds_client::SpiffeId;
+
+/// A connection was not made, or broke for a reason of the mesh's.
+///
+/// [`Display`](fmt::Display) names host, cluster, endpoint, gateway, SNI and identities as far as they are known, and
+/// the next step; the cause is in [`source`](StdError::source); [`report`](Self::report) is both on one line. Errors
+/// are cheap to clone.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    kind: Option<ErrorKind>,
+    message: String,
+    candidates: Vec<&'static str>,
+    attempts: Vec<Attempt>,
+    mismatch: Option<IdentityMismatch>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What an [`Error`] is about. Stable: match on it, label metrics with it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An address belongs to several services, and nothing tells which one is meant.
+    Ambiguous,
+    /// The membership was shut down.
+    Closed,
+    /// istiod has not said what is needed: clusters or endpoints.
+    ControlPlane,
+    /// This process has no valid certificate to present.
+    Credentials,
+    /// No TCP connection came about.
+    Dial,
+    /// A connection was made, but the exchange over it failed.
+    Exchange,
+    /// The target is no host and port that can be dialled.
+    InvalidTarget,
+    /// The service has no endpoint that may be used.
+    NoEndpoint,
+    /// The peer did not prove to be the one that is expected.
+    PeerIdentity,
+    /// Only plaintext leads there, and it is refused: by setting, or because the control plane does not ask for it
+    /// beyond doubt.
+    PlaintextRefused,
+    /// Upstream DNS failed.
+    Resolve,
+    /// A deadline passed.
+    Timeout,
+    /// The TLS handshake failed, other than by the peer's identity.
+    Tls,
+    /// Neither the mesh nor upstream DNS knows the host, or it is not to be reached by setting.
+    UnknownHost,
+    /// The service does not have this port.
+    UnknownPort,
+    /// The service does not have this subset.
+    UnknownSubset,
+    /// The control plane asks for something that this client does not do.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// A short name for metric labels.
+    #[must_use]
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::Closed => "closed",
+            Self::ControlPlane => "control_plane",
+            Self::Credentials => "credentials",
+            Self::Dial => "dial",
+            Self::Exchange => "exchange",
+            Self::InvalidTarget => "invalid_target",
+            Self::NoEndpoint => "no_endpoint",
+            Self::PeerIdentity => "peer_identity",
+            Self::PlaintextRefused => "plaintext_refused",
+            Self::Resolve => "resolve",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::UnknownHost => "unknown_host",
+            Self::UnknownPort => "unknown_port",
+            Self::UnknownSubset => "unknown_subset",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// Of several failed attempts, the kind that says most about the whole.
+    fn weight(self) -> u8 {
+        match self {
+            Self::PeerIdentity => 5,
+            Self::PlaintextRefused | Self::Unsupported => 4,
+            Self::Tls => 3,
+            Self::Resolve => 2,
+            Self::Dial => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// One endpoint that was tried, and why it did not serve.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The endpoint: `10.1.2.3:15443`.
+    pub endpoint: String,
+    /// Of an east-west gateway, the cluster behind it.
+    pub gateway: Option<String>,
+    /// The server name that was sent, if it came to that.
+    pub sni: Option<String>,
+    /// What failed.
+    pub error: Error,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.gateway {
+            Some(cluster) => write!(f, "gateway {} (to `{cluster}`", self.endpoint)?,
+            None => write!(f, "endpoint {}", self.endpoint)?,
+        }
+        match (&self.gateway, &self.sni) {
+            (Some(_), Some(sni)) => write!(f, ", SNI `{sni}`)")?,
+            (Some(_), None) => f.write_str(")")?,
+            (None, Some(sni)) => write!(f, " (SNI `{sni}`)")?,
+            (None, None) => {}
+        }
+        write!(f, ": {}", self.error)
+    }
+}
+
+/// The peer's certificate is of the mesh, but not of a workload that the control plane expects at this service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct IdentityMismatch {
+    /// What was expected, as texts: whole identities, or patterns such as `spiffe://cluster.local/*`.
+    pub expected: Vec<String>,
+    /// The URI names of the certificate that was presented.
+    pub presented: Vec<String>,
+}
+
+impl IdentityMismatch {
+    /// The identity that was presented, if it is one of Istio's form.
+    #[must_use]
+    pub fn presented_id(&self) -> Option<SpiffeId> {
+        self.presented.iter().find_map(|name| name.parse().ok())
+    }
+}
+
+impl fmt::Display for IdentityMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.presented[..] {
+            [] => f.write_str("the peer presented no SPIFFE identity")?,
+            names => write!(f, "the peer presented `{}`", names.join("`, `"))?,
+        }
+        write!(f, ", expected `{}`", self.expected.join("` or `"))
+    }
+}
+
+impl StdError for IdentityMismatch {}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind: Some(kind),
+            message: message.into(),
+            ..Inner::default()
+        }))
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let source = Some(source.into());
+        Self(Arc::new(Inner {
+            kind: Some(kind),
+            message: message.into(),
+            source,
+            ..Inner::default()
+        }))
+    }
+
+    /// The same error with what may have caused it, in the mesh's terms.
+    pub(crate) fn because(self, candidates: &[&'static str]) -> Self {
+        self.edit(|inner| inner.candidates = candidates.to_vec())
+    }
+
+    pub(crate) fn mismatch(mismatch: IdentityMismatch) -> Self {
+        Self::new(ErrorKind::PeerIdentity, mismatch.to_string()).edit(|inner| inner.mismatch = Some(mismatch))
+    }
+
+    /// What the control plane side said, about `what`.
+    pub(crate) fn control_plane(what: impl Into<String>, error: nds_client::Error) -> Self {
+        use nds_client::ErrorKind as Theirs;
+        let kind = match error.kind() {
+            Theirs::Closed => ErrorKind::Closed,
+            Theirs::Credentials | Theirs::Unauthenticated => ErrorKind::Credentials,
+            _ => ErrorKind::ControlPlane,
+        };
+        Self::with_source(kind, what, error)
+    }
+
+    /// All attempts failed. The kind is that of the attempt that says most.
+    pub(crate) fn attempts_failed(what: &str, attempts: Vec<Attempt>, out_of_time: bool) -> Self {
+        let telling = attempts
+            .iter()
+            .map(|attempt| &attempt.error)
+            .max_by_key(|error| error.kind().weight());
+        let kind = telling.map_or(ErrorKind::Timeout, Self::kind);
+        let kind = if out_of_time && kind.weight() <= ErrorKind::Dial.weight() {
+            ErrorKind::Timeout
+        } else {
+            kind
+        };
+        let mismatch = attempts
+            .iter()
+            .find_map(|attempt| attempt.error.identity_mismatch())
+            .cloned();
+        let tried: Vec<_> = attempts.iter().map(ToString::to_string).collect();
+        let message = match (&tried[..], out_of_time) {
+            ([], _) => format!("no connection to {what}: the deadline passed before an endpoint was tried"),
+            (_, false) => format!("no connection to {what}: {}", tried.join("; ")),
+            (_, true) => format!(
+                "no connection to {what} within the deadline: {}",
+                tried.join("; ")
+            ),
+        };
+        let source = attempts
+            .last()
+            .and_then(|last| last.error.0.source.is_some().then(|| last.error.clone()));
+        let source = source.map(|error| Box::new(Cause(error)) as Box<dyn StdError + Send + Sync>);
+        let inner = Inner {
+            kind: Some(kind),
+            message,
+            attempts,
+            mismatch,
+            source,
+            ..Inner::default()
+        };
+        Self(Arc::new(inner))
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        // Errors are edited only where they are made, before a clone exists.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            change(inner);
+        }
+        self
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind.unwrap_or(ErrorKind::Exchange)
+    }
+
+    /// The endpoints that were tried, in order.
+    #[must_use]
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.attempts
+    }
+
+    /// What may have caused it, in the mesh's terms. Several candidates are listed where they cannot be told apart
+    /// from this side.
+    #[must_use]
+    pub fn candidates(&self) -> &[&'static str] {
+        &self.0.candidates
+    }
+
+    /// For [`ErrorKind::PeerIdentity`]: what was expected and what was presented. `None` where the certificate was
+    /// refused for another reason, such as an unknown issuer.
+    #[must_use]
+    pub fn identity_mismatch(&self) -> Option<&IdentityMismatch> {
+        self.0.mismatch.as_ref()
+    }
+
+    /// Finds an error of this type among `error` and its causes: for clients that box what their connector returns.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Self>() {
+                return Some(found);
+            }
+            // `io::Error::source` passes over the error inside.
+            let inside = error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref);
+            next = inside
+                .map(|inside| inside as &(dyn StdError + 'static))
+                .or_else(|| error.source());
+        }
+        None
+    }
+
+    /// The error and its causes on one line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut report = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !report.ends_with(&text) {
+                report.push_str(": ");
+                report.push_str(&text);
+            }
+            cause = error.source();
+        }
+        report
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.candidates[..] {
+            [] => Ok(()),
+            candidates => write!(f, " (possible causes: {})", candidates.join("; ")),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("message", &self.to_string())
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// The cause inside the last attempt: the attempt's own text is already part of the whole error's.
+struct Cause(Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source().map_or(Ok(()), |source| write!(f, "{source}"))
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.0.source, f)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source().and_then(StdError::source)
+    }
+}
+
+const _: () = assert!(size_of::<Error>() == size_of::<usize>());

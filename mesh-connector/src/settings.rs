@@ -1,0 +1,47 @@
+//! What a program decides about its connections.
+
+use std::time::Duration;
+
+/// What protects connections into the mesh.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mtls {
+    /// As the control plane says: mesh mTLS, or plaintext where it asks for plaintext in a way that cannot mean
+    /// anything else.
+    #[default]
+    AsConfigured,
+    /// Mesh mTLS or nothing: whatever leads to plaintext is refused, hosts outside of the mesh included.
+    Required,
+}
+
+/// What happens with hosts that the mesh does not know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Outside {
+    /// They are resolved by upstream DNS and connected to directly, without protection by the mesh (Istio's
+    /// `outboundTrafficPolicy: ALLOW_ANY`). Whether the mesh says otherwise is not visible to this client.
+    #[default]
+    Allowed,
+    /// They are refused (`REGISTRY_ONLY`).
+    Refused,
+}
+
+/// Settings of a [`Mesh`](crate::Mesh) handle.
+///
+/// # Defaults
+///
+/// mTLS as the control plane configures it, hosts outside allowed, 10 s per connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) mtls: Mtls,
+    pub(crate) outside: Outside,
+    pub(crate) connect_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mtls: Mtls::default(),
+            outside: Outside::default(),
+            connect_deadline: Duration::from_secs(10),
+        }
+    }
+}

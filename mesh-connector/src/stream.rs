@@ -1,0 +1,146 @@
+//! The stream that a caller gets.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+use crate::{ConnectionInfo, Error, ErrorKind};
+
+/// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
+///
+/// Shutting down the writing side sends TLS' end of data and closes that direction of the TCP connection; the other
+/// direction stays open.
+///
+/// # Refusals that arrive late
+///
+/// In TLS 1.3 the handshake ends, from this side, before the peer has looked at our certificate. A peer that refuses
+/// it says so at the first read, after connecting has succeeded: that read fails with an [`io::Error`] of kind
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) around an [`Error`] of kind [`ErrorKind::Tls`].
+#[derive(Debug)]
+pub struct MeshStream {
+    io: Io,
+    connection: ConnectionInfo,
+    has_read: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Io {
+    Plaintext(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl MeshStream {
+    pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
+        Self {
+            io,
+            connection,
+            has_read: false,
+        }
+    }
+
+    /// What is known about this connection.
+    #[must_use]
+    pub fn connection(&self) -> &ConnectionInfo {
+        &self.connection
+    }
+
+    /// The TCP connection underneath, for socket options. Bytes go through the stream itself.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match &self.io {
+            Io::Plaintext(tcp) => tcp,
+            Io::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// An alert before the first byte is the peer's verdict on our certificate.
+    fn refused(&self, error: io::Error) -> io::Error {
+        let alert = error
+            .get_ref()
+            .and_then(|inside| inside.downcast_ref::<rustls::Error>());
+        let Some(rustls::Error::AlertReceived(alert)) = alert else {
+            return error;
+        };
+        let info = &self.connection;
+        let message = format!(
+            "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",
+            info.peer_name().unwrap_or("the peer"),
+            info.endpoint(),
+        );
+        io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            Error::with_source(ErrorKind::Tls, message, error),
+        )
+    }
+}
+
+impl AsyncRead for MeshStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let tls = match &mut this.io {
+            Io::Plaintext(tcp) => return Pin::new(tcp).poll_read(cx, buf),
+            Io::Tls(tls) => tls,
+        };
+        match ready!(Pin::new(tls).poll_read(cx, buf)) {
+            Ok(()) => {
+                this.has_read = true;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if !this.has_read => Poll::Ready(Err(this.refused(error))),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for MeshStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plaintext(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Io::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plaintext(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plaintext(tcp) => tcp.is_write_vectored(),
+            Io::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plaintext(tcp) => Pin::new(tcp).poll_flush(cx),
+            Io::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plaintext(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Io::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Where a caller wants to go.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use crate::{Error, ErrorKind};
+
+/// A host and port to connect to, and how the connection will be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    host: Host,
+    port: u16,
+    subset: String,
+    protocol: Protocol,
+}
+
+/// The host of a [`Target`].
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Host {
+    /// An address: a service's ClusterIP or virtual IP, or one outside of the mesh.
+    Ip(IpAddr),
+    /// A name: lower-case, without a trailing dot. Short names (`forecast.weather`) are resolved as in DNS.
+    Name(String),
+}
+
+/// What the caller will speak over a connection. It decides the application protocols (ALPN) that are offered, by
+/// which Istio's proxies choose how to treat the connection.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.1: offers `istio-http/1.1`, `istio`, `http/1.1`.
+    Http1,
+    /// HTTP/2, gRPC included: offers `istio-h2`, `istio`, `h2`.
+    Http2,
+    /// Anything: offers `istio`. A port whose protocol Istio detects, and which has an HTTP authorization policy,
+    /// closes such a connection without a word: say [`Http1`](Self::Http1) or [`Http2`](Self::Http2) when the bytes
+    /// are HTTP.
+    #[default]
+    Tcp,
+}
+
+impl Target {
+    /// A target by host name or address literal (IPv6 with or without brackets), for [`Protocol::Tcp`] and the
+    /// service as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidTarget`]: no name that DNS could carry, or port 0.
+    pub fn new(host: &str, port: u16) -> Result<Self, Error> {
+        if port == 0 {
+            return Err(Error::new(
+                ErrorKind::InvalidTarget,
+                format!("`{host}:0` is no target: give the service's port"),
+            ));
+        }
+        Ok(Self {
+            host: host.parse()?,
+            port,
+            subset: String::new(),
+            protocol: Protocol::default(),
+        })
+    }
+
+    /// The same target, restricted to a subset of a DestinationRule. Empty: the service as a whole.
+    #[must_use]
+    pub fn with_subset(self, subset: impl Into<String>) -> Self {
+        Self {
+            subset: subset.into(),
+            ..self
+        }
+    }
+
+    /// The same target for another protocol.
+    #[must_use]
+    pub fn with_protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The service port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The subset; empty for the service as a whole.
+    #[must_use]
+    pub fn subset(&self) -> &str {
+        &self.subset
+    }
+
+    /// What will be spoken.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+}
+
+impl FromStr for Target {
+    type Err = Error;
+
+    /// Reads `host:port`; IPv6 addresses in brackets.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || {
+            let message = format!("`{text}` is no target: write HOST:PORT, such as `forecast.weather:3002`");
+            Error::new(ErrorKind::InvalidTarget, message)
+        };
+        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        Self::new(host, port.parse().map_err(|_| invalid())?)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port)?,
+            host => write!(f, "{host}:{}", self.port)?,
+        }
+        if !self.subset.is_empty() {
+            write!(f, " (subset {})", self.subset)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Host {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if let Ok(ip) = bare.unwrap_or(text).parse() {
+            return Ok(Self::Ip(ip));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if !is_name(name) {
+            let message = format!("`{text}` is no host: neither an address nor a name that DNS could carry");
+            return Err(Error::new(ErrorKind::InvalidTarget, message));
+        }
+        Ok(Self::Name(name.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => write!(f, "{ip}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Letters, digits, `-` and `_` in labels of 1 to 63, 253 in all (RFC 1035 §2.3.4).
+fn is_name(name: &str) -> bool {
+    let fits = |label: &str| (1..=63).contains(&label.len());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    name.len() <= 253
+        && name
+            .split('.')
+            .all(|label| fits(label) && label.bytes().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_lower_cased_and_loses_its_trailing_dot() {
+        let target: Target = "Forecast.Weather.svc.cluster.local.:3002".parse().unwrap();
+        assert_eq!(
+            target.host(),
+            &Host::Name("forecast.weather.svc.cluster.local".into())
+        );
+        assert_eq!(target.port(), 3002);
+    }
+
+    #[test]
+    fn addresses_are_recognised_with_and_without_brackets() {
+        for (text, ip) in [("10.0.0.1:80", "10.0.0.1"), ("[::1]:80", "::1")] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.host(), &Host::Ip(ip.parse().unwrap()));
+            assert_eq!(target.to_string(), text);
+        }
+        assert_eq!(
+            Target::new("::1", 80).unwrap().host(),
+            &Host::Ip("::1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused_with_its_text() {
+        let long = format!("{}:80", "a".repeat(64));
+        for text in [
+            "",
+            ":80",
+            "forecast",
+            "forecast:",
+            "forecast:0",
+            "a b:1",
+            "a..b:1",
+            "forecast:99999",
+            &long,
+        ] {
+            let error = text.parse::<Target>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidTarget, "{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Which application protocols to offer.
+//!
+//! Istio's proxies choose filter chains by them: without one of Istio's own, a gateway resets the connection and a
+//! permissive port hands the TLS bytes to the application. `istio-peer-exchange` is never offered, because a server
+//! that sees it expects a metadata preamble which this client does not send.
+
+use crate::Protocol;
+
+const ISTIO: &str = "istio";
+const PEER_EXCHANGE: &str = "istio-peer-exchange";
+
+/// The protocols to offer for what the caller speaks, given the list of the control plane.
+///
+/// HTTP offers are those of Istio's ALPN filter (istio `pilot/pkg/xds/filters/filters.go`), which replaces the
+/// cluster's list per request. Other connections offer what is Istio's in the cluster's list, without `h2`: the
+/// bytes are the caller's, and this client cannot promise that they are HTTP/2.
+pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
+    let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
+    match protocol {
+        Protocol::Http1 => owned(&["istio-http/1.1", ISTIO, "http/1.1"]),
+        Protocol::Http2 => owned(&["istio-h2", ISTIO, "h2"]),
+        Protocol::Tcp => {
+            let istios = |name: &&String| name.starts_with(ISTIO) && *name != PEER_EXCHANGE;
+            let offer: Vec<_> = control_plane.iter().filter(istios).cloned().collect();
+            if offer.is_empty() { owned(&[ISTIO]) } else { offer }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn peer_exchange_is_never_offered() {
+        let theirs = list(&["istio-peer-exchange", "istio", "h2"]);
+        for protocol in [Protocol::Http1, Protocol::Http2, Protocol::Tcp] {
+            let offer = offer(protocol, &theirs);
+            assert!(!offer.contains(&PEER_EXCHANGE.to_owned()), "{offer:?}");
+            assert!(offer.contains(&ISTIO.to_owned()), "{offer:?}");
+        }
+    }
+
+    #[test]
+    fn raw_connections_offer_istio_alone_whatever_the_cluster_lists() {
+        for theirs in [
+            &["istio-peer-exchange", "istio", "h2"][..],
+            &["istio"],
+            &["h2"],
+            &[],
+        ] {
+            assert_eq!(offer(Protocol::Tcp, &list(theirs)), ["istio"]);
+        }
+    }
+
+    #[test]
+    fn http_connections_offer_what_istios_alpn_filter_offers() {
+        assert_eq!(
+            offer(Protocol::Http1, &[]),
+            ["istio-http/1.1", "istio", "http/1.1"]
+        );
+        assert_eq!(offer(Protocol::Http2, &[]), ["istio-h2", "istio", "h2"]);
+    }
+}
