@@ -1,0 +1,90 @@
+//! What happens to a name that the table does not have: upstream, and the time before the first table.
+
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use nds_client::SyncState;
+use tokio::time::timeout;
+
+use crate::{Error, ErrorKind, MeshResolver, answer::Lookup, upstream::Failure};
+
+impl MeshResolver {
+    /// The name, completed by the search list, in the table and upstream. As glibc's `res_nsearch`: the first name
+    /// with an address wins; a server that cannot be reached ends the search.
+    pub(crate) async fn ask_upstream(&self, host: &str) -> Result<Lookup, Error> {
+        let upstream = &self.inner().upstream;
+        if let Some(found) = upstream.hosts_answer(host) {
+            return Ok(self.foreign(found));
+        }
+        let mut failure = Failure::Unknown;
+        for name in upstream.candidates(host) {
+            if let Some(found) = self.mesh_answer(&name) {
+                return Ok(found);
+            }
+            match upstream.query(&name).await {
+                Ok(found) => return Ok(self.foreign(found)),
+                Err(fatal @ (Failure::Unreachable(_) | Failure::Unusable(_))) => {
+                    return Err(fatal.about(host));
+                }
+                Err(next) => failure = failure.or(next),
+            }
+        }
+        Err(failure.about(host))
+    }
+
+    /// A name that the empty table does not have.
+    pub(crate) async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
+        if self.scope().claims(host) {
+            self.first_table(host).await?;
+            return match self.mesh_answer(host) {
+                Some(found) => Ok(found),
+                None => self.ask_upstream(host).await,
+            };
+        }
+        let (table, upstream) = (pin!(self.first_table(host)), pin!(self.ask_upstream(host)));
+        match select(upstream, table).await {
+            Either::Left((Ok(found), _)) => Ok(found),
+            Either::Left((Err(unknown), table)) => {
+                table.await?;
+                self.mesh_answer(host).ok_or(unknown)
+            }
+            Either::Right((Ok(()), upstream)) => match self.mesh_answer(host) {
+                Some(found) => Ok(found),
+                None => upstream.await,
+            },
+            Either::Right((Err(not_ready), upstream)) => upstream.await.map_err(|_| not_ready),
+        }
+    }
+
+    /// Waits for the first table, bounded.
+    async fn first_table(&self, host: &str) -> Result<(), Error> {
+        let mut health = self.inner().health.clone();
+        let limit = self.inner().first_table_timeout;
+        let synced = health.wait_for(|health| health.sync != SyncState::Connecting);
+        match timeout(limit, synced).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(self.not_ready(host, "the client was shut down before istiod sent a name table")),
+            Err(_) => Err(self.not_ready(
+                host,
+                &format!(
+                    "istiod has not sent a name table within {limit:?}: check that it can be reached and accepts \
+                     this workload"
+                ),
+            )),
+        }
+    }
+
+    fn not_ready(&self, host: &str, message: &str) -> Error {
+        let error = Error::new(ErrorKind::NotReady, host, message);
+        let health = self.inner().health.load();
+        match health.stream.as_ref().or(health.identity.as_ref()) {
+            Some(cause) => error.because_of(cause.clone()),
+            None => error,
+        }
+    }
+
+    fn foreign(&self, found: Lookup) -> Lookup {
+        self.inner().recent.forget(found.addresses());
+        found
+    }
+}

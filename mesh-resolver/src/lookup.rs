@@ -1,0 +1,178 @@
+//! What Istio's DNS proxy would answer from a name table: pure, wait-free, without allocation.
+//!
+//! The agent expands each table into a map of every name it answers. Here nothing is expanded: a question is
+//! turned into the few keys it could be an expansion of, and those are looked up. The rules, with their place in
+//! Istio's `pkg/dns/client/dns.go`:
+//!
+//! | rule | agent |
+//! |---|---|
+//! | case and the trailing dot of a question do not matter | `ServeDNS`, `buildDNSAnswers` |
+//! | a Kubernetes entry under the proxy's domain is also `short.ns` and `short.ns.svc`, and `short` in the own namespace; never `short.ns.svc.cluster` | `generateAltHosts` |
+//! | any known name with the first search domain behind it is known too, unless it already ends in that domain | `buildDNSAnswers` |
+//! | what is not known is looked for as `*.b.c`, then `*.c`; `*.x` does not match `x` | `lookupHost` |
+//! | a known name without the family asked for has no records; it is not unknown | `lookupHost` |
+//!
+//! # Deliberate differences
+//!
+//! * **Suffixes are compared by labels.** The agent compares text: it takes `a.foons1.svc.cluster.local` for a name
+//!   that already ends in the search domain `ns1.svc.cluster.local`, and does not expand it. Here it is expanded.
+//!   By the same reasoning, an entry under `foosvc.cluster.local` gets no short names in `svc.cluster.local`.
+//! * **The more literal reading wins.** Where two entries of a table claim one name (as itself, as a short name, by
+//!   the search domain), the agent's answer depends on the order of a Go map, and an expansion by the search domain
+//!   hides a service of that very name. Here the order is always: the name itself, a short name, the search domain.
+//! * **Short names belong to entries named `short.ns.<domain>`**, as all of Kubernetes' are. The agent would also
+//!   give them to an entry whose fields and key disagree.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use nds_client::{NameEntry, NameTable, Registry};
+
+use crate::{name::NameBuffer, scope::Scope};
+
+/// How a question found its entry.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Via {
+    /// A short name of a Kubernetes service: `forecast.weather`, `forecast.weather.svc`, `forecast`.
+    Alternate,
+    /// The name that the table has.
+    Exact,
+    /// One of the other ways, with the host's first search domain behind it.
+    SearchDomain,
+    /// A wildcard entry that covers the name.
+    Wildcard,
+}
+
+/// What the table says about one name.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    entry: NameEntry<'a>,
+    via: Via,
+    /// How much of the question is the name that was known, when the search domain is cut off.
+    known_len: usize,
+    /// Where in the question the `*` of the wildcard that matched would stand.
+    star: Option<usize>,
+}
+
+impl<'a> Answer<'a> {
+    /// The entry that answers.
+    #[must_use]
+    pub fn entry(&self) -> NameEntry<'a> {
+        self.entry
+    }
+
+    /// The canonical name: the key of the table, under which istiod also knows the clusters of the service.
+    /// `*.x` where a wildcard entry answers.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.entry.name()
+    }
+
+    /// How the question found the entry.
+    #[must_use]
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
+    /// The IPv4 addresses, in istiod's order. None of them means no data for A, not an unknown name.
+    #[must_use]
+    pub fn ipv4(&self) -> &'a [Ipv4Addr] {
+        self.entry.ipv4()
+    }
+
+    /// The IPv6 addresses, in istiod's order. None of them means no data for AAAA, not an unknown name.
+    #[must_use]
+    pub fn ipv6(&self) -> &'a [Ipv6Addr] {
+        self.entry.ipv6()
+    }
+
+    /// The target of the CNAME record that a DNS answer to `question` begins with, if it begins with one. The target
+    /// of a wildcard stays literal (`lookupHost`). `question` must be the one that was looked up.
+    #[cfg_attr(not(feature = "hickory"), allow(dead_code, reason = "for those who answer in DNS records"))]
+    pub(crate) fn alias(&self, question: &str) -> Option<String> {
+        if self.via != Via::SearchDomain {
+            return None;
+        }
+        let known = question.get(..self.known_len)?.to_ascii_lowercase();
+        match self.star {
+            Some(star) => Some(format!("*{}", known.get(star + 1..)?)),
+            None => Some(known),
+        }
+    }
+}
+
+/// The answer of the table to a question, `None` for a name it does not know.
+pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
+    let mut buffer = NameBuffer::new();
+    let name = buffer.fold(question)?;
+    known(table, scope, name).or_else(|| wildcard(table, scope, name))
+}
+
+/// The answer of the table to a name in table form, wildcards left aside.
+fn known<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
+    if let Some((entry, via)) = direct(table, scope, name) {
+        return Some(Answer { entry, via, known_len: name.len(), star: None });
+    }
+    let short = strip_suffix(name, scope.search_domain())?;
+    if short == scope.search_domain() || strip_suffix(short, scope.search_domain()).is_some() {
+        return None;
+    }
+    let (entry, _) = direct(table, scope, short)?;
+    Some(Answer { entry, via: Via::SearchDomain, known_len: short.len(), star: None })
+}
+
+/// The entry whose key or short name this is.
+fn direct<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<(NameEntry<'a>, Via)> {
+    match table.get(name) {
+        Some(entry) => Some((entry, Via::Exact)),
+        None => alternate(table, scope, name).map(|entry| (entry, Via::Alternate)),
+    }
+}
+
+/// The Kubernetes entry that has this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
+fn alternate<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<NameEntry<'a>> {
+    if scope.domain().is_empty() {
+        return None;
+    }
+    let (service_label, _) = scope.domain_parts();
+    let qualified = |name: &str| {
+        let (short, namespace) = name.rsplit_once('.')?;
+        service(table, scope, short, namespace)
+    };
+    qualified(name)
+        .or_else(|| qualified(strip_suffix(name, service_label)?))
+        .or_else(|| service(table, scope, name, scope.namespace()))
+}
+
+/// The Kubernetes service of one's own cluster domain. Short names of pods contain a dot: `mysql-0.mysql`.
+fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str) -> Option<NameEntry<'a>> {
+    if short.is_empty() || namespace.is_empty() {
+        return None;
+    }
+    let mut buffer = NameBuffer::new();
+    let entry = table.get(buffer.join(&[short, namespace, scope.domain()])?)?;
+    let named_so = entry.short_name() == short && entry.namespace() == namespace;
+    (named_so && entry.registry() == Registry::Kubernetes).then_some(entry)
+}
+
+/// The answer of the most specific wildcard that covers the name.
+fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
+    let mut buffer = NameBuffer::new();
+    buffer.join(&[name])?;
+    for (dot, _) in name.match_indices('.') {
+        let star = dot.checked_sub(1)?;
+        if let Some(answer) = known(table, scope, buffer.wildcard(star)?) {
+            let via = if answer.via == Via::SearchDomain { Via::SearchDomain } else { Via::Wildcard };
+            return Some(Answer { via, known_len: star + answer.known_len, star: Some(star), ..answer });
+        }
+    }
+    None
+}
+
+/// The name without `.suffix`, if it ends so. No name ends with the empty suffix.
+fn strip_suffix<'n>(name: &'n str, suffix: &str) -> Option<&'n str> {
+    name.strip_suffix(suffix).filter(|_| !suffix.is_empty())?.strip_suffix('.')
+}
+
+#[cfg(test)]
+mod tests;

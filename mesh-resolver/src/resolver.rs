@@ -1,0 +1,236 @@
+//! The resolver: the table first, upstream DNS second.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use arc_swap::Guard;
+use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
+
+use crate::{
+    Error, MeshResolverBuilder, Scope,
+    answer::{Addresses, Lookup, MESH_TTL, Source, shuffled},
+    host::Host,
+    lookup::{Answer, lookup},
+    recent::Recent,
+    upstream::Client,
+};
+
+/// Resolves names as a program in the mesh expects: istiod's names from the table in this process, all others
+/// through upstream DNS.
+///
+/// Clones are cheap and share everything. A resolver made from an [`NdsClient`] keeps that client alive.
+///
+/// # Names
+///
+/// A host name in any case, with or without a trailing dot; an address literal, IPv6 also in brackets. Not an
+/// internationalised name in Unicode: its ASCII form (`xn--…`).
+///
+/// # Example
+///
+/// ```
+/// use mesh_resolver::{MeshResolver, Scope, Upstream};
+/// use nds_client::{Health, NameTable, Publisher};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), mesh_resolver::Error> {
+/// let names = Publisher::new(NameTable::default());
+/// let health = Publisher::new(Health::default());
+/// let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+///     .with_upstream(Upstream::none())
+///     .build()?;
+/// let answer = resolver.lookup_ip("192.0.2.1").await?;
+/// assert_eq!(answer.addresses(), ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MeshResolver(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) names: Watched<NameTable>,
+    pub(crate) health: Watched<Health>,
+    pub(crate) scope: Scope,
+    pub(crate) upstream: Client,
+    pub(crate) first_table_timeout: Duration,
+    pub(crate) recent: Recent,
+    /// Keeps what feeds `names` alive.
+    pub(crate) _client: Option<NdsClient>,
+}
+
+impl MeshResolver {
+    /// A resolver over the names of a client, seen from where the client's configuration says it is, with the
+    /// host's own DNS upstream. The resolver keeps the client alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where upstream DNS cannot be set up. A host without a usable
+    /// resolv.conf is no error here; see [`Upstream::system`](crate::Upstream::system).
+    pub fn new(client: &NdsClient) -> Result<Self, Error> {
+        Self::builder_for(client).build()
+    }
+
+    /// Starts a resolver over the names of a client, as [`new`](Self::new) does, to be set up further.
+    pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
+        let config = client.config();
+        let scope = Scope::new(config.namespace(), config.dns_domain());
+        Self::builder(client.names().clone(), client.health().clone(), scope).with_client(client.clone())
+    }
+
+    /// Starts a resolver over any name table that is kept current.
+    pub fn builder(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> MeshResolverBuilder {
+        MeshResolverBuilder::new(names, health, scope)
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// The current table, to look names up in. Wait-free, without allocation.
+    #[must_use]
+    pub fn names(&self) -> Names<'_> {
+        Names { table: self.0.names.load(), scope: &self.0.scope }
+    }
+
+    /// The addresses that the mesh has for a name, from the current table alone: at once, wait-free, without
+    /// allocation (for up to eight addresses; see [`names`](Self::names) for a look that never allocates).
+    ///
+    /// `None` for a name that the table does not know, and for everything before the first table. Neither address
+    /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
+    #[must_use]
+    pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
+        self.names().lookup(name).as_ref().map(Addresses::of)
+    }
+
+    /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
+    /// `forecast.weather.svc.cluster.local`. Under the canonical name istiod knows the clusters of the service.
+    ///
+    /// A name with fewer dots than `ndots` is also tried with the host's first search domain, as
+    /// [`lookup_ip`](Self::lookup_ip) does.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Option<String> {
+        let names = self.names();
+        if let Some(answer) = names.lookup(name) {
+            return Some(answer.name().to_owned());
+        }
+        let first = self.0.upstream.candidates(name).into_iter().next()?;
+        names.lookup(&first).map(|answer| answer.name().to_owned())
+    }
+
+    /// The mesh name that this process last resolved to an address, `None` for an address that it resolved from no
+    /// mesh name, or too long ago: the last few thousand addresses are remembered.
+    ///
+    /// Addresses of the mesh are ambiguous, because clusters give out the same ClusterIPs. For a caller who resolves
+    /// first and dials the address later, this is the name that was meant.
+    #[must_use]
+    pub fn last_resolved(&self, address: IpAddr) -> Option<String> {
+        self.0.recent.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
+    }
+
+    /// From where names are read.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.0.scope
+    }
+
+    /// The addresses of a name, whoever knows them.
+    ///
+    /// In this order: an address literal is itself; the mesh's table; the `hosts` file; upstream DNS. A name is
+    /// completed by the host's search list as the system does it, and each completed name is looked up in the table
+    /// before upstream is asked for it.
+    ///
+    /// Before the first table:
+    ///
+    /// * names that only the mesh can know wait for it, bounded
+    ///   ([`with_first_table_timeout`](MeshResolverBuilder::with_first_table_timeout)): what ends in the cluster's
+    ///   domain (`.cluster.local`), in `.svc`, or in `.clusterset.local`;
+    /// * all others go upstream at once, and an answer from there is the answer. Only where upstream knows no
+    ///   address is the table waited for, because the name may be the mesh's: `forecast.weather`, or the host of a
+    ///   ServiceEntry.
+    ///
+    /// # Errors
+    ///
+    /// * [`InvalidName`](crate::ErrorKind::InvalidName): this is no host name.
+    /// * [`NameNotFound`](crate::ErrorKind::NameNotFound), [`NoRecords`](crate::ErrorKind::NoRecords): neither the
+    ///   mesh nor upstream knows the name, or upstream knows no address of it.
+    /// * [`NotReady`](crate::ErrorKind::NotReady): istiod did not send a table in time; the cause is its last error.
+    /// * [`Timeout`](crate::ErrorKind::Timeout), [`Upstream`](crate::ErrorKind::Upstream),
+    ///   [`Config`](crate::ErrorKind::Config): the mesh does not know the name, and upstream DNS did not answer,
+    ///   failed, or is not configured. Names of the mesh never fail so.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the lookup and nothing else.
+    pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
+        let host = match Host::parse(name)? {
+            Host::Address(address) => return Ok(literal(name, address)),
+            Host::Name(host) => host,
+        };
+        // Asked before the look into the table: a table that arrives in between is then not missed.
+        let ready = self.is_ready();
+        match self.mesh_answer(host) {
+            Some(found) => Ok(found),
+            None if ready => self.ask_upstream(host).await,
+            None => self.before_first_table(host).await,
+        }
+    }
+
+    /// Whether there is a table: what it does not have, the mesh does not know.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.health.load().sync != SyncState::Connecting || !self.0.names.load().is_empty()
+    }
+
+    /// The table's answer, remembered for whoever dials the addresses.
+    pub(crate) fn mesh_answer(&self, name: &str) -> Option<Lookup> {
+        let names = self.names();
+        let answer = names.lookup(name)?;
+        let addresses = shuffled(&answer);
+        let canonical = self.0.recent.record(answer.name(), &addresses);
+        let source = Source::Mesh { via: answer.via(), state: self.0.health.load().sync.clone() };
+        Some(Lookup::new(addresses, canonical, source, MESH_TTL))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MeshResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshResolver")
+            .field("names", &self.0.names.load().len())
+            .field("scope", &self.0.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A table and the scope to read it from, for a look that ends soon.
+pub struct Names<'r> {
+    table: Guard<Arc<NameTable>>,
+    scope: &'r Scope,
+}
+
+impl Names<'_> {
+    /// What the table says about a name; `None` for a name it does not know. Pure, without allocation.
+    ///
+    /// Any DNS question for an A or AAAA record can be looked up: in any case, with or without a trailing dot, with
+    /// or without the first search domain behind it.
+    #[must_use]
+    pub fn lookup(&self, name: &str) -> Option<Answer<'_>> {
+        lookup(&self.table, self.scope, name)
+    }
+
+    /// The table itself.
+    #[must_use]
+    pub fn table(&self) -> &NameTable {
+        &self.table
+    }
+}
+
+impl fmt::Debug for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").field("table", &**self.table).field("scope", self.scope).finish()
+    }
+}
+
+fn literal(text: &str, address: IpAddr) -> Lookup {
+    Lookup::new([address].into_iter().collect(), text.into(), Source::Literal, Duration::MAX)
+}

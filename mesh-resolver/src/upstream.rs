@@ -1,0 +1,131 @@
+//! Upstream DNS: who answers for names that the mesh does not know.
+//!
+//! It asks as the host's own resolver would: the servers of resolv.conf in their order and one at a time, its search
+//! list, its `hosts` file first. It never asks anybody else: there is no public resolver behind it.
+
+mod client;
+mod config;
+mod servers;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub(crate) use self::client::{Client, Failure};
+
+/// Who answers for names that the mesh does not know: settings.
+///
+/// # Defaults
+///
+/// * the host's `hosts` file comes first, whichever servers are asked; it is read once;
+/// * search list, `ndots`, `timeout` and `attempts` are resolv.conf's for [`system`](Self::system) and
+///   [`resolv_conf`](Self::resolv_conf); with servers given by the caller there is no search list, and the others
+///   are resolv.conf's defaults: 1, 5 seconds, 2.
+///
+/// Servers are asked one at a time, in the order given, `attempts` times around, over UDP and, where an answer is
+/// truncated, over TCP. A server that does not answer, or answers SERVFAIL or REFUSED, makes way for the next.
+/// Answers are cached for as long as they say.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    servers: Servers,
+    hosts: HostsFile,
+    search: Option<Vec<String>>,
+    ndots: Option<usize>,
+    timeout: Option<Duration>,
+    attempts: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Servers {
+    Given(Vec<SocketAddr>),
+    None,
+    ResolvConf(PathBuf),
+    System,
+}
+
+#[derive(Clone, Debug)]
+enum HostsFile {
+    File(PathBuf),
+    None,
+    System,
+}
+
+impl Upstream {
+    /// The host's own configuration: `/etc/resolv.conf`.
+    ///
+    /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config).
+    #[must_use]
+    pub fn system() -> Self {
+        Self::from(Servers::System)
+    }
+
+    /// A file in the format of resolv.conf.
+    ///
+    /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config).
+    #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
+    #[must_use]
+    pub fn resolv_conf(file: impl Into<PathBuf>) -> Self {
+        Self::from(Servers::ResolvConf(file.into()))
+    }
+
+    /// These name servers, and no others.
+    #[must_use]
+    pub fn servers(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self::from(Servers::Given(servers.into_iter().collect()))
+    }
+
+    /// Nobody: a name that the mesh does not know is not found. The `hosts` file is not read either.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::from(Servers::None).without_hosts_file()
+    }
+
+    /// Sets the search list: the domains that are tried behind names with fewer than `ndots` dots, and behind all
+    /// others after the name itself. Names with a trailing dot are never searched for.
+    #[must_use]
+    pub fn with_search<D: Into<String>>(self, domains: impl IntoIterator<Item = D>) -> Self {
+        Self { search: Some(domains.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// Sets how many dots make a name that is asked for as it is before the search list.
+    #[must_use]
+    pub fn with_ndots(self, ndots: usize) -> Self {
+        Self { ndots: Some(ndots), ..self }
+    }
+
+    /// Sets how long one server may take to answer one question.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), ..self }
+    }
+
+    /// Sets how many times all servers are asked; 0 means 1.
+    #[must_use]
+    pub fn with_attempts(self, attempts: usize) -> Self {
+        Self { attempts: Some(attempts), ..self }
+    }
+
+    /// Sets the `hosts` file.
+    #[must_use]
+    pub fn with_hosts_file(self, file: impl Into<PathBuf>) -> Self {
+        Self { hosts: HostsFile::File(file.into()), ..self }
+    }
+
+    /// Leaves the `hosts` file alone.
+    #[must_use]
+    pub fn without_hosts_file(self) -> Self {
+        Self { hosts: HostsFile::None, ..self }
+    }
+
+    fn from(servers: Servers) -> Self {
+        let hosts = HostsFile::System;
+        Self { servers, hosts, search: None, ndots: None, timeout: None, attempts: None }
+    }
+}
+
+impl Default for Upstream {
+    /// [`Upstream::system`].
+    fn default() -> Self {
+        Self::system()
+    }
+}

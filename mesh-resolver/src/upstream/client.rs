@@ -1,0 +1,245 @@
+//! One question upstream: the `hosts` file, then the servers, through a cache.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future;
+use hickory_resolver::{
+    Hosts, Resolver,
+    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup,
+    net::{DnsError, NetError, NoRecords},
+    proto::{
+        op::{Query, ResponseCode},
+        rr::{Name, RecordType},
+    },
+};
+
+use super::{Upstream, config::Unusable, servers::Servers};
+use crate::{
+    Error, ErrorKind,
+    answer::{Ips, Lookup, Source},
+    name::NameBuffer,
+    scope::is_under,
+};
+
+/// Asks upstream DNS.
+pub(crate) struct Client {
+    servers: Result<Option<Resolver<Servers>>, Unusable>,
+    hosts: Hosts,
+    search: Vec<String>,
+    ndots: usize,
+}
+
+/// Why upstream DNS has no address for one name.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The name cannot be asked for.
+    Invalid,
+    /// The name exists, and has no address.
+    NoRecords,
+    /// The servers refuse or fail to answer.
+    Refused(NetError),
+    /// There is no such name.
+    Unknown,
+    /// No server answered.
+    Unreachable(NetError),
+    /// The host's configuration cannot be used.
+    Unusable(Unusable),
+}
+
+impl Client {
+    /// # Errors
+    ///
+    /// `Config` where the settings cannot be used. A host without usable configuration is no error here, but one at
+    /// each question.
+    pub(crate) fn new(upstream: &Upstream) -> Result<Self, Error> {
+        let hosts = upstream.hosts()?;
+        let effective = match upstream.effective()? {
+            Ok(effective) => effective,
+            Err(unusable) => {
+                tracing::warn!(error = %unusable, "no upstream DNS: only mesh names will resolve");
+                return Ok(Self { servers: Err(unusable), hosts, search: Vec::new(), ndots: 1 });
+            }
+        };
+        let (search, ndots) = (effective.search, effective.options.ndots);
+        let servers = match effective.servers {
+            servers if servers.is_empty() => None,
+            servers => Some(resolver(servers, effective.options).map_err(|error| {
+                Error::new(ErrorKind::Config, "", "upstream DNS cannot be set up").because_of(error)
+            })?),
+        };
+        Ok(Self { servers: Ok(servers), hosts, search, ndots })
+    }
+
+    /// The search list, lower-case, without trailing dots.
+    pub(crate) fn search(&self) -> &[String] {
+        &self.search
+    }
+
+    /// The names to ask for when a program asks for `host`, in order (resolv.conf(5), `ndots` and `search`).
+    pub(crate) fn candidates(&self, host: &str) -> Vec<String> {
+        if host.ends_with('.') || is_localhost(host) {
+            return vec![host.to_owned()];
+        }
+        let mut buffer = NameBuffer::new();
+        let mut names: Vec<_> = self
+            .search
+            .iter()
+            .filter_map(|domain| buffer.join(&[host, domain]).map(ToOwned::to_owned))
+            .collect();
+        let dots = host.bytes().filter(|byte| *byte == b'.').count();
+        let place = if dots >= self.ndots { 0 } else { names.len() };
+        names.insert(place, host.to_owned());
+        names
+    }
+
+    /// What the `hosts` file says about a name; `localhost` is always known.
+    pub(crate) fn hosts_answer(&self, host: &str) -> Option<Lookup> {
+        let name = absolute(host).ok()?;
+        let mut found = Ips::new();
+        for kind in [RecordType::A, RecordType::AAAA] {
+            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+            found.extend(lookup.iter().flat_map(addresses));
+        }
+        if found.is_empty() && is_localhost(host) {
+            found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+        }
+        (!found.is_empty()).then(|| Lookup::new(found, canonical(&name), Source::Hosts, Duration::ZERO))
+    }
+
+    /// Asks the servers for both families of exactly this name.
+    pub(crate) async fn query(&self, host: &str) -> Result<Lookup, Failure> {
+        let resolver = match &self.servers {
+            Ok(Some(resolver)) => resolver,
+            Ok(None) => return Err(Failure::Unknown),
+            Err(unusable) => return Err(Failure::Unusable(unusable.clone())),
+        };
+        let name = absolute(host).map_err(|_| Failure::Invalid)?;
+        let ask = |kind| resolver.lookup(name.clone(), kind);
+        let (v4, v6) = future::join(ask(RecordType::A), ask(RecordType::AAAA)).await;
+        let answers: Vec<_> = [&v4, &v6].into_iter().flatten().collect();
+        let found: Ips = answers.iter().copied().flat_map(addresses).collect();
+        if found.is_empty() {
+            return Err(worst(v4.err(), v6.err()));
+        }
+        let valid_until = answers.iter().map(|answer| answer.valid_until()).min();
+        let ttl = valid_until.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let owner = answers.iter().copied().flat_map(owners).next();
+        Ok(Lookup::new(found, canonical(owner.unwrap_or(&name)), Source::Upstream, ttl))
+    }
+}
+
+fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<Resolver<Servers>, NetError> {
+    let servers = Servers::new(servers, &options)?;
+    // `Servers` does the asking and the repeating; hickory's resolver on top follows aliases and caches.
+    let anywhere = NameServerConfig::udp(Ipv4Addr::UNSPECIFIED.into());
+    let mut builder =
+        Resolver::builder_with_config(ResolverConfig::from_name_servers(vec![anywhere]), servers);
+    let mut on_top = options;
+    on_top.attempts = 0;
+    on_top.num_concurrent_reqs = 1;
+    on_top.use_hosts_file = ResolveHosts::Never;
+    *builder.options_mut() = on_top;
+    builder.build()
+}
+
+fn absolute(host: &str) -> Result<Name, NetError> {
+    let mut name = Name::from_ascii(host)?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn addresses(lookup: &lookup::Lookup) -> impl Iterator<Item = IpAddr> {
+    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
+}
+
+fn owners(lookup: &lookup::Lookup) -> impl Iterator<Item = &Name> {
+    lookup.answers().iter().filter(|record| record.data.ip_addr().is_some()).map(|record| &record.name)
+}
+
+fn canonical(name: &Name) -> Arc<str> {
+    let text = name.to_lowercase().to_ascii();
+    text.strip_suffix('.').unwrap_or(&text).into()
+}
+
+fn is_localhost(host: &str) -> bool {
+    host.trim_end_matches('.').eq_ignore_ascii_case("localhost") || is_under(host, "localhost")
+}
+
+/// Of the two families' failures the one to report: a server that could not say counts more than one that said no,
+/// and no address counts more than no name.
+fn worst(v4: Option<NetError>, v6: Option<NetError>) -> Failure {
+    let failures = [v4, v6].into_iter().flatten().map(Failure::from);
+    failures.max_by_key(Failure::weight).unwrap_or(Failure::NoRecords)
+}
+
+impl Failure {
+    /// Of the failures of several names the one to report, as glibc's `res_nsearch` does.
+    pub(crate) fn or(self, next: Self) -> Self {
+        if next.weight() > self.weight() { next } else { self }
+    }
+
+    /// As an error about the host that was asked for.
+    pub(crate) fn about(self, host: &str) -> Error {
+        match self {
+            Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a name that DNS can be asked for"),
+            Self::NoRecords => {
+                Error::new(ErrorKind::NoRecords, host, "the name exists upstream, without an address")
+            }
+            Self::Refused(cause) => {
+                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS fails")
+                    .because_of(cause)
+            }
+            Self::Unknown => Error::new(
+                ErrorKind::NameNotFound,
+                host,
+                "neither the mesh nor upstream DNS knows the name: check its spelling, or whether the service is \
+                 exported to this namespace",
+            ),
+            Self::Unreachable(cause @ NetError::Timeout) => Error::new(
+                ErrorKind::Timeout,
+                host,
+                "not a mesh name, and upstream DNS did not answer in time",
+            )
+            .because_of(cause),
+            Self::Unreachable(cause) => {
+                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS cannot be reached")
+                    .because_of(cause)
+            }
+            Self::Unusable(cause) => Error::new(
+                ErrorKind::Config,
+                host,
+                "not a mesh name, and the host has no upstream DNS: set it right, or give name servers with \
+                 Upstream::servers",
+            )
+            .because_of(cause),
+        }
+    }
+
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::NoRecords => 1,
+            Self::Invalid | Self::Refused(_) => 2,
+            Self::Unreachable(_) | Self::Unusable(_) => 3,
+        }
+    }
+}
+
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        match error {
+            NetError::Dns(DnsError::NoRecordsFound(NoRecords {
+                response_code: ResponseCode::NXDomain,
+                ..
+            })) => Self::Unknown,
+            NetError::Dns(DnsError::NoRecordsFound(_)) => Self::NoRecords,
+            error @ NetError::Dns(_) => Self::Refused(error),
+            error => Self::Unreachable(error),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The upstream servers, asked one at a time and in order.
+//!
+//! hickory's own pool asks two servers at once and prefers the quickest. Told to ask one at a time, it still gives
+//! up when the first server's time is over, before it comes to the second. So each server here is a pool of its own
+//! (which keeps hickory's UDP, TCP on truncation, and sharing of equal questions), and this is the order.
+
+use std::{
+    future::{Ready, ready},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+};
+
+use futures_util::{Stream, stream};
+use hickory_resolver::{
+    ConnectionProvider, NameServerPool, PoolContext, TlsConfig,
+    config::{ConnectionConfig, NameServerConfig, ResolverOpts},
+    net::{
+        DnsError, NetError,
+        runtime::TokioRuntimeProvider,
+        xfer::{DnsHandle, FirstAnswer as _},
+    },
+    proto::op::{DnsRequest, DnsResponse},
+};
+
+/// All servers as one.
+#[derive(Clone)]
+pub(super) struct Servers {
+    pools: Arc<[NameServerPool<TokioRuntimeProvider>]>,
+    rounds: usize,
+    runtime: TokioRuntimeProvider,
+}
+
+impl Servers {
+    pub(super) fn new(servers: Vec<NameServerConfig>, options: &ResolverOpts) -> Result<Self, NetError> {
+        let runtime = TokioRuntimeProvider::default();
+        let context = Arc::new(PoolContext::new(options.clone(), TlsConfig::new()?));
+        let pool = |server| NameServerPool::from_config([server], context.clone(), runtime.clone());
+        let pools = servers.into_iter().map(pool).collect();
+        Ok(Self { pools, rounds: options.attempts.max(1), runtime })
+    }
+
+    async fn ask(self, request: DnsRequest) -> Result<DnsResponse, NetError> {
+        let mut last = NetError::NoConnections;
+        for _ in 0..self.rounds {
+            for server in self.pools.iter() {
+                match server.send(request.clone()).first_answer().await {
+                    Ok(response) => return Ok(response),
+                    // No such name, or no such record: an answer, whichever server gave it.
+                    Err(error @ NetError::Dns(DnsError::NoRecordsFound(_))) => return Err(error),
+                    Err(error) => {
+                        tracing::debug!(%error, "an upstream name server gave no answer");
+                        last = error;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+impl DnsHandle for Servers {
+    type Response = Pin<Box<dyn Stream<Item = Result<DnsResponse, NetError>> + Send>>;
+    type Runtime = TokioRuntimeProvider;
+
+    fn send(&self, request: DnsRequest) -> Self::Response {
+        Box::pin(stream::once(self.clone().ask(request)))
+    }
+}
+
+/// Whatever server hickory thinks it connects to, it gets all of them.
+impl ConnectionProvider for Servers {
+    type Conn = Self;
+    type FutureConn = Ready<Result<Self, NetError>>;
+    type RuntimeProvider = TokioRuntimeProvider;
+
+    fn new_connection(
+        &self,
+        _: IpAddr,
+        _: &ConnectionConfig,
+        _: &PoolContext,
+    ) -> Result<Self::FutureConn, NetError> {
+        Ok(ready(Ok(self.clone())))
+    }
+
+    fn runtime_provider(&self) -> &Self::RuntimeProvider {
+        &self.runtime
+    }
+}
