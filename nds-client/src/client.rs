@@ -89,11 +89,7 @@ impl NdsClient {
         let mut health = self.health.clone();
         let lasting = |health: &Health| {
             let errors = [&health.identity, &health.stream];
-            errors
-                .into_iter()
-                .flatten()
-                .find(|error| !error.kind().is_transient())
-                .cloned()
+            errors.into_iter().flatten().find(|error| !error.kind().is_transient()).cloned()
         };
         let reached =
             health.wait_for(|health| health.sync != SyncState::Connecting || lasting(health).is_some());
@@ -146,9 +142,7 @@ impl NdsClient {
         self.state.want(|wanted| wanted.clusters = true);
         let mut clusters = self.state.clusters.watched();
         match timeout(patience, clusters.wait_for(Option::is_some)).await {
-            Ok(clusters) => clusters
-                .and_then(|clusters| (*clusters).clone())
-                .ok_or_else(Error::closed),
+            Ok(clusters) => clusters.and_then(|clusters| (*clusters).clone()).ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer("the clusters", elapsed)),
         }
     }
@@ -179,9 +173,7 @@ impl NdsClient {
         });
         let mut endpoints = self.state.endpoints.watched();
         match timeout(patience, endpoints.wait_for(|all| all.contains_key(eds_name))).await {
-            Ok(all) => all
-                .and_then(|all| all.get(eds_name).cloned())
-                .ok_or_else(Error::closed),
+            Ok(all) => all.and_then(|all| all.get(eds_name).cloned()).ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
         }
     }
@@ -197,10 +189,8 @@ impl NdsClient {
         match health.identity.as_ref().or(health.stream.as_ref()) {
             Some(error) => error.clone(),
             None => {
-                let message = format!(
-                    "istiod at {} has not sent {what} in time",
-                    self.state.config.discovery
-                );
+                let message =
+                    format!("istiod at {} has not sent {what} in time", self.state.config.discovery);
                 Error::with_source(ErrorKind::Timeout, message, elapsed)
             }
         }

@@ -102,9 +102,7 @@ impl Clusters {
     /// trailing dot; the default subset is empty.
     #[must_use]
     pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<&Arc<Cluster>> {
-        self.of_host(host)
-            .iter()
-            .find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
+        self.of_host(host).iter().find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
     }
 
     /// All clusters of a service host: its ports and subsets, in order.
@@ -135,10 +133,7 @@ impl FromIterator<Arc<Cluster>> for Clusters {
     fn from_iter<I: IntoIterator<Item = Arc<Cluster>>>(clusters: I) -> Self {
         let mut all = Self::default();
         for cluster in clusters {
-            all.by_host
-                .entry(cluster.name.host.clone())
-                .or_default()
-                .push(cluster.clone());
+            all.by_host.entry(cluster.name.host.clone()).or_default().push(cluster.clone());
             all.by_name.insert(cluster.name.to_string(), cluster);
         }
         for of_host in all.by_host.values_mut() {

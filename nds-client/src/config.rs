@@ -87,65 +87,43 @@ impl Config {
     /// that is dialled is not one of istiod's names.
     #[must_use]
     pub fn with_istiod_name(self, name: impl Into<String>) -> Self {
-        Self {
-            istiod_name: Some(name.into()),
-            ..self
-        }
+        Self { istiod_name: Some(name.into()), ..self }
     }
 
     /// Where istiod listens, for its CA and its xDS server alike.
     #[must_use]
     pub fn with_istiod_address(self, address: ServerAddress) -> Self {
-        Self {
-            discovery: address.clone(),
-            ca: address,
-            ..self
-        }
+        Self { discovery: address.clone(), ca: address, ..self }
     }
 
     /// How long [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready) wait.
     #[must_use]
     pub fn with_join_timeout(self, timeout: Duration) -> Self {
-        Self {
-            join_timeout: timeout,
-            ..self
-        }
+        Self { join_timeout: timeout, ..self }
     }
 
     /// The lifetime to ask for; the CA's default is asked for where it refuses this one. Whole seconds.
     #[must_use]
     pub fn with_certificate_ttl(self, ttl: Duration) -> Self {
-        Self {
-            certificate_ttl: ttl,
-            ..self
-        }
+        Self { certificate_ttl: ttl, ..self }
     }
 
     /// The crypto provider of every TLS connection. Nothing is installed process-wide.
     #[must_use]
     pub fn with_crypto_provider(self, provider: Arc<CryptoProvider>) -> Self {
-        Self {
-            provider: Some(provider),
-            ..self
-        }
+        Self { provider: Some(provider), ..self }
     }
 
     /// Where this process runs. Without it, or labels that say it, locality failover has no effect.
     #[must_use]
     pub fn with_locality(self, locality: Locality) -> Self {
-        Self {
-            locality: Some(locality),
-            ..self
-        }
+        Self { locality: Some(locality), ..self }
     }
 
     /// The network this process is on, where the VM files name none or another.
     #[must_use]
     pub fn with_network(self, network: impl Into<String>) -> Self {
-        Self {
-            network: network.into(),
-            ..self
-        }
+        Self { network: network.into(), ..self }
     }
 
     /// The workload's namespace: `vms`.

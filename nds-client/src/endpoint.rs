@@ -101,9 +101,7 @@ impl Endpoints {
 
     /// All endpoints, with the locality each belongs to.
     pub fn iter(&self) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint)> {
-        self.localities
-            .iter()
-            .flat_map(|locality| locality.endpoints.iter().map(move |one| (locality, one)))
+        self.localities.iter().flat_map(|locality| locality.endpoints.iter().map(move |one| (locality, one)))
     }
 
     /// Whether there is no endpoint at all.
@@ -115,9 +113,7 @@ impl Endpoints {
 
 /// From the wire's assignment to ours.
 pub(crate) fn decode(wire: ClusterLoadAssignment) -> Endpoints {
-    Endpoints {
-        localities: wire.endpoints.into_iter().map(locality).collect(),
-    }
+    Endpoints { localities: wire.endpoints.into_iter().map(locality).collect() }
 }
 
 fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {
@@ -161,22 +157,10 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
 }
 
 fn workload(metadata: &Metadata) -> Workload {
-    let istio = metadata
-        .filter_metadata
-        .get("istio")
-        .map(cluster::texts)
-        .unwrap_or_default();
-    let mut parts = istio
-        .get("workload")
-        .map(String::as_str)
-        .unwrap_or_default()
-        .split(';');
+    let istio = metadata.filter_metadata.get("istio").map(cluster::texts).unwrap_or_default();
+    let mut parts = istio.get("workload").map(String::as_str).unwrap_or_default().split(';');
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let (name, namespace) = (part(), part());
     let (_canonical_name, _canonical_revision) = (part(), part());
-    Workload {
-        name,
-        namespace,
-        cluster: part(),
-    }
+    Workload { name, namespace, cluster: part() }
 }

@@ -78,33 +78,19 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self {
-            file: None,
-            line: None,
-            key: None,
-            what: what.into(),
-        }
+        Self { file: None, line: None, key: None, what: what.into() }
     }
 
     pub(crate) fn in_file(self, file: impl Into<PathBuf>) -> Self {
-        Self {
-            file: Some(file.into()),
-            ..self
-        }
+        Self { file: Some(file.into()), ..self }
     }
 
     pub(crate) fn at_line(self, line: usize) -> Self {
-        Self {
-            line: Some(line),
-            ..self
-        }
+        Self { line: Some(line), ..self }
     }
 
     pub(crate) fn about(self, key: impl Into<String>) -> Self {
-        Self {
-            key: Some(key.into()),
-            ..self
-        }
+        Self { key: Some(key.into()), ..self }
     }
 }
 
@@ -137,12 +123,7 @@ impl From<prost::DecodeError> for InvalidResource {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            message: message.into(),
-            problems: Vec::new(),
-            source: None,
-        }))
+        Self(Arc::new(Inner { kind, message: message.into(), problems: Vec::new(), source: None }))
     }
 
     pub(crate) fn with_source(
@@ -163,18 +144,9 @@ impl Error {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         let message = match &lines[..] {
             [one] => one.clone(),
-            many => format!(
-                "{} problems in the configuration: {}",
-                many.len(),
-                many.join("; ")
-            ),
+            many => format!("{} problems in the configuration: {}", many.len(), many.join("; ")),
         };
-        Self(Arc::new(Inner {
-            kind: ErrorKind::Config,
-            message,
-            problems,
-            source: None,
-        }))
+        Self(Arc::new(Inner { kind: ErrorKind::Config, message, problems, source: None }))
     }
 
     pub(crate) fn closed() -> Self {
@@ -225,9 +197,6 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }

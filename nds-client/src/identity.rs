@@ -60,10 +60,7 @@ impl Identity {
     ) -> Result<Self, Error> {
         let leaf = certificate::Leaf::parse(chain.first())?;
         let certified_key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-            let message = format!(
-                "the private key is not the one of the certificate of {}",
-                leaf.spiffe_id
-            );
+            let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
             Error::with_source(ErrorKind::Credentials, message, error)
         })?;
         let roots = distinct(roots);
@@ -152,15 +149,8 @@ pub(crate) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::new(
-            ErrorKind::Credentials,
-            format!("{what}: no certificate in PEM"),
-        )),
-        Err(error) => Err(Error::with_source(
-            ErrorKind::Credentials,
-            format!("{what}: not PEM"),
-            error,
-        )),
+        Ok(_) => Err(Error::new(ErrorKind::Credentials, format!("{what}: no certificate in PEM"))),
+        Err(error) => Err(Error::with_source(ErrorKind::Credentials, format!("{what}: not PEM"), error)),
     }
 }
 

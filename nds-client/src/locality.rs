@@ -23,11 +23,7 @@ impl Locality {
         let separator = if text.contains('/') { '/' } else { '.' };
         let mut parts = text.splitn(3, separator).map(str::to_owned);
         let mut part = || parts.next().unwrap_or_default();
-        Self {
-            region: part(),
-            zone: part(),
-            sub_zone: part(),
-        }
+        Self { region: part(), zone: part(), sub_zone: part() }
     }
 }
 
@@ -41,20 +37,12 @@ impl fmt::Display for Locality {
 
 impl From<Wire> for Locality {
     fn from(wire: Wire) -> Self {
-        Self {
-            region: wire.region,
-            zone: wire.zone,
-            sub_zone: wire.sub_zone,
-        }
+        Self { region: wire.region, zone: wire.zone, sub_zone: wire.sub_zone }
     }
 }
 
 impl From<Locality> for Wire {
     fn from(locality: Locality) -> Self {
-        Self {
-            region: locality.region,
-            zone: locality.zone,
-            sub_zone: locality.sub_zone,
-        }
+        Self { region: locality.region, zone: locality.zone, sub_zone: locality.sub_zone }
     }
 }

@@ -58,10 +58,7 @@ impl NameTable {
     /// The bytes are not a `NameTable` message, or are longer than 4 GiB.
     pub fn decode(wire: Bytes) -> Result<Self, InvalidNameTable> {
         let wire = lower_cased(wire)?;
-        let mut table = Self {
-            wire: wire.clone(),
-            ..Self::default()
-        };
+        let mut table = Self { wire: wire.clone(), ..Self::default() };
         for entry in wire::entries(&wire)? {
             let (key, info) = entry?;
             table.insert(&wire, key, info)?;
@@ -78,10 +75,7 @@ impl NameTable {
         let wire = &self.wire[..];
         let same = |&at: &u32| self.records[at as usize].key.bytes(wire) == name.as_bytes();
         let at = self.index.find(HASHER.hash_one(name.as_bytes()), same)?;
-        Some(NameEntry {
-            table: self,
-            record: &self.records[*at as usize],
-        })
+        Some(NameEntry { table: self, record: &self.records[*at as usize] })
     }
 
     /// How many names the table has.
@@ -98,9 +92,7 @@ impl NameTable {
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = NameEntry<'_>> {
-        self.records
-            .iter()
-            .map(|record| NameEntry { table: self, record })
+        self.records.iter().map(|record| NameEntry { table: self, record })
     }
 
     fn insert(&mut self, wire: &[u8], key: Span, info: Span) -> Result<(), InvalidNameTable> {
@@ -133,23 +125,14 @@ impl NameTable {
         self.add(wire, record)?;
         if kubernetes {
             for alternate in fields.alt_hosts(wire) {
-                self.add(
-                    wire,
-                    Record {
-                        key: alternate?,
-                        ..record
-                    },
-                )?;
+                self.add(wire, Record { key: alternate?, ..record })?;
             }
         }
         Ok(())
     }
 
     fn add(&mut self, wire: &[u8], record: Record) -> Result<(), InvalidNameTable> {
-        let record = Record {
-            key: record.key.without_trailing_dot(wire),
-            ..record
-        };
+        let record = Record { key: record.key.without_trailing_dot(wire), ..record };
         let name = record.key.bytes(wire);
         let next = wire::offset(self.records.len())?;
         let records = &mut self.records;
@@ -175,9 +158,7 @@ impl NameTable {
 
 impl fmt::Debug for NameTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NameTable")
-            .field("names", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("NameTable").field("names", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -250,11 +231,7 @@ impl<'a> NameEntry<'a> {
     /// Where istiod knows the name from.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        if self.info().registry == KUBERNETES {
-            Registry::Kubernetes
-        } else {
-            Registry::External
-        }
+        if self.info().registry == KUBERNETES { Registry::Kubernetes } else { Registry::External }
     }
 
     /// The first part of the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless

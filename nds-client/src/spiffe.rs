@@ -59,11 +59,7 @@ impl FromStr for SpiffeId {
             }
             let trust_domain = SCHEME.len() + trust_domain.len();
             let namespace = trust_domain + NAMESPACE.len() + namespace.len();
-            Some(Self {
-                text: text.to_owned(),
-                trust_domain,
-                namespace,
-            })
+            Some(Self { text: text.to_owned(), trust_domain, namespace })
         };
         parse().ok_or_else(|| InvalidSpiffeId(text.to_owned()))
     }

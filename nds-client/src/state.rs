@@ -71,9 +71,7 @@ impl State {
     pub(crate) fn stream_failed(&self, error: Option<Error>) {
         self.set_health(|health| {
             if health.sync == SyncState::Synced {
-                health.sync = SyncState::Stale {
-                    since: SystemTime::now(),
-                };
+                health.sync = SyncState::Stale { since: SystemTime::now() };
             }
             health.stream = error.or(health.stream.take());
         });

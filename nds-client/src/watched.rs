@@ -16,13 +16,7 @@ impl<T> Publisher<T> {
     /// Publishes `first` as the first value.
     pub fn new(first: T) -> Self {
         let (version, changes) = watch::channel(0);
-        Self {
-            watched: Watched {
-                value: Arc::new(ArcSwap::from_pointee(first)),
-                changes,
-            },
-            version,
-        }
+        Self { watched: Watched { value: Arc::new(ArcSwap::from_pointee(first)), changes }, version }
     }
 
     /// Replaces the value and wakes whoever waits for a change.
@@ -92,10 +86,7 @@ impl<T> Watched<T> {
 
 impl<T> Clone for Watched<T> {
     fn clone(&self) -> Self {
-        Self {
-            value: self.value.clone(),
-            changes: self.changes.clone(),
-        }
+        Self { value: self.value.clone(), changes: self.changes.clone() }
     }
 }
 

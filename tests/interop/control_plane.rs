@@ -1,45 +1,168 @@
-//! Joining a real istiod: certificate, names, clusters, endpoints.
+//! Joining a real istiod: certificate, names, clusters, endpoints, and what it refuses.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use mesh_tests::{peers::RealMesh, vm_files::Vm};
-use nds_client::{Config, NdsClient};
+use nds_client::{Config, Error, ErrorKind, NdsClient, SyncState};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
-pub async fn a_vm_joins_with_its_token_and_resolves_the_names_of_both_clusters() {
+async fn join(files: &Path) -> Result<NdsClient, Error> {
+    NdsClient::join(Config::from_vm_files(files)?).await
+}
+
+pub(crate) async fn a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints() {
     let mesh = RealMesh::start().await;
-    let started = std::time::Instant::now();
-    let client = NdsClient::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap())
-        .await
-        .unwrap();
-    eprintln!("joined in {:?}", started.elapsed());
+    let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     let identity = client.identity().get();
     let identity = identity.as_ref().as_ref().unwrap();
-    assert_eq!(
-        identity.spiffe_id().as_str(),
-        "spiffe://cluster.local/ns/legacy/sa/vm"
-    );
+    assert_eq!(identity.spiffe_id().as_str(), "spiffe://cluster.local/ns/legacy/sa/vm");
 
     let names = client.names().get();
-    let forecast = names.get("forecast.weather.svc.cluster.local").unwrap();
-    assert_eq!(
-        forecast.ipv4(),
-        ["10.1.0.10".parse::<std::net::Ipv4Addr>().unwrap()],
-        "cluster1's"
-    );
-    let mongo = names.get("mymongodb.somedomain").unwrap();
-    assert_eq!(mongo.ipv4()[0].octets()[..2], [240, 240]);
+    assert_eq!(names.get(FORECAST).unwrap().ipv4(), ["10.1.0.10".parse::<std::net::Ipv4Addr>().unwrap()]);
+    assert_eq!(names.get("mymongodb.somedomain").unwrap().ipv4()[0].octets()[..2], [240, 240]);
 
     let clusters = client.clusters(PATIENCE).await.unwrap();
-    let cluster = clusters
-        .get("forecast.weather.svc.cluster.local", 3002, "")
-        .unwrap();
-    eprintln!("{cluster:#?}");
-    let endpoints = client
-        .endpoints(&cluster.eds_name().unwrap(), PATIENCE)
-        .await
-        .unwrap();
-    eprintln!("{endpoints:#?}");
-    assert!(endpoints.iter().all(|(_, endpoint)| endpoint.is_gateway()));
+    let cluster = clusters.get(FORECAST, 3002, "").unwrap();
+    let endpoints = client.endpoints(&cluster.eds_name().unwrap(), PATIENCE).await.unwrap();
+    let mut gateways: Vec<_> = endpoints.iter().map(|(_, endpoint)| endpoint.clone()).collect();
+    gateways.sort_by(|a, b| a.host.cmp(&b.host));
+    assert!(gateways.iter().all(|gateway| gateway.is_gateway() && gateway.port == 15443));
+    let hosts: Vec<_> = gateways.iter().map(|gateway| gateway.host.clone()).collect();
+    assert_eq!(hosts, [mesh.ip(1, 2), mesh.ip(2, 2)]);
+}
+
+pub(crate) async fn a_name_that_is_added_and_deleted_while_it_runs_is_seen() {
+    let mut mesh = RealMesh::start().await;
+    let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
+    let yaml = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ledger, namespace: weather}
+spec:
+  hosts: [ledger.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 5432, name: postgres, protocol: TCP}]
+  endpoints: [{address: 127.0.2.30}]
+";
+    assert!(client.names().get().get("ledger.example").is_none());
+    mesh.apply("cluster1", yaml).await;
+    let mut names = client.names().clone();
+    names.wait_for(|names| names.get("ledger.example").is_some()).await.unwrap();
+    mesh.delete("cluster1", yaml).await;
+    names.wait_for(|names| names.get("ledger.example").is_none()).await.unwrap();
+}
+
+pub(crate) async fn names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back() {
+    let mut mesh = RealMesh::start().await;
+    let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
+    let mut health = client.health().clone();
+    let address = mesh.stop_istiod().await;
+    health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
+    health.wait_for(|health| health.stream.is_some()).await.unwrap();
+    assert!(client.names().get().get(FORECAST).is_some());
+    mesh.restart_istiod(address).await;
+    health.wait_for(|health| health.sync == SyncState::Synced && health.stream.is_none()).await.unwrap();
+    assert!(client.names().get().get(FORECAST).is_some());
+}
+
+pub(crate) async fn a_certificate_is_renewed_many_times_by_the_certificate_before_it() {
+    let mesh = RealMesh::start().await;
+    let files = mesh.vm_files(&Vm::default());
+    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(4));
+    let client = NdsClient::join(config).await.unwrap();
+    fs::remove_file(files.join("istio-token")).unwrap();
+    let mut identity = client.identity().clone();
+    let renewed =
+        identity.wait_for(|identity| identity.as_ref().is_some_and(|identity| identity.epoch() >= 3));
+    assert!(renewed.await.is_some());
+    assert!(client.health().get().identity.is_none());
+}
+
+pub(crate) async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default() {
+    let mesh =
+        RealMesh::start_with(&[("MAX_WORKLOAD_CERT_TTL", "1h"), ("DEFAULT_WORKLOAD_CERT_TTL", "30m")]).await;
+    let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
+    let identity = client.identity().get();
+    let remaining = identity.as_ref().as_ref().unwrap().remaining(std::time::SystemTime::now());
+    assert!(remaining <= Duration::from_secs(30 * 60), "{remaining:?}");
+}
+
+pub(crate) async fn a_refused_token_is_explained_by_its_own_claims() {
+    let mesh = RealMesh::start().await;
+    let vm = Vm::default();
+    let files = mesh.vm_files(&vm);
+    let refused = async |token: String| {
+        fs::write(files.join("istio-token"), token).unwrap();
+        let error = join(&files).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{}", error.report());
+        assert!(error.to_string().contains(&files.join("istio-token").display().to_string()), "{error}");
+        error.to_string()
+    };
+    let audience = refused(vm.token("somebody-else", Duration::from_secs(3600))).await;
+    assert!(
+        audience.contains(r#"its audience is ["somebody-else"] where istiod wants "istio-ca""#),
+        "{audience}"
+    );
+    let expired = refused(vm.token("istio-ca", Duration::ZERO)).await;
+    assert!(expired.contains("it expired"), "{expired}");
+    let nonsense = refused("nonsense".to_owned()).await;
+    assert!(nonsense.contains("not a JSON web token"), "{nonsense}");
+}
+
+pub(crate) async fn a_root_that_is_not_istiods_is_named() {
+    let (mesh, other) = tokio::join!(RealMesh::start(), RealMesh::start());
+    let files = mesh.vm_files(&Vm::default());
+    fs::write(files.join("root-cert.pem"), other.root_pem()).unwrap();
+    let error = join(&files).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UntrustedServer, "{}", error.report());
+    assert!(error.to_string().contains(&files.join("root-cert.pem").display().to_string()), "{error}");
+}
+
+pub(crate) async fn an_identity_of_another_namespace_is_refused_by_the_stream() {
+    let mesh = RealMesh::start().await;
+    let vm = Vm::default();
+    let files = mesh.vm_files(&vm);
+    let other = Vm { namespace: "elsewhere".into(), ..vm };
+    fs::write(files.join("istio-token"), other.token("istio-ca", Duration::from_secs(3600))).unwrap();
+    let error = join(&files).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{}", error.report());
+    assert!(error.to_string().contains("legacy"), "{error}");
+}
+
+pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over() {
+    let mut mesh = RealMesh::start().await;
+    let files = mesh.vm_files(&Vm::default());
+    let address = mesh.stop_istiod().await;
+    let config = Config::from_vm_files(&files).unwrap().with_join_timeout(Duration::from_millis(500));
+    let error = NdsClient::join(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+pub(crate) async fn forced_reconnects_leave_no_error_behind() {
+    let mut mesh = RealMesh::start_with_arguments(&["--max-connection-age=1s"]).await;
+    let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
+    client.clusters(PATIENCE).await.unwrap();
+    // The stream ends after a second and ten more of grace; then a change must still arrive.
+    let mut health = client.health().clone();
+    health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
+    health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    assert!(client.health().get().stream.is_none());
+    mesh.apply(
+        "cluster1",
+        "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: later, namespace: weather}
+spec:
+  hosts: [later.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.2.30}]
+",
+    )
+    .await;
+    client.names().clone().wait_for(|names| names.get("later.example").is_some()).await.unwrap();
 }

@@ -29,16 +29,25 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    let all: &[Test] =
-        &tests![control_plane::a_vm_joins_with_its_token_and_resolves_the_names_of_both_clusters,];
+    let all: &[Test] = &tests![
+        control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
+        control_plane::a_name_that_is_added_and_deleted_while_it_runs_is_seen,
+        control_plane::names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back,
+        control_plane::a_certificate_is_renewed_many_times_by_the_certificate_before_it,
+        control_plane::a_lifetime_above_the_maximum_is_asked_again_as_the_default,
+        control_plane::a_refused_token_is_explained_by_its_own_claims,
+        control_plane::a_root_that_is_not_istiods_is_named,
+        control_plane::an_identity_of_another_namespace_is_refused_by_the_stream,
+        control_plane::an_istiod_that_is_not_there_is_named_when_the_time_is_over,
+        control_plane::forced_reconnects_leave_no_error_behind,
+    ];
     let missing = peers::find().err();
     if let Some(reason) = &missing {
         eprintln!("interop tests: no peers: {reason}");
     }
     let ignored = missing.is_some() && !peers::required();
-    let trials = all
-        .iter()
-        .map(|(name, test)| Trial::test(*name, move || run(*test)).with_ignored_flag(ignored));
+    let trials =
+        all.iter().map(|(name, test)| Trial::test(*name, move || run(*test)).with_ignored_flag(ignored));
     let mut arguments = Arguments::from_args();
     // Each test starts a mesh of its own: one per core at a time.
     arguments.test_threads = arguments.test_threads.or(Some(2));
@@ -47,8 +56,6 @@ fn main() -> ExitCode {
 
 fn run(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Failed> {
     peers::find()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async { tokio::time::timeout(PATIENCE, test()).await })?)
 }

@@ -17,10 +17,9 @@ pub fn find() -> Result<PathBuf, String> {
     let needed = ["peers", "venv/bin/envoy", "envoy_bootstrap.json"];
     match needed.iter().find(|file| !dir.join(file).exists()) {
         None => Ok(dir.join("peers")),
-        Some(missing) => Err(format!(
-            "{} is not there: run tests/peers/build.sh",
-            dir.join(missing).display()
-        )),
+        Some(missing) => {
+            Err(format!("{} is not there: run tests/peers/build.sh", dir.join(missing).display()))
+        }
     }
 }
 

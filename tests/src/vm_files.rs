@@ -38,12 +38,7 @@ impl Vm {
     /// Writes the folder. istiod is found through `hosts`, under the name in its certificate.
     pub fn write(&self, dir: &Path, istiod: SocketAddr, root_pem: &str) -> PathBuf {
         fs::create_dir_all(dir).expect("the folder of VM files");
-        let Self {
-            namespace,
-            service_account,
-            network,
-            cluster,
-        } = self;
+        let Self { namespace, service_account, network, cluster } = self;
         let env = format!(
             "CANONICAL_SERVICE='{service_account}'\nISTIO_METAJSON_LABELS='{{\"app\":\"{service_account}\"}}'\n\
              ISTIO_META_CLUSTER_ID='{cluster}'\nISTIO_META_DNS_CAPTURE='true'\nISTIO_META_NETWORK='{network}'\n\
@@ -52,10 +47,7 @@ impl Vm {
         let name = "istiod.istio-system.svc";
         let write = |file: &str, text: &str| fs::write(dir.join(file), text).expect("a VM file");
         write("cluster.env", &env);
-        write(
-            "mesh.yaml",
-            &format!("defaultConfig:\n  discoveryAddress: {name}:{}\n", istiod.port()),
-        );
+        write("mesh.yaml", &format!("defaultConfig:\n  discoveryAddress: {name}:{}\n", istiod.port()));
         write("hosts", &format!("{} {name}\n", istiod.ip()));
         write("root-cert.pem", root_pem);
         write("istio-token", &self.token("istio-ca", Duration::from_secs(3600)));
@@ -64,9 +56,7 @@ impl Vm {
 
     /// A service account token that the peers' API server accepts: it looks at the claims only.
     pub fn token(&self, audience: &str, lifetime: Duration) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("a clock after 1970");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
         let claims = serde_json::json!({
             "aud": [audience],
             "exp": (now + lifetime).as_secs(),

@@ -6,10 +6,7 @@ use crate::google::protobuf::Any;
 
 /// Wraps `message` under `type_url`.
 pub fn pack(type_url: &str, message: &impl Message) -> Any {
-    Any {
-        type_url: type_url.to_owned(),
-        value: message.encode_to_vec().into(),
-    }
+    Any { type_url: type_url.to_owned(), value: message.encode_to_vec().into() }
 }
 
 /// Decodes the message in `any`.

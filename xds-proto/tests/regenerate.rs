@@ -33,11 +33,7 @@ fn files(dir: &Path) -> Vec<(String, String)> {
         .expect("the folder of generated code")
         .map(|entry| entry.expect("an entry").path())
         .map(|path| {
-            let name = path
-                .file_name()
-                .expect("a file name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().expect("a file name").to_string_lossy().into_owned();
             (name, fs::read_to_string(&path).expect("generated code is text"))
         })
         .collect();
@@ -59,10 +55,7 @@ fn the_checked_in_code_is_what_the_proto_files_give() {
     }
     for ((have, ours), (want, theirs)) in files(&generated).iter().zip(&files(fresh.path())) {
         assert_eq!(have, want, "a file is missing or too many");
-        assert!(
-            ours == theirs,
-            "{have} is stale: run SIDESTEP_REGENERATE=1 cargo test -p xds-proto"
-        );
+        assert!(ours == theirs, "{have} is stale: run SIDESTEP_REGENERATE=1 cargo test -p xds-proto");
     }
     assert_eq!(files(&generated).len(), files(fresh.path()).len());
 }

@@ -86,9 +86,7 @@ enum Ended {
 async fn stream(state: &State, session: &mut Session, identity: &Arc<Identity>, refused: bool) -> Ended {
     let now = SystemTime::now();
     let opened = match credentials(state, identity, refused, now) {
-        Ok(credentials) => open(state, session, identity, &credentials)
-            .await
-            .map(|open| (credentials, open)),
+        Ok(credentials) => open(state, session, identity, &credentials).await.map(|open| (credentials, open)),
         Err(error) => Err(error),
     };
     let (credentials, mut open) = match opened {
@@ -119,10 +117,8 @@ fn credentials(
         return Ok(Credentials::Certificate(identity.clone()));
     }
     let file = state.config.token_file().ok_or_else(|| {
-        let message = format!(
-            "the certificate of {} cannot be used and there is no token",
-            identity.spiffe_id()
-        );
+        let message =
+            format!("the certificate of {} cannot be used and there is no token", identity.spiffe_id());
         Error::new(ErrorKind::Credentials, message)
     })?;
     Ok(Credentials::Token(Arc::new(Token::read(file)?)))
@@ -136,13 +132,7 @@ async fn open(
 ) -> Result<Stream, Error> {
     let config = &state.config;
     let roots = identity.roots().clone();
-    let channel = Connector {
-        config,
-        server: &config.discovery,
-        roots,
-    }
-    .connect(credentials)
-    .await?;
+    let channel = Connector { config, server: &config.discovery, roots }.connect(credentials).await?;
     let (requests, queue) = mpsc::channel(QUEUE);
     for message in session.open(state.wanted()) {
         // istiod answers with headers only once it has a message: the first ones wait in the queue.
@@ -156,11 +146,7 @@ async fn open(
         .await
         .map_err(|status| status_error(config, credentials, status, SystemTime::now()))?
         .into_inner();
-    Ok(Stream {
-        requests,
-        responses,
-        heard: false,
-    })
+    Ok(Stream { requests, responses, heard: false })
 }
 
 struct Stream {

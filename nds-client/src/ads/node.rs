@@ -19,19 +19,11 @@ const ISTIO_VERSION: &str = "1.30.0";
 pub(super) fn node(config: &Config) -> Node {
     let addresses: Vec<_> = config.addresses.iter().map(ToString::to_string).collect();
     let main = addresses.first().cloned().unwrap_or_default();
-    let mut metadata: BTreeMap<String, Value> = config
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), json(value)))
-        .collect();
-    let labels = config
-        .labels
-        .iter()
-        .map(|(key, value)| (key.clone(), text(value)));
+    let mut metadata: BTreeMap<String, Value> =
+        config.metadata.iter().map(|(key, value)| (key.clone(), json(value))).collect();
+    let labels = config.labels.iter().map(|(key, value)| (key.clone(), text(value)));
     // istiod warns about proxies of no version, and treats them as the newest.
-    metadata
-        .entry("ISTIO_VERSION".to_owned())
-        .or_insert_with(|| text(ISTIO_VERSION));
+    metadata.entry("ISTIO_VERSION".to_owned()).or_insert_with(|| text(ISTIO_VERSION));
     let ours = [
         ("NAME", text(&config.name)),
         ("NAMESPACE", text(&config.namespace)),
@@ -47,35 +39,22 @@ pub(super) fn node(config: &Config) -> Node {
         ("LABELS", structure(labels.collect())),
     ];
     metadata.extend(ours.map(|(key, value)| (key.to_owned(), value)));
-    let Config {
-        name,
-        namespace,
-        dns_domain,
-        ..
-    } = config;
+    let Config { name, namespace, dns_domain, .. } = config;
     Node {
         id: format!("sidecar~{main}~{name}.{namespace}~{dns_domain}"),
         cluster: format!("{name}.{namespace}"),
-        metadata: Some(Struct {
-            fields: metadata.into_iter().collect(),
-        }),
+        metadata: Some(Struct { fields: metadata.into_iter().collect() }),
         locality: config.locality.clone().map(Into::into),
         user_agent_name: "sidestep".to_owned(),
     }
 }
 
 fn text(value: &str) -> Value {
-    Value {
-        kind: Some(Kind::StringValue(value.to_owned())),
-    }
+    Value { kind: Some(Kind::StringValue(value.to_owned())) }
 }
 
 fn structure(fields: BTreeMap<String, Value>) -> Value {
-    Value {
-        kind: Some(Kind::StructValue(Struct {
-            fields: fields.into_iter().collect(),
-        })),
-    }
+    Value { kind: Some(Kind::StructValue(Struct { fields: fields.into_iter().collect() })) }
 }
 
 fn json(value: &serde_json::Value) -> Value {
@@ -85,16 +64,9 @@ fn json(value: &serde_json::Value) -> Value {
         Json::Bool(value) => Kind::StringValue(value.to_string()),
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(values) => Kind::ListValue(ListValue {
-            values: values.iter().map(json).collect(),
-        }),
+        Json::Array(values) => Kind::ListValue(ListValue { values: values.iter().map(json).collect() }),
         Json::Object(fields) => {
-            return structure(
-                fields
-                    .iter()
-                    .map(|(key, value)| (key.clone(), json(value)))
-                    .collect(),
-            );
+            return structure(fields.iter().map(|(key, value)| (key.clone(), json(value))).collect());
         }
     };
     Value { kind: Some(kind) }
@@ -113,11 +85,7 @@ mod tests {
             addresses: vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             name: "vm-1".into(),
             dns_domain: "vms.svc.cluster.local".into(),
-            metadata: [
-                ("MESH_ID".to_owned(), "mesh1".into()),
-                ("FLAG".to_owned(), true.into()),
-            ]
-            .into(),
+            metadata: [("MESH_ID".to_owned(), "mesh1".into()), ("FLAG".to_owned(), true.into())].into(),
             labels: [("app".to_owned(), "edge".to_owned())].into(),
             ..Config::for_tests()
         };
@@ -133,10 +101,7 @@ mod tests {
             (value("DNS_CAPTURE"), value("DNS_AUTO_ALLOCATE"), value("FLAG")),
             ("true".into(), "true".into(), "true".into())
         );
-        assert_eq!(
-            (value("NETWORK"), value("MESH_ID")),
-            ("vm-network".into(), "mesh1".into())
-        );
+        assert_eq!((value("NETWORK"), value("MESH_ID")), ("vm-network".into(), "mesh1".into()));
         assert!(!fields.contains_key("REQUESTED_NETWORK_VIEW"));
     }
 }

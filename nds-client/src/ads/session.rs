@@ -65,12 +65,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(node: Node) -> Self {
-        Self {
-            node,
-            clusters: HashMap::new(),
-            subscribed: Wanted::default(),
-            has_endpoints: false,
-        }
+        Self { node, clusters: HashMap::new(), subscribed: Wanted::default(), has_endpoints: false }
     }
 
     /// A new stream: its first messages, of which only the very first describes the node.
@@ -90,15 +85,9 @@ impl Session {
         let mut messages = Vec::new();
         if wanted.clusters && !self.subscribed.clusters {
             // istiod reports what has vanished since only of names that it is told here; their versions do not count.
-            let initial_resource_versions = self
-                .clusters
-                .keys()
-                .map(|name| (name.clone(), String::new()))
-                .collect();
-            messages.push(DeltaDiscoveryRequest {
-                initial_resource_versions,
-                ..request(type_url::CLUSTER)
-            });
+            let initial_resource_versions =
+                self.clusters.keys().map(|name| (name.clone(), String::new())).collect();
+            messages.push(DeltaDiscoveryRequest { initial_resource_versions, ..request(type_url::CLUSTER) });
         }
         let names = |names: &BTreeSet<String>, without: &BTreeSet<String>| {
             names.difference(without).cloned().collect::<Vec<_>>()
@@ -113,10 +102,7 @@ impl Session {
                 ..request(type_url::ENDPOINT)
             });
         }
-        self.subscribed = Wanted {
-            clusters: wanted.clusters || self.subscribed.clusters,
-            ..wanted
-        };
+        self.subscribed = Wanted { clusters: wanted.clusters || self.subscribed.clusters, ..wanted };
         messages
     }
 
@@ -137,29 +123,17 @@ impl Session {
                 };
             }
         };
-        let reply = DeltaDiscoveryRequest {
-            response_nonce: nonce,
-            ..request(&type_url)
-        };
+        let reply = DeltaDiscoveryRequest { response_nonce: nonce, ..request(&type_url) };
         if problems.is_empty() {
-            return Reaction {
-                reply: Some(reply),
-                update,
-                rejected: None,
-            };
+            return Reaction { reply: Some(reply), update, rejected: None };
         }
         let message = problems.join("; ");
-        let error_detail = Some(Status {
-            code: tonic::Code::InvalidArgument as i32,
-            message: message.clone(),
-        });
+        let error_detail =
+            Some(Status { code: tonic::Code::InvalidArgument as i32, message: message.clone() });
         let message =
             format!("a push of istiod's was rejected, what was known before stays in use: {message}");
         Reaction {
-            reply: Some(DeltaDiscoveryRequest {
-                error_detail,
-                ..reply
-            }),
+            reply: Some(DeltaDiscoveryRequest { error_detail, ..reply }),
             update,
             rejected: Some(Error::new(ErrorKind::InvalidResource, message)),
         }
@@ -181,10 +155,7 @@ impl Session {
                 Err(error) => problems.push(format!("cluster {name}: {error}")),
             }
         }
-        (
-            Some(Update::Clusters(self.clusters.values().cloned().collect())),
-            problems,
-        )
+        (Some(Update::Clusters(self.clusters.values().cloned().collect())), problems)
     }
 
     fn endpoints(&self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
@@ -223,17 +194,11 @@ fn names(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) 
 }
 
 fn value(resource: Resource) -> (String, bytes::Bytes) {
-    (
-        resource.name,
-        resource.resource.map(|any| any.value).unwrap_or_default(),
-    )
+    (resource.name, resource.resource.map(|any| any.value).unwrap_or_default())
 }
 
 fn request(type_url: &str) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url: type_url.to_owned(),
-        ..DeltaDiscoveryRequest::default()
-    }
+    DeltaDiscoveryRequest { type_url: type_url.to_owned(), ..DeltaDiscoveryRequest::default() }
 }
 
 #[cfg(test)]

@@ -73,10 +73,7 @@ fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
         transport_socket: transport_socket(wire.transport_socket.as_ref())?,
         http: http(&wire)?,
         external: is_external(wire.metadata.as_ref()),
-        name: ClusterName {
-            host: name.host.to_ascii_lowercase(),
-            ..name
-        },
+        name: ClusterName { host: name.host.to_ascii_lowercase(), ..name },
     }))
 }
 
@@ -89,13 +86,8 @@ fn discovery(wire: &Wire) -> Discovery {
     };
     match kind {
         DiscoveryType::Eds => {
-            let named = wire
-                .eds_cluster_config
-                .as_ref()
-                .map(|config| config.service_name.clone());
-            let service_name = named
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| wire.name.clone());
+            let named = wire.eds_cluster_config.as_ref().map(|config| config.service_name.clone());
+            let service_name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| wire.name.clone());
             Discovery::Eds { service_name }
         }
         DiscoveryType::OriginalDst => Discovery::OriginalDestination,
@@ -126,12 +118,7 @@ fn http(wire: &Wire) -> Result<Http, prost::DecodeError> {
 fn is_external(metadata: Option<&Metadata>) -> bool {
     let istio = metadata.and_then(|metadata| metadata.filter_metadata.get("istio"));
     let external = istio.and_then(|istio| istio.fields.get("external"));
-    matches!(
-        external,
-        Some(Value {
-            kind: Some(Kind::BoolValue(true))
-        })
-    )
+    matches!(external, Some(Value { kind: Some(Kind::BoolValue(true)) }))
 }
 
 fn transport_match(wire: &TransportSocketMatch) -> Result<TransportMatch, prost::DecodeError> {
@@ -151,10 +138,7 @@ pub(crate) fn texts(wire: &Struct) -> BTreeMap<String, String> {
         // A criterion that no endpoint of Istio's can satisfy.
         _ => "\0".to_owned(),
     };
-    wire.fields
-        .iter()
-        .map(|(key, value)| (key.clone(), text(value)))
-        .collect()
+    wire.fields.iter().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost::DecodeError> {
@@ -173,9 +157,7 @@ fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost:
     match config.type_url.as_str() {
         type_url::RAW_BUFFER => Ok(TransportSocket::Plaintext),
         type_url::UPSTREAM_TLS_CONTEXT => Ok(TransportSocket::Tls(tls_context(any::unpack(config)?))),
-        other => Ok(TransportSocket::Unsupported {
-            type_url: other.to_owned(),
-        }),
+        other => Ok(TransportSocket::Unsupported { type_url: other.to_owned() }),
     }
 }
 
@@ -183,9 +165,7 @@ fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
     let common = wire.common_tls_context.unwrap_or_default();
     let (validation, roots) = validation(&common);
     // The untyped field is the one that istiod fills (istio `cluster_tls.go`); the typed one stays empty.
-    let names = validation
-        .map(|validation| &validation.match_subject_alt_names[..])
-        .unwrap_or_default();
+    let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
     TlsContext {
         sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
         subject_alt_names: names.iter().map(san_matcher).collect(),

@@ -31,10 +31,7 @@ fn decode(wire: &Wire) -> Option<Cluster> {
 
 fn mesh_tls() -> WireSocket {
     let secret = |name: &str| SdsSecretConfig { name: name.into() };
-    let san = StringMatcher {
-        match_pattern: Some(MatchPattern::Exact(ID.into())),
-        ignore_case: false,
-    };
+    let san = StringMatcher { match_pattern: Some(MatchPattern::Exact(ID.into())), ignore_case: false };
     let context = UpstreamTlsContext {
         sni: "outbound_.3002_._.forecast.weather.svc.cluster.local".into(),
         common_tls_context: Some(CommonTlsContext {
@@ -59,29 +56,17 @@ fn mesh_tls() -> WireSocket {
 
 /// As istiod sends it for a service with automatic mTLS.
 fn auto_mtls() -> Wire {
-    let tls_mode = Value {
-        kind: Some(Kind::StringValue("istio".into())),
-    };
-    let plaintext = WireSocket {
-        name: "envoy.transport_sockets.raw_buffer".into(),
-        typed_config: None,
-    };
+    let tls_mode = Value { kind: Some(Kind::StringValue("istio".into())) };
+    let plaintext = WireSocket { name: "envoy.transport_sockets.raw_buffer".into(), typed_config: None };
     Wire {
         name: FORECAST.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        eds_cluster_config: Some(EdsClusterConfig {
-            service_name: FORECAST.into(),
-        }),
-        connect_timeout: Some(WireDuration {
-            seconds: 10,
-            nanos: 0,
-        }),
+        eds_cluster_config: Some(EdsClusterConfig { service_name: FORECAST.into() }),
+        connect_timeout: Some(WireDuration { seconds: 10, nanos: 0 }),
         transport_socket_matches: vec![
             TransportSocketMatch {
                 name: "tlsMode-istio".into(),
-                r#match: Some(Struct {
-                    fields: [("tlsMode".to_owned(), tls_mode)].into(),
-                }),
+                r#match: Some(Struct { fields: [("tlsMode".to_owned(), tls_mode)].into() }),
                 transport_socket: Some(mesh_tls()),
             },
             TransportSocketMatch {
@@ -97,59 +82,27 @@ fn auto_mtls() -> Wire {
 #[test]
 fn an_endpoint_selects_its_transport_socket_by_its_metadata_and_the_first_match_counts() {
     let cluster = decode(&auto_mtls()).unwrap();
-    let meshed = Endpoint {
-        transport_match: [("tlsMode".into(), "istio".into())].into(),
-        ..Endpoint::default()
-    };
-    let TransportSocket::Tls(tls) = cluster.transport_socket_for(&meshed) else {
-        panic!("no TLS")
-    };
-    assert_eq!(
-        tls.sni.as_deref(),
-        Some("outbound_.3002_._.forecast.weather.svc.cluster.local")
-    );
+    let meshed =
+        Endpoint { transport_match: [("tlsMode".into(), "istio".into())].into(), ..Endpoint::default() };
+    let TransportSocket::Tls(tls) = cluster.transport_socket_for(&meshed) else { panic!("no TLS") };
+    assert_eq!(tls.sni.as_deref(), Some("outbound_.3002_._.forecast.weather.svc.cluster.local"));
     assert_eq!(tls.subject_alt_names, [SanMatcher::Exact(ID.into())]);
-    assert_eq!(
-        (&tls.certificate, &tls.roots),
-        (&Certificate::Workload, &Roots::Mesh)
-    );
-    assert_eq!(
-        cluster.transport_socket_for(&Endpoint::default()),
-        &TransportSocket::Plaintext
-    );
+    assert_eq!((&tls.certificate, &tls.roots), (&Certificate::Workload, &Roots::Mesh));
+    assert_eq!(cluster.transport_socket_for(&Endpoint::default()), &TransportSocket::Plaintext);
     assert_eq!(cluster.connect_timeout, Duration::from_secs(10));
     assert_eq!(cluster.eds_name().as_deref(), Some(FORECAST));
 }
 
 #[test]
 fn a_cluster_without_a_transport_socket_is_not_taken_for_one_that_says_plaintext() {
-    let cluster = decode(&Wire {
-        name: FORECAST.into(),
-        ..Wire::default()
-    })
-    .unwrap();
-    assert_eq!(
-        cluster.transport_socket_for(&Endpoint::default()),
-        &TransportSocket::Absent
-    );
+    let cluster = decode(&Wire { name: FORECAST.into(), ..Wire::default() }).unwrap();
+    assert_eq!(cluster.transport_socket_for(&Endpoint::default()), &TransportSocket::Absent);
 }
 
 #[test]
 fn clusters_that_lead_to_no_service_are_left_out() {
-    for name in [
-        "BlackHoleCluster",
-        "PassthroughCluster",
-        "InboundPassthroughCluster",
-        "inbound|8080||",
-    ] {
-        assert!(
-            decode(&Wire {
-                name: name.into(),
-                ..Wire::default()
-            })
-            .is_none(),
-            "{name}"
-        );
+    for name in ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster", "inbound|8080||"] {
+        assert!(decode(&Wire { name: name.into(), ..Wire::default() }).is_none(), "{name}");
     }
 }
 
@@ -157,10 +110,7 @@ fn clusters_that_lead_to_no_service_are_left_out() {
 fn a_transport_socket_that_does_not_decode_makes_the_cluster_invalid() {
     let mut socket = mesh_tls();
     socket.typed_config.as_mut().unwrap().value = vec![0xff].into();
-    let wire = Wire {
-        transport_socket: Some(socket),
-        ..auto_mtls()
-    };
+    let wire = Wire { transport_socket: Some(socket), ..auto_mtls() };
     assert!(Cluster::decode(wire.encode_to_vec().into()).is_err());
 }
 
@@ -173,24 +123,12 @@ fn clusters_are_found_by_host_port_and_subset() {
     ];
     let clusters: Clusters = names
         .iter()
-        .map(|name| {
-            Arc::new(
-                decode(&Wire {
-                    name: (*name).into(),
-                    ..Wire::default()
-                })
-                .unwrap(),
-            )
-        })
+        .map(|name| Arc::new(decode(&Wire { name: (*name).into(), ..Wire::default() }).unwrap()))
         .collect();
     let host = "forecast.weather.svc.cluster.local";
     assert_eq!(clusters.get(host, 3002, "v1").unwrap().name.subset, "v1");
     assert!(clusters.get(host, 3003, "").is_none());
-    let ports: Vec<_> = clusters
-        .of_host(host)
-        .iter()
-        .map(|cluster| cluster.name.port)
-        .collect();
+    let ports: Vec<_> = clusters.of_host(host).iter().map(|cluster| cluster.name.port).collect();
     assert_eq!(ports, [80, 3002, 3002]);
 }
 

@@ -36,9 +36,7 @@ pub struct TransportMatch {
 
 impl TransportMatch {
     pub(super) fn applies_to(&self, endpoint: &Endpoint) -> bool {
-        self.criteria
-            .iter()
-            .all(|(key, value)| endpoint.transport_match.get(key) == Some(value))
+        self.criteria.iter().all(|(key, value)| endpoint.transport_match.get(key) == Some(value))
     }
 }
 

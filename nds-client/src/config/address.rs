@@ -23,10 +23,7 @@ const PORT: u16 = 15012;
 impl ServerAddress {
     /// A server at `host` and `port`.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Self {
-            host: host.into(),
-            port,
-        }
+        Self { host: host.into(), port }
     }
 
     /// istiod's secure port on its usual name.
@@ -48,10 +45,7 @@ impl FromStr for ServerAddress {
                 Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
                 None => (text, PORT),
             };
-            let host = host
-                .strip_prefix('[')
-                .and_then(|host| host.strip_suffix(']'))
-                .unwrap_or(host);
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             let valid = !host.is_empty() && !host.contains(['/', ' ', '[', ']']);
             valid.then(|| Self::new(host, port))
         };

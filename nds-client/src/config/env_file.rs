@@ -28,17 +28,13 @@ pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
 fn assignment(line: &str) -> Result<(&str, String), Problem> {
     let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let Some((key, value)) = line.split_once('=') else {
-        return Err(Problem::new(
-            "not of the form KEY=value: correct or remove the line",
-        ));
+        return Err(Problem::new("not of the form KEY=value: correct or remove the line"));
     };
     let first = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !first || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Err(Problem::new("the text before = is not the name of a variable").about(key));
     }
-    unquote(value)
-        .map(|value| (key, value))
-        .map_err(|what| Problem::new(what).about(key))
+    unquote(value).map(|value| (key, value)).map_err(|what| Problem::new(what).about(key))
 }
 
 /// The value as a shell would read it, without expansions.
@@ -92,12 +88,7 @@ mod tests {
             ("E", ""),
             ("F", "{\"a\":\"b=c\"}"),
         ];
-        assert_eq!(
-            values,
-            expected
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into()
-        );
+        assert_eq!(values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     }
 
     #[test]

@@ -14,13 +14,8 @@ impl Host {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let name = name.and_then(|name| name.trim().split('.').next().map(str::to_owned));
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let addresses = interfaces
-            .iter()
-            .filter(|one| !one.is_loopback() && !one.is_link_local())
-            .map(|one| one.ip());
-        Self {
-            name: name.filter(|name| !name.is_empty()),
-            addresses: addresses.collect(),
-        }
+        let addresses =
+            interfaces.iter().filter(|one| !one.is_loopback() && !one.is_link_local()).map(|one| one.ip());
+        Self { name: name.filter(|name| !name.is_empty()), addresses: addresses.collect() }
     }
 }

@@ -25,10 +25,7 @@ pub(super) fn parse(text: &str) -> Result<ProxyConfig, Problem> {
         return Ok(ProxyConfig::default());
     }
     let mesh: MeshConfig = serde_saphyr::from_str(text).map_err(|error| {
-        let problem = Problem::new(format!(
-            "not a mesh configuration: {}",
-            first_line(&error.to_string())
-        ));
+        let problem = Problem::new(format!("not a mesh configuration: {}", first_line(&error.to_string())));
         match error.location() {
             Some(location) => problem.at_line(usize::try_from(location.line()).unwrap_or(0)),
             None => problem,

@@ -29,10 +29,7 @@ const MESH_YAML: &str = "defaultConfig:
 ";
 
 fn root() -> String {
-    rcgen::generate_simple_self_signed(["root".to_owned()])
-        .unwrap()
-        .cert
-        .pem()
+    rcgen::generate_simple_self_signed(["root".to_owned()]).unwrap().cert.pem()
 }
 
 fn folder() -> TempDir {
@@ -49,52 +46,30 @@ fn folder() -> TempDir {
 fn problems(dir: &TempDir) -> Vec<String> {
     let error = Config::from_vm_files(dir.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    let shown = |problem: &crate::Problem| {
-        problem
-            .to_string()
-            .replace(&format!("{}/", dir.path().display()), "")
-    };
+    let shown =
+        |problem: &crate::Problem| problem.to_string().replace(&format!("{}/", dir.path().display()), "");
     error.problems().iter().map(shown).collect()
 }
 
 #[test]
 fn the_folder_that_istioctl_writes_is_a_configuration() {
     let config = Config::from_vm_files(folder().path()).unwrap();
-    assert_eq!(
-        (config.namespace(), config.service_account()),
-        ("vms", "edge-app")
-    );
-    assert_eq!(
-        (config.cluster_id(), config.network()),
-        ("cluster1", "vm-network")
-    );
+    assert_eq!((config.namespace(), config.service_account()), ("vms", "edge-app"));
+    assert_eq!((config.cluster_id(), config.network()), ("cluster1", "vm-network"));
     assert_eq!(config.dns_domain(), "vms.svc.cluster.local");
-    assert_eq!(
-        config.discovery,
-        ServerAddress::new("istiod.istio-system.svc", 15012)
-    );
-    assert_eq!(
-        config.hosts["istiod.istio-system.svc"],
-        ["192.0.2.1".parse::<IpAddr>().unwrap()]
-    );
+    assert_eq!(config.discovery, ServerAddress::new("istiod.istio-system.svc", 15012));
+    assert_eq!(config.hosts["istiod.istio-system.svc"], ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     assert_eq!(config.addresses[0], "10.9.8.7".parse::<IpAddr>().unwrap());
     assert_eq!(config.labels["app"], "edge");
     assert_eq!(config.metadata["WORKLOAD_NAME"], "edge-app", "from mesh.yaml");
-    assert_eq!(
-        config.metadata["CLUSTER_ID"], "cluster1",
-        "cluster.env goes before mesh.yaml"
-    );
+    assert_eq!(config.metadata["CLUSTER_ID"], "cluster1", "cluster.env goes before mesh.yaml");
     assert!(!config.metadata.contains_key("AUTO_REGISTER_GROUP"));
 }
 
 #[test]
 fn all_problems_of_all_files_are_reported_together() {
     let dir = folder();
-    fs::write(
-        dir.path().join("cluster.env"),
-        "nonsense\nISTIO_SVC_IP=here\nCA_ADDR=istiod:15010\n",
-    )
-    .unwrap();
+    fs::write(dir.path().join("cluster.env"), "nonsense\nISTIO_SVC_IP=here\nCA_ADDR=istiod:15010\n").unwrap();
     fs::write(dir.path().join("mesh.yaml"), "defaultConfig: [").unwrap();
     fs::write(dir.path().join("istio-token"), " \n").unwrap();
     fs::write(dir.path().join("root-cert.pem"), "no certificate").unwrap();
@@ -110,10 +85,7 @@ fn all_problems_of_all_files_are_reported_together() {
         "cluster.env: CA_ADDR: is istiod's plaintext port",
     ];
     for start in starts {
-        assert!(
-            problems.iter().any(|problem| problem.starts_with(start)),
-            "{start} in {problems:#?}"
-        );
+        assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start} in {problems:#?}");
     }
 }
 
@@ -122,10 +94,7 @@ fn a_missing_token_names_the_file_and_what_writes_it() {
     let dir = folder();
     fs::remove_file(dir.path().join("istio-token")).unwrap();
     let problems = problems(&dir);
-    assert!(
-        problems[0].starts_with("istio-token: cannot be read"),
-        "{problems:?}"
-    );
+    assert!(problems[0].starts_with("istio-token: cannot be read"), "{problems:?}");
     assert!(problems[0].contains("istioctl x workload entry configure"));
 }
 
@@ -141,11 +110,7 @@ fn files_that_istioctl_may_leave_empty_or_out_are_not_needed() {
 #[test]
 fn unknown_keys_and_a_byte_of_every_kind_in_values_do_no_harm() {
     let dir = folder();
-    fs::write(
-        dir.path().join("cluster.env"),
-        format!("{CLUSTER_ENV}SOMETHING_NEW='ü \"x\" #'\n"),
-    )
-    .unwrap();
+    fs::write(dir.path().join("cluster.env"), format!("{CLUSTER_ENV}SOMETHING_NEW='ü \"x\" #'\n")).unwrap();
     assert!(Config::from_vm_files(dir.path()).is_ok());
 }
 

@@ -29,10 +29,7 @@ const NEVER_SENT: &[&str] = &[
 
 /// Reads the folder; all problems together.
 pub(super) fn read(dir: &Path, host: &Host) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader {
-        dir,
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { dir, problems: Vec::new() };
     let environment = reader.environment();
     let roots = reader.roots();
     let hosts = reader.hosts();
@@ -41,13 +38,7 @@ pub(super) fn read(dir: &Path, host: &Host) -> Result<Config, Vec<Problem>> {
     match config {
         Some(config) if reader.problems.is_empty() => {
             let roots_file = Some(dir.join("root-cert.pem"));
-            Ok(Config {
-                roots,
-                roots_file,
-                hosts,
-                token_file: Some(token_file),
-                ..config
-            })
+            Ok(Config { roots, roots_file, hosts, token_file: Some(token_file), ..config })
         }
         _ => Err(reader.problems),
     }
@@ -67,10 +58,7 @@ struct Environment {
 impl Environment {
     /// A variable that is set to something.
     fn get(&self, key: &str) -> Option<&str> {
-        self.variables
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.variables.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
@@ -93,8 +81,7 @@ impl Reader<'_> {
     fn environment(&mut self) -> Environment {
         let (path, text) = self.text("cluster.env", true);
         let (variables, problems) = env_file::parse(&text.unwrap_or_default());
-        self.problems
-            .extend(problems.into_iter().map(|problem| problem.in_file(&path)));
+        self.problems.extend(problems.into_iter().map(|problem| problem.in_file(&path)));
 
         let (path, text) = self.text("mesh.yaml", false);
         let proxy_config = mesh_yaml::parse(&text.unwrap_or_default()).unwrap_or_else(|problem| {
@@ -103,10 +90,7 @@ impl Reader<'_> {
         });
         let mut all = proxy_config.proxy_metadata;
         all.extend(variables);
-        Environment {
-            variables: all,
-            discovery_address: proxy_config.discovery_address,
-        }
+        Environment { variables: all, discovery_address: proxy_config.discovery_address }
     }
 
     fn roots(&mut self) -> Vec<CertificateDer<'static>> {
@@ -115,12 +99,8 @@ impl Reader<'_> {
         let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         match roots {
             Ok(roots) if !roots.is_empty() => return roots,
-            Ok(_) => self
-                .problems
-                .push(Problem::new("holds no certificate in PEM").in_file(path)),
-            Err(error) => self
-                .problems
-                .push(Problem::new(format!("is not PEM: {error}")).in_file(path)),
+            Ok(_) => self.problems.push(Problem::new("holds no certificate in PEM").in_file(path)),
+            Err(error) => self.problems.push(Problem::new(format!("is not PEM: {error}")).in_file(path)),
         }
         Vec::new()
     }
@@ -154,13 +134,10 @@ impl Reader<'_> {
 
     fn config(&mut self, environment: &Environment, host: &Host) -> Option<Config> {
         let file = self.dir.join("cluster.env");
-        let namespace = environment
-            .get("POD_NAMESPACE")
-            .or_else(|| environment.get("ISTIO_NAMESPACE"));
+        let namespace = environment.get("POD_NAMESPACE").or_else(|| environment.get("ISTIO_NAMESPACE"));
         if namespace.is_none() {
             let what = "is not set: it must name the namespace of the WorkloadGroup";
-            self.problems
-                .push(Problem::new(what).in_file(&file).about("POD_NAMESPACE"));
+            self.problems.push(Problem::new(what).in_file(&file).about("POD_NAMESPACE"));
         }
         let service_account = environment.get("SERVICE_ACCOUNT").unwrap_or("default");
         let discovery = self.address(
@@ -169,12 +146,7 @@ impl Reader<'_> {
             environment.discovery_address.as_deref(),
             ServerAddress::istiod(),
         );
-        let ca = self.address(
-            environment,
-            &["CA_ADDR", "PILOT_ADDRESS"],
-            None,
-            discovery.clone(),
-        );
+        let ca = self.address(environment, &["CA_ADDR", "PILOT_ADDRESS"], None, discovery.clone());
         let (metadata, labels) = self.metadata(environment);
         let namespace = namespace?;
         Some(Config {
@@ -187,20 +159,10 @@ impl Reader<'_> {
             token_file: None,
             namespace: namespace.to_owned(),
             service_account: service_account.to_owned(),
-            cluster_id: environment
-                .get("ISTIO_META_CLUSTER_ID")
-                .unwrap_or("Kubernetes")
-                .to_owned(),
-            network: environment
-                .get("ISTIO_META_NETWORK")
-                .unwrap_or_default()
-                .to_owned(),
+            cluster_id: environment.get("ISTIO_META_CLUSTER_ID").unwrap_or("Kubernetes").to_owned(),
+            network: environment.get("ISTIO_META_NETWORK").unwrap_or_default().to_owned(),
             dns_domain: format!("{namespace}.svc.cluster.local"),
-            name: environment
-                .get("POD_NAME")
-                .or(host.name.as_deref())
-                .unwrap_or("vm")
-                .to_owned(),
+            name: environment.get("POD_NAME").or(host.name.as_deref()).unwrap_or("vm").to_owned(),
             addresses: self.addresses(environment, host),
             locality: None,
             labels,
@@ -218,9 +180,8 @@ impl Reader<'_> {
         from_mesh_yaml: Option<&str>,
         default: ServerAddress,
     ) -> ServerAddress {
-        let variable = keys
-            .iter()
-            .find_map(|key| environment.get(key).map(|value| ("cluster.env", *key, value)));
+        let variable =
+            keys.iter().find_map(|key| environment.get(key).map(|value| ("cluster.env", *key, value)));
         let yaml = from_mesh_yaml.map(|value| ("mesh.yaml", "defaultConfig.discoveryAddress", value));
         let Some((file, key, value)) = variable.or(yaml) else {
             return default;
@@ -233,8 +194,7 @@ impl Reader<'_> {
             Ok(address) => return address,
             Err(error) => Problem::new(error.to_string()),
         };
-        self.problems
-            .push(problem.in_file(self.dir.join(file)).about(key));
+        self.problems.push(problem.in_file(self.dir.join(file)).about(key));
         default
     }
 
@@ -276,8 +236,7 @@ impl Reader<'_> {
         go_duration(text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
             let what = format!("`{text}` is not a duration such as 24h or 30m");
             let file = self.dir.join("cluster.env");
-            self.problems
-                .push(Problem::new(what).in_file(file).about("SECRET_TTL"));
+            self.problems.push(Problem::new(what).in_file(file).about("SECRET_TTL"));
             DAY
         })
     }
@@ -296,9 +255,7 @@ impl Reader<'_> {
             } else if key.starts_with(META_JSON) && !value.is_empty() {
                 let problem = |error: serde_json::Error| {
                     let file = self.dir.join("cluster.env");
-                    Problem::new(format!("is not a JSON object: {error}"))
-                        .in_file(file)
-                        .about(key)
+                    Problem::new(format!("is not a JSON object: {error}")).in_file(file).about(key)
                 };
                 if key == "ISTIO_METAJSON_LABELS" {
                     match serde_json::from_str(value) {

@@ -24,41 +24,20 @@ impl Leaf {
         let invalid = |what: &str| Error::new(ErrorKind::Credentials, format!("the certificate {what}"));
         let leaf = leaf.ok_or_else(|| invalid("chain is empty"))?;
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| invalid("is not X.509"))?;
-        let names = leaf
-            .subject_alternative_name()
-            .map_err(|_| invalid("names its subject twice"))?;
-        let names = names
-            .map(|names| &names.value.general_names[..])
-            .unwrap_or_default();
+        let names = leaf.subject_alternative_name().map_err(|_| invalid("names its subject twice"))?;
+        let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
         let uris: Vec<_> = names
             .iter()
-            .filter_map(|name| {
-                if let GeneralName::URI(uri) = name {
-                    Some(*uri)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
             .collect();
         let [uri] = uris[..] else {
-            return Err(invalid(&format!(
-                "has {} URIs where a workload's has one",
-                uris.len()
-            )));
+            return Err(invalid(&format!("has {} URIs where a workload's has one", uris.len())));
         };
         let spiffe_id = uri.parse().map_err(|error| {
-            Error::with_source(
-                ErrorKind::Credentials,
-                "the certificate's URI is no workload identity",
-                error,
-            )
+            Error::with_source(ErrorKind::Credentials, "the certificate's URI is no workload identity", error)
         })?;
         let validity = leaf.validity();
-        Ok(Self {
-            spiffe_id,
-            not_before: time(validity.not_before),
-            not_after: time(validity.not_after),
-        })
+        Ok(Self { spiffe_id, not_before: time(validity.not_before), not_after: time(validity.not_after) })
     }
 }
 

@@ -16,11 +16,7 @@ impl SigningRequest {
     /// (istio `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
     pub(crate) fn new(namespace: &str, service_account: &str) -> Result<Self, Error> {
         let failed = |error| {
-            Error::with_source(
-                ErrorKind::Credentials,
-                "no key and signing request could be made",
-                error,
-            )
+            Error::with_source(ErrorKind::Credentials, "no key and signing request could be made", error)
         };
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::default();
@@ -28,10 +24,7 @@ impl SigningRequest {
         // The trust domain is the mesh's to say; istiod replaces the name.
         let uri = format!("spiffe://cluster.local/ns/{namespace}/sa/{service_account}");
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).map_err(failed)?)];
-        let pem = params
-            .serialize_request(&key)
-            .and_then(|request| request.pem())
-            .map_err(failed)?;
+        let pem = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)?;
         Ok(Self { pem, key })
     }
 

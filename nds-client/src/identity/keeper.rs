@@ -46,27 +46,19 @@ async fn issue(state: &State, current: Option<&Arc<Identity>>) -> Result<Identit
     if let Some(identity) = current.filter(|identity| !identity.remaining(SystemTime::now()).is_zero()) {
         match ca::issue(config, &Credentials::Certificate(identity.clone()), &roots).await {
             Err(error) if is_certificate_refused(&error) || error.kind() == ErrorKind::Unauthenticated => {
-                tracing::warn!(
-                    error = error.report(),
-                    "istiod refuses the certificate; trying the token"
-                );
+                tracing::warn!(error = error.report(), "istiod refuses the certificate; trying the token");
             }
             result => return result,
         }
     }
     let file = config.token_file().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Credentials,
-            "there is no certificate that can be used, and no token",
-        )
+        Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
     })?;
     ca::issue(config, &Credentials::Token(Arc::new(Token::read(file)?)), &roots).await
 }
 
 /// The roots of the configuration and those of the last issuance.
 fn known_roots(state: &State, current: Option<&Arc<Identity>>) -> Vec<CertificateDer<'static>> {
-    let issued = current
-        .map(|identity| identity.root_certificates())
-        .unwrap_or_default();
+    let issued = current.map(|identity| identity.root_certificates()).unwrap_or_default();
     state.config.roots.iter().chain(issued).cloned().collect()
 }

@@ -12,23 +12,14 @@ fn ca() -> Ca {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = params.self_signed(&key).unwrap().pem();
-    Ca {
-        issuer: Issuer::new(params, key),
-        pem,
-    }
+    Ca { issuer: Issuer::new(params, key), pem }
 }
 
 fn leaf(ca: &Ca, uris: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![]).unwrap();
-    params.subject_alt_names = uris
-        .iter()
-        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
-        .collect();
-    (
-        params.signed_by(&key, &ca.issuer).unwrap().pem(),
-        key.serialize_pem(),
-    )
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+    (params.signed_by(&key, &ca.issuer).unwrap().pem(), key.serialize_pem())
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -129,17 +129,11 @@ mod tests {
     fn the_reason_of_a_refusal_is_found_in_the_claims() {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         let why = |claims| token(claims).why_refused(now);
-        assert_eq!(
-            why(r#"{"aud":["istio-ca"],"exp":9000,"sub":"s"}"#),
-            "it expired 16 min ago"
-        );
+        assert_eq!(why(r#"{"aud":["istio-ca"],"exp":9000,"sub":"s"}"#), "it expired 16 min ago");
         let audience = r#"its audience is ["https://kubernetes"] where istiod wants "istio-ca""#;
         assert_eq!(why(r#"{"aud":"https://kubernetes","exp":20000}"#), audience);
         assert!(why(r#"{"aud":"istio-ca","exp":20000,"sub":"s"}"#).contains("cluster id"));
-        assert_eq!(
-            Token("opaque".into()).why_refused(now),
-            "it is not a JSON web token"
-        );
+        assert_eq!(Token("opaque".into()).why_refused(now), "it is not a JSON web token");
     }
 
     #[test]

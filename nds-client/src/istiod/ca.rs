@@ -23,29 +23,16 @@ pub(crate) async fn issue(
     credentials: &Credentials,
     known_roots: &[CertificateDer<'static>],
 ) -> Result<Identity, Error> {
-    let connector = Connector {
-        config,
-        server: &config.ca,
-        roots: Arc::new(root_store(known_roots)?),
-    };
+    let connector = Connector { config, server: &config.ca, roots: Arc::new(root_store(known_roots)?) };
     let channel = connector.connect(credentials).await?;
     let request = SigningRequest::new(&config.namespace, &config.service_account)?;
     let mut client = IstioCertificateServiceClient::new(channel);
-    let chain = match create(
-        config,
-        credentials,
-        &mut client,
-        &request,
-        config.certificate_ttl.as_secs(),
-    )
-    .await?
-    {
-        Some(chain) => chain,
-        // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
-        None => create(config, credentials, &mut client, &request, 0)
-            .await?
-            .unwrap_or_default(),
-    };
+    let chain =
+        match create(config, credentials, &mut client, &request, config.certificate_ttl.as_secs()).await? {
+            Some(chain) => chain,
+            // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
+            None => create(config, credentials, &mut client, &request, 0).await?.unwrap_or_default(),
+        };
     let (chain, roots) = split(&chain)?;
     let roots: Vec<_> = known_roots.iter().cloned().chain(roots).collect();
     Identity::new(chain, request.into_key(), &roots, config.crypto_provider()?)
@@ -62,10 +49,7 @@ async fn create(
     ttl_seconds: u64,
 ) -> Result<Option<Vec<String>>, Error> {
     let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
-    let message = IstioCertificateRequest {
-        csr: request.pem.clone(),
-        validity_duration,
-    };
+    let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration };
     let mut call = tonic::Request::new(message);
     credentials.authorize(&mut call, &config.cluster_id)?;
     match client.create_certificate(call).await {
@@ -98,11 +82,7 @@ fn split(chain: &[String]) -> Result<Split, Error> {
     for element in chain {
         let certificates = certificates(element.as_bytes(), "the certificate chain that istiod's CA sent")?;
         // A plugged CA repeats its root among the intermediates; peers do not need it.
-        leaf_first.extend(
-            certificates
-                .into_iter()
-                .filter(|certificate| !roots.contains(certificate)),
-        );
+        leaf_first.extend(certificates.into_iter().filter(|certificate| !roots.contains(certificate)));
     }
     Ok((leaf_first, roots))
 }

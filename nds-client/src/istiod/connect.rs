@@ -50,10 +50,7 @@ impl Credentials {
         let invalid =
             |what: &str| Error::new(ErrorKind::Config, format!("{what} cannot be sent as a header"));
         // The key under which istiod looks for it (istio `kubeauth/kube_jwt.go`).
-        metadata.insert(
-            "clusterid",
-            cluster_id.parse().map_err(|_| invalid("the cluster id"))?,
-        );
+        metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster id"))?);
         if let Self::Token(token) = self {
             let mut bearer: tonic::metadata::MetadataValue<_> =
                 token.bearer().parse().map_err(|_| invalid("the token"))?;
@@ -81,9 +78,7 @@ impl Connector<'_> {
             let attempt = timeout(ATTEMPT, self.handshake(address, &tls));
             match attempt.await.unwrap_or_else(|_| Err(self.timed_out(address))) {
                 Ok(stream) => {
-                    return channel(stream)
-                        .await
-                        .map_err(|error| self.unavailable(address, error));
+                    return channel(stream).await.map_err(|error| self.unavailable(address, error));
                 }
                 Err(error) => last = Some(error),
             }
@@ -113,18 +108,10 @@ impl Connector<'_> {
     fn server_name(&self) -> Result<ServerName<'static>, Error> {
         let host = &self.server.host;
         let unprovable = host.parse::<IpAddr>().is_ok() || host.contains("localhost");
-        let derived = if unprovable {
-            "istiod.istio-system.svc"
-        } else {
-            host
-        };
+        let derived = if unprovable { "istiod.istio-system.svc" } else { host };
         let name = self.config.istiod_name.as_deref().unwrap_or(derived);
         ServerName::try_from(name.to_owned()).map_err(|error| {
-            Error::with_source(
-                ErrorKind::Config,
-                format!("istiod's name {name:?} is not a DNS name"),
-                error,
-            )
+            Error::with_source(ErrorKind::Config, format!("istiod's name {name:?} is not a DNS name"), error)
         })
     }
 
@@ -132,11 +119,7 @@ impl Connector<'_> {
         let builder = ClientConfig::builder_with_provider(self.config.crypto_provider()?)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
-                Error::with_source(
-                    ErrorKind::Config,
-                    "the crypto provider has no usable TLS version",
-                    error,
-                )
+                Error::with_source(ErrorKind::Config, "the crypto provider has no usable TLS version", error)
             })?
             .with_root_certificates(self.roots.clone());
         let mut tls = match credentials {
@@ -155,27 +138,16 @@ impl Connector<'_> {
         tls: &TlsConnector,
     ) -> Result<TlsStream<TcpStream>, Error> {
         let name = self.server_name()?;
-        let tcp = TcpStream::connect(address)
-            .await
-            .map_err(|error| self.unavailable(address, error))?;
-        tcp.set_nodelay(true)
-            .map_err(|error| self.unavailable(address, error))?;
-        tls.connect(name.clone(), tcp)
-            .await
-            .map_err(|error| self.handshake_error(address, &name, error))
+        let tcp = TcpStream::connect(address).await.map_err(|error| self.unavailable(address, error))?;
+        tcp.set_nodelay(true).map_err(|error| self.unavailable(address, error))?;
+        tls.connect(name.clone(), tcp).await.map_err(|error| self.handshake_error(address, &name, error))
     }
 
     fn handshake_error(&self, address: SocketAddr, name: &ServerName<'_>, error: io::Error) -> Error {
         let name = name.to_str();
-        let roots = self
-            .config
-            .roots_file
-            .as_deref()
-            .map_or("the given roots".into(), |file| file.to_string_lossy());
-        let message = match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
+        let roots =
+            self.config.roots_file.as_deref().map_or("the given roots".into(), |file| file.to_string_lossy());
+        let message = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(reason)) => match reason {
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                     "what answers at {address} has no certificate under {roots}: fetch the mesh's root anew (ConfigMap istio-ca-root-cert), or check that the address is istiod's"
@@ -236,11 +208,7 @@ impl Service<Uri> for Opened {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let stream = self
-            .0
-            .take()
-            .map(TokioIo::new)
-            .ok_or_else(|| io::ErrorKind::NotConnected.into());
+        let stream = self.0.take().map(TokioIo::new).ok_or_else(|| io::ErrorKind::NotConnected.into());
         Box::pin(std::future::ready(stream))
     }
 }

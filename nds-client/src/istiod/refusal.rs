@@ -15,10 +15,7 @@ pub(crate) fn status_error(
     now: SystemTime,
 ) -> Error {
     let (kind, message) = match status.code() {
-        Code::Unauthenticated => (
-            ErrorKind::Unauthenticated,
-            unauthenticated(config, credentials, now),
-        ),
+        Code::Unauthenticated => (ErrorKind::Unauthenticated, unauthenticated(config, credentials, now)),
         Code::PermissionDenied => (
             ErrorKind::Unauthenticated,
             format!(
@@ -26,19 +23,14 @@ pub(crate) fn status_error(
                 config.namespace, config.service_account
             ),
         ),
-        Code::FailedPrecondition | Code::InvalidArgument => (
-            ErrorKind::Config,
-            format!("istiod refuses this workload's description: {}", status.message()),
-        ),
-        _ if tls_alert(&status).is_some() => (
-            ErrorKind::Unauthenticated,
-            format!("istiod refuses the certificate of {}", credentials.who()),
-        ),
+        Code::FailedPrecondition | Code::InvalidArgument => {
+            (ErrorKind::Config, format!("istiod refuses this workload's description: {}", status.message()))
+        }
+        _ if tls_alert(&status).is_some() => {
+            (ErrorKind::Unauthenticated, format!("istiod refuses the certificate of {}", credentials.who()))
+        }
         // UNKNOWN is also istiod's "server is not ready" (istio `pilot/pkg/xds/delta.go`).
-        _ => (
-            ErrorKind::Unavailable,
-            format!("istiod at {} ended the exchange", config.discovery),
-        ),
+        _ => (ErrorKind::Unavailable, format!("istiod at {} ended the exchange", config.discovery)),
     };
     Error::with_source(kind, message, status)
 }
@@ -60,11 +52,8 @@ fn unauthenticated(config: &Config, credentials: &Credentials, now: SystemTime) 
             identity.spiffe_id()
         ),
         Credentials::Token(token) => {
-            let file = config
-                .token_file
-                .as_deref()
-                .map(|file| file.display().to_string())
-                .unwrap_or_default();
+            let file =
+                config.token_file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
             let why = token.why_refused(now);
             format!(
                 "istiod refuses the token in {file} (cluster id {cluster}): {why}; get a new one with `istioctl x workload entry configure`"
@@ -87,9 +76,7 @@ fn tls_alert_in(error: &(dyn StdError + 'static)) -> Option<rustls::AlertDescrip
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inner = io
-            .and_then(|inner| inner.downcast_ref())
-            .or_else(|| error.downcast_ref());
+        let inner = io.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
         if let Some(rustls::Error::AlertReceived(alert)) = inner {
             return Some(*alert);
         }

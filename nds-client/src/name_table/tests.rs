@@ -7,10 +7,7 @@ use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameI
 use super::*;
 
 fn table(entries: &[(&str, WireInfo)]) -> NameTable {
-    let table = entries
-        .iter()
-        .map(|(name, info)| ((*name).to_owned(), info.clone()))
-        .collect();
+    let table = entries.iter().map(|(name, info)| ((*name).to_owned(), info.clone())).collect();
     NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap()
 }
 
@@ -40,20 +37,14 @@ fn a_name_has_its_addresses_by_family_and_its_origin() {
 
 #[test]
 fn an_entry_without_a_valid_address_is_not_in_the_table() {
-    let table = table(&[
-        ("a.example", info("External", &["not an address"])),
-        ("b.example", info("", &[])),
-    ]);
+    let table = table(&[("a.example", info("External", &["not an address"])), ("b.example", info("", &[]))]);
     assert!(table.is_empty());
 }
 
 #[test]
 fn names_are_found_in_lower_case_and_without_the_trailing_dot() {
     let table = table(&[("Example.LocalHost.", info("External", &["3.3.3.3"]))]);
-    assert_eq!(
-        table.get("example.localhost").unwrap().name(),
-        "example.localhost"
-    );
+    assert_eq!(table.get("example.localhost").unwrap().name(), "example.localhost");
 }
 
 #[test]
@@ -63,29 +54,18 @@ fn a_kubernetes_entry_with_a_trailing_dot_has_no_name() {
 
 #[test]
 fn the_deprecated_alternate_hosts_are_names_too() {
-    let service = WireInfo {
-        alt_hosts: vec!["A.ns.svc.clusterset.local".into()],
-        ..info("Kubernetes", &["1.1.1.1"])
-    };
+    let service =
+        WireInfo { alt_hosts: vec!["A.ns.svc.clusterset.local".into()], ..info("Kubernetes", &["1.1.1.1"]) };
     let table = table(&[("a.ns.svc.cluster.local", service)]);
-    assert_eq!(
-        table.get("a.ns.svc.clusterset.local").unwrap().ipv4(),
-        [Ipv4Addr::new(1, 1, 1, 1)]
-    );
+    assert_eq!(table.get("a.ns.svc.clusterset.local").unwrap().ipv4(), [Ipv4Addr::new(1, 1, 1, 1)]);
 }
 
 #[test]
 fn a_table_that_is_cut_short_is_refused() {
-    let wire = Wire {
-        table: HashMap::from([("a".to_owned(), info("External", &["1.1.1.1"]))]),
-    }
-    .encode_to_vec();
+    let wire =
+        Wire { table: HashMap::from([("a".to_owned(), info("External", &["1.1.1.1"]))]) }.encode_to_vec();
     for end in 1..wire.len() {
-        assert!(
-            NameTable::decode(wire[..end].to_vec().into()).is_err(),
-            "{end} of {} bytes",
-            wire.len()
-        );
+        assert!(NameTable::decode(wire[..end].to_vec().into()).is_err(), "{end} of {} bytes", wire.len());
     }
 }
 

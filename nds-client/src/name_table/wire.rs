@@ -23,10 +23,7 @@ pub(super) struct Span {
 
 impl Span {
     fn new(range: Range<usize>) -> Result<Self, InvalidNameTable> {
-        Ok(Self {
-            start: offset(range.start)?,
-            len: offset(range.end - range.start)?,
-        })
+        Ok(Self { start: offset(range.start)?, len: offset(range.end - range.start)? })
     }
 
     pub(super) fn range(self) -> Range<usize> {
@@ -39,27 +36,19 @@ impl Span {
 
     pub(super) fn text(self, wire: &[u8]) -> Result<&str, InvalidNameTable> {
         let at = self.start as usize;
-        str::from_utf8(self.bytes(wire)).map_err(|_| InvalidNameTable {
-            reason: "a text that is not UTF-8",
-            at,
-        })
+        str::from_utf8(self.bytes(wire))
+            .map_err(|_| InvalidNameTable { reason: "a text that is not UTF-8", at })
     }
 
     pub(super) fn without_trailing_dot(self, wire: &[u8]) -> Self {
         let dot = u32::from(self.bytes(wire).ends_with(b"."));
-        Self {
-            start: self.start,
-            len: self.len - dot,
-        }
+        Self { start: self.start, len: self.len - dot }
     }
 }
 
 /// An index into the wire bytes or into a list that is no longer than they are.
 pub(super) fn offset(at: usize) -> Result<u32, InvalidNameTable> {
-    u32::try_from(at).map_err(|_| InvalidNameTable {
-        reason: "more than 4 GiB",
-        at,
-    })
+    u32::try_from(at).map_err(|_| InvalidNameTable { reason: "more than 4 GiB", at })
 }
 
 /// The `(key, value)` pairs of the table, each value the span of a `NameInfo`.
@@ -67,11 +56,7 @@ pub(super) fn entries(
     wire: &[u8],
 ) -> Result<impl Iterator<Item = Result<(Span, Span), InvalidNameTable>> + '_, InvalidNameTable> {
     offset(wire.len())?;
-    Ok(Fields {
-        wire,
-        range: 0..wire.len(),
-    }
-    .filter_map(move |field| match field {
+    Ok(Fields { wire, range: 0..wire.len() }.filter_map(move |field| match field {
         Ok((1, span)) => Some(entry(wire, span)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
@@ -80,10 +65,7 @@ pub(super) fn entries(
 
 fn entry(wire: &[u8], span: Span) -> Result<(Span, Span), InvalidNameTable> {
     let (mut key, mut value) = (Span::default(), Span::default());
-    for field in (Fields {
-        wire,
-        range: span.range(),
-    }) {
+    for field in (Fields { wire, range: span.range() }) {
         match field? {
             (1, span) => key = span,
             (2, span) => value = span,
@@ -105,14 +87,8 @@ pub(super) struct NameInfo<'a> {
 
 impl<'a> NameInfo<'a> {
     pub(super) fn parse(wire: &'a [u8], span: Span) -> Result<Self, InvalidNameTable> {
-        let mut info = Self {
-            span,
-            ..Self::default()
-        };
-        for field in (Fields {
-            wire,
-            range: span.range(),
-        }) {
+        let mut info = Self { span, ..Self::default() };
+        for field in (Fields { wire, range: span.range() }) {
             match field? {
                 (2, span) => info.registry = span.text(wire)?,
                 (3, span) => info.short_name = span.text(wire)?,
@@ -131,8 +107,7 @@ impl<'a> NameInfo<'a> {
         self,
         wire: &'a [u8],
     ) -> impl Iterator<Item = Result<Option<IpAddr>, InvalidNameTable>> + 'a {
-        self.repeated(wire, 1)
-            .map(move |ip| Ok(ip?.text(wire)?.parse().ok()))
+        self.repeated(wire, 1).map(move |ip| Ok(ip?.text(wire)?.parse().ok()))
     }
 
     /// Further names of the same service. Deprecated by Istio, still sent by older control planes.
@@ -144,11 +119,7 @@ impl<'a> NameInfo<'a> {
     }
 
     fn repeated(self, wire: &'a [u8], tag: u64) -> impl Iterator<Item = Result<Span, InvalidNameTable>> + 'a {
-        Fields {
-            wire,
-            range: self.span.range(),
-        }
-        .filter_map(move |field| match field {
+        Fields { wire, range: self.span.range() }.filter_map(move |field| match field {
             Ok((at, span)) => (at == tag).then_some(Ok(span)),
             Err(error) => Some(Err(error)),
         })
@@ -198,20 +169,13 @@ impl Fields<'_> {
         let end = start.checked_add(length).filter(|end| *end <= self.range.end);
         let end = end.ok_or_else(|| self.invalid("a field longer than its message"))?;
         self.range.start = end;
-        Ok(if tag & 7 == 2 {
-            Some((tag >> 3, Span::new(start..end)?))
-        } else {
-            None
-        })
+        Ok(if tag & 7 == 2 { Some((tag >> 3, Span::new(start..end)?)) } else { None })
     }
 
     fn varint(&mut self) -> Result<u64, InvalidNameTable> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let at = self
-                .range
-                .next()
-                .ok_or_else(|| self.invalid("a message cut short"))?;
+            let at = self.range.next().ok_or_else(|| self.invalid("a message cut short"))?;
             let byte = self.wire[at];
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -222,9 +186,6 @@ impl Fields<'_> {
     }
 
     fn invalid(&self, reason: &'static str) -> InvalidNameTable {
-        InvalidNameTable {
-            reason,
-            at: self.range.start,
-        }
+        InvalidNameTable { reason, at: self.range.start }
     }
 }

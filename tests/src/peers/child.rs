@@ -39,13 +39,7 @@ impl Child {
             .expect("a peer starts");
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("its output")).lines();
-        let mut child = Self {
-            ready: Value::Null,
-            process,
-            input,
-            output,
-            next_id: 0,
-        };
+        let mut child = Self { ready: Value::Null, process, input, output, next_id: 0 };
         child.ready = child.line().await;
         assert_eq!(child.ready["event"], "ready", "{}", child.ready);
         child
@@ -56,10 +50,7 @@ impl Child {
         self.next_id += 1;
         command["id"] = self.next_id.into();
         let input = self.input.as_mut().expect("a peer that runs");
-        input
-            .write_all(format!("{command}\n").as_bytes())
-            .await
-            .expect("a peer that listens");
+        input.write_all(format!("{command}\n").as_bytes()).await.expect("a peer that listens");
         loop {
             let line = self.line().await;
             if line["id"] == self.next_id {
@@ -71,10 +62,7 @@ impl Child {
 
     /// A text of the ready line.
     pub fn ready_text(&self, key: &str) -> String {
-        self.ready[key]
-            .as_str()
-            .unwrap_or_else(|| panic!("{key} in {}", self.ready))
-            .to_owned()
+        self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready)).to_owned()
     }
 
     /// Ends the peer and waits until it is gone.
@@ -87,9 +75,7 @@ impl Child {
     }
 
     async fn line(&mut self) -> Value {
-        let line = timeout(PATIENCE, self.output.next_line())
-            .await
-            .expect("a peer that answers in time");
+        let line = timeout(PATIENCE, self.output.next_line()).await.expect("a peer that answers in time");
         let line = line
             .expect("a peer whose output can be read")
             .expect("a peer that is still there; see its log above");

@@ -21,6 +21,7 @@ pub struct RealMesh {
     block: String,
     istiod: Option<Child>,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
 }
 
 /// A workload with a certificate from the real CA.
@@ -43,43 +44,41 @@ pub struct Workload<'a> {
 impl RealMesh {
     /// istiod over the YAML of the tour, without gateways and workloads.
     pub async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::launch(&[], &[]).await
+    }
+
+    /// The same with further arguments for istiod.
+    pub async fn start_with_arguments(arguments: &[&str]) -> Self {
+        Self::launch(&[], arguments).await
     }
 
     /// The same with environment variables for istiod.
     pub async fn start_with(environment: &[(&str, &str)]) -> Self {
+        Self::launch(environment, &[]).await
+    }
+
+    async fn launch(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let block = format!("127.{}", fastrand::u8(2..250));
         let tour = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/testdata/tour");
         copy(&tour, dir.path(), &|text| localise(text, &block));
         // The sidecar of the smoke run would take the forecast's place.
         fs::remove_file(dir.path().join("clusters/cluster1/sidecar.yaml")).expect("sidecar.yaml");
-        let environment = environment
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        let mut mesh = Self {
-            dir,
-            block,
-            istiod: None,
-            environment,
-        };
+        let environment =
+            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut mesh = Self { dir, block, istiod: None, environment, arguments };
         mesh.start_istiod(None).await;
         mesh
     }
 
     async fn start_istiod(&mut self, address: Option<SocketAddr>) {
-        let mut arguments = vec![
-            "istiod".to_owned(),
-            "--dir".to_owned(),
-            self.dir.path().display().to_string(),
-        ];
+        let mut arguments =
+            vec!["istiod".to_owned(), "--dir".to_owned(), self.dir.path().display().to_string()];
+        arguments.extend(self.arguments.iter().cloned());
         arguments.extend(address.map(|address| format!("--address={address}")));
-        let environment: Vec<_> = self
-            .environment
-            .iter()
-            .map(|(key, value)| (&key[..], &value[..]))
-            .collect();
+        let environment: Vec<_> =
+            self.environment.iter().map(|(key, value)| (&key[..], &value[..])).collect();
         self.istiod = Some(Child::start(arguments, &environment).await);
     }
 
@@ -97,10 +96,7 @@ impl RealMesh {
 
     /// Where istiod listens.
     pub fn address(&self) -> SocketAddr {
-        self.istiod()
-            .ready_text("address")
-            .parse()
-            .expect("istiod's address")
+        self.istiod().ready_text("address").parse().expect("istiod's address")
     }
 
     fn istiod(&self) -> &Child {
@@ -124,10 +120,7 @@ impl RealMesh {
 
     /// Writes the files of a VM, in a folder of its own.
     pub fn vm_files(&self, vm: &Vm) -> PathBuf {
-        let dir = self
-            .dir
-            .path()
-            .join(format!("vm-{}-{}", vm.namespace, vm.service_account));
+        let dir = self.dir.path().join(format!("vm-{}-{}", vm.namespace, vm.service_account));
         vm.write(&dir, self.address(), &self.root_pem())
     }
 
@@ -145,12 +138,7 @@ impl RealMesh {
 
     /// The east-west gateway of a network: Istio's agent and Envoy, with the listener that istiod gives it.
     pub async fn gateway(&self, network: u8) -> Child {
-        let dir = self
-            .dir
-            .path()
-            .join(format!("gateway{network}"))
-            .display()
-            .to_string();
+        let dir = self.dir.path().join(format!("gateway{network}")).display().to_string();
         let (network_name, address) = (format!("network{network}"), self.ip(network, 2));
         let cluster = format!("cluster{network}");
         let own = ["--dir", &dir, "--network", &network_name, "--address", &address];
@@ -168,17 +156,9 @@ impl RealMesh {
 
     /// An mTLS server that stands in for an application with a sidecar.
     pub async fn workload(&self, workload: Workload<'_>) -> Child {
-        let Workload {
-            name,
-            cluster,
-            namespace,
-            service_account,
-            listen,
-            mode,
-        } = workload;
+        let Workload { name, cluster, namespace, service_account, listen, mode } = workload;
         let own = ["--name", name, "--listen", listen, "--mode", mode];
-        self.member("workload", cluster, namespace, service_account, &own)
-            .await
+        self.member("workload", cluster, namespace, service_account, &own).await
     }
 
     /// The forecast of a cluster, where its EndpointSlice says.
@@ -207,33 +187,18 @@ impl RealMesh {
         account: &str,
         own: &[&str],
     ) -> Child {
-        let vm = Vm {
-            namespace: namespace.into(),
-            service_account: account.into(),
-            ..Vm::default()
-        };
+        let vm = Vm { namespace: namespace.into(), service_account: account.into(), ..Vm::default() };
         let file = self.dir.path().join(format!("{namespace}-{account}.token"));
         fs::write(&file, vm.token("istio-ca", Duration::from_secs(3600))).expect("a token file");
         let (istiod, root) = (self.address().to_string(), self.istiod().ready_text("root_cert"));
         let token = file.display().to_string();
-        let common = [
-            command,
-            "--istiod",
-            &istiod,
-            "--root",
-            &root,
-            "--token",
-            &token,
-            "--cluster",
-            cluster,
-        ];
+        let common = [command, "--istiod", &istiod, "--root", &root, "--token", &token, "--cluster", cluster];
         Child::start([&common[..], own].concat(), &[]).await
     }
 }
 
 fn localise(text: &str, block: &str) -> String {
-    text.replace("127.0.1.", &format!("{block}.1."))
-        .replace("127.0.2.", &format!("{block}.2."))
+    text.replace("127.0.1.", &format!("{block}.1.")).replace("127.0.2.", &format!("{block}.2."))
 }
 
 fn copy(from: &Path, to: &Path, change: &dyn Fn(&str) -> String) {

@@ -19,17 +19,11 @@ use super::*;
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 
 fn session() -> Session {
-    Session::new(Node {
-        id: "sidecar~10.0.0.1~vm.vms~vms.svc.cluster.local".into(),
-        ..Node::default()
-    })
+    Session::new(Node { id: "sidecar~10.0.0.1~vm.vms~vms.svc.cluster.local".into(), ..Node::default() })
 }
 
 fn wanted(clusters: bool, endpoints: &[&str]) -> Wanted {
-    Wanted {
-        clusters,
-        endpoints: endpoints.iter().map(|name| (*name).to_owned()).collect(),
-    }
+    Wanted { clusters, endpoints: endpoints.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 fn response(type_url: &str, nonce: &str, resources: Vec<(&str, Any)>) -> DeltaDiscoveryResponse {
@@ -47,77 +41,43 @@ fn response(type_url: &str, nonce: &str, resources: Vec<(&str, Any)>) -> DeltaDi
 }
 
 fn names(name: &str) -> Any {
-    let info = NameInfo {
-        ips: vec!["10.0.0.1".into()],
-        ..NameInfo::default()
-    };
-    any::pack(
-        type_url::NAME_TABLE,
-        &WireTable {
-            table: [(name.to_owned(), info)].into(),
-        },
-    )
+    let info = NameInfo { ips: vec!["10.0.0.1".into()], ..NameInfo::default() };
+    any::pack(type_url::NAME_TABLE, &WireTable { table: [(name.to_owned(), info)].into() })
 }
 
 fn cluster(name: &str) -> Any {
-    any::pack(
-        type_url::CLUSTER,
-        &WireCluster {
-            name: name.into(),
-            ..WireCluster::default()
-        },
-    )
+    any::pack(type_url::CLUSTER, &WireCluster { name: name.into(), ..WireCluster::default() })
 }
 
 fn endpoints(name: &str, port: u32) -> Any {
-    let address = SocketAddress {
-        address: "10.0.0.9".into(),
-        port_specifier: Some(PortSpecifier::PortValue(port)),
-    };
+    let address =
+        SocketAddress { address: "10.0.0.9".into(), port_specifier: Some(PortSpecifier::PortValue(port)) };
     let endpoint = WireEndpoint {
-        address: Some(Address {
-            address: Some(address::Address::SocketAddress(address)),
-        }),
+        address: Some(Address { address: Some(address::Address::SocketAddress(address)) }),
         ..WireEndpoint::default()
     };
-    let one = LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(endpoint)),
-        ..LbEndpoint::default()
-    };
-    let locality = LocalityLbEndpoints {
-        lb_endpoints: vec![one],
-        ..LocalityLbEndpoints::default()
-    };
-    let assignment = ClusterLoadAssignment {
-        cluster_name: name.into(),
-        endpoints: vec![locality],
-    };
+    let one =
+        LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
+    let locality = LocalityLbEndpoints { lb_endpoints: vec![one], ..LocalityLbEndpoints::default() };
+    let assignment = ClusterLoadAssignment { cluster_name: name.into(), endpoints: vec![locality] };
     any::pack(type_url::ENDPOINT, &assignment)
 }
 
 fn broken(type_url: &str) -> Any {
-    Any {
-        type_url: type_url.into(),
-        value: vec![0x0a, 0xff].into(),
-    }
+    Any { type_url: type_url.into(), value: vec![0x0a, 0xff].into() }
 }
 
 #[test]
 fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
     let messages = session().open(wanted(true, &[FORECAST]));
     let types: Vec<_> = messages.iter().map(|message| &message.type_url[..]).collect();
-    assert_eq!(
-        types,
-        [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT]
-    );
+    assert_eq!(types, [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT]);
     let nodes: Vec<_> = messages.iter().map(|message| message.node.is_some()).collect();
     assert_eq!(nodes, [true, false, false]);
     assert!(messages[0].resource_names_subscribe.is_empty());
     assert_eq!(messages[2].resource_names_subscribe, [FORECAST]);
     assert!(
-        messages
-            .iter()
-            .all(|message| message.response_nonce.is_empty() && message.error_detail.is_none())
+        messages.iter().all(|message| message.response_nonce.is_empty() && message.error_detail.is_none())
     );
 }
 
@@ -125,44 +85,25 @@ fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
 fn a_push_is_acknowledged_with_its_nonce_and_nothing_else() {
     let mut session = session();
     session.open(Wanted::default());
-    let reaction = session.receive(response(
-        type_url::NAME_TABLE,
-        "n1",
-        vec![("", names("a.example"))],
-    ));
+    let reaction = session.receive(response(type_url::NAME_TABLE, "n1", vec![("", names("a.example"))]));
     assert!(matches!(reaction.update, Some(Update::Names(table)) if table.get("a.example").is_some()));
     let reply = reaction.reply.unwrap();
-    assert_eq!(
-        (&reply.response_nonce[..], &reply.type_url[..]),
-        ("n1", type_url::NAME_TABLE)
-    );
-    assert_eq!(
-        reply,
-        DeltaDiscoveryRequest {
-            response_nonce: "n1".into(),
-            ..request(type_url::NAME_TABLE)
-        }
-    );
+    assert_eq!((&reply.response_nonce[..], &reply.type_url[..]), ("n1", type_url::NAME_TABLE));
+    assert_eq!(reply, DeltaDiscoveryRequest { response_nonce: "n1".into(), ..request(type_url::NAME_TABLE) });
 }
 
 #[test]
 fn a_name_table_that_does_not_decode_is_rejected_once_and_changes_nothing() {
     let mut session = session();
     session.open(Wanted::default());
-    let reaction = session.receive(response(
-        type_url::NAME_TABLE,
-        "n1",
-        vec![("", broken(type_url::NAME_TABLE))],
-    ));
+    let reaction =
+        session.receive(response(type_url::NAME_TABLE, "n1", vec![("", broken(type_url::NAME_TABLE))]));
     assert!(reaction.update.is_none());
     assert_eq!(reaction.rejected.unwrap().kind(), ErrorKind::InvalidResource);
     let reply = reaction.reply.unwrap();
     assert_eq!(reply.response_nonce, "n1");
     assert!(reply.error_detail.unwrap().message.contains("name table"));
-    assert!(
-        session.want(Wanted::default()).is_empty(),
-        "nothing more is said about it"
-    );
+    assert!(session.want(Wanted::default()).is_empty(), "nothing more is said about it");
 }
 
 #[test]
@@ -183,40 +124,19 @@ fn a_bad_cluster_is_rejected_and_the_good_ones_beside_it_are_taken() {
         ("", cluster("BlackHoleCluster")),
     ];
     let reaction = session.receive(response(type_url::CLUSTER, "c1", push));
-    let Some(Update::Clusters(clusters)) = reaction.update else {
-        panic!("no clusters")
-    };
-    assert!(
-        clusters
-            .get("forecast.weather.svc.cluster.local", 3002, "")
-            .is_some()
-    );
+    let Some(Update::Clusters(clusters)) = reaction.update else { panic!("no clusters") };
+    assert!(clusters.get("forecast.weather.svc.cluster.local", 3002, "").is_some());
     assert_eq!(clusters.len(), 1);
-    assert!(
-        reaction
-            .reply
-            .unwrap()
-            .error_detail
-            .unwrap()
-            .message
-            .contains("cluster bad")
-    );
+    assert!(reaction.reply.unwrap().error_detail.unwrap().message.contains("cluster bad"));
 }
 
 #[test]
 fn the_next_stream_names_the_clusters_it_knows_so_that_vanished_ones_are_reported() {
     let mut session = session();
     session.open(wanted(true, &[]));
-    session.receive(response(
-        type_url::CLUSTER,
-        "c1",
-        vec![(FORECAST, cluster(FORECAST))],
-    ));
+    session.receive(response(type_url::CLUSTER, "c1", vec![(FORECAST, cluster(FORECAST))]));
     let messages = session.open(wanted(true, &[]));
-    assert_eq!(
-        messages[1].initial_resource_versions.keys().collect::<Vec<_>>(),
-        [FORECAST]
-    );
+    assert_eq!(messages[1].initial_resource_versions.keys().collect::<Vec<_>>(), [FORECAST]);
     assert!(messages[0].initial_resource_versions.is_empty());
     let mut vanished = response(type_url::CLUSTER, "c2", vec![]);
     vanished.removed_resources = vec![FORECAST.into()];
@@ -229,14 +149,9 @@ fn the_next_stream_names_the_clusters_it_knows_so_that_vanished_ones_are_reporte
 fn endpoints_are_subscribed_and_dropped_in_messages_of_their_own() {
     let mut session = session();
     session.open(wanted(true, &["a", "b"]));
-    assert!(
-        session.want(wanted(true, &["a", "b"])).is_empty(),
-        "what is subscribed is not asked for again"
-    );
+    assert!(session.want(wanted(true, &["a", "b"])).is_empty(), "what is subscribed is not asked for again");
     let messages = session.want(wanted(true, &["b", "c"]));
-    let [message] = &messages[..] else {
-        panic!("{messages:?}")
-    };
+    let [message] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(message.resource_names_subscribe, ["c"]);
     assert_eq!(message.resource_names_unsubscribe, ["a"]);
     assert!(message.response_nonce.is_empty());
@@ -246,14 +161,9 @@ fn endpoints_are_subscribed_and_dropped_in_messages_of_their_own() {
 fn a_push_of_endpoints_changes_only_the_clusters_it_names() {
     let mut session = session();
     session.open(wanted(true, &["a", "b"]));
-    let push = vec![
-        ("a", endpoints("a", 8080)),
-        ("nobody's", endpoints("nobody's", 1)),
-    ];
+    let push = vec![("a", endpoints("a", 8080)), ("nobody's", endpoints("nobody's", 1))];
     let reaction = session.receive(response(type_url::ENDPOINT, "e1", push));
-    let Some(Update::Endpoints(changed)) = reaction.update else {
-        panic!("no endpoints")
-    };
+    let Some(Update::Endpoints(changed)) = reaction.update else { panic!("no endpoints") };
     assert_eq!(changed.len(), 1);
     assert_eq!((&changed[0].0[..], changed[0].1.iter().count()), ("a", 1));
 }
@@ -271,29 +181,14 @@ fn a_type_that_nobody_asked_for_gets_no_reply() {
 /// What an adversarial server and impatient callers do.
 #[derive(Clone, Debug)]
 enum Event {
-    Garbage {
-        type_url: usize,
-        value: Vec<u8>,
-        nonce: String,
-    },
+    Garbage { type_url: usize, value: Vec<u8>, nonce: String },
     Open,
-    Push {
-        type_url: usize,
-        name: usize,
-        removed: bool,
-    },
-    Want {
-        clusters: bool,
-        endpoints: BTreeSet<usize>,
-    },
+    Push { type_url: usize, name: usize, removed: bool },
+    Want { clusters: bool, endpoints: BTreeSet<usize> },
 }
 
-const TYPES: [&str; 4] = [
-    type_url::NAME_TABLE,
-    type_url::CLUSTER,
-    type_url::ENDPOINT,
-    "type.googleapis.com/other",
-];
+const TYPES: [&str; 4] =
+    [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT, "type.googleapis.com/other"];
 const NAMES: [&str; 3] = [FORECAST, "outbound|1||a", "BlackHoleCluster"];
 
 fn event() -> impl Strategy<Value = Event> {
