@@ -1,0 +1,252 @@
+//! All listeners of the mesh: endpoints and gateways. Follows the mesh: what appears is bound, what vanishes is
+//! closed with its connections, what stays keeps its socket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+
+use crate::address_book::{AddressBook, YamlAddress};
+use crate::error::Result;
+use crate::event::Events;
+use crate::gateway::{self, Gateway, Routes};
+use crate::listen;
+use crate::model::{Endpoint, Mesh, NetworkGateway, Port};
+use crate::tasks::TaskGroup;
+use crate::workload::{self, Identities, Role, Workload};
+
+/// Workloads and gateways.
+#[derive(Debug)]
+pub(crate) struct DataPlane {
+    runtime: Handle,
+    book: AddressBook,
+    events: Events,
+    identities: Arc<Identities>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    workloads: BTreeMap<YamlAddress, Listening<Workload>>,
+    gateways: BTreeMap<YamlAddress, Listening<Gateway>>,
+    /// Networks whose gateways are switched off.
+    stopped: BTreeSet<String>,
+    /// Identities that are presented instead of the right ones.
+    impostors: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+struct Listening<T> {
+    what: Arc<T>,
+    socket: SocketAddr,
+    tasks: Arc<TaskGroup>,
+}
+
+/// Where an east-west gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayAddress {
+    /// The network that it leads into.
+    pub network: String,
+    /// The cluster that it runs in.
+    pub cluster: String,
+    /// Its address as the YAML has it.
+    pub yaml_address: String,
+    /// Its port as the YAML has it.
+    pub yaml_port: u16,
+    /// Where it really listens.
+    pub address: SocketAddr,
+}
+
+impl DataPlane {
+    pub(crate) fn new(
+        runtime: &Handle,
+        book: AddressBook,
+        events: Events,
+        identities: Arc<Identities>,
+    ) -> Self {
+        Self { runtime: runtime.clone(), book, events, identities, state: Mutex::default() }
+    }
+
+    /// Makes the listeners those of `mesh`. After an error everything is as before, or nearly: sockets that were
+    /// bound stay bound.
+    pub(crate) fn reconcile(&self, mesh: &Mesh) -> Result<()> {
+        let mut state = self.state.lock();
+        self.reconcile_workloads(&mut state, mesh)?;
+        self.reconcile_gateways(&mut state, mesh)
+    }
+
+    fn reconcile_workloads(&self, state: &mut State, mesh: &Mesh) -> Result<()> {
+        let wanted = wanted_workloads(mesh, &state.impostors);
+        let gone = state.workloads.keys().filter(|address| !wanted.contains_key(*address)).cloned();
+        for address in gone.collect::<Vec<_>>() {
+            state.workloads.remove(&address);
+            self.book.remove(&address);
+        }
+        for (address, role) in wanted {
+            if let Some(known) = state.workloads.get(&address) {
+                *known.what.role.write() = Arc::new(role);
+                continue;
+            }
+            let what = Arc::new(Workload {
+                role: RwLock::new(Arc::new(role)),
+                identities: self.identities.clone(),
+                events: self.events.clone(),
+            });
+            let listener = listen::tcp("a workload", listen::ANY)?;
+            let socket = listen::address(&listener)?;
+            let tasks = Arc::new(TaskGroup::new(&self.runtime));
+            tasks.spawn(workload::serve(what.clone(), listener, connections(&self.runtime)));
+            self.book.insert(address.clone(), socket);
+            state.workloads.insert(address, Listening { what, socket, tasks });
+        }
+        Ok(())
+    }
+
+    fn reconcile_gateways(&self, state: &mut State, mesh: &Mesh) -> Result<()> {
+        let wanted: BTreeMap<YamlAddress, &NetworkGateway> = mesh
+            .gateways
+            .iter()
+            .chain(&mesh.unresolved)
+            .map(|it| (YamlAddress::new(&it.network, &it.address, it.port), it))
+            .collect();
+        let gone = state.gateways.keys().filter(|address| !wanted.contains_key(*address)).cloned();
+        for address in gone.collect::<Vec<_>>() {
+            state.gateways.remove(&address);
+            self.book.remove(&address);
+        }
+        for (address, wanted) in wanted {
+            let routes = Arc::new(Routes::of(wanted, mesh));
+            if let Some(known) = state.gateways.get(&address) {
+                *known.what.routes.write() = routes;
+                continue;
+            }
+            let what = Arc::new(Gateway {
+                network: wanted.network.clone(),
+                routes: RwLock::new(routes),
+                book: self.book.clone(),
+                events: self.events.clone(),
+            });
+            let listening = self.listen_gateway(what, listen::ANY)?;
+            self.book.insert(address.clone(), listening.socket);
+            if state.stopped.contains(&wanted.network) {
+                listening.tasks.abort();
+            }
+            state.gateways.insert(address, listening);
+        }
+        Ok(())
+    }
+
+    fn listen_gateway(&self, what: Arc<Gateway>, at: SocketAddr) -> Result<Listening<Gateway>> {
+        let listener = listen::tcp("an east-west gateway", at)?;
+        let socket = listen::address(&listener)?;
+        let tasks = Arc::new(TaskGroup::new(&self.runtime));
+        tasks.spawn(gateway::serve(what.clone(), listener, connections(&self.runtime)));
+        Ok(Listening { what, socket, tasks })
+    }
+
+    pub(crate) fn gateways(&self, mesh: &Mesh) -> Vec<GatewayAddress> {
+        let state = self.state.lock();
+        let addresses = mesh.gateways.iter().filter_map(|gateway| {
+            let listening =
+                state.gateways.get(&YamlAddress::new(&gateway.network, &gateway.address, gateway.port))?;
+            Some(GatewayAddress {
+                network: gateway.network.clone(),
+                cluster: gateway.cluster.clone(),
+                yaml_address: gateway.address.clone(),
+                yaml_port: gateway.port,
+                address: listening.socket,
+            })
+        });
+        addresses.collect()
+    }
+
+    /// Closes the gateways of a network and their connections; their ports refuse.
+    pub(crate) async fn stop_gateway(&self, network: &str) -> bool {
+        let stopping: Vec<_> = {
+            let mut state = self.state.lock();
+            state.stopped.insert(network.to_owned());
+            let of_network = state.gateways.values().filter(|it| it.what.network == network);
+            of_network.map(|it| it.tasks.clone()).collect()
+        };
+        for tasks in &stopping {
+            tasks.close().await;
+        }
+        !stopping.is_empty()
+    }
+
+    /// Opens them again, on the same ports.
+    pub(crate) fn start_gateway(&self, network: &str) -> Result<()> {
+        let mut state = self.state.lock();
+        if !state.stopped.remove(network) {
+            return Ok(());
+        }
+        for listening in state.gateways.values_mut().filter(|it| it.what.network == network) {
+            *listening = self.listen_gateway(listening.what.clone(), listening.socket)?;
+        }
+        Ok(())
+    }
+
+    /// From now on whoever is `identity` presents `instead`, or itself again.
+    pub(crate) fn impersonate(&self, identity: String, instead: Option<String>, mesh: &Mesh) -> Result<()> {
+        {
+            let mut state = self.state.lock();
+            match instead {
+                Some(instead) => state.impostors.insert(identity, instead),
+                None => state.impostors.remove(&identity),
+            };
+        }
+        self.reconcile(mesh)
+    }
+
+    /// Ends every task and waits for it.
+    pub(crate) async fn close(&self) {
+        let tasks: Vec<_> = {
+            let state = self.state.lock();
+            let workloads = state.workloads.values().map(|it| it.tasks.clone());
+            workloads.chain(state.gateways.values().map(|it| it.tasks.clone())).collect()
+        };
+        for tasks in tasks {
+            tasks.close().await;
+        }
+    }
+}
+
+/// Owned by the task that accepts: it ends with it.
+fn connections(runtime: &Handle) -> Arc<TaskGroup> {
+    Arc::new(TaskGroup::new(runtime))
+}
+
+impl<T> Drop for Listening<T> {
+    fn drop(&mut self) {
+        self.tasks.abort();
+    }
+}
+
+fn wanted_workloads(mesh: &Mesh, impostors: &BTreeMap<String, String>) -> BTreeMap<YamlAddress, Role> {
+    let mut wanted = BTreeMap::new();
+    for service in &mesh.services {
+        for port in &service.ports {
+            for endpoint in service.endpoints_of(port).filter(|endpoint| !endpoint.address.is_empty()) {
+                let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
+                wanted.entry(address).or_insert_with(|| role(port, endpoint, impostors));
+            }
+        }
+    }
+    wanted
+}
+
+fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, String>) -> Role {
+    let name = if endpoint.pod.is_empty() { &endpoint.address } else { &endpoint.pod };
+    let own = endpoint.identity.clone().filter(|_| endpoint.has_sidecar());
+    Role {
+        workload: name.as_str().into(),
+        namespace: endpoint.namespace.as_str().into(),
+        cluster: endpoint.cluster.as_str().into(),
+        port: endpoint.port,
+        protocol: port.protocol,
+        mode: endpoint.policy,
+        identity: own.map(|own| impostors.get(&own).cloned().unwrap_or(own)),
+    }
+}

@@ -1,0 +1,62 @@
+//! `upstream.hosts`, in the format of hosts(5): what the world outside the mesh answers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::yaml::Place;
+
+/// Names and their addresses; names in lower case, without the last dot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hosts(BTreeMap<String, Vec<IpAddr>>);
+
+impl Hosts {
+    /// The addresses of a name, or nothing if the name does not exist.
+    pub(crate) fn get(&self, name: &str) -> Option<&[IpAddr]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+}
+
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Hosts> {
+    let mut hosts = BTreeMap::<String, Vec<IpAddr>>::new();
+    for (line, number) in text.lines().zip(1..) {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(address) = words.next() else { continue };
+        let failed = |problem: String| Error::UpstreamHosts { place: Place::new(file, number), problem };
+        let address: IpAddr = address.parse().map_err(|_| failed(format!("{address} is not an address")))?;
+        let names: Vec<&str> = words.collect();
+        if names.is_empty() {
+            return Err(failed(format!("{address} has no name")));
+        }
+        for name in names {
+            let addresses = hosts.entry(name.trim_end_matches('.').to_ascii_lowercase()).or_default();
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    Ok(Hosts(hosts))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::parse;
+
+    #[test]
+    fn names_collect_their_addresses() {
+        let hosts =
+            parse(Path::new("h"), "192.0.2.1 a.example A2.example # one\n2001:db8::1 a.example\n").unwrap();
+        assert_eq!(hosts.get("a.example").unwrap().len(), 2);
+        assert_eq!(hosts.get("a2.example").unwrap().len(), 1);
+        assert_eq!(hosts.get("b.example"), None);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = parse(Path::new("h"), "\n192.0.2 a.example\n").unwrap_err();
+        assert_eq!(error.place().unwrap().line(), 2);
+    }
+}

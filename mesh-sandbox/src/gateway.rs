@@ -1,0 +1,153 @@
+//! East-west gateways: AUTO_PASSTHROUGH, as the real one is generated today (facts F.1, J.5). TLS is never
+//! terminated; an exact server name and an Istio ALPN decide; everything else is a reset without a word.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::address_book::{AddressBook, YamlAddress};
+use crate::event::{Event, Events, GatewayEvent, GatewayOutcome};
+use crate::hello::{self, Hello, Opening};
+use crate::listen;
+use crate::model::{Health, Mesh, NetworkGateway, Protocol};
+use crate::tasks::TaskGroup;
+use crate::xds::name;
+
+/// How long a client may take to say hello (facts F.1).
+const INSPECTION: Duration = Duration::from_secs(15);
+
+/// What a gateway forwards: server name to the endpoints behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Routes(BTreeMap<String, Route>);
+
+/// The endpoints of one service port in the gateway's network.
+#[derive(Debug)]
+struct Route {
+    endpoints: Vec<YamlAddress>,
+    next: AtomicUsize,
+}
+
+impl Routes {
+    /// One chain per exposed service and port (facts F.1).
+    pub(crate) fn of(gateway: &NetworkGateway, mesh: &Mesh) -> Self {
+        let servers: Vec<_> = mesh.servers.iter().filter(|server| server.is_on(gateway)).collect();
+        let mut routes = BTreeMap::new();
+        for service in mesh.services.iter().filter(|service| service.is_visible_to(&gateway.namespace)) {
+            if !servers.iter().any(|server| server.exposes(service)) {
+                continue;
+            }
+            for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+                let endpoints = service.endpoints_of(port).filter(|endpoint| {
+                    endpoint.network == gateway.network
+                        && endpoint.is_mtls()
+                        && matches!(endpoint.health, Health::Healthy | Health::Unknown)
+                });
+                let repeated = endpoints.flat_map(|endpoint| {
+                    let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
+                    std::iter::repeat_n(address, usize::try_from(endpoint.weight.min(100)).unwrap_or(1))
+                });
+                let route = Route { endpoints: repeated.collect(), next: AtomicUsize::new(0) };
+                routes.entry(name::sni(port.number, &service.host)).or_insert(route);
+            }
+        }
+        Self(routes)
+    }
+}
+
+/// One gateway address and what it needs to serve.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) network: String,
+    pub(crate) routes: RwLock<Arc<Routes>>,
+    pub(crate) book: AddressBook,
+    pub(crate) events: Events,
+}
+
+/// Takes connections until the group ends.
+pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, connections: Arc<TaskGroup>) {
+    loop {
+        let (stream, _) = listen::accept(&listener).await;
+        let gateway = gateway.clone();
+        connections.spawn(async move { gateway.connection(stream).await });
+    }
+}
+
+impl Gateway {
+    async fn connection(&self, mut stream: TcpStream) {
+        let mut bytes = Vec::new();
+        let opening = timeout(INSPECTION, hello::read(&mut stream, &mut bytes)).await;
+        let hello = match opening {
+            Ok(Ok(Opening::Tls(hello))) => hello,
+            Ok(Ok(Opening::Closed)) => return,
+            _ => return self.reset(stream, Hello::default(), GatewayOutcome::NoClientHello),
+        };
+        let upstream = match self.choose(&hello) {
+            Ok(endpoint) => self.connect(endpoint).await,
+            Err(outcome) => return self.reset(stream, hello, outcome),
+        };
+        let Some((endpoint, mut upstream)) = upstream else {
+            return self.reset(stream, hello, GatewayOutcome::NoUpstream);
+        };
+        let endpoint = format!("{}:{}", endpoint.address, endpoint.port);
+        self.record(hello, GatewayOutcome::Forwarded { endpoint });
+        if upstream.write_all(&bytes).await.is_ok() {
+            // Either side's end is the other's, and an error is an end.
+            let _ = copy_bidirectional(&mut stream, &mut upstream).await;
+        }
+    }
+
+    /// The endpoints to try, the next in turn first.
+    fn choose(&self, hello: &Hello) -> Result<Vec<YamlAddress>, GatewayOutcome> {
+        let routes = self.routes.read().clone();
+        let route = hello.sni.as_ref().and_then(|sni| routes.0.get(sni)).ok_or(GatewayOutcome::UnknownSni)?;
+        if !hello.is_istio() {
+            return Err(GatewayOutcome::NoIstioAlpn);
+        }
+        if route.endpoints.is_empty() {
+            return Err(GatewayOutcome::NoUpstream);
+        }
+        let mut endpoints = route.endpoints.clone();
+        let first = route.next.fetch_add(1, Ordering::Relaxed) % endpoints.len();
+        endpoints.rotate_left(first);
+        Ok(endpoints)
+    }
+
+    /// The real gateway tries a TCP connection three times at most before it gives up.
+    async fn connect(&self, endpoints: Vec<YamlAddress>) -> Option<(YamlAddress, TcpStream)> {
+        for endpoint in endpoints.into_iter().take(3) {
+            let socket: Option<SocketAddr> =
+                self.book.socket(&endpoint.network, &endpoint.address, endpoint.port);
+            if let Some(socket) = socket
+                && let Ok(stream) = TcpStream::connect(socket).await
+            {
+                // Without it, small messages of both hops wait for each other's acknowledgements.
+                let _ = stream.set_nodelay(true);
+                return Some((endpoint, stream));
+            }
+        }
+        None
+    }
+
+    /// No chain matches: Envoy closes the socket without an alert; the client sees a reset (facts J.5).
+    fn reset(&self, stream: TcpStream, hello: Hello, outcome: GatewayOutcome) {
+        let _ = stream.set_zero_linger();
+        self.record(hello, outcome);
+    }
+
+    fn record(&self, hello: Hello, outcome: GatewayOutcome) {
+        let network = self.network.clone();
+        self.events.record(Event::Gateway(GatewayEvent {
+            network,
+            sni: hello.sni,
+            alpn: hello.alpn,
+            outcome,
+        }));
+    }
+}

@@ -1,0 +1,112 @@
+//! istiod: CA and ADS on one TLS port, and the debounce between a change and its push.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::address_book::AddressBook;
+use crate::error::Result;
+use crate::event::{Connection, Events};
+use crate::listen;
+use crate::pki::{Authority, TokenIssuer};
+use crate::tasks::TaskGroup;
+
+pub(crate) mod ads;
+pub(crate) mod authenticate;
+pub(crate) mod ca;
+pub(crate) mod push;
+pub(crate) mod server;
+pub(crate) mod session;
+pub(crate) mod snapshot;
+pub(crate) mod watched;
+
+pub(crate) use push::Pushes;
+pub(crate) use snapshot::Snapshot;
+
+/// Lifetimes of certificates (facts B.3).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TtlPolicy {
+    pub(crate) default: Duration,
+    pub(crate) max: Duration,
+}
+
+/// What all of istiod's services share. Outlives a crash of istiod, as a cluster does.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) tokens: TokenIssuer,
+    pub(crate) events: Events,
+    pub(crate) book: AddressBook,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) connections: Mutex<HashMap<u64, Connection>>,
+    pub(crate) ttl: TtlPolicy,
+    pub(crate) max_connection_age: Option<Duration>,
+    /// The names in istiod's certificate.
+    pub(crate) names: Vec<String>,
+}
+
+/// The process istiod: runs, stops, crashes, and runs again on the same port.
+#[derive(Debug)]
+pub(crate) struct Istiod {
+    runtime: Handle,
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    process: Arc<Process>,
+}
+
+/// One life of istiod.
+#[derive(Debug, Default)]
+pub(crate) struct Process(Mutex<Option<Arc<TaskGroup>>>);
+
+impl Process {
+    /// Dies: all connections break, the port refuses.
+    pub(crate) fn crash(&self) {
+        if let Some(tasks) = self.0.lock().take() {
+            tasks.abort();
+        }
+    }
+}
+
+impl Istiod {
+    pub(crate) fn start(runtime: &Handle, shared: Arc<Shared>, at: SocketAddr) -> Result<Self> {
+        let istiod = Self { runtime: runtime.clone(), shared, address: at, process: Arc::default() };
+        let address = istiod.run()?;
+        Ok(Self { address, ..istiod })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Starts it again after a stop or a crash; does nothing while it runs.
+    pub(crate) fn run(&self) -> Result<SocketAddr> {
+        let mut process = self.process.0.lock();
+        if process.is_some() {
+            return Ok(self.address);
+        }
+        let listener = listen::tcp("istiod", self.address)?;
+        let address = listen::address(&listener)?;
+        let server = server::Server::new(self.shared.clone(), self.process.clone())?;
+        let tasks = Arc::new(TaskGroup::new(&self.runtime));
+        tasks.spawn(server.serve(listener, TaskGroup::new(&self.runtime)));
+        *process = Some(tasks);
+        Ok(address)
+    }
+
+    /// Ends it as a deleted pod ends: without a goodbye.
+    pub(crate) async fn stop(&self) {
+        let tasks = self.process.0.lock().take();
+        if let Some(tasks) = tasks {
+            tasks.close().await;
+        }
+    }
+}

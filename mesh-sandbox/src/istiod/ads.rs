@@ -1,0 +1,188 @@
+//! `AggregatedDiscoveryService`, delta: one task per stream around a [`Session`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use xds_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
+use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+
+use super::authenticate::{Caller, Peer};
+use super::session::{Answer, HEALTH, Session};
+use super::{Process, Shared, Snapshot};
+use crate::event::{Connection, Event};
+use crate::listen;
+use crate::pki::spiffe;
+use crate::tasks::TaskGroup;
+use crate::xds::Proxy;
+
+/// The discovery service.
+#[derive(Debug)]
+pub(crate) struct DiscoveryService {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) streams: Arc<TaskGroup>,
+}
+
+type Outgoing = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for DiscoveryService {
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        // Once per stream (facts C.1).
+        let caller =
+            self.shared.authenticate(request.metadata(), request.extensions()).map_err(|reason| {
+                tracing::info!(reason, "an ADS stream was refused");
+                Status::unauthenticated("authentication failure")
+            })?;
+        let peer = request.extensions().get::<Peer>().map_or(listen::ANY, |peer| peer.address);
+        let (outgoing, responses) = mpsc::channel(16);
+        let stream = Stream {
+            shared: self.shared.clone(),
+            process: self.process.clone(),
+            snapshots: self.shared.snapshots.clone(),
+            outgoing,
+            caller,
+            peer,
+            id: STREAMS.fetch_add(1, Ordering::Relaxed),
+        };
+        self.streams.spawn(stream.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+/// Numbers streams, as istiod numbers connections.
+static STREAMS: AtomicU64 = AtomicU64::new(1);
+
+struct Stream {
+    shared: Arc<Shared>,
+    process: Arc<Process>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    outgoing: Outgoing,
+    caller: Caller,
+    peer: std::net::SocketAddr,
+    id: u64,
+}
+
+/// Why a stream is over.
+enum End {
+    /// The client left or the connection broke.
+    Gone,
+    /// With this status.
+    Status(Status),
+}
+
+impl Stream {
+    async fn run(mut self, mut requests: Streaming<DeltaDiscoveryRequest>) {
+        let outcome = self.converse(&mut requests).await;
+        if let Some(connection) = self.shared.connections.lock().remove(&self.id) {
+            self.shared.events.record(Event::AdsDisconnected { node: connection.node });
+        }
+        if let Err(End::Status(status)) = outcome {
+            let _ = self.outgoing.send(Err(status)).await;
+        }
+    }
+
+    async fn converse(&mut self, requests: &mut Streaming<DeltaDiscoveryRequest>) -> Result<(), End> {
+        let first = self.first(requests).await?;
+        let proxy = self.introduce(&first)?;
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let mut session = Session::new(proxy, &snapshot);
+        self.request(&mut session, &first).await?;
+        loop {
+            tokio::select! {
+                // Requests go first: a client may wait for an answer before it starts at all.
+                biased;
+                request = requests.message() => match request {
+                    Ok(Some(request)) => self.request(&mut session, &request).await?,
+                    Ok(None) | Err(_) => return Err(End::Gone),
+                },
+                changed = self.snapshots.changed() => {
+                    changed.map_err(|_| End::Gone)?;
+                    let snapshot = self.snapshots.borrow_and_update().clone();
+                    let responses = session.push(&snapshot);
+                    self.send(&session, responses).await?;
+                }
+            }
+        }
+    }
+
+    /// The first request that counts: a health report in its place is dropped (facts A.6).
+    async fn first(
+        &self,
+        requests: &mut Streaming<DeltaDiscoveryRequest>,
+    ) -> Result<DeltaDiscoveryRequest, End> {
+        loop {
+            match requests.message().await {
+                Ok(Some(request)) if request.type_url == HEALTH => {}
+                Ok(Some(request)) => return Ok(request),
+                Ok(None) | Err(_) => return Err(End::Gone),
+            }
+        }
+    }
+
+    /// Reads the node and checks that the caller may be it (facts C.2).
+    fn introduce(&self, first: &DeltaDiscoveryRequest) -> Result<Proxy, End> {
+        let node = first.node.as_ref().filter(|node| !node.id.is_empty());
+        let node = node.ok_or_else(|| End::Status(Status::invalid_argument("missing node information")))?;
+        let proxy = Proxy::read(node).map_err(|problem| End::Status(Status::invalid_argument(problem)))?;
+        let is_own = spiffe::parse(&self.caller.identity).is_some_and(|(namespace, account)| {
+            (proxy.namespace.is_empty() || proxy.namespace == namespace)
+                && (proxy.service_account.is_empty() || proxy.service_account == account)
+        });
+        if !is_own {
+            return Err(End::Status(Status::permission_denied(format!(
+                "authorization failed: no identities ([{}]) matched {}/{}",
+                self.caller.identity, proxy.namespace, proxy.service_account
+            ))));
+        }
+        let node = proxy.node_id.clone();
+        let identity = self.caller.identity.clone();
+        self.shared.events.record(Event::AdsConnected { node: node.clone(), identity: identity.clone() });
+        let connection = Connection { node, identity, peer: self.peer, watched: Vec::new() };
+        self.shared.connections.lock().insert(self.id, connection);
+        Ok(proxy)
+    }
+
+    async fn request(&self, session: &mut Session, request: &DeltaDiscoveryRequest) -> Result<(), End> {
+        let snapshot = self.snapshots.borrow().clone();
+        let answer = session.request(&snapshot, request);
+        if let Some(connection) = self.shared.connections.lock().get_mut(&self.id) {
+            connection.watched = session.watching();
+        }
+        match answer {
+            Answer::Send(responses) => self.send(session, responses).await,
+            Answer::Rejected(rejection) => {
+                self.shared.events.record(Event::AdsRejected(rejection));
+                Ok(())
+            }
+            Answer::End(status) => Err(End::Status(status)),
+            Answer::Crash(reason) => {
+                self.shared.events.record(Event::IstiodCrashed { reason });
+                self.process.crash();
+                Err(End::Gone)
+            }
+        }
+    }
+
+    async fn send(&self, session: &Session, responses: Vec<DeltaDiscoveryResponse>) -> Result<(), End> {
+        for response in responses {
+            let resources = response.resources.iter().map(|resource| resource.name.clone());
+            self.shared.events.record(Event::AdsSent {
+                node: session.proxy.node_id.clone(),
+                type_url: response.type_url.clone(),
+                resources: resources.collect(),
+                removed: response.removed_resources.clone(),
+            });
+            self.outgoing.send(Ok(response)).await.map_err(|_| End::Gone)?;
+        }
+        Ok(())
+    }
+}

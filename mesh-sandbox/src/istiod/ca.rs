@@ -1,0 +1,73 @@
+//! `IstioCertificateService` (istio `security/pkg/server/ca/server.go`; facts B.1–B.4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::{Code, Request, Response, Status};
+use xds_proto::istio::v1::auth::istio_certificate_service_server::IstioCertificateService;
+use xds_proto::istio::v1::auth::{IstioCertificateRequest, IstioCertificateResponse};
+
+use super::Shared;
+use crate::event::Event;
+use crate::pki::{Lifetime, Subject, csr};
+
+/// The certificate service.
+#[derive(Debug)]
+pub(crate) struct CertificateService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl IstioCertificateService for CertificateService {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let caller = self.0.authenticate(request.metadata(), request.extensions()).map_err(|reason| {
+            self.0.events.record(Event::CertificateRefused { reason });
+            Status::unauthenticated("request authenticate failure")
+        })?;
+        let refused = |code: Code, problem: String| {
+            self.0.events.record(Event::CertificateRefused { reason: problem.clone() });
+            Status::new(code, format!("CSR signing error ({problem})"))
+        };
+        let request = request.into_inner();
+        let key =
+            csr::verified_key(&request.csr).map_err(|problem| refused(Code::InvalidArgument, problem))?;
+        let lifetime = self
+            .lifetime(request.validity_duration)
+            .map_err(|problem| refused(Code::InvalidArgument, problem))?;
+        // Whatever names the CSR has: the certificate is for who was authenticated.
+        let subject = Subject::Spiffe(caller.identity.clone());
+        let certificate = self
+            .0
+            .authority
+            .issue(&key, &subject, Lifetime::For(lifetime))
+            .map_err(|error| refused(Code::Internal, error.to_string()))?;
+        self.0.events.record(Event::CertificateIssued {
+            identity: caller.identity,
+            proof: caller.proof,
+            lifetime,
+        });
+        // The leaf, then the bundle of roots as one element (facts B.4).
+        let cert_chain = vec![certificate.pem(), self.0.authority.root_pem().to_owned()];
+        Ok(Response::new(IstioCertificateResponse { cert_chain }))
+    }
+}
+
+impl CertificateService {
+    /// Nothing asked for is the default; too much is an error, not less (facts B.3, J.6).
+    fn lifetime(&self, seconds: i64) -> Result<Duration, String> {
+        let requested = match u64::try_from(seconds) {
+            Ok(0) | Err(_) => return Ok(self.0.ttl.default),
+            Ok(seconds) => Duration::from_secs(seconds),
+        };
+        let max = self.0.ttl.max;
+        if requested > max {
+            return Err(format!(
+                "requested TTL {}s is greater than the max allowed TTL {}s",
+                requested.as_secs(),
+                max.as_secs()
+            ));
+        }
+        Ok(requested)
+    }
+}

@@ -1,0 +1,123 @@
+//! From a change to a push: istiod waits until nothing has changed for 100 ms, but ten seconds at most
+//! (facts C.8, J.1).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::Snapshot;
+use crate::address_book::AddressBook;
+use crate::model::{Mesh, Registry, Resolution, Service};
+
+/// How long nothing must change before a push.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a push waits at most.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The side of changes.
+#[derive(Debug)]
+pub(crate) struct Pushes {
+    next: Mutex<Snapshot>,
+    changes: watch::Sender<u64>,
+    published: watch::Sender<Arc<Snapshot>>,
+    counter: Mutex<u64>,
+}
+
+impl Pushes {
+    pub(crate) fn new(mesh: Arc<Mesh>, book: AddressBook, metadata_exchange: bool) -> Self {
+        let snapshot = Snapshot {
+            mesh,
+            book,
+            metadata_exchange,
+            version: version(1),
+            names: 1,
+            forced: 1,
+            broken_names: 0,
+        };
+        Self {
+            published: watch::Sender::new(Arc::new(snapshot.clone())),
+            next: Mutex::new(snapshot),
+            changes: watch::Sender::new(0),
+            counter: Mutex::new(1),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.published.subscribe()
+    }
+
+    /// The newest mesh, pushed or not.
+    pub(crate) fn mesh(&self) -> Arc<Mesh> {
+        self.next.lock().mesh.clone()
+    }
+
+    /// A new mesh; `touched_services` says that a Service or ServiceEntry was written.
+    pub(crate) fn change(&self, mesh: Arc<Mesh>, touched_services: bool) {
+        {
+            let mut next = self.next.lock();
+            if touched_services || names_changed(&next.mesh, &mesh) {
+                next.names += 1;
+            }
+            if networks_changed(&next.mesh, &mesh) {
+                next.forced += 1;
+            }
+            next.mesh = mesh;
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A name table that does not decode, to everyone at once.
+    pub(crate) fn break_names(&self) {
+        self.next.lock().broken_names += 1;
+        self.publish();
+    }
+
+    /// Publishes after each burst of changes, until the task ends.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut changes = self.changes.subscribe();
+        while changes.changed().await.is_ok() {
+            let latest = Instant::now() + LONGEST;
+            loop {
+                let quiet = (Instant::now() + QUIET).min(latest);
+                if timeout_at(quiet, changes.changed()).await.is_err() {
+                    break;
+                }
+            }
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let mut next = self.next.lock();
+        let mut counter = self.counter.lock();
+        *counter += 1;
+        next.version = version(*counter);
+        self.published.send_replace(Arc::new(next.clone()));
+    }
+}
+
+/// Endpoints alone push names in two cases: those of headless services are names, and new identities make the
+/// change one of the service (facts C.4).
+fn names_changed(old: &Mesh, new: &Mesh) -> bool {
+    let key = |service: &Service| {
+        let headless =
+            service.registry == Registry::Kubernetes && service.resolution == Resolution::Passthrough;
+        let endpoints = if headless { service.endpoints.clone() } else { Vec::new() };
+        (service.host.clone(), service.identities(), endpoints)
+    };
+    let keys = |mesh: &Mesh| mesh.services.iter().map(|service| key(service)).collect::<Vec<_>>();
+    keys(old) != keys(new)
+}
+
+fn networks_changed(old: &Mesh, new: &Mesh) -> bool {
+    old.networks != new.networks || old.gateways != new.gateways || old.unresolved != new.unresolved
+}
+
+/// `2026-11-23T10:00:00Z/7`: when, and the how manieth.
+fn version(counter: u64) -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    format!("{seconds}/{counter}")
+}

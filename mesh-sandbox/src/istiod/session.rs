@@ -1,0 +1,286 @@
+//! One delta ADS stream as a state machine: requests and pushes in, responses out (istio `pilot/pkg/xds/delta.go`;
+//! facts C.6, J.1). Nothing here waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tonic::Status;
+use xds_proto::envoy::config::cluster::v3::Cluster;
+use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
+use xds_proto::google::protobuf::Any;
+use xds_proto::{any, type_url};
+
+use super::Snapshot;
+use super::watched::{Change, Watched};
+use crate::event::Rejection;
+use crate::xds::{Proxy, cds};
+
+/// The state of a stream after its first request.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) proxy: Proxy,
+    watched: BTreeMap<String, Watched>,
+    names: u64,
+    forced: u64,
+    broken_names: u64,
+}
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Responses, possibly none.
+    Send(Vec<DeltaDiscoveryResponse>),
+    /// A NACK: noted, not answered.
+    Rejected(Rejection),
+    /// The stream ends with this status.
+    End(Status),
+    /// istiod dereferences nil and dies (trap 12).
+    Crash(String),
+}
+
+/// Types that istiod accepts and has nothing to say about without ambient mode or multiple roots.
+const SILENT: [&str; 4] = [
+    "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
+    "type.googleapis.com/istio.workload.Address",
+    "type.googleapis.com/istio.workload.Workload",
+    "type.googleapis.com/istio.security.Authorization",
+];
+/// Types that a real istiod serves and the sandbox does not.
+const ABSENT: [&str; 5] = [
+    "type.googleapis.com/envoy.config.listener.v3.Listener",
+    "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+    "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+    "istio.io/debug",
+];
+/// Health reports of registered workloads: taken without an answer.
+pub(crate) const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
+
+impl Session {
+    pub(crate) fn new(proxy: Proxy, snapshot: &Snapshot) -> Self {
+        Self {
+            proxy,
+            watched: BTreeMap::new(),
+            names: snapshot.names,
+            forced: snapshot.forced,
+            broken_names: snapshot.broken_names,
+        }
+    }
+
+    /// The types watched and their names.
+    pub(crate) fn watching(&self) -> Vec<(String, Vec<String>)> {
+        let each = self.watched.iter();
+        each.map(|(kind, watched)| (kind.clone(), watched.names.iter().cloned().collect())).collect()
+    }
+
+    /// Takes a request.
+    pub(crate) fn request(&mut self, snapshot: &Snapshot, request: &DeltaDiscoveryRequest) -> Answer {
+        let kind = request.type_url.as_str();
+        if kind == HEALTH {
+            return Answer::Send(Vec::new());
+        }
+        if ABSENT.iter().any(|absent| kind.starts_with(absent)) {
+            return Answer::End(Status::unimplemented(format!("the sandbox does not serve {kind}")));
+        }
+        if let Some(error) = &request.error_detail {
+            // Looked at before anything is known about the type: NACKing what is not watched kills istiod.
+            if !self.watched.contains_key(kind) {
+                return Answer::Crash(format!("error_detail for {kind}, which this stream does not watch"));
+            }
+            return Answer::Rejected(Rejection {
+                node: self.proxy.node_id.clone(),
+                type_url: kind.to_owned(),
+                nonce: request.response_nonce.clone(),
+                code: error.code,
+                message: error.message.clone(),
+            });
+        }
+        let Some(watched) = self.watched.get_mut(kind) else {
+            // Never seen on this stream: answered in full, whatever the nonce says.
+            let mut watched = Watched::default();
+            let change = watched.apply(request);
+            self.watched.insert(kind.to_owned(), watched);
+            return self.answer(snapshot, kind, &change);
+        };
+        if !request.response_nonce.is_empty() && request.response_nonce != watched.nonce_sent {
+            // Stale: ignored, and whatever it wanted to subscribe to with it (trap 11).
+            return Answer::Send(Vec::new());
+        }
+        let change = watched.apply(request);
+        if !change.changed {
+            return Answer::Send(Vec::new());
+        }
+        self.answer(snapshot, kind, &change)
+    }
+
+    fn answer(&mut self, snapshot: &Snapshot, kind: &str, change: &Change) -> Answer {
+        let mut responses = Vec::new();
+        match kind {
+            type_url::NAME_TABLE => responses.push(self.send_names(snapshot, &change.subscribed)),
+            type_url::CLUSTER => {
+                responses.push(self.send_all_clusters(snapshot, &change.subscribed));
+                // Clusters are followed by the endpoints of all that are watched (facts C.6).
+                let watched = self.watched.get(type_url::ENDPOINT).map(|watched| watched.names.clone());
+                responses.extend(watched.and_then(|names| self.send_endpoints(snapshot, &names)));
+            }
+            type_url::ENDPOINT => responses.extend(self.send_endpoints(snapshot, &change.subscribed)),
+            kind if SILENT.contains(&kind) => {}
+            _ => {
+                // The catch-all generator wants an identity of the root namespace (trap 14).
+                return Answer::End(Status::permission_denied(
+                    "the api generator is restricted to the control-plane (root) namespace",
+                ));
+            }
+        }
+        Answer::Send(responses)
+    }
+
+    /// Takes a new snapshot: what has changed for this proxy, clusters first, names last.
+    pub(crate) fn push(&mut self, snapshot: &Snapshot) -> Vec<DeltaDiscoveryResponse> {
+        let forced = snapshot.forced != self.forced;
+        let names = snapshot.names != self.names || forced;
+        let broken = snapshot.broken_names != self.broken_names;
+        self.forced = snapshot.forced;
+        self.names = snapshot.names;
+        self.broken_names = snapshot.broken_names;
+        let mut responses = Vec::new();
+        if self.watched.contains_key(type_url::CLUSTER) {
+            if forced {
+                let known = self.known_clusters();
+                responses.push(self.send_all_clusters(snapshot, &known));
+            } else {
+                responses.extend(self.send_changed_clusters(snapshot));
+            }
+        }
+        if let Some(watched) = self.watched.get(type_url::ENDPOINT) {
+            let stale = |name: &&String| {
+                forced || watched.assignments.get(*name) != Some(&snapshot.endpoints_for(&self.proxy, name))
+            };
+            let names: BTreeSet<String> = watched.names.iter().filter(stale).cloned().collect();
+            responses.extend(self.send_endpoints(snapshot, &names));
+        }
+        if self.watched.contains_key(type_url::NAME_TABLE) {
+            if broken {
+                responses.push(self.send_broken_names(snapshot));
+            } else if names {
+                responses.push(self.send_names(snapshot, &BTreeSet::new()));
+            }
+        }
+        responses
+    }
+
+    /// The whole table in one resource without name and version; names that were asked for are "removed"
+    /// (facts C.4, trap 15).
+    fn send_names(&mut self, snapshot: &Snapshot, asked: &BTreeSet<String>) -> DeltaDiscoveryResponse {
+        let table = any::pack(type_url::NAME_TABLE, &snapshot.names_for(&self.proxy));
+        self.send_table(snapshot, table, asked)
+    }
+
+    /// A table that no one can decode: for tests of a client's NACK.
+    fn send_broken_names(&mut self, snapshot: &Snapshot) -> DeltaDiscoveryResponse {
+        let value = Bytes::from_static(&[0x0a, 0x7f, 0x01]);
+        let table = Any { type_url: type_url::NAME_TABLE.to_owned(), value };
+        self.send_table(snapshot, table, &BTreeSet::new())
+    }
+
+    fn send_table(
+        &mut self,
+        snapshot: &Snapshot,
+        table: Any,
+        asked: &BTreeSet<String>,
+    ) -> DeltaDiscoveryResponse {
+        let watched = self.watched.entry(type_url::NAME_TABLE.to_owned()).or_default();
+        watched.names = BTreeSet::from([String::new()]);
+        let resource = Resource { resource: Some(table), ..Resource::default() };
+        let removed = asked.iter().cloned().collect();
+        response(snapshot, type_url::NAME_TABLE, watched, vec![resource], removed)
+    }
+
+    /// All clusters; names in `known` that are not among them are removed.
+    fn send_all_clusters(&mut self, snapshot: &Snapshot, known: &BTreeSet<String>) -> DeltaDiscoveryResponse {
+        let clusters = by_name(snapshot.clusters_for(&self.proxy));
+        let removed = known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
+        let resources = clusters.values().map(cluster_resource).collect();
+        let watched = self.watched.entry(type_url::CLUSTER.to_owned()).or_default();
+        watched.names = clusters.keys().cloned().collect();
+        watched.clusters = clusters;
+        response(snapshot, type_url::CLUSTER, watched, resources, removed)
+    }
+
+    /// The clusters that differ from what the client has, always with the fixed three (facts J.1).
+    fn send_changed_clusters(&mut self, snapshot: &Snapshot) -> Option<DeltaDiscoveryResponse> {
+        let clusters = by_name(snapshot.clusters_for(&self.proxy));
+        let watched = self.watched.get_mut(type_url::CLUSTER)?;
+        let removed: Vec<String> =
+            watched.names.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
+        let changed = clusters.iter().filter(|(name, cluster)| watched.clusters.get(*name) != Some(cluster));
+        let changed: BTreeSet<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        if changed.is_empty() && removed.is_empty() {
+            return None;
+        }
+        let sent = clusters
+            .iter()
+            .filter(|(name, _)| changed.contains(name.as_str()) || cds::FIXED.contains(&name.as_str()));
+        let resources = sent.map(|(_, cluster)| cluster_resource(cluster)).collect();
+        watched.names = clusters.keys().cloned().collect();
+        watched.clusters = clusters;
+        Some(response(snapshot, type_url::CLUSTER, watched, resources, removed))
+    }
+
+    fn known_clusters(&self) -> BTreeSet<String> {
+        self.watched.get(type_url::CLUSTER).map(|watched| watched.names.clone()).unwrap_or_default()
+    }
+
+    /// The assignments of these clusters. No names, no answer; a name that means nothing is an empty assignment
+    /// (facts F.3, J.1).
+    fn send_endpoints(
+        &mut self,
+        snapshot: &Snapshot,
+        names: &BTreeSet<String>,
+    ) -> Option<DeltaDiscoveryResponse> {
+        if names.is_empty() {
+            return None;
+        }
+        let watched = self.watched.get_mut(type_url::ENDPOINT)?;
+        let mut resources = Vec::new();
+        for name in names {
+            let assignment = snapshot.endpoints_for(&self.proxy, name);
+            resources.push(Resource {
+                name: name.clone(),
+                resource: Some(any::pack(type_url::ENDPOINT, &assignment)),
+                ..Resource::default()
+            });
+            watched.assignments.insert(name.clone(), assignment);
+        }
+        Some(response(snapshot, type_url::ENDPOINT, watched, resources, Vec::new()))
+    }
+}
+
+fn by_name(clusters: Vec<Cluster>) -> BTreeMap<String, Cluster> {
+    clusters.into_iter().map(|cluster| (cluster.name.clone(), cluster)).collect()
+}
+
+fn cluster_resource(cluster: &Cluster) -> Resource {
+    Resource {
+        name: cluster.name.clone(),
+        resource: Some(any::pack(type_url::CLUSTER, cluster)),
+        ..Resource::default()
+    }
+}
+
+fn response(
+    snapshot: &Snapshot,
+    kind: &str,
+    watched: &mut Watched,
+    resources: Vec<Resource>,
+    removed_resources: Vec<String>,
+) -> DeltaDiscoveryResponse {
+    watched.nonce_sent = format!("{}{:032x}", snapshot.version, fastrand::u128(..));
+    DeltaDiscoveryResponse {
+        system_version_info: snapshot.version.clone(),
+        resources,
+        type_url: kind.to_owned(),
+        nonce: watched.nonce_sent.clone(),
+        removed_resources,
+    }
+}

@@ -1,0 +1,164 @@
+//! Putting the clusters together (istio `serviceregistry/aggregate/controller.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::entry::Reader;
+use super::kubernetes::Cluster;
+use super::pods::{NETWORK_LABEL, Pods};
+use super::policy::{Policies, ROOT_NAMESPACE};
+use super::{Endpoint, Group, Mesh, NetworkGateway, Objects, Service, VipAllocator, each, gateway};
+use crate::dns::hosts::Hosts;
+use crate::error::Result;
+use crate::yaml::istio::Workload;
+use crate::yaml::{Key, Manifest, Object};
+
+pub(super) fn build(
+    trust_domain: &str,
+    objects: &Objects,
+    upstream: &Hosts,
+    vips: &mut VipAllocator,
+) -> Result<Mesh> {
+    let empty = BTreeMap::new();
+    // The first cluster is the config cluster: Istio's own kinds are read from it alone.
+    let (config_cluster, config) = objects.iter().next().map_or(("", &empty), |(id, it)| (id.as_str(), it));
+    let policies = Policies::read(config);
+    let entries = workload_entries(config);
+    let pods: BTreeMap<&str, Pods<'_>> =
+        objects.iter().map(|(id, objects)| (id.as_str(), Pods::read(objects))).collect();
+    let networks: BTreeMap<String, String> =
+        objects.iter().map(|(id, objects)| (id.clone(), network_of(objects))).collect();
+
+    let clusters: Vec<Cluster<'_>> = objects
+        .iter()
+        .map(|(id, objects)| Cluster {
+            id,
+            network: &networks[id],
+            trust_domain,
+            objects,
+            pods: &pods[id.as_str()],
+            policies: &policies,
+            entries: if id == config_cluster { &entries } else { &[] },
+        })
+        .collect();
+
+    let mut services = merge(clusters.iter().map(|cluster| (cluster.id, cluster.services())));
+    let selectable: Vec<Endpoint> = clusters.iter().flat_map(Cluster::pod_endpoints).collect();
+    let reader = Reader {
+        cluster: config_cluster,
+        trust_domain,
+        policies: &policies,
+        entries: &entries,
+        pods: &selectable,
+    };
+    services.extend(entry_services(&reader, config, vips)?);
+
+    let mut unresolved: Vec<NetworkGateway> = clusters
+        .iter()
+        .flat_map(|cluster| gateway::gateways(cluster.id, cluster.objects, cluster.pods))
+        .collect();
+    unresolved.sort();
+    let mut mesh = Mesh {
+        trust_domain: trust_domain.to_owned(),
+        config_cluster: config_cluster.to_owned(),
+        networks,
+        services: services.into_iter().map(Arc::new).collect(),
+        gateways: resolved(&unresolved, upstream),
+        unresolved,
+        upstream: upstream.clone(),
+        policies,
+        servers: Vec::new(),
+        groups: Vec::new(),
+    };
+    read_config(config, &mut mesh)?;
+    Ok(mesh)
+}
+
+/// Every address of a name is a gateway of its own; a name without address is none (facts F.4, J.2).
+fn resolved(gateways: &[NetworkGateway], upstream: &Hosts) -> Vec<NetworkGateway> {
+    let mut resolved = Vec::new();
+    for gateway in gateways {
+        if gateway.address.parse::<IpAddr>().is_ok() {
+            resolved.push(gateway.clone());
+            continue;
+        }
+        for address in upstream.get(&gateway.address).unwrap_or_default() {
+            resolved.push(NetworkGateway { address: address.to_string(), ..gateway.clone() });
+        }
+    }
+    resolved.sort();
+    resolved.dedup();
+    resolved
+}
+
+fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> {
+    for manifest in config.values() {
+        match &manifest.object {
+            Object::Gateway(gateway) => mesh.servers.extend(gateway::servers(manifest, gateway)?),
+            Object::WorkloadGroup(group) => mesh.groups.push(Group {
+                namespace: manifest.key.namespace.clone(),
+                name: manifest.key.name.clone(),
+                object: group.clone(),
+            }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn entry_services(
+    reader: &Reader<'_>,
+    config: &BTreeMap<Key, Manifest>,
+    vips: &mut VipAllocator,
+) -> Result<Vec<Service>> {
+    let mut services = Vec::new();
+    let mut live = BTreeSet::new();
+    let found = each(config, |object| match object {
+        Object::ServiceEntry(entry) => Some(entry),
+        _ => None,
+    });
+    for (manifest, entry) in found {
+        services.extend(reader.services(manifest, entry, vips, &mut live)?);
+    }
+    vips.retain(&live);
+    Ok(services)
+}
+
+fn workload_entries(config: &BTreeMap<Key, Manifest>) -> Vec<(&Manifest, &Workload)> {
+    each(config, |object| match object {
+        Object::WorkloadEntry(entry) => Some(entry),
+        _ => None,
+    })
+    .map(|(manifest, entry)| (manifest, &entry.spec))
+    .collect()
+}
+
+/// The label of the system namespace (facts F.4).
+fn network_of(objects: &BTreeMap<Key, Manifest>) -> String {
+    let system =
+        Key { kind: "Namespace".to_owned(), namespace: String::new(), name: ROOT_NAMESPACE.to_owned() };
+    objects.get(&system).and_then(|it| it.labels().get(NETWORK_LABEL)).cloned().unwrap_or_default()
+}
+
+/// One service per host: everything of the first cluster that has it (its ports too, facts J.3), the addresses
+/// and endpoints of all.
+fn merge<'a>(clusters: impl Iterator<Item = (&'a str, Vec<Service>)>) -> Vec<Service> {
+    let mut merged: Vec<Service> = Vec::new();
+    let mut by_host: BTreeMap<String, usize> = BTreeMap::new();
+    for (cluster, services) in clusters {
+        for service in services {
+            let Some(index) = by_host.get(&service.host) else {
+                by_host.insert(service.host.clone(), merged.len());
+                merged.push(service);
+                continue;
+            };
+            let first = &mut merged[*index];
+            let addresses = service.cluster_vips.get(cluster).cloned().unwrap_or_default();
+            first.cluster_vips.entry(cluster.to_owned()).or_insert(addresses);
+            first.extra_identities.extend(service.extra_identities);
+            first.endpoints.extend(service.endpoints);
+        }
+    }
+    merged
+}

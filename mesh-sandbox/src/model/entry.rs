@@ -1,0 +1,301 @@
+//! Service entries: hosts that no Kubernetes service has (istio `serviceentry/conversion.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::endpoint::{Endpoint, Health, TLS_MODE_DISABLED, TLS_MODE_ISTIO, TLS_MODE_LABEL};
+use super::kubernetes::entry_labels;
+use super::policy::Policies;
+use super::service::UNSPECIFIED;
+use super::vip::Owner;
+use super::{Port, Protocol, Registry, Resolution, Service, VipAllocator, selects};
+use crate::error::Result;
+use crate::pki::spiffe;
+use crate::yaml::Manifest;
+use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
+use crate::yaml::kubernetes::Labels;
+
+/// Where an endpoint is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) trust_domain: &'a str,
+}
+
+/// What service entries are read with.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) trust_domain: &'a str,
+    pub(crate) policies: &'a Policies,
+    pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
+    /// Endpoints that a `workloadSelector` picks: the pods of all clusters, without ports.
+    pub(crate) pods: &'a [Endpoint],
+}
+
+impl Reader<'_> {
+    /// One service per host and address.
+    pub(crate) fn services(
+        &self,
+        manifest: &Manifest,
+        entry: &ServiceEntry,
+        vips: &mut VipAllocator,
+        live: &mut BTreeSet<Owner>,
+    ) -> Result<Vec<Service>> {
+        check(manifest, entry)?;
+        let spec = &entry.spec;
+        let mut services = Vec::new();
+        for host in &spec.hosts {
+            let endpoints = self.endpoints(manifest, entry, host);
+            let (auto_v4, auto_v6) = automatic(manifest, entry, host, vips, live)?;
+            let defaults = default_addresses(spec);
+            for default_address in defaults {
+                services.push(Service {
+                    host: host.clone(),
+                    name: host.clone(),
+                    namespace: manifest.key.namespace.clone(),
+                    registry: Registry::External,
+                    resolution: resolution(spec.resolution),
+                    is_external: spec.location == Location::External,
+                    publish_not_ready: false,
+                    ports: spec.ports.iter().map(port).collect(),
+                    cluster_vips: BTreeMap::new(),
+                    default_address,
+                    auto_v4,
+                    auto_v6,
+                    export_to: spec.export_to.iter().cloned().collect(),
+                    extra_identities: spec.subject_alt_names.clone(),
+                    endpoints: endpoints.clone(),
+                });
+            }
+        }
+        Ok(services)
+    }
+
+    fn endpoints(&self, manifest: &Manifest, entry: &ServiceEntry, host: &str) -> Vec<Endpoint> {
+        let spec = &entry.spec;
+        let dns = matches!(resolution(spec.resolution), Resolution::Dns | Resolution::DnsRoundRobin);
+        if dns && spec.endpoints.is_empty() && spec.workload_selector.is_none() {
+            return self.of_host(manifest, spec, host);
+        }
+        let mut endpoints = Vec::new();
+        for (index, workload) in spec.endpoints.iter().enumerate() {
+            let name = format!("{}-{index}", manifest.key.name);
+            let home = self.home(&manifest.key.namespace, &name);
+            let template = endpoint(workload, &workload.labels, home, self.policies);
+            for port in &spec.ports {
+                endpoints.push(self.of_workload(workload, &template, port));
+            }
+        }
+        if let Some(selector) = &spec.workload_selector {
+            self.selected(manifest, spec, &selector.labels, &mut endpoints);
+        }
+        endpoints
+    }
+
+    /// A DNS entry without endpoints: its host is the endpoint.
+    fn of_host(&self, manifest: &Manifest, spec: &istio::ServiceEntrySpec, host: &str) -> Vec<Endpoint> {
+        let workload = Workload { address: host.to_owned(), ..Workload::default() };
+        let home = self.home(&manifest.key.namespace, &manifest.key.name);
+        let template = endpoint(&workload, &Labels::new(), home, self.policies);
+        spec.ports.iter().map(|port| self.of_workload(&workload, &template, port)).collect()
+    }
+
+    fn selected(
+        &self,
+        manifest: &Manifest,
+        spec: &istio::ServiceEntrySpec,
+        selector: &Labels,
+        endpoints: &mut Vec<Endpoint>,
+    ) {
+        for (entry, workload) in self.entries {
+            let labels = entry_labels(entry, workload);
+            if entry.key.namespace == manifest.key.namespace && selects(selector, &labels) {
+                let home = self.home(&entry.key.namespace, &entry.key.name);
+                let template = endpoint(workload, &labels, home, self.policies);
+                for port in &spec.ports {
+                    endpoints.push(self.of_workload(workload, &template, port));
+                }
+            }
+        }
+        let none = Workload::default();
+        for pod in self.pods {
+            if pod.namespace == manifest.key.namespace && selects(selector, &pod.labels) {
+                for port in &spec.ports {
+                    endpoints.push(self.of_workload(&none, pod, port));
+                }
+            }
+        }
+    }
+
+    /// The port of an endpoint: its own, else the target port, else the service's.
+    fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
+        let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
+        let number = own.or(port.target_port).unwrap_or(port.number);
+        let policy = self.policies.mode(&template.namespace, &template.labels, number);
+        Endpoint { port: number, port_name: port.name.clone(), policy, ..template.clone() }
+    }
+
+    fn home<'a>(&'a self, namespace: &'a str, name: &'a str) -> Home<'a> {
+        Home { cluster: self.cluster, namespace, name, trust_domain: self.trust_domain }
+    }
+}
+
+/// A workload entry as an endpoint; port and port name are still to be set.
+pub(crate) fn endpoint(
+    workload: &Workload,
+    labels: &Labels,
+    home: Home<'_>,
+    policies: &Policies,
+) -> Endpoint {
+    let account = Some(workload.service_account.as_str()).filter(|account| !account.is_empty());
+    let inferred = if account.is_some() { TLS_MODE_ISTIO } else { TLS_MODE_DISABLED };
+    let tls_mode = labels.get(TLS_MODE_LABEL).map_or(inferred, String::as_str);
+    Endpoint {
+        address: workload.address.clone(),
+        port: 0,
+        port_name: String::new(),
+        network: workload.network.clone(),
+        cluster: home.cluster.to_owned(),
+        locality: workload.locality.clone(),
+        weight: workload.weight.max(1),
+        tls_mode: tls_mode.to_owned(),
+        policy: policies.mode(home.namespace, labels, 0),
+        identity: account.map(|account| spiffe::identity(home.trust_domain, home.namespace, account)),
+        workload: home.name.to_owned(),
+        pod: home.name.to_owned(),
+        namespace: home.namespace.to_owned(),
+        labels: labels.clone(),
+        health: Health::Unknown,
+        hostname: String::new(),
+        subdomain: String::new(),
+    }
+}
+
+fn port(port: &istio::EntryPort) -> Port {
+    Port { name: port.name.clone(), number: port.number, protocol: Protocol::parse(&port.protocol) }
+}
+
+fn resolution(resolution: istio::Resolution) -> Resolution {
+    match resolution {
+        istio::Resolution::None => Resolution::Passthrough,
+        istio::Resolution::Static => Resolution::ClientSide,
+        istio::Resolution::Dns => Resolution::Dns,
+        istio::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
+    }
+}
+
+/// Addresses as written, a host's prefix without its length; nothing at all stands for "unspecified".
+fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
+    if spec.addresses.is_empty() {
+        return vec![UNSPECIFIED.to_owned()];
+    }
+    let plain = |address: &String| match address.split_once('/') {
+        Some((address, "32")) if address.contains('.') => address.to_owned(),
+        Some((address, "128")) => address.to_owned(),
+        _ => address.clone(),
+    };
+    spec.addresses.iter().map(plain).collect()
+}
+
+/// The allocator's addresses, where the entry qualifies for them (facts D.3).
+fn automatic(
+    manifest: &Manifest,
+    entry: &ServiceEntry,
+    host: &str,
+    vips: &mut VipAllocator,
+    live: &mut BTreeSet<Owner>,
+) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>)> {
+    let spec = &entry.spec;
+    for address in spec.addresses.iter().filter_map(|address| address.parse().ok()) {
+        vips.reserve(address);
+    }
+    let opted_out = manifest
+        .labels()
+        .get("networking.istio.io/enable-autoallocate-ip")
+        .is_some_and(|value| value.eq_ignore_ascii_case("false"));
+    let qualifies = spec.addresses.is_empty() && spec.resolution != istio::Resolution::None && !opted_out;
+    if !qualifies {
+        return Ok((None, None));
+    }
+    let written: Vec<IpAddr> = entry
+        .status
+        .addresses
+        .iter()
+        .filter(|address| address.host == host)
+        .filter_map(|address| address.value.parse().ok())
+        .collect();
+    if !written.is_empty() {
+        written.iter().for_each(|address| vips.reserve(*address));
+        let v4 =
+            written.iter().find_map(|address| if let IpAddr::V4(it) = address { Some(*it) } else { None });
+        let v6 =
+            written.iter().find_map(|address| if let IpAddr::V6(it) = address { Some(*it) } else { None });
+        return Ok((v4, v6));
+    }
+    if host.starts_with('*') {
+        return Ok((None, None));
+    }
+    let owner = Owner {
+        namespace: manifest.key.namespace.clone(),
+        entry: manifest.key.name.clone(),
+        host: host.to_owned(),
+    };
+    let addresses = vips.assign(&owner);
+    live.insert(owner);
+    let (v4, v6) = addresses.ok_or_else(|| manifest.invalid("240.240.0.0/16 is used up"))?;
+    Ok((Some(v4), Some(v6)))
+}
+
+/// What Istio's own validation refuses (istio `pkg/config/validation/validation.go`).
+fn check(manifest: &Manifest, entry: &ServiceEntry) -> Result<()> {
+    let spec = &entry.spec;
+    let refuse = |problem: &str| Err(manifest.invalid(problem));
+    if spec.hosts.is_empty() {
+        return refuse("spec.hosts is empty; name at least one host");
+    }
+    if !spec.endpoints.is_empty() && spec.workload_selector.is_some() {
+        return refuse("only one of endpoints and workloadSelector can be set");
+    }
+    let mut names = BTreeSet::new();
+    for port in &spec.ports {
+        if port.name.is_empty() {
+            return refuse(&format!("port {} has no name; Istio wants one", port.number));
+        }
+        if !names.insert(port.name.as_str()) {
+            return refuse(&format!("port name {} is used twice", port.name));
+        }
+    }
+    for workload in &spec.endpoints {
+        let is_address = workload.address.parse::<IpAddr>().is_ok();
+        match spec.resolution {
+            istio::Resolution::None => return refuse("no endpoints may be given with resolution NONE"),
+            istio::Resolution::Static
+                if !is_address && !(workload.address.is_empty() && !workload.network.is_empty()) =>
+            {
+                return refuse(&format!(
+                    "endpoint address {} is not an IP address; with resolution STATIC it must be",
+                    workload.address
+                ));
+            }
+            _ => {}
+        }
+        if let Some(name) = workload.ports.keys().find(|name| !names.contains(name.as_str())) {
+            return refuse(&format!("endpoint port {name} is not among the entry's ports"));
+        }
+    }
+    if spec.resolution != istio::Resolution::None && spec.hosts.len() > 1 {
+        let ambiguous = spec.ports.iter().map(port).find(|port| {
+            !port.protocol.is_http() && !matches!(port.protocol, Protocol::Https | Protocol::Tls)
+        });
+        if let Some(port) = ambiguous {
+            return refuse(&format!(
+                "several hosts share port {}, which is neither HTTP nor TLS",
+                port.number
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! East-west gateways: where they are (Kubernetes) and what they let through (Istio's Gateway).
+
+use std::collections::BTreeMap;
+
+use super::pods::{NETWORK_LABEL, Pods};
+use super::{Service, each, selects};
+use crate::error::Result;
+use crate::yaml::kubernetes::{self, Labels};
+use crate::yaml::{Key, Manifest, Object, istio};
+
+/// The port of mTLS between networks, unless a label says otherwise (facts F.4).
+const DEFAULT_PORT: u16 = 15443;
+
+/// One address of an east-west gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NetworkGateway {
+    pub(crate) network: String,
+    pub(crate) cluster: String,
+    /// An IP address or a name that istiod resolves.
+    pub(crate) address: String,
+    pub(crate) port: u16,
+    /// The namespace of the gateway, which decides what it may see.
+    pub(crate) namespace: String,
+    /// The labels of its workload.
+    pub(crate) labels: Labels,
+    /// Where the workload listens: the target port behind [`Self::port`].
+    pub(crate) target_port: u16,
+}
+
+/// An AUTO_PASSTHROUGH server of a Gateway object.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayServer {
+    namespace: String,
+    selector: Labels,
+    port: u16,
+    hosts: Vec<String>,
+}
+
+/// The gateways of one cluster: services with a network label and an address (facts F.4).
+pub(crate) fn gateways(
+    cluster: &str,
+    objects: &BTreeMap<Key, Manifest>,
+    pods: &Pods<'_>,
+) -> Vec<NetworkGateway> {
+    let services = each(objects, |object| match object {
+        Object::Service(service) => Some(service),
+        _ => None,
+    });
+    services.flat_map(|(manifest, service)| of_service(cluster, manifest, service, pods)).collect()
+}
+
+fn of_service(
+    cluster: &str,
+    manifest: &Manifest,
+    service: &kubernetes::Service,
+    pods: &Pods<'_>,
+) -> Vec<NetworkGateway> {
+    let Some(network) = manifest.labels().get(NETWORK_LABEL).filter(|network| !network.is_empty()) else {
+        return Vec::new();
+    };
+    let label = manifest.labels().get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok());
+    let number = label.unwrap_or(DEFAULT_PORT);
+    // A label that names no port of the service is no gateway (facts J.2).
+    let Some(port) = service.spec.ports.iter().find(|port| port.port == number) else {
+        return Vec::new();
+    };
+    let pod = pods.selected(&manifest.key.namespace, &service.spec.selector).next();
+    let target_port = match (&port.target_port, pod) {
+        (target, Some((_, pod))) => super::pods::target_port(target.as_ref(), number, pod).unwrap_or(number),
+        (Some(kubernetes::TargetPort::Number(target)), None) if *target > 0 => *target,
+        _ => number,
+    };
+    let labels = pod.map_or(&service.spec.selector, |(pod, _)| pod.labels());
+    let balancers =
+        service.status.load_balancer.ingress.iter().filter_map(|ingress| {
+            ingress.ip.as_ref().filter(|ip| !ip.is_empty()).or(ingress.hostname.as_ref())
+        });
+    let is_balancer = service.spec.kind.as_deref() == Some("LoadBalancer");
+    let balancers = balancers.filter(|_| is_balancer);
+    let addresses = balancers.chain(&service.spec.external_ips);
+    addresses
+        .map(|address| NetworkGateway {
+            network: network.clone(),
+            cluster: cluster.to_owned(),
+            address: address.clone(),
+            port: number,
+            namespace: manifest.key.namespace.clone(),
+            labels: labels.clone(),
+            target_port,
+        })
+        .collect()
+}
+
+/// The servers of a Gateway object. Only AUTO_PASSTHROUGH is imitated.
+pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<Vec<GatewayServer>> {
+    let mut servers = Vec::new();
+    for server in &gateway.spec.servers {
+        let mode = server.tls.as_ref().map_or("", |tls| tls.mode.as_str());
+        if mode != "AUTO_PASSTHROUGH" || !server.port.protocol.eq_ignore_ascii_case("TLS") {
+            return Err(manifest.invalid(format!(
+                "server on port {} is {} with TLS mode {mode:?}; the sandbox imitates TLS with AUTO_PASSTHROUGH only",
+                server.port.number, server.port.protocol
+            )));
+        }
+        servers.push(GatewayServer {
+            namespace: manifest.key.namespace.clone(),
+            selector: gateway.spec.selector.clone(),
+            port: server.port.number,
+            hosts: server.hosts.clone(),
+        });
+    }
+    Ok(servers)
+}
+
+impl GatewayServer {
+    /// Whether this server runs on `gateway`.
+    pub(crate) fn is_on(&self, gateway: &NetworkGateway) -> bool {
+        selects(&self.selector, &gateway.labels)
+            && (self.port == gateway.target_port || self.port == gateway.port)
+    }
+
+    /// Whether it exposes `service`: never an external one, and only what its hosts cover (facts F.1).
+    pub(crate) fn exposes(&self, service: &Service) -> bool {
+        !service.is_external && self.hosts.iter().any(|host| self.covers(host, service))
+    }
+
+    fn covers(&self, host: &str, service: &Service) -> bool {
+        let (namespace, host) = host.split_once('/').unwrap_or(("*", host));
+        let namespace_fits = match namespace {
+            "*" => true,
+            "." => self.namespace == service.namespace,
+            namespace => namespace == service.namespace,
+        };
+        namespace_fits && is_subset(&service.host, host)
+    }
+}
+
+/// Whether every name that `host` stands for is one of `pattern` (istio `host.Name.SubsetOf`).
+fn is_subset(host: &str, pattern: &str) -> bool {
+    match (pattern.strip_prefix('*'), host.strip_prefix('*')) {
+        (None, _) => host == pattern,
+        (Some(suffix), Some(host)) => host.ends_with(suffix),
+        (Some(suffix), None) => host.ends_with(suffix) && host.len() > suffix.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_subset;
+
+    #[test]
+    fn a_wildcard_covers_names_below_it_and_not_itself() {
+        assert!(is_subset("forecast.weather.svc.cluster.local", "*.local"));
+        assert!(is_subset("ledger.payments.example", "ledger.payments.example"));
+        assert!(is_subset("*.payments.example", "*.example"));
+        assert!(!is_subset("mymongodb.somedomain", "*.local"));
+        assert!(!is_subset(".local", "*.local"));
+        assert!(is_subset("anything", "*"));
+    }
+}

@@ -1,0 +1,253 @@
+//! Services and endpoints of one Kubernetes cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::endpoint::{Endpoint, Health};
+use super::pods::{NETWORK_LABEL, PodFacts, Pods, target_port};
+use super::policy::Policies;
+use super::service::UNSPECIFIED;
+use super::{Port, Protocol, Registry, Resolution, Service, each, selects};
+use crate::pki::spiffe;
+use crate::yaml::istio::Workload;
+use crate::yaml::kubernetes::{self, EndpointSlice, Labels};
+use crate::yaml::{Key, Manifest, Object};
+
+/// One cluster and what is needed to read it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) id: &'a str,
+    /// The label of its system namespace; may be empty.
+    pub(crate) network: &'a str,
+    pub(crate) trust_domain: &'a str,
+    pub(crate) objects: &'a BTreeMap<Key, Manifest>,
+    pub(crate) pods: &'a Pods<'a>,
+    pub(crate) policies: &'a Policies,
+    /// Workload entries of the config cluster, which a Kubernetes selector picks too.
+    pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
+}
+
+impl Cluster<'_> {
+    /// All services but those of type ExternalName, which istiod shows nobody (facts J.3).
+    pub(crate) fn services(&self) -> Vec<Service> {
+        each(self.objects, |object| match object {
+            Object::Service(service) => Some(service),
+            _ => None,
+        })
+        .filter(|(_, service)| service.spec.kind.as_deref() != Some("ExternalName"))
+        .map(|(manifest, service)| self.service(manifest, service))
+        .collect()
+    }
+
+    /// All live pods as endpoints without a port: what a `workloadSelector` chooses from.
+    pub(crate) fn pod_endpoints(&self) -> Vec<Endpoint> {
+        let pods = each(self.objects, |object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        });
+        pods.filter(|(_, pod)| pod.is_live())
+            .filter_map(|(manifest, pod)| {
+                let facts = self.pods.facts(manifest, pod, self.trust_domain);
+                let health = if pod.is_ready() { Health::Healthy } else { Health::Unhealthy };
+                Some(self.endpoint(pod.status.pod_ip.as_deref()?, 0, "", health, &facts))
+            })
+            .collect()
+    }
+
+    fn service(&self, manifest: &Manifest, service: &kubernetes::Service) -> Service {
+        let Key { namespace, name, .. } = &manifest.key;
+        let addresses = addresses(&service.spec);
+        let ports = service.spec.ports.iter().map(|port| Port {
+            name: port.name.clone(),
+            number: port.port,
+            protocol: Protocol::of_port(
+                port.port,
+                &port.name,
+                port.protocol.as_deref(),
+                port.app_protocol.as_deref(),
+            ),
+        });
+        let headless = service.spec.cluster_ip.as_deref() == Some("None");
+        Service {
+            host: format!("{name}.{namespace}.svc.cluster.local"),
+            name: name.clone(),
+            namespace: namespace.clone(),
+            registry: Registry::Kubernetes,
+            resolution: if headless { Resolution::Passthrough } else { Resolution::ClientSide },
+            is_external: false,
+            publish_not_ready: service.spec.publish_not_ready_addresses,
+            ports: ports.collect(),
+            default_address: addresses[0].clone(),
+            cluster_vips: BTreeMap::from([(self.id.to_owned(), addresses)]),
+            auto_v4: None,
+            auto_v6: None,
+            export_to: words(manifest.metadata.annotations.get("networking.istio.io/exportTo")).collect(),
+            extra_identities: self.annotated_identities(manifest),
+            endpoints: self.endpoints(manifest, service),
+        }
+    }
+
+    fn annotated_identities(&self, manifest: &Manifest) -> Vec<String> {
+        let annotations = &manifest.metadata.annotations;
+        let canonical = words(annotations.get("alpha.istio.io/canonical-serviceaccounts"));
+        let accounts = words(annotations.get("alpha.istio.io/kubernetes-serviceaccounts"));
+        let accounts =
+            accounts.map(|account| spiffe::identity(self.trust_domain, &manifest.key.namespace, &account));
+        canonical.chain(accounts).collect()
+    }
+
+    /// From EndpointSlices where there are any, else from the pods that the selector picks, as Kubernetes' own
+    /// controller would write slices for them.
+    fn endpoints(&self, manifest: &Manifest, service: &kubernetes::Service) -> Vec<Endpoint> {
+        let slices: Vec<_> = each(self.objects, |object| match object {
+            Object::EndpointSlice(slice) => Some(slice),
+            _ => None,
+        })
+        .filter(|(slice, _)| {
+            slice.key.namespace == manifest.key.namespace
+                && slice.labels().get("kubernetes.io/service-name") == Some(&manifest.key.name)
+        })
+        .collect();
+        let mut endpoints = Vec::new();
+        for (_, slice) in &slices {
+            self.from_slice(manifest, service, slice, &mut endpoints);
+        }
+        if slices.is_empty() {
+            self.from_pods(manifest, service, &mut endpoints);
+        }
+        self.from_workload_entries(manifest, service, &mut endpoints);
+        endpoints
+    }
+
+    fn from_slice(
+        &self,
+        manifest: &Manifest,
+        service: &kubernetes::Service,
+        slice: &EndpointSlice,
+        endpoints: &mut Vec<Endpoint>,
+    ) {
+        if slice.address_type.as_deref() == Some("FQDN") {
+            return; // istiod leaves them out as well
+        }
+        for member in &slice.endpoints {
+            let health = match (member.conditions.ready, member.conditions.terminating) {
+                (None | Some(true), _) => Health::Healthy,
+                (Some(false), Some(true)) => Health::Terminating,
+                (Some(false), _) => Health::Unhealthy,
+            };
+            for address in &member.addresses {
+                let Some(facts) = self.member_facts(manifest, member, address) else { continue };
+                for port in &slice.ports {
+                    if service.spec.ports.iter().any(|it| it.name == port.name) {
+                        endpoints.push(self.endpoint(address, port.port, &port.name, health, &facts));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pod behind a member. A member that names a pod which is not there is left out until it is; one that
+    /// names none may have none (istio `kube/controller/endpointslice.go`).
+    fn member_facts(
+        &self,
+        manifest: &Manifest,
+        member: &kubernetes::SliceEndpoint,
+        address: &str,
+    ) -> Option<PodFacts> {
+        match &member.target_ref {
+            Some(target) if target.kind == "Pod" => {
+                self.pods.named(&manifest.key.namespace, &target.name, self.trust_domain)
+            }
+            _ => Some(self.pods.at(address, self.trust_domain).unwrap_or_else(PodFacts::unknown)),
+        }
+    }
+
+    fn from_pods(&self, manifest: &Manifest, service: &kubernetes::Service, endpoints: &mut Vec<Endpoint>) {
+        for (pod_manifest, pod) in self.pods.selected(&manifest.key.namespace, &service.spec.selector) {
+            let Some(address) = pod.status.pod_ip.as_deref() else { continue };
+            let facts = self.pods.facts(pod_manifest, pod, self.trust_domain);
+            let fit = pod.is_ready() || service.spec.publish_not_ready_addresses;
+            let health = if fit { Health::Healthy } else { Health::Unhealthy };
+            for port in &service.spec.ports {
+                if let Some(number) = target_port(port.target_port.as_ref(), port.port, pod) {
+                    endpoints.push(self.endpoint(address, number, &port.name, health, &facts));
+                }
+            }
+        }
+    }
+
+    fn from_workload_entries(
+        &self,
+        manifest: &Manifest,
+        service: &kubernetes::Service,
+        endpoints: &mut Vec<Endpoint>,
+    ) {
+        for (entry, workload) in self.entries {
+            let labels = entry_labels(entry, workload);
+            let picked = !service.spec.selector.is_empty()
+                && entry.key.namespace == manifest.key.namespace
+                && selects(&service.spec.selector, &labels);
+            if !picked {
+                continue;
+            }
+            for port in &service.spec.ports {
+                let number = workload.ports.get(&port.name).copied().unwrap_or(match &port.target_port {
+                    Some(kubernetes::TargetPort::Number(number)) if *number > 0 => *number,
+                    _ => port.port,
+                });
+                let home = super::entry::Home {
+                    cluster: self.id,
+                    namespace: &entry.key.namespace,
+                    name: &entry.key.name,
+                    trust_domain: self.trust_domain,
+                };
+                let mut endpoint = super::entry::endpoint(workload, &labels, home, self.policies);
+                endpoint.port = number;
+                endpoint.port_name.clone_from(&port.name);
+                endpoints.push(endpoint);
+            }
+        }
+    }
+
+    fn endpoint(&self, address: &str, port: u16, name: &str, health: Health, facts: &PodFacts) -> Endpoint {
+        let network = facts.labels.get(NETWORK_LABEL).map_or(self.network, String::as_str);
+        Endpoint {
+            address: address.to_owned(),
+            port,
+            port_name: name.to_owned(),
+            network: network.to_owned(),
+            cluster: self.id.to_owned(),
+            locality: facts.locality.clone(),
+            weight: 1,
+            tls_mode: facts.tls_mode.clone(),
+            policy: self.policies.mode(&facts.namespace, &facts.labels, port),
+            identity: facts.identity.clone(),
+            workload: facts.workload.clone(),
+            pod: facts.pod.clone(),
+            namespace: facts.namespace.clone(),
+            labels: facts.labels.clone(),
+            health,
+            hostname: facts.hostname.clone(),
+            subdomain: facts.subdomain.clone(),
+        }
+    }
+}
+
+/// A workload entry's labels: those of the object win over those of its spec.
+pub(crate) fn entry_labels(manifest: &Manifest, workload: &Workload) -> Labels {
+    let mut labels = workload.labels.clone();
+    labels.extend(manifest.labels().clone());
+    labels
+}
+
+fn addresses(spec: &kubernetes::ServiceSpec) -> Vec<String> {
+    match spec.cluster_ip.as_deref() {
+        None | Some("" | "None") => vec![UNSPECIFIED.to_owned()],
+        Some(_) if spec.cluster_ips.len() > 1 => spec.cluster_ips.clone(),
+        Some(address) => vec![address.to_owned()],
+    }
+}
+
+fn words(value: Option<&String>) -> impl Iterator<Item = String> {
+    let words: BTreeSet<_> = value.map_or("", String::as_str).split(',').map(str::trim).collect();
+    words.into_iter().filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,171 @@
+//! What istiod knows about a workload from its pod.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::endpoint::{TLS_MODE_DISABLED, TLS_MODE_LABEL};
+use super::{each, selects};
+use crate::pki::spiffe;
+use crate::yaml::kubernetes::{Labels, Pod, TargetPort};
+use crate::yaml::{Key, Manifest, Object};
+
+/// The label that puts a workload on a network.
+pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
+
+/// The pods of one cluster.
+#[derive(Debug)]
+pub(crate) struct Pods<'a> {
+    pods: Vec<(&'a Manifest, &'a Arc<Pod>)>,
+    nodes: BTreeMap<&'a str, &'a Labels>,
+}
+
+/// What an endpoint takes from its pod.
+#[derive(Clone, Debug)]
+pub(crate) struct PodFacts {
+    pub(crate) pod: String,
+    pub(crate) workload: String,
+    pub(crate) identity: Option<String>,
+    pub(crate) tls_mode: String,
+    pub(crate) locality: String,
+    pub(crate) labels: Labels,
+    pub(crate) hostname: String,
+    pub(crate) subdomain: String,
+    pub(crate) namespace: String,
+}
+
+impl<'a> Pods<'a> {
+    pub(crate) fn read(objects: &'a BTreeMap<Key, Manifest>) -> Self {
+        let pods = each(objects, |object| match object {
+            Object::Pod(pod) => Some(pod),
+            _ => None,
+        });
+        let nodes = objects.values().filter(|manifest| matches!(manifest.object, Object::Node));
+        Self {
+            pods: pods.collect(),
+            nodes: nodes.map(|node| (node.key.name.as_str(), node.labels())).collect(),
+        }
+    }
+
+    /// The live pods of a namespace that a selector picks; an empty selector picks none.
+    pub(crate) fn selected(
+        &self,
+        namespace: &str,
+        selector: &Labels,
+    ) -> impl Iterator<Item = (&'a Manifest, &'a Arc<Pod>)> {
+        self.pods.iter().copied().filter(move |(manifest, pod)| {
+            !selector.is_empty()
+                && manifest.key.namespace == namespace
+                && pod.is_live()
+                && selects(selector, manifest.labels())
+        })
+    }
+
+    /// The facts of the pod with this address.
+    pub(crate) fn at(&self, address: &str, trust_domain: &str) -> Option<PodFacts> {
+        let (manifest, pod) =
+            self.pods.iter().find(|(_, pod)| pod.status.pod_ip.as_deref() == Some(address))?;
+        Some(self.facts(manifest, pod, trust_domain))
+    }
+
+    /// The facts of the pod with this name.
+    pub(crate) fn named(&self, namespace: &str, name: &str, trust_domain: &str) -> Option<PodFacts> {
+        let (manifest, pod) = self
+            .pods
+            .iter()
+            .find(|(manifest, _)| manifest.key.namespace == namespace && manifest.key.name == name)?;
+        Some(self.facts(manifest, pod, trust_domain))
+    }
+
+    /// What istiod reads off a pod (istio `kube/controller/endpoint_builder.go`).
+    pub(crate) fn facts(&self, manifest: &Manifest, pod: &Pod, trust_domain: &str) -> PodFacts {
+        let namespace = manifest.key.namespace.clone();
+        let account = pod.spec.service_account_name.as_deref().unwrap_or("default");
+        let hostname = match (&pod.spec.hostname, pod.spec.subdomain.as_str()) {
+            (_, "") => String::new(),
+            (Some(hostname), _) if !hostname.is_empty() => hostname.clone(),
+            _ => manifest.key.name.clone(),
+        };
+        PodFacts {
+            pod: manifest.key.name.clone(),
+            workload: workload_name(manifest),
+            identity: Some(spiffe::identity(trust_domain, &namespace, account)),
+            tls_mode: manifest
+                .labels()
+                .get(TLS_MODE_LABEL)
+                .map_or(TLS_MODE_DISABLED, String::as_str)
+                .to_owned(),
+            locality: self.locality(manifest, pod),
+            labels: manifest.labels().clone(),
+            hostname,
+            subdomain: pod.spec.subdomain.clone(),
+            namespace,
+        }
+    }
+
+    fn locality(&self, manifest: &Manifest, pod: &Pod) -> String {
+        if let Some(label) = manifest.labels().get("istio-locality") {
+            return label.replace('.', "/");
+        }
+        let Some(labels) = pod.spec.node_name.as_deref().and_then(|node| self.nodes.get(node)) else {
+            return String::new();
+        };
+        let part = |key: &str| labels.get(key).map_or("", String::as_str);
+        let region = part("topology.kubernetes.io/region");
+        let zone = part("topology.kubernetes.io/zone");
+        let subzone = part("topology.istio.io/subzone");
+        match (region, zone, subzone) {
+            ("", "", "") => String::new(),
+            (region, zone, subzone) => format!("{region}/{zone}/{subzone}"),
+        }
+    }
+}
+
+impl PodFacts {
+    /// An address that no pod has: nothing is known about it, so there is no sidecar (facts E.6).
+    pub(crate) fn unknown() -> Self {
+        Self {
+            pod: String::new(),
+            workload: String::new(),
+            identity: None,
+            tls_mode: TLS_MODE_DISABLED.to_owned(),
+            locality: String::new(),
+            labels: Labels::new(),
+            hostname: String::new(),
+            subdomain: String::new(),
+            namespace: String::new(),
+        }
+    }
+}
+
+/// A number, or the number behind a name.
+pub(crate) fn target_port(target: Option<&TargetPort>, service_port: u16, pod: &Pod) -> Option<u16> {
+    match target {
+        None => Some(service_port),
+        Some(TargetPort::Number(0)) => Some(service_port),
+        Some(TargetPort::Number(number)) => Some(*number),
+        Some(TargetPort::Name(name)) => pod
+            .spec
+            .containers
+            .iter()
+            .flat_map(|container| &container.ports)
+            .find(|port| port.name == *name)
+            .map(|port| port.container_port),
+    }
+}
+
+/// The deployment's name where the pod has a generated one (istio `pkg/kube/util.go:265`).
+fn workload_name(manifest: &Manifest) -> String {
+    if let Some(name) = manifest.labels().get("service.istio.io/workload-name") {
+        return name.clone();
+    }
+    let metadata = &manifest.metadata;
+    let owner = metadata.owner_references.iter().find(|owner| owner.controller);
+    let Some(owner) = owner.filter(|_| !metadata.generate_name.is_empty()) else {
+        return manifest.key.name.clone();
+    };
+    let hash = manifest.labels().get("pod-template-hash");
+    match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())) {
+        Some(name) if owner.kind == "ReplicaSet" => name.trim_end_matches('-').to_owned(),
+        _ => owner.name.clone(),
+    }
+}

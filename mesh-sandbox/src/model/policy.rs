@@ -1,0 +1,56 @@
+//! PeerAuthentication: mesh, namespace, workload, port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{each, selects};
+use crate::yaml::istio::{MutualTlsMode, PeerAuthentication};
+use crate::yaml::kubernetes::Labels;
+use crate::yaml::{Key, Manifest, Object};
+
+/// Istio's root namespace: a policy without selector there is the mesh's.
+pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
+
+/// All policies of the config cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Policies(Vec<(String, Arc<PeerAuthentication>)>);
+
+impl Policies {
+    pub(crate) fn read(objects: &BTreeMap<Key, Manifest>) -> Self {
+        let found = each(objects, |object| match object {
+            Object::PeerAuthentication(policy) => Some(policy),
+            _ => None,
+        });
+        Self(found.map(|(manifest, policy)| (manifest.key.namespace.clone(), policy.clone())).collect())
+    }
+
+    /// The mode of one port of one workload. PERMISSIVE when nobody says anything (facts E.4).
+    pub(crate) fn mode(&self, namespace: &str, labels: &Labels, port: u16) -> MutualTlsMode {
+        let workload = self.0.iter().find(|(home, policy)| {
+            home == namespace
+                && policy.spec.selector.as_ref().is_some_and(|it| selects(&it.match_labels, labels))
+        });
+        let own = workload.and_then(|(_, policy)| {
+            let of_port = policy.spec.port_level_mtls.get(&port).copied();
+            set(of_port).or_else(|| set(policy.spec.mtls))
+        });
+        own.or_else(|| self.general(namespace))
+            .or_else(|| self.general(ROOT_NAMESPACE))
+            .unwrap_or(MutualTlsMode::Permissive)
+    }
+
+    /// The mode of a whole namespace, which decides whether CDS offers TLS at all.
+    pub(crate) fn namespace_mode(&self, namespace: &str) -> MutualTlsMode {
+        self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
+    }
+
+    fn general(&self, namespace: &str) -> Option<MutualTlsMode> {
+        let (_, policy) =
+            self.0.iter().find(|(home, policy)| home == namespace && policy.spec.selector.is_none())?;
+        set(policy.spec.mtls)
+    }
+}
+
+fn set(mode: Option<crate::yaml::istio::MutualTls>) -> Option<MutualTlsMode> {
+    mode.map(|it| it.mode).filter(|mode| *mode != MutualTlsMode::Unset)
+}

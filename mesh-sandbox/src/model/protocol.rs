@@ -1,0 +1,94 @@
+//! The protocol of a port, as Istio reads it from its name or `appProtocol`.
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Grpc,
+    GrpcWeb,
+    Http,
+    HttpProxy,
+    Http2,
+    Https,
+    Mongo,
+    MySql,
+    Redis,
+    Tcp,
+    Tls,
+    Udp,
+    /// Nothing is declared: the sidecar looks at the first bytes.
+    Unsupported,
+}
+
+/// SMTP, DNS, MySQL, MongoDB: never sniffed (istio `pkg/config/kube/conversion.go:35`).
+const SERVER_FIRST: [u16; 4] = [25, 53, 3306, 27017];
+
+impl Protocol {
+    /// Istio's `protocol.Parse`.
+    pub(crate) fn parse(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            "grpc" => Self::Grpc,
+            "grpc-web" => Self::GrpcWeb,
+            "http" => Self::Http,
+            "http_proxy" => Self::HttpProxy,
+            "http2" => Self::Http2,
+            "https" => Self::Https,
+            "mongo" => Self::Mongo,
+            "mysql" => Self::MySql,
+            "redis" => Self::Redis,
+            "tcp" => Self::Tcp,
+            "tls" => Self::Tls,
+            "udp" => Self::Udp,
+            _ => Self::Unsupported,
+        }
+    }
+
+    /// The protocol of a Kubernetes service's port (istio `pkg/config/kube/conversion.go:47`).
+    pub(crate) fn of_port(number: u16, name: &str, transport: Option<&str>, app: Option<&str>) -> Self {
+        if transport == Some("UDP") {
+            return Self::Udp;
+        }
+        let name = match app {
+            Some("kubernetes.io/h2c") => return Self::Http2,
+            Some("kubernetes.io/ws") => return Self::Http,
+            Some("kubernetes.io/wss") => return Self::Https,
+            Some(app) => app,
+            None => name,
+        };
+        if name.get(..8).is_some_and(|prefix| prefix.eq_ignore_ascii_case("grpc-web")) {
+            return Self::GrpcWeb;
+        }
+        match Self::parse(name.split('-').next().unwrap_or_default()) {
+            Self::Unsupported if SERVER_FIRST.contains(&number) => Self::Tcp,
+            protocol => protocol,
+        }
+    }
+
+    pub(crate) fn is_http2(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb | Self::Http2)
+    }
+
+    pub(crate) fn is_http(self) -> bool {
+        self.is_http2() || matches!(self, Self::Http | Self::HttpProxy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol;
+
+    #[test]
+    fn a_port_name_is_read_up_to_its_dash() {
+        assert_eq!(Protocol::of_port(80, "http-web", None, None), Protocol::Http);
+        assert_eq!(Protocol::of_port(80, "grpc-web-x", None, None), Protocol::GrpcWeb);
+        assert_eq!(Protocol::of_port(80, "web", None, None), Protocol::Unsupported);
+        assert_eq!(Protocol::of_port(80, "httpx", None, None), Protocol::Unsupported);
+    }
+
+    #[test]
+    fn app_protocol_goes_before_the_name_and_well_known_ports_are_tcp() {
+        assert_eq!(Protocol::of_port(80, "http", None, Some("tcp")), Protocol::Tcp);
+        assert_eq!(Protocol::of_port(80, "web", None, Some("kubernetes.io/h2c")), Protocol::Http2);
+        assert_eq!(Protocol::of_port(3306, "", None, None), Protocol::Tcp);
+        assert_eq!(Protocol::of_port(53, "http", Some("UDP"), None), Protocol::Udp);
+    }
+}

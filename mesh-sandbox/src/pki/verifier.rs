@@ -1,0 +1,113 @@
+//! Which client certificates istiod and sidecars take, decided inside the handshake.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{provider, spiffe};
+use crate::error::{Error, Result};
+
+/// Whether a client must present a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// istiod: a certificate or a token. A wrong certificate is not forgiven (facts B.5).
+    Optional,
+    /// A sidecar's mTLS filter chain (facts E.4).
+    Required,
+}
+
+/// Chain, then identity.
+#[derive(Debug)]
+pub(crate) struct MeshClientVerifier {
+    chain: Arc<dyn ClientCertVerifier>,
+    trust_domain: String,
+    demand: Demand,
+}
+
+impl MeshClientVerifier {
+    pub(crate) fn new(roots: Arc<RootCertStore>, trust_domain: &str, demand: Demand) -> Result<Arc<Self>> {
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let builder = match demand {
+            Demand::Optional => builder.allow_unauthenticated(),
+            Demand::Required => builder,
+        };
+        let chain = builder.build().map_err(|error| Error::certificate("the client verifier", error))?;
+        Ok(Arc::new(Self { chain, trust_domain: trust_domain.to_owned(), demand }))
+    }
+
+    /// istiod wants exactly one URI name, of its trust domain, and a certificate good for servers too
+    /// (facts B.5); a sidecar wants some URI name of the trust domain (facts E.4).
+    fn check_identity(&self, certificate: &CertificateDer<'_>) -> std::result::Result<(), rustls::Error> {
+        let uris = spiffe::uris(certificate);
+        let refused = match self.demand {
+            Demand::Optional => match uris.as_slice() {
+                [uri] => !spiffe::is_of(uri, &self.trust_domain) || !is_for_servers(certificate),
+                _ => true,
+            },
+            Demand::Required => !uris.iter().any(|uri| spiffe::is_of(uri, &self.trust_domain)),
+        };
+        if refused {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        Ok(())
+    }
+}
+
+impl ClientCertVerifier for MeshClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.chain.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> std::result::Result<ClientCertVerified, rustls::Error> {
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        self.check_identity(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+fn is_for_servers(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return false;
+    };
+    match certificate.extended_key_usage() {
+        Ok(Some(usage)) => usage.value.server_auth || usage.value.any,
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}

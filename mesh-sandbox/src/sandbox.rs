@@ -1,0 +1,162 @@
+//! The facade: start a mesh, join it, change it, break it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::address_book::AddressBook;
+use crate::data_plane::{DataPlane, GatewayAddress};
+use crate::dns::Upstream;
+use crate::error::{Error, Result};
+use crate::event::{Connection, Event, Events, Rejection};
+use crate::istiod::{Istiod, Pushes};
+use crate::model::{Group, Mesh};
+use crate::pki::TokenOptions;
+use crate::pki::token::Account;
+use crate::state::State;
+use crate::tasks::TaskGroup;
+use crate::vm_files::{self, Contents, VmFiles};
+
+mod builder;
+mod changes;
+mod faults;
+mod reload;
+
+pub use builder::SandboxBuilder;
+
+/// A mesh that runs in this process. Dropping it ends everything it started.
+#[derive(Debug)]
+pub struct Sandbox {
+    state: Arc<Mutex<State>>,
+    pushes: Arc<Pushes>,
+    plane: Arc<DataPlane>,
+    istiod: Istiod,
+    upstream: Arc<Upstream>,
+    events: Events,
+    book: AddressBook,
+    tasks: TaskGroup,
+}
+
+impl Sandbox {
+    /// Settings of a sandbox to be.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder::new()
+    }
+
+    /// Where istiod listens: CA and ADS, over TLS.
+    pub fn istiod_address(&self) -> SocketAddr {
+        self.istiod.address()
+    }
+
+    /// Where the DNS server listens, UDP and TCP, that knows `upstream.hosts`.
+    pub fn upstream_dns(&self) -> SocketAddr {
+        self.upstream.address
+    }
+
+    /// How often the upstream DNS server was asked for a name, over all record types.
+    pub fn upstream_queries(&self, name: &str) -> u64 {
+        self.upstream.queries(name)
+    }
+
+    /// The east-west gateways.
+    pub fn gateways(&self) -> Vec<GatewayAddress> {
+        self.plane.gateways(&self.pushes.mesh())
+    }
+
+    /// The map between the addresses of the YAML and the sockets on loopback.
+    pub fn address_book(&self) -> AddressBook {
+        self.book.clone()
+    }
+
+    /// The mesh's root certificates, PEM.
+    pub fn root_certificate_pem(&self) -> String {
+        self.istiod.shared().authority.root_pem().to_owned()
+    }
+
+    /// What has happened.
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// The NACKs that istiod has seen, oldest first.
+    pub fn rejections(&self) -> Vec<Rejection> {
+        let rejections = self.events.all().into_iter().filter_map(|event| match event {
+            Event::AdsRejected(rejection) => Some(rejection),
+            _ => None,
+        });
+        rejections.collect()
+    }
+
+    /// The ADS clients that are connected now.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.istiod.shared().connections.lock().values().cloned().collect()
+    }
+
+    /// A service account's token, of the config cluster's API server.
+    pub fn token(&self, namespace: &str, service_account: &str, options: &TokenOptions) -> String {
+        let account = Account { namespace: namespace.to_owned(), name: service_account.to_owned() };
+        self.istiod.shared().tokens.issue(&self.pushes.mesh().config_cluster, account, options)
+    }
+
+    /// The files with which a VM joins as a `WorkloadGroup` (`namespace/name`), in a folder that goes with the
+    /// value.
+    ///
+    /// # Errors
+    ///
+    /// There is no such group, or the files cannot be written.
+    pub fn vm_files(&self, group: &str) -> Result<VmFiles> {
+        let files = VmFiles::new()?;
+        self.write_vm_files(group, files.path())?;
+        Ok(files)
+    }
+
+    /// Writes the files with which a VM joins as a `WorkloadGroup` (`namespace/name`) into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such group, or the files cannot be written.
+    pub fn write_vm_files(&self, group: &str, folder: impl AsRef<Path>) -> Result<()> {
+        let mesh = self.pushes.mesh();
+        let group = find_group(&mesh, group)?;
+        let account = match group.object.spec.template.service_account.as_str() {
+            "" => "default",
+            account => account,
+        };
+        let token = self.token(&group.namespace, account, &TokenOptions::default());
+        let contents = Contents {
+            group,
+            cluster: &mesh.config_cluster,
+            trust_domain: &mesh.trust_domain,
+            istiod_port: self.istiod_address().port(),
+            token: &token,
+            root_pem: self.istiod.shared().authority.root_pem(),
+        };
+        vm_files::write(folder.as_ref(), &contents)
+    }
+
+    /// The `WorkloadGroup`s that a VM can join as, `namespace/name`.
+    pub fn workload_groups(&self) -> Vec<String> {
+        self.pushes.mesh().groups.iter().map(Group::full_name).collect()
+    }
+
+    /// Ends everything and waits until it has ended.
+    pub async fn shutdown(self) {
+        self.tasks.close().await;
+        self.istiod.stop().await;
+        self.plane.close().await;
+        self.upstream.close().await;
+    }
+}
+
+fn find_group<'a>(mesh: &'a Mesh, name: &str) -> Result<&'a Group> {
+    mesh.groups.iter().find(|group| group.full_name() == name).ok_or_else(|| {
+        let known: Vec<_> = mesh.groups.iter().map(Group::full_name).collect();
+        Error::NotFound {
+            what: "WorkloadGroup",
+            name: name.to_owned(),
+            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+        }
+    })
+}

@@ -1,0 +1,72 @@
+//! Changing the mesh while it runs.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Sandbox;
+use crate::data_plane::DataPlane;
+use crate::dns::Upstream;
+use crate::error::Result;
+use crate::event::Events;
+use crate::istiod::Pushes;
+use crate::model::Mesh;
+use crate::state::{Difference, State};
+use crate::yaml::Key;
+
+/// What a change needs: shared by the facade and the watcher of the folder.
+#[derive(Clone, Debug)]
+pub(super) struct Changes {
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) pushes: Arc<Pushes>,
+    pub(super) plane: Arc<DataPlane>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) events: Events,
+}
+
+impl Changes {
+    /// Makes a change: listeners first, then the push, so that no one is told of an address that refuses.
+    pub(super) fn make(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<(Arc<Mesh>, Difference)>,
+    ) -> Result<Difference> {
+        let mut state = self.state.lock();
+        let (mesh, difference) = change(&mut state)?;
+        self.plane.reconcile(&mesh)?;
+        self.upstream.set_hosts(mesh.upstream.clone());
+        self.pushes.change(mesh, difference.touches_services);
+        Ok(difference)
+    }
+}
+
+impl Sandbox {
+    pub(super) fn changes(&self) -> Changes {
+        Changes {
+            state: self.state.clone(),
+            pushes: self.pushes.clone(),
+            plane: self.plane.clone(),
+            upstream: self.upstream.clone(),
+            events: self.events.clone(),
+        }
+    }
+
+    /// Adds or replaces the objects in `yaml`, as `kubectl apply` does in that cluster. Clients are told after
+    /// istiod's debounce of 100 ms.
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be read or used; the mesh is as before.
+    pub fn apply(&self, cluster: &str, yaml: &str) -> Result<()> {
+        self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
+    }
+
+    /// Removes an object, as `kubectl delete` does. Cluster-wide objects have an empty namespace.
+    ///
+    /// # Errors
+    ///
+    /// There is no such object.
+    pub fn delete(&self, cluster: &str, kind: &str, namespace: &str, name: &str) -> Result<()> {
+        let key = Key { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
+        self.changes().make(|state| state.delete(cluster, &key)).map(|_| ())
+    }
+}

@@ -1,0 +1,67 @@
+//! Breaking things on purpose.
+
+use super::Sandbox;
+use crate::error::{Error, Result};
+use crate::pki::spiffe;
+
+impl Sandbox {
+    /// Ends istiod as a deleted pod ends: connections break, the port refuses. Names and endpoints keep changing
+    /// behind its back.
+    pub async fn stop_istiod(&self) {
+        self.istiod.stop().await;
+    }
+
+    /// Starts istiod again on the same port, after [`Sandbox::stop_istiod`] or after a client crashed it. Does
+    /// nothing while it runs.
+    ///
+    /// # Errors
+    ///
+    /// The port was taken by someone else meanwhile.
+
+    pub async fn start_istiod(&self) -> Result<()> {
+        self.istiod.run().map(|_| ())
+    }
+
+    /// Pushes a name table that does not decode to every connected client, once.
+    pub fn push_broken_names(&self) {
+        self.pushes.break_names();
+    }
+
+    /// Workloads of a service account present the identity of another account of the same namespace, from the next
+    /// connection on; `None` ends it.
+    ///
+    /// # Errors
+    ///
+    /// A listener that the current mesh needs cannot be bound.
+    pub fn impersonate(&self, namespace: &str, service_account: &str, instead: Option<&str>) -> Result<()> {
+        let mesh = self.pushes.mesh();
+        let identity = |account: &str| spiffe::identity(&mesh.trust_domain, namespace, account);
+        self.plane.impersonate(identity(service_account), instead.map(identity), &mesh)
+    }
+
+    /// Closes the east-west gateways of a network, with the connections through them.
+    ///
+    /// # Errors
+    ///
+    /// No gateway leads into that network.
+    pub async fn stop_gateway(&self, network: &str) -> Result<()> {
+        if self.plane.stop_gateway(network).await {
+            return Ok(());
+        }
+        let known: Vec<_> = self.gateways().into_iter().map(|gateway| gateway.network).collect();
+        Err(Error::NotFound {
+            what: "gateway into network",
+            name: network.to_owned(),
+            known: known.join(", "),
+        })
+    }
+
+    /// Opens them again, on the same ports.
+    ///
+    /// # Errors
+    ///
+    /// A port was taken by someone else meanwhile.
+    pub fn start_gateway(&self, network: &str) -> Result<()> {
+        self.plane.start_gateway(network)
+    }
+}

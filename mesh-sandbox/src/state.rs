@@ -1,0 +1,148 @@
+//! What the API servers of all clusters hold: the folder's objects, and what was applied and deleted since.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::dns::hosts::Hosts;
+use crate::error::{Error, Result};
+use crate::model::{Mesh, Objects, VipAllocator};
+use crate::yaml::{Folder, Key, Manifest, object};
+
+/// Objects, and what was last read from the folder.
+#[derive(Debug)]
+pub(crate) struct State {
+    trust_domain: String,
+    objects: Objects,
+    upstream: Hosts,
+    folder: Folder,
+    vips: VipAllocator,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Difference {
+    /// The objects that are new or different.
+    pub(crate) changed: Vec<String>,
+    /// The objects that are gone.
+    pub(crate) removed: Vec<String>,
+    /// Whether a Service or ServiceEntry is among them.
+    pub(crate) touches_services: bool,
+}
+
+impl State {
+    pub(crate) fn new(trust_domain: String, folder: Folder) -> Self {
+        Self {
+            trust_domain,
+            objects: folder.clusters.clone(),
+            upstream: folder.upstream.clone(),
+            folder,
+            vips: VipAllocator::default(),
+        }
+    }
+
+    /// The mesh of the objects as they are.
+    pub(crate) fn build(&mut self) -> Result<Arc<Mesh>> {
+        warn_about_ignored(&self.objects);
+        Mesh::build(&self.trust_domain, &self.objects, &self.upstream, &mut self.vips).map(Arc::new)
+    }
+
+    /// Tries a change: kept if the mesh can be built with it, else nothing has happened.
+    fn attempt(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<Difference>,
+    ) -> Result<(Arc<Mesh>, Difference)> {
+        let before = (self.objects.clone(), self.upstream.clone(), self.folder.clone());
+        let attempted = change(self).and_then(|difference| Ok((self.build()?, difference)));
+        if attempted.is_err() {
+            (self.objects, self.upstream, self.folder) = before;
+        }
+        attempted
+    }
+
+    /// `kubectl apply` to a cluster, which is made if it is new.
+    pub(crate) fn apply(&mut self, cluster: &str, text: &str) -> Result<(Arc<Mesh>, Difference)> {
+        let manifests = object::read(&PathBuf::from("(applied)"), text)?;
+        self.attempt(|state| {
+            let mut difference = Difference::default();
+            for manifest in manifests {
+                put(&mut state.objects, cluster, manifest, &mut difference);
+            }
+            Ok(difference)
+        })
+    }
+
+    /// `kubectl delete` in a cluster.
+    pub(crate) fn delete(&mut self, cluster: &str, key: &Key) -> Result<(Arc<Mesh>, Difference)> {
+        self.attempt(|state| {
+            let mut difference = Difference::default();
+            if remove(&mut state.objects, cluster, key, &mut difference) {
+                return Ok(difference);
+            }
+            let known = state.objects.get(cluster).into_iter().flatten().map(|(key, _)| key.to_string());
+            let known: Vec<_> = known.collect();
+            Err(Error::NotFound { what: "object", name: key.to_string(), known: known.join(", ") })
+        })
+    }
+
+    /// The folder was read anew: applies what is different from the last time, as someone does who applies the
+    /// files they edit.
+    pub(crate) fn reload(&mut self, folder: Folder) -> Result<(Arc<Mesh>, Difference)> {
+        self.attempt(|state| {
+            let mut difference = Difference::default();
+            if folder.upstream != state.folder.upstream {
+                state.upstream = folder.upstream.clone();
+                difference.changed.push("upstream.hosts".to_owned());
+            }
+            let old = std::mem::replace(&mut state.folder, folder.clone());
+            let clusters: BTreeSet<&String> = old.clusters.keys().chain(folder.clusters.keys()).collect();
+            for cluster in clusters {
+                let empty = BTreeMap::new();
+                let before = old.clusters.get(cluster).unwrap_or(&empty);
+                let after = folder.clusters.get(cluster).unwrap_or(&empty);
+                for key in before.keys().filter(|key| !after.contains_key(*key)) {
+                    remove(&mut state.objects, cluster, key, &mut difference);
+                }
+                for manifest in after.values() {
+                    if before.get(&manifest.key).is_none_or(|old| old.text != manifest.text) {
+                        put(&mut state.objects, cluster, manifest.clone(), &mut difference);
+                    }
+                }
+            }
+            Ok(difference)
+        })
+    }
+}
+
+fn put(objects: &mut Objects, cluster: &str, manifest: Manifest, difference: &mut Difference) {
+    difference.touches_services |= touches_services(&manifest.key);
+    difference.changed.push(manifest.key.to_string());
+    objects.entry(cluster.to_owned()).or_default().insert(manifest.key.clone(), manifest);
+}
+
+fn remove(objects: &mut Objects, cluster: &str, key: &Key, difference: &mut Difference) -> bool {
+    let removed = objects.get_mut(cluster).is_some_and(|objects| objects.remove(key).is_some());
+    if removed {
+        difference.touches_services |= touches_services(key);
+        difference.removed.push(key.to_string());
+    }
+    removed
+}
+
+fn touches_services(key: &Key) -> bool {
+    matches!(key.kind.as_str(), "Service" | "ServiceEntry")
+}
+
+/// Istio's kinds count in the config cluster only; elsewhere istiod does not even look.
+fn warn_about_ignored(objects: &Objects) {
+    for (cluster, objects) in objects.iter().skip(1) {
+        for manifest in objects.values().filter(|manifest| manifest.object.is_istio()) {
+            tracing::warn!(
+                cluster,
+                object = %manifest.key,
+                place = %manifest.place,
+                "ignored: Istio's kinds are read from the first cluster alone"
+            );
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Workloads: a sidecar's inbound side and a small application behind it.
+
+pub(crate) mod application;
+pub(crate) mod chain;
+pub(crate) mod echo;
+pub(crate) mod http;
+pub(crate) mod identity;
+pub(crate) mod peer_exchange;
+pub(crate) mod serve;
+
+pub(crate) use identity::Identities;
+pub(crate) use serve::{Role, Workload, serve};

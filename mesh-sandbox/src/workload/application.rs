@@ -1,0 +1,41 @@
+//! The application behind every endpoint: HTTP answers JSON, TCP echoes lines.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::{echo, http};
+use crate::hello::Replay;
+use crate::model::Protocol;
+
+/// Who is calling and who answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) workload: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) cluster: Arc<str>,
+    pub(crate) port: u16,
+    /// The verified SPIFFE identity of the client.
+    pub(crate) client: Option<String>,
+    pub(crate) alpn: Option<String>,
+}
+
+/// Serves one connection.
+pub(crate) async fn run<S>(protocol: Protocol, caller: Caller, mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    if protocol.is_http() {
+        return http::run(caller, stream).await;
+    }
+    if protocol != Protocol::Unsupported {
+        return echo::run(&caller, stream).await;
+    }
+    // Nothing declared: by the first bytes, as the sidecar would.
+    let mut bytes = vec![0; 4096];
+    let Ok(count @ 1..) = stream.read(&mut bytes).await else { return };
+    bytes.truncate(count);
+    let is_http = http::looks_like(&bytes);
+    let stream = Replay::new(bytes, stream);
+    if is_http { http::run(caller, stream).await } else { echo::run(&caller, stream).await }
+}

@@ -1,0 +1,61 @@
+//! The certificates of all workloads, made when first needed and renewed at half of their life.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use rustls::version::{TLS12, TLS13};
+
+use crate::error::{Error, Result};
+use crate::pki::server_certificate::OneCertificate;
+use crate::pki::verifier::{Demand, MeshClientVerifier};
+use crate::pki::{self, Authority, Lifetime, Subject};
+
+/// What an agent asks for (facts B.3).
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The agents of all workloads.
+#[derive(Debug)]
+pub(crate) struct Identities {
+    authority: Arc<Authority>,
+    verifier: Arc<MeshClientVerifier>,
+    configs: Mutex<HashMap<String, (Arc<ServerConfig>, Instant)>>,
+}
+
+impl Identities {
+    pub(crate) fn new(authority: Arc<Authority>) -> Result<Self> {
+        let verifier =
+            MeshClientVerifier::new(authority.roots()?, authority.trust_domain(), Demand::Required)?;
+        Ok(Self { authority, verifier, configs: Mutex::default() })
+    }
+
+    /// TLS of a sidecar that is `identity`, with this protocol selected.
+    pub(crate) fn config(&self, identity: &str, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
+        let base = self.base(identity)?;
+        let Some(alpn) = alpn else { return Ok(base) };
+        let mut config = (*base).clone();
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn base(&self, identity: &str) -> Result<Arc<ServerConfig>> {
+        let mut configs = self.configs.lock();
+        if let Some((config, made)) = configs.get(identity)
+            && made.elapsed() < LIFETIME / 2
+        {
+            return Ok(config.clone());
+        }
+        let subject = Subject::Spiffe(identity.to_owned());
+        let key = self.authority.certified_key(&subject, Lifetime::For(LIFETIME))?;
+        let config = ServerConfig::builder_with_provider(pki::provider())
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| Error::certificate("a workload's TLS settings", error))?
+            .with_client_cert_verifier(self.verifier.clone())
+            .with_cert_resolver(Arc::new(OneCertificate(Arc::new(key))));
+        let config = Arc::new(config);
+        configs.insert(identity.to_owned(), (config.clone(), Instant::now()));
+        Ok(config)
+    }
+}

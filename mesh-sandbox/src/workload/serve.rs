@@ -1,0 +1,148 @@
+//! One endpoint's listener: filter chain, TLS, application.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::application::{self, Caller};
+use super::chain::{self, Chain};
+use super::{Identities, peer_exchange};
+use crate::event::{Event, Events, WorkloadEvent, WorkloadOutcome};
+use crate::hello::{self, Hello, Opening, Replay};
+use crate::listen;
+use crate::model::Protocol;
+use crate::pki::spiffe;
+use crate::tasks::TaskGroup;
+use crate::yaml::istio::MutualTlsMode;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// What an endpoint is. Changes with the mesh, for the connections that come then.
+#[derive(Clone, Debug)]
+pub(crate) struct Role {
+    pub(crate) workload: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) cluster: Arc<str>,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
+    pub(crate) mode: MutualTlsMode,
+    /// The identity that the sidecar presents; without a sidecar there is none.
+    pub(crate) identity: Option<String>,
+}
+
+/// An endpoint that listens.
+#[derive(Debug)]
+pub(crate) struct Workload {
+    pub(crate) role: RwLock<Arc<Role>>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) events: Events,
+}
+
+/// Takes connections until the group ends.
+pub(crate) async fn serve(workload: Arc<Workload>, listener: TcpListener, connections: Arc<TaskGroup>) {
+    loop {
+        let (stream, _) = listen::accept(&listener).await;
+        let workload = workload.clone();
+        connections.spawn(async move { workload.connection(stream).await });
+    }
+}
+
+impl Workload {
+    async fn connection(&self, mut stream: TcpStream) {
+        let role = self.role.read().clone();
+        let Some(identity) = role.identity.clone() else {
+            return application::run(role.protocol, role.caller(None, None), stream).await;
+        };
+        let mut bytes = Vec::new();
+        let Ok(opening) = hello::read(&mut stream, &mut bytes).await else { return };
+        let hello = match opening {
+            Opening::Tls(hello) => Some(hello),
+            Opening::Other => None,
+            Opening::Closed => return,
+        };
+        let stream = Replay::new(bytes, stream);
+        match chain::choose(role.mode, role.protocol, hello.as_ref()) {
+            Chain::None => self.record(&role, None, None, WorkloadOutcome::NoFilterChain),
+            Chain::Raw => {
+                let outcome =
+                    if hello.is_some() { WorkloadOutcome::PassedThrough } else { WorkloadOutcome::Plaintext };
+                self.record(&role, None, None, outcome);
+                application::run(role.protocol, role.caller(None, None), stream).await;
+            }
+            chain => self.mutual_tls(&role, &identity, chain, &hello.unwrap_or_default(), stream).await,
+        }
+    }
+
+    async fn mutual_tls(
+        &self,
+        role: &Role,
+        identity: &str,
+        chain: Chain,
+        hello: &Hello,
+        stream: Replay<TcpStream>,
+    ) {
+        let alpn = chain::alpn(chain, &hello.alpn);
+        let failed = |reason: String| {
+            self.record(role, None, None, WorkloadOutcome::HandshakeFailed { reason });
+        };
+        let config = match self.identities.config(identity, alpn) {
+            Ok(config) => config,
+            Err(error) => return failed(error.to_string()),
+        };
+        let mut stream = match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return failed(error.to_string()),
+            Err(_) => return failed("the handshake took too long".to_owned()),
+        };
+        let client = client(&stream);
+        let alpn = alpn.map(str::to_owned);
+        self.record(role, client.clone(), alpn.clone(), WorkloadOutcome::MutualTls);
+        if alpn.as_deref() == Some("istio-peer-exchange")
+            && stream.write_all(&peer_exchange::PREAMBLE).await.is_err()
+        {
+            return;
+        }
+        let protocol = match (role.protocol, chain) {
+            (Protocol::Unsupported, Chain::MutualTlsHttp) => Protocol::Http,
+            (protocol, _) => protocol,
+        };
+        application::run(protocol, role.caller(client, alpn), stream).await;
+    }
+
+    fn record(&self, role: &Role, client: Option<String>, alpn: Option<String>, outcome: WorkloadOutcome) {
+        self.events.record(Event::Workload(WorkloadEvent {
+            workload: role.workload.to_string(),
+            cluster: role.cluster.to_string(),
+            client,
+            alpn,
+            outcome,
+        }));
+    }
+}
+
+impl Role {
+    fn caller(&self, client: Option<String>, alpn: Option<String>) -> Caller {
+        Caller {
+            workload: self.workload.clone(),
+            namespace: self.namespace.clone(),
+            cluster: self.cluster.clone(),
+            port: self.port,
+            client,
+            alpn,
+        }
+    }
+}
+
+/// The identity in the client's certificate.
+fn client<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<String> {
+    let certificate: &CertificateDer<'_> = stream.get_ref().1.peer_certificates()?.first()?;
+    spiffe::uris(certificate).into_iter().next()
+}

@@ -1,0 +1,24 @@
+//! What istiod tells a proxy: NDS, CDS and EDS, built per proxy. Pure: a mesh and a proxy in, messages out.
+
+pub(crate) mod cds;
+pub(crate) mod cluster_tls;
+pub(crate) mod eds;
+pub(crate) mod name;
+pub(crate) mod nds;
+pub(crate) mod network;
+pub(crate) mod proxy;
+pub(crate) mod structs;
+
+pub(crate) use proxy::Proxy;
+
+use crate::address_book::AddressBook;
+use crate::model::Mesh;
+
+/// What the generators read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World<'a> {
+    pub(crate) mesh: &'a Mesh,
+    pub(crate) book: &'a AddressBook,
+    /// Whether istiod runs with its metadata exchange filter, as it does by default (facts J.5).
+    pub(crate) metadata_exchange: bool,
+}

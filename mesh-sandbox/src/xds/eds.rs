@@ -1,0 +1,138 @@
+//! The endpoints of one cluster (istio `endpoint_builder.go`; facts F.2, F.3, J.2).
+
+use std::collections::BTreeMap;
+
+use xds_proto::envoy::config::core::v3::address::Address as AddressKind;
+use xds_proto::envoy::config::core::v3::socket_address::PortSpecifier;
+use xds_proto::envoy::config::core::v3::{Address, HealthStatus, Locality, Metadata, SocketAddress};
+use xds_proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use xds_proto::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint as EndpointMessage, LbEndpoint, LocalityLbEndpoints,
+};
+use xds_proto::google::protobuf::UInt32Value;
+
+use super::name::ClusterName;
+use super::network::{self, Seen};
+use super::structs::{fields, string};
+use super::{Proxy, World};
+use crate::model::endpoint::TLS_MODE_ISTIO;
+use crate::model::{Endpoint, Health, Port, Service};
+
+/// The answer for a cluster name. Whatever is unknown, or resolved by DNS, is a cluster without endpoints
+/// (facts F.3, J.1): never an error, never a removal.
+pub(crate) fn assignment(world: World<'_>, proxy: &Proxy, name: &str) -> ClusterLoadAssignment {
+    ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: found(world, proxy, name).unwrap_or_default(),
+    }
+}
+
+fn found(world: World<'_>, proxy: &Proxy, name: &str) -> Option<Vec<LocalityLbEndpoints>> {
+    let name = ClusterName::parse(name)?;
+    let service = world.mesh.service(name.host, &proxy.namespace)?;
+    // Subsets come from DestinationRules, which the sandbox does not have: no subset selects nothing less.
+    let port = service.port(name.port)?;
+    (!service.is_dns()).then(|| localities(world, proxy, service, port))
+}
+
+/// The endpoints of a service port by locality, as `proxy` sees them.
+pub(crate) fn localities(
+    world: World<'_>,
+    proxy: &Proxy,
+    service: &Service,
+    port: &Port,
+) -> Vec<LocalityLbEndpoints> {
+    let mut by_locality: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
+    for endpoint in service.endpoints_of(port) {
+        // Unhealthy ones are sent, terminating ones are not (facts F.3).
+        if endpoint.health != Health::Terminating && proxy.views(&endpoint.network) {
+            by_locality.entry(&endpoint.locality).or_default().push(endpoint);
+        }
+    }
+    let gateways = if service.is_dns() { &world.mesh.unresolved } else { &world.mesh.gateways };
+    let localities = by_locality.into_iter().map(|(locality, endpoints)| {
+        let seen = network::filter(proxy, gateways, &endpoints);
+        let lb_endpoints: Vec<_> = seen.iter().map(|seen| message(world, seen)).collect();
+        let weight = lb_endpoints.iter().filter_map(|it| it.load_balancing_weight).map(|it| it.value).sum();
+        LocalityLbEndpoints {
+            locality: locality_message(locality),
+            // A locality that lost all its endpoints stays, without weight (istio `refreshWeight`).
+            load_balancing_weight: (!lb_endpoints.is_empty()).then_some(UInt32Value { value: weight }),
+            lb_endpoints,
+            priority: 0,
+        }
+    });
+    localities.collect()
+}
+
+fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
+    match seen {
+        Seen::Direct { endpoint, weight } => LbEndpoint {
+            health_status: health(endpoint.health).into(),
+            metadata: Some(metadata(endpoint.is_mtls(), workload(endpoint))),
+            host_identifier: Some(host(world, &endpoint.network, &endpoint.address, endpoint.port)),
+            load_balancing_weight: Some(UInt32Value { value: *weight }),
+        },
+        // No health and no workload: the gateway speaks for many (facts F.2.9, J.2).
+        Seen::Through { gateway, weight } => LbEndpoint {
+            health_status: HealthStatus::Unknown.into(),
+            metadata: Some(metadata(true, format!(";;;;{}", gateway.cluster))),
+            host_identifier: Some(host(world, &gateway.network, &gateway.address, gateway.port)),
+            load_balancing_weight: Some(UInt32Value { value: *weight }),
+        },
+    }
+}
+
+/// The socket on loopback that stands for the address of the YAML.
+fn host(world: World<'_>, network: &str, address: &str, port: u16) -> HostIdentifier {
+    let (address, port) = match world.book.socket(network, address, port) {
+        // A name stays a name if upstream DNS leads it to the very socket.
+        Some(socket) if world.mesh.is_loopback_name(address) => (address.to_owned(), socket.port()),
+        Some(socket) => (socket.ip().to_string(), socket.port()),
+        None => (address.to_owned(), port),
+    };
+    let socket = SocketAddress { address, port_specifier: Some(PortSpecifier::PortValue(port.into())) };
+    HostIdentifier::Endpoint(EndpointMessage {
+        address: Some(Address { address: Some(AddressKind::SocketAddress(socket)) }),
+        ..EndpointMessage::default()
+    })
+}
+
+fn metadata(is_mtls: bool, workload: String) -> Metadata {
+    let mut metadata = Metadata::default();
+    if is_mtls {
+        let mode = fields([("tlsMode", string(TLS_MODE_ISTIO))]);
+        metadata.filter_metadata.insert("envoy.transport_socket_match".to_owned(), mode);
+    }
+    metadata.filter_metadata.insert("istio".to_owned(), fields([("workload", string(workload))]));
+    metadata
+}
+
+/// `name;namespace;canonical name;canonical revision;cluster` (facts E.6); the revision `latest` is left out.
+fn workload(endpoint: &Endpoint) -> String {
+    let label = |keys: [&str; 3]| keys.iter().find_map(|key| endpoint.labels.get(*key)).map(String::as_str);
+    let name = label(["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+    let revision = label(["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+    format!(
+        "{};{};{};{};{}",
+        endpoint.workload,
+        endpoint.namespace,
+        name.unwrap_or(&endpoint.workload),
+        revision.filter(|revision| *revision != "latest").unwrap_or_default(),
+        endpoint.cluster
+    )
+}
+
+fn health(health: Health) -> HealthStatus {
+    match health {
+        Health::Unknown => HealthStatus::Unknown,
+        Health::Healthy => HealthStatus::Healthy,
+        Health::Unhealthy | Health::Terminating => HealthStatus::Unhealthy,
+    }
+}
+
+fn locality_message(locality: &str) -> Option<Locality> {
+    let mut parts = locality.split('/');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    Some(Locality { region: part(), zone: part(), sub_zone: part() })
+}

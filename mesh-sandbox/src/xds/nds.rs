@@ -1,0 +1,125 @@
+//! The name table of a proxy (istio `pkg/dns/server/name_table.go`; facts D.2, D.2.1).
+
+use std::collections::HashMap;
+
+use xds_proto::istio::networking::nds::v1::NameTable;
+use xds_proto::istio::networking::nds::v1::name_table::NameInfo;
+
+use super::Proxy;
+use crate::model::service::UNSPECIFIED;
+use crate::model::{Endpoint, Health, Mesh, Registry, Resolution, Service};
+
+/// The whole table, as it is always sent.
+pub(crate) fn table(mesh: &Mesh, proxy: &Proxy) -> NameTable {
+    let mut table = HashMap::new();
+    // A router's own scope has no services (facts C.2, trap 10).
+    let services = mesh.services.iter().filter(|_| !proxy.is_router);
+    for service in services.filter(|service| service.is_visible_to(&proxy.namespace)) {
+        add(&mut table, service, proxy);
+    }
+    NameTable { table }
+}
+
+fn add(table: &mut HashMap<String, NameInfo>, service: &Service, proxy: &Proxy) {
+    let mut addresses = Vec::new();
+    let mut headless = false;
+    for address in addresses_for(service, proxy) {
+        if address == UNSPECIFIED {
+            headless = true;
+            break;
+        }
+        // A range of addresses is no address.
+        if !address.contains('/') {
+            addresses.push(address);
+        }
+    }
+    if headless && service.resolution == Resolution::Passthrough {
+        addresses.extend(headless_addresses(table, service, proxy));
+    }
+    if addresses.is_empty() {
+        return;
+    }
+    match table.get_mut(&service.host) {
+        None => {
+            table.insert(service.host.clone(), info(service, addresses));
+        }
+        Some(known) if known.registry == Registry::Kubernetes.as_str() => {}
+        Some(known) if service.registry == Registry::Kubernetes => *known = info(service, addresses),
+        Some(known) => known.ips.extend(addresses),
+    }
+}
+
+fn info(service: &Service, ips: Vec<String>) -> NameInfo {
+    let kubernetes = service.registry == Registry::Kubernetes;
+    NameInfo {
+        ips,
+        registry: service.registry.as_str().to_owned(),
+        shortname: if kubernetes { service.name.clone() } else { String::new() },
+        namespace: if kubernetes { service.namespace.clone() } else { String::new() },
+        alt_hosts: Vec::new(),
+    }
+}
+
+/// The own cluster's addresses, else allocated ones, else the first cluster's (facts D.2.1).
+fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
+    let mut addresses = service.cluster_vips.get(&proxy.cluster).cloned().unwrap_or_default();
+    if addresses.is_empty() && proxy.dns_capture {
+        addresses.extend(service.auto_v4.map(|address| address.to_string()));
+        addresses.extend(service.auto_v6.map(|address| address.to_string()));
+    }
+    // Neither dual stack nor ambient is on: the families of the proxy decide, whatever they are.
+    addresses.retain(|address| proxy.speaks(address));
+    if !addresses.is_empty() {
+        return addresses;
+    }
+    let default = service.default_address.clone();
+    if !service.cluster_vips.is_empty() && !proxy.speaks(&default) {
+        return Vec::new();
+    }
+    vec![default]
+}
+
+/// The pods of a headless service on the proxy's own network, and a name for each pod that has one.
+fn headless_addresses(
+    table: &mut HashMap<String, NameInfo>,
+    service: &Service,
+    proxy: &Proxy,
+) -> Vec<String> {
+    let Some(port) = service.ports.first() else {
+        return Vec::new();
+    };
+    let near: Vec<&Endpoint> = service
+        .endpoints_of(port)
+        .filter(|endpoint| service.publish_not_ready || endpoint.health == Health::Healthy)
+        .filter(|endpoint| proxy.is_in_network(&endpoint.network))
+        .collect();
+    add_pods(table, service, proxy, &near);
+    near.into_iter().map(|endpoint| endpoint.address.clone()).collect()
+}
+
+/// `<hostname>.<subdomain>.<namespace>.svc.…`: pods of the own cluster first, others only where it has none.
+fn add_pods(
+    table: &mut HashMap<String, NameInfo>,
+    service: &Service,
+    proxy: &Proxy,
+    endpoints: &[&Endpoint],
+) {
+    let Some((_, rest)) = service.host.split_once('.') else { return };
+    let mut own: HashMap<String, NameInfo> = HashMap::new();
+    let mut foreign: HashMap<String, NameInfo> = HashMap::new();
+    for endpoint in endpoints.iter().filter(|endpoint| !endpoint.subdomain.is_empty()) {
+        let short = format!("{}.{}", endpoint.hostname, endpoint.subdomain);
+        let side = if proxy.is_in_cluster(&endpoint.cluster) { &mut own } else { &mut foreign };
+        let name = side.entry(format!("{short}.{rest}")).or_insert_with(|| NameInfo {
+            ips: Vec::new(),
+            registry: service.registry.as_str().to_owned(),
+            shortname: short,
+            namespace: service.namespace.clone(),
+            alt_hosts: Vec::new(),
+        });
+        name.ips.push(endpoint.address.clone());
+    }
+    foreign.retain(|host, _| !own.contains_key(host));
+    table.extend(foreign);
+    table.extend(own);
+}

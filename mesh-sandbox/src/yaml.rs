@@ -1,0 +1,60 @@
+//! Reading ordinary Kubernetes and Istio YAML, with the place of everything that is wrong.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+pub(crate) mod document;
+pub(crate) mod folder;
+pub(crate) mod istio;
+pub(crate) mod kubernetes;
+pub(crate) mod object;
+
+pub(crate) use folder::{Folder, Stamp};
+pub(crate) use object::{Key, Manifest, Object};
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    file: Arc<Path>,
+    line: u64,
+}
+
+impl Place {
+    pub(crate) fn new(file: impl Into<PathBuf>, line: u64) -> Self {
+        Self { file: file.into().into(), line }
+    }
+
+    pub(crate) fn at(&self, line: u64) -> Self {
+        Self { file: self.file.clone(), line }
+    }
+
+    /// The file, or the name under which a text was applied.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The line, counted from one.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Parses one document whose lines are numbered as in the file it comes from.
+fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let line = error.location().map_or(place.line, |location| location.line());
+        let problem = error.without_snippet().to_string();
+        Error::Yaml { place: place.at(line), problem }
+    })
+}

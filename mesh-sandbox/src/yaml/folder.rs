@@ -1,0 +1,111 @@
+//! A mesh folder: a folder per cluster, YAML files in each, and `upstream.hosts`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{fs, io};
+
+use super::object::{self, Key, Manifest};
+use crate::dns::hosts::{self, Hosts};
+use crate::error::{Error, Result};
+
+/// The content of a mesh folder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Folder {
+    pub(crate) clusters: BTreeMap<String, BTreeMap<Key, Manifest>>,
+    pub(crate) upstream: Hosts,
+}
+
+/// What changes when a file in the folder does.
+pub(crate) type Stamp = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+impl Folder {
+    /// Reads everything.
+    pub(crate) fn read(root: &Path) -> Result<Self> {
+        let mut clusters = BTreeMap::new();
+        for path in entries(root)? {
+            if path.is_dir()
+                && let Some(name) = visible_name(&path)
+            {
+                clusters.insert(name.to_owned(), read_cluster(&path)?);
+            }
+        }
+        if clusters.is_empty() {
+            return Err(Error::NoCluster { path: root.to_owned() });
+        }
+        let file = root.join("upstream.hosts");
+        let upstream = match fs::read_to_string(&file) {
+            Ok(text) => hosts::parse(&file, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Hosts::default(),
+            Err(source) => return Err(Error::File { path: file, action: "cannot be read", source }),
+        };
+        Ok(Self { clusters, upstream })
+    }
+
+    /// Looks at times and sizes only.
+    pub(crate) fn stamp(root: &Path) -> Stamp {
+        let mut stamp = Stamp::new();
+        let Ok(paths) = entries(root) else {
+            return stamp;
+        };
+        for path in paths {
+            let files = if path.is_dir() { entries(&path).unwrap_or_default() } else { vec![path] };
+            for file in files {
+                if let Ok(metadata) = file.metadata() {
+                    stamp.insert(file, (metadata.modified().ok(), metadata.len()));
+                }
+            }
+        }
+        stamp
+    }
+}
+
+fn read_cluster(folder: &Path) -> Result<BTreeMap<Key, Manifest>> {
+    let mut objects = BTreeMap::new();
+    for path in entries(folder)? {
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if !is_yaml || visible_name(&path).is_none() {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|source| Error::File {
+            path: path.clone(),
+            action: "cannot be read",
+            source,
+        })?;
+        for manifest in object::read(&path, &text)? {
+            add(&mut objects, manifest)?;
+        }
+    }
+    Ok(objects)
+}
+
+fn add(objects: &mut BTreeMap<Key, Manifest>, manifest: Manifest) -> Result<()> {
+    if let Some(first) = objects.get(&manifest.key) {
+        let Key { kind, namespace, name } = manifest.key;
+        return Err(Error::Duplicate {
+            place: manifest.place,
+            first: first.place.clone(),
+            kind,
+            namespace,
+            name,
+        });
+    }
+    objects.insert(manifest.key.clone(), manifest);
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |source| Error::File { path: folder.to_owned(), action: "cannot be listed", source };
+    let mut paths = fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Editors leave hidden files beside the ones they write.
+fn visible_name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str().filter(|name| !name.starts_with('.'))
+}

@@ -1,0 +1,224 @@
+//! The Istio kinds. A field that is not here is refused: leaving it out in silence would make the sandbox kinder
+//! than istiod.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::kubernetes::Labels;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ServiceEntry {
+    pub(crate) spec: ServiceEntrySpec,
+    #[serde(default)]
+    pub(crate) status: ServiceEntryStatus,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ServiceEntrySpec {
+    pub(crate) hosts: Vec<String>,
+    #[serde(default)]
+    pub(crate) addresses: Vec<String>,
+    #[serde(default)]
+    pub(crate) ports: Vec<EntryPort>,
+    #[serde(default)]
+    pub(crate) location: Location,
+    #[serde(default)]
+    pub(crate) resolution: Resolution,
+    #[serde(default)]
+    pub(crate) endpoints: Vec<Workload>,
+    pub(crate) workload_selector: Option<Selector>,
+    #[serde(default)]
+    pub(crate) export_to: Vec<String>,
+    #[serde(default)]
+    pub(crate) subject_alt_names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct EntryPort {
+    pub(crate) number: u16,
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) protocol: String,
+    pub(crate) target_port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum Location {
+    #[default]
+    #[serde(rename = "MESH_EXTERNAL")]
+    External,
+    #[serde(rename = "MESH_INTERNAL")]
+    Internal,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    #[default]
+    #[serde(rename = "NONE")]
+    None,
+    #[serde(rename = "STATIC")]
+    Static,
+    #[serde(rename = "DNS")]
+    Dns,
+    #[serde(rename = "DNS_ROUND_ROBIN")]
+    DnsRoundRobin,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Selector {
+    pub(crate) labels: Labels,
+}
+
+/// A `WorkloadEntry`'s spec, which is also a `ServiceEntry`'s endpoint.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Workload {
+    #[serde(default)]
+    pub(crate) address: String,
+    #[serde(default)]
+    pub(crate) ports: BTreeMap<String, u16>,
+    #[serde(default)]
+    pub(crate) labels: Labels,
+    #[serde(default)]
+    pub(crate) network: String,
+    #[serde(default)]
+    pub(crate) locality: String,
+    #[serde(default)]
+    pub(crate) weight: u32,
+    #[serde(default)]
+    pub(crate) service_account: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct ServiceEntryStatus {
+    #[serde(default)]
+    pub(crate) addresses: Vec<StatusAddress>,
+}
+
+/// An address that an allocator has written: kept, as istiod keeps it (facts D.3).
+#[derive(Debug, Deserialize)]
+pub(crate) struct StatusAddress {
+    #[serde(default)]
+    pub(crate) host: String,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WorkloadEntry {
+    pub(crate) spec: Workload,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct WorkloadGroup {
+    pub(crate) spec: WorkloadGroupSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct WorkloadGroupSpec {
+    #[serde(default)]
+    pub(crate) metadata: GroupMetadata,
+    #[serde(default)]
+    pub(crate) template: Workload,
+    /// Accepted and written to `mesh.yaml`, as istioctl does.
+    pub(crate) probe: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GroupMetadata {
+    #[serde(default)]
+    pub(crate) labels: Labels,
+    /// Accepted: istioctl reads one annotation of it, which the sandbox does not.
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) annotations: Labels,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Gateway {
+    pub(crate) spec: GatewaySpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewaySpec {
+    #[serde(default)]
+    pub(crate) selector: Labels,
+    pub(crate) servers: Vec<GatewayServer>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GatewayServer {
+    pub(crate) port: GatewayPort,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) tls: Option<GatewayTls>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GatewayPort {
+    pub(crate) number: u16,
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) protocol: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewayTls {
+    #[serde(default)]
+    pub(crate) mode: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PeerAuthentication {
+    #[serde(default)]
+    pub(crate) spec: PeerAuthenticationSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PeerAuthenticationSpec {
+    pub(crate) selector: Option<MatchLabels>,
+    pub(crate) mtls: Option<MutualTls>,
+    #[serde(default)]
+    pub(crate) port_level_mtls: BTreeMap<u16, MutualTls>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MatchLabels {
+    pub(crate) match_labels: Labels,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MutualTls {
+    #[serde(default)]
+    pub(crate) mode: MutualTlsMode,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub(crate) enum MutualTlsMode {
+    #[default]
+    #[serde(rename = "UNSET")]
+    Unset,
+    #[serde(rename = "DISABLE")]
+    Disable,
+    #[serde(rename = "PERMISSIVE")]
+    Permissive,
+    #[serde(rename = "STRICT")]
+    Strict,
+}
