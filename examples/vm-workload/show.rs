@@ -1,0 +1,75 @@
+//! How things are put into words.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use anstyle::{AnsiColor, Style};
+use mesh_connector::{ConnectionInfo, Transport, nds_client::Identity};
+use mesh_resolver::{Lookup, Source};
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// An error and its causes, on standard error.
+pub(crate) fn error(error: &dyn Error) {
+    anstream::eprintln!("{BAD}error:{BAD:#} {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        anstream::eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+/// `10.1.0.10, 10.1.0.11`
+pub(crate) fn addresses(lookup: &Lookup) -> String {
+    lookup.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Who knew the name.
+pub(crate) fn source(lookup: &Lookup) -> String {
+    match lookup.source() {
+        Source::Mesh { .. } => format!("mesh: {}", lookup.canonical_name()),
+        Source::Hosts => "hosts file".to_owned(),
+        Source::Literal => "an address already".to_owned(),
+        Source::Upstream => "upstream DNS".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `valid for 23 h 59 min`
+pub(crate) fn validity(identity: &Identity) -> String {
+    format!("valid for {}", duration(identity.remaining(SystemTime::now())))
+}
+
+/// A duration for people.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration.as_millis() == 0 => format!("{} µs", duration.as_micros()),
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// The way a connection took.
+pub(crate) fn decision(connection: &ConnectionInfo) -> String {
+    let way = match (connection.is_through_gateway(), connection.workload_cluster()) {
+        (true, Some(cluster)) => format!("gateway {} of {cluster}", connection.endpoint()),
+        (true, None) => format!("gateway {}", connection.endpoint()),
+        (false, _) => format!("directly to {}", connection.endpoint()),
+    };
+    match connection.transport() {
+        Transport::MutualTls => format!(
+            "{way}, mTLS, SNI {}, peer {}",
+            connection.sni().unwrap_or_default(),
+            connection.peer_name().unwrap_or_default(),
+        ),
+        _ => format!("{way}, plaintext"),
+    }
+}

@@ -1,0 +1,52 @@
+//! Step 1: from the files of a VM to an identity and a name table.
+
+use std::{error::Error, fs, io, path::Path, time::Instant};
+
+use mesh_connector::{Config, Mesh};
+use mesh_resolver::Upstream;
+use mesh_sandbox::Sandbox;
+
+use super::{Stage, saw, say};
+use crate::show::{duration, validity};
+
+/// Starts the sandbox and joins it.
+pub(crate) async fn join() -> Result<(Stage, String), Box<dyn Error>> {
+    let yaml = tempfile::tempdir()?;
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/mesh")), yaml.path())?;
+    let sandbox = Sandbox::builder().mesh_dir(yaml.path()).start().await?;
+    say("Ordinary Kubernetes and Istio YAML describes the mesh (examples/mesh). An operator ran\n\
+         `istioctl x workload entry configure` for us; it wrote five files, with a token that lives an hour.");
+    let vm = sandbox.vm_files("vms/edge-app")?;
+    let mut files = fs::read_dir(vm.path())?
+        .map(|file| file.map(|file| file.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<_>, _>>()?;
+    files.sort();
+    saw(format_args!("the VM's files: {}", files.join(", ")));
+
+    let started = Instant::now();
+    let mesh = Mesh::builder(Config::from_vm_files(vm.path())?)
+        .with_upstream(Upstream::servers([sandbox.upstream_dns()])?)
+        .join()
+        .await?;
+    let took = duration(started.elapsed());
+    let identity = mesh.client().identity().get();
+    let identity = identity.as_ref().as_ref().ok_or("joined without an identity")?;
+    saw(format_args!("we are {}, certificate {}", identity.spiffe_id(), validity(identity)));
+    saw(format_args!("istiod at {} sent {} names", sandbox.istiod_address(), mesh.client().names().load().len()));
+    let said = format!("as {}, in {took}", identity.spiffe_id());
+    Ok((Stage { sandbox, mesh, yaml }, said))
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir_all(&target)?;
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
