@@ -32,27 +32,34 @@ impl MeshResolver {
         Err(failure.about(host))
     }
 
-    /// A name that the empty table does not have.
-    pub(crate) async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
+    /// A name before the first table: `look` into the table, once there is one, and `upstream` for the others.
+    pub(crate) async fn before_first_table<T, E>(
+        &self,
+        host: &str,
+        look: impl Fn() -> Option<T>,
+        upstream: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Missing<E>> {
+        let mut table = pin!(self.first_table(host));
         if self.scope().claims(host) {
-            self.first_table(host).await?;
-            return match self.mesh_answer(host) {
+            table.await.map_err(Missing::NotReady)?;
+            return match look() {
                 Some(found) => Ok(found),
-                None => self.ask_upstream(host).await,
+                None => upstream.await.map_err(Missing::Upstream),
             };
         }
-        let (table, upstream) = (pin!(self.first_table(host)), pin!(self.ask_upstream(host)));
-        match select(upstream, table).await {
+        match select(pin!(upstream), table.as_mut()).await {
             Either::Left((Ok(found), _)) => Ok(found),
-            Either::Left((Err(unknown), table)) => {
-                table.await?;
-                self.mesh_answer(host).ok_or(unknown)
+            Either::Left((Err(unknown), _)) => {
+                table.await.map_err(Missing::NotReady)?;
+                look().ok_or(Missing::Upstream(unknown))
             }
-            Either::Right((Ok(()), upstream)) => match self.mesh_answer(host) {
+            Either::Right((Ok(()), upstream)) => match look() {
                 Some(found) => Ok(found),
-                None => upstream.await,
+                None => upstream.await.map_err(Missing::Upstream),
             },
-            Either::Right((Err(not_ready), upstream)) => upstream.await.map_err(|_| not_ready),
+            Either::Right((Err(not_ready), upstream)) => {
+                upstream.await.map_err(|_| Missing::NotReady(not_ready))
+            }
         }
     }
 
@@ -86,5 +93,21 @@ impl MeshResolver {
     fn foreign(&self, found: Lookup) -> Lookup {
         self.inner().recent.forget(found.addresses());
         found
+    }
+}
+
+/// Why a name has no answer before the first table.
+pub(crate) enum Missing<E> {
+    /// The table did not come, and nobody else knows the name.
+    NotReady(Error),
+    /// The table came, without the name; upstream has no answer either.
+    Upstream(E),
+}
+
+impl From<Missing<Self>> for Error {
+    fn from(missing: Missing<Self>) -> Self {
+        match missing {
+            Missing::NotReady(error) | Missing::Upstream(error) => error,
+        }
     }
 }

@@ -5,10 +5,16 @@ mod answer;
 mod builder;
 mod error;
 mod fallback;
+#[cfg(feature = "hickory")]
+pub mod hickory;
 mod host;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod lookup;
 mod name;
 mod recent;
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
 mod resolver;
 mod scope;
 mod upstream;

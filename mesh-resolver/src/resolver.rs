@@ -169,7 +169,10 @@ impl MeshResolver {
         match self.mesh_answer(host) {
             Some(found) => Ok(found),
             None if ready => self.ask_upstream(host).await,
-            None => self.before_first_table(host).await,
+            None => {
+                let upstream = self.ask_upstream(host);
+                Ok(self.before_first_table(host, || self.mesh_answer(host), upstream).await?)
+            }
         }
     }
 

@@ -10,6 +10,8 @@ mod servers;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use self::client::{Client, Failure};
+#[cfg(feature = "hickory")]
+pub(crate) use self::{config::Unusable, servers::Servers as NameServers};
 
 /// Who answers for names that the mesh does not know: settings.
 ///

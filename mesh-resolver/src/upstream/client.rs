@@ -18,7 +18,11 @@ use hickory_resolver::{
     },
 };
 
-use super::{Upstream, config::Unusable, servers::Servers};
+use super::{
+    Upstream,
+    config::{Effective, Unusable},
+    servers::Servers,
+};
 use crate::{
     Error, ErrorKind,
     answer::{Ips, Lookup, Source},
@@ -28,10 +32,17 @@ use crate::{
 
 /// Asks upstream DNS.
 pub(crate) struct Client {
-    servers: Result<Option<Resolver<Servers>>, Unusable>,
+    dns: Result<Dns, Unusable>,
     hosts: Hosts,
     search: Vec<String>,
     ndots: usize,
+}
+
+/// The servers, and hickory's resolver over them, which follows aliases and caches.
+struct Dns {
+    resolver: Resolver<Servers>,
+    #[cfg_attr(not(feature = "hickory"), allow(dead_code, reason = "for hickory's own resolver"))]
+    servers: Servers,
 }
 
 /// Why upstream DNS has no address for one name.
@@ -58,21 +69,30 @@ impl Client {
     /// each question.
     pub(crate) fn new(upstream: &Upstream) -> Result<Self, Error> {
         let hosts = upstream.hosts()?;
-        let effective = match upstream.effective()? {
+        let Effective { servers, search, options } = match upstream.effective()? {
             Ok(effective) => effective,
             Err(unusable) => {
                 tracing::warn!(error = %unusable, "no upstream DNS: only mesh names will resolve");
-                return Ok(Self { servers: Err(unusable), hosts, search: Vec::new(), ndots: 1 });
+                return Ok(Self { dns: Err(unusable), hosts, search: Vec::new(), ndots: 1 });
             }
         };
-        let (search, ndots) = (effective.search, effective.options.ndots);
-        let servers = match effective.servers {
-            servers if servers.is_empty() => None,
-            servers => Some(resolver(servers, effective.options).map_err(|error| {
-                Error::new(ErrorKind::Config, "", "upstream DNS cannot be set up").because_of(error)
-            })?),
-        };
-        Ok(Self { servers: Ok(servers), hosts, search, ndots })
+        let ndots = options.ndots;
+        let dns = Dns::new(servers, options).map_err(|error| {
+            Error::new(ErrorKind::Config, "", "upstream DNS cannot be set up").because_of(error)
+        })?;
+        Ok(Self { dns: Ok(dns), hosts, search, ndots })
+    }
+
+    /// The servers, for whoever caches and searches by other rules.
+    #[cfg(feature = "hickory")]
+    pub(crate) fn servers(&self) -> Result<&Servers, &Unusable> {
+        self.dns.as_ref().map(|dns| &dns.servers)
+    }
+
+    /// How many dots make a name that is asked for as it is before the search list.
+    #[cfg(feature = "hickory")]
+    pub(crate) fn ndots(&self) -> usize {
+        self.ndots
     }
 
     /// The search list, lower-case, without trailing dots.
@@ -113,9 +133,8 @@ impl Client {
 
     /// Asks the servers for both families of exactly this name.
     pub(crate) async fn query(&self, host: &str) -> Result<Lookup, Failure> {
-        let resolver = match &self.servers {
-            Ok(Some(resolver)) => resolver,
-            Ok(None) => return Err(Failure::Unknown),
+        let resolver = match &self.dns {
+            Ok(dns) => &dns.resolver,
             Err(unusable) => return Err(Failure::Unusable(unusable.clone())),
         };
         let name = absolute(host).map_err(|_| Failure::Invalid)?;
@@ -133,18 +152,19 @@ impl Client {
     }
 }
 
-fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<Resolver<Servers>, NetError> {
-    let servers = Servers::new(servers, &options)?;
-    // `Servers` does the asking and the repeating; hickory's resolver on top follows aliases and caches.
-    let anywhere = NameServerConfig::udp(Ipv4Addr::UNSPECIFIED.into());
-    let mut builder =
-        Resolver::builder_with_config(ResolverConfig::from_name_servers(vec![anywhere]), servers);
-    let mut on_top = options;
-    on_top.attempts = 0;
-    on_top.num_concurrent_reqs = 1;
-    on_top.use_hosts_file = ResolveHosts::Never;
-    *builder.options_mut() = on_top;
-    builder.build()
+impl Dns {
+    fn new(servers: Vec<NameServerConfig>, mut options: ResolverOpts) -> Result<Self, NetError> {
+        let servers = Servers::new(servers, &options)?;
+        // `Servers` does the asking and the repeating, whatever server hickory thinks it has.
+        options.attempts = 0;
+        options.num_concurrent_reqs = 1;
+        options.use_hosts_file = ResolveHosts::Never;
+        let anywhere = NameServerConfig::udp(Ipv4Addr::UNSPECIFIED.into());
+        let config = ResolverConfig::from_name_servers(vec![anywhere]);
+        let resolver =
+            Resolver::builder_with_config(config, servers.clone()).with_options(options).build()?;
+        Ok(Self { resolver, servers })
+    }
 }
 
 fn absolute(host: &str) -> Result<Name, NetError> {

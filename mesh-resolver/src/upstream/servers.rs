@@ -16,16 +16,16 @@ use hickory_resolver::{
     ConnectionProvider, NameServerPool, PoolContext, TlsConfig,
     config::{ConnectionConfig, NameServerConfig, ResolverOpts},
     net::{
-        DnsError, NetError,
+        DnsError, NetError, NoRecords,
         runtime::TokioRuntimeProvider,
         xfer::{DnsHandle, FirstAnswer as _},
     },
-    proto::op::{DnsRequest, DnsResponse},
+    proto::op::{DnsRequest, DnsResponse, ResponseCode},
 };
 
-/// All servers as one.
+/// All servers as one. Without any, no name is known.
 #[derive(Clone)]
-pub(super) struct Servers {
+pub(crate) struct Servers {
     pools: Arc<[NameServerPool<TokioRuntimeProvider>]>,
     rounds: usize,
     runtime: TokioRuntimeProvider,
@@ -40,8 +40,10 @@ impl Servers {
         Ok(Self { pools, rounds: options.attempts.max(1), runtime })
     }
 
-    async fn ask(self, request: DnsRequest) -> Result<DnsResponse, NetError> {
-        let mut last = NetError::NoConnections;
+    /// Asks one server after the other, all of them as often as set, until one answers.
+    pub(crate) async fn ask(self, request: DnsRequest) -> Result<DnsResponse, NetError> {
+        let query = request.queries.first().cloned().unwrap_or_default();
+        let mut last = NoRecords::new(query, ResponseCode::NXDomain).into();
         for _ in 0..self.rounds {
             for server in self.pools.iter() {
                 match server.send(request.clone()).first_answer().await {

@@ -1,0 +1,64 @@
+//! A resolver for hyper-util's `HttpConnector`, or for anything else that takes a tower service from names to
+//! addresses (feature `hyper`).
+//!
+//! ```
+//! use hyper_util::client::legacy::connect::HttpConnector;
+//! use mesh_resolver::{MeshResolver, Scope, Upstream};
+//! # use nds_client::{Health, NameTable, Publisher};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
+//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//!     .with_upstream(Upstream::none())
+//!     .build()?;
+//! let connector = HttpConnector::new_with_resolver(resolver);
+//! # let _ = connector;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
+
+use crate::{Error, IntoIter, MeshResolver};
+
+/// The addresses of a name, with port 0: the connector puts in the port of the URL.
+#[derive(Clone, Debug)]
+pub struct SocketAddrs(IntoIter);
+
+impl Iterator for SocketAddrs {
+    type Item = SocketAddr;
+
+    fn next(&mut self) -> Option<SocketAddr> {
+        self.0.next().map(|ip| SocketAddr::new(ip, 0))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for SocketAddrs {}
+
+impl Service<Name> for MeshResolver {
+    type Response = SocketAddrs;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<SocketAddrs, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = self.clone();
+        Box::pin(async move { Ok(SocketAddrs(resolver.lookup_ip(name.as_str()).await?.into_iter())) })
+    }
+}

@@ -1,0 +1,37 @@
+//! `reqwest::dns::Resolve` for [`MeshResolver`] (feature `reqwest`).
+//!
+//! ```
+//! use mesh_resolver::{MeshResolver, Scope, Upstream};
+//! # use nds_client::{Health, NameTable, Publisher};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
+//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//!     .with_upstream(Upstream::none())
+//!     .build()?;
+//! // Without `no_proxy`, a proxy from the environment would be asked to resolve the names.
+//! let client = reqwest::Client::builder().dns_resolver(resolver).no_proxy().build()?;
+//! # let _ = client;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The port is always the URL's: the addresses carry port 0, for which reqwest puts in the scheme's.
+
+use std::net::SocketAddr;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::MeshResolver;
+
+impl Resolve for MeshResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.lookup_ip(name.as_str()).await?;
+            let addresses: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+            Ok(addresses)
+        })
+    }
+}
