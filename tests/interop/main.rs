@@ -10,6 +10,7 @@
 )]
 
 mod control_plane;
+mod data_plane;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
 
@@ -40,6 +41,14 @@ fn main() -> ExitCode {
         control_plane::an_identity_of_another_namespace_is_refused_by_the_stream,
         control_plane::an_istiod_that_is_not_there_is_named_when_the_time_is_over,
         control_plane::forced_reconnects_leave_no_error_behind,
+        data_plane::a_call_goes_through_the_gateway_to_the_workload_that_is_expected,
+        data_plane::calls_are_spread_over_the_gateways_of_both_networks,
+        data_plane::a_workload_with_another_identity_is_refused_and_both_names_are_told,
+        data_plane::http2_is_negotiated_through_the_gateway,
+        data_plane::a_raw_stream_through_the_gateway_needs_no_negotiated_protocol,
+        data_plane::a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates,
+        data_plane::plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required,
+        data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
     ];
     let missing = peers::find().err();
     if let Some(reason) = &missing {
