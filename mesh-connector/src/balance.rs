@@ -55,16 +55,8 @@ impl<'a> Candidates<'a> {
 /// The share of an unhealthy endpoint is not passed on to its neighbours: a locality that has lost half of its
 /// endpoints gets half of its traffic, as in Envoy's locality weighted balancing.
 fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
-    let sum: f64 = locality
-        .endpoints
-        .iter()
-        .map(|endpoint| f64::from(endpoint.weight))
-        .sum();
-    let scale = if locality.weight == 0 {
-        1.0
-    } else {
-        f64::from(locality.weight) / sum
-    };
+    let sum: f64 = locality.endpoints.iter().map(|endpoint| f64::from(endpoint.weight)).sum();
+    let scale = if locality.weight == 0 { 1.0 } else { f64::from(locality.weight) / sum };
     locality.endpoints.iter().filter_map(move |endpoint| {
         let degraded = match endpoint.health {
             EndpointHealth::Healthy | EndpointHealth::Unknown => false,
@@ -72,11 +64,7 @@ fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
             _ => return None,
         };
         let weight = f64::from(endpoint.weight) * scale;
-        Some(Candidate {
-            rank: (locality.priority, degraded),
-            weight,
-            endpoint,
-        })
+        Some(Candidate { rank: (locality.priority, degraded), weight, endpoint })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mesh_resolver::Upstream;
 use nds_client::{Config, NdsClient};
 
 use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
@@ -10,21 +11,19 @@ use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, hosts outside of the mesh allowed, 10 s for each connection to come
-/// about.
+/// mTLS as the control plane configures it, hosts outside of the mesh allowed, the host's own DNS upstream, 10 s
+/// for each connection to come about.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
     config: Config,
+    upstream: Upstream,
     settings: Settings,
 }
 
 impl MeshBuilder {
     pub(crate) fn new(config: Config) -> Self {
-        Self {
-            config,
-            settings: Settings::default(),
-        }
+        Self { config, upstream: Upstream::default(), settings: Settings::default() }
     }
 
     /// What protects connections.
@@ -39,6 +38,12 @@ impl MeshBuilder {
         self
     }
 
+    /// Who answers for names that the mesh does not know.
+    pub fn with_upstream(mut self, upstream: Upstream) -> Self {
+        self.upstream = upstream;
+        self
+    }
+
     /// How long a connection may take to come about, from route to handshake, all attempts together.
     pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
         self.settings.connect_deadline = deadline;
@@ -49,7 +54,7 @@ impl MeshBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::join`].
+    /// Those of [`Mesh::join`]; [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) where upstream DNS cannot be set up.
     ///
     /// # Cancel safety
     ///
@@ -57,6 +62,6 @@ impl MeshBuilder {
     pub async fn join(self) -> Result<Mesh, Error> {
         let client = NdsClient::join(self.config).await;
         let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
-        Ok(Mesh::new(client, self.settings))
+        Mesh::new(client, self.upstream, self.settings)
     }
 }

@@ -93,11 +93,7 @@ impl ConnectionInfo {
     /// How the connection is protected.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        if self.0.tls.is_some() {
-            Transport::MutualTls
-        } else {
-            Transport::Plaintext
-        }
+        if self.0.tls.is_some() { Transport::MutualTls } else { Transport::Plaintext }
     }
 
     /// The server name that was sent. `None` in plaintext.

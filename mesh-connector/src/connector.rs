@@ -19,11 +19,7 @@ pub struct MeshConnector {
 
 impl MeshConnector {
     pub(crate) fn new(mesh: Mesh) -> Self {
-        Self {
-            mesh,
-            protocol: Protocol::Http1,
-            subset: String::new(),
-        }
+        Self { mesh, protocol: Protocol::Http1, subset: String::new() }
     }
 
     /// The same connector for another protocol. The default is HTTP/1.1.
@@ -35,10 +31,7 @@ impl MeshConnector {
     /// The same connector for a subset of a DestinationRule. Empty: services as a whole.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
-        Self {
-            subset: subset.into(),
-            ..self
-        }
+        Self { subset: subset.into(), ..self }
     }
 
     /// The membership it connects through.
@@ -63,9 +56,7 @@ impl MeshConnector {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect(&self, host: &str, port: u16) -> Result<MeshStream, Error> {
-        let target = Target::new(host, port)?
-            .with_protocol(self.protocol)
-            .with_subset(&self.subset);
+        let target = Target::new(host, port)?.with_protocol(self.protocol).with_subset(&self.subset);
         self.mesh.connect_to(&target).await
     }
 }

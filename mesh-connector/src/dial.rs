@@ -68,11 +68,7 @@ impl<L: Lookup> Dialer<'_, L> {
             Some(error) if attempts.is_empty() => Err(error),
             _ => {
                 let what = format!("{} (`{}`)", self.target, self.cluster.name);
-                Err(Error::attempts_failed(
-                    &what,
-                    attempts,
-                    self.remaining() == Duration::ZERO,
-                ))
+                Err(Error::attempts_failed(&what, attempts, self.remaining() == Duration::ZERO))
             }
         }
     }
@@ -85,10 +81,7 @@ impl<L: Lookup> Dialer<'_, L> {
     fn budget(&self, left: usize) -> Duration {
         let remaining = self.remaining();
         let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        self.cluster
-            .connect_timeout
-            .min(share.max(LEAST_ATTEMPT))
-            .min(remaining)
+        self.cluster.connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
     }
 
     async fn attempt(&self, endpoint: &Endpoint, budget: Duration) -> Result<MeshStream, Failed> {
@@ -97,10 +90,9 @@ impl<L: Lookup> Dialer<'_, L> {
         let error = match outcome {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => error,
-            Err(_) => Error::new(
-                ErrorKind::Timeout,
-                format!("no connection within {} ms", budget.as_millis()),
-            ),
+            Err(_) => {
+                Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
+            }
         };
         Err(Failed::Tried(Attempt {
             endpoint: attempt::authority(endpoint),

@@ -163,11 +163,7 @@ impl StdError for IdentityMismatch {}
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner {
-            kind: Some(kind),
-            message: message.into(),
-            ..Inner::default()
-        }))
+        Self(Arc::new(Inner { kind: Some(kind), message: message.into(), ..Inner::default() }))
     }
 
     pub(crate) fn with_source(
@@ -176,12 +172,7 @@ impl Error {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         let source = Some(source.into());
-        Self(Arc::new(Inner {
-            kind: Some(kind),
-            message: message.into(),
-            source,
-            ..Inner::default()
-        }))
+        Self(Arc::new(Inner { kind: Some(kind), message: message.into(), source, ..Inner::default() }))
     }
 
     /// The same error with what may have caused it, in the mesh's terms.
@@ -206,41 +197,21 @@ impl Error {
 
     /// All attempts failed. The kind is that of the attempt that says most.
     pub(crate) fn attempts_failed(what: &str, attempts: Vec<Attempt>, out_of_time: bool) -> Self {
-        let telling = attempts
-            .iter()
-            .map(|attempt| &attempt.error)
-            .max_by_key(|error| error.kind().weight());
+        let telling = attempts.iter().map(|attempt| &attempt.error).max_by_key(|error| error.kind().weight());
         let kind = telling.map_or(ErrorKind::Timeout, Self::kind);
-        let kind = if out_of_time && kind.weight() <= ErrorKind::Dial.weight() {
-            ErrorKind::Timeout
-        } else {
-            kind
-        };
-        let mismatch = attempts
-            .iter()
-            .find_map(|attempt| attempt.error.identity_mismatch())
-            .cloned();
+        let kind =
+            if out_of_time && kind.weight() <= ErrorKind::Dial.weight() { ErrorKind::Timeout } else { kind };
+        let mismatch = attempts.iter().find_map(|attempt| attempt.error.identity_mismatch()).cloned();
         let tried: Vec<_> = attempts.iter().map(ToString::to_string).collect();
         let message = match (&tried[..], out_of_time) {
             ([], _) => format!("no connection to {what}: the deadline passed before an endpoint was tried"),
             (_, false) => format!("no connection to {what}: {}", tried.join("; ")),
-            (_, true) => format!(
-                "no connection to {what} within the deadline: {}",
-                tried.join("; ")
-            ),
+            (_, true) => format!("no connection to {what} within the deadline: {}", tried.join("; ")),
         };
-        let source = attempts
-            .last()
-            .and_then(|last| last.error.0.source.is_some().then(|| last.error.clone()));
+        let source =
+            attempts.last().and_then(|last| last.error.0.source.is_some().then(|| last.error.clone()));
         let source = source.map(|error| Box::new(Cause(error)) as Box<dyn StdError + Send + Sync>);
-        let inner = Inner {
-            kind: Some(kind),
-            message,
-            attempts,
-            mismatch,
-            source,
-            ..Inner::default()
-        };
+        let inner = Inner { kind: Some(kind), message, attempts, mismatch, source, ..Inner::default() };
         Self(Arc::new(inner))
     }
 
@@ -287,12 +258,8 @@ impl Error {
                 return Some(found);
             }
             // `io::Error::source` passes over the error inside.
-            let inside = error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref);
-            next = inside
-                .map(|inside| inside as &(dyn StdError + 'static))
-                .or_else(|| error.source());
+            let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            next = inside.map(|inside| inside as &(dyn StdError + 'static)).or_else(|| error.source());
         }
         None
     }
@@ -336,10 +303,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

@@ -64,20 +64,11 @@ where
     }
 
     fn with_pool(connector: MeshConnector, max_idle_per_host: usize) -> Self {
-        let protocol = if connector.protocol() == Protocol::Http2 {
-            Protocol::Http2
-        } else {
-            Protocol::Http1
-        };
+        let protocol =
+            if connector.protocol() == Protocol::Http2 { Protocol::Http2 } else { Protocol::Http1 };
         let connector = connector.with_protocol(protocol);
         let pool = ArcSwap::from_pointee(Pool::new(&connector, max_idle_per_host));
-        Self {
-            shared: Arc::new(Shared {
-                connector,
-                max_idle_per_host,
-                pool,
-            }),
-        }
+        Self { shared: Arc::new(Shared { connector, max_idle_per_host, pool }) }
     }
 
     /// Sends a request and waits for the head of the response.
@@ -96,11 +87,7 @@ where
         let response = self.shared.current().client.request(request).await;
         response.map_err(|error| match Error::find(&error) {
             Some(found) => found.clone(),
-            None => Error::with_source(
-                ErrorKind::Exchange,
-                format!("the request to `{uri}` failed"),
-                error,
-            ),
+            None => Error::with_source(ErrorKind::Exchange, format!("the request to `{uri}` failed"), error),
         })
     }
 
@@ -138,11 +125,7 @@ where
         let fresh = Arc::new(Pool::new(&self.connector, self.max_idle_per_host));
         let before = self.pool.compare_and_swap(&pool, fresh.clone());
         // Another request may have been faster: its pool is the one that counts.
-        if Arc::ptr_eq(&before, &pool) {
-            fresh
-        } else {
-            Arc::clone(&before)
-        }
+        if Arc::ptr_eq(&before, &pool) { fresh } else { Arc::clone(&before) }
     }
 }
 
@@ -157,22 +140,12 @@ where
             .http2_only(connector.protocol() == Protocol::Http2)
             .pool_max_idle_per_host(max_idle_per_host)
             .build(connector.clone());
-        Self {
-            epoch: epoch(connector),
-            client,
-        }
+        Self { epoch: epoch(connector), client }
     }
 }
 
 fn epoch(connector: &MeshConnector) -> Option<u64> {
-    connector
-        .mesh()
-        .client()
-        .identity()
-        .load()
-        .as_ref()
-        .as_ref()
-        .map(|identity| identity.epoch())
+    connector.mesh().client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
 }
 
 impl<B> Service<Request<B>> for HttpClient<B>
@@ -197,16 +170,12 @@ where
 
 impl<B> Clone for HttpClient<B> {
     fn clone(&self) -> Self {
-        Self {
-            shared: self.shared.clone(),
-        }
+        Self { shared: self.shared.clone() }
     }
 }
 
 impl<B> fmt::Debug for HttpClient<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient")
-            .field("connector", &self.shared.connector)
-            .finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("connector", &self.shared.connector).finish_non_exhaustive()
     }
 }

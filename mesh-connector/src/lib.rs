@@ -58,9 +58,12 @@ mod route;
 mod settings;
 mod stream;
 mod target;
+#[cfg(test)]
+mod testing;
 mod tls;
 mod transport;
 
+pub use mesh_resolver::{self, MeshResolver, Upstream};
 pub use nds_client::{self, Config, NdsClient, SpiffeId};
 
 #[cfg(feature = "hyper")]

@@ -3,15 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use fastrand::Rng;
+use mesh_resolver::{MeshResolver, Upstream};
 use nds_client::{
     Cluster, Config, Discovery, Endpoint, Endpoints, Health, LocalityEndpoints, NdsClient, Watched,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Error, ErrorKind, Host, MeshBuilder, MeshConnector, MeshStream, Mtls, Outside, Target,
+    Error, ErrorKind, Host, MeshBuilder, MeshConnector, MeshStream, Mtls, Target,
     dial::{self, Dialer},
-    names::{LiveNames, Upstream},
+    names::{Dns, unresolved},
     route::{Names, Route, route},
     settings::Settings,
     tls::TlsConfigs,
@@ -29,6 +30,7 @@ pub struct Mesh {
 
 struct Membership {
     client: NdsClient,
+    dns: Dns,
     tls: TlsConfigs,
 }
 
@@ -52,39 +54,25 @@ impl Mesh {
         MeshBuilder::new(config)
     }
 
-    pub(crate) fn new(client: NdsClient, settings: Settings) -> Self {
-        Self {
-            membership: Arc::new(Membership {
-                client,
-                tls: TlsConfigs::new(),
-            }),
-            settings,
-        }
+    pub(crate) fn new(client: NdsClient, upstream: Upstream, settings: Settings) -> Result<Self, Error> {
+        let dns = Dns::new(&client, upstream)?;
+        Ok(Self { membership: Arc::new(Membership { client, dns, tls: TlsConfigs::new() }), settings })
     }
 
     /// The same membership through a handle that connects with mTLS or not at all.
     #[must_use]
     pub fn requiring_mtls(&self) -> Self {
-        self.with_settings(Settings {
-            mtls: Mtls::Required,
-            ..self.settings
-        })
+        self.with_settings(Settings { mtls: Mtls::Required, ..self.settings })
     }
 
     /// The same membership through a handle whose connections have `deadline` to come about, from route to handshake.
     #[must_use]
     pub fn with_connect_deadline(&self, deadline: Duration) -> Self {
-        self.with_settings(Settings {
-            connect_deadline: deadline,
-            ..self.settings
-        })
+        self.with_settings(Settings { connect_deadline: deadline, ..self.settings })
     }
 
     fn with_settings(&self, settings: Settings) -> Self {
-        Self {
-            membership: self.membership.clone(),
-            settings,
-        }
+        Self { membership: self.membership.clone(), settings }
     }
 
     /// Connects to a port of a service: by its name, short names included, or by its address.
@@ -111,52 +99,68 @@ impl Mesh {
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect_to(&self, target: &Target) -> Result<MeshStream, Error> {
         let deadline = Instant::now() + self.settings.connect_deadline;
-        let client = &self.membership.client;
-        let clusters = match client.try_clusters() {
-            Some(clusters) => clusters,
-            None => client
-                .clusters(self.settings.connect_deadline)
-                .await
-                .map_err(|error| {
-                    Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
-                })?,
-        };
-        let names = LiveNames::new(client);
-        match route(target, &clusters, &names)? {
+        match self.route(target, deadline).await? {
+            Route::Service(cluster) => self.connect_inside(target, &cluster, deadline).await,
             Route::Outside => self.connect_outside(target, deadline).await,
-            Route::Service(cluster) => {
-                let endpoints = self.endpoints(target, &cluster, &names, deadline).await?;
-                let identity = client.identity().get();
-                let dialer = Dialer {
-                    target,
-                    cluster: &cluster,
-                    identity: identity.as_deref(),
-                    tls: &self.membership.tls,
-                    mtls: self.settings.mtls,
-                    lookup: &Upstream,
-                    deadline,
-                };
-                dialer.connect(&endpoints, &mut Rng::new()).await
-            }
         }
     }
 
+    async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
+        let client = &self.membership.client;
+        let clusters = match client.try_clusters() {
+            Some(clusters) => clusters,
+            None => client.clusters(left(deadline)).await.map_err(|error| {
+                Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
+            })?,
+        };
+        route(target, &clusters, self.resolver())
+    }
+
+    async fn connect_inside(
+        &self,
+        target: &Target,
+        cluster: &Arc<Cluster>,
+        deadline: Instant,
+    ) -> Result<MeshStream, Error> {
+        let endpoints = self.endpoints(target, cluster, deadline).await?;
+        let identity = self.membership.client.identity().get();
+        let dialer = Dialer {
+            target,
+            cluster,
+            identity: (*identity).as_deref(),
+            tls: &self.membership.tls,
+            mtls: self.settings.mtls,
+            lookup: &self.membership.dns,
+            deadline,
+        };
+        dialer.connect(&endpoints, &mut Rng::new()).await
+    }
+
     async fn connect_outside(&self, target: &Target, deadline: Instant) -> Result<MeshStream, Error> {
-        if self.settings.outside == Outside::Refused {
-            return Err(Error::new(
+        self.settings.allow_outside(target)?;
+        let name = match target.host() {
+            Host::Ip(ip) => return dial::outside(target, &[*ip], deadline).await,
+            Host::Name(name) => name,
+        };
+        let found = timeout_at(deadline, self.resolver().lookup_ip(name)).await;
+        let found = found.map_err(|elapsed| {
+            let message =
+                format!("the mesh does not know `{name}`, and upstream DNS has not answered in time");
+            Error::with_source(ErrorKind::Timeout, message, elapsed)
+        })?;
+        let found = found.map_err(|error| unresolved(name, error))?;
+        let Some(service) = found.mesh_name() else {
+            return dial::outside(target, found.addresses(), deadline).await;
+        };
+        // The host's search list leads into the mesh after all, or the table has just come.
+        let target = target.clone().with_host(service.parse()?);
+        match self.route(&target, deadline).await? {
+            Route::Service(cluster) => self.connect_inside(&target, &cluster, deadline).await,
+            Route::Outside => Err(Error::new(
                 ErrorKind::UnknownHost,
-                format!("the mesh does not know {target}, and hosts outside of it are refused here"),
-            ));
+                format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
+            )),
         }
-        if self.settings.mtls == Mtls::Required {
-            return Err(Error::new(
-                ErrorKind::PlaintextRefused,
-                format!(
-                    "the mesh does not know {target}, only plaintext leads there, and mTLS is required here"
-                ),
-            ));
-        }
-        dial::outside(target, &Upstream, deadline).await
     }
 
     /// The endpoints of a cluster. A service whose callers go to the address that they resolved (`ORIGINAL_DST`), and
@@ -165,7 +169,6 @@ impl Mesh {
         &self,
         target: &Target,
         cluster: &Cluster,
-        names: &LiveNames<'_>,
         deadline: Instant,
     ) -> Result<Arc<Endpoints>, Error> {
         if let Discovery::Inline(endpoints) = &cluster.discovery {
@@ -174,22 +177,22 @@ impl Mesh {
         let Some(name) = cluster.eds_name() else {
             return Ok(Arc::default());
         };
-        let remaining = deadline.saturating_duration_since(Instant::now());
-        let endpoints = self
-            .membership
-            .client
-            .endpoints(&name, remaining)
-            .await
-            .map_err(|error| {
-                Error::control_plane(
-                    format!("cannot connect to {target} without istiod's endpoints for `{name}`"),
-                    error,
-                )
-            })?;
+        let endpoints = self.membership.client.endpoints(&name, left(deadline)).await.map_err(|error| {
+            Error::control_plane(
+                format!("cannot connect to {target} without istiod's endpoints for `{name}`"),
+                error,
+            )
+        })?;
         if endpoints.is_empty() && matches!(cluster.discovery, Discovery::OriginalDestination) {
-            return Ok(Arc::new(original_destination(target, names)));
+            return Ok(Arc::new(original_destination(target, self.resolver())));
         }
         Ok(endpoints)
+    }
+
+    /// The resolver: names to addresses, the mesh's first, upstream DNS second.
+    #[must_use]
+    pub fn resolver(&self) -> &MeshResolver {
+        &self.membership.dns.resolver
     }
 
     /// A connector for hyper-util's clients, for HTTP/1.1 unless it is told otherwise.
@@ -227,6 +230,10 @@ impl Mesh {
     pub async fn shutdown(&self) {
         self.membership.client.shutdown();
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on.

@@ -1,77 +1,87 @@
 //! Names and addresses as the resolver of this membership sees them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::OnceLock};
 
-use nds_client::{NameTable, NdsClient};
+use mesh_resolver::{MeshResolver, Scope, Upstream};
+use nds_client::{Health, NameTable, NdsClient, Publisher, SyncState};
 
 use crate::{Error, ErrorKind, dial::Lookup, route::Names};
 
-/// The resolver's view, at one moment.
-pub(crate) struct LiveNames<'a> {
-    client: &'a NdsClient,
-    table: std::sync::Arc<NameTable>,
-}
-
-impl<'a> LiveNames<'a> {
-    pub(crate) fn new(client: &'a NdsClient) -> Self {
-        Self {
-            client,
-            table: client.names().get(),
-        }
-    }
-}
-
-impl Names for LiveNames<'_> {
+impl Names for MeshResolver {
     fn canonical(&self, host: &str) -> Option<String> {
-        let domain = self.client.config().dns_domain();
-        let namespace = self.client.config().namespace();
-        let domain = domain
-            .strip_prefix(namespace)
-            .map_or(domain, |rest| rest.trim_start_matches('.'));
-        let cluster = domain.strip_prefix("svc.").unwrap_or(domain);
-        let names = [
-            host.to_owned(),
-            format!("{host}.{domain}"),
-            format!("{host}.{cluster}"),
-            format!("{host}.{namespace}.{domain}"),
-        ];
-        names
-            .iter()
-            .find_map(|name| self.table.get(name))
-            .map(|entry| entry.name().to_owned())
+        self.resolve(host)
     }
 
     fn addresses(&self, host: &str) -> Vec<IpAddr> {
-        let entry = self.canonical(host).and_then(|name| self.table.get(&name));
-        entry.map(|entry| entry.addresses().collect()).unwrap_or_default()
+        self.try_lookup(host).map(|addresses| addresses.to_vec()).unwrap_or_default()
     }
 
-    fn last_resolved(&self, _ip: IpAddr) -> Option<String> {
-        None
+    fn last_resolved(&self, ip: IpAddr) -> Option<String> {
+        Self::last_resolved(self, ip)
     }
 
     fn at(&self, ip: IpAddr) -> Vec<String> {
-        let has = |entry: &nds_client::NameEntry<'_>| entry.addresses().any(|address| address == ip);
-        self.table
-            .iter()
-            .filter(has)
-            .map(|entry| entry.name().to_owned())
-            .collect()
+        let names = self.names();
+        let entries = names.table().iter().filter(|entry| entry.addresses().any(|address| address == ip));
+        entries.map(|entry| entry.name().to_owned()).collect()
     }
 }
 
-/// Upstream DNS.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Upstream;
+/// The resolver of a membership, and upstream DNS without the mesh's names.
+#[derive(Debug)]
+pub(crate) struct Dns {
+    pub(crate) resolver: MeshResolver,
+    upstream: Upstream,
+    /// Made at its first use: clusters with host names as endpoints are few.
+    upstream_only: OnceLock<MeshResolver>,
+}
 
-impl Lookup for Upstream {
-    async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
-        match tokio::net::lookup_host((host, 0)).await {
-            Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
-            Err(error) => {
-                let message = format!("`{host}` is known neither to the mesh nor to upstream DNS");
-                Err(Error::with_source(ErrorKind::UnknownHost, message, error))
-            }
-        }
+impl Dns {
+    pub(crate) fn new(client: &NdsClient, upstream: Upstream) -> Result<Self, Error> {
+        let resolver = MeshResolver::builder_for(client).with_upstream(upstream.clone()).build();
+        let resolver = resolver.map_err(|error| {
+            Error::with_source(ErrorKind::Resolve, "the resolver of the membership cannot be set up", error)
+        })?;
+        Ok(Self { resolver, upstream, upstream_only: OnceLock::new() })
     }
+
+    /// A resolver over a table without names.
+    fn upstream_only(&self) -> Result<&MeshResolver, mesh_resolver::Error> {
+        if let Some(resolver) = self.upstream_only.get() {
+            return Ok(resolver);
+        }
+        let mut health = Health::default();
+        health.sync = SyncState::Synced;
+        let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
+        let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+        let resolver = builder.with_upstream(self.upstream.clone()).build()?;
+        Ok(self.upstream_only.get_or_init(|| resolver))
+    }
+}
+
+/// What the mesh's table says does not count: the host of a `STRICT_DNS` cluster may be a name of the mesh whose
+/// address there is a virtual one.
+impl Lookup for Dns {
+    async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
+        let resolver = self.upstream_only().map_err(|error| unresolved(host, error))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| unresolved(host, error))?;
+        Ok(found.addresses().to_vec())
+    }
+}
+
+/// What it means that a name has no address.
+pub(crate) fn unresolved(host: &str, error: mesh_resolver::Error) -> Error {
+    use mesh_resolver::ErrorKind as Theirs;
+    let (kind, message) = match error.kind() {
+        Theirs::NameNotFound | Theirs::NoRecords => (
+            ErrorKind::UnknownHost,
+            format!("neither the mesh nor upstream DNS knows an address of `{host}`"),
+        ),
+        Theirs::InvalidName => (ErrorKind::InvalidTarget, format!("`{host}` is no host name")),
+        Theirs::NotReady => {
+            (ErrorKind::ControlPlane, format!("istiod has not sent the names that `{host}` may be among"))
+        }
+        _ => (ErrorKind::Resolve, format!("the mesh does not know `{host}`, and upstream DNS fails")),
+    };
+    Error::with_source(kind, message, error)
 }

@@ -76,8 +76,7 @@ fn service_host(name: &str, clusters: &Clusters, names: &impl Names) -> Result<O
 
 /// `*.b.c`, `*.c` for `a.b.c`: the most specific first.
 fn wildcards(name: &str) -> impl Iterator<Item = String> {
-    name.match_indices('.')
-        .map(|(dot, _)| format!("*{}", &name[dot..]))
+    name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]))
 }
 
 /// The service behind an address, if there is exactly one.
@@ -87,15 +86,9 @@ fn service_at(
     clusters: &Clusters,
     names: &impl Names,
 ) -> Result<Option<String>, Error> {
-    let on_port = |host: &String| {
-        clusters
-            .of_host(host)
-            .iter()
-            .any(|cluster| cluster.name.port == target.port())
-    };
-    let canonical = names
-        .last_resolved(ip)
-        .map(|name| names.canonical(&name).unwrap_or(name));
+    let on_port =
+        |host: &String| clusters.of_host(host).iter().any(|cluster| cluster.name.port == target.port());
+    let canonical = names.last_resolved(ip).map(|name| names.canonical(&name).unwrap_or(name));
     if let Some(name) = canonical.filter(on_port) {
         return Ok(Some(name));
     }
@@ -109,11 +102,7 @@ fn service_at(
         },
         1 => Ok(candidates.into_iter().next().cloned()),
         _ => {
-            let list = candidates
-                .into_iter()
-                .map(|host| format!("`{host}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
+            let list = candidates.into_iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(", ");
             Err(Error::new(
                 ErrorKind::Ambiguous,
                 format!("{target} is the address of several services, {list}: connect by name"),
@@ -127,31 +116,15 @@ fn cluster(target: &Target, host: &str, clusters: &Clusters) -> Result<Arc<Clust
         return Ok(cluster.clone());
     }
     let all = clusters.of_host(host);
-    let on_port: Vec<_> = all
-        .iter()
-        .filter(|cluster| cluster.name.port == target.port())
-        .collect();
+    let on_port: Vec<_> = all.iter().filter(|cluster| cluster.name.port == target.port()).collect();
     if on_port.is_empty() {
         return Err(unknown_port(target, host, all));
     }
-    let subsets = on_port
-        .iter()
-        .map(|cluster| &*cluster.name.subset)
-        .filter(|subset| !subset.is_empty());
-    let subsets = subsets
-        .map(|subset| format!("`{subset}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let has = if subsets.is_empty() {
-        "it has none".into()
-    } else {
-        format!("it has {subsets}")
-    };
+    let subsets = on_port.iter().map(|cluster| &*cluster.name.subset).filter(|subset| !subset.is_empty());
+    let subsets = subsets.map(|subset| format!("`{subset}`")).collect::<Vec<_>>().join(", ");
+    let has = if subsets.is_empty() { "it has none".into() } else { format!("it has {subsets}") };
     let (subset, port) = (target.subset(), target.port());
-    Err(Error::new(
-        ErrorKind::UnknownSubset,
-        format!("`{host}:{port}` has no subset `{subset}`: {has}"),
-    ))
+    Err(Error::new(ErrorKind::UnknownSubset, format!("`{host}:{port}` has no subset `{subset}`: {has}")))
 }
 
 fn unknown_port(target: &Target, host: &str, all: &[Arc<Cluster>]) -> Error {
@@ -163,10 +136,7 @@ fn unknown_port(target: &Target, host: &str, all: &[Arc<Cluster>]) -> Error {
     };
     Error::new(
         ErrorKind::UnknownPort,
-        format!(
-            "`{host}`{called} has no port {}: it has {ports}. These are service ports",
-            target.port()
-        ),
+        format!("`{host}`{called} has no port {}: it has {ports}. These are service ports", target.port()),
     )
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::{Error, ErrorKind, Target};
+
 /// What protects connections into the mesh.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Mtls {
@@ -36,12 +38,27 @@ pub(crate) struct Settings {
     pub(crate) connect_deadline: Duration,
 }
 
+impl Settings {
+    /// Whether a target that the mesh does not know may be connected to.
+    pub(crate) fn allow_outside(&self, target: &Target) -> Result<(), Error> {
+        match (self.outside, self.mtls) {
+            (Outside::Refused, _) => Err(Error::new(
+                ErrorKind::UnknownHost,
+                format!("the mesh does not know {target}, and hosts outside of it are refused here"),
+            )),
+            (Outside::Allowed, Mtls::Required) => Err(Error::new(
+                ErrorKind::PlaintextRefused,
+                format!(
+                    "the mesh does not know {target}, only plaintext leads there, and mTLS is required here"
+                ),
+            )),
+            (Outside::Allowed, Mtls::AsConfigured) => Ok(()),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            mtls: Mtls::default(),
-            outside: Outside::default(),
-            connect_deadline: Duration::from_secs(10),
-        }
+        Self { mtls: Mtls::default(), outside: Outside::default(), connect_deadline: Duration::from_secs(10) }
     }
 }

@@ -39,11 +39,7 @@ pub(crate) enum Io {
 
 impl MeshStream {
     pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self {
-            io,
-            connection,
-            has_read: false,
-        }
+        Self { io, connection, has_read: false }
     }
 
     /// What is known about this connection.
@@ -63,9 +59,7 @@ impl MeshStream {
 
     /// An alert before the first byte is the peer's verdict on our certificate.
     fn refused(&self, error: io::Error) -> io::Error {
-        let alert = error
-            .get_ref()
-            .and_then(|inside| inside.downcast_ref::<rustls::Error>());
+        let alert = error.get_ref().and_then(|inside| inside.downcast_ref::<rustls::Error>());
         let Some(rustls::Error::AlertReceived(alert)) = alert else {
             return error;
         };
@@ -75,10 +69,7 @@ impl MeshStream {
             info.peer_name().unwrap_or("the peer"),
             info.endpoint(),
         );
-        io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            Error::with_source(ErrorKind::Tls, message, error),
-        )
+        io::Error::new(io::ErrorKind::PermissionDenied, Error::with_source(ErrorKind::Tls, message, error))
     }
 }
 

@@ -51,27 +51,23 @@ impl Target {
                 format!("`{host}:0` is no target: give the service's port"),
             ));
         }
-        Ok(Self {
-            host: host.parse()?,
-            port,
-            subset: String::new(),
-            protocol: Protocol::default(),
-        })
+        Ok(Self { host: host.parse()?, port, subset: String::new(), protocol: Protocol::default() })
     }
 
     /// The same target, restricted to a subset of a DestinationRule. Empty: the service as a whole.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
-        Self {
-            subset: subset.into(),
-            ..self
-        }
+        Self { subset: subset.into(), ..self }
     }
 
     /// The same target for another protocol.
     #[must_use]
     pub fn with_protocol(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
+    }
+
+    pub(crate) fn with_host(self, host: Host) -> Self {
+        Self { host, ..self }
     }
 
     /// The host.
@@ -131,8 +127,8 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if let Ok(ip) = bare.unwrap_or(text).parse() {
-            return Ok(Self::Ip(ip));
+        if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+            return Ok(Self::Ip(ip.to_canonical()));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         if !is_name(name) {
@@ -156,10 +152,7 @@ impl fmt::Display for Host {
 fn is_name(name: &str) -> bool {
     let fits = |label: &str| (1..=63).contains(&label.len());
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    name.len() <= 253
-        && name
-            .split('.')
-            .all(|label| fits(label) && label.bytes().all(plain))
+    name.len() <= 253 && name.split('.').all(|label| fits(label) && label.bytes().all(plain))
 }
 
 #[cfg(test)]
@@ -169,10 +162,7 @@ mod tests {
     #[test]
     fn a_name_is_lower_cased_and_loses_its_trailing_dot() {
         let target: Target = "Forecast.Weather.svc.cluster.local.:3002".parse().unwrap();
-        assert_eq!(
-            target.host(),
-            &Host::Name("forecast.weather.svc.cluster.local".into())
-        );
+        assert_eq!(target.host(), &Host::Name("forecast.weather.svc.cluster.local".into()));
         assert_eq!(target.port(), 3002);
     }
 
@@ -183,26 +173,15 @@ mod tests {
             assert_eq!(target.host(), &Host::Ip(ip.parse().unwrap()));
             assert_eq!(target.to_string(), text);
         }
-        assert_eq!(
-            Target::new("::1", 80).unwrap().host(),
-            &Host::Ip("::1".parse().unwrap())
-        );
+        assert_eq!(Target::new("::1", 80).unwrap().host(), &Host::Ip("::1".parse().unwrap()));
     }
 
     #[test]
     fn what_is_no_target_is_refused_with_its_text() {
         let long = format!("{}:80", "a".repeat(64));
-        for text in [
-            "",
-            ":80",
-            "forecast",
-            "forecast:",
-            "forecast:0",
-            "a b:1",
-            "a..b:1",
-            "forecast:99999",
-            &long,
-        ] {
+        for text in
+            ["", ":80", "forecast", "forecast:", "forecast:0", "a b:1", "a..b:1", "forecast:99999", &long]
+        {
             let error = text.parse::<Target>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidTarget, "{text}");
         }

@@ -77,10 +77,7 @@ impl TlsConfigs {
         }
         drop(generation);
         let prepared = Arc::new(config::prepare(cluster, context, protocol, identity)?);
-        let entry = Entry {
-            cluster: cluster.clone(),
-            prepared: prepared.clone(),
-        };
+        let entry = Entry { cluster: cluster.clone(), prepared: prepared.clone() };
         self.0.rcu(|generation| generation.with(identity, key, &entry));
         Ok(prepared)
     }
@@ -100,12 +97,7 @@ impl Generation {
     fn with(&self, identity: &Identity, key: Key, entry: &Entry) -> Self {
         let current = |(_, entry): &(&Key, &Entry)| Arc::strong_count(&entry.cluster) > 1;
         let mut prepared: HashMap<_, _> = match self.is_of(identity) {
-            true => self
-                .prepared
-                .iter()
-                .filter(current)
-                .map(|(key, entry)| (*key, entry.clone()))
-                .collect(),
+            true => self.prepared.iter().filter(current).map(|(key, entry)| (*key, entry.clone())).collect(),
             false => HashMap::new(),
         };
         prepared.insert(key, entry.clone());
@@ -121,9 +113,7 @@ impl Generation {
 
 impl fmt::Debug for TlsConfigs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsConfigs")
-            .field("prepared", &self.0.load().prepared.len())
-            .finish_non_exhaustive()
+        f.debug_struct("TlsConfigs").field("prepared", &self.0.load().prepared.len()).finish_non_exhaustive()
     }
 }
 

@@ -47,17 +47,11 @@ pub(crate) fn protection<'a>(
         TransportSocket::Absent => plaintext(cluster, mtls),
         TransportSocket::Unsupported { type_url } => Err(Error::new(
             ErrorKind::Unsupported,
-            format!(
-                "`{}` asks for the transport socket `{type_url}`, which is not supported",
-                cluster.name
-            ),
+            format!("`{}` asks for the transport socket `{type_url}`, which is not supported", cluster.name),
         )),
         _ => Err(Error::new(
             ErrorKind::Unsupported,
-            format!(
-                "`{}` asks for a transport socket of an unknown kind",
-                cluster.name
-            ),
+            format!("`{}` asks for a transport socket of an unknown kind", cluster.name),
         )),
     }
 }
@@ -65,20 +59,17 @@ pub(crate) fn protection<'a>(
 fn mutual<'a>(cluster: &Cluster, context: &'a TlsContext) -> Result<Protection<'a>, Error> {
     let refuse = |what: String| {
         let name = &cluster.name;
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("`{name}` asks for {what}, which is not supported"),
-        ))
+        Err(Error::new(ErrorKind::Unsupported, format!("`{name}` asks for {what}, which is not supported")))
     };
     match (&context.certificate, &context.roots) {
         (Certificate::Workload, Roots::Mesh) => Ok(Protection::Mutual(context)),
         (_, Roots::None) => refuse("TLS without verification of the peer (insecureSkipVerify)".into()),
-        (_, Roots::Named(name)) => refuse(format!(
-            "TLS with the roots `{name}` (DestinationRule SIMPLE or MUTUAL)"
-        )),
-        (Certificate::Named(name), _) => refuse(format!(
-            "TLS with the certificate `{name}` (DestinationRule MUTUAL)"
-        )),
+        (_, Roots::Named(name)) => {
+            refuse(format!("TLS with the roots `{name}` (DestinationRule SIMPLE or MUTUAL)"))
+        }
+        (Certificate::Named(name), _) => {
+            refuse(format!("TLS with the certificate `{name}` (DestinationRule MUTUAL)"))
+        }
         _ => refuse("TLS without a client certificate".into()),
     }
 }
@@ -88,10 +79,7 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Protection<'static>, Error
         Mtls::AsConfigured => Ok(Protection::Plaintext),
         Mtls::Required => Err(Error::new(
             ErrorKind::PlaintextRefused,
-            format!(
-                "the control plane asks for plaintext to `{}`, but mTLS is required here",
-                cluster.name
-            ),
+            format!("the control plane asks for plaintext to `{}`, but mTLS is required here", cluster.name),
         )
         .because(&[
             "the endpoint has no sidecar, or no `security.istio.io/tlsMode: istio` label",

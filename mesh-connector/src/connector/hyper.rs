@@ -86,11 +86,7 @@ mod tests {
     #[test]
     fn other_uris_are_refused_with_the_next_step() {
         for (uri, kind, next) in [
-            (
-                "https://forecast.weather:3002/",
-                ErrorKind::Unsupported,
-                "http://",
-            ),
+            ("https://forecast.weather:3002/", ErrorKind::Unsupported, "http://"),
             ("/path", ErrorKind::InvalidTarget, "http://HOST:PORT/"),
             ("ftp://forecast/", ErrorKind::InvalidTarget, "http://HOST:PORT/"),
         ] {

@@ -35,9 +35,7 @@ impl<L: Lookup> Dialer<'_, L> {
             );
             return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
         }
-        let prepared = self
-            .tls
-            .get(self.cluster, context, self.target.protocol(), identity);
+        let prepared = self.tls.get(self.cluster, context, self.target.protocol(), identity);
         prepared.map(Some).map_err(Failed::Final)
     }
 
@@ -78,9 +76,7 @@ impl<L: Lookup> Dialer<'_, L> {
             Ok(ip) => vec![ip],
             Err(_) => self.lookup.lookup(&endpoint.host).await?,
         };
-        connect(&addresses, endpoint.port)
-            .await
-            .map_err(|error| cannot_connect(endpoint, error))
+        connect(&addresses, endpoint.port).await.map_err(|error| cannot_connect(endpoint, error))
     }
 }
 
@@ -102,25 +98,17 @@ pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpSt
 /// `10.1.2.3:15443`, `[::1]:15443`.
 pub(super) fn authority(endpoint: &Endpoint) -> String {
     let (host, port) = (&endpoint.host, endpoint.port);
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {
     let session = stream.get_ref().1;
     let leaf = session.peer_certificates().and_then(<[_]>::first);
-    let peer = leaf
-        .and_then(|leaf| tls::uri_names(leaf).into_iter().next())
-        .unwrap_or_default();
+    let peer = leaf.and_then(|leaf| tls::uri_names(leaf).into_iter().next()).unwrap_or_default();
     TlsDetails {
         sni: prepared.sni.clone(),
         alpn_offered: prepared.alpn.clone(),
-        alpn: session
-            .alpn_protocol()
-            .map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+        alpn: session.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         peer_id: peer.parse().ok(),
         peer,
     }
@@ -136,9 +124,7 @@ fn cannot_connect(endpoint: &Endpoint, error: io::Error) -> Error {
 
 /// What a failed handshake means in a mesh.
 fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
-    let tls = error
-        .get_ref()
-        .and_then(|inside| inside.downcast_ref::<TlsError>());
+    let tls = error.get_ref().and_then(|inside| inside.downcast_ref::<TlsError>());
     match tls {
         Some(TlsError::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
             match other.downcast_ref::<IdentityMismatch>() {
@@ -165,12 +151,7 @@ fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
 }
 
 fn not_accepted(error: io::Error) -> Error {
-    Error::with_source(
-        ErrorKind::PeerIdentity,
-        "the peer's certificate is not accepted",
-        error,
-    )
-    .because(&[
+    Error::with_source(ErrorKind::PeerIdentity, "the peer's certificate is not accepted", error).because(&[
         "it was issued under another root than this workload's",
         "it has expired, or a clock is wrong",
     ])
@@ -190,14 +171,10 @@ fn closed(endpoint: &Endpoint, error: io::Error) -> Error {
             "the gateway has no endpoint for the service with `tlsMode: istio`",
         ])
     } else {
-        Error::with_source(
-            ErrorKind::Tls,
-            "the peer closed the connection during the handshake",
-            error,
-        )
-        .because(&[
-            "its port does not take mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
-            "it is in another network whose gateway istiod does not know",
-        ])
+        Error::with_source(ErrorKind::Tls, "the peer closed the connection during the handshake", error)
+            .because(&[
+                "its port does not take mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
+                "it is in another network whose gateway istiod does not know",
+            ])
     }
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt;
-use crate::{ConnectionInfo, Error, ErrorKind, Host, MeshStream, Target, connection::Details, stream::Io};
+use crate::{ConnectionInfo, Error, ErrorKind, MeshStream, Target, connection::Details, stream::Io};
 
 /// Upstream DNS: what the mesh's table says does not count.
 pub(crate) trait Lookup {
@@ -13,38 +13,21 @@ pub(crate) trait Lookup {
     fn lookup(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send;
 }
 
-/// Connects in plaintext to a host that the mesh does not know.
+/// Connects in plaintext to a host that the mesh does not know, at these addresses.
 pub(crate) async fn outside(
     target: &Target,
-    lookup: &impl Lookup,
+    addresses: &[IpAddr],
     deadline: Instant,
 ) -> Result<MeshStream, Error> {
-    let open = async {
-        let addresses = match target.host() {
-            Host::Ip(ip) => vec![*ip],
-            Host::Name(name) => lookup.lookup(name).await?,
-        };
-        attempt::connect(&addresses, target.port())
-            .await
-            .map_err(|error| {
-                Error::with_source(
-                    ErrorKind::Dial,
-                    format!("cannot connect to {target}, outside of the mesh"),
-                    error,
-                )
-            })
+    let tcp = match timeout_at(deadline, attempt::connect(addresses, target.port())).await {
+        Ok(Ok(tcp)) => tcp,
+        Ok(Err(error)) => return Err(cannot_connect(target, error)),
+        Err(_) => {
+            let message = format!("no connection to {target}, outside of the mesh, within the deadline");
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
     };
-    let tcp = timeout_at(deadline, open).await.unwrap_or_else(|_| {
-        let message = format!("no connection to {target}, outside of the mesh, within the deadline");
-        Err(Error::new(ErrorKind::Timeout, message))
-    })?;
-    let peer_addr = tcp.peer_addr().map_err(|error| {
-        Error::with_source(
-            ErrorKind::Dial,
-            format!("{target} closed the connection at once"),
-            error,
-        )
-    })?;
+    let peer_addr = tcp.peer_addr().map_err(|error| cannot_connect(target, error))?;
     let details = Details {
         host: target.host().to_string(),
         port: target.port(),
@@ -56,8 +39,9 @@ pub(crate) async fn outside(
         workload_cluster: None,
         tls: None,
     };
-    Ok(MeshStream::new(
-        Io::Plaintext(tcp),
-        ConnectionInfo(Arc::new(details)),
-    ))
+    Ok(MeshStream::new(Io::Plaintext(tcp), ConnectionInfo(Arc::new(details))))
+}
+
+fn cannot_connect(target: &Target, error: std::io::Error) -> Error {
+    Error::with_source(ErrorKind::Dial, format!("cannot connect to {target}, outside of the mesh"), error)
 }

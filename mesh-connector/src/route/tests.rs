@@ -1,1 +1,158 @@
+use super::*;
+use crate::testing::{auto_mtls, clusters};
 
+/// A table of names with their addresses; names without a dot are short for the first that begins with them.
+#[derive(Default)]
+struct Table {
+    names: Vec<(&'static str, &'static str)>,
+    last: Option<(&'static str, &'static str)>,
+}
+
+impl Names for Table {
+    fn canonical(&self, host: &str) -> Option<String> {
+        let short = format!("{host}.");
+        let found = self.names.iter().find(|(name, _)| *name == host || name.starts_with(&short));
+        found.map(|(name, _)| (*name).to_owned())
+    }
+
+    fn addresses(&self, _host: &str) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    fn last_resolved(&self, ip: IpAddr) -> Option<String> {
+        self.last.filter(|(address, _)| *address == ip.to_string()).map(|(_, name)| name.to_owned())
+    }
+
+    fn at(&self, ip: IpAddr) -> Vec<String> {
+        let same = self.names.iter().filter(|(_, address)| *address == ip.to_string());
+        same.map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+const FORECAST: &str = "forecast.weather.svc.cluster.local";
+
+fn mesh() -> (Clusters, Table) {
+    let names = [
+        "outbound|3002||forecast.weather.svc.cluster.local",
+        "outbound|3002|v2|forecast.weather.svc.cluster.local",
+        "outbound|8080||forecast.weather.svc.cluster.local",
+        "outbound|3002||other.weather.svc.cluster.local",
+        "outbound|9||other.weather.svc.cluster.local",
+        "outbound|443||*.example.com",
+        "outbound|27018||mymongodb.somedomain",
+    ];
+    let table = Table {
+        names: vec![
+            (FORECAST, "10.0.0.1"),
+            ("other.weather.svc.cluster.local", "10.0.0.1"),
+            ("mysql-0.mysql.db.svc.cluster.local", "10.0.0.9"),
+        ],
+        last: None,
+    };
+    (clusters(names.map(|name| auto_mtls(name, &[]))), table)
+}
+
+fn routed(target: &str) -> Result<Option<String>, Error> {
+    let (clusters, table) = mesh();
+    routed_with(target, &clusters, &table)
+}
+
+fn routed_with(target: &str, clusters: &Clusters, table: &Table) -> Result<Option<String>, Error> {
+    match route(&target.parse().unwrap(), clusters, table)? {
+        Route::Service(cluster) => Ok(Some(cluster.name.to_string())),
+        Route::Outside => Ok(None),
+    }
+}
+
+#[test]
+fn a_short_name_leads_to_the_cluster_of_its_service() {
+    let expected = format!("outbound|3002||{FORECAST}");
+    for name in ["forecast.weather:3002", "forecast:3002", "forecast.weather.svc.cluster.local:3002"] {
+        assert_eq!(routed(name).unwrap().as_deref(), Some(&*expected), "{name}");
+    }
+}
+
+#[test]
+fn a_service_host_that_is_not_in_the_name_table_is_found_all_the_same() {
+    assert_eq!(
+        routed("mymongodb.somedomain:27018").unwrap().as_deref(),
+        Some("outbound|27018||mymongodb.somedomain")
+    );
+}
+
+#[test]
+fn a_wildcard_host_covers_the_names_under_it_but_not_itself() {
+    let expected = Some("outbound|443||*.example.com");
+    assert_eq!(routed("a.example.com:443").unwrap().as_deref(), expected);
+    assert_eq!(routed("b.a.example.com:443").unwrap().as_deref(), expected);
+    assert_eq!(routed("example.com:443").unwrap(), None);
+}
+
+#[test]
+fn a_subset_leads_to_its_own_cluster_and_an_unknown_one_is_refused_with_those_there_are() {
+    let (clusters, table) = mesh();
+    let target = Target::new("forecast", 3002).unwrap();
+    let Route::Service(cluster) = route(&target.clone().with_subset("v2"), &clusters, &table).unwrap() else {
+        panic!("not a service")
+    };
+    assert_eq!(cluster.name.subset, "v2");
+    let error = route(&target.with_subset("v3"), &clusters, &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownSubset);
+    assert!(error.to_string().contains("it has `v2`"), "{error}");
+}
+
+#[test]
+fn a_port_that_the_service_does_not_have_is_refused_with_those_it_has() {
+    let error = routed("forecast.weather:80").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownPort);
+    let text = error.to_string();
+    assert!(text.contains(FORECAST) && text.contains("3002, 8080") && text.contains("80"), "{text}");
+}
+
+#[test]
+fn a_name_that_neither_table_nor_clusters_have_is_outside() {
+    assert_eq!(routed("www.example.org:80").unwrap(), None);
+    assert_eq!(routed("192.0.2.1:80").unwrap(), None);
+}
+
+#[test]
+fn a_name_without_a_cluster_is_an_error_and_not_outside() {
+    let error = routed("mysql-0.mysql.db.svc.cluster.local:3306").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownHost);
+    assert!(error.candidates().iter().any(|cause| cause.contains("headless")), "{error}");
+}
+
+#[test]
+fn an_address_that_one_service_has_on_that_port_leads_to_it() {
+    assert_eq!(routed("10.0.0.1:9").unwrap().as_deref(), Some("outbound|9||other.weather.svc.cluster.local"));
+    assert_eq!(routed("10.0.0.1:8080").unwrap(), Some(format!("outbound|8080||{FORECAST}")));
+}
+
+#[test]
+fn an_address_of_several_services_is_refused_with_all_of_them() {
+    let error = routed("10.0.0.1:3002").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous);
+    let text = error.to_string();
+    assert!(text.contains(FORECAST) && text.contains("other.weather.svc.cluster.local"), "{text}");
+}
+
+#[test]
+fn the_name_last_resolved_decides_for_an_ambiguous_address() {
+    let (clusters, mut table) = mesh();
+    table.last = Some(("10.0.0.1", "other.weather.svc.cluster.local"));
+    assert_eq!(
+        routed_with("10.0.0.1:3002", &clusters, &table).unwrap().as_deref(),
+        Some("outbound|3002||other.weather.svc.cluster.local")
+    );
+    // It does not have this port, another service does.
+    assert_eq!(
+        routed_with("10.0.0.1:8080", &clusters, &table).unwrap(),
+        Some(format!("outbound|8080||{FORECAST}"))
+    );
+}
+
+#[test]
+fn a_port_that_no_service_on_an_address_has_is_refused() {
+    let error = routed("10.0.0.1:81").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownPort);
+}

@@ -47,22 +47,14 @@ mod tests {
 
     #[test]
     fn raw_connections_offer_istio_alone_whatever_the_cluster_lists() {
-        for theirs in [
-            &["istio-peer-exchange", "istio", "h2"][..],
-            &["istio"],
-            &["h2"],
-            &[],
-        ] {
+        for theirs in [&["istio-peer-exchange", "istio", "h2"][..], &["istio"], &["h2"], &[]] {
             assert_eq!(offer(Protocol::Tcp, &list(theirs)), ["istio"]);
         }
     }
 
     #[test]
     fn http_connections_offer_what_istios_alpn_filter_offers() {
-        assert_eq!(
-            offer(Protocol::Http1, &[]),
-            ["istio-http/1.1", "istio", "http/1.1"]
-        );
+        assert_eq!(offer(Protocol::Http1, &[]), ["istio-http/1.1", "istio", "http/1.1"]);
         assert_eq!(offer(Protocol::Http2, &[]), ["istio-h2", "istio", "h2"]);
     }
 }

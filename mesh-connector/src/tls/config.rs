@@ -33,11 +33,7 @@ pub(super) fn prepare(
     let versions =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = versions.map_err(|error| {
-        Error::with_source(
-            ErrorKind::Tls,
-            "the crypto provider supports neither TLS 1.2 nor TLS 1.3",
-            error,
-        )
+        Error::with_source(ErrorKind::Tls, "the crypto provider supports neither TLS 1.2 nor TLS 1.3", error)
     })?;
     let mut config = builder
         .dangerous()
@@ -45,12 +41,7 @@ pub(super) fn prepare(
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified_key().clone())));
     config.alpn_protocols = alpn.iter().map(|name| name.clone().into_bytes()).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(Prepared {
-        config: Arc::new(config),
-        server_name,
-        sni,
-        alpn,
-    })
+    Ok(Prepared { config: Arc::new(config), server_name, sni, alpn })
 }
 
 /// The server name of the control plane, or the one that gateways expect where it gives none. istiod writes the

@@ -74,11 +74,7 @@ pub(super) struct PeerVerifier {
 
 impl PeerVerifier {
     pub(super) fn new(roots: Arc<RootCertStore>, expected: Expected, provider: &CryptoProvider) -> Self {
-        Self {
-            roots,
-            expected,
-            algorithms: provider.signature_verification_algorithms,
-        }
+        Self { roots, expected, algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -102,10 +98,7 @@ impl ServerCertVerifier for PeerVerifier {
         {
             return Ok(ServerCertVerified::assertion());
         }
-        let mismatch = IdentityMismatch {
-            expected: self.expected.texts(),
-            presented,
-        };
+        let mismatch = IdentityMismatch { expected: self.expected.texts(), presented };
         Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 
@@ -134,9 +127,7 @@ impl ServerCertVerifier for PeerVerifier {
 
 impl fmt::Debug for PeerVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerVerifier")
-            .field("expected", &self.expected)
-            .finish_non_exhaustive()
+        f.debug_struct("PeerVerifier").field("expected", &self.expected).finish_non_exhaustive()
     }
 }
 
@@ -158,17 +149,41 @@ pub(crate) fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Authority, provider};
+
+    const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
+
+    fn verified(names: &[&str]) -> Result<ServerCertVerified, rustls::Error> {
+        let authority = Authority::new();
+        let roots = authority.identity(FORECAST).roots().clone();
+        let expected = Expected::new(&[SanMatcher::Exact(FORECAST.into())], "cluster.local");
+        let verifier = PeerVerifier::new(roots, expected, &provider());
+        let (certificate, _) = authority.certificate(names, |_| {});
+        let name = ServerName::try_from("any.example").unwrap();
+        verifier.verify_server_cert(certificate.der(), &[], &name, &[], UnixTime::now())
+    }
+
+    #[test]
+    fn exactly_one_identity_is_accepted() {
+        assert!(verified(&[FORECAST]).is_ok());
+        let other = "spiffe://cluster.local/ns/weather/sa/other";
+        for names in [&[][..], &[FORECAST, other], &[FORECAST, FORECAST]] {
+            let Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(error)))) =
+                verified(names)
+            else {
+                panic!("{names:?} accepted")
+            };
+            assert_eq!(error.downcast_ref::<IdentityMismatch>().unwrap().presented, names);
+        }
+    }
 
     #[test]
     fn without_expected_names_any_identity_of_the_own_trust_domain_is_accepted() {
         let expected = Expected::new(&[], "cluster.local");
         assert!(expected.accepts("spiffe://cluster.local/ns/weather/sa/forecast"));
-        for other in [
-            "spiffe://cluster.local.evil/ns/a/sa/b",
-            "spiffe://other/ns/a/sa/b",
-            "cluster.local/",
-            "",
-        ] {
+        for other in
+            ["spiffe://cluster.local.evil/ns/a/sa/b", "spiffe://other/ns/a/sa/b", "cluster.local/", ""]
+        {
             assert!(!expected.accepts(other), "{other}");
         }
         assert_eq!(expected.texts(), ["spiffe://cluster.local/*"]);
@@ -176,10 +191,7 @@ mod tests {
 
     #[test]
     fn expected_names_replace_the_trust_domain_rule() {
-        let expected = Expected::new(
-            &[SanMatcher::Exact("spiffe://old/ns/a/sa/b".into())],
-            "cluster.local",
-        );
+        let expected = Expected::new(&[SanMatcher::Exact("spiffe://old/ns/a/sa/b".into())], "cluster.local");
         assert!(expected.accepts("spiffe://old/ns/a/sa/b"));
         assert!(!expected.accepts("spiffe://cluster.local/ns/a/sa/b"));
     }

@@ -1,1 +1,93 @@
+use super::*;
+use crate::testing::{auto_mtls, bare, endpoint, explicit_mtls, plaintext};
 
+const NAME: &str = "outbound|3002||forecast.weather.svc.cluster.local";
+
+fn with_sidecar() -> Endpoint {
+    endpoint(([10, 0, 0, 1], 8080).into())
+}
+
+fn without_sidecar() -> Endpoint {
+    let mut endpoint = with_sidecar();
+    endpoint.transport_match.clear();
+    endpoint
+}
+
+fn is_mutual(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> bool {
+    matches!(protection(cluster, endpoint, mtls), Ok(Protection::Mutual(_)))
+}
+
+fn is_plaintext(cluster: &Cluster, endpoint: &Endpoint) -> bool {
+    matches!(protection(cluster, endpoint, Mtls::AsConfigured), Ok(Protection::Plaintext))
+}
+
+fn refusal(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> ErrorKind {
+    let error = protection(cluster, endpoint, mtls).unwrap_err();
+    assert!(error.to_string().contains(NAME), "{error}");
+    error.kind()
+}
+
+#[test]
+fn endpoints_with_a_sidecar_get_mutual_tls() {
+    for mtls in [Mtls::AsConfigured, Mtls::Required] {
+        assert!(is_mutual(&auto_mtls(NAME, &[]), &with_sidecar(), mtls));
+        assert!(is_mutual(&explicit_mtls(NAME, &[]), &without_sidecar(), mtls));
+    }
+}
+
+#[test]
+fn plaintext_is_used_where_it_is_said_explicitly() {
+    assert!(is_plaintext(&auto_mtls(NAME, &[]), &without_sidecar()));
+    assert!(is_plaintext(&plaintext(NAME), &without_sidecar()));
+}
+
+#[test]
+fn plaintext_is_refused_where_mtls_is_required() {
+    let mut external = bare(NAME);
+    external.external = true;
+    for cluster in [auto_mtls(NAME, &[]), plaintext(NAME), external] {
+        assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
+    }
+}
+
+#[test]
+fn no_socket_at_all_is_not_taken_for_plaintext_inside_of_the_mesh() {
+    // DestinationRule SIMPLE with a credentialName reads the same as DISABLE.
+    for endpoint in [with_sidecar(), without_sidecar()] {
+        assert_eq!(refusal(&bare(NAME), &endpoint, Mtls::AsConfigured), ErrorKind::PlaintextRefused);
+    }
+}
+
+#[test]
+fn no_socket_at_all_is_plaintext_outside_of_the_mesh_unless_a_gateway_would_have_to_forward_it() {
+    let mut cluster = bare(NAME);
+    cluster.external = true;
+    assert!(is_plaintext(&cluster, &without_sidecar()));
+    assert_eq!(refusal(&cluster, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);
+}
+
+#[test]
+fn other_certificates_and_roots_are_refused_by_name() {
+    let contexts = [
+        (Certificate::Workload, Roots::Named("file-root:system".into()), "file-root:system"),
+        (Certificate::Named("file-cert:a~b".into()), Roots::Mesh, "file-cert:a~b"),
+        (Certificate::Workload, Roots::None, "insecureSkipVerify"),
+        (Certificate::None, Roots::Mesh, "without a client certificate"),
+    ];
+    for (certificate, roots, named) in contexts {
+        let mut context = TlsContext::default();
+        (context.certificate, context.roots) = (certificate, roots);
+        let mut cluster = bare(NAME);
+        cluster.transport_socket = TransportSocket::Tls(context);
+        let error = protection(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_socket_is_refused_by_its_type() {
+    let mut cluster = bare(NAME);
+    cluster.transport_socket = TransportSocket::Unsupported { type_url: "x/ProxyProtocol".into() };
+    assert_eq!(refusal(&cluster, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);
+}

@@ -1,0 +1,202 @@
+//! What happens when endpoints do not serve.
+
+use nds_client::EndpointHealth;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::testing::{bare, endpoint, gateway, plaintext};
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_the_connection_makes_way_for_the_next() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let all = in_order([gateway(Server::nobody().await), gateway(server.address)]);
+    let stream = client.dial(&all).await.unwrap();
+    assert_eq!(stream.connection().peer_addr(), server.address);
+    assert!(stream.connection().is_through_gateway());
+    assert_eq!(stream.connection().workload_cluster(), Some("cluster2"));
+}
+
+#[tokio::test]
+async fn an_endpoint_with_another_identity_makes_way_for_the_next() {
+    let authority = Authority::new();
+    let wrong = Server::start(&authority.identity(CLIENT)).await;
+    let right = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let stream = client.dial(&in_order([wrong.address, right.address].map(endpoint))).await.unwrap();
+    assert_eq!(stream.connection().peer_addr(), right.address);
+}
+
+#[tokio::test]
+async fn when_all_fail_each_attempt_is_told() {
+    let authority = Authority::new();
+    let (first, second) = (Server::nobody().await, Server::nobody().await);
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial(&in_order([gateway(first), endpoint(second)])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Dial);
+    let text = error.to_string();
+    for part in
+        ["forecast.weather:3002", NAME, &format!("gateway {first}"), &format!("endpoint {second}"), SNI]
+    {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+    let [one, two] = error.attempts() else { panic!("{error}") };
+    assert_eq!((one.gateway.as_deref(), two.gateway.as_deref()), (Some("cluster2"), None));
+    assert!(error.report().contains("refused"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_gateway_that_closes_the_connection_gets_candidates_and_no_claim() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            drop(tcp);
+        }
+    });
+    let authority = Authority::new();
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial(&only(gateway(address))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.attempts()[0].error.candidates().len() >= 3);
+    assert!(error.to_string().contains("possible causes"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_endpoint_leaves_time_for_the_next() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = Server::nobody().await;
+    let authority = Authority::new();
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    client.patience = Duration::from_secs(4);
+    let start = Instant::now();
+    let error =
+        client.dial(&in_order([endpoint(silent.local_addr().unwrap()), endpoint(nobody)])).await.unwrap_err();
+    assert_eq!(error.attempts().len(), 2);
+    assert_eq!(error.attempts()[0].error.kind(), ErrorKind::Timeout);
+    assert_eq!(start.elapsed().as_secs(), 2, "half of the time for the first of two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_holds_although_every_endpoint_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let all = (0..20).map(|_| endpoint(silent.local_addr().unwrap()));
+    let authority = Authority::new();
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    client.patience = Duration::from_millis(2500);
+    let start = Instant::now();
+    let error = client.dial(&in_order(all)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.attempts().len(), 3);
+    assert_eq!(start.elapsed().as_millis() / 10, 250);
+}
+
+#[tokio::test]
+async fn at_most_ten_endpoints_are_tried() {
+    let nobody = Server::nobody().await;
+    let authority = Authority::new();
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial(&in_order((0..1000).map(|_| endpoint(nobody)))).await.unwrap_err();
+    assert_eq!(error.attempts().len(), MAX_ATTEMPTS);
+}
+
+#[tokio::test]
+async fn no_endpoint_says_what_may_be_missing_in_the_mesh() {
+    let client = Client::new(Authority::new().identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial(&endpoints(vec![locality(0, 1, vec![])])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoEndpoint);
+    let text = error.to_string();
+    for part in [NAME, "tlsMode", "gateway", "PeerAuthentication DISABLE", "SIMPLE"] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+#[tokio::test]
+async fn unhealthy_endpoints_are_not_tried_and_counted_in_the_error() {
+    let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
+    let mut unhealthy = endpoint(server.address);
+    unhealthy.health = EndpointHealth::Unhealthy;
+    let client = Client::new(Authority::new().identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial(&in_order([unhealthy.clone(), unhealthy])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoEndpoint);
+    assert!(error.to_string().contains("all 2 endpoints"), "{error}");
+    assert!(server.has_seen_nothing());
+}
+
+#[tokio::test]
+async fn plaintext_carries_bytes_and_says_what_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = Client::new(Authority::new().identity(CLIENT), plaintext(NAME));
+    client.identity = None;
+    let (stream, accepted) = tokio::join!(client.dial_one(address), listener.accept());
+    let (mut stream, (mut peer, _)) = (stream.unwrap(), accepted.unwrap());
+    stream.write_all(b"ping").await.unwrap();
+    assert_eq!(peer.read_u32().await.unwrap().to_be_bytes(), *b"ping");
+    assert_eq!(stream.connection().transport(), Transport::Plaintext);
+    assert_eq!(stream.connection().peer(), None);
+    assert!(stream.tcp().nodelay().unwrap());
+}
+
+#[tokio::test]
+async fn required_mtls_skips_plaintext_endpoints_and_uses_the_others() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let mut bare = endpoint(Server::nobody().await);
+    bare.transport_match.clear();
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    client.mtls = Mtls::Required;
+    let all = in_order([bare.clone(), endpoint(server.address)]);
+    assert_eq!(client.dial(&all).await.unwrap().connection().transport(), Transport::MutualTls);
+    let error = client.dial(&only(bare)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PlaintextRefused);
+    assert!(error.attempts().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_name_the_cluster_and_nothing_is_dialled() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client::new(Authority::new().identity(CLIENT), bare(NAME));
+    let error = client.dial_one(listener.local_addr().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PlaintextRefused);
+    assert!(error.to_string().contains(NAME), "{error}");
+    let nobody_came = timeout(Duration::ZERO, listener.accept()).await;
+    assert!(nobody_came.is_err());
+}
+
+#[tokio::test]
+async fn without_a_certificate_nothing_is_dialled() {
+    let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
+    let mut client = Client::new(Authority::new().identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    client.identity = None;
+    let error = client.dial_one(server.address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials);
+    assert!(server.has_seen_nothing());
+}
+
+#[tokio::test]
+async fn endpoints_by_host_name_are_resolved_upstream() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut named = endpoint(server.address);
+    named.host = "localhost.test".into();
+    let stream = client.dial(&only(named.clone())).await.unwrap();
+    assert_eq!(stream.connection().peer_addr(), server.address);
+    assert_eq!(stream.connection().endpoint(), format!("localhost.test:{}", server.address.port()));
+    named.host = "nowhere.test".into();
+    let error = client.dial(&only(named)).await.unwrap_err();
+    assert!(error.to_string().contains("nowhere.test"), "{error}");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_of_our_own_is_not_offered() {
+    let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
+    let expired = Authority::new().expired_identity(CLIENT);
+    let client = Client::new(expired, auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial_one(server.address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials);
+    assert!(error.to_string().contains(CLIENT), "{error}");
+    assert!(server.has_seen_nothing());
+}

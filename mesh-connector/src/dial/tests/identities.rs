@@ -1,0 +1,162 @@
+//! Who talks to whom.
+
+use rustls::version;
+
+use super::*;
+
+#[tokio::test]
+async fn both_ends_prove_their_identity_and_the_connection_says_so() {
+    let authority = Authority::new();
+    let mut server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut stream = client.dial_one(server.address).await.unwrap();
+    assert_eq!(&echoed(&mut stream).await.unwrap(), b"ping");
+
+    let info = stream.connection();
+    assert_eq!(info.peer().unwrap().as_str(), FORECAST);
+    assert_eq!(info.transport(), Transport::MutualTls);
+    assert_eq!((info.host(), info.port()), ("forecast.weather", 3002));
+    assert_eq!(info.service(), Some("forecast.weather.svc.cluster.local"));
+    assert_eq!(info.cluster(), Some(NAME));
+    assert_eq!(info.peer_addr(), server.address);
+    assert_eq!(info.workload_cluster(), Some("cluster1"));
+    assert!(!info.is_through_gateway());
+
+    let seen = server.seen().await;
+    assert_eq!((seen.sni.as_str(), info.sni()), (SNI, Some(SNI)));
+    assert_eq!(seen.client, [CLIENT]);
+    assert_eq!(seen.version, rustls::ProtocolVersion::TLSv1_3);
+}
+
+#[tokio::test]
+async fn no_selected_protocol_is_fine_and_http_protocols_are_selected() {
+    let authority = Authority::new();
+    let mut server = Server::start(&authority.identity(FORECAST)).await;
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    for (protocol, offered, selected) in [
+        (Protocol::Tcp, &["istio"][..], None),
+        (Protocol::Http1, &["istio-http/1.1", "istio", "http/1.1"], Some("http/1.1")),
+        (Protocol::Http2, &["istio-h2", "istio", "h2"], Some("h2")),
+    ] {
+        client.protocol = protocol;
+        let stream = client.dial_one(server.address).await.unwrap();
+        assert_eq!(server.seen().await.offered, offered);
+        assert_eq!(stream.connection().alpn_offered(), offered);
+        assert_eq!(stream.connection().alpn(), selected);
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_works() {
+    let authority = Authority::new();
+    let mut server = Server::start_with(&authority.identity(FORECAST), &[&version::TLS12]).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut stream = client.dial_one(server.address).await.unwrap();
+    assert_eq!(&echoed(&mut stream).await.unwrap(), b"ping");
+    let seen = server.seen().await;
+    assert_eq!(seen.version, rustls::ProtocolVersion::TLSv1_2);
+    assert_eq!(seen.client, [CLIENT]);
+}
+
+#[tokio::test]
+async fn another_identity_is_refused_inside_the_handshake_and_both_are_named() {
+    let authority = Authority::new();
+    let other = "spiffe://cluster.local/ns/weather/sa/other";
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        let mut server = Server::start_with(&authority.identity(other), versions).await;
+        let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+        let error = client.dial_one(server.address).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PeerIdentity);
+        let text = error.to_string();
+        let address = server.address.to_string();
+        for part in [FORECAST, other, NAME, SNI, &address] {
+            assert!(text.contains(part), "{part} is missing: {text}");
+        }
+        let mismatch = error.identity_mismatch().unwrap();
+        assert_eq!(mismatch.expected, [FORECAST]);
+        assert_eq!(mismatch.presented_id().unwrap().as_str(), other);
+        assert!(server.has_seen_nothing());
+    }
+}
+
+#[tokio::test]
+async fn another_root_is_refused() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Server::start(&theirs.identity_with(FORECAST, &ours)).await;
+    let client = Client::new(ours.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial_one(server.address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PeerIdentity);
+    assert!(error.identity_mismatch().is_none());
+    assert!(error.report().contains("invalid peer certificate"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn without_expected_names_the_own_trust_domain_is_accepted_and_another_one_refused() {
+    let authority = Authority::new();
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[]));
+    let own = Server::start(&authority.identity(FORECAST)).await;
+    assert!(client.dial_one(own.address).await.is_ok());
+    let foreign = "spiffe://elsewhere/ns/weather/sa/forecast";
+    let other = Server::start(&authority.identity(foreign)).await;
+    let error = client.dial_one(other.address).await.unwrap_err();
+    let mismatch = error.identity_mismatch().unwrap();
+    assert_eq!(mismatch.expected, ["spiffe://cluster.local/*"]);
+    assert_eq!(mismatch.presented, [foreign]);
+}
+
+#[tokio::test]
+async fn one_identity_resumes_its_session_and_a_new_one_does_not() {
+    let authority = Authority::new();
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        let mut server = Server::start_with(&authority.identity(FORECAST), versions).await;
+        let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+        let mut resumed = Vec::new();
+        for identity in [None, None, Some("spiffe://cluster.local/ns/vms/sa/renewed")] {
+            if let Some(identity) = identity {
+                client.identity = Some(authority.identity(identity));
+            }
+            let mut stream = client.dial_one(server.address).await.unwrap();
+            echoed(&mut stream).await.unwrap();
+            assert_eq!(stream.connection().peer().unwrap().as_str(), FORECAST);
+            let seen = server.seen().await;
+            resumed.push((seen.resumed, seen.client.concat()));
+        }
+        let renewed = "spiffe://cluster.local/ns/vms/sa/renewed";
+        let expected = [(false, CLIENT), (true, CLIENT), (false, renewed)];
+        assert_eq!(resumed, expected.map(|(resumed, client)| (resumed, client.to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_not_resumed_once_other_names_are_expected() {
+    let authority = Authority::new();
+    let mut server = Server::start(&authority.identity(FORECAST)).await;
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    echoed(&mut client.dial_one(server.address).await.unwrap()).await.unwrap();
+    server.seen().await;
+    client.cluster = Arc::new(auto_mtls(NAME, &["spiffe://cluster.local/ns/weather/sa/other"]));
+    let error = client.dial_one(server.address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PeerIdentity);
+}
+
+#[tokio::test]
+async fn a_peer_that_refuses_our_certificate_says_so_at_the_first_read_at_the_latest() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Server::start(&theirs.identity(FORECAST)).await;
+    let client = Client::new(ours.identity_with(CLIENT, &theirs), auto_mtls(NAME, &[FORECAST]));
+    let mut stream = client.dial_one(server.address).await.unwrap();
+    let error = stream.read_u8().await.unwrap_err();
+    let error = Error::find(&error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains(FORECAST), "{error}");
+}
+
+#[tokio::test]
+async fn a_peer_that_refuses_our_certificate_in_tls_1_2_fails_the_attempt() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = Server::start_with(&theirs.identity(FORECAST), &[&version::TLS12]).await;
+    let client = Client::new(ours.identity_with(CLIENT, &theirs), auto_mtls(NAME, &[FORECAST]));
+    let error = client.dial_one(server.address).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("refused the handshake"), "{error}");
+}

@@ -1,0 +1,144 @@
+//! Clusters as istiod describes them, and endpoints.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use nds_client::{Cluster, Clusters, Endpoint, Endpoints, LocalityEndpoints};
+use prost::Message as _;
+use xds_proto::{
+    any,
+    envoy::{
+        config::{
+            cluster::v3::{
+                Cluster as Wire,
+                cluster::{ClusterDiscoveryType, DiscoveryType, TransportSocketMatch},
+            },
+            core::v3::TransportSocket,
+        },
+        extensions::transport_sockets::tls::v3::{
+            CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
+            common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
+        },
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+    },
+    google::protobuf::{Any, Struct, Value, value::Kind},
+    type_url,
+};
+
+/// A cluster without a transport socket.
+pub(crate) fn bare(name: &str) -> Cluster {
+    decode(wire(name))
+}
+
+/// A cluster under automatic mTLS.
+pub(crate) fn auto_mtls(name: &str, names: &[&str]) -> Cluster {
+    let criteria = HashMap::from([("tlsMode".to_owned(), "istio")]);
+    decode(Wire {
+        transport_socket_matches: vec![
+            socket_match("tlsMode-istio", criteria, tls(name, names)),
+            socket_match("tlsMode-disabled", HashMap::new(), raw_buffer()),
+        ],
+        ..wire(name)
+    })
+}
+
+/// A cluster whose DestinationRule says ISTIO_MUTUAL.
+pub(crate) fn explicit_mtls(name: &str, names: &[&str]) -> Cluster {
+    decode(Wire { transport_socket: Some(tls(name, names)), ..wire(name) })
+}
+
+/// A cluster whose endpoints all are plaintext, said explicitly.
+pub(crate) fn plaintext(name: &str) -> Cluster {
+    decode(Wire { transport_socket: Some(raw_buffer()), ..wire(name) })
+}
+
+pub(crate) fn clusters(all: impl IntoIterator<Item = Cluster>) -> Clusters {
+    all.into_iter().map(Arc::new).collect()
+}
+
+/// A workload with a sidecar.
+pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
+    let mut endpoint = Endpoint::default();
+    endpoint.host = address.ip().to_string();
+    endpoint.port = address.port();
+    endpoint.weight = 1;
+    endpoint.transport_match.insert("tlsMode".into(), "istio".into());
+    endpoint.workload.name = "forecast".into();
+    endpoint.workload.cluster = "cluster1".into();
+    endpoint
+}
+
+/// An east-west gateway to `cluster2`.
+pub(crate) fn gateway(address: SocketAddr) -> Endpoint {
+    let mut endpoint = endpoint(address);
+    endpoint.workload.name = String::new();
+    endpoint.workload.cluster = "cluster2".into();
+    endpoint
+}
+
+pub(crate) fn locality(priority: u32, weight: u32, endpoints: Vec<Endpoint>) -> LocalityEndpoints {
+    let mut locality = LocalityEndpoints::default();
+    (locality.priority, locality.weight, locality.endpoints) = (priority, weight, endpoints);
+    locality
+}
+
+pub(crate) fn endpoints(localities: Vec<LocalityEndpoints>) -> Endpoints {
+    let mut endpoints = Endpoints::default();
+    endpoints.localities = localities;
+    endpoints
+}
+
+fn decode(wire: Wire) -> Cluster {
+    Cluster::decode(wire.encode_to_vec().into()).unwrap().unwrap()
+}
+
+fn wire(name: &str) -> Wire {
+    Wire {
+        name: name.into(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        ..Wire::default()
+    }
+}
+
+fn socket_match(
+    name: &str,
+    criteria: HashMap<String, &str>,
+    socket: TransportSocket,
+) -> TransportSocketMatch {
+    let value = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
+    let fields = criteria.into_iter().map(|(key, text)| (key, value(text))).collect();
+    TransportSocketMatch {
+        name: name.into(),
+        r#match: Some(Struct { fields }),
+        transport_socket: Some(socket),
+    }
+}
+
+fn raw_buffer() -> TransportSocket {
+    let config = Any { type_url: type_url::RAW_BUFFER.into(), ..Any::default() };
+    TransportSocket { name: "raw_buffer".into(), typed_config: Some(config) }
+}
+
+fn tls(cluster: &str, names: &[&str]) -> TransportSocket {
+    let sds = |name: &str| SdsSecretConfig { name: name.into() };
+    let matcher = |name: &&str| StringMatcher {
+        match_pattern: Some(MatchPattern::Exact((*name).into())),
+        ..StringMatcher::default()
+    };
+    let combined = CombinedCertificateValidationContext {
+        default_validation_context: Some(CertificateValidationContext {
+            match_subject_alt_names: names.iter().map(matcher).collect(),
+        }),
+        validation_context_sds_secret_config: Some(sds("ROOTCA")),
+    };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::CombinedValidationContext(combined)),
+            alpn_protocols: ["istio-peer-exchange", "istio"].map(Into::into).to_vec(),
+            tls_certificate_sds_secret_configs: vec![sds("default")],
+            ..CommonTlsContext::default()
+        }),
+        sni: cluster.replace('|', "_."),
+    };
+    let config = any::pack(type_url::UPSTREAM_TLS_CONTEXT, &context);
+    TransportSocket { name: "tls".into(), typed_config: Some(config) }
+}
