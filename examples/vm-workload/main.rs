@@ -57,7 +57,9 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match (cli.mesh.vm_files, cli.command) {
         (None, None) => return tour::run().await,
-        (Some(dir), Some(Command::Resolve { names })) => on_mesh::resolve(&dir, cli.mesh.istiod_name, &names).await,
+        (Some(dir), Some(Command::Resolve { names })) => {
+            on_mesh::resolve(&dir, cli.mesh.istiod_name, &names).await
+        }
         (Some(dir), Some(Command::Get { url })) => on_mesh::get(&dir, cli.mesh.istiod_name, url).await,
         (Some(_), None) => Err("say what to do: `resolve NAME...` or `get URL`".into()),
         (None, Some(_)) => Err("say which mesh to join: --vm-files DIR".into()),

@@ -29,7 +29,9 @@ pub(crate) async fn resolve(dir: &Path, istiod_name: Option<String>, names: &[St
     let mut failed = 0;
     for name in names {
         match mesh.resolver().lookup_ip(name).await {
-            Ok(lookup) => anstream::println!("{name}\t{}\t{}", show::addresses(&lookup), show::source(&lookup)),
+            Ok(lookup) => {
+                anstream::println!("{name}\t{}\t{}", show::addresses(&lookup), show::source(&lookup))
+            }
             Err(error) => {
                 failed += 1;
                 show::error(&error);

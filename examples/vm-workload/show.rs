@@ -8,6 +8,7 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use mesh_connector::{ConnectionInfo, Transport, nds_client::Identity};
 use mesh_resolver::{Lookup, Source};
+use time::OffsetDateTime;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -40,9 +41,12 @@ pub(crate) fn source(lookup: &Lookup) -> String {
     }
 }
 
-/// `valid for 23 h 59 min`
+/// `valid until 2026-11-24 05:33 UTC (23 h 59 min)`
 pub(crate) fn validity(identity: &Identity) -> String {
-    format!("valid for {}", duration(identity.remaining(SystemTime::now())))
+    let until = OffsetDateTime::from(identity.not_after());
+    let (date, hour, minute) = (until.date(), until.hour(), until.minute());
+    let remaining = duration(identity.remaining(SystemTime::now()));
+    format!("valid until {date} {hour:02}:{minute:02} UTC ({remaining})")
 }
 
 /// A duration for people.

@@ -29,12 +29,14 @@ pub(crate) async fn new_service(stage: &Stage) -> Outcome {
             Err(_) => tokio::task::yield_now().await,
         }
     };
-    saw(format_args!("{url} answered: {}", answer.trim()));
+    saw(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
     Ok(format!("known after {seen}, and called"))
 }
 
 pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
-    say("istiod is stopped. What it said last still holds: names and new connections go on, labelled as stale.");
+    say(
+        "istiod is stopped. What it said last still holds: names and new connections go on, labelled as stale.",
+    );
     let mut health = stage.mesh.health().clone();
     stage.sandbox.stop_istiod().await;
     health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.ok_or("left the mesh")?;

@@ -25,14 +25,18 @@ pub(crate) async fn join() -> Result<(Stage, String), Box<dyn Error>> {
 
     let started = Instant::now();
     let mesh = Mesh::builder(Config::from_vm_files(vm.path())?)
-        .with_upstream(Upstream::servers([sandbox.upstream_dns()])?)
+        .with_upstream(Upstream::servers([sandbox.upstream_dns()]))
         .join()
         .await?;
     let took = duration(started.elapsed());
     let identity = mesh.client().identity().get();
     let identity = identity.as_ref().as_ref().ok_or("joined without an identity")?;
     saw(format_args!("we are {}, certificate {}", identity.spiffe_id(), validity(identity)));
-    saw(format_args!("istiod at {} sent {} names", sandbox.istiod_address(), mesh.client().names().load().len()));
+    saw(format_args!(
+        "istiod at {} sent {} names",
+        sandbox.istiod_address(),
+        mesh.client().names().load().len()
+    ));
     let said = format!("as {}, in {took}", identity.spiffe_id());
     Ok((Stage { sandbox, mesh, yaml }, said))
 }

@@ -15,24 +15,28 @@ const NAMES: &[(&str, &str, bool)] = &[
 ];
 
 pub(crate) async fn resolve(stage: &Stage) -> Outcome {
-    say("istiod pushes a table of all names that this workload may see. Names in it are answered in the process,\n\
-         all others by the DNS servers that the VM always had.");
+    say(
+        "istiod pushes a table of all names that this workload may see. Names in it are answered in the process,\n\
+         all others by the DNS servers that the VM always had.",
+    );
     let resolver = stage.mesh.resolver();
     for (name, what, of_the_mesh) in NAMES {
         let lookup = resolver.lookup_ip(name).await?;
         let from_mesh = matches!(lookup.source(), Source::Mesh { .. });
         check(from_mesh == *of_the_mesh, format!("{name} came from {}", show::source(&lookup)))?;
         let who = if from_mesh { "mesh" } else { "upstream DNS" };
-        saw(format_args!("{name:<24} {:<14} {who:<13} {what}", show::addresses(&lookup)));
+        saw(format_args!("{name:<24} {:<24} {who:<13} {what}", show::addresses(&lookup)));
     }
     let unknown = "no-such-service.weather";
     match resolver.lookup_ip(unknown).await {
         Err(error) if error.kind() == ErrorKind::NameNotFound => {
-            saw(format_args!("{unknown:<24} {:<14} {:<13} neither knows it", "-", "nobody"));
+            saw(format_args!("{unknown:<24} {:<24} {:<13} neither knows it", "-", "nobody"));
         }
         other => return Err(format!("{unknown}: {other:?} where no address was due").into()),
     }
-    say("The mesh's addresses are of no use to a VM on another network: nothing routes them here. So calls go by\n\
-         what istiod says about clusters and endpoints, as in the next step.");
+    say(
+        "The mesh's addresses are of no use to a VM on another network: nothing routes them here. So calls go by\n\
+         what istiod says about clusters and endpoints, as in the next step.",
+    );
     Ok(format!("{} names, from the mesh and from upstream", NAMES.len()))
 }
