@@ -6,7 +6,7 @@ mod outside;
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, Endpoint, Endpoints, Identity};
+use nds_client::{Cluster, ClusterName, Endpoint, Endpoints, Identity};
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::outside::{Lookup, outside};
@@ -59,7 +59,7 @@ impl<L: Lookup> Dialer<'_, L> {
                 Err(Failed::Final(error)) => return Err(error),
                 Err(Failed::Refused(error)) => refused = refused.or(Some(error)),
                 Err(Failed::Tried(attempt)) => {
-                    tracing::debug!(cluster = %self.cluster.name, %attempt, "an endpoint does not serve");
+                    told(&self.cluster.name, &attempt);
                     attempts.push(attempt);
                 }
             }
@@ -100,6 +100,15 @@ impl<L: Lookup> Dialer<'_, L> {
             sni: protection.map(|prepared| prepared.sni.to_string()),
             error,
         }))
+    }
+}
+
+/// Tells the log. A peer with another identity is worth a warning: the attempts after it may hide it from the caller.
+fn told(cluster: &ClusterName, attempt: &Attempt) {
+    if attempt.error.kind() == ErrorKind::PeerIdentity {
+        tracing::warn!(%cluster, %attempt, "an endpoint has another identity than expected");
+    } else {
+        tracing::debug!(%cluster, %attempt, "an endpoint does not serve");
     }
 }
 

@@ -1,8 +1,14 @@
 //! What can go wrong between a name and an authenticated stream.
 
+mod attempt;
+mod kind;
+
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use nds_client::SpiffeId;
+pub use self::{
+    attempt::{Attempt, IdentityMismatch},
+    kind::ErrorKind,
+};
 
 /// A connection was not made, or broke for a reason of the mesh's.
 ///
@@ -21,145 +27,6 @@ struct Inner {
     mismatch: Option<IdentityMismatch>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
-
-/// What an [`Error`] is about. Stable: match on it, label metrics with it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An address belongs to several services, and nothing tells which one is meant.
-    Ambiguous,
-    /// The membership was shut down.
-    Closed,
-    /// istiod has not said what is needed: clusters or endpoints.
-    ControlPlane,
-    /// This process has no valid certificate to present.
-    Credentials,
-    /// No TCP connection came about.
-    Dial,
-    /// A connection was made, but the exchange over it failed.
-    Exchange,
-    /// The target is no host and port that can be dialled.
-    InvalidTarget,
-    /// The service has no endpoint that may be used.
-    NoEndpoint,
-    /// The peer did not prove to be the one that is expected.
-    PeerIdentity,
-    /// Only plaintext leads there, and it is refused: by setting, or because the control plane does not ask for it
-    /// beyond doubt.
-    PlaintextRefused,
-    /// Upstream DNS failed.
-    Resolve,
-    /// A deadline passed.
-    Timeout,
-    /// The TLS handshake failed, other than by the peer's identity.
-    Tls,
-    /// Neither the mesh nor upstream DNS knows the host, or it is not to be reached by setting.
-    UnknownHost,
-    /// The service does not have this port.
-    UnknownPort,
-    /// The service does not have this subset.
-    UnknownSubset,
-    /// The control plane asks for something that this client does not do.
-    Unsupported,
-}
-
-impl ErrorKind {
-    /// A short name for metric labels.
-    #[must_use]
-    pub fn as_label(self) -> &'static str {
-        match self {
-            Self::Ambiguous => "ambiguous",
-            Self::Closed => "closed",
-            Self::ControlPlane => "control_plane",
-            Self::Credentials => "credentials",
-            Self::Dial => "dial",
-            Self::Exchange => "exchange",
-            Self::InvalidTarget => "invalid_target",
-            Self::NoEndpoint => "no_endpoint",
-            Self::PeerIdentity => "peer_identity",
-            Self::PlaintextRefused => "plaintext_refused",
-            Self::Resolve => "resolve",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::UnknownHost => "unknown_host",
-            Self::UnknownPort => "unknown_port",
-            Self::UnknownSubset => "unknown_subset",
-            Self::Unsupported => "unsupported",
-        }
-    }
-
-    /// Of several failed attempts, the kind that says most about the whole.
-    fn weight(self) -> u8 {
-        match self {
-            Self::PeerIdentity => 5,
-            Self::PlaintextRefused | Self::Unsupported => 4,
-            Self::Tls => 3,
-            Self::Resolve => 2,
-            Self::Dial => 1,
-            _ => 0,
-        }
-    }
-}
-
-/// One endpoint that was tried, and why it did not serve.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Attempt {
-    /// The endpoint: `10.1.2.3:15443`.
-    pub endpoint: String,
-    /// Of an east-west gateway, the cluster behind it.
-    pub gateway: Option<String>,
-    /// The server name that was sent, if it came to that.
-    pub sni: Option<String>,
-    /// What failed.
-    pub error: Error,
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.gateway {
-            Some(cluster) => write!(f, "gateway {} (to `{cluster}`", self.endpoint)?,
-            None => write!(f, "endpoint {}", self.endpoint)?,
-        }
-        match (&self.gateway, &self.sni) {
-            (Some(_), Some(sni)) => write!(f, ", SNI `{sni}`)")?,
-            (Some(_), None) => f.write_str(")")?,
-            (None, Some(sni)) => write!(f, " (SNI `{sni}`)")?,
-            (None, None) => {}
-        }
-        write!(f, ": {}", self.error)
-    }
-}
-
-/// The peer's certificate is of the mesh, but not of a workload that the control plane expects at this service.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct IdentityMismatch {
-    /// What was expected, as texts: whole identities, or patterns such as `spiffe://cluster.local/*`.
-    pub expected: Vec<String>,
-    /// The URI names of the certificate that was presented.
-    pub presented: Vec<String>,
-}
-
-impl IdentityMismatch {
-    /// The identity that was presented, if it is one of Istio's form.
-    #[must_use]
-    pub fn presented_id(&self) -> Option<SpiffeId> {
-        self.presented.iter().find_map(|name| name.parse().ok())
-    }
-}
-
-impl fmt::Display for IdentityMismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.presented[..] {
-            [] => f.write_str("the peer presented no SPIFFE identity")?,
-            names => write!(f, "the peer presented `{}`", names.join("`, `"))?,
-        }
-        write!(f, ", expected `{}`", self.expected.join("` or `"))
-    }
-}
-
-impl StdError for IdentityMismatch {}
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

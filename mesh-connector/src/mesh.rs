@@ -1,20 +1,16 @@
 //! The facade: a process in the mesh.
 
+mod connect;
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use fastrand::Rng;
 use mesh_resolver::{MeshResolver, Upstream};
-use nds_client::{
-    Cluster, Config, Discovery, Endpoint, Endpoints, Health, LocalityEndpoints, NdsClient, Watched,
-};
-use tokio::time::{Instant, timeout_at};
+use nds_client::{Config, Health, NdsClient, Watched};
 
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::{
-    Error, ErrorKind, Host, MeshBuilder, MeshConnector, MeshStream, Mtls, Target,
-    dial::{self, Dialer},
-    names::{Dns, unresolved},
-    route::{Names, Route, route},
-    settings::Settings,
+    Error, MeshBuilder, MeshConnector, MeshStream, Mtls, Target, names::Dns, settings::Settings,
     tls::TlsConfigs,
 };
 
@@ -98,95 +94,9 @@ impl Mesh {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect_to(&self, target: &Target) -> Result<MeshStream, Error> {
-        let deadline = Instant::now() + self.settings.connect_deadline;
-        match self.route(target, deadline).await? {
-            Route::Service(cluster) => self.connect_inside(target, &cluster, deadline).await,
-            Route::Outside => self.connect_outside(target, deadline).await,
-        }
-    }
-
-    async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
-        let client = &self.membership.client;
-        let clusters = match client.try_clusters() {
-            Some(clusters) => clusters,
-            None => client.clusters(left(deadline)).await.map_err(|error| {
-                Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
-            })?,
-        };
-        route(target, &clusters, self.resolver())
-    }
-
-    async fn connect_inside(
-        &self,
-        target: &Target,
-        cluster: &Arc<Cluster>,
-        deadline: Instant,
-    ) -> Result<MeshStream, Error> {
-        let endpoints = self.endpoints(target, cluster, deadline).await?;
-        let identity = self.membership.client.identity().get();
-        let dialer = Dialer {
-            target,
-            cluster,
-            identity: (*identity).as_deref(),
-            tls: &self.membership.tls,
-            mtls: self.settings.mtls,
-            lookup: &self.membership.dns,
-            deadline,
-        };
-        dialer.connect(&endpoints, &mut Rng::new()).await
-    }
-
-    async fn connect_outside(&self, target: &Target, deadline: Instant) -> Result<MeshStream, Error> {
-        self.settings.allow_outside(target)?;
-        let name = match target.host() {
-            Host::Ip(ip) => return dial::outside(target, &[*ip], deadline).await,
-            Host::Name(name) => name,
-        };
-        let found = timeout_at(deadline, self.resolver().lookup_ip(name)).await;
-        let found = found.map_err(|elapsed| {
-            let message =
-                format!("the mesh does not know `{name}`, and upstream DNS has not answered in time");
-            Error::with_source(ErrorKind::Timeout, message, elapsed)
-        })?;
-        let found = found.map_err(|error| unresolved(name, error))?;
-        let Some(service) = found.mesh_name() else {
-            return dial::outside(target, found.addresses(), deadline).await;
-        };
-        // The host's search list leads into the mesh after all, or the table has just come.
-        let target = target.clone().with_host(service.parse()?);
-        match self.route(&target, deadline).await? {
-            Route::Service(cluster) => self.connect_inside(&target, &cluster, deadline).await,
-            Route::Outside => Err(Error::new(
-                ErrorKind::UnknownHost,
-                format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
-            )),
-        }
-    }
-
-    /// The endpoints of a cluster. A service whose callers go to the address that they resolved (`ORIGINAL_DST`), and
-    /// for which EDS has nothing, has that address.
-    async fn endpoints(
-        &self,
-        target: &Target,
-        cluster: &Cluster,
-        deadline: Instant,
-    ) -> Result<Arc<Endpoints>, Error> {
-        if let Discovery::Inline(endpoints) = &cluster.discovery {
-            return Ok(endpoints.clone());
-        }
-        let Some(name) = cluster.eds_name() else {
-            return Ok(Arc::default());
-        };
-        let endpoints = self.membership.client.endpoints(&name, left(deadline)).await.map_err(|error| {
-            Error::control_plane(
-                format!("cannot connect to {target} without istiod's endpoints for `{name}`"),
-                error,
-            )
-        })?;
-        if endpoints.is_empty() && matches!(cluster.discovery, Discovery::OriginalDestination) {
-            return Ok(Arc::new(original_destination(target, self.resolver())));
-        }
-        Ok(endpoints)
+        let outcome = connect::connect(self, target).await;
+        connect::trace(target, &outcome);
+        outcome
     }
 
     /// The resolver: names to addresses, the mesh's first, upstream DNS second.
@@ -230,31 +140,6 @@ impl Mesh {
     pub async fn shutdown(&self) {
         self.membership.client.shutdown();
     }
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}
-
-/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on.
-fn original_destination(target: &Target, names: &impl Names) -> Endpoints {
-    let hosts = match target.host() {
-        Host::Ip(ip) => vec![ip.to_string()],
-        Host::Name(name) => match names.addresses(name) {
-            addresses if addresses.is_empty() => vec![name.clone()],
-            addresses => addresses.iter().map(ToString::to_string).collect(),
-        },
-    };
-    let endpoint = |host| {
-        let mut endpoint = Endpoint::default();
-        (endpoint.host, endpoint.port, endpoint.weight) = (host, target.port(), 1);
-        endpoint
-    };
-    let mut locality = LocalityEndpoints::default();
-    locality.endpoints = hosts.into_iter().map(endpoint).collect();
-    let mut endpoints = Endpoints::default();
-    endpoints.localities.push(locality);
-    endpoints
 }
 
 impl fmt::Debug for Mesh {

@@ -1,0 +1,148 @@
+//! Connecting, step by step: route, endpoints, dial.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use nds_client::{Cluster, Discovery, Endpoint, Endpoints, LocalityEndpoints};
+use tokio::time::{Instant, timeout_at};
+
+use super::Mesh;
+use crate::{
+    Error, ErrorKind, Host, MeshStream, Target,
+    dial::{self, Dialer},
+    names::unresolved,
+    route::{Names, Route, route},
+};
+
+pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, Error> {
+    let deadline = Instant::now() + mesh.settings.connect_deadline;
+    match mesh.route(target, deadline).await? {
+        Route::Service(cluster) => mesh.connect_inside(target, &cluster, deadline).await,
+        Route::Outside => mesh.connect_outside(target, deadline).await,
+    }
+}
+
+/// Tells the log how it ended.
+pub(super) fn trace(target: &Target, outcome: &Result<MeshStream, Error>) {
+    match outcome {
+        Ok(stream) => {
+            let info = stream.connection();
+            let (endpoint, gateway) = (info.endpoint(), info.is_through_gateway());
+            let transport = info.transport().as_label();
+            tracing::debug!(%target, cluster = info.cluster(), endpoint, gateway, transport, "connected");
+        }
+        Err(error) => tracing::debug!(%target, error = error.report(), "not connected"),
+    }
+}
+
+impl Mesh {
+    async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
+        let client = &self.membership.client;
+        let clusters = match client.try_clusters() {
+            Some(clusters) => clusters,
+            None => client.clusters(left(deadline)).await.map_err(|error| {
+                Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
+            })?,
+        };
+        route(target, &clusters, self.resolver())
+    }
+
+    async fn connect_inside(
+        &self,
+        target: &Target,
+        cluster: &Arc<Cluster>,
+        deadline: Instant,
+    ) -> Result<MeshStream, Error> {
+        let endpoints = self.endpoints(target, cluster, deadline).await?;
+        let identity = self.membership.client.identity().get();
+        let dialer = Dialer {
+            target,
+            cluster,
+            identity: (*identity).as_deref(),
+            tls: &self.membership.tls,
+            mtls: self.settings.mtls,
+            lookup: &self.membership.dns,
+            deadline,
+        };
+        dialer.connect(&endpoints, &mut Rng::new()).await
+    }
+
+    async fn connect_outside(&self, target: &Target, deadline: Instant) -> Result<MeshStream, Error> {
+        self.settings.allow_outside(target)?;
+        let name = match target.host() {
+            Host::Ip(ip) => return dial::outside(target, &[*ip], deadline).await,
+            Host::Name(name) => name,
+        };
+        let found = timeout_at(deadline, self.resolver().lookup_ip(name)).await;
+        let found = found.map_err(|elapsed| {
+            let message =
+                format!("the mesh does not know `{name}`, and upstream DNS has not answered in time");
+            Error::with_source(ErrorKind::Timeout, message, elapsed)
+        })?;
+        let found = found.map_err(|error| unresolved(name, error))?;
+        let Some(service) = found.mesh_name() else {
+            return dial::outside(target, found.addresses(), deadline).await;
+        };
+        // The host's search list leads into the mesh after all, or the table has just come.
+        let host = service.parse().unwrap_or_else(|_| target.host().clone());
+        let target = target.clone().with_host(host);
+        match self.route(&target, deadline).await? {
+            Route::Service(cluster) => self.connect_inside(&target, &cluster, deadline).await,
+            Route::Outside => Err(Error::new(
+                ErrorKind::UnknownHost,
+                format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
+            )),
+        }
+    }
+
+    /// The endpoints of a cluster. A service whose callers go to the address that they resolved (`ORIGINAL_DST`), and
+    /// for which EDS has nothing, has that address.
+    async fn endpoints(
+        &self,
+        target: &Target,
+        cluster: &Cluster,
+        deadline: Instant,
+    ) -> Result<Arc<Endpoints>, Error> {
+        if let Discovery::Inline(endpoints) = &cluster.discovery {
+            return Ok(endpoints.clone());
+        }
+        let Some(name) = cluster.eds_name() else {
+            return Ok(Arc::default());
+        };
+        let endpoints = self.membership.client.endpoints(&name, left(deadline)).await.map_err(|error| {
+            Error::control_plane(
+                format!("cannot connect to {target} without istiod's endpoints for `{name}`"),
+                error,
+            )
+        })?;
+        if endpoints.is_empty() && matches!(cluster.discovery, Discovery::OriginalDestination) {
+            return Ok(Arc::new(original_destination(target, self.resolver())));
+        }
+        Ok(endpoints)
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on.
+fn original_destination(target: &Target, names: &impl Names) -> Endpoints {
+    let hosts = match target.host() {
+        Host::Ip(ip) => vec![ip.to_string()],
+        Host::Name(name) => match names.addresses(name) {
+            addresses if addresses.is_empty() => vec![name.clone()],
+            addresses => addresses.iter().map(ToString::to_string).collect(),
+        },
+    };
+    let endpoint = |host| {
+        let mut endpoint = Endpoint::default();
+        (endpoint.host, endpoint.port, endpoint.weight) = (host, target.port(), 1);
+        endpoint
+    };
+    let mut locality = LocalityEndpoints::default();
+    locality.endpoints = hosts.into_iter().map(endpoint).collect();
+    let mut endpoints = Endpoints::default();
+    endpoints.localities.push(locality);
+    endpoints
+}
