@@ -127,7 +127,7 @@ pub(crate) async fn a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_
     let _gateway = real.gateway(2).await;
     let mesh = join(&real).await;
     let error = mesh.connect("ledger.example", 5432).await.unwrap_err();
-    assert!(!error.candidates().is_empty(), "{}", error.report());
+    assert!(error.attempts()[0].error.candidates().len() > 1, "{}", error.report());
     assert_eq!(error.attempts()[0].gateway.as_deref(), Some("cluster2"), "{}", error.report());
     assert!(error.report().contains("outbound_.5432_._.ledger.example"), "{}", error.report());
 }

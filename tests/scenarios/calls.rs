@@ -1,0 +1,133 @@
+//! A connection that cannot be made says why, in the mesh's terms.
+
+use mesh_connector::ErrorKind;
+
+use super::stage;
+
+#[tokio::test]
+async fn a_name_that_neither_the_mesh_nor_upstream_knows_is_an_unknown_host() {
+    let stage = stage().await;
+    let error = stage.mesh.connect("no-such-service.weather", 80).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownHost, "{}", error.report());
+    assert!(error.to_string().contains("no-such-service.weather"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_the_service_does_not_have_is_told_with_those_it_has() {
+    let stage = stage().await;
+    let error = stage.mesh.connect("forecast.weather", 3003).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownPort, "{}", error.report());
+    assert!(error.to_string().contains("3002"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_without_an_endpoint_says_what_may_have_removed_them() {
+    let stage = stage().await;
+    stage
+        .sandbox
+        .apply("cluster2", "apiVersion: v1\nkind: Service\nmetadata: {name: empty, namespace: weather}\nspec:\n  clusterIP: 10.2.0.77\n  ports: [{name: http, port: 80}]\n")
+        .unwrap();
+    let name = "empty.weather.svc.cluster.local";
+    stage.mesh.client().names().clone().wait_for(|names| names.get(name).is_some()).await.unwrap();
+    let error = stage.mesh.connect(name, 80).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoEndpoint, "{}", error.report());
+    assert!(!error.candidates().is_empty(), "{}", error.report());
+}
+
+#[tokio::test]
+async fn unhealthy_endpoints_are_told_apart_from_none() {
+    let sandbox = super::sandbox().await;
+    let vm = sandbox.vm_files("vms/edge-app").unwrap();
+    // Health is visible for endpoints of the own network only: gateways are of unknown health.
+    let config = mesh_connector::Config::from_vm_files(vm.path()).unwrap().with_network("network1");
+    let mesh = mesh_connector::Mesh::join(config).await.unwrap();
+    sandbox
+        .apply(
+            "cluster1",
+            "apiVersion: v1
+kind: Service
+metadata: {name: sick, namespace: weather}
+spec:
+  clusterIP: 10.1.0.78
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: sick-1, namespace: weather, labels: {security.istio.io/tlsMode: istio}}
+spec: {serviceAccountName: sick, containers: [{name: sick, image: sick}]}
+status: {phase: Running, podIP: 10.10.1.78, podIPs: [{ip: 10.10.1.78}], conditions: [{type: Ready, status: \"False\"}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: sick-1, namespace: weather, labels: {kubernetes.io/service-name: sick}}
+addressType: IPv4
+ports: [{name: http, port: 8080, protocol: TCP}]
+endpoints:
+  - addresses: [10.10.1.78]
+    conditions: {ready: false}
+    targetRef: {kind: Pod, name: sick-1, namespace: weather}
+",
+        )
+        .unwrap();
+    let name = "sick.weather.svc.cluster.local";
+    mesh.client().names().clone().wait_for(|names| names.get(name).is_some()).await.unwrap();
+    let error = mesh.connect(name, 80).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoEndpoint, "{}", error.report());
+    assert!(error.to_string().contains("unhealthy"), "{error}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_the_name_is_told_with_gateway_sni_and_candidates() {
+    let stage = stage().await;
+    stage
+        .sandbox
+        .apply(
+            "cluster1",
+            "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: hidden, namespace: payments}
+spec:
+  hosts: [hidden.payments.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  endpoints: [{address: 10.20.9.9, network: network2, serviceAccount: ledger}]
+",
+        )
+        .unwrap();
+    let host = "hidden.payments.example";
+    stage.mesh.client().names().clone().wait_for(|names| names.get(host).is_some()).await.unwrap();
+    let error = stage.mesh.connect(host, 5432).await.unwrap_err();
+    let attempt = &error.attempts()[0];
+    assert_eq!(attempt.gateway.as_deref(), Some("cluster2"));
+    assert_eq!(attempt.sni.as_deref(), Some("outbound_.5432_._.hidden.payments.example"));
+    assert!(attempt.error.candidates().len() > 1, "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_peer_with_another_identity_is_refused_in_the_handshake() {
+    let stage = stage().await;
+    stage.sandbox.impersonate("weather", "forecast", Some("mallory")).unwrap();
+    let error = stage.mesh.connect("forecast.weather", 3002).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
+    let mismatch = error.identity_mismatch().unwrap();
+    assert_eq!(mismatch.expected, ["spiffe://cluster.local/ns/weather/sa/forecast"]);
+    assert_eq!(mismatch.presented, ["spiffe://cluster.local/ns/weather/sa/mallory"]);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_down_is_passed_over_for_the_other_one() {
+    let stage = stage().await;
+    stage.sandbox.stop_gateway("network1").await.unwrap();
+    for _ in 0..16 {
+        let stream = stage.mesh.connect("forecast.weather", 3002).await.unwrap();
+        assert_eq!(stream.connection().workload_cluster(), Some("cluster2"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_upstream_dns_is_dialled_outside_of_the_mesh_unless_mtls_is_required() {
+    let stage = stage().await;
+    let error = stage.mesh.requiring_mtls().connect("intranet.example.com", 80).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());
+}

@@ -1,0 +1,87 @@
+//! A VM that cannot join is told which file, key or address is wrong, and what to do.
+
+use std::{fs, time::Duration};
+
+use mesh_connector::{Config, nds_client};
+use mesh_sandbox::{Sandbox, TokenOptions, VmFiles};
+use nds_client::{Error, ErrorKind, NdsClient};
+
+async fn vm() -> (Sandbox, VmFiles) {
+    let sandbox = super::sandbox().await;
+    let vm = sandbox.vm_files("vms/edge-app").unwrap();
+    (sandbox, vm)
+}
+
+async fn join(vm: &VmFiles) -> Result<NdsClient, Error> {
+    NdsClient::join(Config::from_vm_files(vm.path())?).await
+}
+
+#[tokio::test]
+async fn a_token_of_another_audience_is_told_apart_from_an_expired_one() {
+    let (sandbox, vm) = vm().await;
+    let file = vm.path().join("istio-token");
+    let refused = async |options: TokenOptions| {
+        fs::write(&file, sandbox.token("vms", "edge-app", &options)).unwrap();
+        let error = join(&vm).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+        error.to_string()
+    };
+    assert!(refused(TokenOptions::default().with_audience("somebody-else")).await.contains("audience"));
+    assert!(refused(TokenOptions::default().with_lifetime(Duration::ZERO)).await.contains("expired"));
+}
+
+#[tokio::test]
+async fn a_token_that_vanishes_after_the_files_were_read_is_named() {
+    let (_sandbox, vm) = vm().await;
+    let config = Config::from_vm_files(vm.path()).unwrap();
+    fs::remove_file(vm.path().join("istio-token")).unwrap();
+    let error = NdsClient::join(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials);
+    assert!(error.to_string().contains("istio-token"), "{error}");
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_istiods_is_named() {
+    let ((_sandbox, vm), other) = tokio::join!(vm(), super::sandbox());
+    fs::write(vm.path().join("root-cert.pem"), other.root_certificate_pem()).unwrap();
+    let error = join(&vm).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UntrustedServer);
+    assert!(error.to_string().contains("root-cert.pem"), "{error}");
+}
+
+#[tokio::test]
+async fn an_istiod_that_is_not_there_is_named_by_its_address() {
+    let (sandbox, vm) = vm().await;
+    let address = sandbox.istiod_address().to_string();
+    sandbox.stop_istiod().await;
+    let config = Config::from_vm_files(vm.path()).unwrap().with_join_timeout(Duration::from_millis(200));
+    let error = NdsClient::join(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
+    assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_that_istiods_certificate_does_not_have_is_told_with_the_next_step() {
+    let (_sandbox, vm) = vm().await;
+    let config = Config::from_vm_files(vm.path()).unwrap().with_istiod_name("istiod.elsewhere.svc");
+    let error = NdsClient::join(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UntrustedServer);
+    assert!(error.to_string().contains("istiod.elsewhere.svc"), "{error}");
+}
+
+#[tokio::test]
+async fn a_vm_joins_although_a_clone_of_the_client_is_dropped_and_ends_with_the_last() {
+    let (sandbox, vm) = vm().await;
+    let client = join(&vm).await.unwrap();
+    drop(client.clone());
+    let mut health = client.health().clone();
+    assert_eq!(sandbox.connections().len(), 1);
+    drop(client);
+    while health.changed().await {}
+    let gone = |event: &mesh_sandbox::Event| {
+        matches!(event, mesh_sandbox::Event::AdsDisconnected { .. }).then_some(())
+    };
+    sandbox.events().wait(gone).await;
+    assert!(sandbox.connections().is_empty());
+}

@@ -1,0 +1,33 @@
+//! Whole-path scenarios on the sandbox: what goes wrong, and what a caller is told.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod calls;
+mod control_plane;
+mod joining;
+
+use mesh_connector::{Config, Mesh};
+use mesh_resolver::Upstream;
+use mesh_sandbox::{Sandbox, VmFiles};
+
+/// The tour's mesh, and a VM that has joined it.
+struct Stage {
+    sandbox: Sandbox,
+    mesh: Mesh,
+    /// Kept, because the token is read again at each use.
+    _vm: VmFiles,
+}
+
+async fn sandbox() -> Sandbox {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
+    Sandbox::builder().mesh_dir(folder).without_reload().start().await.expect("the sandbox starts")
+}
+
+async fn stage() -> Stage {
+    let sandbox = sandbox().await;
+    let vm = sandbox.vm_files("vms/edge-app").expect("VM files");
+    let upstream = Upstream::servers([sandbox.upstream_dns()]);
+    let config = Config::from_vm_files(vm.path()).expect("a configuration");
+    let mesh = Mesh::builder(config).with_upstream(upstream).join().await.expect("the VM joins");
+    Stage { sandbox, mesh, _vm: vm }
+}
