@@ -31,6 +31,9 @@
 //! is answered with a CNAME record and the addresses. What hickory does before it asks anybody stays: the `hosts`
 //! file, names under `localhost`.
 //!
+//! Before the first table, names are treated as by [`MeshResolver::lookup_ip`], each question on its own: what does
+//! not exist upstream waits for the table. hickory asks again where that fails, `attempts` times.
+//!
 //! # Caching
 //!
 //! hickory's cache sits before the mesh. Answers of the mesh therefore have a TTL of zero here (30 seconds
@@ -58,7 +61,7 @@ use hickory_resolver::{
         xfer::{DnsHandle, FirstAnswer as _},
     },
     proto::{
-        op::{DnsRequest, DnsResponse, Message, OpCode, Query},
+        op::{DnsRequest, DnsResponse, Message, OpCode, Query, ResponseCode},
         rr::{DNSClass, Name, RData, Record, RecordType, rdata::CNAME},
     },
 };
@@ -206,10 +209,11 @@ async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest) -> Respo
     if ready {
         return asked.await;
     }
-    // An empty response is no answer as long as the mesh may have one.
+    // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
     let asked = asked.map(|response| match response {
-        Ok(response) if response.contains_answer() => Ok(Ok(response)),
-        other => Err(Box::new(other)),
+        Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
+        Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
+        unknown => Err(Box::new(unknown)),
     });
     match mesh.before_first_table(&host, look, asked).await {
         Ok(response) => response,

@@ -1,4 +1,92 @@
 //! Resolves the names of an Istio mesh inside the process, with upstream DNS behind them.
+//!
+//! istiod tells [`nds_client`] every name of the mesh and its addresses. This crate reads names from that table as
+//! Istio's DNS proxy would, and sends everything else where the host would have sent it. No sidecar, no port 53, no
+//! iptables: a lookup is a function call.
+//!
+//! ```
+//! use mesh_resolver::{MeshResolver, Scope, Source, Upstream};
+//! # use nds_client::{Health, NameTable, Publisher};
+//! # use prost::Message as _;
+//! # use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let forecast = NameInfo {
+//! #     ips: vec!["10.1.2.3".into()], registry: "Kubernetes".into(),
+//! #     shortname: "forecast".into(), namespace: "weather".into(), ..NameInfo::default()
+//! # };
+//! # let wire = Wire { table: [("forecast.weather.svc.cluster.local".into(), forecast)].into() };
+//! # let names = Publisher::new(NameTable::decode(wire.encode_to_vec().into())?);
+//! # let health = Publisher::new(Health::default());
+//! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
+//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//!     .with_upstream(Upstream::none())
+//!     .build()?;
+//!
+//! let found = resolver.lookup_ip("forecast.weather").await?;
+//! assert_eq!(found.addresses()[0].to_string(), "10.1.2.3");
+//! assert_eq!(found.canonical_name(), "forecast.weather.svc.cluster.local");
+//! assert!(matches!(found.source(), Source::Mesh { .. }));
+//!
+//! // The table alone, without async and without an allocation:
+//! assert!(resolver.try_lookup("forecast.weather.svc").is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who answers
+//!
+//! 1. An address literal is itself.
+//! 2. The mesh's table: the name as it is, as a short name, by the search domain, by a wildcard
+//!    ([`Via`] says which).
+//! 3. The `hosts` file, and `localhost`.
+//! 4. Upstream DNS ([`Upstream`]), by the host's search list. Each completed name is looked for in the table first.
+//!
+//! Upstream DNS is what the host has, or what the program says; never a public resolver.
+//! [`MeshResolver::lookup_ip`] says what happens before istiod's first table.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `hickory` | `hickory::MeshProvider`: hickory's own `Resolver` over the mesh |
+//! | `hyper` | `MeshResolver` as the resolver of hyper-util's `HttpConnector`, a tower `Service<Name>` |
+//! | `reqwest` | `MeshResolver` as `reqwest::dns::Resolve` |
+//! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
+//!
+//! Whoever resolves needs a tokio runtime with IO and time enabled, except for
+//! [`try_lookup`](MeshResolver::try_lookup), [`names`](MeshResolver::names) and [`resolve`](MeshResolver::resolve).
+//!
+//! # What of Istio's DNS proxy is here
+//!
+//! | behaviour | in Istio | here |
+//! |---|---|---|
+//! | short names, wildcards, first search domain, case, trailing dots | `pkg/dns/client/dns.go` | as there, with three deliberate differences: below |
+//! | a known name without the family asked for has no data; it is not unknown | `lookupHost` | as there |
+//! | other record types go upstream | `lookupHost` | as there (`hickory`) |
+//! | shuffled answers, TTL of 30 seconds | `roundRobinResponse`, `defaultTTLInSeconds` | as there; TTL 0 before hickory's cache |
+//! | SERVFAIL for everything before the first table | `ServeDNS` | a bounded wait for mesh names, upstream for others |
+//! | upstream: one server after the other, SERVFAIL is an answer | `queryUpstream` | as glibc: SERVFAIL and REFUSED make way for the next server |
+//! | no cache, no retry over TCP upstream | `queryUpstream` | cached for as long as answers say; TCP where truncated |
+//! | DNS listener on port 15053 | `StartDNS` | not yet |
+//!
+//! Deliberate differences in the table's semantics:
+//!
+//! * Suffixes are compared label by label, where the agent compares text: `a.foons1.svc.cluster.local` does not end
+//!   in the search domain `ns1.svc.cluster.local`.
+//! * Where entries collide, the more literal reading wins: the name itself, then a short name, then the search
+//!   domain. In the agent the order of a Go map decides, and an expansion hides a service of that very name.
+//! * Short names belong to Kubernetes services named `short.ns.<domain>`, which is what Kubernetes calls them.
+//!
+//! # Limitation: virtual addresses
+//!
+//! Answers are what istiod's table says: ClusterIPs, and for a ServiceEntry without addresses one out of
+//! 240.240.0.0/16, which nothing but a mesh connector can dial. That includes hosts outside the mesh that somebody
+//! declared in a ServiceEntry (`MESH_EXTERNAL`): a program that only resolves, and dials by itself, could reach such
+//! a host before it was declared and cannot afterwards. The table does not tell them apart (the clusters of
+//! CDS do), so this crate does not either yet; dial them through the connector, or by the names of another resolver.
+
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -27,4 +115,9 @@ pub use self::{
     resolver::{MeshResolver, Names},
     scope::Scope,
     upstream::Upstream,
+};
+
+const _: fn() = || {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<MeshResolver>();
 };

@@ -1,0 +1,62 @@
+//! A lookup in the table does not allocate. Counted per thread, by an allocator of this binary alone.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use allocation_counter::measure;
+use mesh_resolver::{MeshResolver, Scope, Upstream};
+use nds_client::{Health, NameTable, Publisher};
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+
+fn table() -> NameTable {
+    let info = |ips: &[&str], registry: &str, shortname: &str, namespace: &str| NameInfo {
+        ips: ips.iter().map(ToString::to_string).collect(),
+        registry: registry.into(),
+        shortname: shortname.into(),
+        namespace: namespace.into(),
+        ..NameInfo::default()
+    };
+    let many: Vec<_> = (1..=100).map(|last| format!("10.0.0.{last}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let eight = &many[..8];
+    let table = [
+        ("forecast.weather.svc.cluster.local", info(&["10.1.2.3"], "Kubernetes", "forecast", "weather")),
+        ("db.vms.svc.cluster.local", info(&["10.1.2.4", "2001:db8::4"], "Kubernetes", "db", "vms")),
+        ("eight.example", info(eight, "External", "", "")),
+        ("hundred.example", info(&many, "External", "", "")),
+        ("*.wildcard", info(&["10.1.2.5"], "External", "", "")),
+    ];
+    let table = table.into_iter().map(|(name, info)| (name.to_owned(), info)).collect();
+    NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap()
+}
+
+#[test]
+fn a_lookup_in_the_table_does_not_allocate() {
+    let (names, health) = (Publisher::new(table()), Publisher::new(Health::default()));
+    let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
+    let resolver = MeshResolver::builder(names.watched(), health.watched(), scope)
+        .with_upstream(Upstream::none())
+        .build()
+        .unwrap();
+    for (name, known) in [
+        ("forecast.weather.svc.cluster.local", true),
+        ("Forecast.Weather.svc.Cluster.Local.", true),
+        ("forecast.weather", true),
+        ("forecast.weather.svc", true),
+        ("db", true),
+        ("a.b.wildcard", true),
+        ("forecast.weather.corp.example", true),
+        ("eight.example", true),
+        ("www.example.org", false),
+    ] {
+        // The first use in a thread sets up the thread's own state.
+        assert_eq!(resolver.try_lookup(name).is_some(), known, "{name}");
+        let used = measure(|| drop(resolver.try_lookup(name)));
+        assert_eq!(used.count_total, 0, "{name}: {used:?}");
+    }
+    let used = measure(|| {
+        let names = resolver.names();
+        assert_eq!(names.lookup("hundred.example").unwrap().ipv4().len(), 100);
+    });
+    assert_eq!(used.count_total, 0, "a look at the table itself: {used:?}");
+    assert!(measure(|| drop(resolver.try_lookup("hundred.example"))).count_total > 0, "the counter counts");
+}

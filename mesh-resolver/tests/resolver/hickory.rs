@@ -1,0 +1,194 @@
+//! hickory's own resolver, with the mesh behind it.
+
+use std::{net::IpAddr, time::Duration};
+
+use hickory_resolver::{
+    Resolver,
+    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    lookup::Lookup,
+    net::runtime::TokioRuntimeProvider,
+    proto::rr::{RData, RecordType, rdata::TXT},
+};
+use mesh_resolver::{Upstream, hickory::MeshProvider};
+
+use crate::{
+    mesh::{FORECAST, Mesh},
+    name_server::{NameServer, Reply, ips},
+};
+
+fn resolver(mesh: &Mesh, upstream: Upstream) -> Resolver<MeshProvider> {
+    MeshProvider::new(mesh.resolver(upstream)).into_resolver().unwrap()
+}
+
+fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
+    lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect()
+}
+
+/// Addresses, a text under every name, or nothing.
+async fn upstream() -> NameServer {
+    NameServer::start(|name, kind| match (name, kind) {
+        (_, RecordType::TXT) => Reply::Records(vec![RData::TXT(TXT::new(vec!["upstream".into()]))]),
+        ("www.example.org", _) => Reply::Addresses(ips(&["192.0.2.1"])),
+        _ => Reply::NxDomain,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn hickory_resolves_mesh_names_and_upstream_names() {
+    let server = upstream().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = resolver(&mesh, Upstream::servers([server.address()]));
+    for name in ["forecast.weather", "Forecast.Weather.svc.", FORECAST] {
+        let found: Vec<_> = resolver.lookup_ip(name).await.unwrap().iter().collect();
+        assert_eq!(found, ips(&["10.1.2.3"]), "{name}");
+    }
+    assert!(server.asked().is_empty());
+    let found: Vec<_> = resolver.lookup_ip("www.example.org.").await.unwrap().iter().collect();
+    assert_eq!(found, ips(&["192.0.2.1"]));
+}
+
+#[tokio::test]
+async fn no_data_and_no_name_are_told_apart() {
+    let server = upstream().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = resolver(&mesh, Upstream::servers([server.address()]));
+    let no_data = resolver.ipv6_lookup(format!("{FORECAST}.")).await.unwrap_err();
+    assert!(no_data.is_no_records_found() && !no_data.is_nx_domain(), "{no_data:?}");
+    assert!(server.asked().is_empty(), "NODATA is the mesh's own answer");
+    let no_name = resolver.ipv4_lookup("nobody.weather.svc.cluster.local.").await.unwrap_err();
+    assert!(no_name.is_nx_domain(), "{no_name:?}");
+    let nobody_upstream = self::resolver(&mesh, Upstream::none());
+    assert!(nobody_upstream.ipv4_lookup("www.example.org.").await.unwrap_err().is_nx_domain());
+}
+
+/// D.4 rule 14, `lookupHost`.
+#[tokio::test]
+async fn other_record_types_of_mesh_names_are_upstreams() {
+    let server = upstream().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = resolver(&mesh, Upstream::servers([server.address()]));
+    let found = resolver.txt_lookup(format!("{FORECAST}.")).await.unwrap();
+    assert!(matches!(found.answers()[0].data, RData::TXT(_)));
+    assert_eq!(server.asked(), [FORECAST]);
+}
+
+/// D.4 rule 15, `lookupHost`.
+#[tokio::test]
+async fn a_name_completed_with_the_first_search_domain_is_an_alias() {
+    let mesh = Mesh::synced(&[("www.example.com", &["10.1.2.3"]), ("*.wildcard", &["10.1.2.4"])]);
+    let resolver = resolver(&mesh, Upstream::none().with_search(["vms.svc.cluster.local"]));
+    for (name, target) in [("www.example.com", "www.example.com."), ("foo.wildcard", "*.wildcard.")] {
+        let found = resolver.ipv4_lookup(format!("{name}.vms.svc.cluster.local.")).await.unwrap();
+        let [alias, address] = found.answers() else { panic!("{:?}", found.answers()) };
+        assert_eq!(alias.name.to_ascii(), format!("{name}.vms.svc.cluster.local."));
+        let RData::CNAME(stands_for) = &alias.data else { panic!("{alias:?}") };
+        assert_eq!(stands_for.0.to_ascii(), target);
+        assert_eq!(address.name.to_ascii(), target);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_table_is_seen_at_once() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = resolver(&mesh, Upstream::none());
+    let ask = async || resolver.ipv4_lookup(format!("{FORECAST}.")).await.map(|found| addresses(&found));
+    assert_eq!(ask().await.unwrap(), ips(&["10.1.2.3"]));
+    mesh.sync(&[(FORECAST, &["10.1.2.4"])]);
+    assert_eq!(ask().await.unwrap(), ips(&["10.1.2.4"]));
+    mesh.sync(&[]);
+    assert!(ask().await.unwrap_err().is_nx_domain());
+    mesh.sync(&[(FORECAST, &["10.1.2.5"])]);
+    assert_eq!(ask().await.unwrap(), ips(&["10.1.2.5"]), "a denial is not kept either");
+}
+
+#[tokio::test]
+async fn what_hickory_resolves_can_be_traced_back_to_its_name() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let ours = mesh.resolver(Upstream::none());
+    let hickory = MeshProvider::new(ours.clone()).into_resolver().unwrap();
+    hickory.lookup_ip("forecast.weather").await.unwrap();
+    assert_eq!(ours.last_resolved("10.1.2.3".parse().unwrap()).as_deref(), Some(FORECAST));
+}
+
+fn configured(server: &NameServer, connection: ConnectionConfig) -> ResolverConfig {
+    let mut connection = connection;
+    connection.port = server.address().port();
+    ResolverConfig::from_name_servers(vec![NameServerConfig::new(
+        server.address().ip(),
+        true,
+        vec![connection],
+    )])
+}
+
+#[tokio::test]
+async fn a_configuration_of_ones_own_is_what_stands_behind_the_mesh() {
+    let server = upstream().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    for connection in [ConnectionConfig::udp(), ConnectionConfig::tcp()] {
+        let provider = MeshProvider::over(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
+        let config = configured(&server, connection);
+        let resolver: Resolver<MeshProvider> =
+            Resolver::builder_with_config(config, provider).build().unwrap();
+        assert!(resolver.lookup_ip("forecast.weather.").await.is_ok());
+        let found: Vec<_> = resolver.lookup_ip("www.example.org.").await.unwrap().iter().collect();
+        assert_eq!(found, ips(&["192.0.2.1"]));
+    }
+}
+
+/// A server that is down must not hold mesh names up.
+#[tokio::test]
+async fn mesh_names_need_no_connection_upstream() {
+    let server = upstream().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let config = configured(&server, ConnectionConfig::tcp());
+    let provider = MeshProvider::over(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
+    let resolver: Resolver<MeshProvider> = Resolver::builder_with_config(config, provider).build().unwrap();
+    assert!(resolver.lookup_ip("forecast.weather.").await.is_ok());
+    assert_eq!(server.connections(), 0);
+    assert!(resolver.lookup_ip("www.example.org.").await.is_ok());
+    assert!(server.connections() > 0);
+    drop(server);
+    for _ in 0..3 {
+        assert!(resolver.lookup_ip("forecast.weather.").await.is_ok());
+        assert!(resolver.lookup_ip("elsewhere.example.org.").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn before_the_first_table_an_upstream_name_does_not_wait_whatever_families_it_has() {
+    let server = upstream().await;
+    let limit = Duration::from_secs(60);
+    let upstream = Upstream::servers([server.address()]);
+    let ours =
+        Mesh::connecting().builder().with_upstream(upstream).with_first_table_timeout(limit).build().unwrap();
+    let resolver = MeshProvider::new(ours).into_resolver().unwrap();
+    let found = tokio::time::timeout(limit / 2, resolver.lookup_ip("www.example.org.")).await;
+    assert_eq!(found.unwrap().unwrap().iter().count(), 1);
+}
+
+#[tokio::test]
+async fn before_the_first_table_a_name_unknown_upstream_waits() {
+    let server = upstream().await;
+    for name in [FORECAST, "forecast.weather."] {
+        let mesh = Mesh::connecting();
+        let resolver = resolver(&mesh, Upstream::servers([server.address()]));
+        let lookup = async { resolver.ipv4_lookup(name).await.unwrap() };
+        let istiod = async {
+            tokio::task::yield_now().await;
+            mesh.sync(&[(FORECAST, &["10.1.2.3"])]);
+        };
+        assert_eq!(addresses(&tokio::join!(lookup, istiod).0), ips(&["10.1.2.3"]), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_the_first_table_is_bounded_and_the_error_names_istiod() {
+    let mesh = Mesh::connecting();
+    let ours = mesh.builder().with_first_table_timeout(Duration::from_secs(3)).build().unwrap();
+    let resolver = MeshProvider::new(ours).into_resolver().unwrap();
+    let start = tokio::time::Instant::now();
+    let error = resolver.ipv4_lookup(format!("{FORECAST}.")).await.unwrap_err();
+    assert!(error.to_string().contains("istiod"), "{error}");
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+}

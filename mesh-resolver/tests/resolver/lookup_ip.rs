@@ -1,0 +1,192 @@
+//! The order in which a name is answered, and what an answer says.
+
+use std::{io::Write as _, net::IpAddr, time::Duration};
+
+use mesh_resolver::{ErrorKind, Source, Upstream, Via};
+use nds_client::SyncState;
+
+use crate::{
+    mesh::{FORECAST, Mesh},
+    name_server::{NameServer, Reply, ips},
+};
+
+#[tokio::test]
+async fn a_mesh_name_is_answered_by_the_table_whatever_it_is_called() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("*.example.com", &["10.1.2.4"])]);
+    let resolver = mesh.resolver(Upstream::none());
+    for (name, canonical, expected) in [
+        (FORECAST, FORECAST, Via::Exact),
+        ("Forecast.Weather", FORECAST, Via::Alternate),
+        ("forecast.weather.svc.", FORECAST, Via::Alternate),
+        ("www.example.com", "*.example.com", Via::Wildcard),
+    ] {
+        let found = resolver.lookup_ip(name).await.unwrap();
+        assert_eq!(found.canonical_name(), canonical);
+        assert_eq!(found.mesh_name(), Some(canonical));
+        assert_eq!(found.ttl(), Duration::from_secs(30));
+        let Source::Mesh { via, state, .. } = found.source() else { panic!("{:?}", found.source()) };
+        assert_eq!((*via, state), (expected, &SyncState::Synced));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_when_the_table_is_stale() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::none());
+    let since = std::time::SystemTime::UNIX_EPOCH;
+    mesh.health(|health| health.sync = SyncState::Stale { since });
+    let found = resolver.lookup_ip(FORECAST).await.unwrap();
+    assert!(matches!(found.source(), Source::Mesh { state: SyncState::Stale { .. }, .. }));
+}
+
+#[tokio::test]
+async fn addresses_are_shuffled_within_their_family() {
+    let all = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8::1", "2001:db8::2"];
+    let mesh = Mesh::synced(&[(FORECAST, &all)]);
+    let resolver = mesh.resolver(Upstream::none());
+    let mut first = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let found = resolver.lookup_ip(FORECAST).await.unwrap();
+        assert!(found.addresses()[..3].iter().all(IpAddr::is_ipv4), "IPv4 comes first");
+        let mut sorted = found.addresses().to_vec();
+        sorted.sort();
+        assert_eq!(sorted, ips(&all));
+        first.insert(found.addresses()[0]);
+    }
+    assert_eq!(first.len(), 3);
+}
+
+#[tokio::test]
+async fn an_address_is_itself_without_asking_anybody() {
+    let server = NameServer::silent().await;
+    let resolver = Mesh::connecting().resolver(Upstream::servers([server.address()]));
+    for (text, address) in [("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("[2001:db8::1]", "2001:db8::1")] {
+        let found = resolver.lookup_ip(text).await.unwrap();
+        assert_eq!(found.addresses(), ips(&[address]));
+        assert_eq!((found.source(), found.ttl()), (&Source::Literal, Duration::MAX));
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_the_mesh_does_not_know_is_upstreams() {
+    let server = NameServer::start(|name, _| match name {
+        "www.example.org" => Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"])),
+        "alias.example.org" => Reply::Alias("www.example.org.", ips(&["192.0.2.1"])),
+        "nodata.example.org" => Reply::Addresses(Vec::new()),
+        "broken.example.org" => Reply::ServFail,
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_attempts(1));
+
+    let found = resolver.lookup_ip("www.example.org").await.unwrap();
+    assert_eq!(found.addresses(), ips(&["192.0.2.1", "2001:db8::1"]));
+    assert_eq!((found.source(), found.mesh_name()), (&Source::Upstream, None));
+    assert!(
+        found.ttl() <= Duration::from_secs(60) && found.ttl() > Duration::from_secs(30),
+        "{:?}",
+        found.ttl()
+    );
+
+    let found = resolver.lookup_ip("Alias.example.org.").await.unwrap();
+    assert_eq!(found.canonical_name(), "www.example.org");
+
+    for (name, kind) in [
+        ("nodata.example.org", ErrorKind::NoRecords),
+        ("nobody.example.org", ErrorKind::NameNotFound),
+        ("broken.example.org", ErrorKind::Upstream),
+        ("other.weather.svc.cluster.local", ErrorKind::NameNotFound),
+    ] {
+        let error = resolver.lookup_ip(name).await.unwrap_err();
+        assert_eq!((error.kind(), error.host()), (kind, name), "{}", error.report());
+        assert!(error.to_string().starts_with(name), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_host_name_is_refused_and_nobody_is_asked() {
+    let server = NameServer::silent().await;
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
+    let error = resolver.lookup_ip("http://forecast").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidName);
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_table_comes_before_the_hosts_file_and_the_hosts_file_before_upstream() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "192.0.2.7 {FORECAST} db.example.org # a comment\n2001:db8::7 db.example.org").unwrap();
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.99"]))).await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_hosts_file(file.path()));
+
+    assert_eq!(resolver.lookup_ip(FORECAST).await.unwrap().addresses(), ips(&["10.1.2.3"]));
+    let found = resolver.lookup_ip("DB.example.org").await.unwrap();
+    assert_eq!(found.addresses(), ips(&["192.0.2.7", "2001:db8::7"]));
+    assert_eq!((found.source(), found.canonical_name()), (&Source::Hosts, "db.example.org"));
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn localhost_is_loopback_even_without_any_upstream() {
+    let resolver = Mesh::synced(&[]).resolver(Upstream::none());
+    for name in ["localhost", "LocalHost.", "www.localhost"] {
+        let found = resolver.lookup_ip(name).await.unwrap();
+        assert_eq!(found.addresses(), ips(&["127.0.0.1", "::1"]), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_sync_lookup_knows_the_mesh_and_nothing_else() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3", "2001:db8::1"])]);
+    let resolver = mesh.resolver(Upstream::none());
+    let found = resolver.try_lookup("forecast.weather").unwrap();
+    assert_eq!((&found[..], found.via()), (&ips(&["10.1.2.3", "2001:db8::1"])[..], Via::Alternate));
+    assert_eq!(found.into_iter().count(), 2);
+    assert!(resolver.try_lookup("www.example.org").is_none());
+    assert!(resolver.try_lookup("192.0.2.1").is_none());
+    assert!(resolver.try_lookup("").is_none());
+}
+
+#[tokio::test]
+async fn a_new_table_is_seen_at_once_and_what_is_gone_is_unknown() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::none());
+    assert!(resolver.try_lookup("new.example").is_none());
+    mesh.sync(&[("new.example", &["10.1.2.4"])]);
+    assert!(resolver.try_lookup("new.example").is_some());
+    assert_eq!(resolver.lookup_ip(FORECAST).await.unwrap_err().kind(), ErrorKind::NameNotFound);
+}
+
+#[tokio::test]
+async fn a_host_is_mapped_to_its_canonical_name() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("db.vms.svc.cluster.local", &["10.1.2.4"])]);
+    let search = ["weather.svc.cluster.local", "example.org"];
+    let resolver = mesh.resolver(Upstream::none().with_search(search));
+    assert_eq!(resolver.resolve("forecast.weather").as_deref(), Some(FORECAST));
+    assert_eq!(resolver.resolve("db").as_deref(), Some("db.vms.svc.cluster.local"), "of the own namespace");
+    assert_eq!(resolver.resolve("forecast").as_deref(), Some(FORECAST), "by the search list");
+    assert_eq!(resolver.resolve("forecast."), None, "a trailing dot ends the search");
+    assert_eq!(resolver.resolve("www.example.org"), None);
+}
+
+#[tokio::test]
+async fn an_address_leads_back_to_the_mesh_name_it_was_last_resolved_for() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["10.1.2.3"]))).await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("other.example", &["10.1.2.3", "10.1.2.4"])]);
+    let resolver = mesh.resolver(Upstream::servers([server.address()]));
+    let [one, two] = [0, 1].map(|at| ips(&["10.1.2.3", "10.1.2.4"])[at]);
+
+    assert_eq!(resolver.last_resolved(one), None);
+    resolver.lookup_ip("forecast.weather").await.unwrap();
+    assert_eq!(resolver.last_resolved(one).as_deref(), Some(FORECAST));
+    resolver.clone().lookup_ip("other.example").await.unwrap();
+    assert_eq!(resolver.last_resolved(one).as_deref(), Some("other.example"));
+    assert_eq!(resolver.last_resolved("::ffff:10.1.2.4".parse().unwrap()).as_deref(), Some("other.example"));
+
+    resolver.lookup_ip("elsewhere.example.org").await.unwrap();
+    assert_eq!(resolver.last_resolved(one), None, "this process now means something outside the mesh");
+    assert_eq!(resolver.last_resolved(two).as_deref(), Some("other.example"));
+}

@@ -1,0 +1,72 @@
+//! A mesh that consists of a table and a state of health.
+
+use std::sync::Arc;
+
+use mesh_resolver::{MeshResolver, MeshResolverBuilder, Scope, Upstream};
+use nds_client::{Health, NameTable, Publisher, SyncState};
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+
+/// The writing side of what a resolver reads.
+pub(crate) struct Mesh {
+    pub(crate) names: Publisher<NameTable>,
+    pub(crate) health: Publisher<Health>,
+}
+
+/// The full name of the service that most tests ask for.
+pub(crate) const FORECAST: &str = "forecast.weather.svc.cluster.local";
+
+impl Mesh {
+    /// istiod has not said anything yet.
+    pub(crate) fn connecting() -> Self {
+        Self { names: Publisher::new(NameTable::default()), health: Publisher::new(Health::default()) }
+    }
+
+    /// istiod has sent these names: key and addresses, Kubernetes services by their key's suffix.
+    pub(crate) fn synced(names: &[(&str, &[&str])]) -> Self {
+        let mesh = Self::connecting();
+        mesh.sync(names);
+        mesh
+    }
+
+    /// istiod sends these names.
+    pub(crate) fn sync(&self, names: &[(&str, &[&str])]) {
+        self.names.publish(Arc::new(table(names)));
+        self.health(|health| health.sync = SyncState::Synced);
+    }
+
+    pub(crate) fn health(&self, change: impl FnOnce(&mut Health)) {
+        let mut health = (*self.health.watched().get()).clone();
+        change(&mut health);
+        self.health.publish(Arc::new(health));
+    }
+
+    /// A resolver in the namespace `vms` with nobody upstream, to be set up further.
+    pub(crate) fn builder(&self) -> MeshResolverBuilder {
+        let scope = Scope::new("vms", "vms.svc.cluster.local");
+        MeshResolver::builder(self.names.watched(), self.health.watched(), scope)
+            .with_upstream(Upstream::none())
+    }
+
+    /// A resolver in the namespace `vms`.
+    pub(crate) fn resolver(&self, upstream: Upstream) -> MeshResolver {
+        self.builder().with_upstream(upstream).build().unwrap()
+    }
+}
+
+fn table(names: &[(&str, &[&str])]) -> NameTable {
+    let info = |(name, ips): &(&str, &[&str])| {
+        let service = name.strip_suffix(".svc.cluster.local").and_then(|name| name.rsplit_once('.'));
+        let (shortname, namespace) = service.unwrap_or_default();
+        let info = NameInfo {
+            ips: ips.iter().map(ToString::to_string).collect(),
+            registry: if service.is_some() { "Kubernetes" } else { "External" }.into(),
+            shortname: shortname.into(),
+            namespace: namespace.into(),
+            ..NameInfo::default()
+        };
+        ((*name).to_owned(), info)
+    };
+    let wire = Wire { table: names.iter().map(info).collect() };
+    NameTable::decode(wire.encode_to_vec().into()).unwrap()
+}

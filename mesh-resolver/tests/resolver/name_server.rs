@@ -1,0 +1,171 @@
+//! A name server on loopback, over UDP and TCP, whose answers a test writes down.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hickory_resolver::proto::{
+    op::{Message, OpCode, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata::CNAME},
+};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+};
+
+/// What a server does with a question.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    /// An alias, and addresses under the name that it stands for.
+    Alias(&'static str, Vec<IpAddr>),
+    /// Those of the addresses that are of the family asked for.
+    Addresses(Vec<IpAddr>),
+    /// Any records.
+    Records(Vec<RData>),
+    /// The name does not exist.
+    NxDomain,
+    /// The server fails.
+    ServFail,
+    /// No answer at all.
+    Silence,
+    /// Truncated over UDP, the addresses over TCP.
+    TcpOnly(Vec<IpAddr>),
+}
+
+type Counter = Arc<AtomicUsize>;
+type Zone = dyn Fn(&str, RecordType) -> Reply + Send + Sync;
+
+/// A running server; it ends with the value.
+pub(crate) struct NameServer {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+    connections: Counter,
+    _tasks: JoinSet<()>,
+}
+
+pub(crate) fn ips(addresses: &[&str]) -> Vec<IpAddr> {
+    addresses.iter().map(|address| address.parse().unwrap()).collect()
+}
+
+impl NameServer {
+    /// Starts a server that answers by `zone`: the name asked for is lower-case and without the trailing dot.
+    pub(crate) async fn start(zone: impl Fn(&str, RecordType) -> Reply + Send + Sync + 'static) -> Self {
+        let (udp, tcp) = sockets().await;
+        let address = udp.local_addr().unwrap();
+        let (asked, connections) = (Arc::new(Mutex::new(Vec::new())), Counter::default());
+        let zone: Arc<Zone> = Arc::new(zone);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_udp(udp, zone.clone(), asked.clone()));
+        tasks.spawn(serve_tcp(tcp, zone, asked.clone(), connections.clone()));
+        Self { address, asked, connections, _tasks: tasks }
+    }
+
+    /// A server that never answers.
+    pub(crate) async fn silent() -> Self {
+        Self::start(|_, _| Reply::Silence).await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The names it was asked for, in order, each as often as it was.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().clone()
+    }
+
+    /// How many TCP connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A port that is free for both.
+async fn sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+}
+
+async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>, asked: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+        if let Some(answer) = answer(&buffer[..len], &*zone, &asked, false) {
+            let _ = socket.send_to(&answer, from).await;
+        }
+    }
+}
+
+async fn serve_tcp(
+    listener: TcpListener,
+    zone: Arc<Zone>,
+    asked: Arc<Mutex<Vec<String>>>,
+    connections: Counter,
+) {
+    let mut open = JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        connections.fetch_add(1, Ordering::Relaxed);
+        let (zone, asked) = (zone.clone(), asked.clone());
+        open.spawn(async move {
+            while let Ok(len) = stream.read_u16().await {
+                let mut question = vec![0; len.into()];
+                stream.read_exact(&mut question).await.unwrap();
+                if let Some(answer) = answer(&question, &*zone, &asked, true) {
+                    stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        });
+    }
+}
+
+fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -> Option<Vec<u8>> {
+    let question = Message::from_vec(question).unwrap();
+    let query = question.queries[0].clone();
+    let (name, kind) = (query.name().clone(), query.query_type());
+    let text = name.to_lowercase().to_ascii();
+    let text = text.trim_end_matches('.');
+    asked.lock().push(text.to_owned());
+    let mut message = Message::response(question.id, OpCode::Query);
+    message.metadata.recursion_available = true;
+    message.add_query(query);
+    match zone(text, kind) {
+        Reply::Addresses(ips) => message.add_answers(addresses(&name, kind, ips)),
+        Reply::Alias(target, ips) => {
+            let target = Name::from_ascii(target).unwrap();
+            message.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(target.clone()))));
+            message.add_answers(addresses(&target, kind, ips))
+        }
+        Reply::Records(data) => {
+            message.add_answers(data.into_iter().map(|data| Record::from_rdata(name.clone(), 60, data)))
+        }
+        Reply::NxDomain => code(&mut message, ResponseCode::NXDomain),
+        Reply::ServFail => code(&mut message, ResponseCode::ServFail),
+        Reply::Silence => return None,
+        Reply::TcpOnly(ips) if tcp => message.add_answers(addresses(&name, kind, ips)),
+        Reply::TcpOnly(_) => {
+            message.metadata.truncation = true;
+            &mut message
+        }
+    };
+    Some(message.to_vec().unwrap())
+}
+
+fn code(message: &mut Message, code: ResponseCode) -> &mut Message {
+    message.metadata.response_code = code;
+    message
+}
+
+fn addresses(owner: &Name, kind: RecordType, ips: Vec<IpAddr>) -> impl Iterator<Item = Record> {
+    let of_the_family = ips.into_iter().filter(move |ip| ip.is_ipv4() == (kind == RecordType::A));
+    of_the_family.map(move |ip| Record::from_rdata(owner.clone(), 60, RData::from(ip)))
+}

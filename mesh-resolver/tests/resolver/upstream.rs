@@ -1,0 +1,207 @@
+//! Upstream DNS as the host's own resolver would ask it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use mesh_resolver::{ErrorKind, Source, Upstream};
+use tokio::runtime::Handle;
+
+use crate::{
+    mesh::{FORECAST, Mesh},
+    name_server::{NameServer, Reply, ips},
+};
+
+const SOON: Duration = Duration::from_millis(100);
+
+/// Knows one name.
+async fn knowing(known: &'static str) -> NameServer {
+    NameServer::start(move |name, _| match name == known {
+        true => Reply::Addresses(ips(&["192.0.2.1"])),
+        false => Reply::NxDomain,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_dead_upstream_does_not_touch_mesh_names() {
+    let server = NameServer::silent().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_timeout(SOON).with_attempts(1));
+    let (mesh_name, other) =
+        tokio::join!(resolver.lookup_ip(FORECAST), resolver.lookup_ip("www.example.org"));
+    assert_eq!(mesh_name.unwrap().addresses(), ips(&["10.1.2.3"]));
+    let error = other.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.report());
+    assert!(!server.asked().contains(&FORECAST.to_owned()));
+}
+
+#[tokio::test]
+async fn a_host_without_usable_resolv_conf_still_resolves_mesh_names_and_says_what_is_wrong_for_others() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let missing = empty.path().with_extension("missing");
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    for file in [empty.path(), &missing] {
+        let resolver = mesh.resolver(Upstream::resolv_conf(file));
+        assert!(resolver.lookup_ip(FORECAST).await.is_ok());
+        let error = resolver.lookup_ip("www.example.org").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.report().contains(&file.display().to_string()), "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn a_resolv_conf_gives_search_list_and_options() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let text =
+        "search corp.example. lan.example\nnameserver 192.0.2.53\noptions ndots:2 timeout:1 attempts:1\n";
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    let mesh = Mesh::synced(&[("db.lan.example", &["10.1.2.4"]), ("a.b.corp.example", &["10.1.2.5"])]);
+    let resolver = mesh.resolver(Upstream::resolv_conf(file.path()));
+    assert_eq!(resolver.scope().search_domain(), "corp.example");
+    assert_eq!(resolver.resolve("a.b").as_deref(), Some("a.b.corp.example"), "fewer dots than ndots");
+}
+
+#[test]
+fn an_upstream_without_servers_is_refused_when_the_resolver_is_built() {
+    let error = Mesh::connecting().builder().with_upstream(Upstream::servers([])).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[test]
+fn a_hosts_file_that_was_named_must_be_there() {
+    let upstream = Upstream::none().with_hosts_file("/nonexistent/hosts");
+    let error = Mesh::connecting().builder().with_upstream(upstream).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("/nonexistent/hosts"), "{error}");
+}
+
+/// resolv.conf(5): `ndots`, `search`.
+#[tokio::test]
+async fn short_names_are_completed_first_and_long_ones_last() {
+    let server = knowing("db.lan.example").await;
+    let upstream = Upstream::servers([server.address()]).with_search(["corp.example", "lan.example."]);
+    let resolver = Mesh::synced(&[]).resolver(upstream);
+    let found = resolver.lookup_ip("db").await.unwrap();
+    assert_eq!(found.canonical_name(), "db.lan.example");
+    assert_eq!(in_order(&server), ["db.corp.example", "db.lan.example"]);
+
+    assert!(resolver.lookup_ip("a.b").await.is_err());
+    assert_eq!(in_order(&server)[2..], ["a.b", "a.b.corp.example", "a.b.lan.example"]);
+
+    assert!(resolver.lookup_ip("db.").await.is_err());
+    assert_eq!(in_order(&server)[5..], ["db"]);
+}
+
+/// Each name once: both families of it are asked for.
+fn in_order(server: &NameServer) -> Vec<String> {
+    let mut asked = server.asked();
+    asked.dedup();
+    asked
+}
+
+#[tokio::test]
+async fn a_completed_name_is_looked_for_in_the_mesh_before_upstream() {
+    let server = knowing("forecast").await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let search = ["corp.example", "weather.svc.cluster.local"];
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_search(search));
+    let found = resolver.lookup_ip("forecast").await.unwrap();
+    assert_eq!(found.mesh_name(), Some(FORECAST));
+    assert_eq!(in_order(&server), ["forecast.corp.example"], "what comes earlier in the list is upstream's");
+}
+
+#[tokio::test]
+async fn a_name_that_exists_without_addresses_anywhere_in_the_search_is_not_reported_as_unknown() {
+    let server = NameServer::start(|name, _| match name {
+        "a.b" => Reply::Addresses(Vec::new()),
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let upstream = Upstream::servers([server.address()]).with_search(["corp.example"]);
+    let resolver = Mesh::synced(&[]).resolver(upstream);
+    assert_eq!(resolver.lookup_ip("a.b").await.unwrap_err().kind(), ErrorKind::NoRecords);
+}
+
+#[tokio::test]
+async fn servers_are_asked_one_at_a_time_in_order_and_a_failing_one_makes_way() {
+    let failing = NameServer::start(|_, _| Reply::ServFail).await;
+    let (good, idle) = (knowing("www.example.org").await, knowing("www.example.org").await);
+    let servers = [&failing, &good, &idle].map(NameServer::address);
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers));
+    assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap().source(), &Source::Upstream);
+    assert_eq!(in_order(&failing), ["www.example.org"]);
+    assert_eq!(in_order(&good), ["www.example.org"]);
+    assert!(idle.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_makes_way_for_the_next() {
+    let (silent, good) = (NameServer::silent().await, knowing("www.example.org").await);
+    let servers = [&silent, &good].map(NameServer::address);
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers).with_timeout(SOON));
+    assert!(resolver.lookup_ip("www.example.org").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_denial_is_an_answer_and_the_next_server_is_not_asked() {
+    let (first, second) = (knowing("nothing").await, knowing("www.example.org").await);
+    let servers = [&first, &second].map(NameServer::address);
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers));
+    assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap_err().kind(), ErrorKind::NameNotFound);
+    assert!(second.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_udp_is_fetched_over_tcp() {
+    let many: Vec<_> = (1..=200).map(|last| format!("192.0.2.{last}").parse().unwrap()).collect();
+    let expected = many.len();
+    let server = NameServer::start(move |_, _| Reply::TcpOnly(many.clone())).await;
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
+    assert_eq!(resolver.lookup_ip("giant.example.org").await.unwrap().addresses().len(), expected);
+    assert!(server.connections() > 0);
+}
+
+#[tokio::test]
+async fn answers_are_kept_for_as_long_as_they_say() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))).await;
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
+    resolver.lookup_ip("www.example.org").await.unwrap();
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2, "once for each family");
+    resolver.lookup_ip("www.example.org").await.unwrap();
+    assert_eq!(server.asked(), asked);
+}
+
+#[tokio::test]
+async fn without_upstream_other_names_are_unknown() {
+    let resolver = Mesh::synced(&[]).resolver(Upstream::none());
+    assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap_err().kind(), ErrorKind::NameNotFound);
+}
+
+#[tokio::test]
+async fn no_task_outlives_the_last_handle() {
+    let server = knowing("www.example.org").await;
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
+    resolver.lookup_ip("www.example.org").await.unwrap();
+    assert!(Handle::current().metrics().num_alive_tasks() > tasks, "hickory's connection is a task");
+    drop(resolver);
+    let gone = async {
+        while Handle::current().metrics().num_alive_tasks() > tasks {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("a task outlives the resolver");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_when_a_resolver_is_built() {
+    let server = NameServer::silent().await;
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    let _resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address(), unroutable()]));
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks);
+    assert!(server.asked().is_empty());
+}
+
+fn unroutable() -> SocketAddr {
+    "192.0.2.53:53".parse().unwrap()
+}
