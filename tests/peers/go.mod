@@ -1,4 +1,4 @@
-module go.sidestep.dev/peers
+module sidestep/tests/peers
 
 go 1.26.8
 

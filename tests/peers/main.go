@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 
-	"go.sidestep.dev/peers/internal/early"
-	"go.sidestep.dev/peers/internal/istiod"
-	"go.sidestep.dev/peers/internal/proxy"
-	"go.sidestep.dev/peers/internal/smoke"
-	"go.sidestep.dev/peers/internal/workload"
+	"sidestep/tests/peers/internal/early"
+	"sidestep/tests/peers/internal/istiod"
+	"sidestep/tests/peers/internal/proxy"
+	"sidestep/tests/peers/internal/smoke"
+	"sidestep/tests/peers/internal/workload"
 )
 
 const usage = `usage: peers COMMAND [flags]

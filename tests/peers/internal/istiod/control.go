@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // command is one line of standard input.

@@ -11,7 +11,7 @@ import (
 
 	"istio.io/istio/pkg/log"
 
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // ready is the event that tells where istiod listens.

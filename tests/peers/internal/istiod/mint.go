@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"go.sidestep.dev/peers/internal/early"
+	"sidestep/tests/peers/internal/early"
 )
 
 // Mint returns an unsigned service account token that the TokenReview of this package accepts.

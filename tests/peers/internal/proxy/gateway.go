@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // ready is the event of a gateway or sidecar that accepts connections.

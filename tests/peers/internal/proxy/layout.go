@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"go.sidestep.dev/peers/internal/early"
+	"sidestep/tests/peers/internal/early"
 )
 
 // layOut creates the folder that the agent expects: its paths are relative to its working directory.

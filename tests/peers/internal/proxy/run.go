@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"go.sidestep.dev/peers/internal/early"
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/early"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // running is an agent with its Envoy.

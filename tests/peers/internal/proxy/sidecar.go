@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // SidecarMain is "peers sidecar".

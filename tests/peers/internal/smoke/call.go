@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"go.sidestep.dev/peers/internal/workload"
+	"sidestep/tests/peers/internal/workload"
 )
 
 // call is one GET through the gateway.

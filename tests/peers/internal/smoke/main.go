@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"go.sidestep.dev/peers/internal/early"
+	"sidestep/tests/peers/internal/early"
 )
 
 const forecastSNI = "outbound_.3002_._.forecast.weather.svc.cluster.local"

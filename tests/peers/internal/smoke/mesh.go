@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"go.sidestep.dev/peers/internal/istiod"
-	"go.sidestep.dev/peers/internal/workload"
+	"sidestep/tests/peers/internal/istiod"
+	"sidestep/tests/peers/internal/workload"
 )
 
 // mesh is what the smoke run brings up: istiod, the gateway of network2, and the forecast behind it.

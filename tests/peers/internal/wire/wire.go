@@ -10,7 +10,7 @@ import (
 	"os"
 	"sync"
 
-	"go.sidestep.dev/peers/internal/early"
+	"sidestep/tests/peers/internal/early"
 )
 
 var mu sync.Mutex

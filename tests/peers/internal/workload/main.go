@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"go.sidestep.dev/peers/internal/wire"
+	"sidestep/tests/peers/internal/wire"
 )
 
 // ready is the event of a workload that accepts connections.
