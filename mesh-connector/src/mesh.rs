@@ -2,7 +2,14 @@
 
 mod connect;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mesh_resolver::{MeshResolver, Upstream};
 use nds_client::{Config, Health, NdsClient, Watched};
@@ -28,6 +35,7 @@ struct Membership {
     client: NdsClient,
     dns: Dns,
     tls: TlsConfigs,
+    closed: AtomicBool,
 }
 
 impl Mesh {
@@ -52,7 +60,15 @@ impl Mesh {
 
     pub(crate) fn new(client: NdsClient, upstream: Upstream, settings: Settings) -> Result<Self, Error> {
         let dns = Dns::new(&client, upstream)?;
-        Ok(Self { membership: Arc::new(Membership { client, dns, tls: TlsConfigs::new() }), settings })
+        Ok(Self {
+            membership: Arc::new(Membership {
+                client,
+                dns,
+                tls: TlsConfigs::new(),
+                closed: AtomicBool::new(false),
+            }),
+            settings,
+        })
     }
 
     /// The same membership through a handle that connects with mTLS or not at all.
@@ -135,9 +151,14 @@ impl Mesh {
         self.membership.client.health()
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.membership.closed.load(Ordering::Acquire)
+    }
+
     /// Leaves the mesh, for all clones: ends the connection to istiod and the tasks behind it. Connections that are
-    /// open stay open.
+    /// open stay open; new ones are refused with [`ErrorKind::Closed`]. Names are still answered, by what is known.
     pub async fn shutdown(&self) {
+        self.membership.closed.store(true, Ordering::Release);
         self.membership.client.shutdown();
     }
 }

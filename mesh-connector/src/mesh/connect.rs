@@ -15,6 +15,10 @@ use crate::{
 };
 
 pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, Error> {
+    if mesh.is_closed() {
+        let message = format!("cannot connect to {target}: this process has left the mesh; join it again");
+        return Err(Error::new(ErrorKind::Closed, message));
+    }
     let deadline = Instant::now() + mesh.settings.connect_deadline;
     match mesh.route(target, deadline).await? {
         Route::Service(cluster) => mesh.connect_inside(target, &cluster, deadline).await,

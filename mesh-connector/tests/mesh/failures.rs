@@ -1,0 +1,106 @@
+//! What breaks around us, and what goes on.
+
+use std::time::Duration;
+
+use mesh_connector::ErrorKind;
+use mesh_sandbox::Event;
+
+use crate::{World, exchange};
+
+/// Waits until istiod has seen us go.
+async fn gone(world: &World, mark: u64) {
+    let events = world.sandbox.events();
+    let event = events.wait_since(mark, |event| match event {
+        Event::AdsDisconnected { .. } => Some(()),
+        _ => None,
+    });
+    tokio::time::timeout(Duration::from_secs(10), event).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_handle_ends_the_membership_and_leaves_connections_alone() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
+    let connector = mesh.connector();
+    let mark = world.sandbox.events().mark();
+    drop(mesh);
+    assert!(connector.connect("ledger.payments.example", 5432).await.is_ok());
+    drop(connector);
+    gone(&world, mark).await;
+    assert!(exchange(&mut stream, "still there").await.unwrap().ends_with("still there\n"));
+}
+
+#[tokio::test]
+async fn after_a_shutdown_open_connections_go_on_and_new_ones_are_refused() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
+    let mark = world.sandbox.events().mark();
+    mesh.shutdown().await;
+    gone(&world, mark).await;
+    assert!(exchange(&mut stream, "still there").await.unwrap().ends_with("still there\n"));
+    let error = mesh.connect("archive.weather", 3003).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+}
+
+#[tokio::test]
+async fn without_istiod_known_services_are_still_reached() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    mesh.connect("ledger.payments.example", 5432).await.unwrap();
+    world.sandbox.stop_istiod().await;
+    mesh.connect("ledger.payments.example", 5432).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_istiod_a_first_connection_ends_at_its_deadline_with_the_reason() {
+    let world = World::start().await;
+    let mesh = world.join().await.with_connect_deadline(Duration::from_millis(300));
+    world.sandbox.stop_istiod().await;
+    let error = mesh.connect("ledger.payments.example", 5432).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ControlPlane);
+    assert!(error.report().contains("istiod"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_host_that_the_gateway_does_not_expose_gets_candidates() {
+    let entry = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: hidden, namespace: payments}
+spec:
+  hosts: [hidden.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  endpoints: [{address: 10.20.9.9, network: network2, serviceAccount: ledger}]
+";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    world.apply(&mesh, "cluster1", entry, "hidden.example").await;
+    let error = mesh.connect("hidden.example", 5432).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    let candidates = error.attempts()[0].error.candidates();
+    assert!(candidates.iter().any(|cause| cause.contains("hosts")), "{error}");
+    assert!(error.to_string().contains("outbound_.5432_._.hidden.example"), "{error}");
+}
+
+#[tokio::test]
+async fn a_service_without_endpoints_says_what_may_be_missing() {
+    let service = "
+apiVersion: v1
+kind: Service
+metadata: {name: empty, namespace: weather}
+spec:
+  clusterIP: 10.1.0.77
+  selector: {app: empty}
+  ports: [{name: tcp, port: 7}]
+";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    world.apply(&mesh, "cluster1", service, "empty.weather.svc.cluster.local").await;
+    let error = mesh.connect("empty.weather", 7).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoEndpoint);
+    assert!(error.to_string().contains("no endpoint"), "{error}");
+}

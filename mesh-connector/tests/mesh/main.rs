@@ -1,0 +1,72 @@
+//! A VM in a whole mesh: two clusters, two networks, two gateways, all in this process (`mesh-sandbox`).
+
+#![expect(clippy::unwrap_used, reason = "a test harness")]
+
+mod connect;
+mod failures;
+#[cfg(feature = "hyper")]
+mod http;
+mod services;
+
+use std::{io, time::Duration};
+
+use mesh_connector::{Config, Mesh, MeshBuilder, MeshStream, Upstream};
+use mesh_sandbox::{Event, Sandbox, SandboxBuilder, VmFiles};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
+const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
+const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+
+/// The mesh around us.
+struct World {
+    sandbox: Sandbox,
+    vm: VmFiles,
+}
+
+impl World {
+    async fn start() -> Self {
+        Self::start_with(Sandbox::builder()).await
+    }
+
+    async fn start_with(sandbox: SandboxBuilder) -> Self {
+        let sandbox = sandbox.without_reload().start().await.unwrap();
+        let vm = sandbox.vm_files("vms/edge-app").unwrap();
+        Self { sandbox, vm }
+    }
+
+    /// The way in, with the sandbox's DNS upstream.
+    fn builder(&self) -> MeshBuilder {
+        let config = Config::from_vm_files(self.vm.path()).unwrap();
+        Mesh::builder(config).with_upstream(Upstream::servers([self.sandbox.upstream_dns()]))
+    }
+
+    async fn join(&self) -> Mesh {
+        self.builder().join().await.unwrap()
+    }
+
+    /// How many connections the gateways have taken.
+    fn through_gateways(&self) -> usize {
+        self.sandbox.events().all().iter().filter(|event| matches!(event, Event::Gateway(_))).count()
+    }
+
+    /// Applies YAML, and waits until we know what it makes of `host`.
+    async fn apply(&self, mesh: &Mesh, cluster: &str, yaml: &str, host: &str) {
+        self.sandbox.apply(cluster, yaml).unwrap();
+        let patience = Duration::from_secs(10);
+        mesh.client().clusters(patience).await.unwrap();
+        let known = async {
+            while mesh.client().try_clusters().unwrap().of_host(host).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(patience, known).await.unwrap();
+    }
+}
+
+/// A line there and back, to a workload that echoes lines with its name before them.
+async fn exchange(stream: &mut MeshStream, line: &str) -> io::Result<String> {
+    stream.write_all(format!("{line}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).await?;
+    Ok(answer)
+}
