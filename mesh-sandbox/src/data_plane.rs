@@ -15,7 +15,7 @@ use crate::gateway::{self, Gateway, Routes};
 use crate::listen;
 use crate::model::{Endpoint, Mesh, NetworkGateway, Port};
 use crate::tasks::TaskGroup;
-use crate::workload::{self, Identities, Role, Workload};
+use crate::workload::{self, Identities, Presented, Role, Validity, Workload};
 
 /// Workloads and gateways.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ struct State {
     gateways: BTreeMap<YamlAddress, Listening<Gateway>>,
     /// Networks whose gateways are switched off.
     stopped: BTreeSet<String>,
-    /// Identities that are presented instead of the right ones.
-    impostors: BTreeMap<String, String>,
+    /// What workloads present instead of themselves.
+    impostors: BTreeMap<String, Presented>,
 }
 
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl DataPlane {
     }
 
     /// From now on whoever is `identity` presents `instead`, or itself again.
-    pub(crate) fn impersonate(&self, identity: String, instead: Option<String>, mesh: &Mesh) -> Result<()> {
+    pub(crate) fn present(&self, identity: String, instead: Option<Presented>, mesh: &Mesh) -> Result<()> {
         {
             let mut state = self.state.lock();
             match instead {
@@ -224,7 +224,7 @@ impl<T> Drop for Listening<T> {
     }
 }
 
-fn wanted_workloads(mesh: &Mesh, impostors: &BTreeMap<String, String>) -> BTreeMap<YamlAddress, Role> {
+fn wanted_workloads(mesh: &Mesh, impostors: &BTreeMap<String, Presented>) -> BTreeMap<YamlAddress, Role> {
     let mut wanted = BTreeMap::new();
     for service in &mesh.services {
         for port in &service.ports {
@@ -237,7 +237,7 @@ fn wanted_workloads(mesh: &Mesh, impostors: &BTreeMap<String, String>) -> BTreeM
     wanted
 }
 
-fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, String>) -> Role {
+fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, Presented>) -> Role {
     let name = if endpoint.pod.is_empty() { &endpoint.address } else { &endpoint.pod };
     let own = endpoint.identity.clone().filter(|_| endpoint.has_sidecar());
     Role {
@@ -247,6 +247,9 @@ fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, String>) 
         port: endpoint.port,
         protocol: port.protocol,
         mode: endpoint.policy,
-        identity: own.map(|own| impostors.get(&own).cloned().unwrap_or(own)),
+        presented: own.map(|own| {
+            let instead = impostors.get(&own).cloned();
+            instead.unwrap_or(Presented { identity: own, validity: Validity::Current })
+        }),
     }
 }

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::address_book::AddressBook;
 use crate::error::Result;
 use crate::event::{Connection, Events};
 use crate::listen;
@@ -35,17 +34,23 @@ pub(crate) struct TtlPolicy {
     pub(crate) max: Duration,
 }
 
+/// When a connection is told to go, and when it is ended (facts C.8).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AgeLimit {
+    pub(crate) age: Duration,
+    pub(crate) grace: Duration,
+}
+
 /// What all of istiod's services share. Outlives a crash of istiod, as a cluster does.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: TokenIssuer,
     pub(crate) events: Events,
-    pub(crate) book: AddressBook,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) connections: Mutex<HashMap<u64, Connection>>,
     pub(crate) ttl: TtlPolicy,
-    pub(crate) max_connection_age: Option<Duration>,
+    pub(crate) age: Option<AgeLimit>,
     /// The names in istiod's certificate.
     pub(crate) names: Vec<String>,
 }
@@ -57,6 +62,12 @@ pub(crate) struct Istiod {
     shared: Arc<Shared>,
     address: SocketAddr,
     process: Arc<Process>,
+}
+
+impl Drop for Istiod {
+    fn drop(&mut self) {
+        self.process.crash();
+    }
 }
 
 /// One life of istiod.
@@ -74,9 +85,9 @@ impl Process {
 
 impl Istiod {
     pub(crate) fn start(runtime: &Handle, shared: Arc<Shared>, at: SocketAddr) -> Result<Self> {
-        let istiod = Self { runtime: runtime.clone(), shared, address: at, process: Arc::default() };
-        let address = istiod.run()?;
-        Ok(Self { address, ..istiod })
+        let mut istiod = Self { runtime: runtime.clone(), shared, address: at, process: Arc::default() };
+        istiod.address = istiod.run()?;
+        Ok(istiod)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,7 +1,7 @@
 //! Who owns the tasks: a group ends all of them when it is dropped or closed.
 
-use std::future::Future;
 use std::mem;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -38,5 +38,28 @@ impl TaskGroup {
         if let Some(mut tasks) = tasks {
             tasks.shutdown().await;
         }
+    }
+}
+
+/// Lets hyper spawn into a group.
+#[derive(Clone, Debug)]
+pub(crate) struct Executor(pub(crate) Arc<TaskGroup>);
+
+impl Executor {
+    /// A group of its own, which ends with its last clone.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(TaskGroup::new(&Handle::current())))
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(async move {
+            task.await;
+        });
     }
 }

@@ -8,5 +8,5 @@ pub(crate) mod identity;
 pub(crate) mod peer_exchange;
 pub(crate) mod serve;
 
-pub(crate) use identity::Identities;
+pub(crate) use identity::{Identities, Presented, Validity};
 pub(crate) use serve::{Role, Workload, serve};

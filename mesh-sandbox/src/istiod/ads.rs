@@ -1,10 +1,11 @@
 //! `AggregatedDiscoveryService`, delta: one task per stream around a [`Session`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use xds_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
 use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -26,11 +27,36 @@ pub(crate) struct DiscoveryService {
     pub(crate) streams: Arc<TaskGroup>,
 }
 
-type Outgoing = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+type Outgoing = mpsc::Sender<Message>;
+
+/// What a stream's task says to its client.
+#[derive(Debug)]
+enum Message {
+    Response(DeltaDiscoveryResponse),
+    /// The stream is over; without a status because the client has left.
+    End(Option<Status>),
+}
+
+/// The responses of a stream. A task that vanishes without a word, because istiod died, leaves a stream that never
+/// ends: its client learns of it from the connection, as from a real istiod, and never from a status.
+#[derive(Debug)]
+pub(crate) struct Responses(mpsc::Receiver<Message>);
+
+impl tokio_stream::Stream for Responses {
+    type Item = Result<DeltaDiscoveryResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.0.poll_recv(context) {
+            Poll::Ready(Some(Message::Response(response))) => Poll::Ready(Some(Ok(response))),
+            Poll::Ready(Some(Message::End(status))) => Poll::Ready(status.map(Err)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for DiscoveryService {
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+    type DeltaAggregatedResourcesStream = Responses;
 
     async fn delta_aggregated_resources(
         &self,
@@ -54,7 +80,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
             id: STREAMS.fetch_add(1, Ordering::Relaxed),
         };
         self.streams.spawn(stream.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(responses)))
+        Ok(Response::new(Responses(responses)))
     }
 }
 
@@ -73,6 +99,8 @@ struct Stream {
 
 /// Why a stream is over.
 enum End {
+    /// istiod has died, or the sandbox is gone.
+    Crash,
     /// The client left or the connection broke.
     Gone,
     /// With this status.
@@ -85,9 +113,13 @@ impl Stream {
         if let Some(connection) = self.shared.connections.lock().remove(&self.id) {
             self.shared.events.record(Event::AdsDisconnected { node: connection.node });
         }
-        if let Err(End::Status(status)) = outcome {
-            let _ = self.outgoing.send(Err(status)).await;
-        }
+        let status = match outcome {
+            Ok(()) | Err(End::Gone) => None,
+            Err(End::Crash) => return,
+            Err(End::Status(status)) => Some(status),
+        };
+        // A client that is gone does not listen.
+        let _ = self.outgoing.send(Message::End(status)).await;
     }
 
     async fn converse(&mut self, requests: &mut Streaming<DeltaDiscoveryRequest>) -> Result<(), End> {
@@ -105,7 +137,7 @@ impl Stream {
                     Ok(None) | Err(_) => return Err(End::Gone),
                 },
                 changed = self.snapshots.changed() => {
-                    changed.map_err(|_| End::Gone)?;
+                    changed.map_err(|_| End::Crash)?;
                     let snapshot = self.snapshots.borrow_and_update().clone();
                     let responses = session.push(&snapshot);
                     self.send(&session, responses).await?;
@@ -167,7 +199,7 @@ impl Stream {
             Answer::Crash(reason) => {
                 self.shared.events.record(Event::IstiodCrashed { reason });
                 self.process.crash();
-                Err(End::Gone)
+                Err(End::Crash)
             }
         }
     }
@@ -181,7 +213,7 @@ impl Stream {
                 resources: resources.collect(),
                 removed: response.removed_resources.clone(),
             });
-            self.outgoing.send(Ok(response)).await.map_err(|_| End::Gone)?;
+            self.outgoing.send(Message::Response(response)).await.map_err(|_| End::Gone)?;
         }
         Ok(())
     }

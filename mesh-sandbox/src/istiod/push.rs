@@ -75,9 +75,14 @@ impl Pushes {
         self.publish();
     }
 
-    /// Publishes after each burst of changes, until the task ends.
-    pub(crate) async fn run(self: Arc<Self>) {
-        let mut changes = self.changes.subscribe();
+    /// Publishes after each burst of changes, until the task ends. Changes from now on count, whenever the task
+    /// gets to run.
+    pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let changes = self.changes.subscribe();
+        self.publish_changes(changes)
+    }
+
+    async fn publish_changes(self: Arc<Self>, mut changes: watch::Receiver<u64>) {
         while changes.changed().await.is_ok() {
             let latest = Instant::now() + LONGEST;
             loop {

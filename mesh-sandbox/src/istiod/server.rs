@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls::version::{TLS12, TLS13};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,13 +19,13 @@ use xds_proto::istio::v1::auth::istio_certificate_service_server::IstioCertifica
 use super::ads::DiscoveryService;
 use super::authenticate::Peer;
 use super::ca::CertificateService;
-use super::{Process, Shared};
+use super::{AgeLimit, Process, Shared};
 use crate::error::{Error, Result};
 use crate::listen;
 use crate::pki::server_certificate::OneCertificate;
 use crate::pki::verifier::{Demand, MeshClientVerifier};
 use crate::pki::{self, Lifetime, Subject, spiffe};
-use crate::tasks::TaskGroup;
+use crate::tasks::{Executor, TaskGroup};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -33,8 +33,6 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 /// istiod's limit for requests (facts C.8).
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
-/// What a client may take to leave after a GOAWAY (facts C.8).
-const GRACE: Duration = Duration::from_secs(10);
 /// The life of istiod's own certificate.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -73,7 +71,7 @@ impl Server {
             AggregatedDiscoveryServiceServer::new(discovery).max_decoding_message_size(LARGEST_REQUEST);
         let certificates = IstioCertificateServiceServer::new(CertificateService(self.shared.clone()));
         let routes = Routes::new(discovery).add_service(certificates).prepare();
-        let age = self.shared.max_connection_age;
+        let age = self.shared.age;
         loop {
             let (stream, peer) = listen::accept(&listener).await;
             let tls = TlsAcceptor::from(self.tls.clone());
@@ -89,7 +87,7 @@ impl Server {
 }
 
 /// One HTTP/2 connection. Dropping the future closes the socket and ends its calls.
-async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, age: Option<Duration>) {
+async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, age: Option<AgeLimit>) {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return; // grpc-go insists on it
     }
@@ -98,7 +96,7 @@ async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, ag
         let mut routes = routes.clone();
         async move { tower_service::Service::call(&mut routes, request).await }
     });
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let connection = hyper::server::conn::http2::Builder::new(Executor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1)
@@ -106,14 +104,14 @@ async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, ag
         .initial_connection_window_size(1024 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let Some(age) = age else {
+    let Some(AgeLimit { age, grace }) = age else {
         let _ = connection.await;
         return;
     };
-    // Forced reconnect: GOAWAY at the age, the end ten seconds later (facts C.8, J.1).
+    // Forced reconnect: GOAWAY at the age, the end after the grace (facts C.8, J.1).
     if timeout(age, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(GRACE, connection).await;
+        let _ = timeout(grace, connection).await;
     }
 }
 

@@ -15,6 +15,8 @@ use crate::yaml::Manifest;
 use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
 use crate::yaml::kubernetes::Labels;
 
+mod check;
+
 /// Where an endpoint is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home<'a> {
@@ -44,7 +46,7 @@ impl Reader<'_> {
         vips: &mut VipAllocator,
         live: &mut BTreeSet<Owner>,
     ) -> Result<Vec<Service>> {
-        check(manifest, entry)?;
+        check::entry(manifest, entry)?;
         let spec = &entry.spec;
         let mut services = Vec::new();
         for host in &spec.hosts {
@@ -247,55 +249,4 @@ fn automatic(
     live.insert(owner);
     let (v4, v6) = addresses.ok_or_else(|| manifest.invalid("240.240.0.0/16 is used up"))?;
     Ok((Some(v4), Some(v6)))
-}
-
-/// What Istio's own validation refuses (istio `pkg/config/validation/validation.go`).
-fn check(manifest: &Manifest, entry: &ServiceEntry) -> Result<()> {
-    let spec = &entry.spec;
-    let refuse = |problem: &str| Err(manifest.invalid(problem));
-    if spec.hosts.is_empty() {
-        return refuse("spec.hosts is empty; name at least one host");
-    }
-    if !spec.endpoints.is_empty() && spec.workload_selector.is_some() {
-        return refuse("only one of endpoints and workloadSelector can be set");
-    }
-    let mut names = BTreeSet::new();
-    for port in &spec.ports {
-        if port.name.is_empty() {
-            return refuse(&format!("port {} has no name; Istio wants one", port.number));
-        }
-        if !names.insert(port.name.as_str()) {
-            return refuse(&format!("port name {} is used twice", port.name));
-        }
-    }
-    for workload in &spec.endpoints {
-        let is_address = workload.address.parse::<IpAddr>().is_ok();
-        match spec.resolution {
-            istio::Resolution::None => return refuse("no endpoints may be given with resolution NONE"),
-            istio::Resolution::Static
-                if !is_address && !(workload.address.is_empty() && !workload.network.is_empty()) =>
-            {
-                return refuse(&format!(
-                    "endpoint address {} is not an IP address; with resolution STATIC it must be",
-                    workload.address
-                ));
-            }
-            _ => {}
-        }
-        if let Some(name) = workload.ports.keys().find(|name| !names.contains(name.as_str())) {
-            return refuse(&format!("endpoint port {name} is not among the entry's ports"));
-        }
-    }
-    if spec.resolution != istio::Resolution::None && spec.hosts.len() > 1 {
-        let ambiguous = spec.ports.iter().map(port).find(|port| {
-            !port.protocol.is_http() && !matches!(port.protocol, Protocol::Https | Protocol::Tls)
-        });
-        if let Some(port) = ambiguous {
-            return refuse(&format!(
-                "several hosts share port {}, which is neither HTTP nor TLS",
-                port.number
-            ));
-        }
-    }
-    Ok(())
 }

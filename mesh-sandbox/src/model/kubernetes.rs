@@ -109,16 +109,16 @@ impl Cluster<'_> {
         .collect();
         let mut endpoints = Vec::new();
         for (_, slice) in &slices {
-            self.from_slice(manifest, service, slice, &mut endpoints);
+            self.add_slice(manifest, service, slice, &mut endpoints);
         }
         if slices.is_empty() {
-            self.from_pods(manifest, service, &mut endpoints);
+            self.add_pods(manifest, service, &mut endpoints);
         }
-        self.from_workload_entries(manifest, service, &mut endpoints);
+        self.add_workload_entries(manifest, service, &mut endpoints);
         endpoints
     }
 
-    fn from_slice(
+    fn add_slice(
         &self,
         manifest: &Manifest,
         service: &kubernetes::Service,
@@ -161,7 +161,7 @@ impl Cluster<'_> {
         }
     }
 
-    fn from_pods(&self, manifest: &Manifest, service: &kubernetes::Service, endpoints: &mut Vec<Endpoint>) {
+    fn add_pods(&self, manifest: &Manifest, service: &kubernetes::Service, endpoints: &mut Vec<Endpoint>) {
         for (pod_manifest, pod) in self.pods.selected(&manifest.key.namespace, &service.spec.selector) {
             let Some(address) = pod.status.pod_ip.as_deref() else { continue };
             let facts = self.pods.facts(pod_manifest, pod, self.trust_domain);
@@ -175,7 +175,7 @@ impl Cluster<'_> {
         }
     }
 
-    fn from_workload_entries(
+    fn add_workload_entries(
         &self,
         manifest: &Manifest,
         service: &kubernetes::Service,

@@ -13,7 +13,7 @@ use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
 use crate::error::Result;
 use crate::event::Events;
-use crate::istiod::{Istiod, Pushes, Shared, TtlPolicy};
+use crate::istiod::{AgeLimit, Istiod, Pushes, Shared, TtlPolicy};
 use crate::listen;
 use crate::pki::{Authority, TokenIssuer};
 use crate::state::State;
@@ -37,7 +37,7 @@ pub struct SandboxBuilder {
     trust_domain: String,
     ttl: TtlPolicy,
     metadata_exchange: MetadataExchange,
-    max_connection_age: Option<Duration>,
+    age: Option<AgeLimit>,
     reload: Reload,
     names: Vec<String>,
 }
@@ -68,7 +68,7 @@ impl SandboxBuilder {
                 max: Duration::from_secs(90 * 24 * 3600),
             },
             metadata_exchange: MetadataExchange::On,
-            max_connection_age: None,
+            age: None,
             reload: Reload::On,
             names: ISTIOD_NAMES.iter().map(|name| (*name).to_owned()).collect(),
         }
@@ -104,11 +104,11 @@ impl SandboxBuilder {
         self
     }
 
-    /// istiod ends each connection after this time, as Helm's chart has it do after 30 minutes: GOAWAY, and ten
-    /// seconds later the end.
+    /// istiod tells each connection to go at this age (a GOAWAY) and ends it after the grace. Helm's chart has it 30
+    /// minutes and ten seconds.
     #[must_use]
-    pub fn max_connection_age(mut self, age: Duration) -> Self {
-        self.max_connection_age = Some(age);
+    pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
+        self.age = Some(AgeLimit { age, grace });
         self
     }
 
@@ -154,11 +154,10 @@ impl SandboxBuilder {
             authority,
             tokens: TokenIssuer::default(),
             events: events.clone(),
-            book: book.clone(),
             snapshots: pushes.subscribe(),
             connections: Mutex::default(),
             ttl: self.ttl,
-            max_connection_age: self.max_connection_age,
+            age: self.age,
             names: self.names,
         });
         let istiod = Istiod::start(&runtime, shared, listen::ANY)?;

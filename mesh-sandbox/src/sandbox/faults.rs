@@ -3,6 +3,7 @@
 use super::Sandbox;
 use crate::error::{Error, Result};
 use crate::pki::spiffe;
+use crate::workload::{Presented, Validity};
 
 impl Sandbox {
     /// Ends istiod as a deleted pod ends: connections break, the port refuses. Names and endpoints keep changing
@@ -17,7 +18,6 @@ impl Sandbox {
     /// # Errors
     ///
     /// The port was taken by someone else meanwhile.
-
     pub async fn start_istiod(&self) -> Result<()> {
         self.istiod.run().map(|_| ())
     }
@@ -28,15 +28,30 @@ impl Sandbox {
     }
 
     /// Workloads of a service account present the identity of another account of the same namespace, from the next
-    /// connection on; `None` ends it.
+    /// connection on. `None` ends this, and [`Sandbox::expire_workload`] too.
     ///
     /// # Errors
     ///
     /// A listener that the current mesh needs cannot be bound.
     pub fn impersonate(&self, namespace: &str, service_account: &str, instead: Option<&str>) -> Result<()> {
+        self.present(namespace, service_account, instead.map(|account| (account, Validity::Current)))
+    }
+
+    /// Workloads of a service account present a certificate that has expired, from the next connection on, until
+    /// [`Sandbox::impersonate`] with `None`.
+    ///
+    /// # Errors
+    ///
+    /// A listener that the current mesh needs cannot be bound.
+    pub fn expire_workload(&self, namespace: &str, service_account: &str) -> Result<()> {
+        self.present(namespace, service_account, Some((service_account, Validity::Expired)))
+    }
+
+    fn present(&self, namespace: &str, account: &str, instead: Option<(&str, Validity)>) -> Result<()> {
         let mesh = self.pushes.mesh();
         let identity = |account: &str| spiffe::identity(&mesh.trust_domain, namespace, account);
-        self.plane.impersonate(identity(service_account), instead.map(identity), &mesh)
+        let instead = instead.map(|(account, validity)| Presented { identity: identity(account), validity });
+        self.plane.present(identity(account), instead, &mesh)
     }
 
     /// Closes the east-west gateways of a network, with the connections through them.

@@ -9,12 +9,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::application::Caller;
+use crate::tasks::Executor;
 
 /// Bodies are read up to here and echoed by their length alone.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -27,7 +28,7 @@ where
         let caller = caller.clone();
         async move { Ok::<_, Infallible>(answer(&caller, request).await) }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(Executor::new());
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new());
     // A connection that breaks is the client's business.

@@ -16,12 +16,26 @@ use crate::pki::{self, Authority, Lifetime, Subject};
 /// What an agent asks for (facts B.3).
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// What a workload shows of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Presented {
+    pub(crate) identity: String,
+    pub(crate) validity: Validity,
+}
+
+/// Whether the certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Validity {
+    Current,
+    Expired,
+}
+
 /// The agents of all workloads.
 #[derive(Debug)]
 pub(crate) struct Identities {
     authority: Arc<Authority>,
     verifier: Arc<MeshClientVerifier>,
-    configs: Mutex<HashMap<String, (Arc<ServerConfig>, Instant)>>,
+    configs: Mutex<HashMap<Presented, (Arc<ServerConfig>, Instant)>>,
 }
 
 impl Identities {
@@ -31,31 +45,35 @@ impl Identities {
         Ok(Self { authority, verifier, configs: Mutex::default() })
     }
 
-    /// TLS of a sidecar that is `identity`, with this protocol selected.
-    pub(crate) fn config(&self, identity: &str, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
-        let base = self.base(identity)?;
+    /// TLS of a sidecar that presents itself so, with this protocol selected.
+    pub(crate) fn config(&self, presented: &Presented, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
+        let base = self.base(presented)?;
         let Some(alpn) = alpn else { return Ok(base) };
         let mut config = (*base).clone();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         Ok(Arc::new(config))
     }
 
-    fn base(&self, identity: &str) -> Result<Arc<ServerConfig>> {
+    fn base(&self, presented: &Presented) -> Result<Arc<ServerConfig>> {
         let mut configs = self.configs.lock();
-        if let Some((config, made)) = configs.get(identity)
+        if let Some((config, made)) = configs.get(presented)
             && made.elapsed() < LIFETIME / 2
         {
             return Ok(config.clone());
         }
-        let subject = Subject::Spiffe(identity.to_owned());
-        let key = self.authority.certified_key(&subject, Lifetime::For(LIFETIME))?;
+        let subject = Subject::Spiffe(presented.identity.clone());
+        let lifetime = match presented.validity {
+            Validity::Current => Lifetime::For(LIFETIME),
+            Validity::Expired => Lifetime::Expired,
+        };
+        let key = self.authority.certified_key(&subject, lifetime)?;
         let config = ServerConfig::builder_with_provider(pki::provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| Error::certificate("a workload's TLS settings", error))?
             .with_client_cert_verifier(self.verifier.clone())
             .with_cert_resolver(Arc::new(OneCertificate(Arc::new(key))));
         let config = Arc::new(config);
-        configs.insert(identity.to_owned(), (config.clone(), Instant::now()));
+        configs.insert(presented.clone(), (config.clone(), Instant::now()));
         Ok(config)
     }
 }

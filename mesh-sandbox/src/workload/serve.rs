@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::application::{self, Caller};
 use super::chain::{self, Chain};
-use super::{Identities, peer_exchange};
+use super::{Identities, Presented, peer_exchange};
 use crate::event::{Event, Events, WorkloadEvent, WorkloadOutcome};
 use crate::hello::{self, Hello, Opening, Replay};
 use crate::listen;
@@ -34,8 +34,8 @@ pub(crate) struct Role {
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
     pub(crate) mode: MutualTlsMode,
-    /// The identity that the sidecar presents; without a sidecar there is none.
-    pub(crate) identity: Option<String>,
+    /// What the sidecar presents; without a sidecar there is none.
+    pub(crate) presented: Option<Presented>,
 }
 
 /// An endpoint that listens.
@@ -58,7 +58,7 @@ pub(crate) async fn serve(workload: Arc<Workload>, listener: TcpListener, connec
 impl Workload {
     async fn connection(&self, mut stream: TcpStream) {
         let role = self.role.read().clone();
-        let Some(identity) = role.identity.clone() else {
+        let Some(presented) = role.presented.clone() else {
             return application::run(role.protocol, role.caller(None, None), stream).await;
         };
         let mut bytes = Vec::new();
@@ -77,14 +77,14 @@ impl Workload {
                 self.record(&role, None, None, outcome);
                 application::run(role.protocol, role.caller(None, None), stream).await;
             }
-            chain => self.mutual_tls(&role, &identity, chain, &hello.unwrap_or_default(), stream).await,
+            chain => self.mutual_tls(&role, &presented, chain, &hello.unwrap_or_default(), stream).await,
         }
     }
 
     async fn mutual_tls(
         &self,
         role: &Role,
-        identity: &str,
+        presented: &Presented,
         chain: Chain,
         hello: &Hello,
         stream: Replay<TcpStream>,
@@ -93,7 +93,7 @@ impl Workload {
         let failed = |reason: String| {
             self.record(role, None, None, WorkloadOutcome::HandshakeFailed { reason });
         };
-        let config = match self.identities.config(identity, alpn) {
+        let config = match self.identities.config(presented, alpn) {
             Ok(config) => config,
             Err(error) => return failed(error.to_string()),
         };

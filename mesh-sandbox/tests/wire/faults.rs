@@ -1,0 +1,91 @@
+//! What a client must survive.
+
+use std::time::Duration;
+
+use mesh_sandbox::Event;
+use tonic::Code;
+use xds_proto::istio::networking::nds::v1::NameTable;
+use xds_proto::{any, type_url};
+
+use crate::client::{Client, names, node};
+use crate::mesh::{Folder, service, tour};
+
+#[tokio::test]
+async fn istiod_stops_and_comes_back_on_the_same_port_with_what_changed_meanwhile() {
+    let sandbox = tour().await;
+    let address = sandbox.istiod_address();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    sandbox.stop_istiod().await;
+    assert_ne!(ads.end().await.code(), Code::Ok);
+    assert!(Client::vm(&sandbox).ads().await.is_err());
+    sandbox.apply("cluster1", &service("web", "10.1.0.9")).unwrap();
+    sandbox.start_istiod().await.unwrap();
+    assert_eq!(sandbox.istiod_address(), address);
+    let (mut ads, mut table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    while !table.table.contains_key("web.a.svc.cluster.local") {
+        table = names(&ads.next_of(type_url::NAME_TABLE).await);
+    }
+    sandbox.start_istiod().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_name_table_is_pushed_once_and_its_rejection_seen() {
+    let sandbox = tour().await;
+    let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    sandbox.push_broken_names();
+    let response = ads.next().await;
+    let resource = response.resources[0].resource.as_ref().unwrap();
+    assert!(any::unpack::<NameTable>(resource).is_err());
+    ads.nack(type_url::NAME_TABLE, &response.nonce, "does not decode").await;
+    assert!(ads.silence().await.is_empty());
+    assert_eq!(sandbox.rejections()[0].nonce, response.nonce);
+    let (_, table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    assert_eq!(table, before, "others are served as before");
+}
+
+#[tokio::test]
+async fn connections_of_age_are_ended() {
+    const AGE: Duration = Duration::from_millis(200);
+    let folder = Folder::tour();
+    let sandbox = folder.builder().max_connection_age(AGE, AGE).start().await.unwrap();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    ads.end().await;
+    sandbox.events().wait(|event| matches!(event, Event::AdsDisconnected { .. }).then_some(())).await;
+    Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+}
+
+#[tokio::test]
+async fn a_dropped_sandbox_lets_go_of_its_ports() {
+    let sandbox = tour().await;
+    let address = sandbox.istiod_address();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    drop(sandbox);
+    assert_ne!(ads.end().await.code(), Code::Ok);
+    // The abort is asked for at the drop and done when the runtime gets to it.
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_shut_down_is_gone_at_once() {
+    let sandbox = tour().await;
+    let addresses = [sandbox.istiod_address(), sandbox.upstream_dns(), sandbox.gateways()[0].address];
+    sandbox.shutdown().await;
+    for address in addresses {
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn connections_are_listed_while_they_last() {
+    let sandbox = tour().await;
+    assert!(sandbox.connections().is_empty());
+    let (ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    let connection = sandbox.connections().remove(0);
+    assert_eq!(connection.identity, "spiffe://cluster.local/ns/vms/sa/edge-app");
+    assert_eq!(connection.watched[0].0, type_url::NAME_TABLE);
+    drop(ads);
+    sandbox.events().wait(|event| matches!(event, Event::AdsDisconnected { .. }).then_some(())).await;
+    assert!(sandbox.connections().is_empty());
+}

@@ -1,0 +1,156 @@
+//! The gateway forwards what it knows and resets the rest.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mesh_sandbox::{Event, GatewayOutcome, Sandbox};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::client::Client;
+use crate::mesh::tour;
+use crate::tls::{Identity, dial, exchange, get, peer};
+
+const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
+
+fn into(sandbox: &Sandbox, network: &str) -> SocketAddr {
+    sandbox.gateways().into_iter().find(|gateway| gateway.network == network).unwrap().address
+}
+
+async fn vm() -> (Sandbox, Identity) {
+    let sandbox = tour().await;
+    let identity = Client::vm(&sandbox).certificate().await;
+    (sandbox, identity)
+}
+
+async fn outcome(sandbox: &Sandbox) -> GatewayOutcome {
+    let outcome = |event: &Event| match event {
+        Event::Gateway(event) => Some(event.outcome.clone()),
+        _ => None,
+    };
+    sandbox.events().wait(outcome).await
+}
+
+#[tokio::test]
+async fn the_peer_behind_the_gateway_is_the_workload() {
+    let (sandbox, identity) = vm().await;
+    for (network, cluster) in [("network1", "cluster1"), ("network2", "cluster2")] {
+        let stream = dial(&sandbox, into(&sandbox, network), SNI, &["istio"], Some(&identity)).await.unwrap();
+        assert_eq!(peer(&stream), "spiffe://cluster.local/ns/weather/sa/forecast");
+        let answer = get(stream, "/today").await.unwrap();
+        assert_eq!(answer["cluster"], cluster);
+        assert_eq!(answer["path"], "/today");
+        assert_eq!(answer["client"], "spiffe://cluster.local/ns/vms/sa/edge-app");
+    }
+}
+
+#[tokio::test]
+async fn the_pods_behind_a_gateway_take_turns() {
+    let (sandbox, identity) = vm().await;
+    let mut pods = Vec::new();
+    for _ in 0..2 {
+        let gateway = into(&sandbox, "network2");
+        let stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
+        pods.push(get(stream, "/").await.unwrap()["pod"].as_str().unwrap().to_owned());
+    }
+    pods.sort();
+    assert_eq!(pods, ["forecast-2a", "forecast-2b"]);
+}
+
+#[tokio::test]
+async fn alpn_is_chosen_by_the_workload_as_envoy_does() {
+    let (sandbox, identity) = vm().await;
+    let cases: [(&[&str], Option<&[u8]>); 4] = [
+        (&["istio"], None),
+        (&["istio-http/1.1", "istio", "http/1.1"], Some(b"http/1.1")),
+        (&["istio-h2", "istio", "h2"], Some(b"h2")),
+        (&["istio", "h2"], Some(b"h2")),
+    ];
+    for (offer, chosen) in cases {
+        let stream = dial(&sandbox, into(&sandbox, "network1"), SNI, offer, Some(&identity)).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen, "{offer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_server_name_is_reset_without_an_alert() {
+    let names = [
+        "outbound_.3003_._.forecast.weather.svc.cluster.local",
+        "forecast.weather.svc.cluster.local",
+        "outbound_.27018_._.mymongodb.somedomain",
+    ];
+    for name in names {
+        let (sandbox, identity) = vm().await;
+        let gateway = into(&sandbox, "network1");
+        let error = dial(&sandbox, gateway, name, &["istio"], Some(&identity)).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{name}: {error}");
+        assert_eq!(outcome(&sandbox).await, GatewayOutcome::UnknownSni);
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_an_istio_alpn_is_reset() {
+    for offer in [&["http/1.1"][..], &["h2"], &[]] {
+        let (sandbox, identity) = vm().await;
+        let gateway = into(&sandbox, "network1");
+        let error = dial(&sandbox, gateway, SNI, offer, Some(&identity)).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{offer:?}: {error}");
+        assert_eq!(outcome(&sandbox).await, GatewayOutcome::NoIstioAlpn);
+    }
+}
+
+#[tokio::test]
+async fn a_service_of_the_other_network_is_reset_like_an_unknown_one() {
+    let (sandbox, identity) = vm().await;
+    let sni = "outbound_.3003_._.archive.weather.svc.cluster.local";
+    let gateway = into(&sandbox, "network1");
+    let error = dial(&sandbox, gateway, sni, &["istio"], Some(&identity)).await.err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(outcome(&sandbox).await, GatewayOutcome::NoUpstream);
+    dial(&sandbox, into(&sandbox, "network2"), sni, &["istio"], Some(&identity)).await.unwrap();
+}
+
+#[tokio::test]
+async fn plaintext_is_reset() {
+    let (sandbox, _) = vm().await;
+    let stream = TcpStream::connect(into(&sandbox, "network1")).await.unwrap();
+    let error = get(stream, "/").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_service_entry_that_the_gateway_covers_speaks_through_it() {
+    let (sandbox, identity) = vm().await;
+    let sni = "outbound_.5432_._.ledger.payments.example";
+    let stream = dial(&sandbox, into(&sandbox, "network2"), sni, &["istio"], Some(&identity)).await.unwrap();
+    assert_eq!(peer(&stream), "spiffe://cluster.local/ns/payments/sa/ledger");
+    let answer = exchange(stream, "book 7").await.unwrap();
+    assert!(answer.starts_with("ledger-") && answer.ends_with(": book 7\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_without_certificate_is_refused_by_the_workload() {
+    let (sandbox, _) = vm().await;
+    let stream = dial(&sandbox, into(&sandbox, "network1"), SNI, &["istio"], None).await;
+    // In TLS 1.3 the client has finished before the server says no.
+    let refused = match stream {
+        Ok(stream) => get(stream, "/").await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+}
+
+#[tokio::test]
+async fn a_stopped_gateway_refuses_and_breaks_what_went_through_it() {
+    let (sandbox, identity) = vm().await;
+    let gateway = into(&sandbox, "network1");
+    let mut stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
+    sandbox.stop_gateway("network1").await.unwrap();
+    let mut byte = [0];
+    assert!(!matches!(stream.read(&mut byte).await, Ok(1..)));
+    let refused = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.err().unwrap();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    sandbox.start_gateway("network1").unwrap();
+    dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
+    assert!(sandbox.stop_gateway("nowhere").await.is_err());
+}

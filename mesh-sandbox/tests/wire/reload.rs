@@ -1,0 +1,138 @@
+//! Changes while it runs.
+
+use mesh_sandbox::{Error, Event};
+use xds_proto::type_url;
+
+use crate::client::{Client, assignments, clusters, names, node};
+use crate::mesh::{Folder, pod, service, tour};
+
+const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
+const WEB: &str = "outbound|80||web.a.svc.cluster.local";
+
+fn web() -> String {
+    format!("{}{}", service("web", "10.1.0.9"), pod("w1", "web", "10.1.1.1"))
+}
+
+#[tokio::test]
+async fn a_file_added_and_removed_is_pushed() {
+    let folder = Folder::tour();
+    let sandbox = folder.start().await;
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    ads.clusters().await;
+    folder.write("cluster1", "web.yaml", &web());
+    let added = ads.next_of(type_url::CLUSTER).await;
+    let sent: Vec<String> = clusters(&added).into_keys().collect();
+    let three = ["BlackHoleCluster", "InboundPassthroughCluster", "PassthroughCluster"];
+    assert_eq!(sent[..3], three, "the fixed three are repeated");
+    assert_eq!(sent[3..], [WEB], "what did not change is not sent");
+    let table = names(&ads.next_of(type_url::NAME_TABLE).await);
+    assert_eq!(table.table["web.a.svc.cluster.local"].ips, ["10.1.0.9"]);
+    folder.remove("cluster1", "web.yaml");
+    assert_eq!(ads.next_of(type_url::CLUSTER).await.removed_resources, [WEB]);
+    assert!(!names(&ads.next_of(type_url::NAME_TABLE).await).table.contains_key("web.a.svc.cluster.local"));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_line() {
+    let folder = Folder::tour();
+    let sandbox = folder.start().await;
+    folder.write("cluster1", "web.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web\n");
+    let failed = |event: &Event| match event {
+        Event::ReloadFailed { error } => Some(error.clone()),
+        _ => None,
+    };
+    let error = sandbox.events().wait(failed).await;
+    assert!(error.contains("web.yaml:"), "{error}");
+    let mark = sandbox.events().mark();
+    folder.write("cluster1", "web.yaml", &web());
+    let reloaded = |event: &Event| match event {
+        Event::Reloaded { changed, .. } => Some(changed.clone()),
+        _ => None,
+    };
+    let changed = sandbox.events().wait_since(mark, reloaded).await;
+    assert_eq!(changed, ["Pod a/w1", "Service a/web"]);
+}
+
+#[tokio::test]
+async fn a_deleted_service_is_an_empty_assignment_and_comes_back_by_itself() {
+    let sandbox = tour().await;
+    sandbox.apply("cluster1", &web()).unwrap();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("network1", "cluster1")).await;
+    let mut endpoints = ads.endpoints(WEB).await.endpoints;
+    while endpoints.is_empty() {
+        endpoints = assignments(&ads.next_of(type_url::ENDPOINT).await).remove(WEB).unwrap().endpoints;
+    }
+    sandbox.delete("cluster1", "Service", "a", "web").unwrap();
+    let response = ads.next_of(type_url::ENDPOINT).await;
+    assert!(response.removed_resources.is_empty());
+    assert!(assignments(&response)[WEB].endpoints.is_empty());
+    sandbox.apply("cluster1", &service("web", "10.1.0.9")).unwrap();
+    assert!(!assignments(&ads.next_of(type_url::ENDPOINT).await)[WEB].endpoints.is_empty());
+}
+
+#[tokio::test]
+async fn a_new_pod_pushes_endpoints_and_no_names() {
+    let sandbox = tour().await;
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    ads.endpoints(FORECAST).await;
+    sandbox.delete("cluster2", "Pod", "weather", "forecast-2b").unwrap();
+    let response = ads.next().await;
+    assert_eq!(response.type_url, type_url::ENDPOINT);
+    assert!(ads.silence().await.is_empty(), "names stay");
+}
+
+#[tokio::test]
+async fn a_service_pushes_names_even_if_they_are_the_same() {
+    let sandbox = tour().await;
+    let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    let text = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh/cluster1/40-mongo.yaml"),
+    )
+    .unwrap();
+    sandbox.apply("cluster1", &text).unwrap();
+    assert_eq!(names(&ads.next_of(type_url::NAME_TABLE).await), before);
+}
+
+#[tokio::test]
+async fn an_allocated_address_stays_and_a_recreated_entry_gets_another() {
+    let sandbox = tour().await;
+    let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    let mongo = |table: &xds_proto::istio::networking::nds::v1::NameTable| {
+        table.table.get("mymongodb.somedomain").map(|info| info.ips.clone())
+    };
+    let text = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh/cluster1/40-mongo.yaml"),
+    )
+    .unwrap();
+    sandbox.delete("cluster1", "ServiceEntry", "default", "mongocluster").unwrap();
+    assert_eq!(mongo(&names(&ads.next_of(type_url::NAME_TABLE).await)), None);
+    sandbox.apply("cluster1", &text).unwrap();
+    let after = mongo(&names(&ads.next_of(type_url::NAME_TABLE).await));
+    assert!(after.is_some());
+    assert_ne!(after, mongo(&before));
+}
+
+#[tokio::test]
+async fn a_burst_of_changes_is_one_push() {
+    let sandbox = tour().await;
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    for index in 0..10 {
+        sandbox.apply("cluster1", &service(&format!("web-{index}"), &format!("10.1.3.{index}"))).unwrap();
+    }
+    let table = names(&ads.next_of(type_url::NAME_TABLE).await);
+    assert!((0..10).all(|index| table.table.contains_key(&format!("web-{index}.a.svc.cluster.local"))));
+    assert!(ads.silence().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_and_what_is_not_there_cannot_be_deleted() {
+    let sandbox = tour().await;
+    let refused = sandbox.apply("cluster1", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n");
+    assert!(matches!(refused, Err(Error::UnsupportedKind { .. })), "{refused:?}");
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec: {hosts: \
+                 [a.example], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: \
+                 [{address: not-an-ip}]}\n";
+    assert!(matches!(sandbox.apply("cluster1", entry), Err(Error::Invalid { .. })));
+    let refused = sandbox.delete("cluster1", "Service", "a", "nobody");
+    assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
+}

@@ -1,0 +1,157 @@
+//! A sidecar's inbound side, dialled directly.
+
+use std::net::SocketAddr;
+
+use mesh_sandbox::{Event, Sandbox, WorkloadOutcome};
+use tokio::net::TcpStream;
+
+use crate::client::Client;
+use crate::mesh::{Folder, pod, service, tour};
+use crate::tls::{Identity, dial, exchange, get, peer};
+
+const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
+
+fn forecast(sandbox: &Sandbox) -> SocketAddr {
+    sandbox.address_book().socket("network1", "10.10.1.11", 8080).unwrap()
+}
+
+async fn vm() -> (Sandbox, Identity) {
+    let sandbox = tour().await;
+    let identity = Client::vm(&sandbox).certificate().await;
+    (sandbox, identity)
+}
+
+async fn outcome(sandbox: &Sandbox) -> WorkloadOutcome {
+    let outcome = |event: &Event| match event {
+        Event::Workload(event) => Some(event.outcome.clone()),
+        _ => None,
+    };
+    sandbox.events().wait(outcome).await
+}
+
+#[tokio::test]
+async fn permissive_takes_plaintext_too() {
+    let (sandbox, _) = vm().await;
+    let answer = get(TcpStream::connect(forecast(&sandbox)).await.unwrap(), "/").await.unwrap();
+    assert_eq!((answer["pod"].as_str(), answer["client"].as_str()), (Some("forecast-1a"), None));
+    assert_eq!(outcome(&sandbox).await, WorkloadOutcome::Plaintext);
+}
+
+#[tokio::test]
+async fn tls_without_an_istio_alpn_finds_no_chain_on_an_http_port() {
+    let (sandbox, identity) = vm().await;
+    assert!(dial(&sandbox, forecast(&sandbox), SNI, &["http/1.1"], Some(&identity)).await.is_err());
+    assert_eq!(outcome(&sandbox).await, WorkloadOutcome::NoFilterChain);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_mesh_is_refused() {
+    let (sandbox, _) = vm().await;
+    let (_other, foreign) = vm().await;
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&foreign)).await;
+    if let Ok(stream) = stream {
+        assert!(get(stream, "/").await.is_err());
+    }
+    assert!(matches!(outcome(&sandbox).await, WorkloadOutcome::HandshakeFailed { .. }));
+}
+
+#[tokio::test]
+async fn a_trust_domain_of_its_own_is_in_every_identity() {
+    let folder = Folder::tour();
+    let sandbox = folder.builder().trust_domain("prod.example").start().await.unwrap();
+    let identity = Client::vm(&sandbox).certificate().await;
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
+    assert_eq!(peer(&stream), "spiffe://prod.example/ns/weather/sa/forecast");
+    assert_eq!(get(stream, "/").await.unwrap()["client"], "spiffe://prod.example/ns/vms/sa/edge-app");
+}
+
+#[tokio::test]
+async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
+    let (sandbox, _) = vm().await;
+    let socket = sandbox.address_book().socket("", "2.2.2.2", 27018).unwrap();
+    let answer = exchange(TcpStream::connect(socket).await.unwrap(), "ping").await.unwrap();
+    assert_eq!(answer, "mongocluster-0: ping\n");
+}
+
+#[tokio::test]
+async fn an_impostor_presents_another_identity_until_it_stops() {
+    let (sandbox, identity) = vm().await;
+    for (impostor, account) in [(Some("mallory"), "mallory"), (None, "forecast")] {
+        sandbox.impersonate("weather", "forecast", impostor).unwrap();
+        let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
+        assert_eq!(peer(&stream), format!("spiffe://cluster.local/ns/weather/sa/{account}"));
+    }
+}
+
+#[tokio::test]
+async fn an_expired_workload_is_refused_by_its_client() {
+    let (sandbox, identity) = vm().await;
+    sandbox.expire_workload("weather", "forecast").unwrap();
+    let refused = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.err().unwrap();
+    assert!(refused.to_string().contains("expired"), "{refused}");
+}
+
+fn tcp(folder: &Folder, extra: &str) {
+    let service = service("raw", "10.1.0.9").replace("name: http", "name: tcp");
+    folder.write("c1", "raw.yaml", &format!("{service}{}{extra}", pod("raw-0", "raw", "10.1.1.1")));
+}
+
+const STRICT: &str = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, \
+                      namespace: a}\nspec: {mtls: {mode: STRICT}}\n";
+
+#[tokio::test]
+async fn a_permissive_tcp_port_hands_foreign_tls_to_the_application() {
+    let folder = Folder::new(&[("c1", "n1")]);
+    tcp(&folder, "");
+    let sandbox = folder.start().await;
+    let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
+    assert!(dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(), "the echo is no TLS");
+    assert_eq!(outcome(&sandbox).await, WorkloadOutcome::PassedThrough);
+}
+
+#[tokio::test]
+async fn a_client_that_offers_peer_exchange_gets_it() {
+    let folder = Folder::new(&[("c1", "n1")]);
+    tcp(&folder, "");
+    let sandbox = folder.start().await;
+    let identity = Client::vm(&sandbox).certificate().await;
+    let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
+    let offer = ["istio-peer-exchange", "istio"];
+    let stream = dial(&sandbox, socket, "raw", &offer, Some(&identity)).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"istio-peer-exchange"[..]));
+    let answer = exchange(stream, "ping").await;
+    assert!(!answer.is_ok_and(|answer| answer == "raw-0: ping\n"), "the preamble is in the way");
+}
+
+#[tokio::test]
+async fn strict_closes_plaintext_and_terminates_every_tls() {
+    let folder = Folder::new(&[("c1", "n1")]);
+    tcp(&folder, STRICT);
+    let sandbox = folder.start().await;
+    let identity = Client::vm(&sandbox).certificate().await;
+    let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
+    let plain = exchange(TcpStream::connect(socket).await.unwrap(), "ping").await;
+    assert!(!plain.is_ok_and(|answer| !answer.is_empty()));
+    let stream = dial(&sandbox, socket, "raw", &[], Some(&identity)).await.unwrap();
+    assert_eq!(exchange(stream, "ping").await.unwrap(), "raw-0: ping\n");
+}
+
+#[tokio::test]
+async fn h2_is_served_where_it_was_agreed() {
+    let (sandbox, identity) = vm().await;
+    let offer = ["istio-h2", "istio", "h2"];
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(executor, io)
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://forecast/h2").body(http_body_util::Empty::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((answer["protocol"].as_str(), answer["path"].as_str()), (Some("HTTP/2.0"), Some("/h2")));
+    connection.abort();
+}
