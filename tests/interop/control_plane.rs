@@ -81,8 +81,11 @@ pub(crate) async fn a_certificate_is_renewed_many_times_by_the_certificate_befor
 }
 
 pub(crate) async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default() {
-    let mesh =
-        RealMesh::start_with(&[("MAX_WORKLOAD_CERT_TTL", "1h"), ("DEFAULT_WORKLOAD_CERT_TTL", "30m")]).await;
+    let mesh = RealMesh::builder()
+        .environment("MAX_WORKLOAD_CERT_TTL", "1h")
+        .environment("DEFAULT_WORKLOAD_CERT_TTL", "30m")
+        .start()
+        .await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     let identity = client.identity().get();
     let remaining = identity.as_ref().as_ref().unwrap().remaining(std::time::SystemTime::now());
@@ -142,7 +145,7 @@ pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over()
 }
 
 pub(crate) async fn forced_reconnects_leave_no_error_behind() {
-    let mut mesh = RealMesh::start_with_arguments(&["--max-connection-age=1s"]).await;
+    let mut mesh = RealMesh::builder().argument("--max-connection-age=1s").start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     client.clusters(PATIENCE).await.unwrap();
     // The stream ends after a second and ten more of grace; then a change must still arrive.

@@ -11,6 +11,7 @@
 
 mod control_plane;
 mod data_plane;
+mod sidecar;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
 
@@ -49,6 +50,13 @@ fn main() -> ExitCode {
         data_plane::a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates,
         data_plane::plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required,
         data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
+        sidecar::http1_reaches_a_strict_sidecar,
+        sidecar::http1_reaches_a_permissive_sidecar,
+        sidecar::grpc_reaches_a_strict_sidecar,
+        sidecar::grpc_reaches_a_permissive_sidecar,
+        sidecar::raw_tcp_reaches_a_strict_sidecar,
+        sidecar::raw_tcp_reaches_a_permissive_sidecar,
+        sidecar::a_subset_is_reached_by_its_own_name,
     ];
     let missing = peers::find().err();
     if let Some(reason) = &missing {

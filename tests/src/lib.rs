@@ -8,5 +8,6 @@
     reason = "a harness that cannot go on fails its test"
 )]
 
+pub mod apps;
 pub mod peers;
 pub mod vm_files;

@@ -7,7 +7,7 @@ use std::{env, path::PathBuf};
 
 pub use self::{
     child::Child,
-    mesh::{RealMesh, Workload},
+    mesh::{RealMesh, RealMeshBuilder, Workload},
 };
 
 /// Where `tests/peers/build.sh` puts the peers, when it has run; else why they are not there.

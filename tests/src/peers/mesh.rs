@@ -41,35 +41,71 @@ pub struct Workload<'a> {
     pub mode: &'a str,
 }
 
-impl RealMesh {
+/// How a [`RealMesh`] differs from the usual one.
+#[derive(Debug, Default)]
+pub struct RealMeshBuilder {
+    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
+    files: Vec<(String, String)>,
+}
+
+impl RealMeshBuilder {
+    /// An environment variable of istiod's.
+    #[must_use]
+    pub fn environment(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// An argument of `peers istiod`.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// A file in the mesh's folder, in which `127.0.1.` and `127.0.2.` stand for this mesh's addresses.
+    #[must_use]
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
     /// istiod over the YAML of the tour, without gateways and workloads.
-    pub async fn start() -> Self {
-        Self::launch(&[], &[]).await
-    }
-
-    /// The same with further arguments for istiod.
-    pub async fn start_with_arguments(arguments: &[&str]) -> Self {
-        Self::launch(&[], arguments).await
-    }
-
-    /// The same with environment variables for istiod.
-    pub async fn start_with(environment: &[(&str, &str)]) -> Self {
-        Self::launch(environment, &[]).await
-    }
-
-    async fn launch(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+    pub async fn start(self) -> RealMesh {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let block = format!("127.{}", fastrand::u8(2..250));
         let tour = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/testdata/tour");
         copy(&tour, dir.path(), &|text| localise(text, &block));
         // The sidecar of the smoke run would take the forecast's place.
         fs::remove_file(dir.path().join("clusters/cluster1/sidecar.yaml")).expect("sidecar.yaml");
-        let environment =
-            environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut mesh = Self { dir, block, istiod: None, environment, arguments };
+        for (path, text) in &self.files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, localise(text, &block)).expect("a file of the mesh");
+        }
+        let Self { environment, arguments, .. } = self;
+        let mut mesh = RealMesh { dir, block, istiod: None, environment, arguments };
         mesh.start_istiod(None).await;
         mesh
+    }
+}
+
+impl RealMesh {
+    /// istiod over the YAML of the tour, without gateways and workloads.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A mesh that differs from the usual one.
+    #[must_use]
+    pub fn builder() -> RealMeshBuilder {
+        RealMeshBuilder::default()
+    }
+
+    /// Replaces a file in the mesh's folder.
+    pub fn write(&self, path: &str, text: &str) {
+        fs::write(self.dir.path().join(path), text).expect("a file of the mesh");
     }
 
     async fn start_istiod(&mut self, address: Option<SocketAddr>) {
@@ -177,6 +213,18 @@ impl RealMesh {
             mode: "http",
         })
         .await
+    }
+
+    /// A real sidecar, Istio's agent and Envoy, of the workload of `account` in namespace `weather` at
+    /// `127.0.<network>.<last>:<port>`, as a `Sidecar` object describes it.
+    pub async fn sidecar(&self, network: u8, account: &str, last: u8, port: u16) -> Child {
+        let dir = self.dir.path().join(format!("sidecar{network}-{account}")).display().to_string();
+        let (network_name, cluster) = (format!("network{network}"), format!("cluster{network}"));
+        let (address, labels, port) = (self.ip(network, last), format!("app={account}"), port.to_string());
+        let own = ["--dir", &dir, "--network", &network_name, "--address", &address];
+        let who = ["--namespace", "weather", "--service-account", account, "--labels", &labels];
+        let own = [&own[..], &who, &["--port", &port]].concat();
+        self.member("sidecar", &cluster, "weather", account, &own).await
     }
 
     async fn member(

@@ -1,0 +1,105 @@
+//! Plain applications, for a sidecar to stand before.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
+    task::JoinHandle,
+};
+use xds_proto::istio::v1::auth::{
+    IstioCertificateRequest, IstioCertificateResponse,
+    istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer},
+};
+
+/// An application on a loopback port. Dropping it ends it.
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Echoes lines as `NAME: LINE`.
+pub async fn echo(name: &str) -> App {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    let (address, name) = (listener.local_addr().expect("its address"), name.to_owned());
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let name = name.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+                    let answer = format!("{name}: {line}");
+                    if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    App { address, task }
+}
+
+/// Answers every HTTP/1.1 request with its name.
+pub async fn http(name: &str) -> App {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    let (address, name) = (listener.local_addr().expect("its address"), name.to_owned());
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let name = name.clone();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+                    // The empty line ends the head of a request without a body.
+                    if line.trim().is_empty() {
+                        let length = name.len();
+                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
+                        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    App { address, task }
+}
+
+/// Serves gRPC without TLS: one method, [`CreateCertificate`], which hands the request's text back.
+///
+/// [`CreateCertificate`]: IstioCertificateService::create_certificate
+pub async fn grpc() -> App {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    let address = listener.local_addr().expect("its address");
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let server =
+        tonic::transport::Server::builder().add_service(IstioCertificateServiceServer::new(HandBack));
+    let task = tokio::spawn(async move {
+        server.serve_with_incoming(incoming).await.expect("the gRPC application serves");
+    });
+    App { address, task }
+}
+
+struct HandBack;
+
+#[tonic::async_trait]
+impl IstioCertificateService for HandBack {
+    async fn create_certificate(
+        &self,
+        request: tonic::Request<IstioCertificateRequest>,
+    ) -> Result<tonic::Response<IstioCertificateResponse>, tonic::Status> {
+        let cert_chain = vec![request.into_inner().csr];
+        Ok(tonic::Response::new(IstioCertificateResponse { cert_chain }))
+    }
+}
