@@ -56,6 +56,7 @@ impl Error {
         use nds_client::ErrorKind as Theirs;
         let kind = match error.kind() {
             Theirs::Closed => ErrorKind::Closed,
+            Theirs::Config => ErrorKind::Config,
             Theirs::Credentials | Theirs::Unauthenticated => ErrorKind::Credentials,
             _ => ErrorKind::ControlPlane,
         };

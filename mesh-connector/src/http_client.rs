@@ -12,7 +12,10 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
 use tower_service::Service;
 
 use crate::{Error, ErrorKind, MeshConnector, Protocol};
@@ -25,8 +28,23 @@ use crate::{Error, ErrorKind, MeshConnector, Protocol};
 ///
 /// # Connections and identities
 ///
-/// Connections are kept for further requests, but never beyond the identity that they were made with: the first
+/// Connections are kept for further requests, for 90 seconds at most without one, and never beyond the identity that they were made with: the first
 /// request after a renewal begins a new pool, and the connections of the old one end with the requests on them.
+///
+/// ```no_run
+/// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+/// use http_body_util::Empty;
+/// use mesh_connector::{ConnectionInfo, HttpClient, Protocol};
+///
+/// let client = mesh.http_client::<Empty<&[u8]>>();
+/// let response = client.get("http://forecast.weather:3002/".parse()?).await?;
+/// if let Some(connection) = response.extensions().get::<ConnectionInfo>() {
+///     println!("answered by {:?} at {}", connection.peer(), connection.endpoint());
+/// }
+/// let http2 = HttpClient::<Empty<&[u8]>>::new(mesh.connector().with_protocol(Protocol::Http2));
+/// # Ok(())
+/// # }
+/// ```
 pub struct HttpClient<B> {
     shared: Arc<Shared<B>>,
 }
@@ -139,6 +157,7 @@ where
         let client = Client::builder(TokioExecutor::new())
             .http2_only(connector.protocol() == Protocol::Http2)
             .pool_max_idle_per_host(max_idle_per_host)
+            .pool_timer(TokioTimer::new())
             .build(connector.clone());
         Self { epoch: epoch(connector), client }
     }

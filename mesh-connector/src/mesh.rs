@@ -43,7 +43,7 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]; the cause is an [`nds_client::Error`] that names
+    /// [`ErrorKind::Config`], [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]; the cause is an [`nds_client::Error`] that names
     /// the file, key or address and the next step.
     ///
     /// # Cancel safety

@@ -8,6 +8,8 @@ pub enum ErrorKind {
     Ambiguous,
     /// The membership was shut down.
     Closed,
+    /// The configuration cannot be used; the cause lists why.
+    Config,
     /// istiod has not said what is needed: clusters or endpoints.
     ControlPlane,
     /// This process has no valid certificate to present.
@@ -48,6 +50,7 @@ impl ErrorKind {
         match self {
             Self::Ambiguous => "ambiguous",
             Self::Closed => "closed",
+            Self::Config => "config",
             Self::ControlPlane => "control_plane",
             Self::Credentials => "credentials",
             Self::Dial => "dial",

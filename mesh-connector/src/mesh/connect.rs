@@ -19,7 +19,7 @@ pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, 
         let message = format!("cannot connect to {target}: this process has left the mesh; join it again");
         return Err(Error::new(ErrorKind::Closed, message));
     }
-    let deadline = Instant::now() + mesh.settings.connect_deadline;
+    let deadline = after(mesh.settings.connect_deadline);
     match mesh.route(target, deadline).await? {
         Route::Service(cluster) => mesh.connect_inside(target, &cluster, deadline).await,
         Route::Outside => mesh.connect_outside(target, deadline).await,
@@ -124,6 +124,12 @@ impl Mesh {
         }
         Ok(endpoints)
     }
+}
+
+/// A point in time that far away; no deadline is later than thirty years from now.
+fn after(time: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    Instant::now() + time.min(LONGEST)
 }
 
 fn left(deadline: Instant) -> Duration {
