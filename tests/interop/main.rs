@@ -11,6 +11,7 @@
 
 mod control_plane;
 mod data_plane;
+mod load;
 mod sidecar;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
@@ -50,6 +51,12 @@ fn main() -> ExitCode {
         data_plane::a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates,
         data_plane::plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required,
         data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
+        load::a_plugged_ca_with_an_intermediate_is_trusted_end_to_end,
+        load::another_trust_domain_with_an_alias_is_taken_from_the_certificate,
+        load::certificates_renewed_many_times_under_load_fail_no_call,
+        load::istiod_restarted_under_load_fails_no_call,
+        load::an_expired_certificate_is_replaced_by_way_of_the_token,
+        load::several_thousand_services_arrive_as_one_message_and_are_all_known,
         sidecar::http1_reaches_a_strict_sidecar,
         sidecar::http1_reaches_a_permissive_sidecar,
         sidecar::grpc_reaches_a_strict_sidecar,

@@ -8,6 +8,13 @@
     reason = "a harness that cannot go on fails its test"
 )]
 
+pub mod ads;
 pub mod apps;
 pub mod peers;
+pub mod pki;
 pub mod vm_files;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

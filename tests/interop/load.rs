@@ -1,0 +1,193 @@
+//! Calls that must not notice what happens to certificates, roots and istiod.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Uri;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use mesh_connector::{Config, Mesh, nds_client::SyncState};
+use mesh_tests::{
+    peers::{Child, RealMesh},
+    pki::PluggedCa,
+    vm_files::Vm,
+};
+use tokio::task::JoinSet;
+
+const URL: &str = "http://forecast.weather:3002/";
+
+/// Calls, one after the other from each of a few tasks, every one over a connection of its own.
+struct Load {
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicUsize>,
+    callers: JoinSet<Vec<String>>,
+}
+
+impl Load {
+    fn start(mesh: &Mesh) -> Self {
+        let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut callers = JoinSet::new();
+        for _ in 0..4 {
+            let (stop, calls) = (stop.clone(), calls.clone());
+            let client = mesh.http_client::<Empty<Bytes>>().with_max_idle_per_host(0);
+            callers.spawn(async move {
+                let mut failures = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    match client.get(Uri::from_static(URL)).await {
+                        Ok(response) if response.status().is_success() => {
+                            if let Err(error) = response.into_body().collect().await {
+                                failures.push(error.to_string());
+                            }
+                        }
+                        Ok(response) => failures.push(response.status().to_string()),
+                        Err(error) => failures.push(error.report()),
+                    }
+                }
+                failures
+            });
+        }
+        Self { stop, calls, callers }
+    }
+
+    /// Waits until `more` further calls have been made.
+    async fn go_on(&self, more: usize) {
+        let enough = self.calls.load(Ordering::Relaxed) + more;
+        while self.calls.load(Ordering::Relaxed) < enough {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends the calls, of which none may have failed.
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let failures = self.callers.join_all().await.concat();
+        let calls = self.calls.load(Ordering::Relaxed);
+        assert!(failures.is_empty(), "{} of {calls} calls failed: {}", failures.len(), failures[0]);
+        calls
+    }
+}
+
+async fn join(real: &RealMesh) -> Mesh {
+    Mesh::join(Config::from_vm_files(real.vm_files(&Vm::default())).unwrap()).await.unwrap()
+}
+
+async fn network2(real: &RealMesh) -> (Child, Child) {
+    tokio::join!(real.gateway(2), real.forecast(2))
+}
+
+fn plugged(ca: &PluggedCa) -> mesh_tests::peers::RealMeshBuilder {
+    let files = ca.files(&[ca]);
+    files.iter().fold(RealMesh::builder(), |mesh, (name, text)| mesh.file(&format!("cacerts/{name}"), text))
+}
+
+pub(crate) async fn a_plugged_ca_with_an_intermediate_is_trusted_end_to_end() {
+    let ca = PluggedCa::new("plugged");
+    let real = plugged(&ca).start().await;
+    assert_eq!(real.root_pem().trim(), ca.root_pem().trim());
+    let _peers = network2(&real).await;
+    let mesh = join(&real).await;
+    let identity = mesh.client().identity().get();
+    let chain = identity.as_ref().as_ref().unwrap().certified_key().cert.len();
+    assert_eq!(chain, 2, "leaf and intermediate, without the root");
+    let load = Load::start(&mesh);
+    load.go_on(10).await;
+    load.end().await;
+}
+
+pub(crate) async fn another_trust_domain_with_an_alias_is_taken_from_the_certificate() {
+    let mesh_config =
+        "defaultProviders: {}\ntrustDomain: prod.example\ntrustDomainAliases: [cluster.local]\n";
+    let real = RealMesh::builder().file("mesh.yaml", mesh_config).start().await;
+    let _peers = network2(&real).await;
+    let mesh = join(&real).await;
+    let identity = mesh.client().identity().get();
+    let identity = identity.as_ref().as_ref().unwrap();
+    assert_eq!(identity.spiffe_id().as_str(), "spiffe://prod.example/ns/legacy/sa/vm");
+    let stream = mesh.connect("forecast.weather", 3002).await.unwrap();
+    assert_eq!(stream.connection().peer_name(), Some("spiffe://prod.example/ns/weather/sa/forecast"));
+}
+
+pub(crate) async fn certificates_renewed_many_times_under_load_fail_no_call() {
+    let real = RealMesh::start().await;
+    let _peers = network2(&real).await;
+    let files = real.vm_files(&Vm::default());
+    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(3));
+    let mesh = Mesh::join(config).await.unwrap();
+    std::fs::remove_file(files.join("istio-token")).unwrap();
+    let load = Load::start(&mesh);
+    let mut identity = mesh.client().identity().clone();
+    identity
+        .wait_for(|identity| identity.as_ref().is_some_and(|identity| identity.epoch() >= 6))
+        .await
+        .unwrap();
+    let calls = load.end().await;
+    eprintln!("{calls} calls over 5 renewals");
+}
+
+pub(crate) async fn istiod_restarted_under_load_fails_no_call() {
+    let mut real = RealMesh::start().await;
+    let _peers = network2(&real).await;
+    let mesh = join(&real).await;
+    let load = Load::start(&mesh);
+    load.go_on(20).await;
+    let mut health = mesh.health().clone();
+    for _ in 0..2 {
+        let address = real.stop_istiod().await;
+        health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
+        load.go_on(20).await;
+        real.restart_istiod(address).await;
+        health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+        load.go_on(20).await;
+    }
+    load.end().await;
+}
+
+pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
+    let mut real = RealMesh::start().await;
+    let files = real.vm_files(&Vm::default());
+    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(2));
+    let mesh = Mesh::join(config).await.unwrap();
+    let mut identity = mesh.client().identity().clone();
+    let first = identity.get();
+    let first = first.as_ref().as_ref().unwrap().clone();
+    let address = real.stop_istiod().await;
+    // No certificate can be had until this one has ended.
+    let mut health = mesh.health().clone();
+    while !first.remaining(std::time::SystemTime::now()).is_zero() {
+        health.changed().await;
+    }
+    real.restart_istiod(address).await;
+    identity
+        .wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first.epoch()))
+        .await
+        .unwrap();
+    health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+}
+
+pub(crate) async fn several_thousand_services_arrive_as_one_message_and_are_all_known() {
+    const SERVICES: usize = 4000;
+    let service = |at: usize| {
+        let ip = format!("10.{}.{}.{}", 100 + at / 65_000, at / 250 % 250, at % 250 + 1);
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s{at}, namespace: weather}}\nspec:\n  clusterIP: {ip}\n  clusterIPs: [{ip}]\n  ports: [{{name: http, port: 80}}]\n"
+        )
+    };
+    let yaml: Vec<_> = (0..SERVICES).map(service).collect();
+    let real = RealMesh::builder().file("clusters/cluster1/many.yaml", &yaml.join("---\n")).start().await;
+    let _peers = network2(&real).await;
+    let mesh = join(&real).await;
+    assert!(mesh.client().names().load().len() >= SERVICES);
+    let clusters = mesh.client().clusters(Duration::from_secs(30)).await.unwrap();
+    assert!(clusters.get(&format!("s{}.weather.svc.cluster.local", SERVICES - 1), 80, "").is_some());
+    let lookup = mesh.resolver().lookup_ip("s1234.weather").await.unwrap();
+    assert_eq!(lookup.mesh_name(), Some("s1234.weather.svc.cluster.local"));
+    let load = Load::start(&mesh);
+    load.go_on(10).await;
+    load.end().await;
+}

@@ -1,0 +1,236 @@
+//! A raw client of istiod: CA and delta ADS as they are on the wire. It knows nothing of Sidestep, so that what a server
+//! says is seen as it was said, and any single message can be sent.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_rustls::TlsConnector;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+use xds_proto::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+            aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+        },
+    },
+    google::rpc,
+    istio::v1::auth::{
+        IstioCertificateRequest, IstioCertificateResponse,
+        istio_certificate_service_client::IstioCertificateServiceClient,
+    },
+    type_url,
+};
+
+mod node;
+
+pub use node::NodeBuilder;
+
+/// Longer than an answer takes; a hang fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The name in istiod's certificate.
+const NAME: &str = "istiod.istio-system.svc";
+
+/// Where an istiod is, real or not.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// CA and ADS, over TLS.
+    pub address: SocketAddr,
+    /// Its root certificates, PEM.
+    pub root_pem: String,
+}
+
+/// What a caller shows.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// The bearer token.
+    pub token: Option<String>,
+    /// The values of the header `clusterid`.
+    pub cluster_header: Vec<String>,
+}
+
+impl Credentials {
+    /// A token, and the cluster whose API server knows it.
+    pub fn token(token: impl Into<String>, cluster: &str) -> Self {
+        Self { token: Some(token.into()), cluster_header: vec![cluster.to_owned()] }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            let header = format!("Bearer {token}").parse().expect("a token that fits a header");
+            request.metadata_mut().insert("authorization", header);
+        }
+        for cluster in &self.cluster_header {
+            request.metadata_mut().append("clusterid", cluster.parse().expect("a cluster id"));
+        }
+        request
+    }
+}
+
+impl Server {
+    async fn channel(&self) -> Channel {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(self.root_pem.as_bytes()) {
+            roots.add(certificate.expect("a root certificate")).expect("a root certificate");
+        }
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let (tls, address) = (TlsConnector::from(Arc::new(tls)), self.address);
+        let dial = tower::service_fn(move |_: http::Uri| {
+            let tls = tls.clone();
+            async move {
+                let name = ServerName::try_from(NAME).expect("a DNS name");
+                let stream = tls.connect(name, TcpStream::connect(address).await?).await?;
+                Ok::<_, io::Error>(TokioIo::new(stream))
+            }
+        });
+        let endpoint = Endpoint::from_static("http://istiod.istio-system.svc");
+        endpoint.connect_with_connector(dial).await.expect("an istiod that listens")
+    }
+
+    /// Opens a delta stream. What istiod refuses before the first message is the error.
+    ///
+    /// # Errors
+    ///
+    /// The status with which the call was refused.
+    pub async fn stream(&self, credentials: &Credentials) -> Result<Stream, Status> {
+        let (requests, outgoing) = mpsc::channel(64);
+        let mut client =
+            AggregatedDiscoveryServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX);
+        let call = client.delta_aggregated_resources(credentials.request(ReceiverStream::new(outgoing)));
+        let responses = timeout(PATIENCE, call).await.expect("an istiod that answers")?.into_inner();
+        Ok(Stream { requests, responses })
+    }
+
+    /// Asks for a certificate.
+    ///
+    /// # Errors
+    ///
+    /// The status with which it was refused.
+    pub async fn sign(&self, credentials: &Credentials) -> Result<IstioCertificateResponse, Status> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let key = KeyPair::generate().expect("a key");
+        let csr = params.serialize_request(&key).expect("a CSR").pem().expect("a CSR");
+        let request = credentials.request(IstioCertificateRequest { csr, validity_duration: 3600 });
+        let mut client = IstioCertificateServiceClient::new(self.channel().await);
+        let answer = timeout(PATIENCE, client.create_certificate(request)).await;
+        answer.expect("an istiod that answers").map(tonic::Response::into_inner)
+    }
+}
+
+/// One delta stream.
+#[derive(Debug)]
+pub struct Stream {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+}
+
+/// A request of this type that says nothing else.
+pub fn request(kind: &str) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest { type_url: kind.to_owned(), ..DeltaDiscoveryRequest::default() }
+}
+
+/// A subscription to these names.
+pub fn subscription(kind: &str, names: &[&str]) -> DeltaDiscoveryRequest {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    DeltaDiscoveryRequest { resource_names_subscribe: names, ..request(kind) }
+}
+
+impl Stream {
+    /// Sends a message. A stream that has ended shows in what is read.
+    pub async fn send(&self, request: DeltaDiscoveryRequest) {
+        let _ = self.requests.send(request).await;
+    }
+
+    /// The first message of a stream: who it is, and the type it wants.
+    pub async fn introduce(&self, node: &Node, kind: &str) {
+        self.send(DeltaDiscoveryRequest { node: Some(node.clone()), ..request(kind) }).await;
+    }
+
+    /// Subscribes without a nonce.
+    pub async fn subscribe(&self, kind: &str, names: &[&str]) {
+        self.send(subscription(kind, names)).await;
+    }
+
+    /// Acknowledges.
+    pub async fn ack(&self, response: &DeltaDiscoveryResponse) {
+        let response_nonce = response.nonce.clone();
+        self.send(DeltaDiscoveryRequest { response_nonce, ..request(&response.type_url) }).await;
+    }
+
+    /// Rejects. Of a type that is not subscribed on this stream, this kills istiod.
+    pub async fn nack(&self, kind: &str, nonce: &str, message: &str) {
+        let error_detail = Some(rpc::Status { code: 13, message: message.to_owned() });
+        self.send(DeltaDiscoveryRequest { response_nonce: nonce.to_owned(), error_detail, ..request(kind) })
+            .await;
+    }
+
+    /// The next response, or how the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// The status of the end; `Ok` where there was none.
+    pub async fn outcome(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        let answer = timeout(PATIENCE, self.responses.message()).await.expect("an istiod that answers");
+        answer?.ok_or_else(|| Status::ok("the stream was closed"))
+    }
+
+    /// The next response of a stream that goes on.
+    pub async fn next(&mut self) -> DeltaDiscoveryResponse {
+        self.outcome().await.expect("a stream that goes on")
+    }
+
+    /// The next response of a type; others are left aside.
+    pub async fn next_of(&mut self, kind: &str) -> DeltaDiscoveryResponse {
+        loop {
+            let response = self.next().await;
+            if response.type_url == kind {
+                return response;
+            }
+        }
+    }
+
+    /// The next response if one comes in time.
+    pub async fn within(&mut self, time: Duration) -> Option<DeltaDiscoveryResponse> {
+        let answer = timeout(time, self.responses.message()).await.ok()?;
+        answer.expect("a stream that goes on")
+    }
+
+    /// How the stream ends, whatever comes before.
+    pub async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.outcome().await {
+                return status;
+            }
+        }
+    }
+
+    /// What was sent until now, without waiting for it to be silent: asks for the endpoints of a cluster that is none, which
+    /// is always answered, and returns what came before that answer.
+    pub async fn before_probe(&mut self) -> Vec<DeltaDiscoveryResponse> {
+        let probe = format!("outbound|1||probe-{}", fastrand::u64(..));
+        self.subscribe(type_url::ENDPOINT, &[&probe]).await;
+        let mut before = Vec::new();
+        loop {
+            let response = self.next().await;
+            if response.resources.iter().any(|resource| resource.name == probe) {
+                return before;
+            }
+            before.push(response);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Certificate authorities to plug into istiod.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+
+/// A root, and an intermediate under it that signs for workloads.
+#[derive(Debug)]
+pub struct PluggedCa {
+    root: Certificate,
+    intermediate: Certificate,
+    key: KeyPair,
+}
+
+impl PluggedCa {
+    /// A new root and intermediate.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let (root_key, key) = (key(), key());
+        let root_params = params(&format!("{name} root"));
+        let root = root_params.self_signed(&root_key).expect("a root");
+        let issuer = Issuer::new(root_params, root_key);
+        let intermediate =
+            params(&format!("{name} intermediate")).signed_by(&key, &issuer).expect("an intermediate");
+        Self { root, intermediate, key }
+    }
+
+    /// The root, PEM.
+    #[must_use]
+    pub fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
+    /// The files that istiod reads, by name, with these roots as the bundle.
+    #[must_use]
+    pub fn files(&self, roots: &[&Self]) -> [(&'static str, String); 4] {
+        [
+            ("ca-cert.pem", self.intermediate.pem()),
+            ("ca-key.pem", self.key.serialize_pem()),
+            ("cert-chain.pem", self.intermediate.pem() + &self.root.pem()),
+            ("root-cert.pem", roots.iter().map(|ca| ca.root.pem()).collect()),
+        ]
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
