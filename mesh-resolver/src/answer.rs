@@ -162,10 +162,17 @@ impl ExactSizeIterator for IntoIter {}
 /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
 /// shares. Families are kept apart, because most callers dial in the order given.
 pub(crate) fn shuffled(answer: &Answer<'_>) -> Ips {
-    let mut ips: Ips = answer.ipv4().iter().copied().map(IpAddr::V4).collect();
-    fastrand::shuffle(&mut ips);
+    let mut ips = Ips::new();
+    ips.extend(answer.ipv4().iter().copied().map(IpAddr::V4));
+    shuffle(&mut ips);
     let second = ips.len();
     ips.extend(answer.ipv6().iter().copied().map(IpAddr::V6));
-    fastrand::shuffle(&mut ips[second..]);
+    shuffle(&mut ips[second..]);
     ips
+}
+
+pub(crate) fn shuffle(ips: &mut [IpAddr]) {
+    if ips.len() > 1 {
+        fastrand::shuffle(ips);
+    }
 }

@@ -68,6 +68,7 @@ use hickory_resolver::{
 
 use crate::{
     Error, ErrorKind, MeshResolver,
+    answer::shuffle,
     fallback::Missing,
     lookup::Answer,
     upstream::{NameServers, Unusable},
@@ -252,7 +253,7 @@ fn addresses(answer: &Answer<'_>, family: RecordType) -> Vec<IpAddr> {
         RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
         _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),
     };
-    fastrand::shuffle(&mut addresses);
+    shuffle(&mut addresses);
     addresses
 }
 

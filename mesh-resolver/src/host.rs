@@ -4,29 +4,24 @@ use std::net::IpAddr;
 
 use crate::{Error, ErrorKind, name::MAX_NAME};
 
-/// A host as a caller writes it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Host<'a> {
-    Address(IpAddr),
-    Name(&'a str),
+/// The address, if the text is one; IPv6 also in brackets, as in a URL.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    // Most hosts are names, and this is asked of each: only what may be an address is parsed.
+    if !text.ends_with(|last: char| last.is_ascii_digit()) && !text.contains(':') {
+        return None;
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    bare.unwrap_or(text).parse().ok()
 }
 
-impl<'a> Host<'a> {
-    /// # Errors
-    ///
-    /// `InvalidName` for what no DNS could have an address for: empty, too long, an empty label or one over 63
-    /// bytes (RFC 1035 §2.3.4), or a character that is in no host name (letters, digits, `-`, `_`).
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Error> {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if let Ok(address) = bare.unwrap_or(text).parse() {
-            return Ok(Self::Address(address));
-        }
-        match problem(text.strip_suffix('.').unwrap_or(text)) {
-            None => Ok(Self::Name(text)),
-            Some(problem) => {
-                Err(Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}")))
-            }
-        }
+/// # Errors
+///
+/// `InvalidName` for what no DNS could have an address for: empty, too long, an empty label or one over 63
+/// bytes (RFC 1035 §2.3.4), or a character that is in no host name (letters, digits, `-`, `_`).
+pub(crate) fn check_name(text: &str) -> Result<(), Error> {
+    match problem(text.strip_suffix('.').unwrap_or(text)) {
+        None => Ok(()),
+        Some(problem) => Err(Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}"))),
     }
 }
 
@@ -55,11 +50,16 @@ mod tests {
 
     #[test]
     fn addresses_are_told_from_names() {
-        assert_eq!(Host::parse("192.0.2.1").unwrap(), Host::Address("192.0.2.1".parse().unwrap()));
-        assert_eq!(Host::parse("::1").unwrap(), Host::Address("::1".parse().unwrap()));
-        assert_eq!(Host::parse("[2001:db8::1]").unwrap(), Host::Address("2001:db8::1".parse().unwrap()));
-        assert_eq!(Host::parse("forecast.weather.").unwrap(), Host::Name("forecast.weather."));
-        assert_eq!(Host::parse("_srv.my-host.example").unwrap(), Host::Name("_srv.my-host.example"));
+        for (text, expected) in
+            [("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("[2001:db8::a]", "2001:db8::a"), ("::", "::")]
+        {
+            assert_eq!(address(text), Some(expected.parse().unwrap()));
+        }
+        for text in ["forecast.weather.", "_srv.my-host.example", "node1", "1.2.3", "[192.0.2.1", ""] {
+            assert_eq!(address(text), None, "{text}");
+        }
+        assert!(check_name("forecast.weather.").is_ok());
+        assert!(check_name("_srv.my-host.example").is_ok());
     }
 
     #[test]
@@ -78,7 +78,7 @@ mod tests {
             (&*long_label, "63"),
             (&*long_name, "253"),
         ] {
-            let error = Host::parse(text).unwrap_err();
+            let error = check_name(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidName);
             assert!(error.to_string().contains(reason), "{error}");
         }

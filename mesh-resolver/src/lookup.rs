@@ -105,28 +105,29 @@ impl<'a> Answer<'a> {
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
-    known(table, scope, name).or_else(|| wildcard(table, scope, name))
-}
-
-/// The answer of the table to a name in table form, wildcards left aside.
-fn known<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
-    if let Some((entry, via)) = direct(table, scope, name) {
-        return Some(Answer { entry, via, known_len: name.len(), star: None });
-    }
-    let short = strip_suffix(name, scope.search_domain())?;
-    if short == scope.search_domain() || strip_suffix(short, scope.search_domain()).is_some() {
-        return None;
-    }
-    let (entry, _) = direct(table, scope, short)?;
-    Some(Answer { entry, via: Via::SearchDomain, known_len: short.len(), star: None })
-}
-
-/// The entry whose key or short name this is.
-fn direct<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<(NameEntry<'a>, Via)> {
-    match table.get(name) {
+    let by_name = known(scope, name, |name| match table.get(name) {
         Some(entry) => Some((entry, Via::Exact)),
         None => alternate(table, scope, name).map(|entry| (entry, Via::Alternate)),
+    });
+    by_name.or_else(|| wildcard(table, scope, name))
+}
+
+/// The answer to a name in table form, `find` being who knows names: as it is, or with the search domain behind it.
+fn known<'a>(
+    scope: &Scope,
+    name: &str,
+    find: impl Fn(&str) -> Option<(NameEntry<'a>, Via)>,
+) -> Option<Answer<'a>> {
+    if let Some((entry, via)) = find(name) {
+        return Some(Answer { entry, via, known_len: name.len(), star: None });
     }
+    let searched = scope.search_domain();
+    let short = strip_suffix(name, searched)?;
+    if short == searched || strip_suffix(short, searched).is_some() {
+        return None;
+    }
+    let (entry, _) = find(short)?;
+    Some(Answer { entry, via: Via::SearchDomain, known_len: short.len(), star: None })
 }
 
 /// The Kubernetes entry that has this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
@@ -155,15 +156,15 @@ fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str
     (named_so && entry.registry() == Registry::Kubernetes).then_some(entry)
 }
 
-/// The answer of the most specific wildcard that covers the name.
+/// The answer of the most specific wildcard that covers the name. No short name is a wildcard.
 fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     buffer.join(&[name])?;
     for (dot, _) in name.match_indices('.') {
         let star = dot.checked_sub(1)?;
-        if let Some(answer) = known(table, scope, buffer.wildcard(star)?) {
-            let via = if answer.via == Via::SearchDomain { Via::SearchDomain } else { Via::Wildcard };
-            return Some(Answer { via, known_len: star + answer.known_len, star: Some(star), ..answer });
+        let find = |pattern: &str| Some((table.get(pattern)?, Via::Wildcard));
+        if let Some(answer) = known(scope, buffer.wildcard(star)?, find) {
+            return Some(Answer { known_len: star + answer.known_len, star: Some(star), ..answer });
         }
     }
     None

@@ -8,7 +8,7 @@ use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
 use crate::{
     Error, MeshResolverBuilder, Scope,
     answer::{Addresses, Lookup, MESH_TTL, Source, shuffled},
-    host::Host,
+    host,
     lookup::{Answer, lookup},
     recent::Recent,
     upstream::Client,
@@ -160,19 +160,21 @@ impl MeshResolver {
     ///
     /// Dropping the future abandons the lookup and nothing else.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
-        let host = match Host::parse(name)? {
-            Host::Address(address) => return Ok(literal(name, address)),
-            Host::Name(host) => host,
-        };
-        // Asked before the look into the table: a table that arrives in between is then not missed.
-        let ready = self.is_ready();
-        match self.mesh_answer(host) {
+        if let Some(address) = host::address(name) {
+            return Ok(literal(name, address));
+        }
+        if let Some(found) = self.mesh_answer(name) {
+            return Ok(found);
+        }
+        host::check_name(name)?;
+        if !self.is_ready() {
+            let upstream = self.ask_upstream(name);
+            return Ok(self.before_first_table(name, || self.mesh_answer(name), upstream).await?);
+        }
+        // Once more, for a first table that came after the first look.
+        match self.mesh_answer(name) {
             Some(found) => Ok(found),
-            None if ready => self.ask_upstream(host).await,
-            None => {
-                let upstream = self.ask_upstream(host);
-                Ok(self.before_first_table(host, || self.mesh_answer(host), upstream).await?)
-            }
+            None => self.ask_upstream(name).await,
         }
     }
 
