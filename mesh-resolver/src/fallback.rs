@@ -32,35 +32,48 @@ impl MeshResolver {
         Err(failure.about(host))
     }
 
-    /// A name before the first table: `look` into the table, once there is one, and `upstream` for the others.
+    /// The same, before the first table.
+    pub(crate) async fn without_table(&self, host: &str) -> Result<Lookup, Error> {
+        let upstream = &self.inner().upstream;
+        // The `hosts` file may even know names of the mesh: istioctl writes istiod's into it.
+        if let Some(found) = upstream.hosts_answer(host) {
+            return Ok(self.foreign(found));
+        }
+        let look = || self.mesh_answer(host);
+        let look_further =
+            || look().or_else(|| upstream.candidates(host).iter().find_map(|name| self.mesh_answer(name)));
+        Ok(self.before_first_table(host, self.ask_upstream(host), look, look_further).await?)
+    }
+
+    /// What comes first: an answer from `upstream`, or a table that has the name (`look`). Where upstream has no
+    /// answer, the table is waited for (`look_further`).
     pub(crate) async fn before_first_table<T, E>(
         &self,
         host: &str,
-        look: impl Fn() -> Option<T>,
         upstream: impl Future<Output = Result<T, E>>,
+        look: impl Fn() -> Option<T>,
+        look_further: impl Fn() -> Option<T>,
     ) -> Result<T, Missing<E>> {
-        let mut table = pin!(self.first_table(host));
-        if self.scope().claims(host) {
+        let (mut table, mut upstream) = (pin!(self.first_table(host)), pin!(upstream));
+        if !self.scope().claims(host) {
+            match select(upstream.as_mut(), table.as_mut()).await {
+                Either::Left((Ok(found), _)) => return Ok(found),
+                Either::Left((Err(unknown), _)) => {
+                    table.await.map_err(Missing::NotReady)?;
+                    return look_further().ok_or(Missing::Upstream(unknown));
+                }
+                Either::Right((Ok(()), _)) => {}
+                Either::Right((Err(not_ready), _)) => {
+                    return upstream.await.map_err(|_| Missing::NotReady(not_ready));
+                }
+            }
+        } else {
             table.await.map_err(Missing::NotReady)?;
-            return match look() {
-                Some(found) => Ok(found),
-                None => upstream.await.map_err(Missing::Upstream),
-            };
         }
-        match select(pin!(upstream), table.as_mut()).await {
-            Either::Left((Ok(found), _)) => Ok(found),
-            Either::Left((Err(unknown), _)) => {
-                table.await.map_err(Missing::NotReady)?;
-                look().ok_or(Missing::Upstream(unknown))
-            }
-            Either::Right((Ok(()), upstream)) => match look() {
-                Some(found) => Ok(found),
-                None => upstream.await.map_err(Missing::Upstream),
-            },
-            Either::Right((Err(not_ready), upstream)) => {
-                upstream.await.map_err(|_| Missing::NotReady(not_ready))
-            }
+        if let Some(found) = look() {
+            return Ok(found);
         }
+        upstream.await.or_else(|unknown| look_further().ok_or(Missing::Upstream(unknown)))
     }
 
     /// Waits for the first table, bounded.

@@ -41,6 +41,8 @@
 //! as long as upstream said; a program that cannot wait for that when a service is created sets `cache_size` or
 //! `negative_max_ttl` to zero, as [`into_resolver`](MeshProvider::into_resolver) does.
 
+mod answer;
+
 use std::{
     fmt,
     future::{Ready, ready},
@@ -51,7 +53,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, Stream, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, Stream, stream};
 use hickory_resolver::{
     ConnectionProvider, PoolContext, Resolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
@@ -60,17 +62,12 @@ use hickory_resolver::{
         runtime::{RuntimeProvider, TokioRuntimeProvider},
         xfer::{DnsHandle, FirstAnswer as _},
     },
-    proto::{
-        op::{DnsRequest, DnsResponse, Message, OpCode, Query, ResponseCode},
-        rr::{DNSClass, Name, RData, Record, RecordType, rdata::CNAME},
-    },
+    proto::{op::DnsRequest, rr::Name},
 };
 
+use self::answer::{Ask, Response, answer};
 use crate::{
     Error, ErrorKind, MeshResolver,
-    answer::shuffle,
-    fallback::Missing,
-    lookup::Answer,
     upstream::{NameServers, Unusable},
 };
 
@@ -170,9 +167,6 @@ pub struct MeshHandle<R> {
     runtime: PhantomData<fn() -> R>,
 }
 
-type Response = Result<DnsResponse, NetError>;
-type Ask = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
-
 impl<R> Clone for MeshHandle<R> {
     fn clone(&self) -> Self {
         Self { mesh: self.mesh.clone(), upstream: self.upstream.clone(), runtime: PhantomData }
@@ -192,90 +186,6 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
     fn send(&self, request: DnsRequest) -> Self::Response {
         Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request)))
     }
-}
-
-/// The table first, upstream second, in the order of [`MeshResolver::lookup_ip`].
-async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest) -> Response {
-    let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
-        return upstream(request).await;
-    };
-    let id = request.id;
-    let host = query.name().to_ascii();
-    let ready = mesh.is_ready();
-    let look = || mesh_response(&mesh, &host, &query, id);
-    if let Some(response) = look() {
-        return response;
-    }
-    let asked = upstream(request);
-    if ready {
-        return asked.await;
-    }
-    // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
-    let asked = asked.map(|response| match response {
-        Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
-        Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
-        unknown => Err(Box::new(unknown)),
-    });
-    match mesh.before_first_table(&host, look, asked).await {
-        Ok(response) => response,
-        Err(Missing::Upstream(response)) => *response,
-        Err(Missing::NotReady(error)) => Err(NetError::Msg(error.report())),
-    }
-}
-
-fn is_for_addresses(query: &Query) -> bool {
-    query.query_class() == DNSClass::IN && matches!(query.query_type(), RecordType::A | RecordType::AAAA)
-}
-
-/// What Istio's proxy answers to a question for a mesh name; `None` where the mesh does not know the name.
-fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Option<Response> {
-    let names = mesh.names();
-    let answer = names.lookup(host)?;
-    let addresses = addresses(&answer, query.query_type());
-    mesh.inner().recent.record(answer.name(), &addresses);
-    let mut message = Message::response(id, OpCode::Query);
-    message.metadata.authoritative = true;
-    message.metadata.recursion_desired = true;
-    message.metadata.recursion_available = true;
-    message.add_query(query.clone());
-    // A known name without the family asked for: no data, and no CNAME record either.
-    if !addresses.is_empty() {
-        match records(&answer, host, query.name(), &addresses) {
-            Ok(records) => message.add_answers(records),
-            Err(error) => return Some(Err(error)),
-        };
-    }
-    Some(DnsResponse::from_message(message).map_err(NetError::from))
-}
-
-fn addresses(answer: &Answer<'_>, family: RecordType) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = match family {
-        RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
-        _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),
-    };
-    shuffle(&mut addresses);
-    addresses
-}
-
-fn records(
-    answer: &Answer<'_>,
-    host: &str,
-    asked: &Name,
-    addresses: &[IpAddr],
-) -> Result<Vec<Record>, NetError> {
-    const TTL: u32 = 0;
-    let asked = asked.to_lowercase();
-    let bare = host.strip_suffix('.').unwrap_or(host);
-    let (alias, owner) = match answer.alias(bare) {
-        Some(target) => {
-            let target = Name::from_ascii(target + ".")?;
-            let alias = Record::from_rdata(asked, TTL, RData::CNAME(CNAME(target.clone())));
-            (Some(alias), target)
-        }
-        None => (None, asked),
-    };
-    let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), TTL, RData::from(*ip)));
-    Ok(alias.into_iter().chain(found).collect())
 }
 
 /// The connection that hickory asked for, made when the first question needs it.

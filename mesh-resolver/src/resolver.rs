@@ -137,7 +137,7 @@ impl MeshResolver {
     /// completed by the host's search list as the system does it, and each completed name is looked up in the table
     /// before upstream is asked for it.
     ///
-    /// Before the first table:
+    /// Before the first table, where the `hosts` file does not know the name:
     ///
     /// * names that only the mesh can know wait for it, bounded
     ///   ([`with_first_table_timeout`](MeshResolverBuilder::with_first_table_timeout)): what ends in the cluster's
@@ -168,8 +168,7 @@ impl MeshResolver {
         }
         host::check_name(name)?;
         if !self.is_ready() {
-            let upstream = self.ask_upstream(name);
-            return Ok(self.before_first_table(name, || self.mesh_answer(name), upstream).await?);
+            return self.without_table(name).await;
         }
         // Once more, for a first table that came after the first look.
         match self.mesh_answer(name) {

@@ -1,6 +1,6 @@
 //! The time before istiod's first table.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io::Write as _, time::Duration};
 
 use futures_util::poll;
 use mesh_resolver::{ErrorKind, Source, Upstream};
@@ -119,6 +119,28 @@ async fn a_name_that_the_first_table_does_not_have_either_is_unknown() {
         let istiod = async { mesh.sync(&[(FORECAST, &["10.1.2.3"])]) };
         assert_eq!(tokio::join!(lookup, istiod).0, ErrorKind::NameNotFound);
     }
+}
+
+/// The search list counts for the first table too, although upstream has long denied the completed names.
+#[tokio::test(start_paused = true)]
+async fn a_short_name_is_completed_once_the_first_table_is_there() {
+    let mesh = Mesh::connecting();
+    let resolver = mesh.resolver(Upstream::none().with_search(["corp.example", "weather.svc.cluster.local"]));
+    let lookup = resolver.lookup_ip("forecast");
+    pin!(lookup);
+    assert!(poll!(&mut lookup).is_pending());
+    mesh.sync(&[(FORECAST, &["10.1.2.3"])]);
+    assert_eq!(lookup.await.unwrap().mesh_name(), Some(FORECAST));
+}
+
+/// istioctl writes istiod's own name, a mesh name, into the `hosts` file of a VM.
+#[tokio::test(start_paused = true)]
+async fn a_name_in_the_hosts_file_does_not_wait() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"192.0.2.1 istiod.istio-system.svc\n").unwrap();
+    let resolver = Mesh::connecting().resolver(Upstream::none().with_hosts_file(file.path()));
+    let found = resolver.lookup_ip("istiod.istio-system.svc").await.unwrap();
+    assert_eq!(found.source(), &Source::Hosts);
 }
 
 /// A table that comes while a dead upstream is being asked answers without it.
