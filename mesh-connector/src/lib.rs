@@ -31,7 +31,7 @@
 //! | EDS, inline (`STATIC`, `STRICT_DNS`) and `ORIGINAL_DST` clusters | yes |
 //! | priorities, locality and endpoint weights, health, failover within the deadline | yes |
 //! | mesh mTLS, SPIFFE identity verified inside the handshake, TLS 1.2 and 1.3 | yes |
-//! | plaintext where the control plane says so beyond doubt | yes, refused under [`Mtls::Required`] |
+//! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |
 //! | DestinationRule tls modes SIMPLE and MUTUAL | no: a typed error |
 //!
 //! # Features

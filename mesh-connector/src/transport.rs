@@ -7,9 +7,9 @@
 //! | TLS with the workload's certificate and the mesh's roots | any | mesh mTLS |
 //! | TLS with other certificates or roots (DestinationRule SIMPLE, MUTUAL) | any | refused: not supported yet |
 //! | `raw_buffer`, explicitly (`tlsMode-disabled`) | any | plaintext |
-//! | no socket at all, service outside of the mesh | without `tlsMode` | plaintext |
-//! | no socket at all, service outside of the mesh | with `tlsMode` (a gateway) | refused: no gateway forwards it |
-//! | no socket at all, service inside of the mesh | any | refused: DestinationRule DISABLE, but SIMPLE with a `credentialName` reads the same |
+//! | no socket at all, DestinationRule SIMPLE or MUTUAL (`alpn_override`) | any | refused: its TLS is not sent to workloads |
+//! | no socket at all | a gateway, or with `tlsMode: istio` | refused: it takes mTLS, and the cluster says nothing of it |
+//! | no socket at all, otherwise (DestinationRule DISABLE, service outside of the mesh) | any | plaintext |
 //!
 //! Where mTLS is required, every plaintext result is refused.
 
@@ -35,16 +35,7 @@ pub(crate) fn protection<'a>(
     match cluster.transport_socket_for(endpoint) {
         TransportSocket::Tls(context) => mutual(cluster, context),
         TransportSocket::Plaintext => plaintext(cluster, mtls),
-        TransportSocket::Absent if !cluster.external => Err(absent(cluster)),
-        TransportSocket::Absent if endpoint.transport_match.contains_key("tlsMode") => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "`{}` is MESH_EXTERNAL, but has an endpoint that only a gateway reaches, and no gateway forwards \
-                 services outside of the mesh: make the ServiceEntry MESH_INTERNAL, or take the network away",
-                cluster.name,
-            ),
-        )),
-        TransportSocket::Absent => plaintext(cluster, mtls),
+        TransportSocket::Absent => absent(cluster, endpoint, mtls),
         TransportSocket::Unsupported { type_url } => Err(Error::new(
             ErrorKind::Unsupported,
             format!("`{}` asks for the transport socket `{type_url}`, which is not supported", cluster.name),
@@ -90,20 +81,40 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Protection<'static>, Error
     }
 }
 
-fn absent(cluster: &Cluster) -> Error {
-    Error::new(
-        ErrorKind::PlaintextRefused,
-        format!(
-            "the control plane gives `{}` no transport socket, which may mean plaintext but does not say so",
-            cluster.name,
-        ),
-    )
-    .because(&[
-        "a DestinationRule with tls mode DISABLE",
-        "a DestinationRule with tls mode SIMPLE and a credentialName, which istiod does not send to workloads",
-        "automatic mTLS is off in this mesh",
-        "a headless service with pods that have no sidecar",
-    ])
+/// No socket at all: what a DestinationRule DISABLE and a service outside of the mesh leave, and also what one with a
+/// `credentialName` leaves, whose TLS a sidecar would not do either, but which does not mean plaintext.
+fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<Protection<'static>, Error> {
+    let name = &cluster.name;
+    if cluster.tls_origination {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{name}` asks for TLS (DestinationRule SIMPLE or MUTUAL with a credentialName), and istiod does not \
+                 send such certificates to workloads: plaintext would not be what was asked for",
+            ),
+        ));
+    }
+    let takes_mtls = endpoint.transport_match.get("tlsMode").is_some_and(|mode| mode != "disabled");
+    match (takes_mtls || endpoint.is_gateway(), cluster.external) {
+        (false, _) => plaintext(cluster, mtls),
+        (true, true) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{name}` is MESH_EXTERNAL, but has an endpoint that only a gateway reaches, and no gateway forwards \
+                 services outside of the mesh: make the ServiceEntry MESH_INTERNAL, or take the network away",
+            ),
+        )),
+        (true, false) => Err(Error::new(
+            ErrorKind::PlaintextRefused,
+            format!(
+                "the control plane gives `{name}` no transport socket, but an endpoint that takes mesh mTLS"
+            ),
+        )
+        .because(&[
+            "automatic mTLS is off in this mesh: a DestinationRule ISTIO_MUTUAL asks for mTLS",
+            "a headless service of which some pods have a sidecar and others have none",
+        ])),
+    }
 }
 
 #[cfg(test)]

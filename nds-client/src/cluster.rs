@@ -37,6 +37,9 @@ pub struct Cluster {
     pub http: Http,
     /// Whether the service is outside of the mesh (`MESH_EXTERNAL`).
     pub external: bool,
+    /// Whether a DestinationRule of tls mode SIMPLE or MUTUAL says what protects the connections. With a
+    /// `credentialName` that is all there is to see: the transport socket itself is [`TransportSocket::Absent`].
+    pub tls_origination: bool,
 }
 
 /// Where the endpoints of a cluster come from.

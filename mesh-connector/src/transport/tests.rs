@@ -50,20 +50,38 @@ fn plaintext_is_refused_where_mtls_is_required() {
     }
 }
 
+/// DestinationRule DISABLE.
 #[test]
-fn no_socket_at_all_is_not_taken_for_plaintext_inside_of_the_mesh() {
-    // DestinationRule SIMPLE with a credentialName reads the same as DISABLE.
-    for endpoint in [with_sidecar(), without_sidecar()] {
-        assert_eq!(refusal(&bare(NAME), &endpoint, Mtls::AsConfigured), ErrorKind::PlaintextRefused);
-    }
+fn no_socket_at_all_is_plaintext_where_nothing_says_otherwise() {
+    assert!(is_plaintext(&bare(NAME), &without_sidecar()));
+    let mut external = bare(NAME);
+    external.external = true;
+    assert!(is_plaintext(&external, &without_sidecar()));
 }
 
 #[test]
-fn no_socket_at_all_is_plaintext_outside_of_the_mesh_unless_a_gateway_would_have_to_forward_it() {
-    let mut cluster = bare(NAME);
-    cluster.external = true;
-    assert!(is_plaintext(&cluster, &without_sidecar()));
-    assert_eq!(refusal(&cluster, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);
+fn no_socket_at_all_is_no_plaintext_to_an_endpoint_that_takes_mtls() {
+    assert_eq!(refusal(&bare(NAME), &with_sidecar(), Mtls::AsConfigured), ErrorKind::PlaintextRefused);
+    let mut gateway = crate::testing::gateway(([10, 0, 0, 1], 15443).into());
+    gateway.transport_match.clear();
+    assert_eq!(refusal(&bare(NAME), &gateway, Mtls::AsConfigured), ErrorKind::PlaintextRefused);
+    let mut external = bare(NAME);
+    external.external = true;
+    assert_eq!(refusal(&external, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);
+}
+
+/// DestinationRule SIMPLE with a credentialName: the metadata alone tells it from DISABLE.
+#[test]
+fn tls_that_istiod_does_not_send_is_never_taken_for_plaintext() {
+    for external in [false, true] {
+        let mut cluster = bare(NAME);
+        (cluster.tls_origination, cluster.external) = (true, external);
+        for endpoint in [with_sidecar(), without_sidecar()] {
+            for mtls in [Mtls::AsConfigured, Mtls::Required] {
+                assert_eq!(refusal(&cluster, &endpoint, mtls), ErrorKind::Unsupported);
+            }
+        }
+    }
 }
 
 #[test]

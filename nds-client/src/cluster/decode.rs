@@ -73,6 +73,7 @@ fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
         transport_socket: transport_socket(wire.transport_socket.as_ref())?,
         http: http(&wire)?,
         external: is_external(wire.metadata.as_ref()),
+        tls_origination: originates_tls(wire.metadata.as_ref()),
         name: ClusterName { host: name.host.to_ascii_lowercase(), ..name },
     }))
 }
@@ -116,9 +117,17 @@ fn http(wire: &Wire) -> Result<Http, prost::DecodeError> {
 
 /// `metadata.filter_metadata.istio.external: true` marks a MESH_EXTERNAL service.
 fn is_external(metadata: Option<&Metadata>) -> bool {
-    let istio = metadata.and_then(|metadata| metadata.filter_metadata.get("istio"));
-    let external = istio.and_then(|istio| istio.fields.get("external"));
-    matches!(external, Some(Value { kind: Some(Kind::BoolValue(true)) }))
+    matches!(istio(metadata, "external"), Some(Kind::BoolValue(true)))
+}
+
+/// `metadata.filter_metadata.istio.alpn_override` is there for tls modes SIMPLE and MUTUAL alone (istio
+/// `pilot/pkg/networking/util/util.go`, `AddALPNOverrideToMetadata`).
+fn originates_tls(metadata: Option<&Metadata>) -> bool {
+    istio(metadata, "alpn_override").is_some()
+}
+
+fn istio<'a>(metadata: Option<&'a Metadata>, key: &str) -> Option<&'a Kind> {
+    metadata?.filter_metadata.get("istio")?.fields.get(key)?.kind.as_ref()
 }
 
 fn transport_match(wire: &TransportSocketMatch) -> Result<TransportMatch, prost::DecodeError> {

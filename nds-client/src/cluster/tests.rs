@@ -8,7 +8,7 @@ use xds_proto::{
                 Cluster as Wire,
                 cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch},
             },
-            core::v3::TransportSocket as WireSocket,
+            core::v3::{Metadata, TransportSocket as WireSocket},
         },
         extensions::transport_sockets::tls::v3::{
             CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
@@ -99,6 +99,17 @@ fn a_cluster_without_a_transport_socket_is_not_taken_for_one_that_says_plaintext
     assert_eq!(cluster.transport_socket_for(&Endpoint::default()), &TransportSocket::Absent);
 }
 
+/// A DestinationRule SIMPLE with a credentialName leaves nothing else behind.
+#[test]
+fn tls_that_is_not_the_meshs_is_seen_in_the_metadata() {
+    let says = Value { kind: Some(Kind::StringValue("false".into())) };
+    let istio = Struct { fields: [("alpn_override".to_owned(), says)].into() };
+    let metadata = Some(Metadata { filter_metadata: [("istio".to_owned(), istio)].into() });
+    let wire = Wire { name: FORECAST.into(), metadata, ..Wire::default() };
+    assert!(decode(&wire).unwrap().tls_origination);
+    assert!(!decode(&auto_mtls()).unwrap().tls_origination);
+}
+
 #[test]
 fn clusters_that_lead_to_no_service_are_left_out() {
     for name in ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster", "inbound|8080||"] {
@@ -136,7 +147,7 @@ proptest! {
     #[test]
     fn a_cluster_name_survives_being_written_and_read(port: u16, subset in "[a-z0-9]{0,8}", host in "[a-z.]{1,20}") {
         let name = ClusterName { port, subset, host };
-        prop_assert_eq!(name.to_string().parse::<ClusterName>().unwrap(), name.clone());
+        prop_assert_eq!(&name.to_string().parse::<ClusterName>().unwrap(), &name);
         prop_assert_eq!(name.sni(), format!("outbound_.{}_.{}_.{}", name.port, name.subset, name.host));
     }
 
