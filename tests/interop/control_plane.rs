@@ -33,6 +33,50 @@ pub(crate) async fn a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints
     assert_eq!(hosts, [mesh.ip(1, 2), mesh.ip(2, 2)]);
 }
 
+pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
+    let mesh = RealMesh::start().await;
+    let files = mesh.vm_files(&Vm::default());
+    let port = mesh.address().port();
+    let env = fs::read_to_string(files.join("cluster.env")).unwrap();
+    let ways = [
+        // What mesh.yaml, cluster.env and hosts say.
+        (format!("127.0.0.1:{port}"), String::new(), ""),
+        (format!("localhost:{port}"), String::new(), ""),
+        (format!("istiod.istio-system.svc:{port}"), String::new(), "127.0.0.1 istiod.istio-system.svc"),
+        (format!("elsewhere.example:{port}"), format!("PILOT_ADDRESS=localhost:{port}"), ""),
+        (
+            format!("istiod.istio-system.svc:{port}"),
+            format!("CA_ADDR='istio-pilot.istio-system.svc:{port}'"),
+            "127.0.0.1 istiod.istio-system.svc istio-pilot.istio-system.svc # both",
+        ),
+    ];
+    for (discovery, variable, hosts) in ways {
+        fs::write(files.join("mesh.yaml"), format!("defaultConfig:\n  discoveryAddress: {discovery}\n"))
+            .unwrap();
+        fs::write(files.join("cluster.env"), format!("{env}{variable}\n")).unwrap();
+        fs::write(files.join("hosts"), format!("{hosts}\n")).unwrap();
+        join(&files).await.unwrap_or_else(|error| panic!("{discovery} {variable}: {}", error.report()));
+    }
+    // By a name that its certificate does not have, with one that it has.
+    fs::write(
+        files.join("mesh.yaml"),
+        format!("defaultConfig: {{discoveryAddress: 'ingress.example:{port}'}}\n"),
+    )
+    .unwrap();
+    fs::write(files.join("cluster.env"), env).unwrap();
+    fs::write(files.join("hosts"), "127.0.0.1 ingress.example\n").unwrap();
+    assert_eq!(join(&files).await.unwrap_err().kind(), ErrorKind::UntrustedServer);
+    let config = Config::from_vm_files(&files).unwrap().with_istiod_name("istiod.istio-system.svc");
+    NdsClient::join(config).await.unwrap();
+}
+
+pub(crate) async fn a_vm_that_names_no_network_is_sent_through_the_gateways() {
+    let mesh = RealMesh::start().await;
+    let client = join(&mesh.vm_files(&Vm { network: String::new(), ..Vm::default() })).await.unwrap();
+    let endpoints = client.endpoints(&format!("outbound|3002||{FORECAST}"), PATIENCE).await.unwrap();
+    assert!(endpoints.iter().count() == 2 && endpoints.iter().all(|(_, endpoint)| endpoint.is_gateway()));
+}
+
 pub(crate) async fn a_name_that_is_added_and_deleted_while_it_runs_is_seen() {
     let mut mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
