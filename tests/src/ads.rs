@@ -1,7 +1,7 @@
 //! A raw client of istiod: CA and delta ADS as they are on the wire. It knows nothing of Sidestep, so that what a server
 //! says is seen as it was said, and any single message can be sent.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
@@ -101,18 +101,17 @@ impl Server {
         endpoint.connect_with_connector(dial).await.expect("an istiod that listens")
     }
 
-    /// Opens a delta stream. What istiod refuses before the first message is the error.
-    ///
-    /// # Errors
-    ///
-    /// The status with which the call was refused.
-    pub async fn stream(&self, credentials: &Credentials) -> Result<Stream, Status> {
+    /// Opens a delta stream. Whether istiod takes it shows in what is read.
+    pub async fn stream(&self, credentials: &Credentials) -> Stream {
         let (requests, outgoing) = mpsc::channel(64);
+        let request = credentials.request(ReceiverStream::new(outgoing));
         let mut client =
             AggregatedDiscoveryServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX);
-        let call = client.delta_aggregated_resources(credentials.request(ReceiverStream::new(outgoing)));
-        let responses = timeout(PATIENCE, call).await.expect("an istiod that answers")?.into_inner();
-        Ok(Stream { requests, responses })
+        let opening = async move {
+            let response = client.delta_aggregated_resources(request).await;
+            response.map(tonic::Response::into_inner)
+        };
+        Stream { requests, responses: Responses::Opening(Box::pin(opening)) }
     }
 
     /// Asks for a certificate.
@@ -133,10 +132,35 @@ impl Server {
 }
 
 /// One delta stream.
-#[derive(Debug)]
 pub struct Stream {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
-    responses: Streaming<DeltaDiscoveryResponse>,
+    responses: Responses,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+/// grpc-go sends its headers with the first response, which only a request brings about.
+enum Responses {
+    Opening(Pin<Box<dyn Future<Output = Result<Streaming<DeltaDiscoveryResponse>, Status>> + Send>>),
+    Open(Streaming<DeltaDiscoveryResponse>),
+}
+
+impl Responses {
+    async fn message(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        if let Self::Opening(call) = self {
+            *self = Self::Open(call.await?);
+        }
+        match self {
+            Self::Open(responses) => {
+                responses.message().await?.ok_or_else(|| Status::ok("the stream was closed"))
+            }
+            Self::Opening(_) => Err(Status::unavailable("the stream is still being opened")),
+        }
+    }
 }
 
 /// A request of this type that says nothing else.
@@ -185,8 +209,7 @@ impl Stream {
     ///
     /// The status of the end; `Ok` where there was none.
     pub async fn outcome(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
-        let answer = timeout(PATIENCE, self.responses.message()).await.expect("an istiod that answers");
-        answer?.ok_or_else(|| Status::ok("the stream was closed"))
+        timeout(PATIENCE, self.responses.message()).await.expect("an istiod that answers")
     }
 
     /// The next response of a stream that goes on.
@@ -207,7 +230,7 @@ impl Stream {
     /// The next response if one comes in time.
     pub async fn within(&mut self, time: Duration) -> Option<DeltaDiscoveryResponse> {
         let answer = timeout(time, self.responses.message()).await.ok()?;
-        answer.expect("a stream that goes on")
+        Some(answer.expect("a stream that goes on"))
     }
 
     /// How the stream ends, whatever comes before.

@@ -1,0 +1,101 @@
+//! The same mesh twice: a real istiod, and the sandbox.
+
+use std::{fs, path::Path, time::Duration};
+
+use mesh_sandbox::{AddressBook, Sandbox, SandboxBuilder, TokenOptions};
+use mesh_tests::{
+    ads::{Credentials, NodeBuilder, Server},
+    peers::Child,
+    vm_files::Vm,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// The clusters of a case, first the config cluster.
+pub(crate) const CLUSTERS: [&str; 2] = ["cluster1", "cluster2"];
+/// Files beside the clusters that say something about the mesh.
+const OF_THE_MESH: [&str; 2] = ["mesh.yaml", "meshNetworks.yaml"];
+
+/// A real istiod over the YAML of a case.
+pub(crate) struct Real {
+    _dir: TempDir,
+    istiod: Child,
+    pub(crate) server: Server,
+}
+
+impl Real {
+    pub(crate) async fn start(case: &Path, arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        lay_out(case, dir.path(), "clusters");
+        let path = dir.path().display().to_string();
+        let all = [&["istiod", "--dir", &path, "--log", "error"][..], arguments].concat();
+        // Streams are opened all at once; istiod's limit of new ones would only cost time.
+        let istiod = Child::start(all, &[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")]).await;
+        let root = fs::read_to_string(istiod.ready_text("root_cert")).expect("the root certificate");
+        let address = istiod.ready_text("address").parse().expect("istiod's address");
+        Self { _dir: dir, istiod, server: Server { address, root_pem: root } }
+    }
+
+    pub(crate) fn credentials(node: &NodeBuilder) -> Credentials {
+        let vm = Vm {
+            namespace: node.namespace().to_owned(),
+            service_account: node.service_account().to_owned(),
+            ..Vm::default()
+        };
+        Credentials::token(vm.token("istio-ca", Duration::from_secs(3600)), CLUSTERS[0])
+    }
+
+    pub(crate) async fn command(&mut self, op: &str, cluster: &str, yaml: &str) {
+        self.istiod.command(json!({ "op": op, "cluster": cluster, "yaml": yaml })).await;
+    }
+}
+
+/// The sandbox over the YAML of a case.
+pub(crate) struct Imitation {
+    _dir: TempDir,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) server: Server,
+}
+
+impl Imitation {
+    pub(crate) async fn start(
+        case: &Path,
+        settings: impl FnOnce(SandboxBuilder) -> SandboxBuilder,
+    ) -> mesh_sandbox::Result<Self> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        lay_out(case, dir.path(), "");
+        // The real one's Envoy is a stock one, so its istiod runs without metadata exchange.
+        let builder = Sandbox::builder().mesh_dir(dir.path()).without_reload().without_metadata_exchange();
+        let sandbox = settings(builder).start().await?;
+        let server = Server { address: sandbox.istiod_address(), root_pem: sandbox.root_certificate_pem() };
+        Ok(Self { _dir: dir, sandbox, server })
+    }
+
+    pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
+        let options = TokenOptions::default();
+        let token = self.sandbox.token(node.namespace(), node.service_account(), &options);
+        Credentials::token(token, CLUSTERS[0])
+    }
+
+    pub(crate) fn book(&self) -> AddressBook {
+        self.sandbox.address_book()
+    }
+}
+
+/// Copies a case: the files of `base`, then its own. `below` is the folder that the clusters are in.
+fn lay_out(case: &Path, to: &Path, below: &str) {
+    let base = case.parent().expect("cases").with_file_name("base");
+    for cluster in CLUSTERS.into_iter().filter(|cluster| case.join(cluster).is_dir()) {
+        let target = to.join(below).join(cluster);
+        fs::create_dir_all(&target).expect("a folder");
+        for source in [base.join(cluster), case.join(cluster)] {
+            for entry in fs::read_dir(source).expect("YAML of a cluster") {
+                let file = entry.expect("an entry").path();
+                fs::copy(&file, target.join(file.file_name().expect("a name"))).expect("YAML");
+            }
+        }
+    }
+    for file in OF_THE_MESH.into_iter().filter(|file| case.join(file).is_file()) {
+        fs::copy(case.join(file), to.join(file)).expect("a file of the mesh");
+    }
+}

@@ -1,0 +1,109 @@
+//! One case: the same YAML to both, and the differences.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use libtest_mimic::Failed;
+use mesh_tests::ads::NodeBuilder;
+
+use crate::{
+    both::{Imitation, Real},
+    facts::Facts,
+    nodes,
+    view::View,
+};
+
+/// How long istiod may take to say something that makes a difference go away: it allocates addresses after its start.
+const SETTLING: Duration = Duration::from_millis(1500);
+
+/// A folder with YAML.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    folder: PathBuf,
+}
+
+/// All cases, by name.
+pub(crate) fn all() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/cases");
+    let entries = fs::read_dir(&folder).expect("the cases").map(|entry| entry.expect("an entry").path());
+    let mut cases: Vec<_> = entries
+        .filter(|path| path.is_dir())
+        .map(|folder| {
+            let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+            Case { name, folder }
+        })
+        .collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    cases
+}
+
+impl Case {
+    pub(crate) async fn check(self) -> Result<(), Failed> {
+        match fs::read_to_string(self.folder.join("refused")) {
+            Ok(words) => self.refuse(&words).await,
+            Err(_) => self.compare().await,
+        }
+    }
+
+    /// The real istiod takes it, the sandbox says why it does not.
+    async fn refuse(&self, words: &str) -> Result<(), Failed> {
+        let _real = Real::start(&self.folder, &[]).await;
+        let error = match Imitation::start(&self.folder, |builder| builder).await {
+            Err(error) => error.to_string(),
+            Ok(_) => return Err("the sandbox takes what it cannot imitate".into()),
+        };
+        match words.lines().find(|word| !error.contains(word)) {
+            None => Ok(()),
+            Some(word) => Err(format!("the sandbox does not say {word:?} but: {error}").into()),
+        }
+    }
+
+    async fn compare(&self) -> Result<(), Failed> {
+        let real = Real::start(&self.folder, &[]).await;
+        let imitation = Imitation::start(&self.folder, |builder| builder).await?;
+        let mut report = String::new();
+        let mut pairs = Vec::new();
+        for (name, node) in nodes::all() {
+            pairs.push(Pair::open(&real, &imitation, name, &node).await);
+        }
+        for pair in &mut pairs {
+            let differences = pair.differences(&imitation).await;
+            if !differences.is_empty() {
+                let _ = writeln!(report, "\n{}: {}\n{differences}", self.name, pair.node);
+            }
+        }
+        if report.is_empty() { Ok(()) } else { Err(report.into()) }
+    }
+}
+
+/// The same node at both.
+struct Pair {
+    node: &'static str,
+    real: View,
+    imitated: View,
+}
+
+impl Pair {
+    async fn open(real: &Real, imitation: &Imitation, name: &'static str, node: &NodeBuilder) -> Self {
+        let message = node.build();
+        let (real, imitated) = tokio::join!(
+            async { View::open(&real.server, &Real::credentials(node), &message).await },
+            async { View::open(&imitation.server, &imitation.credentials(node), &message).await },
+        );
+        Self { node: name, real, imitated }
+    }
+
+    async fn differences(&mut self, imitation: &Imitation) -> String {
+        let imitated = Facts::of(&self.imitated, Some(&imitation.book()));
+        loop {
+            let differences = Facts::of(&self.real, None).differences(&imitated);
+            if differences.is_empty() || !self.real.changes_within(SETTLING).await {
+                return differences;
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The endpoints of a cluster as fields.
+
+use mesh_sandbox::AddressBook;
+use xds_proto::envoy::config::{
+    core::v3::{Locality, address::Address, socket_address::PortSpecifier},
+    endpoint::v3::{ClusterLoadAssignment, LbEndpoint, lb_endpoint::HostIdentifier},
+};
+
+use super::{Fields, metadata};
+
+/// Every locality and every endpoint.
+pub(crate) fn fields(assignment: &ClusterLoadAssignment, book: Option<&AddressBook>) -> Fields {
+    let mut fields = Fields::default();
+    fields.set("cluster name", &assignment.cluster_name);
+    let mut localities: Vec<_> = assignment.endpoints.iter().collect();
+    localities.sort_by_key(|group| (name(group.locality.as_ref()), group.priority));
+    for group in localities {
+        let locality = format!("locality {}", name(group.locality.as_ref()));
+        fields.set(format!("{locality}, priority"), group.priority.to_string());
+        let weight = group.load_balancing_weight.map_or("none".to_owned(), |weight| weight.value.to_string());
+        fields.set(format!("{locality}, weight"), weight);
+        let mut endpoints: Vec<_> =
+            group.lb_endpoints.iter().map(|it| (address(it, book), endpoint(it))).collect();
+        endpoints.sort_by(|a, b| (&a.0, &a.1.0).cmp(&(&b.0, &b.1.0)));
+        for (index, (address, of_endpoint)) in endpoints.iter().enumerate() {
+            let same = endpoints[..index].iter().filter(|(other, _)| other == address).count();
+            let number = if same == 0 { String::new() } else { format!(" #{}", same + 1) };
+            for (field, value) in &of_endpoint.0 {
+                fields.set(format!("{locality}, {address}{number}: {field}"), value);
+            }
+        }
+    }
+    fields
+}
+
+fn name(locality: Option<&Locality>) -> String {
+    locality.map_or("none".to_owned(), |it| format!("{}/{}/{}", it.region, it.zone, it.sub_zone))
+}
+
+fn endpoint(endpoint: &LbEndpoint) -> Fields {
+    let mut fields = Fields::default();
+    fields.set("health", endpoint.health_status().as_str_name());
+    let weight = endpoint.load_balancing_weight.map_or("none".to_owned(), |weight| weight.value.to_string());
+    fields.set("weight", weight);
+    metadata::fields(endpoint.metadata.as_ref(), &mut fields);
+    if let Some(HostIdentifier::Endpoint(host)) = &endpoint.host_identifier {
+        fields.set("host name", &host.hostname);
+    }
+    fields
+}
+
+/// The addresses of an endpoint, those of the sandbox as the YAML has them.
+fn address(endpoint: &LbEndpoint, book: Option<&AddressBook>) -> String {
+    let Some(HostIdentifier::Endpoint(host)) = &endpoint.host_identifier else {
+        return format!("{:?}", endpoint.host_identifier);
+    };
+    let further = host.additional_addresses.iter().filter_map(|it| it.address.as_ref());
+    let all = host.address.iter().chain(further).map(|address| match &address.address {
+        Some(Address::SocketAddress(socket)) => match socket.port_specifier {
+            Some(PortSpecifier::PortValue(port)) => of_yaml(&socket.address, port, book),
+            _ => format!("{socket:?}"),
+        },
+        other => format!("{other:?}"),
+    });
+    all.collect::<Vec<_>>().join(" + ")
+}
+
+fn of_yaml(address: &str, port: u32, book: Option<&AddressBook>) -> String {
+    let socket = format!("{address}:{port}").parse().ok();
+    match book.zip(socket).and_then(|(book, socket)| book.yaml(socket)) {
+        Some(yaml) => format!("{}:{}", yaml.address, yaml.port),
+        None => format!("{address}:{port}"),
+    }
+}

@@ -1,0 +1,96 @@
+//! Transport sockets as fields: how a connection is protected.
+
+use prost::Message;
+use xds_proto::{
+    any,
+    envoy::{
+        config::core::v3::TransportSocket,
+        extensions::transport_sockets::tls::v3::{
+            CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
+            common_tls_context::ValidationContextType,
+        },
+    },
+    type_url,
+};
+
+use super::Fields;
+
+const PROXY_PROTOCOL: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
+
+/// `ProxyProtocolUpstreamTransport`, which no crate of ours decodes.
+#[derive(Clone, PartialEq, Message)]
+struct ProxyProtocol {
+    #[prost(message, optional, tag = "1")]
+    config: Option<ProxyProtocolConfig>,
+    #[prost(message, optional, tag = "2")]
+    transport_socket: Option<TransportSocket>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProxyProtocolConfig {
+    #[prost(int32, tag = "1")]
+    version: i32,
+}
+
+/// The socket and what is inside it.
+pub(crate) fn fields(socket: &TransportSocket) -> Fields {
+    let mut fields = Fields::default();
+    fields.set("socket", &socket.name);
+    let Some(config) = &socket.typed_config else { return fields };
+    match config.type_url.as_str() {
+        type_url::UPSTREAM_TLS_CONTEXT => tls(&any::unpack(config).expect("a TLS context"), &mut fields),
+        type_url::RAW_BUFFER => fields.set("bytes of plaintext settings", config.value.len().to_string()),
+        PROXY_PROTOCOL => {
+            let proxy: ProxyProtocol = any::unpack(config).expect("a PROXY protocol socket");
+            let version = proxy.config.unwrap_or_default().version;
+            fields.set("PROXY protocol version", version.to_string());
+            if let Some(inner) = &proxy.transport_socket {
+                fields.nest("inside", self::fields(inner));
+            }
+        }
+        other => fields.set("type", other),
+    }
+    fields
+}
+
+fn tls(context: &UpstreamTlsContext, fields: &mut Fields) {
+    fields.set("SNI", &context.sni);
+    let Some(common) = &context.common_tls_context else { return };
+    fields.set("ALPN", common.alpn_protocols.join(" "));
+    if let Some(params) = &common.tls_params {
+        fields.set("lowest TLS", params.tls_minimum_protocol_version().as_str_name());
+        fields.set("highest TLS", params.tls_maximum_protocol_version().as_str_name());
+    }
+    let secrets = common.tls_certificate_sds_secret_configs.iter().map(|it| it.name.as_str());
+    fields.set("certificates", secrets.collect::<Vec<_>>().join(" "));
+    validation(common, fields);
+}
+
+fn validation(common: &CommonTlsContext, fields: &mut Fields) {
+    match &common.validation_context_type {
+        None => fields.set("roots", "none"),
+        Some(ValidationContextType::ValidationContext(context)) => {
+            fields.set("roots", "inline");
+            identities(context, fields);
+        }
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)) => {
+            fields.set("roots", format!("by SDS alone: {}", secret.name));
+        }
+        Some(ValidationContextType::CombinedValidationContext(combined)) => {
+            if let Some(secret) = &combined.validation_context_sds_secret_config {
+                fields.set("roots", &secret.name);
+            }
+            if let Some(context) = &combined.default_validation_context {
+                identities(context, fields);
+            }
+        }
+    }
+}
+
+fn identities(context: &CertificateValidationContext, fields: &mut Fields) {
+    let mut names: Vec<_> =
+        context.match_subject_alt_names.iter().map(|it| format!("{:?}", it.match_pattern)).collect();
+    names.sort();
+    fields.set("identities", names.join(" "));
+}

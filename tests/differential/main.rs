@@ -1,0 +1,50 @@
+//! The sandbox against a real istiod: the same YAML goes to both, the same nodes subscribe to both, and what they are told
+//! must be equal. `tests/peers/build.sh` builds istiod; where it is missing, these tests are ignored, unless
+//! `SIDESTEP_PEERS=required` makes that a failure.
+//!
+//! A case is a folder below `cases/` with a folder of YAML per cluster. It gets the files of `base/` beside its own, of
+//! which those with the same name win. A file `refused` says that the sandbox must refuse the YAML, and which words its
+//! error must have; the real istiod must take it all the same.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
+mod both;
+mod case;
+mod facts;
+mod nodes;
+mod view;
+
+use std::{process::ExitCode, time::Duration};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use mesh_tests::peers;
+
+/// No test takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let missing = peers::find().err();
+    if let Some(reason) = &missing {
+        eprintln!("differential tests: no peers: {reason}");
+    }
+    let ignored = missing.is_some() && !peers::required();
+    let cases = case::all().into_iter().map(|case| {
+        let name = format!("case::{}", case.name);
+        Trial::test(name, move || run(case.check())).with_ignored_flag(ignored)
+    });
+    let mut arguments = Arguments::from_args();
+    // Each starts a mesh of its own, whose processes are mostly waited for.
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    libtest_mimic::run(&arguments, cases.collect()).exit_code()
+}
+
+fn run(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    peers::find()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await })?
+}
