@@ -54,7 +54,8 @@ type Failed = (&'static str, Box<dyn std::error::Error>);
 
 async fn steps(done: &mut Vec<(&'static str, String)>) -> Result<(), Failed> {
     let title = "join the mesh";
-    let stage = match within(heading(1, title), joining::join()).await {
+    heading(1, title);
+    let stage = match within(joining::join()).await {
         Ok((stage, said)) => {
             done.push((title, said));
             stage
@@ -64,7 +65,8 @@ async fn steps(done: &mut Vec<(&'static str, String)>) -> Result<(), Failed> {
     /// Runs a step and notes what it said.
     macro_rules! step {
         ($title:literal, $step:expr) => {
-            match within(heading(done.len() + 1, $title), $step).await {
+            heading(done.len() + 1, $title);
+            match within($step).await {
                 Ok(said) => done.push(($title, said)),
                 Err(error) => return Err(($title, error)),
             }
@@ -89,8 +91,8 @@ fn capitalised(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
+/// Runs a step, for as long as it may take, and shows its error.
 async fn within<T>(
-    (): (),
     step: impl Future<Output = Result<T, Box<dyn std::error::Error>>>,
 ) -> Result<T, Box<dyn std::error::Error>> {
     let outcome = tokio::time::timeout(PATIENCE, step).await;

@@ -10,7 +10,11 @@ pub use self::{
     mesh::{RealMesh, RealMeshBuilder, Workload},
 };
 
-/// Where `tests/peers/build.sh` puts the peers, when it has run; else why they are not there.
+/// Where `tests/peers/build.sh` puts the peers.
+///
+/// # Errors
+///
+/// They are not there: which file is missing, and what builds it.
 pub fn find() -> Result<PathBuf, String> {
     let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
     let dir = env::var_os("PEERS_OUT").map_or(built, PathBuf::from);
