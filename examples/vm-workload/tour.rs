@@ -7,15 +7,16 @@ mod names;
 mod stage;
 
 use std::{
+    error::Error,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use self::stage::Stage;
-use crate::show::{BAD, BOLD, DIM, GOOD, duration};
+use crate::show::{self, BAD, BOLD, DIM, GOOD, duration};
 
-/// What a step has to say in the summary, or why it failed.
-type Outcome = Result<String, Box<dyn std::error::Error>>;
+/// What a step hands on and what it has to say in the summary, or why it failed.
+type Outcome<T = ()> = Result<(T, String), Box<dyn Error>>;
 
 /// A step that hangs has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,77 +32,77 @@ reach nothing but their gateways.";
 pub(crate) async fn run() -> ExitCode {
     let started = Instant::now();
     anstream::println!("{INTRODUCTION}\n");
-    let mut done = Vec::new();
-    let outcome = steps(&mut done).await;
-    anstream::println!("{BOLD}Summary{BOLD:#}\n");
-    for (at, (step, said)) in done.iter().enumerate() {
-        anstream::println!("  {GOOD}ok{GOOD:#}      {}  {step:<34} {said}", at + 1);
-    }
+    let mut progress = Progress::default();
+    let outcome = steps(&mut progress).await;
+    progress.summary();
     match outcome {
         Ok(()) => {
-            anstream::println!("\nAll {} steps worked, in {}.", done.len(), duration(started.elapsed()));
+            let steps = progress.done.len();
+            anstream::println!("\nAll {steps} steps worked, in {}.", duration(started.elapsed()));
             anstream::println!("{DIM}The same on a real mesh: vm-workload --vm-files DIR get URL{DIM:#}");
             ExitCode::SUCCESS
         }
-        Err((step, error)) => {
-            anstream::println!("  {BAD}failed{BAD:#}  {}  {step:<34} {error}", done.len() + 1);
+        Err(Failed { step, error }) => {
+            let number = progress.done.len() + 1;
+            anstream::println!("  {BAD}failed{BAD:#}  {number}  {step:<34} {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-type Failed = (&'static str, Box<dyn std::error::Error>);
-
-async fn steps(done: &mut Vec<(&'static str, String)>) -> Result<(), Failed> {
-    let title = "join the mesh";
-    heading(1, title);
-    let stage = match within(joining::join()).await {
-        Ok((stage, said)) => {
-            done.push((title, said));
-            stage
-        }
-        Err(error) => return Err((title, error)),
-    };
-    /// Runs a step and notes what it said.
-    macro_rules! step {
-        ($title:literal, $step:expr) => {
-            heading(done.len() + 1, $title);
-            match within($step).await {
-                Ok(said) => done.push(($title, said)),
-                Err(error) => return Err(($title, error)),
-            }
-        };
-    }
-    step!("resolve names", names::resolve(&stage));
-    step!("call a service in both clusters", calls::forecast(&stage));
-    step!("reach endpoints without mTLS", calls::mongodb(&stage));
-    step!("reach endpoints with mTLS", calls::ledger(&stage));
-    step!("see a new service", changes::new_service(&stage));
-    step!("go on without istiod", changes::without_istiod(&stage));
+async fn steps(progress: &mut Progress) -> Result<(), Failed> {
+    let stage = progress.step("join the mesh", joining::join()).await?;
+    progress.step("resolve names", names::resolve(&stage)).await?;
+    progress.step("call a service in both clusters", calls::forecast(&stage)).await?;
+    progress.step("reach endpoints without mTLS", calls::mongodb(&stage)).await?;
+    progress.step("reach endpoints with mTLS", calls::ledger(&stage)).await?;
+    progress.step("see a new service", changes::new_service(&stage)).await?;
+    progress.step("go on without istiod", changes::without_istiod(&stage)).await?;
     stage.leave().await;
     Ok(())
 }
 
-fn heading(number: usize, title: &str) {
-    anstream::println!("{BOLD}{number}. {}{BOLD:#}\n", capitalised(title));
+/// The steps that worked, and what they said.
+#[derive(Default)]
+struct Progress {
+    done: Vec<(&'static str, String)>,
 }
 
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+/// The step that did not work.
+struct Failed {
+    step: &'static str,
+    error: Box<dyn Error>,
 }
 
-/// Runs a step, for as long as it may take, and shows its error.
-async fn within<T>(
-    step: impl Future<Output = Result<T, Box<dyn std::error::Error>>>,
-) -> Result<T, Box<dyn std::error::Error>> {
-    let outcome = tokio::time::timeout(PATIENCE, step).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(format!("not done after {}", duration(PATIENCE)).into()));
-    if let Err(error) = &outcome {
-        crate::show::error(&**error);
+impl Progress {
+    /// Runs a step, for as long as it may take.
+    async fn step<T>(
+        &mut self,
+        title: &'static str,
+        step: impl Future<Output = Outcome<T>>,
+    ) -> Result<T, Failed> {
+        let number = self.done.len() + 1;
+        let heading: String = title[..1].to_uppercase() + &title[1..];
+        anstream::println!("{BOLD}{number}. {heading}{BOLD:#}\n");
+        let outcome = tokio::time::timeout(PATIENCE, step).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| Err(format!("not done after {}", duration(PATIENCE)).into()));
+        let outcome = outcome.map_err(|error| {
+            show::error(&*error);
+            Failed { step: title, error }
+        });
+        anstream::println!();
+        let (value, said) = outcome?;
+        self.done.push((title, said));
+        Ok(value)
     }
-    anstream::println!();
-    outcome
+
+    fn summary(&self) {
+        anstream::println!("{BOLD}Summary{BOLD:#}\n");
+        for (at, (step, said)) in self.done.iter().enumerate() {
+            anstream::println!("  {GOOD}ok{GOOD:#}      {}  {step:<34} {said}", at + 1);
+        }
+    }
 }
 
 /// A line of explanation.
@@ -117,6 +118,6 @@ fn saw(what: impl std::fmt::Display) {
 }
 
 /// Ends a step that did not see what it should have.
-fn check(holds: bool, otherwise: impl Into<String>) -> Result<(), Box<dyn std::error::Error>> {
+fn check(holds: bool, otherwise: impl Into<String>) -> Result<(), Box<dyn Error>> {
     if holds { Ok(()) } else { Err(otherwise.into().into()) }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn forecast(stage: &Stage) -> Outcome {
     }
     saw(format_args!("both saw the call come from {us}"));
     check(seen.len() == CLUSTERS, format!("after {calls} calls only {:?} answered", seen.keys()))?;
-    Ok(format!("both answered within {calls} calls, mTLS through {CLUSTERS} gateways"))
+    Ok(((), format!("both answered within {calls} calls, mTLS through {CLUSTERS} gateways")))
 }
 
 pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
@@ -101,7 +101,7 @@ pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
         Err(error) => return Err(error.into()),
         Ok(_) => return Err("plaintext went out although mTLS was required".into()),
     }
-    Ok("plaintext, as the control plane says; refused where mTLS is required".to_owned())
+    Ok(((), "plaintext, as the control plane says; refused where mTLS is required".to_owned()))
 }
 
 pub(crate) async fn ledger(stage: &Stage) -> Outcome {
@@ -115,5 +115,5 @@ pub(crate) async fn ledger(stage: &Stage) -> Outcome {
     let connection = stream.connection();
     check(connection.is_through_gateway(), format!("{} is no gateway", connection.endpoint()))?;
     saw(format_args!("{answer}   [{}]", show::decision(connection)));
-    Ok(format!("mTLS through the gateway, peer {}", connection.peer_name().unwrap_or_default()))
+    Ok(((), format!("mTLS through the gateway, peer {}", connection.peer_name().unwrap_or_default())))
 }

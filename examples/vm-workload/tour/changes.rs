@@ -30,7 +30,7 @@ pub(crate) async fn new_service(stage: &Stage) -> Outcome {
         }
     };
     saw(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
-    Ok(format!("known after {seen}, and called"))
+    Ok(((), format!("known after {seen}, and called")))
 }
 
 pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
@@ -52,5 +52,5 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     stage.sandbox.start_istiod().await?;
     health.wait_for(|health| health.sync == SyncState::Synced).await.ok_or("left the mesh")?;
     saw("istiod is back, and so are we");
-    Ok("names and calls went on, then caught up".to_owned())
+    Ok(((), "names and calls went on, then caught up".to_owned()))
 }

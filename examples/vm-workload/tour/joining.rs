@@ -1,16 +1,16 @@
 //! Step 1: from the files of a VM to an identity and a name table.
 
-use std::{error::Error, fs, io, path::Path, time::Instant};
+use std::{fs, io, path::Path, time::Instant};
 
 use mesh_connector::{Config, Mesh};
 use mesh_resolver::Upstream;
 use mesh_sandbox::Sandbox;
 
-use super::{Stage, saw, say};
+use super::{Outcome, Stage, saw, say};
 use crate::show::{duration, validity};
 
 /// Starts the sandbox and joins it.
-pub(crate) async fn join() -> Result<(Stage, String), Box<dyn Error>> {
+pub(crate) async fn join() -> Outcome<Stage> {
     let yaml = tempfile::tempdir()?;
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/mesh")), yaml.path())?;
     let sandbox = Sandbox::builder().mesh_dir(yaml.path()).start().await?;

@@ -38,5 +38,5 @@ pub(crate) async fn resolve(stage: &Stage) -> Outcome {
         "The mesh's addresses are of no use to a VM on another network: nothing routes them here. So calls go by\n\
          what istiod says about clusters and endpoints, as in the next step.",
     );
-    Ok(format!("{} names, from the mesh and from upstream", NAMES.len()))
+    Ok(((), format!("{} names, from the mesh and from upstream", NAMES.len())))
 }
