@@ -47,7 +47,7 @@ enum Command {
     },
     /// Print the body of a response; how it was reached goes to standard error.
     Get {
-        /// A URL such as http://forecast.weather:3002/.
+        #[arg(help = "http://HOST[:PORT]/PATH")]
         url: Uri,
     },
 }
