@@ -25,6 +25,9 @@ fn main() -> ExitCode {
         Trial::test("on_the_sandbox_the_answer_is_on_standard_output", || {
             block_on(on_the_sandbox_the_answer_is_on_standard_output())
         }),
+        Trial::test("a_connection_is_explained_as_text_and_as_json", || {
+            block_on(a_connection_is_explained_as_text_and_as_json())
+        }),
         Trial::test("on_a_real_mesh_the_answer_is_on_standard_output", || {
             block_on(on_a_real_mesh_the_answer_is_on_standard_output())
         })
@@ -81,6 +84,23 @@ async fn on_the_sandbox_the_answer_is_on_standard_output() {
     assert_eq!(body["path"], "/x");
     assert!(decision.contains("SNI outbound_.3002_._.forecast.weather.svc.cluster.local"), "{decision}");
     let (ok, _, error) = run(&["--vm-files", files, "get", "http://forecast.weather:3003/"]).await;
+    assert!(!ok && error.contains("3002"), "{error}");
+    sandbox.shutdown().await;
+}
+
+async fn a_connection_is_explained_as_text_and_as_json() {
+    let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
+    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let vm = sandbox.vm_files("vms/edge-app").unwrap();
+    let files = vm.path().to_str().unwrap();
+    let (ok, text, error) = run(&["--vm-files", files, "explain", "forecast.weather:3002"]).await;
+    assert!(ok, "{error}");
+    assert!(text.contains("SNI outbound_.3002_._.forecast.weather.svc.cluster.local"), "{text}");
+    assert!(text.contains("presented spiffe://cluster.local/ns/weather/sa/forecast, as expected"), "{text}");
+    let (ok, json, error) =
+        run(&["--vm-files", files, "explain", "--json", "--no-handshake", "forecast.weather:80"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["failure"]["kind"], "unknown_port");
     assert!(!ok && error.contains("3002"), "{error}");
     sandbox.shutdown().await;
 }

@@ -13,6 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
+use mesh_connector::{Probe, Target};
 
 /// Resolve names of an Istio mesh and call its services, without a sidecar.
 ///
@@ -30,10 +31,10 @@ struct Cli {
 #[derive(Args, Debug)]
 struct MeshArgs {
     /// Folder that `istioctl x workload entry configure` wrote.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     vm_files: Option<PathBuf>,
     /// Name in istiod's certificate, where it is not the one that is dialled.
-    #[arg(long, value_name = "NAME", requires = "vm_files")]
+    #[arg(long, global = true, value_name = "NAME")]
     istiod_name: Option<String>,
 }
 
@@ -50,6 +51,17 @@ enum Command {
         #[arg(help = "http://HOST[:PORT]/PATH")]
         url: Uri,
     },
+    /// Explain how a connection to a service is made, step by step, and make one to see whether it is true.
+    Explain {
+        /// HOST:PORT, the host short or whole, the port a service port
+        target: Target,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Make no connection.
+        #[arg(long)]
+        no_handshake: bool,
+    },
 }
 
 #[tokio::main]
@@ -61,7 +73,11 @@ async fn main() -> ExitCode {
             on_mesh::resolve(&dir, cli.mesh.istiod_name, &names).await
         }
         (Some(dir), Some(Command::Get { url })) => on_mesh::get(&dir, cli.mesh.istiod_name, url).await,
-        (Some(_), None) => Err("say what to do: `resolve NAME...` or `get URL`".into()),
+        (Some(dir), Some(Command::Explain { target, json, no_handshake })) => {
+            let probe = if no_handshake { Probe::Nothing } else { Probe::Handshake };
+            on_mesh::explain(&dir, cli.mesh.istiod_name, &target, probe, json).await
+        }
+        (Some(_), None) => Err("say what to do: `resolve NAME...`, `get URL` or `explain HOST:PORT`".into()),
         (None, Some(_)) => Err("say which mesh to join: --vm-files DIR".into()),
     };
     match outcome {

@@ -5,7 +5,7 @@ use std::{error::Error, io::Write as _, path::Path};
 use http::Uri;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, ConnectionInfo, Mesh};
+use mesh_connector::{Config, ConnectionInfo, Mesh, Probe, Target};
 
 use crate::show;
 
@@ -61,4 +61,24 @@ pub(crate) async fn get(dir: &Path, istiod_name: Option<String>, url: Uri) -> Ou
     }
     out.flush()?;
     Ok(())
+}
+
+/// The whole decision, on standard output; an error where no connection comes about.
+pub(crate) async fn explain(
+    dir: &Path,
+    istiod_name: Option<String>,
+    target: &Target,
+    probe: Probe,
+    json: bool,
+) -> Outcome {
+    let mesh = join(dir, istiod_name).await?;
+    let explanation = mesh.explain_to(target, probe).await;
+    match json {
+        true => anstream::println!("{:#}", explanation.to_json()),
+        false => anstream::print!("{explanation}"),
+    }
+    match explanation.failure {
+        None => Ok(()),
+        Some(failure) => Err(failure.summary.into()),
+    }
 }

@@ -5,7 +5,7 @@
 //! be chosen (priorities in order, unhealthy ones not at all, degraded ones after the others of their priority); its
 //! panic mode and overprovisioning factor are not: no unhealthy endpoint is ever dialled.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap, ptr};
 
 use fastrand::Rng;
 use nds_client::{Endpoint, EndpointHealth, Endpoints, LocalityEndpoints};
@@ -65,6 +65,34 @@ fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
         };
         let weight = f64::from(endpoint.weight) * scale;
         Some(Candidate { rank: (locality.priority, degraded), weight, endpoint })
+    })
+}
+
+/// Where an endpoint stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// Among those that a connection chooses from first: this share of connections chooses it.
+    First { share: f64 },
+    /// After others have failed: those of a lower priority, or the healthy ones of its own.
+    Later { degraded: bool },
+    /// Not dialled at all.
+    Unhealthy,
+}
+
+/// All endpoints, in the control plane's order, each with its place.
+pub(crate) fn places(endpoints: &Endpoints) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint, Place)> {
+    let Candidates { left } = Candidates::new(endpoints);
+    let best = left.last().map(|candidate| candidate.rank);
+    let first = left.iter().filter(|candidate| Some(candidate.rank) == best);
+    let total: f64 = first.map(|candidate| candidate.weight).sum();
+    let by_address: HashMap<_, _> = left.iter().map(|one| (ptr::from_ref(one.endpoint), *one)).collect();
+    endpoints.iter().map(move |(locality, endpoint)| {
+        let place = match by_address.get(&ptr::from_ref(endpoint)) {
+            None => Place::Unhealthy,
+            Some(one) if Some(one.rank) == best => Place::First { share: one.weight / total },
+            Some(one) => Place::Later { degraded: one.rank.1 },
+        };
+        (locality, endpoint, place)
     })
 }
 

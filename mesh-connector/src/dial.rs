@@ -2,6 +2,7 @@
 
 mod attempt;
 mod outside;
+mod plan;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,12 @@ use fastrand::Rng;
 use nds_client::{Cluster, ClusterName, Endpoint, Endpoints, Identity};
 use tokio::time::{Instant, timeout};
 
-pub(crate) use self::outside::{Lookup, outside};
+pub(crate) use self::{
+    attempt::authority,
+    outside::{Lookup, outside},
+    plan::Planned,
+};
+pub(crate) use crate::balance::Place;
 use crate::{Attempt, Error, ErrorKind, MeshStream, Mtls, Target, balance::Candidates, tls::TlsConfigs};
 
 /// More attempts than this say nothing new, and a client that hammers a thousand endpoints helps nobody.
@@ -95,7 +101,7 @@ impl<L: Lookup> Dialer<'_, L> {
             }
         };
         Err(Failed::Tried(Attempt {
-            endpoint: attempt::authority(endpoint),
+            endpoint: authority(endpoint),
             gateway: endpoint.is_gateway().then(|| endpoint.workload.cluster.clone()),
             sni: protection.map(|prepared| prepared.sni.to_string()),
             error,

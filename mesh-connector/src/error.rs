@@ -22,6 +22,8 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: Option<ErrorKind>,
     message: String,
+    /// The message without the attempts, where it has some.
+    summary: Option<String>,
     candidates: Vec<&'static str>,
     attempts: Vec<Attempt>,
     mismatch: Option<IdentityMismatch>,
@@ -71,15 +73,18 @@ impl Error {
             if out_of_time && kind.weight() <= ErrorKind::Dial.weight() { ErrorKind::Timeout } else { kind };
         let mismatch = attempts.iter().find_map(|attempt| attempt.error.identity_mismatch()).cloned();
         let tried: Vec<_> = attempts.iter().map(ToString::to_string).collect();
-        let message = match (&tried[..], out_of_time) {
-            ([], _) => format!("no connection to {what}: the deadline passed before an endpoint was tried"),
-            (_, false) => format!("no connection to {what}: {}", tried.join("; ")),
-            (_, true) => format!("no connection to {what} within the deadline: {}", tried.join("; ")),
+        let within = if out_of_time { " within the deadline" } else { "" };
+        let summary = format!("no connection to {what}{within}");
+        let message = match &tried[..] {
+            [] => format!("no connection to {what}: the deadline passed before an endpoint was tried"),
+            tried => format!("{summary}: {}", tried.join("; ")),
         };
+        let summary = (!tried.is_empty()).then_some(summary);
         let source =
             attempts.last().and_then(|last| last.error.0.source.is_some().then(|| last.error.clone()));
         let source = source.map(|error| Box::new(Cause(error)) as Box<dyn StdError + Send + Sync>);
-        let inner = Inner { kind: Some(kind), message, attempts, mismatch, source, ..Inner::default() };
+        let inner =
+            Inner { kind: Some(kind), message, summary, attempts, mismatch, source, ..Inner::default() };
         Self(Arc::new(inner))
     }
 
@@ -132,10 +137,22 @@ impl Error {
         None
     }
 
+    /// What failed and its causes, without attempts and candidates.
+    pub(crate) fn summary(&self) -> String {
+        match &self.0.summary {
+            // The causes are those of the last attempt.
+            Some(summary) => summary.clone(),
+            None => self.with_causes(self.0.message.clone()),
+        }
+    }
+
     /// The error and its causes on one line.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut report = self.to_string();
+        self.with_causes(self.to_string())
+    }
+
+    fn with_causes(&self, mut report: String) -> String {
         let mut cause = self.source();
         while let Some(error) = cause {
             let text = error.to_string();

@@ -50,6 +50,7 @@ mod connection;
 mod connector;
 mod dial;
 mod error;
+mod explain;
 #[cfg(feature = "hyper")]
 mod http_client;
 mod mesh;
@@ -73,6 +74,11 @@ pub use self::{
     connection::{ConnectionInfo, Transport},
     connector::MeshConnector,
     error::{Attempt, Error, ErrorKind, IdentityMismatch},
+    explain::{
+        EndpointState, ExplainedAttempt, ExplainedCluster, ExplainedConnection, ExplainedEndpoint,
+        ExplainedFailure, ExplainedMembership, ExplainedName, ExplainedOutside, ExplainedTarget,
+        ExplainedTransport, Explanation, NameFound, Probe,
+    },
     mesh::Mesh,
     settings::{Mtls, Outside},
     stream::MeshStream,

@@ -2,6 +2,8 @@
 
 mod connect;
 
+pub(crate) use self::connect::{Found, after};
+
 use std::{
     fmt,
     sync::{
@@ -17,8 +19,8 @@ use nds_client::{Config, Health, NdsClient, Watched};
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::{
-    Error, MeshBuilder, MeshConnector, MeshStream, Mtls, Target, names::Dns, settings::Settings,
-    tls::TlsConfigs,
+    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain, names::Dns,
+    settings::Settings, tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -115,6 +117,29 @@ impl Mesh {
         outcome
     }
 
+    /// Explains how a connection to this host and port would be made, without making one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidTarget`]. Everything else that fails is part of the explanation.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn explain(&self, host: &str, port: u16) -> Result<Explanation, Error> {
+        Ok(self.explain_to(&Target::new(host, port)?, Probe::Nothing).await)
+    }
+
+    /// Explains how a connection to a target is made, and on request makes one to see whether it is true. Whatever
+    /// fails on the way is part of the explanation. It takes as long as a connection may take, at most.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    pub async fn explain_to(&self, target: &Target, probe: Probe) -> Explanation {
+        explain::explain(self, target, probe).await
+    }
+
     /// The resolver: names to addresses, the mesh's first, upstream DNS second.
     #[must_use]
     pub fn resolver(&self) -> &MeshResolver {
@@ -149,6 +174,10 @@ impl Mesh {
     #[must_use]
     pub fn health(&self) -> &Watched<Health> {
         self.membership.client.health()
+    }
+
+    pub(crate) fn connect_deadline(&self) -> Duration {
+        self.settings.connect_deadline
     }
 
     pub(crate) fn is_closed(&self) -> bool {

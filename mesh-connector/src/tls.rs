@@ -21,6 +21,8 @@ pub(crate) struct Prepared {
     pub(crate) server_name: ServerName<'static>,
     pub(crate) sni: Arc<str>,
     pub(crate) alpn: Arc<[String]>,
+    /// The identities that the peer may have, as texts.
+    pub(crate) expected: Arc<[String]>,
 }
 
 /// The configurations of one membership.

@@ -96,7 +96,7 @@ pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpSt
 }
 
 /// `10.1.2.3:15443`, `[::1]:15443`.
-pub(super) fn authority(endpoint: &Endpoint) -> String {
+pub(crate) fn authority(endpoint: &Endpoint) -> String {
     let (host, port) = (&endpoint.host, endpoint.port);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,29 +1,34 @@
 //! Connecting, step by step: route, endpoints, dial.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, Discovery, Endpoint, Endpoints, LocalityEndpoints};
+use nds_client::{Cluster, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
 use tokio::time::{Instant, timeout_at};
 
 use super::Mesh;
 use crate::{
     Error, ErrorKind, Host, MeshStream, Target,
     dial::{self, Dialer},
-    names::unresolved,
+    names::{Dns, unresolved},
     route::{Names, Route, route},
 };
 
 pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, Error> {
-    if mesh.is_closed() {
-        let message = format!("cannot connect to {target}: this process has left the mesh; join it again");
-        return Err(Error::new(ErrorKind::Closed, message));
-    }
+    mesh.refuse_if_closed(target)?;
     let deadline = after(mesh.settings.connect_deadline);
     match mesh.route(target, deadline).await? {
         Route::Service(cluster) => mesh.connect_inside(target, &cluster, deadline).await,
         Route::Outside => mesh.connect_outside(target, deadline).await,
     }
+}
+
+/// Where a name leads that is no service by itself.
+pub(crate) enum Found {
+    /// Into the mesh after all: by the host's search list, or because the table has just come.
+    Inside(Target, Arc<Cluster>),
+    /// Outside of the mesh, to these addresses.
+    Outside(Vec<IpAddr>),
 }
 
 /// Tells the log how it ended.
@@ -40,7 +45,15 @@ pub(super) fn trace(target: &Target, outcome: &Result<MeshStream, Error>) {
 }
 
 impl Mesh {
-    async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
+    pub(crate) fn refuse_if_closed(&self, target: &Target) -> Result<(), Error> {
+        if !self.is_closed() {
+            return Ok(());
+        }
+        let message = format!("cannot connect to {target}: this process has left the mesh; join it again");
+        Err(Error::new(ErrorKind::Closed, message))
+    }
+
+    pub(crate) async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
         let client = &self.membership.client;
         let clusters = match client.try_clusters() {
             Some(clusters) => clusters,
@@ -51,6 +64,24 @@ impl Mesh {
         route(target, &clusters, self.resolver())
     }
 
+    pub(crate) fn dialer<'a>(
+        &'a self,
+        target: &'a Target,
+        cluster: &'a Arc<Cluster>,
+        identity: Option<&'a Identity>,
+        deadline: Instant,
+    ) -> Dialer<'a, Dns> {
+        Dialer {
+            target,
+            cluster,
+            identity,
+            tls: &self.membership.tls,
+            mtls: self.settings.mtls,
+            lookup: &self.membership.dns,
+            deadline,
+        }
+    }
+
     async fn connect_inside(
         &self,
         target: &Target,
@@ -59,24 +90,33 @@ impl Mesh {
     ) -> Result<MeshStream, Error> {
         let endpoints = self.endpoints(target, cluster, deadline).await?;
         let identity = self.membership.client.identity().get();
-        let dialer = Dialer {
-            target,
-            cluster,
-            identity: (*identity).as_deref(),
-            tls: &self.membership.tls,
-            mtls: self.settings.mtls,
-            lookup: &self.membership.dns,
-            deadline,
-        };
+        let dialer = self.dialer(target, cluster, (*identity).as_deref(), deadline);
         dialer.connect(&endpoints, &mut Rng::new()).await
     }
 
     async fn connect_outside(&self, target: &Target, deadline: Instant) -> Result<MeshStream, Error> {
-        self.settings.allow_outside(target)?;
+        self.allow_outside(target)?;
         let name = match target.host() {
             Host::Ip(ip) => return dial::outside(target, &[*ip], deadline).await,
             Host::Name(name) => name,
         };
+        match self.find_outside(target, name, deadline).await? {
+            Found::Inside(target, cluster) => self.connect_inside(&target, &cluster, deadline).await,
+            Found::Outside(addresses) => dial::outside(target, &addresses, deadline).await,
+        }
+    }
+
+    pub(crate) fn allow_outside(&self, target: &Target) -> Result<(), Error> {
+        self.settings.allow_outside(target)
+    }
+
+    /// Asks upstream DNS for a name that is no service by itself.
+    pub(crate) async fn find_outside(
+        &self,
+        target: &Target,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Found, Error> {
         let found = timeout_at(deadline, self.resolver().lookup_ip(name)).await;
         let found = found.map_err(|elapsed| {
             let message =
@@ -85,13 +125,13 @@ impl Mesh {
         })?;
         let found = found.map_err(|error| unresolved(name, error))?;
         let Some(service) = found.mesh_name() else {
-            return dial::outside(target, found.addresses(), deadline).await;
+            return Ok(Found::Outside(found.addresses().to_vec()));
         };
         // The host's search list leads into the mesh after all, or the table has just come.
         let host = service.parse().unwrap_or_else(|_| target.host().clone());
         let target = target.clone().with_host(host);
         match self.route(&target, deadline).await? {
-            Route::Service(cluster) => self.connect_inside(&target, &cluster, deadline).await,
+            Route::Service(cluster) => Ok(Found::Inside(target, cluster)),
             Route::Outside => Err(Error::new(
                 ErrorKind::UnknownHost,
                 format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
@@ -101,7 +141,7 @@ impl Mesh {
 
     /// The endpoints of a cluster. A service whose callers go to the address that they resolved (`ORIGINAL_DST`), and
     /// for which EDS has nothing, has that address.
-    async fn endpoints(
+    pub(crate) async fn endpoints(
         &self,
         target: &Target,
         cluster: &Cluster,
@@ -127,7 +167,7 @@ impl Mesh {
 }
 
 /// A point in time that far away; no deadline is later than thirty years from now.
-fn after(time: Duration) -> Instant {
+pub(crate) fn after(time: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     Instant::now() + time.min(LONGEST)
 }

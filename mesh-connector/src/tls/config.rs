@@ -28,6 +28,7 @@ pub(super) fn prepare(
     let (sni, server_name) = server_name(cluster, context)?;
     let alpn: Arc<[String]> = alpn::offer(protocol, &context.alpn_protocols).into();
     let expected = Expected::new(&context.subject_alt_names, identity.spiffe_id().trust_domain());
+    let texts = expected.texts().into();
     let provider = identity.provider();
     let verifier = PeerVerifier::new(identity.roots().clone(), expected, provider);
     let versions =
@@ -41,7 +42,7 @@ pub(super) fn prepare(
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified_key().clone())));
     config.alpn_protocols = alpn.iter().map(|name| name.clone().into_bytes()).collect();
     config.resumption = Resumption::in_memory_sessions(SESSIONS);
-    Ok(Prepared { config: Arc::new(config), server_name, sni, alpn })
+    Ok(Prepared { config: Arc::new(config), server_name, sni, alpn, expected: texts })
 }
 
 /// The server name of the control plane, or the one that gateways expect where it gives none. istiod writes the

@@ -45,7 +45,7 @@ impl Expected {
         }
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         match self {
             Self::AnyOf(matchers) => matchers.iter().map(text).collect(),
             Self::TrustDomain(domain) => vec![format!("spiffe://{domain}/*")],

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test harness")]
 
 mod connect;
+mod explain;
 mod failures;
 #[cfg(feature = "hyper")]
 mod http;

@@ -1,0 +1,212 @@
+//! Going through the decision, with the code that makes it.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use nds_client::{Cluster, Clusters, Discovery, Http, SyncState};
+use tokio::{
+    io::AsyncReadExt as _,
+    time::{Instant, timeout},
+};
+
+use super::{
+    ExplainedCluster, ExplainedConnection, ExplainedFailure, ExplainedMembership, ExplainedOutside,
+    ExplainedTarget, Explanation, Probe, endpoint, name,
+};
+use crate::{
+    Error, Host, Mesh, MeshStream, Protocol, Target, dial,
+    mesh::{Found, after},
+    route::Route,
+};
+
+/// How long a peer may take to refuse a certificate that it has already seen.
+const LATE_REFUSAL: Duration = Duration::from_millis(250);
+
+const NOT_VISIBLE: [&str; 2] = [
+    "VirtualService rules (routes, weights, matches, timeouts, retries, faults) are sent to sidecars only: without a \
+     subset, connections go to the service as a whole",
+    "HTTP retries: a sidecar repeats failed requests, this client moves to the next endpoint while connecting",
+];
+const POLICY: &str =
+    "the mesh's outboundTrafficPolicy: whether hosts outside may be reached is a setting here";
+const SINGLE_PODS: &str =
+    "single pods of a headless service: no gateway leads to one of them, only to the service";
+
+pub(crate) async fn explain(mesh: &Mesh, target: &Target, probe: Probe) -> Explanation {
+    let mut explanation = Explanation {
+        target: explained_target(target),
+        membership: membership(mesh),
+        name: None,
+        outside: None,
+        cluster: None,
+        endpoints: Vec::new(),
+        connection: None,
+        failure: None,
+        not_visible: NOT_VISIBLE.map(str::to_owned).to_vec(),
+    };
+    if let Err(error) = decide(mesh, target, probe, &mut explanation).await {
+        explanation.failure = Some(ExplainedFailure::from(&error));
+    }
+    explanation
+}
+
+async fn decide(
+    mesh: &Mesh,
+    target: &Target,
+    probe: Probe,
+    explanation: &mut Explanation,
+) -> Result<(), Error> {
+    mesh.refuse_if_closed(target)?;
+    explanation.name = Some(name::explain(target.host(), mesh.resolver()));
+    let deadline = after(mesh.connect_deadline());
+    match mesh.route(target, deadline).await? {
+        Route::Service(cluster) => inside(mesh, target, &cluster, probe, explanation).await,
+        Route::Outside => outside(mesh, target, probe, explanation).await,
+    }
+}
+
+async fn inside(
+    mesh: &Mesh,
+    target: &Target,
+    cluster: &Arc<Cluster>,
+    probe: Probe,
+    explanation: &mut Explanation,
+) -> Result<(), Error> {
+    let deadline = after(mesh.connect_deadline());
+    let clusters = mesh.client().try_clusters().unwrap_or_default();
+    explanation.cluster = Some(explained_cluster(cluster, &clusters));
+    if matches!(cluster.discovery, Discovery::OriginalDestination) {
+        explanation.not_visible.push(SINGLE_PODS.to_owned());
+    }
+    let endpoints = mesh.endpoints(target, cluster, deadline).await?;
+    let identity = mesh.client().identity().get();
+    let dialer = mesh.dialer(target, cluster, (*identity).as_deref(), deadline);
+    let plan = dialer.plan(&endpoints);
+    let own_cluster = mesh.client().config().cluster_id();
+    explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
+    if let Some(error) = dialer.obstacle(&endpoints, &plan) {
+        return Err(error);
+    }
+    if probe == Probe::Handshake {
+        let start = Instant::now();
+        let stream = dialer.connect(&endpoints, &mut Rng::new()).await?;
+        explanation.connection = Some(connected(stream, start).await?);
+    }
+    Ok(())
+}
+
+async fn outside(
+    mesh: &Mesh,
+    target: &Target,
+    probe: Probe,
+    explanation: &mut Explanation,
+) -> Result<(), Error> {
+    explanation.not_visible.push(POLICY.to_owned());
+    let deadline = after(mesh.connect_deadline());
+    let outside = ExplainedOutside { allowed: true, addresses: Vec::new() };
+    let outside = explanation.outside.insert(outside);
+    if let Err(error) = mesh.allow_outside(target) {
+        outside.allowed = false;
+        return Err(error);
+    }
+    let addresses = match target.host() {
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(host) => match mesh.find_outside(target, host, deadline).await? {
+            Found::Outside(addresses) => addresses,
+            Found::Inside(target, cluster) => {
+                explanation.outside = None;
+                explanation.name = Some(name::explain(target.host(), mesh.resolver()));
+                return inside(mesh, &target, &cluster, probe, explanation).await;
+            }
+        },
+    };
+    outside.addresses.clone_from(&addresses);
+    if probe == Probe::Handshake {
+        let start = Instant::now();
+        let stream = dial::outside(target, &addresses, deadline).await?;
+        explanation.connection = Some(connected(stream, start).await?);
+    }
+    Ok(())
+}
+
+async fn connected(mut stream: MeshStream, start: Instant) -> Result<ExplainedConnection, Error> {
+    let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if let Ok(Err(error)) = timeout(LATE_REFUSAL, stream.read(&mut [0; 1])).await
+        && let Some(refusal) = Error::find(&error)
+    {
+        return Err(refusal.clone());
+    }
+    let info = stream.connection();
+    Ok(ExplainedConnection {
+        endpoint: info.endpoint().to_owned(),
+        peer_addr: info.peer_addr(),
+        gateway: info.is_through_gateway(),
+        transport: info.transport().as_label(),
+        sni: info.sni().map(str::to_owned),
+        alpn: info.alpn().map(str::to_owned),
+        presented: info.peer_name().map(str::to_owned),
+        micros,
+    })
+}
+
+fn explained_target(target: &Target) -> ExplainedTarget {
+    ExplainedTarget {
+        host: target.host().to_string(),
+        port: target.port(),
+        subset: target.subset().to_owned(),
+        protocol: match target.protocol() {
+            Protocol::Http1 => "http1",
+            Protocol::Http2 => "http2",
+            Protocol::Tcp => "tcp",
+        },
+    }
+}
+
+fn membership(mesh: &Mesh) -> ExplainedMembership {
+    let client = mesh.client();
+    let identity = client.identity().get();
+    let health = client.health().load();
+    let now = std::time::SystemTime::now();
+    let (state, stale_seconds) = match &health.sync {
+        SyncState::Connecting => ("connecting", None),
+        SyncState::Stale { since } => {
+            ("stale", Some(now.duration_since(*since).unwrap_or_default().as_secs()))
+        }
+        SyncState::Synced => ("synced", None),
+        _ => ("from_disk", None),
+    };
+    let failures = [&health.stream, &health.identity, &health.rejected];
+    ExplainedMembership {
+        identity: identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string()),
+        certificate_seconds_left: identity
+            .as_ref()
+            .as_ref()
+            .map(|identity| identity.remaining(now).as_secs()),
+        network: client.config().network().to_owned(),
+        state: state.to_owned(),
+        stale_seconds,
+        problems: failures.into_iter().flatten().map(ToString::to_string).collect(),
+    }
+}
+
+fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster {
+    let on_port = clusters.of_host(&cluster.name.host).iter();
+    let on_port = on_port.filter(|other| other.name.port == cluster.name.port);
+    let subsets = on_port.map(|other| other.name.subset.clone()).filter(|subset| !subset.is_empty());
+    ExplainedCluster {
+        name: cluster.name.to_string(),
+        discovery: match cluster.discovery {
+            Discovery::Eds { .. } => "eds",
+            Discovery::Inline(_) => "inline",
+            _ => "original_destination",
+        },
+        protocol: match cluster.http {
+            Http::Http2 => "http2",
+            Http::Http1 => "http1_or_tcp",
+            _ => "detected",
+        },
+        connect_timeout_millis: u64::try_from(cluster.connect_timeout.as_millis()).unwrap_or(u64::MAX),
+        external: cluster.external,
+        subsets: subsets.collect(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The first step: what a host is in the mesh.
+
+use std::net::IpAddr;
+
+use mesh_resolver::{MeshResolver, Via};
+use nds_client::Registry;
+use serde::Serialize;
+
+use crate::{Host, route::Names as _};
+
+/// What a host is in the mesh's name table.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ExplainedName {
+    /// How it was found there.
+    pub found: NameFound,
+    /// The mesh's own name for it.
+    pub canonical: Option<String>,
+    /// The addresses that the table has. They are for programs that only resolve: connections go to endpoints.
+    pub addresses: Vec<IpAddr>,
+    /// Where istiod knows the name from: `kubernetes` or `service_entry`.
+    pub registry: Option<&'static str>,
+    /// Of an address: every name that has it. Several are why an address alone may be ambiguous.
+    pub names: Vec<String>,
+}
+
+/// How a host was found in the name table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NameFound {
+    /// It is an address that names have.
+    Address,
+    /// It is the name of an entry.
+    Exact,
+    /// It is an address that this process resolved a name to.
+    LastResolved,
+    /// It is a name with the host's search list behind it.
+    SearchList,
+    /// It is a short name of a Kubernetes service.
+    ShortName,
+    /// The table does not have it.
+    Unknown,
+    /// A wildcard entry covers it.
+    Wildcard,
+}
+
+/// Looks a host up as routing does.
+pub(super) fn explain(host: &Host, resolver: &MeshResolver) -> ExplainedName {
+    match host {
+        Host::Ip(ip) => at(*ip, resolver),
+        Host::Name(name) => named(name, resolver),
+    }
+}
+
+fn named(name: &str, resolver: &MeshResolver) -> ExplainedName {
+    let names = resolver.names();
+    let completed = resolver.resolve(name);
+    let answer = names.lookup(name);
+    let found = match (&answer, &completed) {
+        (Some(answer), _) => match answer.via() {
+            Via::Alternate => NameFound::ShortName,
+            Via::SearchDomain => NameFound::SearchList,
+            Via::Wildcard => NameFound::Wildcard,
+            _ => NameFound::Exact,
+        },
+        (None, Some(_)) => NameFound::SearchList,
+        (None, None) => NameFound::Unknown,
+    };
+    let answer = answer.or_else(|| names.lookup(completed.as_deref()?));
+    let addresses = answer.as_ref().map(|answer| answer.entry().addresses().collect());
+    ExplainedName {
+        found,
+        canonical: answer.as_ref().map(|answer| answer.name().to_owned()),
+        addresses: addresses.unwrap_or_default(),
+        registry: answer.as_ref().map(|answer| registry(answer.entry().registry())),
+        names: Vec::new(),
+    }
+}
+
+fn at(ip: IpAddr, resolver: &MeshResolver) -> ExplainedName {
+    let last = resolver.last_resolved(ip);
+    let mut names = resolver.at(ip);
+    names.sort();
+    let (found, canonical) = match (last, &names[..]) {
+        (Some(name), _) => (NameFound::LastResolved, Some(name)),
+        (None, []) => (NameFound::Unknown, None),
+        (None, [name]) => (NameFound::Address, Some(name.clone())),
+        (None, _) => (NameFound::Address, None),
+    };
+    ExplainedName { found, canonical, addresses: vec![ip], registry: None, names }
+}
+
+fn registry(registry: Registry) -> &'static str {
+    match registry {
+        Registry::Kubernetes => "kubernetes",
+        _ => "service_entry",
+    }
+}
