@@ -52,7 +52,9 @@ impl fmt::Display for Place {
 
 /// Parses one document whose lines are numbered as in the file it comes from.
 fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // As Kubernetes reads it: `version: 1` and `enabled: yes` are not strings.
+    let options = serde_saphyr::options! { no_schema: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(place.line, |location| location.line());
         let problem = error.without_snippet().to_string();
         Error::Yaml { place: place.at(line), problem }

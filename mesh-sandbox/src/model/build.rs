@@ -53,6 +53,7 @@ pub(super) fn build(
         pods: &selectable,
     };
     services.extend(entry_services(&reader, config, vips)?);
+    share_endpoints(&mut services);
 
     let mut unresolved: Vec<NetworkGateway> = clusters
         .iter()
@@ -105,6 +106,28 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// istiod keeps endpoints by host and namespace, not by service: services of one host share theirs, and the first
+/// one answers for the ports of all (istio `endpointshards.go`, `sidecar.go`).
+fn share_endpoints(services: &mut [Service]) {
+    let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+    for (index, service) in services.iter().enumerate() {
+        by_host.entry((service.host.clone(), service.namespace.clone())).or_default().push(index);
+    }
+    for members in by_host.into_values().filter(|members| members.len() > 1) {
+        let endpoints: Vec<_> = members.iter().flat_map(|index| services[*index].endpoints.clone()).collect();
+        let ports: Vec<_> = members.iter().flat_map(|index| services[*index].ports.clone()).collect();
+        for index in &members {
+            services[*index].endpoints.clone_from(&endpoints);
+        }
+        let first = &mut services[members[0]];
+        for port in ports {
+            if first.port(port.number).is_none() {
+                first.ports.push(port);
+            }
+        }
+    }
 }
 
 fn entry_services(

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::endpoint::{Endpoint, Health, TLS_MODE_DISABLED, TLS_MODE_ISTIO, TLS_MODE_LABEL};
 use super::kubernetes::entry_labels;
+use super::pods::labelled_locality;
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
 use super::vip::Owner;
@@ -155,13 +156,17 @@ pub(crate) fn endpoint(
     let account = Some(workload.service_account.as_str()).filter(|account| !account.is_empty());
     let inferred = if account.is_some() { TLS_MODE_ISTIO } else { TLS_MODE_DISABLED };
     let tls_mode = labels.get(TLS_MODE_LABEL).map_or(inferred, String::as_str);
+    let locality = match workload.locality.as_str() {
+        "" => labelled_locality(labels).unwrap_or_default(),
+        locality => locality.to_owned(),
+    };
     Endpoint {
         address: workload.address.clone(),
         port: 0,
         port_name: String::new(),
         network: workload.network.clone(),
         cluster: home.cluster.to_owned(),
-        locality: workload.locality.clone(),
+        locality,
         weight: workload.weight.max(1),
         tls_mode: tls_mode.to_owned(),
         policy: policies.mode(home.namespace, labels, 0),

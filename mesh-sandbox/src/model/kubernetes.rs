@@ -129,10 +129,11 @@ impl Cluster<'_> {
             return; // istiod leaves them out as well
         }
         for member in &slice.endpoints {
+            // What is not said about its end counts as ending (istio `endpointslice.go:264`).
             let health = match (member.conditions.ready, member.conditions.terminating) {
                 (None | Some(true), _) => Health::Healthy,
-                (Some(false), Some(true)) => Health::Terminating,
-                (Some(false), _) => Health::Unhealthy,
+                (Some(false), None | Some(true)) => Health::Terminating,
+                (Some(false), Some(false)) => Health::Unhealthy,
             };
             for address in &member.addresses {
                 let Some(facts) = self.member_facts(manifest, member, address) else { continue };

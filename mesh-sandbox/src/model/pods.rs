@@ -103,8 +103,8 @@ impl<'a> Pods<'a> {
     }
 
     fn locality(&self, manifest: &Manifest, pod: &Pod) -> String {
-        if let Some(label) = manifest.labels().get("istio-locality") {
-            return label.replace('.', "/");
+        if let Some(locality) = labelled_locality(manifest.labels()) {
+            return locality;
         }
         let Some(labels) = pod.spec.node_name.as_deref().and_then(|node| self.nodes.get(node)) else {
             return String::new();
@@ -135,6 +135,13 @@ impl PodFacts {
             namespace: String::new(),
         }
     }
+}
+
+/// A locality from labels, in which a slash cannot be written (istio `pkg/model/proxy.go:441`).
+pub(crate) fn labelled_locality(labels: &Labels) -> Option<String> {
+    let label = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
+    let sane = if label.contains('/') { label.clone() } else { label.replace('.', "/") };
+    (!sane.is_empty()).then_some(sane)
 }
 
 /// A number, or the number behind a name.

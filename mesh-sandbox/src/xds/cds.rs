@@ -40,7 +40,8 @@ pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
             }
         }
     }
-    clusters.extend(fixed());
+    // A gateway has no original destinations to pass through to.
+    clusters.extend(fixed().into_iter().take(if proxy.is_router { 1 } else { FIXED.len() }));
     clusters
 }
 
@@ -69,7 +70,7 @@ fn outbound(world: World<'_>, proxy: &Proxy, service: &Service, port: &Port) -> 
         }
         _ => cluster.lb_policy = LbPolicy::ClusterProvided.into(),
     }
-    if let Some(options) = http_options(port.protocol) {
+    if let Some(options) = http_options(port.protocol, proxy) {
         cluster
             .typed_extension_protocol_options
             .insert(HTTP_OPTIONS.to_owned(), any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &options));
@@ -110,14 +111,15 @@ fn offers_tls(world: World<'_>, service: &Service, port: &Port) -> bool {
     true
 }
 
-fn http_options(protocol: Protocol) -> Option<HttpProtocolOptions> {
+fn http_options(protocol: Protocol, proxy: &Proxy) -> Option<HttpProtocolOptions> {
     let options = match protocol {
         _ if protocol.is_http2() => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
             protocol_config: Some(explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
                 HttpProtocol::default(),
             )),
         }),
-        Protocol::Unsupported => {
+        // Gateways do not detect protocols.
+        Protocol::Unsupported if !proxy.is_router => {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig::default())
         }
         _ => return None,

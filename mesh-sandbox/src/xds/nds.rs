@@ -67,8 +67,11 @@ fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
         addresses.extend(service.auto_v4.map(|address| address.to_string()));
         addresses.extend(service.auto_v6.map(|address| address.to_string()));
     }
-    // Neither dual stack nor ambient is on: the families of the proxy decide, whatever they are.
+    // Neither dual stack nor ambient is on: the families of the proxy decide, and of two the first one.
     addresses.retain(|address| proxy.speaks(address));
+    if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
+        addresses.retain(|address| address.contains(':') == is_v6);
+    }
     if !addresses.is_empty() {
         return addresses;
     }

@@ -71,9 +71,9 @@ impl Proxy {
         cluster.is_empty() || self.cluster.is_empty() || cluster == self.cluster
     }
 
-    /// Whether it wants to see endpoints of a network.
+    /// Whether it wants to see endpoints of a network. No network is in every view.
     pub(crate) fn views(&self, network: &str) -> bool {
-        self.network_view.is_empty() || self.network_view.iter().any(|it| it == network)
+        network.is_empty() || self.network_view.is_empty() || self.network_view.iter().any(|it| it == network)
     }
 
     /// Whether it has an address of the same family as `address`.

@@ -177,6 +177,16 @@ mod tests {
     }
 
     #[test]
+    fn what_kubernetes_reads_as_a_number_or_a_truth_is_no_label() {
+        for value in ["1", "true", "yes", "1.5"] {
+            let text = format!(
+                "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: a, labels: {{x: {value}}}}}\n"
+            );
+            assert!(read(Path::new("a.yaml"), &text).is_err(), "{value}");
+        }
+    }
+
+    #[test]
     fn a_missing_namespace_is_default() {
         let text = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
         let objects = read(Path::new("a.yaml"), text).unwrap();

@@ -123,7 +123,7 @@ fn two_clusters() -> Folder {
 #[tokio::test]
 async fn remote_pods_without_sidecar_leave_an_empty_locality() {
     let folder = two_clusters();
-    let plain = pod_with("w2", "web", "10.2.1.1", "x: y", "True");
+    let plain = pod_with("w2", "web", "10.2.1.1", "side: none", "True");
     folder.write("c2", "web.yaml", &format!("{}{plain}", service("web", "10.2.0.9")));
     folder.write("c1", "gateway.yaml", &gateway("n1", &["172.16.0.1"]));
     folder.write("c2", "gateway.yaml", &gateway("n2", &["172.16.0.2"]));

@@ -77,7 +77,7 @@ async fn a_headless_service_is_its_ready_pods_on_the_own_network() {
     let folder = Folder::new(&[("c1", "n1"), ("c2", "n2")]);
     let headless = service("db", "None");
     let named = pod("db-0", "db", "10.1.0.1").replace("spec: {", "spec: {subdomain: db, ");
-    let unready = pod_with("db-1", "db", "10.1.0.2", "x: y", "False");
+    let unready = pod_with("db-1", "db", "10.1.0.2", "side: none", "False");
     folder.write("c1", "db.yaml", &format!("{headless}{named}{unready}"));
     folder.write("c2", "db.yaml", &format!("{headless}{}", pod("db-9", "db", "10.2.0.1")));
     folder.write("c1", "gateway.yaml", &format!("{}{EXPOSE}", gateway("n1", &["172.16.0.1"])));
