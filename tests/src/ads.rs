@@ -146,13 +146,13 @@ impl fmt::Debug for Stream {
 /// grpc-go sends its headers with the first response, which only a request brings about.
 enum Responses {
     Opening(Pin<Box<dyn Future<Output = Result<Streaming<DeltaDiscoveryResponse>, Status>> + Send>>),
-    Open(Streaming<DeltaDiscoveryResponse>),
+    Open(Box<Streaming<DeltaDiscoveryResponse>>),
 }
 
 impl Responses {
     async fn message(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
         if let Self::Opening(call) = self {
-            *self = Self::Open(call.await?);
+            *self = Self::Open(Box::new(call.await?));
         }
         match self {
             Self::Open(responses) => {
