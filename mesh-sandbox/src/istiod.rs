@@ -18,6 +18,7 @@ use crate::tasks::TaskGroup;
 pub(crate) mod ads;
 pub(crate) mod authenticate;
 pub(crate) mod ca;
+pub(crate) mod changes;
 pub(crate) mod push;
 pub(crate) mod server;
 pub(crate) mod session;

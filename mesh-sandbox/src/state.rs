@@ -26,8 +26,6 @@ pub(crate) struct Difference {
     pub(crate) changed: Vec<String>,
     /// The objects that are gone.
     pub(crate) removed: Vec<String>,
-    /// Whether a Service or ServiceEntry is among them.
-    pub(crate) touches_services: bool,
 }
 
 impl State {
@@ -115,7 +113,6 @@ impl State {
 }
 
 fn put(objects: &mut Objects, cluster: &str, manifest: Manifest, difference: &mut Difference) {
-    difference.touches_services |= touches_services(&manifest.key);
     difference.changed.push(manifest.key.to_string());
     objects.entry(cluster.to_owned()).or_default().insert(manifest.key.clone(), manifest);
 }
@@ -123,14 +120,9 @@ fn put(objects: &mut Objects, cluster: &str, manifest: Manifest, difference: &mu
 fn remove(objects: &mut Objects, cluster: &str, key: &Key, difference: &mut Difference) -> bool {
     let removed = objects.get_mut(cluster).is_some_and(|objects| objects.remove(key).is_some());
     if removed {
-        difference.touches_services |= touches_services(key);
         difference.removed.push(key.to_string());
     }
     removed
-}
-
-fn touches_services(key: &Key) -> bool {
-    matches!(key.kind.as_str(), "Service" | "ServiceEntry")
 }
 
 /// Istio's kinds count in the config cluster only; elsewhere istiod does not even look.

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Snapshot;
+use super::changes::Changes;
 use crate::address_book::AddressBook;
-use crate::model::{Mesh, Registry, Resolution, Service};
+use crate::model::Mesh;
 
 /// How long nothing must change before a push.
 const QUIET: Duration = Duration::from_millis(100);
@@ -33,8 +34,7 @@ impl Pushes {
             book,
             metadata_exchange,
             version: version(1),
-            names: 1,
-            forced: 1,
+            changes: Changes::default(),
             broken_names: 0,
         };
         Self {
@@ -54,17 +54,12 @@ impl Pushes {
         self.next.lock().mesh.clone()
     }
 
-    /// A new mesh; `touched_services` says that a Service or ServiceEntry was written.
-    pub(crate) fn change(&self, mesh: Arc<Mesh>, touched_services: bool) {
+    /// A new mesh.
+    pub(crate) fn change(&self, mesh: Arc<Mesh>) {
         {
             let mut next = self.next.lock();
-            if touched_services || names_changed(&next.mesh, &mesh) {
-                next.names += 1;
-            }
-            if networks_changed(&next.mesh, &mesh) {
-                next.forced += 1;
-            }
-            next.mesh = mesh;
+            let old = std::mem::replace(&mut next.mesh, mesh.clone());
+            next.changes.note(&old, &mesh);
         }
         self.changes.send_modify(|count| *count += 1);
     }
@@ -100,25 +95,9 @@ impl Pushes {
         let mut counter = self.counter.lock();
         *counter += 1;
         next.version = version(*counter);
+        next.changes.now += 1;
         self.published.send_replace(Arc::new(next.clone()));
     }
-}
-
-/// Endpoints alone push names in two cases: those of headless services are names, and new identities make the
-/// change one of the service (facts C.4).
-fn names_changed(old: &Mesh, new: &Mesh) -> bool {
-    let key = |service: &Service| {
-        let headless =
-            service.registry == Registry::Kubernetes && service.resolution == Resolution::Passthrough;
-        let endpoints = if headless { service.endpoints.clone() } else { Vec::new() };
-        (service.host.clone(), service.identities(), endpoints)
-    };
-    let keys = |mesh: &Mesh| mesh.services.iter().map(|service| key(service)).collect::<Vec<_>>();
-    keys(old) != keys(new)
-}
-
-fn networks_changed(old: &Mesh, new: &Mesh) -> bool {
-    old.networks != new.networks || old.gateways != new.gateways || old.unresolved != new.unresolved
 }
 
 /// `2026-11-23T10:00:00Z/7`: when, and the how manieth.

@@ -11,8 +11,10 @@ use xds_proto::google::protobuf::Any;
 use xds_proto::{any, type_url};
 
 use super::Snapshot;
+use super::changes::Since;
 use super::watched::{Change, Watched};
 use crate::event::Rejection;
+use crate::xds::name::ClusterName;
 use crate::xds::{Proxy, cds};
 
 /// The state of a stream after its first request.
@@ -20,8 +22,8 @@ use crate::xds::{Proxy, cds};
 pub(crate) struct Session {
     pub(crate) proxy: Proxy,
     watched: BTreeMap<String, Watched>,
-    names: u64,
-    forced: u64,
+    /// The push that this stream has seen.
+    seen: u64,
     broken_names: u64,
 }
 
@@ -61,8 +63,7 @@ impl Session {
         Self {
             proxy,
             watched: BTreeMap::new(),
-            names: snapshot.names,
-            forced: snapshot.forced,
+            seen: snapshot.changes.now,
             broken_names: snapshot.broken_names,
         }
     }
@@ -120,8 +121,8 @@ impl Session {
             type_url::CLUSTER => {
                 responses.push(self.send_all_clusters(snapshot, &change.subscribed));
                 // Clusters are followed by the endpoints of all that are watched (facts C.6).
-                let watched = self.watched.get(type_url::ENDPOINT).map(|watched| watched.names.clone());
-                responses.extend(watched.and_then(|names| self.send_endpoints(snapshot, &names)));
+                let watched = self.watched_names(type_url::ENDPOINT);
+                responses.extend(self.send_endpoints(snapshot, &watched));
             }
             type_url::ENDPOINT => responses.extend(self.send_endpoints(snapshot, &change.subscribed)),
             kind if SILENT.contains(&kind) => {}
@@ -137,36 +138,40 @@ impl Session {
 
     /// Takes a new snapshot: what has changed for this proxy, clusters first, names last.
     pub(crate) fn push(&mut self, snapshot: &Snapshot) -> Vec<DeltaDiscoveryResponse> {
-        let forced = snapshot.forced != self.forced;
-        let names = snapshot.names != self.names || forced;
+        let since = snapshot.changes.since(self.seen);
         let broken = snapshot.broken_names != self.broken_names;
-        self.forced = snapshot.forced;
-        self.names = snapshot.names;
+        self.seen = snapshot.changes.now;
         self.broken_names = snapshot.broken_names;
         let mut responses = Vec::new();
         if self.watched.contains_key(type_url::CLUSTER) {
-            if forced {
-                let known = self.known_clusters();
+            if since.is_forced() {
+                let known = self.watched_names(type_url::CLUSTER);
                 responses.push(self.send_all_clusters(snapshot, &known));
             } else {
-                responses.extend(self.send_changed_clusters(snapshot));
+                responses.extend(self.send_changed_clusters(snapshot, since));
             }
         }
-        if let Some(watched) = self.watched.get(type_url::ENDPOINT) {
-            let stale = |name: &&String| {
-                forced || watched.assignments.get(*name) != Some(&snapshot.endpoints_for(&self.proxy, name))
-            };
-            let names: BTreeSet<String> = watched.names.iter().filter(stale).cloned().collect();
-            responses.extend(self.send_endpoints(snapshot, &names));
-        }
+        let mut stale = self.watched_names(type_url::ENDPOINT);
+        stale.retain(|name| {
+            let (host, namespace) = self.owner(snapshot, name);
+            since.touches_endpoints(host, namespace)
+        });
+        responses.extend(self.send_endpoints(snapshot, &stale));
         if self.watched.contains_key(type_url::NAME_TABLE) {
             if broken {
                 responses.push(self.send_broken_names(snapshot));
-            } else if names {
+            } else if since.touches_names() {
                 responses.push(self.send_names(snapshot, &BTreeSet::new()));
             }
         }
         responses
+    }
+
+    /// The host in a cluster's name, and the namespace of the service if there is one.
+    fn owner<'a>(&self, snapshot: &'a Snapshot, cluster: &'a str) -> (&'a str, Option<&'a str>) {
+        let Some(name) = ClusterName::parse(cluster) else { return ("", None) };
+        let service = snapshot.mesh.service(name.host, &self.proxy.namespace);
+        (name.host, service.map(|service| service.namespace.as_str()))
     }
 
     /// The whole table in one resource without name and version; names that were asked for are "removed"
@@ -203,32 +208,38 @@ impl Session {
         let resources = clusters.values().map(cluster_resource).collect();
         let watched = self.watched.entry(type_url::CLUSTER.to_owned()).or_default();
         watched.names = clusters.keys().cloned().collect();
-        watched.clusters = clusters;
         response(snapshot, type_url::CLUSTER, watched, resources, removed)
     }
 
-    /// The clusters that differ from what the client has, always with the fixed three (facts J.1).
-    fn send_changed_clusters(&mut self, snapshot: &Snapshot) -> Option<DeltaDiscoveryResponse> {
+    /// The clusters of changed services, always with the fixed three (facts J.1).
+    fn send_changed_clusters(
+        &mut self,
+        snapshot: &Snapshot,
+        since: Since<'_>,
+    ) -> Option<DeltaDiscoveryResponse> {
+        if !since.touches_any_cluster() {
+            return None;
+        }
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
-        let watched = self.watched.get_mut(type_url::CLUSTER)?;
-        let removed: Vec<String> =
-            watched.names.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
-        let changed = clusters.iter().filter(|(name, cluster)| watched.clusters.get(*name) != Some(cluster));
-        let changed: BTreeSet<&str> = changed.map(|(name, _)| name.as_str()).collect();
+        let known = self.watched_names(type_url::CLUSTER);
+        let removed: Vec<String> = known.into_iter().filter(|name| !clusters.contains_key(name)).collect();
+        let is_changed = |name: &str| {
+            let (host, namespace) = self.owner(snapshot, name);
+            !host.is_empty() && since.touches_clusters(host, namespace)
+        };
+        let changed: Vec<&Cluster> = clusters.values().filter(|cluster| is_changed(&cluster.name)).collect();
         if changed.is_empty() && removed.is_empty() {
             return None;
         }
-        let sent = clusters
-            .iter()
-            .filter(|(name, _)| changed.contains(name.as_str()) || cds::FIXED.contains(&name.as_str()));
-        let resources = sent.map(|(_, cluster)| cluster_resource(cluster)).collect();
+        let fixed = clusters.values().filter(|cluster| cds::FIXED.contains(&cluster.name.as_str()));
+        let resources = fixed.chain(changed).map(cluster_resource).collect();
+        let watched = self.watched.get_mut(type_url::CLUSTER)?;
         watched.names = clusters.keys().cloned().collect();
-        watched.clusters = clusters;
         Some(response(snapshot, type_url::CLUSTER, watched, resources, removed))
     }
 
-    fn known_clusters(&self) -> BTreeSet<String> {
-        self.watched.get(type_url::CLUSTER).map(|watched| watched.names.clone()).unwrap_or_default()
+    fn watched_names(&self, kind: &str) -> BTreeSet<String> {
+        self.watched.get(kind).map(|watched| watched.names.clone()).unwrap_or_default()
     }
 
     /// The assignments of these clusters. No names, no answer; a name that means nothing is an empty assignment
@@ -250,7 +261,6 @@ impl Session {
                 resource: Some(any::pack(type_url::ENDPOINT, &assignment)),
                 ..Resource::default()
             });
-            watched.assignments.insert(name.clone(), assignment);
         }
         Some(response(snapshot, type_url::ENDPOINT, watched, resources, Vec::new()))
     }

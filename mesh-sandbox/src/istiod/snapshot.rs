@@ -1,4 +1,4 @@
-//! What istiod pushes from: a mesh at one moment, with the counters that say which types must be sent anew.
+//! What istiod pushes from: a mesh at one moment, with what has changed on the way to it.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_proto::istio::networking::nds::v1::NameTable;
 
+use super::changes::Changes;
 use crate::address_book::AddressBook;
 use crate::model::Mesh;
 use crate::xds::{Proxy, World, cds, eds, nds};
@@ -18,10 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) metadata_exchange: bool,
     /// `<time>/<counter>`, as istiod writes versions.
     pub(crate) version: String,
-    /// Moves with every change that istiod pushes names for, even if the table comes out the same (facts C.4).
-    pub(crate) names: u64,
-    /// Moves with changes after which istiod pushes everything to everyone: networks and gateways.
-    pub(crate) forced: u64,
+    /// What must be sent anew.
+    pub(crate) changes: Changes,
     /// Moves when a test wants a name table that does not decode.
     pub(crate) broken_names: u64,
 }

@@ -1,9 +1,7 @@
 //! What one stream watches of one type (istio `WatchedResource` and `deltaWatchedResources`; facts C.6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use xds_proto::envoy::config::cluster::v3::Cluster;
-use xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 /// The state of a subscription.
@@ -12,9 +10,6 @@ pub(crate) struct Watched {
     /// The names, as istiod counts them: what was asked for, or for wildcard types what was sent.
     pub(crate) names: BTreeSet<String>,
     pub(crate) nonce_sent: String,
-    /// What the client has, to tell what a push must carry.
-    pub(crate) clusters: BTreeMap<String, Cluster>,
-    pub(crate) assignments: BTreeMap<String, ClusterLoadAssignment>,
 }
 
 /// What a request does to a set of names.
@@ -37,7 +32,6 @@ impl Watched {
         for name in &request.resource_names_unsubscribe {
             change.changed |= self.names.remove(name);
             change.subscribed.remove(name);
-            self.assignments.remove(name);
         }
         self.names.remove("*");
         change.subscribed.remove("*");

@@ -63,6 +63,7 @@ impl Reader<'_> {
                     resolution: resolution(spec.resolution),
                     is_external: spec.location == Location::External,
                     publish_not_ready: false,
+                    labels: manifest.labels().clone(),
                     ports: spec.ports.iter().map(port).collect(),
                     cluster_vips: BTreeMap::new(),
                     default_address,

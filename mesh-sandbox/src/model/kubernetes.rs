@@ -75,6 +75,7 @@ impl Cluster<'_> {
             resolution: if headless { Resolution::Passthrough } else { Resolution::ClientSide },
             is_external: false,
             publish_not_ready: service.spec.publish_not_ready_addresses,
+            labels: manifest.labels().clone(),
             ports: ports.collect(),
             default_address: addresses[0].clone(),
             cluster_vips: BTreeMap::from([(self.id.to_owned(), addresses)]),

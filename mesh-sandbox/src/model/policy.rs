@@ -1,6 +1,6 @@
 //! PeerAuthentication: mesh, namespace, workload, port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{each, selects};
@@ -42,6 +42,16 @@ impl Policies {
     /// The mode of a whole namespace, which decides whether CDS offers TLS at all.
     pub(crate) fn namespace_mode(&self, namespace: &str) -> MutualTlsMode {
         self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
+    }
+
+    /// The namespaces whose policies differ from those of `other`.
+    pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let of = |policies: &Self, namespace: &str| -> Vec<_> {
+            let own = policies.0.iter().filter(|(home, _)| home == namespace);
+            own.map(|(_, policy)| policy.spec.clone()).collect()
+        };
+        let homes = self.0.iter().chain(&other.0).map(|(home, _)| home);
+        homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
     fn general(&self, namespace: &str) -> Option<MutualTlsMode> {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Endpoint, Protocol};
+use crate::yaml::kubernetes::Labels;
 
 /// A host name with ports and endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) host: String,
     /// The Kubernetes name; for a `ServiceEntry` the host again.
@@ -17,6 +18,7 @@ pub(crate) struct Service {
     /// Outside the mesh: no mTLS, no gateway.
     pub(crate) is_external: bool,
     pub(crate) publish_not_ready: bool,
+    pub(crate) labels: Labels,
     pub(crate) ports: Vec<Port>,
     /// The addresses in each cluster; empty for a `ServiceEntry`.
     pub(crate) cluster_vips: BTreeMap<String, Vec<String>>,
@@ -74,6 +76,11 @@ impl Service {
     /// The endpoints behind a service port.
     pub(crate) fn endpoints_of<'a>(&'a self, port: &'a Port) -> impl Iterator<Item = &'a Endpoint> {
         self.endpoints.iter().filter(move |endpoint| endpoint.port_name == port.name)
+    }
+
+    /// The service without its endpoints: what a change of endpoints leaves alone.
+    pub(crate) fn definition(&self) -> Self {
+        Self { endpoints: Vec::new(), ..self.clone() }
     }
 
     pub(crate) fn port(&self, number: u16) -> Option<&Port> {

@@ -34,7 +34,7 @@ impl Changes {
         let (mesh, difference) = change(&mut state)?;
         self.plane.reconcile(&mesh)?;
         self.upstream.set_hosts(mesh.upstream.clone());
-        self.pushes.change(mesh, difference.touches_services);
+        self.pushes.change(mesh);
         Ok(difference)
     }
 }

@@ -188,7 +188,7 @@ pub(crate) struct PeerAuthentication {
     pub(crate) spec: PeerAuthenticationSpec,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PeerAuthenticationSpec {
     pub(crate) selector: Option<MatchLabels>,
@@ -197,13 +197,13 @@ pub(crate) struct PeerAuthenticationSpec {
     pub(crate) port_level_mtls: BTreeMap<u16, MutualTls>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct MatchLabels {
     pub(crate) match_labels: Labels,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MutualTls {
     #[serde(default)]

@@ -215,9 +215,12 @@ async fn a_headless_service_has_a_plain_socket_if_every_pod_has_a_sidecar() {
         tls(clusters[name].transport_socket.as_ref().unwrap()).sni,
         "outbound_.80_._.db.a.svc.cluster.local"
     );
+    // Told to those who join later: istiod pushes endpoints and names for a headless pod, and no clusters.
     sandbox.apply("c1", &crate::mesh::pod_with("db-1", "db", "10.1.0.2", "side: none", "True")).unwrap();
-    let changed = crate::client::clusters(&ads.next_of(xds_proto::type_url::CLUSTER).await);
-    assert!(changed[name].transport_socket.is_none(), "one plain pod makes all plain");
+    ads.next_of(xds_proto::type_url::NAME_TABLE).await;
+    assert!(ads.silence().await.is_empty());
+    let (mut later, _) = Client::vm(&sandbox).join(&node("n1", "c1")).await;
+    assert!(later.clusters().await[name].transport_socket.is_none(), "one plain pod makes all plain");
 }
 
 #[tokio::test]

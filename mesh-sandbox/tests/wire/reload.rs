@@ -82,15 +82,18 @@ async fn a_new_pod_pushes_endpoints_and_no_names() {
 }
 
 #[tokio::test]
-async fn a_service_pushes_names_even_if_they_are_the_same() {
+async fn a_service_pushes_everything_about_it_even_if_only_a_label_changed_and_nothing_if_nothing_did() {
     let sandbox = tour().await;
-    let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
-    let text = std::fs::read_to_string(
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh/cluster1/40-mongo.yaml"),
-    )
-    .unwrap();
-    sandbox.apply("cluster1", &text).unwrap();
-    assert_eq!(names(&ads.next_of(type_url::NAME_TABLE).await), before);
+    sandbox.apply("cluster1", &web()).unwrap();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    while !ads.clusters().await.contains_key(WEB) {}
+    ads.endpoints(WEB).await;
+    sandbox.apply("cluster1", &web()).unwrap();
+    let labelled = service("web", "10.1.0.9").replace("namespace: a}", "namespace: a, labels: {new: label}}");
+    sandbox.apply("cluster1", &labelled).unwrap();
+    let kinds = [ads.next().await.type_url, ads.next().await.type_url, ads.next().await.type_url];
+    assert_eq!(kinds, [type_url::CLUSTER, type_url::ENDPOINT, type_url::NAME_TABLE]);
+    assert!(ads.silence().await.is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,154 @@
+//! What a change of the mesh makes istiod push: by host, by namespace, or to everyone. Which change leads to which
+//! message was compared with a real istiod, push by push.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::policy::ROOT_NAMESPACE;
+use crate::model::{Endpoint, Mesh, Registry, Resolution, Service};
+
+/// When each thing changed last, counted in pushes. A stream compares with the count that it has seen, so a slow
+/// one misses nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// The number of the newest push.
+    pub(crate) now: u64,
+    /// Services whose definition or identities changed: CDS and EDS of that host, and the name table.
+    services: BTreeMap<String, u64>,
+    /// Services whose endpoints alone changed: EDS of that host.
+    endpoints: BTreeMap<String, u64>,
+    /// Namespaces whose PeerAuthentications changed: CDS and EDS of their services.
+    policies: BTreeMap<String, u64>,
+    /// The PeerAuthentication of the mesh: CDS and EDS of everything.
+    mesh_policy: u64,
+    /// Endpoints of headless services: EDS of everything.
+    all_endpoints: u64,
+    names: u64,
+    /// Networks and gateways: everything to everyone.
+    forced: u64,
+}
+
+impl Changes {
+    /// Notes the difference between two meshes as part of the next push.
+    pub(crate) fn note(&mut self, old: &Mesh, new: &Mesh) {
+        let next = self.now + 1;
+        let (before, after) = (by_host(old), by_host(new));
+        let hosts: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+        for host in hosts {
+            let empty = Vec::new();
+            let before = before.get(host).unwrap_or(&empty);
+            let after = after.get(host).unwrap_or(&empty);
+            self.note_host(host, before, after, next);
+        }
+        for namespace in new.policies.changed(&old.policies) {
+            if namespace == ROOT_NAMESPACE {
+                self.mesh_policy = next;
+            } else {
+                self.policies.insert(namespace, next);
+            }
+        }
+        if old.networks != new.networks || old.gateways != new.gateways || old.unresolved != new.unresolved {
+            self.forced = next;
+        }
+    }
+
+    fn note_host(&mut self, host: &str, before: &[&Arc<Service>], after: &[&Arc<Service>], next: u64) {
+        let pairs = || before.iter().zip(after);
+        let defined_alike =
+            before.len() == after.len() && pairs().all(|(old, new)| is_defined_alike(old, new));
+        let identities = |services: &[&Arc<Service>]| services.first().map(|it| it.identities());
+        let same_endpoints = pairs().all(|(old, new)| are_alike(&old.endpoints, &new.endpoints));
+        if defined_alike && same_endpoints {
+            return;
+        }
+        let any = |is: fn(&Service) -> bool| before.iter().chain(after).any(|service| is(service));
+        let headless = any(is_headless);
+        if !defined_alike || identities(before) != identities(after) || any(Service::is_dns) {
+            self.services.insert(host.to_owned(), next);
+            self.names = next;
+        } else if !headless {
+            self.endpoints.insert(host.to_owned(), next);
+        }
+        if headless && !same_endpoints {
+            self.names = next;
+            self.all_endpoints = next;
+        }
+    }
+
+    /// What happened after the push with this number.
+    pub(crate) fn since(&self, seen: u64) -> Since<'_> {
+        Since { changes: self, seen }
+    }
+}
+
+/// The changes that a stream has not seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since<'a> {
+    changes: &'a Changes,
+    seen: u64,
+}
+
+impl Since<'_> {
+    /// Whether everything is pushed.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.changes.forced > self.seen
+    }
+
+    /// Whether the name table is.
+    pub(crate) fn touches_names(&self) -> bool {
+        self.is_forced() || self.changes.names > self.seen
+    }
+
+    /// Whether the clusters of any service are.
+    pub(crate) fn touches_any_cluster(&self) -> bool {
+        let changes = self.changes;
+        let newest = changes.services.values().chain(changes.policies.values()).max().copied();
+        self.is_forced() || changes.mesh_policy.max(newest.unwrap_or_default()) > self.seen
+    }
+
+    /// Whether the clusters of this service are.
+    pub(crate) fn touches_clusters(&self, host: &str, namespace: Option<&str>) -> bool {
+        self.is_forced()
+            || self.changes.mesh_policy > self.seen
+            || self.is_newer(&self.changes.services, host)
+            || namespace.is_some_and(|namespace| self.is_newer(&self.changes.policies, namespace))
+    }
+
+    /// Whether the endpoints of this host are. A host that is unknown goes along with every policy.
+    pub(crate) fn touches_endpoints(&self, host: &str, namespace: Option<&str>) -> bool {
+        let policies = &self.changes.policies;
+        self.touches_clusters(host, namespace)
+            || self.changes.all_endpoints > self.seen
+            || self.is_newer(&self.changes.endpoints, host)
+            || (namespace.is_none() && policies.values().any(|number| *number > self.seen))
+    }
+
+    fn is_newer(&self, numbers: &BTreeMap<String, u64>, key: &str) -> bool {
+        numbers.get(key).is_some_and(|number| *number > self.seen)
+    }
+}
+
+fn by_host(mesh: &Mesh) -> BTreeMap<&str, Vec<&Arc<Service>>> {
+    let mut hosts: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for service in &mesh.services {
+        hosts.entry(&service.host).or_default().push(service);
+    }
+    hosts
+}
+
+fn is_headless(service: &Service) -> bool {
+    service.registry == Registry::Kubernetes && service.resolution == Resolution::Passthrough
+}
+
+fn is_defined_alike(old: &Service, new: &Service) -> bool {
+    old.definition() == new.definition()
+}
+
+/// A policy changes what is said about an endpoint, but is pushed for itself.
+fn are_alike(old: &[Endpoint], new: &[Endpoint]) -> bool {
+    old.len() == new.len()
+        && old
+            .iter()
+            .zip(new)
+            .all(|(old, new)| old == new || *old == Endpoint { policy: old.policy, ..new.clone() })
+}
