@@ -9,7 +9,8 @@ use crate::lookup::{Answer, Via};
 
 /// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,
 /// `defaultTTLInSeconds`).
-pub(crate) const MESH_TTL: Duration = Duration::from_secs(30);
+pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
+pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 
 pub(crate) type Ips = SmallVec<[IpAddr; INLINE]>;
 

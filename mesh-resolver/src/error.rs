@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Config,
     /// What was asked for is not a host name.
     InvalidName,
+    /// A DNS listener cannot listen where it should.
+    Listen,
     /// Neither the mesh nor upstream DNS knows the name (NXDOMAIN).
     NameNotFound,
     /// The name exists, and has no address (NODATA).
@@ -44,6 +46,7 @@ impl ErrorKind {
         match self {
             Self::Config => "config",
             Self::InvalidName => "invalid_name",
+            Self::Listen => "listen",
             Self::NameNotFound => "name_not_found",
             Self::NoRecords => "no_records",
             Self::NotReady => "not_ready",

@@ -128,6 +128,30 @@ impl<P> MeshProvider<P> {
     }
 }
 
+/// The configuration with which code that is typed on `TokioResolver` asks a listener of this process:
+/// `TokioResolver::builder_with_config(config_for(&listener)?, Default::default())`. It has no search list; names are
+/// answered as by the mesh resolver, and hickory's cache keeps them for as long as they say, 30 seconds.
+///
+/// # Errors
+///
+/// [`Config`](ErrorKind::Config): the listener has no address.
+#[cfg(all(feature = "listener", unix))]
+pub fn config_for(listener: &crate::listener::DnsListener) -> Result<ResolverConfig, Error> {
+    let Some(address) = listener.addresses().first() else {
+        return Err(Error::new(ErrorKind::Config, "", "a DNS listener without an address"));
+    };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let mut server = NameServerConfig::udp_and_tcp(ip);
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    Ok(ResolverConfig::from_name_servers(vec![server]))
+}
+
 impl<P> fmt::Debug for MeshProvider<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeshProvider")

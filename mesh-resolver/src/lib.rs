@@ -52,6 +52,7 @@
 //! |---|---|
 //! | `hickory` | `hickory::MeshProvider`: hickory's own `Resolver` over the mesh |
 //! | `hyper` | `MeshResolver` as the resolver of hyper-util's `HttpConnector`, a tower `Service<Name>` |
+//! | `listener` | `listener::DnsListener`: a DNS server for programs that only speak DNS (Unix) |
 //! | `reqwest` | `MeshResolver` as `reqwest::dns::Resolve` |
 //! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
 //!
@@ -69,7 +70,7 @@
 //! | SERVFAIL for everything before the first table | `ServeDNS` | a bounded wait for mesh names, upstream for others |
 //! | upstream: one server after the other, SERVFAIL is an answer | `queryUpstream` | as glibc: SERVFAIL and REFUSED make way for the next server |
 //! | no cache, no retry over TCP upstream | `queryUpstream` | cached for as long as answers say; TCP where truncated |
-//! | DNS listener on port 15053 | `StartDNS` | not yet |
+//! | DNS listener on port 15053 | `StartDNS` | `listener::DnsListener`, which names its own differences |
 //!
 //! Deliberate differences in the table's semantics:
 //!
@@ -98,6 +99,8 @@ pub mod hickory;
 mod host;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(all(feature = "listener", unix))]
+pub mod listener;
 mod lookup;
 mod name;
 mod recent;

@@ -88,7 +88,10 @@ impl<'a> Answer<'a> {
 
     /// The target of the CNAME record that a DNS answer to `question` begins with, if it begins with one. The target
     /// of a wildcard stays literal (`lookupHost`). `question` must be the one that was looked up.
-    #[cfg_attr(not(feature = "hickory"), allow(dead_code, reason = "for those who answer in DNS records"))]
+    #[cfg_attr(
+        not(any(feature = "hickory", feature = "listener")),
+        allow(dead_code, reason = "for those who answer in DNS records")
+    )]
     pub(crate) fn alias(&self, question: &str) -> Option<String> {
         if self.via != Via::SearchDomain {
             return None;

@@ -5,11 +5,15 @@
 
 mod client;
 mod config;
+#[cfg(all(feature = "listener", unix))]
+mod raw;
 mod servers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use self::client::{Client, Failure};
+#[cfg(all(feature = "listener", unix))]
+pub(crate) use self::raw::{NoAnswer, Raw, Transport as RawTransport};
 #[cfg(feature = "hickory")]
 pub(crate) use self::{config::Unusable, servers::Servers as NameServers};
 

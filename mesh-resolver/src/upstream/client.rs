@@ -43,6 +43,8 @@ struct Dns {
     resolver: Resolver<Servers>,
     #[cfg_attr(not(feature = "hickory"), allow(dead_code, reason = "for hickory's own resolver"))]
     servers: Servers,
+    #[cfg(all(feature = "listener", unix))]
+    raw: Arc<super::Raw>,
 }
 
 /// Why upstream DNS has no address for one name.
@@ -87,6 +89,12 @@ impl Client {
     #[cfg(feature = "hickory")]
     pub(crate) fn servers(&self) -> Result<&Servers, &Unusable> {
         self.dns.as_ref().map(|dns| &dns.servers)
+    }
+
+    /// The servers, for whole messages.
+    #[cfg(all(feature = "listener", unix))]
+    pub(crate) fn raw(&self) -> Result<Arc<super::Raw>, Unusable> {
+        self.dns.as_ref().map(|dns| dns.raw.clone()).map_err(Clone::clone)
     }
 
     /// How many dots make a name that is asked for as it is before the search list.
@@ -154,6 +162,8 @@ impl Client {
 
 impl Dns {
     fn new(servers: Vec<NameServerConfig>, mut options: ResolverOpts) -> Result<Self, NetError> {
+        #[cfg(all(feature = "listener", unix))]
+        let raw = Arc::new(super::Raw::new(&servers, &options));
         let servers = Servers::new(servers, &options)?;
         // `Servers` does the asking and the repeating, whatever server hickory thinks it has.
         options.attempts = 0;
@@ -163,7 +173,12 @@ impl Dns {
         let config = ResolverConfig::from_name_servers(vec![anywhere]);
         let resolver =
             Resolver::builder_with_config(config, servers.clone()).with_options(options).build()?;
-        Ok(Self { resolver, servers })
+        Ok(Self {
+            resolver,
+            servers,
+            #[cfg(all(feature = "listener", unix))]
+            raw,
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! The resolver from outside: tables made by hand, upstream DNS on loopback, real clients.
-#![expect(clippy::unwrap_used, reason = "the tests' own servers and tables")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "the tests' own servers and tables")]
 
 mod first_table;
 mod hickory;
 mod http;
 mod hyper;
+mod listener;
 mod lookup_ip;
 mod mesh;
 mod name_server;

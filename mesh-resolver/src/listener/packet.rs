@@ -1,0 +1,190 @@
+//! One DNS query, read where it lies: RFC 1035 §4.1 and, for the OPT record, RFC 6891 §6.1.
+
+use crate::name::MAX_NAME;
+
+pub(super) const HEADER: usize = 12;
+
+/// Record types and classes that are looked at.
+pub(super) const A: u16 = 1;
+pub(super) const CNAME: u16 = 5;
+pub(super) const AAAA: u16 = 28;
+pub(super) const OPT: u16 = 41;
+pub(super) const IN: u16 = 1;
+
+/// What UDP carries without EDNS (RFC 1035 §4.2.1).
+pub(super) const PLAIN_UDP: u16 = 512;
+
+/// A query with one question.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    name: [u8; MAX_NAME],
+    name_len: usize,
+    pub(super) question_end: usize,
+    pub(super) kind: u16,
+    pub(super) class: u16,
+    pub(super) edns: Option<Edns>,
+}
+
+/// The asker's OPT record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Edns {
+    /// The largest UDP answer it takes.
+    pub(super) size: u16,
+    /// Whether it wants DNSSEC records; repeated in the answer (RFC 3225 §3).
+    pub(super) dnssec_ok: bool,
+}
+
+/// Why a packet is no query that can be answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unfit {
+    /// A later version of EDNS than 0: BADVERS (RFC 6891 §6.1.3).
+    BadVersion,
+    /// It cannot be read, or does not have exactly one question (RFC 9619 §4): FORMERR.
+    Malformed,
+    /// Too short for a header, or an answer: nobody waits for an answer to it.
+    NotAQuery,
+    /// Another operation than a query: NOTIMP.
+    NotImplemented,
+}
+
+impl Query {
+    /// # Errors
+    ///
+    /// Why it cannot be answered.
+    pub(super) fn parse(packet: &[u8]) -> Result<Self, Unfit> {
+        let header = packet.get(..HEADER).ok_or(Unfit::NotAQuery)?;
+        if header[2] & 0x80 != 0 {
+            return Err(Unfit::NotAQuery);
+        }
+        if header[2] & 0x78 != 0 {
+            return Err(Unfit::NotImplemented);
+        }
+        if u16_at(packet, 4) != Some(1) {
+            return Err(Unfit::Malformed);
+        }
+        let mut query = Self::question(packet).ok_or(Unfit::Malformed)?;
+        // The usual query ends here, or with an OPT record.
+        if header[6..] != [0; 6] {
+            query.edns = edns(packet, query.question_end)?;
+        }
+        Ok(query)
+    }
+
+    fn question(packet: &[u8]) -> Option<Self> {
+        let mut name = [0; MAX_NAME];
+        let (mut at, mut name_len) = (HEADER, 0);
+        loop {
+            let len = usize::from(*packet.get(at)?);
+            let label = packet.get(at + 1..at + 1 + len)?;
+            at += 1 + len;
+            // No pointer is valid in the first name of a message; the other two kinds of label never came to be.
+            if len > 63 {
+                return None;
+            }
+            if len == 0 {
+                break;
+            }
+            if name_len > 0 {
+                *name.get_mut(name_len)? = b'.';
+                name_len += 1;
+            }
+            let text = name.get_mut(name_len..name_len + len)?;
+            for (to, from) in text.iter_mut().zip(label) {
+                *to = plain(*from);
+            }
+            name_len += len;
+        }
+        let (kind, class) = (u16_at(packet, at)?, u16_at(packet, at + 2)?);
+        Some(Self { name, name_len, question_end: at + 4, kind, class, edns: None })
+    }
+
+    /// The name in the form of tables: lower-case, without the trailing dot. A byte that is in no table's name is
+    /// replaced by another such byte, so that only wildcards cover it.
+    pub(super) fn name(&self) -> &str {
+        std::str::from_utf8(&self.name[..self.name_len]).unwrap_or_default()
+    }
+
+    /// Whether the mesh can have an answer to it (D.4 rule 14: all other types go upstream).
+    pub(super) fn is_for_addresses(&self) -> bool {
+        self.class == IN && matches!(self.kind, A | AAAA)
+    }
+
+    /// The longest answer over UDP (RFC 6891 §6.2.3: less than 512 means 512).
+    pub(super) fn udp_size(&self) -> u16 {
+        self.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP))
+    }
+}
+
+fn plain(byte: u8) -> u8 {
+    match byte {
+        b'.' | b'\\' | 0..=b' ' | 0x7f.. => 0x7f,
+        _ => byte.to_ascii_lowercase(),
+    }
+}
+
+/// The OPT record among the records behind the question.
+fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
+    let count = |at| u16_at(packet, at).map(u32::from).ok_or(Unfit::Malformed);
+    let before = count(6)? + count(8)?;
+    let all = before + count(10)?;
+    let mut found = None;
+    for number in 0..all {
+        let record = Record::read(packet, at).ok_or(Unfit::Malformed)?;
+        at = record.end;
+        if record.kind != OPT || number < before {
+            continue;
+        }
+        // One only, and its owner is the root (RFC 6891 §6.1.1, §6.1.2).
+        if found.is_some() || !record.owner_is_root {
+            return Err(Unfit::Malformed);
+        }
+        found = Some(record);
+    }
+    match found {
+        Some(record) if record.ttl >> 16 & 0xff != 0 => Err(Unfit::BadVersion),
+        Some(record) => Ok(Some(Edns { size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 })),
+        None => Ok(None),
+    }
+}
+
+struct Record {
+    owner_is_root: bool,
+    kind: u16,
+    class: u16,
+    ttl: u32,
+    end: usize,
+}
+
+impl Record {
+    fn read(packet: &[u8], at: usize) -> Option<Self> {
+        let fixed = skip_name(packet, at)?;
+        let ttl = u32::from(u16_at(packet, fixed + 4)?) << 16 | u32::from(u16_at(packet, fixed + 6)?);
+        let end = fixed + 10 + usize::from(u16_at(packet, fixed + 8)?);
+        packet.get(..end)?;
+        Some(Self {
+            owner_is_root: packet[at] == 0,
+            kind: u16_at(packet, fixed)?,
+            class: u16_at(packet, fixed + 2)?,
+            ttl,
+            end,
+        })
+    }
+}
+
+/// Where the name at `at` ends. Pointers are not followed: what they point at does not matter here.
+fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match usize::from(*packet.get(at)?) {
+            0 => return Some(at + 1),
+            len @ 1..=63 => at += 1 + len,
+            0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// Two bytes, most significant first.
+pub(super) fn u16_at(packet: &[u8], at: usize) -> Option<u16> {
+    let bytes = packet.get(at..at.checked_add(2)?)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}

@@ -1,0 +1,267 @@
+//! Packets as hickory writes them, answers as hickory reads them, and bytes that nobody wrote.
+
+mod malformed;
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use hickory_resolver::proto::{
+    op::{Edns, Message, OpCode, Query as Question, ResponseCode},
+    rr::{Name, RData, RecordType},
+};
+use nds_client::{Health, NameTable, Publisher};
+use proptest::{prelude::*, sample::select};
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+
+use super::*;
+use crate::{MeshResolver, Scope, Upstream};
+
+const UDP: Transport = Transport::Udp { most: 65_507 };
+
+/// The fixture of Istio's own tests, a bit shorter, with a headless service of many pods.
+fn resolver() -> MeshResolver {
+    let many: Vec<_> = (0..100).map(|pod| format!("10.9.0.{pod}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let entry = |name: &str, ips: &[&str], service: Option<(&str, &str)>| {
+        let (shortname, namespace) = service.unwrap_or_default();
+        let info = NameInfo {
+            ips: ips.iter().map(ToString::to_string).collect(),
+            registry: if service.is_some() { "Kubernetes" } else { "External" }.into(),
+            shortname: shortname.into(),
+            namespace: namespace.into(),
+            ..NameInfo::default()
+        };
+        (name.to_owned(), info)
+    };
+    let table = [
+        entry("www.google.com", &["1.1.1.1"], None),
+        entry("productpage.ns1.svc.cluster.local", &["9.9.9.9"], Some(("productpage", "ns1"))),
+        entry("details.ns2.svc.cluster.remote", &["1.1.1.1", "2.2.2.2", "3.3.3.3"], Some(("details", "ns2"))),
+        entry("many.ns1.svc.cluster.local", &many, Some(("many", "ns1"))),
+        entry("dual.localhost", &["2.2.2.2", "2001:db8::1", "2001:db8::2"], None),
+        entry("ipv4.localhost", &["2.2.2.2"], None),
+        entry("*.wildcard", &["10.10.10.10"], None),
+    ];
+    let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
+    let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
+    let (names, health) = (Publisher::new(table), Publisher::new(Health::default()));
+    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    builder.with_upstream(Upstream::none()).build().unwrap()
+}
+
+fn question(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::query();
+    message.add_query(Question::query(Name::from_ascii(name).unwrap(), kind));
+    message
+}
+
+fn with_edns(mut message: Message, size: u16) -> Message {
+    let mut edns = Edns::new();
+    edns.set_max_payload(size).set_version(0);
+    message.set_edns(edns);
+    message
+}
+
+/// What comes out, and its length.
+fn answered(packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
+    let mut room = vec![0; PACKET];
+    room[..packet.len()].copy_from_slice(packet);
+    let verdict = respond(&resolver().names(), &mut room, packet.len(), transport);
+    let len = match &verdict {
+        Verdict::Answer(len) | Verdict::Unfit(Some(len)) => *len,
+        Verdict::Forward(_) | Verdict::Unfit(None) => packet.len(),
+    };
+    room.truncate(len);
+    (verdict, room)
+}
+
+#[track_caller]
+fn answer(question: &Message, transport: Transport) -> (Message, usize) {
+    let (verdict, bytes) = answered(&question.to_vec().unwrap(), transport);
+    assert!(matches!(verdict, Verdict::Answer(_)), "{verdict:?}");
+    (Message::from_vec(&bytes).unwrap(), bytes.len())
+}
+
+/// Owner, and address or target, of each record.
+fn records(message: &Message) -> Vec<(String, String)> {
+    let data = |data: &RData| match data {
+        RData::CNAME(target) => target.0.to_ascii(),
+        data => data.ip_addr().unwrap().to_string(),
+    };
+    message.answers.iter().map(|record| (record.name.to_ascii(), data(&record.data))).collect()
+}
+
+#[track_caller]
+fn says(name: &str, kind: RecordType, expected: &[(&str, &str)]) {
+    let (message, _) = answer(&question(name, kind), UDP);
+    let expected: Vec<_> = expected.iter().map(|(owner, data)| ((*owner).into(), (*data).into())).collect();
+    assert_eq!(records(&message), expected);
+    assert_eq!(message.metadata.response_code, ResponseCode::NoError);
+    assert!(message.answers.iter().all(|record| record.ttl == 30), "D.4 rule 17");
+}
+
+/// D.4 rules 9 and 13.
+#[test]
+fn a_mesh_name_is_answered_with_authority_and_its_id_and_question() {
+    let mut asked = question("Www.Google.com.", RecordType::A);
+    asked.metadata.recursion_desired = true;
+    asked.metadata.checking_disabled = true;
+    let (message, _) = answer(&asked, UDP);
+    assert_eq!(message.id, asked.id);
+    assert_eq!(message.queries, asked.queries);
+    assert_eq!(records(&message), [("Www.Google.com.".into(), "1.1.1.1".into())], "in the case asked for");
+    let flags = message.metadata;
+    assert!(flags.authoritative && flags.recursion_desired && flags.recursion_available);
+    assert!(flags.checking_disabled && !flags.truncation);
+    assert!(message.edns.is_none(), "no OPT record without one in the query");
+}
+
+/// D.4 rules 10 and 15.
+#[test]
+fn a_name_behind_the_search_domain_is_an_alias_and_the_addresses_are_the_targets() {
+    says(
+        "www.google.com.ns1.svc.cluster.local.",
+        RecordType::A,
+        &[("www.google.com.ns1.svc.cluster.local.", "www.google.com."), ("www.google.com.", "1.1.1.1")],
+    );
+}
+
+/// D.4 rule 16.
+#[test]
+fn a_wildcard_is_answered_under_the_name_asked_for_and_stays_literal_behind_an_alias() {
+    says("foo.wildcard.", RecordType::A, &[("foo.wildcard.", "10.10.10.10")]);
+    says(
+        "foo.wildcard.ns1.svc.cluster.local.",
+        RecordType::A,
+        &[("foo.wildcard.ns1.svc.cluster.local.", "*.wildcard."), ("*.wildcard.", "10.10.10.10")],
+    );
+}
+
+/// D.4 rule 13.
+#[test]
+fn a_known_name_without_the_family_has_no_records_and_no_alias() {
+    says("ipv4.localhost.", RecordType::AAAA, &[]);
+    says("ipv4.localhost.ns1.svc.cluster.local.", RecordType::AAAA, &[]);
+}
+
+/// D.4 rules 12 and 14.
+#[test]
+fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged() {
+    let mut chaos = question("www.google.com.", RecordType::A);
+    chaos.queries[0].set_query_class(hickory_resolver::proto::rr::DNSClass::CH);
+    let others = [RecordType::MX, RecordType::TXT, RecordType::SRV, RecordType::HTTPS, RecordType::ANY];
+    let others = others.map(|kind| question("www.google.com.", kind));
+    let unknown = question("www.bing.com.", RecordType::A);
+    for asked in others.into_iter().chain([chaos, unknown, question(".", RecordType::NS)]) {
+        let bytes = asked.to_vec().unwrap();
+        let (verdict, after) = answered(&bytes, UDP);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{asked:?}");
+        assert_eq!(bytes, after);
+    }
+}
+
+/// D.4 rule 18.
+#[test]
+fn each_address_comes_first_in_its_turn() {
+    let asked = question("details.ns2.svc.cluster.remote.", RecordType::A);
+    let first = |_| records(&answer(&asked, UDP).0)[0].1.clone();
+    assert_eq!((0..200).map(first).collect::<BTreeSet<_>>().len(), 3);
+}
+
+/// D.4 rule 25, RFC 6891 §6.2.3.
+#[test]
+fn an_answer_that_does_not_fit_is_cut_to_whole_records_and_marked() {
+    let plain = question("many.ns1.svc.cluster.local.", RecordType::A);
+    for (asked, limit, fit) in [
+        (plain.clone(), 512, 29),
+        (with_edns(plain.clone(), 100), 512, 28),
+        (with_edns(plain.clone(), 1000), 1000, 59),
+        (with_edns(plain.clone(), 4096), 4096, 100),
+    ] {
+        let (message, len) = answer(&asked, UDP);
+        assert!(len <= limit, "{len}");
+        assert_eq!(message.answers.len(), fit);
+        assert_eq!(message.metadata.truncation, fit < 100);
+        assert_eq!(message.edns.is_some(), asked.edns.is_some(), "RFC 6891 §6.1.1");
+    }
+    assert_eq!(answer(&plain, Transport::Tcp).0.answers.len(), 100);
+    let (abroad, len) = answer(&with_edns(plain, 4096), Transport::Udp { most: 1232 });
+    assert!(abroad.metadata.truncation && len <= 1232);
+}
+
+/// RFC 3225 §3.
+#[test]
+fn the_wish_for_dnssec_is_repeated() {
+    let mut asked = with_edns(question("www.google.com.", RecordType::A), 1232);
+    asked.edns.as_mut().unwrap().set_dnssec_ok(true);
+    assert!(answer(&asked, UDP).0.edns.unwrap().flags().dnssec_ok);
+}
+
+#[test]
+fn a_label_with_a_dot_in_it_is_not_two_labels() {
+    let mut bytes = question("www.google.com.", RecordType::A).to_vec().unwrap();
+    bytes[12] = 10;
+    bytes[16] = b'.';
+    assert!(matches!(answered(&bytes, UDP).0, Verdict::Forward(_)));
+}
+
+/// Names that meet the table often, in any case.
+fn name() -> impl Strategy<Value = String> {
+    let label =
+        select(&["a", "WWW", "google", "com", "many", "details", "Dual", "localhost", "productpage"][..]);
+    let suffix = select(
+        &[
+            "",
+            ".google.com",
+            ".wildcard",
+            ".ns1",
+            ".ns1.svc.Cluster.local",
+            ".wildcard.ns1.svc.cluster.local",
+        ][..],
+    );
+    (label, suffix).prop_map(|(label, suffix)| format!("{label}{suffix}."))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    /// hickory reads in the answer what the table has, and nothing else.
+    #[test]
+    fn an_answer_says_what_the_table_says(
+        name in name(),
+        kind in select(&[RecordType::A, RecordType::AAAA][..]),
+        size in proptest::option::of(any::<u16>()),
+    ) {
+        let asked = question(&name, kind);
+        let asked = size.map_or(asked.clone(), |size| with_edns(asked, size));
+        let resolver = resolver();
+        let names = resolver.names();
+        let expected: Option<BTreeSet<IpAddr>> = names.lookup(&name).map(|answer| {
+            answer.entry().addresses().filter(|ip| ip.is_ipv4() == (kind == RecordType::A)).collect()
+        });
+        let (verdict, bytes) = answered(&asked.to_vec().unwrap(), UDP);
+        let Some(expected) = expected else {
+            prop_assert!(matches!(verdict, Verdict::Forward(_)));
+            return Ok(());
+        };
+        prop_assert!(bytes.len() <= usize::from(size.unwrap_or(512).max(512)));
+        let message = Message::from_vec(&bytes).unwrap();
+        prop_assert_eq!(message.id, asked.id);
+        prop_assert_eq!(message.metadata.op_code, OpCode::Query);
+        let found: BTreeSet<IpAddr> =
+            message.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+        if message.metadata.truncation {
+            prop_assert!(found.is_subset(&expected) && found.len() < expected.len());
+        } else {
+            prop_assert_eq!(found, expected);
+        }
+        // A chain: each record's owner is the question, or the target of the alias before it.
+        let mut owner = asked.queries[0].name().clone();
+        for record in &message.answers {
+            prop_assert_eq!(&record.name, &owner);
+            if let RData::CNAME(target) = &record.data {
+                owner = target.0.clone();
+            }
+        }
+    }
+}

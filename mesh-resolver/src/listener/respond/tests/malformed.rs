@@ -1,0 +1,165 @@
+//! What is no query, or none that can be answered.
+
+use super::*;
+
+fn plain() -> Vec<u8> {
+    question("www.google.com.", RecordType::A).to_vec().unwrap()
+}
+
+#[track_caller]
+fn refused(packet: &[u8], code: ResponseCode) -> Message {
+    let (verdict, bytes) = answered(packet, UDP);
+    assert!(matches!(verdict, Verdict::Unfit(Some(_))), "{verdict:?}");
+    let message = Message::from_vec(&bytes).unwrap();
+    assert_eq!(u16::from(message.metadata.response_code), u16::from(code));
+    assert_eq!(bytes[..2], packet[..2], "the id");
+    assert!(message.answers.is_empty());
+    message
+}
+
+/// RFC 1035 §4.1.1: there is no id to answer to. Answers to answers would go round for ever.
+#[test]
+fn what_has_no_header_or_is_an_answer_is_dropped() {
+    let mut response = plain();
+    response[2] |= 0x80;
+    for packet in [&response[..], &response[..12], &plain()[..11], &[]] {
+        assert!(matches!(answered(packet, UDP).0, Verdict::Unfit(None)));
+    }
+}
+
+#[test]
+fn a_query_that_is_cut_short_is_malformed() {
+    let whole = plain();
+    for end in 12..whole.len() {
+        refused(&whole[..end], ResponseCode::FormErr);
+    }
+}
+
+/// RFC 9619 §4. The agent's DNS library refuses them alike, before the agent's own rules (D.4 rule 20) count.
+#[test]
+fn no_question_and_several_questions_are_malformed() {
+    for count in [0, 2, 0xffff] {
+        let mut packet = plain();
+        packet[4..6].copy_from_slice(&u16::to_be_bytes(count));
+        refused(&packet, ResponseCode::FormErr);
+    }
+}
+
+#[test]
+fn a_question_with_a_pointer_or_an_unknown_label_is_malformed() {
+    for byte in [0xc0, 0x40, 0x80, 64] {
+        let mut packet = plain();
+        packet[12] = byte;
+        refused(&packet, ResponseCode::FormErr);
+    }
+}
+
+#[test]
+fn a_name_of_more_than_255_bytes_is_malformed() {
+    let mut packet = plain()[..12].to_vec();
+    for _ in 0..4 {
+        packet.push(63);
+        packet.extend_from_slice(&[b'a'; 63]);
+    }
+    packet.extend_from_slice(&[0, 0, 1, 0, 1]);
+    refused(&packet, ResponseCode::FormErr);
+}
+
+/// RFC 1035 §4.1.1.
+#[test]
+fn other_operations_are_not_implemented() {
+    for operation in 1..16 {
+        let mut packet = plain();
+        packet[2] = packet[2] & 0x87 | operation << 3;
+        let (verdict, bytes) = answered(&packet, UDP);
+        assert!(matches!(verdict, Verdict::Unfit(Some(12))));
+        assert_eq!((bytes[2] & 0x78, bytes[3] & 0x0f), (operation << 3, 4));
+    }
+}
+
+fn opt() -> Vec<u8> {
+    with_edns(question("www.google.com.", RecordType::A), 1232).to_vec().unwrap()
+}
+
+/// RFC 6891 §6.1.3.
+#[test]
+fn a_later_version_of_edns_is_answered_with_ours() {
+    let mut packet = opt();
+    let version = packet.len() - 5;
+    packet[version] = 1;
+    let message = refused(&packet, ResponseCode::BADVERS);
+    assert_eq!(message.edns.unwrap().version(), 0);
+}
+
+/// RFC 6891 §6.1.1.
+#[test]
+fn two_opt_records_or_one_with_a_name_are_malformed() {
+    let mut twice = opt();
+    let record = twice[twice.len() - 11..].to_vec();
+    twice.extend_from_slice(&record);
+    twice[11] = 2;
+    refused(&twice, ResponseCode::FormErr);
+    let mut named = opt();
+    let at = named.len() - 11;
+    named.splice(at..=at, [1, b'a', 0]);
+    refused(&named, ResponseCode::FormErr);
+}
+
+#[test]
+fn records_that_are_promised_and_missing_are_malformed() {
+    for at in [7, 9, 11] {
+        let mut packet = plain();
+        packet[at] = 1;
+        refused(&packet, ResponseCode::FormErr);
+    }
+}
+
+#[test]
+fn other_records_in_a_query_are_skipped() {
+    let mut packet = opt();
+    let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4];
+    let at = packet.len() - 11;
+    packet.splice(at..at, record);
+    packet[11] = 2;
+    assert!(matches!(answered(&packet, UDP).0, Verdict::Answer(_)));
+}
+
+/// Bytes that were a query before some of them were changed.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>());
+    (proptest::collection::vec(change, 0..6), any::<bool>(), any::<prop::sample::Index>()).prop_map(
+        |(changes, cut, end)| {
+            let mut packet = opt();
+            for (at, byte) in changes {
+                let at = at.index(packet.len());
+                packet[at] = byte;
+            }
+            if cut {
+                packet.truncate(end.index(packet.len()));
+            }
+            packet
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_answered_within_limits_or_not_at_all(
+        packet in prop_oneof![damaged(), proptest::collection::vec(any::<u8>(), 0..300)],
+        tcp in any::<bool>(),
+    ) {
+        let transport = if tcp { Transport::Tcp } else { UDP };
+        let (verdict, bytes) = answered(&packet, transport);
+        match verdict {
+            Verdict::Answer(len) | Verdict::Unfit(Some(len)) => {
+                prop_assert!((12..=PACKET).contains(&len));
+                prop_assert_eq!(&bytes[..2], &packet[..2]);
+                prop_assert_eq!(bytes[2] & 0x80, 0x80);
+                prop_assert!(Message::from_vec(&bytes).is_ok(), "{:?}", bytes);
+            }
+            Verdict::Forward(_) | Verdict::Unfit(None) => prop_assert_eq!(bytes, packet),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! From settings to a running listener.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind::AddrInUse},
+    net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket},
+    os::unix::net::UnixStream,
+    sync::Arc,
+    thread,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    DEFAULT_ADDRESS, DnsListener, Limits,
+    forward::Forwarder,
+    shared::{Counters, Recursion, Shared},
+    tcp,
+    udp::{self, UdpServer},
+};
+use crate::{Error, ErrorKind, MeshResolver};
+
+/// Sets a [`DnsListener`] up.
+///
+/// # Defaults
+///
+/// * [`DEFAULT_ADDRESS`], where no address and no socket is given;
+/// * only this host may ask for names outside the mesh;
+/// * the current tokio runtime asks upstream.
+#[must_use = "a builder does nothing until it starts"]
+pub struct DnsListenerBuilder {
+    resolver: MeshResolver,
+    addresses: Vec<Result<SocketAddr, String>>,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    recursion: Recursion,
+    limits: Limits,
+    runtime: Option<Handle>,
+}
+
+impl DnsListenerBuilder {
+    pub(super) fn new(resolver: MeshResolver) -> Self {
+        Self {
+            resolver,
+            addresses: Vec::new(),
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            recursion: Arc::new(|peer| peer.is_loopback()),
+            limits: Limits::default(),
+            runtime: None,
+        }
+    }
+
+    /// Adds an address, for UDP and TCP. Port 0 is one that is free for both. On a host with several addresses, name
+    /// them: from a socket that listens on all of them, an answer over UDP may leave by another than it was sent to.
+    pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Self {
+        match address.to_socket_addrs() {
+            Ok(found) => self.addresses.extend(found.map(Ok)),
+            Err(error) => {
+                self.addresses.push(Err(format!("{address:?} is not an address to listen on: {error}")))
+            }
+        }
+        self
+    }
+
+    /// Adds a socket of the caller's, for a privileged port or one that was handed over.
+    pub fn with_udp(mut self, socket: UdpSocket) -> Self {
+        self.udp.push(socket);
+        self
+    }
+
+    /// Adds a socket of the caller's.
+    pub fn with_tcp(mut self, socket: TcpListener) -> Self {
+        self.tcp.push(socket);
+        self
+    }
+
+    /// Sets who may ask for names outside the mesh; others get REFUSED for them. A server that answers everybody on the
+    /// internet is misused to attack others.
+    pub fn with_recursion_for(self, hosts: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { recursion: Arc::new(hosts), ..self }
+    }
+
+    /// Sets how much is done at once.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Sets the runtime that asks upstream, with IO and time enabled.
+    pub fn with_runtime(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    /// Starts to answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Listen`](ErrorKind::Listen): an address cannot be listened on, or this is no tokio runtime and none was given.
+    pub fn start(mut self) -> Result<DnsListener, Error> {
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => Handle::try_current()
+                .map_err(|error| listen("a DNS listener needs a tokio runtime".into()).because_of(error))?,
+        };
+        self.sockets()?;
+        let ready = |socket: io::Result<()>| {
+            socket.map_err(|error| listen("a socket cannot be set up".into()).because_of(error))
+        };
+        self.udp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
+        self.tcp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
+        let addresses = self.own_addresses();
+        let forwarder = Forwarder { resolver: self.resolver, own: addresses.clone() };
+        let counters = Arc::new(Counters::default());
+        let shared = Shared { forwarder, recursion: self.recursion, counters };
+        let mut listener = DnsListener { addresses, shared, stop: None, thread: None, tasks: Vec::new() };
+        listener.serve_tcp(self.tcp, &runtime, self.limits)?;
+        listener.serve_udp(self.udp, &runtime, self.limits)?;
+        Ok(listener)
+    }
+
+    /// Opens a socket of each kind at each address.
+    fn sockets(&mut self) -> Result<(), Error> {
+        if self.addresses.is_empty() && self.udp.is_empty() && self.tcp.is_empty() {
+            self.addresses.push(Ok(DEFAULT_ADDRESS));
+        }
+        for address in self.addresses.drain(..) {
+            let address = address.map_err(listen)?;
+            let (udp, tcp) = pair(address).map_err(|error| {
+                let hint = match error.kind() {
+                    AddrInUse => ": something else listens there, choose another address",
+                    io::ErrorKind::PermissionDenied => ": a port below 1024 needs the right to it",
+                    _ => "",
+                };
+                listen(format!("DNS cannot be served at {address}{hint}")).because_of(error)
+            })?;
+            self.udp.push(udp);
+            self.tcp.push(tcp);
+        }
+        Ok(())
+    }
+
+    fn own_addresses(&self) -> Arc<[SocketAddr]> {
+        let udp = self.udp.iter().filter_map(|socket| socket.local_addr().ok());
+        let tcp = self.tcp.iter().filter_map(|socket| socket.local_addr().ok());
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in udp.chain(tcp) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        addresses.into()
+    }
+}
+
+impl DnsListener {
+    fn serve_tcp(
+        &mut self,
+        sockets: Vec<TcpListener>,
+        runtime: &Handle,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        let _guard = runtime.enter();
+        for socket in sockets {
+            let socket = tokio::net::TcpListener::from_std(socket)
+                .map_err(|error| listen("a socket cannot be set up".into()).because_of(error))?;
+            let task = runtime.spawn(tcp::serve(socket, self.shared.clone(), limits));
+            self.tasks.push(task.abort_handle());
+        }
+        Ok(())
+    }
+
+    fn serve_udp(&mut self, sockets: Vec<UdpSocket>, runtime: &Handle, limits: Limits) -> Result<(), Error> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let no_thread = |error: io::Error| listen("a thread cannot be started".into()).because_of(error);
+        let (stop, stopped) = UnixStream::pair().map_err(no_thread)?;
+        let server = UdpServer {
+            sockets: sockets.into_iter().map(Arc::new).collect(),
+            shared: self.shared.clone(),
+            jobs,
+            permits: Arc::new(Semaphore::new(limits.upstream_queries.min(Semaphore::MAX_PERMITS))),
+            stop: stopped,
+        };
+        let thread = thread::Builder::new().name("mesh-dns".into());
+        self.thread = Some(thread.spawn(|| server.run()).map_err(no_thread)?);
+        self.stop = Some(stop);
+        let task = runtime.spawn(udp::forward_all(self.shared.clone(), queue));
+        self.tasks.push(task.abort_handle());
+        Ok(())
+    }
+}
+
+/// Sockets of both kinds at one address.
+fn pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    /// How often a free port of one kind may be taken for the other.
+    const TRIES: usize = 16;
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let tcp = TcpListener::bind(address)?;
+        match UdpSocket::bind(tcp.local_addr()?) {
+            Ok(udp) => return Ok((udp, tcp)),
+            Err(error) if address.port() != 0 || tried == TRIES => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+fn listen(message: String) -> Error {
+    Error::new(ErrorKind::Listen, "", message)
+}
+
+impl fmt::Debug for DnsListenerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DnsListenerBuilder")
+            .field("addresses", &self.addresses)
+            .field("udp", &self.udp)
+            .field("tcp", &self.tcp)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! DNS over TCP: RFC 7766, with several queries on the way at once, and limits.
+
+use std::{io, net::IpAddr, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Limits,
+    respond::{PACKET, Transport, Verdict, respond},
+    shared::{Counters, Shared},
+};
+
+/// No query is longer.
+const LONGEST_QUERY: usize = 4096;
+
+/// So many queries of one connection may be on their way upstream; it is not read from before one is back.
+const PIPELINE: usize = 16;
+
+/// Serves connections until dropped. Those beyond the limit wait to be accepted.
+pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if open.len() < limits.tcp_connections => match accepted {
+                Ok((stream, peer)) => {
+                    let shared = shared.clone();
+                    let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle };
+                    open.spawn(async move {
+                        if let Err(error) = connection.serve(stream).await {
+                            tracing::debug!(%peer, %error, "a DNS connection ends");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a DNS connection cannot be accepted");
+                    // Most likely there are too many open files, for a while.
+                    sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+struct Connection {
+    shared: Shared,
+    peer: IpAddr,
+    idle: Duration,
+}
+
+impl Connection {
+    /// Answers until the other side has nothing more to ask, or is idle for too long.
+    async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        let (mut reader, mut writer) = stream.split();
+        let (mut incoming, mut asking) = (Incoming::default(), true);
+        let mut upstream = FuturesUnordered::new();
+        let mut deadline = Instant::now() + self.idle;
+        while asking || !upstream.is_empty() {
+            tokio::select! {
+                message = incoming.next(&mut reader), if asking && upstream.len() < PIPELINE => {
+                    match message? {
+                        Some(message) => match self.at_once(message) {
+                            Ok(answer) => self.write(&mut writer, answer).await?,
+                            Err(forwarded) => upstream.push(forwarded),
+                        },
+                        None => asking = false,
+                    }
+                }
+                Some(answer) = upstream.next(), if !upstream.is_empty() => {
+                    self.write(&mut writer, Some(answer)).await?;
+                }
+                () = sleep_until(deadline), if upstream.is_empty() => return Ok(()),
+            }
+            deadline = Instant::now() + self.idle;
+        }
+        Ok(())
+    }
+
+    /// The answer that needs nobody else, or the way to the one that does.
+    fn at_once(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
+        let mut packet = vec![0; PACKET];
+        packet[..message.len()].copy_from_slice(&message);
+        let names = self.shared.forwarder.resolver.names();
+        let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
+            Verdict::Answer(len) => {
+                Counters::add(&self.shared.counters.mesh);
+                Some(len)
+            }
+            Verdict::Unfit(reply) => {
+                Counters::add(&self.shared.counters.malformed);
+                reply
+            }
+            Verdict::Forward(query) => match self.shared.refusal(self.peer, &message, &query) {
+                Some(refusal) => return Ok(Some(refusal)),
+                None => {
+                    let forwarded =
+                        async move { self.shared.forward(&message, &query, Transport::Tcp).await };
+                    return Err(forwarded.boxed());
+                }
+            },
+        };
+        Ok(answer.map(|len| {
+            packet.truncate(len);
+            packet
+        }))
+    }
+
+    /// Writes an answer; one who does not read it in time is gone.
+    async fn write(&self, writer: &mut WriteHalf<'_>, answer: Option<Vec<u8>>) -> io::Result<()> {
+        let Some(answer) = answer else { return Ok(()) };
+        let len = u16::try_from(answer.len()).unwrap_or(u16::MAX);
+        let mut framed = len.to_be_bytes().to_vec();
+        framed.extend_from_slice(&answer[..len.into()]);
+        timeout(self.idle, writer.write_all(&framed)).await?
+    }
+}
+
+/// What has been read and not yet been answered.
+#[derive(Default)]
+struct Incoming(Vec<u8>);
+
+impl Incoming {
+    /// The next message, `None` when the other side has nothing more to say. Dropped halfway, it loses nothing.
+    async fn next(&mut self, reader: &mut ReadHalf<'_>) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(len) = self.message_len() {
+                if len > LONGEST_QUERY {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a query that is too long"));
+                }
+                if self.0.len() >= 2 + len {
+                    let rest = self.0.split_off(2 + len);
+                    let mut message = std::mem::replace(&mut self.0, rest);
+                    message.drain(..2);
+                    return Ok(Some(message));
+                }
+            }
+            self.0.reserve(LONGEST_QUERY);
+            if reader.read_buf(&mut self.0).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn message_len(&self) -> Option<usize> {
+        let prefix = self.0.first_chunk::<2>()?;
+        Some(u16::from_be_bytes(*prefix).into())
+    }
+}

@@ -1,0 +1,182 @@
+//! The thread that answers over UDP: the mesh's names at once, all others by way of the runtime.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    os::unix::net::UnixStream,
+    sync::Arc,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::{
+    forward,
+    packet::Query,
+    reply::Code,
+    respond::{PACKET, Transport, Verdict, respond},
+    shared::{Counters, Shared},
+};
+use crate::resolver::Names;
+
+/// The longest answer to a host that is not this one: no fragments, and little to gain from a forged sender.
+const MOST_ABROAD: u16 = 1232;
+
+/// The longest answer that fits into a datagram.
+const MOST_AT_HOME: u16 = 65_507;
+
+/// So many packets of one socket are answered before the others have their turn.
+const TURN: usize = 64;
+
+/// A query on its way upstream.
+pub(super) struct Job {
+    message: Box<[u8]>,
+    query: Box<Query>,
+    socket: Arc<UdpSocket>,
+    peer: SocketAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Passes queries on until the thread is gone.
+pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            job = jobs.recv() => match job {
+                Some(job) => {
+                    running.spawn(job.run(shared.clone()));
+                }
+                None => return,
+            },
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+impl Job {
+    async fn run(self, shared: Shared) {
+        let answer = shared.forward(&self.message, &self.query, transport(self.peer)).await;
+        send(&self.socket, &answer, self.peer);
+    }
+}
+
+/// What the thread has.
+pub(super) struct UdpServer {
+    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    pub(super) shared: Shared,
+    pub(super) jobs: mpsc::UnboundedSender<Job>,
+    /// One for each query that may be on its way upstream.
+    pub(super) permits: Arc<Semaphore>,
+    /// The thread ends when the other end is closed.
+    pub(super) stop: UnixStream,
+}
+
+impl UdpServer {
+    /// Answers until told to stop.
+    pub(super) fn run(self) {
+        let mut packet = vec![0; PACKET];
+        let mut ready = Vec::new();
+        loop {
+            match self.wait(&mut ready) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "the DNS listener cannot wait for queries and ends");
+                    return;
+                }
+            }
+            // A table for each turn, not for each packet: a new one is seen at the next.
+            let names = self.shared.forwarder.resolver.names();
+            for (socket, _) in self.sockets.iter().zip(&ready).filter(|(_, ready)| **ready) {
+                self.turn(socket, &names, &mut packet);
+            }
+        }
+    }
+
+    /// Waits until some sockets are ready, `false` when it is time to stop.
+    fn wait(&self, ready: &mut Vec<bool>) -> io::Result<bool> {
+        let stop = PollFd::new(&self.stop, PollFlags::IN);
+        let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
+        let mut polled: Vec<_> = [stop].into_iter().chain(sockets).collect();
+        match poll(&mut polled, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        ready.clear();
+        ready.extend(polled[1..].iter().map(|socket| !socket.revents().is_empty()));
+        Ok(polled[0].revents().is_empty())
+    }
+
+    fn turn(&self, socket: &Arc<UdpSocket>, names: &Names<'_>, packet: &mut [u8]) {
+        for _ in 0..TURN {
+            match socket.recv_from(packet) {
+                Ok((len, peer)) => self.answer(socket, names, packet, len, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What an earlier answer came to: its receiver is gone. It is told once.
+                Err(error) => {
+                    tracing::trace!(%error, "a DNS listener's socket reports an error");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &self,
+        socket: &Arc<UdpSocket>,
+        names: &Names<'_>,
+        packet: &mut [u8],
+        len: usize,
+        peer: SocketAddr,
+    ) {
+        let counters = &self.shared.counters;
+        match respond(names, packet, len, transport(peer)) {
+            Verdict::Answer(len) => {
+                Counters::add(&counters.mesh);
+                send(socket, &packet[..len], peer);
+            }
+            Verdict::Forward(query) => self.forward(socket, &packet[..len], query, peer),
+            Verdict::Unfit(reply) => {
+                Counters::add(&counters.malformed);
+                if let Some(len) = reply {
+                    send(socket, &packet[..len], peer);
+                }
+            }
+        }
+    }
+
+    fn forward(&self, socket: &Arc<UdpSocket>, message: &[u8], query: Box<Query>, peer: SocketAddr) {
+        if let Some(refusal) = self.shared.refusal(peer.ip(), message, &query) {
+            return send(socket, &refusal, peer);
+        }
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return self.overloaded(socket, message, &query, peer);
+        };
+        let job = Job { message: message.into(), query, socket: socket.clone(), peer, _permit: permit };
+        if let Err(mpsc::error::SendError(job)) = self.jobs.send(job) {
+            // The runtime is gone.
+            self.overloaded(socket, message, &job.query, peer);
+        }
+    }
+
+    fn overloaded(&self, socket: &UdpSocket, message: &[u8], query: &Query, peer: SocketAddr) {
+        Counters::add(&self.shared.counters.overload);
+        send(socket, &forward::failure(message, query, Code::ServFail), peer);
+    }
+}
+
+fn transport(peer: SocketAddr) -> Transport {
+    let at_home = peer.ip().to_canonical().is_loopback();
+    Transport::Udp { most: if at_home { MOST_AT_HOME } else { MOST_ABROAD } }
+}
+
+/// Sends what can be sent at once: whoever misses an answer asks again.
+fn send(socket: &UdpSocket, answer: &[u8], peer: SocketAddr) {
+    if let Err(error) = socket.send_to(answer, peer) {
+        tracing::debug!(%peer, %error, "an answer could not be sent");
+    }
+}

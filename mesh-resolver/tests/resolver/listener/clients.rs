@@ -1,0 +1,58 @@
+//! Programs that are not ours.
+
+use std::process::Command;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use mesh_resolver::hickory::config_for;
+
+use super::*;
+use crate::name_server::{NameServer, Reply, ips};
+
+async fn listener() -> (NameServer, DnsListener) {
+    let server = NameServer::start(|name, _| match name {
+        "www.example.org" => Reply::Addresses(ips(&["192.0.2.1"])),
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let many: Vec<_> = (0..250).map(|pod| format!("10.2.0.{pod}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3", "2001:db8::3"]), ("many.example", &many)]);
+    let listener = start(mesh.resolver(Upstream::servers([server.address()])));
+    (server, listener)
+}
+
+#[tokio::test]
+async fn a_tokio_resolver_of_hickory_resolves_by_way_of_the_listener() {
+    let (_server, listener) = listener().await;
+    let config = config_for(&listener).unwrap();
+    let resolver: TokioResolver =
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
+    let found = async |name: &str| {
+        let mut found: Vec<_> =
+            resolver.lookup_ip(name).await.unwrap().iter().map(|ip| ip.to_string()).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(found("forecast.weather.").await, ["10.1.2.3", "2001:db8::3"]);
+    assert_eq!(found("www.example.org.").await, ["192.0.2.1"]);
+    assert_eq!(found("many.example.").await.len(), 250, "over TCP, where it does not fit");
+    let unknown = resolver.lookup_ip("www.example.com.").await.unwrap_err();
+    assert!(unknown.is_nx_domain(), "{unknown}");
+}
+
+/// Only where `dig` is installed.
+#[tokio::test(flavor = "multi_thread")]
+async fn dig_reads_the_answers() {
+    let (_server, listener) = listener().await;
+    let port = listener.addresses()[0].port().to_string();
+    let dig = |arguments: &[&str]| {
+        let mut command = Command::new("dig");
+        let output = command.args(["@127.0.0.1", "-p", &port, "+short"]).args(arguments).output();
+        output.ok().map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let Some(found) = dig(&["forecast.weather", "A"]) else { return };
+    assert_eq!(found, "10.1.2.3\n");
+    assert_eq!(dig(&["+tcp", "forecast.weather", "AAAA"]).unwrap(), "2001:db8::3\n");
+    assert_eq!(dig(&["+noedns", "many.example"]).unwrap().lines().count(), 250);
+}

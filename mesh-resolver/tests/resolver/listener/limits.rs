@@ -1,0 +1,128 @@
+//! Who is served, and how much at once.
+
+use mesh_resolver::listener::Limits;
+
+use super::*;
+use crate::name_server::{NameServer, Reply, ips};
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+#[tokio::test]
+async fn a_host_that_may_not_ask_for_other_names_is_refused_them() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let builder = builder(mesh.resolver(Upstream::servers([server.address()])));
+    let listener = builder.with_recursion_for(|_| false).start().unwrap();
+    let other = question("www.example.org.", RecordType::A);
+    assert_eq!(code(&ask_with(&listener, &other).await), ResponseCode::Refused);
+    assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &other).await;
+    assert_eq!(code(&read(&mut stream).await), ResponseCode::Refused);
+    assert!(server.asked().is_empty());
+    assert_eq!(listener.stats().refused, 2);
+}
+
+#[tokio::test]
+async fn a_flood_of_other_names_is_turned_away_and_mesh_names_are_answered() {
+    let server = NameServer::silent().await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let builder = builder(mesh.resolver(Upstream::servers([server.address()])));
+    let listener = builder.with_limits(limits(|limits| limits.upstream_queries = 5)).start().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(listener.addresses()[0]).await.unwrap();
+    let mut answer = [0; 512];
+    for number in 0..1000 {
+        let asked = question(&format!("n{number}.example.org."), RecordType::A);
+        socket.send(&asked.to_vec().unwrap()).await.unwrap();
+        if number < 5 {
+            continue;
+        }
+        let len = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
+        let answer = Message::from_vec(&answer[..len]).unwrap();
+        assert_eq!((code(&answer), answer.id), (ResponseCode::ServFail, asked.id));
+    }
+    assert_eq!(listener.stats().overload, 995);
+    assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
+}
+
+/// RFC 7766 §6.2.1.1, §7: several queries on one connection, answers in the order in which they are there.
+#[tokio::test]
+async fn queries_on_one_connection_do_not_wait_for_each_other() {
+    let server = NameServer::start(|name, _| match name {
+        "slow.example.org" => Reply::Silence,
+        _ => Reply::Addresses(ips(&["192.0.2.1"])),
+    })
+    .await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let listener = start(mesh.resolver(Upstream::servers([server.address()])));
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    let [slow, quick, forecast] =
+        ["slow.example.org.", "quick.example.org.", FORECAST].map(|name| question(name, RecordType::A));
+    for asked in [&slow, &quick, &forecast] {
+        write(&mut stream, asked).await;
+    }
+    let first = [read(&mut stream).await.id, read(&mut stream).await.id];
+    assert!(first.contains(&quick.id) && first.contains(&forecast.id));
+}
+
+#[tokio::test]
+async fn a_query_may_come_in_pieces_and_many_in_one() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let listener = start(mesh.resolver(Upstream::none()));
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let bytes = question(FORECAST, RecordType::A).to_vec().unwrap();
+    let mut framed = u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    framed.extend_from_slice(&bytes);
+    for byte in &framed {
+        stream.write_all(&[*byte]).await.unwrap();
+    }
+    assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"]);
+    stream.write_all(&framed.repeat(100)).await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"]);
+    }
+}
+
+async fn closed(stream: &mut TcpStream) {
+    let ended = timeout(PATIENCE, stream.read(&mut [0; 512])).await.expect("the connection ends");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn a_connection_with_nothing_to_say_or_too_much_is_closed() {
+    let builder = builder(Mesh::synced(&[]).resolver(Upstream::none()));
+    let short = limits(|limits| limits.tcp_idle = Duration::from_millis(50));
+    let listener = builder.with_limits(short).start().unwrap();
+    let connect = || TcpStream::connect(listener.addresses()[0]);
+    closed(&mut connect().await.unwrap()).await;
+    let mut half = connect().await.unwrap();
+    half.write_all(&[0, 40, 1, 2, 3]).await.unwrap();
+    closed(&mut half).await;
+    let mut giant = connect().await.unwrap();
+    giant.write_all(&[0xff; 8192]).await.unwrap();
+    closed(&mut giant).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_one_that_ends() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let builder = builder(mesh.resolver(Upstream::none()));
+    let listener = builder.with_limits(limits(|limits| limits.tcp_connections = 1)).start().unwrap();
+    let asked = question(FORECAST, RecordType::A);
+    let mut first = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut first, &asked).await;
+    read(&mut first).await;
+    let mut second = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut second, &asked).await;
+    write(&mut first, &asked).await;
+    read(&mut first).await;
+    assert_eq!(listener.stats().mesh, 2, "the second waits");
+    drop(first);
+    assert_eq!(addresses(&read(&mut second).await), ["10.1.2.3"]);
+}

@@ -1,0 +1,158 @@
+//! What goes upstream, and how it comes back.
+
+use std::{io::Write as _, time::Duration};
+
+use hickory_resolver::proto::{
+    op::Edns,
+    rr::{RData, rdata::TXT},
+};
+
+use super::*;
+use crate::name_server::{NameServer, Reply, ips};
+
+const SOON: Duration = Duration::from_millis(100);
+
+async fn knowing(known: &'static str) -> NameServer {
+    NameServer::start(move |name, kind| match (name == known, kind) {
+        (true, RecordType::TXT) => Reply::Records(vec![RData::TXT(TXT::new(vec!["v=spf1 -all".into()]))]),
+        (true, _) => Reply::Addresses(ips(&["192.0.2.1"])),
+        (false, _) => Reply::NxDomain,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_name_outside_the_mesh_has_upstreams_answer() {
+    let server = knowing("www.example.org").await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let listener = start(mesh.resolver(Upstream::servers([server.address()])));
+    let found = ask(&listener, "www.example.org.", RecordType::A).await;
+    assert_eq!(addresses(&found), ["192.0.2.1"]);
+    assert!(!found.metadata.authoritative);
+    let unknown = ask(&listener, "www.example.com.", RecordType::A).await;
+    assert_eq!(code(&unknown), ResponseCode::NXDomain);
+    ask(&listener, FORECAST, RecordType::A).await;
+    assert_eq!(server.asked(), ["www.example.org", "www.example.com"]);
+    assert_eq!((listener.stats().mesh, listener.stats().forwarded), (1, 2));
+}
+
+/// D.4 rule 14.
+#[tokio::test]
+async fn other_types_of_a_mesh_name_are_upstreams() {
+    let server = knowing(FORECAST).await;
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let listener = start(mesh.resolver(Upstream::servers([server.address()])));
+    let found = ask(&listener, FORECAST, RecordType::TXT).await;
+    assert_eq!(found.answers[0].record_type(), RecordType::TXT);
+    let alone = start(mesh.resolver(Upstream::none()));
+    let found = ask(&alone, FORECAST, RecordType::TXT).await;
+    assert_eq!((code(&found), found.answers.len()), (ResponseCode::NoError, 0), "the name exists");
+    assert_eq!(code(&ask(&alone, "www.example.org.", RecordType::TXT).await), ResponseCode::NXDomain);
+}
+
+#[tokio::test]
+async fn a_failing_server_makes_way_and_the_last_failure_is_the_answer() {
+    let (silent, failing) = (NameServer::silent().await, NameServer::start(|_, _| Reply::ServFail).await);
+    let good = knowing("www.example.org").await;
+    let mesh = Mesh::synced(&[]);
+    let servers = |servers: &[&NameServer]| {
+        let upstream = Upstream::servers(servers.iter().map(|server| server.address()));
+        mesh.resolver(upstream.with_timeout(SOON).with_attempts(1))
+    };
+    let listener = start(servers(&[&silent, &failing, &good]));
+    assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
+    for dead in [&[&silent][..], &[&failing, &silent]] {
+        let answer = ask(&start(servers(dead)), "www.example.org.", RecordType::A).await;
+        assert_eq!(code(&answer), ResponseCode::ServFail);
+        assert_eq!(answer.queries.len(), 1);
+    }
+}
+
+/// D.4 rule 23: the transport stays.
+#[tokio::test]
+async fn an_answer_too_long_for_udp_comes_over_tcp() {
+    let many: Vec<_> = (1..=200).map(|last| format!("192.0.2.{last}").parse().unwrap()).collect();
+    let server = NameServer::start(move |_, _| Reply::TcpOnly(many.clone())).await;
+    let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
+    let asked = question("giant.example.org.", RecordType::A);
+    let cut = ask_with(&listener, &asked).await;
+    assert!(cut.metadata.truncation && cut.answers.is_empty());
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &asked).await;
+    assert_eq!(read(&mut stream).await.answers.len(), 200);
+    assert_eq!(server.connections(), 1);
+}
+
+/// D.4 rules 24 and 25, except that the agent fails where this asks to come back over TCP.
+#[tokio::test]
+async fn an_answer_longer_than_the_asker_takes_is_marked_truncated() {
+    let many: Vec<_> = (1..=64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
+    let server = NameServer::start(move |_, _| Reply::Addresses(many.clone())).await;
+    let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
+    let mut asked = question("giant.", RecordType::A);
+    assert!(ask_with(&listener, &asked).await.metadata.truncation);
+    let mut edns = Edns::new();
+    edns.set_max_payload(4096);
+    asked.set_edns(edns);
+    assert_eq!(ask_with(&listener, &asked).await.answers.len(), 64);
+}
+
+#[tokio::test]
+async fn a_host_without_upstream_dns_answers_servfail_for_other_names() {
+    let missing = tempfile::tempdir().unwrap();
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let listener = start(mesh.resolver(Upstream::resolv_conf(missing.path().join("resolv.conf"))));
+    assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
+    assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
+}
+
+/// A host whose resolv.conf names the listener, as it should be for programs that read it.
+#[tokio::test]
+async fn a_listener_that_is_its_own_upstream_does_not_ask_itself() {
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = udp.local_addr().unwrap();
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let alone = DnsListener::builder(mesh.resolver(Upstream::servers([own])));
+    let listener = alone.with_udp(udp.try_clone().unwrap()).start().unwrap();
+    assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
+    assert_eq!(listener.stats().forwarded, 1, "it did not come round");
+    drop(listener);
+    let server = knowing("www.example.org").await;
+    let both = DnsListener::builder(mesh.resolver(Upstream::servers([own, server.address()])));
+    let listener = both.with_udp(udp).start().unwrap();
+    assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn before_the_first_table_mesh_names_wait_and_others_do_not() {
+    let server = knowing("www.example.org").await;
+    let mesh = Mesh::connecting();
+    let resolver = mesh.builder().with_upstream(Upstream::servers([server.address()]));
+    let listener = start(resolver.with_first_table_timeout(Duration::from_secs(60)).build().unwrap());
+    let forecast = ask(&listener, FORECAST, RecordType::A);
+    tokio::pin!(forecast);
+    let other = async {
+        let found = ask(&listener, "www.example.org.", RecordType::A).await;
+        assert_eq!(addresses(&found), ["192.0.2.1"]);
+        mesh.sync(&[(FORECAST, &["10.1.2.3"])]);
+    };
+    let (found, ()) = tokio::join!(forecast, other);
+    assert_eq!(addresses(&found), ["10.1.2.3"]);
+    assert_eq!(server.asked(), ["www.example.org"]);
+}
+
+#[tokio::test]
+async fn without_a_table_in_time_a_mesh_name_fails() {
+    let resolver = Mesh::connecting().builder().with_first_table_timeout(Duration::ZERO).build().unwrap();
+    let listener = start(resolver);
+    assert_eq!(code(&ask(&listener, FORECAST, RecordType::A).await), ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn servers_come_from_a_resolv_conf() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    // Port 53 of an address where nobody listens: the answer is a failure, at once, and not NXDOMAIN.
+    file.write_all(b"nameserver 127.0.0.99\noptions timeout:1 attempts:1\n").unwrap();
+    let listener = start(Mesh::synced(&[]).resolver(Upstream::resolv_conf(file.path())));
+    assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
+}
