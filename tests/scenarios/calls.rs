@@ -64,7 +64,8 @@ addressType: IPv4
 ports: [{name: http, port: 8080, protocol: TCP}]
 endpoints:
   - addresses: [10.10.1.78]
-    conditions: {ready: false}
+    # Without the second, istiod takes it for an endpoint that is going away.
+    conditions: {ready: false, terminating: false}
     targetRef: {kind: Pod, name: sick-1, namespace: weather}
 ",
         )
