@@ -40,11 +40,15 @@
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider of that name |
 //! | `ring` | no | the crypto provider of that name |
+//! | `bridge` | no | `bridge`: proxies, Unix sockets and loopback addresses for clients that accept no connector |
+//! | `reqwest` | no | the bridge as a ready proxy and client builder of reqwest |
 //! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
 
 #![forbid(unsafe_code)]
 
 mod balance;
+#[cfg(feature = "bridge")]
+pub mod bridge;
 mod builder;
 mod connection;
 mod connector;

@@ -164,6 +164,12 @@ impl Mesh {
         crate::HttpClient::new(self.connector())
     }
 
+    /// Starts listeners on this host behind which the mesh is, for clients that accept no connector.
+    #[cfg(feature = "bridge")]
+    pub fn bridge(&self) -> crate::bridge::BridgeBuilder {
+        crate::bridge::BridgeBuilder::new(self.clone())
+    }
+
     /// The connection to istiod: names, clusters, endpoints and identity as values.
     #[must_use]
     pub fn client(&self) -> &NdsClient {

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Exchange,
     /// The target is no host and port that can be dialled.
     InvalidTarget,
+    /// A listener of the bridge did not come about.
+    Listen,
     /// The service has no endpoint that may be used.
     NoEndpoint,
     /// The peer did not prove to be the one that is expected.
@@ -56,6 +58,7 @@ impl ErrorKind {
             Self::Dial => "dial",
             Self::Exchange => "exchange",
             Self::InvalidTarget => "invalid_target",
+            Self::Listen => "listen",
             Self::NoEndpoint => "no_endpoint",
             Self::PeerIdentity => "peer_identity",
             Self::PlaintextRefused => "plaintext_refused",

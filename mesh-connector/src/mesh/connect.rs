@@ -3,10 +3,14 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use fastrand::Rng;
+#[cfg(feature = "bridge")]
+use nds_client::Http;
 use nds_client::{Cluster, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
 use tokio::time::{Instant, timeout_at};
 
 use super::Mesh;
+#[cfg(feature = "bridge")]
+use crate::Protocol;
 use crate::{
     Error, ErrorKind, Host, MeshStream, Target,
     dial::{self, Dialer},
@@ -62,6 +66,20 @@ impl Mesh {
             })?,
         };
         route(target, &clusters, self.resolver())
+    }
+
+    /// Whether Istio detects the protocol of this target's port from its bytes, and the caller has not said what it
+    /// speaks.
+    #[cfg(feature = "bridge")]
+    pub(crate) async fn detects_protocol(&self, target: &Target) -> Result<bool, Error> {
+        self.refuse_if_closed(target)?;
+        if target.protocol() != Protocol::Tcp {
+            return Ok(false);
+        }
+        Ok(match self.route(target, after(self.settings.connect_deadline)).await? {
+            Route::Service(cluster) => cluster.http == Http::Detected,
+            Route::Outside => false,
+        })
     }
 
     pub(crate) fn dialer<'a>(

@@ -8,7 +8,7 @@ use mesh_sandbox::Event;
 use crate::{World, exchange};
 
 /// Waits until istiod has seen us go.
-async fn gone(world: &World, mark: u64) {
+pub(crate) async fn gone(world: &World, mark: u64) {
     let events = world.sandbox.events();
     let event = events.wait_since(mark, |event| match event {
         Event::AdsDisconnected { .. } => Some(()),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test harness")]
 
+#[cfg(feature = "bridge")]
+mod bridge;
 mod connect;
 mod explain;
 mod failures;

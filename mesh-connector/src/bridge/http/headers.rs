@@ -1,0 +1,61 @@
+//! Headers that are between a client and its proxy alone.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
+};
+
+use crate::bridge::{Secret, USER};
+
+/// Those that are never passed on, beside the ones that `Connection` names (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
+    let named: Vec<HeaderName> = named.collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Whether a request carries the bridge's secret (RFC 7617).
+pub(super) fn authenticated(headers: &HeaderMap, secret: &Secret) -> bool {
+    let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| {
+        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        let decoded = STANDARD.decode(encoded.trim()).ok()?;
+        scheme.eq_ignore_ascii_case("basic").then_some(decoded)
+    });
+    let password = given.as_deref().and_then(|given| given.strip_prefix(USER.as_bytes())?.strip_prefix(b":"));
+    password.is_some_and(|password| secret.is(password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_the_proxy_is_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Private"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic c2VjcmV0"),
+            ("x-private", "1"),
+            ("x-public", "2"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-public"]);
+    }
+}

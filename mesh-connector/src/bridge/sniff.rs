@@ -1,0 +1,110 @@
+//! What a client's first bytes say about its protocol.
+//!
+//! A port without a protocol in its name is detected by Istio's proxies, from ALPN first: a connection that offers
+//! `istio` alone is TCP to them, and an HTTP authorization policy closes it without a word. So HTTP has to be
+//! announced as HTTP, and where nobody says that it is, the bytes do.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
+
+use crate::Protocol;
+
+/// RFC 9113 §3.4, as far as it cannot be HTTP/1.1.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// The methods that Envoy's HTTP inspector knows (`source/extensions/filters/listener/http_inspector`), without those
+/// of WebDAV.
+const METHODS: [&[u8]; 9] =
+    [b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PUT ", b"TRACE "];
+
+/// What these bytes begin. `None`: it takes more of them to tell.
+pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
+    let begins = |whole: &[u8]| bytes.starts_with(whole);
+    let may_become = |whole: &[u8]| whole.starts_with(bytes);
+    if begins(HTTP2_PREFACE) {
+        Some(Protocol::Http2)
+    } else if METHODS.into_iter().any(begins) {
+        Some(Protocol::Http1)
+    } else if may_become(HTTP2_PREFACE) || METHODS.into_iter().any(may_become) {
+        None
+    } else {
+        Some(Protocol::Tcp)
+    }
+}
+
+/// Reads until the protocol is told, or `patience` or the client's data ends, and appends what was read to `read`.
+pub(super) async fn detect(
+    client: &mut (impl AsyncRead + Unpin),
+    read: &mut Vec<u8>,
+    patience: Duration,
+) -> Protocol {
+    let told = async {
+        loop {
+            if let Some(protocol) = protocol(read) {
+                return protocol;
+            }
+            // Cancel safe: what was read is in `read`.
+            match client.read_buf(read).await {
+                Ok(0) | Err(_) => return Protocol::Tcp,
+                Ok(_) => {}
+            }
+        }
+    };
+    timeout(patience, told).await.unwrap_or(Protocol::Tcp)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_its_first_bytes_and_everything_else_is_not_http() {
+        for (bytes, said) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Some(Protocol::Http1)),
+            (b"POST /x", Some(Protocol::Http1)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Protocol::Http2)),
+            (b"", None),
+            (b"P", None),
+            (b"PRI * HTTP", None),
+            (b"GE", None),
+            (b"GETS x", Some(Protocol::Tcp)),
+            (b"\x16\x03\x01", Some(Protocol::Tcp)),
+            (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", Some(Protocol::Tcp)),
+        ] {
+            assert_eq!(protocol(bytes), said, "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_come_one_by_one_are_all_kept() {
+        let (mut near, mut far) = tokio::io::duplex(1);
+        let write = tokio::spawn(async move {
+            tokio::io::AsyncWriteExt::write_all(&mut far, b"GET / HTTP/1.1").await.unwrap();
+        });
+        let mut read = Vec::new();
+        assert_eq!(detect(&mut near, &mut read, Duration::from_secs(30)).await, Protocol::Http1);
+        assert_eq!(read, b"GET ");
+        drop(near);
+        let _ = write.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_waits_for_the_server_is_not_waited_for() {
+        let (mut near, _far) = tokio::io::duplex(1);
+        let protocol = detect(&mut near, &mut Vec::new(), Duration::from_millis(100)).await;
+        assert_eq!(protocol, Protocol::Tcp);
+    }
+
+    proptest! {
+        #[test]
+        fn twenty_bytes_always_tell(bytes in proptest::collection::vec(any::<u8>(), 20..40)) {
+            prop_assert!(protocol(&bytes).is_some());
+        }
+    }
+}

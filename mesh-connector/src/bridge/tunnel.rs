@@ -1,0 +1,62 @@
+//! From a client's connection to one of the mesh, and bytes between them.
+
+use std::io;
+
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
+
+use super::{Shared, client::Client, sniff};
+use crate::{Error, MeshStream, Target};
+
+/// What is read at a time, per direction: a TLS record.
+const BUFFER: usize = 16 * 1024;
+
+/// Serves a client whose target is known.
+pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Target) {
+    let mut read = Vec::new();
+    let opened = match shared.mesh.detects_protocol(target).await {
+        Ok(true) => detected(&mut client, shared, target, &mut read).await,
+        Ok(false) => shared.mesh.connect_to(target).await,
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(stream) => relay(client, stream, &read).await,
+        Err(error) => failed(&client, target, &error),
+    }
+}
+
+/// Connects for the protocol that the client's first bytes tell. What was read of them is appended to `read`.
+pub(super) async fn detected<C: Client>(
+    client: &mut C,
+    shared: &Shared,
+    target: &Target,
+    read: &mut Vec<u8>,
+) -> Result<MeshStream, Error> {
+    let protocol = sniff::detect(client, read, shared.settings.detection_timeout).await;
+    shared.mesh.connect_to(&target.clone().with_protocol(protocol)).await
+}
+
+/// A client that can no longer be told why.
+pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
+    tracing::warn!(%target, error = error.report(), "the bridge cannot connect a client");
+    client.reset();
+}
+
+/// Passes bytes on in both directions until both have ended, `read` before all others of the client's.
+pub(super) async fn relay<C: Client>(mut client: C, mut stream: MeshStream, read: &[u8]) {
+    let passed = async {
+        stream.write_all(read).await?;
+        copy_bidirectional_with_sizes(&mut client, &mut stream, BUFFER, BUFFER).await
+    };
+    if let Err(error) = passed.await {
+        tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection of the bridge broke");
+        client.reset();
+        cut(&stream);
+    }
+}
+
+/// Makes closing the connection a reset: what the client has not ended must not look ended.
+fn cut(stream: &MeshStream) {
+    let gone: io::Result<()> = stream.tcp().set_zero_linger();
+    // Where it fails, the peer has gone already.
+    let _ = gone;
+}

@@ -1,0 +1,130 @@
+//! Clients that accept no connector, through the bridge.
+
+mod http;
+mod local;
+mod socks;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use mesh_connector::{
+    Mesh, Target,
+    bridge::{Access, Bridge},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::World;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn bridge(mesh: &Mesh) -> Bridge {
+    mesh.bridge().start().await.unwrap()
+}
+
+/// Sends these bytes, ends the direction, and reads until the other one ends.
+async fn say(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    bytes: impl AsRef<[u8]>,
+) -> io::Result<Vec<u8>> {
+    stream.write_all(bytes.as_ref()).await?;
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await??;
+    Ok(answer)
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Reads exactly so many bytes.
+async fn exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await.unwrap().unwrap();
+    bytes
+}
+
+fn ledger() -> Target {
+    Target::new("ledger.payments.example", 5432).unwrap()
+}
+
+#[tokio::test]
+async fn dropping_the_bridge_ends_its_listeners_connections_and_hold_on_the_membership() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = bridge.listen_postgres(dir.path(), &ledger()).await.unwrap();
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"hello\n").await.unwrap();
+    while exactly(&mut client, 1).await != b"\n" {}
+    assert_eq!(bridge.open_connections(), 1);
+    let proxy = bridge.proxy_address();
+    let mark = world.sandbox.events().mark();
+    drop(mesh);
+    bridge.shutdown().await;
+    assert_eq!(
+        say(&mut client, "").await.unwrap_or_default().len(),
+        "hello\n".len() + 10,
+        "what was under way"
+    );
+    assert!(UnixStream::connect(&path).await.is_err() && !path.exists());
+    assert!(TcpStream::connect(proxy).await.is_err());
+    crate::failures::gone(&world, mark).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_leads_to_its_service() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = bridge.listen_postgres(dir.path(), &ledger()).await.unwrap();
+    assert_eq!(path, dir.path().join(".s.PGSQL.5432"));
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"hello\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    let answer = say(client, "").await.unwrap();
+    assert!(answer.ends_with(b"hello\n"), "the direction back stays open: {answer:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_is_reset() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let unknown = Target::new("typo.weather.svc.cluster.local", 80).unwrap();
+    let address = bridge.listen_local(&unknown, Default::default()).await.unwrap();
+    let error = say(connect(address).await, "").await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_those_before_them() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = mesh.bridge().with_max_connections(1).start().await.unwrap();
+    let address = bridge.listen_local(&ledger(), Default::default()).await.unwrap();
+    let mut first = connect(address).await;
+    first.write_all(b"first\n").await.unwrap();
+    exactly(&mut first, 6).await;
+    let mut second = connect(address).await;
+    second.write_all(b"second\n").await.unwrap();
+    let mut byte = [0];
+    let waits = tokio::time::timeout(Duration::from_millis(100), second.read(&mut byte)).await;
+    assert!(waits.is_err(), "served beyond the limit");
+    drop(first);
+    exactly(&mut second, 7).await;
+    assert_eq!(bridge.open_connections(), 1);
+}
+
+#[tokio::test]
+async fn after_the_membership_has_ended_clients_are_refused() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = mesh.bridge().with_access(Access::SameUser).start().await.unwrap();
+    let address = bridge.listen_local(&ledger(), Default::default()).await.unwrap();
+    mesh.shutdown().await;
+    assert!(say(connect(address).await, "").await.is_err());
+}
