@@ -1,6 +1,9 @@
 //! The handle that programs hold.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     task::AbortHandle,
@@ -9,7 +12,7 @@ use tokio::{
 
 use crate::{
     Clusters, Config, Endpoints, Error, ErrorKind, Health, Identity, NameTable, SyncState, Watched, ads,
-    identity, state::State,
+    identity, kept, state::State, storage::Storage,
 };
 
 /// A process in the mesh: its identity, and what istiod says about names, clusters and endpoints, kept live.
@@ -27,11 +30,22 @@ pub struct NdsClient {
 
 /// Ends its tasks with the last handle.
 #[derive(Debug)]
-struct Tasks([AbortHandle; 2]);
+struct Tasks {
+    handles: [AbortHandle; 3],
+    /// The tasks borrow it, so that its lock is free as soon as the client is gone.
+    storage: Mutex<Option<Arc<Storage>>>,
+}
+
+impl Tasks {
+    fn end(&self) {
+        self.handles.iter().for_each(AbortHandle::abort);
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.iter().for_each(AbortHandle::abort);
+        self.end();
     }
 }
 
@@ -48,13 +62,18 @@ impl NdsClient {
     pub fn spawn(config: Config) -> Result<Self, Error> {
         config.crypto_provider()?;
         let state = Arc::new(State::new(config));
-        let identity = tokio::spawn(identity::keeper::run(state.clone()));
-        let stream = tokio::spawn(ads::driver::run(state.clone()));
+        let storage = kept::restore(&state).map(Arc::new);
+        let kept = storage.as_ref().map(Arc::downgrade);
+        let handles = [
+            tokio::spawn(identity::keeper::run(state.clone())).abort_handle(),
+            tokio::spawn(ads::driver::run(state.clone())).abort_handle(),
+            tokio::spawn(kept::run(state.clone(), kept)).abort_handle(),
+        ];
         Ok(Self {
             names: state.names.watched(),
             health: state.health.watched(),
             identity: state.identity.watched(),
-            tasks: Arc::new(Tasks([identity.abort_handle(), stream.abort_handle()])),
+            tasks: Arc::new(Tasks { handles, storage: Mutex::new(storage) }),
             state,
         })
     }
@@ -180,7 +199,7 @@ impl NdsClient {
 
     /// Ends the connection to istiod and the tasks behind it, for all clones. What was published stays readable.
     pub fn shutdown(&self) {
-        self.tasks.0.iter().for_each(AbortHandle::abort);
+        self.tasks.end();
     }
 
     /// What to say when istiod has not answered in time: why it could not be reached, where that is known.
@@ -190,7 +209,7 @@ impl NdsClient {
             Some(error) => error.clone(),
             None => {
                 let message =
-                    format!("istiod at {} has not sent {what} in time", self.state.config.discovery);
+                    format!("istiod at {} has not sent {what} in time", self.state.config.istiod_address());
                 Error::with_source(ErrorKind::Timeout, message, elapsed)
             }
         }

@@ -19,7 +19,9 @@ use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
 pub use self::address::{InvalidServerAddress, ServerAddress};
-use crate::{Error, ErrorKind, Locality};
+use crate::{
+    Error, ErrorKind, KeyType, Locality, clock::Clock, identity::CertificateFiles, transport::Transport,
+};
 
 /// How this process joins a mesh.
 ///
@@ -36,12 +38,14 @@ use crate::{Error, ErrorKind, Locality};
 /// | cluster | `ISTIO_META_CLUSTER_ID`, else `Kubernetes` |
 /// | DNS domain | `<namespace>.svc.cluster.local` |
 /// | certificate lifetime asked for | `SECRET_TTL`, else 24 hours |
+/// | key | P-256 |
+/// | state folder | none: nothing outlives the process |
 /// | waiting in `join` | 15 seconds |
 /// | crypto provider | aws-lc-rs where that feature is on, else ring |
 #[derive(Clone)]
 pub struct Config {
-    pub(crate) discovery: ServerAddress,
-    pub(crate) ca: ServerAddress,
+    pub(crate) discovery: Vec<ServerAddress>,
+    pub(crate) ca: Vec<ServerAddress>,
     pub(crate) istiod_name: Option<String>,
     pub(crate) hosts: BTreeMap<String, Vec<IpAddr>>,
     pub(crate) roots: Vec<CertificateDer<'static>>,
@@ -60,6 +64,12 @@ pub struct Config {
     pub(crate) certificate_ttl: Duration,
     pub(crate) join_timeout: Duration,
     pub(crate) provider: Option<Arc<CryptoProvider>>,
+    pub(crate) trust_domain: Option<String>,
+    pub(crate) key_type: KeyType,
+    pub(crate) certificate_files: Option<CertificateFiles>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) clock: Clock,
+    pub(crate) transport: Arc<dyn Transport>,
 }
 
 impl Config {
@@ -90,10 +100,26 @@ impl Config {
         Self { istiod_name: Some(name.into()), ..self }
     }
 
-    /// Where istiod listens, for its CA and its xDS server alike.
+    /// Where istiod listens, for its CA and its xDS server alike. Where this is an IP address and the address before had
+    /// a name, istiod must still prove that name.
     #[must_use]
     pub fn with_istiod_address(self, address: ServerAddress) -> Self {
-        Self { discovery: address.clone(), ca: address, ..self }
+        self.with_istiod_addresses([address])
+    }
+
+    /// Several places where istiod listens, tried in this order; after a failure another one comes first. An empty list
+    /// changes nothing.
+    #[must_use]
+    pub fn with_istiod_addresses(mut self, addresses: impl IntoIterator<Item = ServerAddress>) -> Self {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        if addresses.is_empty() {
+            return self;
+        }
+        if !addresses.iter().all(ServerAddress::is_provable) {
+            let named = self.discovery.iter().find(|server| server.is_provable());
+            self.istiod_name = self.istiod_name.or_else(|| named.map(|server| server.host.clone()));
+        }
+        Self { discovery: addresses.clone(), ca: addresses, ..self }
     }
 
     /// How long [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready) wait.
@@ -106,6 +132,35 @@ impl Config {
     #[must_use]
     pub fn with_certificate_ttl(self, ttl: Duration) -> Self {
         Self { certificate_ttl: ttl, ..self }
+    }
+
+    /// A folder in which the key, the certificate, the roots and the last names outlive the process, so that a VM that
+    /// starts again after its token has died still joins, and has names before istiod answers. It is made where it is
+    /// not there, readable for this user alone. One process writes to it at a time;
+    /// [`Health::storage`](crate::Health::storage) says where that is another.
+    #[must_use]
+    pub fn with_state_dir(self, dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: Some(dir.into()), ..self }
+    }
+
+    /// A certificate that something else issues and renews (a SPIRE agent, cert-manager), instead of istiod's CA: files
+    /// in PEM with the chain, leaf first, the key, and the roots of the mesh. They are looked at every few seconds; a
+    /// new pair is used once key and certificate belong together, and until then the last good one.
+    #[must_use]
+    pub fn with_certificate_files(
+        self,
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        roots: impl Into<PathBuf>,
+    ) -> Self {
+        let files = CertificateFiles { chain: chain.into(), key: key.into(), roots: Some(roots.into()) };
+        Self { certificate_files: Some(files), ..self }
+    }
+
+    /// The kind of key to have certified.
+    #[must_use]
+    pub fn with_key_type(self, key_type: KeyType) -> Self {
+        Self { key_type, ..self }
     }
 
     /// The crypto provider of every TLS connection. Nothing is installed process-wide.
@@ -156,10 +211,11 @@ impl Config {
         &self.cluster_id
     }
 
-    /// Where istiod's xDS server listens.
+    /// Where istiod's xDS server listens; the first place where there are several.
     #[must_use]
     pub fn istiod_address(&self) -> &ServerAddress {
-        &self.discovery
+        // Never empty.
+        &self.discovery[0]
     }
 
     /// How long `join` and `ready` wait.
@@ -217,8 +273,8 @@ impl Config {
     /// Nothing in particular.
     pub(crate) fn for_tests() -> Self {
         Self {
-            discovery: ServerAddress::istiod(),
-            ca: ServerAddress::istiod(),
+            discovery: vec![ServerAddress::istiod()],
+            ca: vec![ServerAddress::istiod()],
             istiod_name: None,
             hosts: BTreeMap::new(),
             roots: Vec::new(),
@@ -237,6 +293,12 @@ impl Config {
             certificate_ttl: Duration::from_secs(3600),
             join_timeout: Duration::from_secs(15),
             provider: None,
+            trust_domain: None,
+            key_type: KeyType::default(),
+            certificate_files: None,
+            state_dir: None,
+            clock: Clock::system(),
+            transport: Arc::new(crate::transport::System),
         }
     }
 }

@@ -21,6 +21,8 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// This host's clock is wrong, as certificates tell: good ones cannot be verified.
+    Clock,
     /// The client was shut down.
     Closed,
     /// The configuration cannot be used; [`Error::problems`] lists why.
@@ -29,6 +31,8 @@ pub enum ErrorKind {
     Credentials,
     /// istiod sent something that is not what it claims to be.
     InvalidResource,
+    /// The state folder, or a file in it, cannot be used.
+    Storage,
     /// A deadline passed.
     Timeout,
     /// istiod does not accept who we say we are.
@@ -44,10 +48,12 @@ impl ErrorKind {
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {
+            Self::Clock => "clock",
             Self::Closed => "closed",
             Self::Config => "config",
             Self::Credentials => "credentials",
             Self::InvalidResource => "invalid_resource",
+            Self::Storage => "storage",
             Self::Timeout => "timeout",
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "unavailable",
@@ -55,10 +61,14 @@ impl ErrorKind {
         }
     }
 
-    /// Whether trying again can help although nobody changes a file, a token or a setting.
+    /// Whether trying again can help although nobody changes a file, a token or a setting. A clock counts as such:
+    /// a host that has just started sets it by itself.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::InvalidResource | Self::Timeout | Self::Unavailable)
+        matches!(
+            self,
+            Self::Clock | Self::InvalidResource | Self::Storage | Self::Timeout | Self::Unavailable
+        )
     }
 }
 

@@ -1,9 +1,13 @@
 //! Who this process is in the mesh: key, certificate chain, roots.
 
+mod cell;
 mod certificate;
 mod csr;
+mod files;
 pub(crate) mod keeper;
 mod renewal;
+mod roots;
+pub(crate) mod stored;
 mod token;
 
 use std::{
@@ -15,7 +19,14 @@ use std::{
 use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-pub(crate) use self::{csr::SigningRequest, renewal::renewal_delay, token::Token};
+pub use self::csr::KeyType;
+pub(crate) use self::{
+    cell::IdentityCell,
+    csr::SigningRequest,
+    files::CertificateFiles,
+    roots::{RootSet, certificates, root_store},
+    token::Token,
+};
 use crate::{Error, ErrorKind, SpiffeId};
 
 /// A workload identity as it was issued: one value, replaced as a whole when it is renewed.
@@ -23,8 +34,8 @@ use crate::{Error, ErrorKind, SpiffeId};
 pub struct Identity {
     spiffe_id: SpiffeId,
     certified_key: Arc<CertifiedKey>,
+    key: Arc<PrivateKeyDer<'static>>,
     roots: Arc<RootCertStore>,
-    root_certificates: Vec<CertificateDer<'static>>,
     not_before: SystemTime,
     not_after: SystemTime,
     provider: Arc<CryptoProvider>,
@@ -44,31 +55,38 @@ impl Identity {
         roots: &[u8],
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
-        let chain = certificates(chain, "the certificate chain")?;
         let roots = certificates(roots, "the roots")?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| Error::new(ErrorKind::Credentials, "the private key is not a key in PEM"))?;
-        Self::new(chain, key, &roots, provider)
+        Self::from_pem_pair(chain, key, provider)?.with_roots(&roots)
     }
 
-    /// An identity from a chain, leaf first, without roots.
+    /// The same without roots.
+    pub(crate) fn from_pem_pair(
+        chain: &[u8],
+        key: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Error> {
+        let chain = certificates(chain, "the certificate chain")?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| Error::new(ErrorKind::Credentials, "the private key is not a key in PEM"))?;
+        Self::new(chain, key, provider)
+    }
+
+    /// An identity from a chain, leaf first and without roots.
     pub(crate) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        roots: &[CertificateDer<'static>],
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
         let leaf = certificate::Leaf::parse(chain.first())?;
-        let certified_key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
+        let certified_key = CertifiedKey::from_der(chain, key.clone_key(), &provider).map_err(|error| {
             let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
             Error::with_source(ErrorKind::Credentials, message, error)
         })?;
-        let roots = distinct(roots);
         Ok(Self {
             spiffe_id: leaf.spiffe_id,
             certified_key: Arc::new(certified_key),
-            roots: Arc::new(root_store(&roots)?),
-            root_certificates: roots,
+            key: Arc::new(key),
+            roots: Arc::new(RootCertStore::empty()),
             not_before: leaf.not_before,
             not_after: leaf.not_after,
             provider,
@@ -76,8 +94,17 @@ impl Identity {
         })
     }
 
+    pub(crate) fn with_roots(self, roots: &[CertificateDer<'static>]) -> Result<Self, Error> {
+        Ok(Self { roots: Arc::new(root_store(roots)?), ..self })
+    }
+
     pub(crate) fn with_epoch(self, epoch: u64) -> Self {
         Self { epoch, ..self }
+    }
+
+    /// The key, to be kept where only this user reads it.
+    pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
     }
 
     /// The name in the certificate. Its trust domain is the mesh's.
@@ -92,14 +119,11 @@ impl Identity {
         &self.certified_key
     }
 
-    /// What peers' certificates must chain up to: the roots of the configuration and of the last issuance together.
+    /// What peers' certificates must chain up to: the roots of the configuration, those that came with the last
+    /// certificate, and those that istiod last pushed, together.
     #[must_use]
     pub fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
-    }
-
-    pub(crate) fn root_certificates(&self) -> &[CertificateDer<'static>] {
-        &self.root_certificates
     }
 
     /// When the certificate begins to be valid.
@@ -126,8 +150,8 @@ impl Identity {
         &self.provider
     }
 
-    /// Counts the identities of this process: a renewal has a higher one. What was derived from another epoch
-    /// (TLS configurations, pools) must not be used further.
+    /// Counts the identities of this process: another certificate, and other roots, have a higher one. What was derived
+    /// from another epoch (TLS configurations, pools) must not be used further.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -142,35 +166,6 @@ impl fmt::Debug for Identity {
             .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }
-}
-
-/// The certificates of a PEM text, at least one.
-pub(crate) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::new(ErrorKind::Credentials, format!("{what}: no certificate in PEM"))),
-        Err(error) => Err(Error::with_source(ErrorKind::Credentials, format!("{what}: not PEM"), error)),
-    }
-}
-
-/// The certificates, each once.
-fn distinct(certificates: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
-    let first = |(at, one): (usize, &CertificateDer<'static>)| {
-        (!certificates[..at].contains(one)).then(|| one.clone())
-    };
-    certificates.iter().enumerate().filter_map(first).collect()
-}
-
-/// A store of these roots, each once.
-pub(crate) fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
-    let mut store = RootCertStore::empty();
-    for root in distinct(roots) {
-        store.add(root).map_err(|error| {
-            Error::with_source(ErrorKind::Credentials, "a root certificate cannot be used", error)
-        })?;
-    }
-    Ok(store)
 }
 
 #[cfg(test)]

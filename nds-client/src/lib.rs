@@ -34,17 +34,25 @@
 mod ads;
 mod backoff;
 mod client;
+mod clock;
 mod cluster;
 mod config;
+mod duration;
 mod endpoint;
 mod error;
 mod health;
 mod identity;
 mod istiod;
+mod kept;
 mod locality;
 mod name_table;
 mod spiffe;
 mod state;
+mod storage;
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests of the stream come next")]
+mod testing;
+mod transport;
 mod watched;
 
 pub use self::{
@@ -56,8 +64,8 @@ pub use self::{
     config::{Config, InvalidServerAddress, ServerAddress},
     endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
     error::{Error, ErrorKind, InvalidResource, Problem},
-    health::{Health, SyncState},
-    identity::Identity,
+    health::{Failure, Health, Part, SyncState},
+    identity::{Identity, KeyType},
     locality::Locality,
     name_table::{InvalidNameTable, NameEntry, NameTable, Registry},
     spiffe::{InvalidSpiffeId, SpiffeId},

@@ -3,15 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
 };
 
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use crate::{
-    Clusters, Config, Endpoints, Error, Health, Identity, NameTable, Publisher, SyncState,
-    ads::session::Wanted,
+    Clusters, Config, Endpoints, Error, Health, NameTable, Publisher, SyncState, ads::session::Wanted,
+    identity::IdentityCell,
 };
 
 /// The endpoints of the clusters in use, by EDS name.
@@ -24,26 +23,29 @@ pub(crate) struct State {
     pub(crate) names: Publisher<NameTable>,
     pub(crate) clusters: Publisher<Option<Arc<Clusters>>>,
     pub(crate) endpoints: Publisher<EndpointMap>,
-    pub(crate) identity: Publisher<Option<Arc<Identity>>>,
+    pub(crate) identity: IdentityCell,
     pub(crate) health: Publisher<Health>,
     /// The same value as `health` publishes, for the tasks to change.
     health_now: Mutex<Health>,
     wanted: Mutex<Wanted>,
     pub(crate) wanted_changed: Notify,
+    /// istiod's xDS server has refused the certificate in use.
+    pub(crate) certificate_refused: Notify,
 }
 
 impl State {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            config,
             names: Publisher::new(NameTable::default()),
             clusters: Publisher::new(None),
             endpoints: Publisher::new(EndpointMap::default()),
-            identity: Publisher::new(None),
+            identity: IdentityCell::new(config.roots.clone()),
             health: Publisher::new(Health::default()),
             health_now: Mutex::default(),
             wanted: Mutex::default(),
             wanted_changed: Notify::new(),
+            certificate_refused: Notify::new(),
+            config,
         }
     }
 
@@ -64,14 +66,16 @@ impl State {
     pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) {
         let mut health = self.health_now.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut health);
+        health.note_times(self.config.clock.now());
         self.health.publish(Arc::new(health.clone()));
     }
 
     /// The stream has ended, or could not be opened.
     pub(crate) fn stream_failed(&self, error: Option<Error>) {
+        let since = self.config.clock.now();
         self.set_health(|health| {
             if health.sync == SyncState::Synced {
-                health.sync = SyncState::Stale { since: SystemTime::now() };
+                health.sync = SyncState::Stale { since };
             }
             health.stream = error.or(health.stream.take());
         });

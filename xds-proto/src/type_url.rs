@@ -10,6 +10,8 @@ pub const HTTP_PROTOCOL_OPTIONS: &str =
     "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Name discovery service: `istio.networking.nds.v1.NameTable`.
 pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
+/// Proxy configuration discovery service: `istio.mesh.v1alpha1.ProxyConfig`, of which istiod fills the roots.
+pub const PROXY_CONFIG: &str = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
 /// `UpstreamTlsContext`, the typed configuration of a TLS transport socket.
 pub const UPSTREAM_TLS_CONTEXT: &str =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";

@@ -10,6 +10,7 @@ const ROOTS: &[&str] = &[
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
     "envoy/service/discovery/v3/ads.proto",
+    "istio/mesh/v1alpha1/proxy.proto",
     "istio/networking/nds/v1/nds.proto",
     "istio/v1/auth/ca.proto",
 ];

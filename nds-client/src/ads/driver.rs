@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Identity, SyncState,
     backoff::Backoff,
+    duration::Rough,
     identity::Token,
     istiod::{Connector, Credentials, is_certificate_refused, status_error},
     state::State,
@@ -37,12 +38,15 @@ pub(crate) async fn run(state: Arc<State>) {
     let mut session = Session::new(node(&state.config));
     let mut backoff = Backoff::default();
     let mut refused = None;
+    let mut failures = 0u32;
     loop {
         let identity = identity(&state).await;
-        let outcome = stream(&state, &mut session, &identity, refused == Some(identity.epoch())).await;
+        let outcome =
+            stream(&state, &mut session, &identity, refused == Some(identity.epoch()), failures).await;
         let wait = match outcome {
             Ended::AfterSync(error) => {
                 backoff.reset();
+                failures = 0;
                 tracing::info!(
                     reason = error.as_ref().map(Error::report),
                     "the stream to istiod ended; reconnecting"
@@ -54,7 +58,9 @@ pub(crate) async fn run(state: Arc<State>) {
                 // Its TLS refused the certificate: only the token can help now.
                 if is_certificate_refused(&error) {
                     refused = Some(identity.epoch());
+                    state.certificate_refused.notify_one();
                 }
+                failures = failures.saturating_add(1);
                 let wait = backoff.next(fastrand::f64());
                 tracing::warn!(error = error.report(), ?wait, "no stream to istiod");
                 state.stream_failed(Some(error));
@@ -83,10 +89,20 @@ enum Ended {
     Failed(Error),
 }
 
-async fn stream(state: &State, session: &mut Session, identity: &Arc<Identity>, refused: bool) -> Ended {
-    let now = SystemTime::now();
+async fn stream(
+    state: &State,
+    session: &mut Session,
+    identity: &Arc<Identity>,
+    refused: bool,
+    failures: u32,
+) -> Ended {
+    // A refusal may look like a lost connection (its alert and the reset that follows race): the token has a turn.
+    let refused = refused || (failures % 4 == 3 && state.config.token_file.is_some());
+    let now = state.config.clock.now();
     let opened = match credentials(state, identity, refused, now) {
-        Ok(credentials) => open(state, session, identity, &credentials).await.map(|open| (credentials, open)),
+        Ok(credentials) => {
+            open(state, session, identity, &credentials, failures).await.map(|open| (credentials, open))
+        }
         Err(error) => Err(error),
     };
     let (credentials, mut open) = match opened {
@@ -94,7 +110,8 @@ async fn stream(state: &State, session: &mut Session, identity: &Arc<Identity>, 
         Err(error) => return Ended::Failed(error),
     };
     let status = open.exchange(state, session).await;
-    let error = status.map(|status| status_error(&state.config, &credentials, status, SystemTime::now()));
+    let error =
+        status.map(|status| status_error(&state.config, &credentials, status, state.config.clock.now()));
     match error {
         Some(error) if !open.heard => Ended::Failed(error),
         None if !open.heard => Ended::Failed(Error::new(
@@ -117,9 +134,18 @@ fn credentials(
         return Ok(Credentials::Certificate(identity.clone()));
     }
     let file = state.config.token_file().ok_or_else(|| {
-        let message =
-            format!("the certificate of {} cannot be used and there is no token", identity.spiffe_id());
-        Error::new(ErrorKind::Credentials, message)
+        let id = identity.spiffe_id();
+        match now.duration_since(identity.not_after()) {
+            Ok(ago) => {
+                let message =
+                    format!("the certificate of {id} ended {} ago, and there is no token", Rough(ago));
+                Error::new(ErrorKind::Unauthenticated, message)
+            }
+            Err(_) => {
+                let message = format!("istiod refuses the certificate of {id}, and there is no token");
+                Error::new(ErrorKind::Unauthenticated, message)
+            }
+        }
     })?;
     Ok(Credentials::Token(Arc::new(Token::read(file)?)))
 }
@@ -129,10 +155,12 @@ async fn open(
     session: &mut Session,
     identity: &Arc<Identity>,
     credentials: &Credentials,
+    failures: u32,
 ) -> Result<Stream, Error> {
     let config = &state.config;
     let roots = identity.roots().clone();
-    let channel = Connector { config, server: &config.discovery, roots }.connect(credentials).await?;
+    let channel =
+        Connector { config, servers: &config.discovery, roots, failures }.connect(credentials).await?;
     let (requests, queue) = mpsc::channel(QUEUE);
     for message in session.open(state.wanted()) {
         // istiod answers with headers only once it has a message: the first ones wait in the queue.
@@ -144,7 +172,7 @@ async fn open(
     let responses = client
         .delta_aggregated_resources(call)
         .await
-        .map_err(|status| status_error(config, credentials, status, SystemTime::now()))?
+        .map_err(|status| status_error(config, credentials, status, config.clock.now()))?
         .into_inner();
     Ok(Stream { requests, responses, heard: false })
 }
@@ -216,6 +244,11 @@ fn receive(
             }
             state.endpoints.publish(Arc::new(all));
         }
+        Some(Update::Roots(roots)) => match state.identity.change_roots(|all| all.pushed = roots) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("istiod has pushed other roots"),
+            Err(error) => tracing::warn!(error = error.report(), "the pushed roots cannot be used"),
+        },
         None => {}
     }
     state.set_health(|health| health.rejected = reaction.rejected.or(health.rejected.take()));

@@ -13,16 +13,22 @@ use std::{
     sync::Arc,
 };
 
+use prost::Message as _;
+use rustls_pki_types::CertificateDer;
 use xds_proto::{
     envoy::{
         config::core::v3::Node,
         service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource},
     },
     google::rpc::Status,
+    istio::mesh::v1alpha1::ProxyConfig,
     type_url,
 };
 
-use crate::{Cluster, Clusters, Endpoints, Error, ErrorKind, NameTable};
+use crate::{
+    Cluster, Clusters, Endpoints, Error, ErrorKind, NameTable,
+    identity::{certificates, root_store},
+};
 
 /// What callers want beside names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,6 +46,8 @@ pub(crate) enum Update {
     /// By EDS name; others are as before.
     Endpoints(Vec<(String, Endpoints)>),
     Names(NameTable),
+    /// The roots of the mesh.
+    Roots(Vec<CertificateDer<'static>>),
 }
 
 /// What follows from a response.
@@ -77,7 +85,9 @@ impl Session {
             type_url: type_url::NAME_TABLE.to_owned(),
             ..DeltaDiscoveryRequest::default()
         };
-        [vec![names], self.want(wanted)].concat()
+        // istiod pushes its roots where it runs with several of them, and says nothing otherwise (istio
+        // `pilot/pkg/xds/pcds.go`).
+        [vec![names, request(type_url::PROXY_CONFIG)], self.want(wanted)].concat()
     }
 
     /// What has to be said on the open stream so that it is subscribed to `wanted`.
@@ -112,6 +122,7 @@ impl Session {
         let type_url = response.type_url.clone();
         let (update, problems) = match type_url.as_str() {
             type_url::NAME_TABLE => names(response),
+            type_url::PROXY_CONFIG => roots(response),
             type_url::CLUSTER if self.subscribed.clusters => self.clusters(response),
             type_url::ENDPOINT if self.has_endpoints => self.endpoints(response),
             // Nothing may be said about a type that this stream has not subscribed to.
@@ -190,6 +201,24 @@ fn names(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) 
     match NameTable::decode(value) {
         Ok(table) => (Some(Update::Names(table)), Vec::new()),
         Err(error) => (None, vec![format!("name table: {error}")]),
+    }
+}
+
+/// An answer without roots says nothing new.
+fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
+    if response.resources.is_empty() {
+        return (None, Vec::new());
+    }
+    let (_, value) = value(response.resources.swap_remove(0));
+    let roots = match ProxyConfig::decode(value) {
+        Ok(config) if config.ca_certificates_pem.is_empty() => return (None, Vec::new()),
+        Ok(config) => certificates(config.ca_certificates_pem.concat().as_bytes(), "the pushed roots"),
+        Err(error) => Err(Error::with_source(ErrorKind::InvalidResource, "not a ProxyConfig message", error)),
+    };
+    let usable = roots.and_then(|roots| root_store(&roots).map(|_| roots));
+    match usable {
+        Ok(roots) => (Some(Update::Roots(roots)), Vec::new()),
+        Err(error) => (None, vec![format!("roots: {}", error.report())]),
     }
 }
 

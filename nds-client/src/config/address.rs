@@ -26,6 +26,11 @@ impl ServerAddress {
         Self { host: host.into(), port }
     }
 
+    /// Whether istiod's certificate can have this host in it: it has no IP addresses, and nobody else's `localhost`.
+    pub(crate) fn is_provable(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err() && !self.host.contains("localhost")
+    }
+
     /// istiod's secure port on its usual name.
     pub(super) fn istiod() -> Self {
         Self::new("istiod.istio-system.svc", PORT)

@@ -57,7 +57,7 @@ fn the_folder_that_istioctl_writes_is_a_configuration() {
     assert_eq!((config.namespace(), config.service_account()), ("vms", "edge-app"));
     assert_eq!((config.cluster_id(), config.network()), ("cluster1", "vm-network"));
     assert_eq!(config.dns_domain(), "vms.svc.cluster.local");
-    assert_eq!(config.discovery, ServerAddress::new("istiod.istio-system.svc", 15012));
+    assert_eq!(config.discovery, [ServerAddress::new("istiod.istio-system.svc", 15012)]);
     assert_eq!(config.hosts["istiod.istio-system.svc"], ["192.0.2.1".parse::<IpAddr>().unwrap()]);
     assert_eq!(config.addresses[0], "10.9.8.7".parse::<IpAddr>().unwrap());
     assert_eq!(config.labels["app"], "edge");
@@ -104,7 +104,7 @@ fn files_that_istioctl_may_leave_empty_or_out_are_not_needed() {
     fs::remove_file(dir.path().join("mesh.yaml")).unwrap();
     fs::write(dir.path().join("hosts"), "").unwrap();
     let config = Config::from_vm_files(dir.path()).unwrap();
-    assert_eq!(config.discovery.to_string(), "istiod.istio-system.svc:15012");
+    assert_eq!(config.istiod_address().to_string(), "istiod.istio-system.svc:15012");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{Config, ServerAddress, env_file, host::Host, mesh_yaml};
-use crate::Problem;
+use crate::{KeyType, Problem, clock::Clock, duration::parse_go, transport};
 
 const META: &str = "ISTIO_META_";
 const META_JSON: &str = "ISTIO_METAJSON_";
@@ -150,8 +151,8 @@ impl Reader<'_> {
         let (metadata, labels) = self.metadata(environment);
         let namespace = namespace?;
         Some(Config {
-            discovery,
-            ca,
+            discovery: vec![discovery],
+            ca: vec![ca],
             istiod_name: environment.get("ISTIOD_SAN").map(str::to_owned),
             hosts: BTreeMap::new(),
             roots: Vec::new(),
@@ -170,6 +171,12 @@ impl Reader<'_> {
             certificate_ttl: self.certificate_ttl(environment),
             join_timeout: Duration::from_secs(15),
             provider: None,
+            trust_domain: environment.get("TRUST_DOMAIN").map(str::to_owned),
+            key_type: KeyType::default(),
+            certificate_files: None,
+            state_dir: None,
+            clock: Clock::system(),
+            transport: Arc::new(transport::System),
         })
     }
 
@@ -233,7 +240,7 @@ impl Reader<'_> {
         let Some(text) = environment.get("SECRET_TTL") else {
             return DAY;
         };
-        go_duration(text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
+        parse_go(text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
             let what = format!("`{text}` is not a duration such as 24h or 30m");
             let file = self.dir.join("cluster.env");
             self.problems.push(Problem::new(what).in_file(file).about("SECRET_TTL"));
@@ -273,24 +280,4 @@ impl Reader<'_> {
         metadata.retain(|key, _| !NEVER_SENT.contains(&key.as_str()));
         (metadata, labels)
     }
-}
-
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u32 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let length = unit.find(|c: char| c.is_ascii_digit()).unwrap_or(unit.len());
-        let seconds = match &unit[..length] {
-            "h" => 60 * 60,
-            "m" => 60,
-            "s" => 1,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_secs(seconds).checked_mul(number)?)?;
-        rest = &unit[length..];
-    }
-    Some(total)
 }

@@ -5,6 +5,23 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::{Error, ErrorKind};
 
+/// The kind of key to make.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KeyType {
+    /// ECDSA on P-256: small and fast.
+    #[default]
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA of 2048 bits, as Istio's agent makes by default. Needs the feature `aws-lc-rs`.
+    Rsa2048,
+    /// RSA of 3072 bits. Needs the feature `aws-lc-rs`.
+    Rsa3072,
+    /// RSA of 4096 bits. Needs the feature `aws-lc-rs`.
+    Rsa4096,
+}
+
 /// A fresh key and a request for it. The key exists in memory only.
 pub(crate) struct SigningRequest {
     pub(crate) pem: String,
@@ -12,13 +29,13 @@ pub(crate) struct SigningRequest {
 }
 
 impl SigningRequest {
-    /// A P-256 key. istiod ignores the names in the request and issues for who asks; it wants the common name empty
-    /// (istio `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
-    pub(crate) fn new(namespace: &str, service_account: &str) -> Result<Self, Error> {
+    /// istiod ignores the names in the request and issues for who asks; it wants the common name empty (istio
+    /// `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
+    pub(crate) fn new(namespace: &str, service_account: &str, key_type: KeyType) -> Result<Self, Error> {
         let failed = |error| {
             Error::with_source(ErrorKind::Credentials, "no key and signing request could be made", error)
         };
-        let key = KeyPair::generate().map_err(failed)?;
+        let key = generate(key_type).map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         // The trust domain is the mesh's to say; istiod replaces the name.
@@ -31,4 +48,31 @@ impl SigningRequest {
     pub(crate) fn into_key(self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
+}
+
+fn generate(key_type: KeyType) -> Result<KeyPair, rcgen::Error> {
+    match key_type {
+        KeyType::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyType::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => rsa(2048),
+        KeyType::Rsa3072 => rsa(3072),
+        KeyType::Rsa4096 => rsa(4096),
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn rsa(bits: u16) -> Result<KeyPair, rcgen::Error> {
+    use rcgen::RsaKeySize;
+    let size = match bits {
+        2048 => RsaKeySize::_2048,
+        3072 => RsaKeySize::_3072,
+        _ => RsaKeySize::_4096,
+    };
+    KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size)
+}
+
+/// ring makes no RSA keys.
+#[cfg(not(feature = "aws-lc-rs"))]
+fn rsa(_: u16) -> Result<KeyPair, rcgen::Error> {
+    Err(rcgen::Error::KeyGenerationUnavailable)
 }

@@ -1,50 +1,88 @@
 //! Gets the first certificate and renews it, for as long as the client lives.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use rustls_pki_types::CertificateDer;
-
-use super::{Token, renewal_delay};
+use super::{
+    Token, files,
+    renewal::{due, renewal_delay, restored_delay},
+    roots::certificates,
+};
 use crate::{
     Error, ErrorKind, Identity,
     backoff::Backoff,
-    istiod::{Credentials, ca, is_certificate_refused},
+    duration::Rough,
+    istiod::{
+        Credentials,
+        ca::{self, Issued},
+        is_certificate_refused,
+    },
     state::State,
 };
 
+/// A certificate that istiod's xDS server refuses is replaced early, but not more often than this.
+const RENEWAL_APART: Duration = Duration::from_secs(60);
+
 /// Runs until it is dropped.
 pub(crate) async fn run(state: Arc<State>) {
-    let mut backoff = Backoff::default();
-    let mut current: Option<Arc<Identity>> = None;
-    for epoch in 1.. {
-        let issued = loop {
-            match issue(&state, current.as_ref()).await {
-                Ok(identity) => break identity,
-                Err(error) => {
-                    let wait = backoff.next(fastrand::f64());
-                    tracing::warn!(error = error.report(), ?wait, "no certificate from istiod's CA");
-                    state.set_health(|health| health.identity = Some(error));
-                    tokio::time::sleep(wait).await;
-                }
-            }
-        };
-        backoff.reset();
-        let identity = Arc::new(issued.with_epoch(epoch));
-        let wait = renewal_delay(identity.remaining(SystemTime::now()), fastrand::f64());
-        tracing::info!(spiffe_id = %identity.spiffe_id(), epoch, renewal_in = ?wait, "certificate issued");
-        state.identity.publish(Arc::new(Some(identity.clone())));
-        state.set_health(|health| health.identity = None);
-        current = Some(identity);
-        tokio::time::sleep(wait).await;
+    if let Some(files) = &state.config.certificate_files {
+        return files::watch(&state, files).await;
+    }
+    let clock = &state.config.clock;
+    if let Some(identity) = state.identity.get() {
+        let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
+        wait(&state, restored_delay(lifetime, identity.remaining(clock.now()))).await;
+    }
+    loop {
+        let identity = obtain(&state).await;
+        let delay = renewal_delay(identity.remaining(clock.now()), fastrand::f64());
+        tracing::info!(
+            spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
+        );
+        tokio::time::sleep(RENEWAL_APART.min(delay)).await;
+        wait(&state, delay.saturating_sub(RENEWAL_APART)).await;
     }
 }
 
-/// With the certificate at hand, else with the token.
-async fn issue(state: &State, current: Option<&Arc<Identity>>) -> Result<Identity, Error> {
+/// Until the certificate is due, or istiod has refused it.
+async fn wait(state: &State, delay: Duration) {
+    tokio::select! {
+        () = due(&state.config.clock, delay) => {}
+        () = state.certificate_refused.notified() => {}
+    }
+}
+
+/// Tries until it succeeds.
+async fn obtain(state: &State) -> Arc<Identity> {
+    let mut backoff = Backoff::default();
+    for failures in 0.. {
+        reload_roots(state);
+        match issue(state, failures).await.and_then(|issued| accept(state, issued)) {
+            Ok(identity) => return identity,
+            Err(error) => {
+                let error = so_what(state.identity.get().as_deref(), error, state.config.clock.now());
+                let wait = backoff.next(fastrand::f64());
+                tracing::warn!(error = error.report(), ?wait, "no certificate from istiod's CA");
+                state.set_health(|health| health.identity = Some(error));
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// With the certificate at hand, else with the token. A refusal of the certificate may look like a lost connection
+/// (its alert and the reset that follows race), so the token has a turn from time to time.
+async fn issue(state: &State, failures: u32) -> Result<Issued, Error> {
     let config = &state.config;
-    let roots = known_roots(state, current);
-    if let Some(identity) = current.filter(|identity| !identity.remaining(SystemTime::now()).is_zero()) {
-        match ca::issue(config, &Credentials::Certificate(identity.clone()), &roots).await {
+    let roots = state.identity.roots().union();
+    let living = |identity: &Arc<Identity>| !identity.remaining(config.clock.now()).is_zero();
+    let current = state.identity.get().filter(living);
+    let turn_of_token = failures % 4 == 3 && config.token_file.is_some();
+    if let Some(identity) = current.filter(|_| !turn_of_token) {
+        match ca::issue(config, &Credentials::Certificate(identity), &roots, failures).await {
             Err(error) if is_certificate_refused(&error) || error.kind() == ErrorKind::Unauthenticated => {
                 tracing::warn!(error = error.report(), "istiod refuses the certificate; trying the token");
             }
@@ -54,11 +92,81 @@ async fn issue(state: &State, current: Option<&Arc<Identity>>) -> Result<Identit
     let file = config.token_file().ok_or_else(|| {
         Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
     })?;
-    ca::issue(config, &Credentials::Token(Arc::new(Token::read(file)?)), &roots).await
+    ca::issue(config, &Credentials::Token(Arc::new(Token::read(file)?)), &roots, failures).await
 }
 
-/// The roots of the configuration and those of the last issuance.
-fn known_roots(state: &State, current: Option<&Arc<Identity>>) -> Vec<CertificateDer<'static>> {
-    let issued = current.map(|identity| identity.root_certificates()).unwrap_or_default();
-    state.config.roots.iter().chain(issued).cloned().collect()
+/// Puts a new certificate into use, unless this host's clock makes it useless.
+fn accept(state: &State, issued: Issued) -> Result<Arc<Identity>, Error> {
+    let Issued { identity, roots } = issued;
+    let clock = clock_error(&identity, state.config.clock.now());
+    if let Some(error) = clock.clone().filter(|_| identity.remaining(state.config.clock.now()).is_zero()) {
+        return Err(error);
+    }
+    let expected = state.config.trust_domain.as_deref();
+    if let Some(expected) = expected.filter(|domain| *domain != identity.spiffe_id().trust_domain()) {
+        let trust_domain = identity.spiffe_id().trust_domain();
+        tracing::warn!(trust_domain, expected, "the mesh has another trust domain than TRUST_DOMAIN says");
+    }
+    let identity = state.identity.replace(identity, roots)?;
+    state.set_health(|health| {
+        health.identity = None;
+        health.clock = clock;
+        health.certificate_ends = Some(identity.not_after());
+    });
+    Ok(identity)
+}
+
+/// What a certificate of this very moment says about the clock. istiod dates them two minutes back; other CAs do not.
+fn clock_error(identity: &Identity, now: SystemTime) -> Option<Error> {
+    const TOLERANCE: Duration = Duration::from_secs(7 * 60);
+    let message = match (identity.not_before().duration_since(now), now.duration_since(identity.not_before()))
+    {
+        (Ok(ahead), _) if !ahead.is_zero() => {
+            format!(
+                "this host's clock is slow: a certificate that was just issued begins {} from now; set the clock",
+                Rough(ahead)
+            )
+        }
+        (_, Ok(age)) if age > TOLERANCE => {
+            format!(
+                "this host's clock is fast: a certificate that was just issued is dated {} back; set the clock",
+                Rough(age)
+            )
+        }
+        _ => return None,
+    };
+    Some(Error::new(ErrorKind::Clock, message))
+}
+
+/// A failed renewal, told by what it means for the certificate in use.
+fn so_what(current: Option<&Identity>, error: Error, now: SystemTime) -> Error {
+    let Some(identity) = current else { return error };
+    let id = identity.spiffe_id();
+    match now.duration_since(identity.not_after()) {
+        Ok(ago) => {
+            let message = format!("the certificate of {id} ended {} ago and cannot be renewed", Rough(ago));
+            Error::with_source(ErrorKind::Unauthenticated, message, error)
+        }
+        Err(left) => {
+            let left = Rough(left.duration());
+            let message = format!("the certificate of {id} ends in {left} and could not be renewed yet");
+            Error::with_source(error.kind(), message, error)
+        }
+    }
+}
+
+/// Reads the configured roots anew: whoever replaces the file needs no restart of ours. The last good ones stay.
+pub(crate) fn reload_roots(state: &State) {
+    let Some(file) = &state.config.roots_file else { return };
+    let read = std::fs::read(file)
+        .map_err(|error| Error::with_source(ErrorKind::Credentials, "it cannot be read", error))
+        .and_then(|pem| certificates(&pem, "the file"))
+        .and_then(|configured| state.identity.change_roots(|roots| roots.configured = configured));
+    match read {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(file = %file.display(), "the roots in the file have changed"),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), error = error.report(), "the roots in the file cannot be used");
+        }
+    }
 }

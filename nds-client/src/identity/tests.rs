@@ -1,3 +1,7 @@
+mod files;
+mod lasting;
+mod rotation;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
 use super::*;

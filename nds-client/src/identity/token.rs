@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, duration::Rough};
 
 /// The audience that istiod asks the Kubernetes API about (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
 const AUDIENCE: &str = "istio-ca";
@@ -100,19 +100,6 @@ impl Audience {
         match self {
             Self::Many(audiences) => audiences,
             Self::One(audience) => vec![audience],
-        }
-    }
-}
-
-/// A duration for people.
-struct Rough(Duration);
-
-impl fmt::Display for Rough {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs() {
-            seconds @ 0..120 => write!(f, "{seconds} s"),
-            seconds @ 120..7200 => write!(f, "{} min", seconds / 60),
-            seconds => write!(f, "{} h", seconds / 3600),
         }
     }
 }

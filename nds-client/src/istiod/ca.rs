@@ -1,8 +1,9 @@
 //! Certificates from istiod's certificate authority.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::Duration};
 
 use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
 use tonic::Code;
 use xds_proto::istio::v1::auth::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
@@ -14,29 +15,42 @@ use crate::{
     identity::{SigningRequest, certificates, root_store},
 };
 
-/// Asks for a certificate for a new key.
-///
-/// `known_roots` are trusted for the call and kept beside those that come with the certificate, so that a rotation of
-/// the root never locks this process out.
+/// A certificate, and the roots that came with it.
+pub(crate) struct Issued {
+    pub(crate) identity: Identity,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
+}
+
+/// Asks for a certificate for a new key, trusting `roots` for the call.
 pub(crate) async fn issue(
     config: &Config,
     credentials: &Credentials,
-    known_roots: &[CertificateDer<'static>],
-) -> Result<Identity, Error> {
-    let connector = Connector { config, server: &config.ca, roots: Arc::new(root_store(known_roots)?) };
-    let channel = connector.connect(credentials).await?;
-    let request = SigningRequest::new(&config.namespace, &config.service_account)?;
+    roots: &[CertificateDer<'static>],
+    failures: u32,
+) -> Result<Issued, Error> {
+    let roots = Arc::new(root_store(roots)?);
+    let channel = Connector { config, servers: &config.ca, roots, failures }.connect(credentials).await?;
+    let request = SigningRequest::new(&config.namespace, &config.service_account, config.key_type)?;
     let mut client = IstioCertificateServiceClient::new(channel);
-    let chain =
-        match create(config, credentials, &mut client, &request, config.certificate_ttl.as_secs()).await? {
-            Some(chain) => chain,
+    let ttl = config.certificate_ttl.as_secs();
+    let asked = timeout(ANSWER, async {
+        match create(config, credentials, &mut client, &request, ttl).await? {
+            Some(chain) => Ok(chain),
             // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
-            None => create(config, credentials, &mut client, &request, 0).await?.unwrap_or_default(),
-        };
+            None => Ok(create(config, credentials, &mut client, &request, 0).await?.unwrap_or_default()),
+        }
+    });
+    let chain = asked.await.unwrap_or_else(|elapsed| {
+        let message = format!("istiod's CA at {} does not answer", config.ca[0]);
+        Err(Error::with_source(ErrorKind::Unavailable, message, elapsed))
+    })?;
     let (chain, roots) = split(&chain)?;
-    let roots: Vec<_> = known_roots.iter().cloned().chain(roots).collect();
-    Identity::new(chain, request.into_key(), &roots, config.crypto_provider()?)
+    let identity = Identity::new(chain, request.into_key(), config.crypto_provider()?)?;
+    Ok(Issued { identity, roots })
 }
+
+/// How long the CA may take to sign, once a connection is open.
+const ANSWER: Duration = Duration::from_secs(20);
 
 type Client = IstioCertificateServiceClient<tonic::transport::Channel>;
 
@@ -62,7 +76,7 @@ async fn create(
             );
             Ok(None)
         }
-        Err(status) => Err(status_error(config, credentials, status, SystemTime::now())),
+        Err(status) => Err(status_error(config, credentials, status, config.clock.now())),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io, time::SystemTime};
 
+use rustls::AlertDescription;
 use tonic::{Code, Status};
 
 use super::Credentials;
@@ -26,22 +27,13 @@ pub(crate) fn status_error(
         Code::FailedPrecondition | Code::InvalidArgument => {
             (ErrorKind::Config, format!("istiod refuses this workload's description: {}", status.message()))
         }
-        _ if tls_alert(&status).is_some() => {
+        _ if certificate_alert(&status).is_some() && matches!(credentials, Credentials::Certificate(_)) => {
             (ErrorKind::Unauthenticated, format!("istiod refuses the certificate of {}", credentials.who()))
         }
         // UNKNOWN is also istiod's "server is not ready" (istio `pilot/pkg/xds/delta.go`).
-        _ => (ErrorKind::Unavailable, format!("istiod at {} ended the exchange", config.discovery)),
+        _ => (ErrorKind::Unavailable, format!("istiod at {} ended the exchange", config.istiod_address())),
     };
     Error::with_source(kind, message, status)
-}
-
-impl Credentials {
-    fn who(&self) -> String {
-        match self {
-            Self::Certificate(identity) => identity.spiffe_id().to_string(),
-            Self::Token(_) => "the token's bearer".to_owned(),
-        }
-    }
 }
 
 fn unauthenticated(config: &Config, credentials: &Credentials, now: SystemTime) -> String {
@@ -62,25 +54,38 @@ fn unauthenticated(config: &Config, credentials: &Credentials, now: SystemTime) 
     }
 }
 
-/// Whether the status is istiod's TLS refusing our certificate: in TLS 1.3 that arrives after the handshake, as
-/// UNAVAILABLE with the alert inside (never as UNAUTHENTICATED).
+/// Whether istiod's TLS refused our certificate: in TLS 1.3 that arrives after the handshake, as UNAVAILABLE with the
+/// alert inside (never as UNAUTHENTICATED).
 pub(crate) fn is_certificate_refused(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unauthenticated && StdError::source(error).and_then(tls_alert_in).is_some()
+    error.kind() == ErrorKind::Unauthenticated
+        && StdError::source(error).is_some_and(|source| certificate_alert(source).is_some())
 }
 
-fn tls_alert(status: &Status) -> Option<rustls::AlertDescription> {
-    tls_alert_in(status)
-}
-
-fn tls_alert_in(error: &(dyn StdError + 'static)) -> Option<rustls::AlertDescription> {
+/// The alert in an error or its causes, where it is about a certificate.
+pub(super) fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<AlertDescription> {
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let inner = io.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref());
         if let Some(rustls::Error::AlertReceived(alert)) = inner {
-            return Some(*alert);
+            return Some(*alert).filter(is_about_a_certificate);
         }
         next = error.source();
     }
     None
+}
+
+fn is_about_a_certificate(alert: &AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate
+    )
 }

@@ -57,6 +57,11 @@ pub mod google {
     }
 }
 pub mod istio {
+    pub mod mesh {
+        pub mod v1alpha1 {
+            include!("istio.mesh.v1alpha1.rs");
+        }
+    }
     pub mod networking {
         pub mod nds {
             pub mod v1 {

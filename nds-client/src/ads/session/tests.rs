@@ -71,11 +71,11 @@ fn broken(type_url: &str) -> Any {
 fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
     let messages = session().open(wanted(true, &[FORECAST]));
     let types: Vec<_> = messages.iter().map(|message| &message.type_url[..]).collect();
-    assert_eq!(types, [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT]);
+    assert_eq!(types, [type_url::NAME_TABLE, type_url::PROXY_CONFIG, type_url::CLUSTER, type_url::ENDPOINT]);
     let nodes: Vec<_> = messages.iter().map(|message| message.node.is_some()).collect();
-    assert_eq!(nodes, [true, false, false]);
+    assert_eq!(nodes, [true, false, false, false]);
     assert!(messages[0].resource_names_subscribe.is_empty());
-    assert_eq!(messages[2].resource_names_subscribe, [FORECAST]);
+    assert_eq!(messages[3].resource_names_subscribe, [FORECAST]);
     assert!(
         messages.iter().all(|message| message.response_nonce.is_empty() && message.error_detail.is_none())
     );
@@ -136,7 +136,7 @@ fn the_next_stream_names_the_clusters_it_knows_so_that_vanished_ones_are_reporte
     session.open(wanted(true, &[]));
     session.receive(response(type_url::CLUSTER, "c1", vec![(FORECAST, cluster(FORECAST))]));
     let messages = session.open(wanted(true, &[]));
-    assert_eq!(messages[1].initial_resource_versions.keys().collect::<Vec<_>>(), [FORECAST]);
+    assert_eq!(messages[2].initial_resource_versions.keys().collect::<Vec<_>>(), [FORECAST]);
     assert!(messages[0].initial_resource_versions.is_empty());
     let mut vanished = response(type_url::CLUSTER, "c2", vec![]);
     vanished.removed_resources = vec![FORECAST.into()];
@@ -187,19 +187,24 @@ enum Event {
     Want { clusters: bool, endpoints: BTreeSet<usize> },
 }
 
-const TYPES: [&str; 4] =
-    [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT, "type.googleapis.com/other"];
+const TYPES: [&str; 5] = [
+    type_url::NAME_TABLE,
+    type_url::PROXY_CONFIG,
+    type_url::CLUSTER,
+    type_url::ENDPOINT,
+    "type.googleapis.com/other",
+];
 const NAMES: [&str; 3] = [FORECAST, "outbound|1||a", "BlackHoleCluster"];
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Open),
-        (0..4usize, any::<Vec<u8>>(), "[a-z]{0,3}").prop_map(|(type_url, value, nonce)| Event::Garbage {
+        (0..5usize, any::<Vec<u8>>(), "[a-z]{0,3}").prop_map(|(type_url, value, nonce)| Event::Garbage {
             type_url,
             value,
             nonce
         }),
-        (0..4usize, 0..3usize, any::<bool>()).prop_map(|(type_url, name, removed)| Event::Push {
+        (0..5usize, 0..3usize, any::<bool>()).prop_map(|(type_url, name, removed)| Event::Push {
             type_url,
             name,
             removed
@@ -222,7 +227,7 @@ proptest! {
     fn nothing_is_said_that_istiod_loses_or_dies_of(events in proptest::collection::vec(event(), 1..60)) {
         let mut session = session();
         let mut wanted = Wanted::default();
-        let mut subscribed = BTreeSet::from([type_url::NAME_TABLE.to_owned()]);
+        let mut subscribed = BTreeSet::from([type_url::NAME_TABLE, type_url::PROXY_CONFIG].map(str::to_owned));
         session.open(wanted.clone());
         for event in events {
             let opens = matches!(event, Event::Open);
@@ -255,7 +260,7 @@ proptest! {
             for (at, message) in said.iter().enumerate() {
                 let first = opens && at == 0;
                 prop_assert_eq!(message.node.is_some(), first, "the node comes in the first message alone");
-                prop_assert!(TYPES[..3].contains(&&message.type_url[..]), "an unknown type ends the stream");
+                prop_assert!(TYPES[..4].contains(&&message.type_url[..]), "an unknown type ends the stream");
                 let changes = !message.resource_names_subscribe.is_empty() || !message.resource_names_unsubscribe.is_empty();
                 prop_assert!(!changes || message.response_nonce.is_empty(), "a change never rides on a nonce");
                 if message.error_detail.is_some() {

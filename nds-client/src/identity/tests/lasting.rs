@@ -1,0 +1,239 @@
+//! An identity that outlives processes, tokens and outages of the CA.
+
+use std::{fs, path::PathBuf};
+
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::UnixTime;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::{
+    Config, NdsClient, SyncState,
+    clock::Clock,
+    testing::{self, Door, Istiod, mesh},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A VM with a state folder.
+fn vm() -> (tempfile::TempDir, Istiod, Config, PathBuf) {
+    let (dir, istiod, config) = mesh();
+    let state = dir.path().join("state");
+    (dir, istiod, config.with_state_dir(&state), state)
+}
+
+/// Joins, and waits until the identity has been written.
+async fn join(config: &Config, state: &std::path::Path) -> NdsClient {
+    let client = NdsClient::join(config.clone()).await.unwrap();
+    let mut health = client.health().clone();
+    while !state.join("identity.pem").exists() {
+        assert!(health.changed().await);
+    }
+    client
+}
+
+fn identity(client: &NdsClient) -> Arc<Identity> {
+    (*client.identity().get()).clone().unwrap()
+}
+
+async fn epoch(client: &NdsClient, epoch: u64) {
+    let mut identities = client.identity().clone();
+    identities.wait_for(|one| one.as_ref().is_some_and(|one| one.epoch() >= epoch)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_starts_again_joins_although_its_token_is_long_dead() {
+    let (_dir, istiod, config, state) = vm();
+    let before = identity(&join(&config, &state).await).not_after();
+    istiod.accept_tokens(false);
+    fs::remove_file(config.token_file().unwrap()).unwrap();
+    let client = NdsClient::join(config).await.unwrap();
+    assert_eq!(identity(&client).not_after(), before, "the same certificate");
+    assert_eq!(istiod.issued(), 1);
+    sleep(DAY).await;
+    assert!(istiod.issued() >= 2, "it is renewed by itself");
+    assert!(client.health().get().is_ok(), "{:?}", client.health().get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_certificate_is_renewed_at_half_of_its_life() {
+    let (_dir, istiod, config, state) = vm();
+    drop(join(&config, &state).await);
+    sleep(DAY * 2 / 5).await;
+    let client = NdsClient::join(config).await.unwrap();
+    let start = Instant::now();
+    epoch(&client, 2).await;
+    assert_eq!(istiod.issued(), 2);
+    assert!((DAY / 12..DAY / 8).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_certificate_in_the_folder_is_not_offered_and_the_health_says_why() {
+    let (_dir, istiod, config, state) = vm();
+    drop(join(&config, &state).await);
+    sleep(DAY * 2).await;
+    istiod.sign(false);
+    let client = NdsClient::spawn(config).unwrap();
+    let mut health = client.health().clone();
+    let seen = health.wait_for(|health| health.identity.is_some()).await.unwrap();
+    let reason = seen.storage.as_ref().unwrap().report();
+    assert!(reason.contains("identity.pem") && reason.contains("ended"), "{reason}");
+    assert!(client.identity().get().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_another_workload_or_trust_domain_is_not_offered() {
+    let (_dir, istiod, config, state) = vm();
+    drop(join(&config, &state).await);
+    istiod.sign(false);
+    let changes: [fn(&mut Config); 3] = [
+        |config| config.namespace = "other".into(),
+        |config| config.service_account = "other".into(),
+        |config| config.trust_domain = Some("other".into()),
+    ];
+    for change in changes {
+        let mut config = config.clone();
+        change(&mut config);
+        let client = NdsClient::spawn(config).unwrap();
+        assert!(client.identity().get().is_none());
+        assert_eq!(client.health().get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_istiod_refuses_is_dropped_for_the_token() {
+    let (_dir, istiod, config, state) = vm();
+    drop(join(&config, &state).await);
+    istiod.accept_certificates(false);
+    let client = NdsClient::spawn(config).unwrap();
+    let mut health = client.health().clone();
+    health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    epoch(&client, 2).await;
+    assert!(istiod.issued() >= 2, "and replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_files_in_the_folder_are_told_and_replaced() {
+    let (_dir, _istiod, config, state) = vm();
+    drop(join(&config, &state).await);
+    fs::write(state.join("identity.pem"), "nonsense").unwrap();
+    let client = NdsClient::spawn(config.clone()).unwrap();
+    assert!(client.health().get().storage.as_ref().unwrap().report().contains("identity.pem"));
+    client.ready().await.unwrap();
+    client.health().clone().wait_for(|health| health.storage.is_none()).await.unwrap();
+    drop(client);
+    assert!(NdsClient::spawn(config).unwrap().identity().get().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_in_use_is_told_and_left_alone() {
+    let (_dir, _istiod, config, state) = vm();
+    let first = join(&config, &state).await;
+    let second = NdsClient::join(config).await.unwrap();
+    assert_eq!(identity(&second).not_after(), identity(&first).not_after(), "it is read");
+    let reason = second.health().get().storage.clone().unwrap();
+    assert!(reason.to_string().contains("another process"), "{reason}");
+    assert!(first.health().get().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_used_does_not_keep_a_vm_from_joining() {
+    let (_dir, _istiod, config) = mesh();
+    let client = NdsClient::join(config.with_state_dir("/proc/nowhere")).await.unwrap();
+    assert_eq!(client.health().get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_that_fail_are_told_before_the_end_and_the_end_names_the_certificate() {
+    let (_dir, istiod, config) = mesh();
+    let client = NdsClient::join(config.with_certificate_ttl(DAY / 12)).await.unwrap();
+    istiod.sign(false);
+    let mut health = client.health().clone();
+    let warned = health.wait_for(|health| health.identity.is_some()).await.unwrap();
+    let error = warned.identity.as_ref().unwrap();
+    assert!(error.to_string().contains("ends in 60 min"), "{error}");
+    assert!(!identity(&client).remaining(istiod.clock().now()).is_zero());
+    let ended = health.wait_for(|health| {
+        health.identity.as_ref().is_some_and(|error| error.kind() == ErrorKind::Unauthenticated)
+    });
+    let error = ended.await.unwrap().identity.clone().unwrap();
+    assert!(error.to_string().contains(testing::ID) && error.to_string().contains("ended"), "{error}");
+    assert!(client.names().get().get("forecast.weather.svc.cluster.local").is_some(), "names are served");
+    istiod.sign(true);
+    health.wait_for(|health| health.identity.is_none()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_wrong_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let istiod = Istiod::new(Clock::of_tokio());
+    let hour = Duration::from_secs(3600);
+    let off = |by: fn(SystemTime, Duration) -> SystemTime| {
+        let clock = istiod.clock();
+        Config {
+            clock: Clock::of(move || by(clock.now(), Duration::from_secs(3600))),
+            ..testing::config(&istiod, &dir)
+        }
+    };
+    // So slow that istiod's own certificate is not valid yet.
+    let error = NdsClient::join(off(|now, by| now - by)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Clock, "{}", error.report());
+    assert!(error.to_string().contains("clock is slow"), "{error}");
+    // Fast: istiod's certificate is good for years, but a new one of half an hour has ended already.
+    let config = off(|now, by| now + by).with_certificate_ttl(hour / 2);
+    let error = NdsClient::join(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Clock, "{}", error.report());
+    // Wrong by less than a certificate's life: it works, and the health says so.
+    let client = NdsClient::join(off(|now, by| now + by)).await.unwrap();
+    let clock = client.health().get().clock.clone().unwrap();
+    assert!(clock.to_string().contains("clock is fast"), "{clock}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default() {
+    let (_dir, istiod, config) = mesh();
+    let client = NdsClient::join(config.with_certificate_ttl(DAY * 1000)).await.unwrap();
+    assert!(identity(&client).remaining(istiod.clock().now()) <= DAY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_istiod_that_is_down_at_the_start_is_joined_when_it_comes() {
+    let (_dir, istiod, config) = mesh();
+    istiod.set_door(Door::Closed);
+    let client = NdsClient::spawn(config).unwrap();
+    client.health().clone().wait_for(|health| health.identity.is_some()).await.unwrap();
+    istiod.set_door(Door::Open);
+    client.health().clone().wait_for(crate::Health::is_ok).await.unwrap();
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test(start_paused = true)]
+async fn keys_of_other_kinds_are_certified_and_kept() {
+    let (_dir, _istiod, config, state) = vm();
+    for key_type in [KeyType::Rsa2048, KeyType::P384] {
+        let _ = fs::remove_file(state.join("identity.pem"));
+        drop(join(&config.clone().with_key_type(key_type), &state).await);
+        assert!(NdsClient::spawn(config.clone()).unwrap().identity().get().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_renewals_leave_no_moment_without_a_certificate_that_works() {
+    const RENEWALS: u64 = 10_000;
+    let (_dir, istiod, config) = mesh();
+    let client = NdsClient::join(config.with_certificate_ttl(Duration::from_secs(4))).await.unwrap();
+    fs::remove_file(client.config().token_file().unwrap()).unwrap();
+    let roots = Arc::new(istiod.authority().root_store());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().unwrap();
+    let mut uses = 0;
+    while istiod.issued() < RENEWALS {
+        sleep(Duration::from_millis(250)).await;
+        let identity = identity(&client);
+        let now = istiod.clock().now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let [leaf, chain @ ..] = &identity.certified_key().cert[..] else { panic!("no certificate") };
+        verifier.verify_client_cert(leaf, chain, UnixTime::since_unix_epoch(now)).unwrap();
+        uses += 1;
+    }
+    assert!(uses > RENEWALS, "{uses}");
+    assert!(client.health().get().is_ok());
+}

@@ -1,0 +1,49 @@
+//! An istiod in this process, without a network: its CA, its xDS server, and its failures, under tokio's clock.
+
+mod ads;
+mod ca;
+mod istiod;
+mod pki;
+
+use std::{fs, time::Duration};
+
+use tempfile::TempDir;
+
+pub(crate) use self::{
+    istiod::{Door, Istiod},
+    pki::Authority,
+};
+use crate::{Config, ServerAddress, clock::Clock};
+
+pub(crate) const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+pub(crate) const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
+
+/// A VM's configuration for `istiod`, with a token file in `dir`.
+pub(crate) fn config(istiod: &Istiod, dir: &TempDir) -> Config {
+    let token = dir.path().join("istio-token");
+    fs::write(&token, "a.b.c").unwrap();
+    Config {
+        discovery: vec![ServerAddress::new("istiod.istio-system.svc", 15012)],
+        ca: vec![ServerAddress::new("istiod.istio-system.svc", 15012)],
+        roots: vec![istiod.authority().root()],
+        token_file: Some(token),
+        namespace: "vms".into(),
+        service_account: "edge-app".into(),
+        cluster_id: "cluster1".into(),
+        dns_domain: "vms.svc.cluster.local".into(),
+        name: "vm-1".into(),
+        addresses: vec![[10, 0, 0, 1].into()],
+        certificate_ttl: Duration::from_secs(24 * 3600),
+        clock: istiod.clock(),
+        transport: istiod.transport(),
+        ..Config::for_tests()
+    }
+}
+
+/// A folder, an istiod under tokio's clock, and the configuration of a VM that joins it.
+pub(crate) fn mesh() -> (TempDir, Istiod, Config) {
+    let dir = tempfile::tempdir().unwrap();
+    let istiod = Istiod::new(Clock::of_tokio());
+    let config = config(&istiod, &dir);
+    (dir, istiod, config)
+}
