@@ -1,0 +1,103 @@
+//! Runs a program with the mesh around it, without a sidecar: through the bridge, which this program is.
+//!
+//! ```text
+//! $ bridge --vm-files ./vm -- curl -s http://forecast.weather:3002/
+//! {"alpn":"http/1.1","client":"spiffe://cluster.local/ns/vms/sa/edge-app",…
+//! $ bridge --vm-files ./vm --postgres orders.shop:5432 -- sh -c 'psql "host=$SIDESTEP_DIR port=5432" -c "select 1"'
+//! $ bridge --vm-files ./vm --unix forecast.weather:3002 -- \
+//!     sh -c 'curl --unix-socket $SIDESTEP_DIR/forecast.weather:3002 http://forecast.weather/'
+//! ```
+//!
+//! The program finds the proxy in the variables that most programs know (`http_proxy`, `https_proxy`, `all_proxy`), and
+//! Unix sockets in the folder `SIDESTEP_DIR`. Nobody else on the host can use them: the proxy wants a password that is
+//! in those variables alone, and the sockets serve processes of this user.
+
+#![forbid(unsafe_code)]
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use mesh_connector::{
+    Config, Mesh, Target,
+    bridge::{Access, Bridge},
+};
+use tokio::process::Command;
+
+/// Run a program with the services of an Istio mesh within its reach.
+#[derive(Debug, Parser)]
+#[command(name = "bridge")]
+struct Cli {
+    /// Folder that `istioctl x workload entry configure` wrote.
+    #[arg(long, value_name = "DIR")]
+    vm_files: PathBuf,
+    /// Name in istiod's certificate, where it is not the one that is dialled.
+    #[arg(long, value_name = "NAME")]
+    istiod_name: Option<String>,
+    /// Service to offer as a Unix socket, HOST:PORT in $SIDESTEP_DIR; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    unix: Vec<Target>,
+    /// Database to offer to libpq, as host=$SIDESTEP_DIR port=PORT; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    postgres: Vec<Target>,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    program: Vec<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The program's own exit code; 1 where it has none.
+async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
+    let mut config = Config::from_vm_files(&cli.vm_files)?;
+    if let Some(name) = &cli.istiod_name {
+        config = config.with_istiod_name(name);
+    }
+    let mesh = Mesh::join(config).await?;
+    let sockets = tempfile::tempdir()?;
+    // The program is another process: the proxy's password is for it alone, the sockets are for this user.
+    let bridge = mesh.bridge().with_access(Access::SameUser).start().await?;
+    for target in &cli.unix {
+        bridge.listen_unix(sockets.path().join(target.to_string()), target).await?;
+    }
+    for target in &cli.postgres {
+        bridge.listen_postgres(sockets.path(), target).await?;
+    }
+    let (program, arguments) = cli.program.split_first().ok_or("no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("SIDESTEP_DIR", sockets.path());
+    with_proxies(&mut command, &bridge);
+    let status = command.kill_on_drop(true).status().await;
+    let status = status.map_err(|error| format!("cannot run `{program}`: {error}"))?;
+    bridge.shutdown().await;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+fn with_proxies(command: &mut Command, bridge: &Bridge) {
+    for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env(name, bridge.http_url());
+    }
+    for name in ["all_proxy", "ALL_PROXY"] {
+        command.env(name, bridge.socks_url());
+    }
+    for name in ["no_proxy", "NO_PROXY"] {
+        command.env_remove(name);
+    }
+}
+
+fn complain(error: &dyn Error) {
+    anstream::eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        anstream::eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}

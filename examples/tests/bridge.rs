@@ -1,0 +1,143 @@
+//! The bridge as people use it: programs that know nothing of a mesh, on the sandbox. What is not on the machine counts
+//! as ignored.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::process::{Command as Blocking, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use mesh_sandbox::{Sandbox, VmFiles};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+const URL: &str = "http://forecast.weather:3002/today";
+const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+
+fn main() -> ExitCode {
+    let curl = missing("curl");
+    let trials = vec![
+        Trial::test("reqwest_calls_a_service", || run(reqwest_calls_a_service())),
+        Trial::test("curl_finds_the_proxy_in_its_environment", || {
+            run(curl_finds_the_proxy_in_its_environment())
+        })
+        .with_ignored_flag(curl),
+        Trial::test("curl_goes_by_socks", || run(curl_goes_by_socks())).with_ignored_flag(curl),
+        Trial::test("curl_goes_by_a_unix_socket", || run(curl_goes_by_a_unix_socket()))
+            .with_ignored_flag(curl),
+        Trial::test("what_cannot_be_reached_is_a_response_with_the_reason", || {
+            run(what_cannot_be_reached_is_a_response_with_the_reason())
+        })
+        .with_ignored_flag(curl),
+        Trial::test("psql_finds_its_socket", || run(psql_finds_its_socket()))
+            .with_ignored_flag(missing("psql")),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn missing(program: &str) -> bool {
+    Blocking::new(program).arg("--version").output().is_err()
+}
+
+fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(test);
+    Ok(())
+}
+
+/// The examples' mesh and the files of a VM in it.
+async fn mesh() -> (Sandbox, VmFiles) {
+    let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
+    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let vm = sandbox.vm_files("vms/edge-app").unwrap();
+    (sandbox, vm)
+}
+
+async fn bridge(vm: &VmFiles, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bridge"));
+    // Proxies of the machine that the test runs on must not matter.
+    command.env("no_proxy", "*").env("NO_PROXY", "*");
+    command.arg("--vm-files").arg(vm.path()).args(arguments).output().await.unwrap()
+}
+
+fn told(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+async fn reqwest_calls_a_service() {
+    let (_sandbox, vm) = mesh().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reqwest-client"));
+    command.env("http_proxy", "http://127.0.0.1:1").env("all_proxy", "http://127.0.0.1:1");
+    let output = command.arg(vm.path()).arg(URL).output().await.unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).starts_with("200 OK") && told(&output).contains(US), "{}", told(&output));
+}
+
+async fn curl_finds_the_proxy_in_its_environment() {
+    let (_sandbox, vm) = mesh().await;
+    let output = bridge(&vm, &["--", "curl", "-sS", URL]).await;
+    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+}
+
+async fn curl_goes_by_socks() {
+    let (_sandbox, vm) = mesh().await;
+    let script = format!("curl -sS --proxy $all_proxy {URL}");
+    let output = bridge(&vm, &["--", "sh", "-c", &script]).await;
+    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+}
+
+async fn curl_goes_by_a_unix_socket() {
+    let (_sandbox, vm) = mesh().await;
+    let script = "curl -sS --noproxy '*' --unix-socket $SIDESTEP_DIR/forecast.weather:3002 http://any/today";
+    let output = bridge(&vm, &["--unix", "forecast.weather:3002", "--", "sh", "-c", script]).await;
+    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+}
+
+async fn what_cannot_be_reached_is_a_response_with_the_reason() {
+    let (_sandbox, vm) = mesh().await;
+    let output = bridge(&vm, &["--", "curl", "-sS", "--fail-with-body", "http://forecast.weather:80/"]).await;
+    assert_eq!(output.status.code(), Some(22), "{}", told(&output));
+    assert!(told(&output).contains("has no port 80: it has 3002"), "{}", told(&output));
+}
+
+/// The server is outside of the mesh: what is tested is that libpq and the bridge agree about the socket.
+async fn psql_finds_its_socket() {
+    let (_sandbox, vm) = mesh().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        postgres(client).await
+    });
+    let script = format!(
+        "psql -XAt \"host=$SIDESTEP_DIR port={port} user=me dbname=me sslmode=disable\" -c 'select 42'"
+    );
+    let service = format!("127.0.0.1:{port}");
+    let output = bridge(&vm, &["--postgres", &service, "--", "sh", "-c", &script]).await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(told(&output), "42\n");
+    server.await.unwrap().unwrap();
+}
+
+/// As much of a PostgreSQL server as one simple query needs (PostgreSQL, "Frontend/Backend Protocol").
+async fn postgres(mut client: TcpStream) -> std::io::Result<()> {
+    let length = client.read_u32().await?;
+    let mut startup = vec![0; length as usize - 4];
+    client.read_exact(&mut startup).await?;
+    client.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await?;
+    let _kind = client.read_u8().await?;
+    let length = client.read_u32().await?;
+    client.read_exact(&mut vec![0; length as usize - 4]).await?;
+    let column = b"n\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
+    let mut answer = Vec::from(*b"T\0\0\0");
+    answer.push(u8::try_from(6 + column.len()).unwrap());
+    answer.extend(b"\0\x01");
+    answer.extend(column);
+    answer.extend(b"D\0\0\0\x0c\0\x01\0\0\0\x0242C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I");
+    client.write_all(&answer).await?;
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await?;
+    Ok(())
+}
