@@ -27,28 +27,27 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// All services but those of type ExternalName, which istiod shows nobody (facts J.3).
+    /// All services. Those of type ExternalName are neither names nor clusters (facts J.3), but take their host.
     pub(crate) fn services(&self) -> Vec<Service> {
         each(self.objects, |object| match object {
             Object::Service(service) => Some(service),
             _ => None,
         })
-        .filter(|(_, service)| service.spec.kind.as_deref() != Some("ExternalName"))
         .map(|(manifest, service)| self.service(manifest, service))
         .collect()
     }
 
-    /// All live pods as endpoints without a port: what a `workloadSelector` chooses from.
+    /// All ready pods as endpoints without a port: what a `workloadSelector` chooses from (istio
+    /// `kube/controller/pod.go:163`).
     pub(crate) fn pod_endpoints(&self) -> Vec<Endpoint> {
         let pods = each(self.objects, |object| match object {
             Object::Pod(pod) => Some(pod),
             _ => None,
         });
-        pods.filter(|(_, pod)| pod.is_live())
+        pods.filter(|(_, pod)| pod.is_live() && pod.is_ready())
             .filter_map(|(manifest, pod)| {
                 let facts = self.pods.facts(manifest, pod, self.trust_domain);
-                let health = if pod.is_ready() { Health::Healthy } else { Health::Unhealthy };
-                Some(self.endpoint(pod.status.pod_ip.as_deref()?, 0, "", health, &facts))
+                Some(self.endpoint(pod.status.pod_ip.as_deref()?, 0, "", Health::Healthy, &facts))
             })
             .collect()
     }
@@ -66,14 +65,18 @@ impl Cluster<'_> {
                 port.app_protocol.as_deref(),
             ),
         });
-        let headless = service.spec.cluster_ip.as_deref() == Some("None");
+        let resolution = match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
+            (Some("ExternalName"), _) => Resolution::Alias,
+            (_, Some("None")) => Resolution::Passthrough,
+            _ => Resolution::ClientSide,
+        };
         Service {
             host: format!("{name}.{namespace}.svc.cluster.local"),
             name: name.clone(),
             namespace: namespace.clone(),
             registry: Registry::Kubernetes,
-            resolution: if headless { Resolution::Passthrough } else { Resolution::ClientSide },
-            is_external: false,
+            resolution,
+            is_external: resolution == Resolution::Alias,
             publish_not_ready: service.spec.publish_not_ready_addresses,
             labels: manifest.labels().clone(),
             ports: ports.collect(),
@@ -108,9 +111,15 @@ impl Cluster<'_> {
                 && slice.labels().get("kubernetes.io/service-name") == Some(&manifest.key.name)
         })
         .collect();
-        let mut endpoints = Vec::new();
+        let mut endpoints: Vec<Endpoint> = Vec::new();
         for (_, slice) in &slices {
-            self.add_slice(manifest, service, slice, &mut endpoints);
+            let mut of_slice = Vec::new();
+            self.add_slice(manifest, service, slice, &mut of_slice);
+            // A pod that moves from one slice to another is in both for a while (istio `endpointslice.go`).
+            of_slice.retain(|new| {
+                !endpoints.iter().any(|it| it.address == new.address && it.port_name == new.port_name)
+            });
+            endpoints.append(&mut of_slice);
         }
         if slices.is_empty() {
             self.add_pods(manifest, service, &mut endpoints);
@@ -192,10 +201,15 @@ impl Cluster<'_> {
                 continue;
             }
             for port in &service.spec.ports {
-                let number = workload.ports.get(&port.name).copied().unwrap_or(match &port.target_port {
-                    Some(kubernetes::TargetPort::Number(number)) if *number > 0 => *number,
-                    _ => port.port,
-                });
+                // A target port with a name must be among the entry's own (istio `kube/controller/controller.go:835`).
+                let number = match &port.target_port {
+                    Some(kubernetes::TargetPort::Name(name)) => workload.ports.get(name).copied(),
+                    Some(kubernetes::TargetPort::Number(number)) if *number > 0 => {
+                        Some(workload.ports.get(&port.name).copied().unwrap_or(*number))
+                    }
+                    _ => Some(workload.ports.get(&port.name).copied().unwrap_or(port.port)),
+                };
+                let Some(number) = number else { continue };
                 let home = super::entry::Home {
                     cluster: self.id,
                     namespace: &entry.key.namespace,
@@ -204,6 +218,7 @@ impl Cluster<'_> {
                 };
                 let mut endpoint = super::entry::endpoint(workload, &labels, home, self.policies);
                 endpoint.port = number;
+                endpoint.policy = self.policies.mode(&endpoint.namespace, &labels, number);
                 endpoint.port_name.clone_from(&port.name);
                 endpoints.push(endpoint);
             }

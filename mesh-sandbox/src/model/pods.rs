@@ -109,10 +109,10 @@ impl<'a> Pods<'a> {
         let Some(labels) = pod.spec.node_name.as_deref().and_then(|node| self.nodes.get(node)) else {
             return String::new();
         };
-        let part = |key: &str| labels.get(key).map_or("", String::as_str);
-        let region = part("topology.kubernetes.io/region");
-        let zone = part("topology.kubernetes.io/zone");
-        let subzone = part("topology.istio.io/subzone");
+        let part = |keys: [&str; 2]| keys.iter().find_map(|key| labels.get(*key)).map_or("", String::as_str);
+        let region = part(["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"]);
+        let zone = part(["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"]);
+        let subzone = part(["topology.istio.io/subzone"; 2]);
         match (region, zone, subzone) {
             ("", "", "") => String::new(),
             (region, zone, subzone) => format!("{region}/{zone}/{subzone}"),
@@ -170,9 +170,20 @@ fn workload_name(manifest: &Manifest) -> String {
     let Some(owner) = owner.filter(|_| !metadata.generate_name.is_empty()) else {
         return manifest.key.name.clone();
     };
-    let hash = manifest.labels().get("pod-template-hash");
-    match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())) {
-        Some(name) if owner.kind == "ReplicaSet" => name.trim_end_matches('-').to_owned(),
-        _ => owner.name.clone(),
-    }
+    let label = |key: &str| manifest.labels().get(key).map(String::as_str);
+    let name = match owner.kind.as_str() {
+        "ReplicaSet" => ["pod-template-hash", "rollouts-pod-template-hash"]
+            .into_iter()
+            .filter_map(label)
+            .find_map(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-')),
+        "ReplicationController" => label("deploymentconfig"),
+        // A job of a cron job ends in a time.
+        "Job" => owner
+            .name
+            .rsplit_once('-')
+            .filter(|(_, time)| (8..=10).contains(&time.len()) && time.bytes().all(|it| it.is_ascii_digit()))
+            .map(|(name, _)| name),
+        _ => None,
+    };
+    name.unwrap_or(&owner.name).to_owned()
 }

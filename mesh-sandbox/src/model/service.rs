@@ -59,6 +59,8 @@ pub(crate) enum Resolution {
     DnsRoundRobin,
     /// ORIGINAL_DST: headless services and resolution NONE.
     Passthrough,
+    /// No cluster at all: services of type ExternalName.
+    Alias,
 }
 
 /// A port of a service.

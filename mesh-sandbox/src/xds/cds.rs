@@ -46,7 +46,7 @@ pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
 }
 
 fn outbound(world: World<'_>, proxy: &Proxy, service: &Service, port: &Port) -> Option<Cluster> {
-    let kind = discovery_type(service, proxy);
+    let kind = discovery_type(service, proxy)?;
     let mut cluster = Cluster {
         name: name::cluster(port.number, &service.host),
         connect_timeout: Some(CONNECT_TIMEOUT),
@@ -86,14 +86,15 @@ fn outbound(world: World<'_>, proxy: &Proxy, service: &Service, port: &Port) -> 
     Some(cluster)
 }
 
-fn discovery_type(service: &Service, proxy: &Proxy) -> DiscoveryType {
-    match service.resolution {
+fn discovery_type(service: &Service, proxy: &Proxy) -> Option<DiscoveryType> {
+    Some(match service.resolution {
         Resolution::ClientSide => DiscoveryType::Eds,
         Resolution::Dns => DiscoveryType::StrictDns,
         Resolution::DnsRoundRobin => DiscoveryType::LogicalDns,
         Resolution::Passthrough if proxy.is_router => DiscoveryType::Eds,
         Resolution::Passthrough => DiscoveryType::OriginalDst,
-    }
+        Resolution::Alias => return None,
+    })
 }
 
 /// Auto mTLS: never for what is outside the mesh or in a namespace that disables it; for headless services only
