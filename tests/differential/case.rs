@@ -1,6 +1,7 @@
 //! One case: the same YAML to both, and the differences.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -65,18 +66,31 @@ impl Case {
     async fn compare(&self) -> Result<(), Failed> {
         let real = Real::start(&self.folder, &[]).await;
         let imitation = Imitation::start(&self.folder, |builder| builder).await?;
-        let mut report = String::new();
         let mut pairs = Vec::new();
         for (name, node) in nodes::all() {
             pairs.push(Pair::open(&real, &imitation, name, &node).await);
         }
+        let mut differences = BTreeMap::<_, Vec<_>>::new();
         for pair in &mut pairs {
-            let differences = pair.differences(&imitation).await;
-            if !differences.is_empty() {
-                let _ = writeln!(report, "\n{}: {}\n{differences}", self.name, pair.node);
+            for difference in pair.differences(&imitation).await {
+                differences.entry(difference).or_default().push(pair.node);
             }
         }
-        if report.is_empty() { Ok(()) } else { Err(report.into()) }
+        if differences.is_empty() { Ok(()) } else { Err(self.report(&differences, pairs.len()).into()) }
+    }
+
+    /// What differs, under the nodes that see it.
+    fn report(&self, differences: &BTreeMap<String, Vec<&str>>, nodes: usize) -> String {
+        let mut by_nodes = BTreeMap::<String, Vec<&str>>::new();
+        for (difference, seen_by) in differences {
+            let who = if seen_by.len() == nodes { "all nodes".to_owned() } else { seen_by.join("; ") };
+            by_nodes.entry(who).or_default().push(difference);
+        }
+        let mut report = String::new();
+        for (who, lines) in by_nodes {
+            let _ = writeln!(report, "case {}, seen by: {who}\n  {}", self.name, lines.join("\n  "));
+        }
+        report
     }
 }
 
@@ -97,7 +111,7 @@ impl Pair {
         Self { node: name, real, imitated }
     }
 
-    async fn differences(&mut self, imitation: &Imitation) -> String {
+    async fn differences(&mut self, imitation: &Imitation) -> Vec<String> {
         let imitated = Facts::of(&self.imitated, Some(&imitation.book()));
         loop {
             let differences = Facts::of(&self.real, None).differences(&imitated);

@@ -8,7 +8,7 @@ mod endpoints;
 mod metadata;
 mod sockets;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_sandbox::AddressBook;
 use xds_proto::istio::networking::nds::v1::NameTable;
@@ -61,32 +61,53 @@ impl Facts {
     }
 
     /// One line per field that is not the same; `self` is the real one. Empty where there is no difference.
-    pub(crate) fn differences(&self, imitated: &Self) -> String {
-        let mut report = String::new();
-        let resources: std::collections::BTreeSet<&String> = self.0.keys().chain(imitated.0.keys()).collect();
-        for resource in resources {
-            match (self.0.get(resource), imitated.0.get(resource)) {
-                (Some(real), Some(imitated)) => compare(resource, real, imitated, &mut report),
-                (Some(_), None) => {
-                    let _ = writeln!(report, "  {resource}: only istiod has it");
-                }
-                _ => {
-                    let _ = writeln!(report, "  {resource}: only the sandbox has it");
-                }
+    pub(crate) fn differences(&self, imitated: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (resource, (real, imitated)) in side_by_side(&self.0, &imitated.0) {
+            match (real, imitated) {
+                (Some(real), Some(imitated)) => compare(resource, real, imitated, &mut lines),
+                (Some(_), None) => lines.push(format!("{resource}: only istiod has it")),
+                (None, _) => lines.push(format!("{resource}: only the sandbox has it")),
             }
         }
-        report
+        lines
     }
 }
 
-fn compare(resource: &str, real: &Fields, imitated: &Fields, report: &mut String) {
-    let fields: std::collections::BTreeSet<&String> = real.0.keys().chain(imitated.0.keys()).collect();
-    for field in fields {
-        let (a, b) = (real.0.get(field), imitated.0.get(field));
-        if a != b {
-            let text = |value: Option<&String>| value.map_or("nothing".to_owned(), |it| format!("{it:?}"));
-            let _ =
-                writeln!(report, "  {resource}, {field}: istiod says {}, the sandbox {}", text(a), text(b));
+type Sides<'a, T> = BTreeMap<&'a str, (Option<&'a T>, Option<&'a T>)>;
+
+fn side_by_side<'a, T>(real: &'a BTreeMap<String, T>, imitated: &'a BTreeMap<String, T>) -> Sides<'a, T> {
+    let mut sides: Sides<'a, T> = real.iter().map(|(key, value)| (&key[..], (Some(value), None))).collect();
+    for (key, value) in imitated {
+        sides.entry(key).or_default().1 = Some(value);
+    }
+    sides
+}
+
+fn compare(resource: &str, real: &Fields, imitated: &Fields, lines: &mut Vec<String>) {
+    let mut told = BTreeSet::new();
+    for (field, (a, b)) in side_by_side(&real.0, &imitated.0) {
+        if a == b {
+            continue;
+        }
+        // A part that one side does not have at all, such as an endpoint, is one difference and not ten.
+        let part = field.rsplit_once(": ").map_or("", |(part, _)| part);
+        let has = |fields: &Fields| {
+            fields.0.keys().any(|key| key.strip_prefix(part).is_some_and(|rest| rest.starts_with(": ")))
+        };
+        match (part.is_empty(), has(real), has(imitated)) {
+            (true, ..) | (_, true, true) => {
+                let text =
+                    |value: Option<&String>| value.map_or("nothing".to_owned(), |it| format!("{it:?}"));
+                lines.push(format!("{resource}: {field}: istiod says {}, the sandbox {}", text(a), text(b)));
+            }
+            (_, true, false) if told.insert(part) => {
+                lines.push(format!("{resource}: {part}: only istiod has it"));
+            }
+            (_, false, true) if told.insert(part) => {
+                lines.push(format!("{resource}: {part}: only the sandbox has it"));
+            }
+            _ => {}
         }
     }
 }
