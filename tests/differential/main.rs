@@ -17,7 +17,9 @@ mod both;
 mod case;
 mod facts;
 mod nodes;
+mod side;
 mod view;
+mod wire;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -37,10 +39,13 @@ fn main() -> ExitCode {
         let name = format!("case::{}", case.name);
         Trial::test(name, move || run(case.check())).with_ignored_flag(ignored)
     });
+    let scripts = wire::all().into_iter().map(|script| {
+        Trial::test(format!("wire::{}", script.name), move || run(script.check())).with_ignored_flag(ignored)
+    });
     let mut arguments = Arguments::from_args();
     // Each starts a mesh of its own, whose processes are mostly waited for.
     arguments.test_threads = arguments.test_threads.or(Some(4));
-    libtest_mimic::run(&arguments, cases.collect()).exit_code()
+    libtest_mimic::run(&arguments, cases.chain(scripts).collect()).exit_code()
 }
 
 fn run(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {

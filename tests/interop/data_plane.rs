@@ -64,7 +64,7 @@ pub(crate) async fn calls_are_spread_over_the_gateways_of_both_networks() {
 
 pub(crate) async fn a_workload_with_another_identity_is_refused_and_both_names_are_told() {
     let real = RealMesh::start().await;
-    let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "mallory"));
+    let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "mallory", &[]));
     let mesh = join(&real).await;
     let error = get(&mesh.http_client(), "http://forecast.weather:3002/").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
@@ -97,6 +97,7 @@ pub(crate) async fn a_raw_stream_through_the_gateway_needs_no_negotiated_protoco
         service_account: "ledger",
         listen: &format!("{}:5432", real.ip(2, 30)),
         mode: "tcp",
+        arguments: &[],
     };
     let _peers = tokio::join!(real.gateway(2), real.workload(ledger));
     let mesh = join(&real).await;

@@ -11,7 +11,10 @@ use std::{
 use http::Uri;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, Mesh, nds_client::SyncState};
+use mesh_connector::{
+    Config, Mesh,
+    nds_client::{Identity, SyncState},
+};
 use mesh_tests::{
     peers::{Child, RealMesh},
     pki::PluggedCa,
@@ -97,6 +100,35 @@ pub(crate) async fn a_plugged_ca_with_an_intermediate_is_trusted_end_to_end() {
     assert_eq!(chain, 2, "leaf and intermediate, without the root");
     let load = Load::start(&mesh);
     load.go_on(10).await;
+    load.end().await;
+}
+
+pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
+    let (a, b) = (PluggedCa::new("a"), PluggedCa::new("b"));
+    let real = plugged(&a).environment("ISTIO_MULTIROOT_MESH", "true").start().await;
+    // Renews twice while we renew once, and takes up the roots that come with each certificate.
+    let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "forecast", &["--ttl=3s"]));
+    let config = Config::from_vm_files(real.vm_files(&Vm::default())).unwrap();
+    let mesh = Mesh::join(config.with_certificate_ttl(Duration::from_secs(6))).await.unwrap();
+    let load = Load::start(&mesh);
+    let mut identity = mesh.client().identity().clone();
+    for (signer, roots, more) in [(&a, &[&a, &b][..], 3), (&b, &[&a, &b], 3), (&b, &[&b], 2)] {
+        let before = identity.get().as_ref().as_ref().unwrap().epoch();
+        // The workload finds the roots in a file that is kept current, as the ConfigMap in a pod is; we keep those
+        // that we joined with, and learn the others from istiod.
+        real.write("root-cert.pem", &roots.iter().map(|ca| ca.root_pem()).collect::<String>());
+        for (name, text) in signer.files(roots) {
+            real.write(&format!("cacerts/{name}"), &text);
+        }
+        let renewed = |identity: &Option<Arc<Identity>>| {
+            identity.as_ref().is_some_and(|now| now.epoch() >= before + more)
+        };
+        identity.wait_for(renewed).await.unwrap();
+        load.go_on(20).await;
+    }
+    let now = identity.get();
+    let chain = &now.as_ref().as_ref().unwrap().certified_key().cert;
+    assert_eq!(chain[1].as_ref(), b.intermediate_der(), "signed by the new authority");
     load.end().await;
 }
 

@@ -12,6 +12,7 @@
 mod control_plane;
 mod data_plane;
 mod dns;
+mod identity;
 mod load;
 mod sidecar;
 
@@ -56,7 +57,13 @@ fn main() -> ExitCode {
         data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
         dns::the_listener_answers_as_istios_agent_does,
         dns::what_is_no_question_is_refused_as_istios_agent_does,
+        identity::a_vm_that_starts_again_joins_although_its_token_is_long_dead,
+        identity::a_restored_certificate_is_renewed_without_the_token,
+        identity::a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token,
+        identity::a_certificate_in_files_that_another_process_renews_is_followed,
+        identity::roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_locks_nobody_out,
         load::a_plugged_ca_with_an_intermediate_is_trusted_end_to_end,
+        load::a_root_rotation_under_load_fails_no_call,
         load::another_trust_domain_with_an_alias_is_taken_from_the_certificate,
         load::certificates_renewed_many_times_under_load_fail_no_call,
         load::istiod_restarted_under_load_fails_no_call,

@@ -93,7 +93,9 @@ impl Server {
             let tls = tls.clone();
             async move {
                 let name = ServerName::try_from(NAME).expect("a DNS name");
-                let stream = tls.connect(name, TcpStream::connect(address).await?).await?;
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let stream = tls.connect(name, stream).await?;
                 Ok::<_, io::Error>(TokioIo::new(stream))
             }
         });
@@ -111,7 +113,7 @@ impl Server {
             let response = client.delta_aggregated_resources(request).await;
             response.map(tonic::Response::into_inner)
         };
-        Stream { requests, responses: Responses::Opening(Box::pin(opening)) }
+        Stream { requests, responses: Responses::Opening(Box::pin(opening)), probes: 0 }
     }
 
     /// Asks for a certificate.
@@ -135,6 +137,7 @@ impl Server {
 pub struct Stream {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Responses,
+    probes: u32,
 }
 
 impl fmt::Debug for Stream {
@@ -245,7 +248,8 @@ impl Stream {
     /// What was sent until now, without waiting for it to be silent: asks for the endpoints of a cluster that is none, which
     /// is always answered, and returns what came before that answer.
     pub async fn before_probe(&mut self) -> Vec<DeltaDiscoveryResponse> {
-        let probe = format!("outbound|1||probe-{}", fastrand::u64(..));
+        self.probes += 1;
+        let probe = format!("outbound|1||probe-{}", self.probes);
         self.subscribe(type_url::ENDPOINT, &[&probe]).await;
         let mut before = Vec::new();
         loop {

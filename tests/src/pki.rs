@@ -31,6 +31,12 @@ impl PluggedCa {
         self.root.pem()
     }
 
+    /// The intermediate, DER.
+    #[must_use]
+    pub fn intermediate_der(&self) -> &[u8] {
+        self.intermediate.der()
+    }
+
     /// The files that istiod reads, by name, with these roots as the bundle.
     #[must_use]
     pub fn files(&self, roots: &[&Self]) -> [(&'static str, String); 4] {

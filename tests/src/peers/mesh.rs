@@ -39,6 +39,8 @@ pub struct Workload<'a> {
     pub listen: &'a str,
     /// `http`, or `tcp` to echo lines.
     pub mode: &'a str,
+    /// Further arguments of `peers workload`: `--ttl=3s`.
+    pub arguments: &'a [&'a str],
 }
 
 /// How a [`RealMesh`] differs from the usual one.
@@ -192,18 +194,18 @@ impl RealMesh {
 
     /// An mTLS server that stands in for an application with a sidecar.
     pub async fn workload(&self, workload: Workload<'_>) -> Child {
-        let Workload { name, cluster, namespace, service_account, listen, mode } = workload;
-        let own = ["--name", name, "--listen", listen, "--mode", mode];
+        let Workload { name, cluster, namespace, service_account, listen, mode, arguments } = workload;
+        let own = [&["--name", name, "--listen", listen, "--mode", mode], arguments].concat();
         self.member("workload", cluster, namespace, service_account, &own).await
     }
 
     /// The forecast of a cluster, where its EndpointSlice says.
     pub async fn forecast(&self, network: u8) -> Child {
-        self.forecast_as(network, "forecast").await
+        self.forecast_as(network, "forecast", &[]).await
     }
 
-    /// The forecast of a cluster, with the identity of another service account.
-    pub async fn forecast_as(&self, network: u8, service_account: &str) -> Child {
+    /// The forecast of a cluster, with the identity of a service account, and further arguments.
+    pub async fn forecast_as(&self, network: u8, service_account: &str, arguments: &[&str]) -> Child {
         self.workload(Workload {
             name: &format!("forecast-cluster{network}"),
             cluster: &format!("cluster{network}"),
@@ -211,6 +213,7 @@ impl RealMesh {
             service_account,
             listen: &format!("{}:8080", self.ip(network, 10)),
             mode: "http",
+            arguments,
         })
         .await
     }

@@ -1,0 +1,108 @@
+//! One of the two servers, for scripts that are played to both.
+
+use mesh_tests::ads::{Credentials, NodeBuilder, Server, Stream};
+use xds_proto::{envoy::service::discovery::v3::DeltaDiscoveryResponse, type_url};
+
+use crate::both::{Imitation, Real};
+
+/// A server and the mesh behind it.
+pub(crate) enum Side {
+    Real(Real),
+    Imitation(Imitation),
+}
+
+/// An object by name.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) api_version: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl Side {
+    pub(crate) fn server(&self) -> &Server {
+        match self {
+            Self::Real(real) => &real.server,
+            Self::Imitation(imitation) => &imitation.server,
+        }
+    }
+
+    /// What a node shows to be let in.
+    pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
+        match self {
+            Self::Real(_) => Real::credentials(node),
+            Self::Imitation(imitation) => imitation.credentials(node),
+        }
+    }
+
+    pub(crate) async fn stream(&self) -> Stream {
+        self.server().stream(&self.credentials(&NodeBuilder::default())).await
+    }
+
+    /// A stream on which these types were asked for and have come, each acknowledged; of endpoints these clusters'.
+    pub(crate) async fn subscribed(&self, kinds: &[&str], clusters: &[&str]) -> Stream {
+        let mut stream = self.stream().await;
+        let node = NodeBuilder::default().build();
+        stream.introduce(&node, type_url::NAME_TABLE).await;
+        let response = stream.next().await;
+        stream.ack(&response).await;
+        for kind in kinds.iter().filter(|kind| **kind != type_url::NAME_TABLE) {
+            let names = if *kind == type_url::ENDPOINT { clusters } else { &[] };
+            stream.subscribe(kind, names).await;
+            let response = stream.next_of(kind).await;
+            stream.ack(&response).await;
+        }
+        stream
+    }
+
+    pub(crate) async fn apply(&mut self, cluster: &str, yaml: &str) {
+        match self {
+            Self::Real(real) => real.command("apply", cluster, yaml).await,
+            Self::Imitation(imitation) => imitation.sandbox.apply(cluster, yaml).expect("YAML of the test"),
+        }
+    }
+
+    pub(crate) async fn delete(&mut self, object: Named<'_>) {
+        let Named { cluster, api_version, kind, namespace, name } = object;
+        match self {
+            Self::Real(real) => {
+                let yaml = format!(
+                    "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
+                );
+                real.command("delete", cluster, &yaml).await;
+            }
+            Self::Imitation(imitation) => {
+                imitation.sandbox.delete(cluster, kind, namespace, name).expect("an object of the test");
+            }
+        }
+    }
+}
+
+/// A response without what differs from run to run.
+pub(crate) fn told(response: &DeltaDiscoveryResponse) -> String {
+    let mut names: Vec<_> = response.resources.iter().map(|it| format!("{:?}", it.name)).collect();
+    names.sort();
+    let versions = response.resources.iter().filter(|it| !it.version.is_empty()).count();
+    let mut removed = response.removed_resources.clone();
+    removed.sort();
+    let says = |text: &str| if text.is_empty() { "without" } else { "with" };
+    format!(
+        "{} [{}], {versions} versions, removed {removed:?}, {} nonce, {} system version",
+        short(&response.type_url),
+        names.join(" "),
+        says(&response.nonce),
+        says(&response.system_version_info)
+    )
+}
+
+/// The last part of a type URL.
+pub(crate) fn short(kind: &str) -> &str {
+    kind.rsplit('.').next().unwrap_or(kind)
+}
+
+/// All of them.
+pub(crate) fn all_told(responses: &[DeltaDiscoveryResponse]) -> Vec<String> {
+    responses.iter().map(told).collect()
+}

@@ -1,0 +1,199 @@
+//! What a change of the mesh pushes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use mesh_tests::ads::Stream;
+use xds_proto::type_url;
+
+use super::Transcript;
+use crate::side::{Named, Side, told};
+
+const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
+const ARCHIVE: &str = "outbound|3003||archive.weather.svc.cluster.local";
+const LATER: &str = "outbound|80||later.example";
+const ALL: [&str; 3] = [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT];
+
+/// Longer than the debounce of 100 ms and a push: nothing comes any more.
+const QUIET: Duration = Duration::from_millis(450);
+
+/// What is pushed until nothing comes any more: in which messages is istiod's affair, so everything as one set.
+async fn pushed(stream: &mut Stream, what: &str) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    while let Some(response) = stream.within(QUIET).await {
+        stream.ack(&response).await;
+        seen.insert(told(&response));
+    }
+    let mut lines = vec![format!("{what}:")];
+    lines.extend(seen);
+    lines
+}
+
+fn entry(more: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: later, namespace: payments}}\nspec:\n  \
+         hosts: [later.example]\n  location: MESH_INTERNAL\n  resolution: STATIC\n  ports: [{{number: 80, name: http, \
+         protocol: HTTP}}]\n  {more}\n"
+    )
+}
+
+fn slice(pods: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: forecast-1\n  namespace: weather\n  \
+         labels: {{kubernetes.io/service-name: forecast}}\naddressType: IPv4\nports:\n  - {{name: http, port: 8080, \
+         protocol: TCP}}\n  - {{name: grpc-status, port: 9090, protocol: TCP}}\nendpoints:\n{pods}"
+    )
+}
+
+fn member(pod: &str, address: &str, conditions: &str) -> String {
+    format!(
+        "  - addresses: [{address}]\n    conditions: {{{conditions}}}\n    targetRef: {{kind: Pod, name: {pod}, \
+         namespace: weather}}\n"
+    )
+}
+
+fn pod(name: &str, address: &str, account: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: weather\n  labels: {{app: forecast, \
+         security.istio.io/tlsMode: istio}}\nspec:\n  serviceAccountName: {account}\n  containers:\n    - {{name: app, \
+         image: app}}\nstatus:\n  phase: Running\n  podIP: {address}\n  podIPs: [{{ip: {address}}}]\n  conditions:\n    \
+         - {{type: Ready, status: \"True\"}}\n"
+    )
+}
+
+const READY: &str = "ready: true, serving: true, terminating: false";
+const UNREADY: &str = "ready: false, serving: false, terminating: false";
+
+pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Transcript {
+    let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, LATER]).await;
+    let mut lines = pushed(&mut stream, "nothing has changed").await;
+    let old = "10.10.1.11";
+    let steps = [
+        ("an entry is new", "cluster1", entry("endpoints: [{address: 2.2.2.2}]")),
+        ("it has another endpoint", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
+        ("it is applied as it was", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
+        ("it has a service account", "cluster1", entry("endpoints: [{address: 2.2.2.3, serviceAccount: later}]")),
+        (
+            "a slice has an unready pod",
+            "cluster1",
+            slice(&member("forecast-1", old, UNREADY)),
+        ),
+        ("a slice has a ready pod again", "cluster1", slice(&member("forecast-1", old, READY))),
+        ("a pod of the same account is new", "cluster1", pod("forecast-9", "10.10.1.19", "forecast")),
+        (
+            "the slice has it",
+            "cluster1",
+            slice(&format!("{}{}", member("forecast-1", old, READY), member("forecast-9", "10.10.1.19", READY))),
+        ),
+        ("a pod of another account is new", "cluster1", pod("forecast-8", "10.10.1.18", "another")),
+        (
+            "the slice has that one, too",
+            "cluster1",
+            slice(&format!("{}{}", member("forecast-1", old, READY), member("forecast-8", "10.10.1.18", READY))),
+        ),
+        (
+            "the slice is empty",
+            "cluster1",
+            slice("").replace("endpoints:\n", "endpoints: []\n"),
+        ),
+        (
+            "a policy without mTLS",
+            "cluster1",
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: \
+             weather}\nspec:\n  mtls: {mode: DISABLE}\n"
+                .to_owned(),
+        ),
+        (
+            "a service of the remote cluster is new",
+            "cluster2",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: fresh, namespace: weather}\nspec:\n  clusterIP: \
+             10.2.0.90\n  clusterIPs: [10.2.0.90]\n  ports:\n    - {name: http, port: 80, targetPort: 8080}\n"
+                .to_owned(),
+        ),
+    ];
+    for (what, cluster, yaml) in steps {
+        side.apply(cluster, &yaml).await;
+        lines.extend(pushed(&mut stream, what).await);
+    }
+    let later = Named {
+        cluster: "cluster1",
+        api_version: "networking.istio.io/v1",
+        kind: "ServiceEntry",
+        namespace: "payments",
+        name: "later",
+    };
+    side.delete(later).await;
+    lines.extend(pushed(&mut stream, "the entry is deleted").await);
+    let gateway = Named {
+        cluster: "cluster2",
+        api_version: "v1",
+        kind: "Service",
+        namespace: "istio-system",
+        name: "istio-eastwestgateway",
+    };
+    side.delete(gateway).await;
+    lines.extend(pushed(&mut stream, "a gateway is deleted").await);
+    lines
+}
+
+pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
+    side: &mut Side,
+) -> Transcript {
+    let mut stream = side.subscribed(&ALL, &[LATER]).await;
+    let yaml = entry("endpoints: [{address: 2.2.2.2}]");
+    let mut lines = Vec::new();
+    for round in 1..=2 {
+        side.apply("cluster1", &yaml).await;
+        lines.push(format!("round {round}"));
+        lines.extend(assignments(&mut stream).await);
+        side.delete(Named {
+            cluster: "cluster1",
+            api_version: "networking.istio.io/v1",
+            kind: "ServiceEntry",
+            namespace: "payments",
+            name: "later",
+        })
+        .await;
+        lines.push("deleted".into());
+        lines.extend(assignments(&mut stream).await);
+    }
+    lines
+}
+
+pub(crate) async fn an_endpoint_that_ends_vanishes(side: &mut Side) -> Transcript {
+    let mut stream = side.subscribed(&ALL, &[FORECAST]).await;
+    let mut lines = Vec::new();
+    for conditions in [
+        UNREADY,
+        "ready: false, serving: true, terminating: true",
+        READY,
+        "ready: false",
+        "ready: true, serving: true, terminating: true",
+    ] {
+        lines.push(conditions.to_owned());
+        side.apply("cluster1", &slice(&member("forecast-1", "10.10.1.11", conditions))).await;
+        lines.extend(assignments(&mut stream).await);
+    }
+    lines
+}
+
+/// What is pushed, with the number of endpoints and their weight.
+async fn assignments(stream: &mut Stream) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    while let Some(response) = stream.within(QUIET).await {
+        stream.ack(&response).await;
+        seen.insert(told(&response));
+        for resource in response.resources.iter().filter(|_| response.type_url == type_url::ENDPOINT) {
+            let any = resource.resource.as_ref().expect("a resource");
+            let assignment: xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment =
+                xds_proto::any::unpack(any).expect("an assignment");
+            let weights: Vec<_> = assignment
+                .endpoints
+                .iter()
+                .flat_map(|group| &group.lb_endpoints)
+                .map(|endpoint| endpoint.load_balancing_weight.map_or(0, |weight| weight.value))
+                .collect();
+            seen.insert(format!("{}: weights {weights:?}", resource.name));
+        }
+    }
+    seen.into_iter().collect()
+}
