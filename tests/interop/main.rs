@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bridge;
 mod control_plane;
 mod data_plane;
 mod dns;
@@ -35,6 +36,11 @@ macro_rules! tests {
 
 fn main() -> ExitCode {
     let all: &[Test] = &tests![
+        bridge::http_clients_reach_the_workload_through_the_proxy_and_a_loopback_address,
+        bridge::raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart,
+        bridge::a_connection_through_the_gateway_is_explained_with_the_identity_it_found,
+        bridge::a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it,
+        bridge::tls_by_a_credential_name_is_refused_and_disable_is_plaintext,
         control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
         control_plane::istiod_is_found_in_each_way_that_vm_files_can_name_it,
         control_plane::a_vm_that_names_no_network_is_sent_through_the_gateways,

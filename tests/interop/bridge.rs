@@ -1,0 +1,166 @@
+//! The bridge and explanations, through a real gateway.
+
+use mesh_connector::{Config, ErrorKind, Mesh, Probe, Target, Transport, bridge::LocalPort};
+use mesh_tests::{
+    peers::{RealMesh, Workload},
+    vm_files::Vm,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UnixStream},
+};
+
+const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
+const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
+
+async fn join(mesh: &RealMesh) -> Mesh {
+    Mesh::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap()
+}
+
+/// Sends this, ends the direction, and reads until the other one ends.
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// The server answers while the client's direction is open: Go's HTTP server takes an end of data for a client that left.
+async fn ask(mut stream: TcpStream, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+pub(crate) async fn http_clients_reach_the_workload_through_the_proxy_and_a_loopback_address() {
+    let real = RealMesh::start().await;
+    let _peers = tokio::join!(real.gateway(2), real.forecast(2));
+    let mesh = join(&real).await;
+    let bridge = mesh.bridge().start().await.unwrap();
+    let proxy = bridge.proxy_address();
+    let rest = "HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
+    let absolute = format!("GET http://forecast.weather:3002/absolute {rest}");
+    let answer = ask(TcpStream::connect(proxy).await.unwrap(), &absolute).await;
+    assert!(answer.contains("/absolute") && answer.contains(US), "{answer}");
+
+    let tunnel = format!("CONNECT forecast.weather:3002 HTTP/1.1\r\nHost: x\r\n\r\nGET /tunnel {rest}");
+    let answer = ask(TcpStream::connect(proxy).await.unwrap(), &tunnel).await;
+    assert!(answer.contains("/tunnel") && answer.contains(US), "{answer}");
+
+    let target = Target::new("forecast.weather", 3002).unwrap();
+    let local = bridge.listen_local(&target, LocalPort::Real).await.unwrap();
+    assert_eq!(local.port(), 3002);
+    let answer = ask(TcpStream::connect(local).await.unwrap(), &format!("GET /local {rest}")).await;
+    assert!(answer.contains("/local") && answer.contains(US), "{answer}");
+}
+
+pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart() {
+    let mut real = RealMesh::start().await;
+    real.apply("cluster1", LEDGER).await;
+    let ledger = Workload {
+        name: "ledger",
+        cluster: "cluster2",
+        namespace: "weather",
+        service_account: "ledger",
+        listen: &format!("{}:5432", real.ip(2, 30)),
+        mode: "tcp",
+        arguments: &[],
+    };
+    let _peers = tokio::join!(real.gateway(2), real.workload(ledger));
+    let mesh = join(&real).await;
+    let bridge = mesh.bridge().start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::new("ledger.local", 5432).unwrap();
+    let path = bridge.listen_postgres(dir.path(), &target).await.unwrap();
+    assert_eq!(
+        say(UnixStream::connect(path).await.unwrap(), "one\ntwo\n").await,
+        "ledger: one\nledger: two\n"
+    );
+
+    let mut client = TcpStream::connect(bridge.proxy_address()).await.unwrap();
+    client.write_all(b"\x05\x01\x00\x05\x01\x00\x03\x0cledger.local\x15\x38").await.unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer[..4], [5, 0, 5, 0]);
+    assert_eq!(say(client, "three\n").await, "ledger: three\n");
+}
+
+const LEDGER: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ledger, namespace: weather}
+spec:
+  hosts: [ledger.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 5432, name: tcp-ledger, protocol: TCP}]
+  endpoints: [{address: 127.0.2.30, network: network2, serviceAccount: ledger}]
+";
+
+pub(crate) async fn a_connection_through_the_gateway_is_explained_with_the_identity_it_found() {
+    let real = RealMesh::start().await;
+    let _peers = tokio::join!(real.gateway(2), real.forecast(2));
+    let mesh = join(&real).await;
+    let target = Target::new("forecast.weather", 3002).unwrap();
+    let explanation = mesh.explain_to(&target, Probe::Handshake).await;
+    assert!(explanation.is_ok(), "{explanation}");
+    let json = explanation.to_json();
+    assert_eq!(json["name"]["found"], "short_name");
+    assert_eq!(json["endpoints"].as_array().unwrap().len(), 2, "a gateway for each network: {explanation}");
+    assert_eq!(json["endpoints"][0]["gateway"], true);
+    assert_eq!(json["endpoints"][0]["transport"]["expected"][0], FORECAST);
+    assert_eq!(json["connection"]["presented"], FORECAST);
+    assert_eq!(json["membership"]["identity"], US);
+}
+
+pub(crate) async fn a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it() {
+    let mut real = RealMesh::start().await;
+    real.apply("cluster1", &LEDGER.replace("ledger.local", "ledger.example")).await;
+    let _gateway = real.gateway(2).await;
+    let mesh = join(&real).await;
+    let target = Target::new("ledger.example", 5432).unwrap();
+    let failure = mesh.explain_to(&target, Probe::Handshake).await.failure.unwrap();
+    assert_eq!(failure.kind, "tls");
+    assert_eq!(failure.attempts[0].sni.as_deref(), Some("outbound_.5432_._.ledger.example"));
+    assert!(failure.candidates.len() > 1, "{}", failure.message);
+}
+
+/// SIMPLE with a credentialName leaves no transport socket, as DISABLE does: only the metadata tells them apart.
+pub(crate) async fn tls_by_a_credential_name_is_refused_and_disable_is_plaintext() {
+    let mut real = RealMesh::start().await;
+    let listener = TcpListener::bind((real.ip(2, 40), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rule = |host: &str, tls: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {host}, namespace: weather}}
+spec:
+  hosts: [{host}.somedomain]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 27018, name: tcp, protocol: TCP, targetPort: {port}}}]
+  endpoints: [{{address: 127.0.2.40}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {host}, namespace: weather}}
+spec:
+  host: {host}.somedomain
+  trafficPolicy: {{tls: {tls}}}
+"
+        )
+    };
+    real.apply("cluster1", &rule("disabled", "{mode: DISABLE}")).await;
+    real.apply("cluster1", &rule("simple", "{mode: SIMPLE, credentialName: secret}")).await;
+    let mesh = join(&real).await;
+    let both = ["disabled.somedomain", "simple.somedomain"];
+    let mut names = mesh.client().names().clone();
+    names.wait_for(|names| both.iter().all(|name| names.get(name).is_some())).await.unwrap();
+    let error = mesh.connect("simple.somedomain", 27018).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
+    assert!(error.to_string().contains("credentialName"), "{error}");
+    let stream = mesh.connect("disabled.somedomain", 27018).await.unwrap();
+    assert_eq!(stream.connection().transport(), Transport::Plaintext);
+}
