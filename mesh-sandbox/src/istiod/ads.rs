@@ -40,13 +40,20 @@ enum Message {
 /// The responses of a stream. A task that vanishes without a word, because istiod died, leaves a stream that never
 /// ends: its client learns of it from the connection, as from a real istiod, and never from a status.
 #[derive(Debug)]
-pub(crate) struct Responses(mpsc::Receiver<Message>);
+pub(crate) struct Responses {
+    first: Option<Message>,
+    rest: mpsc::Receiver<Message>,
+}
 
 impl tokio_stream::Stream for Responses {
     type Item = Result<DeltaDiscoveryResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.0.poll_recv(context) {
+        let next = match self.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.rest.poll_recv(context),
+        };
+        match next {
             Poll::Ready(Some(Message::Response(response))) => Poll::Ready(Some(Ok(response))),
             Poll::Ready(Some(Message::End(status))) => Poll::Ready(status.map(Err)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
@@ -69,7 +76,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
                 Status::unauthenticated("authentication failure")
             })?;
         let peer = request.extensions().get::<Peer>().map_or(listen::ANY, |peer| peer.address);
-        let (outgoing, responses) = mpsc::channel(16);
+        let (outgoing, mut responses) = mpsc::channel(16);
         let stream = Stream {
             shared: self.shared.clone(),
             process: self.process.clone(),
@@ -80,7 +87,13 @@ impl AggregatedDiscoveryService for DiscoveryService {
             id: STREAMS.fetch_add(1, Ordering::Relaxed),
         };
         self.streams.spawn(stream.run(request.into_inner()));
-        Ok(Response::new(Responses(responses)))
+        // grpc-go sends headers with the first message, and none before an error: a client that waits for them
+        // before it says anything waits for ever. So does one of this istiod.
+        match responses.recv().await {
+            Some(Message::End(Some(status))) => Err(status),
+            Some(first) => Ok(Response::new(Responses { first: Some(first), rest: responses })),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -126,7 +139,7 @@ impl Stream {
         let first = self.first(requests).await?;
         let proxy = self.introduce(&first)?;
         let snapshot = self.snapshots.borrow_and_update().clone();
-        let mut session = Session::new(proxy, &snapshot);
+        let mut session = Session::new(proxy, self.caller.identity.clone(), &snapshot);
         self.request(&mut session, &first).await?;
         loop {
             tokio::select! {

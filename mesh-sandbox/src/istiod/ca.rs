@@ -63,11 +63,21 @@ impl CertificateService {
         let max = self.0.ttl.max;
         if requested > max {
             return Err(format!(
-                "requested TTL {}s is greater than the max allowed TTL {}s",
-                requested.as_secs(),
-                max.as_secs()
+                "requested TTL {} is greater than the max allowed TTL {}",
+                go_duration(requested),
+                go_duration(max)
             ));
         }
         Ok(requested)
+    }
+}
+
+/// As Go prints it: `2400h0m0s`.
+fn go_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
     }
 }

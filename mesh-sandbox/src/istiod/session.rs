@@ -21,6 +21,8 @@ use crate::xds::{Proxy, cds};
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) proxy: Proxy,
+    /// The authenticated identity of the client.
+    identity: String,
     watched: BTreeMap<String, Watched>,
     /// The push that this stream has seen.
     seen: u64,
@@ -40,28 +42,33 @@ pub(crate) enum Answer {
     Crash(String),
 }
 
-/// Types that istiod accepts and has nothing to say about without ambient mode or multiple roots.
-const SILENT: [&str; 4] = [
+/// Types that istiod takes without an answer: no multiple roots, no secrets for a sidecar.
+const SILENT: [&str; 2] = [
     "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+];
+/// Types that istiod answers with nothing: no ambient mode, no extensions.
+const EMPTY: [&str; 4] = [
     "type.googleapis.com/istio.workload.Address",
     "type.googleapis.com/istio.workload.Workload",
     "type.googleapis.com/istio.security.Authorization",
+    "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
 ];
 /// Types that a real istiod serves and the sandbox does not.
-const ABSENT: [&str; 5] = [
+const ABSENT: [&str; 2] = [
     "type.googleapis.com/envoy.config.listener.v3.Listener",
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-    "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-    "istio.io/debug",
 ];
+/// Debug information, which is for the control plane's own namespace.
+const DEBUG: &str = "istio.io/debug";
 /// Health reports of registered workloads: taken without an answer.
 pub(crate) const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 impl Session {
-    pub(crate) fn new(proxy: Proxy, snapshot: &Snapshot) -> Self {
+    pub(crate) fn new(proxy: Proxy, identity: String, snapshot: &Snapshot) -> Self {
         Self {
             proxy,
+            identity,
             watched: BTreeMap::new(),
             seen: snapshot.changes.now,
             broken_names: snapshot.broken_names,
@@ -80,7 +87,13 @@ impl Session {
         if kind == HEALTH {
             return Answer::Send(Vec::new());
         }
-        if ABSENT.iter().any(|absent| kind.starts_with(absent)) {
+        if kind.starts_with(DEBUG) {
+            return Answer::End(Status::permission_denied(format!(
+                "the debug info is not available for current identity: {:?}",
+                self.identity
+            )));
+        }
+        if ABSENT.contains(&kind) {
             return Answer::End(Status::unimplemented(format!("the sandbox does not serve {kind}")));
         }
         if let Some(error) = &request.error_detail {
@@ -126,6 +139,10 @@ impl Session {
             }
             type_url::ENDPOINT => responses.extend(self.send_endpoints(snapshot, &change.subscribed)),
             kind if SILENT.contains(&kind) => {}
+            kind if EMPTY.contains(&kind) => {
+                let watched = self.watched.entry(kind.to_owned()).or_default();
+                responses.push(response(snapshot, kind, watched, Vec::new(), Vec::new()));
+            }
             _ => {
                 // The catch-all generator wants an identity of the root namespace (trap 14).
                 return Answer::End(Status::permission_denied(
@@ -197,7 +214,7 @@ impl Session {
         let watched = self.watched.entry(type_url::NAME_TABLE.to_owned()).or_default();
         watched.names = BTreeSet::from([String::new()]);
         let resource = Resource { resource: Some(table), ..Resource::default() };
-        let removed = asked.iter().cloned().collect();
+        let removed = asked.iter().filter(|name| !name.is_empty()).cloned().collect();
         response(snapshot, type_url::NAME_TABLE, watched, vec![resource], removed)
     }
 

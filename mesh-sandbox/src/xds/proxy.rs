@@ -7,6 +7,8 @@ use xds_proto::envoy::config::core::v3::Node;
 use xds_proto::google::protobuf::value::Kind;
 use xds_proto::google::protobuf::{Struct, Value};
 
+use super::structs;
+
 /// A proxy, as far as it decides what it is told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxy {
@@ -28,6 +30,8 @@ impl Proxy {
     pub(crate) fn read(node: &Node) -> Result<Self, String> {
         let empty = HashMap::new();
         let metadata = Metadata(node.metadata.as_ref().map_or(&empty, |metadata: &Struct| &metadata.fields));
+        metadata.labels("LABELS")?;
+        metadata.labels("ANNOTATIONS")?;
         let instance_ips = metadata.list("INSTANCE_IPS")?;
         let dns_capture = metadata.boolean("DNS_CAPTURE")?;
         for key in BOOLEANS {
@@ -39,7 +43,7 @@ impl Proxy {
         };
         if !KINDS.contains(kind) {
             return Err(format!(
-                "invalid node type (valid types: {KINDS:?}) in the service node \"{}\"",
+                "invalid node type (valid types: [sidecar router waypoint ztunnel]) in the service node \"{}\"",
                 node.id
             ));
         }
@@ -99,10 +103,10 @@ struct Metadata<'a>(&'a HashMap<String, Value>);
 
 impl Metadata<'_> {
     fn string(&self, key: &str) -> Result<String, String> {
-        match self.0.get(key).and_then(|value| value.kind.as_ref()) {
+        match self.kind(key) {
             None | Some(Kind::NullValue(_)) => Ok(String::new()),
             Some(Kind::StringValue(text)) => Ok(text.clone()),
-            Some(_) => Err(unparsable(key, "is not a string")),
+            Some(other) => Err(self.mismatch(key, other, "string")),
         }
     }
 
@@ -111,22 +115,55 @@ impl Metadata<'_> {
         Ok(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
+    /// A JSON object of strings.
+    fn labels(&self, key: &str) -> Result<(), String> {
+        match self.kind(key) {
+            None | Some(Kind::NullValue(_)) => Ok(()),
+            Some(Kind::StructValue(labels)) => {
+                let wrong = labels.fields.values().filter_map(|value| value.kind.as_ref());
+                let wrong = wrong.filter(|kind| !matches!(kind, Kind::StringValue(_) | Kind::NullValue(_)));
+                wrong.map(|kind| Err(self.mismatch(key, kind, "string"))).next().unwrap_or(Ok(()))
+            }
+            Some(other) => Err(self.mismatch(key, other, "map[string]string")),
+        }
+    }
+
     /// `StringBool`: a string that Go's `strconv.ParseBool` takes; a JSON boolean is a parse error (facts C.2, J.1).
     fn boolean(&self, key: &str) -> Result<bool, String> {
-        match self.0.get(key).and_then(|value| value.kind.as_ref()) {
+        match self.kind(key) {
             None => Ok(false),
             Some(Kind::StringValue(text)) => match text.as_str() {
                 "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
                 "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-                _ => Err(unparsable(key, "strconv.ParseBool: invalid syntax")),
+                _ => Err(self.unparsable(&format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))),
             },
-            Some(_) => Err(unparsable(key, "invalid syntax")),
+            Some(_) => Err(self.unparsable("invalid syntax")),
         }
     }
-}
 
-fn unparsable(key: &str, problem: &str) -> String {
-    format!("failed to unmarshal node metadata ({key}): {problem}")
+    fn kind(&self, key: &str) -> Option<&Kind> {
+        self.0.get(key).and_then(|value| value.kind.as_ref())
+    }
+
+    fn mismatch(&self, key: &str, found: &Kind, wanted: &str) -> String {
+        let found = match found {
+            Kind::BoolValue(_) => "bool",
+            Kind::ListValue(_) => "array",
+            Kind::NumberValue(_) => "number",
+            Kind::StringValue(_) => "string",
+            Kind::NullValue(_) | Kind::StructValue(_) => "object",
+        };
+        self.unparsable(&format!(
+            "json: cannot unmarshal {found} into Go struct field BootstrapNodeMetadata2.NodeMetadata.{key} of \
+             type {wanted}"
+        ))
+    }
+
+    /// The text of Go's error, with all of the metadata in it.
+    fn unparsable(&self, problem: &str) -> String {
+        let all = Struct { fields: self.0.clone() };
+        format!("failed to unmarshal node metadata ({}): {problem}", structs::json(&all))
+    }
 }
 
 fn namespace(metadata: &str, domain: &str) -> String {

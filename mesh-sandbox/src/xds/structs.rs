@@ -22,3 +22,21 @@ pub(crate) fn nested(value: Struct) -> Value {
 pub(crate) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Struct {
     Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
 }
+
+/// As JSON, keys in order.
+pub(crate) fn json(value: &Struct) -> serde_json::Value {
+    serde_json::Value::Object(
+        value.fields.iter().map(|(key, value)| (key.clone(), json_value(value))).collect(),
+    )
+}
+
+fn json_value(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(truth)) => (*truth).into(),
+        Some(Kind::ListValue(list)) => list.values.iter().map(json_value).collect(),
+        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::StringValue(text)) => text.as_str().into(),
+        Some(Kind::StructValue(value)) => json(value),
+    }
+}

@@ -197,6 +197,27 @@ async fn proxy_config_is_taken_and_not_answered() {
 }
 
 #[tokio::test]
+async fn ambient_types_are_answered_with_nothing() {
+    let (_sandbox, mut ads) = joined().await;
+    ads.subscribe("type.googleapis.com/istio.workload.Address", &[]).await;
+    assert!(ads.next().await.resources.is_empty());
+}
+
+#[tokio::test]
+async fn no_headers_come_before_the_first_answer() {
+    let sandbox = tour().await;
+    let mut ads = Client::vm(&sandbox).ads().await.unwrap();
+    let events = sandbox.events();
+    let connected = events.wait(|event| matches!(event, Event::AdsConnected { .. }).then_some(()));
+    tokio::select! {
+        biased;
+        () = connected => panic!("nobody has introduced itself"),
+        outcome = ads.outcome() => panic!("{outcome:?} came without a request"),
+        () = tokio::time::sleep(std::time::Duration::from_millis(300)) => {}
+    }
+}
+
+#[tokio::test]
 async fn a_rejection_is_noted_and_not_answered() {
     let (sandbox, mut ads) = joined().await;
     ads.nack(type_url::NAME_TABLE, "any nonce", "cannot read it").await;

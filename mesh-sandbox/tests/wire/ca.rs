@@ -121,7 +121,7 @@ async fn every_bad_token_reads_the_same() {
         let refused = client.sign(&csr(&KeyPair::generate().unwrap()), 0).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
         assert_eq!(refused.message(), "request authenticate failure");
-        let refused = client.ads().await.err().unwrap();
+        let refused = client.ads().await.unwrap().end().await;
         assert_eq!(refused.code(), Code::Unauthenticated);
         assert_eq!(refused.message(), "authentication failure");
     }

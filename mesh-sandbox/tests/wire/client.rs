@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_stream::wrappers::ReceiverStream;
@@ -123,13 +124,15 @@ impl Client {
         Identity { chain, key }
     }
 
+    /// Opens a stream. Nothing comes back before the first request: neither messages nor headers.
     pub(crate) async fn ads(&self) -> Result<Ads, Status> {
         let channel = self.channel().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
         let (requests, outgoing) = mpsc::channel(16);
         let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(usize::MAX);
-        let call = client.delta_aggregated_resources(self.request(ReceiverStream::new(outgoing)));
-        let responses = timeout(PATIENCE, call).await.unwrap()?.into_inner();
-        Ok(Ads { requests, responses })
+        let request = self.request(ReceiverStream::new(outgoing));
+        let call =
+            async move { client.delta_aggregated_resources(request).await.map(tonic::Response::into_inner) };
+        Ok(Ads { requests, responses: Responses::Called(tokio::spawn(call)) })
     }
 
     /// A stream that has introduced itself by asking for names, and has read them.
@@ -152,7 +155,13 @@ pub(crate) fn csr(key: &KeyPair) -> String {
 /// One delta stream.
 pub(crate) struct Ads {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
-    responses: Streaming<DeltaDiscoveryResponse>,
+    responses: Responses,
+}
+
+/// The answers, before and after the headers.
+enum Responses {
+    Called(JoinHandle<Result<Streaming<DeltaDiscoveryResponse>, Status>>),
+    Open(Streaming<DeltaDiscoveryResponse>),
 }
 
 impl Ads {
@@ -209,7 +218,16 @@ impl Ads {
     }
 
     pub(crate) async fn outcome(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
-        timeout(PATIENCE, self.responses.message()).await.expect("no answer")
+        let next = async {
+            if let Responses::Called(call) = &mut self.responses {
+                self.responses = Responses::Open(call.await.unwrap()?);
+            }
+            match &mut self.responses {
+                Responses::Open(responses) => responses.message().await,
+                Responses::Called(_) => unreachable!(),
+            }
+        };
+        timeout(PATIENCE, next).await.expect("no answer")
     }
 
     /// How the stream ends.
