@@ -8,7 +8,5 @@ mod refusal;
 mod tls;
 
 pub(crate) use self::{
-    connect::Connector,
-    credentials::Credentials,
-    refusal::{is_certificate_refused, status_error},
+    channel::Connection, connect::Connector, credentials::Credentials, refusal::is_certificate_refused,
 };

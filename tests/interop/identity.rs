@@ -69,11 +69,12 @@ pub(crate) async fn a_restored_certificate_is_renewed_without_the_token() {
 pub(crate) async fn a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token() {
     let (first, second) = tokio::join!(RealMesh::start(), RealMesh::start());
     let (files, config) = vm(&first);
-    let old = identity(&join(&config, &files).await, |_| true).await.not_before();
+    let leaf = |identity: &Identity| identity.certified_key().cert[0].clone();
+    let old = leaf(&*identity(&join(&config, &files).await, |_| true).await);
     let (_, config) = vm(&second);
     let config = config.with_state_dir(files.join("state"));
     let client = NdsClient::join(config).await.unwrap();
-    identity(&client, |identity| identity.not_before() != old).await;
+    identity(&client, |identity| leaf(identity) != old).await;
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
 

@@ -22,7 +22,7 @@ use crate::{
     backoff::Backoff,
     duration::Rough,
     identity::Token,
-    istiod::{Connector, Credentials, is_certificate_refused, status_error},
+    istiod::{Connection, Connector, Credentials, is_certificate_refused},
     state::State,
 };
 
@@ -54,12 +54,14 @@ pub(crate) async fn run(state: Arc<State>) {
                 state.stream_failed(error);
                 RECONNECT_JITTER.mul_f64(fastrand::f64())
             }
+            // Only the token can help now.
+            Ended::Failed(error) if is_certificate_refused(&error) && refused != Some(identity.epoch()) => {
+                tracing::warn!(error = error.report(), "trying the token");
+                refused = Some(identity.epoch());
+                state.certificate_refused.notify_one();
+                Duration::ZERO
+            }
             Ended::Failed(error) => {
-                // Its TLS refused the certificate: only the token can help now.
-                if is_certificate_refused(&error) {
-                    refused = Some(identity.epoch());
-                    state.certificate_refused.notify_one();
-                }
                 failures = failures.saturating_add(1);
                 let wait = backoff.next(fastrand::f64());
                 tracing::warn!(error = error.report(), ?wait, "no stream to istiod");
@@ -100,18 +102,15 @@ async fn stream(
     let refused = refused || (failures % 4 == 3 && state.config.token_file.is_some());
     let now = state.config.clock.now();
     let opened = match credentials(state, identity, refused, now) {
-        Ok(credentials) => {
-            open(state, session, identity, &credentials, failures).await.map(|open| (credentials, open))
-        }
+        Ok(credentials) => open(state, session, identity, &credentials, failures).await,
         Err(error) => Err(error),
     };
-    let (credentials, mut open) = match opened {
+    let mut open = match opened {
         Ok(opened) => opened,
         Err(error) => return Ended::Failed(error),
     };
     let status = open.exchange(state, session).await;
-    let error =
-        status.map(|status| status_error(&state.config, &credentials, status, state.config.clock.now()));
+    let error = status.map(|status| open.connection.error(&state.config, status));
     match error {
         Some(error) if !open.heard => Ended::Failed(error),
         None if !open.heard => Ended::Failed(Error::new(
@@ -159,8 +158,8 @@ async fn open(
 ) -> Result<Stream, Error> {
     let config = &state.config;
     let roots = identity.roots().clone();
-    let channel =
-        Connector { config, servers: &config.discovery, roots, failures }.connect(credentials).await?;
+    let connector = Connector { config, servers: &config.discovery, roots, failures };
+    let connection = connector.connect(credentials).await?;
     let (requests, queue) = mpsc::channel(QUEUE);
     for message in session.open(state.wanted()) {
         // istiod answers with headers only once it has a message: the first ones wait in the queue.
@@ -168,16 +167,18 @@ async fn open(
     }
     let mut call = tonic::Request::new(ReceiverStream::new(queue));
     credentials.authorize(&mut call, &config.cluster_id)?;
-    let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(DECODE_LIMIT);
+    let client = AggregatedDiscoveryServiceClient::new(connection.channel.clone());
     let responses = client
+        .max_decoding_message_size(DECODE_LIMIT)
         .delta_aggregated_resources(call)
         .await
-        .map_err(|status| status_error(config, credentials, status, config.clock.now()))?
+        .map_err(|status| connection.error(config, status))?
         .into_inner();
-    Ok(Stream { requests, responses, heard: false })
+    Ok(Stream { connection, requests, responses, heard: false })
 }
 
 struct Stream {
+    connection: Connection,
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Streaming<DeltaDiscoveryResponse>,
     /// Whether a response has come.

@@ -9,7 +9,7 @@ use xds_proto::istio::v1::auth::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
 };
 
-use super::{Connector, Credentials, status_error};
+use super::{Connection, Connector, Credentials};
 use crate::{
     Config, Error, ErrorKind, Identity,
     identity::{SigningRequest, certificates, root_store},
@@ -29,15 +29,14 @@ pub(crate) async fn issue(
     failures: u32,
 ) -> Result<Issued, Error> {
     let roots = Arc::new(root_store(roots)?);
-    let channel = Connector { config, servers: &config.ca, roots, failures }.connect(credentials).await?;
+    let connection = Connector { config, servers: &config.ca, roots, failures }.connect(credentials).await?;
     let request = SigningRequest::new(&config.namespace, &config.service_account, config.key_type)?;
-    let mut client = IstioCertificateServiceClient::new(channel);
     let ttl = config.certificate_ttl.as_secs();
     let asked = timeout(ANSWER, async {
-        match create(config, credentials, &mut client, &request, ttl).await? {
+        match create(config, &connection, &request, ttl).await? {
             Some(chain) => Ok(chain),
             // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
-            None => Ok(create(config, credentials, &mut client, &request, 0).await?.unwrap_or_default()),
+            None => Ok(create(config, &connection, &request, 0).await?.unwrap_or_default()),
         }
     });
     let chain = asked.await.unwrap_or_else(|elapsed| {
@@ -52,20 +51,18 @@ pub(crate) async fn issue(
 /// How long the CA may take to sign, once a connection is open.
 const ANSWER: Duration = Duration::from_secs(20);
 
-type Client = IstioCertificateServiceClient<tonic::transport::Channel>;
-
 /// One call. `None` where the CA refuses the lifetime.
 async fn create(
     config: &Config,
-    credentials: &Credentials,
-    client: &mut Client,
+    connection: &Connection,
     request: &SigningRequest,
     ttl_seconds: u64,
 ) -> Result<Option<Vec<String>>, Error> {
     let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
     let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration };
     let mut call = tonic::Request::new(message);
-    credentials.authorize(&mut call, &config.cluster_id)?;
+    connection.credentials.authorize(&mut call, &config.cluster_id)?;
+    let mut client = IstioCertificateServiceClient::new(connection.channel.clone());
     match client.create_certificate(call).await {
         Ok(response) => Ok(Some(response.into_inner().cert_chain)),
         Err(status) if status.code() == Code::InvalidArgument && ttl_seconds > 0 => {
@@ -76,7 +73,7 @@ async fn create(
             );
             Ok(None)
         }
-        Err(status) => Err(status_error(config, credentials, status, config.clock.now())),
+        Err(status) => Err(connection.error(config, status)),
     }
 }
 

@@ -3,16 +3,20 @@
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
+use super::{Credentials, refusal::certificate_alert};
 use crate::transport::Io;
 
 /// A TLS connection to istiod.
@@ -23,8 +27,23 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1 << 20;
 
-pub(super) async fn channel(stream: Stream) -> Result<Channel, tonic::transport::Error> {
-    Endpoint::from_static("http://istiod")
+/// A connection to istiod for one stream or a few calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) channel: Channel,
+    pub(crate) credentials: Credentials,
+    /// istiod's alert about our certificate. In TLS 1.3 it arrives after the handshake, and the call that is made then
+    /// learns no more than that the connection is gone.
+    pub(super) alert: Arc<OnceLock<AlertDescription>>,
+}
+
+pub(super) async fn channel(
+    stream: Stream,
+    credentials: Credentials,
+) -> Result<Connection, tonic::transport::Error> {
+    let alert = Arc::<OnceLock<_>>::default();
+    let stream = Alerting { stream, alert: alert.clone() };
+    let channel = Endpoint::from_static("http://istiod")
         .origin(Uri::from_static("https://istiod"))
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -32,14 +51,15 @@ pub(super) async fn channel(stream: Stream) -> Result<Channel, tonic::transport:
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .connect_with_connector(Opened(Some(stream)))
-        .await
+        .await?;
+    Ok(Connection { channel, credentials, alert })
 }
 
 /// Hands the connection to tonic, once.
-struct Opened(Option<Stream>);
+struct Opened(Option<Alerting>);
 
 impl Service<Uri> for Opened {
-    type Response = TokioIo<Stream>;
+    type Response = TokioIo<Alerting>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -50,5 +70,64 @@ impl Service<Uri> for Opened {
     fn call(&mut self, _: Uri) -> Self::Future {
         let stream = self.0.take().map(TokioIo::new).ok_or_else(|| io::ErrorKind::NotConnected.into());
         Box::pin(std::future::ready(stream))
+    }
+}
+
+/// A stream that remembers an alert about our certificate.
+struct Alerting {
+    stream: Stream,
+    alert: Arc<OnceLock<AlertDescription>>,
+}
+
+impl Alerting {
+    fn look<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &outcome
+            && let Some(alert) = certificate_alert(error)
+        {
+            // The first one counts.
+            let _ = self.alert.set(alert);
+        }
+        outcome
+    }
+}
+
+impl AsyncRead for Alerting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.look(outcome)
+    }
+}
+
+impl AsyncWrite for Alerting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.look(outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.look(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.look(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.look(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }

@@ -15,11 +15,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustls::{RootCertStore, pki_types::ServerName};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
-use tonic::transport::Channel;
 
 use super::{
     Credentials,
-    channel::{Stream, channel},
+    channel::{Connection, Stream, channel},
     tls,
 };
 use crate::{Config, Error, ErrorKind, ServerAddress};
@@ -46,8 +45,8 @@ struct Target<'a> {
 }
 
 impl Connector<'_> {
-    /// A channel over a connection that is already open and authenticated.
-    pub(crate) async fn connect(&self, credentials: &Credentials) -> Result<Channel, Error> {
+    /// A connection that is already open.
+    pub(crate) async fn connect(&self, credentials: &Credentials) -> Result<Connection, Error> {
         let tls = tls::connector(self.config, self.roots.clone(), credentials)?;
         let mut targets = self.targets().await?.into_iter().peekable();
         let mut attempts = FuturesUnordered::new();
@@ -59,7 +58,7 @@ impl Connector<'_> {
                 () = sleep(STAGGER), if targets.peek().is_some() => continue,
             };
             match ended {
-                Some(Ok(channel)) => return Ok(channel),
+                Some(Ok(connection)) => return Ok(connection),
                 // What an istiod said tells more than another one's silence.
                 Some(Err(error)) => {
                     let silent = |error: &Error| error.kind() == ErrorKind::Unavailable;
@@ -75,9 +74,11 @@ impl Connector<'_> {
         target: Target<'_>,
         tls: &TlsConnector,
         credentials: &Credentials,
-    ) -> Result<Channel, Error> {
+    ) -> Result<Connection, Error> {
         match timeout(ATTEMPT, self.handshake(&target, tls, credentials)).await {
-            Ok(stream) => channel(stream?).await.map_err(|error| target.unavailable(error)),
+            Ok(stream) => {
+                channel(stream?, credentials.clone()).await.map_err(|error| target.unavailable(error))
+            }
             Err(_) => Err(target.unavailable(io::Error::from(io::ErrorKind::TimedOut))),
         }
     }

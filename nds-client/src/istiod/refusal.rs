@@ -1,42 +1,67 @@
 //! What a gRPC status of istiod's means.
 
-use std::{error::Error as StdError, io, time::SystemTime};
+use std::{error::Error as StdError, io};
 
 use rustls::AlertDescription;
 use tonic::{Code, Status};
 
-use super::Credentials;
+use super::{Connection, Credentials};
 use crate::{Config, Error, ErrorKind};
 
-/// The status of a call or stream as an error that says what to do.
-pub(crate) fn status_error(
-    config: &Config,
-    credentials: &Credentials,
-    status: Status,
-    now: SystemTime,
-) -> Error {
-    let (kind, message) = match status.code() {
-        Code::Unauthenticated => (ErrorKind::Unauthenticated, unauthenticated(config, credentials, now)),
-        Code::PermissionDenied => (
-            ErrorKind::Unauthenticated,
-            format!(
-                "istiod does not let this identity speak for namespace {} and service account {}: the token or certificate is another workload's",
-                config.namespace, config.service_account
-            ),
-        ),
-        Code::FailedPrecondition | Code::InvalidArgument => {
-            (ErrorKind::Config, format!("istiod refuses this workload's description: {}", status.message()))
-        }
-        _ if certificate_alert(&status).is_some() && matches!(credentials, Credentials::Certificate(_)) => {
-            (ErrorKind::Unauthenticated, format!("istiod refuses the certificate of {}", credentials.who()))
-        }
-        // UNKNOWN is also istiod's "server is not ready" (istio `pilot/pkg/xds/delta.go`).
-        _ => (ErrorKind::Unavailable, format!("istiod at {} ended the exchange", config.istiod_address())),
-    };
-    Error::with_source(kind, message, status)
+/// istiod's TLS has refused our certificate. It fails the handshake instead of asking for the token.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS alert {alert:?}")]
+struct CertificateRefused {
+    alert: AlertDescription,
+    source: Box<dyn StdError + Send + Sync>,
 }
 
-fn unauthenticated(config: &Config, credentials: &Credentials, now: SystemTime) -> String {
+/// The error for an alert about the certificate of these credentials.
+pub(super) fn refused(
+    credentials: &Credentials,
+    alert: AlertDescription,
+    source: impl Into<Box<dyn StdError + Send + Sync>>,
+) -> Error {
+    let message = format!("istiod refuses the certificate of {}", credentials.who());
+    let source = CertificateRefused { alert, source: source.into() };
+    Error::with_source(ErrorKind::Unauthenticated, message, source)
+}
+
+/// Whether istiod's TLS refused our certificate: only the token can help then.
+pub(crate) fn is_certificate_refused(error: &Error) -> bool {
+    StdError::source(error).is_some_and(<dyn StdError>::is::<CertificateRefused>)
+}
+
+impl Connection {
+    /// The status of a call or stream over this connection as an error that says what to do.
+    pub(crate) fn error(&self, config: &Config, status: Status) -> Error {
+        let (kind, message) = match status.code() {
+            Code::Unauthenticated => (ErrorKind::Unauthenticated, unauthenticated(config, &self.credentials)),
+            Code::PermissionDenied => (
+                ErrorKind::Unauthenticated,
+                format!(
+                    "istiod does not let this identity speak for namespace {} and service account {}: the token or certificate is another workload's",
+                    config.namespace, config.service_account
+                ),
+            ),
+            Code::FailedPrecondition | Code::InvalidArgument => (
+                ErrorKind::Config,
+                format!("istiod refuses this workload's description: {}", status.message()),
+            ),
+            // UNKNOWN is also istiod's "server is not ready" (istio `pilot/pkg/xds/delta.go`).
+            _ => match self.alert.get() {
+                Some(alert) => return refused(&self.credentials, *alert, status),
+                None => (
+                    ErrorKind::Unavailable,
+                    format!("istiod at {} ended the exchange", config.istiod_address()),
+                ),
+            },
+        };
+        Error::with_source(kind, message, status)
+    }
+}
+
+fn unauthenticated(config: &Config, credentials: &Credentials) -> String {
     let cluster = &config.cluster_id;
     match credentials {
         Credentials::Certificate(identity) => format!(
@@ -46,19 +71,12 @@ fn unauthenticated(config: &Config, credentials: &Credentials, now: SystemTime) 
         Credentials::Token(token) => {
             let file =
                 config.token_file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
-            let why = token.why_refused(now);
+            let why = token.why_refused(config.clock.now());
             format!(
                 "istiod refuses the token in {file} (cluster id {cluster}): {why}; get a new one with `istioctl x workload entry configure`"
             )
         }
     }
-}
-
-/// Whether istiod's TLS refused our certificate: in TLS 1.3 that arrives after the handshake, as UNAVAILABLE with the
-/// alert inside (never as UNAUTHENTICATED).
-pub(crate) fn is_certificate_refused(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unauthenticated
-        && StdError::source(error).is_some_and(|source| certificate_alert(source).is_some())
 }
 
 /// The alert in an error or its causes, where it is about a certificate.

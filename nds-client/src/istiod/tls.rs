@@ -6,7 +6,10 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, client::ResolvesClie
 use rustls_pki_types::{ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-use super::{Credentials, refusal::certificate_alert};
+use super::{
+    Credentials,
+    refusal::{certificate_alert, refused},
+};
 use crate::{Config, Error, ErrorKind, ServerAddress, duration::Rough};
 
 /// The name that istiod must prove (istio `pilot/pkg/grpc/tls.go`; its certificates have no IP addresses).
@@ -49,9 +52,10 @@ pub(super) fn handshake_error(
     name: &ServerName<'_>,
     error: io::Error,
 ) -> Result<Error, io::Error> {
-    if certificate_alert(&error).is_some() && matches!(credentials, Credentials::Certificate(_)) {
-        let message = format!("istiod refuses the certificate of {}", credentials.who());
-        return Ok(Error::with_source(ErrorKind::Unauthenticated, message, error));
+    if let Some(alert) =
+        certificate_alert(&error).filter(|_| matches!(credentials, Credentials::Certificate(_)))
+    {
+        return Ok(refused(credentials, alert, error));
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(reason)) = inner else {

