@@ -2,12 +2,14 @@
 
 #[cfg(feature = "hyper")]
 mod hyper;
+#[cfg(feature = "tower")]
+mod tower;
 
 use crate::{Error, Mesh, MeshStream, Protocol, Target};
 
 /// Makes connections of one kind: for one protocol, to one subset.
 ///
-/// With the feature `hyper` it is a `tower` service from `http::Uri` to a stream, as hyper-util's clients take it.
+/// With the feature `tower` it is a service from [`Target`]s to streams. With the feature `hyper` it is a service from `http::Uri` to a stream, as hyper-util's clients take it.
 /// `http://` URIs only: the mesh adds mTLS itself. A client that keeps connections in a pool must not keep them
 /// beyond the identity they were made with: the `HttpClient` of that feature sees to it.
 #[derive(Clone, Debug)]
@@ -44,6 +46,23 @@ impl MeshConnector {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// A gRPC channel through the mesh, to the connector's subset.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "tonic")]
+    #[must_use]
+    pub fn grpc_channel(&self, endpoint: tonic::transport::Endpoint) -> crate::MeshChannel {
+        crate::MeshChannel::new(self.clone(), endpoint)
+    }
+
+    /// Which identity its next connection is made with.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn identity_epoch(&self) -> Option<u64> {
+        self.mesh.client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
     }
 
     /// Connects.

@@ -137,7 +137,7 @@ where
     /// The pool of the current identity.
     fn current(&self) -> Arc<Pool<B>> {
         let pool = self.pool.load_full();
-        if pool.epoch == epoch(&self.connector) {
+        if pool.epoch == self.connector.identity_epoch() {
             return pool;
         }
         let fresh = Arc::new(Pool::new(&self.connector, self.max_idle_per_host));
@@ -159,12 +159,8 @@ where
             .pool_max_idle_per_host(max_idle_per_host)
             .pool_timer(TokioTimer::new())
             .build(connector.clone());
-        Self { epoch: epoch(connector), client }
+        Self { epoch: connector.identity_epoch(), client }
     }
-}
-
-fn epoch(connector: &MeshConnector) -> Option<u64> {
-    connector.mesh().client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
 }
 
 impl<B> Service<Request<B>> for HttpClient<B>

@@ -42,6 +42,8 @@
 //! | `ring` | no | the crypto provider of that name |
 //! | `bridge` | no | `bridge`: proxies, Unix sockets and loopback addresses for clients that accept no connector |
 //! | `reqwest` | no | the bridge as a ready proxy and client builder of reqwest |
+//! | `tonic` | no | `MeshChannel`: a channel for gRPC clients of tonic's |
+//! | `tower` | no | `MeshConnector` as a tower service from [`Target`] to [`MeshStream`] |
 //! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
 
 #![forbid(unsafe_code)]
@@ -55,6 +57,8 @@ mod connector;
 mod dial;
 mod error;
 mod explain;
+#[cfg(feature = "tonic")]
+mod grpc;
 #[cfg(feature = "hyper")]
 mod http_client;
 mod mesh;
@@ -71,6 +75,8 @@ mod transport;
 pub use mesh_resolver::{self, MeshResolver, Upstream};
 pub use nds_client::{self, Config, NdsClient, SpiffeId};
 
+#[cfg(feature = "tonic")]
+pub use self::grpc::MeshChannel;
 #[cfg(feature = "hyper")]
 pub use self::http_client::HttpClient;
 pub use self::{

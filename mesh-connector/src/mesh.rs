@@ -164,6 +164,17 @@ impl Mesh {
         crate::HttpClient::new(self.connector())
     }
 
+    /// A gRPC channel through the mesh, for generated clients of tonic's.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "tonic")]
+    #[must_use]
+    pub fn grpc_channel(&self, endpoint: tonic::transport::Endpoint) -> crate::MeshChannel {
+        self.connector().grpc_channel(endpoint)
+    }
+
     /// Starts listeners on this host behind which the mesh is, for clients that accept no connector.
     #[cfg(feature = "bridge")]
     pub fn bridge(&self) -> crate::bridge::BridgeBuilder {

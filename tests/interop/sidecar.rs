@@ -126,9 +126,8 @@ pub(crate) async fn http1_reaches_a_permissive_sidecar() {
 async fn grpc(mode: &str) {
     let app = apps::grpc().await;
     let guarded = guarded("grpc", mode, app.address).await;
-    let connector = guarded.mesh.connector().with_protocol(Protocol::Http2);
     let endpoint = tonic::transport::Endpoint::from_static("http://guarded.weather:4000");
-    let channel = endpoint.connect_with_connector(connector).await.unwrap();
+    let channel = guarded.mesh.grpc_channel(endpoint);
     let request = IstioCertificateRequest { csr: "through the mesh".into(), validity_duration: 0 };
     let response = IstioCertificateServiceClient::new(channel).create_certificate(request).await.unwrap();
     assert_eq!(response.into_inner().cert_chain, ["through the mesh"]);

@@ -7,6 +7,8 @@ mod bridge;
 mod connect;
 mod explain;
 mod failures;
+#[cfg(feature = "tonic")]
+mod grpc;
 #[cfg(feature = "hyper")]
 mod http;
 mod services;
