@@ -16,7 +16,7 @@ use crate::address_book::{AddressBook, YamlAddress};
 use crate::event::{Event, Events, GatewayEvent, GatewayOutcome};
 use crate::hello::{self, Hello, Opening};
 use crate::listen;
-use crate::model::{Health, Mesh, NetworkGateway, Protocol};
+use crate::model::{Health, Mesh, NetworkGateway, Protocol, Viewer};
 use crate::tasks::TaskGroup;
 use crate::xds::name;
 
@@ -39,7 +39,8 @@ impl Routes {
     pub(crate) fn of(gateway: &NetworkGateway, mesh: &Mesh) -> Self {
         let servers: Vec<_> = mesh.servers.iter().filter(|server| server.is_on(gateway)).collect();
         let mut routes = BTreeMap::new();
-        for service in mesh.services.iter().filter(|service| service.is_visible_to(&gateway.namespace)) {
+        let scope = mesh.scope(Viewer::Gateway, &gateway.namespace, &gateway.labels);
+        for service in &scope.services {
             if !servers.iter().any(|server| server.exposes(service)) {
                 continue;
             }

@@ -8,22 +8,28 @@ use std::sync::Arc;
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
 use crate::yaml::{Key, Manifest, Object, istio};
+use scope::Scopes;
+use sidecar::Sidecars;
 
 pub(crate) mod build;
 pub(crate) mod endpoint;
 pub(crate) mod entry;
 pub(crate) mod gateway;
+pub(crate) mod host;
 pub(crate) mod kubernetes;
 pub(crate) mod pods;
 pub(crate) mod policy;
 pub(crate) mod protocol;
+pub(crate) mod scope;
 pub(crate) mod service;
+pub(crate) mod sidecar;
 pub(crate) mod vip;
 
 pub(crate) use endpoint::{Endpoint, Health};
 pub(crate) use gateway::{GatewayServer, NetworkGateway};
 pub(crate) use policy::Policies;
 pub(crate) use protocol::Protocol;
+pub(crate) use scope::{Scope, Viewer};
 pub(crate) use service::{Port, Registry, Resolution, Service};
 pub(crate) use vip::VipAllocator;
 
@@ -44,6 +50,8 @@ pub(crate) struct Mesh {
     /// The same with names unresolved: what clusters resolved by DNS are told.
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
+    pub(crate) sidecars: Sidecars,
+    scopes: Scopes,
     /// What istiod's own resolver, and the world, know.
     pub(crate) upstream: Hosts,
     pub(crate) servers: Vec<GatewayServer>,

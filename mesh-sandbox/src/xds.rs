@@ -12,7 +12,10 @@ pub(crate) mod structs;
 pub(crate) use proxy::Proxy;
 
 use crate::address_book::AddressBook;
-use crate::model::Mesh;
+use std::sync::Arc;
+
+use crate::model::{Mesh, Scope, Viewer};
+use crate::yaml::kubernetes::Labels;
 
 /// What the generators read.
 #[derive(Clone, Copy, Debug)]
@@ -21,4 +24,12 @@ pub(crate) struct World<'a> {
     pub(crate) book: &'a AddressBook,
     /// Whether istiod runs with its metadata exchange filter, as it does by default (facts J.5).
     pub(crate) metadata_exchange: bool,
+}
+
+impl World<'_> {
+    /// What the proxy may see.
+    pub(crate) fn scope(&self, proxy: &Proxy) -> Arc<Scope> {
+        let viewer = if proxy.is_router { Viewer::Gateway } else { Viewer::Workload };
+        self.mesh.scope(viewer, &proxy.namespace, &Labels::new())
+    }
 }

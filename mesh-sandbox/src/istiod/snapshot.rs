@@ -31,7 +31,7 @@ impl Snapshot {
     }
 
     pub(crate) fn names_for(&self, proxy: &Proxy) -> NameTable {
-        nds::table(&self.mesh, proxy)
+        nds::table(self.world(), proxy)
     }
 
     pub(crate) fn clusters_for(&self, proxy: &Proxy) -> Vec<Cluster> {

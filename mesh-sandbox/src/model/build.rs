@@ -8,6 +8,8 @@ use super::entry::Reader;
 use super::kubernetes::Cluster;
 use super::pods::{NETWORK_LABEL, Pods};
 use super::policy::{Policies, ROOT_NAMESPACE};
+use super::scope::Scopes;
+use super::sidecar::Sidecars;
 use super::{Endpoint, Group, Mesh, NetworkGateway, Objects, Service, VipAllocator, each, gateway};
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
@@ -54,6 +56,8 @@ pub(super) fn build(
     };
     services.extend(entry_services(&reader, config, vips)?);
     share_endpoints(&mut services);
+    // Older ones first: the first service of a host counts (istio `SortServicesByCreationTime`).
+    services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
 
     let mut unresolved: Vec<NetworkGateway> = clusters
         .iter()
@@ -69,6 +73,8 @@ pub(super) fn build(
         unresolved,
         upstream: upstream.clone(),
         policies,
+        sidecars: Sidecars::read(config),
+        scopes: Scopes::default(),
         servers: Vec::new(),
         groups: Vec::new(),
     };
@@ -108,8 +114,8 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
     Ok(())
 }
 
-/// istiod keeps endpoints by host and namespace, not by service: services of one host share theirs, and the first
-/// one answers for the ports of all (istio `endpointshards.go`, `sidecar.go`).
+/// istiod keeps endpoints by host and namespace, not by service: services of one host share theirs (istio
+/// `endpointshards.go`).
 fn share_endpoints(services: &mut [Service]) {
     let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, service) in services.iter().enumerate() {
@@ -117,15 +123,8 @@ fn share_endpoints(services: &mut [Service]) {
     }
     for members in by_host.into_values().filter(|members| members.len() > 1) {
         let endpoints: Vec<_> = members.iter().flat_map(|index| services[*index].endpoints.clone()).collect();
-        let ports: Vec<_> = members.iter().flat_map(|index| services[*index].ports.clone()).collect();
-        for index in &members {
-            services[*index].endpoints.clone_from(&endpoints);
-        }
-        let first = &mut services[members[0]];
-        for port in ports {
-            if first.port(port.number).is_none() {
-                first.ports.push(port);
-            }
+        for index in members {
+            services[index].endpoints.clone_from(&endpoints);
         }
     }
 }

@@ -64,6 +64,8 @@ impl Reader<'_> {
                     is_external: spec.location == Location::External,
                     publish_not_ready: false,
                     labels: manifest.labels().clone(),
+                    selector: spec.workload_selector.as_ref().map(|it| it.labels.clone()).unwrap_or_default(),
+                    created: manifest.metadata.creation_timestamp.clone(),
                     ports: spec.ports.iter().map(port).collect(),
                     cluster_vips: BTreeMap::new(),
                     default_address,

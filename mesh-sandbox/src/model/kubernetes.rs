@@ -79,6 +79,8 @@ impl Cluster<'_> {
             is_external: resolution == Resolution::Alias,
             publish_not_ready: service.spec.publish_not_ready_addresses,
             labels: manifest.labels().clone(),
+            selector: service.spec.selector.clone(),
+            created: manifest.metadata.creation_timestamp.clone(),
             ports: ports.collect(),
             default_address: addresses[0].clone(),
             cluster_vips: BTreeMap::from([(self.id.to_owned(), addresses)]),

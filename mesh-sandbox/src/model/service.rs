@@ -19,6 +19,10 @@ pub(crate) struct Service {
     pub(crate) is_external: bool,
     pub(crate) publish_not_ready: bool,
     pub(crate) labels: Labels,
+    /// What its workloads are chosen by.
+    pub(crate) selector: Labels,
+    /// When it was created; empty where nobody says.
+    pub(crate) created: String,
     pub(crate) ports: Vec<Port>,
     /// The addresses in each cluster; empty for a `ServiceEntry`.
     pub(crate) cluster_vips: BTreeMap<String, Vec<String>>,
@@ -93,12 +97,23 @@ impl Service {
         matches!(self.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
     }
 
-    /// `exportTo`: nothing or `*` is everyone, `.` the own namespace (facts D.2).
+    /// `exportTo` of nothing or `*`.
+    pub(crate) fn is_public(&self) -> bool {
+        self.export_to.is_empty() || self.export_to.contains("*")
+    }
+
+    /// `exportTo`: nothing or `*` is everyone, `.` the own namespace, `~` beside others still no one (facts D.2).
     pub(crate) fn is_visible_to(&self, namespace: &str) -> bool {
-        self.export_to.is_empty()
-            || self.export_to.contains("*")
-            || self.export_to.contains(namespace)
-            || (self.export_to.contains(".") && self.namespace == namespace)
+        self.is_public()
+            || (!self.export_to.contains("~")
+                && (self.export_to.contains(namespace)
+                    || (self.export_to.contains(".") && self.namespace == namespace)))
+    }
+
+    /// Whether endpoints of other clusters are kept from its clients (istio `cluster_local.go`).
+    pub(crate) fn is_cluster_local(&self) -> bool {
+        self.host.ends_with(".kube-system.svc.cluster.local")
+            || self.host == "kubernetes.default.svc.cluster.local"
     }
 
     /// All identities that may answer, sorted: the union over ports and clusters (facts E.5).

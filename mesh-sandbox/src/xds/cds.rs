@@ -30,14 +30,9 @@ pub(crate) const FIXED: [&str; 3] = ["BlackHoleCluster", "PassthroughCluster", "
 /// All clusters: outbound ones for every service and port, then the fixed three.
 pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
-    let visible = world.mesh.services.iter().filter(|service| service.is_visible_to(&proxy.namespace));
-    for service in visible {
+    for service in &world.scope(proxy).services {
         for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            // Several addresses make several services of one host; the first one's clusters count.
-            let known = clusters.iter().any(|known| known.name == name::cluster(port.number, &service.host));
-            if !known && let Some(cluster) = outbound(world, proxy, service, port) {
-                clusters.push(cluster);
-            }
+            clusters.extend(outbound(world, proxy, service, port));
         }
     }
     // A gateway has no original destinations to pass through to.

@@ -18,6 +18,9 @@ use super::{Proxy, World};
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::model::{Endpoint, Health, Port, Service};
 
+/// The label of a pod that shall get no new connections (istio `features.DrainingLabel`).
+const DRAINING: &str = "istio.io/draining";
+
 /// The answer for a cluster name. Whatever is unknown, or resolved by DNS, is a cluster without endpoints
 /// (facts F.3, J.1): never an error, never a removal.
 pub(crate) fn assignment(world: World<'_>, proxy: &Proxy, name: &str) -> ClusterLoadAssignment {
@@ -29,7 +32,8 @@ pub(crate) fn assignment(world: World<'_>, proxy: &Proxy, name: &str) -> Cluster
 
 fn found(world: World<'_>, proxy: &Proxy, name: &str) -> Option<Vec<LocalityLbEndpoints>> {
     let name = ClusterName::parse(name)?;
-    let service = world.mesh.service(name.host, &proxy.namespace)?;
+    let scope = world.scope(proxy);
+    let service = scope.service(name.host)?;
     // Subsets come from DestinationRules, which the sandbox does not have: no subset selects nothing less.
     let port = service.port(name.port)?;
     (!service.is_dns()).then(|| localities(world, proxy, service, port))
@@ -45,7 +49,10 @@ pub(crate) fn localities(
     let mut by_locality: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in service.endpoints_of(port) {
         // Unhealthy ones are sent, terminating ones are not (facts F.3).
-        if endpoint.health != Health::Terminating && proxy.views(&endpoint.network) {
+        let is_hidden = endpoint.health == Health::Terminating
+            || endpoint.labels.get(DRAINING).is_some_and(|value| !value.is_empty())
+            || (service.is_cluster_local() && endpoint.cluster != proxy.cluster);
+        if !is_hidden && proxy.views(&endpoint.network) {
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }

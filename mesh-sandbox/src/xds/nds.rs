@@ -5,16 +5,15 @@ use std::collections::HashMap;
 use xds_proto::istio::networking::nds::v1::NameTable;
 use xds_proto::istio::networking::nds::v1::name_table::NameInfo;
 
-use super::Proxy;
+use super::{Proxy, World};
 use crate::model::service::UNSPECIFIED;
-use crate::model::{Endpoint, Health, Mesh, Registry, Resolution, Service};
+use crate::model::{Endpoint, Health, Registry, Resolution, Service};
 
 /// The whole table, as it is always sent.
-pub(crate) fn table(mesh: &Mesh, proxy: &Proxy) -> NameTable {
+pub(crate) fn table(world: World<'_>, proxy: &Proxy) -> NameTable {
     let mut table = HashMap::new();
-    // A router's own scope has no services (facts C.2, trap 10).
-    let services = mesh.services.iter().filter(|_| !proxy.is_router);
-    for service in services.filter(|service| service.is_visible_to(&proxy.namespace)) {
+    // A router's own scope lists no services (facts C.2, trap 10).
+    for service in &world.scope(proxy).listed {
         add(&mut table, service, proxy);
     }
     NameTable { table }

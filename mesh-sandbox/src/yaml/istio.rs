@@ -74,6 +74,37 @@ pub(crate) struct Selector {
     pub(crate) labels: Labels,
 }
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct Sidecar {
+    #[serde(default)]
+    pub(crate) spec: SidecarSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct SidecarSpec {
+    pub(crate) workload_selector: Option<Selector>,
+    #[serde(default)]
+    pub(crate) egress: Vec<Egress>,
+    /// Accepted: shows in listeners alone, which the sandbox does not serve.
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) outbound_traffic_policy: serde_json::Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Egress {
+    pub(crate) port: Option<GatewayPort>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) bind: String,
+    #[serde(default)]
+    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    pub(crate) capture_mode: String,
+    pub(crate) hosts: Vec<String>,
+}
+
 /// A `WorkloadEntry`'s spec, which is also a `ServiceEntry`'s endpoint.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

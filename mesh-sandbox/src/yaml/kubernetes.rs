@@ -19,6 +19,8 @@ pub(crate) struct Metadata {
     #[serde(default)]
     pub(crate) annotations: Labels,
     #[serde(default)]
+    pub(crate) creation_timestamp: String,
+    #[serde(default)]
     pub(crate) generate_name: String,
     #[serde(default)]
     pub(crate) owner_references: Vec<OwnerReference>,

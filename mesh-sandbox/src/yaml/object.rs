@@ -49,6 +49,7 @@ pub(crate) enum Object {
     Service(Arc<kubernetes::Service>),
     ServiceAccount,
     ServiceEntry(Arc<istio::ServiceEntry>),
+    Sidecar(Arc<istio::Sidecar>),
     WorkloadEntry(Arc<istio::WorkloadEntry>),
     WorkloadGroup(Arc<istio::WorkloadGroup>),
 }
@@ -61,6 +62,7 @@ impl Object {
             Self::Gateway(_)
                 | Self::PeerAuthentication(_)
                 | Self::ServiceEntry(_)
+                | Self::Sidecar(_)
                 | Self::WorkloadEntry(_)
                 | Self::WorkloadGroup(_)
         )
@@ -70,6 +72,12 @@ impl Object {
 impl Manifest {
     pub(crate) fn labels(&self) -> &Labels {
         &self.metadata.labels
+    }
+
+    /// Objects in order of age, and those of one second by name (istio `configCompareByCreationTime`).
+    pub(crate) fn age(&self) -> (String, String, String) {
+        let Key { namespace, name, .. } = &self.key;
+        (self.metadata.creation_timestamp.clone(), name.clone(), namespace.clone())
     }
 
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> Error {
@@ -137,6 +145,7 @@ fn typed(header: &Header, document: &Document, place: &Place) -> Result<Object> 
         ("discovery.k8s.io", "EndpointSlice") => Object::EndpointSlice(content(document, place)?),
         ("networking.istio.io", "Gateway") => Object::Gateway(content(document, place)?),
         ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content(document, place)?),
+        ("networking.istio.io", "Sidecar") => Object::Sidecar(content(document, place)?),
         ("networking.istio.io", "WorkloadEntry") => Object::WorkloadEntry(content(document, place)?),
         ("networking.istio.io", "WorkloadGroup") => Object::WorkloadGroup(content(document, place)?),
         ("security.istio.io", "PeerAuthentication") => Object::PeerAuthentication(content(document, place)?),

@@ -1,0 +1,128 @@
+//! What a proxy may see: the services exported to its namespace, of which it imports some, one namespace for each host
+//! (istio `pilot/pkg/model/sidecar.go`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::sidecar::Listener;
+use super::{Mesh, Registry, Service};
+use crate::yaml::kubernetes::Labels;
+
+/// The services of a proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    /// Every service of every listener: what the name table is made from. Several may have the same host.
+    pub(crate) listed: Vec<Arc<Service>>,
+    /// One per host: what clusters and endpoints are made from.
+    pub(crate) services: Vec<Arc<Service>>,
+    by_host: HashMap<String, usize>,
+}
+
+/// Scopes are computed once for each namespace and `Sidecar`, as in istiod.
+#[derive(Debug, Default)]
+pub(crate) struct Scopes(Mutex<BTreeMap<ScopeKey, Arc<Scope>>>);
+
+/// A namespace, the `Sidecar` that counts there, and who looks.
+type ScopeKey = (String, Option<usize>, Viewer);
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Viewer {
+    Workload,
+    /// Has no names, and sees everything that is exported to it.
+    Gateway,
+}
+
+impl Scope {
+    /// The service with this host name.
+    pub(crate) fn service(&self, host: &str) -> Option<&Arc<Service>> {
+        self.by_host.get(host).and_then(|index| self.services.get(*index))
+    }
+
+    /// Adds a service to the one that has its host already, if it may be (istio `appendSidecarServices`).
+    fn add(&mut self, service: &Arc<Service>) {
+        let Some(index) = self.by_host.get(&service.host).copied() else {
+            self.by_host.insert(service.host.clone(), self.services.len());
+            self.services.push(service.clone());
+            return;
+        };
+        let known = &mut self.services[index];
+        let is_kubernetes = |service: &Service| service.registry == Registry::Kubernetes;
+        match (is_kubernetes(known), is_kubernetes(service)) {
+            (true, false) => {}
+            (false, true) => *known = service.clone(),
+            _ if known.ports != service.ports && can_merge(known, service) => {
+                let new = service.ports.iter().filter(|port| known.port(port.number).is_none());
+                let ports = known.ports.iter().chain(new).cloned().collect();
+                *known = Arc::new(Service { ports, ..Service::clone(known) });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn can_merge(one: &Service, other: &Service) -> bool {
+    one.namespace == other.namespace
+        && one.resolution == other.resolution
+        && one.labels == other.labels
+        && one.selector == other.selector
+        && one.export_to == other.export_to
+}
+
+impl Mesh {
+    /// The scope of a proxy.
+    pub(crate) fn scope(&self, viewer: Viewer, namespace: &str, labels: &Labels) -> Arc<Scope> {
+        let sidecar = self.sidecars.of(namespace, labels).filter(|_| viewer == Viewer::Workload);
+        let key = (namespace.to_owned(), sidecar.map(|(index, _)| index), viewer);
+        let mut scopes = self.scopes.0.lock();
+        let scope = scopes.entry(key).or_insert_with(|| {
+            let mut scope = Scope::default();
+            let exported = exported(&self.services, namespace);
+            if viewer == Viewer::Gateway {
+                exported.iter().for_each(|service| scope.add(service));
+                return Arc::new(scope);
+            }
+            let everything = || vec![Listener::everything()];
+            for listener in sidecar.map_or_else(everything, |(_, sidecar)| sidecar.listeners(namespace)) {
+                for service in imported(&listener, &exported, namespace) {
+                    scope.add(&service);
+                    scope.listed.push(service);
+                }
+            }
+            Arc::new(scope)
+        });
+        scope.clone()
+    }
+}
+
+/// Those exported to the namespace by name, then the public ones.
+fn exported<'a>(services: &'a [Arc<Service>], namespace: &str) -> Vec<&'a Arc<Service>> {
+    let visible = services.iter().filter(|service| service.is_visible_to(namespace));
+    let (public, private): (Vec<_>, Vec<_>) = visible.partition(|service| service.is_public());
+    private.into_iter().chain(public).collect()
+}
+
+/// What a listener imports, each host from one namespace: the proxy's own before a Kubernetes service's before the
+/// first one (istio `selectServices`).
+fn imported(listener: &Listener<'_>, exported: &[&Arc<Service>], own: &str) -> Vec<Arc<Service>> {
+    let mut all: Vec<Arc<Service>> = exported.iter().filter_map(|service| listener.import(service)).collect();
+    let mut chosen: HashMap<String, (String, bool)> = HashMap::new();
+    for service in &all {
+        let new = (service.namespace.clone(), service.registry == Registry::Kubernetes);
+        match chosen.get(&service.host) {
+            Some((namespace, is_kubernetes)) => {
+                let better = new.0 == own || (!is_kubernetes && new.1 && namespace != own);
+                if better {
+                    chosen.insert(service.host.clone(), new);
+                }
+            }
+            None => {
+                chosen.insert(service.host.clone(), new);
+            }
+        }
+    }
+    all.retain(|service| chosen.get(&service.host).is_some_and(|(home, _)| *home == service.namespace));
+    all
+}

@@ -1,0 +1,113 @@
+//! `Sidecar`: what a namespace, or a workload in it, wants to see (istio `pilot/pkg/model/sidecar.go`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::host::is_subset;
+use super::policy::ROOT_NAMESPACE;
+use super::{Port, Protocol, Service, each, selects};
+use crate::yaml::kubernetes::Labels;
+use crate::yaml::{Key, Manifest, Object, istio};
+
+/// All `Sidecar` objects, those with a selector first, older ones before newer ones.
+#[derive(Debug, Default)]
+pub(crate) struct Sidecars(Vec<Sidecar>);
+
+/// One object.
+#[derive(Debug)]
+pub(crate) struct Sidecar {
+    namespace: String,
+    object: Arc<istio::Sidecar>,
+}
+
+/// One of its egress listeners, read for a namespace.
+#[derive(Debug)]
+pub(crate) struct Listener<'a> {
+    /// Only services with this port, and of them only this port.
+    port: Option<u16>,
+    /// Namespace (`*` for all), host, and whether the two exclude.
+    hosts: Vec<(&'a str, &'a str, bool)>,
+}
+
+impl Sidecars {
+    pub(crate) fn read(objects: &BTreeMap<Key, Manifest>) -> Self {
+        let found = each(objects, |object| match object {
+            Object::Sidecar(sidecar) => Some(sidecar),
+            _ => None,
+        });
+        let mut all: Vec<_> = found
+            .map(|(manifest, object)| {
+                let order = (object.spec.workload_selector.is_none(), manifest.age());
+                let namespace = manifest.key.namespace.clone();
+                (order, Sidecar { namespace, object: object.clone() })
+            })
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(all.into_iter().map(|(_, sidecar)| sidecar).collect())
+    }
+
+    /// The one that counts for a workload: its namespace's, else that of the root namespace.
+    pub(crate) fn of(&self, namespace: &str, labels: &Labels) -> Option<(usize, &Sidecar)> {
+        let selector =
+            |sidecar: &Sidecar| sidecar.object.spec.workload_selector.as_ref().map(|it| it.labels.clone());
+        let own = self.0.iter().enumerate().find(|(_, sidecar)| {
+            sidecar.namespace == namespace
+                && selector(sidecar).is_none_or(|selector| selects(&selector, labels))
+        });
+        own.or_else(|| {
+            self.0
+                .iter()
+                .enumerate()
+                .find(|(_, sidecar)| sidecar.namespace == ROOT_NAMESPACE && selector(sidecar).is_none())
+        })
+    }
+}
+
+impl Sidecar {
+    /// Its listeners; without any, everything is wanted.
+    pub(crate) fn listeners<'a>(&'a self, namespace: &'a str) -> Vec<Listener<'a>> {
+        let egress = &self.object.spec.egress;
+        if egress.is_empty() {
+            return vec![Listener::everything()];
+        }
+        egress.iter().map(|egress| Listener::of(egress, namespace)).collect()
+    }
+}
+
+impl<'a> Listener<'a> {
+    pub(crate) fn everything() -> Self {
+        Self { port: None, hosts: vec![("*", "*", false)] }
+    }
+
+    fn of(egress: &'a istio::Egress, own: &'a str) -> Self {
+        let hosts = egress.hosts.iter().filter_map(|host| host.split_once('/')).map(|(namespace, host)| {
+            let (namespace, excludes) = match namespace.strip_prefix('~') {
+                Some("") => ("*", true),
+                Some(namespace) => (namespace, true),
+                None => (namespace, false),
+            };
+            (if namespace == "." { own } else { namespace }, host, excludes)
+        });
+        // An HTTP proxy port is for everything behind it.
+        let port = egress.port.as_ref().filter(|port| Protocol::parse(&port.protocol) != Protocol::HttpProxy);
+        Self { port: port.map(|port| port.number).filter(|number| *number > 0), hosts: hosts.collect() }
+    }
+
+    /// The service as it is imported: with the listener's port alone if it has one.
+    pub(crate) fn import(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
+        let concerns = |namespace: &str| namespace == "*" || namespace == service.namespace;
+        let mut listed = self.hosts.iter().filter(|(namespace, ..)| concerns(namespace));
+        if listed.clone().any(|(_, host, excludes)| *excludes && is_subset(&service.host, host)) {
+            return None;
+        }
+        listed.find(|(_, host, excludes)| !excludes && is_subset(&service.host, host))?;
+        let Some(number) = self.port else { return Some(service.clone()) };
+        let port: &Port = service.port(number)?;
+        let ports = vec![port.clone()];
+        Some(if service.ports == ports {
+            service.clone()
+        } else {
+            Arc::new(Service { ports, ..Service::clone(service) })
+        })
+    }
+}
