@@ -40,11 +40,11 @@ pub enum Error {
         /// Where the first one is.
         first: Place,
         /// The kind of the object.
-        kind: String,
+        kind: Box<str>,
         /// Its namespace.
-        namespace: String,
+        namespace: Box<str>,
         /// Its name.
-        name: String,
+        name: Box<str>,
     },
     /// A file or folder could not be read or written.
     #[error("{}: {action}", path.display())]
@@ -62,13 +62,13 @@ pub enum Error {
         /// Where the document is.
         place: Place,
         /// The kind of the object.
-        kind: String,
+        kind: Box<str>,
         /// Its namespace.
-        namespace: String,
+        namespace: Box<str>,
         /// Its name.
-        name: String,
+        name: Box<str>,
         /// What is wrong and what to do.
-        problem: String,
+        problem: Box<str>,
     },
     /// The mesh folder has no cluster in it.
     #[error("{}: no cluster; make a folder per cluster (for example cluster1) and put YAML files into it", path.display())]

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 /// How many events are remembered; older ones are forgotten.
 const REMEMBERED: usize = 20_000;
+/// How many names an event carries at most.
+pub(crate) const NAMES: usize = 100;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +37,11 @@ pub enum Event {
         node: String,
         /// The type of the resources.
         type_url: String,
-        /// The names of the resources sent.
+        /// The names of the resources sent: the first hundred, since a whole mesh may be thousands.
         resources: Vec<String>,
-        /// The names of the resources that are gone.
+        /// How many were sent in all.
+        count: usize,
+        /// The names of the resources that are gone: the first hundred.
         removed: Vec<String>,
     },
     /// The CA issued a certificate.

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) connections: Mutex<HashMap<u64, Connection>>,
     pub(crate) ttl: TtlPolicy,
     pub(crate) age: Option<AgeLimit>,
+    /// How long istiod takes for every answer: a fault for tests.
+    pub(crate) delay: Mutex<Duration>,
     /// The names in istiod's certificate.
     pub(crate) names: Vec<String>,
 }
@@ -80,6 +82,16 @@ impl Process {
     pub(crate) fn crash(&self) {
         if let Some(tasks) = self.0.lock().take() {
             tasks.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Waits as long as istiod is made to wait.
+    pub(crate) async fn dawdle(&self) {
+        let delay = *self.delay.lock();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
     }
 }

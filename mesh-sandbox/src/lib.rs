@@ -1,4 +1,57 @@
-//! A whole two-network Istio mesh in one process.
+//! A whole two-network Istio mesh in one process, from ordinary Kubernetes and Istio YAML: istiod (CA and delta ADS
+//! over TLS), east-west gateways, workloads behind sidecars, and the DNS of the world outside.
+//!
+//! It behaves as istiod, gateways and sidecars do, and not as would be convenient: wherever it were kinder than they
+//! are, it would hide a bug until production. What it sends was compared with a real istiod, message by message.
+//!
+//! ```
+//! # async fn test() -> mesh_sandbox::Result<()> {
+//! use mesh_sandbox::Sandbox;
+//!
+//! let sandbox = Sandbox::builder().mesh_dir("../examples/mesh").start().await?;
+//! let vm = sandbox.vm_files("vms/edge-app")?; // cluster.env, mesh.yaml, istio-token, root-cert.pem, hosts
+//! sandbox.stop_gateway("network1").await?; // and see what the program under test makes of it
+//! # drop(vm);
+//! sandbox.shutdown().await;
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test()).unwrap();
+//! ```
+//!
+//! # The folder of a mesh
+//!
+//! `MESH/<cluster-id>/*.yaml`, and `MESH/upstream.hosts` for what DNS outside the mesh knows. The first cluster
+//! alphabetically is the config cluster: Istio's own kinds are read from it, Services and Pods from all. The folder is
+//! followed while it changes; what cannot be used is reported with file and line, and the last good mesh stays.
+//!
+//! | kind | what of it |
+//! |---|---|
+//! | Namespace | label `topology.istio.io/network` of `istio-system`: the cluster's network |
+//! | Service | ClusterIP, headless, LoadBalancer and `externalIPs` of east-west gateways (labels `topology.istio.io/network`, `networking.istio.io/gatewayPort`), `exportTo` and service account annotations; ExternalName as istiod treats it |
+//! | Pod, EndpointSlice, Node, ServiceAccount | endpoints, identity, tlsMode, network, locality, health; without slices a selector picks pods |
+//! | ServiceEntry, WorkloadEntry, WorkloadGroup | all of `networking.istio.io/v1` but DYNAMIC_DNS and Unix sockets |
+//! | Gateway | servers with TLS mode AUTO_PASSTHROUGH |
+//! | PeerAuthentication | mesh, namespace, workload, port |
+//!
+//! Any other kind is refused by name, as is a field of an Istio kind that is not imitated.
+//!
+//! # What is different from a real mesh
+//!
+//! * **Addresses.** 10.10.1.11 cannot be bound here, so everything listens on 127.0.0.1, and EDS carries those sockets;
+//!   [`AddressBook`] maps them to the YAML's addresses and back. Names keep the YAML's addresses.
+//! * **What runs in the pods.** HTTP ports answer JSON about the caller (`/bytes/N`, `/echo`, `/status/CODE` do more;
+//!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`.
+//! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, ambient mode, the
+//!   limit of requests per second, several roots.
+//!
+//! # Faults
+//!
+//! [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], [`Sandbox::stop_gateway`], [`Sandbox::impersonate`],
+//! [`Sandbox::expire_workload`], [`Sandbox::revoke_tokens`], [`Sandbox::push_broken_names`]; tokens that expire or have
+//! a wrong audience ([`TokenOptions`]); certificates of short life and connections of short age ([`SandboxBuilder`]).
+//! [`Events`] tell what happened.
+//!
+//! Nothing process-wide is touched: no default crypto provider, no subscriber, no signal handler.
 
 #![forbid(unsafe_code)]
 

@@ -107,7 +107,7 @@ impl Sandbox {
     ///
     /// There is no such group, or the files cannot be written.
     pub fn vm_files(&self, group: &str) -> Result<VmFiles> {
-        let files = VmFiles::new()?;
+        let files = VmFiles::empty()?;
         self.write_vm_files(group, files.path())?;
         Ok(files)
     }

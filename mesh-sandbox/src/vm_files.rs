@@ -15,7 +15,12 @@ use crate::model::Group;
 pub struct VmFiles(TempDir);
 
 impl VmFiles {
-    pub(crate) fn new() -> Result<Self> {
+    /// An empty temporary folder, to be filled by [`Sandbox::write_vm_files`](crate::Sandbox::write_vm_files).
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made.
+    pub fn empty() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("vm-files-").tempdir();
         folder.map(Self).map_err(|source| Error::File {
             path: std::env::temp_dir(),

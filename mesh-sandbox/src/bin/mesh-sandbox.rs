@@ -1,2 +1,145 @@
-//! stub
-fn main() {}
+//! `mesh-sandbox up`: a two-network Istio mesh in the foreground, from a folder of YAML.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use mesh_sandbox::{Event, Sandbox, VmFiles};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often tokens are written anew: they last an hour.
+const RENEWAL: Duration = Duration::from_secs(20 * 60);
+
+/// A whole two-network Istio mesh in one process.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a mesh until Ctrl-C, and follows its YAML.
+    Up {
+        /// A folder with a folder of Kubernetes and Istio YAML per cluster [default: the example mesh].
+        #[arg(long, value_name = "DIR")]
+        mesh: Option<PathBuf>,
+        /// Where the VM files go, a folder per WorkloadGroup [default: a temporary folder].
+        #[arg(long, value_name = "DIR")]
+        vm_files: Option<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Up { mesh, vm_files } = Arguments::parse().command;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match up(mesh, vm_files).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut report = format!("mesh-sandbox: {error}");
+            let mut cause = std::error::Error::source(&*error);
+            while let Some(inner) = cause {
+                report.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            let _ = writeln!(io::stderr(), "{report}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn up(mesh: Option<PathBuf>, vm_files: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
+    let mut builder = Sandbox::builder();
+    if let Some(mesh) = mesh {
+        builder = builder.mesh_dir(mesh);
+    }
+    let sandbox = builder.start().await?;
+    let folder = Folder::new(vm_files)?;
+    folder.write(&sandbox)?;
+    describe(&sandbox, folder.path())?;
+    let events = sandbox.events();
+    let mut mark = events.mark();
+    let mut renewal = interval(RENEWAL);
+    renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            stop = tokio::signal::ctrl_c() => {
+                stop?;
+                break;
+            }
+            _ = renewal.tick() => folder.write(&sandbox)?,
+            line = events.wait_since(mark, news) => {
+                mark = events.mark();
+                // A group may be new.
+                folder.write(&sandbox)?;
+                writeln!(io::stdout(), "{line}")?;
+            }
+        }
+    }
+    sandbox.shutdown().await;
+    Ok(())
+}
+
+/// What a person wants to know while it runs.
+fn news(event: &Event) -> Option<String> {
+    match event {
+        Event::IstiodCrashed { reason } => Some(format!("istiod crashed: {reason}")),
+        Event::Reloaded { changed, removed } => {
+            let changed = changed.iter().map(|object| format!("  + {object}"));
+            let removed = removed.iter().map(|object| format!("  - {object}"));
+            let lines: Vec<_> = changed.chain(removed).collect();
+            Some(format!("reloaded\n{}", lines.join("\n")))
+        }
+        Event::ReloadFailed { error } => Some(format!("not reloaded, the last good mesh stays\n  {error}")),
+        _ => None,
+    }
+}
+
+fn describe(sandbox: &Sandbox, vm_files: &Path) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "istiod            {}  (istiod.istio-system.svc)", sandbox.istiod_address())?;
+    for gateway in sandbox.gateways() {
+        let yaml = format!("{}:{} in {}", gateway.yaml_address, gateway.yaml_port, gateway.cluster);
+        writeln!(out, "gateway {:<9} {}  ({yaml})", gateway.network, gateway.address)?;
+    }
+    writeln!(out, "upstream DNS      {}", sandbox.upstream_dns())?;
+    for group in sandbox.workload_groups() {
+        let folder = vm_files.join(group.replace('/', "_"));
+        writeln!(out, "VM files          {}  (joins as {group})", folder.display())?;
+    }
+    writeln!(out, "\nThe YAML is followed while it changes. Ctrl-C ends the mesh.")
+}
+
+/// Where the VM files are.
+enum Folder {
+    Given(PathBuf),
+    Temporary(VmFiles),
+}
+
+impl Folder {
+    fn new(given: Option<PathBuf>) -> mesh_sandbox::Result<Self> {
+        given.map_or_else(|| VmFiles::empty().map(Self::Temporary), |given| Ok(Self::Given(given)))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(files) => files.path(),
+        }
+    }
+
+    fn write(&self, sandbox: &Sandbox) -> mesh_sandbox::Result<()> {
+        for group in sandbox.workload_groups() {
+            sandbox.write_vm_files(&group, self.path().join(group.replace('/', "_")))?;
+        }
+        Ok(())
+    }
+}

@@ -13,7 +13,7 @@ use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDisco
 use super::authenticate::{Caller, Peer};
 use super::session::{Answer, HEALTH, Session};
 use super::{Process, Shared, Snapshot};
-use crate::event::{Connection, Event};
+use crate::event::{Connection, Event, NAMES};
 use crate::listen;
 use crate::pki::spiffe;
 use crate::tasks::TaskGroup;
@@ -219,12 +219,15 @@ impl Stream {
 
     async fn send(&self, session: &Session, responses: Vec<DeltaDiscoveryResponse>) -> Result<(), End> {
         for response in responses {
+            self.shared.dawdle().await;
             let resources = response.resources.iter().map(|resource| resource.name.clone());
+            let removed = response.removed_resources.iter().cloned();
             self.shared.events.record(Event::AdsSent {
                 node: session.proxy.node_id.clone(),
                 type_url: response.type_url.clone(),
-                resources: resources.collect(),
-                removed: response.removed_resources.clone(),
+                resources: resources.take(NAMES).collect(),
+                count: response.resources.len(),
+                removed: removed.take(NAMES).collect(),
             });
             self.outgoing.send(Message::Response(response)).await.map_err(|_| End::Gone)?;
         }

@@ -95,6 +95,11 @@ impl TokenIssuer {
         token
     }
 
+    /// Forgets every token issued so far: none of them is good any more.
+    pub(crate) fn revoke_all(&self) {
+        self.issued.lock().clear();
+    }
+
     /// What TokenReview of `cluster` says. The reason of a refusal stays here: istiod does not pass it on.
     pub(crate) fn review(&self, token: &str, cluster: &str) -> Result<Account, String> {
         let issued = self.issued.lock();

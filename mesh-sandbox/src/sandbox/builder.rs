@@ -158,6 +158,7 @@ impl SandboxBuilder {
             connections: Mutex::default(),
             ttl: self.ttl,
             age: self.age,
+            delay: Mutex::default(),
             names: self.names,
         });
         let istiod = Istiod::start(&runtime, shared, listen::ANY)?;

@@ -1,5 +1,7 @@
 //! Breaking things on purpose.
 
+use std::time::Duration;
+
 use super::Sandbox;
 use crate::error::{Error, Result};
 use crate::pki::spiffe;
@@ -20,6 +22,17 @@ impl Sandbox {
     /// The port was taken by someone else meanwhile.
     pub async fn start_istiod(&self) -> Result<()> {
         self.istiod.run().map(|_| ())
+    }
+
+    /// istiod takes this much longer for every response and every certificate; zero ends it.
+    pub fn slow_istiod(&self, delay: Duration) {
+        *self.istiod.shared().delay.lock() = delay;
+    }
+
+    /// No token issued so far is good any more. Streams that are open stay open, as with a real istiod: a token is
+    /// looked at once per stream.
+    pub fn revoke_tokens(&self) {
+        self.istiod.shared().tokens.revoke_all();
     }
 
     /// Pushes a name table that does not decode to every connected client, once.

@@ -15,9 +15,14 @@ pub(crate) struct Caller {
     pub(crate) namespace: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) port: u16,
+    /// The identity that the sidecar presented; nothing in plaintext.
+    pub(crate) identity: Option<Arc<str>>,
     /// The verified SPIFFE identity of the client.
     pub(crate) client: Option<String>,
     pub(crate) alpn: Option<String>,
+    pub(crate) sni: Option<String>,
+    /// `TLSv1.3`, `TLSv1.2`, or nothing in plaintext.
+    pub(crate) tls: Option<&'static str>,
 }
 
 /// Serves one connection.

@@ -1,12 +1,14 @@
-//! HTTP/1.1 and HTTP/2, by the connection preface where no ALPN says it: each request is answered with JSON that
-//! says who answered and who asked.
+//! HTTP/1.1 and HTTP/2, by the connection preface where no ALPN says it. A request is answered with JSON that says
+//! who answered and who asked; some paths do more, and gRPC calls are answered as gRPC.
 
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::header::{CONTENT_TYPE, HOST};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,8 +19,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::application::Caller;
 use crate::tasks::Executor;
 
-/// Bodies are read up to here and echoed by their length alone.
+/// The longest body that is read.
 const LONGEST: usize = 16 * 1024 * 1024;
+/// `grpc.health.v1.HealthCheckResponse { status: SERVING }` in its frame.
+const SERVING: [u8; 7] = [0, 0, 0, 0, 2, 8, 1];
+
+type Body = BoxBody<Bytes, Infallible>;
 
 pub(crate) async fn run<S>(caller: Caller, stream: S)
 where
@@ -42,26 +48,70 @@ pub(crate) fn looks_like(bytes: &[u8]) -> bool {
     METHODS.iter().any(|method| bytes.starts_with(method))
 }
 
-async fn answer(caller: &Caller, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = http_body_util::Limited::new(body, LONGEST).collect().await;
-    let length = body.map_or(0, |body| body.to_bytes().len());
-    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+    let path = parts.uri.path().to_owned();
+    let is_grpc =
+        parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let Ok(body) = Limited::new(body, LONGEST).collect().await else {
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n");
+    };
+    let body = body.to_bytes();
+    if is_grpc {
+        return grpc(&path, body);
+    }
+    match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some(("bytes", count)) => match count.parse() {
+            Ok(count) if count <= LONGEST => plain(StatusCode::OK, vec![b'x'; count]),
+            _ => plain(StatusCode::BAD_REQUEST, "how many bytes?\n"),
+        },
+        Some(("status", code)) => {
+            let code = code.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+            plain(code.unwrap_or(StatusCode::BAD_REQUEST), "")
+        }
+        _ if path == "/echo" => plain(StatusCode::OK, body),
+        _ => describe(caller, &parts, body.len()),
+    }
+}
+
+/// Who answered, who asked, and what.
+fn describe(caller: &Caller, parts: &http::request::Parts, body_length: usize) -> Response<Body> {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
     let json = json!({
         "alpn": caller.alpn,
-        "body_length": length,
+        "body_length": body_length,
         "client": caller.client,
         "cluster": &*caller.cluster,
         "host": host,
         "method": parts.method.as_str(),
         "namespace": &*caller.namespace,
-        "path": parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+        "path": parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
         "pod": &*caller.workload,
         "port": caller.port,
         "protocol": format!("{:?}", parts.version),
+        "sni": caller.sni,
+        "spiffe": caller.identity.as_deref(),
+        "tls": caller.tls,
     });
-    let mut response = Response::new(Full::from(format!("{json}\n")));
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    let mut response = plain(StatusCode::OK, format!("{json}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()).boxed());
+    *response.status_mut() = status;
+    response
+}
+
+/// A health check is answered as healthy; the messages of any other method come back as they are.
+fn grpc(path: &str, body: Bytes) -> Response<Body> {
+    let body = if path == "/grpc.health.v1.Health/Check" { Bytes::from_static(&SERVING) } else { body };
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Full::new(body).with_trailers(async move { Some(Ok(trailers)) });
+    let mut response = Response::new(body.boxed());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

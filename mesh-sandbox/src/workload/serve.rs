@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use rustls::ProtocolVersion;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,7 +60,7 @@ impl Workload {
     async fn connection(&self, mut stream: TcpStream) {
         let role = self.role.read().clone();
         let Some(presented) = role.presented.clone() else {
-            return application::run(role.protocol, role.caller(None, None), stream).await;
+            return application::run(role.protocol, role.caller(), stream).await;
         };
         let mut bytes = Vec::new();
         let Ok(opening) = hello::read(&mut stream, &mut bytes).await else { return };
@@ -75,7 +76,7 @@ impl Workload {
                 let outcome =
                     if hello.is_some() { WorkloadOutcome::PassedThrough } else { WorkloadOutcome::Plaintext };
                 self.record(&role, None, None, outcome);
-                application::run(role.protocol, role.caller(None, None), stream).await;
+                application::run(role.protocol, role.caller(), stream).await;
             }
             chain => self.mutual_tls(&role, &presented, chain, &hello.unwrap_or_default(), stream).await,
         }
@@ -114,7 +115,15 @@ impl Workload {
             (Protocol::Unsupported, Chain::MutualTlsHttp) => Protocol::Http,
             (protocol, _) => protocol,
         };
-        application::run(protocol, role.caller(client, alpn), stream).await;
+        let caller = Caller {
+            identity: Some(presented.identity.as_str().into()),
+            client,
+            alpn,
+            sni: hello.sni.clone(),
+            tls: version(&stream),
+            ..role.caller()
+        };
+        application::run(protocol, caller, stream).await;
     }
 
     fn record(&self, role: &Role, client: Option<String>, alpn: Option<String>, outcome: WorkloadOutcome) {
@@ -129,15 +138,27 @@ impl Workload {
 }
 
 impl Role {
-    fn caller(&self, client: Option<String>, alpn: Option<String>) -> Caller {
+    /// Someone in plaintext.
+    fn caller(&self) -> Caller {
         Caller {
             workload: self.workload.clone(),
             namespace: self.namespace.clone(),
             cluster: self.cluster.clone(),
             port: self.port,
-            client,
-            alpn,
+            identity: None,
+            client: None,
+            alpn: None,
+            sni: None,
+            tls: None,
         }
+    }
+}
+
+fn version<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<&'static str> {
+    match stream.get_ref().1.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        _ => None,
     }
 }
 

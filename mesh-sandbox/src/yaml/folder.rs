@@ -85,9 +85,9 @@ fn add(objects: &mut BTreeMap<Key, Manifest>, manifest: Manifest) -> Result<()> 
         return Err(Error::Duplicate {
             place: manifest.place,
             first: first.place.clone(),
-            kind,
-            namespace,
-            name,
+            kind: kind.into(),
+            namespace: namespace.into(),
+            name: name.into(),
         });
     }
     objects.insert(manifest.key.clone(), manifest);

@@ -83,10 +83,10 @@ impl Manifest {
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> Error {
         Error::Invalid {
             place: self.place.clone(),
-            kind: self.key.kind.clone(),
-            namespace: self.key.namespace.clone(),
-            name: self.key.name.clone(),
-            problem: problem.into(),
+            kind: self.key.kind.as_str().into(),
+            namespace: self.key.namespace.as_str().into(),
+            name: self.key.name.as_str().into(),
+            problem: problem.into().into(),
         }
     }
 }

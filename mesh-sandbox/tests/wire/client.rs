@@ -161,7 +161,7 @@ pub(crate) struct Ads {
 /// The answers, before and after the headers.
 enum Responses {
     Called(JoinHandle<Result<Streaming<DeltaDiscoveryResponse>, Status>>),
-    Open(Streaming<DeltaDiscoveryResponse>),
+    Open(Box<Streaming<DeltaDiscoveryResponse>>),
 }
 
 impl Ads {
@@ -220,7 +220,7 @@ impl Ads {
     pub(crate) async fn outcome(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         let next = async {
             if let Responses::Called(call) = &mut self.responses {
-                self.responses = Responses::Open(call.await.unwrap()?);
+                self.responses = Responses::Open(Box::new(call.await.unwrap()?));
             }
             match &mut self.responses {
                 Responses::Open(responses) => responses.message().await,

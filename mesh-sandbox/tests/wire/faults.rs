@@ -44,6 +44,29 @@ async fn a_broken_name_table_is_pushed_once_and_its_rejection_seen() {
 }
 
 #[tokio::test]
+async fn a_slow_istiod_answers_late() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let sandbox = tour().await;
+    sandbox.slow_istiod(DELAY);
+    let start = std::time::Instant::now();
+    Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    assert!(start.elapsed() >= DELAY);
+    sandbox.slow_istiod(Duration::ZERO);
+    Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+}
+
+#[tokio::test]
+async fn revoked_tokens_are_refused_and_open_streams_stay() {
+    let sandbox = tour().await;
+    let client = Client::vm(&sandbox);
+    let (mut ads, _) = client.join(&node("vm-network", "cluster1")).await;
+    sandbox.revoke_tokens();
+    assert_eq!(client.ads().await.unwrap().end().await.code(), Code::Unauthenticated);
+    assert!(ads.silence().await.is_empty());
+    Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+}
+
+#[tokio::test]
 async fn connections_of_age_are_ended() {
     const AGE: Duration = Duration::from_millis(200);
     let folder = Folder::tour();

@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_sandbox::{Event, Sandbox, WorkloadOutcome};
 use tokio::net::TcpStream;
 
@@ -137,21 +141,61 @@ async fn strict_closes_plaintext_and_terminates_every_tls() {
 }
 
 #[tokio::test]
-async fn h2_is_served_where_it_was_agreed() {
+async fn the_answer_says_what_the_handshake_was() {
+    let (sandbox, identity) = vm().await;
+    let offer = ["istio-http/1.1", "istio", "http/1.1"];
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
+    let answer = get(stream, "/a?b=c").await.unwrap();
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        [text("sni"), text("alpn"), text("tls"), text("path")],
+        [SNI, "http/1.1", "TLSv1.3", "/a?b=c"]
+    );
+    assert_eq!(text("spiffe"), "spiffe://cluster.local/ns/weather/sa/forecast");
+}
+
+/// An HTTP/2 client to forecast.
+async fn h2() -> (Sandbox, http2::SendRequest<Full<Bytes>>) {
     let (sandbox, identity) = vm().await;
     let offer = ["istio-h2", "istio", "h2"];
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut client, connection) =
-        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(executor, io)
-            .await
-            .unwrap();
-    let connection = tokio::spawn(connection);
-    let request = http::Request::get("http://forecast/h2").body(http_body_util::Empty::new()).unwrap();
+    let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    (sandbox, client)
+}
+
+#[tokio::test]
+async fn h2_is_served_where_it_was_agreed() {
+    let (_sandbox, mut client) = h2().await;
+    let request = http::Request::get("http://forecast/h2").body(Full::default()).unwrap();
     let response = client.send_request(request).await.unwrap();
-    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
     let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((answer["protocol"].as_str(), answer["path"].as_str()), (Some("HTTP/2.0"), Some("/h2")));
-    connection.abort();
+}
+
+#[tokio::test]
+async fn some_paths_do_more() {
+    let (_sandbox, mut client) = h2().await;
+    let ask = |path: &str| {
+        let body = Full::from("hello");
+        http::Request::post(format!("http://forecast{path}")).body(body).unwrap()
+    };
+    let response = client.send_request(ask("/bytes/1000")).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 1000);
+    let response = client.send_request(ask("/echo")).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(client.send_request(ask("/status/503")).await.unwrap().status(), 503);
+}
+
+#[tokio::test]
+async fn a_grpc_health_check_is_answered() {
+    let (_sandbox, mut client) = h2().await;
+    let request = http::Request::post("http://forecast/grpc.health.v1.Health/Check")
+        .header("content-type", "application/grpc")
+        .body(Full::from(&[0, 0, 0, 0, 0][..]))
+        .unwrap();
+    let body = client.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(&body.to_bytes()[..], [0, 0, 0, 0, 2, 8, 1]);
 }
