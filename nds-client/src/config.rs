@@ -1,10 +1,15 @@
 //! What has to be known before joining: where istiod is, whom to trust, who to be.
 
 mod address;
+mod builder;
 mod env_file;
+mod environment;
 mod host;
+mod labels;
 mod mesh_yaml;
-mod vm_files;
+mod setters;
+mod sources;
+mod values;
 
 use std::{
     collections::BTreeMap,
@@ -18,28 +23,35 @@ use std::{
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
-pub use self::address::{InvalidServerAddress, ServerAddress};
+pub use self::{
+    address::{InvalidServerAddress, ServerAddress},
+    builder::ConfigBuilder,
+};
 use crate::{
     Error, ErrorKind, KeyType, Locality, clock::Clock, identity::CertificateFiles, transport::Transport,
 };
 
 /// How this process joins a mesh.
 ///
-/// [`Config::from_vm_files`] reads what `istioctl x workload entry configure` writes; every value can then be
-/// replaced by a `with_` setter.
+/// [`Config::from_vm_files`] reads what `istioctl x workload entry configure` writes, [`Config::from_installed`] where
+/// Istio's package has it, [`Config::from_env`] an environment, and [`Config::builder`] any of them; every value can then
+/// be replaced by a `with_` setter.
 ///
 /// # Defaults
 ///
 /// | what | default |
 /// |---|---|
-/// | istiod | `PILOT_ADDRESS`, else `discoveryAddress` of mesh.yaml, else `istiod.istio-system.svc:15012` |
-/// | CA | `CA_ADDR`, else istiod's address |
+/// | istiod | `PILOT_ADDRESS`, else `istiod.<ISTIO_SYSTEM_NAMESPACE>.svc` at `ISTIO_PILOT_PORT`, else `discoveryAddress` of mesh.yaml, else `istiod.istio-system.svc:15012` |
+/// | CA | `CA_ADDR` (which names the revision's istiod), else istiod's address |
 /// | istiod's name in TLS | `ISTIOD_SAN`, else the host that is dialled; `istiod.istio-system.svc` where that is an IP address or holds `localhost` |
+/// | roots of istiod's certificate | the mesh's, and the file that `XDS_ROOT_CA` or `CA_ROOT_CA` names |
 /// | cluster | `ISTIO_META_CLUSTER_ID`, else `Kubernetes` |
 /// | DNS domain | `<namespace>.svc.cluster.local` |
 /// | certificate lifetime asked for | `SECRET_TTL`, else 24 hours |
-/// | key | P-256 |
-/// | state folder | none: nothing outlives the process |
+/// | share of its life left at renewal | `SECRET_GRACE_PERIOD_RATIO`, else a half |
+/// | key | `ECC_SIGNATURE_ALGORITHM` and `ECC_CURVE`, else RSA of `WORKLOAD_RSA_KEY_SIZE`, else P-256 |
+/// | headers | `CA_HEADER_X` and `XDS_HEADER_X` send a header `x` |
+/// | state folder | `SIDESTEP_STATE_DIR`, else none: nothing outlives the process |
 /// | waiting in `join` | 15 seconds |
 /// | crypto provider | aws-lc-rs where that feature is on, else ring |
 #[derive(Clone)]
@@ -50,7 +62,11 @@ pub struct Config {
     pub(crate) hosts: BTreeMap<String, Vec<IpAddr>>,
     pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) roots_file: Option<PathBuf>,
+    /// Of istiod's own certificate, beside the mesh's.
+    pub(crate) istiod_roots: Vec<CertificateDer<'static>>,
     pub(crate) token_file: Option<PathBuf>,
+    /// Shown to istiod at the first time, before the token.
+    pub(crate) bootstrap: Option<CertificateFiles>,
     pub(crate) namespace: String,
     pub(crate) service_account: String,
     pub(crate) cluster_id: String,
@@ -61,7 +77,10 @@ pub struct Config {
     pub(crate) locality: Option<Locality>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) metadata: BTreeMap<String, serde_json::Value>,
+    pub(crate) ca_headers: Vec<(String, String)>,
+    pub(crate) xds_headers: Vec<(String, String)>,
     pub(crate) certificate_ttl: Duration,
+    pub(crate) grace_ratio: f64,
     pub(crate) join_timeout: Duration,
     pub(crate) provider: Option<Arc<CryptoProvider>>,
     pub(crate) trust_domain: Option<String>,
@@ -90,95 +109,44 @@ impl Config {
     /// # Ok::<(), nds_client::Error>(())
     /// ```
     pub fn from_vm_files(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        vm_files::read(dir.as_ref(), &host::Host::here()).map_err(Error::config)
+        Self::builder().with_vm_files(dir).build()
     }
 
-    /// The name that istiod's certificate must have, for its CA and its xDS server alike. Needed where the address
-    /// that is dialled is not one of istiod's names.
-    #[must_use]
-    pub fn with_istiod_name(self, name: impl Into<String>) -> Self {
-        Self { istiod_name: Some(name.into()), ..self }
+    /// Reads the paths at which Istio's package for VMs is installed, under `root`, which is `/` unless the files are
+    /// another machine's; [`ConfigBuilder::with_installed`] lists them. A certificate that Istio's agent has left in
+    /// `/etc/certs` is shown to istiod at the first time, before the token.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`], with all problems of all files together.
+    pub fn from_installed(root: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().with_installed(root).build()
     }
 
-    /// Where istiod listens, for its CA and its xDS server alike. Where this is an IP address and the address before had
-    /// a name, istiod must still prove that name.
-    #[must_use]
-    pub fn with_istiod_address(self, address: ServerAddress) -> Self {
-        self.with_istiod_addresses([address])
+    /// Reads variables as Istio's agent reads them from its environment, over the installed paths, whose files may be
+    /// missing where variables say enough. `SIDESTEP_VM_FILES` names a folder to read instead of the installed paths,
+    /// `SIDESTEP_TOKEN_FILE` and `SIDESTEP_STATE_DIR` are as the setters of these names; `ISTIO_CLUSTER_CONFIG`,
+    /// `ISTIO_SIDECAR_CONFIG` and `PROV_CERT` are Istio's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`], with all problems of all sources together.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let config = nds_client::Config::from_env(std::env::vars())?;
+    /// # Ok::<(), nds_client::Error>(())
+    /// ```
+    pub fn from_env<K: Into<String>, V: Into<String>>(
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, Error> {
+        Self::builder().with_installed_if_there("/").with_env(variables).build()
     }
 
-    /// Several places where istiod listens, tried in this order; after a failure another one comes first. An empty list
-    /// changes nothing.
-    #[must_use]
-    pub fn with_istiod_addresses(mut self, addresses: impl IntoIterator<Item = ServerAddress>) -> Self {
-        let addresses: Vec<_> = addresses.into_iter().collect();
-        if addresses.is_empty() {
-            return self;
-        }
-        if !addresses.iter().all(ServerAddress::is_provable) {
-            let named = self.discovery.iter().find(|server| server.is_provable());
-            self.istiod_name = self.istiod_name.or_else(|| named.map(|server| server.host.clone()));
-        }
-        Self { discovery: addresses.clone(), ca: addresses, ..self }
-    }
-
-    /// How long [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready) wait.
-    #[must_use]
-    pub fn with_join_timeout(self, timeout: Duration) -> Self {
-        Self { join_timeout: timeout, ..self }
-    }
-
-    /// The lifetime to ask for; the CA's default is asked for where it refuses this one. Whole seconds.
-    #[must_use]
-    pub fn with_certificate_ttl(self, ttl: Duration) -> Self {
-        Self { certificate_ttl: ttl, ..self }
-    }
-
-    /// A folder in which the key, the certificate, the roots and the last names outlive the process, so that a VM that
-    /// starts again after its token has died still joins, and has names before istiod answers. It is made where it is
-    /// not there, readable for this user alone. One process writes to it at a time;
-    /// [`Health::storage`](crate::Health::storage) says where that is another.
-    #[must_use]
-    pub fn with_state_dir(self, dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: Some(dir.into()), ..self }
-    }
-
-    /// A certificate that something else issues and renews (a SPIRE agent, cert-manager), instead of istiod's CA: files
-    /// in PEM with the chain, leaf first, the key, and the roots of the mesh. They are looked at every few seconds; a
-    /// new pair is used once key and certificate belong together, and until then the last good one.
-    #[must_use]
-    pub fn with_certificate_files(
-        self,
-        chain: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-        roots: impl Into<PathBuf>,
-    ) -> Self {
-        let files = CertificateFiles { chain: chain.into(), key: key.into(), roots: Some(roots.into()) };
-        Self { certificate_files: Some(files), ..self }
-    }
-
-    /// The kind of key to have certified.
-    #[must_use]
-    pub fn with_key_type(self, key_type: KeyType) -> Self {
-        Self { key_type, ..self }
-    }
-
-    /// The crypto provider of every TLS connection. Nothing is installed process-wide.
-    #[must_use]
-    pub fn with_crypto_provider(self, provider: Arc<CryptoProvider>) -> Self {
-        Self { provider: Some(provider), ..self }
-    }
-
-    /// Where this process runs. Without it, or labels that say it, locality failover has no effect.
-    #[must_use]
-    pub fn with_locality(self, locality: Locality) -> Self {
-        Self { locality: Some(locality), ..self }
-    }
-
-    /// The network this process is on, where the VM files name none or another.
-    #[must_use]
-    pub fn with_network(self, network: impl Into<String>) -> Self {
-        Self { network: network.into(), ..self }
+    /// A configuration from parts: variables, files, values.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
     }
 
     /// The workload's namespace: `vms`.
@@ -279,7 +247,9 @@ impl Config {
             hosts: BTreeMap::new(),
             roots: Vec::new(),
             roots_file: None,
+            istiod_roots: Vec::new(),
             token_file: None,
+            bootstrap: None,
             namespace: String::new(),
             service_account: String::new(),
             cluster_id: String::new(),
@@ -290,7 +260,10 @@ impl Config {
             locality: None,
             labels: BTreeMap::new(),
             metadata: BTreeMap::new(),
+            ca_headers: Vec::new(),
+            xds_headers: Vec::new(),
             certificate_ttl: Duration::from_secs(3600),
+            grace_ratio: 0.5,
             join_timeout: Duration::from_secs(15),
             provider: None,
             trust_domain: None,

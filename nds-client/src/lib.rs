@@ -61,7 +61,7 @@ pub use self::{
         Certificate, Cluster, ClusterName, Clusters, Discovery, Http, InvalidClusterName, Roots, SanMatcher,
         TlsContext, TransportMatch, TransportSocket,
     },
-    config::{Config, InvalidServerAddress, ServerAddress},
+    config::{Config, ConfigBuilder, InvalidServerAddress, ServerAddress},
     endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
     error::{Error, ErrorKind, InvalidResource, Problem},
     health::{Failure, Health, Part, SyncState},

@@ -21,7 +21,7 @@ use crate::{
     Error, ErrorKind, Identity, SyncState,
     backoff::Backoff,
     duration::Rough,
-    identity::Token,
+    identity::{Token, root_store},
     istiod::{Connection, Connector, Credentials, is_certificate_refused},
     state::State,
 };
@@ -157,7 +157,10 @@ async fn open(
     failures: u32,
 ) -> Result<Stream, Error> {
     let config = &state.config;
-    let roots = identity.roots().clone();
+    let roots = match &config.istiod_roots[..] {
+        [] => identity.roots().clone(),
+        own => Arc::new(root_store(&[&state.identity.roots().union()[..], own].concat())?),
+    };
     let connector = Connector { config, servers: &config.discovery, roots, failures };
     let connection = connector.connect(credentials).await?;
     let (requests, queue) = mpsc::channel(QUEUE);
@@ -166,7 +169,7 @@ async fn open(
         requests.try_send(message).map_err(|_| Error::closed())?;
     }
     let mut call = tonic::Request::new(ReceiverStream::new(queue));
-    credentials.authorize(&mut call, &config.cluster_id)?;
+    credentials.authorize(&mut call, &config.cluster_id, &config.xds_headers)?;
     let client = AggregatedDiscoveryServiceClient::new(connection.channel.clone());
     let responses = client
         .max_decoding_message_size(DECODE_LIMIT)

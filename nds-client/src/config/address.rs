@@ -18,7 +18,7 @@ pub struct ServerAddress {
 pub struct InvalidServerAddress(String);
 
 /// istiod's port for TLS.
-const PORT: u16 = 15012;
+pub(super) const PORT: u16 = 15012;
 
 impl ServerAddress {
     /// A server at `host` and `port`.
@@ -32,6 +32,7 @@ impl ServerAddress {
     }
 
     /// istiod's secure port on its usual name.
+    #[cfg(test)]
     pub(super) fn istiod() -> Self {
         Self::new("istiod.istio-system.svc", PORT)
     }

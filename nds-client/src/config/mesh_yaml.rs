@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::Problem;
 
@@ -21,17 +21,26 @@ struct MeshConfig {
 }
 
 pub(super) fn parse(text: &str) -> Result<ProxyConfig, Problem> {
+    let mesh: MeshConfig = read(text, "a mesh configuration")?;
+    Ok(mesh.default_config.unwrap_or_default())
+}
+
+/// A `ProxyConfig` by itself: the variable `PROXY_CONFIG`, the annotation `proxy.istio.io/config`.
+pub(super) fn parse_proxy_config(text: &str) -> Result<ProxyConfig, Problem> {
+    read(text, "a proxy configuration")
+}
+
+fn read<T: Default + DeserializeOwned>(text: &str, what: &str) -> Result<T, Problem> {
     if text.trim().is_empty() {
-        return Ok(ProxyConfig::default());
+        return Ok(T::default());
     }
-    let mesh: MeshConfig = serde_saphyr::from_str(text).map_err(|error| {
-        let problem = Problem::new(format!("not a mesh configuration: {}", first_line(&error.to_string())));
+    serde_saphyr::from_str(text).map_err(|error| {
+        let problem = Problem::new(format!("not {what}: {}", first_line(&error.to_string())));
         match error.location() {
             Some(location) => problem.at_line(usize::try_from(location.line()).unwrap_or(0)),
             None => problem,
         }
-    })?;
-    Ok(mesh.default_config.unwrap_or_default())
+    })
 }
 
 fn first_line(text: &str) -> &str {

@@ -1,3 +1,5 @@
+mod sources;
+
 use std::fs;
 
 use tempfile::TempDir;

@@ -1,8 +1,9 @@
 //! A certificate in files that something else renews: a SPIRE agent, cert-manager, Istio's own agent.
 
-use std::{fs, hash::BuildHasher as _, path::PathBuf, time::Duration};
+use std::{fs, hash::BuildHasher as _, path::PathBuf, sync::Arc, time::Duration};
 
 use foldhash::fast::FixedState;
+use rustls::crypto::CryptoProvider;
 
 use super::certificates;
 use crate::{Error, ErrorKind, Identity, duration::Rough, state::State};
@@ -39,6 +40,12 @@ impl CertificateFiles {
             key: read(&self.key)?,
             roots: self.roots.as_ref().map(read).transpose()?.unwrap_or_default(),
         })
+    }
+
+    /// The identity that is in the files now, without roots.
+    pub(crate) fn identity(&self, provider: Arc<CryptoProvider>) -> Result<Identity, Error> {
+        let contents = self.read()?;
+        Identity::from_pem_pair(&contents.chain, &contents.key, provider).map_err(|error| self.named(error))
     }
 
     fn named(&self, error: Error) -> Error {

@@ -30,14 +30,14 @@ pub(crate) async fn run(state: Arc<State>) {
     if let Some(files) = &state.config.certificate_files {
         return files::watch(&state, files).await;
     }
-    let clock = &state.config.clock;
+    let (clock, grace) = (&state.config.clock, state.config.grace_ratio);
     if let Some(identity) = state.identity.get() {
         let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
-        wait(&state, restored_delay(lifetime, identity.remaining(clock.now()))).await;
+        wait(&state, restored_delay(lifetime, identity.remaining(clock.now()), grace)).await;
     }
     loop {
         let identity = obtain(&state).await;
-        let delay = renewal_delay(identity.remaining(clock.now()), fastrand::f64());
+        let delay = renewal_delay(identity.remaining(clock.now()), grace, fastrand::f64());
         tracing::info!(
             spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
         );
@@ -77,11 +77,9 @@ async fn obtain(state: &State) -> Arc<Identity> {
 /// (its alert and the reset that follows race), so the token has a turn from time to time.
 async fn issue(state: &State, failures: u32) -> Result<Issued, Error> {
     let config = &state.config;
-    let roots = state.identity.roots().union();
-    let living = |identity: &Arc<Identity>| !identity.remaining(config.clock.now()).is_zero();
-    let current = state.identity.get().filter(living);
+    let roots = [state.identity.roots().union(), config.istiod_roots.clone()].concat();
     let turn_of_token = failures % 4 == 3 && config.token_file.is_some();
-    if let Some(identity) = current.filter(|_| !turn_of_token) {
+    if let Some(identity) = certificate(state).filter(|_| !turn_of_token) {
         match ca::issue(config, &Credentials::Certificate(identity), &roots, failures).await {
             Err(error) if is_certificate_refused(&error) || error.kind() == ErrorKind::Unauthenticated => {
                 tracing::warn!(error = error.report(), "istiod refuses the certificate; trying the token");
@@ -93,6 +91,17 @@ async fn issue(state: &State, failures: u32) -> Result<Issued, Error> {
         Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
     })?;
     ca::issue(config, &Credentials::Token(Arc::new(Token::read(file)?)), &roots, failures).await
+}
+
+/// A certificate that istiod may accept: the one in use, or at the first time the one that another program has left.
+fn certificate(state: &State) -> Option<Arc<Identity>> {
+    let current = state.identity.get().or_else(|| {
+        let identity = state.config.bootstrap.as_ref()?.identity(state.config.crypto_provider().ok()?);
+        let not_used =
+            |error: &Error| tracing::warn!(error = error.report(), "a provided certificate is not used");
+        identity.inspect_err(not_used).ok().map(Arc::new)
+    });
+    current.filter(|identity| !identity.remaining(state.config.clock.now()).is_zero())
 }
 
 /// Puts a new certificate into use, unless this host's clock makes it useless.

@@ -6,20 +6,19 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 
-/// How long to wait before renewing a certificate that was just received and is valid for `remaining`: half of it,
-/// less up to a hundredth as `random` (0 to 1) says, so that a fleet does not come at once.
+/// How long to wait before renewing a certificate that was just received and is valid for `remaining`: until the share
+/// `grace` of it is left, less up to a hundredth as `random` (0 to 1) says, so that a fleet does not come at once.
 ///
 /// Counted from receipt: istiod dates certificates two minutes back, so that the middle between the dates of a
 /// certificate of a few minutes may already have passed (istio `security/pkg/nodeagent/cache/secretcache.go`).
-pub(crate) fn renewal_delay(remaining: Duration, random: f64) -> Duration {
+pub(crate) fn renewal_delay(remaining: Duration, grace: f64, random: f64) -> Duration {
     let jitter = remaining.mul_f64(0.01 * random.clamp(0.0, 1.0));
-    (remaining / 2).saturating_sub(jitter).max(Duration::from_secs(1))
+    remaining.mul_f64(1.0 - grace).saturating_sub(jitter).max(Duration::from_secs(1))
 }
 
-/// The same for a certificate that was received before this process started: what is left of the first half of
-/// `lifetime`.
-pub(crate) fn restored_delay(lifetime: Duration, remaining: Duration) -> Duration {
-    remaining.saturating_sub(lifetime / 2)
+/// The same for a certificate of this `lifetime` that was received before this process started.
+pub(crate) fn restored_delay(lifetime: Duration, remaining: Duration, grace: f64) -> Duration {
+    remaining.saturating_sub(lifetime.mul_f64(grace))
 }
 
 /// How often the wall clock is looked at.
@@ -49,15 +48,16 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_at_half_of_its_life_less_a_little() {
-        assert_eq!(renewal_delay(DAY, 0.0), DAY / 2);
-        assert_eq!(renewal_delay(DAY, 1.0), DAY.mul_f64(0.49));
-        assert_eq!(renewal_delay(Duration::ZERO, 0.5), Duration::from_secs(1));
+        assert_eq!(renewal_delay(DAY, 0.5, 0.0), DAY / 2);
+        assert_eq!(renewal_delay(DAY, 0.5, 1.0), DAY.mul_f64(0.49));
+        assert_eq!(renewal_delay(DAY, 0.25, 0.0), DAY * 3 / 4);
+        assert_eq!(renewal_delay(Duration::ZERO, 0.5, 0.5), Duration::from_secs(1));
     }
 
     #[test]
     fn a_restored_certificate_is_renewed_when_it_would_have_been() {
-        assert_eq!(restored_delay(DAY, DAY * 3 / 4), DAY / 4);
-        assert_eq!(restored_delay(DAY, DAY / 3), Duration::ZERO);
+        assert_eq!(restored_delay(DAY, DAY * 3 / 4, 0.5), DAY / 4);
+        assert_eq!(restored_delay(DAY, DAY / 3, 0.5), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

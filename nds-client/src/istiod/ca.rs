@@ -61,7 +61,7 @@ async fn create(
     let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
     let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration };
     let mut call = tonic::Request::new(message);
-    connection.credentials.authorize(&mut call, &config.cluster_id)?;
+    connection.credentials.authorize(&mut call, &config.cluster_id, &config.ca_headers)?;
     let mut client = IstioCertificateServiceClient::new(connection.channel.clone());
     match client.create_certificate(call).await {
         Ok(response) => Ok(Some(response.into_inner().cert_chain)),

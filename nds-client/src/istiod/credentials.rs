@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataKey, MetadataValue};
 
 use crate::{Error, ErrorKind, Identity, identity::Token};
 
@@ -16,17 +16,22 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
-    /// The headers for a call: the cluster, and the token where there is one.
+    /// The headers for a call: the cluster, the token where there is one, and `extra`.
     pub(crate) fn authorize<T>(
         &self,
         request: &mut tonic::Request<T>,
         cluster_id: &str,
+        extra: &[(String, String)],
     ) -> Result<(), Error> {
         let metadata = request.metadata_mut();
         let invalid =
             |what: &str| Error::new(ErrorKind::Config, format!("{what} cannot be sent as a header"));
         // The key under which istiod looks for it (istio `kubeauth/kube_jwt.go`).
         metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster id"))?);
+        for (name, value) in extra {
+            let name: MetadataKey<_> = name.parse().map_err(|_| invalid(name))?;
+            metadata.insert(name, value.parse().map_err(|_| invalid(value))?);
+        }
         if let Self::Token(token) = self {
             let mut bearer: MetadataValue<_> = token.bearer().parse().map_err(|_| invalid("the token"))?;
             bearer.set_sensitive(true);

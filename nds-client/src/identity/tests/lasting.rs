@@ -206,6 +206,21 @@ async fn an_istiod_that_is_down_at_the_start_is_joined_when_it_comes() {
     client.health().clone().wait_for(crate::Health::is_ok).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_istios_agent_has_left_is_enough_to_get_one() {
+    let (dir, istiod, config) = mesh();
+    let pair = istiod.authority().workload(testing::ID, DAY);
+    let file = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name)
+    };
+    let (chain, key) = (file("cert-chain.pem", &pair.chain), file("key.pem", &pair.key));
+    let bootstrap = Some(CertificateFiles { chain, key, roots: None });
+    let client = NdsClient::join(Config { token_file: None, bootstrap, ..config }).await.unwrap();
+    assert_eq!(istiod.issued(), 1);
+    assert!(client.health().get().is_ok());
+}
+
 #[cfg(feature = "aws-lc-rs")]
 #[tokio::test(start_paused = true)]
 async fn keys_of_other_kinds_are_certified_and_kept() {

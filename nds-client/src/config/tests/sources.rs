@@ -1,0 +1,196 @@
+//! Installed paths, environment, builder, and which of them counts.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::KeyType;
+
+fn write(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Istio's package for VMs, as somebody followed Istio's documentation.
+fn installed() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| write(root.path(), path, text);
+    write("var/lib/istio/envoy/cluster.env", CLUSTER_ENV);
+    write(
+        "var/lib/istio/envoy/sidecar.env",
+        "ISTIO_META_NETWORK=other\nISTIO_META_MESH_ID=mesh9\nSECRET_TTL=2h\n",
+    );
+    write("etc/istio/config/mesh", MESH_YAML);
+    write("etc/istio/pod/labels", "app=\"edge-2\"\nversion=\"v1\"\n");
+    write("var/run/secrets/tokens/istio-token", "a.b.c");
+    write("etc/certs/root-cert.pem", &super::root());
+    root
+}
+
+fn host() -> host::Host {
+    host::Host { name: Some("vm-7".into()), addresses: vec![[192, 0, 2, 7].into()] }
+}
+
+fn build(builder: ConfigBuilder) -> Config {
+    builder.read(&host()).unwrap()
+}
+
+fn problems(builder: ConfigBuilder) -> Vec<String> {
+    builder.read(&host()).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_paths_of_istios_package_are_a_configuration() {
+    let root = installed();
+    let config = Config::from_installed(root.path()).unwrap();
+    assert_eq!((config.namespace(), config.service_account()), ("vms", "edge-app"));
+    assert_eq!(config.network(), "vm-network", "cluster.env goes before sidecar.env");
+    assert_eq!(config.certificate_ttl, Duration::from_secs(7200), "sidecar.env");
+    assert_eq!(config.metadata["WORKLOAD_NAME"], "edge-app", "the mesh file");
+    assert_eq!(
+        (&config.labels["app"][..], &config.labels["version"][..]),
+        ("edge-2", "v1"),
+        "the labels file"
+    );
+    assert!(config.bootstrap.is_none());
+    let token = root.path().join("var/run/secrets/tokens/istio-token");
+    assert_eq!(config.token_file(), Some(&*token));
+}
+
+#[test]
+fn a_certificate_that_istios_agent_has_left_stands_in_for_a_token() {
+    let root = installed();
+    write(root.path(), "etc/certs/key.pem", "");
+    write(root.path(), "etc/certs/cert-chain.pem", "");
+    fs::remove_file(root.path().join("var/run/secrets/tokens/istio-token")).unwrap();
+    let config = Config::from_installed(root.path()).unwrap();
+    assert_eq!(config.bootstrap.unwrap().key, root.path().join("etc/certs/key.pem"));
+}
+
+#[test]
+fn what_is_not_installed_is_told_file_by_file() {
+    let root = tempfile::tempdir().unwrap();
+    let problems = problems(Config::builder().with_installed(root.path()));
+    for file in ["cluster.env", "root-cert.pem", "istio-token", "POD_NAMESPACE"] {
+        assert!(problems.iter().any(|problem| problem.contains(file)), "{file} in {problems:#?}");
+    }
+}
+
+#[test]
+fn variables_count_before_files_and_names_before_variables() {
+    let root = installed();
+    let variables = [("SERVICE_ACCOUNT", "from-env"), ("POD_NAMESPACE", "env"), ("ISTIO_META_NETWORK", "")];
+    let config =
+        build(Config::builder().with_installed(root.path()).with_env(variables).with_namespace("named"));
+    assert_eq!((config.namespace(), config.service_account()), ("named", "from-env"));
+    assert_eq!(config.network(), "", "set to nothing is set");
+    assert_eq!(config.cluster_id(), "cluster1", "the files' where nothing else says");
+}
+
+#[test]
+fn an_environment_alone_is_enough_where_it_says_where_the_files_are() {
+    let dir = folder();
+    let vm_files = dir.path().display().to_string();
+    let config =
+        Config::from_env([("SIDESTEP_VM_FILES", &vm_files[..]), ("SIDESTEP_STATE_DIR", "/state")]).unwrap();
+    assert_eq!(config.namespace(), "vms");
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/state")));
+}
+
+#[test]
+fn a_builder_needs_no_files_of_istioctls() {
+    let dir = folder();
+    let token = dir.path().join("istio-token");
+    let builder = Config::builder().with_namespace("vms").with_roots_pem(root());
+    let config = build(builder.clone().with_token_file(&token));
+    assert_eq!((config.service_account(), &config.name[..]), ("default", "vm-7"));
+    assert_eq!(config.roots.len(), 1);
+    let files = ["chain.pem", "key.pem", "root-cert.pem"].map(|name| dir.path().join(name));
+    let [chain, key, roots] = files;
+    let config = build(builder.with_certificate_files(chain, key, roots));
+    assert!(config.certificate_files.is_some() && config.token_file().is_none());
+}
+
+#[test]
+fn a_builder_without_anything_tells_everything_that_is_missing() {
+    let problems = problems(Config::builder());
+    for part in ["POD_NAMESPACE", "the roots", "the token"] {
+        assert!(problems.iter().any(|problem| problem.starts_with(part)), "{part} in {problems:#?}");
+    }
+}
+
+#[test]
+fn each_variable_of_istios_agent_that_matters_is_honoured() {
+    let dir = folder();
+    let roots = dir.path().join("root-cert.pem").display().to_string();
+    let variables = [
+        ("CA_ADDR", "istiod-canary.istio-system.svc:15012"),
+        ("ISTIO_PILOT_PORT", "16012"),
+        ("ISTIO_SYSTEM_NAMESPACE", "mesh-system"),
+        ("ISTIOD_SAN", "istiod.example"),
+        ("SECRET_TTL", "90m"),
+        ("SECRET_GRACE_PERIOD_RATIO", "0.25"),
+        ("WORKLOAD_RSA_KEY_SIZE", "2048"),
+        ("TRUST_DOMAIN", "prod.example"),
+        ("CA_HEADER_X-Tenant", "one"),
+        ("XDS_HEADER_X-Tenant", "two"),
+        ("XDS_ROOT_CA", &roots),
+        ("ISTIO_METAJSON_EXTRA", r#"{"OWNER":{"team":"edge"}}"#),
+        ("POD_NAME", "vm-9"),
+        ("PROXY_CONFIG", "discoveryAddress: ignored:15012\nproxyMetadata: {ISTIO_META_MESH_ID: m2}"),
+    ];
+    let config = build(Config::builder().with_vm_files(dir.path()).with_env(variables));
+    assert_eq!(config.ca[0].to_string(), "istiod-canary.istio-system.svc:15012");
+    assert_eq!(config.istiod_address().to_string(), "istiod.mesh-system.svc:16012");
+    assert_eq!(config.istiod_name.as_deref(), Some("istiod.example"));
+    assert_eq!((config.certificate_ttl.as_secs(), config.grace_ratio), (5400, 0.25));
+    assert_eq!(config.key_type, KeyType::Rsa2048);
+    assert_eq!(config.trust_domain.as_deref(), Some("prod.example"));
+    assert_eq!(config.ca_headers, [("x-tenant".to_owned(), "one".to_owned())]);
+    assert_eq!(config.xds_headers, [("x-tenant".to_owned(), "two".to_owned())]);
+    assert_eq!(config.istiod_roots.len(), 1);
+    assert_eq!(config.metadata["OWNER"]["team"], "edge");
+    assert_eq!(config.name, "vm-9");
+}
+
+#[test]
+fn the_discovery_address_of_a_proxy_configuration_counts_before_the_meshs() {
+    let dir = folder();
+    let proxy = [("PROXY_CONFIG", "discoveryAddress: istiod-rev.istio-system.svc:15012")];
+    let config = build(Config::builder().with_vm_files(dir.path()).with_env(proxy));
+    assert_eq!(config.istiod_address().host, "istiod-rev.istio-system.svc");
+}
+
+#[test]
+fn values_that_cannot_be_used_are_told_with_their_variables() {
+    let dir = folder();
+    let variables = [
+        ("PILOT_ADDRESS", "istiod:15010"),
+        ("SECRET_TTL", "soon"),
+        ("SECRET_GRACE_PERIOD_RATIO", "2"),
+        ("ECC_SIGNATURE_ALGORITHM", "ED25519"),
+        ("XDS_ROOT_CA", "SYSTEM"),
+        ("CA_HEADER_a b", "c"),
+        ("ISTIO_METAJSON_LABELS", "[]"),
+        ("PROXY_CONFIG", "["),
+        ("INSTANCE_IP", "here"),
+    ];
+    let problems = problems(Config::builder().with_vm_files(dir.path()).with_env(variables));
+    for (key, _) in variables {
+        assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:#?}");
+    }
+}
+
+#[test]
+fn an_address_replaced_by_an_ip_still_has_to_prove_the_name_it_had() {
+    let dir = folder();
+    let config = Config::from_vm_files(dir.path()).unwrap();
+    let gateway = [ServerAddress::new("192.0.2.9", 15012), ServerAddress::new("192.0.2.10", 15012)];
+    let moved = config.clone().with_istiod_addresses(gateway);
+    assert_eq!(moved.istiod_name.as_deref(), Some("istiod.istio-system.svc"));
+    assert_eq!(moved.discovery.len(), 2);
+    let renamed = config.with_istiod_address(ServerAddress::new("istiod.example", 15012));
+    assert_eq!(renamed.istiod_name, None, "a name proves itself");
+}

@@ -1,0 +1,207 @@
+//! From variables to values.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    ServerAddress,
+    environment::{Environment, Variable},
+    sources::DiscoveryAddress,
+};
+use crate::{KeyType, Problem, duration::parse_go};
+
+const META: &str = "ISTIO_META_";
+const META_JSON: &str = "ISTIO_METAJSON_";
+const LABELS: &str = "LABELS";
+
+/// Metadata of the VM files that an outbound client must not repeat.
+const NEVER_SENT: &[&str] = &[
+    // Would make this process an endpoint that serves nothing.
+    "AUTO_REGISTER_GROUP",
+    "WORKLOAD_ENTRY",
+    // Would hide endpoints of other networks.
+    "REQUESTED_NETWORK_VIEW",
+    // Would replace the Envoy generator by one without SNI, ALPN and mTLS.
+    "GENERATOR",
+];
+
+/// Reads values and collects what is wrong with them.
+pub(super) struct Values<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Values<'_> {
+    /// istiod's xDS server (istio `tools/packaging/common/istio-start.sh`), and its CA.
+    pub(super) fn servers(
+        &mut self,
+        discovery_address: Option<&DiscoveryAddress>,
+    ) -> (ServerAddress, ServerAddress) {
+        let environment = self.environment;
+        let host =
+            format!("istiod.{}.svc", environment.text("ISTIO_SYSTEM_NAMESPACE").unwrap_or("istio-system"));
+        let usual = ServerAddress::new(host.clone(), super::address::PORT);
+        let discovery = if let Some(variable) = environment.get("PILOT_ADDRESS") {
+            self.server(variable)
+        } else if let Some(port) = environment.get("ISTIO_PILOT_PORT") {
+            port.text
+                .parse()
+                .map(|port| ServerAddress::new(host, port))
+                .map_err(|_| {
+                    self.problems.push(port.problem(format!("`{}` is not a port", port.text)));
+                })
+                .ok()
+        } else {
+            discovery_address.and_then(|given| {
+                let address = given.text.parse::<ServerAddress>().map_err(|error| error.to_string());
+                address.and_then(secure).map_err(|what| self.problems.push(given.problem(what))).ok()
+            })
+        };
+        let discovery = discovery.unwrap_or(usual);
+        let ca = environment.get("CA_ADDR").and_then(|variable| self.server(variable));
+        (discovery.clone(), ca.unwrap_or(discovery))
+    }
+
+    fn server(&mut self, variable: Variable<'_>) -> Option<ServerAddress> {
+        let address = variable.text.parse::<ServerAddress>().map_err(|error| error.to_string());
+        address.and_then(secure).map_err(|what| self.problems.push(variable.problem(what))).ok()
+    }
+
+    /// This workload's addresses, those that are set first.
+    pub(super) fn addresses(&mut self, of_host: &[IpAddr]) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        let set = ["ISTIO_SVC_IP", "INSTANCE_IP"].into_iter().filter_map(|key| self.environment.get(key));
+        for variable in set {
+            match variable.text.parse() {
+                Ok(ip) => addresses.push(ip),
+                Err(_) => {
+                    self.problems.push(variable.problem(format!("`{}` is not an IP address", variable.text)));
+                }
+            }
+        }
+        addresses.extend(of_host);
+        if addresses.is_empty() {
+            addresses.push(IpAddr::from([127, 0, 0, 1]));
+        }
+        let mut seen = Vec::new();
+        addresses.retain(|ip| {
+            let new = !seen.contains(ip);
+            seen.push(*ip);
+            new
+        });
+        addresses
+    }
+
+    /// `SECRET_TTL`, as Go writes durations.
+    pub(super) fn certificate_ttl(&mut self) -> Duration {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let Some(variable) = self.environment.get("SECRET_TTL") else { return DAY };
+        parse_go(variable.text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
+            let what = format!("`{}` is not a duration such as 24h or 30m", variable.text);
+            self.problems.push(variable.problem(what));
+            DAY
+        })
+    }
+
+    /// `SECRET_GRACE_PERIOD_RATIO`: which share of a certificate's life is left when it is renewed.
+    pub(super) fn grace_ratio(&mut self) -> f64 {
+        const HALF: f64 = 0.5;
+        let Some(variable) = self.environment.get("SECRET_GRACE_PERIOD_RATIO") else { return HALF };
+        let ratio = variable.text.parse().ok().filter(|ratio: &f64| *ratio > 0.0 && *ratio < 1.0);
+        ratio.unwrap_or_else(|| {
+            let what = format!("`{}` is not a share of a life, between 0 and 1", variable.text);
+            self.problems.push(variable.problem(what));
+            HALF
+        })
+    }
+
+    /// The kind of key, where a variable says one (istio `pilot/cmd/pilot-agent/options/options.go`).
+    pub(super) fn key_type(&mut self) -> KeyType {
+        if let Some(variable) = self.environment.get("ECC_SIGNATURE_ALGORITHM") {
+            let curve = self.environment.text("ECC_CURVE").unwrap_or("P256");
+            match (variable.text, curve) {
+                ("ECDSA", "P256") => return KeyType::P256,
+                ("ECDSA", "P384") => return KeyType::P384,
+                _ => {
+                    let what = format!("`{}` on {curve} is not ECDSA on P256 or P384", variable.text);
+                    self.problems.push(variable.problem(what));
+                }
+            }
+        } else if let Some(variable) = self.environment.get("WORKLOAD_RSA_KEY_SIZE") {
+            match variable.text {
+                "2048" => return KeyType::Rsa2048,
+                "3072" => return KeyType::Rsa3072,
+                "4096" => return KeyType::Rsa4096,
+                other => self.problems.push(variable.problem(format!("`{other}` is not 2048, 3072 or 4096"))),
+            }
+        }
+        KeyType::default()
+    }
+
+    /// `CA_HEADER_X` or `XDS_HEADER_X`: headers for every call.
+    pub(super) fn headers(&mut self, prefix: &str) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        for (name, variable) in self.environment.with_prefix(prefix) {
+            let name = name.to_ascii_lowercase();
+            let valid = http::HeaderName::try_from(&name).is_ok()
+                && http::HeaderValue::try_from(variable.text).is_ok();
+            if valid {
+                headers.push((name, variable.text.to_owned()));
+            } else {
+                self.problems.push(variable.problem("cannot be sent as a header"));
+            }
+        }
+        headers
+    }
+
+    /// `XDS_ROOT_CA` and `CA_ROOT_CA`: files with the roots of istiod's own certificate, where they are not the mesh's.
+    pub(super) fn istiod_roots(&mut self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for variable in ["XDS_ROOT_CA", "CA_ROOT_CA"].into_iter().filter_map(|key| self.environment.get(key))
+        {
+            if variable.text == "SYSTEM" {
+                let what = "the system's roots are not looked for: name the file that holds them, such as /etc/ssl/certs/ca-certificates.crt";
+                self.problems.push(variable.problem(what));
+            } else {
+                files.push(PathBuf::from(variable.text));
+            }
+        }
+        files.dedup();
+        files
+    }
+
+    /// Node metadata and labels, as the agent makes them from its variables (istio `pkg/bootstrap/config.go`,
+    /// `GetNodeMetaData`): `ISTIO_META_X` is the text `X`; the object in any `ISTIO_METAJSON_*` is merged at the top,
+    /// and that of `ISTIO_METAJSON_LABELS` are the labels.
+    pub(super) fn metadata(&mut self) -> (BTreeMap<String, Value>, BTreeMap<String, String>) {
+        let texts = self.environment.with_prefix(META);
+        let mut metadata: BTreeMap<_, _> =
+            texts.map(|(name, variable)| (name.to_owned(), Value::from(variable.text))).collect();
+        let mut labels = BTreeMap::new();
+        for (name, variable) in self.environment.with_prefix(META_JSON) {
+            if variable.text.is_empty() {
+                continue;
+            }
+            let read = if name == LABELS {
+                serde_json::from_str(variable.text).map(|read| labels = read)
+            } else {
+                let object = serde_json::from_str::<BTreeMap<String, Value>>(variable.text);
+                object.map(|object| metadata.extend(object))
+            };
+            if let Err(error) = read {
+                self.problems.push(variable.problem(format!("is not a JSON object: {error}")));
+            }
+        }
+        metadata.retain(|key, _| !NEVER_SENT.contains(&key.as_str()));
+        (metadata, labels)
+    }
+}
+
+/// istiod issues no certificate on its plaintext port (istio `pkg/istio-agent/plugins.go`).
+fn secure(address: ServerAddress) -> Result<ServerAddress, String> {
+    match address.port {
+        15010 => Err("is istiod's plaintext port: name its TLS port, 15012".to_owned()),
+        _ => Ok(address),
+    }
+}
