@@ -3,7 +3,8 @@
 //! Each connection chooses anew, so that gateways and remote clusters share the load as the control plane weighs
 //! them; each endpoint is offered at most once per connection. Envoy's rules are followed where they decide who may
 //! be chosen (priorities in order, unhealthy ones not at all, degraded ones after the others of their priority); its
-//! panic mode and overprovisioning factor are not: no unhealthy endpoint is ever dialled.
+//! panic mode and overprovisioning factor are not: no unhealthy endpoint is ever dialled. Endpoints that failed lately
+//! come after all others.
 
 use std::{cmp::Reverse, collections::HashMap, ptr};
 
@@ -24,12 +25,16 @@ struct Candidate<'a> {
     endpoint: &'a Endpoint,
 }
 
-/// Lower is better: the priority, then whether the endpoint is degraded.
-type Rank = (u32, bool);
+/// Lower is better: whether the endpoint failed lately, its priority, whether it is degraded.
+type Rank = (bool, u32, bool);
 
 impl<'a> Candidates<'a> {
-    pub(crate) fn new(endpoints: &'a Endpoints) -> Self {
+    /// All that may be dialled; those that `deferred` holds for come last.
+    pub(crate) fn new(endpoints: &'a Endpoints, deferred: impl Fn(&Endpoint) -> bool) -> Self {
         let mut left: Vec<_> = endpoints.localities.iter().flat_map(usable).collect();
+        for candidate in &mut left {
+            candidate.rank.0 = deferred(candidate.endpoint);
+        }
         left.sort_by_key(|candidate| Reverse(candidate.rank));
         Self { left }
     }
@@ -64,7 +69,7 @@ fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
             _ => return None,
         };
         let weight = f64::from(endpoint.weight) * scale;
-        Some(Candidate { rank: (locality.priority, degraded), weight, endpoint })
+        Some(Candidate { rank: (false, locality.priority, degraded), weight, endpoint })
     })
 }
 
@@ -73,15 +78,26 @@ fn usable(locality: &LocalityEndpoints) -> impl Iterator<Item = Candidate<'_>> {
 pub(crate) enum Place {
     /// Among those that a connection chooses from first: this share of connections chooses it.
     First { share: f64 },
-    /// After others have failed: those of a lower priority, or the healthy ones of its own.
-    Later { degraded: bool },
+    /// After others have failed.
+    Later(Why),
     /// Not dialled at all.
     Unhealthy,
 }
 
+/// Why an endpoint is not among the first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Why {
+    Degraded,
+    FailedLately,
+    Priority,
+}
+
 /// All endpoints, in the control plane's order, each with its place.
-pub(crate) fn places(endpoints: &Endpoints) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint, Place)> {
-    let Candidates { left } = Candidates::new(endpoints);
+pub(crate) fn places(
+    endpoints: &Endpoints,
+    deferred: impl Fn(&Endpoint) -> bool,
+) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint, Place)> {
+    let Candidates { left } = Candidates::new(endpoints, deferred);
     let best = left.last().map(|candidate| candidate.rank);
     let first = left.iter().filter(|candidate| Some(candidate.rank) == best);
     let total: f64 = first.map(|candidate| candidate.weight).sum();
@@ -90,7 +106,9 @@ pub(crate) fn places(endpoints: &Endpoints) -> impl Iterator<Item = (&LocalityEn
         let place = match by_address.get(&ptr::from_ref(endpoint)) {
             None => Place::Unhealthy,
             Some(one) if Some(one.rank) == best => Place::First { share: one.weight / total },
-            Some(one) => Place::Later { degraded: one.rank.1 },
+            Some(Candidate { rank: (true, ..), .. }) => Place::Later(Why::FailedLately),
+            Some(Candidate { rank: (false, _, true), .. }) => Place::Later(Why::Degraded),
+            Some(_) => Place::Later(Why::Priority),
         };
         (locality, endpoint, place)
     })

@@ -15,8 +15,13 @@ pub(crate) use self::{
     outside::{Lookup, outside},
     plan::Planned,
 };
-pub(crate) use crate::balance::Place;
-use crate::{Attempt, Error, ErrorKind, MeshStream, Mtls, Target, balance::Candidates, tls::TlsConfigs};
+pub(crate) use crate::balance::{Place, Why};
+use crate::{
+    Attempt, Error, ErrorKind, MeshStream, Mtls, Target,
+    balance::Candidates,
+    failures::{Failing, Failures},
+    tls::TlsConfigs,
+};
 
 /// More attempts than this say nothing new, and a client that hammers a thousand endpoints helps nobody.
 const MAX_ATTEMPTS: usize = 10;
@@ -33,6 +38,7 @@ pub(crate) struct Dialer<'a, L> {
     pub(crate) tls: &'a TlsConfigs,
     pub(crate) mtls: Mtls,
     pub(crate) lookup: &'a L,
+    pub(crate) failures: &'a Arc<Failures>,
     pub(crate) deadline: Instant,
 }
 
@@ -49,7 +55,7 @@ enum Failed {
 impl<L: Lookup> Dialer<'_, L> {
     /// Connects to one endpoint after the other, each chosen anew, until one answers.
     pub(crate) async fn connect(&self, endpoints: &Endpoints, rng: &mut Rng) -> Result<MeshStream, Error> {
-        let mut candidates = Candidates::new(endpoints);
+        let mut candidates = Candidates::new(endpoints, |endpoint| self.deferred(endpoint).is_some());
         if candidates.len() == 0 {
             return Err(no_endpoint(self.cluster, endpoints));
         }
@@ -79,6 +85,14 @@ impl<L: Lookup> Dialer<'_, L> {
         }
     }
 
+    /// What is known of an endpoint that failed lately.
+    pub(crate) fn deferred(&self, endpoint: &Endpoint) -> Option<Failing> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        self.failures.deferred(&self.cluster.name.to_string(), &authority(endpoint))
+    }
+
     fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -90,18 +104,29 @@ impl<L: Lookup> Dialer<'_, L> {
         self.cluster.connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
     }
 
+    fn succeeded(&self, endpoint: &Endpoint) {
+        if !self.failures.is_empty() {
+            self.failures.succeeded(&self.cluster.name.to_string(), &authority(endpoint));
+        }
+    }
+
     async fn attempt(&self, endpoint: &Endpoint, budget: Duration) -> Result<MeshStream, Failed> {
         let protection = self.protection(endpoint)?;
         let outcome = timeout(budget, self.open(endpoint, protection.as_deref())).await;
         let error = match outcome {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(stream)) => {
+                self.succeeded(endpoint);
+                return Ok(stream);
+            }
             Ok(Err(error)) => error,
             Err(_) => {
                 Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
             }
         };
+        let address = authority(endpoint);
+        self.failures.failed(&self.cluster.name.to_string(), &address, error.kind());
         Err(Failed::Tried(Attempt {
-            endpoint: authority(endpoint),
+            endpoint: address,
             gateway: endpoint.is_gateway().then(|| endpoint.workload.cluster.clone()),
             sni: protection.map(|prepared| prepared.sni.to_string()),
             error,

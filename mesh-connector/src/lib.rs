@@ -57,6 +57,7 @@ mod connector;
 mod dial;
 mod error;
 mod explain;
+mod failures;
 #[cfg(feature = "tonic")]
 mod grpc;
 #[cfg(feature = "hyper")]
@@ -89,6 +90,7 @@ pub use self::{
         ExplainedFailure, ExplainedMembership, ExplainedName, ExplainedOutside, ExplainedTarget,
         ExplainedTransport, Explanation, NameFound, Probe,
     },
+    failures::FailingEndpoint,
     mesh::Mesh,
     settings::{Mtls, Outside},
     stream::MeshStream,

@@ -19,8 +19,11 @@ use nds_client::{Config, Health, NdsClient, Watched};
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::{
-    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain, names::Dns,
-    settings::Settings, tls::TlsConfigs,
+    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain,
+    failures::{FailingEndpoint, Failures},
+    names::Dns,
+    settings::Settings,
+    tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -37,6 +40,7 @@ struct Membership {
     client: NdsClient,
     dns: Dns,
     tls: TlsConfigs,
+    failures: Arc<Failures>,
     closed: AtomicBool,
 }
 
@@ -67,6 +71,7 @@ impl Mesh {
                 client,
                 dns,
                 tls: TlsConfigs::new(),
+                failures: Arc::default(),
                 closed: AtomicBool::new(false),
             }),
             settings,
@@ -191,6 +196,16 @@ impl Mesh {
     #[must_use]
     pub fn health(&self) -> &Watched<Health> {
         self.membership.client.health()
+    }
+
+    /// The endpoints that failed at the last attempt, in order. New connections try others first for a while.
+    #[must_use]
+    pub fn failing_endpoints(&self) -> Vec<FailingEndpoint> {
+        self.membership.failures.all()
+    }
+
+    pub(crate) fn dns(&self) -> &Dns {
+        &self.membership.dns
     }
 
     pub(crate) fn connect_deadline(&self) -> Duration {

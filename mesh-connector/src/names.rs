@@ -1,29 +1,30 @@
 //! Names and addresses as the resolver of this membership sees them.
 
+mod by_address;
+
 use std::{net::IpAddr, sync::OnceLock};
 
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, NdsClient, Publisher, SyncState};
+use nds_client::{Health, NameTable, NdsClient, Publisher, SyncState, Watched};
 
+use self::by_address::ByAddress;
 use crate::{Error, ErrorKind, dial::Lookup, route::Names};
 
-impl Names for MeshResolver {
+impl Names for Dns {
     fn canonical(&self, host: &str) -> Option<String> {
-        self.resolve(host)
+        self.resolver.resolve(host)
     }
 
     fn addresses(&self, host: &str) -> Vec<IpAddr> {
-        self.try_lookup(host).map(|addresses| addresses.to_vec()).unwrap_or_default()
+        self.resolver.try_lookup(host).map(|addresses| addresses.to_vec()).unwrap_or_default()
     }
 
     fn last_resolved(&self, ip: IpAddr) -> Option<String> {
-        Self::last_resolved(self, ip)
+        self.resolver.last_resolved(ip)
     }
 
     fn at(&self, ip: IpAddr) -> Vec<String> {
-        let names = self.names();
-        let entries = names.table().iter().filter(|entry| entry.addresses().any(|address| address == ip));
-        entries.map(|entry| entry.name().to_owned()).collect()
+        self.by_address.names(ip, &self.names.get())
     }
 }
 
@@ -31,6 +32,8 @@ impl Names for MeshResolver {
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
+    names: Watched<NameTable>,
+    by_address: ByAddress,
     upstream: Upstream,
     /// Made at its first use: clusters with host names as endpoints are few.
     upstream_only: OnceLock<MeshResolver>,
@@ -42,7 +45,14 @@ impl Dns {
         let resolver = resolver.map_err(|error| {
             Error::with_source(ErrorKind::Resolve, "the resolver of the membership cannot be set up", error)
         })?;
-        Ok(Self { resolver, upstream, upstream_only: OnceLock::new() })
+        let names = client.names().clone();
+        Ok(Self {
+            resolver,
+            names,
+            by_address: ByAddress::default(),
+            upstream,
+            upstream_only: OnceLock::new(),
+        })
     }
 
     /// A resolver over a table without names.

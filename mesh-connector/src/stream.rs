@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -12,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{ConnectionInfo, Error, ErrorKind};
+use crate::{ConnectionInfo, Error, ErrorKind, failures::Failures};
 
 /// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
 ///
@@ -24,11 +25,17 @@ use crate::{ConnectionInfo, Error, ErrorKind};
 /// In TLS 1.3 the handshake ends, from this side, before the peer has looked at our certificate. A peer that refuses
 /// it says so at the first read, after connecting has succeeded: that read fails with an [`io::Error`] of kind
 /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) around an [`Error`] of kind [`ErrorKind::Tls`].
+///
+/// It counts as a failed attempt: connections that follow try other endpoints first. This connection is not made
+/// again behind the caller's back. Nothing that was written has reached the application (it had no connection yet),
+/// so a caller may connect anew and write it again, whatever it was.
 #[derive(Debug)]
 pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
+    /// Told of a refusal that arrives late.
+    failures: Option<Arc<Failures>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +46,12 @@ pub(crate) enum Io {
 
 impl MeshStream {
     pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self { io, connection, has_read: false }
+        Self { io, connection, has_read: false, failures: None }
+    }
+
+    /// The same stream, which tells of a refusal that arrives late.
+    pub(crate) fn telling(self, failures: Arc<Failures>) -> Self {
+        Self { failures: Some(failures), ..self }
     }
 
     /// What is known about this connection.
@@ -64,6 +76,9 @@ impl MeshStream {
             return error;
         };
         let info = &self.connection;
+        if let (Some(failures), Some(cluster)) = (&self.failures, info.cluster()) {
+            failures.failed(cluster, info.endpoint(), ErrorKind::Tls);
+        }
         let message = format!(
             "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",
             info.peer_name().unwrap_or("the peer"),

@@ -18,14 +18,14 @@ fn healthy(port: u16, weight: u32) -> Endpoint {
 
 fn drain(endpoints: &Endpoints, seed: u64) -> Vec<u16> {
     let mut rng = Rng::with_seed(seed);
-    let mut candidates = Candidates::new(endpoints);
+    let mut candidates = Candidates::new(endpoints, |_| false);
     std::iter::from_fn(|| candidates.next(&mut rng).map(|endpoint| endpoint.port)).collect()
 }
 
 /// How often each port comes first, in 100 000 tries.
 fn shares(endpoints: &Endpoints, ports: &[u16]) -> Vec<f64> {
     let mut rng = Rng::with_seed(1);
-    let mut first = || Candidates::new(endpoints).next(&mut rng).unwrap().port;
+    let mut first = || Candidates::new(endpoints, |_| false).next(&mut rng).unwrap().port;
     let all: Vec<_> = (0..100_000).map(|_| first()).collect();
     ports.iter().map(|port| all.iter().filter(|one| *one == port).count() as f64 / all.len() as f64).collect()
 }
@@ -128,4 +128,22 @@ proptest! {
         expected.sort_by_key(|one| one.2);
         prop_assert_eq!(offered, expected.iter().map(|one| one.2).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn endpoints_that_failed_lately_come_after_all_others() {
+    let all = endpoints(vec![
+        locality(0, 1, vec![healthy(1, 1), healthy(2, 1)]),
+        locality(1, 1, vec![healthy(3, 1)]),
+    ]);
+    let mut candidates = Candidates::new(&all, |endpoint| endpoint.port == 1);
+    let mut rng = Rng::with_seed(1);
+    let order: Vec<_> =
+        std::iter::from_fn(|| candidates.next(&mut rng)).map(|endpoint| endpoint.port).collect();
+    assert_eq!(order, [2, 3, 1]);
+    let places: Vec<_> = places(&all, |endpoint| endpoint.port == 1).map(|(.., place)| place).collect();
+    assert_eq!(
+        places,
+        [Place::Later(Why::FailedLately), Place::First { share: 1.0 }, Place::Later(Why::Priority)]
+    );
 }

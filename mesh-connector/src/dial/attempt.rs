@@ -68,7 +68,7 @@ impl<L: Lookup> Dialer<'_, L> {
             workload_cluster: workload_cluster.cloned(),
             tls,
         };
-        Ok(MeshStream::new(io, ConnectionInfo(Arc::new(details))))
+        Ok(MeshStream::new(io, ConnectionInfo(Arc::new(details))).telling(self.failures.clone()))
     }
 
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {

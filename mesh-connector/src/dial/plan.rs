@@ -8,6 +8,7 @@ use super::{Dialer, Failed, Lookup, no_endpoint};
 use crate::{
     Error,
     balance::{self, Place},
+    failures::Failing,
     tls::Prepared,
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Planned<'a> {
     pub(crate) locality: &'a LocalityEndpoints,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) place: Place,
+    /// What is known of it, if it failed lately.
+    pub(crate) failing: Option<Failing>,
     /// What would protect a connection; `None` for plaintext.
     pub(crate) protection: Result<Option<Arc<Prepared>>, Error>,
 }
@@ -28,9 +31,10 @@ impl<L: Lookup> Dialer<'_, L> {
             locality,
             endpoint,
             place,
+            failing: self.deferred(endpoint),
             protection: self.protection(endpoint).map_err(Failed::into_error),
         };
-        balance::places(endpoints).map(planned).collect()
+        balance::places(endpoints, |endpoint| self.deferred(endpoint).is_some()).map(planned).collect()
     }
 
     /// Why none of them would serve, if that is certain before dialling.

@@ -38,6 +38,7 @@ struct Client {
     mtls: Mtls,
     protocol: Protocol,
     patience: Duration,
+    failures: Arc<Failures>,
 }
 
 impl Client {
@@ -49,6 +50,7 @@ impl Client {
             mtls: Mtls::AsConfigured,
             protocol: Protocol::Tcp,
             patience: Duration::from_secs(30),
+            failures: Arc::default(),
         }
     }
 
@@ -61,6 +63,7 @@ impl Client {
             tls: &self.tls,
             mtls: self.mtls,
             lookup: &Upstream,
+            failures: &self.failures,
             deadline: Instant::now() + self.patience,
         };
         dialer.connect(endpoints, &mut Rng::with_seed(1)).await

@@ -57,7 +57,7 @@ async fn decide(
     explanation: &mut Explanation,
 ) -> Result<(), Error> {
     mesh.refuse_if_closed(target)?;
-    explanation.name = Some(name::explain(target.host(), mesh.resolver()));
+    explanation.name = Some(name::explain(target.host(), mesh.dns()));
     let deadline = after(mesh.connect_deadline());
     match mesh.route(target, deadline).await? {
         Route::Service(cluster) => inside(mesh, target, &cluster, probe, explanation).await,
@@ -115,7 +115,7 @@ async fn outside(
             Found::Outside(addresses) => addresses,
             Found::Inside(target, cluster) => {
                 explanation.outside = None;
-                explanation.name = Some(name::explain(target.host(), mesh.resolver()));
+                explanation.name = Some(name::explain(target.host(), mesh.dns()));
                 return inside(mesh, &target, &cluster, probe, explanation).await;
             }
         },

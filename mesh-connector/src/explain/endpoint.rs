@@ -3,7 +3,7 @@
 use nds_client::EndpointHealth;
 use serde::Serialize;
 
-use crate::dial::{Place, Planned, authority};
+use crate::dial::{Place, Planned, Why, authority};
 
 /// One endpoint of a cluster, and what is done with it.
 #[derive(Clone, Debug, Serialize)]
@@ -109,13 +109,23 @@ fn judged(planned: &Planned<'_>) -> (EndpointState, String) {
         (Place::First { share }, Ok(_)) => {
             (EndpointState::First, format!("chosen first by {:.0} % of connections", share * 100.0))
         }
-        (Place::Later { degraded: true }, Ok(_)) => {
-            (EndpointState::Later, "degraded: when the healthy ones of its priority have failed".to_owned())
-        }
-        (Place::Later { degraded: false }, Ok(_)) => {
-            let priority = planned.locality.priority;
-            (EndpointState::Later, format!("priority {priority}: when those of lower number have failed"))
-        }
+        (Place::Later(why), Ok(_)) => (EndpointState::Later, later(why, planned)),
+    }
+}
+
+fn later(why: Why, planned: &Planned<'_>) -> String {
+    let priority = planned.locality.priority;
+    match (why, planned.failing) {
+        (Why::Degraded, _) => "degraded: when the healthy ones of its priority have failed".to_owned(),
+        (Why::FailedLately, Some(failing)) => format!(
+            "failed {} time{} in a row, last with {}: for another {:.1} s when all others have failed",
+            failing.count,
+            if failing.count == 1 { "" } else { "s" },
+            failing.kind.as_label(),
+            failing.deferred_for().as_secs_f64(),
+        ),
+        (Why::FailedLately, None) => "failed lately".to_owned(),
+        (Why::Priority, _) => format!("priority {priority}: when those of lower number have failed"),
     }
 }
 

@@ -6,7 +6,7 @@ use mesh_resolver::{MeshResolver, Via};
 use nds_client::Registry;
 use serde::Serialize;
 
-use crate::{Host, route::Names as _};
+use crate::{Host, names::Dns, route::Names as _};
 
 /// What a host is in the mesh's name table.
 #[derive(Clone, Debug, Serialize)]
@@ -46,10 +46,10 @@ pub enum NameFound {
 }
 
 /// Looks a host up as routing does.
-pub(super) fn explain(host: &Host, resolver: &MeshResolver) -> ExplainedName {
+pub(super) fn explain(host: &Host, dns: &Dns) -> ExplainedName {
     match host {
-        Host::Ip(ip) => at(*ip, resolver),
-        Host::Name(name) => named(name, resolver),
+        Host::Ip(ip) => at(*ip, dns),
+        Host::Name(name) => named(name, &dns.resolver),
     }
 }
 
@@ -78,9 +78,9 @@ fn named(name: &str, resolver: &MeshResolver) -> ExplainedName {
     }
 }
 
-fn at(ip: IpAddr, resolver: &MeshResolver) -> ExplainedName {
-    let last = resolver.last_resolved(ip);
-    let mut names = resolver.at(ip);
+fn at(ip: IpAddr, dns: &Dns) -> ExplainedName {
+    let last = dns.last_resolved(ip);
+    let mut names = dns.at(ip);
     names.sort();
     let (found, canonical) = match (last, &names[..]) {
         (Some(name), _) => (NameFound::LastResolved, Some(name)),

@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use fastrand::Rng;
 #[cfg(feature = "bridge")]
 use nds_client::Http;
-use nds_client::{Cluster, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
-use tokio::time::{Instant, timeout_at};
+use nds_client::{Cluster, Clusters, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Mesh;
 #[cfg(feature = "bridge")]
@@ -17,6 +17,10 @@ use crate::{
     names::{Dns, unresolved},
     route::{Names, Route, route},
 };
+
+/// How long a name without a cluster is waited for.
+const NAMES_AHEAD: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, Error> {
     mesh.refuse_if_closed(target)?;
@@ -65,7 +69,37 @@ impl Mesh {
                 Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
             })?,
         };
-        route(target, &clusters, self.resolver())
+        match route(target, &clusters, self.dns()) {
+            Err(error) if error.kind() == ErrorKind::UnknownHost => self
+                .route_anew(target, &clusters, deadline.min(after(NAMES_AHEAD)))
+                .await
+                .unwrap_or(Err(error)),
+            routed => routed,
+        }
+    }
+
+    /// Names come on the same stream as clusters, but by themselves: for a moment a new service may have a name and no
+    /// cluster. The route by the next clusters; `None` where none come, or where they do not help either.
+    async fn route_anew(
+        &self,
+        target: &Target,
+        known: &Arc<Clusters>,
+        deadline: Instant,
+    ) -> Option<Result<Route, Error>> {
+        let mut known = known.clone();
+        loop {
+            sleep_until(deadline.min(after(LOOK_AGAIN))).await;
+            let clusters = self.membership.client.try_clusters()?;
+            if !Arc::ptr_eq(&clusters, &known) {
+                match route(target, &clusters, self.dns()) {
+                    Err(error) if error.kind() == ErrorKind::UnknownHost => known = clusters,
+                    routed => return Some(routed),
+                }
+            }
+            if left(deadline).is_zero() {
+                return None;
+            }
+        }
     }
 
     /// Whether Istio detects the protocol of this target's port from its bytes, and the caller has not said what it
@@ -96,6 +130,7 @@ impl Mesh {
             tls: &self.membership.tls,
             mtls: self.settings.mtls,
             lookup: &self.membership.dns,
+            failures: &self.membership.failures,
             deadline,
         }
     }
@@ -178,7 +213,7 @@ impl Mesh {
             )
         })?;
         if endpoints.is_empty() && matches!(cluster.discovery, Discovery::OriginalDestination) {
-            return Ok(Arc::new(original_destination(target, self.resolver())));
+            return Ok(Arc::new(original_destination(target, self.dns())));
         }
         Ok(endpoints)
     }

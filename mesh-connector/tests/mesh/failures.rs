@@ -104,3 +104,45 @@ spec:
     assert_eq!(error.kind(), ErrorKind::NoEndpoint);
     assert!(error.to_string().contains("no endpoint"), "{error}");
 }
+
+#[tokio::test]
+async fn endpoints_that_fail_are_named_and_others_are_tried_before_them() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    assert!(mesh.failing_endpoints().is_empty());
+    world.sandbox.stop_gateway("network2").await.unwrap();
+    while mesh.failing_endpoints().is_empty() {
+        mesh.connect("forecast.weather", 3002).await.unwrap();
+    }
+    let explanation = mesh.explain("forecast.weather", 3002).await.unwrap().to_string();
+    assert!(explanation.contains("failed 1 time in a row, last with dial"), "{explanation}");
+    let failing = mesh.failing_endpoints();
+    assert_eq!((failing.len(), failing[0].failures, failing[0].kind), (1, 1, ErrorKind::Dial), "{failing:?}");
+}
+
+#[tokio::test]
+async fn a_service_is_reached_as_soon_as_it_has_a_name() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    mesh.connect("forecast.weather", 3002).await.unwrap();
+    let mut names = mesh.client().names().clone();
+    for index in 0..10 {
+        let host = format!("new-{index}.example");
+        let entry = format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: new-{index}, namespace: payments}}
+spec:
+  hosts: [{host}]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 5432, name: tcp, protocol: TCP}}]
+  endpoints: [{{address: 2.2.2.9}}]
+"
+        );
+        world.sandbox.apply("cluster1", &entry).unwrap();
+        names.wait_for(|names| names.get(&host).is_some()).await.unwrap();
+        mesh.connect(&host, 5432).await.unwrap();
+    }
+}

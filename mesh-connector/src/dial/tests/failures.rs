@@ -200,3 +200,22 @@ async fn an_expired_certificate_of_our_own_is_not_offered() {
     assert!(error.to_string().contains(CLIENT), "{error}");
     assert!(server.has_seen_nothing());
 }
+
+#[tokio::test]
+async fn an_endpoint_that_failed_is_not_tried_again_before_the_others() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let dead = Server::nobody().await;
+    // The dead one has the better priority.
+    let all = in_order([endpoint(dead), endpoint(server.address)]);
+    client.dial(&all).await.unwrap();
+    let failing = client.failures.all();
+    assert_eq!((failing.len(), failing[0].kind), (1, ErrorKind::Dial));
+    assert_eq!((&*failing[0].cluster, &failing[0].endpoint), (NAME, &dead.to_string()));
+    client.dial(&all).await.unwrap();
+    assert_eq!(client.failures.all()[0].failures, 1, "it was tried again");
+    // Alone it is tried all the same, and what it does then counts.
+    assert!(client.dial_one(dead).await.is_err());
+    assert_eq!(client.failures.all()[0].failures, 2);
+}
