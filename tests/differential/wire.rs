@@ -75,13 +75,15 @@ impl Script {
         if real == imitated {
             return Ok(());
         }
-        let same = real.iter().zip(&imitated).take_while(|(a, b)| a == b).count();
-        let rest = |lines: &[String]| lines[same.min(lines.len())..].join("\n    ");
-        Err(format!(
-            "the first {same} lines are the same, then\n  istiod:\n    {}\n  the sandbox:\n    {}",
-            rest(&real),
-            rest(&imitated)
-        )
-        .into())
+        let lines = real.len().max(imitated.len());
+        let line = |transcript: &[String], index: usize| {
+            transcript.get(index).cloned().unwrap_or_else(|| "nothing more".into())
+        };
+        let different = (0..lines).filter(|index| real.get(*index) != imitated.get(*index));
+        let report = different.take(5).map(|index| {
+            let (real, imitated) = (line(&real, index), line(&imitated, index));
+            format!("line {}\n  istiod:      {real}\n  the sandbox: {imitated}\n", index + 1)
+        });
+        Err(report.collect::<String>().into())
     }
 }

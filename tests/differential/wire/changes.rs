@@ -17,15 +17,13 @@ const ALL: [&str; 3] = [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPO
 const QUIET: Duration = Duration::from_millis(450);
 
 /// What is pushed until nothing comes any more: in which messages is istiod's affair, so everything as one set.
-async fn pushed(stream: &mut Stream, what: &str) -> Vec<String> {
+async fn pushed(stream: &mut Stream, what: &str) -> String {
     let mut seen = BTreeSet::new();
     while let Some(response) = stream.within(QUIET).await {
         stream.ack(&response).await;
         seen.insert(told(&response));
     }
-    let mut lines = vec![format!("{what}:")];
-    lines.extend(seen);
-    lines
+    format!("{what}: {}", seen.into_iter().collect::<Vec<_>>().join(" | "))
 }
 
 fn entry(more: &str) -> String {
@@ -65,7 +63,7 @@ const UNREADY: &str = "ready: false, serving: false, terminating: false";
 
 pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, LATER]).await;
-    let mut lines = pushed(&mut stream, "nothing has changed").await;
+    let mut lines = vec![pushed(&mut stream, "nothing has changed").await];
     let old = "10.10.1.11";
     let steps = [
         ("an entry is new", "cluster1", entry("endpoints: [{address: 2.2.2.2}]")),
@@ -112,7 +110,7 @@ pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Trans
     ];
     for (what, cluster, yaml) in steps {
         side.apply(cluster, &yaml).await;
-        lines.extend(pushed(&mut stream, what).await);
+        lines.push(pushed(&mut stream, what).await);
     }
     let later = Named {
         cluster: "cluster1",
@@ -122,7 +120,7 @@ pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Trans
         name: "later",
     };
     side.delete(later).await;
-    lines.extend(pushed(&mut stream, "the entry is deleted").await);
+    lines.push(pushed(&mut stream, "the entry is deleted").await);
     let gateway = Named {
         cluster: "cluster2",
         api_version: "v1",
@@ -131,7 +129,7 @@ pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Trans
         name: "istio-eastwestgateway",
     };
     side.delete(gateway).await;
-    lines.extend(pushed(&mut stream, "a gateway is deleted").await);
+    lines.push(pushed(&mut stream, "a gateway is deleted").await);
     lines
 }
 
@@ -143,8 +141,7 @@ pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
     let mut lines = Vec::new();
     for round in 1..=2 {
         side.apply("cluster1", &yaml).await;
-        lines.push(format!("round {round}"));
-        lines.extend(assignments(&mut stream).await);
+        lines.push(format!("round {round}: {}", assignments(&mut stream).await));
         side.delete(Named {
             cluster: "cluster1",
             api_version: "networking.istio.io/v1",
@@ -153,8 +150,7 @@ pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
             name: "later",
         })
         .await;
-        lines.push("deleted".into());
-        lines.extend(assignments(&mut stream).await);
+        lines.push(format!("deleted: {}", assignments(&mut stream).await));
     }
     lines
 }
@@ -169,15 +165,14 @@ pub(crate) async fn an_endpoint_that_ends_vanishes(side: &mut Side) -> Transcrip
         "ready: false",
         "ready: true, serving: true, terminating: true",
     ] {
-        lines.push(conditions.to_owned());
         side.apply("cluster1", &slice(&member("forecast-1", "10.10.1.11", conditions))).await;
-        lines.extend(assignments(&mut stream).await);
+        lines.push(format!("{conditions}: {}", assignments(&mut stream).await));
     }
     lines
 }
 
 /// What is pushed, with the number of endpoints and their weight.
-async fn assignments(stream: &mut Stream) -> Vec<String> {
+async fn assignments(stream: &mut Stream) -> String {
     let mut seen = BTreeSet::new();
     while let Some(response) = stream.within(QUIET).await {
         stream.ack(&response).await;
@@ -195,5 +190,5 @@ async fn assignments(stream: &mut Stream) -> Vec<String> {
             seen.insert(format!("{}: weights {weights:?}", resource.name));
         }
     }
-    seen.into_iter().collect()
+    seen.into_iter().collect::<Vec<_>>().join(" | ")
 }

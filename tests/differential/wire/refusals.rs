@@ -7,6 +7,7 @@ use mesh_tests::{
     ads::{Credentials, NodeBuilder},
     vm_files::Vm,
 };
+use tokio::{net::TcpStream, time::timeout};
 use tonic::Status;
 use xds_proto::{
     envoy::config::core::v3::Node,
@@ -16,6 +17,9 @@ use xds_proto::{
 
 use super::Transcript;
 use crate::side::Side;
+
+/// A process takes a moment to write its last words.
+const DYING: Duration = Duration::from_secs(5);
 
 fn status(status: &Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
@@ -154,6 +158,7 @@ pub(crate) async fn a_rejection_of_what_is_not_subscribed_kills_istiod(side: &mu
     stream.nack(type_url::CLUSTER, "", "replayed after a reconnect").await;
     // What a client reads of a dead connection is its own words, so only that it is dead can be compared.
     let ends = [stream.end().await, bystander.end().await].map(|status| status.code() != tonic::Code::Ok);
-    let port = tokio::net::TcpStream::connect(side.server().address).await;
-    vec![format!("both streams broke: {ends:?}, the port is open: {}", port.is_ok())]
+    let address = side.server().address;
+    let closed = timeout(DYING, async { while TcpStream::connect(address).await.is_ok() {} }).await;
+    vec![format!("both streams broke: {ends:?}, the port is closed: {}", closed.is_ok())]
 }
