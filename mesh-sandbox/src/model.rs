@@ -23,6 +23,7 @@ pub(crate) mod protocol;
 pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod sidecar;
+pub(crate) mod topology;
 pub(crate) mod vip;
 
 pub(crate) use endpoint::{Endpoint, Health};
@@ -87,11 +88,6 @@ impl Mesh {
     /// Whether `name` is a name that upstream DNS leads to loopback, where its listener can be.
     pub(crate) fn is_loopback_name(&self, name: &str) -> bool {
         self.upstream.get(name).is_some_and(|addresses| addresses.iter().all(IpAddr::is_loopback))
-    }
-
-    /// The service with this host name, as a proxy of `namespace` may see it.
-    pub(crate) fn service(&self, host: &str, namespace: &str) -> Option<&Arc<Service>> {
-        self.services.iter().find(|service| service.host == host && service.is_visible_to(namespace))
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod cds;
 pub(crate) mod cluster_tls;
 pub(crate) mod eds;
+mod metadata;
 pub(crate) mod name;
 pub(crate) mod nds;
 pub(crate) mod network;
@@ -15,7 +16,6 @@ use crate::address_book::AddressBook;
 use std::sync::Arc;
 
 use crate::model::{Mesh, Scope, Viewer};
-use crate::yaml::kubernetes::Labels;
 
 /// What the generators read.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,6 @@ impl World<'_> {
     /// What the proxy may see.
     pub(crate) fn scope(&self, proxy: &Proxy) -> Arc<Scope> {
         let viewer = if proxy.is_router { Viewer::Gateway } else { Viewer::Workload };
-        self.mesh.scope(viewer, &proxy.namespace, &Labels::new())
+        self.mesh.scope(viewer, &proxy.namespace, &proxy.labels)
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod folder;
 pub(crate) mod istio;
 pub(crate) mod kubernetes;
 pub(crate) mod object;
+mod unsupported;
 
 pub(crate) use folder::{Folder, Stamp};
 pub(crate) use object::{Key, Manifest, Object};

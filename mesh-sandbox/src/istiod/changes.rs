@@ -56,7 +56,12 @@ impl Changes {
         let pairs = || before.iter().zip(after);
         let defined_alike =
             before.len() == after.len() && pairs().all(|(old, new)| is_defined_alike(old, new));
-        let identities = |services: &[&Arc<Service>]| services.first().map(|it| it.identities());
+        // A cluster that loses its last endpoint takes no identity along (istio `UpdateServiceEndpoints`).
+        let clusters: BTreeSet<&str> =
+            after.iter().flat_map(|it| &it.endpoints).map(|it| &*it.cluster).collect();
+        let identities = |services: &[&Arc<Service>]| {
+            services.first().map(|it| it.identities_if(|endpoint| clusters.contains(&*endpoint.cluster)))
+        };
         let same_endpoints = pairs().all(|(old, new)| are_alike(&old.endpoints, &new.endpoints));
         if defined_alike && same_endpoints {
             return;

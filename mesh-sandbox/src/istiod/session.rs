@@ -14,6 +14,7 @@ use super::Snapshot;
 use super::changes::Since;
 use super::watched::{Change, Watched};
 use crate::event::Rejection;
+use crate::model::Scope;
 use crate::xds::name::ClusterName;
 use crate::xds::{Proxy, cds};
 
@@ -137,6 +138,10 @@ impl Session {
                 let watched = self.watched_names(type_url::ENDPOINT);
                 responses.extend(self.send_endpoints(snapshot, &watched));
             }
+            type_url::ENDPOINT if change.names_nothing => {
+                let watched = self.watched_names(type_url::ENDPOINT);
+                responses.extend(self.send_endpoints(snapshot, &watched));
+            }
             type_url::ENDPOINT => responses.extend(self.send_endpoints(snapshot, &change.subscribed)),
             kind if SILENT.contains(&kind) => {}
             kind if EMPTY.contains(&kind) => {
@@ -169,8 +174,9 @@ impl Session {
             }
         }
         let mut stale = self.watched_names(type_url::ENDPOINT);
+        let scope = snapshot.scope_for(&self.proxy);
         stale.retain(|name| {
-            let (host, namespace) = self.owner(snapshot, name);
+            let (host, namespace) = Self::owner(&scope, name);
             since.touches_endpoints(host, namespace)
         });
         responses.extend(self.send_endpoints(snapshot, &stale));
@@ -185,10 +191,9 @@ impl Session {
     }
 
     /// The host in a cluster's name, and the namespace of the service if there is one.
-    fn owner<'a>(&self, snapshot: &'a Snapshot, cluster: &'a str) -> (&'a str, Option<&'a str>) {
+    fn owner<'a>(scope: &'a Scope, cluster: &'a str) -> (&'a str, Option<&'a str>) {
         let Some(name) = ClusterName::parse(cluster) else { return ("", None) };
-        let service = snapshot.mesh.service(name.host, &self.proxy.namespace);
-        (name.host, service.map(|service| service.namespace.as_str()))
+        (name.host, scope.service(name.host).map(|service| service.namespace.as_str()))
     }
 
     /// The whole table in one resource without name and version; names that were asked for are "removed"
@@ -240,8 +245,9 @@ impl Session {
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
         let known = self.watched_names(type_url::CLUSTER);
         let removed: Vec<String> = known.into_iter().filter(|name| !clusters.contains_key(name)).collect();
+        let scope = snapshot.scope_for(&self.proxy);
         let is_changed = |name: &str| {
-            let (host, namespace) = self.owner(snapshot, name);
+            let (host, namespace) = Self::owner(&scope, name);
             !host.is_empty() && since.touches_clusters(host, namespace)
         };
         let changed: Vec<&Cluster> = clusters.values().filter(|cluster| is_changed(&cluster.name)).collect();

@@ -8,7 +8,7 @@ use xds_proto::istio::networking::nds::v1::NameTable;
 
 use super::changes::Changes;
 use crate::address_book::AddressBook;
-use crate::model::Mesh;
+use crate::model::{Mesh, Scope};
 use crate::xds::{Proxy, World, cds, eds, nds};
 
 /// A push context.
@@ -28,6 +28,10 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     fn world(&self) -> World<'_> {
         World { mesh: &self.mesh, book: &self.book, metadata_exchange: self.metadata_exchange }
+    }
+
+    pub(crate) fn scope_for(&self, proxy: &Proxy) -> Arc<Scope> {
+        self.world().scope(proxy)
     }
 
     pub(crate) fn names_for(&self, proxy: &Proxy) -> NameTable {

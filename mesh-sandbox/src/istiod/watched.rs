@@ -18,6 +18,8 @@ pub(crate) struct Change {
     pub(crate) changed: bool,
     /// What the answer is about: names subscribed to or known from before a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
+    /// Nothing was named, or `*` alone: the answer is about everything.
+    pub(crate) names_nothing: bool,
 }
 
 impl Watched {
@@ -35,6 +37,8 @@ impl Watched {
         }
         self.names.remove("*");
         change.subscribed.remove("*");
+        change.names_nothing =
+            change.subscribed.is_empty() && request.resource_names_unsubscribe.iter().all(|name| name == "*");
         change
     }
 }

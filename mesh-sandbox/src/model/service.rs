@@ -118,9 +118,14 @@ impl Service {
 
     /// All identities that may answer, sorted: the union over ports and clusters (facts E.5).
     pub(crate) fn identities(&self) -> Vec<String> {
-        let own = self.extra_identities.iter();
-        let all: BTreeSet<_> =
-            self.endpoints.iter().filter_map(|it| it.identity.as_ref()).chain(own).collect();
+        self.identities_if(|_| true)
+    }
+
+    /// The same, of some of the endpoints.
+    pub(crate) fn identities_if(&self, counts: impl Fn(&Endpoint) -> bool) -> Vec<String> {
+        let of_endpoints =
+            self.endpoints.iter().filter(|it| counts(it)).filter_map(|it| it.identity.as_ref());
+        let all: BTreeSet<_> = of_endpoints.chain(&self.extra_identities).collect();
         all.into_iter().cloned().collect()
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use xds_proto::envoy::config::core::v3::Node;
-use xds_proto::google::protobuf::value::Kind;
-use xds_proto::google::protobuf::{Struct, Value};
 
-use super::structs;
+use super::metadata::Metadata;
+use crate::model::topology;
+use crate::yaml::kubernetes::Labels;
 
 /// A proxy, as far as it decides what it is told.
 #[derive(Clone, Debug, Default)]
@@ -23,20 +23,21 @@ pub(crate) struct Proxy {
     pub(crate) network_view: Vec<String>,
     pub(crate) dns_capture: bool,
     pub(crate) is_router: bool,
+    /// `LABELS`, and where it is.
+    pub(crate) labels: Labels,
+    /// `region/zone/subzone`.
+    #[expect(dead_code, reason = "failover goes by it, which is to come")]
+    pub(crate) locality: String,
 }
 
 impl Proxy {
     /// Reads a node; the error is the text of istiod's `InvalidArgument`.
     pub(crate) fn read(node: &Node) -> Result<Self, String> {
         let empty = HashMap::new();
-        let metadata = Metadata(node.metadata.as_ref().map_or(&empty, |metadata: &Struct| &metadata.fields));
-        metadata.labels("LABELS")?;
-        metadata.labels("ANNOTATIONS")?;
+        let metadata = Metadata::read(node.metadata.as_ref().map_or(&empty, |metadata| &metadata.fields))?;
+        let labels = metadata.labels("LABELS")?;
         let instance_ips = metadata.list("INSTANCE_IPS")?;
         let dns_capture = metadata.boolean("DNS_CAPTURE")?;
-        for key in BOOLEANS {
-            metadata.boolean(key)?;
-        }
         let parts: Vec<&str> = node.id.split('~').collect();
         let [kind, address, id, domain] = parts.as_slice() else {
             return Err(format!("missing parts in the service node \"{}\"", node.id));
@@ -52,13 +53,19 @@ impl Proxy {
         let addresses =
             addresses.ok_or_else(|| "no valid IP address in the service node id or metadata".to_owned())?;
         let _ = id;
+        let (cluster, network) = (metadata.string("CLUSTER_ID")?, metadata.string("NETWORK")?);
+        // Labels go before what the node itself says (istio `xds/ads.go:316`).
+        let locality = topology::of_proxy(&labels).unwrap_or_else(|| own_locality(node));
+        let host = metadata.string("NODE_NAME")?;
         Ok(Self {
             node_id: node.id.clone(),
             addresses,
             namespace: namespace(&metadata.string("NAMESPACE")?, domain),
             service_account: metadata.string("SERVICE_ACCOUNT")?,
-            cluster: metadata.string("CLUSTER_ID")?,
-            network: metadata.string("NETWORK")?,
+            labels: topology::augmented(&labels, &cluster, &locality, &host, &network),
+            locality,
+            cluster,
+            network,
             network_view: metadata.list("REQUESTED_NETWORK_VIEW")?,
             dns_capture,
             is_router: *kind == "router",
@@ -95,75 +102,9 @@ impl Proxy {
 
 /// The node types that istiod knows.
 const KINDS: [&str; 5] = ["sidecar", "router", "waypoint", "ztunnel", "agentgateway"];
-/// Keys of the type StringBool that decide nothing here, but break parsing all the same.
-const BOOLEANS: [&str; 5] =
-    ["DNS_AUTO_ALLOCATE", "ENABLE_HBONE", "DISABLE_HBONE_SEND", "HTTP10", "UNPRIVILEGED_POD"];
-
-struct Metadata<'a>(&'a HashMap<String, Value>);
-
-impl Metadata<'_> {
-    fn string(&self, key: &str) -> Result<String, String> {
-        match self.kind(key) {
-            None | Some(Kind::NullValue(_)) => Ok(String::new()),
-            Some(Kind::StringValue(text)) => Ok(text.clone()),
-            Some(other) => Err(self.mismatch(key, other, "string")),
-        }
-    }
-
-    fn list(&self, key: &str) -> Result<Vec<String>, String> {
-        let text = self.string(key)?;
-        Ok(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
-    }
-
-    /// A JSON object of strings.
-    fn labels(&self, key: &str) -> Result<(), String> {
-        match self.kind(key) {
-            None | Some(Kind::NullValue(_)) => Ok(()),
-            Some(Kind::StructValue(labels)) => {
-                let wrong = labels.fields.values().filter_map(|value| value.kind.as_ref());
-                let wrong = wrong.filter(|kind| !matches!(kind, Kind::StringValue(_) | Kind::NullValue(_)));
-                wrong.map(|kind| Err(self.mismatch(key, kind, "string"))).next().unwrap_or(Ok(()))
-            }
-            Some(other) => Err(self.mismatch(key, other, "map[string]string")),
-        }
-    }
-
-    /// `StringBool`: a string that Go's `strconv.ParseBool` takes; a JSON boolean is a parse error (facts C.2, J.1).
-    fn boolean(&self, key: &str) -> Result<bool, String> {
-        match self.kind(key) {
-            None => Ok(false),
-            Some(Kind::StringValue(text)) => match text.as_str() {
-                "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-                "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-                _ => Err(self.unparsable(&format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))),
-            },
-            Some(_) => Err(self.unparsable("invalid syntax")),
-        }
-    }
-
-    fn kind(&self, key: &str) -> Option<&Kind> {
-        self.0.get(key).and_then(|value| value.kind.as_ref())
-    }
-
-    fn mismatch(&self, key: &str, found: &Kind, wanted: &str) -> String {
-        let found = match found {
-            Kind::BoolValue(_) => "bool",
-            Kind::ListValue(_) => "array",
-            Kind::NumberValue(_) => "number",
-            Kind::StringValue(_) => "string",
-            Kind::NullValue(_) | Kind::StructValue(_) => "object",
-        };
-        self.unparsable(&format!(
-            "json: cannot unmarshal {found} into Go struct field BootstrapNodeMetadata2.NodeMetadata.{key} of \
-             type {wanted}"
-        ))
-    }
-
-    /// The text of Go's error, with all of the metadata in it.
-    fn unparsable(&self, problem: &str) -> String {
-        let all = Struct { fields: self.0.clone() };
-        format!("failed to unmarshal node metadata ({}): {problem}", structs::json(&all))
-    }
+fn own_locality(node: &Node) -> String {
+    let Some(locality) = &node.locality else { return String::new() };
+    format!("{}/{}/{}", locality.region, locality.zone, locality.sub_zone)
 }
 
 fn namespace(metadata: &str, domain: &str) -> String {

@@ -35,8 +35,14 @@ fn json_value(value: &Value) -> serde_json::Value {
         None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
         Some(Kind::BoolValue(truth)) => (*truth).into(),
         Some(Kind::ListValue(list)) => list.values.iter().map(json_value).collect(),
-        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::NumberValue(number)) => json_number(*number),
         Some(Kind::StringValue(text)) => text.as_str().into(),
         Some(Kind::StructValue(value)) => json(value),
     }
+}
+
+/// Go writes whole numbers without a fraction.
+fn json_number(number: f64) -> serde_json::Value {
+    let whole = format!("{number:.0}").parse::<i64>().ok().filter(|_| number.fract() == 0.0);
+    whole.map_or_else(|| number.into(), Into::into)
 }

@@ -59,6 +59,8 @@ pub(crate) struct ServiceSpec {
     pub(crate) selector: Labels,
     #[serde(default)]
     pub(crate) publish_not_ready_addresses: bool,
+    pub(crate) traffic_distribution: Option<String>,
+    pub(crate) internal_traffic_policy: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::document::{self, Document};
 use super::kubernetes::{self, Labels, Metadata};
-use super::{Place, istio, parse};
+use super::{Place, istio, parse, unsupported};
 use crate::error::{Error, Result};
 
 /// What an object is called in its cluster.
@@ -128,6 +128,7 @@ fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
     if manifest.key.name.is_empty() {
         return Err(manifest.invalid("metadata.name is missing"));
     }
+    unsupported::check(&manifest)?;
     Ok(manifest)
 }
 
