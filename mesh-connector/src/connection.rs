@@ -28,6 +28,8 @@ pub(crate) struct Details {
     pub(crate) peer_addr: SocketAddr,
     pub(crate) gateway: bool,
     pub(crate) workload_cluster: Option<String>,
+    /// Name and namespace.
+    pub(crate) workload: Option<(String, String)>,
     pub(crate) tls: Option<TlsDetails>,
 }
 
@@ -88,6 +90,13 @@ impl ConnectionInfo {
     #[must_use]
     pub fn workload_cluster(&self) -> Option<&str> {
         self.0.workload_cluster.as_deref()
+    }
+
+    /// The name and namespace of the workload that was dialled. `None` through a gateway, and where the control plane
+    /// does not say.
+    #[must_use]
+    pub fn workload(&self) -> Option<(&str, &str)> {
+        self.0.workload.as_ref().map(|(name, namespace)| (&**name, &**namespace))
     }
 
     /// How the connection is protected.

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use fastrand::Rng;
 use nds_client::{Cluster, ClusterName, Endpoint, Endpoints, Identity};
 use tokio::time::{Instant, timeout};
+use tracing::Instrument as _;
 
 pub(crate) use self::{
     attempt::authority,
@@ -112,7 +113,9 @@ impl<L: Lookup> Dialer<'_, L> {
 
     async fn attempt(&self, endpoint: &Endpoint, budget: Duration) -> Result<MeshStream, Failed> {
         let protection = self.protection(endpoint)?;
-        let outcome = timeout(budget, self.open(endpoint, protection.as_deref())).await;
+        let span =
+            tracing::debug_span!("attempt", endpoint = authority(endpoint), gateway = endpoint.is_gateway());
+        let outcome = timeout(budget, self.open(endpoint, protection.as_deref())).instrument(span).await;
         let error = match outcome {
             Ok(Ok(stream)) => {
                 self.succeeded(endpoint);

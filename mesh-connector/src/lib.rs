@@ -34,6 +34,15 @@
 //! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |
 //! | DestinationRule tls modes SIMPLE and MUTUAL | no: a typed error |
 //!
+//! # What can be seen
+//!
+//! [`Mesh::explain`] tells the whole decision about a connection, [`Mesh::failing_endpoints`] which endpoints failed,
+//! [`ConnectionInfo`] what a connection is. `tracing` has a span for each connection (`connect`) and each attempt
+//! (`attempt`). With the feature `metrics` a program that has installed a recorder gets, with Istio's names and labels
+//! for `reporter="source"`: `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`,
+//! `istio_tcp_sent_bytes_total` (what the caller read: the proxy's view), `istio_tcp_received_bytes_total` (what it
+//! wrote); and `mesh_connector_connect_failures_total`, by target and kind of error.
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -44,6 +53,7 @@
 //! | `reqwest` | no | the bridge as a ready proxy and client builder of reqwest |
 //! | `tonic` | no | `MeshChannel`: a channel for gRPC clients of tonic's |
 //! | `tower` | no | `MeshConnector` as a tower service from [`Target`] to [`MeshStream`] |
+//! | `metrics` | no | Istio's standard metrics of connections, through the `metrics` facade |
 //! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
 
 #![forbid(unsafe_code)]
@@ -63,6 +73,7 @@ mod grpc;
 #[cfg(feature = "hyper")]
 mod http_client;
 mod mesh;
+mod metrics;
 mod names;
 mod route;
 mod settings;

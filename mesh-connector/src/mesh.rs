@@ -15,6 +15,7 @@ use std::{
 
 use mesh_resolver::{MeshResolver, Upstream};
 use nds_client::{Config, Health, NdsClient, Watched};
+use tracing::Instrument as _;
 
 #[cfg(doc)]
 use crate::ErrorKind;
@@ -117,9 +118,8 @@ impl Mesh {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect_to(&self, target: &Target) -> Result<MeshStream, Error> {
-        let outcome = connect::connect(self, target).await;
-        connect::trace(target, &outcome);
-        outcome
+        let span = tracing::debug_span!("connect", %target);
+        async { connect::told(self, target, connect::connect(self, target).await) }.instrument(span).await
     }
 
     /// Explains how a connection to this host and port would be made, without making one.

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{ConnectionInfo, Error, ErrorKind, failures::Failures};
+use crate::{ConnectionInfo, Error, ErrorKind, failures::Failures, metrics::Meter};
 
 /// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
 ///
@@ -36,6 +36,7 @@ pub struct MeshStream {
     has_read: bool,
     /// Told of a refusal that arrives late.
     failures: Option<Arc<Failures>>,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -46,12 +47,17 @@ pub(crate) enum Io {
 
 impl MeshStream {
     pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self { io, connection, has_read: false, failures: None }
+        Self { io, connection, has_read: false, failures: None, meter: Meter::default() }
     }
 
     /// The same stream, which tells of a refusal that arrives late.
     pub(crate) fn telling(self, failures: Arc<Failures>) -> Self {
         Self { failures: Some(failures), ..self }
+    }
+
+    /// The same stream, counted.
+    pub(crate) fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 
     /// What is known about this connection.
@@ -67,6 +73,13 @@ impl MeshStream {
             Io::Plaintext(tcp) => tcp,
             Io::Tls(tls) => tls.get_ref().0,
         }
+    }
+
+    fn count(&self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
+        if let Ok(bytes) = written {
+            self.meter.written(bytes);
+        }
+        Poll::Ready(written)
     }
 
     /// An alert before the first byte is the peer's verdict on our certificate.
@@ -95,27 +108,29 @@ impl AsyncRead for MeshStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let tls = match &mut this.io {
-            Io::Plaintext(tcp) => return Pin::new(tcp).poll_read(cx, buf),
-            Io::Tls(tls) => tls,
+        let before = buf.filled().len();
+        let read = match &mut this.io {
+            Io::Plaintext(tcp) => ready!(Pin::new(tcp).poll_read(cx, buf)),
+            Io::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buf)) {
+                Err(error) if !this.has_read => Err(this.refused(error)),
+                read => read,
+            },
         };
-        match ready!(Pin::new(tls).poll_read(cx, buf)) {
-            Ok(()) => {
-                this.has_read = true;
-                Poll::Ready(Ok(()))
-            }
-            Err(error) if !this.has_read => Poll::Ready(Err(this.refused(error))),
-            Err(error) => Poll::Ready(Err(error)),
+        if read.is_ok() {
+            this.has_read = true;
+            this.meter.read(buf.filled().len() - before);
         }
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for MeshStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let written = ready!(match &mut self.io {
             Io::Plaintext(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Io::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
+        });
+        self.count(written)
     }
 
     fn poll_write_vectored(
@@ -123,10 +138,11 @@ impl AsyncWrite for MeshStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let written = ready!(match &mut self.io {
             Io::Plaintext(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Io::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
+        });
+        self.count(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -57,6 +57,7 @@ impl<L: Lookup> Dialer<'_, L> {
             }
         };
         let workload_cluster = Some(&endpoint.workload.cluster).filter(|cluster| !cluster.is_empty());
+        let named = (endpoint.workload.name.clone(), endpoint.workload.namespace.clone());
         let details = Details {
             host: self.target.host().to_string(),
             port: self.target.port(),
@@ -66,6 +67,7 @@ impl<L: Lookup> Dialer<'_, L> {
             peer_addr,
             gateway: endpoint.is_gateway(),
             workload_cluster: workload_cluster.cloned(),
+            workload: (!named.0.is_empty()).then_some(named),
             tls,
         };
         Ok(MeshStream::new(io, ConnectionInfo(Arc::new(details))).telling(self.failures.clone()))

@@ -37,6 +37,7 @@ pub(crate) async fn outside(
         peer_addr,
         gateway: false,
         workload_cluster: None,
+        workload: None,
         tls: None,
     };
     Ok(MeshStream::new(Io::Plaintext(tcp), ConnectionInfo(Arc::new(details))))

@@ -14,6 +14,7 @@ use crate::Protocol;
 use crate::{
     Error, ErrorKind, Host, MeshStream, Target,
     dial::{self, Dialer},
+    metrics::{self, Meter, Source},
     names::{Dns, unresolved},
     route::{Names, Route, route},
 };
@@ -39,20 +40,40 @@ pub(crate) enum Found {
     Outside(Vec<IpAddr>),
 }
 
-/// Tells the log how it ended.
-pub(super) fn trace(target: &Target, outcome: &Result<MeshStream, Error>) {
+/// Tells the log and the metrics how it ended.
+pub(super) fn told(
+    mesh: &Mesh,
+    target: &Target,
+    outcome: Result<MeshStream, Error>,
+) -> Result<MeshStream, Error> {
     match outcome {
         Ok(stream) => {
             let info = stream.connection();
             let (endpoint, gateway) = (info.endpoint(), info.is_through_gateway());
             let transport = info.transport().as_label();
-            tracing::debug!(%target, cluster = info.cluster(), endpoint, gateway, transport, "connected");
+            tracing::debug!(cluster = info.cluster(), endpoint, gateway, transport, "connected");
+            let meter = Meter::opened(|| mesh.source(), info);
+            Ok(stream.metered(meter))
         }
-        Err(error) => tracing::debug!(%target, error = error.report(), "not connected"),
+        Err(error) => {
+            tracing::debug!(error = error.report(), "not connected");
+            metrics::failed(target, &error);
+            Err(error)
+        }
     }
 }
 
 impl Mesh {
+    fn source(&self) -> Source {
+        let config = self.client().config();
+        let identity = self.client().identity().load();
+        Source {
+            namespace: config.namespace().to_owned(),
+            cluster: config.cluster_id().to_owned(),
+            principal: (**identity).as_ref().map(|identity| identity.spiffe_id().to_string()),
+        }
+    }
+
     pub(crate) fn refuse_if_closed(&self, target: &Target) -> Result<(), Error> {
         if !self.is_closed() {
             return Ok(());

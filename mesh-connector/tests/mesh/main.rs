@@ -11,6 +11,8 @@ mod failures;
 mod grpc;
 #[cfg(feature = "hyper")]
 mod http;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod services;
 
 use std::{io, time::Duration};

@@ -1,0 +1,97 @@
+//! What a program that has installed a recorder gets.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+use crate::{FORECAST, US, World, exchange};
+
+/// Counters by name and labels.
+#[derive(Default)]
+struct Counts(Mutex<HashMap<Key, Arc<AtomicU64>>>);
+
+impl Recorder for Counts {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.0.lock().unwrap().entry(key.clone()).or_default().clone())
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+impl Counts {
+    /// The sum over all labels.
+    fn of(&self, name: &str) -> u64 {
+        let counts = self.0.lock().unwrap();
+        let named = counts.iter().filter(|(key, _)| key.name() == name);
+        named.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
+    }
+
+    fn labels(&self, name: &str) -> HashMap<String, String> {
+        let counts = self.0.lock().unwrap();
+        let (key, _) = counts.iter().find(|(key, _)| key.name() == name).unwrap();
+        key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
+    }
+}
+
+#[tokio::test]
+async fn connections_are_counted_as_istios_proxies_count_them() {
+    let counts = Counts::default();
+    let _installed = metrics::set_default_local_recorder(&counts);
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
+    let answer = exchange(&mut stream, "hello").await.unwrap();
+    assert_eq!(counts.of("istio_tcp_connections_opened_total"), 1);
+    assert_eq!(counts.of("istio_tcp_connections_closed_total"), 0);
+    assert_eq!(counts.of("istio_tcp_received_bytes_total"), 6);
+    assert_eq!(counts.of("istio_tcp_sent_bytes_total"), answer.len() as u64);
+    drop(stream);
+    assert_eq!(counts.of("istio_tcp_connections_closed_total"), 1);
+    let labels = counts.labels("istio_tcp_connections_opened_total");
+    for (label, value) in [
+        ("reporter", "source"),
+        ("source_principal", US),
+        ("destination_service", "ledger.payments.example"),
+        ("destination_principal", "spiffe://cluster.local/ns/payments/sa/ledger"),
+        ("destination_cluster", "cluster2"),
+        ("destination_workload", "unknown"),
+        ("connection_security_policy", "mutual_tls"),
+        ("request_protocol", "tcp"),
+    ] {
+        assert_eq!(labels[label], value, "{label}");
+    }
+}
+
+#[tokio::test]
+async fn services_of_kubernetes_have_their_name_and_namespace_and_failures_their_kind() {
+    let counts = Counts::default();
+    let _installed = metrics::set_default_local_recorder(&counts);
+    let world = World::start().await;
+    let mesh = world.join().await;
+    mesh.connect("forecast.weather", 3002).await.unwrap();
+    let labels = counts.labels("istio_tcp_connections_opened_total");
+    assert_eq!(
+        (&*labels["destination_service_name"], &*labels["destination_service_namespace"]),
+        ("forecast", "weather")
+    );
+    assert_eq!(labels["destination_principal"], FORECAST);
+    assert!(mesh.connect("forecast.weather", 80).await.is_err());
+    let labels = counts.labels("mesh_connector_connect_failures_total");
+    assert_eq!((&*labels["target"], &*labels["kind"]), ("forecast.weather:80", "unknown_port"));
+}
