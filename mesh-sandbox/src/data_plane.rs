@@ -109,6 +109,7 @@ impl DataPlane {
             .gateways
             .iter()
             .chain(&mesh.unresolved)
+            .filter(|gateway| gateway.port > 0)
             .map(|it| (YamlAddress::new(&it.network, &it.address, it.port), it))
             .collect();
         let gone = state.gateways.keys().filter(|address| !wanted.contains_key(*address)).cloned();

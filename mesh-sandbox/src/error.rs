@@ -94,6 +94,16 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file beside the clusters that the sandbox does not read, such as a MeshConfig.
+    #[error(
+        "{}: not supported by the sandbox; beside the folders of clusters it reads meshNetworks.yaml and upstream.hosts, \
+         and what MeshConfig says is set on the builder or is istiod's default",
+        path.display()
+    )]
+    UnsupportedFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A kind that the sandbox does not imitate.
     #[error(
         "{place}: kind {kind} ({api_version}) is not supported by the sandbox; \

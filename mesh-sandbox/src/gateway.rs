@@ -19,6 +19,7 @@ use crate::listen;
 use crate::model::{Health, Mesh, NetworkGateway, Protocol, Viewer};
 use crate::tasks::TaskGroup;
 use crate::xds::name;
+use crate::yaml::kubernetes::Labels;
 
 /// How long a client may take to say hello (facts F.1).
 const INSPECTION: Duration = Duration::from_secs(15);
@@ -39,7 +40,7 @@ impl Routes {
     pub(crate) fn of(gateway: &NetworkGateway, mesh: &Mesh) -> Self {
         let servers: Vec<_> = mesh.servers.iter().filter(|server| server.is_on(gateway)).collect();
         let mut routes = BTreeMap::new();
-        let scope = mesh.scope(Viewer::Gateway, &gateway.namespace, &gateway.labels);
+        let scope = mesh.scope(Viewer::Gateway, &gateway.namespace, &Labels::new());
         for service in &scope.services {
             if !servers.iter().any(|server| server.exposes(service)) {
                 continue;

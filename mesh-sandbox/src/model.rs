@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
+use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Key, Manifest, Object, istio};
 use scope::Scopes;
 use sidecar::Sidecars;
@@ -17,6 +18,7 @@ pub(crate) mod entry;
 pub(crate) mod gateway;
 pub(crate) mod host;
 pub(crate) mod kubernetes;
+pub(crate) mod networks;
 pub(crate) mod pods;
 pub(crate) mod policy;
 pub(crate) mod protocol;
@@ -28,6 +30,7 @@ pub(crate) mod vip;
 
 pub(crate) use endpoint::{Endpoint, Health};
 pub(crate) use gateway::{GatewayServer, NetworkGateway};
+pub(crate) use networks::Networks;
 pub(crate) use policy::Policies;
 pub(crate) use protocol::Protocol;
 pub(crate) use scope::{Scope, Viewer};
@@ -43,8 +46,7 @@ pub(crate) struct Mesh {
     pub(crate) trust_domain: String,
     /// The cluster that Istio's own objects are read from.
     pub(crate) config_cluster: String,
-    /// The network of each cluster; empty where its system namespace has no label.
-    pub(crate) networks: BTreeMap<String, String>,
+    pub(crate) networks: Networks,
     pub(crate) services: Vec<Arc<Service>>,
     /// Gateways with an IP address, names resolved (facts F.4).
     pub(crate) gateways: Vec<NetworkGateway>,
@@ -79,10 +81,11 @@ impl Mesh {
     pub(crate) fn build(
         trust_domain: &str,
         objects: &Objects,
+        networks: &MeshNetworks,
         upstream: &Hosts,
         vips: &mut VipAllocator,
     ) -> Result<Self> {
-        build::build(trust_domain, objects, upstream, vips)
+        build::build(trust_domain, objects, networks, upstream, vips)
     }
 
     /// Whether `name` is a name that upstream DNS leads to loopback, where its listener can be.

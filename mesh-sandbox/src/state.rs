@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::dns::hosts::Hosts;
 use crate::error::{Error, Result};
 use crate::model::{Mesh, Objects, VipAllocator};
+use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Folder, Key, Manifest, object};
 
 /// Objects, and what was last read from the folder.
@@ -15,6 +16,7 @@ pub(crate) struct State {
     trust_domain: String,
     objects: Objects,
     upstream: Hosts,
+    networks: MeshNetworks,
     folder: Folder,
     vips: VipAllocator,
 }
@@ -34,6 +36,7 @@ impl State {
             trust_domain,
             objects: folder.clusters.clone(),
             upstream: folder.upstream.clone(),
+            networks: folder.networks.clone(),
             folder,
             vips: VipAllocator::default(),
         }
@@ -42,7 +45,8 @@ impl State {
     /// The mesh of the objects as they are.
     pub(crate) fn build(&mut self) -> Result<Arc<Mesh>> {
         warn_about_ignored(&self.objects);
-        Mesh::build(&self.trust_domain, &self.objects, &self.upstream, &mut self.vips).map(Arc::new)
+        let Self { trust_domain, objects, networks, upstream, vips, .. } = self;
+        Mesh::build(trust_domain, objects, networks, upstream, vips).map(Arc::new)
     }
 
     /// Tries a change: kept if the mesh can be built with it, else nothing has happened.
@@ -50,10 +54,11 @@ impl State {
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<Difference>,
     ) -> Result<(Arc<Mesh>, Difference)> {
-        let before = (self.objects.clone(), self.upstream.clone(), self.folder.clone());
+        let before =
+            (self.objects.clone(), self.upstream.clone(), self.networks.clone(), self.folder.clone());
         let attempted = change(self).and_then(|difference| Ok((self.build()?, difference)));
         if attempted.is_err() {
-            (self.objects, self.upstream, self.folder) = before;
+            (self.objects, self.upstream, self.networks, self.folder) = before;
         }
         attempted
     }
@@ -91,6 +96,10 @@ impl State {
             if folder.upstream != state.folder.upstream {
                 state.upstream = folder.upstream.clone();
                 difference.changed.push("upstream.hosts".to_owned());
+            }
+            if folder.networks != state.folder.networks {
+                state.networks = folder.networks.clone();
+                difference.changed.push("meshNetworks.yaml".to_owned());
             }
             let old = std::mem::replace(&mut state.folder, folder.clone());
             let clusters: BTreeSet<&String> = old.clusters.keys().chain(folder.clusters.keys()).collect();

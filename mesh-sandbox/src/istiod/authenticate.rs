@@ -53,7 +53,7 @@ impl Shared {
         if named.is_empty() {
             return Ok(snapshot.mesh.config_cluster.clone());
         }
-        if !snapshot.mesh.networks.contains_key(named) {
+        if !snapshot.mesh.networks.has_cluster(named) {
             return Err(format!("client claims to be in cluster {named:?}, which is unknown"));
         }
         Ok(named.to_owned())

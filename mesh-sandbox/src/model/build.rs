@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use super::entry::Reader;
 use super::kubernetes::Cluster;
-use super::pods::{NETWORK_LABEL, Pods};
-use super::policy::{Policies, ROOT_NAMESPACE};
+use super::pods::Pods;
+use super::policy::Policies;
 use super::scope::Scopes;
 use super::sidecar::Sidecars;
-use super::{Endpoint, Group, Mesh, NetworkGateway, Objects, Service, VipAllocator, each, gateway};
+use super::{Endpoint, Group, Mesh, NetworkGateway, Networks, Objects, Service, VipAllocator, each, gateway};
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
 use crate::yaml::istio::Workload;
+use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Key, Manifest, Object};
 
 pub(super) fn build(
     trust_domain: &str,
     objects: &Objects,
+    networks: &MeshNetworks,
     upstream: &Hosts,
     vips: &mut VipAllocator,
 ) -> Result<Mesh> {
@@ -29,14 +31,13 @@ pub(super) fn build(
     let entries = workload_entries(config);
     let pods: BTreeMap<&str, Pods<'_>> =
         objects.iter().map(|(id, objects)| (id.as_str(), Pods::read(objects))).collect();
-    let networks: BTreeMap<String, String> =
-        objects.iter().map(|(id, objects)| (id.clone(), network_of(objects))).collect();
+    let networks = Networks::read(objects, networks);
 
     let clusters: Vec<Cluster<'_>> = objects
         .iter()
         .map(|(id, objects)| Cluster {
             id,
-            network: &networks[id],
+            networks: &networks,
             trust_domain,
             objects,
             pods: &pods[id.as_str()],
@@ -61,7 +62,8 @@ pub(super) fn build(
 
     let mut unresolved: Vec<NetworkGateway> = clusters
         .iter()
-        .flat_map(|cluster| gateway::gateways(cluster.id, cluster.objects, cluster.pods))
+        .flat_map(|cluster| gateway::gateways(cluster.id, cluster.objects, cluster.pods, &networks))
+        .chain(networks.gateways())
         .collect();
     unresolved.sort();
     let mut mesh = Mesh {
@@ -154,13 +156,6 @@ fn workload_entries(config: &BTreeMap<Key, Manifest>) -> Vec<(&Manifest, &Worklo
     })
     .map(|(manifest, entry)| (manifest, &entry.spec))
     .collect()
-}
-
-/// The label of the system namespace (facts F.4).
-fn network_of(objects: &BTreeMap<Key, Manifest>) -> String {
-    let system =
-        Key { kind: "Namespace".to_owned(), namespace: String::new(), name: ROOT_NAMESPACE.to_owned() };
-    objects.get(&system).and_then(|it| it.labels().get(NETWORK_LABEL)).cloned().unwrap_or_default()
 }
 
 /// One service per host: everything of the first cluster that has it (its ports too, facts J.3), the addresses

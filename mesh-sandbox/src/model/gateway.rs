@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::host::is_subset;
-use super::pods::{NETWORK_LABEL, Pods};
+use super::networks::{NETWORK_LABEL, Networks};
+use super::pods::Pods;
 use super::{Service, each, selects};
 use crate::error::Result;
 use crate::yaml::kubernetes::{self, Labels};
@@ -11,6 +12,8 @@ use crate::yaml::{Key, Manifest, Object, istio};
 
 /// The port of mTLS between networks, unless a label says otherwise (facts F.4).
 const DEFAULT_PORT: u16 = 15443;
+/// The port of ambient mode's tunnels.
+const HBONE_PORT: u16 = 15008;
 
 /// One address of an east-west gateway.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +25,8 @@ pub(crate) struct NetworkGateway {
     pub(crate) port: u16,
     /// The namespace of the gateway, which decides what it may see.
     pub(crate) namespace: String,
-    /// The labels of its workload.
-    pub(crate) labels: Labels,
+    /// The labels of its workload; unknown where only an address is written.
+    pub(crate) labels: Option<Labels>,
     /// Where the workload listens: the target port behind [`Self::port`].
     pub(crate) target_port: u16,
 }
@@ -42,12 +45,42 @@ pub(crate) fn gateways(
     cluster: &str,
     objects: &BTreeMap<Key, Manifest>,
     pods: &Pods<'_>,
+    networks: &Networks,
 ) -> Vec<NetworkGateway> {
     let services = each(objects, |object| match object {
         Object::Service(service) => Some(service),
         _ => None,
     });
-    services.flat_map(|(manifest, service)| of_service(cluster, manifest, service, pods)).collect()
+    services
+        .flat_map(|(manifest, service)| {
+            let roles = roles(cluster, manifest, service, networks).into_iter();
+            roles.flat_map(|role| of_service(cluster, manifest, service, pods, &role)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The networks that a service leads into, each with the port: what its label says, else what `meshNetworks.yaml` does.
+fn roles(
+    cluster: &str,
+    manifest: &Manifest,
+    service: &kubernetes::Service,
+    networks: &Networks,
+) -> Vec<(String, u16)> {
+    let label = |key: &str| manifest.labels().get(key).filter(|value| !value.is_empty());
+    let Some(network) = label(NETWORK_LABEL) else {
+        let Key { namespace, name, .. } = &manifest.key;
+        return networks.led_into(cluster, &format!("{name}.{namespace}.svc.cluster.local"));
+    };
+    let wanted = label("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok());
+    let number = wanted.unwrap_or(DEFAULT_PORT);
+    let has = |number: u16| service.spec.ports.iter().any(|port| port.port == number);
+    match () {
+        () if has(number) => vec![(network.clone(), number)],
+        // A gateway, but for ambient mode alone: it counts, and no sidecar goes through it.
+        () if has(HBONE_PORT) => vec![(network.clone(), 0)],
+        // A label that names no port of the service is no gateway (facts J.2).
+        () => Vec::new(),
+    }
 }
 
 fn of_service(
@@ -55,20 +88,16 @@ fn of_service(
     manifest: &Manifest,
     service: &kubernetes::Service,
     pods: &Pods<'_>,
+    (network, number): &(String, u16),
 ) -> Vec<NetworkGateway> {
-    let Some(network) = manifest.labels().get(NETWORK_LABEL).filter(|network| !network.is_empty()) else {
-        return Vec::new();
-    };
-    let label = manifest.labels().get("networking.istio.io/gatewayPort").and_then(|port| port.parse().ok());
-    let number = label.unwrap_or(DEFAULT_PORT);
-    // A label that names no port of the service is no gateway (facts J.2).
-    let Some(port) = service.spec.ports.iter().find(|port| port.port == number) else {
-        return Vec::new();
-    };
+    let number = *number;
+    let target = service.spec.ports.iter().find(|port| port.port == number).map(|port| &port.target_port);
     let pod = pods.selected(&manifest.key.namespace, &service.spec.selector).next();
-    let target_port = match (&port.target_port, pod) {
-        (target, Some((_, pod))) => super::pods::target_port(target.as_ref(), number, pod).unwrap_or(number),
-        (Some(kubernetes::TargetPort::Number(target)), None) if *target > 0 => *target,
+    let target_port = match (target, pod) {
+        (Some(target), Some((_, pod))) => {
+            super::pods::target_port(target.as_ref(), number, pod).unwrap_or(number)
+        }
+        (Some(Some(kubernetes::TargetPort::Number(target))), None) if *target > 0 => *target,
         _ => number,
     };
     let labels = pod.map_or(&service.spec.selector, |(pod, _)| pod.labels());
@@ -86,7 +115,7 @@ fn of_service(
             address: address.clone(),
             port: number,
             namespace: manifest.key.namespace.clone(),
-            labels: labels.clone(),
+            labels: Some(labels.clone()),
             target_port,
         })
         .collect()
@@ -116,7 +145,7 @@ pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<V
 impl GatewayServer {
     /// Whether this server runs on `gateway`.
     pub(crate) fn is_on(&self, gateway: &NetworkGateway) -> bool {
-        selects(&self.selector, &gateway.labels)
+        gateway.labels.as_ref().is_none_or(|labels| selects(&self.selector, labels))
             && (self.port == gateway.target_port || self.port == gateway.port)
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::endpoint::{Endpoint, Health};
-use super::pods::{NETWORK_LABEL, PodFacts, Pods, target_port};
+use super::pods::{PodFacts, Pods, target_port};
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
-use super::{Port, Protocol, Registry, Resolution, Service, each, selects};
+use super::{Networks, Port, Protocol, Registry, Resolution, Service, each, selects};
 use crate::pki::spiffe;
 use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice, Labels};
@@ -16,8 +16,7 @@ use crate::yaml::{Key, Manifest, Object};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,
-    /// The label of its system namespace; may be empty.
-    pub(crate) network: &'a str,
+    pub(crate) networks: &'a Networks,
     pub(crate) trust_domain: &'a str,
     pub(crate) objects: &'a BTreeMap<Key, Manifest>,
     pub(crate) pods: &'a Pods<'a>,
@@ -228,12 +227,11 @@ impl Cluster<'_> {
     }
 
     fn endpoint(&self, address: &str, port: u16, name: &str, health: Health, facts: &PodFacts) -> Endpoint {
-        let network = facts.labels.get(NETWORK_LABEL).map_or(self.network, String::as_str);
         Endpoint {
             address: address.to_owned(),
             port,
             port_name: name.to_owned(),
-            network: network.to_owned(),
+            network: self.networks.of_endpoint(self.id, &facts.labels, address),
             cluster: self.id.to_owned(),
             locality: facts.locality.clone(),
             weight: 1,

@@ -9,9 +9,6 @@ use crate::pki::spiffe;
 use crate::yaml::kubernetes::{Labels, Pod, TargetPort};
 use crate::yaml::{Key, Manifest, Object};
 
-/// The label that puts a workload on a network.
-pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
-
 /// The pods of one cluster.
 #[derive(Debug)]
 pub(crate) struct Pods<'a> {

@@ -1,6 +1,7 @@
 //! Where something is, as labels (istio `pilot/pkg/serviceregistry/util/label/label.go`).
 
-use super::pods::{NETWORK_LABEL, labelled_locality};
+use super::networks::NETWORK_LABEL;
+use super::pods::labelled_locality;
 use crate::yaml::kubernetes::Labels;
 
 pub(crate) const REGION: &str = "topology.kubernetes.io/region";

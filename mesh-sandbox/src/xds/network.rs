@@ -54,11 +54,14 @@ pub(crate) fn filter<'a>(
     seen
 }
 
-/// The gateways of the network in that cluster, else all of the network (facts F.2.8).
+/// The gateways of the network in that cluster, else all of the network (facts F.2.8); of these the ones that are not for
+/// ambient mode alone.
 fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> Vec<&'a NetworkGateway> {
     let of_network = || gateways.iter().filter(|gateway| gateway.network == network);
     let near: Vec<_> = of_network().filter(|gateway| gateway.cluster == cluster).collect();
-    if near.is_empty() { of_network().collect() } else { near }
+    let mut chosen = if near.is_empty() { of_network().collect() } else { near };
+    chosen.retain(|gateway| gateway.port > 0);
+    chosen
 }
 
 /// Least common multiple of the numbers of gateways per network and per network and cluster (facts F.2.2).

@@ -1,19 +1,24 @@
-//! A mesh folder: a folder per cluster, YAML files in each, and `upstream.hosts`.
+//! A mesh folder: a folder per cluster, YAML files in each, `upstream.hosts` and `meshNetworks.yaml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{fs, io};
 
+use super::mesh_networks::MeshNetworks;
 use super::object::{self, Key, Manifest};
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, Result};
+
+/// The file that is not of one cluster.
+const NETWORKS: &str = "meshNetworks.yaml";
 
 /// The content of a mesh folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folder {
     pub(crate) clusters: BTreeMap<String, BTreeMap<Key, Manifest>>,
     pub(crate) upstream: Hosts,
+    pub(crate) networks: MeshNetworks,
 }
 
 /// What changes when a file in the folder does.
@@ -24,22 +29,19 @@ impl Folder {
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut clusters = BTreeMap::new();
         for path in entries(root)? {
-            if path.is_dir()
-                && let Some(name) = visible_name(&path)
-            {
+            let Some(name) = visible_name(&path) else { continue };
+            if path.is_dir() {
                 clusters.insert(name.to_owned(), read_cluster(&path)?);
+            } else if is_yaml(&path) && name != NETWORKS {
+                return Err(Error::UnsupportedFile { path });
             }
         }
         if clusters.is_empty() {
             return Err(Error::NoCluster { path: root.to_owned() });
         }
-        let file = root.join("upstream.hosts");
-        let upstream = match fs::read_to_string(&file) {
-            Ok(text) => hosts::parse(&file, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Hosts::default(),
-            Err(source) => return Err(Error::File { path: file, action: "cannot be read", source }),
-        };
-        Ok(Self { clusters, upstream })
+        let upstream = optional(root.join("upstream.hosts"), hosts::parse)?;
+        let networks = optional(root.join(NETWORKS), MeshNetworks::read)?;
+        Ok(Self { clusters, upstream, networks })
     }
 
     /// Looks at times and sizes only.
@@ -63,8 +65,7 @@ impl Folder {
 fn read_cluster(folder: &Path) -> Result<BTreeMap<Key, Manifest>> {
     let mut objects = BTreeMap::new();
     for path in entries(folder)? {
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if !is_yaml || visible_name(&path).is_none() {
+        if !is_yaml(&path) || visible_name(&path).is_none() {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|source| Error::File {
@@ -77,6 +78,19 @@ fn read_cluster(folder: &Path) -> Result<BTreeMap<Key, Manifest>> {
         }
     }
     Ok(objects)
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// A file that need not be there.
+fn optional<T: Default>(file: PathBuf, read: impl Fn(&Path, &str) -> Result<T>) -> Result<T> {
+    match fs::read_to_string(&file) {
+        Ok(text) => read(&file, &text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(source) => Err(Error::File { path: file, action: "cannot be read", source }),
+    }
 }
 
 fn add(objects: &mut BTreeMap<Key, Manifest>, manifest: Manifest) -> Result<()> {

@@ -1,0 +1,105 @@
+//! `meshNetworks.yaml`: what istiod's ConfigMap says about networks, beside the labels in the clusters.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Place, parse};
+use crate::error::Result;
+
+/// All networks.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MeshNetworks {
+    #[serde(default)]
+    pub(crate) networks: BTreeMap<String, Network>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Network {
+    #[serde(default)]
+    pub(crate) endpoints: Vec<Members>,
+    #[serde(default)]
+    pub(crate) gateways: Vec<GatewayPlace>,
+}
+
+/// Which endpoints are on the network.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Members {
+    /// All of a cluster.
+    #[serde(default)]
+    pub(crate) from_registry: String,
+    pub(crate) from_cidr: Option<Range>,
+}
+
+/// A gateway's address, or the service that has it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct GatewayPlace {
+    #[serde(default)]
+    pub(crate) address: String,
+    #[serde(default)]
+    pub(crate) registry_service_name: String,
+    pub(crate) port: u16,
+}
+
+/// A range of addresses, `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    address: IpAddr,
+    pub(crate) length: u8,
+}
+
+impl MeshNetworks {
+    pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
+        let place = Place::new(file, 1);
+        if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        parse(text, &place)
+    }
+}
+
+impl Range {
+    fn parse(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        (length <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self { address, length })
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+            IpAddr::V6(address) => u128::from(address),
+        };
+        let differing = bits(self.address) ^ bits(address);
+        self.address.is_ipv4() == address.is_ipv4() && differing.leading_zeros() >= u32::from(self.length)
+    }
+}
+
+impl<'de> Deserialize<'de> for Range {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("{text} is not a range like 10.0.0.0/8")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Range;
+
+    #[test]
+    fn a_range_contains_the_addresses_with_its_prefix() {
+        let range = Range::parse("10.20.0.0/16").unwrap();
+        assert!(range.contains("10.20.255.1".parse().unwrap()));
+        assert!(!range.contains("10.21.0.1".parse().unwrap()));
+        assert!(!range.contains("fd00::1".parse().unwrap()));
+        assert!(Range::parse("0.0.0.0/0").unwrap().contains("1.2.3.4".parse().unwrap()));
+        assert!(Range::parse("10.0.0.0/33").is_none());
+        assert!(Range::parse("fd00::/8").unwrap().contains("fd12::1".parse().unwrap()));
+    }
+}
