@@ -25,6 +25,7 @@ pub(crate) mod protocol;
 pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod sidecar;
+pub(crate) mod slices;
 pub(crate) mod topology;
 pub(crate) mod vip;
 

@@ -52,13 +52,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// Parses one document whose lines are numbered as in the file it comes from.
+/// Parses one document, which begins at `place`.
 fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
     // As Kubernetes reads it: `version: 1` and `enabled: yes` are not strings.
     let options = serde_saphyr::options! { no_schema: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map_or(place.line, |location| location.line());
+        let line = error.location().map_or(1, |location| location.line());
         let problem = error.without_snippet().to_string();
-        Error::Yaml { place: place.at(line), problem }
+        // The parser counts from the document's beginning; the place counts from the file's.
+        let problem = problem.rfind(" at line ").map_or(problem.as_str(), |end| &problem[..end]);
+        Error::Yaml { place: place.at(place.line + line.max(1) - 1), problem: problem.to_owned() }
     })
 }

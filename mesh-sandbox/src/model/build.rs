@@ -10,6 +10,7 @@ use super::pods::Pods;
 use super::policy::Policies;
 use super::scope::Scopes;
 use super::sidecar::Sidecars;
+use super::slices::Slices;
 use super::{Endpoint, Group, Mesh, NetworkGateway, Networks, Objects, Service, VipAllocator, each, gateway};
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
@@ -31,6 +32,8 @@ pub(super) fn build(
     let entries = workload_entries(config);
     let pods: BTreeMap<&str, Pods<'_>> =
         objects.iter().map(|(id, objects)| (id.as_str(), Pods::read(objects))).collect();
+    let slices: BTreeMap<&str, Slices<'_>> =
+        objects.iter().map(|(id, objects)| (id.as_str(), Slices::read(objects))).collect();
     let networks = Networks::read(objects, networks);
 
     let clusters: Vec<Cluster<'_>> = objects
@@ -41,6 +44,7 @@ pub(super) fn build(
             trust_domain,
             objects,
             pods: &pods[id.as_str()],
+            slices: &slices[id.as_str()],
             policies: &policies,
             entries: if id == config_cluster { &entries } else { &[] },
         })

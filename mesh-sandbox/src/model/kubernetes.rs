@@ -6,6 +6,7 @@ use super::endpoint::{Endpoint, Health};
 use super::pods::{PodFacts, Pods, target_port};
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
+use super::slices::Slices;
 use super::{Networks, Port, Protocol, Registry, Resolution, Service, each, selects};
 use crate::pki::spiffe;
 use crate::yaml::istio::Workload;
@@ -20,6 +21,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) trust_domain: &'a str,
     pub(crate) objects: &'a BTreeMap<Key, Manifest>,
     pub(crate) pods: &'a Pods<'a>,
+    pub(crate) slices: &'a Slices<'a>,
     pub(crate) policies: &'a Policies,
     /// Workload entries of the config cluster, which a Kubernetes selector picks too.
     pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
@@ -103,17 +105,9 @@ impl Cluster<'_> {
     /// From EndpointSlices where there are any, else from the pods that the selector picks, as Kubernetes' own
     /// controller would write slices for them.
     fn endpoints(&self, manifest: &Manifest, service: &kubernetes::Service) -> Vec<Endpoint> {
-        let slices: Vec<_> = each(self.objects, |object| match object {
-            Object::EndpointSlice(slice) => Some(slice),
-            _ => None,
-        })
-        .filter(|(slice, _)| {
-            slice.key.namespace == manifest.key.namespace
-                && slice.labels().get("kubernetes.io/service-name") == Some(&manifest.key.name)
-        })
-        .collect();
+        let slices = self.slices.of(&manifest.key.namespace, &manifest.key.name);
         let mut endpoints: Vec<Endpoint> = Vec::new();
-        for (_, slice) in &slices {
+        for slice in slices {
             let mut of_slice = Vec::new();
             self.add_slice(manifest, service, slice, &mut of_slice);
             // A pod that moves from one slice to another is in both for a while (istio `endpointslice.go`).

@@ -1,6 +1,6 @@
 //! What istiod knows about a workload from its pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::endpoint::{TLS_MODE_DISABLED, TLS_MODE_LABEL};
@@ -13,6 +13,8 @@ use crate::yaml::{Key, Manifest, Object};
 #[derive(Debug)]
 pub(crate) struct Pods<'a> {
     pods: Vec<(&'a Manifest, &'a Arc<Pod>)>,
+    by_address: HashMap<&'a str, usize>,
+    by_name: HashMap<&'a str, BTreeMap<&'a str, usize>>,
     nodes: BTreeMap<&'a str, &'a Labels>,
 }
 
@@ -37,10 +39,20 @@ impl<'a> Pods<'a> {
             _ => None,
         });
         let nodes = objects.values().filter(|manifest| matches!(manifest.object, Object::Node));
-        Self {
+        let mut all = Self {
             pods: pods.collect(),
+            by_address: HashMap::new(),
+            by_name: HashMap::new(),
             nodes: nodes.map(|node| (node.key.name.as_str(), node.labels())).collect(),
+        };
+        for (index, (manifest, pod)) in all.pods.iter().enumerate() {
+            let Key { namespace, name, .. } = &manifest.key;
+            if let Some(address) = pod.status.pod_ip.as_deref() {
+                all.by_address.entry(address).or_insert(index);
+            }
+            all.by_name.entry(namespace).or_default().insert(name, index);
         }
+        all
     }
 
     /// The live pods of a namespace that a selector picks; an empty selector picks none.
@@ -49,27 +61,21 @@ impl<'a> Pods<'a> {
         namespace: &str,
         selector: &Labels,
     ) -> impl Iterator<Item = (&'a Manifest, &'a Arc<Pod>)> {
-        self.pods.iter().copied().filter(move |(manifest, pod)| {
-            !selector.is_empty()
-                && manifest.key.namespace == namespace
-                && pod.is_live()
-                && selects(selector, manifest.labels())
+        let of_namespace = self.by_name.get(namespace).into_iter().flatten();
+        of_namespace.map(|(_, index)| self.pods[*index]).filter(move |(manifest, pod)| {
+            !selector.is_empty() && pod.is_live() && selects(selector, manifest.labels())
         })
     }
 
     /// The facts of the pod with this address.
     pub(crate) fn at(&self, address: &str, trust_domain: &str) -> Option<PodFacts> {
-        let (manifest, pod) =
-            self.pods.iter().find(|(_, pod)| pod.status.pod_ip.as_deref() == Some(address))?;
+        let (manifest, pod) = self.pods[*self.by_address.get(address)?];
         Some(self.facts(manifest, pod, trust_domain))
     }
 
     /// The facts of the pod with this name.
     pub(crate) fn named(&self, namespace: &str, name: &str, trust_domain: &str) -> Option<PodFacts> {
-        let (manifest, pod) = self
-            .pods
-            .iter()
-            .find(|(manifest, _)| manifest.key.namespace == namespace && manifest.key.name == name)?;
+        let (manifest, pod) = self.pods[*self.by_name.get(namespace)?.get(name)?];
         Some(self.facts(manifest, pod, trust_domain))
     }
 

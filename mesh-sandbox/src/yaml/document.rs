@@ -1,40 +1,40 @@
 //! Splitting a file into documents without losing count of the lines.
 
-/// One YAML document, padded with empty lines so that the parser counts as an editor does.
+/// One YAML document, from the first thing in it on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) text: String,
-    /// The line of the first thing in it.
+    /// The line of the file that the text begins on.
     pub(crate) line: u64,
 }
 
 /// The documents of a file; those of nothing but comments are left out.
 pub(crate) fn split(text: &str) -> Vec<Document> {
-    let mut documents = Vec::new();
-    let mut current = String::new();
-    let mut first = None;
-    for (index, line) in text.lines().enumerate() {
-        let separator = line == "---" || line.starts_with("--- ");
-        if separator || line == "..." {
-            finish(&mut documents, &mut current, &mut first, index + 1);
-            continue;
+    let mut documents: Vec<Document> = Vec::new();
+    let mut inside = false;
+    for (line, number) in text.lines().zip(1..) {
+        let content = match line.strip_prefix("---") {
+            Some(rest) if rest.is_empty() || rest.starts_with(' ') => {
+                inside = false;
+                rest.trim_start()
+            }
+            _ if line == "..." => {
+                inside = false;
+                ""
+            }
+            _ => line,
+        };
+        let is_blank = content.trim().is_empty() || content.trim_start().starts_with('#');
+        if !inside && !is_blank {
+            inside = true;
+            documents.push(Document { text: String::new(), line: number });
         }
-        let content = line.trim();
-        if first.is_none() && !content.is_empty() && !content.starts_with('#') {
-            first = Some(index + 1);
+        if let Some(document) = documents.last_mut().filter(|_| inside) {
+            document.text.push_str(content);
+            document.text.push('\n');
         }
-        current.push_str(line);
-        current.push('\n');
     }
-    finish(&mut documents, &mut current, &mut first, 0);
     documents
-}
-
-fn finish(documents: &mut Vec<Document>, current: &mut String, first: &mut Option<usize>, lines: usize) {
-    let text = std::mem::replace(current, "\n".repeat(lines));
-    if let Some(line) = first.take() {
-        documents.push(Document { text, line: u64::try_from(line).unwrap_or(u64::MAX) });
-    }
 }
 
 #[cfg(test)]
@@ -46,7 +46,15 @@ mod tests {
         let documents = split("# only a comment\n---\na: 1\n---\n\n# why\nb: 2\n");
         let lines: Vec<_> = documents.iter().map(|document| document.line).collect();
         assert_eq!(lines, [3, 7]);
-        assert_eq!(documents[1].text.lines().nth(6), Some("b: 2"));
+        assert_eq!(documents[1].text, "b: 2\n");
+    }
+
+    #[test]
+    fn what_stands_beside_the_dashes_counts() {
+        let documents = split("--- # the first\na: 1\n--- {b: 2}\n");
+        let texts: Vec<_> = documents.iter().map(|document| document.text.as_str()).collect();
+        assert_eq!(texts, ["a: 1\n", "{b: 2}\n"]);
+        assert_eq!(documents[1].line, 3);
     }
 
     #[test]

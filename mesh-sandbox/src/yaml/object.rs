@@ -151,8 +151,8 @@ fn typed(header: &Header, document: &Document, place: &Place) -> Result<Object> 
         ("networking.istio.io", "WorkloadGroup") => Object::WorkloadGroup(content(document, place)?),
         ("security.istio.io", "PeerAuthentication") => Object::PeerAuthentication(content(document, place)?),
         _ => {
-            let line = document.text.lines().position(|line| line.starts_with("kind:"));
-            let line = line.and_then(|index| u64::try_from(index + 1).ok());
+            let mut lines = document.text.lines().zip(document.line..);
+            let line = lines.find_map(|(line, number)| line.starts_with("kind:").then_some(number));
             return Err(Error::UnsupportedKind {
                 place: place.at(line.unwrap_or(document.line)),
                 kind: header.kind.clone(),
