@@ -146,3 +146,53 @@ spec:
         mesh.connect(&host, 5432).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn endpoints_that_change_under_load_fail_no_connection() {
+    let slice = |pods: &str| {
+        format!(
+            "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: forecast-x1
+  namespace: weather
+  labels: {{kubernetes.io/service-name: forecast}}
+addressType: IPv4
+ports: [{{name: http, port: 8080, protocol: TCP}}]
+endpoints: [{pods}]
+"
+        )
+    };
+    let pod = "{addresses: [10.10.1.11], conditions: {ready: true}, \
+               targetRef: {kind: Pod, name: forecast-1a, namespace: weather}}";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let gateways = async || {
+        let name = "outbound|3002||forecast.weather.svc.cluster.local";
+        mesh.client().endpoints(name, Duration::from_secs(10)).await.unwrap().iter().count()
+    };
+    for (pods, expected) in [("", 1), (pod, 2)].repeat(4) {
+        world.sandbox.apply("cluster1", &slice(pods)).unwrap();
+        while gateways().await != expected {
+            // Until we know that the pod is gone, its gateway resets what it cannot forward: another one serves.
+            mesh.connect("forecast.weather", 3002).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_restarts_again_and_again_fails_no_connection_while_the_other_serves() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    for _ in 0..10 {
+        world.sandbox.stop_gateway("network2").await.unwrap();
+        for _ in 0..4 {
+            mesh.connect("forecast.weather", 3002).await.unwrap();
+        }
+        world.sandbox.start_gateway("network2").unwrap();
+        for _ in 0..4 {
+            mesh.connect("forecast.weather", 3002).await.unwrap();
+        }
+    }
+}
