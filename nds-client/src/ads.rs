@@ -4,4 +4,13 @@
 
 pub(crate) mod driver;
 mod node;
+mod publish;
 pub(crate) mod session;
+mod stream;
+mod wanted;
+mod watchdog;
+
+pub(crate) use self::wanted::{Used, WantedNow};
+
+#[cfg(test)]
+mod tests;

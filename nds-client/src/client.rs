@@ -158,7 +158,7 @@ impl NdsClient {
         if let Some(clusters) = self.try_clusters() {
             return Ok(clusters);
         }
-        self.state.want(|wanted| wanted.clusters = true);
+        self.state.want_clusters();
         let mut clusters = self.state.clusters.watched();
         match timeout(patience, clusters.wait_for(Option::is_some)).await {
             Ok(clusters) => clusters.and_then(|clusters| (*clusters).clone()).ok_or_else(Error::closed),
@@ -174,7 +174,8 @@ impl NdsClient {
 
     /// The endpoints under a name of EDS. The first call for a name subscribes to it and waits for istiod's answer, at
     /// most `patience`; later ones answer at once, with the last good ones. istiod answers any name: one that it does
-    /// not know has no endpoints.
+    /// not know has no endpoints. Those that nobody has asked for in a while are dropped
+    /// ([`Config::with_idle_endpoints`]).
     ///
     /// # Errors
     ///
@@ -184,15 +185,17 @@ impl NdsClient {
     ///
     /// Dropping the future leaves the subscription.
     pub async fn endpoints(&self, eds_name: &str, patience: Duration) -> Result<Arc<Endpoints>, Error> {
-        if let Some(endpoints) = self.state.endpoints.load().get(eds_name) {
-            return Ok(endpoints.clone());
+        if let Some(known) = self.state.endpoints.load().get(eds_name) {
+            known.used.touch(self.state.seconds());
+            return Ok(known.endpoints.clone());
         }
-        self.state.want(|wanted| {
-            wanted.endpoints.insert(eds_name.to_owned());
-        });
+        self.state.want_endpoints(eds_name);
         let mut endpoints = self.state.endpoints.watched();
         match timeout(patience, endpoints.wait_for(|all| all.contains_key(eds_name))).await {
-            Ok(all) => all.and_then(|all| all.get(eds_name).cloned()).ok_or_else(Error::closed),
+            Ok(all) => {
+                let found = all.and_then(|all| all.get(eds_name).map(|known| known.endpoints.clone()));
+                found.ok_or_else(Error::closed)
+            }
             Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
         }
     }

@@ -31,6 +31,9 @@ use crate::{
     Error, ErrorKind, KeyType, Locality, clock::Clock, identity::CertificateFiles, transport::Transport,
 };
 
+/// How long endpoints are kept that nobody asks for.
+const IDLE_ENDPOINTS: Duration = Duration::from_secs(10 * 60);
+
 /// How this process joins a mesh.
 ///
 /// [`Config::from_vm_files`] reads what `istioctl x workload entry configure` writes, [`Config::from_installed`] where
@@ -53,6 +56,7 @@ use crate::{
 /// | headers | `CA_HEADER_X` and `XDS_HEADER_X` send a header `x` |
 /// | state folder | `SIDESTEP_STATE_DIR`, else none: nothing outlives the process |
 /// | waiting in `join` | 15 seconds |
+/// | endpoints that nobody asks for | dropped after 10 minutes |
 /// | crypto provider | aws-lc-rs where that feature is on, else ring |
 #[derive(Clone)]
 pub struct Config {
@@ -82,6 +86,7 @@ pub struct Config {
     pub(crate) certificate_ttl: Duration,
     pub(crate) grace_ratio: f64,
     pub(crate) join_timeout: Duration,
+    pub(crate) idle_endpoints: Duration,
     pub(crate) provider: Option<Arc<CryptoProvider>>,
     pub(crate) trust_domain: Option<String>,
     pub(crate) key_type: KeyType,
@@ -265,6 +270,7 @@ impl Config {
             certificate_ttl: Duration::from_secs(3600),
             grace_ratio: 0.5,
             join_timeout: Duration::from_secs(15),
+            idle_endpoints: IDLE_ENDPOINTS,
             provider: None,
             trust_domain: None,
             key_type: KeyType::default(),

@@ -50,7 +50,6 @@ mod spiffe;
 mod state;
 mod storage;
 #[cfg(test)]
-#[allow(dead_code, reason = "the tests of the stream come next")]
 mod testing;
 mod transport;
 mod watched;

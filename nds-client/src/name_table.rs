@@ -11,6 +11,7 @@ use std::{
     fmt,
     hash::BuildHasher as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    slice,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -38,7 +39,9 @@ pub struct NameTable {
 struct Record {
     key: Span,
     info: Span,
-    v4: u32,
+    /// The IPv4 address where there is one, which then needs no further look into memory; of several the number of the
+    /// first in the table's list, as bits.
+    v4: Ipv4Addr,
     v6: u32,
     v4_count: u16,
     v6_count: u16,
@@ -114,10 +117,14 @@ impl NameTable {
         if v4_count + v6_count == 0 {
             return Ok(());
         }
+        let v4 = match self.v4[v4..] {
+            [_] => self.v4.pop().unwrap_or(Ipv4Addr::UNSPECIFIED),
+            _ => Ipv4Addr::from_bits(wire::offset(v4)?),
+        };
         let record = Record {
             key,
             info,
-            v4: wire::offset(v4)?,
+            v4,
             v6: wire::offset(v6)?,
             v4_count: u16::try_from(v4_count).unwrap_or(u16::MAX),
             v6_count: u16::try_from(v6_count).unwrap_or(u16::MAX),
@@ -211,8 +218,13 @@ impl<'a> NameEntry<'a> {
     /// The IPv4 addresses, in istiod's order.
     #[must_use]
     pub fn ipv4(&self) -> &'a [Ipv4Addr] {
-        let start = self.record.v4 as usize;
-        &self.table.v4[start..start + usize::from(self.record.v4_count)]
+        match usize::from(self.record.v4_count) {
+            1 => slice::from_ref(&self.record.v4),
+            count => {
+                let start = self.record.v4.to_bits() as usize;
+                &self.table.v4[start..start + count]
+            }
+        }
     }
 
     /// The IPv6 addresses, in istiod's order.
@@ -231,7 +243,7 @@ impl<'a> NameEntry<'a> {
     /// Where istiod knows the name from.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        if self.info().registry == KUBERNETES { Registry::Kubernetes } else { Registry::External }
+        self.service().2
     }
 
     /// The first part of the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless
@@ -245,6 +257,15 @@ impl<'a> NameEntry<'a> {
     #[must_use]
     pub fn namespace(&self) -> &'a str {
         self.info().namespace
+    }
+
+    /// [`short_name`](Self::short_name), [`namespace`](Self::namespace) and [`registry`](Self::registry), for the price
+    /// of one of them.
+    #[must_use]
+    pub fn service(&self) -> (&'a str, &'a str, Registry) {
+        let info = self.info();
+        let registry = if info.registry == KUBERNETES { Registry::Kubernetes } else { Registry::External };
+        (info.short_name, info.namespace, registry)
     }
 
     fn info(&self) -> NameInfo<'a> {

@@ -2,32 +2,51 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use foldhash::fast::RandomState;
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
-    Clusters, Config, Endpoints, Error, Health, NameTable, Publisher, SyncState, ads::session::Wanted,
+    Clusters, Config, Endpoints, Error, Health, NameTable, Publisher,
+    ads::{
+        Used, WantedNow,
+        session::{Change, Wanted},
+    },
     identity::IdentityCell,
 };
 
 /// The endpoints of the clusters in use, by EDS name.
-pub(crate) type EndpointMap = HashMap<String, Arc<Endpoints>, RandomState>;
+pub(crate) type EndpointMap = HashMap<Arc<str>, Subscription, RandomState>;
+
+/// The endpoints of one cluster in use.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) endpoints: Arc<Endpoints>,
+    pub(crate) used: Used,
+}
 
 /// Shared between the handles and the tasks; the tasks do not keep the handles alive.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) names: Publisher<NameTable>,
+    /// How many good name tables have come.
+    pub(crate) name_pushes: watch::Sender<u64>,
     pub(crate) clusters: Publisher<Option<Arc<Clusters>>>,
     pub(crate) endpoints: Publisher<EndpointMap>,
     pub(crate) identity: IdentityCell,
     pub(crate) health: Publisher<Health>,
     /// The same value as `health` publishes, for the tasks to change.
     health_now: Mutex<Health>,
-    wanted: Mutex<Wanted>,
+    /// The type of the last push that was rejected.
+    rejected: Mutex<Option<&'static str>>,
+    wanted: Mutex<WantedNow>,
+    begin: Instant,
     pub(crate) wanted_changed: Notify,
     /// istiod's xDS server has refused the certificate in use.
     pub(crate) certificate_refused: Notify,
@@ -37,29 +56,69 @@ impl State {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             names: Publisher::new(NameTable::default()),
+            name_pushes: watch::channel(0).0,
             clusters: Publisher::new(None),
             endpoints: Publisher::new(EndpointMap::default()),
             identity: IdentityCell::new(config.roots.clone()),
             health: Publisher::new(Health::default()),
             health_now: Mutex::default(),
+            rejected: Mutex::default(),
             wanted: Mutex::default(),
+            begin: Instant::now(),
             wanted_changed: Notify::new(),
             certificate_refused: Notify::new(),
             config,
         }
     }
 
-    pub(crate) fn wanted(&self) -> Wanted {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock_wanted(&self) -> MutexGuard<'_, WantedNow> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is wanted, and tells the stream where that makes a difference.
-    pub(crate) fn want(&self, change: impl FnOnce(&mut Wanted)) {
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = wanted.clone();
-        change(&mut wanted);
-        if *wanted != before {
+    /// Seconds since the client began.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.begin.elapsed().as_secs()
+    }
+
+    /// What a new stream has to subscribe to.
+    pub(crate) fn all_wanted(&self) -> Wanted {
+        self.lock_wanted().all()
+    }
+
+    /// What the open stream has to change.
+    pub(crate) fn wanted_change(&self) -> Change {
+        self.lock_wanted().change()
+    }
+
+    pub(crate) fn want_clusters(&self) {
+        if self.lock_wanted().want_clusters() {
             self.wanted_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn want_endpoints(&self, name: &str) {
+        if self.lock_wanted().want_endpoints(name, self.seconds()) {
+            self.wanted_changed.notify_one();
+        }
+    }
+
+    pub(crate) fn used(&self, name: &str) -> Option<Used> {
+        self.lock_wanted().used(name)
+    }
+
+    pub(crate) fn drop_idle_endpoints(&self) -> Vec<Arc<str>> {
+        self.lock_wanted().drop_idle(self.seconds(), self.config.idle_endpoints.as_secs())
+    }
+
+    /// What became of a push: a good one makes up for a rejected one of its type.
+    pub(crate) fn note_push(&self, type_url: Option<&'static str>, error: Option<Error>) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_some() {
+            *rejected = type_url;
+            self.set_health(|health| health.rejected = error);
+        } else if type_url.is_some() && *rejected == type_url {
+            *rejected = None;
+            self.set_health(|health| health.rejected = None);
         }
     }
 
@@ -68,16 +127,5 @@ impl State {
         change(&mut health);
         health.note_times(self.config.clock.now());
         self.health.publish(Arc::new(health.clone()));
-    }
-
-    /// The stream has ended, or could not be opened.
-    pub(crate) fn stream_failed(&self, error: Option<Error>) {
-        let since = self.config.clock.now();
-        self.set_health(|health| {
-            if health.sync == SyncState::Synced {
-                health.sync = SyncState::Stale { since };
-            }
-            health.stream = error.or(health.stream.take());
-        });
     }
 }

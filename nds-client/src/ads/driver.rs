@@ -142,11 +142,10 @@ async fn stream(
         }
     });
     if let Some((at, since)) = *lost {
-        let (mut names, seen) = (state.names.watched(), state.names.load().clone());
-        let back = names.wait_for(|names| !std::ptr::eq(names, Arc::as_ptr(&seen)));
+        let mut pushes = state.name_pushes.subscribe();
         tokio::select! {
             ended = &mut ended => return ended,
-            _ = back => {}
+            _ = pushes.changed() => {}
             () = sleep_until(at + GRACE) => state.stream_failed(Some(since), None),
         }
         *lost = None;

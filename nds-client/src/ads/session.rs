@@ -9,7 +9,7 @@
 //! * NDS is subscribed to without names; explicit ones come back as removed.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -36,15 +36,26 @@ pub(crate) struct Wanted {
     /// All clusters.
     pub(crate) clusters: bool,
     /// Endpoints, by EDS name.
-    pub(crate) endpoints: BTreeSet<String>,
+    pub(crate) endpoints: BTreeSet<Arc<str>>,
 }
+
+/// What callers want now and have not wanted before, and the reverse.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) clusters: bool,
+    pub(crate) subscribe: Vec<Arc<str>>,
+    pub(crate) unsubscribe: Vec<Arc<str>>,
+}
+
+/// istiod takes requests of up to 4 MiB (istio `pilot/pkg/features/tuning.go`, `ISTIO_GPRC_MAXRECVMSGSIZE`).
+const MOST_BYTES: usize = 3 << 20;
 
 /// Something new that istiod said.
 #[derive(Debug)]
 pub(crate) enum Update {
     Clusters(Clusters),
     /// By EDS name; others are as before.
-    Endpoints(Vec<(String, Endpoints)>),
+    Endpoints(Vec<(Arc<str>, Endpoints)>),
     Names(NameTable),
     /// The roots of the mesh.
     Roots(Vec<CertificateDer<'static>>),
@@ -58,6 +69,8 @@ pub(crate) struct Reaction {
     pub(crate) update: Option<Update>,
     /// Why the response, or a part of it, was rejected.
     pub(crate) rejected: Option<Error>,
+    /// The type of the response, where it is one of ours.
+    pub(crate) type_url: Option<&'static str>,
 }
 
 /// One subscription state that outlives streams.
@@ -69,74 +82,104 @@ pub(crate) struct Session {
     subscribed: Wanted,
     /// Whether the open stream has ever subscribed to endpoints; istiod takes answers even after the last name.
     has_endpoints: bool,
+    /// What the open stream has subscribed to and not heard of since.
+    unanswered: BTreeSet<&'static str>,
+    /// Whether the first clusters of the open stream are all there are: there were too many to say which are known.
+    replaces_clusters: bool,
 }
 
 impl Session {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, clusters: HashMap::new(), subscribed: Wanted::default(), has_endpoints: false }
+        Self {
+            node,
+            clusters: HashMap::new(),
+            subscribed: Wanted::default(),
+            has_endpoints: false,
+            unanswered: BTreeSet::new(),
+            replaces_clusters: false,
+        }
     }
 
     /// A new stream: its first messages, of which only the very first describes the node.
     pub(crate) fn open(&mut self, wanted: Wanted) -> Vec<DeltaDiscoveryRequest> {
         self.subscribed = Wanted::default();
         self.has_endpoints = false;
-        let names = DeltaDiscoveryRequest {
-            node: Some(self.node.clone()),
-            type_url: type_url::NAME_TABLE.to_owned(),
-            ..DeltaDiscoveryRequest::default()
-        };
+        self.unanswered = BTreeSet::from([type_url::NAME_TABLE]);
+        let names = DeltaDiscoveryRequest { node: Some(self.node.clone()), ..request(type_url::NAME_TABLE) };
         // istiod pushes its roots where it runs with several of them, and says nothing otherwise (istio
         // `pilot/pkg/xds/pcds.go`).
-        [vec![names, request(type_url::PROXY_CONFIG)], self.want(wanted)].concat()
+        let roots = request(type_url::PROXY_CONFIG);
+        let Wanted { clusters, endpoints } = wanted;
+        let subscribe = endpoints.into_iter().collect();
+        [vec![names, roots], self.change(Change { clusters, subscribe, unsubscribe: Vec::new() })].concat()
     }
 
-    /// What has to be said on the open stream so that it is subscribed to `wanted`.
-    pub(crate) fn want(&mut self, wanted: Wanted) -> Vec<DeltaDiscoveryRequest> {
+    /// What has to be said on the open stream so that it follows this change.
+    pub(crate) fn change(&mut self, change: Change) -> Vec<DeltaDiscoveryRequest> {
         let mut messages = Vec::new();
-        if wanted.clusters && !self.subscribed.clusters {
-            // istiod reports what has vanished since only of names that it is told here; their versions do not count.
-            let initial_resource_versions =
-                self.clusters.keys().map(|name| (name.clone(), String::new())).collect();
-            messages.push(DeltaDiscoveryRequest { initial_resource_versions, ..request(type_url::CLUSTER) });
+        if change.clusters && !self.subscribed.clusters {
+            self.subscribed.clusters = true;
+            self.unanswered.insert(type_url::CLUSTER);
+            messages.push(self.first_of_clusters());
         }
-        let names = |names: &BTreeSet<String>, without: &BTreeSet<String>| {
-            names.difference(without).cloned().collect::<Vec<_>>()
-        };
-        let subscribe = names(&wanted.endpoints, &self.subscribed.endpoints);
-        let unsubscribe = names(&self.subscribed.endpoints, &wanted.endpoints);
-        if !subscribe.is_empty() || !unsubscribe.is_empty() {
-            self.has_endpoints = true;
-            messages.push(DeltaDiscoveryRequest {
-                resource_names_subscribe: subscribe,
-                resource_names_unsubscribe: unsubscribe,
-                ..request(type_url::ENDPOINT)
-            });
+        let Wanted { endpoints, .. } = &mut self.subscribed;
+        let subscribe = change.subscribe.into_iter().filter(|name| endpoints.insert(name.clone()));
+        let subscribe: Vec<_> = subscribe.collect();
+        let unsubscribe: Vec<_> =
+            change.unsubscribe.into_iter().filter(|name| endpoints.remove(name)).collect();
+        if !subscribe.is_empty() {
+            self.unanswered.insert(type_url::ENDPOINT);
+        } else if endpoints.is_empty() {
+            self.unanswered.remove(type_url::ENDPOINT);
         }
-        self.subscribed = Wanted { clusters: wanted.clusters || self.subscribed.clusters, ..wanted };
+        self.has_endpoints |= !subscribe.is_empty();
+        messages.extend(portions(unsubscribe).map(|names| DeltaDiscoveryRequest {
+            resource_names_unsubscribe: names,
+            ..request(type_url::ENDPOINT)
+        }));
+        messages.extend(portions(subscribe).map(|names| DeltaDiscoveryRequest {
+            resource_names_subscribe: names,
+            ..request(type_url::ENDPOINT)
+        }));
         messages
+    }
+
+    /// istiod reports what has vanished since only of names that it is told here; their versions do not count.
+    fn first_of_clusters(&mut self) -> DeltaDiscoveryRequest {
+        let names = self.clusters.keys().map(|name| (name.clone(), String::new())).collect();
+        let first = DeltaDiscoveryRequest { initial_resource_versions: names, ..request(type_url::CLUSTER) };
+        self.replaces_clusters = first.encoded_len() > MOST_BYTES;
+        if self.replaces_clusters { request(type_url::CLUSTER) } else { first }
+    }
+
+    /// What the open stream has been asked for and has not answered, if anything.
+    pub(crate) fn unanswered(&self) -> Option<&'static str> {
+        self.unanswered.first().copied()
     }
 
     /// A response on the open stream.
     pub(crate) fn receive(&mut self, response: DeltaDiscoveryResponse) -> Reaction {
         let nonce = response.nonce.clone();
-        let type_url = response.type_url.clone();
-        let (update, problems) = match type_url.as_str() {
-            type_url::NAME_TABLE => names(response),
-            type_url::PROXY_CONFIG => roots(response),
-            type_url::CLUSTER if self.subscribed.clusters => self.clusters(response),
-            type_url::ENDPOINT if self.has_endpoints => self.endpoints(response),
+        let known = [type_url::NAME_TABLE, type_url::PROXY_CONFIG, type_url::CLUSTER, type_url::ENDPOINT];
+        let type_url = known.into_iter().find(|known| *known == response.type_url);
+        let (update, problems) = match type_url {
+            Some(type_url::NAME_TABLE) => names(response),
+            Some(type_url::PROXY_CONFIG) => roots(response),
+            Some(type_url::CLUSTER) if self.subscribed.clusters => self.clusters(response),
+            Some(type_url::ENDPOINT) if self.has_endpoints => self.endpoints(response),
             // Nothing may be said about a type that this stream has not subscribed to.
-            other => {
-                let message = format!("istiod sent {other}, which nobody asked for");
+            _ => {
+                let message = format!("istiod sent {}, which nobody asked for", response.type_url);
                 return Reaction {
                     rejected: Some(Error::new(ErrorKind::InvalidResource, message)),
                     ..Reaction::default()
                 };
             }
         };
-        let reply = DeltaDiscoveryRequest { response_nonce: nonce, ..request(&type_url) };
+        self.unanswered.retain(|unanswered| Some(*unanswered) != type_url);
+        let reply = DeltaDiscoveryRequest { response_nonce: nonce, ..request(type_url.unwrap_or_default()) };
         if problems.is_empty() {
-            return Reaction { reply: Some(reply), update, rejected: None };
+            return Reaction { reply: Some(reply), update, rejected: None, type_url };
         }
         let message = problems.join("; ");
         let error_detail =
@@ -147,6 +190,7 @@ impl Session {
             reply: Some(DeltaDiscoveryRequest { error_detail, ..reply }),
             update,
             rejected: Some(Error::new(ErrorKind::InvalidResource, message)),
+            type_url,
         }
     }
 
@@ -155,6 +199,10 @@ impl Session {
         let mut problems = Vec::new();
         for name in &response.removed_resources {
             self.clusters.remove(name);
+        }
+        if std::mem::take(&mut self.replaces_clusters) {
+            let sent: HashSet<_> = response.resources.iter().map(|resource| &resource.name[..]).collect();
+            self.clusters.retain(|name, _| sent.contains(&name[..]));
         }
         for resource in response.resources {
             let (name, value) = value(resource);
@@ -171,25 +219,35 @@ impl Session {
 
     fn endpoints(&self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
         let (mut all, mut problems) = (Vec::new(), Vec::new());
+        let subscribed = |name: &str| self.subscribed.endpoints.get(name).cloned();
         for resource in response.resources {
             let (name, value) = value(resource);
-            if !self.subscribed.endpoints.contains(&name) {
-                continue;
-            }
+            let Some(name) = subscribed(&name) else { continue };
             match Endpoints::decode(value) {
                 Ok(endpoints) => all.push((name, endpoints)),
                 Err(error) => problems.push(format!("endpoints of {name}: {error}")),
             }
         }
         // istiod sends an empty assignment for a deleted service; other control planes remove it.
-        let removed = response.removed_resources.into_iter();
-        all.extend(
-            removed
-                .filter(|name| self.subscribed.endpoints.contains(name))
-                .map(|name| (name, Endpoints::default())),
-        );
+        let removed = response.removed_resources.iter().filter_map(|name| subscribed(name));
+        all.extend(removed.map(|name| (name, Endpoints::default())));
         ((!all.is_empty()).then_some(Update::Endpoints(all)), problems)
     }
+}
+
+/// The names in as many requests as they need.
+fn portions(names: Vec<Arc<str>>) -> impl Iterator<Item = Vec<String>> {
+    let mut names = names.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut portion = Vec::new();
+        // Beside its bytes, each name has a tag and a length.
+        while let Some(name) = names.next_if(|name| bytes + name.len() + 8 <= MOST_BYTES || bytes == 0) {
+            bytes += name.len() + 8;
+            portion.push(name.to_string());
+        }
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 /// A push of names is one resource without a name, the whole table. An answer without it says nothing new.

@@ -10,7 +10,7 @@ use std::{
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    Config,
+    Config, IDLE_ENDPOINTS,
     environment::Environment,
     host::Host,
     sources::{DiscoveryAddress, Files, Need, Reader, provisioned},
@@ -269,6 +269,7 @@ impl Values<'_> {
             certificate_ttl: self.certificate_ttl(),
             grace_ratio: self.grace_ratio(),
             join_timeout: Duration::from_secs(15),
+            idle_endpoints: IDLE_ENDPOINTS,
             provider: None,
             trust_domain: environment.text("TRUST_DOMAIN").map(str::to_owned),
             key_type: self.key_type(),

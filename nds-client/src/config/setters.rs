@@ -43,6 +43,13 @@ impl Config {
         Self { join_timeout: timeout, ..self }
     }
 
+    /// How long the endpoints of a cluster are kept and followed after they were last asked for. Whole seconds. Nothing is
+    /// dropped while istiod cannot be reached.
+    #[must_use]
+    pub fn with_idle_endpoints(self, time: Duration) -> Self {
+        Self { idle_endpoints: time, ..self }
+    }
+
     /// The lifetime to ask for; the CA's default is asked for where it refuses this one. Whole seconds.
     #[must_use]
     pub fn with_certificate_ttl(self, ttl: Duration) -> Self {

@@ -1,0 +1,163 @@
+//! One stream, from its first message to its end.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use xds_proto::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
+
+use super::{
+    publish,
+    session::Session,
+    watchdog::{Due, Watchdog},
+};
+use crate::{
+    Error, ErrorKind, Identity,
+    identity::root_store,
+    istiod::{Connection, Connector, Credentials},
+    state::State,
+};
+
+/// A large mesh comes as one message; istio's own clients set no limit (istio `pkg/istio-agent/xds_proxy.go`).
+const DECODE_LIMIT: usize = i32::MAX as usize;
+/// How many messages may wait in tonic. Others wait in the stream, where they hold up nothing.
+const QUEUE: usize = 16;
+/// With so many messages unsent, nothing is read: each response makes another.
+const UNSENT: usize = 64;
+
+/// An open stream.
+pub(super) struct Stream<'a> {
+    state: &'a State,
+    session: &'a mut Session,
+    connection: Connection,
+    unsent: VecDeque<DeltaDiscoveryRequest>,
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+    watchdog: Watchdog,
+    /// Whether a response has come.
+    heard: bool,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was open and said something. `None` where istiod or we simply ended it, as happens every half hour.
+    AfterSync(Option<Error>),
+    /// It was not opened, or ended before it said anything.
+    Failed(Error),
+    /// istiod said something and then no more.
+    Silent(Error),
+}
+
+/// What a stream is opened with.
+pub(super) struct Opening<'a> {
+    pub(super) identity: &'a Arc<Identity>,
+    pub(super) credentials: Credentials,
+    /// How often this was tried in vain since the last good stream.
+    pub(super) failures: u32,
+    /// How many streams in a row fell silent.
+    pub(super) wedges: u32,
+}
+
+impl<'a> Stream<'a> {
+    /// Connects, and says the first messages.
+    pub(super) async fn open(
+        state: &'a State,
+        session: &'a mut Session,
+        opening: &Opening<'_>,
+    ) -> Result<Self, Error> {
+        let config = &state.config;
+        let roots = match &config.istiod_roots[..] {
+            [] => opening.identity.roots().clone(),
+            own => Arc::new(root_store(&[&state.identity.roots().union()[..], own].concat())?),
+        };
+        let connector = Connector { config, servers: &config.discovery, roots, failures: opening.failures };
+        let connection = connector.connect(&opening.credentials).await?;
+        let mut unsent: VecDeque<_> = session.open(state.all_wanted()).into();
+        let (requests, queue) = mpsc::channel(QUEUE);
+        // istiod answers with headers only once it has a message: the first ones wait in the queue.
+        let first = unsent.drain(..unsent.len().min(QUEUE));
+        for message in first {
+            requests.try_send(message).map_err(|_| Error::closed())?;
+        }
+        let mut call = tonic::Request::new(ReceiverStream::new(queue));
+        connection.credentials.authorize(&mut call, &config.cluster_id, &config.xds_headers)?;
+        let watchdog = Watchdog::new(Instant::now(), opening.wedges, fastrand::f64());
+        let mut client = AggregatedDiscoveryServiceClient::new(connection.channel.clone())
+            .max_decoding_message_size(DECODE_LIMIT);
+        let responses = tokio::select! {
+            responses = client.delta_aggregated_resources(call) => responses,
+            () = sleep_until(watchdog.next()) => return Err(silence(state, session, &watchdog)),
+        };
+        let responses = responses.map_err(|status| connection.error(config, status))?.into_inner();
+        Ok(Self { state, session, connection, unsent, requests, responses, watchdog, heard: false })
+    }
+
+    /// Until it ends.
+    pub(super) async fn exchange(mut self) -> Ended {
+        loop {
+            let readable = self.unsent.len() < UNSENT;
+            tokio::select! {
+                response = self.responses.message(), if readable => match response {
+                    Ok(Some(response)) => {
+                        self.heard = true;
+                        self.unsent.extend(publish::receive(self.state, self.session, response));
+                    }
+                    Ok(None) => return self.ended(None),
+                    Err(status) => return self.ended(Some(status)),
+                },
+                () = self.state.wanted_changed.notified() => {
+                    self.unsent.extend(self.session.change(self.state.wanted_change()));
+                }
+                permit = self.requests.reserve(), if !self.unsent.is_empty() => match (permit, self.unsent.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    // The end comes with the next response.
+                    _ => self.unsent.clear(),
+                },
+                () = sleep_until(self.watchdog.next()) => match self.watchdog.due(Instant::now()) {
+                    Some(Due::GiveUp) => return self.silent(),
+                    Some(Due::Renew) => return Ended::AfterSync(None),
+                    Some(Due::Sweep) => {
+                        publish::drop_idle(self.state);
+                        self.unsent.extend(self.session.change(self.state.wanted_change()));
+                    }
+                    None => {}
+                },
+            }
+            self.watchdog.awaits(self.session.unanswered().is_some(), Instant::now());
+        }
+    }
+
+    fn ended(&self, status: Option<Status>) -> Ended {
+        match status.map(|status| self.connection.error(&self.state.config, status)) {
+            error if self.heard => Ended::AfterSync(error),
+            Some(error) => Ended::Failed(error),
+            None => Ended::Failed(Error::new(
+                ErrorKind::Unavailable,
+                "istiod ended the stream before it said anything",
+            )),
+        }
+    }
+
+    fn silent(&self) -> Ended {
+        let error = silence(self.state, self.session, &self.watchdog);
+        if self.heard { Ended::Silent(error) } else { Ended::Failed(error) }
+    }
+}
+
+fn silence(state: &State, session: &Session, watchdog: &Watchdog) -> Error {
+    let message = format!(
+        "istiod at {} accepts connections and has not answered a request for {} within {:?}",
+        state.config.istiod_address(),
+        session.unanswered().unwrap_or("nothing in particular"),
+        watchdog.patience()
+    );
+    Error::new(ErrorKind::Unavailable, message)
+}
