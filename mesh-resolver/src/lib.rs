@@ -80,6 +80,21 @@
 //!   domain. In the agent the order of a Go map decides, and an expansion hides a service of that very name.
 //! * Short names belong to Kubernetes services named `short.ns.<domain>`, which is what Kubernetes calls them.
 //!
+//! # What a lookup costs
+//!
+//! `cargo bench -p mesh-resolver --bench lookup` prints it beside hickory's own lookup in memory and beside hash maps of
+//! strings. What was tried, and what it gave for a hot name of 42 bytes:
+//!
+//! | change | effect |
+//! |---|---|
+//! | a name is looked for as it stands before its case is looked at | 52 to 17 ns for [`Names::lookup`] |
+//! | case is looked at many bytes at a time; fields of an entry are read once | 235 to 145 ns for a short name |
+//! | a single IPv4 address lies in its record | one cache miss less, four bytes less per name |
+//! | one address that was handed out lately is one look in what was last resolved | one hash less in `lookup_ip` |
+//!
+//! Of what is left in [`try_lookup`](MeshResolver::try_lookup) half is taking hold of the current table, two atomic
+//! exchanges; who looks up many names at once takes [`names`](MeshResolver::names) once.
+//!
 //! # Limitation: virtual addresses
 //!
 //! Answers are what istiod's table says: ClusterIPs, and for a ServiceEntry without addresses one out of

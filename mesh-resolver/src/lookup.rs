@@ -106,6 +106,16 @@ impl<'a> Answer<'a> {
 
 /// The answer of the table to a question, `None` for a name it does not know.
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
+    // Most questions are in the form of the table already, and neither their case nor anything else is looked at.
+    let plain = question.strip_suffix('.').unwrap_or(question);
+    match table.get(plain).filter(|_| !plain.is_empty()) {
+        Some(entry) => Some(Answer { entry, via: Via::Exact, known_len: plain.len(), star: None }),
+        None => lookup_further(table, scope, question),
+    }
+}
+
+/// The same, for a question that is not a name of the table as it stands.
+fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
     let by_name = known(scope, name, |name| match table.get(name) {
@@ -155,8 +165,7 @@ fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str
     }
     let mut buffer = NameBuffer::new();
     let entry = table.get(buffer.join(&[short, namespace, scope.domain()])?)?;
-    let named_so = entry.short_name() == short && entry.namespace() == namespace;
-    (named_so && entry.registry() == Registry::Kubernetes).then_some(entry)
+    (entry.service() == (short, namespace, Registry::Kubernetes)).then_some(entry)
 }
 
 /// The answer of the most specific wildcard that covers the name. No short name is a wildcard.

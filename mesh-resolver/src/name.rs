@@ -32,7 +32,8 @@ impl NameBuffer {
         if name.is_empty() || name.len() > MAX_NAME {
             return None;
         }
-        if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        // All of it, without a way out: that is done many bytes at a time.
+        if !name.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase()) {
             return Some(name);
         }
         self.len = 0;

@@ -31,6 +31,13 @@ impl Recent {
     /// recorded where it is the same, so that a name resolved again and again is not copied again and again.
     pub(crate) fn record(&self, name: &str, addresses: &[IpAddr]) -> Arc<str> {
         let mut generations = self.0.lock();
+        // The usual case, one address that was handed out lately, is one look.
+        if let [ip] = addresses
+            && let Some(known) = generations.young.get(ip)
+            && **known == *name
+        {
+            return known.clone();
+        }
         let known = addresses.first().and_then(|ip| generations.get(ip)).filter(|known| &***known == name);
         let name = known.cloned().unwrap_or_else(|| name.into());
         for ip in addresses {

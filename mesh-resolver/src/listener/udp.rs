@@ -20,7 +20,6 @@ use super::{
     respond::{PACKET, Transport, Verdict, respond},
     shared::{Counters, Shared},
 };
-use crate::resolver::Names;
 
 /// The longest answer to a host that is not this one: no fragments, and little to gain from a forged sender.
 const MOST_ABROAD: u16 = 1232;
@@ -88,10 +87,8 @@ impl UdpServer {
                     return;
                 }
             }
-            // A table for each turn, not for each packet: a new one is seen at the next.
-            let names = self.shared.forwarder.resolver.names();
             for (socket, _) in self.sockets.iter().zip(&ready).filter(|(_, ready)| **ready) {
-                self.turn(socket, &names, &mut packet);
+                self.turn(socket, &mut packet);
             }
         }
     }
@@ -111,10 +108,10 @@ impl UdpServer {
         Ok(polled[0].revents().is_empty())
     }
 
-    fn turn(&self, socket: &Arc<UdpSocket>, names: &Names<'_>, packet: &mut [u8]) {
+    fn turn(&self, socket: &Arc<UdpSocket>, packet: &mut [u8]) {
         for _ in 0..TURN {
             match socket.recv_from(packet) {
-                Ok((len, peer)) => self.answer(socket, names, packet, len, peer),
+                Ok((len, peer)) => self.answer(socket, packet, len, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // What an earlier answer came to: its receiver is gone. It is told once.
                 Err(error) => {
@@ -125,16 +122,10 @@ impl UdpServer {
         }
     }
 
-    fn answer(
-        &self,
-        socket: &Arc<UdpSocket>,
-        names: &Names<'_>,
-        packet: &mut [u8],
-        len: usize,
-        peer: SocketAddr,
-    ) {
+    fn answer(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], len: usize, peer: SocketAddr) {
         let counters = &self.shared.counters;
-        match respond(names, packet, len, transport(peer)) {
+        // For each packet anew: a name that is there when it is asked for is answered.
+        match respond(&self.shared.forwarder.resolver.names(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
                 Counters::add(&counters.mesh);
                 send(socket, &packet[..len], peer);
