@@ -20,9 +20,10 @@
 //!
 //! # The folder of a mesh
 //!
-//! `MESH/<cluster-id>/*.yaml`, and `MESH/upstream.hosts` for what DNS outside the mesh knows. The first cluster
-//! alphabetically is the config cluster: Istio's own kinds are read from it, Services and Pods from all. The folder is
-//! followed while it changes; what cannot be used is reported with file and line, and the last good mesh stays.
+//! `MESH/<cluster-id>/*.yaml`; `MESH/upstream.hosts` for what DNS outside the mesh knows; `MESH/meshNetworks.yaml` for
+//! what istiod is told about networks beside the labels. The first cluster alphabetically is the config cluster:
+//! Istio's own kinds are read from it, Services and Pods from all. The folder is followed while it changes; what
+//! cannot be used is reported with file and line, and the last good mesh stays.
 //!
 //! | kind | what of it |
 //! |---|---|
@@ -32,6 +33,7 @@
 //! | ServiceEntry, WorkloadEntry, WorkloadGroup | all of `networking.istio.io/v1` but DYNAMIC_DNS and Unix sockets |
 //! | Gateway | servers with TLS mode AUTO_PASSTHROUGH |
 //! | PeerAuthentication | mesh, namespace, workload, port |
+//! | Sidecar | egress: which hosts a proxy sees |
 //!
 //! Any other kind is refused by name, as is a field of an Istio kind that is not imitated.
 //!
@@ -84,3 +86,20 @@ pub use pki::TokenOptions;
 pub use sandbox::{Sandbox, SandboxBuilder};
 pub use vm_files::VmFiles;
 pub use yaml::Place;
+
+#[cfg(test)]
+mod tests {
+    /// The lines of `yaml/object.rs` that name a kind, against the table above.
+    #[test]
+    fn every_kind_that_is_read_stands_in_the_documentation() {
+        let kinds = include_str!("yaml/object.rs").lines().filter(|line| line.contains(") => Object::"));
+        let kinds: Vec<_> = kinds.filter_map(|line| line.split('"').nth(3)).collect();
+        let table: Vec<_> =
+            include_str!("lib.rs").lines().filter(|line| line.starts_with("//! | ")).collect();
+        assert!(kinds.len() > 10, "{kinds:?}");
+        for kind in kinds {
+            let named = |row: &&str| row.split('|').nth(1).is_some_and(|kinds| kinds.contains(kind));
+            assert!(table.iter().any(|row| named(&row)), "{kind} is missing in the table of src/lib.rs");
+        }
+    }
+}
