@@ -96,9 +96,10 @@ pub struct ExplainedMembership {
     pub certificate_seconds_left: Option<u64>,
     /// The network of this workload, which decides where gateways are needed. Empty where none is configured.
     pub network: String,
-    /// Where names, clusters and endpoints come from: `synced`, `stale`, `connecting`, …
+    /// Where names, clusters and endpoints come from: `synced`, `stale`, `from_disk`, `connecting`.
     pub state: String,
-    /// How long ago the stream to istiod ended whose last words they are, in seconds.
+    /// How long ago the stream to istiod ended whose last words they are, or how old they were when they were read from
+    /// disk, in seconds.
     pub stale_seconds: Option<u64>,
     /// Everything of the membership that does not work, each with its reason.
     pub problems: Vec<String>,

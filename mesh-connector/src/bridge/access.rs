@@ -75,10 +75,12 @@ impl Gate {
         let Ok(Some(socket)) = diag::client_of(accepted) else {
             return false;
         };
+        let same_user = socket.uid == rustix::process::geteuid().as_raw();
         match self.access {
             Access::Any => true,
-            Access::SameProcess => self.own.has(socket.inode, accepted.descriptor).await,
-            Access::SameUser => socket.uid == rustix::process::geteuid().as_raw(),
+            // Other users' are told without a look at the descriptors, which they cannot make us spend.
+            Access::SameProcess => same_user && self.own.has(socket.inode, accepted.descriptor).await,
+            Access::SameUser => same_user,
         }
     }
 }

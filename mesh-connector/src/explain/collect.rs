@@ -169,13 +169,13 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
     let now = std::time::SystemTime::now();
     let (state, stale_seconds) = match &health.sync {
         SyncState::Connecting => ("connecting", None),
+        SyncState::FromDisk { age } => ("from_disk", Some(age.as_secs())),
         SyncState::Stale { since } => {
             ("stale", Some(now.duration_since(*since).unwrap_or_default().as_secs()))
         }
         SyncState::Synced => ("synced", None),
-        _ => ("from_disk", None),
+        _ => ("unknown", None),
     };
-    let failures = [&health.stream, &health.identity, &health.rejected];
     ExplainedMembership {
         identity: identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string()),
         certificate_seconds_left: identity
@@ -185,7 +185,7 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
         network: client.config().network().to_owned(),
         state: state.to_owned(),
         stale_seconds,
-        problems: failures.into_iter().flatten().map(ToString::to_string).collect(),
+        problems: health.failures().map(|failure| failure.error.to_string()).collect(),
     }
 }
 

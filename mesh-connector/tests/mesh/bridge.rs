@@ -45,6 +45,15 @@ async fn exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8>
     bytes
 }
 
+/// What another process of the same user is answered at this address.
+async fn another_process(address: SocketAddr, says: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    let script = format!("exec 3<>/dev/tcp/{ip}/{port}; printf '{says}' >&3; cat <&3");
+    let run = move || std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 fn ledger() -> Target {
     Target::new("ledger.payments.example", 5432).unwrap()
 }
@@ -124,4 +133,69 @@ async fn after_the_membership_has_ended_clients_are_refused() {
     let address = bridge.listen_local(&ledger(), Default::default()).await.unwrap();
     mesh.shutdown().await;
     assert!(say(connect(address).await, "").await.is_err());
+}
+
+#[tokio::test]
+async fn another_process_is_served_by_the_proxy_only_if_it_knows_the_secret() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let proxy = bridge.proxy_address();
+    let ask = async |password: Option<&str>| {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let basic = |password| {
+            format!("Proxy-Authorization: Basic {}\\r\\n", STANDARD.encode(format!("sidestep:{password}")))
+        };
+        let header = password.map(basic).unwrap_or_default();
+        let url = "http://forecast.weather:3002/";
+        let request = format!("GET {url} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n{header}\\r\\n");
+        another_process(proxy, &request).await
+    };
+    assert!(ask(Some(bridge.secret().reveal())).await.starts_with("HTTP/1.1 200"));
+    for password in [None, Some("guess")] {
+        let answer = ask(password).await;
+        assert!(answer.starts_with("HTTP/1.1 407") && answer.contains("proxy-authenticate"), "{answer}");
+    }
+    assert_eq!(another_process(proxy, r"\x05\x01\x00").await.as_bytes(), "\x05\u{fffd}".as_bytes());
+    assert_eq!(world.through_gateways(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_reset_resets_the_other_side_and_frees_its_slot() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let address = bridge.listen_local(&ledger(), Default::default()).await.unwrap();
+    let mut client = connect(address).await;
+    client.write_all(b"hello\n").await.unwrap();
+    while exactly(&mut client, 1).await != b"\n" {}
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let freed = async {
+        while bridge.open_connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, freed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_megabyte_passes_in_both_directions_at_the_pace_of_the_slower_side() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let address = bridge.listen_local(&ledger(), Default::default()).await.unwrap();
+    let (mut read, mut write) = connect(address).await.into_split();
+    let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    let sent = line.repeat(1024);
+    // Nothing is read before a good part is written: what does not fit into the buffers on the way waits.
+    let writing = tokio::spawn(async move {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    tokio::time::timeout(PATIENCE, read.read_to_end(&mut received)).await.unwrap().unwrap();
+    writing.await.unwrap();
+    assert_eq!(received.iter().filter(|byte| **byte == b'\n').count(), 1024);
+    assert_eq!(received.iter().filter(|byte| **byte == b'x').count(), 1023 * 1024);
 }
