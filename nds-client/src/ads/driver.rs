@@ -63,9 +63,12 @@ impl Driver<'_> {
         reload_roots(self.state);
         let outcome = match self.credentials(&identity) {
             Ok(credentials) => {
+                let usable = !identity.remaining(self.state.config.clock.now()).is_zero()
+                    && self.refused != Some(identity.epoch());
+                let turn_of_token = usable && matches!(credentials, Credentials::Token(_));
                 let Self { state, session, failures, wedges, lost, .. } = self;
-                let opening =
-                    Opening { identity: &identity, credentials, failures: *failures, wedges: *wedges };
+                let (failures, wedges) = (*failures, *wedges);
+                let opening = Opening { identity: &identity, credentials, turn_of_token, failures, wedges };
                 stream(state, session, &opening, lost).await
             }
             Err(error) => Ended::Failed(error),

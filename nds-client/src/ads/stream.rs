@@ -60,6 +60,8 @@ pub(super) enum Ended {
 pub(super) struct Opening<'a> {
     pub(super) identity: &'a Arc<Identity>,
     pub(super) credentials: Credentials,
+    /// Whether the token has its turn although nobody refused the certificate, as far as is known.
+    pub(super) turn_of_token: bool,
     /// How often this was tried in vain since the last good stream.
     pub(super) failures: u32,
     /// How many streams in a row fell silent.
@@ -97,6 +99,10 @@ impl<'a> Stream<'a> {
             () = sleep_until(watchdog.next()) => return Err(silence(state, session, &watchdog)),
         };
         let responses = responses.map_err(|status| connection.error(config, status))?.into_inner();
+        if opening.turn_of_token {
+            // The token opens what the certificate did not: that was refused, and the refusal was not heard.
+            state.certificate_refused.notify_one();
+        }
         Ok(Self { state, session, connection, unsent, requests, responses, watchdog, heard: false })
     }
 
