@@ -7,7 +7,7 @@ use crate::both::{Imitation, Real};
 
 /// A server and the mesh behind it.
 pub(crate) enum Side {
-    Real(Real),
+    Real(Box<Real>),
     Imitation(Imitation),
 }
 

@@ -68,7 +68,7 @@ impl Script {
     /// Plays it to both.
     pub(crate) async fn check(self) -> Result<(), Failed> {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/cases/several-clusters");
-        let mut real = Side::Real(Real::start(&case, &time::arguments(self.name)).await);
+        let mut real = Side::Real(Box::new(Real::start(&case, &time::arguments(self.name)).await));
         let imitation = Imitation::start(&case, |builder| time::settings(self.name, builder)).await?;
         let mut imitation = Side::Imitation(imitation);
         let (real, imitated) = tokio::join!((self.play)(&mut real), (self.play)(&mut imitation));

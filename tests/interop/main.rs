@@ -34,55 +34,56 @@ macro_rules! tests {
     };
 }
 
+const ALL: &[Test] = &tests![
+    bridge::http_clients_reach_the_workload_through_the_proxy_and_a_loopback_address,
+    bridge::raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart,
+    bridge::a_connection_through_the_gateway_is_explained_with_the_identity_it_found,
+    bridge::a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it,
+    bridge::tls_by_a_credential_name_is_refused_and_disable_is_plaintext,
+    control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
+    control_plane::istiod_is_found_in_each_way_that_vm_files_can_name_it,
+    control_plane::a_vm_that_names_no_network_is_sent_through_the_gateways,
+    control_plane::a_name_that_is_added_and_deleted_while_it_runs_is_seen,
+    control_plane::names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back,
+    control_plane::a_certificate_is_renewed_many_times_by_the_certificate_before_it,
+    control_plane::a_lifetime_above_the_maximum_is_asked_again_as_the_default,
+    control_plane::a_refused_token_is_explained_by_its_own_claims,
+    control_plane::a_root_that_is_not_istiods_is_named,
+    control_plane::an_identity_of_another_namespace_is_refused_by_the_stream,
+    control_plane::an_istiod_that_is_not_there_is_named_when_the_time_is_over,
+    control_plane::forced_reconnects_leave_no_error_behind,
+    data_plane::a_call_goes_through_the_gateway_to_the_workload_that_is_expected,
+    data_plane::calls_are_spread_over_the_gateways_of_both_networks,
+    data_plane::a_workload_with_another_identity_is_refused_and_both_names_are_told,
+    data_plane::http2_is_negotiated_through_the_gateway,
+    data_plane::a_raw_stream_through_the_gateway_needs_no_negotiated_protocol,
+    data_plane::a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates,
+    data_plane::plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required,
+    data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
+    dns::the_listener_answers_as_istios_agent_does,
+    dns::what_is_no_question_is_refused_as_istios_agent_does,
+    identity::a_vm_that_starts_again_joins_although_its_token_is_long_dead,
+    identity::a_restored_certificate_is_renewed_without_the_token,
+    identity::a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token,
+    identity::a_certificate_in_files_that_another_process_renews_is_followed,
+    identity::roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_locks_nobody_out,
+    load::a_plugged_ca_with_an_intermediate_is_trusted_end_to_end,
+    load::a_root_rotation_under_load_fails_no_call,
+    load::another_trust_domain_with_an_alias_is_taken_from_the_certificate,
+    load::certificates_renewed_many_times_under_load_fail_no_call,
+    load::istiod_restarted_under_load_fails_no_call,
+    load::an_expired_certificate_is_replaced_by_way_of_the_token,
+    load::several_thousand_services_arrive_as_one_message_and_are_all_known,
+    sidecar::http1_reaches_a_strict_sidecar,
+    sidecar::http1_reaches_a_permissive_sidecar,
+    sidecar::grpc_reaches_a_strict_sidecar,
+    sidecar::grpc_reaches_a_permissive_sidecar,
+    sidecar::raw_tcp_reaches_a_strict_sidecar,
+    sidecar::raw_tcp_reaches_a_permissive_sidecar,
+    sidecar::a_subset_is_reached_by_its_own_name,
+];
+
 fn main() -> ExitCode {
-    let all: &[Test] = &tests![
-        bridge::http_clients_reach_the_workload_through_the_proxy_and_a_loopback_address,
-        bridge::raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart,
-        bridge::a_connection_through_the_gateway_is_explained_with_the_identity_it_found,
-        bridge::a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it,
-        bridge::tls_by_a_credential_name_is_refused_and_disable_is_plaintext,
-        control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
-        control_plane::istiod_is_found_in_each_way_that_vm_files_can_name_it,
-        control_plane::a_vm_that_names_no_network_is_sent_through_the_gateways,
-        control_plane::a_name_that_is_added_and_deleted_while_it_runs_is_seen,
-        control_plane::names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back,
-        control_plane::a_certificate_is_renewed_many_times_by_the_certificate_before_it,
-        control_plane::a_lifetime_above_the_maximum_is_asked_again_as_the_default,
-        control_plane::a_refused_token_is_explained_by_its_own_claims,
-        control_plane::a_root_that_is_not_istiods_is_named,
-        control_plane::an_identity_of_another_namespace_is_refused_by_the_stream,
-        control_plane::an_istiod_that_is_not_there_is_named_when_the_time_is_over,
-        control_plane::forced_reconnects_leave_no_error_behind,
-        data_plane::a_call_goes_through_the_gateway_to_the_workload_that_is_expected,
-        data_plane::calls_are_spread_over_the_gateways_of_both_networks,
-        data_plane::a_workload_with_another_identity_is_refused_and_both_names_are_told,
-        data_plane::http2_is_negotiated_through_the_gateway,
-        data_plane::a_raw_stream_through_the_gateway_needs_no_negotiated_protocol,
-        data_plane::a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates,
-        data_plane::plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required,
-        data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
-        dns::the_listener_answers_as_istios_agent_does,
-        dns::what_is_no_question_is_refused_as_istios_agent_does,
-        identity::a_vm_that_starts_again_joins_although_its_token_is_long_dead,
-        identity::a_restored_certificate_is_renewed_without_the_token,
-        identity::a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token,
-        identity::a_certificate_in_files_that_another_process_renews_is_followed,
-        identity::roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_locks_nobody_out,
-        load::a_plugged_ca_with_an_intermediate_is_trusted_end_to_end,
-        load::a_root_rotation_under_load_fails_no_call,
-        load::another_trust_domain_with_an_alias_is_taken_from_the_certificate,
-        load::certificates_renewed_many_times_under_load_fail_no_call,
-        load::istiod_restarted_under_load_fails_no_call,
-        load::an_expired_certificate_is_replaced_by_way_of_the_token,
-        load::several_thousand_services_arrive_as_one_message_and_are_all_known,
-        sidecar::http1_reaches_a_strict_sidecar,
-        sidecar::http1_reaches_a_permissive_sidecar,
-        sidecar::grpc_reaches_a_strict_sidecar,
-        sidecar::grpc_reaches_a_permissive_sidecar,
-        sidecar::raw_tcp_reaches_a_strict_sidecar,
-        sidecar::raw_tcp_reaches_a_permissive_sidecar,
-        sidecar::a_subset_is_reached_by_its_own_name,
-    ];
     let missing = peers::find().err();
     if let Some(reason) = &missing {
         eprintln!("interop tests: no peers: {reason}");
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
     if let Some(reason) = &no_dns {
         eprintln!("interop tests: nothing beside the agent's DNS proxy: {reason}");
     }
-    let trials = all.iter().map(|(name, test)| {
+    let trials = ALL.iter().map(|(name, test)| {
         let ignored = ignored || no_dns.is_some() && name.starts_with("dns::");
         Trial::test(*name, move || run(*test)).with_ignored_flag(ignored)
     });

@@ -61,6 +61,7 @@ fn pod(name: &str, address: &str, account: &str) -> String {
 const READY: &str = "ready: true, serving: true, terminating: false";
 const UNREADY: &str = "ready: false, serving: false, terminating: false";
 
+#[expect(clippy::too_many_lines, reason = "a list of changes")]
 pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, LATER]).await;
     let mut lines = vec![pushed(&mut stream, "nothing has changed").await];
