@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 use nds_client::SyncState;
 use smallvec::SmallVec;
 
-use crate::lookup::{Answer, Via};
+use crate::{lookup::Via, mode::Given};
 
 /// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,
 /// `defaultTTLInSeconds`).
@@ -27,8 +27,8 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    pub(crate) fn of(answer: &Answer<'_>) -> Self {
-        Self { ips: shuffled(answer), via: answer.via() }
+    pub(crate) fn of(given: &Given<'_>) -> Self {
+        Self { ips: shuffled(given), via: given.answer.via() }
     }
 
     /// How the name found its entry.
@@ -162,7 +162,7 @@ impl ExactSizeIterator for IntoIter {}
 
 /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
 /// shares. Families are kept apart, because most callers dial in the order given.
-pub(crate) fn shuffled(answer: &Answer<'_>) -> Ips {
+pub(crate) fn shuffled(answer: &Given<'_>) -> Ips {
     let mut ips = Ips::new();
     ips.extend(answer.ipv4().iter().copied().map(IpAddr::V4));
     shuffle(&mut ips);

@@ -1,10 +1,13 @@
 //! Setting a resolver up.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use nds_client::{Health, NameTable, NdsClient, Watched};
 
-use crate::{Error, MeshResolver, Scope, Upstream, recent::Recent, resolver::Inner, upstream::Client};
+use crate::{
+    Error, LocalAddresses, MeshResolver, Scope, Upstream, mode::Mode, recent::Recent, resolver::Inner,
+    upstream::Client,
+};
 
 /// Sets a [`MeshResolver`] up.
 ///
@@ -13,7 +16,6 @@ use crate::{Error, MeshResolver, Scope, Upstream, recent::Recent, resolver::Inne
 /// * upstream: [`Upstream::system`];
 /// * the first table is waited for 3 seconds;
 /// * the first search domain of the scope is upstream's.
-#[derive(Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct MeshResolverBuilder {
     names: Watched<NameTable>,
@@ -22,6 +24,7 @@ pub struct MeshResolverBuilder {
     upstream: Upstream,
     first_table_timeout: Duration,
     client: Option<NdsClient>,
+    mode: Mode,
 }
 
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,7 +32,7 @@ const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 impl MeshResolverBuilder {
     pub(crate) fn new(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> Self {
         let (upstream, first_table_timeout) = (Upstream::system(), FIRST_TABLE_TIMEOUT);
-        Self { names, health, scope, upstream, first_table_timeout, client: None }
+        Self { names, health, scope, upstream, first_table_timeout, client: None, mode: Mode::default() }
     }
 
     pub(crate) fn with_client(self, client: NdsClient) -> Self {
@@ -44,6 +47,22 @@ impl MeshResolverBuilder {
     /// Sets how long a lookup may wait for the first table. Zero: not at all.
     pub fn with_first_table_timeout(self, timeout: Duration) -> Self {
         Self { first_table_timeout: timeout, ..self }
+    }
+
+    /// Gives out upstream's answer for those mesh names that are of something outside the mesh, instead of a virtual
+    /// address that only a mesh connector can dial: what a program wants that only resolves. `external` is asked with
+    /// the canonical name, `*.x` for a wildcard. Which names they are, the clusters of istiod say (`MESH_EXTERNAL`) and
+    /// the name table does not.
+    pub fn with_external(mut self, external: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.mode.external = Some(Arc::new(external));
+        self
+    }
+
+    /// Gives out loopback addresses for mesh names (`Local` mode), behind which somebody listens and brings connections
+    /// to where they belong.
+    pub fn with_local_addresses(mut self, local: impl LocalAddresses) -> Self {
+        self.mode.local = Some(Arc::new(local));
+        self
     }
 
     /// Builds the resolver. Reads the host's DNS configuration and `hosts` file; connects to nobody.
@@ -62,10 +81,21 @@ impl MeshResolverBuilder {
             names: self.names,
             health: self.health,
             scope,
+            mode: self.mode,
             upstream,
             first_table_timeout: self.first_table_timeout,
             recent: Recent::default(),
             _client: self.client,
         }))
+    }
+}
+
+impl fmt::Debug for MeshResolverBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshResolverBuilder")
+            .field("scope", &self.scope)
+            .field("upstream", &self.upstream)
+            .field("first_table_timeout", &self.first_table_timeout)
+            .finish_non_exhaustive()
     }
 }

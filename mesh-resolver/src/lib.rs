@@ -100,8 +100,10 @@
 //! Answers are what istiod's table says: ClusterIPs, and for a ServiceEntry without addresses one out of
 //! 240.240.0.0/16, which nothing but a mesh connector can dial. That includes hosts outside the mesh that somebody
 //! declared in a ServiceEntry (`MESH_EXTERNAL`): a program that only resolves, and dials by itself, could reach such
-//! a host before it was declared and cannot afterwards. The table does not tell them apart (the clusters of
-//! CDS do), so this crate does not either yet; dial them through the connector, or by the names of another resolver.
+//! a host before it was declared and cannot afterwards. The table does not tell them apart, the clusters of CDS do: who
+//! has those says which hosts they are ([`with_external`](MeshResolverBuilder::with_external)), and such a host gets
+//! upstream's answer. A program that accepts only a resolver crosses networks by way of loopback addresses
+//! ([`with_local_addresses`](MeshResolverBuilder::with_local_addresses)) behind which a connector listens.
 
 #![forbid(unsafe_code)]
 
@@ -117,6 +119,7 @@ pub mod hyper;
 #[cfg(all(feature = "listener", unix))]
 pub mod listener;
 mod lookup;
+mod mode;
 mod name;
 mod recent;
 #[cfg(feature = "reqwest")]
@@ -130,6 +133,7 @@ pub use self::{
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
     lookup::{Answer, Via},
+    mode::LocalAddresses,
     resolver::{MeshResolver, Names},
     scope::Scope,
     upstream::Upstream,

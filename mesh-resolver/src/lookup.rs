@@ -96,11 +96,16 @@ impl<'a> Answer<'a> {
         if self.via != Via::SearchDomain {
             return None;
         }
-        let known = question.get(..self.known_len)?.to_ascii_lowercase();
+        let known = self.known(question)?;
         match self.star {
             Some(star) => Some(format!("*{}", known.get(star + 1..)?)),
             None => Some(known),
         }
+    }
+
+    /// The question without the search domain, where that was cut off, in lower case.
+    pub(crate) fn known(&self, question: &str) -> Option<String> {
+        question.get(..self.known_len).map(str::to_ascii_lowercase)
     }
 }
 

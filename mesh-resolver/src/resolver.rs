@@ -10,6 +10,7 @@ use crate::{
     answer::{Addresses, Lookup, MESH_TTL, Source, shuffled},
     host,
     lookup::{Answer, lookup},
+    mode::{Given, Mode},
     recent::Recent,
     upstream::Client,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) names: Watched<NameTable>,
     pub(crate) health: Watched<Health>,
     pub(crate) scope: Scope,
+    pub(crate) mode: Mode,
     pub(crate) upstream: Client,
     pub(crate) first_table_timeout: Duration,
     pub(crate) recent: Recent,
@@ -87,7 +89,7 @@ impl MeshResolver {
     /// The current table, to look names up in. Wait-free, without allocation.
     #[must_use]
     pub fn names(&self) -> Names<'_> {
-        Names { table: self.0.names.load(), scope: &self.0.scope }
+        Names { table: self.0.names.load(), scope: &self.0.scope, mode: &self.0.mode }
     }
 
     /// The addresses that the mesh has for a name, from the current table alone: at once, wait-free, without
@@ -97,7 +99,7 @@ impl MeshResolver {
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
     #[must_use]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        self.names().lookup(name).as_ref().map(Addresses::of)
+        self.names().given(name).as_ref().map(Addresses::of)
     }
 
     /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
@@ -185,8 +187,9 @@ impl MeshResolver {
     /// The table's answer, remembered for whoever dials the addresses.
     pub(crate) fn mesh_answer(&self, name: &str) -> Option<Lookup> {
         let names = self.names();
-        let answer = names.lookup(name)?;
-        let addresses = shuffled(&answer);
+        let given = names.given(name)?;
+        let answer = &given.answer;
+        let addresses = shuffled(&given);
         let canonical = self.0.recent.record(answer.name(), &addresses);
         let source = Source::Mesh { via: answer.via(), state: self.0.health.load().sync.clone() };
         Some(Lookup::new(addresses, canonical, source, MESH_TTL))
@@ -210,16 +213,23 @@ impl fmt::Debug for MeshResolver {
 pub struct Names<'r> {
     table: Guard<Arc<NameTable>>,
     scope: &'r Scope,
+    mode: &'r Mode,
 }
 
 impl Names<'_> {
-    /// What the table says about a name; `None` for a name it does not know. Pure, without allocation.
+    /// What the table says about a name; `None` for a name it does not know. Pure, without allocation. It is istiod's
+    /// answer, whatever the resolver was told to give out instead.
     ///
     /// Any DNS question for an A or AAAA record can be looked up: in any case, with or without a trailing dot, with
     /// or without the first search domain behind it.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Option<Answer<'_>> {
         lookup(&self.table, self.scope, name)
+    }
+
+    /// What is given out of it; `None` also for what upstream DNS answers instead.
+    pub(crate) fn given(&self, name: &str) -> Option<Given<'_>> {
+        self.mode.give(self.lookup(name)?, name)
     }
 
     /// The table itself.

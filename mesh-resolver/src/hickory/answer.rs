@@ -11,7 +11,7 @@ use hickory_resolver::{
     },
 };
 
-use crate::{MeshResolver, answer::shuffle, fallback::Missing, lookup::Answer};
+use crate::{MeshResolver, answer::shuffle, fallback::Missing, lookup::Answer, mode::Given};
 
 pub(super) type Response = Result<DnsResponse, NetError>;
 
@@ -54,8 +54,9 @@ fn is_for_addresses(query: &Query) -> bool {
 /// What Istio's proxy answers to a question for a mesh name; `None` where the mesh does not know the name.
 fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Option<Response> {
     let names = mesh.names();
-    let answer = names.lookup(host)?;
-    let addresses = addresses(&answer, query.query_type());
+    let given = names.given(host)?;
+    let answer = &given.answer;
+    let addresses = addresses(&given, query.query_type());
     mesh.inner().recent.record(answer.name(), &addresses);
     let mut message = Message::response(id, OpCode::Query);
     message.metadata.authoritative = true;
@@ -64,7 +65,7 @@ fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Opt
     message.add_query(query.clone());
     // A known name without the family asked for: no data, and no CNAME record either.
     if !addresses.is_empty() {
-        match records(&answer, host, query.name(), &addresses) {
+        match records(answer, host, query.name(), &addresses) {
             Ok(records) => message.add_answers(records),
             Err(error) => return Some(Err(error)),
         };
@@ -72,7 +73,7 @@ fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Opt
     Some(DnsResponse::from_message(message).map_err(NetError::from))
 }
 
-fn addresses(answer: &Answer<'_>, family: RecordType) -> Vec<IpAddr> {
+fn addresses(answer: &Given<'_>, family: RecordType) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = match family {
         RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
         _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),

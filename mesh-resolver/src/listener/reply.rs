@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::packet::{A, AAAA, CNAME, Edns, HEADER, IN, OPT, Query, Unfit};
-use crate::{answer::MESH_TTL_SECONDS, lookup::Answer};
+use crate::{answer::MESH_TTL_SECONDS, mode::Given};
 
 /// What we take over UDP ourselves: what fits into one packet of any network.
 const OWN_UDP_SIZE: u16 = 1232;
@@ -71,22 +71,22 @@ pub(super) fn truncated(packet: &mut [u8], query: &Query) -> usize {
 
 /// Writes what the table says, and gives its length: at most `limit`, records that do not fit left out. `packet`
 /// has room for `limit` bytes.
-pub(super) fn addresses(packet: &mut [u8], query: &Query, answer: &Answer<'_>, limit: usize) -> usize {
+pub(super) fn addresses(packet: &mut [u8], query: &Query, given: &Given<'_>, limit: usize) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
     // An OPT record is there whatever else is left out.
     writer.limit = limit - if query.edns.is_some() { OPT_LEN } else { 0 };
     let all = match query.kind {
-        AAAA => answer.ipv6().len(),
-        _ => answer.ipv4().len(),
+        AAAA => given.ipv6().len(),
+        _ => given.ipv4().len(),
     };
     let mut written = 0;
     // A known name without the family asked for: no data, and no CNAME record either (D.4 rule 13).
     if all > 0 {
-        let alias = answer.alias(query.name());
+        let alias = given.answer.alias(query.name());
         if let Some(owner) = writer.alias(alias.as_deref()) {
             written = match query.kind {
-                AAAA => writer.records(owner, AAAA, answer.ipv6(), Ipv6Addr::octets),
-                _ => writer.records(owner, A, answer.ipv4(), Ipv4Addr::octets),
+                AAAA => writer.records(owner, AAAA, given.ipv6(), Ipv6Addr::octets),
+                _ => writer.records(owner, A, given.ipv4(), Ipv4Addr::octets),
             };
             writer.answers += u16::from(alias.is_some());
         }

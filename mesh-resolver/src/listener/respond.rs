@@ -47,10 +47,10 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
         Err(unfit) => return Verdict::Unfit(reply::unfit(packet, unfit)),
     };
     if query.is_for_addresses()
-        && let Some(answer) = names.lookup(query.name())
+        && let Some(given) = names.given(query.name())
     {
         let limit = transport.limit(&query).min(packet.len());
-        return Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &answer, limit));
+        return Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &given, limit));
     }
     Verdict::Forward(Box::new(query))
 }

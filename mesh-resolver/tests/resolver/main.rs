@@ -8,6 +8,7 @@ mod hyper;
 mod listener;
 mod lookup_ip;
 mod mesh;
+mod mode;
 mod name_server;
 mod reqwest;
 mod upstream;

@@ -1,0 +1,93 @@
+//! What is given out instead of the table's addresses.
+
+use std::net::IpAddr;
+
+use hickory_resolver::{Resolver, proto::rr::RecordType};
+use mesh_resolver::{
+    LocalAddresses, MeshResolver, Source, Upstream,
+    hickory::{MeshProvider, config_for},
+    listener::DnsListener,
+};
+
+use crate::{
+    mesh::{FORECAST, Mesh},
+    name_server::{NameServer, Reply, ips},
+};
+
+const MESH: &[(&str, &[&str])] = &[
+    (FORECAST, &["10.1.2.3", "2001:db8::3"]),
+    ("api.partner.example", &["240.240.0.1"]),
+    ("*.wildcard.example", &["240.240.0.2"]),
+];
+
+/// What every way to ask says about a name: the addresses, sorted.
+async fn everywhere(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
+    let found = resolver.lookup_ip(name).await.unwrap();
+    let listener = DnsListener::builder(resolver.clone()).bind("127.0.0.1:0").start().unwrap();
+    let config = config_for(&listener).unwrap();
+    let by_dns = Resolver::builder_with_config(config, Default::default()).build().unwrap();
+    let by_dns: Resolver<hickory_resolver::net::runtime::TokioRuntimeProvider> = by_dns;
+    let by_hickory = MeshProvider::new(resolver.clone()).into_resolver().unwrap();
+    let fqdn = format!("{name}.");
+    let sorted = |ips: Vec<IpAddr>| {
+        let mut ips = ips;
+        ips.sort();
+        ips
+    };
+    let expected = sorted(found.addresses().to_vec());
+    let dns = by_dns.lookup_ip(&fqdn).await.unwrap().iter().collect();
+    assert_eq!(sorted(dns), expected, "the listener");
+    let hickory = by_hickory.lookup_ip(&fqdn).await.unwrap().iter().collect();
+    assert_eq!(sorted(hickory), expected, "hickory");
+    match resolver.try_lookup(name) {
+        Some(tried) => assert_eq!(sorted(tried.to_vec()), expected),
+        None => assert_eq!(found.source(), &Source::Upstream),
+    }
+    expected
+}
+
+/// Trap 46.
+#[tokio::test]
+async fn a_name_outside_the_mesh_has_upstreams_answer_where_nobody_dials_virtual_addresses() {
+    let server = NameServer::start(|name, kind| match (name, kind) {
+        ("api.partner.example", RecordType::A) => Reply::Addresses(ips(&["192.0.2.7"])),
+        ("api.partner.example", _) => Reply::Addresses(Vec::new()),
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let mesh = Mesh::synced(MESH);
+    let resolver = mesh
+        .builder()
+        .with_upstream(Upstream::servers([server.address()]))
+        .with_external(|name| name == "api.partner.example")
+        .build()
+        .unwrap();
+    assert_eq!(everywhere(&resolver, "api.partner.example").await, ips(&["192.0.2.7"]));
+    assert_eq!(everywhere(&resolver, FORECAST).await, ips(&["10.1.2.3", "2001:db8::3"]));
+    assert!(resolver.names().lookup("api.partner.example").is_some(), "the table itself stays istiod's");
+}
+
+struct Loopback;
+
+impl LocalAddresses for Loopback {
+    fn address(&self, host: &str) -> Option<IpAddr> {
+        match host {
+            FORECAST => "127.64.0.1".parse().ok(),
+            "a.wildcard.example" => "127.64.0.2".parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_loopback_address_stands_for_a_mesh_name_under_all_its_names() {
+    let mesh = Mesh::synced(MESH);
+    let resolver = mesh.builder().with_local_addresses(Loopback).build().unwrap();
+    for name in [FORECAST, "forecast.weather", "forecast.weather.svc"] {
+        assert_eq!(everywhere(&resolver, name).await, ips(&["127.64.0.1"]));
+    }
+    assert_eq!(resolver.last_resolved("127.64.0.1".parse().unwrap()).as_deref(), Some(FORECAST));
+    assert_eq!(everywhere(&resolver, "a.wildcard.example").await, ips(&["127.64.0.2"]));
+    assert_eq!(everywhere(&resolver, "b.wildcard.example").await, ips(&["240.240.0.2"]));
+    assert_eq!(everywhere(&resolver, "api.partner.example").await, ips(&["240.240.0.1"]));
+}
