@@ -6,11 +6,14 @@
 //! $ bridge --vm-files ./vm --postgres orders.shop:5432 -- sh -c 'psql "host=$SIDESTEP_DIR port=5432" -c "select 1"'
 //! $ bridge --vm-files ./vm --unix forecast.weather:3002 -- \
 //!     sh -c 'curl --unix-socket $SIDESTEP_DIR/forecast.weather:3002 http://forecast.weather/'
+//! $ bridge --vm-files ./vm --local forecast.weather:3002 -- \
+//!     unshare -rm sh -c 'mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl --noproxy "*" http://forecast.weather:3002/'
 //! ```
 //!
 //! The program finds the proxy in the variables that most programs know (`http_proxy`, `https_proxy`, `all_proxy`), and
-//! Unix sockets in the folder `SIDESTEP_DIR`. Nobody else on the host can use them: the proxy wants a password that is
-//! in those variables alone, and the sockets serve processes of this user.
+//! Unix sockets in the folder `SIDESTEP_DIR`. With `--local` a service has a loopback address of its own, which the file
+//! `hosts` in that folder names: for programs that take neither, with that file as their /etc/hosts. Nobody else on the host can use them: the proxy wants a password that is
+//! in those variables alone, and sockets and addresses serve processes of this user.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +22,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use mesh_connector::{
     Config, Mesh, Target,
-    bridge::{Access, Bridge},
+    bridge::{Access, Bridge, LocalPort},
 };
 use tokio::process::Command;
 
@@ -39,6 +42,9 @@ struct Cli {
     /// Database to offer to libpq, as host=$SIDESTEP_DIR port=PORT; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     postgres: Vec<Target>,
+    /// Service to offer at a loopback address, named in $SIDESTEP_DIR/hosts; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    local: Vec<Target>,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<String>,
@@ -71,6 +77,12 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     for target in &cli.postgres {
         bridge.listen_postgres(sockets.path(), target).await?;
     }
+    let mut hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    for target in &cli.local {
+        let address = bridge.listen_local(target, LocalPort::Real).await?;
+        hosts.push_str(&format!("{} {}\n", address.ip(), target.host()));
+    }
+    std::fs::write(sockets.path().join("hosts"), hosts)?;
     let (program, arguments) = cli.program.split_first().ok_or("no program")?;
     let mut command = Command::new(program);
     command.args(arguments).env("SIDESTEP_DIR", sockets.path());

@@ -31,6 +31,10 @@ fn main() -> ExitCode {
             run(what_cannot_be_reached_is_a_response_with_the_reason())
         })
         .with_ignored_flag(curl),
+        Trial::test("an_unmodified_program_finds_services_by_name", || {
+            run(an_unmodified_program_finds_services_by_name())
+        })
+        .with_ignored_flag(curl || !has_namespaces()),
         Trial::test("psql_finds_its_socket", || run(psql_finds_its_socket()))
             .with_ignored_flag(missing("psql")),
     ];
@@ -39,6 +43,12 @@ fn main() -> ExitCode {
 
 fn missing(program: &str) -> bool {
     Blocking::new(program).arg("--version").output().is_err()
+}
+
+/// Whether this user may make a user and mount namespace.
+fn has_namespaces() -> bool {
+    let made = Blocking::new("unshare").args(["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"]).output();
+    made.is_ok_and(|output| output.status.success())
 }
 
 fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
@@ -100,6 +110,15 @@ async fn what_cannot_be_reached_is_a_response_with_the_reason() {
     let output = bridge(&vm, &["--", "curl", "-sS", "--fail-with-body", "http://forecast.weather:80/"]).await;
     assert_eq!(output.status.code(), Some(22), "{}", told(&output));
     assert!(told(&output).contains("has no port 80: it has 3002"), "{}", told(&output));
+}
+
+/// Neither a proxy nor a socket: the name is in the program's /etc/hosts, in a mount namespace of its own.
+async fn an_unmodified_program_finds_services_by_name() {
+    let (_sandbox, vm) = mesh().await;
+    let script = format!("mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl -sS --noproxy '*' {URL}");
+    let program = ["--local", "forecast.weather:3002", "--", "unshare", "-rm", "sh", "-c", &script];
+    let output = bridge(&vm, &program).await;
+    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
 /// The server is outside of the mesh: what is tested is that libpq and the bridge agree about the socket.
