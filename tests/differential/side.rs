@@ -8,7 +8,7 @@ use crate::both::{Imitation, Real};
 /// A server and the mesh behind it.
 pub(crate) enum Side {
     Real(Box<Real>),
-    Imitation(Imitation),
+    Imitation(Box<Imitation>),
 }
 
 /// An object by name.

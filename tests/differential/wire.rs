@@ -70,7 +70,7 @@ impl Script {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/cases/several-clusters");
         let mut real = Side::Real(Box::new(Real::start(&case, &time::arguments(self.name)).await));
         let imitation = Imitation::start(&case, |builder| time::settings(self.name, builder)).await?;
-        let mut imitation = Side::Imitation(imitation);
+        let mut imitation = Side::Imitation(Box::new(imitation));
         let (real, imitated) = tokio::join!((self.play)(&mut real), (self.play)(&mut imitation));
         if real == imitated {
             return Ok(());
