@@ -72,8 +72,8 @@ impl MeshResolverBuilder {
     /// [`Config`](crate::ErrorKind::Config): upstream without a name server, or a `hosts` file that was named and
     /// cannot be read.
     pub fn build(self) -> Result<MeshResolver, Error> {
-        let upstream = Client::new(&self.upstream)?;
-        let scope = match upstream.search().first() {
+        let upstream = Client::new(self.upstream)?;
+        let scope = match upstream.state().search().first() {
             Some(domain) if self.scope.search_domain().is_empty() => self.scope.with_search_domain(domain),
             _ => self.scope,
         };

@@ -12,7 +12,7 @@ impl MeshResolver {
     /// The name, completed by the search list, in the table and upstream. As glibc's `res_nsearch`: the first name
     /// with an address wins; a server that cannot be reached ends the search.
     pub(crate) async fn ask_upstream(&self, host: &str) -> Result<Lookup, Error> {
-        let upstream = &self.inner().upstream;
+        let upstream = self.inner().upstream.state();
         if let Some(found) = upstream.hosts_answer(host) {
             return Ok(self.foreign(found));
         }
@@ -34,7 +34,7 @@ impl MeshResolver {
 
     /// The same, before the first table.
     pub(crate) async fn without_table(&self, host: &str) -> Result<Lookup, Error> {
-        let upstream = &self.inner().upstream;
+        let upstream = self.inner().upstream.state();
         // The `hosts` file may even know names of the mesh: istioctl writes istiod's into it.
         if let Some(found) = upstream.hosts_answer(host) {
             return Ok(self.foreign(found));

@@ -66,10 +66,7 @@ use hickory_resolver::{
 };
 
 use self::answer::{Ask, Response, answer};
-use crate::{
-    Error, ErrorKind, MeshResolver,
-    upstream::{NameServers, Unusable},
-};
+use crate::{Error, ErrorKind, MeshResolver};
 
 /// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
 ///
@@ -104,7 +101,7 @@ impl MeshProvider {
     ///
     /// [`Config`](ErrorKind::Config): hickory refuses the configuration.
     pub fn into_resolver(self) -> Result<Resolver<Self>, Error> {
-        let upstream = &self.mesh.inner().upstream;
+        let upstream = self.mesh.inner().upstream.state();
         let search = upstream.search().iter().filter_map(|domain| Name::from_ascii(domain).ok()).collect();
         let anywhere = NameServerConfig::udp(Ipv4Addr::UNSPECIFIED.into());
         let config = ResolverConfig::from_parts(None, search, vec![anywhere]);
@@ -174,7 +171,7 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     ) -> Result<Self::FutureConn, NetError> {
         let upstream = match self.behind {
             Behind::Configured => connected_on_demand(self.inner.new_connection(ip, config, context)?),
-            Behind::MeshResolver => sequential(self.mesh.inner().upstream.servers()),
+            Behind::MeshResolver => sequential(self.mesh.clone()),
         };
         Ok(ready(Ok(MeshHandle { mesh: self.mesh.clone(), upstream, runtime: PhantomData })))
     }
@@ -223,13 +220,13 @@ fn connected_on_demand<C: DnsHandle>(
     })
 }
 
-fn sequential(servers: Result<&NameServers, &Unusable>) -> Ask {
-    let servers = servers.cloned().map_err(Clone::clone);
+/// The upstream servers of the mesh resolver, as they are when they are asked.
+fn sequential(mesh: MeshResolver) -> Ask {
     Arc::new(move |request| {
-        let servers = servers.clone();
+        let upstream = mesh.inner().upstream.state();
         async move {
-            match servers {
-                Ok(servers) => servers.ask(request).await,
+            match upstream.servers() {
+                Ok(servers) => servers.clone().ask(request).await,
                 Err(unusable) => Err(NetError::Msg(format!("the host has no upstream DNS: {unusable}"))),
             }
         }

@@ -113,7 +113,7 @@ impl MeshResolver {
         if let Some(answer) = names.lookup(name) {
             return Some(answer.name().to_owned());
         }
-        let first = self.0.upstream.candidates(name).into_iter().next()?;
+        let first = self.0.upstream.state().candidates(name).into_iter().next()?;
         names.lookup(&first).map(|answer| answer.name().to_owned())
     }
 

@@ -5,26 +5,29 @@
 
 mod client;
 mod config;
+mod failure;
 #[cfg(all(feature = "listener", unix))]
 mod raw;
 mod servers;
+mod state;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::client::{Client, Failure};
 #[cfg(all(feature = "listener", unix))]
 pub(crate) use self::raw::{NoAnswer, Raw, Transport as RawTransport};
-#[cfg(feature = "hickory")]
-pub(crate) use self::{config::Unusable, servers::Servers as NameServers};
+pub(crate) use self::{client::Client, failure::Failure};
 
 /// Who answers for names that the mesh does not know: settings.
 ///
 /// # Defaults
 ///
-/// * the host's `hosts` file comes first, whichever servers are asked; it is read once;
-/// * search list, `ndots`, `timeout` and `attempts` are resolv.conf's for [`system`](Self::system) and
+/// * the host's `hosts` file comes first, whichever servers are asked;
+/// * search list, `ndots`, `timeout`, `attempts` and `rotate` are resolv.conf's for [`system`](Self::system) and
 ///   [`resolv_conf`](Self::resolv_conf); with servers given by the caller there is no search list, and the others
-///   are resolv.conf's defaults: 1, 5 seconds, 2.
+///   are resolv.conf's defaults: 1, 5 seconds, 2, no rotation.
+///
+/// Changes of resolv.conf and of the `hosts` file count within a second; a file that has become unusable does not. The
+/// search domain that the [`Scope`](crate::Scope) took from resolv.conf stays what it was.
 ///
 /// Servers are asked one at a time, in the order given, `attempts` times around, over UDP and, where an answer is
 /// truncated, over TCP. A server that does not answer, or answers SERVFAIL or REFUSED, makes way for the next.
@@ -37,6 +40,7 @@ pub struct Upstream {
     ndots: Option<usize>,
     timeout: Option<Duration>,
     attempts: Option<usize>,
+    rotate: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -111,6 +115,12 @@ impl Upstream {
         Self { attempts: Some(attempts), ..self }
     }
 
+    /// Sets whether each question begins with the next server in turn, instead of always with the first.
+    #[must_use]
+    pub fn with_rotation(self, rotate: bool) -> Self {
+        Self { rotate: Some(rotate), ..self }
+    }
+
     /// Sets the `hosts` file.
     #[must_use]
     pub fn with_hosts_file(self, file: impl Into<PathBuf>) -> Self {
@@ -125,7 +135,7 @@ impl Upstream {
 
     fn from(servers: Servers) -> Self {
         let hosts = HostsFile::System;
-        Self { servers, hosts, search: None, ndots: None, timeout: None, attempts: None }
+        Self { servers, hosts, search: None, ndots: None, timeout: None, attempts: None, rotate: None }
     }
 }
 

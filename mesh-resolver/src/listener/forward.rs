@@ -58,7 +58,7 @@ impl Forwarder {
         query: &Query,
         transport: Transport,
     ) -> Result<Vec<u8>, NoAnswer> {
-        let raw = self.resolver.inner().upstream.raw().map_err(|unusable| {
+        let raw = self.resolver.inner().upstream.state().raw().map_err(|unusable| {
             NoAnswer::Unreachable(std::io::Error::new(std::io::ErrorKind::NotFound, unusable))
         })?;
         let limit = transport.limit(query);

@@ -1,280 +1,131 @@
-//! One question upstream: the `hosts` file, then the servers, through a cache.
+//! Upstream DNS that follows the host's files.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    fs,
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use futures_util::future;
-use hickory_resolver::{
-    Hosts, Resolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    lookup,
-    net::{DnsError, NetError, NoRecords},
-    proto::{
-        op::{Query, ResponseCode},
-        rr::{Name, RecordType},
-    },
-};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
-use super::{
-    Upstream,
-    config::{Effective, Unusable},
-    servers::Servers,
-};
-use crate::{
-    Error, ErrorKind,
-    answer::{Ips, Lookup, Source},
-    name::NameBuffer,
-    scope::is_under,
-};
+use super::{Upstream, state::State};
+use crate::Error;
 
-/// Asks upstream DNS.
+/// Asks upstream DNS. Changes of resolv.conf and of the `hosts` file count soon after they are made.
 pub(crate) struct Client {
-    dns: Result<Dns, Unusable>,
-    hosts: Hosts,
-    search: Vec<String>,
-    ndots: usize,
+    upstream: Upstream,
+    state: ArcSwap<State>,
+    files: Vec<PathBuf>,
+    seen: Mutex<Seen>,
 }
 
-/// The servers, and hickory's resolver over them, which follows aliases and caches.
-struct Dns {
-    resolver: Resolver<Servers>,
-    #[cfg_attr(not(feature = "hickory"), allow(dead_code, reason = "for hickory's own resolver"))]
-    servers: Servers,
-    #[cfg(all(feature = "listener", unix))]
-    raw: Arc<super::Raw>,
+/// The files as they were when they were last looked at.
+struct Seen {
+    at: Instant,
+    stamps: Vec<Stamp>,
 }
 
-/// Why upstream DNS has no address for one name.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The name cannot be asked for.
-    Invalid,
-    /// The name exists, and has no address.
-    NoRecords,
-    /// The servers refuse or fail to answer.
-    Refused(NetError),
-    /// There is no such name.
-    Unknown,
-    /// No server answered.
-    Unreachable(NetError),
-    /// The host's configuration cannot be used.
-    Unusable(Unusable),
-}
+/// What changes with a file: when it was written, and its length. `None` while it is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// The files are looked at no more often.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Client {
     /// # Errors
     ///
     /// `Config` where the settings cannot be used. A host without usable configuration is no error here, but one at
     /// each question.
-    pub(crate) fn new(upstream: &Upstream) -> Result<Self, Error> {
-        let hosts = upstream.hosts()?;
-        let Effective { servers, search, options } = match upstream.effective()? {
-            Ok(effective) => effective,
-            Err(unusable) => {
-                tracing::warn!(error = %unusable, "no upstream DNS: only mesh names will resolve");
-                return Ok(Self { dns: Err(unusable), hosts, search: Vec::new(), ndots: 1 });
+    pub(crate) fn new(upstream: Upstream) -> Result<Self, Error> {
+        let files = upstream.files();
+        // Before they are read: a change in between is seen as one.
+        let seen = Seen { at: Instant::now(), stamps: stamps(&files) };
+        let state = ArcSwap::from_pointee(State::new(&upstream)?);
+        Ok(Self { upstream, state, files, seen: Mutex::new(seen) })
+    }
+
+    /// As things are now.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.look_at(Instant::now());
+        self.state.load_full()
+    }
+
+    /// Reads the files again where they have changed. What cannot be used does not replace what can: a file may be
+    /// half written, and is then looked at again.
+    fn look_at(&self, now: Instant) {
+        // Whoever finds somebody else looking goes by what there is.
+        let Some(mut seen) = self.seen.try_lock() else { return };
+        if self.files.is_empty() || now.saturating_duration_since(seen.at) < INTERVAL {
+            return;
+        }
+        seen.at = now;
+        let stamps = stamps(&self.files);
+        if stamps == seen.stamps {
+            return;
+        }
+        seen.stamps = stamps;
+        match State::new(&self.upstream) {
+            Ok(state) if state.is_usable() || !self.state.load().is_usable() => {
+                tracing::info!("the host's DNS configuration has changed");
+                self.state.store(Arc::new(state));
             }
+            Ok(_) => {
+                tracing::warn!("the host's DNS configuration has become unusable: the last good one stays")
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.report(), "the host's DNS configuration cannot be read again");
+            }
+        }
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |file: &PathBuf| {
+        let metadata = fs::metadata(file).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(stamp).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrote(dir: &tempfile::TempDir, text: &str) -> PathBuf {
+        let file = dir.path().join("resolv.conf");
+        fs::write(&file, text).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_changed_resolv_conf_counts_and_an_unusable_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = wrote(&dir, "nameserver 192.0.2.1\nsearch a.example\n");
+        let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
+        let search = |later: u64| {
+            client.look_at(Instant::now() + INTERVAL * u32::try_from(later).unwrap());
+            client.state.load().search().to_vec()
         };
-        let ndots = options.ndots;
-        let dns = Dns::new(servers, options).map_err(|error| {
-            Error::new(ErrorKind::Config, "", "upstream DNS cannot be set up").because_of(error)
-        })?;
-        Ok(Self { dns: Ok(dns), hosts, search, ndots })
+        wrote(&dir, "nameserver 192.0.2.1\nsearch longer.example\n");
+        assert_eq!(search(0), ["a.example"], "not looked at yet");
+        assert_eq!(search(2), ["longer.example"]);
+        wrote(&dir, "");
+        assert_eq!(search(4), ["longer.example"]);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(search(6), ["longer.example"]);
+        wrote(&dir, "nameserver 192.0.2.1\nsearch again.example\n");
+        assert_eq!(search(8), ["again.example"]);
     }
 
-    /// The servers, for whoever caches and searches by other rules.
-    #[cfg(feature = "hickory")]
-    pub(crate) fn servers(&self) -> Result<&Servers, &Unusable> {
-        self.dns.as_ref().map(|dns| &dns.servers)
-    }
-
-    /// The servers, for whole messages.
-    #[cfg(all(feature = "listener", unix))]
-    pub(crate) fn raw(&self) -> Result<Arc<super::Raw>, Unusable> {
-        self.dns.as_ref().map(|dns| dns.raw.clone()).map_err(Clone::clone)
-    }
-
-    /// How many dots make a name that is asked for as it is before the search list.
-    #[cfg(feature = "hickory")]
-    pub(crate) fn ndots(&self) -> usize {
-        self.ndots
-    }
-
-    /// The search list, lower-case, without trailing dots.
-    pub(crate) fn search(&self) -> &[String] {
-        &self.search
-    }
-
-    /// The names to ask for when a program asks for `host`, in order (resolv.conf(5), `ndots` and `search`).
-    pub(crate) fn candidates(&self, host: &str) -> Vec<String> {
-        if host.ends_with('.') || is_localhost(host) {
-            return vec![host.to_owned()];
-        }
-        let mut buffer = NameBuffer::new();
-        let mut names: Vec<_> = self
-            .search
-            .iter()
-            .filter_map(|domain| buffer.join(&[host, domain]).map(ToOwned::to_owned))
-            .collect();
-        let dots = host.bytes().filter(|byte| *byte == b'.').count();
-        let place = if dots >= self.ndots { 0 } else { names.len() };
-        names.insert(place, host.to_owned());
-        names
-    }
-
-    /// What the `hosts` file says about a name; `localhost` is always known.
-    pub(crate) fn hosts_answer(&self, host: &str) -> Option<Lookup> {
-        let name = absolute(host).ok()?;
-        let mut found = Ips::new();
-        for kind in [RecordType::A, RecordType::AAAA] {
-            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
-            found.extend(lookup.iter().flat_map(addresses));
-        }
-        if found.is_empty() && is_localhost(host) {
-            found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
-        }
-        (!found.is_empty()).then(|| Lookup::new(found, canonical(&name), Source::Hosts, Duration::ZERO))
-    }
-
-    /// Asks the servers for both families of exactly this name.
-    pub(crate) async fn query(&self, host: &str) -> Result<Lookup, Failure> {
-        let resolver = match &self.dns {
-            Ok(dns) => &dns.resolver,
-            Err(unusable) => return Err(Failure::Unusable(unusable.clone())),
-        };
-        let name = absolute(host).map_err(|_| Failure::Invalid)?;
-        let ask = |kind| resolver.lookup(name.clone(), kind);
-        let (v4, v6) = future::join(ask(RecordType::A), ask(RecordType::AAAA)).await;
-        let answers: Vec<_> = [&v4, &v6].into_iter().flatten().collect();
-        let found: Ips = answers.iter().copied().flat_map(addresses).collect();
-        if found.is_empty() {
-            return Err(worst(v4.err(), v6.err()));
-        }
-        let valid_until = answers.iter().map(|answer| answer.valid_until()).min();
-        let ttl = valid_until.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-        let owner = answers.iter().copied().flat_map(owners).next();
-        Ok(Lookup::new(found, canonical(owner.unwrap_or(&name)), Source::Upstream, ttl))
-    }
-}
-
-impl Dns {
-    fn new(servers: Vec<NameServerConfig>, mut options: ResolverOpts) -> Result<Self, NetError> {
-        #[cfg(all(feature = "listener", unix))]
-        let raw = Arc::new(super::Raw::new(&servers, &options));
-        let servers = Servers::new(servers, &options)?;
-        // `Servers` does the asking and the repeating, whatever server hickory thinks it has.
-        options.attempts = 0;
-        options.num_concurrent_reqs = 1;
-        options.use_hosts_file = ResolveHosts::Never;
-        let anywhere = NameServerConfig::udp(Ipv4Addr::UNSPECIFIED.into());
-        let config = ResolverConfig::from_name_servers(vec![anywhere]);
-        let resolver =
-            Resolver::builder_with_config(config, servers.clone()).with_options(options).build()?;
-        Ok(Self {
-            resolver,
-            servers,
-            #[cfg(all(feature = "listener", unix))]
-            raw,
-        })
-    }
-}
-
-fn absolute(host: &str) -> Result<Name, NetError> {
-    let mut name = Name::from_ascii(host)?;
-    name.set_fqdn(true);
-    Ok(name)
-}
-
-fn addresses(lookup: &lookup::Lookup) -> impl Iterator<Item = IpAddr> {
-    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
-}
-
-fn owners(lookup: &lookup::Lookup) -> impl Iterator<Item = &Name> {
-    lookup.answers().iter().filter(|record| record.data.ip_addr().is_some()).map(|record| &record.name)
-}
-
-fn canonical(name: &Name) -> Arc<str> {
-    let text = name.to_lowercase().to_ascii();
-    text.strip_suffix('.').unwrap_or(&text).into()
-}
-
-fn is_localhost(host: &str) -> bool {
-    host.trim_end_matches('.').eq_ignore_ascii_case("localhost") || is_under(host, "localhost")
-}
-
-/// Of the two families' failures the one to report: a server that could not say counts more than one that said no,
-/// and no address counts more than no name.
-fn worst(v4: Option<NetError>, v6: Option<NetError>) -> Failure {
-    let failures = [v4, v6].into_iter().flatten().map(Failure::from);
-    failures.max_by_key(Failure::weight).unwrap_or(Failure::NoRecords)
-}
-
-impl Failure {
-    /// Of the failures of several names the one to report, as glibc's `res_nsearch` does.
-    pub(crate) fn or(self, next: Self) -> Self {
-        if next.weight() > self.weight() { next } else { self }
-    }
-
-    /// As an error about the host that was asked for.
-    pub(crate) fn about(self, host: &str) -> Error {
-        match self {
-            Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a name that DNS can be asked for"),
-            Self::NoRecords => {
-                Error::new(ErrorKind::NoRecords, host, "the name exists upstream, without an address")
-            }
-            Self::Refused(cause) => {
-                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS fails")
-                    .because_of(cause)
-            }
-            Self::Unknown => Error::new(
-                ErrorKind::NameNotFound,
-                host,
-                "neither the mesh nor upstream DNS knows the name: check its spelling, or whether the service is \
-                 exported to this namespace",
-            ),
-            Self::Unreachable(cause @ NetError::Timeout) => Error::new(
-                ErrorKind::Timeout,
-                host,
-                "not a mesh name, and upstream DNS did not answer in time",
-            )
-            .because_of(cause),
-            Self::Unreachable(cause) => {
-                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS cannot be reached")
-                    .because_of(cause)
-            }
-            Self::Unusable(cause) => Error::new(
-                ErrorKind::Config,
-                host,
-                "not a mesh name, and the host has no upstream DNS: set it right, or give name servers with \
-                 Upstream::servers",
-            )
-            .because_of(cause),
-        }
-    }
-
-    fn weight(&self) -> u8 {
-        match self {
-            Self::Unknown => 0,
-            Self::NoRecords => 1,
-            Self::Invalid | Self::Refused(_) => 2,
-            Self::Unreachable(_) | Self::Unusable(_) => 3,
-        }
-    }
-}
-
-impl From<NetError> for Failure {
-    fn from(error: NetError) -> Self {
-        match error {
-            NetError::Dns(DnsError::NoRecordsFound(NoRecords {
-                response_code: ResponseCode::NXDomain,
-                ..
-            })) => Self::Unknown,
-            NetError::Dns(DnsError::NoRecordsFound(_)) => Self::NoRecords,
-            error @ NetError::Dns(_) => Self::Refused(error),
-            error => Self::Unreachable(error),
-        }
+    #[test]
+    fn a_file_that_appears_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = Client::new(Upstream::resolv_conf(dir.path().join("resolv.conf"))).unwrap();
+        assert!(!client.state.load().is_usable());
+        wrote(&dir, "nameserver 192.0.2.1\n");
+        client.look_at(Instant::now() + INTERVAL * 2);
+        assert!(client.state.load().is_usable());
     }
 }

@@ -1,6 +1,10 @@
 //! From settings and the host's files to what the client needs.
 
-use std::{fs::File, net::SocketAddr, path::Path};
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use hickory_resolver::{
     Hosts,
@@ -19,6 +23,7 @@ pub(super) struct Effective {
     pub(super) servers: Vec<NameServerConfig>,
     pub(super) search: Vec<String>,
     pub(super) options: ResolverOpts,
+    pub(super) rotate: bool,
 }
 
 /// Why the host's configuration cannot be used.
@@ -58,7 +63,19 @@ impl Upstream {
         options.ndots = self.ndots.unwrap_or(options.ndots);
         options.timeout = self.timeout.unwrap_or(options.timeout);
         options.attempts = self.attempts.unwrap_or(options.attempts).max(1);
-        Effective { servers, search: search.filter(|domain| !domain.is_empty()).collect(), options }
+        let search = search.filter(|domain| !domain.is_empty()).collect();
+        let rotate = self.rotate.unwrap_or_else(|| self.servers.file().is_some_and(rotates));
+        Effective { servers, search, options, rotate }
+    }
+
+    /// The files that all this is read from.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let hosts = match &self.hosts {
+            HostsFile::File(file) => Some(&**file),
+            HostsFile::None => None,
+            HostsFile::System => Some(Path::new("/etc/hosts")),
+        };
+        self.servers.file().into_iter().chain(hosts).map(Path::to_owned).collect()
     }
 
     /// The names of the `hosts` file.
@@ -83,6 +100,23 @@ impl Upstream {
             }
         }
     }
+}
+
+impl Servers {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Given(_) | Self::None => None,
+            Self::ResolvConf(file) => Some(file),
+            Self::System => Some(Path::new("/etc/resolv.conf")),
+        }
+    }
+}
+
+/// Whether a resolv.conf says `options rotate`, which hickory does not read.
+fn rotates(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut options = text.lines().filter_map(|line| line.trim_start().strip_prefix("options"));
+    options.any(|options| options.split_whitespace().any(|option| option == "rotate"))
 }
 
 fn given(servers: &[SocketAddr]) -> ResolverConfig {
@@ -110,4 +144,24 @@ fn resolv_conf(_: &Path) -> Result<(ResolverConfig, ResolverOpts), NetError> {
 
 fn unusable(file: &Path, source: NetError) -> Unusable {
     Unusable { file: file.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_is_read_from_the_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("resolv.conf");
+        for (text, expected) in [
+            ("options ndots:5 rotate\n", true),
+            ("nameserver 192.0.2.1\n options rotate timeout:1\n", true),
+            ("search rotate\noptions norotate\n", false),
+            ("# options rotate\n", false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(rotates(&file), expected, "{text}");
+        }
+    }
 }

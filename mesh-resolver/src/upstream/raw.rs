@@ -9,6 +9,7 @@ use std::{
     hash::BuildHasher as _,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -20,11 +21,12 @@ use tokio::{
 };
 
 /// The servers, as addresses.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Raw {
     servers: Vec<SocketAddr>,
     attempts: usize,
     timeout: Duration,
+    turn: Option<AtomicUsize>,
 }
 
 /// How a message travels.
@@ -50,14 +52,15 @@ pub(crate) enum NoAnswer {
 }
 
 impl Raw {
-    pub(super) fn new(servers: &[NameServerConfig], options: &ResolverOpts) -> Self {
+    pub(super) fn new(servers: &[NameServerConfig], options: &ResolverOpts, rotate: bool) -> Self {
         let address = |server: &NameServerConfig| {
             let plain = |protocol: &ProtocolConfig| matches!(protocol, ProtocolConfig::Udp);
             let connection = server.connections.iter().find(|connection| plain(&connection.protocol))?;
             Some(SocketAddr::new(server.ip, connection.port))
         };
         let servers = servers.iter().filter_map(address).collect();
-        Self { servers, attempts: options.attempts.max(1), timeout: options.timeout }
+        let turn = rotate.then(AtomicUsize::default);
+        Self { servers, attempts: options.attempts.max(1), timeout: options.timeout, turn }
     }
 
     /// The answer of the first server that has one, with the id of the message. Servers that `own` names are not
@@ -72,7 +75,11 @@ impl Raw {
         if self.servers.is_empty() {
             return Err(NoAnswer::Nobody);
         }
-        let others: Vec<_> = self.servers.iter().copied().filter(|server| !own(*server)).collect();
+        let mut others: Vec<_> = self.servers.iter().copied().filter(|server| !own(*server)).collect();
+        if let Some(turn) = &self.turn {
+            let first = turn.fetch_add(1, Relaxed) % others.len().max(1);
+            others.rotate_left(first);
+        }
         let mut last = Err(NoAnswer::Loop);
         for _ in 0..self.attempts {
             for server in &others {

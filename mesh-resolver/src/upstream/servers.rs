@@ -8,7 +8,10 @@ use std::{
     future::{Ready, ready},
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use futures_util::{Stream, stream};
@@ -23,29 +26,40 @@ use hickory_resolver::{
     proto::op::{DnsRequest, DnsResponse, ResponseCode},
 };
 
-/// All servers as one. Without any, no name is known.
+/// All servers as one. Without any, no name is known. With `turn`, each question begins with the next one.
 #[derive(Clone)]
 pub(crate) struct Servers {
     pools: Arc<[NameServerPool<TokioRuntimeProvider>]>,
     rounds: usize,
+    turn: Option<Arc<AtomicUsize>>,
     runtime: TokioRuntimeProvider,
 }
 
 impl Servers {
-    pub(super) fn new(servers: Vec<NameServerConfig>, options: &ResolverOpts) -> Result<Self, NetError> {
+    pub(super) fn new(
+        servers: Vec<NameServerConfig>,
+        options: &ResolverOpts,
+        rotate: bool,
+    ) -> Result<Self, NetError> {
         let runtime = TokioRuntimeProvider::default();
         let context = Arc::new(PoolContext::new(options.clone(), TlsConfig::new()?));
         let pool = |server| NameServerPool::from_config([server], context.clone(), runtime.clone());
         let pools = servers.into_iter().map(pool).collect();
-        Ok(Self { pools, rounds: options.attempts.max(1), runtime })
+        let turn = rotate.then(Arc::default);
+        Ok(Self { pools, rounds: options.attempts.max(1), turn, runtime })
     }
 
     /// Asks one server after the other, all of them as often as set, until one answers.
     pub(crate) async fn ask(self, request: DnsRequest) -> Result<DnsResponse, NetError> {
         let query = request.queries.first().cloned().unwrap_or_default();
+        let first = match &self.turn {
+            Some(turn) => turn.fetch_add(1, Relaxed) % self.pools.len().max(1),
+            None => 0,
+        };
         let mut last = NoRecords::new(query, ResponseCode::NXDomain).into();
         for _ in 0..self.rounds {
-            for server in self.pools.iter() {
+            let (behind, ahead) = self.pools.split_at(first);
+            for server in ahead.iter().chain(behind) {
                 match server.send(request.clone()).first_answer().await {
                     Ok(response) => return Ok(response),
                     // No such name, or no such record: an answer, whichever server gave it.

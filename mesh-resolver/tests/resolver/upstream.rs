@@ -205,3 +205,16 @@ async fn nobody_is_asked_when_a_resolver_is_built() {
 fn unroutable() -> SocketAddr {
     "192.0.2.53:53".parse().unwrap()
 }
+
+/// resolv.conf(5): `options rotate`.
+#[tokio::test]
+async fn with_rotation_each_question_begins_with_the_next_server() {
+    let (first, second) = (knowing("www.example.org").await, knowing("www.example.org").await);
+    let servers = [&first, &second].map(NameServer::address);
+    let upstream = Upstream::servers(servers).with_rotation(true);
+    let resolver = Mesh::synced(&[]).resolver(upstream);
+    for name in ["a.example", "b.example", "c.example", "d.example"] {
+        assert!(resolver.lookup_ip(name).await.is_err());
+    }
+    assert_eq!((first.asked().len(), second.asked().len()), (4, 4), "both families of each name");
+}
