@@ -1,9 +1,9 @@
-//! The bridge as people use it: programs that know nothing of a mesh, on the sandbox. What is not on the machine counts
-//! as ignored.
+//! The bridge as people use it, around programs that know nothing of a mesh, and small clients, on the sandbox. What is
+//! not on the machine counts as ignored.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::process::{Command as Blocking, ExitCode, Output};
+use std::process::{Command as Blocking, ExitCode, Output, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use mesh_sandbox::{Sandbox, VmFiles};
@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     let curl = missing("curl");
     let trials = vec![
         Trial::test("reqwest_calls_a_service", || run(reqwest_calls_a_service())),
+        Trial::test("a_raw_stream_carries_lines_there_and_back", || {
+            run(a_raw_stream_carries_lines_there_and_back())
+        }),
         Trial::test("curl_finds_the_proxy_in_its_environment", || {
             run(curl_finds_the_proxy_in_its_environment())
         })
@@ -83,6 +86,21 @@ async fn reqwest_calls_a_service() {
     let output = command.arg(vm.path()).arg(URL).output().await.unwrap();
     assert!(output.status.success(), "{}", told(&output));
     assert!(told(&output).starts_with("200 OK") && told(&output).contains(US), "{}", told(&output));
+}
+
+async fn a_raw_stream_carries_lines_there_and_back() {
+    let (_sandbox, vm) = mesh().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcp-client"));
+    command.arg(vm.path()).arg("ledger.payments.example:5432");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"one\ntwo\n").await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with("one") && lines[1].ends_with("two"), "{text}");
+    assert!(told(&output).contains("spiffe://cluster.local/ns/payments/sa/ledger"), "{}", told(&output));
 }
 
 async fn curl_finds_the_proxy_in_its_environment() {
