@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! $ echo hello | tcp-client ./vm ledger.payments.example:5432
-//! ledger: hello
+//! 10.20.9.1: hello
 //! ```
 
 #![forbid(unsafe_code)]
