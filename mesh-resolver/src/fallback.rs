@@ -1,12 +1,12 @@
 //! What happens to a name that the table does not have: upstream, and the time before the first table.
 
-use std::pin::pin;
+use std::{pin::pin, time::Instant};
 
 use futures_util::future::{Either, select};
 use nds_client::SyncState;
 use tokio::time::timeout;
 
-use crate::{Error, ErrorKind, MeshResolver, answer::Lookup, upstream::Failure};
+use crate::{Error, ErrorKind, MeshResolver, answer::Lookup, observe, upstream::Failure};
 
 impl MeshResolver {
     /// The name, completed by the search list, in the table and upstream. As glibc's `res_nsearch`: the first name
@@ -21,7 +21,10 @@ impl MeshResolver {
             if let Some(found) = self.mesh_answer(&name) {
                 return Ok(found);
             }
-            match upstream.query(&name).await {
+            let asked = Instant::now();
+            let outcome = upstream.query(&name).await;
+            observe::asked_upstream(&name, asked.elapsed(), &outcome);
+            match outcome {
                 Ok(found) => return Ok(self.foreign(found)),
                 Err(fatal @ (Failure::Unreachable(_) | Failure::Unusable(_))) => {
                     return Err(fatal.about(host));

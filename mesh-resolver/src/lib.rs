@@ -53,6 +53,7 @@
 //! | `hickory` | `hickory::MeshProvider`: hickory's own `Resolver` over the mesh |
 //! | `hyper` | `MeshResolver` as the resolver of hyper-util's `HttpConnector`, a tower `Service<Name>` |
 //! | `listener` | `listener::DnsListener`: a DNS server for programs that only speak DNS (Unix) |
+//! | `metrics` | counters and latencies through the `metrics` facade: below |
 //! | `reqwest` | `MeshResolver` as `reqwest::dns::Resolve` |
 //! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
 //!
@@ -79,6 +80,16 @@
 //! * Where entries collide, the more literal reading wins: the name itself, then a short name, then the search
 //!   domain. In the agent the order of a Go map decides, and an expansion hides a service of that very name.
 //! * Short names belong to Kubernetes services named `short.ns.<domain>`, which is what Kubernetes calls them.
+//!
+//! # Watching it
+//!
+//! At debug there is an event of `tracing` for each lookup and each name asked for upstream; an upstream that takes a
+//! second or more is told at info. With the feature `metrics`:
+//!
+//! | metric | labels |
+//! |---|---|
+//! | `mesh_resolver_lookups_total` | `outcome`: `mesh`, `hosts`, `literal`, `upstream`, or [`ErrorKind::as_label`] |
+//! | `mesh_resolver_upstream_seconds` | `outcome`: `found`, or why not |
 //!
 //! # What a lookup costs
 //!
@@ -121,6 +132,7 @@ pub mod listener;
 mod lookup;
 mod mode;
 mod name;
+mod observe;
 mod recent;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;

@@ -11,6 +11,7 @@ use crate::{
     host,
     lookup::{Answer, lookup},
     mode::{Given, Mode},
+    observe,
     recent::Recent,
     upstream::Client,
 };
@@ -162,6 +163,12 @@ impl MeshResolver {
     ///
     /// Dropping the future abandons the lookup and nothing else.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
+        let outcome = self.look_up(name).await;
+        observe::looked_up(name, &outcome);
+        outcome
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Lookup, Error> {
         if let Some(address) = host::address(name) {
             return Ok(literal(name, address));
         }

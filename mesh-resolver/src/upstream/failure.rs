@@ -33,6 +33,19 @@ pub(super) fn worst(v4: Option<NetError>, v6: Option<NetError>) -> Failure {
 }
 
 impl Failure {
+    /// A short name for metric labels.
+    pub(crate) fn as_label(&self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid_name",
+            Self::NoRecords => "no_records",
+            Self::Refused(_) => "refused",
+            Self::Unknown => "name_not_found",
+            Self::Unreachable(NetError::Timeout) => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unusable(_) => "config",
+        }
+    }
+
     /// Of the failures of several names the one to report, as glibc's `res_nsearch` does.
     pub(crate) fn or(self, next: Self) -> Self {
         if next.weight() > self.weight() { next } else { self }

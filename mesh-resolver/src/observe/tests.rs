@@ -1,0 +1,79 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use nds_client::{Health, NameTable, Publisher, SyncState};
+use parking_lot::Mutex;
+
+use crate::{MeshResolver, Scope, Upstream};
+
+/// Counts what is recorded, by name and labels.
+#[derive(Default)]
+struct Seen(Arc<Mutex<BTreeMap<String, u64>>>);
+
+struct One(Arc<Mutex<BTreeMap<String, u64>>>, String);
+
+impl One {
+    fn add(&self, value: u64) {
+        *self.0.lock().entry(self.1.clone()).or_default() += value;
+    }
+}
+
+impl metrics::CounterFn for One {
+    fn increment(&self, value: u64) {
+        self.add(value);
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl metrics::HistogramFn for One {
+    fn record(&self, _: f64) {
+        self.add(1);
+    }
+}
+
+impl Seen {
+    fn one(&self, key: &Key) -> Arc<One> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        Arc::new(One(self.0.clone(), format!("{} {}", key.name(), labels.join(","))))
+    }
+}
+
+impl Recorder for Seen {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.one(key))
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.one(key))
+    }
+}
+
+#[test]
+fn each_lookup_is_counted_by_who_answered() {
+    let seen = Seen::default();
+    let counts = seen.0.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&seen, || {
+        runtime.block_on(async {
+            let mut health = Health::default();
+            health.sync = SyncState::Synced;
+            let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
+            let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+            let resolver = builder.with_upstream(Upstream::none()).build().unwrap();
+            assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
+            assert!(resolver.lookup_ip("localhost").await.is_ok());
+            assert!(resolver.lookup_ip("www.example.org").await.is_err());
+            assert!(resolver.lookup_ip("not a name").await.is_err());
+        });
+    });
+    let counts = counts.lock();
+    for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
+        assert_eq!(counts[&format!("mesh_resolver_lookups_total outcome={outcome}")], 1);
+    }
+    assert_eq!(counts["mesh_resolver_upstream_seconds outcome=name_not_found"], 1);
+}
