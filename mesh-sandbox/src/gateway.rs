@@ -16,9 +16,10 @@ use crate::address_book::{AddressBook, YamlAddress};
 use crate::event::{Event, Events, GatewayEvent, GatewayOutcome};
 use crate::hello::{self, Hello, Opening};
 use crate::listen;
-use crate::model::{Health, Mesh, NetworkGateway, Protocol, Viewer};
+use crate::model::{Health, Mesh, NetworkGateway, Protocol, Viewer, selects};
 use crate::tasks::TaskGroup;
 use crate::xds::name;
+use crate::xds::policy::Target;
 use crate::yaml::kubernetes::Labels;
 
 /// How long a client may take to say hello (facts F.1).
@@ -35,28 +36,43 @@ struct Route {
     next: AtomicUsize,
 }
 
+impl Route {
+    /// Only what speaks mTLS can be behind a gateway that does not (istio `endpoint_builder.go`).
+    fn of(gateway: &NetworkGateway, target: &Target<'_>) -> Self {
+        let endpoints = target.service.endpoints_of(target.port).filter(|endpoint| {
+            endpoint.network == gateway.network
+                && target.marks_mtls().unwrap_or_else(|| endpoint.is_mtls())
+                && target.subset.is_none_or(|subset| selects(&subset.labels, &endpoint.labels))
+                && matches!(endpoint.health, Health::Healthy | Health::Unknown)
+        });
+        let repeated = endpoints.flat_map(|endpoint| {
+            let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
+            std::iter::repeat_n(address, usize::try_from(endpoint.weight.min(100)).unwrap_or(1))
+        });
+        Self { endpoints: repeated.collect(), next: AtomicUsize::new(0) }
+    }
+}
+
 impl Routes {
-    /// One chain per exposed service and port (facts F.1).
+    /// One chain per exposed service, port and subset (facts F.1).
     pub(crate) fn of(gateway: &NetworkGateway, mesh: &Mesh) -> Self {
         let servers: Vec<_> = mesh.servers.iter().filter(|server| server.is_on(gateway)).collect();
         let mut routes = BTreeMap::new();
-        let scope = mesh.scope(Viewer::Gateway, &gateway.namespace, &Labels::new());
+        let none = Labels::new();
+        let labels = gateway.labels.as_ref().unwrap_or(&none);
+        let scope = mesh.scope(Viewer::Gateway, &gateway.namespace, labels);
         for service in &scope.services {
             if !servers.iter().any(|server| server.exposes(service)) {
                 continue;
             }
+            let rule = scope.rule(&service.host, labels);
             for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-                let endpoints = service.endpoints_of(port).filter(|endpoint| {
-                    endpoint.network == gateway.network
-                        && endpoint.is_mtls()
-                        && matches!(endpoint.health, Health::Healthy | Health::Unknown)
-                });
-                let repeated = endpoints.flat_map(|endpoint| {
-                    let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
-                    std::iter::repeat_n(address, usize::try_from(endpoint.weight.min(100)).unwrap_or(1))
-                });
-                let route = Route { endpoints: repeated.collect(), next: AtomicUsize::new(0) };
-                routes.entry(name::sni(port.number, &service.host)).or_insert(route);
+                let subsets = rule.iter().flat_map(|rule| &rule.subsets).map(Some);
+                for subset in subsets.chain([None]) {
+                    let target = Target { service, port, rule, subset };
+                    let name = name::sni(port.number, target.subset_name(), &service.host);
+                    routes.entry(name).or_insert_with(|| Route::of(gateway, &target));
+                }
             }
         }
         Self(routes)

@@ -34,6 +34,7 @@
 //! | Gateway | servers with TLS mode AUTO_PASSTHROUGH |
 //! | PeerAuthentication | mesh, namespace, workload, port |
 //! | Sidecar | egress: which hosts a proxy sees |
+//! | DestinationRule | subsets, TLS modes, localities and failover, balancing, connect timeout, PROXY protocol; circuit breakers, keepalive and the details of outlier detection are taken and show nowhere |
 //!
 //! Any other kind is refused by name, as is a field of an Istio kind that is not imitated.
 //!

@@ -9,6 +9,7 @@ use crate::dns::hosts::Hosts;
 use crate::error::Result;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Key, Manifest, Object, istio};
+use rules::Rules;
 use scope::Scopes;
 use sidecar::Sidecars;
 
@@ -22,6 +23,7 @@ pub(crate) mod networks;
 pub(crate) mod pods;
 pub(crate) mod policy;
 pub(crate) mod protocol;
+pub(crate) mod rules;
 pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod sidecar;
@@ -34,6 +36,7 @@ pub(crate) use gateway::{GatewayServer, NetworkGateway};
 pub(crate) use networks::Networks;
 pub(crate) use policy::Policies;
 pub(crate) use protocol::Protocol;
+pub(crate) use rules::Rule;
 pub(crate) use scope::{Scope, Viewer};
 pub(crate) use service::{Port, Registry, Resolution, Service};
 pub(crate) use vip::VipAllocator;
@@ -55,6 +58,7 @@ pub(crate) struct Mesh {
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
     pub(crate) sidecars: Sidecars,
+    pub(crate) rules: Rules,
     scopes: Scopes,
     /// What istiod's own resolver, and the world, know.
     pub(crate) upstream: Hosts,
@@ -104,6 +108,6 @@ fn each<'a, T: 'a>(
 }
 
 /// Whether `labels` has everything that `selector` asks for.
-fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

@@ -3,10 +3,13 @@
 pub(crate) mod cds;
 pub(crate) mod cluster_tls;
 pub(crate) mod eds;
+mod failover;
+mod http_options;
 mod metadata;
 pub(crate) mod name;
 pub(crate) mod nds;
 pub(crate) mod network;
+pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod structs;
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
+pub(crate) mod destination_rule;
 pub(crate) mod document;
 pub(crate) mod folder;
 pub(crate) mod istio;

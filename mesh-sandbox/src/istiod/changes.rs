@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::host::is_subset;
 use crate::model::policy::ROOT_NAMESPACE;
 use crate::model::{Endpoint, Mesh, Registry, Resolution, Service};
 
@@ -19,6 +20,10 @@ pub(crate) struct Changes {
     endpoints: BTreeMap<String, u64>,
     /// Namespaces whose PeerAuthentications changed: CDS and EDS of their services.
     policies: BTreeMap<String, u64>,
+    /// Hosts, possibly with a wildcard, whose DestinationRules changed: CDS and EDS of the services.
+    rules: BTreeMap<String, u64>,
+    /// Namespaces whose Sidecars changed: the clusters that come and go with it, and the name table.
+    scopes: BTreeMap<String, u64>,
     /// The PeerAuthentication of the mesh: CDS and EDS of everything.
     mesh_policy: u64,
     /// Endpoints of headless services: EDS of everything.
@@ -46,6 +51,12 @@ impl Changes {
             } else {
                 self.policies.insert(namespace, next);
             }
+        }
+        for namespace in new.sidecars.changed(&old.sidecars) {
+            self.scopes.insert(namespace, next);
+        }
+        for host in new.rules.changed(&old.rules) {
+            self.rules.insert(host, next);
         }
         if old.networks != new.networks || old.gateways != new.gateways || old.unresolved != new.unresolved {
             self.forced = next;
@@ -99,6 +110,11 @@ impl Since<'_> {
         self.changes.forced > self.seen
     }
 
+    /// Whether what a namespace sees may be other services now.
+    pub(crate) fn touches_scope(&self, namespace: &str) -> bool {
+        [namespace, ROOT_NAMESPACE].iter().any(|namespace| self.is_newer(&self.changes.scopes, namespace))
+    }
+
     /// Whether the name table is.
     pub(crate) fn touches_names(&self) -> bool {
         self.is_forced() || self.changes.names > self.seen
@@ -107,7 +123,8 @@ impl Since<'_> {
     /// Whether the clusters of any service are.
     pub(crate) fn touches_any_cluster(&self) -> bool {
         let changes = self.changes;
-        let newest = changes.services.values().chain(changes.policies.values()).max().copied();
+        let each = changes.services.values().chain(changes.policies.values()).chain(changes.rules.values());
+        let newest = each.max().copied();
         self.is_forced() || changes.mesh_policy.max(newest.unwrap_or_default()) > self.seen
     }
 
@@ -116,6 +133,7 @@ impl Since<'_> {
         self.is_forced()
             || self.changes.mesh_policy > self.seen
             || self.is_newer(&self.changes.services, host)
+            || self.changes.rules.iter().any(|(rule, number)| *number > self.seen && is_subset(host, rule))
             || namespace.is_some_and(|namespace| self.is_newer(&self.changes.policies, namespace))
     }
 

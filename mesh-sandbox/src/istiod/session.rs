@@ -183,7 +183,7 @@ impl Session {
         if self.watched.contains_key(type_url::NAME_TABLE) {
             if broken {
                 responses.push(self.send_broken_names(snapshot));
-            } else if since.touches_names() {
+            } else if since.touches_names() || since.touches_scope(&self.proxy.namespace) {
                 responses.push(self.send_names(snapshot, &BTreeSet::new()));
             }
         }
@@ -239,19 +239,22 @@ impl Session {
         snapshot: &Snapshot,
         since: Since<'_>,
     ) -> Option<DeltaDiscoveryResponse> {
-        if !since.touches_any_cluster() {
+        let has_other_scope = since.touches_scope(&self.proxy.namespace);
+        if !has_other_scope && !since.touches_any_cluster() {
             return None;
         }
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
         let known = self.watched_names(type_url::CLUSTER);
-        let removed: Vec<String> = known.into_iter().filter(|name| !clusters.contains_key(name)).collect();
+        let removed: Vec<String> =
+            known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
         let scope = snapshot.scope_for(&self.proxy);
         let is_changed = |name: &str| {
             let (host, namespace) = Self::owner(&scope, name);
-            !host.is_empty() && since.touches_clusters(host, namespace)
+            let is_new = || has_other_scope && !known.contains(name);
+            !host.is_empty() && (since.touches_clusters(host, namespace) || is_new())
         };
         let changed: Vec<&Cluster> = clusters.values().filter(|cluster| is_changed(&cluster.name)).collect();
-        if changed.is_empty() && removed.is_empty() {
+        if changed.is_empty() && removed.is_empty() && !has_other_scope {
             return None;
         }
         let fixed = clusters.values().filter(|cluster| cds::FIXED.contains(&cluster.name.as_str()));

@@ -8,6 +8,7 @@ use super::entry::Reader;
 use super::kubernetes::Cluster;
 use super::pods::Pods;
 use super::policy::Policies;
+use super::rules::Rules;
 use super::scope::Scopes;
 use super::sidecar::Sidecars;
 use super::slices::Slices;
@@ -80,6 +81,7 @@ pub(super) fn build(
         upstream: upstream.clone(),
         policies,
         sidecars: Sidecars::read(config),
+        rules: Rules::read(config),
         scopes: Scopes::default(),
         servers: Vec::new(),
         groups: Vec::new(),

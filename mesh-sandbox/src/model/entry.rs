@@ -9,7 +9,7 @@ use super::pods::labelled_locality;
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
 use super::vip::Owner;
-use super::{Port, Protocol, Registry, Resolution, Service, VipAllocator, selects};
+use super::{Port, Protocol, Registry, Resolution, Service, VipAllocator, selects, topology};
 use crate::error::Result;
 use crate::pki::spiffe;
 use crate::yaml::Manifest;
@@ -169,7 +169,6 @@ pub(crate) fn endpoint(
         port_name: String::new(),
         network: workload.network.clone(),
         cluster: home.cluster.to_owned(),
-        locality,
         weight: workload.weight.max(1),
         tls_mode: tls_mode.to_owned(),
         policy: policies.mode(home.namespace, labels, 0),
@@ -177,7 +176,8 @@ pub(crate) fn endpoint(
         workload: home.name.to_owned(),
         pod: home.name.to_owned(),
         namespace: home.namespace.to_owned(),
-        labels: labels.clone(),
+        labels: topology::augmented(labels, home.cluster, &locality, "", &workload.network),
+        locality,
         health: Health::Unknown,
         hostname: String::new(),
         subdomain: String::new(),

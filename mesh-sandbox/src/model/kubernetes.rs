@@ -7,7 +7,7 @@ use super::pods::{PodFacts, Pods, target_port};
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
 use super::slices::Slices;
-use super::{Networks, Port, Protocol, Registry, Resolution, Service, each, selects};
+use super::{Networks, Port, Protocol, Registry, Resolution, Service, each, selects, topology};
 use crate::pki::spiffe;
 use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice, Labels};
@@ -221,11 +221,11 @@ impl Cluster<'_> {
     }
 
     fn endpoint(&self, address: &str, port: u16, name: &str, health: Health, facts: &PodFacts) -> Endpoint {
+        let network = self.networks.of_endpoint(self.id, &facts.labels, address);
         Endpoint {
             address: address.to_owned(),
             port,
             port_name: name.to_owned(),
-            network: self.networks.of_endpoint(self.id, &facts.labels, address),
             cluster: self.id.to_owned(),
             locality: facts.locality.clone(),
             weight: 1,
@@ -235,7 +235,8 @@ impl Cluster<'_> {
             workload: facts.workload.clone(),
             pod: facts.pod.clone(),
             namespace: facts.namespace.clone(),
-            labels: facts.labels.clone(),
+            labels: topology::augmented(&facts.labels, self.id, &facts.locality, &facts.node, &network),
+            network,
             health,
             hostname: facts.hostname.clone(),
             subdomain: facts.subdomain.clone(),

@@ -26,6 +26,7 @@ pub(crate) struct PodFacts {
     pub(crate) identity: Option<String>,
     pub(crate) tls_mode: String,
     pub(crate) locality: String,
+    pub(crate) node: String,
     pub(crate) labels: Labels,
     pub(crate) hostname: String,
     pub(crate) subdomain: String,
@@ -98,6 +99,7 @@ impl<'a> Pods<'a> {
                 .map_or(TLS_MODE_DISABLED, String::as_str)
                 .to_owned(),
             locality: self.locality(manifest, pod),
+            node: pod.spec.node_name.clone().unwrap_or_default(),
             labels: manifest.labels().clone(),
             hostname,
             subdomain: pod.spec.subdomain.clone(),
@@ -132,6 +134,7 @@ impl PodFacts {
             identity: None,
             tls_mode: TLS_MODE_DISABLED.to_owned(),
             locality: String::new(),
+            node: String::new(),
             labels: Labels::new(),
             hostname: String::new(),
             subdomain: String::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::rules::{self, Rule, Rules};
 use super::sidecar::Listener;
 use super::{Mesh, Registry, Service};
 use crate::yaml::kubernetes::Labels;
@@ -18,6 +19,9 @@ pub(crate) struct Scope {
     /// One per host: what clusters and endpoints are made from.
     pub(crate) services: Vec<Arc<Service>>,
     by_host: HashMap<String, usize>,
+    /// The namespace that looks.
+    namespace: String,
+    rules: HashMap<String, Vec<Arc<Rule>>>,
 }
 
 /// Scopes are computed once for each namespace and `Sidecar`, as in istiod.
@@ -39,6 +43,18 @@ impl Scope {
     /// The service with this host name.
     pub(crate) fn service(&self, host: &str) -> Option<&Arc<Service>> {
         self.by_host.get(host).and_then(|index| self.services.get(*index))
+    }
+
+    /// The rule for a host that counts for a workload with these labels.
+    pub(crate) fn rule(&self, host: &str, labels: &Labels) -> Option<&Rule> {
+        rules::choose(self.rules.get(host)?, &self.namespace, labels)
+    }
+
+    fn with_rules(mut self, rules: &Rules) -> Self {
+        let each = self.services.iter();
+        let found = each.map(|service| (service.host.clone(), rules.of(&self.namespace, service)));
+        self.rules = found.filter(|(_, rules)| !rules.is_empty()).collect();
+        self
     }
 
     /// Adds a service to the one that has its host already, if it may be (istio `appendSidecarServices`).
@@ -78,11 +94,11 @@ impl Mesh {
         let key = (namespace.to_owned(), sidecar.map(|(index, _)| index), viewer);
         let mut scopes = self.scopes.0.lock();
         let scope = scopes.entry(key).or_insert_with(|| {
-            let mut scope = Scope::default();
+            let mut scope = Scope { namespace: namespace.to_owned(), ..Scope::default() };
             let exported = exported(&self.services, namespace);
             if viewer == Viewer::Gateway {
                 exported.iter().for_each(|service| scope.add(service));
-                return Arc::new(scope);
+                return Arc::new(scope.with_rules(&self.rules));
             }
             let everything = || vec![Listener::everything()];
             for listener in sidecar.map_or_else(everything, |(_, sidecar)| sidecar.listeners(namespace)) {
@@ -91,7 +107,7 @@ impl Mesh {
                     scope.listed.push(service);
                 }
             }
-            Arc::new(scope)
+            Arc::new(scope.with_rules(&self.rules))
         });
         scope.clone()
     }

@@ -1,6 +1,6 @@
 //! `Sidecar`: what a namespace, or a workload in it, wants to see (istio `pilot/pkg/model/sidecar.go`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::host::is_subset;
@@ -44,6 +44,16 @@ impl Sidecars {
             .collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(all.into_iter().map(|(_, sidecar)| sidecar).collect())
+    }
+
+    /// The namespaces whose objects differ from those of `other`.
+    pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
+        let of = |sidecars: &Self, namespace: &str| -> Vec<_> {
+            let own = sidecars.0.iter().filter(|sidecar| sidecar.namespace == namespace);
+            own.map(|sidecar| sidecar.object.spec.clone()).collect()
+        };
+        let homes = self.0.iter().chain(&other.0).map(|sidecar| &sidecar.namespace);
+        homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
     /// The one that counts for a workload: its namespace's, else that of the root namespace.

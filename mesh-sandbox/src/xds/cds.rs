@@ -1,38 +1,45 @@
-//! The clusters of a proxy (istio `cluster_builder.go`; facts E, G, J.4).
+//! The clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`; facts E, G, J.4).
 
-use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
-use xds_proto::envoy::config::core::v3::Metadata;
+use xds_proto::envoy::config::core::v3::{Metadata, TransportSocket};
 use xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use xds_proto::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
-use xds_proto::envoy::extensions::upstreams::http::v3::http_protocol_options::{
-    ExplicitHttpConfig, Protocol as HttpProtocol, UpstreamProtocolOptions, UseDownstreamHttpConfig,
-    explicit_http_config,
-};
 use xds_proto::google::protobuf::Duration;
-use xds_proto::type_url;
 
+use super::cluster_tls::{self, InMesh};
+use super::http_options::{self, HttpOptions};
+use super::policy::{Settings, Target};
 use super::structs::{boolean, fields, list, nested, string};
-use super::{Proxy, World, cluster_tls, eds, name};
-use crate::model::{Port, Protocol, Resolution, Service};
+use super::{Proxy, World, eds, name};
+use crate::model::endpoint::TLS_MODE_DISABLED;
+use crate::model::{Protocol, Resolution, Service};
+use crate::yaml::destination_rule::{ClientTls, Simple, TlsMode};
 use crate::yaml::istio::MutualTlsMode;
 
 /// The mesh default (facts G).
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 10, nanos: 0 };
-/// The key of [`HttpProtocolOptions`] among a cluster's protocol options.
-const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// The clusters that every proxy gets, and that every delta repeats (facts J.1).
 pub(crate) const FIXED: [&str; 3] = ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"];
 
-/// All clusters: outbound ones for every service and port, then the fixed three.
+/// All clusters: outbound ones for every service, port and subset, then the fixed three.
 pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
-    for service in &world.scope(proxy).services {
+    let scope = world.scope(proxy);
+    for service in &scope.services {
+        let rule = scope.rule(&service.host, &proxy.labels);
         for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            clusters.extend(outbound(world, proxy, service, port));
+            let whole = Target { service, port, rule, subset: None };
+            let Some(kind) = discovery_type(service, proxy) else { continue };
+            let Some(cluster) = outbound(world, proxy, &whole, kind) else { continue };
+            let kind = kind_of(&cluster);
+            clusters.push(cluster);
+            for subset in rule.iter().flat_map(|rule| &rule.subsets) {
+                let target = Target { subset: Some(subset), ..whole };
+                let kind = if target.is_passed_through() { DiscoveryType::OriginalDst } else { kind };
+                clusters.extend(outbound(world, proxy, &target, kind));
+            }
         }
     }
     // A gateway has no original destinations to pass through to.
@@ -40,44 +47,34 @@ pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
     clusters
 }
 
-fn outbound(world: World<'_>, proxy: &Proxy, service: &Service, port: &Port) -> Option<Cluster> {
-    let kind = discovery_type(service, proxy)?;
+fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: DiscoveryType) -> Option<Cluster> {
+    let settings = target.settings();
     let mut cluster = Cluster {
-        name: name::cluster(port.number, &service.host),
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        lb_policy: LbPolicy::LeastRequest.into(),
-        metadata: Some(metadata(service)),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+        name: name::cluster(target.port.number, target.subset_name(), &target.service.host),
+        connect_timeout: Some(connect_timeout(&settings)),
+        metadata: Some(metadata(target, &settings)),
         ..Cluster::default()
     };
-    match kind {
-        DiscoveryType::Eds => {
-            cluster.eds_cluster_config = Some(EdsClusterConfig { service_name: cluster.name.clone() });
+    if matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
+        // No EDS: the hosts are inside, and without any there is no cluster (facts J.3).
+        let endpoints = eds::localities(world, proxy, target);
+        if endpoints.is_empty() {
+            return None;
         }
-        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
-            // No EDS: the hosts are inside, and without any there is no cluster (facts J.3).
-            let endpoints = eds::localities(world, proxy, service, port);
-            if endpoints.is_empty() {
-                return None;
-            }
-            cluster.load_assignment =
-                Some(ClusterLoadAssignment { cluster_name: cluster.name.clone(), endpoints });
-        }
-        _ => cluster.lb_policy = LbPolicy::ClusterProvided.into(),
+        cluster.load_assignment =
+            Some(ClusterLoadAssignment { cluster_name: cluster.name.clone(), endpoints });
     }
-    if let Some(options) = http_options(port.protocol, proxy) {
-        cluster
-            .typed_extension_protocol_options
-            .insert(HTTP_OPTIONS.to_owned(), any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &options));
+    let kind = balance(&mut cluster, &settings, kind);
+    if kind == DiscoveryType::Eds {
+        cluster.eds_cluster_config = Some(EdsClusterConfig { service_name: cluster.name.clone() });
     }
-    if offers_tls(world, service, port) {
-        let socket = cluster_tls::tls(service, port, world.metadata_exchange);
-        if kind == DiscoveryType::OriginalDst {
-            cluster.transport_socket = Some(socket);
-        } else {
-            cluster.transport_socket_matches = cluster_tls::matches(socket);
-        }
+    let mut http = HttpOptions::of(target.port.protocol, &settings, proxy.is_router);
+    protect(world, &mut cluster, target, &settings, &mut http);
+    if let Some(proxy_protocol) = settings.proxy_protocol {
+        cluster_tls::wrap(&mut cluster, proxy_protocol);
     }
+    let options = http.pack().map(|options| (http_options::KEY.to_owned(), options));
+    cluster.typed_extension_protocol_options.extend(options);
     Some(cluster)
 }
 
@@ -92,56 +89,138 @@ fn discovery_type(service: &Service, proxy: &Proxy) -> Option<DiscoveryType> {
     })
 }
 
-/// Auto mTLS: never for what is outside the mesh or in a namespace that disables it; for headless services only
-/// if every endpoint has a sidecar (facts E.6).
-fn offers_tls(world: World<'_>, service: &Service, port: &Port) -> bool {
+fn kind_of(cluster: &Cluster) -> DiscoveryType {
+    match cluster.cluster_discovery_type {
+        Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(kind).unwrap_or_default(),
+        _ => DiscoveryType::default(),
+    }
+}
+
+/// Sets the policy, and the type with it: what is passed through has no hosts.
+fn balance(cluster: &mut Cluster, settings: &Settings<'_>, kind: DiscoveryType) -> DiscoveryType {
+    let balancer = settings.load_balancer;
+    let simple = balancer.map_or(Simple::Unspecified, |balancer| balancer.simple);
+    let hash = balancer.and_then(|balancer| balancer.consistent_hash.as_ref());
+    let (kind, policy) = match (kind, simple, hash) {
+        (DiscoveryType::OriginalDst, ..) | (_, Simple::Passthrough, _) => {
+            cluster.load_assignment = None;
+            (DiscoveryType::OriginalDst, LbPolicy::ClusterProvided)
+        }
+        (kind, _, Some(hash)) if hash.maglev.is_some() => (kind, LbPolicy::Maglev),
+        (kind, _, Some(_)) => (kind, LbPolicy::RingHash),
+        (kind, Simple::Random, None) => (kind, LbPolicy::Random),
+        (kind, Simple::RoundRobin, None) => (kind, LbPolicy::RoundRobin),
+        (kind, ..) => (kind, LbPolicy::LeastRequest),
+    };
+    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+    cluster.lb_policy = policy.into();
+    kind
+}
+
+/// Sets the sockets: as the rule says, else mTLS for the endpoints that have it.
+fn protect(
+    world: World<'_>,
+    cluster: &mut Cluster,
+    target: &Target<'_>,
+    settings: &Settings<'_>,
+    http: &mut HttpOptions,
+) {
+    let (service, number) = (target.service, target.port.number);
+    let in_mesh = |tls: Option<&ClientTls>| InMesh {
+        sni: tls
+            .map(|tls| tls.sni.clone())
+            .filter(|sni| !sni.is_empty())
+            .unwrap_or_else(|| name::sni(number, target.subset_name(), &service.host)),
+        identities: tls.and_then(|tls| tls.subject_alt_names.clone()).unwrap_or_else(|| service.identities()),
+        metadata_exchange: world.metadata_exchange,
+    };
+    match settings.tls.map(|tls| (tls.mode, tls)) {
+        Some((TlsMode::Disable, _)) => {}
+        Some((TlsMode::IstioMutual, tls)) => {
+            cluster.transport_socket = Some(in_mesh(Some(tls)).socket(*http))
+        }
+        Some((TlsMode::Simple | TlsMode::Mutual, tls)) => {
+            cluster.transport_socket = user_supplied(service, tls, http);
+        }
+        None if offers_tls(world, target) => {
+            let socket = in_mesh(None).socket(*http);
+            if kind_of(cluster) == DiscoveryType::OriginalDst {
+                cluster.transport_socket = Some(socket);
+            } else {
+                cluster.transport_socket_matches = cluster_tls::matches(socket);
+            }
+        }
+        None => {}
+    }
+}
+
+/// A socket by files; none where the rule names a secret, which only gateways get (trap 44).
+fn user_supplied(service: &Service, tls: &ClientTls, http: &mut HttpOptions) -> Option<TransportSocket> {
+    if !tls.credential_name.is_empty() {
+        return None;
+    }
+    let named = tls.subject_alt_names.clone().unwrap_or_default();
+    http.auto_sni = tls.sni.is_empty();
+    http.auto_san_validation = http.auto_sni && named.is_empty() && !tls.insecure_skip_verify;
+    let is_entry = service.registry == crate::model::Registry::External;
+    let identities = if named.is_empty() && is_entry { service.identities() } else { named };
+    Some(cluster_tls::from_files(tls, &identities, *http))
+}
+
+/// Auto mTLS: never for what is outside the mesh or in a namespace that disables it; where addresses are passed through
+/// only if every endpoint has a sidecar (facts E.6).
+fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
+    let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable
     {
         return false;
     }
-    if service.resolution == Resolution::Passthrough {
-        let mut endpoints = service.endpoints_of(port).peekable();
+    if service.resolution == Resolution::Passthrough || target.is_passed_through() {
+        let mut endpoints = service.endpoints_of(target.port).peekable();
         return endpoints.peek().is_some()
-            && endpoints.all(|endpoint| endpoint.tls_mode != crate::model::endpoint::TLS_MODE_DISABLED);
+            && endpoints.all(|endpoint| endpoint.tls_mode != TLS_MODE_DISABLED);
     }
     true
 }
 
-fn http_options(protocol: Protocol, proxy: &Proxy) -> Option<HttpProtocolOptions> {
-    let options = match protocol {
-        _ if protocol.is_http2() => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
-            protocol_config: Some(explicit_http_config::ProtocolConfig::Http2ProtocolOptions(
-                HttpProtocol::default(),
-            )),
-        }),
-        // Gateways do not detect protocols.
-        Protocol::Unsupported if !proxy.is_router => {
-            UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig::default())
-        }
-        _ => return None,
-    };
-    Some(HttpProtocolOptions { upstream_protocol_options: Some(options) })
+fn connect_timeout(settings: &Settings<'_>) -> Duration {
+    let own = settings.connection_pool.and_then(|pool| pool.tcp.connect_timeout);
+    own.map_or(CONNECT_TIMEOUT, |own| Duration {
+        seconds: i64::try_from(own.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(own.subsec_nanos()).unwrap_or_default(),
+    })
 }
 
-fn metadata(service: &Service) -> Metadata {
+fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
+    let service = target.service;
     let of_service = fields([
         ("host", string(&service.host)),
         ("name", string(&service.name)),
         ("namespace", string(&service.namespace)),
     ]);
     let mut istio = fields([("services", list(vec![nested(of_service)]))]);
-    if service.is_external {
-        istio.fields.insert("external".to_owned(), boolean(true));
+    let mut set = |key: &str, value| istio.fields.insert(key.to_owned(), value);
+    match target.subset {
+        Some(subset) => {
+            set("subset", string(&subset.name));
+        }
+        None if service.is_external => {
+            set("external", boolean(true));
+        }
+        None => {}
+    }
+    if let Some(rule) = target.rule {
+        let (namespace, name) = (&rule.namespace, &rule.name);
+        let path = format!("/apis/networking.istio.io/v1/namespaces/{namespace}/destination-rule/{name}");
+        set("config", string(path));
+        if settings.tls.is_some_and(|tls| matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual)) {
+            set("alpn_override", string("false"));
+        }
     }
     Metadata { filter_metadata: [("istio".to_owned(), istio)].into() }
 }
 
 fn fixed() -> [Cluster; 3] {
-    let passthrough = HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(
-            UseDownstreamHttpConfig::default(),
-        )),
-    };
     FIXED.map(|name| {
         let black_hole = name == FIXED[0];
         let kind = if black_hole { DiscoveryType::Static } else { DiscoveryType::OriginalDst };
@@ -153,10 +232,9 @@ fn fixed() -> [Cluster; 3] {
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
             ..Cluster::default()
         };
-        if !black_hole {
-            let options = any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &passthrough);
-            cluster.typed_extension_protocol_options.insert(HTTP_OPTIONS.to_owned(), options);
-        }
+        let options = HttpOptions::as_the_client().pack().filter(|_| !black_hole);
+        let options = options.map(|options| (http_options::KEY.to_owned(), options));
+        cluster.typed_extension_protocol_options.extend(options);
         cluster
     })
 }

@@ -1,6 +1,8 @@
-//! The transport sockets of a cluster: auto mTLS (istio `cluster_tls.go`; facts E.2, E.5, E.6).
+//! The transport sockets of a cluster (istio `cluster_tls.go`; facts E.2, E.5, E.6, J.4).
 
+use prost::Message;
 use xds_proto::any;
+use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::TransportSocketMatch;
 use xds_proto::envoy::config::core::v3::TransportSocket;
 use xds_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
@@ -15,52 +17,86 @@ use xds_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use xds_proto::google::protobuf::{Any, Struct};
 use xds_proto::type_url;
 
-use super::name;
+use super::http_options::HttpOptions;
 use super::structs::{fields, string};
 use crate::model::endpoint::TLS_MODE_ISTIO;
-use crate::model::{Port, Service};
+use crate::yaml::destination_rule::{ClientTls, ProxyProtocol, ProxyProtocolVersion};
 
-/// The TLS socket for a service port.
-pub(crate) fn tls(service: &Service, port: &Port, metadata_exchange: bool) -> TransportSocket {
-    let mut alpn_protocols = Vec::new();
-    if metadata_exchange {
-        alpn_protocols.push("istio-peer-exchange".to_owned());
-    }
-    alpn_protocols.push("istio".to_owned());
-    if port.protocol.is_http2() {
-        alpn_protocols.push("h2".to_owned());
-    }
-    let matchers = service.identities().into_iter().map(|identity| StringMatcher {
-        match_pattern: Some(MatchPattern::Exact(identity)),
-        ignore_case: false,
-    });
-    // The SAN list stands in the untyped field 9 (trap 6); certificate and roots are the proxy's own.
-    let validation = CombinedCertificateValidationContext {
-        default_validation_context: Some(CertificateValidationContext {
-            match_subject_alt_names: matchers.collect(),
-        }),
-        validation_context_sds_secret_config: Some(secret("ROOTCA")),
-    };
-    let context = UpstreamTlsContext {
-        common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+const PROXY_PROTOCOL: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
+
+/// `ProxyProtocolUpstreamTransport`: a socket that says first whose connection it is.
+#[derive(Clone, PartialEq, Message)]
+struct ProxyProtocolSocket {
+    #[prost(message, optional, tag = "1")]
+    config: Option<ProxyProtocolConfig>,
+    #[prost(message, optional, tag = "2")]
+    transport_socket: Option<TransportSocket>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ProxyProtocolConfig {
+    #[prost(int32, tag = "1")]
+    version: i32,
+}
+
+/// What mutual TLS within the mesh goes by.
+#[derive(Debug)]
+pub(super) struct InMesh {
+    pub(super) sni: String,
+    pub(super) identities: Vec<String>,
+    pub(super) metadata_exchange: bool,
+}
+
+impl InMesh {
+    /// Certificate and roots are the proxy's own, the expected identities stand in the untyped field 9 (trap 6).
+    pub(super) fn socket(&self, http: HttpOptions) -> TransportSocket {
+        let mut alpn_protocols = Vec::new();
+        if self.metadata_exchange {
+            alpn_protocols.push("istio-peer-exchange".to_owned());
+        }
+        alpn_protocols.push("istio".to_owned());
+        if http.is_http2() {
+            alpn_protocols.push("h2".to_owned());
+        }
+        socket(UpstreamTlsContext {
+            common_tls_context: Some(CommonTlsContext {
+                tls_params: Some(VERSIONS),
+                alpn_protocols,
+                tls_certificate_sds_secret_configs: vec![secret("default")],
+                validation_context_type: Some(validation("ROOTCA", &self.identities)),
             }),
-            alpn_protocols,
-            tls_certificate_sds_secret_configs: vec![secret("default")],
-            validation_context_type: Some(ValidationContextType::CombinedValidationContext(validation)),
-        }),
-        sni: name::sni(port.number, &service.host),
-    };
-    TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        typed_config: Some(any::pack(type_url::UPSTREAM_TLS_CONTEXT, &context)),
+            sni: self.sni.clone(),
+        })
     }
 }
 
+/// TLS as a rule spells it out, by files of the client's (`SIMPLE` and `MUTUAL`).
+pub(super) fn from_files(tls: &ClientTls, identities: &[String], http: HttpOptions) -> TransportSocket {
+    let mut certificates = Vec::new();
+    if !tls.client_certificate.is_empty() {
+        let name = format!("file-cert:{}~{}", tls.client_certificate, tls.private_key);
+        certificates.push(secret(&name));
+    }
+    let roots = if tls.ca_certificates.is_empty() { "system" } else { &tls.ca_certificates };
+    let validation = if tls.insecure_skip_verify {
+        ValidationContextType::ValidationContext(CertificateValidationContext::default())
+    } else {
+        validation(&format!("file-root:{roots}"), identities)
+    };
+    socket(UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            tls_params: Some(VERSIONS),
+            alpn_protocols: if http.is_http2() { vec!["h2".to_owned()] } else { Vec::new() },
+            tls_certificate_sds_secret_configs: certificates,
+            validation_context_type: Some(validation),
+        }),
+        sni: tls.sni.clone(),
+    })
+}
+
 /// The two matches of auto mTLS, in the order in which they are tried.
-pub(crate) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
+pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
     vec![
         TransportSocketMatch {
             name: "tlsMode-istio".to_owned(),
@@ -73,6 +109,56 @@ pub(crate) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
             transport_socket: Some(raw_buffer()),
         },
     ]
+}
+
+/// Wraps every socket of the cluster, or plaintext.
+pub(super) fn wrap(cluster: &mut Cluster, proxy_protocol: ProxyProtocol) {
+    let wrapped = |inner: Option<TransportSocket>| {
+        let version = match proxy_protocol.version {
+            ProxyProtocolVersion::V1 => 0,
+            ProxyProtocolVersion::V2 => 1,
+        };
+        let config = Some(ProxyProtocolConfig { version });
+        let value = ProxyProtocolSocket { config, transport_socket: inner };
+        let name = "envoy.transport_sockets.upstream_proxy_protocol".to_owned();
+        Some(TransportSocket { name, typed_config: Some(any::pack(PROXY_PROTOCOL, &value)) })
+    };
+    if cluster.transport_socket.is_none() && cluster.transport_socket_matches.is_empty() {
+        // Here, and nowhere else, istiod writes this name.
+        let plain = TransportSocket { name: "raw_buffer".to_owned(), ..raw_buffer() };
+        cluster.transport_socket = wrapped(Some(plain));
+        return;
+    }
+    if let Some(inner) = cluster.transport_socket.take() {
+        cluster.transport_socket = wrapped(Some(inner));
+    }
+    for matched in &mut cluster.transport_socket_matches {
+        matched.transport_socket = wrapped(matched.transport_socket.take());
+    }
+}
+
+const VERSIONS: TlsParameters = TlsParameters {
+    tls_minimum_protocol_version: TlsProtocol::TlSv12 as i32,
+    tls_maximum_protocol_version: TlsProtocol::TlSv13 as i32,
+};
+
+fn socket(context: UpstreamTlsContext) -> TransportSocket {
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        typed_config: Some(any::pack(type_url::UPSTREAM_TLS_CONTEXT, &context)),
+    }
+}
+
+fn validation(roots: &str, identities: &[String]) -> ValidationContextType {
+    let matchers = identities.iter().map(|identity| StringMatcher {
+        match_pattern: Some(MatchPattern::Exact(identity.clone())),
+        ignore_case: false,
+    });
+    let context = CertificateValidationContext { match_subject_alt_names: matchers.collect() };
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(context),
+        validation_context_sds_secret_config: Some(secret(roots)),
+    })
 }
 
 fn raw_buffer() -> TransportSocket {

@@ -11,12 +11,14 @@ use xds_proto::envoy::config::endpoint::v3::{
 };
 use xds_proto::google::protobuf::UInt32Value;
 
+use super::failover::{self, Group};
 use super::name::ClusterName;
-use super::network::{self, Seen};
+use super::network::{self, Candidate, Seen};
+use super::policy::Target;
 use super::structs::{fields, string};
 use super::{Proxy, World};
 use crate::model::endpoint::TLS_MODE_ISTIO;
-use crate::model::{Endpoint, Health, Port, Service};
+use crate::model::{Endpoint, Health, selects};
 
 /// The label of a pod that shall get no new connections (istio `features.DrainingLabel`).
 const DRAINING: &str = "istio.io/draining";
@@ -34,49 +36,55 @@ fn found(world: World<'_>, proxy: &Proxy, name: &str) -> Option<Vec<LocalityLbEn
     let name = ClusterName::parse(name)?;
     let scope = world.scope(proxy);
     let service = scope.service(name.host)?;
-    // Subsets come from DestinationRules, which the sandbox does not have: no subset selects nothing less.
-    let port = service.port(name.port)?;
-    (!service.is_dns()).then(|| localities(world, proxy, service, port))
+    let rule = scope.rule(name.host, &proxy.labels);
+    // A subset that no rule has selects nothing less.
+    let subset = rule.and_then(|rule| rule.subset(name.subset));
+    let target = Target { service, port: service.port(name.port)?, rule, subset };
+    (!service.is_dns()).then(|| localities(world, proxy, &target))
 }
 
 /// The endpoints of a service port by locality, as `proxy` sees them.
-pub(crate) fn localities(
-    world: World<'_>,
-    proxy: &Proxy,
-    service: &Service,
-    port: &Port,
-) -> Vec<LocalityLbEndpoints> {
-    let mut by_locality: BTreeMap<&str, Vec<&Endpoint>> = BTreeMap::new();
-    for endpoint in service.endpoints_of(port) {
+pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -> Vec<LocalityLbEndpoints> {
+    let service = target.service;
+    let settings = target.settings();
+    // Where the rule has clients panic, they shall not do so into what is unhealthy (istio `supportsUnhealthyEndpoints`).
+    let panics = settings.outlier_detection.is_some_and(|detection| detection.min_health_percent > 0);
+    let mut by_locality: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
+    for endpoint in service.endpoints_of(target.port) {
         // Unhealthy ones are sent, terminating ones are not (facts F.3).
         let is_hidden = endpoint.health == Health::Terminating
+            || (panics && endpoint.health == Health::Unhealthy)
+            || target.subset.is_some_and(|subset| !selects(&subset.labels, &endpoint.labels))
             || endpoint.labels.get(DRAINING).is_some_and(|value| !value.is_empty())
             || (service.is_cluster_local() && endpoint.cluster != proxy.cluster);
         if !is_hidden && proxy.views(&endpoint.network) {
-            by_locality.entry(&endpoint.locality).or_default().push(endpoint);
+            let is_mtls = target.marks_mtls().unwrap_or_else(|| endpoint.is_mtls());
+            by_locality.entry(&endpoint.locality).or_default().push(Candidate { endpoint, is_mtls });
         }
     }
     let gateways = if service.is_dns() { &world.mesh.unresolved } else { &world.mesh.gateways };
-    let localities = by_locality.into_iter().map(|(locality, endpoints)| {
+    let groups = by_locality.into_iter().map(|(locality, endpoints)| {
         let seen = network::filter(proxy, gateways, &endpoints);
         let lb_endpoints: Vec<_> = seen.iter().map(|seen| message(world, seen)).collect();
         let weight = lb_endpoints.iter().filter_map(|it| it.load_balancing_weight).map(|it| it.value).sum();
-        LocalityLbEndpoints {
+        let message = LocalityLbEndpoints {
             locality: locality_message(locality),
             // A locality that lost all its endpoints stays, without weight (istio `refreshWeight`).
             load_balancing_weight: (!lb_endpoints.is_empty()).then_some(UInt32Value { value: weight }),
             lb_endpoints,
             priority: 0,
-        }
+        };
+        Group { message, labels: seen.iter().map(Seen::labels).collect() }
     });
-    localities.collect()
+    let groups = failover::apply(groups.collect(), &settings, proxy);
+    groups.into_iter().map(|group| group.message).collect()
 }
 
 fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
     match seen {
-        Seen::Direct { endpoint, weight } => LbEndpoint {
+        Seen::Direct { candidate: Candidate { endpoint, is_mtls }, weight } => LbEndpoint {
             health_status: health(endpoint.health).into(),
-            metadata: Some(metadata(endpoint.is_mtls(), workload(endpoint))),
+            metadata: Some(metadata(*is_mtls, workload(endpoint))),
             host_identifier: Some(host(world, &endpoint.network, &endpoint.address, endpoint.port)),
             load_balancing_weight: Some(UInt32Value { value: *weight }),
         },

@@ -20,13 +20,13 @@ impl<'a> ClusterName<'a> {
 }
 
 /// `outbound|3002||forecast.weather.svc.cluster.local`.
-pub(crate) fn cluster(port: u16, host: &str) -> String {
-    format!("outbound|{port}||{host}")
+pub(crate) fn cluster(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
 }
 
 /// `outbound_.3002_._.forecast.weather.svc.cluster.local`.
-pub(crate) fn sni(port: u16, host: &str) -> String {
-    format!("outbound_.{port}_._.{host}")
+pub(crate) fn sni(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{host}")
 }
 
 #[cfg(test)]
@@ -35,9 +35,11 @@ mod tests {
 
     #[test]
     fn both_forms_are_taken_apart() {
-        let parts = ClusterName { port: 3002, subset: "", host: "forecast.weather.svc.cluster.local" };
-        assert_eq!(ClusterName::parse(&cluster(3002, parts.host)), Some(parts));
-        assert_eq!(ClusterName::parse(&sni(3002, parts.host)), Some(parts));
+        for subset in ["", "v1"] {
+            let parts = ClusterName { port: 3002, subset, host: "forecast.weather.svc.cluster.local" };
+            assert_eq!(ClusterName::parse(&cluster(3002, subset, parts.host)), Some(parts));
+            assert_eq!(ClusterName::parse(&sni(3002, subset, parts.host)), Some(parts));
+        }
         assert_eq!(ClusterName::parse("BlackHoleCluster"), None);
     }
 }

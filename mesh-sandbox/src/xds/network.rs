@@ -3,44 +3,69 @@
 use std::collections::BTreeMap;
 
 use super::Proxy;
-use crate::model::{Endpoint, NetworkGateway};
+use crate::model::{Endpoint, NetworkGateway, topology};
+use crate::yaml::kubernetes::Labels;
+
+/// An endpoint, and whether clients are told to use mutual TLS with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) is_mtls: bool,
+}
 
 /// An endpoint as a proxy sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen<'a> {
     /// Reached directly.
-    Direct { endpoint: &'a Endpoint, weight: u32 },
+    Direct { candidate: Candidate<'a>, weight: u32 },
     /// Reached through a gateway, which stands for several endpoints.
     Through { gateway: &'a NetworkGateway, weight: u32 },
+}
+
+impl Seen<'_> {
+    /// The labels that failover goes by.
+    pub(super) fn labels(&self) -> Labels {
+        match self {
+            Self::Direct { candidate, .. } => candidate.endpoint.labels.clone(),
+            Self::Through { gateway, .. } => {
+                topology::augmented(&Labels::new(), &gateway.cluster, "", "", &gateway.network)
+            }
+        }
+    }
 }
 
 /// The endpoints of one locality, seen from `proxy`.
 pub(crate) fn filter<'a>(
     proxy: &Proxy,
     gateways: &'a [NetworkGateway],
-    endpoints: &[&'a Endpoint],
+    candidates: &[Candidate<'a>],
 ) -> Vec<Seen<'a>> {
     if gateways.is_empty() {
-        return endpoints.iter().map(|endpoint| Seen::Direct { endpoint, weight: endpoint.weight }).collect();
+        let direct = |candidate: &Candidate<'a>| Seen::Direct {
+            candidate: *candidate,
+            weight: candidate.endpoint.weight,
+        };
+        return candidates.iter().map(direct).collect();
     }
     let scale = scale_factor(gateways);
     let mut seen = Vec::new();
     let mut weights: BTreeMap<&NetworkGateway, u32> = BTreeMap::new();
-    for endpoint in endpoints {
+    for candidate in candidates {
+        let endpoint = candidate.endpoint;
         let weight = endpoint.weight.saturating_mul(scale);
         let doors = select(gateways, &endpoint.network, &endpoint.cluster);
         // A proxy without a network is sent through gateways where there are any (facts F.2.4).
         let forced = proxy.network.is_empty() && !endpoint.network.is_empty() && !doors.is_empty();
         if !forced && (proxy.is_in_network(&endpoint.network) || doors.is_empty()) {
             if !endpoint.address.is_empty() {
-                seen.push(Seen::Direct { endpoint, weight });
+                seen.push(Seen::Direct { candidate: *candidate, weight });
             }
             continue;
         }
         let reachable: Vec<_> =
             doors.into_iter().filter(|door| proxy.is_dual() || proxy.speaks(&door.address)).collect();
         // Nothing tells a gateway where plaintext wants to go: such endpoints vanish (facts F.2.7, trap 29).
-        if !endpoint.is_mtls() || reachable.is_empty() {
+        if !candidate.is_mtls || reachable.is_empty() {
             continue;
         }
         let share = weight / u32::try_from(reachable.len()).unwrap_or(u32::MAX);

@@ -26,7 +26,6 @@ pub(crate) struct Proxy {
     /// `LABELS`, and where it is.
     pub(crate) labels: Labels,
     /// `region/zone/subzone`.
-    #[expect(dead_code, reason = "failover goes by it, which is to come")]
     pub(crate) locality: String,
 }
 

@@ -68,7 +68,7 @@ pub(crate) enum Resolution {
     DnsRoundRobin,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Selector {
     pub(crate) labels: Labels,
@@ -80,7 +80,7 @@ pub(crate) struct Sidecar {
     pub(crate) spec: SidecarSpec,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SidecarSpec {
     pub(crate) workload_selector: Option<Selector>,
@@ -88,19 +88,16 @@ pub(crate) struct SidecarSpec {
     pub(crate) egress: Vec<Egress>,
     /// Accepted: shows in listeners alone, which the sandbox does not serve.
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
     pub(crate) outbound_traffic_policy: serde_json::Value,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Egress {
     pub(crate) port: Option<GatewayPort>,
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
     pub(crate) bind: String,
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
     pub(crate) capture_mode: String,
     pub(crate) hosts: Vec<String>,
 }
@@ -195,12 +192,11 @@ pub(crate) struct GatewayServer {
     pub(crate) name: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GatewayPort {
     pub(crate) number: u16,
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) protocol: String,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::destination_rule::DestinationRule;
 use super::document::{self, Document};
 use super::kubernetes::{self, Labels, Metadata};
 use super::{Place, istio, parse, unsupported};
@@ -40,6 +41,7 @@ pub(crate) struct Manifest {
 /// The kinds that the sandbox imitates.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
+    DestinationRule(Arc<DestinationRule>),
     EndpointSlice(Arc<kubernetes::EndpointSlice>),
     Gateway(Arc<istio::Gateway>),
     Namespace,
@@ -59,7 +61,8 @@ impl Object {
     pub(crate) fn is_istio(&self) -> bool {
         matches!(
             self,
-            Self::Gateway(_)
+            Self::DestinationRule(_)
+                | Self::Gateway(_)
                 | Self::PeerAuthentication(_)
                 | Self::ServiceEntry(_)
                 | Self::Sidecar(_)
@@ -144,6 +147,7 @@ fn typed(header: &Header, document: &Document, place: &Place) -> Result<Object> 
         ("", "Service") => Object::Service(content(document, place)?),
         ("", "ServiceAccount") => Object::ServiceAccount,
         ("discovery.k8s.io", "EndpointSlice") => Object::EndpointSlice(content(document, place)?),
+        ("networking.istio.io", "DestinationRule") => Object::DestinationRule(content(document, place)?),
         ("networking.istio.io", "Gateway") => Object::Gateway(content(document, place)?),
         ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content(document, place)?),
         ("networking.istio.io", "Sidecar") => Object::Sidecar(content(document, place)?),

@@ -1,0 +1,103 @@
+//! What a rule says about one port, and one subset, of a service (istio `GetPortLevelTrafficPolicy`, `MergeTrafficPolicy`).
+
+use crate::model::{Port, Rule, Service};
+use crate::yaml::destination_rule::{
+    ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, Simple, Subset, TlsMode,
+    TrafficPolicy,
+};
+
+/// What a cluster is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) port: &'a Port,
+    pub(crate) rule: Option<&'a Rule>,
+    pub(crate) subset: Option<&'a Subset>,
+}
+
+/// The settings that count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings<'a> {
+    pub(crate) load_balancer: Option<&'a LoadBalancer>,
+    pub(crate) connection_pool: Option<&'a ConnectionPool>,
+    pub(crate) outlier_detection: Option<&'a OutlierDetection>,
+    pub(crate) tls: Option<&'a ClientTls>,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn subset_name(&self) -> &'a str {
+        self.subset.map_or("", |subset| &subset.name)
+    }
+
+    /// The settings for it: those of the subset go before those of the rule.
+    pub(crate) fn settings(&self) -> Settings<'a> {
+        let policy = self.rule.and_then(|rule| rule.policy.as_ref());
+        let general = policy.map(|policy| Settings::of_port(policy, self.port.number).0);
+        let Some(own) = self.subset.and_then(|subset| subset.traffic_policy.as_ref()) else {
+            return general.unwrap_or_default();
+        };
+        let (own, has_port) = Settings::of_port(own, self.port.number);
+        match general {
+            None => own,
+            // What is said for a port stands for itself, even where it says nothing.
+            Some(general) => Settings {
+                load_balancer: own.load_balancer.or(general.load_balancer.filter(|_| !has_port)),
+                connection_pool: own.connection_pool.or(general.connection_pool.filter(|_| !has_port)),
+                outlier_detection: own.outlier_detection.or(general.outlier_detection.filter(|_| !has_port)),
+                tls: own.tls.or(general.tls.filter(|_| !has_port)),
+                proxy_protocol: own.proxy_protocol.or(general.proxy_protocol),
+            },
+        }
+    }
+
+    /// Whether endpoints are marked for mTLS whatever they are themselves (istio `mtls_checker.go`).
+    pub(crate) fn marks_mtls(&self) -> Option<bool> {
+        let mode = |policy: &TrafficPolicy| {
+            let of_port = policy.port_level_settings.iter().filter(|it| it.port.number == self.port.number);
+            let of_port = of_port.filter_map(|it| it.tls.as_ref()).next();
+            of_port.or(policy.tls.as_ref()).map(|tls| tls.mode)
+        };
+        let own = self.subset.and_then(|subset| subset.traffic_policy.as_ref()).and_then(mode);
+        let mode = own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode));
+        mode.map(|mode| mode == TlsMode::IstioMutual)
+    }
+
+    /// Whether the rule has callers dial the address they have, in the words of the rule or the subset, ports left aside.
+    pub(crate) fn is_passed_through(&self) -> bool {
+        let policy = match self.subset {
+            Some(subset) => subset.traffic_policy.as_ref(),
+            None => self.rule.and_then(|rule| rule.policy.as_ref()),
+        };
+        let balancer = policy.and_then(|policy| policy.load_balancer.as_ref());
+        balancer.is_some_and(|balancer| balancer.simple == Simple::Passthrough)
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// Those for a port, and whether they are said for it.
+    fn of_port(policy: &'a TrafficPolicy, port: u16) -> (Self, bool) {
+        match policy.port_level_settings.iter().find(|it| it.port.number == port) {
+            Some(of_port) => (
+                Self {
+                    load_balancer: of_port.load_balancer.as_ref(),
+                    connection_pool: of_port.connection_pool.as_ref(),
+                    outlier_detection: of_port.outlier_detection.as_ref(),
+                    tls: of_port.tls.as_ref(),
+                    proxy_protocol: None,
+                },
+                true,
+            ),
+            None => (
+                Self {
+                    load_balancer: policy.load_balancer.as_ref(),
+                    connection_pool: policy.connection_pool.as_ref(),
+                    outlier_detection: policy.outlier_detection.as_ref(),
+                    tls: policy.tls.as_ref(),
+                    proxy_protocol: policy.proxy_protocol,
+                },
+                false,
+            ),
+        }
+    }
+}
