@@ -52,6 +52,7 @@ pub(crate) fn all() -> Vec<Script> {
         subscriptions::a_type_without_content_is_not_answered,
         subscriptions::a_health_report_is_not_answered,
         changes::each_change_pushes_what_it_touches,
+        changes::each_rule_pushes_what_it_touches,
         changes::a_deleted_service_leaves_an_empty_assignment_and_comes_back,
         changes::an_endpoint_that_ends_vanishes,
         refusals::a_node_that_cannot_be_read_is_refused,

@@ -134,6 +134,47 @@ pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Trans
     lines
 }
 
+fn rule(host: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: rule, namespace: \
+         weather}}\nspec:\n  host: {host}\n{spec}"
+    )
+}
+
+fn sidecar(namespace: &str, hosts: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: default, namespace: \
+         {namespace}}}\nspec:\n  egress:\n    - hosts: [{hosts}]\n"
+    )
+}
+
+pub(crate) async fn each_rule_pushes_what_it_touches(side: &mut Side) -> Transcript {
+    const SUBSET: &str = "outbound|3002|v1|forecast.weather.svc.cluster.local";
+    let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, SUBSET]).await;
+    let mut lines = Vec::new();
+    let subsets = "  subsets:\n    - {name: v1, labels: {version: v1}}\n";
+    let steps = [
+        ("a rule with a subset", rule("forecast", subsets)),
+        ("it says TLS", rule("forecast", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
+        ("it is for another host", rule("archive", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
+        ("it is for a host that is none", rule("nobody", subsets)),
+        ("a sidecar of another namespace", sidecar("payments", "\"./*\"")),
+        ("a sidecar of the own namespace", sidecar("legacy", "\"*/forecast.weather.svc.cluster.local\"")),
+        ("it wants another host", sidecar("legacy", "\"*/archive.weather.svc.cluster.local\"")),
+    ];
+    for (what, yaml) in steps {
+        side.apply("cluster1", &yaml).await;
+        lines.push(pushed(&mut stream, what).await);
+    }
+    let api_version = "networking.istio.io/v1";
+    for (kind, namespace, name) in [("Sidecar", "legacy", "default"), ("DestinationRule", "weather", "rule")]
+    {
+        side.delete(Named { cluster: "cluster1", api_version, kind, namespace, name }).await;
+        lines.push(pushed(&mut stream, kind).await);
+    }
+    lines
+}
+
 pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
     side: &mut Side,
 ) -> Transcript {
