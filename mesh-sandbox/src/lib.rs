@@ -36,7 +36,16 @@
 //! | Sidecar | egress: which hosts a proxy sees |
 //! | DestinationRule | subsets, TLS modes, localities and failover, balancing, connect timeout, PROXY protocol; circuit breakers, keepalive and the details of outlier detection are taken and show nowhere |
 //!
-//! Any other kind is refused by name, as is a field of an Istio kind that is not imitated.
+//! Refused, with file and line:
+//!
+//! | what | because |
+//! |---|---|
+//! | every other kind (VirtualService, EnvoyFilter, AuthorizationPolicy, Gateway API, Deployment, …) | nothing here reads it |
+//! | a field of an Istio kind that is not imitated (DestinationRule `tunnel`, `zoneAwareLbSetting`, `retryBudget`, `credentialName` beside a `workloadSelector`; Sidecar `ingress`; Gateway servers with other TLS modes, `bind`) | it would change what clients are told, or what a gateway does |
+//! | ServiceEntry with resolution DYNAMIC_DNS or endpoints `unix://…` | other kinds of clusters and addresses |
+//! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (of the Namespace, too), the labels of persistent sessions | endpoints would be others |
+//! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | so would its health |
+//! | `mesh.yaml` and other YAML beside the folders of clusters | MeshConfig is istiod's default, but for what the builder sets |
 //!
 //! # What is different from a real mesh
 //!
@@ -44,8 +53,9 @@
 //!   [`AddressBook`] maps them to the YAML's addresses and back. Names keep the YAML's addresses.
 //! * **What runs in the pods.** HTTP ports answer JSON about the caller (`/bytes/N`, `/echo`, `/status/CODE` do more;
 //!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`.
-//! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, ambient mode, the
-//!   limit of requests per second, several roots.
+//! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
+//!   `inbound|…` of what a node serves itself, ambient mode, the limit of requests per second, several roots. Of a cluster
+//!   there is what decides a connection: no circuit breakers, no outlier detection, no keepalive.
 //!
 //! # Faults
 //!

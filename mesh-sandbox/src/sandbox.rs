@@ -94,7 +94,7 @@ impl Sandbox {
         self.istiod.shared().connections.lock().values().cloned().collect()
     }
 
-    /// A service account's token, of the config cluster's API server.
+    /// A service account's token, of the config cluster's API server unless the options name another.
     pub fn token(&self, namespace: &str, service_account: &str, options: &TokenOptions) -> String {
         let account = Account { namespace: namespace.to_owned(), name: service_account.to_owned() };
         self.istiod.shared().tokens.issue(&self.pushes.mesh().config_cluster, account, options)

@@ -1,21 +1,17 @@
 //! Reading a certificate signing request as istiod does: the signature counts and the key, nothing else (facts B.2).
 
 use rcgen::SubjectPublicKeyInfo;
-use rustls_pki_types::CertificateSigningRequestDer;
-use rustls_pki_types::pem::PemObject;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
 
 /// The public key of a request whose self-signature is right. The errors are istiod's.
 pub(crate) fn verified_key(pem: &str) -> Result<SubjectPublicKeyInfo, String> {
     let unparsable = || "failed to parse X.509 certificate signing request".to_owned();
-    let der = match CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()) {
-        Ok(der) => der,
-        // Any PEM block is taken for a request, and then does not parse.
-        Err(_) if pem.contains("-----END ") => return Err(unparsable()),
-        Err(_) => return Err("certificate signing request is not properly encoded".to_owned()),
-    };
-    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|_| unparsable())?;
+    // The first block, whatever it says it is.
+    let (_, block) = parse_x509_pem(pem.as_bytes())
+        .map_err(|_| "certificate signing request is not properly encoded".to_owned())?;
+    let (_, request) = X509CertificationRequest::from_der(&block.contents).map_err(|_| unparsable())?;
     request.verify_signature().map_err(|error| format!("the signature of the request is wrong: {error}"))?;
     SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
         .map_err(|error| format!("unsupported key: {error}"))

@@ -18,11 +18,12 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 pub struct TokenOptions {
     audience: String,
     expires_in: Duration,
+    cluster: Option<String>,
 }
 
 impl Default for TokenOptions {
     fn default() -> Self {
-        Self { audience: AUDIENCE.to_owned(), expires_in: LIFETIME }
+        Self { audience: AUDIENCE.to_owned(), expires_in: LIFETIME, cluster: None }
     }
 }
 
@@ -31,6 +32,14 @@ impl TokenOptions {
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
+        self
+    }
+
+    /// The cluster whose API server makes it, and which alone knows it: what header `clusterid` has to name. The config
+    /// cluster if nothing is said.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: impl Into<String>) -> Self {
+        self.cluster = Some(cluster.into());
         self
     }
 
@@ -64,8 +73,9 @@ pub(crate) struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// A token of the cluster's API server.
+    /// A token of the API server of the cluster that the options name, else of `cluster`.
     pub(crate) fn issue(&self, cluster: &str, account: Account, options: &TokenOptions) -> String {
+        let cluster = options.cluster.as_deref().unwrap_or(cluster);
         let now = SystemTime::now();
         let expires = now + options.expires_in;
         let header = json!({ "alg": "RS256", "kid": format!("{cluster}-sandbox") });
