@@ -20,6 +20,7 @@ const OF_THE_MESH: [&str; 2] = ["mesh.yaml", "meshNetworks.yaml"];
 pub(crate) struct Real {
     _dir: TempDir,
     istiod: Child,
+    clusters: Vec<&'static str>,
     pub(crate) server: Server,
 }
 
@@ -33,16 +34,16 @@ impl Real {
         let istiod = Child::start(all, &[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")]).await;
         let root = fs::read_to_string(istiod.ready_text("root_cert")).expect("the root certificate");
         let address = istiod.ready_text("address").parse().expect("istiod's address");
-        Self { _dir: dir, istiod, server: Server { address, root_pem: root } }
+        Self { _dir: dir, istiod, clusters: clusters(case), server: Server { address, root_pem: root } }
     }
 
-    pub(crate) fn credentials(node: &NodeBuilder) -> Credentials {
+    pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
         let vm = Vm {
             namespace: node.namespace().to_owned(),
             service_account: node.service_account().to_owned(),
             ..Vm::default()
         };
-        Credentials::token(vm.token("istio-ca", Duration::from_secs(3600)), CLUSTERS[0])
+        Credentials::token(vm.token("istio-ca", Duration::from_secs(3600)), cluster_of(node, &self.clusters))
     }
 
     pub(crate) async fn command(&mut self, op: &str, cluster: &str, yaml: &str) {
@@ -54,6 +55,7 @@ impl Real {
 pub(crate) struct Imitation {
     _dir: TempDir,
     pub(crate) sandbox: Sandbox,
+    clusters: Vec<&'static str>,
     pub(crate) server: Server,
 }
 
@@ -68,13 +70,14 @@ impl Imitation {
         let builder = Sandbox::builder().mesh_dir(dir.path()).without_reload().without_metadata_exchange();
         let sandbox = settings(builder).start().await?;
         let server = Server { address: sandbox.istiod_address(), root_pem: sandbox.root_certificate_pem() };
-        Ok(Self { _dir: dir, sandbox, server })
+        Ok(Self { _dir: dir, sandbox, clusters: clusters(case), server })
     }
 
     pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
-        let options = TokenOptions::default();
+        let cluster = cluster_of(node, &self.clusters);
+        let options = TokenOptions::default().with_cluster(cluster);
         let token = self.sandbox.token(node.namespace(), node.service_account(), &options);
-        Credentials::token(token, CLUSTERS[0])
+        Credentials::token(token, cluster)
     }
 
     pub(crate) fn book(&self) -> AddressBook {
@@ -82,10 +85,19 @@ impl Imitation {
     }
 }
 
+/// The cluster whose API server knows the node's token: its own if it is one of the case's.
+fn cluster_of<'a>(node: &'a NodeBuilder, clusters: &[&'a str]) -> &'a str {
+    if clusters.contains(&node.cluster_id()) { node.cluster_id() } else { CLUSTERS[0] }
+}
+
+fn clusters(case: &Path) -> Vec<&'static str> {
+    CLUSTERS.into_iter().filter(|cluster| case.join(cluster).is_dir()).collect()
+}
+
 /// Copies a case: the files of `base`, then its own. `below` is the folder that the clusters are in.
 fn lay_out(case: &Path, to: &Path, below: &str) {
     let base = case.parent().expect("cases").with_file_name("base");
-    for cluster in CLUSTERS.into_iter().filter(|cluster| case.join(cluster).is_dir()) {
+    for cluster in clusters(case) {
         let target = to.join(below).join(cluster);
         fs::create_dir_all(&target).expect("a folder");
         for source in [base.join(cluster), case.join(cluster)] {

@@ -105,7 +105,7 @@ impl Pair {
     async fn open(real: &Real, imitation: &Imitation, name: &'static str, node: &NodeBuilder) -> Self {
         let message = node.build();
         let (real, imitated) = tokio::join!(
-            async { View::open(&real.server, &Real::credentials(node), &message).await },
+            async { View::open(&real.server, &real.credentials(node), &message).await },
             async { View::open(&imitation.server, &imitation.credentials(node), &message).await },
         );
         Self { node: name, real, imitated }

@@ -32,7 +32,7 @@ impl Side {
     /// What a node shows to be let in.
     pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
         match self {
-            Self::Real(_) => Real::credentials(node),
+            Self::Real(real) => real.credentials(node),
             Self::Imitation(imitation) => imitation.credentials(node),
         }
     }

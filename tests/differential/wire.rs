@@ -58,6 +58,7 @@ pub(crate) fn all() -> Vec<Script> {
         refusals::a_node_that_cannot_be_read_is_refused,
         refusals::a_node_of_another_account_is_refused,
         refusals::a_token_that_is_not_accepted_is_refused_without_a_reason,
+        refusals::a_request_that_cannot_be_signed_is_refused,
         refusals::an_unknown_type_ends_the_stream,
         refusals::a_rejection_of_what_is_not_subscribed_kills_istiod,
         time::constant_changes_are_not_pushed,

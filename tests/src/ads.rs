@@ -121,16 +121,26 @@ impl Server {
     /// # Errors
     ///
     /// The status with which it was refused.
-    pub async fn sign(&self, credentials: &Credentials) -> Result<IstioCertificateResponse, Status> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        let key = KeyPair::generate().expect("a key");
-        let csr = params.serialize_request(&key).expect("a CSR").pem().expect("a CSR");
-        let request = credentials.request(IstioCertificateRequest { csr, validity_duration: 3600 });
+    pub async fn sign(
+        &self,
+        credentials: &Credentials,
+        csr: &str,
+        seconds: i64,
+    ) -> Result<IstioCertificateResponse, Status> {
+        let message = IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds };
+        let request = credentials.request(message);
         let mut client = IstioCertificateServiceClient::new(self.channel().await);
         let answer = timeout(PATIENCE, client.create_certificate(request)).await;
         answer.expect("an istiod that answers").map(tonic::Response::into_inner)
     }
+}
+
+/// A signing request without names, PEM.
+pub fn csr() -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let key = KeyPair::generate().expect("a key");
+    params.serialize_request(&key).expect("a CSR").pem().expect("a CSR")
 }
 
 /// One delta stream.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_sandbox::TokenOptions;
 use mesh_tests::{
-    ads::{Credentials, NodeBuilder},
+    ads::{Credentials, NodeBuilder, csr},
     vm_files::Vm,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -135,9 +135,38 @@ pub(crate) async fn a_token_that_is_not_accepted_is_refused_without_a_reason(sid
         let mut stream = side.server().stream(&credentials).await;
         stream.introduce(&NodeBuilder::default().build(), type_url::NAME_TABLE).await;
         let ads = stream.outcome().await.map_or_else(|end| status(&end), |_| "is answered".into());
-        let ca = side.server().sign(&credentials).await;
+        let ca = side.server().sign(&credentials, &csr(), 3600).await;
         let ca = ca.map_or_else(|end| status(&end), |it| format!("{} certificates", it.cert_chain.len()));
         lines.push(format!("{name}: ADS {ads}, CA {ca}"));
+    }
+    lines
+}
+
+pub(crate) async fn a_request_that_cannot_be_signed_is_refused(side: &mut Side) -> Transcript {
+    let credentials = side.credentials(&NodeBuilder::default());
+    let (good, day) = (csr(), 24 * 3600);
+    let asked = [
+        ("an hour", good.clone(), 3600),
+        ("no time", good.clone(), 0),
+        ("less than no time", good.clone(), -1),
+        ("the longest time", good.clone(), 90 * day),
+        ("too long a time", good.clone(), 90 * day + 1),
+        ("nothing", String::new(), 3600),
+        ("no PEM", "nonsense".to_owned(), 3600),
+        (
+            "PEM of nonsense",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".to_owned(),
+            3600,
+        ),
+        ("PEM of another kind", good.replace("CERTIFICATE REQUEST", "CERTIFICATE"), 3600),
+        ("two at once", good.repeat(2), 3600),
+    ];
+    let mut lines = Vec::new();
+    for (name, csr, seconds) in asked {
+        let answer = side.server().sign(&credentials, &csr, seconds).await;
+        let answer =
+            answer.map_or_else(|end| status(&end), |it| format!("{} certificates", it.cert_chain.len()));
+        lines.push(format!("{name}: {answer}"));
     }
     lines
 }

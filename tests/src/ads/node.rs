@@ -100,6 +100,15 @@ impl NodeBuilder {
         self
     }
 
+    /// Its `CLUSTER_ID`; empty where it has none.
+    pub fn cluster_id(&self) -> &str {
+        let found = self.metadata.iter().find(|(key, _)| key == "CLUSTER_ID");
+        match found {
+            Some((_, Kind::StringValue(cluster))) => cluster,
+            _ => "",
+        }
+    }
+
     /// Its namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
