@@ -34,7 +34,7 @@
 //! | Gateway | servers with TLS mode AUTO_PASSTHROUGH |
 //! | PeerAuthentication | mesh, namespace, workload, port |
 //! | Sidecar | egress: which hosts a proxy sees |
-//! | DestinationRule | subsets, TLS modes, localities and failover, balancing, connect timeout, PROXY protocol; circuit breakers, keepalive and the details of outlier detection are taken and show nowhere |
+//! | DestinationRule | subsets, TLS modes, localities and failover, balancing and slow start, outlier detection, circuit breakers, timeouts and keepalive of connections, PROXY protocol |
 //!
 //! Refused, with file and line:
 //!
@@ -55,7 +55,7 @@
 //!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`.
 //! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
 //!   `inbound|…` of what a node serves itself, ambient mode, the limit of requests per second, several roots. Of a cluster
-//!   there is what decides a connection: no circuit breakers, no outlier detection, no keepalive.
+//!   there is what decides a connection, and nothing of telemetry.
 //!
 //! # Faults
 //!

@@ -1,14 +1,17 @@
 //! What istiod tells a proxy: NDS, CDS and EDS, built per proxy. Pure: a mesh and a proxy in, messages out.
 
 pub(crate) mod cds;
+mod circuit_breakers;
 pub(crate) mod cluster_tls;
 pub(crate) mod eds;
 mod failover;
 mod http_options;
+mod load_balancing;
 mod metadata;
 pub(crate) mod name;
 pub(crate) mod nds;
 pub(crate) mod network;
+mod outlier_detection;
 pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod structs;

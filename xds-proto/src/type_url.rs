@@ -12,6 +12,9 @@ pub const HTTP_PROTOCOL_OPTIONS: &str =
 pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
 /// Proxy configuration discovery service: `istio.mesh.v1alpha1.ProxyConfig`, of which istiod fills the roots.
 pub const PROXY_CONFIG: &str = "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig";
+/// `ProxyProtocolUpstreamTransport`, a transport socket around another one: it says first whose connection it is.
+pub const PROXY_PROTOCOL: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
 /// `UpstreamTlsContext`, the typed configuration of a TLS transport socket.
 pub const UPSTREAM_TLS_CONTEXT: &str =
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";

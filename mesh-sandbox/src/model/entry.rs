@@ -66,7 +66,7 @@ impl Reader<'_> {
                     labels: manifest.labels().clone(),
                     selector: spec.workload_selector.as_ref().map(|it| it.labels.clone()).unwrap_or_default(),
                     created: manifest.metadata.creation_timestamp.clone(),
-                    ports: spec.ports.iter().map(port).collect(),
+                    ports: spec.ports.iter().map(|it| port(it, resolution(spec.resolution))).collect(),
                     cluster_vips: BTreeMap::new(),
                     default_address,
                     auto_v4,
@@ -184,8 +184,13 @@ pub(crate) fn endpoint(
     }
 }
 
-fn port(port: &istio::EntryPort) -> Port {
-    Port { name: port.name.clone(), number: port.number, protocol: Protocol::parse(&port.protocol) }
+fn port(port: &istio::EntryPort, resolution: Resolution) -> Port {
+    Port {
+        name: port.name.clone(),
+        number: port.number,
+        protocol: Protocol::parse(&port.protocol),
+        target: port.target_port.filter(|target| *target != 0 && resolution == Resolution::Passthrough),
+    }
 }
 
 fn resolution(resolution: istio::Resolution) -> Resolution {

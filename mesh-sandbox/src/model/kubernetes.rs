@@ -65,6 +65,7 @@ impl Cluster<'_> {
                 port.protocol.as_deref(),
                 port.app_protocol.as_deref(),
             ),
+            target: None,
         });
         let resolution = match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
             (Some("ExternalName"), _) => Resolution::Alias,

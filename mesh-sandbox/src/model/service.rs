@@ -73,6 +73,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) number: u16,
     pub(crate) protocol: Protocol,
+    /// The port at the original destination, where it is another one (a `ServiceEntry` of resolution NONE).
+    pub(crate) target: Option<u16>,
 }
 
 /// Stands for "no address" (istio `constants.UnspecifiedIP`).

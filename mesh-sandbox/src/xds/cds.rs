@@ -2,20 +2,22 @@
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig, LbConfig, LbPolicy,
+    OriginalDstLbConfig,
 };
 use xds_proto::envoy::config::core::v3::{Metadata, TransportSocket};
 use xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use xds_proto::google::protobuf::Duration;
+use xds_proto::google::protobuf::{Duration, UInt32Value};
 
+use super::circuit_breakers::{self, keepalive};
 use super::cluster_tls::{self, InMesh};
 use super::http_options::{self, HttpOptions};
 use super::policy::{Settings, Target};
-use super::structs::{boolean, fields, list, nested, string};
-use super::{Proxy, World, eds, name};
+use super::structs::{boolean, duration, fields, list, nested, string};
+use super::{Proxy, World, eds, load_balancing, name, outlier_detection};
 use crate::model::endpoint::TLS_MODE_DISABLED;
 use crate::model::{Protocol, Resolution, Service};
-use crate::yaml::destination_rule::{ClientTls, Simple, TlsMode};
+use crate::yaml::destination_rule::{ClientTls, TlsMode};
 use crate::yaml::istio::MutualTlsMode;
 
 /// The mesh default (facts G).
@@ -53,6 +55,9 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
         name: name::cluster(target.port.number, target.subset_name(), &target.service.host),
         connect_timeout: Some(connect_timeout(&settings)),
         metadata: Some(metadata(target, &settings)),
+        common_lb_config: Some(CommonLbConfig::default()),
+        circuit_breakers: Some(circuit_breakers::of(&settings)),
+        upstream_connection_options: keepalive(&settings),
         ..Cluster::default()
     };
     if matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
@@ -64,7 +69,15 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
         cluster.load_assignment =
             Some(ClusterLoadAssignment { cluster_name: cluster.name.clone(), endpoints });
     }
-    let kind = balance(&mut cluster, &settings, kind);
+    if kind == DiscoveryType::OriginalDst {
+        // A `ServiceEntry` of resolution NONE may have a port of its own at the destination.
+        let port = target.port.target.map(|value| UInt32Value { value: value.into() });
+        cluster.lb_config = port.map(|port| {
+            LbConfig::OriginalDstLbConfig(OriginalDstLbConfig { upstream_port_override: Some(port) })
+        });
+    }
+    outlier_detection::apply(&mut cluster, &settings);
+    let kind = load_balancing::apply(&mut cluster, &settings, kind);
     if kind == DiscoveryType::Eds {
         cluster.eds_cluster_config = Some(EdsClusterConfig { service_name: cluster.name.clone() });
     }
@@ -94,27 +107,6 @@ fn kind_of(cluster: &Cluster) -> DiscoveryType {
         Some(ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(kind).unwrap_or_default(),
         _ => DiscoveryType::default(),
     }
-}
-
-/// Sets the policy, and the type with it: what is passed through has no hosts.
-fn balance(cluster: &mut Cluster, settings: &Settings<'_>, kind: DiscoveryType) -> DiscoveryType {
-    let balancer = settings.load_balancer;
-    let simple = balancer.map_or(Simple::Unspecified, |balancer| balancer.simple);
-    let hash = balancer.and_then(|balancer| balancer.consistent_hash.as_ref());
-    let (kind, policy) = match (kind, simple, hash) {
-        (DiscoveryType::OriginalDst, ..) | (_, Simple::Passthrough, _) => {
-            cluster.load_assignment = None;
-            (DiscoveryType::OriginalDst, LbPolicy::ClusterProvided)
-        }
-        (kind, _, Some(hash)) if hash.maglev.is_some() => (kind, LbPolicy::Maglev),
-        (kind, _, Some(_)) => (kind, LbPolicy::RingHash),
-        (kind, Simple::Random, None) => (kind, LbPolicy::Random),
-        (kind, Simple::RoundRobin, None) => (kind, LbPolicy::RoundRobin),
-        (kind, ..) => (kind, LbPolicy::LeastRequest),
-    };
-    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
-    cluster.lb_policy = policy.into();
-    kind
 }
 
 /// Sets the sockets: as the rule says, else mTLS for the endpoints that have it.
@@ -185,10 +177,7 @@ fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
 
 fn connect_timeout(settings: &Settings<'_>) -> Duration {
     let own = settings.connection_pool.and_then(|pool| pool.tcp.connect_timeout);
-    own.map_or(CONNECT_TIMEOUT, |own| Duration {
-        seconds: i64::try_from(own.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(own.subsec_nanos()).unwrap_or_default(),
-    })
+    own.map_or(CONNECT_TIMEOUT, duration)
 }
 
 fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
@@ -230,9 +219,10 @@ fn fixed() -> [Cluster; 3] {
             connect_timeout: Some(CONNECT_TIMEOUT),
             lb_policy: policy.into(),
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+            circuit_breakers: (!black_hole).then(|| circuit_breakers::of(&Settings::default())),
             ..Cluster::default()
         };
-        let options = HttpOptions::as_the_client().pack().filter(|_| !black_hole);
+        let options = HttpOptions::passed_through().pack().filter(|_| !black_hole);
         let options = options.map(|options| (http_options::KEY.to_owned(), options));
         cluster.typed_extension_protocol_options.extend(options);
         cluster

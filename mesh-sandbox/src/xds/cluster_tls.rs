@@ -1,10 +1,12 @@
 //! The transport sockets of a cluster (istio `cluster_tls.go`; facts E.2, E.5, E.6, J.4).
 
-use prost::Message;
 use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::TransportSocketMatch;
-use xds_proto::envoy::config::core::v3::TransportSocket;
+use xds_proto::envoy::config::core::v3::{
+    ProxyProtocolConfig, TransportSocket, proxy_protocol_config::Version,
+};
+use xds_proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use xds_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
     CombinedCertificateValidationContext, ValidationContextType,
 };
@@ -21,24 +23,6 @@ use super::http_options::HttpOptions;
 use super::structs::{fields, string};
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::yaml::destination_rule::{ClientTls, ProxyProtocol, ProxyProtocolVersion};
-
-const PROXY_PROTOCOL: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
-
-/// `ProxyProtocolUpstreamTransport`: a socket that says first whose connection it is.
-#[derive(Clone, PartialEq, Message)]
-struct ProxyProtocolSocket {
-    #[prost(message, optional, tag = "1")]
-    config: Option<ProxyProtocolConfig>,
-    #[prost(message, optional, tag = "2")]
-    transport_socket: Option<TransportSocket>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProxyProtocolConfig {
-    #[prost(int32, tag = "1")]
-    version: i32,
-}
 
 /// What mutual TLS within the mesh goes by.
 #[derive(Debug)]
@@ -115,13 +99,13 @@ pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
 pub(super) fn wrap(cluster: &mut Cluster, proxy_protocol: ProxyProtocol) {
     let wrapped = |inner: Option<TransportSocket>| {
         let version = match proxy_protocol.version {
-            ProxyProtocolVersion::V1 => 0,
-            ProxyProtocolVersion::V2 => 1,
+            ProxyProtocolVersion::V1 => Version::V1,
+            ProxyProtocolVersion::V2 => Version::V2,
         };
-        let config = Some(ProxyProtocolConfig { version });
-        let value = ProxyProtocolSocket { config, transport_socket: inner };
+        let config = Some(ProxyProtocolConfig { version: version.into() });
+        let value = ProxyProtocolUpstreamTransport { config, transport_socket: inner };
         let name = "envoy.transport_sockets.upstream_proxy_protocol".to_owned();
-        Some(TransportSocket { name, typed_config: Some(any::pack(PROXY_PROTOCOL, &value)) })
+        Some(TransportSocket { name, typed_config: Some(any::pack(type_url::PROXY_PROTOCOL, &value)) })
     };
     if cluster.transport_socket.is_none() && cluster.transport_socket_matches.is_empty() {
         // Here, and nowhere else, istiod writes this name.

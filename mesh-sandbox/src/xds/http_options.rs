@@ -1,22 +1,22 @@
 //! `HttpProtocolOptions`: which HTTP a cluster speaks (istio `cluster_builder.go`, `setUpstreamProtocol`).
 
 use xds_proto::any;
+use xds_proto::envoy::config::core::v3::{HttpProtocolOptions as CommonOptions, UpstreamHttpProtocolOptions};
 use xds_proto::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use xds_proto::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, Protocol as HttpProtocol, UpstreamProtocolOptions, UseDownstreamHttpConfig,
     explicit_http_config,
 };
-use xds_proto::google::protobuf::Any;
+use xds_proto::google::protobuf::{Any, Duration, UInt32Value};
 use xds_proto::type_url;
 
 use super::policy::Settings;
+use super::structs::duration;
 use crate::model::Protocol;
 use crate::yaml::destination_rule::H2Upgrade;
 
 /// The key of the options in a cluster.
 pub(super) const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// `upstream_http_protocol_options`, a field of the original that [`HttpProtocolOptions`] here does not have.
-const UPSTREAM: u8 = 2 << 3 | 2;
 
 /// The options of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct HttpOptions {
     pub(super) auto_sni: bool,
     /// So does the name that the certificate must have.
     pub(super) auto_san_validation: bool,
+    /// How long connections are kept, and for how much.
+    common: Option<CommonOptions>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +51,14 @@ impl HttpOptions {
             Some(http) if http.h2_upgrade_policy == H2Upgrade::Upgrade => declared.or(Some(Spoken::Http2)),
             _ => declared,
         };
-        Self { protocol, ..Self::default() }
+        Self { protocol, common: common(settings), ..Self::default() }
     }
 
-    /// Whatever the client speaks.
-    pub(super) fn as_the_client() -> Self {
-        Self { protocol: Some(Spoken::AsTheClient), ..Self::default() }
+    /// Of the clusters that pass through: whatever the client speaks, and five minutes of idleness.
+    pub(super) fn passed_through() -> Self {
+        let idle_timeout = Some(Duration { seconds: 300, nanos: 0 });
+        let common = Some(CommonOptions { idle_timeout, ..CommonOptions::default() });
+        Self { protocol: Some(Spoken::AsTheClient), common, ..Self::default() }
     }
 
     pub(super) fn is_http2(self) -> bool {
@@ -84,14 +88,29 @@ impl HttpOptions {
                 UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig::default())
             }
         };
-        let options = HttpProtocolOptions { upstream_protocol_options: Some(protocol) };
-        let mut any = any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &options);
-        let flags = [(1, self.auto_sni), (2, self.auto_san_validation)];
-        let flags: Vec<u8> =
-            flags.iter().filter(|(_, is_set)| *is_set).flat_map(|(number, _)| [number << 3, 1]).collect();
-        if let (Ok(length), false) = (u8::try_from(flags.len()), flags.is_empty()) {
-            any.value = [&any.value[..], &[UPSTREAM, length], &flags].concat().into();
-        }
-        Some(any)
+        let names = UpstreamHttpProtocolOptions {
+            auto_sni: self.auto_sni,
+            auto_san_validation: self.auto_san_validation,
+        };
+        let options = HttpProtocolOptions {
+            common_http_protocol_options: self.common,
+            upstream_http_protocol_options: (names != UpstreamHttpProtocolOptions::default())
+                .then_some(names),
+            upstream_protocol_options: Some(protocol),
+        };
+        Some(any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &options))
     }
+}
+
+/// What the rule says about the life of connections (istio `applyConnectionPool`).
+fn common(settings: &Settings<'_>) -> Option<CommonOptions> {
+    let pool = settings.connection_pool?;
+    let options = CommonOptions {
+        idle_timeout: pool.http.idle_timeout.or(pool.tcp.idle_timeout).map(duration),
+        max_connection_duration: pool.tcp.max_connection_duration.map(duration),
+        max_requests_per_connection: Some(pool.http.max_requests_per_connection)
+            .filter(|requests| *requests > 0)
+            .map(|value| UInt32Value { value }),
+    };
+    (options != CommonOptions::default() || pool.http.max_concurrent_streams > 0).then_some(options)
 }

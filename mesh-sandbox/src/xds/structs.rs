@@ -1,7 +1,7 @@
-//! `google.protobuf.Struct`, without the ceremony.
+//! `google.protobuf.Struct` and `Duration`, without the ceremony.
 
 use xds_proto::google::protobuf::value::Kind;
-use xds_proto::google::protobuf::{ListValue, Struct, Value};
+use xds_proto::google::protobuf::{Duration, ListValue, Struct, Value};
 
 pub(crate) fn string(text: impl Into<String>) -> Value {
     Value { kind: Some(Kind::StringValue(text.into())) }
@@ -21,6 +21,13 @@ pub(crate) fn nested(value: Struct) -> Value {
 
 pub(crate) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Struct {
     Struct { fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect() }
+}
+
+pub(crate) fn duration(time: std::time::Duration) -> Duration {
+    Duration {
+        seconds: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or_default(),
+    }
 }
 
 /// As JSON, keys in order.

@@ -1,6 +1,5 @@
-//! `DestinationRule`: how clients treat a host. Settings that show in no cluster, endpoint or name that the sandbox sends
-//! (circuit breakers, keepalive, the details of outlier detection) are taken and go nowhere; every other field that is not
-//! here is refused.
+//! `DestinationRule`: how clients treat a host. Settings of HTTP alone that show in no message that the sandbox sends are
+//! taken and go nowhere; every other field that is not here is refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,8 +71,18 @@ pub(crate) struct LoadBalancer {
     pub(crate) simple: Simple,
     pub(crate) consistent_hash: Option<ConsistentHash>,
     pub(crate) locality_lb_setting: Option<LocalitySetting>,
-    warmup: Option<IgnoredAny>,
-    warmup_duration_secs: Option<IgnoredAny>,
+    pub(crate) warmup: Option<Warmup>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) warmup_duration_secs: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Warmup {
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) duration: Option<Duration>,
+    pub(crate) minimum_percent: Option<f64>,
+    pub(crate) aggression: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -91,13 +100,28 @@ pub(crate) enum Simple {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ConsistentHash {
-    pub(crate) maglev: Option<IgnoredAny>,
-    ring_hash: Option<IgnoredAny>,
-    minimum_ring_size: Option<IgnoredAny>,
+    pub(crate) maglev: Option<Maglev>,
+    pub(crate) ring_hash: Option<RingHash>,
+    #[serde(default)]
+    pub(crate) minimum_ring_size: u64,
     http_header_name: Option<IgnoredAny>,
     http_cookie: Option<IgnoredAny>,
     http_query_parameter_name: Option<IgnoredAny>,
     use_source_ip: Option<IgnoredAny>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Maglev {
+    #[serde(default)]
+    pub(crate) table_size: u64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RingHash {
+    #[serde(default)]
+    pub(crate) minimum_ring_size: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -141,10 +165,24 @@ pub(crate) struct ConnectionPool {
 pub(crate) struct TcpPool {
     #[serde(default, deserialize_with = "duration")]
     pub(crate) connect_timeout: Option<Duration>,
-    max_connections: Option<IgnoredAny>,
-    max_connection_duration: Option<IgnoredAny>,
-    tcp_keepalive: Option<IgnoredAny>,
-    idle_timeout: Option<IgnoredAny>,
+    #[serde(default)]
+    pub(crate) max_connections: u32,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) max_connection_duration: Option<Duration>,
+    pub(crate) tcp_keepalive: Option<Keepalive>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keepalive {
+    #[serde(default)]
+    pub(crate) probes: u32,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) time: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) interval: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -154,12 +192,18 @@ pub(crate) struct HttpPool {
     pub(crate) h2_upgrade_policy: H2Upgrade,
     #[serde(default)]
     pub(crate) use_client_protocol: bool,
-    http1_max_pending_requests: Option<IgnoredAny>,
-    http2_max_requests: Option<IgnoredAny>,
-    idle_timeout: Option<IgnoredAny>,
-    max_concurrent_streams: Option<IgnoredAny>,
-    max_requests_per_connection: Option<IgnoredAny>,
-    max_retries: Option<IgnoredAny>,
+    #[serde(default)]
+    pub(crate) http1_max_pending_requests: u32,
+    #[serde(default)]
+    pub(crate) http2_max_requests: u32,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) idle_timeout: Option<Duration>,
+    #[serde(default)]
+    pub(crate) max_concurrent_streams: u32,
+    #[serde(default)]
+    pub(crate) max_requests_per_connection: u32,
+    #[serde(default)]
+    pub(crate) max_retries: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -176,14 +220,20 @@ pub(crate) enum H2Upgrade {
 pub(crate) struct OutlierDetection {
     #[serde(default)]
     pub(crate) min_health_percent: u32,
-    base_ejection_time: Option<IgnoredAny>,
-    consecutive5xx_errors: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) base_ejection_time: Option<Duration>,
+    #[serde(rename = "consecutive5xxErrors")]
+    pub(crate) consecutive_5xx_errors: Option<u32>,
+    /// Deprecated, and read by nobody any more.
     consecutive_errors: Option<IgnoredAny>,
-    consecutive_gateway_errors: Option<IgnoredAny>,
-    consecutive_local_origin_failures: Option<IgnoredAny>,
-    interval: Option<IgnoredAny>,
-    max_ejection_percent: Option<IgnoredAny>,
-    split_external_local_origin_errors: Option<IgnoredAny>,
+    pub(crate) consecutive_gateway_errors: Option<u32>,
+    pub(crate) consecutive_local_origin_failures: Option<u32>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) interval: Option<Duration>,
+    #[serde(default)]
+    pub(crate) max_ejection_percent: u32,
+    #[serde(default)]
+    pub(crate) split_external_local_origin_errors: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]

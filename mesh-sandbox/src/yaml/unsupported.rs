@@ -1,6 +1,7 @@
 //! Parts of supported kinds that would change what istiod says, and that the sandbox does not imitate. Everything else
 //! that Kubernetes knows and istiod does not read is accepted.
 
+use super::destination_rule::{DestinationRuleSpec, TrafficPolicy};
 use super::{Manifest, Object};
 use crate::error::Result;
 
@@ -27,7 +28,13 @@ pub(super) fn check(manifest: &Manifest) -> Result<()> {
             return refuse(name);
         }
     }
-    let Object::Service(service) = &manifest.object else { return Ok(()) };
+    let service = match &manifest.object {
+        Object::Service(service) => service,
+        Object::DestinationRule(rule) if rule.spec.workload_selector.is_some() && has_secret(&rule.spec) => {
+            return refuse("credentialName beside a workloadSelector");
+        }
+        _ => return Ok(()),
+    };
     if service.spec.traffic_distribution.is_some() {
         return refuse("spec.trafficDistribution");
     }
@@ -35,4 +42,14 @@ pub(super) fn check(manifest: &Manifest) -> Result<()> {
         Some("Local") => refuse("spec.internalTrafficPolicy: Local"),
         _ => Ok(()),
     }
+}
+
+/// Whether a rule names a secret anywhere.
+fn has_secret(spec: &DestinationRuleSpec) -> bool {
+    let named = |policy: &TrafficPolicy| {
+        let of_ports = policy.port_level_settings.iter().filter_map(|it| it.tls.as_ref());
+        policy.tls.iter().chain(of_ports).any(|tls| !tls.credential_name.is_empty())
+    };
+    let of_subsets = spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+    spec.traffic_policy.iter().chain(of_subsets).any(named)
 }

@@ -1,7 +1,6 @@
 //! A cluster as fields: what decides a connection (facts J.4).
 
 use mesh_sandbox::AddressBook;
-use prost::Message;
 use xds_proto::{
     any,
     envoy::{
@@ -14,21 +13,6 @@ use xds_proto::{
 };
 
 use super::{Fields, endpoints, metadata, sockets};
-
-/// The part of `HttpProtocolOptions` that no crate of ours decodes.
-#[derive(Clone, PartialEq, Message)]
-struct UpstreamNames {
-    #[prost(message, optional, tag = "2")]
-    upstream_http_protocol_options: Option<Names>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Names {
-    #[prost(bool, tag = "1")]
-    auto_sni: bool,
-    #[prost(bool, tag = "2")]
-    auto_san_validation: bool,
-}
 
 /// Everything that is compared.
 pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
@@ -51,16 +35,17 @@ pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
     fields.set("load balancing", cluster.lb_policy().as_str_name());
     metadata::fields(cluster.metadata.as_ref(), &mut fields);
     for (key, options) in &cluster.typed_extension_protocol_options {
-        let protocol: HttpProtocolOptions = any::unpack(options).expect("protocol options");
-        fields.set(key, format!("{:?}", protocol.upstream_protocol_options));
-        let names: UpstreamNames = any::unpack(options).expect("protocol options");
-        let names = names.upstream_http_protocol_options.unwrap_or_default();
-        fields.set(format!("{key}: server name from the request"), names.auto_sni.to_string());
-        fields.set(
-            format!("{key}: certificate's name from the request"),
-            names.auto_san_validation.to_string(),
-        );
+        let options: HttpProtocolOptions = any::unpack(options).expect("protocol options");
+        fields.set(key, format!("{:?}", options.upstream_protocol_options));
+        fields.set(format!("{key}: connections"), format!("{:?}", options.common_http_protocol_options));
+        let names = options.upstream_http_protocol_options.unwrap_or_default();
+        fields.set(format!("{key}: names from the request"), format!("{names:?}"));
     }
+    fields.set("load balancing settings", format!("{:?}", cluster.lb_config));
+    fields.set("common load balancing settings", format!("{:?}", cluster.common_lb_config));
+    fields.set("circuit breakers", format!("{:?}", cluster.circuit_breakers));
+    fields.set("outlier detection", format!("{:?}", cluster.outlier_detection));
+    fields.set("connections", format!("{:?}", cluster.upstream_connection_options));
     if let Some(socket) = &cluster.transport_socket {
         fields.nest("transport socket", sockets::fields(socket));
     }

@@ -1,37 +1,21 @@
 //! Transport sockets as fields: how a connection is protected.
 
-use prost::Message;
 use xds_proto::{
     any,
     envoy::{
         config::core::v3::TransportSocket,
-        extensions::transport_sockets::tls::v3::{
-            CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
-            common_tls_context::ValidationContextType,
+        extensions::transport_sockets::{
+            proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+            tls::v3::{
+                CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
+                common_tls_context::ValidationContextType,
+            },
         },
     },
     type_url,
 };
 
 use super::Fields;
-
-const PROXY_PROTOCOL: &str =
-    "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
-
-/// `ProxyProtocolUpstreamTransport`, which no crate of ours decodes.
-#[derive(Clone, PartialEq, Message)]
-struct ProxyProtocol {
-    #[prost(message, optional, tag = "1")]
-    config: Option<ProxyProtocolConfig>,
-    #[prost(message, optional, tag = "2")]
-    transport_socket: Option<TransportSocket>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProxyProtocolConfig {
-    #[prost(int32, tag = "1")]
-    version: i32,
-}
 
 /// The socket and what is inside it.
 pub(crate) fn fields(socket: &TransportSocket) -> Fields {
@@ -41,8 +25,8 @@ pub(crate) fn fields(socket: &TransportSocket) -> Fields {
     match config.type_url.as_str() {
         type_url::UPSTREAM_TLS_CONTEXT => tls(&any::unpack(config).expect("a TLS context"), &mut fields),
         type_url::RAW_BUFFER => fields.set("bytes of plaintext settings", config.value.len().to_string()),
-        PROXY_PROTOCOL => {
-            let proxy: ProxyProtocol = any::unpack(config).expect("a PROXY protocol socket");
+        type_url::PROXY_PROTOCOL => {
+            let proxy: ProxyProtocolUpstreamTransport = any::unpack(config).expect("a PROXY protocol socket");
             let version = proxy.config.unwrap_or_default().version;
             fields.set("PROXY protocol version", version.to_string());
             if let Some(inner) = &proxy.transport_socket {

@@ -19,6 +19,11 @@ pub mod envoy {
     }
     pub mod extensions {
         pub mod transport_sockets {
+            pub mod proxy_protocol {
+                pub mod v3 {
+                    include!("envoy.extensions.transport_sockets.proxy_protocol.v3.rs");
+                }
+            }
             pub mod tls {
                 pub mod v3 {
                     include!("envoy.extensions.transport_sockets.tls.v3.rs");
@@ -38,6 +43,9 @@ pub mod envoy {
             pub mod v3 {
                 include!("envoy.r#type.matcher.v3.rs");
             }
+        }
+        pub mod v3 {
+            include!("envoy.r#type.v3.rs");
         }
     }
     pub mod service {

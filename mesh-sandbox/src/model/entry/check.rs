@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::port;
 use crate::error::Result;
 use crate::model::Protocol;
 use crate::yaml::Manifest;
@@ -72,9 +71,8 @@ fn ambiguous_hosts(spec: &ServiceEntrySpec) -> Option<String> {
     if spec.resolution == Resolution::None || spec.hosts.len() < 2 {
         return None;
     }
-    let ambiguous =
-        spec.ports.iter().map(port).find(|port| {
-            !port.protocol.is_http() && !matches!(port.protocol, Protocol::Https | Protocol::Tls)
-        })?;
+    let is_ambiguous =
+        |protocol: Protocol| !protocol.is_http() && !matches!(protocol, Protocol::Https | Protocol::Tls);
+    let ambiguous = spec.ports.iter().find(|port| is_ambiguous(Protocol::parse(&port.protocol)))?;
     Some(format!("several hosts share port {}, which is neither HTTP nor TLS", ambiguous.number))
 }

@@ -1,0 +1,36 @@
+//! Limits of a cluster's connections (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
+
+use xds_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
+use xds_proto::envoy::config::cluster::v3::{CircuitBreakers, UpstreamConnectionOptions};
+use xds_proto::envoy::config::core::v3::TcpKeepalive;
+use xds_proto::google::protobuf::UInt32Value;
+
+use super::policy::Settings;
+
+/// Each limit: the rule's, or none, which is written as the largest number. Zero in a rule is not set.
+pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
+    let limit = |value: u32| Some(UInt32Value { value: if value == 0 { u32::MAX } else { value } });
+    let pool = settings.connection_pool.cloned().unwrap_or_default();
+    CircuitBreakers {
+        thresholds: vec![Thresholds {
+            max_connections: limit(pool.tcp.max_connections),
+            max_pending_requests: limit(pool.http.http1_max_pending_requests),
+            max_requests: limit(pool.http.http2_max_requests),
+            max_retries: limit(pool.http.max_retries),
+        }],
+    }
+}
+
+/// What the rule says of TCP keepalive, in whole seconds; an empty setting switches it on with the system's values.
+pub(super) fn keepalive(settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
+    let keepalive = settings.connection_pool?.tcp.tcp_keepalive?;
+    let seconds = |duration: std::time::Duration| UInt32Value {
+        value: u32::try_from(duration.as_secs()).unwrap_or(u32::MAX),
+    };
+    let tcp_keepalive = Some(TcpKeepalive {
+        keepalive_probes: (keepalive.probes > 0).then_some(UInt32Value { value: keepalive.probes }),
+        keepalive_time: keepalive.time.map(seconds),
+        keepalive_interval: keepalive.interval.map(seconds),
+    });
+    Some(UpstreamConnectionOptions { tcp_keepalive })
+}
