@@ -41,7 +41,7 @@ impl Route {
     fn of(gateway: &NetworkGateway, target: &Target<'_>) -> Self {
         let endpoints = target.service.endpoints_of(target.port).filter(|endpoint| {
             endpoint.network == gateway.network
-                && target.marks_mtls().unwrap_or_else(|| endpoint.is_mtls())
+                && target.is_mtls(endpoint)
                 && target.subset.is_none_or(|subset| selects(&subset.labels, &endpoint.labels))
                 && matches!(endpoint.health, Health::Healthy | Health::Unknown)
         });

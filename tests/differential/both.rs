@@ -26,12 +26,18 @@ pub(crate) struct Real {
 
 impl Real {
     pub(crate) async fn start(case: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(case, arguments, &[]).await
+    }
+
+    /// The same, with variables of istiod's environment.
+    pub(crate) async fn start_with(case: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         lay_out(case, dir.path(), "clusters");
         let path = dir.path().display().to_string();
         let all = [&["istiod", "--dir", &path, "--log", "error"][..], arguments].concat();
         // Streams are opened all at once; istiod's limit of new ones would only cost time.
-        let istiod = Child::start(all, &[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")]).await;
+        let environment = [&[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")], environment].concat();
+        let istiod = Child::start(all, &environment).await;
         let root = fs::read_to_string(istiod.ready_text("root_cert")).expect("the root certificate");
         let address = istiod.ready_text("address").parse().expect("istiod's address");
         Self { _dir: dir, istiod, clusters: clusters(case), server: Server { address, root_pem: root } }
@@ -96,7 +102,7 @@ fn clusters(case: &Path) -> Vec<&'static str> {
 
 /// Copies a case: the files of `base`, then its own. `below` is the folder that the clusters are in.
 fn lay_out(case: &Path, to: &Path, below: &str) {
-    let base = case.parent().expect("cases").with_file_name("base");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/base");
     for cluster in clusters(case) {
         let target = to.join(below).join(cluster);
         fs::create_dir_all(&target).expect("a folder");

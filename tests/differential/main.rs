@@ -4,7 +4,7 @@
 //!
 //! A case is a folder below `cases/` with a folder of YAML per cluster. It gets the files of `base/` beside its own, of
 //! which those with the same name win. A file `refused` says that the sandbox must refuse the YAML, and which words its
-//! error must have; the real istiod must take it all the same.
+//! error must have; the real istiod must take it all the same. Beside the cases there are generated meshes.
 
 #![allow(
     clippy::expect_used,
@@ -15,7 +15,9 @@
 
 mod both;
 mod case;
+mod comparison;
 mod facts;
+mod generated;
 mod nodes;
 mod side;
 mod view;
@@ -42,10 +44,13 @@ fn main() -> ExitCode {
     let scripts = wire::all().into_iter().map(|script| {
         Trial::test(format!("wire::{}", script.name), move || run(script.check())).with_ignored_flag(ignored)
     });
+    let meshes = generated::all().into_iter().map(|mesh| {
+        Trial::test(format!("generated::{}", mesh.0), move || run(mesh.check())).with_ignored_flag(ignored)
+    });
     let mut arguments = Arguments::from_args();
     // Each starts a mesh of its own, whose processes are mostly waited for.
     arguments.test_threads = arguments.test_threads.or(Some(4));
-    libtest_mimic::run(&arguments, cases.chain(scripts).collect()).exit_code()
+    libtest_mimic::run(&arguments, cases.chain(scripts).chain(meshes).collect()).exit_code()
 }
 
 fn run(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {

@@ -21,6 +21,16 @@ pub(crate) struct Named<'a> {
     pub(crate) name: &'a str,
 }
 
+impl Named<'_> {
+    /// As the real istiod wants it named.
+    pub(crate) fn yaml(&self) -> String {
+        let Self { api_version, kind, namespace, name, .. } = self;
+        format!(
+            "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace:?}}}\n"
+        )
+    }
+}
+
 impl Side {
     pub(crate) fn server(&self) -> &Server {
         match self {
@@ -65,14 +75,9 @@ impl Side {
     }
 
     pub(crate) async fn delete(&mut self, object: Named<'_>) {
-        let Named { cluster, api_version, kind, namespace, name } = object;
+        let Named { cluster, kind, namespace, name, .. } = object;
         match self {
-            Self::Real(real) => {
-                let yaml = format!(
-                    "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
-                );
-                real.command("delete", cluster, &yaml).await;
-            }
+            Self::Real(real) => real.command("delete", cluster, &object.yaml()).await,
             Self::Imitation(imitation) => {
                 imitation.sandbox.delete(cluster, kind, namespace, name).expect("an object of the test");
             }

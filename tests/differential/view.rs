@@ -102,7 +102,8 @@ impl View {
                 self.follow().await;
             }
             type_url::ENDPOINT => {
-                for (name, assignment) in each {
+                // Some may have been on their way when they were unsubscribed.
+                for (name, assignment) in each.filter(|(name, _)| self.subscribed.contains(name)) {
                     self.endpoints.insert(name, any::unpack(assignment).expect("an assignment"));
                 }
             }
@@ -110,7 +111,7 @@ impl View {
         }
     }
 
-    /// Subscribes to the endpoints of new clusters.
+    /// Subscribes to the endpoints of new clusters, and no longer to those of clusters that are gone.
     async fn follow(&mut self) {
         let clusters = self.clusters.iter().flatten();
         let wanted: BTreeSet<String> =
@@ -119,7 +120,12 @@ impl View {
         if !new.is_empty() {
             self.stream.subscribe(type_url::ENDPOINT, &new).await;
         }
-        self.subscribed.extend(wanted);
+        let gone: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
+        if !gone.is_empty() {
+            self.stream.unsubscribe(type_url::ENDPOINT, &gone).await;
+            self.endpoints.retain(|name, _| wanted.contains(name));
+        }
+        self.subscribed = wanted;
     }
 }
 

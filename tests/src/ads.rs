@@ -203,6 +203,12 @@ impl Stream {
         self.send(subscription(kind, names)).await;
     }
 
+    /// Unsubscribes, without a nonce.
+    pub async fn unsubscribe(&self, kind: &str, names: &[String]) {
+        let resource_names_unsubscribe = names.to_vec();
+        self.send(DeltaDiscoveryRequest { resource_names_unsubscribe, ..request(kind) }).await;
+    }
+
     /// Acknowledges.
     pub async fn ack(&self, response: &DeltaDiscoveryResponse) {
         let response_nonce = response.nonce.clone();

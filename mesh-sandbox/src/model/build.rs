@@ -12,7 +12,10 @@ use super::rules::Rules;
 use super::scope::Scopes;
 use super::sidecar::Sidecars;
 use super::slices::Slices;
-use super::{Endpoint, Group, Mesh, NetworkGateway, Networks, Objects, Service, VipAllocator, each, gateway};
+use super::{
+    Endpoint, Group, Mesh, NetworkGateway, Networks, Objects, Resolution, Service, VipAllocator, each,
+    gateway,
+};
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
 use crate::yaml::istio::Workload;
@@ -64,6 +67,7 @@ pub(super) fn build(
     share_endpoints(&mut services);
     // Older ones first: the first service of a host counts (istio `SortServicesByCreationTime`).
     services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
+    share_identities(&mut services);
 
     let mut unresolved: Vec<NetworkGateway> = clusters
         .iter()
@@ -123,17 +127,38 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
 }
 
 /// istiod keeps endpoints by host and namespace, not by service: services of one host share theirs (istio
-/// `endpointshards.go`).
+/// `endpointshards.go`), the oldest service's first. A cluster of type LOGICAL_DNS takes one endpoint alone: where a port has
+/// some, those of a further DNS_ROUND_ROBIN entry are left out (istio `mergeServicesInstancesByNamespaceHost`).
 fn share_endpoints(services: &mut [Service]) {
     let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, service) in services.iter().enumerate() {
         by_host.entry((service.host.clone(), service.namespace.clone())).or_default().push(index);
     }
-    for members in by_host.into_values().filter(|members| members.len() > 1) {
-        let endpoints: Vec<_> = members.iter().flat_map(|index| services[*index].endpoints.clone()).collect();
+    for mut members in by_host.into_values().filter(|members| members.len() > 1) {
+        members.sort_by_key(|index| services[*index].created.clone());
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut taken = BTreeSet::new();
+        for service in members.iter().map(|index| &services[*index]) {
+            for endpoint in &service.endpoints {
+                let is_new = taken.insert(service.number_of(endpoint));
+                if is_new || service.resolution != Resolution::DnsRoundRobin {
+                    endpoints.push(endpoint.clone());
+                }
+            }
+        }
         for index in members {
             services[index].endpoints.clone_from(&endpoints);
         }
+    }
+}
+
+/// So does it with identities, where the youngest service of a host counts (istio `initServiceAccounts`).
+fn share_identities(services: &mut [Service]) {
+    let key = |service: &Service| (service.host.clone(), service.namespace.clone());
+    let youngest: BTreeMap<_, _> =
+        services.iter().map(|service| (key(service), service.extra_identities.clone())).collect();
+    for service in services {
+        service.extra_identities.clone_from(&youngest[&key(service)]);
     }
 }
 

@@ -67,18 +67,13 @@ impl Cluster<'_> {
             ),
             target: None,
         });
-        let resolution = match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
-            (Some("ExternalName"), _) => Resolution::Alias,
-            (_, Some("None")) => Resolution::Passthrough,
-            _ => Resolution::ClientSide,
-        };
         Service {
             host: format!("{name}.{namespace}.svc.cluster.local"),
             name: name.clone(),
             namespace: namespace.clone(),
             registry: Registry::Kubernetes,
-            resolution,
-            is_external: resolution == Resolution::Alias,
+            resolution: resolution(service),
+            is_external: resolution(service) == Resolution::Alias,
             publish_not_ready: service.spec.publish_not_ready_addresses,
             labels: manifest.labels().clone(),
             selector: service.spec.selector.clone(),
@@ -110,7 +105,7 @@ impl Cluster<'_> {
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for slice in slices {
             let mut of_slice = Vec::new();
-            self.add_slice(manifest, service, slice, &mut of_slice);
+            self.add_slice(manifest, slice, &mut of_slice);
             // A pod that moves from one slice to another is in both for a while (istio `endpointslice.go`).
             of_slice.retain(|new| {
                 !endpoints.iter().any(|it| it.address == new.address && it.port_name == new.port_name)
@@ -120,17 +115,14 @@ impl Cluster<'_> {
         if slices.is_empty() {
             self.add_pods(manifest, service, &mut endpoints);
         }
-        self.add_workload_entries(manifest, service, &mut endpoints);
+        // Neither headless services nor names alone (istio `collectWorkloadInstanceEndpoints`).
+        if resolution(service) == Resolution::ClientSide {
+            self.add_workload_entries(manifest, service, &mut endpoints);
+        }
         endpoints
     }
 
-    fn add_slice(
-        &self,
-        manifest: &Manifest,
-        service: &kubernetes::Service,
-        slice: &EndpointSlice,
-        endpoints: &mut Vec<Endpoint>,
-    ) {
+    fn add_slice(&self, manifest: &Manifest, slice: &EndpointSlice, endpoints: &mut Vec<Endpoint>) {
         if slice.address_type.as_deref() == Some("FQDN") {
             return; // istiod leaves them out as well
         }
@@ -143,10 +135,9 @@ impl Cluster<'_> {
             };
             for address in &member.addresses {
                 let Some(facts) = self.member_facts(manifest, member, address) else { continue };
+                // Whichever ports the service has here: in another cluster it may have these.
                 for port in &slice.ports {
-                    if service.spec.ports.iter().any(|it| it.name == port.name) {
-                        endpoints.push(self.endpoint(address, port.port, &port.name, health, &facts));
-                    }
+                    endpoints.push(self.endpoint(address, port.port, &port.name, health, &facts));
                 }
             }
         }
@@ -164,7 +155,11 @@ impl Cluster<'_> {
             Some(target) if target.kind == "Pod" => {
                 self.pods.named(&manifest.key.namespace, &target.name, self.trust_domain)
             }
-            _ => Some(self.pods.at(address, self.trust_domain).unwrap_or_else(PodFacts::unknown)),
+            _ => Some(
+                self.pods
+                    .at(&manifest.key.namespace, address, self.trust_domain)
+                    .unwrap_or_else(PodFacts::unknown),
+            ),
         }
     }
 
@@ -242,6 +237,15 @@ impl Cluster<'_> {
             hostname: facts.hostname.clone(),
             subdomain: facts.subdomain.clone(),
         }
+    }
+}
+
+/// How its endpoints are found.
+fn resolution(service: &kubernetes::Service) -> Resolution {
+    match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
+        (Some("ExternalName"), _) => Resolution::Alias,
+        (_, Some("None")) => Resolution::Passthrough,
+        _ => Resolution::ClientSide,
     }
 }
 

@@ -48,7 +48,8 @@ impl<'a> Pods<'a> {
         };
         for (index, (manifest, pod)) in all.pods.iter().enumerate() {
             let Key { namespace, name, .. } = &manifest.key;
-            if let Some(address) = pod.status.pod_ip.as_deref() {
+            // By address istiod finds ready pods alone (istio `kube/controller/pod.go`, `onEvent`).
+            if let Some(address) = pod.status.pod_ip.as_deref().filter(|_| pod.is_ready() && pod.is_live()) {
                 all.by_address.entry(address).or_insert(index);
             }
             all.by_name.entry(namespace).or_default().insert(name, index);
@@ -68,10 +69,10 @@ impl<'a> Pods<'a> {
         })
     }
 
-    /// The facts of the pod with this address.
-    pub(crate) fn at(&self, address: &str, trust_domain: &str) -> Option<PodFacts> {
+    /// The facts of the pod with this address, in a namespace.
+    pub(crate) fn at(&self, namespace: &str, address: &str, trust_domain: &str) -> Option<PodFacts> {
         let (manifest, pod) = self.pods[*self.by_address.get(address)?];
-        Some(self.facts(manifest, pod, trust_domain))
+        (manifest.key.namespace == namespace).then(|| self.facts(manifest, pod, trust_domain))
     }
 
     /// The facts of the pod with this name.

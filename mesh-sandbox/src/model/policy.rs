@@ -11,7 +11,7 @@ use crate::yaml::{Key, Manifest, Object};
 /// Istio's root namespace: a policy without selector there is the mesh's.
 pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 
-/// All policies of the config cluster.
+/// All policies of the config cluster, older ones first: of several that say something on one level the oldest counts.
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Vec<(String, Arc<PeerAuthentication>)>);
 
@@ -21,7 +21,12 @@ impl Policies {
             Object::PeerAuthentication(policy) => Some(policy),
             _ => None,
         });
-        Self(found.map(|(manifest, policy)| (manifest.key.namespace.clone(), policy.clone())).collect())
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|(manifest, _)| (&manifest.metadata.creation_timestamp, &manifest.key.name));
+        let own = |(manifest, policy): (&Manifest, &Arc<PeerAuthentication>)| {
+            (manifest.key.namespace.clone(), policy.clone())
+        };
+        Self(found.into_iter().map(own).collect())
     }
 
     /// The mode of one port of one workload. PERMISSIVE when nobody says anything (facts E.4).

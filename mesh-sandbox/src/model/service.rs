@@ -86,6 +86,11 @@ impl Service {
         self.endpoints.iter().filter(move |endpoint| endpoint.port_name == port.name)
     }
 
+    /// The service port that an endpoint is behind.
+    pub(crate) fn number_of(&self, endpoint: &Endpoint) -> Option<u16> {
+        self.ports.iter().find(|port| port.name == endpoint.port_name).map(|port| port.number)
+    }
+
     /// The service without its endpoints: what a change of endpoints leaves alone.
     pub(crate) fn definition(&self) -> Self {
         Self { endpoints: Vec::new(), ..self.clone() }

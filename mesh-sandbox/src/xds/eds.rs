@@ -58,7 +58,7 @@ pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -
             || endpoint.labels.get(DRAINING).is_some_and(|value| !value.is_empty())
             || (service.is_cluster_local() && endpoint.cluster != proxy.cluster);
         if !is_hidden && proxy.views(&endpoint.network) {
-            let is_mtls = target.marks_mtls().unwrap_or_else(|| endpoint.is_mtls());
+            let is_mtls = target.is_mtls(endpoint);
             by_locality.entry(&endpoint.locality).or_default().push(Candidate { endpoint, is_mtls });
         }
     }

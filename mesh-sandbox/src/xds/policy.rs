@@ -1,6 +1,7 @@
 //! What a rule says about one port, and one subset, of a service (istio `GetPortLevelTrafficPolicy`, `MergeTrafficPolicy`).
 
-use crate::model::{Port, Rule, Service};
+use crate::model::endpoint::TLS_MODE_ISTIO;
+use crate::model::{Endpoint, Port, Rule, Service};
 use crate::yaml::destination_rule::{
     ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, Simple, Subset, TlsMode,
     TrafficPolicy,
@@ -51,16 +52,24 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether endpoints are marked for mTLS whatever they are themselves (istio `mtls_checker.go`).
-    pub(crate) fn marks_mtls(&self) -> Option<bool> {
+    /// Whether clients are told to use mutual TLS with an endpoint (istio `mtls_checker.go`). A rule overrules policies, but
+    /// it gives nobody a sidecar.
+    pub(crate) fn is_mtls(&self, endpoint: &Endpoint) -> bool {
+        match self.rule_mode() {
+            Some(mode) => mode == TlsMode::IstioMutual && endpoint.tls_mode == TLS_MODE_ISTIO,
+            None => endpoint.is_mtls(),
+        }
+    }
+
+    /// The TLS mode that the rule has for the port.
+    fn rule_mode(&self) -> Option<TlsMode> {
         let mode = |policy: &TrafficPolicy| {
             let of_port = policy.port_level_settings.iter().filter(|it| it.port.number == self.port.number);
             let of_port = of_port.filter_map(|it| it.tls.as_ref()).next();
             of_port.or(policy.tls.as_ref()).map(|tls| tls.mode)
         };
         let own = self.subset.and_then(|subset| subset.traffic_policy.as_ref()).and_then(mode);
-        let mode = own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode));
-        mode.map(|mode| mode == TlsMode::IstioMutual)
+        own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
     /// Whether the rule has callers dial the address they have, in the words of the rule or the subset, ports left aside.

@@ -60,7 +60,9 @@ pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
         }
     }
     if let Some(assignment) = &cluster.load_assignment {
-        fields.nest("hosts", endpoints::fields(assignment, book));
+        // istiod scales the weights by numbers of gateways that may be old (`NetworkManager.reload` forgets to take up
+        // the last change for clusters that are resolved by DNS): what they are to each other counts.
+        fields.nest("hosts", endpoints::fields(&endpoints::reduced(assignment), book));
     }
     fields
 }

@@ -33,6 +33,27 @@ pub(crate) fn fields(assignment: &ClusterLoadAssignment, book: Option<&AddressBo
     fields
 }
 
+/// The same with the smallest weights that are to each other what they were.
+pub(crate) fn reduced(assignment: &ClusterLoadAssignment) -> ClusterLoadAssignment {
+    let mut reduced = assignment.clone();
+    let all = |assignment: &mut ClusterLoadAssignment, each: &mut dyn FnMut(&mut u32)| {
+        for group in &mut assignment.endpoints {
+            let weights = group.lb_endpoints.iter_mut().map(|it| &mut it.load_balancing_weight);
+            for weight in weights.chain([&mut group.load_balancing_weight]).flatten() {
+                each(&mut weight.value);
+            }
+        }
+    };
+    let mut divisor = 0;
+    all(&mut reduced, &mut |weight| divisor = greatest_common_divisor(divisor, *weight));
+    all(&mut reduced, &mut |weight| *weight /= divisor.max(1));
+    reduced
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 fn name(locality: Option<&Locality>) -> String {
     locality.map_or("none".to_owned(), |it| format!("{}/{}/{}", it.region, it.zone, it.sub_zone))
 }

@@ -1,0 +1,224 @@
+//! Meshes that nobody thought of: objects drawn at random, by number, compared as a case is, and again after objects
+//! were changed and deleted. `SIDESTEP_MESHES=100..200` draws others than those that always run, and
+//! `SIDESTEP_KEEP=DIR` keeps the YAML.
+
+mod destination_rule;
+mod draw;
+mod istio;
+mod kubernetes;
+mod service_entry;
+
+use std::{fmt::Write as _, fs, ops::Range, path::Path};
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use self::{draw::Draw, kubernetes::Cluster};
+use crate::{both::CLUSTERS, comparison::Comparison, side::Named};
+
+/// The names of services, which are also the `app` labels of their workloads.
+const APPS: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// The host of an entry that may be a Kubernetes service, too.
+const SHARED_HOST: &str = "a.weather.svc.cluster.local";
+const NAMESPACES: [&str; 3] = ["weather", "payments", "legacy"];
+/// Those that always run.
+const ALWAYS: Range<u64> = 0..24;
+/// istiod's cache of endpoints does not tell nodes of different IP families apart: what one is told depends on who asked
+/// first.
+const WITHOUT_CACHE: [(&str, &str); 1] = [("PILOT_ENABLE_XDS_CACHE", "false")];
+/// How often a mesh is changed.
+const CHANGES: u32 = 3;
+
+/// A mesh by its number.
+#[derive(Clone, Copy)]
+pub(crate) struct Mesh(pub(crate) u64);
+
+/// An object, and the cluster that it is in.
+struct Object {
+    cluster: &'static str,
+    value: Value,
+}
+
+/// The meshes that are asked for.
+pub(crate) fn all() -> Vec<Mesh> {
+    let wanted = std::env::var("SIDESTEP_MESHES").ok().map(|text| {
+        let parse = |number: &str| number.trim().parse().expect("SIDESTEP_MESHES is like 100..200");
+        let (from, to) = text.split_once("..").expect("SIDESTEP_MESHES is like 100..200");
+        parse(from)..parse(to)
+    });
+    wanted.unwrap_or(ALWAYS).map(Mesh).collect()
+}
+
+impl Mesh {
+    pub(crate) async fn check(self) -> Result<(), Failed> {
+        let name = format!("mesh {}", self.0);
+        let mut draw = Draw::new(self.0);
+        let mut objects = objects(&mut draw);
+        let folder = tempfile::tempdir()?;
+        write(folder.path(), &objects)?;
+        if let Some(keep) = std::env::var_os("SIDESTEP_KEEP") {
+            write(&Path::new(&keep).join(self.0.to_string()), &objects)?;
+        }
+        let mut comparison = Comparison::start(&name, folder.path(), &WITHOUT_CACHE).await?;
+        comparison.check().await?;
+        // The same kinds of objects drawn once more: some of them take the places of those that are there.
+        let mut others = self::objects(&mut draw);
+        let mut done = Vec::new();
+        for _ in 0..CHANGES {
+            done.push(change(&mut draw, &mut objects, &mut others, &mut comparison).await?);
+            comparison.settle().await;
+            comparison.check().await.map_err(|failed| {
+                let what = failed.message().unwrap_or_default();
+                Failed::from(format!("after {}: {what}", done.join(", and then ")))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn objects(draw: &mut Draw) -> Vec<Object> {
+    let mut clusters: Vec<_> =
+        CLUSTERS.into_iter().zip(1..).map(|(name, number)| Cluster::new(name, number)).collect();
+    if draw.percent(10) {
+        clusters.truncate(1);
+    }
+    let mut objects = Vec::new();
+    for cluster in &mut clusters {
+        objects.extend(kubernetes::ground(draw, cluster));
+    }
+    objects.extend(kubernetes::services(draw, &mut clusters));
+    let of_istio = istio::objects(draw).into_iter();
+    objects.extend(of_istio.map(|value| Object { cluster: CLUSTERS[0], value }));
+    objects
+}
+
+/// Deletes an object, or puts another one in its place.
+async fn change(
+    draw: &mut Draw,
+    objects: &mut Vec<Object>,
+    others: &mut Vec<Object>,
+    comparison: &mut Comparison,
+) -> Result<String, Failed> {
+    others.retain(|other| {
+        objects.iter().any(|object| object.cluster == other.cluster) && changes_alone(other, objects)
+    });
+    if draw.percent(60) && !others.is_empty() {
+        let other = others.swap_remove(draw.number(0..=u32::try_from(others.len() - 1)?) as usize);
+        let yaml = other.value.to_string();
+        comparison.real.command("apply", other.cluster, &yaml).await;
+        comparison.imitation.sandbox.apply(other.cluster, &yaml)?;
+        let what = format!("{yaml} in {}", other.cluster);
+        objects.push(other);
+        return Ok(what);
+    }
+    let deletable: Vec<_> = (0..objects.len()).filter(|at| goes_alone(&objects[*at], objects)).collect();
+    if deletable.is_empty() {
+        return Ok("nothing".to_owned());
+    }
+    let gone = objects.swap_remove(draw.one_of(&deletable));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (api_version, kind) = (text(&gone.value["apiVersion"]), text(&gone.value["kind"]));
+    let (namespace, name) =
+        (text(&gone.value["metadata"]["namespace"]), text(&gone.value["metadata"]["name"]));
+    let named = Named {
+        cluster: gone.cluster,
+        api_version: &api_version,
+        kind: &kind,
+        namespace: &namespace,
+        name: &name,
+    };
+    // It may be there several times, as it was and as it was changed.
+    objects.retain(|object| object.cluster != gone.cluster || self::name(object) != self::name(&gone));
+    comparison.real.command("delete", named.cluster, &named.yaml()).await;
+    comparison.imitation.sandbox.delete(named.cluster, named.kind, named.namespace, named.name)?;
+    Ok(format!("deleting {kind} {namespace}/{name} in {}", gone.cluster))
+}
+
+/// Whether it can come, or change, without others: pods do it together with their slices, networks with everything. What
+/// istiod remembers of former times is left out as well: the last address of a gateway that has none any more, the
+/// identities of endpoints where none are left, the cluster of a headless service whose endpoints change, the ports of a
+/// service that became a name, and whatever is no longer exported to anybody.
+fn changes_alone(object: &Object, all: &[Object]) -> bool {
+    let (metadata, spec) = (&object.value["metadata"], &object.value["spec"]);
+    let of_service = [&metadata["namespace"], &metadata["labels"]["kubernetes.io/service-name"]];
+    let is_headless = |other: &Object| {
+        let [kind, namespace, name] = name(other);
+        kind == "Service" && [namespace, name] == of_service && other.value["spec"]["clusterIP"] == "None"
+    };
+    let is_own_host = |other: &Object| {
+        let same_namespace = other.value["metadata"]["namespace"] == metadata["namespace"];
+        same_namespace && name(other) != name(object) && shares_host(object, other)
+    };
+    match object.value["kind"].as_str() {
+        Some("Namespace" | "Node" | "Pod") => false,
+        Some("Sidecar") => !narrows_ports(all),
+        // One host twice in a namespace is a mistake.
+        Some("ServiceEntry") => !hosts(object).contains(&&SHARED_HOST.into()) && !all.iter().any(is_own_host),
+        Some("EndpointSlice") => {
+            let is_empty = object.value["endpoints"].as_array().is_none_or(Vec::is_empty);
+            !is_empty && !all.iter().any(is_headless)
+        }
+        Some("Service") => {
+            metadata["annotations"]["networking.istio.io/exportTo"] != "~"
+                && metadata["labels"]["istio"] != "eastwestgateway"
+                && spec["type"] != "ExternalName"
+        }
+        _ => true,
+    }
+}
+
+/// Whether it can go without others. Kubernetes sees to it that every service has slices, and where a service goes in one
+/// of its clusters, istiod keeps the identities of its endpoints there in mind.
+fn goes_alone(object: &Object, all: &[Object]) -> bool {
+    let is_elsewhere = |other: &Object| other.cluster != object.cluster && name(other) == name(object);
+    match object.value["kind"].as_str() {
+        Some("Namespace" | "Node" | "Pod" | "EndpointSlice") => false,
+        Some("Sidecar") => !narrows_ports(all),
+        Some("Service") => !all.iter().any(is_elsewhere),
+        _ => true,
+    }
+}
+
+/// Whether the ports of a host depend on what a Sidecar lets in: of several services of the host, or by a port of the
+/// Sidecar's. istiod pushes what a changed Sidecar does host by host, and forgets the ports.
+fn narrows_ports(all: &[Object]) -> bool {
+    let entries = || all.iter().filter(|object| object.value["kind"] == "ServiceEntry");
+    let shares =
+        |entry: &Object| entries().any(|other| name(other) != name(entry) && shares_host(entry, other));
+    let has_port = |object: &Object| {
+        object.value["kind"] == "Sidecar" && object.value["spec"]["egress"].to_string().contains("\"port\"")
+    };
+    entries().any(|entry| shares(entry) || hosts(entry).contains(&&SHARED_HOST.into()))
+        || all.iter().any(has_port)
+}
+
+fn hosts(entry: &Object) -> Vec<&Value> {
+    entry.value["spec"]["hosts"].as_array().into_iter().flatten().collect()
+}
+
+fn shares_host(one: &Object, other: &Object) -> bool {
+    hosts(one).iter().any(|host| hosts(other).contains(host))
+}
+
+/// What an object is called within a cluster.
+fn name(object: &Object) -> [&Value; 3] {
+    let metadata = &object.value["metadata"];
+    [&object.value["kind"], &metadata["namespace"], &metadata["name"]]
+}
+
+/// JSON is YAML.
+fn write(folder: &Path, objects: &[Object]) -> std::io::Result<()> {
+    for cluster in CLUSTERS {
+        let of_cluster: Vec<_> = objects.iter().filter(|object| object.cluster == cluster).collect();
+        if of_cluster.is_empty() {
+            continue;
+        }
+        let mut text = String::new();
+        for object in of_cluster {
+            let _ = writeln!(text, "---\n{:#}", object.value);
+        }
+        fs::create_dir_all(folder.join(cluster))?;
+        fs::write(folder.join(cluster).join("system.yaml"), text)?;
+    }
+    Ok(())
+}
