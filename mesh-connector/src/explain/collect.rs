@@ -190,8 +190,8 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
 }
 
 fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster {
-    let on_port = clusters.of_host(&cluster.name.host).iter();
-    let on_port = on_port.filter(|other| other.name.port == cluster.name.port);
+    let of_host = clusters.of_host(&cluster.name.host);
+    let on_port = of_host.iter().filter(|other| other.name.port == cluster.name.port);
     let subsets = on_port.map(|other| other.name.subset.clone()).filter(|subset| !subset.is_empty());
     ExplainedCluster {
         name: cluster.name.to_string(),
