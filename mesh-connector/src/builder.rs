@@ -1,9 +1,10 @@
 //! Joining with settings.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use mesh_resolver::Upstream;
 use nds_client::{Config, NdsClient};
+use rustls::KeyLog;
 
 use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
 
@@ -13,17 +14,18 @@ use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
 ///
 /// mTLS as the control plane configures it, hosts outside of the mesh allowed, the host's own DNS upstream, 10 s
 /// for each connection to come about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
     config: Config,
     upstream: Upstream,
     settings: Settings,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl MeshBuilder {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, upstream: Upstream::default(), settings: Settings::default() }
+        Self { config, upstream: Upstream::default(), settings: Settings::default(), key_log: None }
     }
 
     /// What protects connections.
@@ -50,6 +52,11 @@ impl MeshBuilder {
         self
     }
 
+    pub(crate) fn with_key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
+        self.key_log = Some(log);
+        self
+    }
+
     /// Joins, and waits for the identity and the first name table.
     ///
     /// # Errors
@@ -62,6 +69,15 @@ impl MeshBuilder {
     pub async fn join(self) -> Result<Mesh, Error> {
         let client = NdsClient::join(self.config).await;
         let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
-        Mesh::new(client, self.upstream, self.settings)
+        Mesh::new(client, self.upstream, self.settings, self.key_log)
+    }
+}
+
+impl fmt::Debug for MeshBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshBuilder")
+            .field("config", &self.config)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

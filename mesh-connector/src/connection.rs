@@ -1,8 +1,14 @@
 //! What is known about a connection.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+};
 
 use nds_client::SpiffeId;
+
+use crate::hosts::Held;
 
 /// What a connection is: where it leads, how, and who is at the other end. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +22,8 @@ pub enum Transport {
     MutualTls,
     /// Nothing.
     Plaintext,
+    /// TLS with the roots of a DestinationRule (SIMPLE, MUTUAL), outside of the mesh's own: the server has proved its name.
+    Tls,
 }
 
 #[derive(Clone, Debug)]
@@ -31,10 +39,13 @@ pub(crate) struct Details {
     /// Name and namespace.
     pub(crate) workload: Option<(String, String)>,
     pub(crate) tls: Option<TlsDetails>,
+    /// While the connection is open, what counts it.
+    pub(crate) held: Weak<Held>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct TlsDetails {
+    pub(crate) transport: Transport,
     pub(crate) sni: Arc<str>,
     pub(crate) alpn_offered: Arc<[String]>,
     pub(crate) alpn: Option<String>,
@@ -102,13 +113,13 @@ impl ConnectionInfo {
     /// How the connection is protected.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        if self.0.tls.is_some() { Transport::MutualTls } else { Transport::Plaintext }
+        self.0.tls.as_ref().map_or(Transport::Plaintext, |tls| tls.transport)
     }
 
-    /// The server name that was sent. `None` in plaintext.
+    /// The server name that was sent. `None` in plaintext, and where an address was asked for that has none.
     #[must_use]
     pub fn sni(&self) -> Option<&str> {
-        self.0.tls.as_ref().map(|tls| &*tls.sni)
+        self.0.tls.as_ref().map(|tls| &*tls.sni).filter(|sni| !sni.is_empty())
     }
 
     /// The application protocols that were offered, the preferred one first. Empty in plaintext.
@@ -131,10 +142,19 @@ impl ConnectionInfo {
         self.0.tls.as_ref().and_then(|tls| tls.peer_id.as_ref())
     }
 
-    /// The peer's verified name as it stands in its certificate: a `spiffe://` URI. `None` in plaintext.
+    /// The peer's verified name as it stands in its certificate: a `spiffe://` URI; outside of mesh mTLS the
+    /// certificate's first name. `None` in plaintext.
     #[must_use]
     pub fn peer_name(&self) -> Option<&str> {
         self.0.tls.as_ref().map(|tls| &*tls.peer)
+    }
+
+    /// Tells outlier detection how a request over this connection was answered.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some(held) = self.0.held.upgrade() {
+            held.answered(status);
+        }
     }
 }
 
@@ -145,6 +165,7 @@ impl Transport {
         match self {
             Self::MutualTls => "mutual_tls",
             Self::Plaintext => "plaintext",
+            Self::Tls => "tls",
         }
     }
 }

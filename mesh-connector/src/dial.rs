@@ -3,26 +3,23 @@
 mod attempt;
 mod outside;
 mod plan;
+mod proxy_protocol;
+mod socket;
 
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, ClusterName, Endpoint, Endpoints, Identity};
+use nds_client::{Cluster, ClusterName, Identity};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 pub(crate) use self::{
-    attempt::authority,
+    attempt::{Protected, authority},
     outside::{Lookup, outside},
     plan::Planned,
 };
 pub(crate) use crate::balance::{Place, Why};
-use crate::{
-    Attempt, Error, ErrorKind, MeshStream, Mtls, Target,
-    balance::Candidates,
-    failures::{Failing, Failures},
-    tls::TlsConfigs,
-};
+use crate::{Attempt, Error, ErrorKind, MeshStream, Mtls, Target, hosts::HostSet, tls::TlsConfigs};
 
 /// More attempts than this say nothing new, and a client that hammers a thousand endpoints helps nobody.
 const MAX_ATTEMPTS: usize = 10;
@@ -39,7 +36,7 @@ pub(crate) struct Dialer<'a, L> {
     pub(crate) tls: &'a TlsConfigs,
     pub(crate) mtls: Mtls,
     pub(crate) lookup: &'a L,
-    pub(crate) failures: &'a Arc<Failures>,
+    pub(crate) hosts: &'a Arc<HostSet>,
     pub(crate) deadline: Instant,
 }
 
@@ -55,19 +52,27 @@ enum Failed {
 
 impl<L: Lookup> Dialer<'_, L> {
     /// Connects to one endpoint after the other, each chosen anew, until one answers.
-    pub(crate) async fn connect(&self, endpoints: &Endpoints, rng: &mut Rng) -> Result<MeshStream, Error> {
-        let mut candidates = Candidates::new(endpoints, |endpoint| self.deferred(endpoint).is_some());
-        if candidates.len() == 0 {
-            return Err(no_endpoint(self.cluster, endpoints));
+    pub(crate) async fn connect(&self, rng: &mut Rng) -> Result<MeshStream, Error> {
+        let look = self.hosts.look(rng);
+        let usable = look.usable();
+        if usable == 0 {
+            return Err(self.no_endpoint());
         }
+        let _pending = self.hosts.begin()?;
+        let mut tried = Vec::new();
         let mut attempts = Vec::new();
         let mut refused = None;
         while attempts.len() < MAX_ATTEMPTS && self.remaining() > Duration::ZERO {
-            let budget = self.budget(candidates.len().min(MAX_ATTEMPTS - attempts.len()));
-            let Some(endpoint) = candidates.next(rng) else {
+            let left = usable.saturating_sub(tried.len());
+            let budget = self.budget(left.min(MAX_ATTEMPTS - attempts.len()));
+            let next = match &tried[..] {
+                [] => look.first(rng, |index| self.hosts.connections(index)),
+                tried => look.after(tried, rng),
+            };
+            let Some(index) = next else {
                 break;
             };
-            match self.attempt(endpoint, budget).await {
+            match self.attempt(index, budget).await {
                 Ok(stream) => return Ok(stream),
                 Err(Failed::Final(error)) => return Err(error),
                 Err(Failed::Refused(error)) => refused = refused.or(Some(error)),
@@ -76,6 +81,7 @@ impl<L: Lookup> Dialer<'_, L> {
                     attempts.push(attempt);
                 }
             }
+            tried.push(index);
         }
         match refused {
             Some(error) if attempts.is_empty() => Err(error),
@@ -84,14 +90,6 @@ impl<L: Lookup> Dialer<'_, L> {
                 Err(Error::attempts_failed(&what, attempts, self.remaining() == Duration::ZERO))
             }
         }
-    }
-
-    /// What is known of an endpoint that failed lately.
-    pub(crate) fn deferred(&self, endpoint: &Endpoint) -> Option<Failing> {
-        if self.failures.is_empty() {
-            return None;
-        }
-        self.failures.deferred(&self.cluster.name.to_string(), &authority(endpoint))
     }
 
     fn remaining(&self) -> Duration {
@@ -105,35 +103,52 @@ impl<L: Lookup> Dialer<'_, L> {
         self.cluster.connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
     }
 
-    fn succeeded(&self, endpoint: &Endpoint) {
-        if !self.failures.is_empty() {
-            self.failures.succeeded(&self.cluster.name.to_string(), &authority(endpoint));
-        }
-    }
-
-    async fn attempt(&self, endpoint: &Endpoint, budget: Duration) -> Result<MeshStream, Failed> {
+    async fn attempt(&self, index: usize, budget: Duration) -> Result<MeshStream, Failed> {
+        let endpoint = self.hosts.endpoint(index);
         let protection = self.protection(endpoint)?;
+        let held = self.hosts.hold(index);
         let span =
-            tracing::debug_span!("attempt", endpoint = authority(endpoint), gateway = endpoint.is_gateway());
-        let outcome = timeout(budget, self.open(endpoint, protection.as_deref())).instrument(span).await;
+            tracing::debug_span!("attempt", endpoint = held.address(), gateway = endpoint.is_gateway());
+        let outcome = timeout(budget, self.open(endpoint, &protection)).instrument(span).await;
         let error = match outcome {
-            Ok(Ok(stream)) => {
-                self.succeeded(endpoint);
-                return Ok(stream);
+            Ok(Ok(opened)) => {
+                held.connected();
+                return Ok(self.stream(opened, endpoint, held));
             }
             Ok(Err(error)) => error,
             Err(_) => {
                 Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
             }
         };
-        let address = authority(endpoint);
-        self.failures.failed(&self.cluster.name.to_string(), &address, error.kind());
+        held.failed(error.kind());
         Err(Failed::Tried(Attempt {
-            endpoint: address,
+            endpoint: held.address().to_owned(),
             gateway: endpoint.is_gateway().then(|| endpoint.workload.cluster.clone()),
-            sni: protection.map(|prepared| prepared.sni.to_string()),
+            sni: protection.tls.map(|prepared| prepared.sni.to_string()).filter(|sni| !sni.is_empty()),
             error,
         }))
+    }
+
+    /// Nothing to dial: says how many endpoints there are, and what makes a cluster empty in a mesh.
+    fn no_endpoint(&self) -> Error {
+        let name = &self.cluster.name;
+        let ejected = self.hosts.statuses().filter(|status| !status.ejected_for.is_zero()).count();
+        let with = |message: String| Error::new(ErrorKind::NoEndpoint, message);
+        match (self.hosts.endpoints().iter().count(), ejected) {
+            (0, _) => with(format!("`{name}` has no endpoint that this workload can reach")).because(&[
+                "the service runs nowhere: no pod or WorkloadEntry is selected, or all are going away",
+                "its workloads are in another network and have no sidecar (no `tlsMode: istio`, no serviceAccount)",
+                "the network that they are in has no east-west gateway of this workload's IP family",
+                "PeerAuthentication DISABLE on their port",
+                "a DestinationRule with tls mode SIMPLE, MUTUAL or DISABLE, which no gateway forwards",
+            ]),
+            (1, 0) => with(format!("the only endpoint of `{name}` is unhealthy")),
+            (count, 0) => with(format!("all {count} endpoints of `{name}` are unhealthy")),
+            (count, ejected) => with(format!(
+                "of {count} endpoints of `{name}`, {ejected} are ejected as its outlier detection says, and no other \
+                 is healthy"
+            )),
+        }
     }
 }
 
@@ -143,23 +158,6 @@ fn told(cluster: &ClusterName, attempt: &Attempt) {
         tracing::warn!(%cluster, %attempt, "an endpoint has another identity than expected");
     } else {
         tracing::debug!(%cluster, %attempt, "an endpoint does not serve");
-    }
-}
-
-/// Nothing to dial: says how many endpoints there are, and what makes a cluster empty in a mesh.
-fn no_endpoint(cluster: &Cluster, endpoints: &Endpoints) -> Error {
-    let name = &cluster.name;
-    match endpoints.iter().count() {
-        0 => Error::new(ErrorKind::NoEndpoint, format!("`{name}` has no endpoint that this workload can reach"))
-            .because(&[
-                "the service runs nowhere: no pod or WorkloadEntry is selected, or all are going away",
-                "its workloads are in another network and have no sidecar (no `tlsMode: istio`, no serviceAccount)",
-                "the network that they are in has no east-west gateway of this workload's IP family",
-                "PeerAuthentication DISABLE on their port",
-                "a DestinationRule with tls mode SIMPLE, MUTUAL or DISABLE, which no gateway forwards",
-            ]),
-        1 => Error::new(ErrorKind::NoEndpoint, format!("the only endpoint of `{name}` is unhealthy")),
-        count => Error::new(ErrorKind::NoEndpoint, format!("all {count} endpoints of `{name}` are unhealthy")),
     }
 }
 

@@ -129,6 +129,18 @@ pub struct ExplainedCluster {
     pub connect_timeout_millis: u64,
     /// Whether the service is outside of the mesh (`MESH_EXTERNAL`).
     pub external: bool,
+    /// How connections are spread over the endpoints: `round_robin`, `least_request`, `random`, `hash`.
+    pub balancing: &'static str,
+    /// Whether localities count by their weights.
+    pub locality_weighted: bool,
+    /// With a smaller share of healthy endpoints, in percent, unhealthy ones are used as well; 0: never.
+    pub panic_threshold_percent: f64,
+    /// After how many failures to connect in a row an endpoint is ejected for a while. `None`: it never is.
+    pub ejected_after: Option<u32>,
+    /// How many connections this process may have. `None`: no limit that could be reached.
+    pub max_connections: Option<u32>,
+    /// The DestinationRule that the cluster was made with: the path of the object in Kubernetes' API.
+    pub config: Option<String>,
     /// The subsets that the service has on this port.
     pub subsets: Vec<String>,
 }

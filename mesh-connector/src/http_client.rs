@@ -18,7 +18,7 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use crate::{Error, ErrorKind, MeshConnector, Protocol};
+use crate::{ConnectionInfo, Error, ErrorKind, MeshConnector, Protocol};
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone; clones share their connections.
 ///
@@ -103,6 +103,11 @@ where
     pub async fn request(&self, request: Request<B>) -> Result<Response<Incoming>, Error> {
         let uri = request.uri().clone();
         let response = self.shared.current().client.request(request).await;
+        if let Ok(response) = &response
+            && let Some(connection) = response.extensions().get::<ConnectionInfo>()
+        {
+            connection.answered(response.status().as_u16());
+        }
         response.map_err(|error| match Error::find(&error) {
             Some(found) => found.clone(),
             None => Error::with_source(ErrorKind::Exchange, format!("the request to `{uri}` failed"), error),

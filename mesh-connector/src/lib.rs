@@ -36,7 +36,8 @@
 //!
 //! # What can be seen
 //!
-//! [`Mesh::explain`] tells the whole decision about a connection, [`Mesh::failing_endpoints`] which endpoints failed,
+//! [`Mesh::explain`] tells the whole decision about a connection, [`Mesh::health`] how the membership and
+//! each endpoint in use are doing,
 //! [`ConnectionInfo`] what a connection is. `tracing` has a span for each connection (`connect`) and each attempt
 //! (`attempt`). With the feature `metrics` a program that has installed a recorder gets, with Istio's names and labels
 //! for `reporter="source"`: `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`,
@@ -64,18 +65,20 @@ pub mod bridge;
 mod builder;
 mod connection;
 mod connector;
+pub mod danger;
 mod dial;
 mod error;
 mod explain;
-mod failures;
 #[cfg(feature = "tonic")]
 mod grpc;
+mod hosts;
 #[cfg(feature = "hyper")]
 mod http_client;
 mod mesh;
 mod metrics;
 mod names;
 mod route;
+mod routes;
 mod settings;
 mod stream;
 mod target;
@@ -101,8 +104,8 @@ pub use self::{
         ExplainedFailure, ExplainedMembership, ExplainedName, ExplainedOutside, ExplainedTarget,
         ExplainedTransport, Explanation, NameFound, Probe,
     },
-    failures::FailingEndpoint,
-    mesh::Mesh,
+    hosts::EndpointStatus,
+    mesh::{Mesh, MeshHealth},
     settings::{Mtls, Outside},
     stream::MeshStream,
     target::{Host, Protocol, Target},

@@ -1,8 +1,10 @@
 //! The facade: a process in the mesh.
 
 mod connect;
+mod health;
 
 pub(crate) use self::connect::{Found, after};
+pub use self::health::MeshHealth;
 
 use std::{
     fmt,
@@ -14,17 +16,15 @@ use std::{
 };
 
 use mesh_resolver::{MeshResolver, Upstream};
-use nds_client::{Config, Health, NdsClient, Watched};
+use nds_client::{Config, NdsClient};
+use rustls::KeyLog;
 use tracing::Instrument as _;
 
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::{
     Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain,
-    failures::{FailingEndpoint, Failures},
-    names::Dns,
-    settings::Settings,
-    tls::TlsConfigs,
+    hosts::HostSets, names::Dns, routes::Routes, settings::Settings, tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -41,7 +41,8 @@ struct Membership {
     client: NdsClient,
     dns: Dns,
     tls: TlsConfigs,
-    failures: Arc<Failures>,
+    routes: Routes,
+    hosts: HostSets,
     closed: AtomicBool,
 }
 
@@ -65,14 +66,20 @@ impl Mesh {
         MeshBuilder::new(config)
     }
 
-    pub(crate) fn new(client: NdsClient, upstream: Upstream, settings: Settings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        client: NdsClient,
+        upstream: Upstream,
+        settings: Settings,
+        key_log: Option<Arc<dyn KeyLog>>,
+    ) -> Result<Self, Error> {
         let dns = Dns::new(&client, upstream)?;
         Ok(Self {
             membership: Arc::new(Membership {
                 client,
                 dns,
-                tls: TlsConfigs::new(),
-                failures: Arc::default(),
+                tls: TlsConfigs::new(key_log),
+                routes: Routes::default(),
+                hosts: HostSets::new(),
                 closed: AtomicBool::new(false),
             }),
             settings,
@@ -192,16 +199,10 @@ impl Mesh {
         &self.membership.client
     }
 
-    /// How the membership is doing.
+    /// How the membership is doing: the connection to istiod, and each endpoint in use.
     #[must_use]
-    pub fn health(&self) -> &Watched<Health> {
-        self.membership.client.health()
-    }
-
-    /// The endpoints that failed at the last attempt, in order. New connections try others first for a while.
-    #[must_use]
-    pub fn failing_endpoints(&self) -> Vec<FailingEndpoint> {
-        self.membership.failures.all()
+    pub fn health(&self) -> MeshHealth<'_> {
+        MeshHealth { membership: self.membership.client.health(), hosts: &self.membership.hosts }
     }
 
     pub(crate) fn dns(&self) -> &Dns {

@@ -125,7 +125,7 @@ mod counters {
         let workload = connection.workload();
         let security = match connection.transport() {
             Transport::MutualTls => "mutual_tls",
-            Transport::Plaintext => "none",
+            Transport::Plaintext | Transport::Tls => "none",
         };
         vec![
             Label::new("reporter", "source"),

@@ -50,7 +50,7 @@ pub(crate) fn route(target: &Target, clusters: &Clusters, names: &impl Names) ->
 
 /// The service host that a name stands for.
 fn service_host(name: &str, clusters: &Clusters, names: &impl Names) -> Result<Option<String>, Error> {
-    let has_cluster = |host: &str| !clusters.of_host(host).is_empty();
+    let has_cluster = |host: &str| clusters.has_host(host);
     let canonical = names.canonical(name);
     if let Some(canonical) = canonical.as_deref().filter(|canonical| has_cluster(canonical)) {
         return Ok(Some(canonical.to_owned()));
@@ -95,9 +95,9 @@ fn service_at(
     let known = names.at(ip);
     let candidates: BTreeSet<_> = known.iter().filter(|host| on_port(host)).collect();
     match candidates.len() {
-        0 => match known.iter().find(|host| !clusters.of_host(host).is_empty()) {
+        0 => match known.iter().find(|host| clusters.has_host(host)) {
             // The address is a service's, the port is not: dialling it in plaintext would be wrong in any case.
-            Some(host) => Err(unknown_port(target, host, clusters.of_host(host))),
+            Some(host) => Err(unknown_port(target, host, &clusters.of_host(host))),
             None => Ok(None),
         },
         1 => Ok(candidates.into_iter().next().cloned()),
@@ -113,12 +113,12 @@ fn service_at(
 
 fn cluster(target: &Target, host: &str, clusters: &Clusters) -> Result<Arc<Cluster>, Error> {
     if let Some(cluster) = clusters.get(host, target.port(), target.subset()) {
-        return Ok(cluster.clone());
+        return Ok(cluster);
     }
     let all = clusters.of_host(host);
     let on_port: Vec<_> = all.iter().filter(|cluster| cluster.name.port == target.port()).collect();
     if on_port.is_empty() {
-        return Err(unknown_port(target, host, all));
+        return Err(unknown_port(target, host, &all));
     }
     let subsets = on_port.iter().map(|cluster| &*cluster.name.subset).filter(|subset| !subset.is_empty());
     let subsets = subsets.map(|subset| format!("`{subset}`")).collect::<Vec<_>>().join(", ");

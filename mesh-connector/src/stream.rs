@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{ConnectionInfo, Error, ErrorKind, failures::Failures, metrics::Meter};
+use crate::{ConnectionInfo, Error, ErrorKind, hosts::Held, metrics::Meter};
 
 /// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
 ///
@@ -34,8 +34,8 @@ pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
-    /// Told of a refusal that arrives late.
-    failures: Option<Arc<Failures>>,
+    /// Counts the connection, and is told of a refusal that arrives late.
+    held: Option<Arc<Held>>,
     meter: Meter,
 }
 
@@ -47,12 +47,12 @@ pub(crate) enum Io {
 
 impl MeshStream {
     pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self { io, connection, has_read: false, failures: None, meter: Meter::default() }
+        Self { io, connection, has_read: false, held: None, meter: Meter::default() }
     }
 
-    /// The same stream, which tells of a refusal that arrives late.
-    pub(crate) fn telling(self, failures: Arc<Failures>) -> Self {
-        Self { failures: Some(failures), ..self }
+    /// The same stream, as one of its endpoint's connections.
+    pub(crate) fn holding(self, held: Arc<Held>) -> Self {
+        Self { held: Some(held), ..self }
     }
 
     /// The same stream, counted.
@@ -89,8 +89,8 @@ impl MeshStream {
             return error;
         };
         let info = &self.connection;
-        if let (Some(failures), Some(cluster)) = (&self.failures, info.cluster()) {
-            failures.failed(cluster, info.endpoint(), ErrorKind::Tls);
+        if let Some(held) = &self.held {
+            held.failed(ErrorKind::Tls);
         }
         let message = format!(
             "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use crate::{Error, ErrorKind};
 
 /// A host and port to connect to, and how the connection will be used.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Target {
     host: Host,
     port: u16,

@@ -7,5 +7,8 @@ mod wire;
 pub(crate) use self::{
     pki::{Authority, provider},
     server::Server,
-    wire::{auto_mtls, bare, clusters, endpoint, endpoints, explicit_mtls, gateway, locality, plaintext},
+    wire::{
+        auto_mtls, bare, clusters, ejecting, endpoint, endpoints, explicit_mtls, gateway, growing, locality,
+        plaintext,
+    },
 };

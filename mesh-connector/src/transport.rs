@@ -5,23 +5,34 @@
 //! | the control plane gives | the endpoint | result |
 //! |---|---|---|
 //! | TLS with the workload's certificate and the mesh's roots | any | mesh mTLS |
-//! | TLS with other certificates or roots (DestinationRule SIMPLE, MUTUAL) | any | refused: not supported yet |
+//! | TLS with roots in files (DestinationRule SIMPLE, MUTUAL) | any | that TLS, which is not the mesh's |
+//! | TLS without roots (`insecureSkipVerify`), or with secrets of another kind | any | refused |
 //! | `raw_buffer`, explicitly (`tlsMode-disabled`) | any | plaintext |
 //! | no socket at all, DestinationRule SIMPLE or MUTUAL (`alpn_override`) | any | refused: its TLS is not sent to workloads |
 //! | no socket at all | a gateway, or with `tlsMode: istio` | refused: it takes mTLS, and the cluster says nothing of it |
 //! | no socket at all, otherwise (DestinationRule DISABLE, service outside of the mesh) | any | plaintext |
 //!
-//! Where mTLS is required, every plaintext result is refused.
+//! A PROXY protocol header around any of these comes before its first byte. Where mTLS is required, everything but mesh
+//! mTLS is refused.
 
-use nds_client::{Certificate, Cluster, Endpoint, Roots, TlsContext, TransportSocket};
+use nds_client::{Certificate, Cluster, Endpoint, ProxyProtocol, Roots, TlsContext, TransportSocket};
 
 use crate::{Error, ErrorKind, Mtls};
 
+/// How a connection is protected, and what comes before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protection<'a> {
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    pub(crate) security: Security<'a>,
+}
+
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Protection<'a> {
+pub(crate) enum Security<'a> {
     /// With mesh mTLS, configured so.
     Mutual(&'a TlsContext),
+    /// With TLS of a DestinationRule's, whose roots and certificate are in files.
+    Originated(&'a TlsContext),
     /// Not at all.
     Plaintext,
 }
@@ -32,42 +43,53 @@ pub(crate) fn protection<'a>(
     endpoint: &Endpoint,
     mtls: Mtls,
 ) -> Result<Protection<'a>, Error> {
-    match cluster.transport_socket_for(endpoint) {
-        TransportSocket::Tls(context) => mutual(cluster, context),
-        TransportSocket::Plaintext => plaintext(cluster, mtls),
-        TransportSocket::Absent => absent(cluster, endpoint, mtls),
-        TransportSocket::Unsupported { type_url } => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("`{}` asks for the transport socket `{type_url}`, which is not supported", cluster.name),
-        )),
-        _ => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("`{}` asks for a transport socket of an unknown kind", cluster.name),
-        )),
-    }
-}
-
-fn mutual<'a>(cluster: &Cluster, context: &'a TlsContext) -> Result<Protection<'a>, Error> {
-    let refuse = |what: String| {
-        let name = &cluster.name;
-        Err(Error::new(ErrorKind::Unsupported, format!("`{name}` asks for {what}, which is not supported")))
+    let (socket, proxy_protocol) = match cluster.transport_socket_for(endpoint) {
+        TransportSocket::ProxyProtocol { version, inner } => (&**inner, Some(*version)),
+        socket => (socket, None),
     };
+    let security = match socket {
+        TransportSocket::Tls(context) => tls(cluster, context, mtls)?,
+        TransportSocket::Plaintext => plaintext(cluster, mtls)?,
+        TransportSocket::Absent => absent(cluster, endpoint, mtls)?,
+        TransportSocket::Unsupported { type_url } => {
+            let message = format!(
+                "`{}` asks for the transport socket `{type_url}`, which is not supported",
+                cluster.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        _ => {
+            let message = format!("`{}` asks for a transport socket of an unknown kind", cluster.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    };
+    Ok(Protection { proxy_protocol, security })
+}
+
+fn tls<'a>(cluster: &Cluster, context: &'a TlsContext, mtls: Mtls) -> Result<Security<'a>, Error> {
+    let name = &cluster.name;
     match (&context.certificate, &context.roots) {
-        (Certificate::Workload, Roots::Mesh) => Ok(Protection::Mutual(context)),
-        (_, Roots::None) => refuse("TLS without verification of the peer (insecureSkipVerify)".into()),
-        (_, Roots::Named(name)) => {
-            refuse(format!("TLS with the roots `{name}` (DestinationRule SIMPLE or MUTUAL)"))
-        }
-        (Certificate::Named(name), _) => {
-            refuse(format!("TLS with the certificate `{name}` (DestinationRule MUTUAL)"))
-        }
-        _ => refuse("TLS without a client certificate".into()),
+        (Certificate::Workload, Roots::Mesh) => Ok(Security::Mutual(context)),
+        (_, Roots::None) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{name}` asks for TLS without verification of the peer (insecureSkipVerify), which is not supported"
+            ),
+        )),
+        _ if mtls == Mtls::Required => Err(Error::new(
+            ErrorKind::PlaintextRefused,
+            format!(
+                "`{name}` asks for TLS with certificates of a DestinationRule's (SIMPLE or MUTUAL), but the mesh's own \
+                 mTLS is required here"
+            ),
+        )),
+        _ => Ok(Security::Originated(context)),
     }
 }
 
-fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Protection<'static>, Error> {
+fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Security<'static>, Error> {
     match mtls {
-        Mtls::AsConfigured => Ok(Protection::Plaintext),
+        Mtls::AsConfigured => Ok(Security::Plaintext),
         Mtls::Required => Err(Error::new(
             ErrorKind::PlaintextRefused,
             format!("the control plane asks for plaintext to `{}`, but mTLS is required here", cluster.name),
@@ -83,7 +105,7 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Protection<'static>, Error
 
 /// No socket at all: what a DestinationRule DISABLE and a service outside of the mesh leave, and also what one with a
 /// `credentialName` leaves, whose TLS a sidecar would not do either, but which does not mean plaintext.
-fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<Protection<'static>, Error> {
+fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<Security<'static>, Error> {
     let name = &cluster.name;
     if cluster.tls_origination {
         return Err(Error::new(

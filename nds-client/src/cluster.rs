@@ -3,8 +3,11 @@
 //! Everything in a cluster that decides a connection is listed in the facts this project collected about Istio's
 //! Envoy generator (istio `pilot/pkg/networking/core/cluster_tls.go`, `cluster_builder.go`).
 
+mod balancing;
+mod connection;
 mod decode;
 mod name;
+mod outlier;
 mod tls;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -13,8 +16,14 @@ use foldhash::fast::RandomState;
 
 pub(crate) use self::decode::texts;
 pub use self::{
+    balancing::{LbPolicy, LoadBalancing, SlowStart},
+    connection::{CircuitBreakers, ConnectionLife, TcpKeepalive},
     name::{ClusterName, InvalidClusterName},
-    tls::{Certificate, Roots, SanMatcher, TlsContext, TransportMatch, TransportSocket},
+    outlier::OutlierDetection,
+    tls::{
+        Certificate, ProxyProtocol, Roots, SanMatcher, TlsContext, TlsVersion, TransportMatch,
+        TransportSocket,
+    },
 };
 use crate::endpoint::{Endpoint, Endpoints};
 
@@ -40,6 +49,26 @@ pub struct Cluster {
     /// Whether a DestinationRule of tls mode SIMPLE or MUTUAL says what protects the connections. With a
     /// `credentialName` that is all there is to see: the transport socket itself is [`TransportSocket::Absent`].
     pub tls_origination: bool,
+    /// Whether TLS without an SNI of its own takes the requested host for it (`auto_sni`).
+    pub auto_sni: bool,
+    /// Whether the peer's certificate must be for that host (`auto_san_validation`).
+    pub auto_san_validation: bool,
+    /// How connections are spread over the endpoints.
+    pub load_balancing: LoadBalancing,
+    /// When an endpoint that fails is left alone; `None` where it never is.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How much is used at once.
+    pub circuit_breakers: CircuitBreakers,
+    /// Keepalive probes; `None` where none are asked for.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// How long a connection lives.
+    pub connection_life: ConnectionLife,
+    /// The port to dial at [`Discovery::OriginalDestination`] in place of the one the caller was going to.
+    pub upstream_port_override: Option<u16>,
+    /// The hosts of the services behind the cluster, as NDS names them too; the first is the cluster's own.
+    pub service_hosts: Vec<String>,
+    /// The DestinationRule, or the like, that the cluster was made with: the path of the object in Kubernetes' API.
+    pub config: Option<String>,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -104,19 +133,27 @@ impl Clusters {
     /// The cluster of this service host, port and subset. Hosts are lower-case fully qualified names without a
     /// trailing dot; the default subset is empty.
     #[must_use]
-    pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<&Arc<Cluster>> {
-        self.of_host(host).iter().find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
+    pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<Arc<Cluster>> {
+        self.of_host(host)
+            .into_iter()
+            .find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
     }
 
     /// All clusters of a service host: its ports and subsets, in order.
     #[must_use]
-    pub fn of_host(&self, host: &str) -> &[Arc<Cluster>] {
-        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    pub fn of_host(&self, host: &str) -> Vec<Arc<Cluster>> {
+        self.by_host.get(host).cloned().unwrap_or_default()
+    }
+
+    /// Whether there is a cluster of this service host.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        self.by_host.contains_key(host)
     }
 
     /// All clusters, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.by_name.values()
+    pub fn iter(&self) -> impl Iterator<Item = Arc<Cluster>> {
+        self.by_name.values().cloned()
     }
 
     /// How many clusters there are.

@@ -57,8 +57,9 @@ mod watched;
 pub use self::{
     client::NdsClient,
     cluster::{
-        Certificate, Cluster, ClusterName, Clusters, Discovery, Http, InvalidClusterName, Roots, SanMatcher,
-        TlsContext, TransportMatch, TransportSocket,
+        Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
+        InvalidClusterName, LbPolicy, LoadBalancing, OutlierDetection, ProxyProtocol, Roots, SanMatcher,
+        SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
     },
     config::{Config, ConfigBuilder, InvalidServerAddress, ServerAddress},
     endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},

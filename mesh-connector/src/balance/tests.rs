@@ -1,149 +1,276 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use fastrand::Rng;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
-use crate::testing::{self, endpoints, locality};
+use crate::testing;
 
-fn endpoint(port: u16, weight: u32, health: EndpointHealth) -> Endpoint {
-    let mut endpoint = testing::endpoint(([127, 0, 0, 1], port).into());
-    (endpoint.weight, endpoint.health) = (weight, health);
-    endpoint
+fn settings(policy: LbPolicy) -> LoadBalancing {
+    let mut settings = testing::bare("outbound|80||a.b").load_balancing;
+    (settings.policy, settings.locality_weighted, settings.healthy_panic_threshold) = (policy, true, 0.0);
+    settings
 }
 
-fn healthy(port: u16, weight: u32) -> Endpoint {
-    endpoint(port, weight, EndpointHealth::Healthy)
-}
+const RR: LbPolicy = LbPolicy::RoundRobin;
 
-fn drain(endpoints: &Endpoints, seed: u64) -> Vec<u16> {
-    let mut rng = Rng::with_seed(seed);
-    let mut candidates = Candidates::new(endpoints, |_| false);
-    std::iter::from_fn(|| candidates.next(&mut rng).map(|endpoint| endpoint.port)).collect()
-}
-
-/// How often each port comes first, in 100 000 tries.
-fn shares(endpoints: &Endpoints, ports: &[u16]) -> Vec<f64> {
-    let mut rng = Rng::with_seed(1);
-    let mut first = || Candidates::new(endpoints, |_| false).next(&mut rng).unwrap().port;
-    let all: Vec<_> = (0..100_000).map(|_| first()).collect();
-    ports.iter().map(|port| all.iter().filter(|one| *one == port).count() as f64 / all.len() as f64).collect()
-}
-
-fn assert_near(shares: &[f64], expected: &[f64]) {
-    for (share, expected) in shares.iter().zip(expected) {
-        assert!((share - expected).abs() < 0.01, "{shares:?}, expected {expected:?}");
+/// One in a locality of its own.
+fn one(locality: usize, weight: u32) -> Candidate {
+    Candidate {
+        priority: 0,
+        locality,
+        locality_weight: 1,
+        weight,
+        standing: Standing::Healthy,
+        deferred: false,
+        grown: 1.0,
     }
 }
 
-#[test]
-fn a_point_falls_on_the_weight_that_covers_it() {
-    let at = |point| choose([1.0, 2.0, 1.0].into_iter(), point);
-    assert_eq!([0.0, 0.99, 1.0, 2.99, 3.0, 3.99, 4.0].map(at), [0, 0, 1, 1, 2, 2, 2]);
+fn out(candidate: Candidate) -> Candidate {
+    Candidate { standing: Standing::Out, ..candidate }
+}
+
+fn at(priority: u32, candidate: Candidate) -> Candidate {
+    Candidate { priority, locality: 10 * priority as usize + candidate.locality, ..candidate }
+}
+
+fn plan(all: &[Candidate], settings: &LoadBalancing) -> Plan {
+    Plan::new(all, settings, &mut Rng::with_seed(1))
+}
+
+/// How often each comes first.
+fn firsts(plan: &Plan, count: usize, active: impl Fn(usize) -> u32 + Copy) -> HashMap<usize, usize> {
+    let mut rng = Rng::with_seed(2);
+    let mut firsts = HashMap::new();
+    for _ in 0..count {
+        *firsts.entry(plan.first(&mut rng, active).unwrap()).or_default() += 1;
+    }
+    firsts
+}
+
+fn shares(plan: &Plan, of: usize) -> Vec<f64> {
+    let firsts = firsts(plan, 100_000, |_| 0);
+    (0..of).map(|index| *firsts.get(&index).unwrap_or(&0) as f64 / 100_000.0).collect()
+}
+
+/// They come first so often, and their places say so.
+fn assert_shares(all: &[Candidate], settings: &LoadBalancing, expected: &[f64]) {
+    let plan = plan(all, settings);
+    let shares = shares(&plan, all.len());
+    for (index, (share, expected)) in shares.iter().zip(expected).enumerate() {
+        assert!((share - expected).abs() < 0.01, "{shares:?}, expected {expected:?}");
+        let told = match plan.place(index) {
+            Place::First { share } => share,
+            _ => 0.0,
+        };
+        assert!((told - expected).abs() < 0.001, "{index}: {told}, expected {expected}");
+    }
 }
 
 #[test]
 fn gateways_share_as_their_weights_say() {
     // What istiod gives a third network: one pod behind gateway 1, two behind gateway 2.
-    let all = endpoints(vec![locality(0, 1, vec![healthy(1, 1)]), locality(0, 2, vec![healthy(2, 2)])]);
-    assert_near(&shares(&all, &[1, 2]), &[1.0 / 3.0, 2.0 / 3.0]);
+    let all = [one(0, 1), Candidate { locality_weight: 2, ..one(1, 2) }];
+    assert_shares(&all, &settings(RR), &[1.0 / 3.0, 2.0 / 3.0]);
 }
 
 #[test]
-fn a_locality_weight_is_divided_over_its_endpoints() {
-    let all = endpoints(vec![
-        locality(0, 80, vec![healthy(1, 1), healthy(2, 3)]),
-        locality(0, 20, vec![healthy(3, 100)]),
-    ]);
-    assert_near(&shares(&all, &[1, 2, 3]), &[0.2, 0.6, 0.2]);
+fn a_locality_weight_is_divided_over_its_endpoints_where_the_cluster_says_so() {
+    let heavy = |candidate| Candidate { locality_weight: 80, ..candidate };
+    let all = [heavy(one(0, 1)), heavy(one(0, 3)), Candidate { locality_weight: 20, ..one(1, 100) }];
+    assert_shares(&all, &settings(RR), &[0.2, 0.6, 0.2]);
+    let mut unweighted = settings(RR);
+    unweighted.locality_weighted = false;
+    assert_shares(&all, &unweighted, &[1.0 / 104.0, 3.0 / 104.0, 100.0 / 104.0]);
 }
 
 #[test]
 fn without_locality_weights_endpoints_count_by_their_own() {
-    let all = endpoints(vec![locality(0, 0, vec![healthy(1, 1)]), locality(0, 0, vec![healthy(2, 3)])]);
-    assert_near(&shares(&all, &[1, 2]), &[0.25, 0.75]);
+    let without = |candidate| Candidate { locality_weight: 0, ..candidate };
+    assert_shares(&[without(one(0, 1)), without(one(1, 3))], &settings(RR), &[0.25, 0.75]);
 }
 
 #[test]
 fn a_locality_with_unhealthy_endpoints_gets_less() {
-    let dead = endpoint(2, 1, EndpointHealth::Unhealthy);
-    let all = endpoints(vec![locality(0, 1, vec![healthy(1, 1), dead]), locality(0, 1, vec![healthy(3, 1)])]);
-    assert_near(&shares(&all, &[1, 2, 3]), &[1.0 / 3.0, 0.0, 2.0 / 3.0]);
+    // One of two is healthy: 0.7 of its weight, against the whole of the other's.
+    let all = [one(0, 1), out(one(0, 1)), one(1, 1)];
+    assert_shares(&all, &settings(RR), &[0.7 / 1.7, 0.0, 1.0 / 1.7]);
 }
 
 #[test]
-fn other_priorities_and_degraded_endpoints_come_later() {
-    let all = endpoints(vec![
-        locality(1, 1, vec![healthy(4, 1000), endpoint(3, 1, EndpointHealth::Unknown)]),
-        locality(0, 1, vec![endpoint(2, 1000, EndpointHealth::Degraded), healthy(1, 1)]),
-    ]);
-    for seed in 0..100 {
-        let order = drain(&all, seed);
-        assert_eq!(order[..2], [1, 2]);
-        assert_eq!(order[2..].iter().copied().collect::<HashSet<_>>(), HashSet::from([3, 4]));
+fn endpoints_in_turn_each_come_once_in_a_round_whatever_their_number() {
+    for count in 1..20 {
+        let all: Vec<_> = (0..count).map(|_| one(0, 7)).collect();
+        let plan = plan(&all, &settings(RR));
+        for round in 0..5 {
+            let firsts = firsts(&plan, count, |_| 0);
+            assert_eq!(firsts.len(), count, "round {round} of {count}: {firsts:?}");
+        }
     }
 }
 
-fn any_endpoints() -> impl Strategy<Value = Endpoints> {
-    let health = prop_oneof![
-        Just(EndpointHealth::Healthy),
-        Just(EndpointHealth::Unknown),
-        Just(EndpointHealth::Degraded),
-        Just(EndpointHealth::Unhealthy),
+#[test]
+fn weights_are_kept_exactly_in_each_round() {
+    let plan = plan(&[one(0, 1), one(0, 2), one(0, 5)], &settings(RR));
+    for _ in 0..5 {
+        assert_eq!(firsts(&plan, 8, |_| 0), HashMap::from([(0, 1), (1, 2), (2, 5)]));
+    }
+}
+
+#[test]
+fn the_least_busy_of_some_is_chosen() {
+    let all: Vec<_> = (0..4).map(|_| one(0, 1)).collect();
+    let plan = plan(&all, &settings(LbPolicy::LeastRequest { choice_count: 2 }));
+    let busy = |index| if index == 0 { 100 } else { 0 };
+    let firsts = firsts(&plan, 10_000, busy);
+    // Only where both choices are the busy one: 1 of 16.
+    let share = f64::from(u32::try_from(firsts[&0]).unwrap()) / 10_000.0;
+    assert!((share - 1.0 / 16.0).abs() < 0.01, "{firsts:?}");
+    assert!(firsts[&1].abs_diff(firsts[&2]) < 500, "{firsts:?}");
+}
+
+#[test]
+fn chance_alone_does_not_look_at_weights_and_hashes_without_a_request_do() {
+    let all = [one(0, 1), one(0, 3)];
+    assert_shares(&all, &settings(LbPolicy::Random), &[0.5, 0.5]);
+    let ring = LbPolicy::RingHash { minimum_size: 1024, maximum_size: 8 << 20 };
+    for policy in [ring, LbPolicy::Maglev { table_size: 65537 }] {
+        assert_shares(&all, &settings(policy), &[0.25, 0.75]);
+    }
+}
+
+#[test]
+fn a_priority_that_is_ill_passes_on_what_its_healthy_endpoints_do_not_carry() {
+    // 140 % of a half: 70 % stay.
+    let all = [one(0, 1), out(one(0, 1)), at(1, one(0, 1))];
+    assert_shares(&all, &settings(RR), &[0.7, 0.0, 0.3]);
+    let all = [one(0, 1), one(0, 1), one(0, 1), out(one(0, 1)), at(1, one(0, 1))];
+    assert_shares(&all, &settings(RR), &[1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0, 0.0]);
+    let all = [out(one(0, 1)), at(1, one(0, 1))];
+    assert_shares(&all, &settings(RR), &[0.0, 1.0]);
+}
+
+#[test]
+fn in_panic_a_priority_uses_all_it_has() {
+    let mut panic = settings(RR);
+    panic.healthy_panic_threshold = 50.0;
+    let all = [one(0, 1), out(one(0, 1)), out(one(0, 1)), out(one(0, 1))];
+    assert_shares(&all, &panic, &[0.25; 4]);
+    assert_shares(&all, &settings(RR), &[1.0, 0.0, 0.0, 0.0]);
+    // Another priority that carries the rest keeps it from panic.
+    let all = [all[0], all[1], all[2], all[3], at(1, one(0, 1)), at(1, one(0, 1))];
+    assert_shares(&all, &panic, &[0.35, 0.0, 0.0, 0.0, 0.325, 0.325]);
+    // With nobody healthy anywhere, all count by their number.
+    assert_shares(&[out(one(0, 1)), at(1, out(one(0, 1)))], &panic, &[0.5, 0.5]);
+    assert_eq!(plan(&[out(one(0, 1))], &settings(RR)).first(&mut Rng::new(), |_| 0), None);
+}
+
+#[test]
+fn degraded_endpoints_carry_what_healthy_ones_do_not() {
+    let degraded = Candidate { standing: Standing::Degraded, ..one(0, 1) };
+    assert_shares(&[one(0, 1), degraded], &settings(RR), &[0.7, 0.3]);
+    let all = [one(0, 1), one(0, 1), one(0, 1), degraded];
+    assert_shares(&all, &settings(RR), &[1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]);
+    assert_eq!(plan(&all, &settings(RR)).place(3), Place::Later(Why::Degraded));
+}
+
+#[test]
+fn a_new_endpoint_has_the_part_of_its_weight_that_it_has_grown_to() {
+    let wire = testing::growing("outbound|80||a.b");
+    let mut growing = wire.load_balancing;
+    growing.locality_weighted = false;
+    assert_shares(&[one(0, 1), Candidate { grown: 0.25, ..one(0, 1) }], &growing, &[0.8, 0.2]);
+}
+
+#[test]
+fn endpoints_that_failed_lately_come_after_all_others() {
+    let all = [Candidate { deferred: true, ..one(0, 1) }, one(0, 1), at(1, one(0, 1))];
+    let plan = plan(&all, &settings(RR));
+    let order = drain(&plan, 1);
+    assert_eq!(order, [1, 2, 0]);
+    let places: Vec<_> = (0..3).map(|index| plan.place(index)).collect();
+    assert_eq!(
+        places,
+        [Place::Later(Why::FailedLately), Place::First { share: 1.0 }, Place::Later(Why::Priority)]
+    );
+    // Where all have failed, all are tried as if none had.
+    let failed = all.map(|one| Candidate { deferred: true, ..one });
+    assert_shares(&failed, &settings(RR), &[0.5, 0.5, 0.0]);
+    // The next priority is used before an endpoint that failed, although that would carry everything.
+    assert_shares(&[failed[0], all[2]], &settings(RR), &[0.0, 1.0]);
+}
+
+fn drain(plan: &Plan, seed: u64) -> Vec<usize> {
+    let mut rng = Rng::with_seed(seed);
+    let mut tried: Vec<_> = plan.first(&mut rng, |_| 0).into_iter().collect();
+    if tried.is_empty() {
+        return tried;
+    }
+    while let Some(next) = plan.after(&tried, &mut rng) {
+        tried.push(next);
+    }
+    tried
+}
+
+fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
+    let standing = prop_oneof![Just(Standing::Healthy), Just(Standing::Degraded), Just(Standing::Out)];
+    let one = (0..3_u32, 0..4_usize, 0..=u32::MAX, standing, any::<bool>(), 0.0..1.0);
+    let candidate = |(priority, locality, weight, standing, deferred, grown)| Candidate {
+        priority,
+        locality,
+        // Of one locality all have the same.
+        locality_weight: u32::try_from(locality).unwrap() * 7,
+        weight,
+        standing,
+        deferred,
+        grown,
+    };
+    prop::collection::vec(one.prop_map(candidate), 0..8)
+}
+
+fn any_settings() -> impl Strategy<Value = LoadBalancing> {
+    let policy = prop_oneof![
+        Just(LbPolicy::RoundRobin),
+        Just(LbPolicy::LeastRequest { choice_count: 2 }),
+        Just(LbPolicy::Random),
+        Just(LbPolicy::Maglev { table_size: 65537 }),
     ];
-    let one = (1..=u32::MAX, health);
-    let some = (0..3_u32, any::<u32>(), prop::collection::vec(one, 0..6));
-    prop::collection::vec(some, 0..5).prop_map(|localities| {
-        let mut port = 0;
-        let mut endpoint = |(weight, health)| {
-            port += 1;
-            endpoint(port, weight, health)
-        };
-        let mut of = |(priority, weight, all): (u32, u32, Vec<_>)| {
-            locality(priority, weight, all.into_iter().map(&mut endpoint).collect())
-        };
-        endpoints(localities.into_iter().map(&mut of).collect())
+    (policy, any::<bool>(), any::<bool>(), 0.0..100.0).prop_map(|(policy, grows, weighted, threshold)| {
+        let cluster =
+            if grows { testing::growing("outbound|80||a.b") } else { testing::bare("outbound|80||a.b") };
+        let mut settings = cluster.load_balancing;
+        settings.policy = policy;
+        (settings.locality_weighted, settings.healthy_panic_threshold) = (weighted, threshold);
+        settings
     })
 }
 
 proptest! {
     #[test]
-    fn every_usable_endpoint_is_offered_once_and_an_unhealthy_one_never(
-        all in any_endpoints(),
+    fn every_usable_endpoint_is_offered_once_in_the_order_of_ranks_and_no_other_ever(
+        all in any_candidates(),
+        settings in any_settings(),
         seed: u64,
     ) {
-        let mut expected: Vec<_> = all
-            .iter()
-            .filter(|(_, endpoint)| endpoint.health != EndpointHealth::Unhealthy)
-            .map(|(locality, endpoint)| {
-                (locality.priority, endpoint.health == EndpointHealth::Degraded, endpoint.port)
-            })
-            .collect();
-        let rank_of = |port| expected.iter().find(|one| one.2 == port).map(|one| (one.0, one.1));
-        let order = drain(&all, seed);
-        let ranks: Vec<_> = order.iter().map(|port| rank_of(*port)).collect();
-        prop_assert!(ranks.is_sorted(), "{ranks:?}");
-        let mut offered = order;
-        offered.sort_unstable();
-        expected.sort_by_key(|one| one.2);
-        prop_assert_eq!(offered, expected.iter().map(|one| one.2).collect::<Vec<_>>());
+        let plan = plan(&all, &settings);
+        let order = drain(&plan, seed);
+        let usable: HashSet<_> =
+            (0..all.len()).filter(|index| plan.place(*index) != Place::Out).collect();
+        prop_assert_eq!(usable.len(), plan.usable());
+        prop_assert_eq!(order.len(), usable.len());
+        prop_assert_eq!(&order.iter().copied().collect::<HashSet<_>>(), &usable);
+        let rank = |index: &usize| (all[*index].deferred, all[*index].priority);
+        if let Some((first, rest)) = order.split_first() {
+            prop_assert!(rest.is_sorted_by_key(rank), "{order:?}");
+            let place = plan.place(*first);
+            prop_assert!(matches!(place, Place::First { .. }), "{place:?}");
+        }
+        if settings.healthy_panic_threshold == 0.0 {
+            prop_assert!(usable.iter().all(|index| all[*index].standing != Standing::Out));
+        }
+        let total: f64 = (0..all.len())
+            .map(|index| match plan.place(index) { Place::First { share } => share, _ => 0.0 })
+            .sum();
+        prop_assert!(usable.is_empty() || (total - 1.0).abs() < 1e-9, "{total}");
     }
-}
-
-#[test]
-fn endpoints_that_failed_lately_come_after_all_others() {
-    let all = endpoints(vec![
-        locality(0, 1, vec![healthy(1, 1), healthy(2, 1)]),
-        locality(1, 1, vec![healthy(3, 1)]),
-    ]);
-    let mut candidates = Candidates::new(&all, |endpoint| endpoint.port == 1);
-    let mut rng = Rng::with_seed(1);
-    let order: Vec<_> =
-        std::iter::from_fn(|| candidates.next(&mut rng)).map(|endpoint| endpoint.port).collect();
-    assert_eq!(order, [2, 3, 1]);
-    let places: Vec<_> = places(&all, |endpoint| endpoint.port == 1).map(|(.., place)| place).collect();
-    assert_eq!(
-        places,
-        [Place::Later(Why::FailedLately), Place::First { share: 1.0 }, Place::Later(Why::Priority)]
-    );
 }

@@ -1,33 +1,65 @@
 //! One attempt: TCP, then TLS.
 
-use std::{io, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
 
-use nds_client::Endpoint;
+use nds_client::{Endpoint, Identity, ProxyProtocol};
 use rustls::{CertificateError, Error as TlsError, OtherError};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Dialer, Failed, Lookup};
+use super::{Dialer, Failed, Lookup, proxy_protocol, socket};
 use crate::{
-    ConnectionInfo, Error, ErrorKind, IdentityMismatch, MeshStream,
+    ConnectionInfo, Error, ErrorKind, IdentityMismatch, MeshStream, Transport,
     connection::{Details, TlsDetails},
+    hosts::Held,
     stream::Io,
     tls::{self, Prepared},
-    transport::{self, Protection},
+    transport::{self, Protection, Security},
 };
 
+/// What protects a connection, ready for use.
+#[derive(Debug)]
+pub(crate) struct Protected {
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    /// `None` for plaintext.
+    pub(crate) tls: Option<Arc<Prepared>>,
+}
+
+/// A connection that came about.
+pub(super) struct Opened {
+    io: Io,
+    peer_addr: SocketAddr,
+    tls: Option<TlsDetails>,
+}
+
 impl<L: Lookup> Dialer<'_, L> {
-    /// How to protect a connection to this endpoint; `None` for plaintext.
-    pub(super) fn protection(&self, endpoint: &Endpoint) -> Result<Option<Arc<Prepared>>, Failed> {
-        let context = match transport::protection(self.cluster, endpoint, self.mtls) {
-            Ok(Protection::Mutual(context)) => context,
-            Ok(Protection::Plaintext) => return Ok(None),
-            Err(error) => return Err(Failed::Refused(error)),
+    /// How to protect a connection to this endpoint.
+    pub(super) fn protection(&self, endpoint: &Endpoint) -> Result<Protected, Failed> {
+        let Protection { proxy_protocol, security } =
+            transport::protection(self.cluster, endpoint, self.mtls).map_err(Failed::Refused)?;
+        let protocol = self.target.protocol();
+        let tls = match security {
+            Security::Plaintext => Ok(None),
+            Security::Mutual(context) => {
+                self.tls.get(self.cluster, context, protocol, self.valid_identity()?).map(Some)
+            }
+            Security::Originated(context) => self
+                .tls
+                .originated(self.cluster, context, protocol, self.target.host(), self.known_identity()?)
+                .map(Some),
         };
-        let Some(identity) = self.identity else {
+        Ok(Protected { proxy_protocol, tls: tls.map_err(Failed::Final)? })
+    }
+
+    fn known_identity(&self) -> Result<&Identity, Failed> {
+        self.identity.ok_or_else(|| {
             let message = "this workload has no certificate yet: look at the health of the membership";
-            return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
-        };
+            Failed::Final(Error::new(ErrorKind::Credentials, message))
+        })
+    }
+
+    fn valid_identity(&self) -> Result<&Identity, Failed> {
+        let identity = self.known_identity()?;
         if identity.remaining(SystemTime::now()).is_zero() {
             let id = identity.spiffe_id();
             let message = format!(
@@ -35,27 +67,31 @@ impl<L: Lookup> Dialer<'_, L> {
             );
             return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
         }
-        let prepared = self.tls.get(self.cluster, context, self.target.protocol(), identity);
-        prepared.map(Some).map_err(Failed::Final)
+        Ok(identity)
     }
 
-    pub(super) async fn open(
-        &self,
-        endpoint: &Endpoint,
-        protection: Option<&Prepared>,
-    ) -> Result<MeshStream, Error> {
-        let tcp = self.tcp(endpoint).await?;
-        let peer_addr = tcp.peer_addr().map_err(|error| cannot_connect(endpoint, error))?;
-        let (io, tls) = match protection {
-            None => (Io::Plaintext(tcp), None),
-            Some(prepared) => {
-                let connector = TlsConnector::from(prepared.config.clone());
-                let handshake = connector.connect(prepared.server_name.clone(), tcp).await;
-                let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
-                let details = tls_details(prepared, &stream);
-                (Io::Tls(Box::new(stream)), Some(details))
-            }
+    pub(super) async fn open(&self, endpoint: &Endpoint, protected: &Protected) -> Result<Opened, Error> {
+        let mut tcp = self.tcp(endpoint).await?;
+        let failed = |error| cannot_connect(endpoint, error);
+        let peer_addr = tcp.peer_addr().map_err(failed)?;
+        if let Some(version) = protected.proxy_protocol {
+            let header = proxy_protocol::header(version, tcp.local_addr().map_err(failed)?, peer_addr);
+            tcp.write_all(&header).await.map_err(failed)?;
+        }
+        let Some(prepared) = &protected.tls else {
+            return Ok(Opened { io: Io::Plaintext(tcp), peer_addr, tls: None });
         };
+        let connector = TlsConnector::from(prepared.config.clone());
+        let handshake = connector.connect(prepared.server_name.clone(), tcp).await;
+        let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
+        let tls = Some(tls_details(prepared, &stream));
+        Ok(Opened { io: Io::Tls(Box::new(stream)), peer_addr, tls })
+    }
+
+    /// The stream that the caller gets.
+    pub(super) fn stream(&self, opened: Opened, endpoint: &Endpoint, held: Held) -> MeshStream {
+        let Opened { io, peer_addr, tls } = opened;
+        let held = Arc::new(held);
         let workload_cluster = Some(&endpoint.workload.cluster).filter(|cluster| !cluster.is_empty());
         let named = (endpoint.workload.name.clone(), endpoint.workload.namespace.clone());
         let details = Details {
@@ -63,14 +99,15 @@ impl<L: Lookup> Dialer<'_, L> {
             port: self.target.port(),
             service: Some(self.cluster.name.host.clone()),
             cluster: Some(self.cluster.name.to_string()),
-            endpoint: authority(endpoint),
+            endpoint: held.address().to_owned(),
             peer_addr,
             gateway: endpoint.is_gateway(),
             workload_cluster: workload_cluster.cloned(),
             workload: (!named.0.is_empty()).then_some(named),
             tls,
+            held: Arc::downgrade(&held),
         };
-        Ok(MeshStream::new(io, ConnectionInfo(Arc::new(details))).telling(self.failures.clone()))
+        MeshStream::new(io, ConnectionInfo(Arc::new(details))).holding(held)
     }
 
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
@@ -78,23 +115,9 @@ impl<L: Lookup> Dialer<'_, L> {
             Ok(ip) => vec![ip],
             Err(_) => self.lookup.lookup(&endpoint.host).await?,
         };
-        connect(&addresses, endpoint.port).await.map_err(|error| cannot_connect(endpoint, error))
+        let connected = socket::connect(&addresses, endpoint.port, self.cluster.tcp_keepalive).await;
+        connected.map_err(|error| cannot_connect(endpoint, error))
     }
-}
-
-/// Connects to the first address that answers, in order.
-pub(super) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for ip in addresses {
-        match TcpStream::connect((*ip, port)).await {
-            Ok(tcp) => {
-                tcp.set_nodelay(true)?;
-                return Ok(tcp);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// `10.1.2.3:15443`, `[::1]:15443`.
@@ -106,8 +129,13 @@ pub(crate) fn authority(endpoint: &Endpoint) -> String {
 fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {
     let session = stream.get_ref().1;
     let leaf = session.peer_certificates().and_then(<[_]>::first);
-    let peer = leaf.and_then(|leaf| tls::uri_names(leaf).into_iter().next()).unwrap_or_default();
+    let names = match prepared.transport {
+        Transport::MutualTls => tls::uri_names,
+        _ => tls::names,
+    };
+    let peer = leaf.and_then(|leaf| names(leaf).into_iter().next()).unwrap_or_default();
     TlsDetails {
+        transport: prepared.transport,
         sni: prepared.sni.clone(),
         alpn_offered: prepared.alpn.clone(),
         alpn: session.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),

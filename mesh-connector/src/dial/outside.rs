@@ -1,10 +1,13 @@
 //! Connections to hosts outside of the mesh.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Weak},
+};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::attempt;
+use super::socket;
 use crate::{ConnectionInfo, Error, ErrorKind, MeshStream, Target, connection::Details, stream::Io};
 
 /// Upstream DNS: what the mesh's table says does not count.
@@ -19,7 +22,7 @@ pub(crate) async fn outside(
     addresses: &[IpAddr],
     deadline: Instant,
 ) -> Result<MeshStream, Error> {
-    let tcp = match timeout_at(deadline, attempt::connect(addresses, target.port())).await {
+    let tcp = match timeout_at(deadline, socket::connect(addresses, target.port(), None)).await {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) => return Err(cannot_connect(target, error)),
         Err(_) => {
@@ -39,6 +42,7 @@ pub(crate) async fn outside(
         workload_cluster: None,
         workload: None,
         tls: None,
+        held: Weak::new(),
     };
     Ok(MeshStream::new(Io::Plaintext(tcp), ConnectionInfo(Arc::new(details))))
 }

@@ -1,16 +1,10 @@
 //! What dialling would do with each endpoint, without dialling.
 
-use std::sync::Arc;
+use fastrand::Rng;
+use nds_client::{Endpoint, LocalityEndpoints};
 
-use nds_client::{Endpoint, Endpoints, LocalityEndpoints};
-
-use super::{Dialer, Failed, Lookup, no_endpoint};
-use crate::{
-    Error,
-    balance::{self, Place},
-    failures::Failing,
-    tls::Prepared,
-};
+use super::{Dialer, Failed, Lookup, Protected};
+use crate::{EndpointStatus, Error, balance::Place};
 
 /// One endpoint, and what would be done with it.
 #[derive(Debug)]
@@ -18,31 +12,33 @@ pub(crate) struct Planned<'a> {
     pub(crate) locality: &'a LocalityEndpoints,
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) place: Place,
-    /// What is known of it, if it failed lately.
-    pub(crate) failing: Option<Failing>,
-    /// What would protect a connection; `None` for plaintext.
-    pub(crate) protection: Result<Option<Arc<Prepared>>, Error>,
+    /// What was seen of it.
+    pub(crate) status: EndpointStatus,
+    /// What would protect a connection.
+    pub(crate) protection: Result<Protected, Error>,
 }
 
-impl<L: Lookup> Dialer<'_, L> {
+impl<'a, L: Lookup> Dialer<'a, L> {
     /// All endpoints, in the control plane's order.
-    pub(crate) fn plan<'a>(&self, endpoints: &'a Endpoints) -> Vec<Planned<'a>> {
-        let planned = |(locality, endpoint, place)| Planned {
+    pub(crate) fn plan(&self) -> Vec<Planned<'a>> {
+        let hosts = self.hosts;
+        let look = hosts.look(&mut Rng::new());
+        let planned = |(index, ((locality, endpoint), status))| Planned {
             locality,
             endpoint,
-            place,
-            failing: self.deferred(endpoint),
+            place: look.place(index),
+            status,
             protection: self.protection(endpoint).map_err(Failed::into_error),
         };
-        balance::places(endpoints, |endpoint| self.deferred(endpoint).is_some()).map(planned).collect()
+        hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }
 
     /// Why none of them would serve, if that is certain before dialling.
-    pub(crate) fn obstacle(&self, endpoints: &Endpoints, plan: &[Planned<'_>]) -> Option<Error> {
-        let usable = plan.iter().filter(|planned| planned.place != Place::Unhealthy);
+    pub(crate) fn obstacle(&self, plan: &[Planned<'_>]) -> Option<Error> {
+        let usable = plan.iter().filter(|planned| planned.place != Place::Out);
         let mut refusals = usable.map(|planned| planned.protection.as_ref().err());
         match refusals.next() {
-            None => Some(no_endpoint(self.cluster, endpoints)),
+            None => Some(self.no_endpoint()),
             Some(None) => None,
             Some(Some(error)) => refusals.all(|refusal| refusal.is_some()).then(|| error.clone()),
         }

@@ -2,14 +2,19 @@
 
 mod failures;
 mod identities;
+mod originated;
+mod policies;
 
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use nds_client::{Endpoint, Endpoints};
+
 use super::*;
 use crate::{
-    Protocol, Transport,
+    Host, Protocol, Transport,
+    hosts::HostSets,
     testing::{self, Authority, Server, auto_mtls, endpoints, locality},
 };
 
@@ -38,7 +43,7 @@ struct Client {
     mtls: Mtls,
     protocol: Protocol,
     patience: Duration,
-    failures: Arc<Failures>,
+    hosts: HostSets,
 }
 
 impl Client {
@@ -46,16 +51,21 @@ impl Client {
         Self {
             identity: Some(identity),
             cluster: Arc::new(cluster),
-            tls: TlsConfigs::new(),
+            tls: TlsConfigs::new(None),
             mtls: Mtls::AsConfigured,
             protocol: Protocol::Tcp,
             patience: Duration::from_secs(30),
-            failures: Arc::default(),
+            hosts: HostSets::new(),
         }
     }
 
     async fn dial(&self, endpoints: &Endpoints) -> Result<MeshStream, Error> {
-        let target = Target::new("forecast.weather", 3002).unwrap().with_protocol(self.protocol);
+        self.dial_as(Host::Name("forecast.weather".into()), endpoints).await
+    }
+
+    /// Asks for this host.
+    async fn dial_as(&self, host: Host, endpoints: &Endpoints) -> Result<MeshStream, Error> {
+        let target = Target::new(&host.to_string(), 3002).unwrap().with_protocol(self.protocol);
         let dialer = Dialer {
             target: &target,
             cluster: &self.cluster,
@@ -63,10 +73,10 @@ impl Client {
             tls: &self.tls,
             mtls: self.mtls,
             lookup: &Upstream,
-            failures: &self.failures,
+            hosts: &self.hosts.get(&self.cluster, &Arc::new(endpoints.clone())),
             deadline: Instant::now() + self.patience,
         };
-        dialer.connect(endpoints, &mut Rng::with_seed(1)).await
+        dialer.connect(&mut Rng::with_seed(1)).await
     }
 
     async fn dial_one(&self, address: SocketAddr) -> Result<MeshStream, Error> {

@@ -26,8 +26,8 @@ pub enum ErrorKind {
     NoEndpoint,
     /// The peer did not prove to be the one that is expected.
     PeerIdentity,
-    /// Only plaintext leads there, and it is refused: by setting, or because the control plane does not ask for it
-    /// beyond doubt.
+    /// Only plaintext (or TLS that is not the mesh's) leads there, and it is refused: by setting, or because the control
+    /// plane does not ask for it beyond doubt.
     PlaintextRefused,
     /// Upstream DNS failed.
     Resolve,
@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Timeout,
     /// The TLS handshake failed, other than by the peer's identity.
     Tls,
+    /// The service has as many connections of this process' as its DestinationRule allows.
+    TooManyConnections,
     /// Neither the mesh nor upstream DNS knows the host, or it is not to be reached by setting.
     UnknownHost,
     /// The service does not have this port.
@@ -65,6 +67,7 @@ impl ErrorKind {
             Self::Resolve => "resolve",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
+            Self::TooManyConnections => "too_many_connections",
             Self::UnknownHost => "unknown_host",
             Self::UnknownPort => "unknown_port",
             Self::UnknownSubset => "unknown_subset",

@@ -1,9 +1,9 @@
 //! Going through the decision, with the code that makes it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use fastrand::Rng;
-use nds_client::{Cluster, Clusters, Discovery, Http, SyncState};
+use nds_client::{Cluster, Clusters, Discovery, Http, LbPolicy, OutlierDetection, SyncState};
 use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, timeout},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, Host, Mesh, MeshStream, Protocol, Target, dial,
     mesh::{Found, after},
-    route::Route,
+    routes::Destination,
 };
 
 /// How long a peer may take to refuse a certificate that it has already seen.
@@ -60,36 +60,37 @@ async fn decide(
     explanation.name = Some(name::explain(target.host(), mesh.dns()));
     let deadline = after(mesh.connect_deadline());
     match mesh.route(target, deadline).await? {
-        Route::Service(cluster) => inside(mesh, target, &cluster, probe, explanation).await,
-        Route::Outside => outside(mesh, target, probe, explanation).await,
+        Some(destination) => inside(mesh, target, &destination, probe, explanation).await,
+        None => outside(mesh, target, probe, explanation).await,
     }
 }
 
 async fn inside(
     mesh: &Mesh,
     target: &Target,
-    cluster: &Arc<Cluster>,
+    destination: &Destination,
     probe: Probe,
     explanation: &mut Explanation,
 ) -> Result<(), Error> {
     let deadline = after(mesh.connect_deadline());
     let clusters = mesh.client().try_clusters().unwrap_or_default();
+    let cluster = &destination.cluster;
     explanation.cluster = Some(explained_cluster(cluster, &clusters));
     if matches!(cluster.discovery, Discovery::OriginalDestination) {
         explanation.not_visible.push(SINGLE_PODS.to_owned());
     }
-    let endpoints = mesh.endpoints(target, cluster, deadline).await?;
+    let hosts = mesh.hosts(target, destination, deadline).await?;
     let identity = mesh.client().identity().get();
-    let dialer = mesh.dialer(target, cluster, (*identity).as_deref(), deadline);
-    let plan = dialer.plan(&endpoints);
+    let dialer = mesh.dialer(target, cluster, &hosts, (*identity).as_deref(), deadline);
+    let plan = dialer.plan();
     let own_cluster = mesh.client().config().cluster_id();
     explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
-    if let Some(error) = dialer.obstacle(&endpoints, &plan) {
+    if let Some(error) = dialer.obstacle(&plan) {
         return Err(error);
     }
     if probe == Probe::Handshake {
         let start = Instant::now();
-        let stream = dialer.connect(&endpoints, &mut Rng::new()).await?;
+        let stream = dialer.connect(&mut Rng::new()).await?;
         explanation.connection = Some(connected(stream, start).await?);
     }
     Ok(())
@@ -113,10 +114,10 @@ async fn outside(
         Host::Ip(ip) => vec![*ip],
         Host::Name(host) => match mesh.find_outside(target, host, deadline).await? {
             Found::Outside(addresses) => addresses,
-            Found::Inside(target, cluster) => {
+            Found::Inside(target, destination) => {
                 explanation.outside = None;
                 explanation.name = Some(name::explain(target.host(), mesh.dns()));
-                return inside(mesh, &target, &cluster, probe, explanation).await;
+                return inside(mesh, &target, &destination, probe, explanation).await;
             }
         },
     };
@@ -190,9 +191,10 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
 }
 
 fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster {
-    let on_port = clusters.of_host(&cluster.name.host).iter();
-    let on_port = on_port.filter(|other| other.name.port == cluster.name.port);
+    let of_host = clusters.of_host(&cluster.name.host);
+    let on_port = of_host.iter().filter(|other| other.name.port == cluster.name.port);
     let subsets = on_port.map(|other| other.name.subset.clone()).filter(|subset| !subset.is_empty());
+    let balancing = &cluster.load_balancing;
     ExplainedCluster {
         name: cluster.name.to_string(),
         discovery: match cluster.discovery {
@@ -207,6 +209,31 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         },
         connect_timeout_millis: u64::try_from(cluster.connect_timeout.as_millis()).unwrap_or(u64::MAX),
         external: cluster.external,
+        balancing: match balancing.policy {
+            LbPolicy::LeastRequest { .. } => "least_request",
+            LbPolicy::Random => "random",
+            LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => "hash",
+            _ => "round_robin",
+        },
+        locality_weighted: balancing.locality_weighted,
+        panic_threshold_percent: balancing.healthy_panic_threshold,
+        ejected_after: cluster.outlier_detection.as_ref().and_then(failures_to_eject),
+        max_connections: Some(cluster.circuit_breakers.max_connections).filter(|limit| *limit < u32::MAX),
+        config: cluster.config.clone(),
         subsets: subsets.collect(),
     }
+}
+
+/// After how many failures to connect an endpoint is ejected, if ever.
+fn failures_to_eject(rules: &OutlierDetection) -> Option<u32> {
+    let counts = match rules.split_external_local_origin_errors {
+        true => {
+            vec![(rules.consecutive_local_origin_failure, rules.enforcing_consecutive_local_origin_failure)]
+        }
+        false => vec![
+            (rules.consecutive_5xx, rules.enforcing_consecutive_5xx),
+            (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure),
+        ],
+    };
+    counts.into_iter().filter(|(count, chance)| *count > 0 && *chance > 0).map(|(count, _)| count).min()
 }

@@ -1,9 +1,12 @@
 //! The third step: each endpoint, and why it is kept or dropped.
 
-use nds_client::EndpointHealth;
+use nds_client::{EndpointHealth, ProxyProtocol};
 use serde::Serialize;
 
-use crate::dial::{Place, Planned, Why, authority};
+use crate::{
+    ErrorKind, Transport,
+    dial::{Place, Planned, Why, authority},
+};
 
 /// One endpoint of a cluster, and what is done with it.
 #[derive(Clone, Debug, Serialize)]
@@ -50,14 +53,18 @@ pub enum EndpointState {
     Refused,
     /// It is not dialled: it is unhealthy.
     Unhealthy,
+    /// It is not dialled for a while: it failed as often as the cluster's outlier detection allows.
+    Ejected,
 }
 
 /// How a connection to an endpoint is protected.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedTransport {
-    /// `mutual_tls` or `plaintext`.
+    /// `mutual_tls`, `tls` (of a DestinationRule's, outside of the mesh's own) or `plaintext`.
     pub kind: &'static str,
+    /// The version of the PROXY protocol whose header comes first.
+    pub proxy_protocol: Option<&'static str>,
     /// The server name that is sent.
     pub sni: Option<String>,
     /// The application protocols that are offered.
@@ -76,7 +83,10 @@ pub(super) fn explain(planned: &Planned<'_>, own_cluster: &str) -> ExplainedEndp
     let workload = &endpoint.workload;
     let (state, mut reason) = judged(planned);
     let foreign = !workload.cluster.is_empty() && workload.cluster != own_cluster;
-    if state != EndpointState::Unhealthy && !endpoint.is_gateway() && foreign {
+    if !matches!(state, EndpointState::Unhealthy | EndpointState::Ejected)
+        && !endpoint.is_gateway()
+        && foreign
+    {
         reason.push_str(NO_GATEWAY);
     }
     let percent = match planned.place {
@@ -101,48 +111,63 @@ pub(super) fn explain(planned: &Planned<'_>, own_cluster: &str) -> ExplainedEndp
 }
 
 fn judged(planned: &Planned<'_>) -> (EndpointState, String) {
+    let ejected = planned.status.ejected_for;
     match (planned.place, &planned.protection) {
-        (Place::Unhealthy, _) => {
-            (EndpointState::Unhealthy, "it fails its checks, or is going away".to_owned())
+        (Place::Out, _) if !ejected.is_zero() => {
+            let seconds = ejected.as_secs_f64();
+            (EndpointState::Ejected, format!("ejected by outlier detection for another {seconds:.1} s"))
         }
+        (Place::Out, _) => (EndpointState::Unhealthy, "it fails its checks, or is going away".to_owned()),
         (_, Err(error)) => (EndpointState::Refused, error.summary()),
         (Place::First { share }, Ok(_)) => {
-            (EndpointState::First, format!("chosen first by {:.0} % of connections", share * 100.0))
+            let mut reason = format!("chosen first by {:.0} % of connections", share * 100.0);
+            if !ejected.is_zero() || planned.endpoint.health == EndpointHealth::Unhealthy {
+                reason.push_str(
+                    ", although it is unhealthy: too few of its priority are not (panic threshold)",
+                );
+            }
+            (EndpointState::First, reason)
         }
         (Place::Later(why), Ok(_)) => (EndpointState::Later, later(why, planned)),
     }
 }
 
 fn later(why: Why, planned: &Planned<'_>) -> String {
-    let priority = planned.locality.priority;
-    match (why, planned.failing) {
-        (Why::Degraded, _) => "degraded: when the healthy ones of its priority have failed".to_owned(),
-        (Why::FailedLately, Some(failing)) => format!(
+    let (priority, status) = (planned.locality.priority, &planned.status);
+    match why {
+        Why::Degraded => "degraded: when the healthy ones of its priority have failed".to_owned(),
+        Why::FailedLately => format!(
             "failed {} time{} in a row, last with {}: for another {:.1} s when all others have failed",
-            failing.count,
-            if failing.count == 1 { "" } else { "s" },
-            failing.kind.as_label(),
-            failing.deferred_for().as_secs_f64(),
+            status.failures,
+            if status.failures == 1 { "" } else { "s" },
+            status.last_failure.map_or("nothing", ErrorKind::as_label),
+            status.deferred_for.as_secs_f64(),
         ),
-        (Why::FailedLately, None) => "failed lately".to_owned(),
-        (Why::Priority, _) => format!("priority {priority}: when those of lower number have failed"),
+        Why::Priority => format!("priority {priority}: when those of lower number have failed"),
     }
 }
 
 fn transport(planned: &Planned<'_>) -> Option<ExplainedTransport> {
-    let prepared = planned.protection.as_ref().ok()?;
-    Some(match prepared {
-        None => ExplainedTransport {
-            kind: "plaintext",
-            sni: None,
-            alpn_offered: Vec::new(),
-            expected: Vec::new(),
-        },
+    let protected = planned.protection.as_ref().ok()?;
+    let proxy_protocol = protected.proxy_protocol.map(|version| match version {
+        ProxyProtocol::V2 => "v2",
+        _ => "v1",
+    });
+    let transport = ExplainedTransport {
+        kind: Transport::Plaintext.as_label(),
+        proxy_protocol,
+        sni: None,
+        alpn_offered: Vec::new(),
+        expected: Vec::new(),
+    };
+    Some(match &protected.tls {
+        None => transport,
         Some(prepared) => ExplainedTransport {
-            kind: "mutual_tls",
+            kind: prepared.transport.as_label(),
             sni: Some(prepared.sni.to_string()),
             alpn_offered: prepared.alpn.to_vec(),
             expected: prepared.expected.to_vec(),
+            ..transport
         },
     })
 }

@@ -138,10 +138,31 @@ impl ExplainedCluster {
             "",
             format_args!("{endpoints}, {timeout} ms per attempt, {}{external}", protocol(self.protocol)),
         )?;
+        self.write_policy(f)?;
         match &self.subsets[..] {
             [] => Ok(()),
             subsets => line(f, "", format_args!("subsets: {}", subsets.join(", "))),
         }
+    }
+}
+
+impl ExplainedCluster {
+    fn write_policy(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut policy = self.balancing.replace('_', " ");
+        if self.locality_weighted {
+            policy.push_str(", localities by weight");
+        }
+        if let Some(failures) = self.ejected_after {
+            policy.push_str(&format!(", ejects after {failures} failures"));
+        }
+        if self.panic_threshold_percent > 0.0 {
+            policy.push_str(&format!(", panic below {} % healthy", self.panic_threshold_percent));
+        }
+        if let Some(limit) = self.max_connections {
+            policy.push_str(&format!(", at most {limit} connections"));
+        }
+        line(f, "", policy)?;
+        self.config.iter().try_for_each(|path| line(f, "", format_args!("by {path}")))
     }
 }
 
@@ -172,7 +193,7 @@ impl Display for ExplainedEndpoint {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let word = match self.state {
             EndpointState::First | EndpointState::Later => "kept",
-            EndpointState::Refused | EndpointState::Unhealthy => "dropped",
+            EndpointState::Refused | EndpointState::Unhealthy | EndpointState::Ejected => "dropped",
         };
         write!(f, "{word:<8} {}", self.address)?;
         match (&self.workload_cluster, &self.workload) {
@@ -191,11 +212,23 @@ impl Display for ExplainedEndpoint {
 impl ExplainedTransport {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Some(sni) = &self.sni else {
-            return line(f, "plaintext", "as the control plane says");
+            return line(f, "plaintext", format_args!("as the control plane says{}", self.header()));
         };
-        line(f, "mutual tls", format_args!("SNI {sni}"))?;
-        line(f, "", format_args!("offers {}", self.alpn_offered.join(", ")))?;
+        let sni = if sni.is_empty() { "no SNI" } else { &*format!("SNI {sni}") };
+        line(f, &self.kind.replace('_', " "), format_args!("{sni}{}", self.header()))?;
+        let offered = self.alpn_offered.join(", ");
+        line(
+            f,
+            "",
+            if offered.is_empty() { "offers no ALPN".to_owned() } else { format!("offers {offered}") },
+        )?;
         line(f, "", format_args!("expects {}", self.expected.join(" or ")))
+    }
+
+    fn header(&self) -> String {
+        let version =
+            self.proxy_protocol.map(|version| format!(", after a PROXY protocol header ({version})"));
+        version.unwrap_or_default()
     }
 }
 

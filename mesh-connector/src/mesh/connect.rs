@@ -14,9 +14,11 @@ use crate::Protocol;
 use crate::{
     Error, ErrorKind, Host, MeshStream, Target,
     dial::{self, Dialer},
+    hosts::HostSet,
     metrics::{self, Meter, Source},
     names::{Dns, unresolved},
-    route::{Names, Route, route},
+    route::{Names, route},
+    routes::Destination,
 };
 
 /// How long a name without a cluster is waited for.
@@ -27,15 +29,15 @@ pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, 
     mesh.refuse_if_closed(target)?;
     let deadline = after(mesh.settings.connect_deadline);
     match mesh.route(target, deadline).await? {
-        Route::Service(cluster) => mesh.connect_inside(target, &cluster, deadline).await,
-        Route::Outside => mesh.connect_outside(target, deadline).await,
+        Some(destination) => mesh.connect_inside(target, &destination, deadline).await,
+        None => mesh.connect_outside(target, deadline).await,
     }
 }
 
 /// Where a name leads that is no service by itself.
 pub(crate) enum Found {
     /// Into the mesh after all: by the host's search list, or because the table has just come.
-    Inside(Target, Arc<Cluster>),
+    Inside(Target, Destination),
     /// Outside of the mesh, to these addresses.
     Outside(Vec<IpAddr>),
 }
@@ -82,7 +84,12 @@ impl Mesh {
         Err(Error::new(ErrorKind::Closed, message))
     }
 
-    pub(crate) async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
+    /// Where a target leads; `None`: outside of the mesh.
+    pub(crate) async fn route(
+        &self,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Option<Destination>, Error> {
         let client = &self.membership.client;
         let clusters = match client.try_clusters() {
             Some(clusters) => clusters,
@@ -90,13 +97,18 @@ impl Mesh {
                 Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
             })?,
         };
-        match route(target, &clusters, self.dns()) {
+        match self.route_by(target, &clusters) {
             Err(error) if error.kind() == ErrorKind::UnknownHost => self
                 .route_anew(target, &clusters, deadline.min(after(NAMES_AHEAD)))
                 .await
                 .unwrap_or(Err(error)),
             routed => routed,
         }
+    }
+
+    fn route_by(&self, target: &Target, clusters: &Arc<Clusters>) -> Result<Option<Destination>, Error> {
+        let names = self.membership.client.names().load();
+        self.membership.routes.get(target, &names, clusters, || route(target, clusters, self.dns()))
     }
 
     /// Names come on the same stream as clusters, but by themselves: for a moment a new service may have a name and no
@@ -106,13 +118,13 @@ impl Mesh {
         target: &Target,
         known: &Arc<Clusters>,
         deadline: Instant,
-    ) -> Option<Result<Route, Error>> {
+    ) -> Option<Result<Option<Destination>, Error>> {
         let mut known = known.clone();
         loop {
             sleep_until(deadline.min(after(LOOK_AGAIN))).await;
             let clusters = self.membership.client.try_clusters()?;
             if !Arc::ptr_eq(&clusters, &known) {
-                match route(target, &clusters, self.dns()) {
+                match self.route_by(target, &clusters) {
                     Err(error) if error.kind() == ErrorKind::UnknownHost => known = clusters,
                     routed => return Some(routed),
                 }
@@ -131,16 +143,15 @@ impl Mesh {
         if target.protocol() != Protocol::Tcp {
             return Ok(false);
         }
-        Ok(match self.route(target, after(self.settings.connect_deadline)).await? {
-            Route::Service(cluster) => cluster.http == Http::Detected,
-            Route::Outside => false,
-        })
+        let route = self.route(target, after(self.settings.connect_deadline)).await?;
+        Ok(route.is_some_and(|destination| destination.cluster.http == Http::Detected))
     }
 
     pub(crate) fn dialer<'a>(
         &'a self,
         target: &'a Target,
         cluster: &'a Arc<Cluster>,
+        hosts: &'a Arc<HostSet>,
         identity: Option<&'a Identity>,
         deadline: Instant,
     ) -> Dialer<'a, Dns> {
@@ -151,7 +162,7 @@ impl Mesh {
             tls: &self.membership.tls,
             mtls: self.settings.mtls,
             lookup: &self.membership.dns,
-            failures: &self.membership.failures,
+            hosts,
             deadline,
         }
     }
@@ -159,13 +170,13 @@ impl Mesh {
     async fn connect_inside(
         &self,
         target: &Target,
-        cluster: &Arc<Cluster>,
+        destination: &Destination,
         deadline: Instant,
     ) -> Result<MeshStream, Error> {
-        let endpoints = self.endpoints(target, cluster, deadline).await?;
+        let hosts = self.hosts(target, destination, deadline).await?;
         let identity = self.membership.client.identity().get();
-        let dialer = self.dialer(target, cluster, (*identity).as_deref(), deadline);
-        dialer.connect(&endpoints, &mut Rng::new()).await
+        let dialer = self.dialer(target, &destination.cluster, &hosts, (*identity).as_deref(), deadline);
+        dialer.connect(&mut Rng::new()).await
     }
 
     async fn connect_outside(&self, target: &Target, deadline: Instant) -> Result<MeshStream, Error> {
@@ -175,7 +186,7 @@ impl Mesh {
             Host::Name(name) => name,
         };
         match self.find_outside(target, name, deadline).await? {
-            Found::Inside(target, cluster) => self.connect_inside(&target, &cluster, deadline).await,
+            Found::Inside(target, destination) => self.connect_inside(&target, &destination, deadline).await,
             Found::Outside(addresses) => dial::outside(target, &addresses, deadline).await,
         }
     }
@@ -205,8 +216,8 @@ impl Mesh {
         let host = service.parse().unwrap_or_else(|_| target.host().clone());
         let target = target.clone().with_host(host);
         match self.route(&target, deadline).await? {
-            Route::Service(cluster) => Ok(Found::Inside(target, cluster)),
-            Route::Outside => Err(Error::new(
+            Some(destination) => Ok(Found::Inside(target, destination)),
+            None => Err(Error::new(
                 ErrorKind::UnknownHost,
                 format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
             )),
@@ -215,28 +226,31 @@ impl Mesh {
 
     /// The endpoints of a cluster. A service whose callers go to the address that they resolved (`ORIGINAL_DST`), and
     /// for which EDS has nothing, has that address.
-    pub(crate) async fn endpoints(
+    pub(crate) async fn hosts(
         &self,
         target: &Target,
-        cluster: &Cluster,
+        destination: &Destination,
         deadline: Instant,
-    ) -> Result<Arc<Endpoints>, Error> {
-        if let Discovery::Inline(endpoints) = &cluster.discovery {
-            return Ok(endpoints.clone());
-        }
-        let Some(name) = cluster.eds_name() else {
-            return Ok(Arc::default());
+    ) -> Result<Arc<HostSet>, Error> {
+        let cluster = &destination.cluster;
+        let endpoints = match (&cluster.discovery, &destination.eds_name) {
+            (Discovery::Inline(endpoints), _) => endpoints.clone(),
+            (_, None) => Arc::default(),
+            (_, Some(name)) => {
+                let endpoints = self.membership.client.endpoints(name, left(deadline)).await;
+                endpoints.map_err(|error| {
+                    let message =
+                        format!("cannot connect to {target} without istiod's endpoints for `{name}`");
+                    Error::control_plane(message, error)
+                })?
+            }
         };
-        let endpoints = self.membership.client.endpoints(&name, left(deadline)).await.map_err(|error| {
-            Error::control_plane(
-                format!("cannot connect to {target} without istiod's endpoints for `{name}`"),
-                error,
-            )
-        })?;
-        if endpoints.is_empty() && matches!(cluster.discovery, Discovery::OriginalDestination) {
-            return Ok(Arc::new(original_destination(target, self.dns())));
-        }
-        Ok(endpoints)
+        let original = matches!(cluster.discovery, Discovery::OriginalDestination);
+        let endpoints = match original && endpoints.is_empty() {
+            true => Arc::new(original_destination(target, cluster.upstream_port_override, self.dns())),
+            false => endpoints,
+        };
+        Ok(self.membership.hosts.get(cluster, &endpoints))
     }
 }
 
@@ -250,8 +264,9 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on.
-fn original_destination(target: &Target, names: &impl Names) -> Endpoints {
+/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on. The port is
+/// the cluster's, where it says another one.
+fn original_destination(target: &Target, port: Option<u16>, names: &impl Names) -> Endpoints {
     let hosts = match target.host() {
         Host::Ip(ip) => vec![ip.to_string()],
         Host::Name(name) => match names.addresses(name) {
@@ -261,7 +276,7 @@ fn original_destination(target: &Target, names: &impl Names) -> Endpoints {
     };
     let endpoint = |host| {
         let mut endpoint = Endpoint::default();
-        (endpoint.host, endpoint.port, endpoint.weight) = (host, target.port(), 1);
+        (endpoint.host, endpoint.port, endpoint.weight) = (host, port.unwrap_or(target.port()), 1);
         endpoint
     };
     let mut locality = LocalityEndpoints::default();

@@ -22,6 +22,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root }
     }
 
+    /// The root, PEM.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
     pub(crate) fn identity(&self, name: &str) -> Identity {
         self.issue(name, &self.root, |_| {})
     }

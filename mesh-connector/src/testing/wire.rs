@@ -9,8 +9,11 @@ use xds_proto::{
     envoy::{
         config::{
             cluster::v3::{
-                Cluster as Wire,
-                cluster::{ClusterDiscoveryType, DiscoveryType, TransportSocketMatch},
+                Cluster as Wire, OutlierDetection,
+                cluster::{
+                    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, LbConfig, RoundRobinLbConfig,
+                    SlowStartConfig, TransportSocketMatch,
+                },
             },
             core::v3::TransportSocket,
         },
@@ -18,9 +21,12 @@ use xds_proto::{
             CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
             common_tls_context::{CombinedCertificateValidationContext, ValidationContextType},
         },
-        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+        r#type::{
+            matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+            v3::Percent,
+        },
     },
-    google::protobuf::{Any, Struct, Value, value::Kind},
+    google::protobuf::{Any, Duration, Struct, UInt32Value, Value, value::Kind},
     type_url,
 };
 
@@ -49,6 +55,30 @@ pub(crate) fn explicit_mtls(name: &str, names: &[&str]) -> Cluster {
 /// A cluster whose endpoints all are plaintext, said explicitly.
 pub(crate) fn plaintext(name: &str) -> Cluster {
     decode(Wire { transport_socket: Some(raw_buffer()), ..wire(name) })
+}
+
+/// A cluster whose endpoints are ejected after two failures in a row: for 10 s, half of them at most, and no panic.
+pub(crate) fn ejecting(name: &str) -> Cluster {
+    let value = |value| Some(UInt32Value { value });
+    let detection = OutlierDetection {
+        consecutive_5xx: value(2),
+        base_ejection_time: seconds(10),
+        interval: seconds(10),
+        max_ejection_percent: value(50),
+        ..OutlierDetection::default()
+    };
+    decode(Wire { outlier_detection: Some(detection), ..wire(name) })
+}
+
+/// A cluster whose new endpoints grow to their weight in 100 s, from a tenth of it.
+pub(crate) fn growing(name: &str) -> Cluster {
+    let slow_start = SlowStartConfig { slow_start_window: seconds(100), ..SlowStartConfig::default() };
+    let config = RoundRobinLbConfig { slow_start_config: Some(slow_start) };
+    decode(Wire { lb_config: Some(LbConfig::RoundRobinLbConfig(config)), ..wire(name) })
+}
+
+fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
 }
 
 pub(crate) fn clusters(all: impl IntoIterator<Item = Cluster>) -> Clusters {
@@ -95,6 +125,11 @@ fn wire(name: &str) -> Wire {
     Wire {
         name: name.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        // istiod switches panic off unless a DestinationRule says otherwise.
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(Percent::default()),
+            ..CommonLbConfig::default()
+        }),
         ..Wire::default()
     }
 }

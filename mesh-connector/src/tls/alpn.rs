@@ -27,6 +27,15 @@ pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String>
     }
 }
 
+/// The protocols to offer to a server outside of the mesh, which knows none of Istio's.
+pub(crate) fn offer_outside(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
+    match protocol {
+        Protocol::Http1 => vec!["http/1.1".to_owned()],
+        Protocol::Http2 => vec!["h2".to_owned()],
+        Protocol::Tcp => control_plane.iter().filter(|name| !name.starts_with(ISTIO)).cloned().collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,11 +14,14 @@ fn without_sidecar() -> Endpoint {
 }
 
 fn is_mutual(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> bool {
-    matches!(protection(cluster, endpoint, mtls), Ok(Protection::Mutual(_)))
+    matches!(protection(cluster, endpoint, mtls), Ok(Protection { security: Security::Mutual(_), .. }))
 }
 
 fn is_plaintext(cluster: &Cluster, endpoint: &Endpoint) -> bool {
-    matches!(protection(cluster, endpoint, Mtls::AsConfigured), Ok(Protection::Plaintext))
+    matches!(
+        protection(cluster, endpoint, Mtls::AsConfigured),
+        Ok(Protection { security: Security::Plaintext, .. })
+    )
 }
 
 fn refusal(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> ErrorKind {
@@ -84,23 +87,47 @@ fn tls_that_istiod_does_not_send_is_never_taken_for_plaintext() {
     }
 }
 
+fn with_tls(certificate: Certificate, roots: Roots) -> Cluster {
+    let mut context = TlsContext::default();
+    (context.certificate, context.roots) = (certificate, roots);
+    let mut cluster = bare(NAME);
+    cluster.transport_socket = TransportSocket::Tls(context);
+    cluster
+}
+
+/// DestinationRule SIMPLE and MUTUAL with files.
 #[test]
-fn other_certificates_and_roots_are_refused_by_name() {
-    let contexts = [
-        (Certificate::Workload, Roots::Named("file-root:system".into()), "file-root:system"),
-        (Certificate::Named("file-cert:a~b".into()), Roots::Mesh, "file-cert:a~b"),
-        (Certificate::Workload, Roots::None, "insecureSkipVerify"),
-        (Certificate::None, Roots::Mesh, "without a client certificate"),
-    ];
-    for (certificate, roots, named) in contexts {
-        let mut context = TlsContext::default();
-        (context.certificate, context.roots) = (certificate, roots);
-        let mut cluster = bare(NAME);
-        cluster.transport_socket = TransportSocket::Tls(context);
-        let error = protection(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains(named), "{error}");
+fn other_certificates_and_roots_are_tls_of_their_own_and_refused_where_mtls_is_required() {
+    let system = Roots::Named("file-root:system".into());
+    for (certificate, roots) in [
+        (Certificate::None, system.clone()),
+        (Certificate::Named("file-cert:a~b".into()), system),
+        (Certificate::Named("file-cert:a~b".into()), Roots::Mesh),
+    ] {
+        let cluster = with_tls(certificate, roots);
+        let decided = protection(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+        assert!(matches!(decided.security, Security::Originated(_)), "{decided:?}");
+        assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
     }
+}
+
+#[test]
+fn tls_that_would_trust_everybody_is_refused_by_name() {
+    let cluster = with_tls(Certificate::Workload, Roots::None);
+    let error = protection(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("insecureSkipVerify"), "{error}");
+}
+
+#[test]
+fn a_header_comes_before_whatever_protects_the_rest() {
+    let mut cluster = bare(NAME);
+    let inner = Box::new(TransportSocket::Plaintext);
+    cluster.transport_socket = TransportSocket::ProxyProtocol { version: ProxyProtocol::V2, inner };
+    let decided = protection(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+    assert_eq!(decided.proxy_protocol, Some(ProxyProtocol::V2));
+    assert!(matches!(decided.security, Security::Plaintext));
+    assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
 }
 
 #[test]

@@ -46,6 +46,7 @@ name         forecast.weather.svc.cluster.local, by its short name
              10.1.0.20 in the table, where connections do not go
 cluster      outbound|3002||forecast.weather.svc.cluster.local
              endpoints from EDS, 10000 ms per attempt, HTTP/1.1 or raw bytes
+             least request
 endpoints    kept     GATEWAY-OF-network1, gateway to cluster1, mutual tls, priority 0, weight 1: chosen first by 33 % of connections
              kept     GATEWAY-OF-network2, gateway to cluster2, mutual tls, priority 0, weight 2: chosen first by 67 % of connections
 mutual tls   SNI outbound_.3002_._.forecast.weather.svc.cluster.local

@@ -109,15 +109,19 @@ spec:
 async fn endpoints_that_fail_are_named_and_others_are_tried_before_them() {
     let world = World::start().await;
     let mesh = world.join().await;
-    assert!(mesh.failing_endpoints().is_empty());
+    let failing = || mesh.health().endpoints().into_iter().filter(|one| one.failures > 0).collect::<Vec<_>>();
     world.sandbox.stop_gateway("network2").await.unwrap();
-    while mesh.failing_endpoints().is_empty() {
+    while failing().is_empty() {
         mesh.connect("forecast.weather", 3002).await.unwrap();
     }
     let explanation = mesh.explain("forecast.weather", 3002).await.unwrap().to_string();
     assert!(explanation.contains("failed 1 time in a row, last with dial"), "{explanation}");
-    let failing = mesh.failing_endpoints();
-    assert_eq!((failing.len(), failing[0].failures, failing[0].kind), (1, 1, ErrorKind::Dial), "{failing:?}");
+    let failing = failing();
+    let told = (failing.len(), failing[0].failures, failing[0].last_failure);
+    assert_eq!(told, (1, 1, Some(ErrorKind::Dial)), "{failing:?}");
+    let _open = mesh.connect("forecast.weather", 3002).await.unwrap();
+    let connections = mesh.health().endpoints().iter().map(|one| one.connections).sum::<u32>();
+    assert_eq!(connections, 1, "those that have ended do not count");
 }
 
 #[tokio::test]

@@ -10,14 +10,17 @@ use xds_proto::{
         config::{
             cluster::v3::{
                 Cluster as Wire,
-                cluster::{ClusterDiscoveryType, DiscoveryType, TransportSocketMatch},
+                cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, TransportSocketMatch},
             },
-            core::v3::{Metadata, TransportSocket as WireSocket},
+            core::v3::{Metadata, TransportSocket as WireSocket, proxy_protocol_config::Version},
         },
         extensions::{
-            transport_sockets::tls::v3::{
-                CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
-                common_tls_context::ValidationContextType,
+            transport_sockets::{
+                proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+                tls::v3::{
+                    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
+                    common_tls_context::ValidationContextType, tls_parameters::TlsProtocol,
+                },
             },
             upstreams::http::v3::{
                 HttpProtocolOptions,
@@ -26,12 +29,13 @@ use xds_proto::{
         },
         r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
     },
-    google::protobuf::{Struct, Value, value::Kind},
+    google::protobuf::{Duration as WireDuration, Struct, Value, value::Kind},
     type_url,
 };
 
 use super::{
-    Certificate, Cluster, ClusterName, Discovery, Http, Roots, SanMatcher, TlsContext, TransportMatch,
+    Certificate, CircuitBreakers, Cluster, ClusterName, ConnectionLife, Discovery, Http, LoadBalancing,
+    OutlierDetection, ProxyProtocol, Roots, SanMatcher, TcpKeepalive, TlsContext, TlsVersion, TransportMatch,
     TransportSocket,
 };
 use crate::{InvalidResource, endpoint};
@@ -56,24 +60,32 @@ fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
     let Ok(name) = wire.name.parse::<ClusterName>() else {
         return Ok(None);
     };
+    let options = http_options(&wire)?;
+    let upstream = options.upstream_http_protocol_options.unwrap_or_default();
+    let keepalive =
+        wire.upstream_connection_options.as_ref().and_then(|options| options.tcp_keepalive.as_ref());
     Ok(Some(Cluster {
         discovery: discovery(&wire),
-        connect_timeout: wire
-            .connect_timeout
-            .and_then(|timeout| {
-                let seconds = u64::try_from(timeout.seconds).ok()?;
-                Some(Duration::new(seconds, u32::try_from(timeout.nanos).ok()?))
-            })
-            .unwrap_or(CONNECT_TIMEOUT),
+        connect_timeout: duration(wire.connect_timeout.as_ref()).unwrap_or(CONNECT_TIMEOUT),
         transport_socket_matches: wire
             .transport_socket_matches
             .iter()
             .map(transport_match)
             .collect::<Result<_, _>>()?,
         transport_socket: transport_socket(wire.transport_socket.as_ref())?,
-        http: http(&wire)?,
+        http: http(&options),
+        auto_sni: upstream.auto_sni,
+        auto_san_validation: upstream.auto_san_validation,
         external: is_external(wire.metadata.as_ref()),
         tls_origination: originates_tls(wire.metadata.as_ref()),
+        load_balancing: LoadBalancing::of(&wire),
+        outlier_detection: wire.outlier_detection.as_ref().map(OutlierDetection::of),
+        circuit_breakers: CircuitBreakers::of(wire.circuit_breakers.as_ref()),
+        tcp_keepalive: keepalive.map(TcpKeepalive::of),
+        connection_life: ConnectionLife::of(options.common_http_protocol_options.as_ref()),
+        upstream_port_override: upstream_port_override(&wire),
+        service_hosts: service_hosts(wire.metadata.as_ref()),
+        config: config(wire.metadata.as_ref()),
         name: ClusterName { host: name.host.to_ascii_lowercase(), ..name },
     }))
 }
@@ -99,20 +111,33 @@ fn discovery(wire: &Wire) -> Discovery {
     }
 }
 
-fn http(wire: &Wire) -> Result<Http, prost::DecodeError> {
+/// A time that cannot be one counts as not said.
+pub(super) fn duration(wire: Option<&WireDuration>) -> Option<Duration> {
+    let wire = wire?;
+    Some(Duration::new(u64::try_from(wire.seconds).ok()?, u32::try_from(wire.nanos).ok()?))
+}
+
+fn upstream_port_override(wire: &Wire) -> Option<u16> {
+    let Some(LbConfig::OriginalDstLbConfig(config)) = &wire.lb_config else { return None };
+    u16::try_from(config.upstream_port_override?.value).ok()
+}
+
+fn http_options(wire: &Wire) -> Result<HttpProtocolOptions, prost::DecodeError> {
     let key = type_url::HTTP_PROTOCOL_OPTIONS.trim_start_matches("type.googleapis.com/");
-    let Some(options) = wire.typed_extension_protocol_options.get(key) else {
-        return Ok(Http::Http1);
-    };
-    let options: HttpProtocolOptions = any::unpack(options)?;
-    Ok(match options.upstream_protocol_options {
+    wire.typed_extension_protocol_options
+        .get(key)
+        .map_or_else(|| Ok(HttpProtocolOptions::default()), any::unpack)
+}
+
+fn http(options: &HttpProtocolOptions) -> Http {
+    match &options.upstream_protocol_options {
         Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => Http::Detected,
         Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)) => match config.protocol_config {
             Some(ProtocolConfig::Http2ProtocolOptions(_)) => Http::Http2,
             _ => Http::Http1,
         },
         None => Http::Http1,
-    })
+    }
 }
 
 /// `metadata.filter_metadata.istio.external: true` marks a MESH_EXTERNAL service.
@@ -124,6 +149,27 @@ fn is_external(metadata: Option<&Metadata>) -> bool {
 /// `pilot/pkg/networking/util/util.go`, `AddALPNOverrideToMetadata`).
 fn originates_tls(metadata: Option<&Metadata>) -> bool {
     istio(metadata, "alpn_override").is_some()
+}
+
+/// `metadata.filter_metadata.istio.services[].host`.
+fn service_hosts(metadata: Option<&Metadata>) -> Vec<String> {
+    let Some(Kind::ListValue(services)) = istio(metadata, "services") else { return Vec::new() };
+    let host = |service: &Value| match &service.kind {
+        Some(Kind::StructValue(service)) => match service.fields.get("host")?.kind.as_ref()? {
+            Kind::StringValue(host) => Some(host.to_ascii_lowercase()),
+            _ => None,
+        },
+        _ => None,
+    };
+    services.values.iter().filter_map(host).collect()
+}
+
+/// `metadata.filter_metadata.istio.config` (istio `pilot/pkg/networking/util/util.go`, `AddConfigInfoMetadata`).
+fn config(metadata: Option<&Metadata>) -> Option<String> {
+    match istio(metadata, "config")? {
+        Kind::StringValue(path) => Some(path.clone()),
+        _ => None,
+    }
 }
 
 fn istio<'a>(metadata: Option<&'a Metadata>, key: &str) -> Option<&'a Kind> {
@@ -166,6 +212,15 @@ fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost:
     match config.type_url.as_str() {
         type_url::RAW_BUFFER => Ok(TransportSocket::Plaintext),
         type_url::UPSTREAM_TLS_CONTEXT => Ok(TransportSocket::Tls(tls_context(any::unpack(config)?))),
+        type_url::PROXY_PROTOCOL => {
+            let around: ProxyProtocolUpstreamTransport = any::unpack(config)?;
+            let version = match around.config.unwrap_or_default().version() {
+                Version::V1 => ProxyProtocol::V1,
+                Version::V2 => ProxyProtocol::V2,
+            };
+            let inner = transport_socket(around.transport_socket.as_ref())?;
+            Ok(TransportSocket::ProxyProtocol { version, inner: Box::new(inner) })
+        }
         other => Ok(TransportSocket::Unsupported { type_url: other.to_owned() }),
     }
 }
@@ -175,7 +230,10 @@ fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
     let (validation, roots) = validation(&common);
     // The untyped field is the one that istiod fills (istio `cluster_tls.go`); the typed one stays empty.
     let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
+    let versions = common.tls_params.unwrap_or_default();
     TlsContext {
+        minimum_version: tls_version(versions.tls_minimum_protocol_version()),
+        maximum_version: tls_version(versions.tls_maximum_protocol_version()),
         sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
         subject_alt_names: names.iter().map(san_matcher).collect(),
         certificate: match common.tls_certificate_sds_secret_configs.first() {
@@ -189,6 +247,16 @@ fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
             Some(secret) => Roots::Named(secret.name.clone()),
         },
         alpn_protocols: common.alpn_protocols,
+    }
+}
+
+fn tls_version(wire: TlsProtocol) -> Option<TlsVersion> {
+    match wire {
+        TlsProtocol::TlsAuto => None,
+        TlsProtocol::TlSv10 => Some(TlsVersion::V1_0),
+        TlsProtocol::TlSv11 => Some(TlsVersion::V1_1),
+        TlsProtocol::TlSv12 => Some(TlsVersion::V1_2),
+        TlsProtocol::TlSv13 => Some(TlsVersion::V1_3),
     }
 }
 

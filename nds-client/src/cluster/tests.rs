@@ -1,3 +1,5 @@
+mod policies;
+
 use proptest::prelude::*;
 use prost::Message as _;
 use xds_proto::{

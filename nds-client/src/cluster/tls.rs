@@ -13,6 +13,13 @@ pub enum TransportSocket {
     Absent,
     /// Plaintext, said explicitly (`raw_buffer`).
     Plaintext,
+    /// Another transport socket, before whose first byte a PROXY protocol header goes.
+    ProxyProtocol {
+        /// The form of the header.
+        version: ProxyProtocol,
+        /// What protects the bytes after the header.
+        inner: Box<Self>,
+    },
     /// TLS.
     Tls(TlsContext),
     /// Something this client does not speak.
@@ -20,6 +27,16 @@ pub enum TransportSocket {
         /// The type URL of its configuration.
         type_url: String,
     },
+}
+
+/// The form of a PROXY protocol header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// One entry of a cluster's `transport_socket_matches`.
@@ -54,6 +71,24 @@ pub struct TlsContext {
     pub certificate: Certificate,
     /// What the peer's certificate must chain up to.
     pub roots: Roots,
+    /// The oldest version to speak; `None` where the control plane leaves it to the client.
+    pub minimum_version: Option<TlsVersion>,
+    /// The newest version to speak; `None` where the control plane leaves it to the client.
+    pub maximum_version: Option<TlsVersion>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.0, which is obsolete.
+    V1_0,
+    /// TLS 1.1, which is obsolete.
+    V1_1,
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
 }
 
 /// Which client certificate to present.

@@ -149,7 +149,8 @@ async fn a_peer_that_refuses_our_certificate_says_so_at_the_first_read_at_the_la
     let error = Error::find(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.to_string().contains(FORECAST), "{error}");
-    assert_eq!(client.failures.all()[0].kind, ErrorKind::Tls, "it counts as a failed attempt");
+    let status = &client.hosts.statuses()[0];
+    assert_eq!(status.last_failure, Some(ErrorKind::Tls), "it counts as a failed attempt");
 }
 
 #[tokio::test]

@@ -1,0 +1,38 @@
+//! A mesh of many names, as istiod describes it.
+
+use std::net::Ipv4Addr;
+
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable, name_table::NameInfo};
+
+/// How many names the large mesh has.
+pub(crate) const NAMES: u32 = 100_000;
+
+/// A Kubernetes service's name.
+pub(crate) fn name(number: u32) -> String {
+    format!("service-{number}.namespace-{}.svc.cluster.local", number % 100)
+}
+
+/// Its ClusterIP.
+pub(crate) fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a00_0000 + number)
+}
+
+/// The table as bytes of the wire.
+pub(crate) fn name_table(names: u32) -> Vec<u8> {
+    let info = |number| NameInfo {
+        ips: vec![address(number).to_string()],
+        registry: "Kubernetes".into(),
+        shortname: format!("service-{number}"),
+        namespace: format!("namespace-{}", number % 100),
+        ..NameInfo::default()
+    };
+    NameTable { table: (0..names).map(|number| (name(number), info(number))).collect() }.encode_to_vec()
+}
+
+/// Names in an order that no cache foresees, each a text of its own.
+pub(crate) fn random_names(count: u32) -> Vec<Box<str>> {
+    let mut names: Vec<_> = (0..count).map(|number| name(number).into_boxed_str()).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut names);
+    names
+}

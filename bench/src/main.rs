@@ -1,0 +1,86 @@
+//! Sidestep beside its peers, measured in one run: `cargo run --release -p mesh-bench -- NAME`.
+//!
+//! What is compared is run in turns, many short rounds of each, so that whatever else the machine does falls on all alike;
+//! medians and ratios of rounds count, absolute figures only illustrate. A command is a file in `commands/` and a line in
+//! `commands.rs`.
+
+#![forbid(unsafe_code)]
+
+mod child;
+mod commands;
+mod fixture;
+mod picture;
+mod process;
+mod report;
+mod rounds;
+mod samples;
+mod table;
+mod unit;
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, builder::PossibleValuesParser};
+
+use crate::{commands::Command, report::Report};
+
+/// Why something could not be measured.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures Sidestep beside its peers. Ends with 1 where a budget is missed, with 2 where something could not be measured.
+#[derive(Debug, Parser)]
+#[command(after_help = commands::help())]
+struct Arguments {
+    /// What to measure.
+    #[arg(value_parser = PossibleValuesParser::new(commands::names()), hide_possible_values = true)]
+    name: String,
+    /// Writes JSON to standard output, not a table.
+    #[arg(long)]
+    json: bool,
+    /// Draws the ratios as an SVG image.
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// What this process is to measure of itself, for the one that started it.
+    #[arg(long, hide = true)]
+    child: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let outcome = run(&Arguments::parse());
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let Some(what) = &arguments.child {
+        writeln!(io::stdout(), "{}", commands::child(what)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut report = Report::default();
+    for command in commands::named(&arguments.name) {
+        measure(command, &mut report)?;
+    }
+    let mut out = io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{:#}", report.to_json())?;
+    } else {
+        write!(out, "{}", table::draw(&report))?;
+    }
+    if let Some(file) = &arguments.picture {
+        fs::write(file, picture::draw(&report))?;
+    }
+    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(command: &'static Command, report: &mut Report) -> Result<(), Failure> {
+    writeln!(io::stderr(), "{}: {} …", command.name, command.about)?;
+    report.begin(command.name);
+    (command.run)(report).map_err(|error| format!("{}: {error}", command.name).into())
+}

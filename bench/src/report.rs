@@ -1,0 +1,161 @@
+//! What was found, row by row.
+
+use serde_json::{Value, json};
+
+use crate::{samples::Samples, unit::Unit};
+
+/// Everything that one run found.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) missing: Vec<Missing>,
+    command: &'static str,
+}
+
+/// One thing that was measured, beside a peer where there is one.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) command: &'static str,
+    pub(crate) what: String,
+    pub(crate) unit: Unit,
+    pub(crate) ours: Samples,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) budget: Option<Budget>,
+}
+
+/// What a row is compared with.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) figures: Samples,
+}
+
+/// The most that is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Budget {
+    /// Our figure, in the row's unit.
+    Ours(f64),
+    /// Our figure as a multiple of the peer's.
+    Ratio(f64),
+}
+
+/// A peer that is not on the machine.
+#[derive(Debug)]
+pub(crate) struct Missing {
+    pub(crate) command: &'static str,
+    pub(crate) peer: String,
+    pub(crate) why: String,
+}
+
+impl Report {
+    /// What follows is of this command.
+    pub(crate) fn begin(&mut self, command: &'static str) {
+        self.command = command;
+    }
+
+    /// A row; its peer and its budget may follow.
+    pub(crate) fn row(&mut self, what: &str, unit: Unit, ours: Samples) -> &mut Row {
+        let row = Row { command: self.command, what: what.to_owned(), unit, ours, peer: None, budget: None };
+        self.rows.push(row);
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+
+    /// A peer that cannot be asked, and why.
+    #[allow(dead_code, reason = "no peer of a command so far needs an installation")]
+    pub(crate) fn missing(&mut self, peer: &str, why: &str) {
+        self.missing.push(Missing { command: self.command, peer: peer.to_owned(), why: why.to_owned() });
+    }
+
+    /// Whether every budget that could be checked is kept.
+    pub(crate) fn is_met(&self) -> bool {
+        self.rows.iter().all(|row| row.is_met() != Some(false))
+    }
+
+    /// For programs. Figures are medians in the row's unit; a spread is half of the distance between the quartiles, as
+    /// a share of the median; a budget is the most that is allowed of what `budget_of` names, `ours` or `ratio`.
+    pub(crate) fn to_json(&self) -> Value {
+        let missing = self
+            .missing
+            .iter()
+            .map(|missing| json!({"command": missing.command, "peer": missing.peer, "why": missing.why}));
+        json!({
+            "met": self.is_met(),
+            "rows": self.rows.iter().map(Row::to_json).collect::<Vec<_>>(),
+            "missing_peers": missing.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Row {
+    /// What it is compared with, measured in the same rounds.
+    pub(crate) fn beside(&mut self, name: &str, figures: &Samples) -> &mut Self {
+        self.peer = Some(Peer { name: name.to_owned(), figures: figures.clone() });
+        self
+    }
+
+    /// The most that is allowed.
+    pub(crate) fn within(&mut self, budget: Budget) {
+        self.budget = Some(budget);
+    }
+
+    /// Ours as a multiple of the peer's, round by round.
+    pub(crate) fn ratio(&self) -> Option<Samples> {
+        self.peer.as_ref().map(|peer| self.ours.over(&peer.figures))
+    }
+
+    /// Whether the budget is kept, where there is one and what it needs was measured.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        match self.budget? {
+            Budget::Ours(most) => Some(self.ours.median() <= most),
+            Budget::Ratio(most) => self.ratio().map(|ratio| ratio.median() <= most),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let (peer, ratio) = (self.peer.as_ref(), self.ratio());
+        let (budget, budget_of) = match self.budget {
+            Some(Budget::Ours(most)) => (Some(most), Some("ours")),
+            Some(Budget::Ratio(most)) => (Some(most), Some("ratio")),
+            None => (None, None),
+        };
+        json!({
+            "command": self.command,
+            "what": self.what,
+            "unit": self.unit.as_str(),
+            "ours": self.ours.median(),
+            "ours_spread": self.ours.spread(),
+            "peer": peer.map(|peer| peer.figures.median()),
+            "peer_name": peer.map(|peer| &peer.name),
+            "peer_spread": peer.map(|peer| peer.figures.spread()),
+            "ratio": ratio.as_ref().map(Samples::median),
+            "ratio_spread": ratio.as_ref().map(Samples::spread),
+            "budget": budget,
+            "budget_of": budget_of,
+            "met": self.is_met(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_budget_is_told_and_one_without_its_peer_is_not_missed() {
+        let mut report = Report::default();
+        report.begin("lookup");
+        report.row("alone", Unit::Nanoseconds, Samples::once(5.0)).within(Budget::Ratio(0.5));
+        assert!(report.is_met());
+        let peer = Samples::once(8.0);
+        report
+            .row("beside", Unit::Nanoseconds, Samples::once(5.0))
+            .beside("a map", &peer)
+            .within(Budget::Ratio(0.5));
+        assert!(!report.is_met());
+        let json = report.to_json();
+        assert_eq!((&json["met"], &json["rows"][0]["met"]), (&Value::Bool(false), &Value::Null));
+        assert_eq!(json["rows"][1]["ratio"], 0.625);
+        assert_eq!(json["rows"][1]["command"], "lookup");
+    }
+}

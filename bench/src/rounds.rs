@@ -1,0 +1,54 @@
+//! Running subjects in turns.
+
+use std::{hint::black_box, time::Instant};
+
+use crate::samples::Samples;
+
+/// What is measured: one short run, and its figure.
+pub(crate) type Subject<'a> = Box<dyn FnMut() -> f64 + 'a>;
+
+/// Runs every subject once a round, each round begun by another, after one round that does not count.
+pub(crate) fn interleaved<const N: usize>(rounds: usize, mut subjects: [Subject<'_>; N]) -> [Samples; N] {
+    let mut figures = [const { Vec::new() }; N];
+    for round in 0..=rounds {
+        for turn in 0..N {
+            let at = (round + turn) % N;
+            let figure = subjects[at]();
+            if round > 0 {
+                figures[at].push(figure);
+            }
+        }
+    }
+    figures.map(|figures| figures.into_iter().collect())
+}
+
+/// Nanoseconds that one call takes, as the mean of `calls` calls.
+pub(crate) fn nanoseconds<T>(calls: u32, mut call: impl FnMut() -> T) -> f64 {
+    let start = Instant::now();
+    for _ in 0..calls {
+        black_box(call());
+    }
+    start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn subjects_take_turns_and_the_first_round_does_not_count() {
+        let order = RefCell::new(String::new());
+        let subject = |name: char, figure: f64| -> Subject<'_> {
+            let order = &order;
+            Box::new(move || {
+                order.borrow_mut().push(name);
+                figure
+            })
+        };
+        let [a, b] = interleaved(2, [subject('a', 1.0), subject('b', 2.0)]);
+        assert_eq!(*order.borrow(), "abbaab");
+        assert!((a.median() - 1.0).abs() < 1e-9 && (b.median() - 2.0).abs() < 1e-9);
+    }
+}

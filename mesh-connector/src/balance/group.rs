@@ -1,0 +1,83 @@
+//! One choice among endpoints, by turns or by chance.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fastrand::Rng;
+
+/// The fractional part of the golden ratio: its multiples are spread over 0 to 1 more evenly than chance.
+const GOLDEN: f64 = 0.618_033_988_749_894_9;
+
+/// Endpoints that one choice is made among: of one priority, and of one locality where localities have weights.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The shares of this group and those before it.
+    pub(super) end: f64,
+    pub(super) members: Vec<u32>,
+    /// The weights of each member and those before it.
+    pub(super) ends: Vec<u64>,
+    /// How far one turn is from the next on the line of weights: with the length of the line it has no common divisor, so
+    /// that each point comes once in as many turns as there are points.
+    step: u64,
+    turn: AtomicU64,
+}
+
+impl Group {
+    /// `None` without members. Its `end` is its load until all groups are known.
+    pub(super) fn new(
+        chosen: impl Iterator<Item = usize>,
+        weight: impl Fn(usize) -> u64,
+        load: f64,
+        rng: &mut Rng,
+    ) -> Option<Self> {
+        let members: Vec<u32> = chosen.filter_map(|index| u32::try_from(index).ok()).collect();
+        let weight_of = |index: &u32| weight(*index as usize);
+        let divisor = members.iter().map(weight_of).fold(0, gcd);
+        let mut end = 0;
+        let mut add = |weight: u64| {
+            end += weight / divisor;
+            end
+        };
+        let ends: Vec<_> = members.iter().map(|index| add(weight_of(index))).collect();
+        let total = *ends.last()?;
+        Some(Self { end: load, members, ends, step: step(total), turn: AtomicU64::new(rng.u64(..total)) })
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(1)
+    }
+
+    /// The member that a point on the line of weights belongs to.
+    pub(super) fn at(&self, point: u64) -> usize {
+        self.members[self.ends.partition_point(|end| *end <= point)] as usize
+    }
+
+    /// Each in turn, as often as its weight says.
+    pub(super) fn next(&self) -> usize {
+        let (turn, total) = (self.turn.fetch_add(1, Ordering::Relaxed), u128::from(self.total()));
+        let point = u128::from(turn) * u128::from(self.step) % total;
+        self.at(u64::try_from(point).unwrap_or_default())
+    }
+
+    /// The one with the least load of some that are chosen by chance and weight.
+    pub(super) fn least(&self, choices: u32, rng: &mut Rng, load: impl Fn(usize) -> f64) -> usize {
+        let mut best = self.at(rng.u64(..self.total()));
+        for _ in 1..choices.max(1) {
+            let other = self.at(rng.u64(..self.total()));
+            if load(other) < load(best) {
+                best = other;
+            }
+        }
+        best
+    }
+}
+
+/// Turns on a line of this length, evenly spread.
+fn step(total: u64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than `total`")]
+    let about = (total as f64 * GOLDEN) as u64;
+    (about.max(1)..).find(|step| gcd(*step, total) == 1).unwrap_or(1)
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

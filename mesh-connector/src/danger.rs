@@ -1,0 +1,26 @@
+//! What weakens security, for those who look for a fault and know what they do.
+
+use std::sync::Arc;
+
+pub use rustls::{KeyLog, KeyLogFile};
+
+use crate::MeshBuilder;
+
+/// Logs the secrets of every TLS session: whoever has the log and the packets can read the connections.
+///
+/// [`KeyLogFile`] writes to the file that the environment variable `SSLKEYLOGFILE` names, as Wireshark reads it.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use mesh_connector::{Config, Mesh, danger};
+///
+/// let builder = Mesh::builder(Config::from_vm_files("/var/lib/sidestep")?);
+/// let mesh = danger::log_keys(builder, Arc::new(danger::KeyLogFile::new())).join().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn log_keys(builder: MeshBuilder, log: Arc<dyn KeyLog>) -> MeshBuilder {
+    builder.with_key_log(log)
+}

@@ -1,0 +1,72 @@
+//! A TCP connection, before anything protects it.
+
+use std::{io, net::IpAddr};
+
+use nds_client::TcpKeepalive;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Connects to the first address that answers, in order.
+pub(super) async fn connect(
+    addresses: &[IpAddr],
+    port: u16,
+    keepalive: Option<TcpKeepalive>,
+) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for ip in addresses {
+        match TcpStream::connect((*ip, port)).await {
+            Ok(tcp) => {
+                tcp.set_nodelay(true)?;
+                keepalive.map_or(Ok(()), |keepalive| keep_alive(&tcp, keepalive))?;
+                return Ok(tcp);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What the control plane leaves open is the system's to say.
+fn keep_alive(tcp: &TcpStream, wanted: TcpKeepalive) -> io::Result<()> {
+    let mut keepalive = socket2::TcpKeepalive::new();
+    if let Some(time) = wanted.time {
+        keepalive = keepalive.with_time(time);
+    }
+    if let Some(interval) = wanted.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(probes) = wanted.probes {
+        keepalive = keepalive.with_retries(probes);
+    }
+    SockRef::from(tcp).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn keepalive_is_what_the_cluster_says_and_off_where_it_says_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut wanted = TcpKeepalive::default();
+        let time = Duration::from_secs(77);
+        (wanted.time, wanted.interval, wanted.probes) = (Some(time), Some(Duration::from_secs(7)), Some(3));
+        let tcp = connect(&[address.ip()], address.port(), Some(wanted)).await.unwrap();
+        let socket = SockRef::from(&tcp);
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (time, Duration::from_secs(7))
+        );
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        let tcp = connect(&[address.ip()], address.port(), None).await.unwrap();
+        assert!(!SockRef::from(&tcp).keepalive().unwrap());
+    }
+}

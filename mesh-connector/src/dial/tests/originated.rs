@@ -1,0 +1,216 @@
+//! TLS whose roots and certificates a DestinationRule names as files (SIMPLE, MUTUAL).
+
+use std::{fs, path::Path};
+
+use nds_client::{Certificate, Roots, SanMatcher, TlsContext, TransportSocket};
+use rcgen::SanType;
+use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer, server::WebPkiClientVerifier};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::{
+    Host,
+    testing::{bare, provider},
+};
+
+const HOST: &str = "api.example.test";
+
+/// An authority that is not the mesh's, and what of it is in files.
+struct Outside {
+    authority: Authority,
+    dir: tempfile::TempDir,
+}
+
+impl Outside {
+    fn new() -> Self {
+        let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+        fs::write(dir.path().join("root.pem"), authority.root()).unwrap();
+        let (certificate, key) = authority.certificate(&["spiffe://outside/client"], |_| {});
+        fs::write(dir.path().join("client.pem"), certificate.pem()).unwrap();
+        fs::write(dir.path().join("client.key"), key.serialize_pem()).unwrap();
+        Self { authority, dir }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn roots(&self) -> Roots {
+        Roots::Named(format!("file-root:{}", self.path("root.pem")))
+    }
+
+    /// A server with a certificate for these names, which answers each byte with itself; and the SNIs it has seen.
+    async fn server(
+        &self,
+        names: &[&str],
+        client_auth: bool,
+    ) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Option<String>>) {
+        let (certificate, key) = self.authority.certificate(&[], |params| {
+            let name = |name: &&str| match name.parse() {
+                Ok(ip) => SanType::IpAddress(ip),
+                Err(_) => SanType::DnsName((*name).try_into().unwrap()),
+            };
+            params.subject_alt_names = names.iter().map(name).collect();
+        });
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let builder = match client_auth {
+            false => builder.with_no_client_auth(),
+            true => {
+                let mut roots = RootCertStore::empty();
+                let identity = self.authority.identity("spiffe://outside/ns/a/sa/b");
+                roots.roots.clone_from(&identity.roots().roots);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (tell, seen) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, tell) = (acceptor.clone(), tell.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(tcp).await {
+                        let _ = tell.send(stream.get_ref().1.server_name().map(str::to_owned));
+                        let (mut read, mut write) = tokio::io::split(stream);
+                        let _ = tokio::io::copy(&mut read, &mut write).await;
+                    }
+                });
+            }
+        });
+        (address, seen)
+    }
+}
+
+fn cluster(sni: Option<&str>, roots: Roots, certificate: Certificate, names: &[SanMatcher]) -> Cluster {
+    let mut context = TlsContext::default();
+    (context.roots, context.certificate) = (roots, certificate);
+    (context.sni, context.subject_alt_names) = (sni.map(Into::into), names.to_vec());
+    let mut cluster = bare(NAME);
+    cluster.tls_origination = true;
+    cluster.transport_socket = TransportSocket::Tls(context);
+    cluster
+}
+
+fn client(cluster: Cluster) -> Client {
+    Client::new(Authority::new().identity(CLIENT), cluster)
+}
+
+/// Without `tlsMode`, as endpoints outside of the mesh are.
+fn only_at(address: SocketAddr) -> Endpoints {
+    let mut endpoint = testing::endpoint(address);
+    endpoint.transport_match.clear();
+    only(endpoint)
+}
+
+#[tokio::test]
+async fn simple_verifies_the_server_by_roots_in_a_file_and_presents_nothing() {
+    let outside = Outside::new();
+    let (address, mut seen) = outside.server(&[HOST], false).await;
+    let client = client(cluster(Some(HOST), outside.roots(), Certificate::None, &[]));
+    let mut stream = client.dial(&only_at(address)).await.unwrap();
+    assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+    let info = stream.connection();
+    assert_eq!((info.transport(), info.sni(), info.peer_name()), (Transport::Tls, Some(HOST), Some(HOST)));
+    assert_eq!(info.peer(), None, "it is no identity of the mesh");
+    assert!(info.alpn_offered().is_empty());
+    assert_eq!(seen.recv().await.unwrap().as_deref(), Some(HOST));
+}
+
+#[tokio::test]
+async fn mutual_presents_the_certificate_in_the_files() {
+    let outside = Outside::new();
+    let (address, _seen) = outside.server(&[HOST], true).await;
+    let files = format!("file-cert:{}~{}", outside.path("client.pem"), outside.path("client.key"));
+    let mutual = client(cluster(Some(HOST), outside.roots(), Certificate::Named(files), &[]));
+    let mut stream = mutual.dial(&only_at(address)).await.unwrap();
+    assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+    let simple = client(cluster(Some(HOST), outside.roots(), Certificate::None, &[]));
+    let mut stream = simple.dial(&only_at(address)).await.unwrap();
+    assert!(echoed(&mut stream).await.is_err());
+}
+
+#[tokio::test]
+async fn another_name_or_another_root_is_refused_and_both_are_named() {
+    let outside = Outside::new();
+    let (address, _seen) = outside.server(&["other.example.test"], false).await;
+    let client_of =
+        |roots, names: &[SanMatcher]| client(cluster(Some(HOST), roots, Certificate::None, names));
+    let error = client_of(outside.roots(), &[]).dial(&only_at(address)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
+    let mismatch = error.identity_mismatch().unwrap();
+    assert_eq!(
+        (&mismatch.expected, &mismatch.presented),
+        (&vec![HOST.to_owned()], &vec!["other.example.test".to_owned()])
+    );
+    // The names of the rule replace the server's own.
+    let other = [SanMatcher::Exact("other.example.test".into())];
+    client_of(outside.roots(), &other).dial(&only_at(address)).await.unwrap();
+    let elsewhere = Outside::new();
+    let error = client_of(elsewhere.roots(), &other).dial(&only_at(address)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
+    assert!(error.identity_mismatch().is_none());
+}
+
+#[tokio::test]
+async fn a_wildcard_certificate_is_one_for_the_name_that_the_rule_expects() {
+    let outside = Outside::new();
+    let (address, _seen) = outside.server(&["*.example.test"], false).await;
+    for names in [&[][..], &[SanMatcher::Exact(HOST.into())]] {
+        let client = client(cluster(Some(HOST), outside.roots(), Certificate::None, names));
+        client.dial(&only_at(address)).await.unwrap();
+    }
+    let deeper = [SanMatcher::Exact("a.api.example.test".into())];
+    let client = client(cluster(Some(HOST), outside.roots(), Certificate::None, &deeper));
+    assert!(client.dial(&only_at(address)).await.is_err());
+}
+
+#[tokio::test]
+async fn without_an_sni_of_its_own_the_host_that_is_asked_for_is_sent_and_verified() {
+    let outside = Outside::new();
+    let (address, mut seen) = outside.server(&["forecast.weather", "127.0.0.9"], false).await;
+    let client = client(cluster(None, outside.roots(), Certificate::None, &[]));
+    let stream = client.dial(&only_at(address)).await.unwrap();
+    assert_eq!(stream.connection().sni(), Some("forecast.weather"));
+    assert_eq!(seen.recv().await.unwrap().as_deref(), Some("forecast.weather"));
+    let stream = client.dial_as(Host::Ip([127, 0, 0, 9].into()), &only_at(address)).await.unwrap();
+    assert_eq!(stream.connection().sni(), None);
+    assert_eq!(seen.recv().await.unwrap(), None, "an address is no SNI");
+    assert!(client.dial_as(Host::Ip([127, 0, 0, 8].into()), &only_at(address)).await.is_err());
+}
+
+#[tokio::test]
+async fn files_that_change_are_read_again() {
+    let (old, new) = (Outside::new(), Outside::new());
+    let (address, _seen) = new.server(&[HOST], false).await;
+    let client = client(cluster(Some(HOST), old.roots(), Certificate::None, &[]));
+    assert!(client.dial(&only_at(address)).await.is_err());
+    let replaced = old.dir.path().join("next.pem");
+    fs::copy(new.dir.path().join("root.pem"), &replaced).unwrap();
+    fs::rename(replaced, old.dir.path().join("root.pem")).unwrap();
+    client.dial(&only_at(address)).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_named() {
+    let outside = Outside::new();
+    fs::write(outside.dir.path().join("empty.pem"), "nothing").unwrap();
+    let missing = Path::new("/nowhere/root.pem").display().to_string();
+    for path in [outside.path("empty.pem"), outside.path("client.key"), missing] {
+        let roots = Roots::Named(format!("file-root:{path}"));
+        let client = client(cluster(Some(HOST), roots, Certificate::None, &[]));
+        let error = client.dial(&only_at(Server::nobody().await)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Credentials, "{}", error.report());
+        assert!(error.to_string().contains(&path), "{error}");
+    }
+    let roots = Roots::Named("kubernetes://secret".into());
+    let client = client(cluster(Some(HOST), roots, Certificate::None, &[]));
+    let error = client.dial(&only_at(Server::nobody().await)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("kubernetes://secret"), "{error}");
+}

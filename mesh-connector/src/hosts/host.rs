@@ -1,0 +1,162 @@
+//! One endpoint: what was seen of it, and the connections to it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use nds_client::{ClusterName, EndpointHealth};
+
+use super::{
+    EndpointStatus, HostSet,
+    outlier::{Event, Record},
+};
+use crate::ErrorKind;
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A failure that is so long over is forgotten, and the next one is the first again.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// One endpoint.
+pub(crate) struct Host {
+    pub(super) address: String,
+    /// When it was first seen.
+    pub(super) since: Duration,
+    pub(super) connections: AtomicU32,
+    /// Failures in a row: what decides whether a success is worth the lock.
+    failures: AtomicU32,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) record: Record,
+    pub(super) ejected_until: Duration,
+    pub(super) deferred_until: Duration,
+    last: Option<ErrorKind>,
+}
+
+/// A connection of a host's, counted until it is dropped; and the way to tell what becomes of it.
+pub(crate) struct Held {
+    set: Arc<HostSet>,
+    host: Arc<Host>,
+}
+
+impl Host {
+    pub(super) fn new(address: String, since: Duration) -> Self {
+        let (connections, failures, seen) = (AtomicU32::new(0), AtomicU32::new(0), Mutex::default());
+        Self { address, since, connections, failures, seen }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        *self.lock()
+    }
+
+    pub(super) fn status(
+        &self,
+        cluster: &ClusterName,
+        health: EndpointHealth,
+        now: Duration,
+    ) -> EndpointStatus {
+        let seen = self.seen();
+        let failures = self.failures.load(Ordering::Relaxed);
+        EndpointStatus {
+            cluster: cluster.to_string(),
+            endpoint: self.address.clone(),
+            health,
+            connections: self.connections.load(Ordering::Relaxed),
+            failures,
+            last_failure: seen.last.filter(|_| failures > 0),
+            deferred_for: seen.deferred_until.saturating_sub(now),
+            ejected_for: seen.ejected_until.saturating_sub(now),
+            ejections: seen.record.ejections,
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(set: Arc<HostSet>, host: Arc<Host>) -> Self {
+        Self { set, host }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.host.address
+    }
+
+    /// The connection came about.
+    pub(crate) fn connected(&self) {
+        if self.host.failures.load(Ordering::Relaxed) > 0 {
+            self.host.failures.store(0, Ordering::Relaxed);
+            self.note(Event::Connected, None);
+        }
+    }
+
+    /// It did not, or the peer took it back before its first byte.
+    pub(crate) fn failed(&self, kind: ErrorKind) {
+        self.host.failures.fetch_add(1, Ordering::Relaxed);
+        self.note(Event::Failed, Some(kind));
+    }
+
+    /// A request over it was answered.
+    pub(crate) fn answered(&self, status: u16) {
+        // Statuses matter to outlier detection alone, and good ones only after bad ones.
+        if self.set.outlier_detection.is_some() {
+            self.note(Event::Status(status), None);
+        }
+    }
+
+    fn note(&self, event: Event, kind: Option<ErrorKind>) {
+        let (set, now) = (&self.set, self.set.shared.now());
+        let mut seen = self.host.lock();
+        let before = *seen;
+        match event {
+            Event::Connected => seen.deferred_until = Duration::ZERO,
+            Event::Status(_) => {}
+            Event::Failed => {
+                let forgotten = before.deferred_until + FORGOTTEN < now && before.last.is_some();
+                if forgotten {
+                    self.host.failures.store(1, Ordering::Relaxed);
+                }
+                seen.deferred_until = now + patience(self.host.failures.load(Ordering::Relaxed));
+                seen.last = kind;
+            }
+        }
+        if let Some(rules) = &set.outlier_detection
+            && let Some(chance) = seen.record.note(event, rules, now)
+            && fastrand::u32(..100) < chance
+        {
+            drop(seen);
+            set.eject(&self.host, rules, now);
+        } else if seen.deferred_until == before.deferred_until {
+            return;
+        }
+        set.shared.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.host.connections.fetch_sub(1, Ordering::Relaxed);
+        self.set.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long an endpoint goes behind the others after so many failures.
+fn patience(failures: u32) -> Duration {
+    FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("host", &self.host.address).finish_non_exhaustive()
+    }
+}
