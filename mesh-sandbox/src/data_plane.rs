@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::address_book::{AddressBook, YamlAddress};
 use crate::error::Result;
@@ -33,6 +35,8 @@ struct State {
     gateways: BTreeMap<YamlAddress, Listening<Gateway>>,
     /// Networks whose gateways are switched off.
     stopped: BTreeSet<String>,
+    /// How long the gateways of a network wait before they pass a connection on.
+    delays: BTreeMap<String, watch::Sender<Duration>>,
     /// What workloads present instead of themselves.
     impostors: BTreeMap<String, Presented>,
 }
@@ -123,8 +127,10 @@ impl DataPlane {
                 *known.what.routes.write() = routes;
                 continue;
             }
+            let delay = state.delays.entry(wanted.network.clone()).or_default().subscribe();
             let what = Arc::new(Gateway {
                 network: wanted.network.clone(),
+                delay,
                 routes: RwLock::new(routes),
                 book: self.book.clone(),
                 events: self.events.clone(),
@@ -187,6 +193,16 @@ impl DataPlane {
             *listening = self.listen_gateway(listening.what.clone(), listening.socket)?;
         }
         Ok(())
+    }
+
+    /// From now on the gateways of a network take this long for a connection.
+    pub(crate) fn slow_gateway(&self, network: &str, delay: Duration) -> bool {
+        let state = self.state.lock();
+        let known = state.delays.get(network);
+        known.is_some_and(|known| {
+            known.send_replace(delay);
+            known.receiver_count() > 0
+        })
     }
 
     /// From now on whoever is `identity` presents `instead`, or itself again.

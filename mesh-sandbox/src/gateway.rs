@@ -10,7 +10,8 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::address_book::{AddressBook, YamlAddress};
 use crate::event::{Event, Events, GatewayEvent, GatewayOutcome};
@@ -83,6 +84,8 @@ impl Routes {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) network: String,
+    /// How long it waits before it passes a connection on.
+    pub(crate) delay: watch::Receiver<Duration>,
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) book: AddressBook,
     pub(crate) events: Events,
@@ -106,6 +109,7 @@ impl Gateway {
             Ok(Ok(Opening::Closed)) => return,
             _ => return self.reset(stream, Hello::default(), GatewayOutcome::NoClientHello),
         };
+        self.wait().await;
         let upstream = match self.choose(&hello) {
             Ok(endpoint) => self.connect(endpoint).await,
             Err(outcome) => return self.reset(stream, hello, outcome),
@@ -118,6 +122,20 @@ impl Gateway {
         if upstream.write_all(&bytes).await.is_ok() {
             // Either side's end is the other's, and an error is an end.
             let _ = copy_bidirectional(&mut stream, &mut upstream).await;
+        }
+    }
+
+    /// Waits as long as the gateway is slow; less if that ends meanwhile.
+    async fn wait(&self) {
+        let (start, mut delay) = (Instant::now(), self.delay.clone());
+        loop {
+            let end = start + *delay.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(end) => return,
+                changed = delay.changed() => if changed.is_err() {
+                    return;
+                },
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! # async fn test() -> mesh_sandbox::Result<()> {
 //! use mesh_sandbox::Sandbox;
 //!
-//! let sandbox = Sandbox::builder().mesh_dir("../examples/mesh").start().await?;
+//! let sandbox = Sandbox::builder().start().await?; // the example mesh; `mesh_dir` for another
 //! let vm = sandbox.vm_files("vms/edge-app")?; // cluster.env, mesh.yaml, istio-token, root-cert.pem, hosts
 //! sandbox.stop_gateway("network1").await?; // and see what the program under test makes of it
 //! # drop(vm);
@@ -59,7 +59,8 @@
 //!
 //! # Faults
 //!
-//! [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], [`Sandbox::stop_gateway`], [`Sandbox::impersonate`],
+//! [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], [`Sandbox::stop_gateway`], [`Sandbox::slow_gateway`],
+//! [`Sandbox::impersonate`],
 //! [`Sandbox::expire_workload`], [`Sandbox::revoke_tokens`], [`Sandbox::push_broken_names`]; tokens that expire or have
 //! a wrong audience ([`TokenOptions`]); certificates of short life and connections of short age ([`SandboxBuilder`]).
 //! [`Events`] tell what happened.
@@ -73,6 +74,7 @@ mod data_plane;
 mod dns;
 mod error;
 mod event;
+mod example;
 mod gateway;
 mod hello;
 mod istiod;

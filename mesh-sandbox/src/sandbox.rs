@@ -1,10 +1,11 @@
 //! The facade: start a mesh, join it, change it, break it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tempfile::TempDir;
 
 use crate::address_book::AddressBook;
 use crate::data_plane::{DataPlane, GatewayAddress};
@@ -37,12 +38,35 @@ pub struct Sandbox {
     events: Events,
     book: AddressBook,
     tasks: TaskGroup,
+    folder: MeshFolder,
+}
+
+/// Where the YAML is.
+#[derive(Debug)]
+enum MeshFolder {
+    Example(TempDir),
+    Given(PathBuf),
+}
+
+impl MeshFolder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Example(folder) => folder.path(),
+            Self::Given(path) => path,
+        }
+    }
 }
 
 impl Sandbox {
     /// Settings of a sandbox to be.
     pub fn builder() -> SandboxBuilder {
         SandboxBuilder::new()
+    }
+
+    /// The folder with the YAML: the one that was given, else a temporary one with the example mesh, which goes with the
+    /// sandbox.
+    pub fn mesh_dir(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where istiod listens: CA and ADS, over TLS.

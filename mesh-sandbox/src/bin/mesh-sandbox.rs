@@ -26,7 +26,8 @@ struct Arguments {
 enum Command {
     /// Runs a mesh until Ctrl-C, and follows its YAML.
     Up {
-        /// A folder with a folder of Kubernetes and Istio YAML per cluster [default: the example mesh].
+        /// A folder with a folder of Kubernetes and Istio YAML per cluster [default: the example mesh, in a
+        /// temporary folder].
         #[arg(long, value_name = "DIR")]
         mesh: Option<PathBuf>,
         /// Where the VM files go, a folder per WorkloadGroup [default: a temporary folder].
@@ -105,6 +106,7 @@ fn news(event: &Event) -> Option<String> {
 
 fn describe(sandbox: &Sandbox, vm_files: &Path) -> io::Result<()> {
     let mut out = io::stdout();
+    writeln!(out, "YAML              {}", sandbox.mesh_dir().display())?;
     writeln!(out, "istiod            {}  (istiod.istio-system.svc)", sandbox.istiod_address())?;
     for gateway in sandbox.gateways() {
         let yaml = format!("{}:{} in {}", gateway.yaml_address, gateway.yaml_port, gateway.cluster);

@@ -1,18 +1,19 @@
 //! Starting a sandbox.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::{Sandbox, reload};
+use super::{MeshFolder, Sandbox, reload};
 use crate::address_book::AddressBook;
 use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
 use crate::error::Result;
 use crate::event::Events;
+use crate::example;
 use crate::istiod::{AgeLimit, Istiod, Pushes, Shared, TtlPolicy};
 use crate::listen;
 use crate::pki::{Authority, TokenIssuer};
@@ -25,7 +26,7 @@ use crate::yaml::Folder;
 ///
 /// # Defaults
 ///
-/// * mesh folder: the example mesh of the repository
+/// * mesh folder: the example mesh, in a temporary folder ([`Sandbox::mesh_dir`])
 /// * trust domain: `cluster.local`
 /// * certificates: 24 hours unless asked otherwise, 90 days at most
 /// * metadata exchange: on, as in a default istiod
@@ -33,7 +34,7 @@ use crate::yaml::Folder;
 /// * reload of the folder: on
 #[derive(Clone, Debug)]
 pub struct SandboxBuilder {
-    mesh_dir: PathBuf,
+    mesh_dir: Option<PathBuf>,
     trust_domain: String,
     ttl: TtlPolicy,
     metadata_exchange: MetadataExchange,
@@ -61,7 +62,7 @@ const ISTIOD_NAMES: [&str; 3] =
 impl SandboxBuilder {
     pub(super) fn new() -> Self {
         Self {
-            mesh_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh"),
+            mesh_dir: None,
             trust_domain: "cluster.local".to_owned(),
             ttl: TtlPolicy {
                 default: Duration::from_secs(24 * 3600),
@@ -77,7 +78,7 @@ impl SandboxBuilder {
     /// The folder with a folder of YAML per cluster.
     #[must_use]
     pub fn mesh_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.mesh_dir = folder.into();
+        self.mesh_dir = Some(folder.into());
         self
     }
 
@@ -137,9 +138,13 @@ impl SandboxBuilder {
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<Sandbox> {
         let runtime = Handle::current();
-        let stamp = Folder::stamp(&self.mesh_dir);
-        let folder = Folder::read(&self.mesh_dir)?;
-        let mut state = State::new(self.trust_domain.clone(), folder);
+        let folder = self.mesh_dir.map_or_else(
+            || example::write().map(MeshFolder::Example),
+            |given| Ok(MeshFolder::Given(given)),
+        )?;
+        let stamp = Folder::stamp(folder.path());
+        let content = Folder::read(folder.path())?;
+        let mut state = State::new(self.trust_domain.clone(), content);
         let mesh = state.build()?;
         let events = Events::new();
         let book = AddressBook::default();
@@ -165,10 +170,11 @@ impl SandboxBuilder {
         let tasks = TaskGroup::new(&runtime);
         tasks.spawn(pushes.clone().run());
         let state = Arc::new(Mutex::new(state));
-        let sandbox =
-            Sandbox { state, pushes, plane, istiod, upstream: Arc::new(upstream), events, book, tasks };
+        let upstream = Arc::new(upstream);
+        let sandbox = Sandbox { state, pushes, plane, istiod, upstream, events, book, tasks, folder };
         if self.reload == Reload::On {
-            sandbox.tasks.spawn(reload::watch(sandbox.changes(), self.mesh_dir, stamp));
+            let folder = sandbox.mesh_dir().to_owned();
+            sandbox.tasks.spawn(reload::watch(sandbox.changes(), folder, stamp));
         }
         Ok(sandbox)
     }

@@ -73,18 +73,25 @@ impl Sandbox {
     ///
     /// No gateway leads into that network.
     pub async fn stop_gateway(&self, network: &str) -> Result<()> {
-        if self.plane.stop_gateway(network).await {
-            return Ok(());
-        }
-        let known: Vec<_> = self.gateways().into_iter().map(|gateway| gateway.network).collect();
-        Err(Error::NotFound {
-            what: "gateway into network",
-            name: network.to_owned(),
-            known: known.join(", "),
-        })
+        if self.plane.stop_gateway(network).await { Ok(()) } else { Err(self.unknown_gateway(network)) }
     }
 
-    /// Opens them again, on the same ports.
+    /// The east-west gateways into a network read what a client says first, and take this long before they do anything
+    /// about it: an hour is a black hole. Zero ends it, for connections that wait, too.
+    ///
+    /// # Errors
+    ///
+    /// No gateway leads into that network.
+    pub fn slow_gateway(&self, network: &str, delay: Duration) -> Result<()> {
+        if self.plane.slow_gateway(network, delay) { Ok(()) } else { Err(self.unknown_gateway(network)) }
+    }
+
+    fn unknown_gateway(&self, network: &str) -> Error {
+        let known: Vec<_> = self.gateways().into_iter().map(|gateway| gateway.network).collect();
+        Error::NotFound { what: "gateway into network", name: network.to_owned(), known: known.join(", ") }
+    }
+
+    /// Opens the gateways into a network again after [`Sandbox::stop_gateway`], on the same ports.
     ///
     /// # Errors
     ///

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use mesh_sandbox::{Event, GatewayOutcome, Sandbox};
 use tokio::io::AsyncReadExt;
@@ -42,6 +43,34 @@ async fn the_peer_behind_the_gateway_is_the_workload() {
         assert_eq!(answer["path"], "/today");
         assert_eq!(answer["client"], "spiffe://cluster.local/ns/vms/sa/edge-app");
     }
+}
+
+#[tokio::test]
+async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let (sandbox, identity) = vm().await;
+    let call = async || {
+        let gateway = into(&sandbox, "network2");
+        let stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
+        get(stream, "/").await.unwrap()
+    };
+    sandbox.slow_gateway("network2", DELAY).unwrap();
+    let start = Instant::now();
+    call().await;
+    assert!(start.elapsed() >= DELAY);
+    // A black hole, as long as it lasts.
+    sandbox.slow_gateway("network2", Duration::from_secs(3600)).unwrap();
+    let (_, answer) = tokio::join!(
+        async {
+            let is_waiting = tokio::time::timeout(DELAY, outcome(&sandbox));
+            assert!(is_waiting.await.is_ok(), "the first call is told");
+            sandbox.slow_gateway("network2", Duration::ZERO).unwrap();
+        },
+        call()
+    );
+    assert_eq!(answer["cluster"], "cluster2");
+    let error = sandbox.slow_gateway("network9", DELAY).unwrap_err().to_string();
+    assert!(error.contains("network9") && error.contains("network1"), "{error}");
 }
 
 #[tokio::test]
