@@ -1,6 +1,6 @@
 //! The same mesh twice: a real istiod, and the sandbox.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use mesh_sandbox::{AddressBook, Sandbox, SandboxBuilder, TokenOptions};
 use mesh_tests::{
@@ -14,7 +14,9 @@ use tempfile::TempDir;
 /// The clusters of a case, first the config cluster.
 pub(crate) const CLUSTERS: [&str; 2] = ["cluster1", "cluster2"];
 /// Files beside the clusters that say something about the mesh.
-const OF_THE_MESH: [&str; 2] = ["mesh.yaml", "meshNetworks.yaml"];
+const OF_THE_MESH: [&str; 3] = ["mesh.yaml", "meshNetworks.yaml", UPSTREAM];
+/// What DNS outside of the mesh knows: in the sandbox, and where istiod asks.
+pub(crate) const UPSTREAM: &str = "upstream.hosts";
 
 /// A real istiod over the YAML of a case.
 pub(crate) struct Real {
@@ -26,18 +28,31 @@ pub(crate) struct Real {
 
 impl Real {
     pub(crate) async fn start(case: &Path, arguments: &[&str]) -> Self {
-        Self::start_with(case, arguments, &[]).await
+        Self::start_with(case, arguments, &[], None).await
     }
 
-    /// The same, with variables of istiod's environment.
-    pub(crate) async fn start_with(case: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// The same, with variables of istiod's environment and a DNS server (of whose address the port does not count: it
+    /// is 53).
+    pub(crate) async fn start_with(
+        case: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        dns: Option<IpAddr>,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         lay_out(case, dir.path(), "clusters");
         let path = dir.path().display().to_string();
         let all = [&["istiod", "--dir", &path, "--log", "error"][..], arguments].concat();
         // Streams are opened all at once; istiod's limit of new ones would only cost time.
         let environment = [&[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")], environment].concat();
-        let istiod = Child::start(all, &environment).await;
+        let istiod = match dns {
+            None => Child::start(all, &environment).await,
+            Some(dns) => {
+                let resolv_conf = dir.path().join("resolv.conf");
+                fs::write(&resolv_conf, format!("nameserver {dns}\n")).expect("a resolv.conf");
+                Child::start_with_resolv_conf(&resolv_conf, all, &environment).await
+            }
+        };
         let root = fs::read_to_string(istiod.ready_text("root_cert")).expect("the root certificate");
         let address = istiod.ready_text("address").parse().expect("istiod's address");
         Self { _dir: dir, istiod, clusters: clusters(case), server: Server { address, root_pem: root } }

@@ -8,7 +8,7 @@ use std::{
 use libtest_mimic::Failed;
 
 use crate::{
-    both::{Imitation, Real},
+    both::{Imitation, Real, UPSTREAM},
     comparison::Comparison,
 };
 
@@ -34,6 +34,11 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 impl Case {
+    /// Whether istiod needs a DNS server that knows what the case says.
+    pub(crate) fn needs_dns(&self) -> bool {
+        self.folder.join(UPSTREAM).is_file()
+    }
+
     pub(crate) async fn check(self) -> Result<(), Failed> {
         match fs::read_to_string(self.folder.join("refused")) {
             Ok(words) => self.refuse(&words).await,

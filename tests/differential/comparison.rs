@@ -8,9 +8,10 @@ use mesh_tests::ads::NodeBuilder;
 use tokio_stream::StreamExt as _;
 
 use crate::{
-    both::{Imitation, Real},
+    both::{Imitation, Real, UPSTREAM},
     facts::Facts,
     nodes,
+    relay::Relay,
     view::View,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Comparison {
     pub(crate) real: Real,
     pub(crate) imitation: Imitation,
     pairs: Vec<Pair>,
+    _dns: Option<Relay>,
 }
 
 impl Comparison {
@@ -34,13 +36,17 @@ impl Comparison {
         folder: &Path,
         environment: &[(&str, &str)],
     ) -> Result<Self, Failed> {
-        let real = Real::start_with(folder, &[], environment).await;
         let imitation = Imitation::start(folder, |builder| builder).await?;
+        let dns = match folder.join(UPSTREAM).is_file() {
+            true => Some(Relay::start(imitation.sandbox.upstream_dns()).await?),
+            false => None,
+        };
+        let real = Real::start_with(folder, &[], environment, dns.as_ref().map(Relay::address)).await;
         let mut pairs = Vec::new();
         for (name, node) in nodes::all() {
             pairs.push(Pair::open(&real, &imitation, name, &node).await);
         }
-        Ok(Self { name: name.to_owned(), real, imitation, pairs })
+        Ok(Self { name: name.to_owned(), real, imitation, pairs, _dns: dns })
     }
 
     /// What differs, under the nodes that see it. Both may say more until then.

@@ -19,6 +19,7 @@ mod comparison;
 mod facts;
 mod generated;
 mod nodes;
+mod relay;
 mod side;
 mod view;
 mod wire;
@@ -37,8 +38,13 @@ fn main() -> ExitCode {
         eprintln!("differential tests: no peers: {reason}");
     }
     let ignored = missing.is_some() && !peers::required();
+    let no_dns = peers::may_mount().err();
+    if let Some(reason) = &no_dns {
+        eprintln!("differential tests: no DNS server for istiod: {reason}");
+    }
     let cases = case::all().into_iter().map(|case| {
         let name = format!("case::{}", case.name);
+        let ignored = ignored || case.needs_dns() && no_dns.is_some();
         Trial::test(name, move || run(case.check())).with_ignored_flag(ignored)
     });
     let scripts = wire::all().into_iter().map(|script| {

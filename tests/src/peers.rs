@@ -6,7 +6,7 @@ mod mesh;
 use std::{env, path::PathBuf};
 
 pub use self::{
-    child::Child,
+    child::{Child, may_mount},
     mesh::{RealMesh, RealMeshBuilder, Workload},
 };
 

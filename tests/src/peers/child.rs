@@ -1,6 +1,12 @@
 //! One peer: a process that speaks JSON lines and ends when its input is closed.
 
-use std::{ffi::OsStr, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    net::{Ipv4Addr, UdpSocket},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{
@@ -20,6 +26,20 @@ pub struct Child {
     next_id: u64,
 }
 
+/// Whether a peer can have a resolv.conf of its own on this machine, with a server on port 53 of a loopback address.
+///
+/// # Errors
+///
+/// Why not.
+pub fn may_mount() -> Result<(), String> {
+    UdpSocket::bind((Ipv4Addr::new(127, 251, 9, 53), 53))
+        .map_err(|error| format!("port 53 of a loopback address cannot be bound: {error}"))?;
+    match std::process::Command::new("unshare").args(["-m", "true"]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err("`unshare -m` does not work here".to_owned()),
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Child {
@@ -28,8 +48,30 @@ impl Child {
         arguments: I,
         environment: &[(&str, &str)],
     ) -> Self {
-        let peers = super::find().expect("the peers are built");
-        let mut process = Command::new(peers)
+        Self::spawn(Command::new(super::find().expect("the peers are built")), arguments, environment).await
+    }
+
+    /// The same, in a mount namespace of its own that has this file as /etc/resolv.conf: a resolver that reads it finds
+    /// servers on port 53 alone. See [`may_mount`].
+    pub async fn start_with_resolv_conf<I: IntoIterator<Item: AsRef<OsStr>>>(
+        resolv_conf: &Path,
+        arguments: I,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args(["-m", "sh", "-c", "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"", "sh"])
+            .arg(resolv_conf)
+            .arg(super::find().expect("the peers are built"));
+        Self::spawn(command, arguments, environment).await
+    }
+
+    async fn spawn<I: IntoIterator<Item: AsRef<OsStr>>>(
+        mut command: Command,
+        arguments: I,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut process = command
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::piped())
