@@ -16,6 +16,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod mesh_networks;
 pub(crate) mod object;
 mod unsupported;
+mod validation;
 
 pub(crate) use folder::{Folder, Stamp};
 pub(crate) use object::{Key, Manifest, Object};

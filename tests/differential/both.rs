@@ -68,7 +68,11 @@ impl Real {
     }
 
     pub(crate) async fn command(&mut self, op: &str, cluster: &str, yaml: &str) {
-        self.istiod.command(json!({ "op": op, "cluster": cluster, "yaml": yaml })).await;
+        self.attempt(op, cluster, yaml).await.unwrap_or_else(|error| panic!("{op} {yaml}: {error}"));
+    }
+
+    pub(crate) async fn attempt(&mut self, op: &str, cluster: &str, yaml: &str) -> Result<(), String> {
+        self.istiod.attempt(json!({ "op": op, "cluster": cluster, "yaml": yaml })).await.map(drop)
     }
 }
 

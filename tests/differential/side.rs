@@ -74,6 +74,16 @@ impl Side {
         }
     }
 
+    /// Whether the object is taken, else why not.
+    pub(crate) async fn try_apply(&mut self, cluster: &str, yaml: &str) -> Result<(), String> {
+        match self {
+            Self::Real(real) => real.attempt("apply", cluster, yaml).await,
+            Self::Imitation(imitation) => {
+                imitation.sandbox.apply(cluster, yaml).map_err(|error| error.to_string())
+            }
+        }
+    }
+
     pub(crate) async fn delete(&mut self, object: Named<'_>) {
         let Named { cluster, kind, namespace, name, .. } = object;
         match self {

@@ -1,6 +1,7 @@
 //! What the protocol does: scripts of single messages, played to both servers, whose answers must be the same.
 
 mod changes;
+mod invalid;
 mod refusals;
 mod subscriptions;
 mod time;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Script> {
         changes::each_rule_pushes_what_it_touches,
         changes::a_deleted_service_leaves_an_empty_assignment_and_comes_back,
         changes::an_endpoint_that_ends_vanishes,
+        invalid::what_istio_refuses_is_refused,
         refusals::a_node_that_cannot_be_read_is_refused,
         refusals::a_node_of_another_account_is_refused,
         refusals::a_token_that_is_not_accepted_is_refused_without_a_reason,
@@ -82,7 +84,7 @@ impl Script {
             transcript.get(index).cloned().unwrap_or_else(|| "nothing more".into())
         };
         let different = (0..lines).filter(|index| real.get(*index) != imitated.get(*index));
-        let report = different.take(5).map(|index| {
+        let report = different.take(20).map(|index| {
             let (real, imitated) = (line(&real, index), line(&imitated, index));
             format!("line {}\n  istiod:      {real}\n  the sandbox: {imitated}\n", index + 1)
         });

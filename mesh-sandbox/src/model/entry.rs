@@ -16,8 +16,6 @@ use crate::yaml::Manifest;
 use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
 use crate::yaml::kubernetes::Labels;
 
-mod check;
-
 /// Where an endpoint is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home<'a> {
@@ -47,7 +45,6 @@ impl Reader<'_> {
         vips: &mut VipAllocator,
         live: &mut BTreeSet<Owner>,
     ) -> Result<Vec<Service>> {
-        check::entry(manifest, entry)?;
         let spec = &entry.spec;
         let mut services = Vec::new();
         for host in &spec.hosts {

@@ -36,7 +36,7 @@ impl Policies {
                 && policy.spec.selector.as_ref().is_some_and(|it| selects(&it.match_labels, labels))
         });
         let own = workload.and_then(|(_, policy)| {
-            let of_port = policy.spec.port_level_mtls.get(&port).copied();
+            let of_port = policy.spec.port_level_mtls.as_ref().and_then(|ports| ports.get(&port)).copied();
             set(of_port).or_else(|| set(policy.spec.mtls))
         });
         own.or_else(|| self.general(namespace))

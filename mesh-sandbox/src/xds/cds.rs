@@ -176,7 +176,7 @@ fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
 }
 
 fn connect_timeout(settings: &Settings<'_>) -> Duration {
-    let own = settings.connection_pool.and_then(|pool| pool.tcp.connect_timeout);
+    let own = settings.connection_pool.and_then(|pool| pool.tcp().connect_timeout);
     own.map_or(CONNECT_TIMEOUT, duration)
 }
 

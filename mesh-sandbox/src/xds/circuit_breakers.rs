@@ -13,17 +13,17 @@ pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     let pool = settings.connection_pool.cloned().unwrap_or_default();
     CircuitBreakers {
         thresholds: vec![Thresholds {
-            max_connections: limit(pool.tcp.max_connections),
-            max_pending_requests: limit(pool.http.http1_max_pending_requests),
-            max_requests: limit(pool.http.http2_max_requests),
-            max_retries: limit(pool.http.max_retries),
+            max_connections: limit(pool.tcp().max_connections),
+            max_pending_requests: limit(pool.http().http1_max_pending_requests),
+            max_requests: limit(pool.http().http2_max_requests),
+            max_retries: limit(pool.http().max_retries),
         }],
     }
 }
 
 /// What the rule says of TCP keepalive, in whole seconds; an empty setting switches it on with the system's values.
 pub(super) fn keepalive(settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
-    let keepalive = settings.connection_pool?.tcp.tcp_keepalive?;
+    let keepalive = settings.connection_pool?.tcp().tcp_keepalive?;
     let seconds = |duration: std::time::Duration| UInt32Value {
         value: u32::try_from(duration.as_secs()).unwrap_or(u32::MAX),
     };

@@ -13,7 +13,7 @@ use xds_proto::type_url;
 use super::policy::Settings;
 use super::structs::duration;
 use crate::model::Protocol;
-use crate::yaml::destination_rule::H2Upgrade;
+use crate::yaml::destination_rule::{ConnectionPool, H2Upgrade};
 
 /// The key of the options in a cluster.
 pub(super) const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -39,7 +39,7 @@ enum Spoken {
 
 impl HttpOptions {
     pub(super) fn of(protocol: Protocol, settings: &Settings<'_>, is_router: bool) -> Self {
-        let http = settings.connection_pool.map(|pool| &pool.http);
+        let http = settings.connection_pool.map(ConnectionPool::http);
         let declared = match protocol {
             _ if protocol.is_http2() => Some(Spoken::Http2),
             // Gateways do not detect protocols.
@@ -106,11 +106,11 @@ impl HttpOptions {
 fn common(settings: &Settings<'_>) -> Option<CommonOptions> {
     let pool = settings.connection_pool?;
     let options = CommonOptions {
-        idle_timeout: pool.http.idle_timeout.or(pool.tcp.idle_timeout).map(duration),
-        max_connection_duration: pool.tcp.max_connection_duration.map(duration),
-        max_requests_per_connection: Some(pool.http.max_requests_per_connection)
+        idle_timeout: pool.http().idle_timeout.or(pool.tcp().idle_timeout).map(duration),
+        max_connection_duration: pool.tcp().max_connection_duration.map(duration),
+        max_requests_per_connection: Some(pool.http().max_requests_per_connection)
             .filter(|requests| *requests > 0)
             .map(|value| UInt32Value { value }),
     };
-    (options != CommonOptions::default() || pool.http.max_concurrent_streams > 0).then_some(options)
+    (options != CommonOptions::default() || pool.http().max_concurrent_streams > 0).then_some(options)
 }

@@ -154,13 +154,21 @@ pub(crate) struct Failover {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionPool {
-    #[serde(default)]
-    pub(crate) tcp: TcpPool,
-    #[serde(default)]
-    pub(crate) http: HttpPool,
+    pub(crate) tcp: Option<TcpPool>,
+    pub(crate) http: Option<HttpPool>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+impl ConnectionPool {
+    pub(crate) fn tcp(&self) -> TcpPool {
+        self.tcp.unwrap_or_default()
+    }
+
+    pub(crate) fn http(&self) -> HttpPool {
+        self.http.unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TcpPool {
     #[serde(default, deserialize_with = "duration")]
@@ -185,7 +193,7 @@ pub(crate) struct Keepalive {
     pub(crate) interval: Option<Duration>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct HttpPool {
     #[serde(default)]

@@ -220,8 +220,7 @@ pub(crate) struct PeerAuthentication {
 pub(crate) struct PeerAuthenticationSpec {
     pub(crate) selector: Option<MatchLabels>,
     pub(crate) mtls: Option<MutualTls>,
-    #[serde(default)]
-    pub(crate) port_level_mtls: BTreeMap<u16, MutualTls>,
+    pub(crate) port_level_mtls: Option<BTreeMap<u16, MutualTls>>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::destination_rule::DestinationRule;
 use super::document::{self, Document};
 use super::kubernetes::{self, Labels, Metadata};
-use super::{Place, istio, parse, unsupported};
+use super::{Place, istio, parse, unsupported, validation};
 use crate::error::{Error, Result};
 
 /// What an object is called in its cluster.
@@ -132,6 +132,7 @@ fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
         return Err(manifest.invalid("metadata.name is missing"));
     }
     unsupported::check(&manifest)?;
+    validation::check(&manifest)?;
     Ok(manifest)
 }
 

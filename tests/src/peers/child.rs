@@ -88,7 +88,18 @@ impl Child {
     }
 
     /// Sends a command and waits for its reply, which must be good.
-    pub async fn command(&mut self, mut command: Value) -> Value {
+    pub async fn command(&mut self, command: Value) -> Value {
+        let what = command.to_string();
+        let reply = self.attempt(command).await;
+        reply.unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    ///
+    /// What the peer says where it did not do it.
+    pub async fn attempt(&mut self, mut command: Value) -> Result<Value, String> {
         self.next_id += 1;
         command["id"] = self.next_id.into();
         let input = self.input.as_mut().expect("a peer that runs");
@@ -96,8 +107,8 @@ impl Child {
         loop {
             let line = self.line().await;
             if line["id"] == self.next_id {
-                assert_eq!(line["ok"], true, "{command}: {line}");
-                return line;
+                let error = line["error"].as_str().unwrap_or_default().to_owned();
+                return if line["ok"] == true { Ok(line) } else { Err(error) };
             }
         }
     }

@@ -1,0 +1,101 @@
+//! Service entries (istio `ValidateServiceEntry`).
+
+use std::collections::BTreeSet;
+
+use super::{export_to, is_cidr, is_ip, is_pattern, number, workload};
+use crate::model::Protocol;
+use crate::yaml::istio::{Resolution, ServiceEntrySpec, Workload};
+
+/// What is wrong with an entry.
+pub(super) fn problem(spec: &ServiceEntrySpec, namespace: &str) -> Option<String> {
+    hosts(spec)
+        .or_else(|| general(spec))
+        .or_else(|| ports(spec))
+        .or_else(|| spec.endpoints.iter().find_map(|workload| endpoint(spec, workload)))
+        .or_else(|| ambiguous_hosts(spec))
+        .or_else(|| export_to(&spec.export_to, namespace))
+}
+
+fn hosts(spec: &ServiceEntrySpec) -> Option<String> {
+    if spec.hosts.is_empty() {
+        return Some("spec.hosts is empty; name at least one host".to_owned());
+    }
+    let resolved = spec.endpoints.is_empty() && spec.workload_selector.is_none() && is_dns(spec.resolution);
+    spec.hosts.iter().find_map(|host| {
+        if host == "*" || !is_pattern(host) {
+            return Some(format!("{host} is no host"));
+        }
+        (resolved && host.starts_with('*'))
+            .then(|| format!("{host} cannot be resolved; give endpoints, or a host without a wildcard"))
+    })
+}
+
+fn general(spec: &ServiceEntrySpec) -> Option<String> {
+    if !spec.endpoints.is_empty() && spec.workload_selector.is_some() {
+        return Some("only one of endpoints and workloadSelector can be set".to_owned());
+    }
+    if spec.resolution == Resolution::DnsRoundRobin && spec.endpoints.len() > 1 {
+        return Some("with resolution DNS_ROUND_ROBIN there is at most one endpoint".to_owned());
+    }
+    spec.addresses.iter().find_map(|address| {
+        if !is_cidr(address) {
+            return Some(format!("{address} is neither an IP address nor a range of them"));
+        }
+        (is_dns(spec.resolution) && address.contains('/'))
+            .then(|| format!("range {address} needs resolution NONE or STATIC"))
+    })
+}
+
+fn is_dns(resolution: Resolution) -> bool {
+    matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+}
+
+fn ports(spec: &ServiceEntrySpec) -> Option<String> {
+    let mut names = BTreeSet::new();
+    let mut numbers = BTreeSet::new();
+    spec.ports.iter().find_map(|port| {
+        if port.name.is_empty() {
+            return Some(format!("port {} has no name; Istio wants one", port.number));
+        }
+        if !names.insert(&port.name) {
+            return Some(format!("port name {} is used twice", port.name));
+        }
+        if !numbers.insert(port.number) {
+            return Some(format!("port {} is there twice", port.number));
+        }
+        let is_known = port.protocol.is_empty() || Protocol::parse(&port.protocol) != Protocol::Unsupported;
+        number(port.number).or_else(|| (!is_known).then(|| format!("{} is no protocol", port.protocol)))
+    })
+}
+
+fn endpoint(spec: &ServiceEntrySpec, endpoint: &Workload) -> Option<String> {
+    let address = &endpoint.address;
+    // Only a gateway knows an address that is not written.
+    let is_behind_gateway = address.is_empty() && !endpoint.network.is_empty();
+    match spec.resolution {
+        Resolution::None => return Some("no endpoints may be given with resolution NONE".to_owned()),
+        _ if address.starts_with("unix://") => {
+            return Some(format!("endpoint {address}: the sandbox has no Unix sockets"));
+        }
+        Resolution::Static if !is_ip(address) && !is_behind_gateway => {
+            return Some(format!(
+                "endpoint address {address} is not an IP address, as resolution STATIC wants"
+            ));
+        }
+        _ => {}
+    }
+    let unknown = endpoint.ports.keys().find(|name| !spec.ports.iter().any(|port| port.name == **name));
+    let unknown = unknown.map(|name| format!("endpoint port {name} is not among the entry's ports"));
+    unknown.or_else(|| workload(endpoint))
+}
+
+/// Without HTTP or TLS inside nothing tells several hosts on one port apart.
+fn ambiguous_hosts(spec: &ServiceEntrySpec) -> Option<String> {
+    if spec.resolution == Resolution::None || spec.hosts.len() < 2 {
+        return None;
+    }
+    let is_ambiguous =
+        |protocol: Protocol| !protocol.is_http() && !matches!(protocol, Protocol::Https | Protocol::Tls);
+    let ambiguous = spec.ports.iter().find(|port| is_ambiguous(Protocol::parse(&port.protocol)))?;
+    Some(format!("several hosts share port {}, which is neither HTTP nor TLS", ambiguous.number))
+}
