@@ -76,6 +76,8 @@ const ALL: &[Test] = &tests![
     load::several_thousand_services_arrive_as_one_message_and_are_all_known,
     sidecar::http1_reaches_a_strict_sidecar,
     sidecar::http1_reaches_a_permissive_sidecar,
+    sidecar::a_strict_sidecar_on_the_own_network_is_reached_directly,
+    sidecar::a_permissive_sidecar_on_the_own_network_is_reached_directly_and_by_mtls,
     sidecar::grpc_reaches_a_strict_sidecar,
     sidecar::grpc_reaches_a_permissive_sidecar,
     sidecar::raw_tcp_reaches_a_strict_sidecar,

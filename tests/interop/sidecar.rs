@@ -123,6 +123,28 @@ pub(crate) async fn http1_reaches_a_permissive_sidecar() {
     http1(&guarded("http", "PERMISSIVE", app.address).await).await;
 }
 
+/// A VM on the sidecar's own network needs no gateway.
+async fn directly(mode: &str) {
+    let app = http_app().await;
+    let guarded = guarded("http", mode, app.address).await;
+    let near = Vm { network: "network2".into(), cluster: "cluster2".into(), ..Vm::default() };
+    let mesh = Mesh::join(Config::from_vm_files(guarded.real.vm_files(&near)).unwrap()).await.unwrap();
+    let response = mesh.http_client::<Empty<Bytes>>().get(Uri::from_static(URL)).await.unwrap();
+    let connection = response.extensions().get::<ConnectionInfo>().unwrap();
+    assert_eq!(connection.peer_name(), Some(GUARDED));
+    assert!(!connection.is_through_gateway());
+    assert_eq!(connection.peer_addr().to_string(), format!("{}:8080", guarded.real.ip(2, 50)));
+    assert!(response.status().is_success(), "{}", response.status());
+}
+
+pub(crate) async fn a_strict_sidecar_on_the_own_network_is_reached_directly() {
+    directly("STRICT").await;
+}
+
+pub(crate) async fn a_permissive_sidecar_on_the_own_network_is_reached_directly_and_by_mtls() {
+    directly("PERMISSIVE").await;
+}
+
 async fn grpc(mode: &str) {
     let app = apps::grpc().await;
     let guarded = guarded("grpc", mode, app.address).await;
