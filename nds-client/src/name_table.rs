@@ -7,8 +7,8 @@
 
 mod build;
 mod changes;
+mod encode;
 mod entry;
-mod wire;
 
 use std::{fmt, hash::BuildHasher as _, net::Ipv4Addr, net::Ipv6Addr};
 
@@ -16,11 +16,20 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use self::{build::Builder, changes::Changes, entry::Record, wire::Fields};
-pub use self::{
-    entry::{NameEntry, Registry},
-    wire::InvalidNameTable,
-};
+pub use self::entry::{NameEntry, Registry};
+use self::{build::Builder, changes::Changes, entry::Record};
+use crate::protobuf::{Fields, Malformed};
+
+/// The bytes of a pushed name table are not a `NameTable` message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a NameTable message: {0}")]
+pub struct InvalidNameTable(&'static str);
+
+impl From<Malformed> for InvalidNameTable {
+    fn from(malformed: Malformed) -> Self {
+        Self(malformed.reason())
+    }
+}
 
 /// The names of a mesh as istiod last pushed them to this workload.
 ///
@@ -59,10 +68,16 @@ impl NameTable {
     /// The bytes are not a `NameTable` message, or are longer than 4 GiB.
     #[allow(clippy::needless_pass_by_value, reason = "whoever pushes has no further use for the bytes")]
     pub fn decode(wire: Bytes) -> Result<Self, InvalidNameTable> {
-        let mut builder = Builder::new(&wire)?;
-        for field in Fields(&wire) {
-            if let (1, entry) = field? {
-                builder.entry(entry)?;
+        Self::of_fields(&wire, 1)
+    }
+
+    /// From the fields of this number in a message of any kind, each an entry of the table.
+    pub(crate) fn of_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
+        let mut builder = Builder::new(wire, number)?;
+        for field in Fields(wire) {
+            match field? {
+                (found, entry) if found == number => builder.entry(entry)?,
+                _ => {}
             }
         }
         builder.finish()

@@ -1,4 +1,8 @@
 //! Putting a table together, entry by entry.
+//!
+//! The message (istio `pkg/dns/proto/nds.proto`): `map<string, NameInfo> table = 1`, and in `NameInfo`
+//! `repeated string ips = 1; string registry = 2; string shortname = 3; string namespace = 4;
+//! repeated string alt_hosts = 5`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,8 +15,8 @@ use super::{
     Changes, InvalidNameTable, NameTable, Slot,
     entry::{Origin, Record, Registry},
     hash,
-    wire::{self, Fields},
 };
+use crate::protobuf::Fields;
 
 /// A table that grows.
 pub(super) struct Builder {
@@ -34,9 +38,9 @@ struct Service<'a> {
 
 impl Builder {
     /// With room for what is in `wire`.
-    pub(super) fn new(wire: &[u8]) -> Result<Self, InvalidNameTable> {
+    pub(super) fn new(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
         offset(wire.len())?;
-        let names = Fields(wire).filter(|field| matches!(field, Ok((1, _)))).count();
+        let names = Fields(wire).filter(|field| matches!(field, Ok((found, _)) if *found == number)).count();
         Ok(Self {
             text: Vec::with_capacity(wire.len() / 2),
             records: Vec::with_capacity(names),
@@ -47,7 +51,7 @@ impl Builder {
     }
 
     pub(super) fn finish(self) -> Result<NameTable, InvalidNameTable> {
-        let not_text = |_| InvalidNameTable::new("a name that is not UTF-8");
+        let not_text = |_| InvalidNameTable("a name that is not UTF-8");
         Ok(NameTable {
             text: String::from_utf8(self.text).map_err(not_text)?.into_boxed_str(),
             records: self.records.into_boxed_slice(),
@@ -60,7 +64,14 @@ impl Builder {
     }
 
     pub(super) fn entry(&mut self, wire: &[u8]) -> Result<(), InvalidNameTable> {
-        let (name, info) = wire::entry(wire)?;
+        let (mut name, mut info): (&[u8], &[u8]) = (&[], &[]);
+        for field in Fields(wire) {
+            match field? {
+                (1, value) => name = value,
+                (2, value) => info = value,
+                _ => {}
+            }
+        }
         let (v4, v6) = (self.v4.len(), self.v6.len());
         let service = self.read(info)?;
         let kubernetes = service.registry == Registry::Kubernetes;
@@ -162,5 +173,5 @@ impl Builder {
 
 /// An index into the text, or into a list that is no longer than the wire.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
-    u32::try_from(at).map_err(|_| InvalidNameTable::new("more than 4 GiB"))
+    u32::try_from(at).map_err(|_| InvalidNameTable("more than 4 GiB"))
 }

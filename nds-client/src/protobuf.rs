@@ -1,40 +1,37 @@
-//! Reading a `NameTable` message where it lies.
-//!
-//! The message (istio `pkg/dns/proto/nds.proto`): `map<string, NameInfo> table = 1`, and in `NameInfo`
-//! `repeated string ips = 1; string registry = 2; string shortname = 3; string namespace = 4;
-//! repeated string alt_hosts = 5`. Only length-delimited fields are of interest; others are skipped.
+//! The fields of a protobuf message where they lie. Only length-delimited ones are of interest; others are skipped.
 
-/// The bytes of a pushed name table are not a `NameTable` message.
+/// The bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not a NameTable message: {reason}")]
-pub struct InvalidNameTable {
-    reason: &'static str,
-}
+#[error("{0}")]
+pub(crate) struct Malformed(&'static str);
 
-impl InvalidNameTable {
-    pub(super) const fn new(reason: &'static str) -> Self {
-        Self { reason }
+impl Malformed {
+    pub(crate) fn reason(self) -> &'static str {
+        self.0
     }
 }
 
 /// A field's number and its bytes.
-pub(super) type Field<'a> = Result<(u64, &'a [u8]), InvalidNameTable>;
+pub(crate) type Field<'a> = Result<(u64, &'a [u8]), Malformed>;
 
-/// The name and the `NameInfo` of an entry.
-pub(super) fn entry(wire: &[u8]) -> Result<(&[u8], &[u8]), InvalidNameTable> {
-    let (mut name, mut info): (&[u8], &[u8]) = (&[], &[]);
-    for field in Fields(wire) {
-        match field? {
-            (1, value) => name = value,
-            (2, value) => info = value,
-            _ => {}
+/// Writes a length-delimited field; `number` is below 16.
+pub(crate) fn put(out: &mut Vec<u8>, number: u8, value: &[u8]) {
+    out.push(number << 3 | 2);
+    let mut length = value.len();
+    loop {
+        let [byte, ..] = length.to_le_bytes();
+        length >>= 7;
+        if length == 0 {
+            out.push(byte);
+            break;
         }
+        out.push(byte | 0x80);
     }
-    Ok((name, info))
+    out.extend_from_slice(value);
 }
 
 /// The length-delimited fields of one message; ends after the first error.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
@@ -69,7 +66,7 @@ impl<'a> Fields<'a> {
     }
 
     /// One field; `None` for one that is not length-delimited.
-    fn field(&mut self) -> Result<Option<(u64, &'a [u8])>, InvalidNameTable> {
+    fn field(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
         let tag = self.varint()?;
         let length = match tag & 7 {
             0 => {
@@ -79,25 +76,25 @@ impl<'a> Fields<'a> {
             1 => 8,
             2 => self.varint()?,
             5 => 4,
-            _ => return Err(InvalidNameTable::new("an unknown wire type")),
+            _ => return Err(Malformed("an unknown wire type")),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let too_long = InvalidNameTable::new("a field longer than its message");
+        let too_long = Malformed("a field longer than its message");
         let (value, rest) = self.0.split_at_checked(length).ok_or(too_long)?;
         self.0 = rest;
         Ok((tag & 7 == 2).then_some((tag >> 3, value)))
     }
 
-    fn varint(&mut self) -> Result<u64, InvalidNameTable> {
+    fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(InvalidNameTable::new("a message cut short"))?;
+            let (byte, rest) = self.0.split_first().ok_or(Malformed("a message cut short"))?;
             self.0 = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if *byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(InvalidNameTable::new("a number of more than ten bytes"))
+        Err(Malformed("a number of more than ten bytes"))
     }
 }
