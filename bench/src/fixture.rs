@@ -18,16 +18,25 @@ pub(crate) fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0000 + number)
 }
 
-/// The table as bytes of the wire.
+/// The table as bytes of the wire, in istiod's order.
 pub(crate) fn name_table(names: u32) -> Vec<u8> {
+    name_table_but(names, None)
+}
+
+/// The same, where one service has another address.
+pub(crate) fn name_table_but(names: u32, moved: Option<u32>) -> Vec<u8> {
     let info = |number| NameInfo {
-        ips: vec![address(number).to_string()],
+        ips: vec![address(if moved == Some(number) { names } else { number }).to_string()],
         registry: "Kubernetes".into(),
         shortname: format!("service-{number}"),
         namespace: format!("namespace-{}", number % 100),
         ..NameInfo::default()
     };
-    NameTable { table: (0..names).map(|number| (name(number), info(number))).collect() }.encode_to_vec()
+    let mut sorted: Vec<_> = (0..names).map(|number| (name(number), info(number))).collect();
+    sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+    // A message of one entry is that entry's part of the whole.
+    let part = |entry| NameTable { table: [entry].into() }.encode_to_vec();
+    sorted.into_iter().flat_map(part).collect()
 }
 
 /// Names in an order that no cache foresees, each a text of its own.

@@ -93,13 +93,15 @@ impl NdsClient {
         Ok(client)
     }
 
-    /// Waits for the certificate and the first name table, at most for the configured time.
+    /// Waits for the certificate and the first name table, at most for the configured time. Those of the state folder
+    /// count; [`Health::sync`] says where the table is from.
     ///
     /// # Errors
     ///
     /// At once where waiting cannot help: [`ErrorKind::Credentials`], [`ErrorKind::Unauthenticated`],
     /// [`ErrorKind::UntrustedServer`], [`ErrorKind::Config`]. [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]
-    /// after the time has passed. The client goes on trying in any case.
+    /// after the time has passed. None of these where there is a table of the state folder: names are served then, and
+    /// the health says what is wrong. The client goes on trying in any case.
     ///
     /// # Cancel safety
     ///
@@ -110,12 +112,15 @@ impl NdsClient {
             let errors = [&health.identity, &health.stream];
             errors.into_iter().flatten().find(|error| !error.kind().is_transient()).cloned()
         };
-        let reached =
-            health.wait_for(|health| health.sync != SyncState::Connecting || lasting(health).is_some());
+        let has_names = |health: &Health| health.sync != SyncState::Connecting;
+        let reached = health.wait_for(|health| {
+            has_names(health) && self.identity.load().is_some() || lasting(health).is_some()
+        });
         match timeout(self.state.config.join_timeout, reached).await {
-            Ok(Some(health)) if health.sync != SyncState::Connecting => Ok(()),
+            Ok(Some(health)) if has_names(&health) => Ok(()),
             Ok(Some(health)) => Err(lasting(&health).unwrap_or_else(Error::closed)),
             Ok(None) => Err(Error::closed()),
+            Err(_) if has_names(&self.health.load()) => Ok(()),
             Err(elapsed) => Err(self.no_answer("a certificate and the names", elapsed)),
         }
     }

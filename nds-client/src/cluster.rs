@@ -3,19 +3,19 @@
 //! Everything in a cluster that decides a connection is listed in the facts this project collected about Istio's
 //! Envoy generator (istio `pilot/pkg/networking/core/cluster_tls.go`, `cluster_builder.go`).
 
+mod all;
 mod balancing;
+mod compact;
 mod connection;
 mod decode;
 mod name;
 mod outlier;
 mod tls;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use foldhash::fast::RandomState;
-
-pub(crate) use self::decode::texts;
 pub use self::{
+    all::Clusters,
     balancing::{LbPolicy, LoadBalancing, SlowStart},
     connection::{CircuitBreakers, ConnectionLife, TcpKeepalive},
     name::{ClusterName, InvalidClusterName},
@@ -25,6 +25,7 @@ pub use self::{
         TransportSocket,
     },
 };
+pub(crate) use self::{all::Templates, decode::texts};
 use crate::endpoint::{Endpoint, Endpoints};
 
 /// One outbound cluster: one port (and possibly one subset) of one service.
@@ -119,67 +120,6 @@ impl Cluster {
             Discovery::OriginalDestination => Some(self.name.to_string()),
             Discovery::Inline(_) => None,
         }
-    }
-}
-
-/// All outbound clusters that istiod last pushed, by name and by host.
-#[derive(Clone, Debug, Default)]
-pub struct Clusters {
-    by_name: HashMap<String, Arc<Cluster>, RandomState>,
-    by_host: HashMap<String, Vec<Arc<Cluster>>, RandomState>,
-}
-
-impl Clusters {
-    /// The cluster of this service host, port and subset. Hosts are lower-case fully qualified names without a
-    /// trailing dot; the default subset is empty.
-    #[must_use]
-    pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<Arc<Cluster>> {
-        self.of_host(host)
-            .into_iter()
-            .find(|cluster| cluster.name.port == port && cluster.name.subset == subset)
-    }
-
-    /// All clusters of a service host: its ports and subsets, in order.
-    #[must_use]
-    pub fn of_host(&self, host: &str) -> Vec<Arc<Cluster>> {
-        self.by_host.get(host).cloned().unwrap_or_default()
-    }
-
-    /// Whether there is a cluster of this service host.
-    #[must_use]
-    pub fn has_host(&self, host: &str) -> bool {
-        self.by_host.contains_key(host)
-    }
-
-    /// All clusters, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = Arc<Cluster>> {
-        self.by_name.values().cloned()
-    }
-
-    /// How many clusters there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-}
-
-impl FromIterator<Arc<Cluster>> for Clusters {
-    fn from_iter<I: IntoIterator<Item = Arc<Cluster>>>(clusters: I) -> Self {
-        let mut all = Self::default();
-        for cluster in clusters {
-            all.by_host.entry(cluster.name.host.clone()).or_default().push(cluster.clone());
-            all.by_name.insert(cluster.name.to_string(), cluster);
-        }
-        for of_host in all.by_host.values_mut() {
-            of_host.sort_by(|a, b| (a.name.port, &a.name.subset).cmp(&(b.name.port, &b.name.subset)));
-        }
-        all
     }
 }
 

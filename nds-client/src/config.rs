@@ -33,6 +33,8 @@ use crate::{
 
 /// How long endpoints are kept that nobody asks for.
 const IDLE_ENDPOINTS: Duration = Duration::from_secs(10 * 60);
+/// How old a snapshot may be that answers before istiod does.
+const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How this process joins a mesh.
 ///
@@ -55,6 +57,7 @@ const IDLE_ENDPOINTS: Duration = Duration::from_secs(10 * 60);
 /// | key | `ECC_SIGNATURE_ALGORITHM` and `ECC_CURVE`, else RSA of `WORKLOAD_RSA_KEY_SIZE`, else P-256 |
 /// | headers | `CA_HEADER_X` and `XDS_HEADER_X` send a header `x` |
 /// | state folder | `SIDESTEP_STATE_DIR`, else none: nothing outlives the process |
+/// | snapshot in the state folder | used if it is not older than 24 hours |
 /// | waiting in `join` | 15 seconds |
 /// | endpoints that nobody asks for | dropped after 10 minutes |
 /// | crypto provider | aws-lc-rs where that feature is on, else ring |
@@ -92,6 +95,7 @@ pub struct Config {
     pub(crate) key_type: KeyType,
     pub(crate) certificate_files: Option<CertificateFiles>,
     pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) snapshot_age: Duration,
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,
 }
@@ -276,6 +280,7 @@ impl Config {
             key_type: KeyType::default(),
             certificate_files: None,
             state_dir: None,
+            snapshot_age: SNAPSHOT_AGE,
             clock: Clock::system(),
             transport: Arc::new(crate::transport::System),
         }

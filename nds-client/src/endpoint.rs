@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message as _;
-use xds_proto::envoy::config::{
-    core::v3::{HealthStatus, Metadata, address, socket_address::PortSpecifier},
-    endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier},
+use xds_proto::{
+    envoy::config::{
+        core::v3::{Address, HealthStatus, Metadata, SocketAddress, address, socket_address::PortSpecifier},
+        endpoint::v3::{
+            ClusterLoadAssignment, Endpoint as WireEndpoint, LbEndpoint, LocalityLbEndpoints,
+            lb_endpoint::HostIdentifier,
+        },
+    },
+    google::protobuf::{Struct, UInt32Value, Value, value::Kind},
 };
 
 use crate::{InvalidResource, cluster, locality::Locality};
@@ -114,6 +120,51 @@ impl Endpoints {
 /// From the wire's assignment to ours.
 pub(crate) fn decode(wire: ClusterLoadAssignment) -> Endpoints {
     Endpoints { localities: wire.endpoints.into_iter().map(locality).collect() }
+}
+
+/// From ours to the wire's.
+pub(crate) fn encode(endpoints: &Endpoints) -> ClusterLoadAssignment {
+    let locality = |one: &LocalityEndpoints| LocalityLbEndpoints {
+        locality: Some(one.locality.clone().into()),
+        priority: one.priority,
+        load_balancing_weight: (one.weight > 0).then_some(UInt32Value { value: one.weight }),
+        lb_endpoints: one.endpoints.iter().map(encode_endpoint).collect(),
+    };
+    ClusterLoadAssignment {
+        endpoints: endpoints.localities.iter().map(locality).collect(),
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
+    let text = |text: &String| Value { kind: Some(Kind::StringValue(text.clone())) };
+    let Workload { name, namespace, cluster } = &endpoint.workload;
+    let workload = text(&format!("{name};{namespace};;;{cluster}"));
+    let matched = endpoint.transport_match.iter().map(|(key, value)| (key.clone(), text(value)));
+    let metadata = [
+        ("envoy.transport_socket_match".to_owned(), Struct { fields: matched.collect() }),
+        ("istio".to_owned(), Struct { fields: [("workload".to_owned(), workload)].into() }),
+    ];
+    let address = SocketAddress {
+        address: endpoint.host.clone(),
+        port_specifier: Some(PortSpecifier::PortValue(endpoint.port.into())),
+    };
+    let address = Address { address: Some(address::Address::SocketAddress(address)) };
+    let health = match endpoint.health {
+        Health::Degraded => HealthStatus::Degraded,
+        Health::Healthy => HealthStatus::Healthy,
+        Health::Unhealthy => HealthStatus::Unhealthy,
+        Health::Unknown => HealthStatus::Unknown,
+    };
+    LbEndpoint {
+        health_status: health.into(),
+        load_balancing_weight: Some(UInt32Value { value: endpoint.weight }),
+        host_identifier: Some(HostIdentifier::Endpoint(WireEndpoint {
+            address: Some(address),
+            ..WireEndpoint::default()
+        })),
+        metadata: Some(Metadata { filter_metadata: metadata.into() }),
+    }
 }
 
 fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {

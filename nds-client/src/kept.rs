@@ -1,26 +1,51 @@
 //! What outlives the process: read before istiod is asked, written when it changes.
 
-use std::sync::{Arc, Weak};
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use tokio::task::spawn_blocking;
+use futures_util::FutureExt as _;
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
-use crate::{Error, Identity, identity::stored, state::State, storage::Storage};
+use crate::{
+    Error, ErrorKind, Identity, SyncState, Watched,
+    identity::stored,
+    snapshot::{self, Snapshot},
+    state::{Kept, State},
+    storage::Storage,
+};
+
+const SNAPSHOT: &str = "snapshot";
+/// Changes come in groups: a new mesh has names, then clusters, then endpoints.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Between two snapshots, however much changes.
+const APART: Duration = Duration::from_secs(30);
+/// A snapshot of what has not changed says by its date that it still holds.
+const REFRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Opens the state folder and puts what is in it into use.
 pub(crate) fn restore(state: &State) -> Option<Storage> {
     let dir = state.config.state_dir.as_ref()?;
     let storage = match Storage::open(dir) {
         Ok((storage, reason)) => {
-            note(state, reason);
+            note(state, Kept::Folder, reason);
             storage
         }
         Err(error) => {
-            note(state, Some(error));
+            note(state, Kept::Folder, Some(error));
             return None;
         }
     };
     if state.config.certificate_files.is_none() {
-        note(state, restore_identity(state, &storage).err());
+        note(state, Kept::Identity, restore_identity(state, &storage).err());
+    }
+    if !state.config.snapshot_age.is_zero() {
+        note(state, Kept::Snapshot, restore_snapshot(state, &storage).err());
     }
     Some(storage)
 }
@@ -40,9 +65,37 @@ fn restore_identity(state: &State, storage: &Storage) -> Result<(), Error> {
     Ok(())
 }
 
+fn restore_snapshot(state: &State, storage: &Storage) -> Result<(), Error> {
+    let Some(file) = storage.read(SNAPSHOT)? else { return Ok(()) };
+    let (owner, now) = (snapshot::owner(&state.config), state.config.clock.now());
+    let Snapshot { names, clusters, endpoints, age } =
+        snapshot::read(&file, &owner, now, state.config.snapshot_age).map_err(|reason| {
+            let message = format!("{} {reason}: it is not used", storage.path(SNAPSHOT).display());
+            Error::new(ErrorKind::Storage, message)
+        })?;
+    tracing::info!(names = names.len(), ?age, "what istiod said to an earlier run");
+    if let Some(names) = names.after(&state.names.load()) {
+        state.names.publish(Arc::new(names));
+    }
+    if let Some(clusters) = clusters {
+        state.want_clusters();
+        state.clusters.publish(Arc::new(Some(Arc::new(clusters))));
+    }
+    state.restore_endpoints(endpoints);
+    state.set_health(|health| health.sync = SyncState::FromDisk { age });
+    Ok(())
+}
+
 /// Writes what changes. Runs until it is dropped.
 pub(crate) async fn run(state: Arc<State>, storage: Option<Weak<Storage>>) {
     let Some(storage) = storage else { return };
+    tokio::join!(keep_identity(&state, &storage), keep_snapshot(&state, &storage));
+}
+
+async fn keep_identity(state: &Arc<State>, storage: &Weak<Storage>) {
+    if state.config.certificate_files.is_some() {
+        return;
+    }
     let mut identities = state.identity.watched();
     let mut written = identities.load().as_ref().as_ref().map(|identity| identity.epoch());
     while identities.changed().await {
@@ -51,32 +104,87 @@ pub(crate) async fn run(state: Arc<State>, storage: Option<Weak<Storage>>) {
         };
         written = Some(identity.epoch());
         let Some(storage) = storage.upgrade().filter(|storage| storage.is_ours()) else { return };
-        write_identity(&state, storage, identity).await;
+        write_identity(state, storage, identity).await;
     }
 }
 
 async fn write_identity(state: &State, storage: Arc<Storage>, identity: Arc<Identity>) {
-    if state.config.certificate_files.is_some() {
-        return;
-    }
     let learnt = state.identity.roots().learnt();
     let outcome = spawn_blocking(move || stored::store(&storage, &identity, &learnt)).await;
     // Another outcome is the end of the runtime.
     if let Ok(outcome) = outcome {
-        let failed = outcome.err();
-        state.set_health(|health| health.storage.clone_from(&failed));
-        if let Some(error) = failed {
+        if let Err(error) = &outcome {
             tracing::warn!(
                 error = error.report(),
                 "the certificate is not kept: a restart needs a valid token"
             );
         }
+        state.note_kept(Kept::Identity, outcome.err());
     }
 }
 
-fn note(state: &State, reason: Option<Error>) {
+async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
+    if state.config.snapshot_age.is_zero() {
+        return;
+    }
+    let mut names = state.names.watched();
+    let mut clusters = state.clusters.watched();
+    let mut endpoints = state.endpoints.watched();
+    loop {
+        {
+            let (mut names, mut clusters) = (pin!(names.changed()), pin!(clusters.changed()));
+            let mut endpoints = pin!(endpoints.changed());
+            let change = async {
+                tokio::select! {
+                    more = &mut names => more,
+                    more = &mut clusters => more,
+                    more = &mut endpoints => more,
+                }
+            };
+            if timeout(REFRESH, change).await == Ok(false) {
+                return;
+            }
+        }
+        sleep(SETTLE).await;
+        see(&mut names);
+        see(&mut clusters);
+        see(&mut endpoints);
+        // What comes from the disk is there already, and no younger for that.
+        if !matches!(state.health.load().sync, SyncState::Synced) {
+            continue;
+        }
+        let Some(storage) = storage.upgrade().filter(|storage| storage.is_ours()) else { return };
+        write_snapshot(state.clone(), storage).await;
+        sleep(APART).await;
+    }
+}
+
+/// Marks what has come as seen.
+fn see<T>(watched: &mut Watched<T>) {
+    let _ = watched.changed().now_or_never();
+}
+
+async fn write_snapshot(state: Arc<State>, storage: Arc<Storage>) {
+    let at = state.clone();
+    let outcome = spawn_blocking(move || {
+        let (owner, now) = (snapshot::owner(&at.config), at.config.clock.now());
+        let (names, clusters, endpoints) = (at.names.load(), at.clusters.load(), at.endpoints.load());
+        let known = (&**names, clusters.as_ref().as_deref(), &**endpoints);
+        storage.write_with(SNAPSHOT, |file| {
+            snapshot::write(&owner, now, known, |piece| std::io::Write::write_all(file, piece))
+        })
+    });
+    if let Ok(outcome) = outcome.await {
+        if let Err(error) = &outcome {
+            tracing::warn!(error = error.report(), "no snapshot: a restart waits for istiod");
+        }
+        state.note_kept(Kept::Snapshot, outcome.err());
+    }
+}
+
+fn note(state: &State, kept: Kept, reason: Option<Error>) {
     if let Some(error) = reason {
         tracing::warn!(error = error.report(), "state folder");
-        state.set_health(|health| health.storage = Some(error));
+        state.note_kept(kept, Some(error));
     }
 }

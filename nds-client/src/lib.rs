@@ -46,6 +46,8 @@ mod istiod;
 mod kept;
 mod locality;
 mod name_table;
+mod protobuf;
+mod snapshot;
 mod spiffe;
 mod state;
 mod storage;

@@ -1,25 +1,35 @@
 //! The name table: what istiod says about names, as one immutable value.
 //!
-//! A table is an index over the bytes that came from the wire. Names and texts stay where they are in those bytes;
-//! only addresses are parsed, because parsing them at each lookup costs more than the lookup itself. Alternate
-//! names (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: they are the resolver's
-//! business, computed at lookup from [`NameEntry::short_name`] and [`NameEntry::namespace`].
+//! A table is made in one pass over the bytes from the wire, without an allocation per name: the names stand one after
+//! the other in one text, addresses are parsed once, and an index finds them. The bytes themselves are not kept; they are
+//! more than twice as long. Alternate names (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored:
+//! they are the resolver's business, computed at lookup from [`NameEntry::short_name`] and [`NameEntry::namespace`].
 
-mod wire;
+mod build;
+mod changes;
+mod encode;
+mod entry;
 
-use std::{
-    fmt,
-    hash::BuildHasher as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    slice,
-};
+use std::{fmt, hash::BuildHasher as _, net::Ipv4Addr, net::Ipv6Addr};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use foldhash::fast::FixedState;
-use hashbrown::{HashTable, hash_table};
+use hashbrown::HashTable;
 
-pub use self::wire::InvalidNameTable;
-use self::wire::{NameInfo, Span};
+pub use self::entry::{NameEntry, Registry};
+use self::{build::Builder, changes::Changes, entry::Record};
+use crate::protobuf::{Fields, Malformed};
+
+/// The bytes of a pushed name table are not a `NameTable` message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a NameTable message: {0}")]
+pub struct InvalidNameTable(&'static str);
+
+impl From<Malformed> for InvalidNameTable {
+    fn from(malformed: Malformed) -> Self {
+        Self(malformed.reason())
+    }
+}
 
 /// The names of a mesh as istiod last pushed them to this workload.
 ///
@@ -27,261 +37,119 @@ use self::wire::{NameInfo, Span};
 /// `istio.networking.nds.v1`, which istiod builds per proxy.
 #[derive(Clone, Default)]
 pub struct NameTable {
-    wire: Bytes,
-    records: Vec<Record>,
-    v4: Vec<Ipv4Addr>,
-    v6: Vec<Ipv6Addr>,
-    index: HashTable<u32>,
+    text: Box<str>,
+    /// In the order of the wire.
+    records: Box<[Record]>,
+    v4: Box<[Ipv4Addr]>,
+    v6: Box<[Ipv6Addr]>,
+    index: HashTable<Slot>,
+    generation: u64,
+    changes: Changes,
 }
 
-/// One name, in 28 bytes.
+/// Where a name is. Both places are known at once, so that neither waits for the other to come from memory.
 #[derive(Clone, Copy, Debug)]
-struct Record {
-    key: Span,
-    info: Span,
-    /// The IPv4 address where there is one, which then needs no further look into memory; of several the number of the
-    /// first in the table's list, as bits.
-    v4: Ipv4Addr,
-    v6: u32,
-    v4_count: u16,
-    v6_count: u16,
+struct Slot {
+    record: u32,
+    text: u32,
 }
 
 const HASHER: FixedState = FixedState::with_seed(0);
-const KUBERNETES: &str = "Kubernetes";
 
 impl NameTable {
     /// Builds a table from the bytes of a `NameTable` message, in one pass.
     ///
     /// Entries without a usable address are left out, as Istio's DNS proxy does (`pkg/dns/client/dns.go`,
-    /// `UpdateLookupTable`): such a name is unknown, not empty.
+    /// `UpdateLookupTable`): such a name is unknown, not empty. So are names of more than 255 bytes, which no DNS
+    /// question can hold (RFC 1035 §2.3.4).
     ///
     /// # Errors
     ///
     /// The bytes are not a `NameTable` message, or are longer than 4 GiB.
+    #[allow(clippy::needless_pass_by_value, reason = "whoever pushes has no further use for the bytes")]
     pub fn decode(wire: Bytes) -> Result<Self, InvalidNameTable> {
-        let wire = lower_cased(wire)?;
-        let mut table = Self { wire: wire.clone(), ..Self::default() };
-        for entry in wire::entries(&wire)? {
-            let (key, info) = entry?;
-            table.insert(&wire, key, info)?;
+        Self::of_fields(&wire, 1)
+    }
+
+    /// From the fields of this number in a message of any kind, each an entry of the table.
+    pub(crate) fn of_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
+        let mut builder = Builder::new(wire, number)?;
+        for field in Fields(wire) {
+            match field? {
+                (found, entry) if found == number => builder.entry(entry)?,
+                _ => {}
+            }
         }
-        table.records.shrink_to_fit();
-        table.v4.shrink_to_fit();
-        table.v6.shrink_to_fit();
-        Ok(table)
+        builder.finish()
+    }
+
+    /// This table as the one that follows `previous`: with the names that changed, and the next
+    /// [`generation`](Self::generation). `None` where both say the same, so that the previous one can stay in use.
+    #[must_use]
+    pub fn after(self, previous: &Self) -> Option<Self> {
+        let first = previous.is_empty() && !self.is_empty();
+        let changes = if first { Changes::All } else { Changes::between(previous, &self) };
+        (!changes.is_none()).then(|| Self { changes, generation: previous.generation + 1, ..self })
+    }
+
+    /// Counts the tables of a client that differ from the one before; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The names that are new, are gone, or have other addresses than in the table of the
+    /// [`generation`](Self::generation) before. Of a first table all names. Who has missed a generation compares
+    /// everything.
+    pub fn changes(&self) -> impl Iterator<Item = &str> {
+        self.changes.names(self)
     }
 
     /// The entry of exactly this name: lower-case, without a trailing dot, no alternates, no wildcards.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<NameEntry<'_>> {
-        let wire = &self.wire[..];
-        let same = |&at: &u32| self.records[at as usize].key.bytes(wire) == name.as_bytes();
-        let at = self.index.find(HASHER.hash_one(name.as_bytes()), same)?;
-        Some(NameEntry { table: self, record: &self.records[*at as usize] })
+        self.position(name).map(|at| self.entry(at))
     }
 
     /// How many names the table has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.records.len()
     }
 
     /// Whether the table has no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.records.is_empty()
     }
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = NameEntry<'_>> {
-        self.records.iter().map(|record| NameEntry { table: self, record })
+        self.records.iter().map(|record| NameEntry::new(self, record))
     }
 
-    fn insert(&mut self, wire: &[u8], key: Span, info: Span) -> Result<(), InvalidNameTable> {
-        let fields = NameInfo::parse(wire, info)?;
-        let kubernetes = fields.registry == KUBERNETES;
-        // Istio's proxy gives a Kubernetes entry with a trailing dot no name at all (`buildAlternateHosts`).
-        if kubernetes && key.text(wire)?.ends_with('.') {
-            return Ok(());
-        }
-        let (v4, v6) = (self.v4.len(), self.v6.len());
-        for ip in fields.addresses(wire) {
-            match ip? {
-                Some(IpAddr::V4(ip)) => self.v4.push(ip),
-                Some(IpAddr::V6(ip)) => self.v6.push(ip),
-                None => {}
-            }
-        }
-        let (v4_count, v6_count) = (self.v4.len() - v4, self.v6.len() - v6);
-        if v4_count + v6_count == 0 {
-            return Ok(());
-        }
-        let v4 = match self.v4[v4..] {
-            [_] => self.v4.pop().unwrap_or(Ipv4Addr::UNSPECIFIED),
-            _ => Ipv4Addr::from_bits(wire::offset(v4)?),
+    /// Where the record of exactly this name is.
+    fn position(&self, name: &str) -> Option<usize> {
+        let (text, name) = (self.text.as_bytes(), name.as_bytes());
+        let same = |slot: &Slot| {
+            let begins = text.get(slot.text as usize..).is_some_and(|rest| rest.starts_with(name));
+            begins && usize::from(self.records[slot.record as usize].name_len) == name.len()
         };
-        let record = Record {
-            key,
-            info,
-            v4,
-            v6: wire::offset(v6)?,
-            v4_count: u16::try_from(v4_count).unwrap_or(u16::MAX),
-            v6_count: u16::try_from(v6_count).unwrap_or(u16::MAX),
-        };
-        self.add(wire, record)?;
-        if kubernetes {
-            for alternate in fields.alt_hosts(wire) {
-                self.add(wire, Record { key: alternate?, ..record })?;
-            }
-        }
-        Ok(())
+        self.index.find(hash(name), same).map(|slot| slot.record as usize)
     }
 
-    fn add(&mut self, wire: &[u8], record: Record) -> Result<(), InvalidNameTable> {
-        let record = Record { key: record.key.without_trailing_dot(wire), ..record };
-        let name = record.key.bytes(wire);
-        let next = wire::offset(self.records.len())?;
-        let records = &mut self.records;
-        let entry = self.index.entry(
-            HASHER.hash_one(name),
-            |&at| records[at as usize].key.bytes(wire) == name,
-            |&at| HASHER.hash_one(records[at as usize].key.bytes(wire)),
-        );
-        match entry {
-            // A map on the wire may name a key twice: the last one counts.
-            hash_table::Entry::Occupied(slot) => {
-                let at = *slot.get() as usize;
-                records[at] = record;
-            }
-            hash_table::Entry::Vacant(slot) => {
-                slot.insert(next);
-                records.push(record);
-            }
-        }
-        Ok(())
+    fn entry(&self, at: usize) -> NameEntry<'_> {
+        NameEntry::new(self, &self.records[at])
     }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    HASHER.hash_one(name)
 }
 
 impl fmt::Debug for NameTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NameTable").field("names", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// Istio's proxy compares names in lower case. istiod sends them so; where it does not, the bytes are changed here,
-/// in place and in a copy, so that every span keeps its meaning.
-fn lower_cased(wire: Bytes) -> Result<Bytes, InvalidNameTable> {
-    let upper_case = |span: &Span| span.bytes(&wire).iter().any(u8::is_ascii_uppercase);
-    let mut spans = Vec::new();
-    for entry in wire::entries(&wire)? {
-        let (key, info) = entry?;
-        spans.extend(Some(key).filter(upper_case));
-        for alternate in NameInfo::parse(&wire, info)?.alt_hosts(&wire) {
-            spans.extend(Some(alternate?).filter(upper_case));
-        }
-    }
-    if spans.is_empty() {
-        return Ok(wire);
-    }
-    let mut copy = BytesMut::from(&wire[..]);
-    for span in spans {
-        copy[span.range()].make_ascii_lowercase();
-    }
-    Ok(copy.freeze())
-}
-
-/// One name of a [`NameTable`].
-#[derive(Clone, Copy)]
-pub struct NameEntry<'a> {
-    table: &'a NameTable,
-    record: &'a Record,
-}
-
-/// Where istiod knows a name from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Registry {
-    /// A ServiceEntry, or anything else that is not a Kubernetes service.
-    External,
-    /// A Kubernetes service of some cluster of the mesh.
-    Kubernetes,
-}
-
-impl<'a> NameEntry<'a> {
-    /// The name: lower-case, no trailing dot; `*.x` for a wildcard.
-    #[must_use]
-    pub fn name(&self) -> &'a str {
-        self.record.key.text(&self.table.wire).unwrap_or_default()
-    }
-
-    /// The IPv4 addresses, in istiod's order.
-    #[must_use]
-    pub fn ipv4(&self) -> &'a [Ipv4Addr] {
-        match usize::from(self.record.v4_count) {
-            1 => slice::from_ref(&self.record.v4),
-            count => {
-                let start = self.record.v4.to_bits() as usize;
-                &self.table.v4[start..start + count]
-            }
-        }
-    }
-
-    /// The IPv6 addresses, in istiod's order.
-    #[must_use]
-    pub fn ipv6(&self) -> &'a [Ipv6Addr] {
-        let start = self.record.v6 as usize;
-        &self.table.v6[start..start + usize::from(self.record.v6_count)]
-    }
-
-    /// All addresses, IPv4 first.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
-        let v4 = self.ipv4().iter().copied().map(IpAddr::V4);
-        v4.chain(self.ipv6().iter().copied().map(IpAddr::V6))
-    }
-
-    /// Where istiod knows the name from.
-    #[must_use]
-    pub fn registry(&self) -> Registry {
-        self.service().2
-    }
-
-    /// The first part of the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless
-    /// service. Empty where istiod gives none.
-    #[must_use]
-    pub fn short_name(&self) -> &'a str {
-        self.info().short_name
-    }
-
-    /// The Kubernetes namespace. Empty where istiod gives none.
-    #[must_use]
-    pub fn namespace(&self) -> &'a str {
-        self.info().namespace
-    }
-
-    /// [`short_name`](Self::short_name), [`namespace`](Self::namespace) and [`registry`](Self::registry), for the price
-    /// of one of them.
-    #[must_use]
-    pub fn service(&self) -> (&'a str, &'a str, Registry) {
-        let info = self.info();
-        let registry = if info.registry == KUBERNETES { Registry::Kubernetes } else { Registry::External };
-        (info.short_name, info.namespace, registry)
-    }
-
-    fn info(&self) -> NameInfo<'a> {
-        // Checked when the table was built.
-        NameInfo::parse(&self.table.wire, self.record.info).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for NameEntry<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NameEntry")
-            .field("name", &self.name())
-            .field("ipv4", &self.ipv4())
-            .field("ipv6", &self.ipv6())
-            .field("registry", &self.registry())
-            .finish()
     }
 }
 

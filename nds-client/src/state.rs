@@ -30,6 +30,14 @@ pub(crate) struct Subscription {
     pub(crate) used: Used,
 }
 
+/// What is in the state folder, each part of which can fail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept {
+    Folder,
+    Identity,
+    Snapshot,
+}
+
 /// Shared between the handles and the tasks; the tasks do not keep the handles alive.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -45,6 +53,8 @@ pub(crate) struct State {
     health_now: Mutex<Health>,
     /// The type of the last push that was rejected.
     rejected: Mutex<Option<&'static str>>,
+    /// Why a part of the state folder could not be used, by [`Kept`].
+    not_kept: Mutex<[Option<Error>; 3]>,
     wanted: Mutex<WantedNow>,
     begin: Instant,
     pub(crate) wanted_changed: Notify,
@@ -63,6 +73,7 @@ impl State {
             health: Publisher::new(Health::default()),
             health_now: Mutex::default(),
             rejected: Mutex::default(),
+            not_kept: Mutex::default(),
             wanted: Mutex::default(),
             begin: Instant::now(),
             wanted_changed: Notify::new(),
@@ -120,6 +131,25 @@ impl State {
             *rejected = None;
             self.set_health(|health| health.rejected = None);
         }
+    }
+
+    /// What became of a part of the state folder.
+    pub(crate) fn note_kept(&self, kept: Kept, error: Option<Error>) {
+        let mut all = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all[kept as usize] = error;
+        let first = all.iter().flatten().next().cloned();
+        self.set_health(|health| health.storage = first);
+    }
+
+    /// Puts endpoints of an earlier run into use, and asks for them further.
+    pub(crate) fn restore_endpoints(&self, restored: Vec<(Arc<str>, Endpoints)>) {
+        let mut all = EndpointMap::default();
+        for (name, endpoints) in restored {
+            self.want_endpoints(&name);
+            let Some(used) = self.used(&name) else { continue };
+            all.insert(name, Subscription { endpoints: Arc::new(endpoints), used });
+        }
+        self.endpoints.publish(Arc::new(all));
     }
 
     pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) {

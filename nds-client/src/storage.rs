@@ -72,13 +72,22 @@ impl Storage {
 
     /// Replaces a file. After an error, or a crash at any moment, the old one is still there.
     pub(crate) fn write(&self, name: &str, content: &[&[u8]]) -> Result<(), Error> {
-        self.write_to(name, content, create)
+        self.write_with(name, |file| content.iter().try_for_each(|part| file.write_all(part)))
+    }
+
+    /// The same for a content that is made while it is written.
+    pub(crate) fn write_with(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        self.write_to(name, fill, create)
     }
 
     fn write_to(
         &self,
         name: &str,
-        content: &[&[u8]],
+        fill: impl FnOnce(&mut File) -> io::Result<()>,
         open: impl FnOnce(&Path) -> io::Result<File>,
     ) -> Result<(), Error> {
         if !self.is_ours() {
@@ -87,7 +96,7 @@ impl Storage {
         let (path, unfinished) = (self.path(name), self.path(&format!(".{name}.new")));
         let replace = || {
             let mut file = open(&unfinished)?;
-            content.iter().try_for_each(|part| file.write_all(part))?;
+            fill(&mut file)?;
             file.sync_all()?;
             fs::rename(&unfinished, &path)?;
             File::open(&self.dir)?.sync_all()
@@ -160,7 +169,7 @@ mod tests {
         let storage = open(dir.path());
         storage.write("a", &[b"old"]).unwrap();
         let full = |_: &Path| OpenOptions::new().write(true).open("/dev/full");
-        let error = storage.write_to("a", &[b"new"], full).unwrap_err();
+        let error = storage.write_to("a", |file| file.write_all(b"new"), full).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.report().contains("No space left"), "{}", error.report());
         assert_eq!(storage.read("a").unwrap().as_deref(), Some(&b"old"[..]));

@@ -30,8 +30,14 @@ pub(super) fn receive(
 fn publish(state: &State, update: Update) {
     match update {
         Update::Names(table) => {
-            tracing::debug!(names = table.len(), "name table");
-            state.names.publish(Arc::new(table));
+            match table.after(&state.names.load()) {
+                Some(table) => {
+                    let changed = table.changes().count();
+                    tracing::debug!(names = table.len(), changed, "name table");
+                    state.names.publish(Arc::new(table));
+                }
+                None => tracing::debug!("the name table is as it was"),
+            }
             state.set_health(|health| {
                 health.sync = SyncState::Synced;
                 health.stream = None;

@@ -9,7 +9,7 @@
 //! * NDS is subscribed to without names; explicit ones come back as removed.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -26,7 +26,8 @@ use xds_proto::{
 };
 
 use crate::{
-    Cluster, Clusters, Endpoints, Error, ErrorKind, NameTable,
+    Clusters, Endpoints, Error, ErrorKind, NameTable,
+    cluster::Templates,
     identity::{certificates, root_store},
 };
 
@@ -77,7 +78,8 @@ pub(crate) struct Reaction {
 #[derive(Debug)]
 pub(crate) struct Session {
     node: Node,
-    clusters: HashMap<String, Arc<Cluster>>,
+    clusters: Clusters,
+    templates: Templates,
     /// What the open stream has subscribed to.
     subscribed: Wanted,
     /// Whether the open stream has ever subscribed to endpoints; istiod takes answers even after the last name.
@@ -92,7 +94,8 @@ impl Session {
     pub(crate) fn new(node: Node) -> Self {
         Self {
             node,
-            clusters: HashMap::new(),
+            clusters: Clusters::default(),
+            templates: Templates::default(),
             subscribed: Wanted::default(),
             has_endpoints: false,
             unanswered: BTreeSet::new(),
@@ -146,7 +149,7 @@ impl Session {
 
     /// istiod reports what has vanished since only of names that it is told here; their versions do not count.
     fn first_of_clusters(&mut self) -> DeltaDiscoveryRequest {
-        let names = self.clusters.keys().map(|name| (name.clone(), String::new())).collect();
+        let names = self.clusters.names().map(|name| (name, String::new())).collect();
         let first = DeltaDiscoveryRequest { initial_resource_versions: names, ..request(type_url::CLUSTER) };
         self.replaces_clusters = first.encoded_len() > MOST_BYTES;
         if self.replaces_clusters { request(type_url::CLUSTER) } else { first }
@@ -196,25 +199,24 @@ impl Session {
 
     /// A good cluster of a push is taken although another one is bad, as xDS allows.
     fn clusters(&mut self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
-        let mut problems = Vec::new();
-        for name in &response.removed_resources {
-            self.clusters.remove(name);
-        }
-        if std::mem::take(&mut self.replaces_clusters) {
-            let sent: HashSet<_> = response.resources.iter().map(|resource| &resource.name[..]).collect();
-            self.clusters.retain(|name, _| sent.contains(&name[..]));
-        }
+        let (mut changed, mut problems) = (Vec::new(), Vec::new());
+        let removed: HashSet<_> = response.removed_resources.into_iter().collect();
+        let replaces = std::mem::take(&mut self.replaces_clusters);
+        let mut sent = HashSet::new();
         for resource in response.resources {
             let (name, value) = value(resource);
-            match Cluster::decode(value) {
-                Ok(Some(cluster)) => {
-                    self.clusters.insert(cluster.name.to_string(), Arc::new(cluster));
-                }
-                Ok(None) => {}
+            match self.templates.read(value) {
+                Ok(cluster) => changed.extend(cluster),
                 Err(error) => problems.push(format!("cluster {name}: {error}")),
             }
+            if replaces {
+                sent.insert(name);
+            }
         }
-        (Some(Update::Clusters(self.clusters.values().cloned().collect())), problems)
+        let stays = |name: &str| !removed.contains(name) && (!replaces || sent.contains(name));
+        self.clusters = self.clusters.changed(changed, stays);
+        self.templates.sweep();
+        (Some(Update::Clusters(self.clusters.clone())), problems)
     }
 
     fn endpoints(&self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {

@@ -40,6 +40,8 @@ use super::{
 };
 use crate::{InvalidResource, endpoint};
 
+/// The key of the only extension options that are read.
+pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Envoy's own default, where a cluster says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,9 +57,15 @@ impl Cluster {
     }
 }
 
-fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
-    // Inbound clusters and BlackHoleCluster, PassthroughCluster, InboundPassthroughCluster are no way to a service.
-    let Ok(name) = wire.name.parse::<ClusterName>() else {
+/// The name of a cluster that leads to a service. Inbound clusters and `BlackHoleCluster`, `PassthroughCluster`,
+/// `InboundPassthroughCluster` do not.
+pub(super) fn name(wire: &Wire) -> Option<ClusterName> {
+    let name: ClusterName = wire.name.parse().ok()?;
+    Some(ClusterName { host: name.host.to_ascii_lowercase(), ..name })
+}
+
+pub(super) fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
+    let Some(name) = name(&wire) else {
         return Ok(None);
     };
     let options = http_options(&wire)?;
@@ -86,7 +94,7 @@ fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
         upstream_port_override: upstream_port_override(&wire),
         service_hosts: service_hosts(wire.metadata.as_ref()),
         config: config(wire.metadata.as_ref()),
-        name: ClusterName { host: name.host.to_ascii_lowercase(), ..name },
+        name,
     }))
 }
 
@@ -123,9 +131,8 @@ fn upstream_port_override(wire: &Wire) -> Option<u16> {
 }
 
 fn http_options(wire: &Wire) -> Result<HttpProtocolOptions, prost::DecodeError> {
-    let key = type_url::HTTP_PROTOCOL_OPTIONS.trim_start_matches("type.googleapis.com/");
     wire.typed_extension_protocol_options
-        .get(key)
+        .get(HTTP_OPTIONS)
         .map_or_else(|| Ok(HttpProtocolOptions::default()), any::unpack)
 }
 
@@ -196,7 +203,7 @@ pub(crate) fn texts(wire: &Struct) -> BTreeMap<String, String> {
     wire.fields.iter().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost::DecodeError> {
+pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost::DecodeError> {
     let Some(wire) = wire else {
         return Ok(TransportSocket::Absent);
     };

@@ -1,3 +1,4 @@
+mod compact;
 mod policies;
 
 use proptest::prelude::*;

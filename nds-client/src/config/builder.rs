@@ -10,7 +10,7 @@ use std::{
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    Config, IDLE_ENDPOINTS,
+    Config, IDLE_ENDPOINTS, SNAPSHOT_AGE,
     environment::Environment,
     host::Host,
     sources::{DiscoveryAddress, Files, Need, Reader, provisioned},
@@ -275,6 +275,7 @@ impl Values<'_> {
             key_type: self.key_type(),
             certificate_files: None,
             state_dir: environment.text("SIDESTEP_STATE_DIR").map(PathBuf::from),
+            snapshot_age: SNAPSHOT_AGE,
             clock: Clock::system(),
             transport: Arc::new(transport::System),
         };

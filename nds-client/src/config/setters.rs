@@ -65,6 +65,13 @@ impl Config {
         Self { state_dir: Some(dir.into()), ..self }
     }
 
+    /// How old a snapshot in the state folder may be that answers before istiod does; zero for no snapshot at all. It holds
+    /// the names, the clusters if they were asked for, and the endpoints in use.
+    #[must_use]
+    pub fn with_snapshot_age(self, longest: Duration) -> Self {
+        Self { snapshot_age: longest, ..self }
+    }
+
     /// A certificate that something else issues and renews (a SPIRE agent, cert-manager), instead of istiod's CA: files
     /// in PEM with the chain, leaf first, the key, and the roots of the mesh. They are looked at every few seconds; a
     /// new pair is used once key and certificate belong together, and until then the last good one.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -69,7 +69,83 @@ fn a_table_that_is_cut_short_is_refused() {
     }
 }
 
+#[test]
+fn a_service_has_its_short_name_and_namespace_whether_or_not_its_name_begins_with_them() {
+    let service = |short: &str, namespace: &str| WireInfo {
+        shortname: short.into(),
+        namespace: namespace.into(),
+        ..info("Kubernetes", &["1.1.1.1"])
+    };
+    let table = table(&[
+        ("mysql-0.mysql.data.svc.cluster.local", service("mysql-0.mysql", "data")),
+        ("elsewhere.example", service("forecast", "weather")),
+        ("Shop.retail.svc.cluster.local", service("Shop", "retail")),
+        ("bare.example", service("", "")),
+    ]);
+    let service = |name: &str| table.get(name).unwrap().service();
+    assert_eq!(
+        service("mysql-0.mysql.data.svc.cluster.local"),
+        ("mysql-0.mysql", "data", Registry::Kubernetes)
+    );
+    assert_eq!(service("elsewhere.example"), ("forecast", "weather", Registry::Kubernetes));
+    assert_eq!(service("shop.retail.svc.cluster.local"), ("Shop", "retail", Registry::Kubernetes));
+    assert_eq!(service("bare.example"), ("", "", Registry::Kubernetes));
+}
+
+#[test]
+fn a_name_that_no_question_can_hold_is_left_out() {
+    let long = "a".repeat(256);
+    let table =
+        table(&[(&long, info("External", &["1.1.1.1"])), (&long[1..], info("External", &["1.1.1.1"]))]);
+    assert_eq!(table.len(), 1);
+    assert!(table.get(&long[1..]).is_some());
+}
+
+#[test]
+fn of_a_name_that_is_there_twice_the_last_one_counts() {
+    let part =
+        |ip: &str| Wire { table: [("a.example".to_owned(), info("External", &[ip]))].into() }.encode_to_vec();
+    let table = NameTable::decode([part("1.1.1.1"), part("2.2.2.2")].concat().into()).unwrap();
+    assert_eq!((table.len(), table.iter().count()), (1, 1));
+    assert_eq!(table.get("a.example").unwrap().ipv4(), [Ipv4Addr::new(2, 2, 2, 2)]);
+}
+
+#[test]
+fn a_table_that_says_the_same_is_no_new_one_and_another_says_what_changed() {
+    let names = |table: &NameTable| table.changes().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (one, two) = (info("External", &["1.1.1.1"]), info("External", &["2.2.2.2"]));
+    let first = table(&[("a.example", one.clone()), ("b.example", one.clone()), ("c.example", one.clone())]);
+    let first = first.after(&NameTable::default()).unwrap();
+    assert_eq!((first.generation(), names(&first).len()), (1, 3));
+    let again = table(&[("c.example", one.clone()), ("b.example", one.clone()), ("a.example", one.clone())]);
+    assert!(again.after(&first).is_none(), "whatever the order");
+    let next = table(&[("a.example", one.clone()), ("b.example", two), ("d.example", one)]);
+    let next = next.after(&first).unwrap();
+    assert_eq!(next.generation(), 2);
+    assert_eq!(names(&next), ["b.example", "c.example", "d.example"].map(str::to_owned).into());
+    let none = NameTable::default().after(&next).unwrap();
+    assert_eq!((names(&none).len(), none.generation()), (3, 3));
+    assert!(NameTable::default().after(&none).is_none());
+}
+
 proptest! {
+    #[test]
+    fn the_changes_are_those_that_a_map_finds(
+        before in proptest::collection::hash_map("[a-e]{1,2}", 0u32..3, 0..20),
+        after in proptest::collection::hash_map("[a-e]{1,2}", 0u32..3, 0..20),
+    ) {
+        let of = |names: &HashMap<String, u32>| {
+            let entry = |(name, ip): (&String, &u32)| (name.clone(), info("External", &[&Ipv4Addr::from(*ip).to_string()]));
+            NameTable::decode(Wire { table: names.iter().map(entry).collect() }.encode_to_vec().into()).unwrap()
+        };
+        let names = before.keys().chain(after.keys());
+        let expected: BTreeSet<_> = names.filter(|name| before.get(*name) != after.get(*name)).map(|name| &**name).collect();
+        match of(&after).after(&of(&before)) {
+            Some(next) => prop_assert_eq!(next.changes().collect::<BTreeSet<_>>(), expected),
+            None => prop_assert!(expected.is_empty()),
+        }
+    }
+
     #[test]
     fn any_bytes_give_a_table_or_an_error_and_prost_agrees(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let ours = NameTable::decode(bytes.clone().into());

@@ -1,0 +1,184 @@
+//! A cluster in few bytes.
+//!
+//! Of ten thousand services most clusters differ in nothing but names: their own, the SNI made of it, the identities of
+//! their workloads. What is left without these is one of a few templates, which all share; what nobody here reads is left
+//! out. The message is made whole again when a cluster is asked for.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use xds_proto::{
+    any,
+    envoy::{
+        config::{
+            cluster::v3::Cluster as Wire,
+            core::v3::{Metadata, TransportSocket},
+        },
+        extensions::{
+            transport_sockets::tls::v3::{
+                CommonTlsContext, UpstreamTlsContext, common_tls_context::ValidationContextType,
+            },
+            upstreams::http::v3::HttpProtocolOptions,
+        },
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+    },
+    google::protobuf::{ListValue, Struct, Value, value::Kind},
+    type_url,
+};
+
+use super::{ClusterName, decode};
+
+/// Stands where the cluster's own name, SNI or host, or its workloads' identities, are.
+const OWN: &str = "\u{1}";
+
+/// What is special about a cluster, and what it shares.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Compact {
+    /// The identities of its workloads.
+    pub(super) subject_alt_names: Box<[Box<str>]>,
+    /// The rest, as bytes of the message.
+    pub(super) template: Arc<[u8]>,
+}
+
+impl Compact {
+    /// # Errors
+    ///
+    /// A message inside the message is not what it claims to be.
+    pub(super) fn of(name: &ClusterName, mut wire: Wire) -> Result<Self, prost::DecodeError> {
+        let matched = wire.transport_socket_matches.iter().map(|one| one.transport_socket.as_ref());
+        for socket in matched.chain([wire.transport_socket.as_ref()]) {
+            decode::transport_socket(socket)?;
+        }
+        let mut identities = Vec::new();
+        replace(&mut wire.name, &name.to_string(), OWN);
+        if let Some(eds) = &mut wire.eds_cluster_config {
+            replace(&mut eds.service_name, &name.to_string(), OWN);
+        }
+        for context in tls_contexts(&mut wire) {
+            let mut tls: UpstreamTlsContext = any::unpack(context)?;
+            replace(&mut tls.sni, &name.sni(), OWN);
+            if let Some(matchers) = matchers(tls.common_tls_context.as_mut()) {
+                take_out(matchers, &mut identities);
+            }
+            *context = any::pack(type_url::UPSTREAM_TLS_CONTEXT, &tls);
+        }
+        wire.typed_extension_protocol_options.retain(|key, _| key == decode::HTTP_OPTIONS);
+        for options in wire.typed_extension_protocol_options.values_mut() {
+            *options =
+                any::pack(type_url::HTTP_PROTOCOL_OPTIONS, &any::unpack::<HttpProtocolOptions>(options)?);
+        }
+        wire.metadata = wire.metadata.and_then(read_of);
+        for host in hosts(wire.metadata.as_mut()) {
+            replace(host, &name.host, OWN);
+        }
+        Ok(Self {
+            subject_alt_names: identities.into_iter().map(String::into_boxed_str).collect(),
+            template: wire.encode_to_vec().into(),
+        })
+    }
+
+    /// The message, but for what nobody here reads.
+    pub(super) fn expand(&self, name: &ClusterName) -> Result<Wire, prost::DecodeError> {
+        let mut wire = Wire::decode(&*self.template)?;
+        replace(&mut wire.name, OWN, &name.to_string());
+        if let Some(eds) = &mut wire.eds_cluster_config {
+            replace(&mut eds.service_name, OWN, &name.to_string());
+        }
+        for context in tls_contexts(&mut wire) {
+            let mut tls: UpstreamTlsContext = any::unpack(context)?;
+            replace(&mut tls.sni, OWN, &name.sni());
+            if let Some(matchers) = matchers(tls.common_tls_context.as_mut())
+                && is_own(matchers)
+                && !self.subject_alt_names.is_empty()
+            {
+                *matchers = self.subject_alt_names.iter().map(|name| exactly(name)).collect();
+            }
+            *context = any::pack(type_url::UPSTREAM_TLS_CONTEXT, &tls);
+        }
+        for host in hosts(wire.metadata.as_mut()) {
+            replace(host, OWN, &name.host);
+        }
+        Ok(wire)
+    }
+}
+
+fn replace(text: &mut String, from: &str, to: &str) {
+    if text == from {
+        to.clone_into(text);
+    }
+}
+
+/// The TLS contexts of its transport sockets; not one behind a PROXY protocol header.
+fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google::protobuf::Any> {
+    let matched = wire.transport_socket_matches.iter_mut().map(|one| &mut one.transport_socket);
+    let configs = matched.chain([&mut wire.transport_socket]).flatten();
+    let configs = configs.filter_map(|socket: &mut TransportSocket| socket.typed_config.as_mut());
+    configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT)
+}
+
+/// Where the expected identities stand.
+fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatcher>> {
+    let context = match common?.validation_context_type.as_mut()? {
+        ValidationContextType::CombinedValidationContext(combined) => {
+            combined.default_validation_context.as_mut()?
+        }
+        ValidationContextType::ValidationContext(context) => context,
+        ValidationContextType::ValidationContextSdsSecretConfig(_) => return None,
+    };
+    Some(&mut context.match_subject_alt_names)
+}
+
+/// Identities are taken out once: those of several transport sockets are the same, or stay where they are.
+fn take_out(matchers: &mut Vec<StringMatcher>, identities: &mut Vec<String>) {
+    let exact = matchers.iter().map(|matcher| match &matcher.match_pattern {
+        Some(MatchPattern::Exact(name)) if !matcher.ignore_case && name != OWN => Some(name.clone()),
+        _ => None,
+    });
+    let Some(exact) = exact.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty()) else { return };
+    if identities.is_empty() {
+        *identities = exact;
+    } else if *identities != exact {
+        return;
+    }
+    *matchers = vec![exactly(OWN)];
+}
+
+fn exactly(name: &str) -> StringMatcher {
+    StringMatcher { match_pattern: Some(MatchPattern::Exact(name.to_owned())), ignore_case: false }
+}
+
+fn is_own(matchers: &[StringMatcher]) -> bool {
+    matches!(matchers, [StringMatcher { match_pattern: Some(MatchPattern::Exact(name)), .. }] if name == OWN)
+}
+
+/// What of a cluster's metadata is read.
+fn read_of(mut metadata: Metadata) -> Option<Metadata> {
+    const READ: [&str; 4] = ["alpn_override", "config", "external", "services"];
+    let mut istio = metadata.filter_metadata.remove("istio")?;
+    istio.fields.retain(|key, _| READ.contains(&&**key));
+    for service in services(Some(&mut istio)) {
+        service.fields.retain(|key, _| key == "host");
+    }
+    (!istio.fields.is_empty()).then(|| Metadata { filter_metadata: [("istio".to_owned(), istio)].into() })
+}
+
+fn services(istio: Option<&mut Struct>) -> impl Iterator<Item = &mut Struct> {
+    let services = istio.and_then(|istio| istio.fields.get_mut("services"));
+    let values: &mut [Value] = match services.and_then(|services| services.kind.as_mut()) {
+        Some(Kind::ListValue(ListValue { values })) => values,
+        _ => &mut [],
+    };
+    values.iter_mut().filter_map(|service| match service.kind.as_mut() {
+        Some(Kind::StructValue(service)) => Some(service),
+        _ => None,
+    })
+}
+
+fn hosts(metadata: Option<&mut Metadata>) -> impl Iterator<Item = &mut String> {
+    services(metadata.and_then(|metadata| metadata.filter_metadata.get_mut("istio"))).filter_map(|service| {
+        match service.fields.get_mut("host")?.kind.as_mut()? {
+            Kind::StringValue(host) => Some(host),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,159 @@
+//! One name.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    slice,
+};
+
+use super::NameTable;
+
+/// One name, in 20 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    /// Where its name begins in the text of the table.
+    pub(super) at: u32,
+    /// The IPv4 address where there is one, which then needs no further look into memory; of several the number of the
+    /// first in the table's list, as bits.
+    pub(super) v4: Ipv4Addr,
+    /// The number of the first IPv6 address in the table's list.
+    pub(super) v6: u32,
+    pub(super) v4_count: u16,
+    pub(super) v6_count: u16,
+    pub(super) name_len: u8,
+    pub(super) short_len: u8,
+    pub(super) namespace_len: u8,
+    pub(super) origin: Origin,
+}
+
+/// Where a name is from, and where in the text the short name and the namespace stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) registry: Registry,
+    /// Whether they stand one after the other behind the name, because the name does not begin with them.
+    pub(super) apart: bool,
+}
+
+impl Record {
+    pub(super) fn name_bytes<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.at as usize..][..usize::from(self.name_len)]
+    }
+
+    fn name<'a>(&self, text: &'a str) -> &'a str {
+        part(text, self.at as usize, self.name_len)
+    }
+
+    fn short_name<'a>(&self, text: &'a str) -> &'a str {
+        part(text, self.service_at(), self.short_len)
+    }
+
+    fn namespace<'a>(&self, text: &'a str) -> &'a str {
+        let dot = usize::from(!self.origin.apart);
+        part(text, self.service_at() + usize::from(self.short_len) + dot, self.namespace_len)
+    }
+
+    fn service_at(&self) -> usize {
+        self.at as usize + if self.origin.apart { usize::from(self.name_len) } else { 0 }
+    }
+}
+
+fn part(text: &str, at: usize, len: u8) -> &str {
+    // Within the text and between its characters, since the table was built.
+    text.get(at..at + usize::from(len)).unwrap_or_default()
+}
+
+/// One name of a [`NameTable`].
+#[derive(Clone, Copy)]
+pub struct NameEntry<'a> {
+    table: &'a NameTable,
+    record: &'a Record,
+}
+
+/// Where istiod knows a name from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Registry {
+    /// A ServiceEntry, or anything else that is not a Kubernetes service.
+    #[default]
+    External,
+    /// A Kubernetes service of some cluster of the mesh.
+    Kubernetes,
+}
+
+impl<'a> NameEntry<'a> {
+    pub(super) fn new(table: &'a NameTable, record: &'a Record) -> Self {
+        Self { table, record }
+    }
+
+    /// The name: lower-case, no trailing dot; `*.x` for a wildcard.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.record.name(&self.table.text)
+    }
+
+    /// The IPv4 addresses, in istiod's order.
+    #[must_use]
+    pub fn ipv4(&self) -> &'a [Ipv4Addr] {
+        match usize::from(self.record.v4_count) {
+            1 => slice::from_ref(&self.record.v4),
+            count => {
+                let start = self.record.v4.to_bits() as usize;
+                &self.table.v4[start..start + count]
+            }
+        }
+    }
+
+    /// The IPv6 addresses, in istiod's order.
+    #[must_use]
+    pub fn ipv6(&self) -> &'a [Ipv6Addr] {
+        let start = self.record.v6 as usize;
+        &self.table.v6[start..start + usize::from(self.record.v6_count)]
+    }
+
+    /// All addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
+        let v4 = self.ipv4().iter().copied().map(IpAddr::V4);
+        v4.chain(self.ipv6().iter().copied().map(IpAddr::V6))
+    }
+
+    /// Where istiod knows the name from.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.record.origin.registry
+    }
+
+    /// The first part of the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless
+    /// service. Empty where istiod gives none.
+    #[must_use]
+    pub fn short_name(&self) -> &'a str {
+        self.record.short_name(&self.table.text)
+    }
+
+    /// The Kubernetes namespace. Empty where istiod gives none.
+    #[must_use]
+    pub fn namespace(&self) -> &'a str {
+        self.record.namespace(&self.table.text)
+    }
+
+    /// [`short_name`](Self::short_name), [`namespace`](Self::namespace) and [`registry`](Self::registry).
+    #[must_use]
+    pub fn service(&self) -> (&'a str, &'a str, Registry) {
+        (self.short_name(), self.namespace(), self.registry())
+    }
+
+    /// Whether both say the same.
+    pub(super) fn is_like(&self, other: &NameEntry<'_>) -> bool {
+        self.ipv4() == other.ipv4() && self.ipv6() == other.ipv6() && self.service() == other.service()
+    }
+}
+
+impl fmt::Debug for NameEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NameEntry")
+            .field("name", &self.name())
+            .field("ipv4", &self.ipv4())
+            .field("ipv6", &self.ipv6())
+            .field("registry", &self.registry())
+            .finish()
+    }
+}
