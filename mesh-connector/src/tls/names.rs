@@ -106,11 +106,13 @@ fn is_for(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<bool, rust
 
 fn text(matcher: &SanMatcher) -> String {
     match matcher {
-        SanMatcher::Contains(text) => format!("*{text}*"),
-        SanMatcher::Exact(text) => text.clone(),
-        SanMatcher::Prefix(text) => format!("{text}*"),
-        SanMatcher::Suffix(text) => format!("*{text}"),
-        SanMatcher::Unsupported(text) => format!("{text} (a rule that is not supported and matches nothing)"),
+        SanMatcher::Contains(part) => format!("*{part}*"),
+        SanMatcher::Exact(whole) => whole.clone(),
+        SanMatcher::IgnoreCase(inside) => format!("{} (of any case)", text(inside)),
+        SanMatcher::Prefix(part) => format!("{part}*"),
+        SanMatcher::Regex(regex) => format!("/{}/", regex.as_str()),
+        SanMatcher::Suffix(part) => format!("*{part}"),
+        SanMatcher::Unsupported(rule) => format!("{rule} (a rule that is not supported and matches nothing)"),
         other => format!("{other:?}"),
     }
 }
