@@ -30,17 +30,17 @@ pub(crate) fn stage(runtime: &Runtime, report: &mut Report, yaml: &str) -> Optio
     Some(runtime.block_on(async {
         let mut real = RealMesh::builder().file("clusters/cluster1/more.yaml", yaml).start().await;
         real.apply("cluster1", CLIENT_SIDECAR).await;
-        // Calls go to network2 alone: the gateway of network1 has no Service then.
-        real.delete("cluster1", NETWORK1).await;
+        // Calls go to network2 alone: no workload is in network1 then.
+        real.delete("cluster1", IN_NETWORK1).await;
         let children = tokio::join!(real.gateway(2), real.forecast(2));
         Stage { real, _children: children }
     }))
 }
 
-/// What says that network1 has a gateway.
-const NETWORK1: &str = "apiVersion: v1
-kind: Service
-metadata: {name: istio-eastwestgateway, namespace: istio-system}
+/// What says that the service has a workload in network1.
+const IN_NETWORK1: &str = "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: forecast-1, namespace: weather}
 ";
 
 impl Stage {

@@ -18,11 +18,14 @@ use crate::{
 
 pub(super) const ABOUT: &str = "1 GiB through the gateway, CPU per byte";
 
-const ROUNDS: usize = 7;
-/// What is read at a time.
-const BUFFER: usize = 64 * 1024;
 /// What a stream is long.
 pub(super) const BYTES: usize = 1 << 30;
+/// Both streams are open at the same time, and are read in turns: so much of each.
+const SLICE: usize = BYTES / 16;
+/// Four streams of each.
+const ROUNDS: usize = 63;
+/// What is read at a time.
+const BUFFER: usize = 64 * 1024;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let runtime = peers::one_thread()?;
@@ -30,13 +33,10 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let mesh = runtime.block_on(stage.join())?;
     let bare = runtime.block_on(Bare::like(&mesh, Protocol::Http1))?;
     let target = mesh_connector::Target::new(HOST, PORT)?.with_protocol(Protocol::Http1);
-    let [ours, theirs] = interleaved(
-        ROUNDS,
-        [
-            Box::new(|| round(&runtime, async || Ok::<_, Failure>(mesh.connect_to(&target).await?))),
-            Box::new(|| round(&runtime, async || bare.connect().await)),
-        ],
-    );
+    let mut ours = Stream::new(&runtime, async || Ok::<_, Failure>(mesh.connect_to(&target).await?));
+    let mut theirs = Stream::new(&runtime, async || bare.connect().await);
+    let [ours, theirs] =
+        interleaved(ROUNDS, [Box::new(|| ours.slice()), Box::new(|| theirs.slice())]);
     if ours.median().is_nan() || theirs.median().is_nan() {
         return Err("a stream broke".into());
     }
@@ -47,25 +47,46 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Nanoseconds on the CPU per byte.
-fn round<S: AsyncRead + AsyncWrite + Unpin>(
-    runtime: &Runtime,
-    connect: impl AsyncFn() -> Result<S, Failure>,
-) -> f64 {
-    let read: Result<f64, Failure> = runtime.block_on(async {
-        let mut stream = connect().await?;
-        stream.write_all(request().as_bytes()).await?;
-        let before = thread_time();
-        let (mut buffer, mut read) = (vec![0; BUFFER], 0);
-        while read < BYTES {
-            match stream.read(&mut buffer).await? {
-                0 => return Err("the stream ended early".into()),
-                bytes => read += bytes,
+/// A stream that is read slice by slice, and begun anew at its end.
+struct Stream<'a, S, C> {
+    runtime: &'a Runtime,
+    connect: C,
+    open: Option<S>,
+    left: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a, S, C> Stream<'a, S, C>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncFn() -> Result<S, Failure>,
+{
+    fn new(runtime: &'a Runtime, connect: C) -> Self {
+        Self { runtime, connect, open: None, left: 0, buffer: vec![0; BUFFER] }
+    }
+
+    /// Nanoseconds on the CPU per byte of the next slice.
+    fn slice(&mut self) -> f64 {
+        let Self { runtime, connect, open, left, buffer } = self;
+        let read: Result<f64, Failure> = runtime.block_on(async {
+            if *left < SLICE {
+                let mut stream = connect().await?;
+                stream.write_all(request().as_bytes()).await?;
+                (*open, *left) = (Some(stream), BYTES);
             }
-        }
-        Ok((thread_time() - before) / read as f64)
-    });
-    read.unwrap_or(f64::NAN)
+            let stream = open.as_mut().ok_or("no stream")?;
+            let (before, mut read) = (thread_time(), 0);
+            while read < SLICE {
+                match stream.read(buffer).await? {
+                    0 => return Err("the stream ended early".into()),
+                    bytes => read += bytes,
+                }
+            }
+            *left = left.saturating_sub(read);
+            Ok((thread_time() - before) / read as f64)
+        });
+        read.unwrap_or(f64::NAN)
+    }
 }
 
 /// What a workload answers with so many bytes.

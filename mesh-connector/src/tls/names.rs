@@ -91,6 +91,17 @@ impl Expected {
         }
     }
 
+    /// The name of every peer that is accepted, where there is but one: rules that one identity alone satisfies.
+    pub(super) fn only_name(&self) -> Option<&str> {
+        match self {
+            Self::AnyOf(matchers) => match &matchers[..] {
+                [SanMatcher::Exact(name)] => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(super) fn texts(&self) -> Vec<String> {
         match self {
             Self::AnyOf(matchers) | Self::AnyName(matchers) => matchers.iter().map(text).collect(),
