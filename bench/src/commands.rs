@@ -25,6 +25,11 @@ macro_rules! commands {
 commands! {
     push,
     lookup,
+    handshake,
+    request,
+    stream,
+    bridge,
+    join,
     memory,
 }
 

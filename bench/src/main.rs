@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bare;
 mod child;
 mod commands;
 mod fixture;
+mod peers;
 mod picture;
 mod process;
 mod report;

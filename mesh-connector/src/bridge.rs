@@ -11,6 +11,7 @@
 //! | libpq | [`Bridge::listen_postgres`]: `host=DIR port=N` |
 //! | what takes a Unix socket | [`Bridge::listen_unix`] |
 //! | what takes an address only | [`Bridge::listen_local`] |
+//! | what takes a resolver only, and programs that only know DNS | [`Bridge::local_services`] |
 //!
 //! ```no_run
 //! # async fn example(mesh: mesh_connector::Mesh) -> Result<(), mesh_connector::Error> {
@@ -47,9 +48,11 @@ mod client;
 mod http;
 mod listen;
 mod local;
+mod names;
 mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod scheme;
 mod secret;
 mod sniff;
 mod socks;
@@ -64,12 +67,13 @@ use std::{
 };
 
 use ::hyper::body::Incoming;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
 pub use self::{
     access::Access,
     builder::BridgeBuilder,
     local::{LocalNames, LocalPort},
+    names::LocalServices,
     secret::Secret,
 };
 use self::{access::Gate, builder::Settings, client::Listener, local::Locals, unix::SocketFile};
@@ -86,9 +90,10 @@ const USER: &str = "sidestep";
 pub struct Bridge {
     shared: Arc<Shared>,
     proxy: SocketAddr,
-    locals: Locals,
+    locals: Arc<Locals>,
     files: Mutex<Vec<SocketFile>>,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    runtime: Handle,
 }
 
 /// What the listeners' tasks need. It does not keep the bridge alive.
@@ -184,7 +189,7 @@ impl Bridge {
     /// Dropping the future leaves no listener behind.
     pub async fn listen_local(&self, target: &Target, port: LocalPort) -> Result<SocketAddr, Error> {
         let canonical = self.canonical(target);
-        let mut locals = self.locals.lock().await;
+        let mut locals = self.locals.lock();
         if let Some(address) = locals.listener(target, &canonical, port) {
             return Ok(address);
         }
@@ -198,6 +203,26 @@ impl Bridge {
     #[must_use]
     pub fn local_names(&self) -> LocalNames {
         self.locals.names()
+    }
+
+    /// Loopback addresses for every service of the mesh, made when they are asked for: for resolvers, and so for programs
+    /// that take nothing else. It waits for istiod's clusters, which say which ports a service has.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::connect`], as far as they are about istiod.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn local_services(&self) -> Result<LocalServices, Error> {
+        self.shared.mesh.await_clusters().await?;
+        Ok(LocalServices {
+            shared: Arc::downgrade(&self.shared),
+            locals: self.locals.clone(),
+            tasks: Arc::downgrade(&self.tasks),
+            runtime: self.runtime.clone(),
+        })
     }
 
     /// How many connections are open.
@@ -221,7 +246,7 @@ impl Bridge {
         let target = target.clone();
         let to = move |client, shared| listen::to(client, shared, target.clone());
         let task = listen::serve(listener, self.shared.clone(), to);
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(task, &self.runtime);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use mesh_resolver::Upstream;
-use nds_client::{Config, NdsClient};
+use nds_client::{Config, NdsClient, ServerAddress};
 use rustls::KeyLog;
 
 use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
@@ -18,14 +18,21 @@ use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
     config: Config,
-    upstream: Upstream,
-    settings: Settings,
-    key_log: Option<Arc<dyn KeyLog>>,
+    pub(crate) upstream: Upstream,
+    pub(crate) settings: Settings,
+    pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    pub(crate) gateways: Vec<ServerAddress>,
 }
 
 impl MeshBuilder {
     pub(crate) fn new(config: Config) -> Self {
-        Self { config, upstream: Upstream::default(), settings: Settings::default(), key_log: None }
+        Self {
+            config,
+            upstream: Upstream::default(),
+            settings: Settings::default(),
+            key_log: None,
+            gateways: Vec::new(),
+        }
     }
 
     /// What protects connections.
@@ -52,6 +59,16 @@ impl MeshBuilder {
         self
     }
 
+    /// Reaches every service of the name table through these east-west gateways, and asks istiod for neither clusters nor
+    /// endpoints: for control planes that have none to send. Addresses are `HOST:PORT`, a gateway's port being 15443.
+    ///
+    /// What CDS would say is made from the name: the server name `outbound_.PORT_.SUBSET_.HOST`, and the rule that the
+    /// peer's identity is one of the service's namespace. Names that are not in the table are outside of the mesh.
+    pub fn with_fixed_gateways(mut self, gateways: impl IntoIterator<Item = ServerAddress>) -> Self {
+        self.gateways = gateways.into_iter().collect();
+        self
+    }
+
     pub(crate) fn with_key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
         self.key_log = Some(log);
         self
@@ -67,9 +84,9 @@ impl MeshBuilder {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn join(self) -> Result<Mesh, Error> {
-        let client = NdsClient::join(self.config).await;
+        let client = NdsClient::join(self.config.clone()).await;
         let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
-        Mesh::new(client, self.upstream, self.settings, self.key_log)
+        Mesh::new(client, self)
     }
 }
 

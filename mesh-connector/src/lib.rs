@@ -69,6 +69,7 @@ pub mod danger;
 mod dial;
 mod error;
 mod explain;
+mod fixed;
 #[cfg(feature = "tonic")]
 mod grpc;
 mod hosts;
@@ -105,7 +106,7 @@ pub use self::{
         ExplainedTransport, Explanation, NameFound, Probe,
     },
     hosts::EndpointStatus,
-    mesh::{Mesh, MeshHealth},
+    mesh::{Mesh, MeshHealth, NextHop},
     settings::{Mtls, Outside},
     stream::MeshStream,
     target::{Host, Protocol, Target},

@@ -2,9 +2,10 @@
 
 mod connect;
 mod health;
+mod next_hop;
 
 pub(crate) use self::connect::{Found, after};
-pub use self::health::MeshHealth;
+pub use self::{health::MeshHealth, next_hop::NextHop};
 
 use std::{
     fmt,
@@ -15,16 +16,15 @@ use std::{
     time::Duration,
 };
 
-use mesh_resolver::{MeshResolver, Upstream};
+use mesh_resolver::MeshResolver;
 use nds_client::{Config, NdsClient};
-use rustls::KeyLog;
 use tracing::Instrument as _;
 
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::{
     Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain,
-    hosts::HostSets, names::Dns, routes::Routes, settings::Settings, tls::TlsConfigs,
+    fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes, settings::Settings, tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -41,6 +41,8 @@ struct Membership {
     client: NdsClient,
     dns: Dns,
     tls: TlsConfigs,
+    /// In the place of istiod's clusters, where the program has named them.
+    fixed: Option<FixedGateways>,
     routes: Routes,
     hosts: HostSets,
     closed: AtomicBool,
@@ -66,18 +68,15 @@ impl Mesh {
         MeshBuilder::new(config)
     }
 
-    pub(crate) fn new(
-        client: NdsClient,
-        upstream: Upstream,
-        settings: Settings,
-        key_log: Option<Arc<dyn KeyLog>>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(client: NdsClient, builder: MeshBuilder) -> Result<Self, Error> {
+        let MeshBuilder { upstream, settings, key_log, gateways, .. } = builder;
         let dns = Dns::new(&client, upstream)?;
         Ok(Self {
             membership: Arc::new(Membership {
                 client,
                 dns,
                 tls: TlsConfigs::new(key_log),
+                fixed: (!gateways.is_empty()).then(|| FixedGateways::new(gateways)),
                 routes: Routes::default(),
                 hosts: HostSets::new(),
                 closed: AtomicBool::new(false),
@@ -127,6 +126,17 @@ impl Mesh {
     pub async fn connect_to(&self, target: &Target) -> Result<MeshStream, Error> {
         let span = tracing::debug_span!("connect", %target);
         async { connect::told(self, target, connect::connect(self, target).await) }.instrument(span).await
+    }
+
+    /// Where the next connection to a target would go, by what istiod has sent so far: the choice that
+    /// [`connect_to`](Self::connect_to) begins with, for programs that dial themselves and for those who want to see
+    /// it. Each call chooses anew. `None` for what is not known (yet), is outside of the mesh, or has no endpoint that
+    /// may be dialled.
+    ///
+    /// Wait-free, and without allocation for a target that was asked for before.
+    #[must_use]
+    pub fn next_hop(&self, target: &Target) -> Option<NextHop> {
+        self.decide(target)
     }
 
     /// Explains how a connection to this host and port would be made, without making one.

@@ -101,14 +101,30 @@ fn service_at(
             None => Ok(None),
         },
         1 => Ok(candidates.into_iter().next().cloned()),
-        _ => {
-            let list = candidates.into_iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(", ");
-            Err(Error::new(
-                ErrorKind::Ambiguous,
-                format!("{target} is the address of several services, {list}: connect by name"),
-            ))
-        }
+        _ => Err(ambiguous(target, &candidates)),
     }
+}
+
+/// The same where there are no clusters to tell by: the name last resolved, else the only one that has the address.
+pub(crate) fn service_of_address(
+    ip: IpAddr,
+    target: &Target,
+    names: &impl Names,
+) -> Result<Option<String>, Error> {
+    if let Some(canonical) = names.last_resolved(ip).and_then(|name| names.canonical(&name)) {
+        return Ok(Some(canonical));
+    }
+    let known: BTreeSet<_> = names.at(ip).into_iter().collect();
+    match known.len() {
+        0 | 1 => Ok(known.into_iter().next()),
+        _ => Err(ambiguous(target, &known.iter().collect())),
+    }
+}
+
+fn ambiguous(target: &Target, candidates: &BTreeSet<&String>) -> Error {
+    let list = candidates.iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(", ");
+    let message = format!("{target} is the address of several services, {list}: connect by name");
+    Error::new(ErrorKind::Ambiguous, message)
 }
 
 fn cluster(target: &Target, host: &str, clusters: &Clusters) -> Result<Arc<Cluster>, Error> {

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+#[cfg(feature = "bridge")]
+use tokio::io::AsyncBufRead as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -34,6 +36,9 @@ pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
+    /// What was read of plaintext for somebody who passes it on.
+    #[cfg(feature = "bridge")]
+    chunk: Chunk,
     /// Counts the connection, and is told of a refusal that arrives late.
     held: Option<Arc<Held>>,
     meter: Meter,
@@ -47,7 +52,15 @@ pub(crate) enum Io {
 
 impl MeshStream {
     pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self { io, connection, has_read: false, held: None, meter: Meter::default() }
+        Self {
+            io,
+            connection,
+            has_read: false,
+            #[cfg(feature = "bridge")]
+            chunk: Chunk::default(),
+            held: None,
+            meter: Meter::default(),
+        }
     }
 
     /// The same stream, as one of its endpoint's connections.
@@ -82,23 +95,71 @@ impl MeshStream {
         Poll::Ready(written)
     }
 
-    /// An alert before the first byte is the peer's verdict on our certificate.
-    fn refused(&self, error: io::Error) -> io::Error {
-        let alert = error.get_ref().and_then(|inside| inside.downcast_ref::<rustls::Error>());
-        let Some(rustls::Error::AlertReceived(alert)) = alert else {
-            return error;
+    /// What can be read now, where TLS has put it; empty at the end. What is not consumed comes again. For those who pass
+    /// it on: [`AsyncRead`] does not know of what is left of a chunk of plaintext.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { io, connection, has_read, chunk, held, .. } = self;
+        let read = match io {
+            Io::Plaintext(tcp) => ready!(chunk.poll_fill(tcp, cx)),
+            Io::Tls(tls) => match ready!(Pin::new(tls).poll_fill_buf(cx)) {
+                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
+                read => read,
+            },
         };
-        let info = &self.connection;
-        if let Some(held) = &self.held {
-            held.failed(ErrorKind::Tls);
-        }
-        let message = format!(
-            "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",
-            info.peer_name().unwrap_or("the peer"),
-            info.endpoint(),
-        );
-        io::Error::new(io::ErrorKind::PermissionDenied, Error::with_source(ErrorKind::Tls, message, error))
+        *has_read |= read.is_ok();
+        Poll::Ready(read)
     }
+
+    /// So many bytes of the chunk have been passed on.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        match &mut self.io {
+            Io::Plaintext(_) => self.chunk.left.start += bytes,
+            Io::Tls(tls) => Pin::new(tls).consume(bytes),
+        }
+        self.meter.read(bytes);
+    }
+}
+
+/// What was read and not passed on.
+#[cfg(feature = "bridge")]
+#[derive(Debug, Default)]
+struct Chunk {
+    buffer: Vec<u8>,
+    left: std::ops::Range<usize>,
+}
+
+#[cfg(feature = "bridge")]
+impl Chunk {
+    const SIZE: usize = 16 * 1024;
+
+    fn poll_fill(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.left.is_empty() {
+            self.buffer.resize(Self::SIZE, 0);
+            let mut buffer = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(tcp).poll_read(cx, &mut buffer))?;
+            self.left = 0..buffer.filled().len();
+        }
+        Poll::Ready(Ok(&self.buffer[self.left.clone()]))
+    }
+}
+
+/// An alert before the first byte is the peer's verdict on our certificate.
+fn refused(info: &ConnectionInfo, held: Option<&Held>, error: io::Error) -> io::Error {
+    let alert = error.get_ref().and_then(|inside| inside.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::AlertReceived(alert)) = alert else {
+        return error;
+    };
+    if let Some(held) = held {
+        held.failed(ErrorKind::Tls);
+    }
+    let message = format!(
+        "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",
+        info.peer_name().unwrap_or("the peer"),
+        info.endpoint(),
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, Error::with_source(ErrorKind::Tls, message, error))
 }
 
 impl AsyncRead for MeshStream {
@@ -112,7 +173,7 @@ impl AsyncRead for MeshStream {
         let read = match &mut this.io {
             Io::Plaintext(tcp) => ready!(Pin::new(tcp).poll_read(cx, buf)),
             Io::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buf)) {
-                Err(error) if !this.has_read => Err(this.refused(error)),
+                Err(error) if !this.has_read => Err(refused(&this.connection, this.held.as_deref(), error)),
                 read => read,
             },
         };

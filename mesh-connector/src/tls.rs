@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) alpn: Arc<[String]>,
     /// The identities that the peer may have, as texts.
     pub(crate) expected: Arc<[String]>,
+    /// The name of every peer that the verifier accepts, where there is but one.
+    pub(crate) only_name: Option<String>,
     pub(crate) transport: Transport,
 }
 

@@ -190,9 +190,8 @@ impl NdsClient {
     ///
     /// Dropping the future leaves the subscription.
     pub async fn endpoints(&self, eds_name: &str, patience: Duration) -> Result<Arc<Endpoints>, Error> {
-        if let Some(known) = self.state.endpoints.load().get(eds_name) {
-            known.used.touch(self.state.seconds());
-            return Ok(known.endpoints.clone());
+        if let Some(endpoints) = self.try_endpoints(eds_name) {
+            return Ok(endpoints);
         }
         self.state.want_endpoints(eds_name);
         let mut endpoints = self.state.endpoints.watched();
@@ -203,6 +202,15 @@ impl NdsClient {
             }
             Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
         }
+    }
+
+    /// The endpoints under a name of EDS, if they have come already; asking counts as use. Wait-free.
+    #[must_use]
+    pub fn try_endpoints(&self, eds_name: &str) -> Option<Arc<Endpoints>> {
+        let all = self.state.endpoints.load();
+        let known = all.get(eds_name)?;
+        known.used.touch(self.state.seconds());
+        Some(known.endpoints.clone())
     }
 
     /// Ends the connection to istiod and the tasks behind it, for all clones. What was published stays readable.

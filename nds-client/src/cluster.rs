@@ -21,7 +21,7 @@ pub use self::{
     name::{ClusterName, InvalidClusterName},
     outlier::OutlierDetection,
     tls::{
-        Certificate, ProxyProtocol, Roots, SanMatcher, TlsContext, TlsVersion, TransportMatch,
+        Certificate, ProxyProtocol, Roots, SanMatcher, SanRegex, TlsContext, TlsVersion, TransportMatch,
         TransportSocket,
     },
 };
@@ -102,6 +102,39 @@ pub enum Http {
 }
 
 impl Cluster {
+    /// A cluster that no control plane has described: with these endpoints, all of which take mesh mTLS and prove to be
+    /// one of these identities; with none of those, any of the own trust domain. For control planes that send names and
+    /// nothing else.
+    #[must_use]
+    pub fn of_mesh(name: ClusterName, endpoints: Arc<Endpoints>, identities: Vec<SanMatcher>) -> Self {
+        let wire = xds_proto::envoy::config::cluster::v3::Cluster::default();
+        Self {
+            discovery: Discovery::Inline(endpoints),
+            connect_timeout: decode::CONNECT_TIMEOUT,
+            transport_socket_matches: Vec::new(),
+            transport_socket: TransportSocket::Tls(TlsContext {
+                subject_alt_names: identities,
+                certificate: Certificate::Workload,
+                roots: Roots::Mesh,
+                ..TlsContext::default()
+            }),
+            http: Http::Detected,
+            external: false,
+            tls_origination: false,
+            auto_sni: false,
+            auto_san_validation: false,
+            load_balancing: LoadBalancing::of(&wire),
+            outlier_detection: None,
+            circuit_breakers: CircuitBreakers::of(None),
+            tcp_keepalive: None,
+            connection_life: ConnectionLife::default(),
+            upstream_port_override: None,
+            service_hosts: vec![name.host.clone()],
+            config: None,
+            name,
+        }
+    }
+
     /// The transport socket for `endpoint`: the first match whose criteria the endpoint's metadata satisfies, else
     /// the cluster's own (Envoy `transport_socket_matches`).
     #[must_use]

@@ -61,7 +61,7 @@ pub use self::{
     cluster::{
         Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
         InvalidClusterName, LbPolicy, LoadBalancing, OutlierDetection, ProxyProtocol, Roots, SanMatcher,
-        SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
+        SanRegex, SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
     },
     config::{Config, ConfigBuilder, InvalidServerAddress, ServerAddress},
     endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},

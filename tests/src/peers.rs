@@ -7,7 +7,7 @@ use std::{env, path::PathBuf};
 
 pub use self::{
     child::{Child, may_mount},
-    mesh::{RealMesh, RealMeshBuilder, Workload},
+    mesh::{CLIENT_SIDECAR, RealMesh, RealMeshBuilder, Workload},
 };
 
 /// Where `tests/peers/build.sh` puts the peers.

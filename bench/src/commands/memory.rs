@@ -1,5 +1,7 @@
 //! What a mesh costs in memory, measured in processes that do nothing else.
 
+mod mesh;
+
 use std::{fs, hint::black_box};
 
 use nds_client::{NameTable, Publisher};
@@ -14,7 +16,7 @@ use crate::{
     unit::Unit,
 };
 
-pub(super) const ABOUT: &str = "100 000 names, settled and at the peak of a push";
+pub(super) const ABOUT: &str = "100 000 names, settled and at the peak of a push; a whole membership beside a sidecar";
 
 const ROUNDS: usize = 5;
 
@@ -36,11 +38,14 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     report
         .row("100 000 names, peak of a push over an earlier one", Unit::Bytes, figures("peak"))
         .within(Budget::Ours(wire as f64 + 2.0 * table));
-    Ok(())
+    mesh::run(report)
 }
 
-/// Two pushes, as two buffers that nothing was in before.
+/// Two pushes, as two buffers that nothing was in before; or, under another name, a membership.
 pub(super) fn child(file: &str) -> Result<String, Failure> {
+    if let Some(files) = file.strip_prefix("mesh:") {
+        return mesh::child(files);
+    }
     let before = private_dirty()?;
     let table = Publisher::new(NameTable::default());
     let push = || -> Result<(), Failure> {

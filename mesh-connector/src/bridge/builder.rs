@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use super::{
     Access, Bridge, Shared, access::Gate, cannot_listen, listen, local::Locals, proxy, secret::Secret,
@@ -17,7 +17,8 @@ use crate::{Error, HttpClient, Mesh};
 ///
 /// # Defaults
 ///
-/// Only this process' own sockets are served, and whoever knows the proxy's secret; at most 1024 connections; ten
+/// Only this process' own sockets are served, and whoever knows the proxy's secret; at most 1024 connections, and 1024
+/// listeners at loopback addresses; ten
 /// seconds for a client to say what it wants; 100 ms for the first bytes that tell a protocol.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it starts"]
@@ -30,6 +31,7 @@ pub struct BridgeBuilder {
 pub(crate) struct Settings {
     pub(crate) access: Access,
     pub(crate) max_connections: usize,
+    pub(crate) max_local_listeners: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) detection_timeout: Duration,
 }
@@ -39,6 +41,7 @@ impl BridgeBuilder {
         let settings = Settings {
             access: Access::default(),
             max_connections: 1024,
+            max_local_listeners: 1024,
             handshake_timeout: Duration::from_secs(10),
             detection_timeout: Duration::from_millis(100),
         };
@@ -55,6 +58,13 @@ impl BridgeBuilder {
     /// More wait in the listeners' queues, not in this process.
     pub fn with_max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = max.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many ports of services are listened on at loopback addresses. Such listeners are never closed before the bridge
+    /// ends, because clients keep addresses.
+    pub fn with_max_local_listeners(mut self, max: usize) -> Self {
+        self.settings.max_local_listeners = max;
         self
     }
 
@@ -105,7 +115,8 @@ impl BridgeBuilder {
         let mut tasks = JoinSet::new();
         let proxied = |client, shared: Arc<Shared>| async move { proxy::serve(client, &shared).await };
         tasks.spawn(listen::serve(listener, shared.clone(), proxied));
-        let locals = Locals::new();
-        Ok(Bridge { shared, proxy, locals, files: Mutex::default(), tasks: Mutex::new(tasks) })
+        let locals = Arc::new(Locals::new(self.settings.max_local_listeners));
+        let (files, tasks) = (Mutex::default(), Arc::new(Mutex::new(tasks)));
+        Ok(Bridge { shared, proxy, locals, files, tasks, runtime: Handle::current() })
     }
 }

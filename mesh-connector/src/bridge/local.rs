@@ -4,17 +4,14 @@ use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::{Mutex, MutexGuard},
-};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::cannot_listen;
-use crate::{Error, Target};
+use crate::{Error, ErrorKind, Target};
 
 /// 127.64.0.0/10: on loopback, and used by nobody else that is known.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
@@ -77,15 +74,18 @@ pub(super) struct Locals {
 /// What is listened on already.
 pub(super) struct Listening {
     names: LocalNames,
+    most: usize,
     next: u32,
     bound: HashMap<String, SocketAddr>,
 }
 
 impl Locals {
-    pub(super) fn new() -> Self {
+    /// With so many listeners at most.
+    pub(super) fn new(most: usize) -> Self {
         let names = LocalNames::default();
         // Each process begins elsewhere, so that two of them seldom want the same address and port.
-        let listening = Listening { names: names.clone(), next: fastrand::u32(..), bound: HashMap::new() };
+        let (next, bound) = (fastrand::u32(..), HashMap::new());
+        let listening = Listening { names: names.clone(), most, next, bound };
         Self { names, listening: Mutex::new(listening) }
     }
 
@@ -93,8 +93,8 @@ impl Locals {
         self.names.clone()
     }
 
-    pub(super) async fn lock(&self) -> MutexGuard<'_, Listening> {
-        self.listening.lock().await
+    pub(super) fn lock(&self) -> MutexGuard<'_, Listening> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,6 +110,14 @@ impl Listening {
         canonical: &str,
         port: LocalPort,
     ) -> Result<(TcpListener, SocketAddr), Error> {
+        if self.bound.len() >= self.most {
+            let message = format!(
+                "the bridge listens for {} services and ports, as many as it may, and {target} would be one more: see \
+                 `with_max_local_listeners`",
+                self.most
+            );
+            return Err(Error::new(ErrorKind::Listen, message));
+        }
         let ip = self.address_of(canonical);
         let wanted = match port {
             LocalPort::Any => 0,
@@ -184,7 +192,6 @@ fn refused(address: SocketAddrV4, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
 
     fn target(port: u16) -> Target {
         Target::new("forecast.weather", port).unwrap()
@@ -192,13 +199,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_keeps_its_address_and_others_get_others() {
-        let locals = Locals::new();
-        let mut listening = locals.lock().await;
+        let locals = Locals::new(3);
+        let mut listening = locals.lock();
         let (_a, first) = listening.bind(&target(80), "a", LocalPort::Any).unwrap();
         let (_b, second) = listening.bind(&target(81), "a", LocalPort::Any).unwrap();
         let (_c, other) = listening.bind(&target(80), "b", LocalPort::Any).unwrap();
         assert_eq!(first.ip(), second.ip());
         assert_ne!(first.ip(), other.ip());
+        let error = listening.bind(&target(82), "d", LocalPort::Any).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Listen, "three are the most here: {error}");
         let names = locals.names();
         assert_eq!(names.address("a").map(Into::into), Some(first.ip()));
         assert_eq!(names.listener("a", 81), Some(second));
@@ -212,8 +221,8 @@ mod tests {
     async fn a_real_port_that_another_program_has_is_refused_with_the_way_out() {
         let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = everywhere.local_addr().unwrap().port();
-        let locals = Locals::new();
-        let error = locals.lock().await.bind(&target(port), "a", LocalPort::Real).unwrap_err();
+        let locals = Locals::new(2);
+        let error = locals.lock().bind(&target(port), "a", LocalPort::Real).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Listen);
         assert!(error.to_string().contains("SO_REUSEPORT"), "{error}");
     }

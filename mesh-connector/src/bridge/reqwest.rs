@@ -1,5 +1,7 @@
 //! reqwest through the bridge.
 
+mod resolve;
+
 use super::Bridge;
 use crate::{Error, ErrorKind};
 

@@ -1,14 +1,13 @@
 //! From a client's connection to one of the mesh, and bytes between them.
 
+mod relay;
+
 use std::io;
 
-use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{Shared, client::Client, sniff};
 use crate::{Error, MeshStream, Target};
-
-/// What is read at a time, per direction: a TLS record.
-const BUFFER: usize = 16 * 1024;
 
 /// Serves a client whose target is known.
 pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Target) {
@@ -45,7 +44,7 @@ pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
 pub(super) async fn relay<C: Client>(mut client: C, mut stream: MeshStream, read: &[u8]) {
     let passed = async {
         stream.write_all(read).await?;
-        copy_bidirectional_with_sizes(&mut client, &mut stream, BUFFER, BUFFER).await
+        relay::relay(&mut client, &mut stream).await
     };
     if let Err(error) = passed.await {
         tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection of the bridge broke");

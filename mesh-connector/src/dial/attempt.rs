@@ -128,12 +128,14 @@ pub(crate) fn authority(endpoint: &Endpoint) -> String {
 
 fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {
     let session = stream.get_ref().1;
-    let leaf = session.peer_certificates().and_then(<[_]>::first);
-    let names = match prepared.transport {
-        Transport::MutualTls => tls::uri_names,
-        _ => tls::names,
-    };
-    let peer = leaf.and_then(|leaf| names(leaf).into_iter().next()).unwrap_or_default();
+    let peer = prepared.only_name.clone().unwrap_or_else(|| {
+        let leaf = session.peer_certificates().and_then(<[_]>::first);
+        let names = match prepared.transport {
+            Transport::MutualTls => tls::uri_names,
+            _ => tls::names,
+        };
+        leaf.and_then(|leaf| names(leaf).into_iter().next()).unwrap_or_default()
+    });
     TlsDetails {
         transport: prepared.transport,
         sni: prepared.sni.clone(),

@@ -63,13 +63,28 @@ impl Client {
         self.dial_as(Host::Name("forecast.weather".into()), endpoints).await
     }
 
+    /// With another identity.
+    async fn dial_with(&self, identity: &Identity, address: SocketAddr) -> Result<MeshStream, Error> {
+        let host = Host::Name("forecast.weather".into());
+        self.dial_by(Some(identity), host, &only(testing::endpoint(address))).await
+    }
+
     /// Asks for this host.
     async fn dial_as(&self, host: Host, endpoints: &Endpoints) -> Result<MeshStream, Error> {
+        self.dial_by(self.identity.as_ref(), host, endpoints).await
+    }
+
+    async fn dial_by(
+        &self,
+        identity: Option<&Identity>,
+        host: Host,
+        endpoints: &Endpoints,
+    ) -> Result<MeshStream, Error> {
         let target = Target::new(&host.to_string(), 3002).unwrap().with_protocol(self.protocol);
         let dialer = Dialer {
             target: &target,
             cluster: &self.cluster,
-            identity: self.identity.as_ref(),
+            identity,
             tls: &self.tls,
             mtls: self.mtls,
             lookup: &Upstream,

@@ -105,6 +105,10 @@ impl HostSet {
         self.cluster.strong_count() > 0 || self.shared.connections.load(Ordering::Relaxed) > 0
     }
 
+    pub(crate) fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
     pub(crate) fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }

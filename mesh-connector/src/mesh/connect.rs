@@ -8,7 +8,7 @@ use nds_client::Http;
 use nds_client::{Cluster, Clusters, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Mesh;
+use super::{Membership, Mesh, NextHop};
 #[cfg(feature = "bridge")]
 use crate::Protocol;
 use crate::{
@@ -91,7 +91,7 @@ impl Mesh {
         deadline: Instant,
     ) -> Result<Option<Destination>, Error> {
         let client = &self.membership.client;
-        let clusters = match client.try_clusters() {
+        let clusters = match self.known_clusters() {
             Some(clusters) => clusters,
             None => client.clusters(left(deadline)).await.map_err(|error| {
                 Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
@@ -106,9 +106,21 @@ impl Mesh {
         }
     }
 
+    /// The clusters that have come; none at all where gateways stand in for them.
+    fn known_clusters(&self) -> Option<Arc<Clusters>> {
+        match &self.membership.fixed {
+            Some(fixed) => Some(fixed.clusters.clone()),
+            None => self.membership.client.try_clusters(),
+        }
+    }
+
     fn route_by(&self, target: &Target, clusters: &Arc<Clusters>) -> Result<Option<Destination>, Error> {
-        let names = self.membership.client.names().load();
-        self.membership.routes.get(target, &names, clusters, || route(target, clusters, self.dns()))
+        let Membership { client, fixed, routes, .. } = &*self.membership;
+        let names = client.names().load();
+        routes.get(target, &names, clusters, || match fixed {
+            Some(fixed) => fixed.route(target, self.dns(), client),
+            None => route(target, clusters, self.dns()),
+        })
     }
 
     /// Names come on the same stream as clusters, but by themselves: for a moment a new service may have a name and no
@@ -122,7 +134,7 @@ impl Mesh {
         let mut known = known.clone();
         loop {
             sleep_until(deadline.min(after(LOOK_AGAIN))).await;
-            let clusters = self.membership.client.try_clusters()?;
+            let clusters = self.known_clusters()?;
             if !Arc::ptr_eq(&clusters, &known) {
                 match self.route_by(target, &clusters) {
                     Err(error) if error.kind() == ErrorKind::UnknownHost => known = clusters,
@@ -145,6 +157,26 @@ impl Mesh {
         }
         let route = self.route(target, after(self.settings.connect_deadline)).await?;
         Ok(route.is_some_and(|destination| destination.cluster.http == Http::Detected))
+    }
+
+    /// The service ports of a host of the mesh, as far as istiod has sent its clusters.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn service_ports(&self, host: &str) -> Vec<u16> {
+        let clusters = self.known_clusters().unwrap_or_default();
+        let mut ports: Vec<_> = clusters.of_host(host).iter().map(|cluster| cluster.name.port).collect();
+        ports.dedup();
+        ports
+    }
+
+    /// Waits until istiod has sent its clusters.
+    #[cfg(feature = "bridge")]
+    pub(crate) async fn await_clusters(&self) -> Result<(), Error> {
+        if self.known_clusters().is_none() {
+            let clusters = self.membership.client.clusters(self.settings.connect_deadline).await;
+            clusters
+                .map_err(|error| Error::control_plane("no addresses without istiod's clusters", error))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn dialer<'a>(
@@ -232,25 +264,44 @@ impl Mesh {
         destination: &Destination,
         deadline: Instant,
     ) -> Result<Arc<HostSet>, Error> {
-        let cluster = &destination.cluster;
-        let endpoints = match (&cluster.discovery, &destination.eds_name) {
+        if let Some(known) = self.known_hosts(target, destination) {
+            return Ok(known);
+        }
+        // What is not known comes by EDS.
+        let name = destination.eds_name.as_deref().unwrap_or_default();
+        let endpoints = self.membership.client.endpoints(name, left(deadline)).await.map_err(|error| {
+            let message = format!("cannot connect to {target} without istiod's endpoints for `{name}`");
+            Error::control_plane(message, error)
+        })?;
+        Ok(self.hosts_of(target, destination, endpoints))
+    }
+
+    /// The same as far as it is known. Wait-free.
+    fn known_hosts(&self, target: &Target, destination: &Destination) -> Option<Arc<HostSet>> {
+        let endpoints = match (&destination.cluster.discovery, &destination.eds_name) {
             (Discovery::Inline(endpoints), _) => endpoints.clone(),
             (_, None) => Arc::default(),
-            (_, Some(name)) => {
-                let endpoints = self.membership.client.endpoints(name, left(deadline)).await;
-                endpoints.map_err(|error| {
-                    let message =
-                        format!("cannot connect to {target} without istiod's endpoints for `{name}`");
-                    Error::control_plane(message, error)
-                })?
-            }
+            (_, Some(name)) => self.membership.client.try_endpoints(name)?,
         };
+        Some(self.hosts_of(target, destination, endpoints))
+    }
+
+    fn hosts_of(&self, target: &Target, to: &Destination, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
+        let cluster = &to.cluster;
         let original = matches!(cluster.discovery, Discovery::OriginalDestination);
         let endpoints = match original && endpoints.is_empty() {
             true => Arc::new(original_destination(target, cluster.upstream_port_override, self.dns())),
             false => endpoints,
         };
-        Ok(self.membership.hosts.get(cluster, &endpoints))
+        self.membership.hosts.get(cluster, &endpoints)
+    }
+
+    /// Where the next connection goes, by what is known now.
+    pub(super) fn decide(&self, target: &Target) -> Option<NextHop> {
+        let clusters = self.known_clusters()?;
+        let destination = self.route_by(target, &clusters).ok()??;
+        let hosts = self.known_hosts(target, &destination)?;
+        NextHop::of(hosts, &mut Rng::new())
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) fn originated(
 impl Parts<'_> {
     fn prepare(self, cluster: &Cluster, key_log: Option<&Arc<dyn KeyLog>>) -> Result<Prepared, Error> {
         let expected = self.expected.texts().into();
+        let only_name = self.expected.only_name().map(str::to_owned);
         let provider = self.identity.provider();
         let verifier = PeerVerifier::new(self.roots, self.expected, provider);
         let versions = versions(cluster, self.context)?;
@@ -110,7 +111,7 @@ impl Parts<'_> {
             config.key_log = key_log.clone();
         }
         let (server_name, sni, alpn, transport) = (self.server_name, self.sni, self.alpn, self.transport);
-        Ok(Prepared { config: Arc::new(config), server_name, sni, alpn, expected, transport })
+        Ok(Prepared { config: Arc::new(config), server_name, sni, alpn, expected, only_name, transport })
     }
 }
 

@@ -91,6 +91,17 @@ impl Expected {
         }
     }
 
+    /// The name of every peer that is accepted, where there is but one: rules that one identity alone satisfies.
+    pub(super) fn only_name(&self) -> Option<&str> {
+        match self {
+            Self::AnyOf(matchers) => match &matchers[..] {
+                [SanMatcher::Exact(name)] => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(super) fn texts(&self) -> Vec<String> {
         match self {
             Self::AnyOf(matchers) | Self::AnyName(matchers) => matchers.iter().map(text).collect(),
@@ -106,11 +117,13 @@ fn is_for(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<bool, rust
 
 fn text(matcher: &SanMatcher) -> String {
     match matcher {
-        SanMatcher::Contains(text) => format!("*{text}*"),
-        SanMatcher::Exact(text) => text.clone(),
-        SanMatcher::Prefix(text) => format!("{text}*"),
-        SanMatcher::Suffix(text) => format!("*{text}"),
-        SanMatcher::Unsupported(text) => format!("{text} (a rule that is not supported and matches nothing)"),
+        SanMatcher::Contains(part) => format!("*{part}*"),
+        SanMatcher::Exact(whole) => whole.clone(),
+        SanMatcher::IgnoreCase(inside) => format!("{} (of any case)", text(inside)),
+        SanMatcher::Prefix(part) => format!("{part}*"),
+        SanMatcher::Regex(regex) => format!("/{}/", regex.as_str()),
+        SanMatcher::Suffix(part) => format!("*{part}"),
+        SanMatcher::Unsupported(rule) => format!("{rule} (a rule that is not supported and matches nothing)"),
         other => format!("{other:?}"),
     }
 }

@@ -7,6 +7,7 @@ mod bridge;
 mod connect;
 mod explain;
 mod failures;
+mod fixed;
 #[cfg(feature = "tonic")]
 mod grpc;
 #[cfg(feature = "hyper")]

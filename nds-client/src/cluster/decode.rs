@@ -43,7 +43,7 @@ use crate::{InvalidResource, endpoint};
 /// The key of the only extension options that are read.
 pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Envoy's own default, where a cluster says nothing.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// Reads an `envoy.config.cluster.v3.Cluster` message. `None` for one that is no way to a service: inbound
@@ -282,13 +282,13 @@ fn validation(
 }
 
 fn san_matcher(wire: &StringMatcher) -> SanMatcher {
-    match wire.match_pattern.clone() {
-        _ if wire.ignore_case => SanMatcher::Unsupported("ignore_case".into()),
+    let matcher = match wire.match_pattern.clone() {
         Some(MatchPattern::Contains(text)) => SanMatcher::Contains(text),
         Some(MatchPattern::Exact(text)) => SanMatcher::Exact(text),
         Some(MatchPattern::Prefix(text)) => SanMatcher::Prefix(text),
-        Some(MatchPattern::SafeRegex(regex)) => SanMatcher::Unsupported(regex.regex),
+        Some(MatchPattern::SafeRegex(regex)) => SanMatcher::regex(regex.regex),
         Some(MatchPattern::Suffix(text)) => SanMatcher::Suffix(text),
         None => SanMatcher::Unsupported(String::new()),
-    }
+    };
+    if wire.ignore_case { matcher.ignoring_case() } else { matcher }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use crate::endpoint::Endpoint;
 
 /// How a connection to an endpoint is protected.
@@ -125,24 +127,119 @@ pub enum SanMatcher {
     Contains(String),
     /// Exactly this text.
     Exact(String),
+    /// As the matcher inside says, with ASCII letters of either case (`ignore_case`).
+    IgnoreCase(Box<Self>),
     /// Begins with this text.
     Prefix(String),
-    /// A regular expression (RE2), or something else that this client cannot decide. Matches nothing.
-    Unsupported(String),
+    /// As a whole, this regular expression.
+    Regex(SanRegex),
     /// Ends with this text.
     Suffix(String),
+    /// Something that this client cannot decide. Matches nothing.
+    Unsupported(String),
+}
+
+/// A regular expression for names, in the syntax that RE2 and Rust share; without classes of Unicode, which no name of a
+/// certificate needs.
+#[derive(Clone, Debug)]
+pub struct SanRegex {
+    text: String,
+    whole: Regex,
 }
 
 impl SanMatcher {
-    /// Whether a certificate's name is one of those meant. Case counts, as URIs' paths demand.
+    /// Whether a certificate's name is one of those meant. Case counts unless the rule says otherwise, as URIs' paths
+    /// demand.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Self::Contains(text) => name.contains(text),
             Self::Exact(text) => name == text,
+            Self::IgnoreCase(inside) => inside.matches(&name.to_ascii_lowercase()),
             Self::Prefix(text) => name.starts_with(text),
+            Self::Regex(regex) => regex.whole.is_match(name),
             Self::Suffix(text) => name.ends_with(text),
             Self::Unsupported(_) => false,
         }
+    }
+
+    /// Of any case. A regular expression says so itself (Envoy `api/envoy/type/matcher/v3/string.proto`).
+    pub(super) fn ignoring_case(self) -> Self {
+        let lower = |text: String| text.to_ascii_lowercase();
+        Self::IgnoreCase(Box::new(match self {
+            Self::Contains(text) => Self::Contains(lower(text)),
+            Self::Exact(text) => Self::Exact(lower(text)),
+            Self::Prefix(text) => Self::Prefix(lower(text)),
+            Self::Suffix(text) => Self::Suffix(lower(text)),
+            other => return other,
+        }))
+    }
+
+    /// By a regular expression; one that cannot be read matches nothing.
+    pub(super) fn regex(text: String) -> Self {
+        match Regex::new(&format!("^(?:{text})$")) {
+            Ok(whole) => Self::Regex(SanRegex { text, whole }),
+            Err(_) => Self::Unsupported(text),
+        }
+    }
+}
+
+impl SanRegex {
+    /// As the control plane wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for SanRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for SanRegex {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "spiffe://cluster.local/ns/Weather/sa/forecast";
+
+    #[test]
+    fn each_kind_of_rule_decides_by_its_own_text() {
+        let text = |text: &str| text.to_owned();
+        for (matcher, matches) in [
+            (SanMatcher::Exact(text(NAME)), true),
+            (SanMatcher::Exact(text("spiffe://cluster.local")), false),
+            (SanMatcher::Prefix(text("spiffe://cluster.local/ns/")), true),
+            (SanMatcher::Suffix(text("/sa/forecast")), true),
+            (SanMatcher::Contains(text("/ns/Weather/")), true),
+            (SanMatcher::Contains(text("/ns/weather/")), false),
+            (SanMatcher::regex(text("spiffe://.*/sa/fore(cast|sight)")), true),
+            (SanMatcher::regex(text("/sa/forecast")), false),
+            (SanMatcher::regex(text("spiffe://cluster.local|evil")), false),
+            (SanMatcher::regex(text("(?i)SPIFFE://.*")), true),
+        ] {
+            assert_eq!(matcher.matches(NAME), matches, "{matcher:?}");
+        }
+    }
+
+    #[test]
+    fn case_does_not_count_where_the_rule_says_so() {
+        let of = |matcher: SanMatcher| matcher.ignoring_case().matches(NAME);
+        assert!(of(SanMatcher::Exact(NAME.to_ascii_uppercase())));
+        assert!(of(SanMatcher::Contains("/NS/weather/".into())));
+        assert!(of(SanMatcher::Suffix("FORECAST".into())) && of(SanMatcher::Prefix("Spiffe".into())));
+        assert!(!of(SanMatcher::Exact("other".into())));
+        // An expression says so itself.
+        assert!(!of(SanMatcher::regex("SPIFFE://.*".into())));
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_read_matches_nothing() {
+        let matcher = SanMatcher::regex("(".into());
+        assert_eq!(matcher, SanMatcher::Unsupported("(".into()));
+        assert!(!matcher.matches("(") && !matcher.matches(""));
     }
 }

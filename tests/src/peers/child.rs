@@ -118,6 +118,11 @@ impl Child {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready)).to_owned()
     }
 
+    /// Its process. What it has started are the children of that.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Ends the peer and waits until it is gone.
     pub async fn end(mut self) {
         self.input = None;

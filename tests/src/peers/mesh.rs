@@ -43,6 +43,18 @@ pub struct Workload<'a> {
     pub arguments: &'a [&'a str],
 }
 
+/// What makes a client's sidecar listen on an address of its own: without it, it would listen on 127.0.0.1.
+pub const CLIENT_SIDECAR: &str = "apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: client, namespace: legacy}
+spec:
+  workloadSelector: {labels: {app: client}}
+  egress:
+    - port: {number: 3002, name: http, protocol: HTTP}
+      bind: 127.0.1.77
+      hosts: [\"*/*\"]
+";
+
 /// How a [`RealMesh`] differs from the usual one.
 #[derive(Debug, Default)]
 pub struct RealMeshBuilder {
@@ -228,6 +240,24 @@ impl RealMesh {
         let who = ["--namespace", "weather", "--service-account", account, "--labels", &labels];
         let own = [&own[..], &who, &["--port", &port]].concat();
         self.member("sidecar", &cluster, "weather", account, &own).await
+    }
+
+    /// A real sidecar of a client outside of both networks, which listens at [`client_sidecar_address`] for calls to
+    /// services on port 3002, and does nothing else. What is applied first must be [`CLIENT_SIDECAR`].
+    ///
+    /// [`client_sidecar_address`]: Self::client_sidecar_address
+    pub async fn client_sidecar(&self) -> Child {
+        let dir = self.dir.path().join(format!("client-{}", fastrand::u64(..))).display().to_string();
+        let (address, listener) = (self.ip(1, 77), self.client_sidecar_address());
+        let own = ["--dir", &dir, "--network", "vm-network", "--address", &address];
+        let who = ["--namespace", "legacy", "--service-account", "vm", "--labels", "app=client"];
+        let own = [&own[..], &who, &["--wait", &listener]].concat();
+        self.member("sidecar", "cluster1", "legacy", "vm", &own).await
+    }
+
+    /// Where a client's sidecar listens.
+    pub fn client_sidecar_address(&self) -> String {
+        format!("{}:3002", self.ip(1, 77))
     }
 
     async fn member(

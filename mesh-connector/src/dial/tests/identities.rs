@@ -162,3 +162,37 @@ async fn a_peer_that_refuses_our_certificate_in_tls_1_2_fails_the_attempt() {
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.to_string().contains("refused the handshake"), "{error}");
 }
+
+/// 10 000 rotations of the certificate while connections are made: none fails, and none is made with what has been
+/// replaced before it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_rotations_under_load_fail_no_connection() {
+    const ROTATIONS: usize = 10_000;
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    // Keys are few, so that the time goes into rotations; identities are all different.
+    let current = arc_swap::ArcSwap::from_pointee(authority.identity(CLIENT));
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let connections = std::sync::atomic::AtomicUsize::new(0);
+    let load = async {
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            let identity = current.load_full();
+            let mut stream = client.dial_with(&identity, server.address).await.unwrap();
+            assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+            connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let rotate = async {
+        for _ in 0..ROTATIONS {
+            current.store(authority.identity(CLIENT).into());
+            tokio::task::yield_now().await;
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    tokio::join!(rotate, load);
+    let connections = connections.into_inner();
+    assert!(connections > 100, "only {connections} connections");
+    // What was made for identities that are gone is gone.
+    assert!(format!("{:?}", client.tls).contains("prepared: 1"), "{:?}", client.tls);
+}

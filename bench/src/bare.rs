@@ -1,0 +1,115 @@
+//! The least that a client can be: tokio-rustls with the same certificate, roots, server name and check of the peer's
+//! identity, and nothing that decides any of it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use mesh_connector::{Mesh, nds_client::Identity};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+    sign::SingleCertAndKey,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{Failure, peers};
+
+/// One way to one service.
+#[derive(Clone)]
+pub(crate) struct Bare {
+    connector: TlsConnector,
+    server_name: ServerName<'static>,
+    address: SocketAddr,
+}
+
+impl Bare {
+    /// The way that a connection of this protocol goes.
+    pub(crate) async fn like(mesh: &Mesh, protocol: mesh_connector::Protocol) -> Result<Self, Failure> {
+        let target = mesh_connector::Target::new(peers::HOST, peers::PORT)?.with_protocol(protocol);
+        let stream = mesh.connect_to(&target).await?;
+        let info = stream.connection();
+        let identity = mesh.client().identity().get();
+        let identity = identity.as_ref().as_ref().ok_or("no identity")?;
+        let alpn = info.alpn_offered().iter().map(|name| name.clone().into_bytes()).collect();
+        let expected = info.peer_name().ok_or("no peer")?.to_owned();
+        Ok(Self {
+            connector: Arc::new(config(identity, expected, alpn)?).into(),
+            server_name: info.sni().ok_or("no SNI")?.to_owned().try_into()?,
+            address: info.peer_addr(),
+        })
+    }
+
+    pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, Failure> {
+        let tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        Ok(self.connector.connect(self.server_name.clone(), tcp).await?)
+    }
+}
+
+fn config(identity: &Identity, expected: String, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Failure> {
+    let provider = identity.provider().clone();
+    let verifier = Verifier { roots: identity.roots().clone(), expected, provider: provider.clone() };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified_key().clone())));
+    config.alpn_protocols = alpn;
+    Ok(config)
+}
+
+/// Checks the chain, and looks for the one identity among the bytes of the certificate: no check can cost less.
+#[derive(Debug)]
+struct Verifier {
+    roots: Arc<RootCertStore>,
+    expected: String,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(leaf)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        let expected = self.expected.as_bytes();
+        match leaf.windows(expected.len()).any(|window| window == expected) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,129 @@
+//! Bytes in both directions until both have ended.
+//!
+//! What comes from the mesh is passed on from where TLS has put it, without another copy: per byte that is what a bridge
+//! costs. What goes there takes one buffer.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::MeshStream;
+
+/// What is read from the client at a time: a TLS record.
+const BUFFER: usize = 16 * 1024;
+
+/// Passes bytes on until both directions have ended. The end of one is passed on and leaves the other open; the slower
+/// side sets the pace.
+pub(super) async fn relay<C>(client: &mut C, stream: &mut MeshStream) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut up, mut down) = (Up::new(), Down(Way::Passing));
+    poll_fn(|cx| {
+        let up = up.poll(cx, client, stream)?;
+        let down = down.poll(cx, client, stream)?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// From the client to the mesh.
+struct Up {
+    buffer: Box<[u8]>,
+    /// What has been read and not written.
+    left: std::ops::Range<usize>,
+    /// Whether something that was written may still be on this side.
+    flush: bool,
+    state: Way,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Passing,
+    Ending,
+    Ended,
+}
+
+impl Up {
+    fn new() -> Self {
+        Self { buffer: vec![0; BUFFER].into(), left: 0..0, flush: false, state: Way::Passing }
+    }
+
+    fn poll<C>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut C,
+        stream: &mut MeshStream,
+    ) -> Poll<io::Result<()>>
+    where
+        C: AsyncRead + Unpin,
+    {
+        while self.state == Way::Passing {
+            if !self.left.is_empty() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.buffer[self.left.clone()]))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.left.start += written;
+                self.flush = true;
+                continue;
+            }
+            let mut read = ReadBuf::new(&mut self.buffer);
+            match Pin::new(&mut *client).poll_read(cx, &mut read)? {
+                Poll::Ready(()) => match read.filled().len() {
+                    0 => self.state = Way::Ending,
+                    length => self.left = 0..length,
+                },
+                Poll::Pending => {
+                    if self.flush {
+                        ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                        self.flush = false;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        if self.state == Way::Ending {
+            ready!(Pin::new(stream).poll_shutdown(cx))?;
+            self.state = Way::Ended;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// From the mesh to the client.
+struct Down(Way);
+
+impl Down {
+    fn poll<C>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut C,
+        stream: &mut MeshStream,
+    ) -> Poll<io::Result<()>>
+    where
+        C: AsyncWrite + Unpin,
+    {
+        while self.0 == Way::Passing {
+            let chunk = ready!(stream.poll_chunk(cx))?;
+            if chunk.is_empty() {
+                self.0 = Way::Ending;
+                break;
+            }
+            match ready!(Pin::new(&mut *client).poll_write(cx, chunk))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => stream.consume(written),
+            }
+        }
+        if self.0 == Way::Ending {
+            ready!(Pin::new(client).poll_shutdown(cx))?;
+            self.0 = Way::Ended;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,41 @@
+//! The routing decision by itself.
+
+use std::{fmt, sync::Arc};
+
+use fastrand::Rng;
+use nds_client::{ClusterName, Endpoint};
+
+use crate::hosts::HostSet;
+
+/// The endpoint that a connection would try first.
+#[derive(Clone)]
+pub struct NextHop {
+    hosts: Arc<HostSet>,
+    index: usize,
+}
+
+impl NextHop {
+    /// `None` where no endpoint may be dialled.
+    pub(super) fn of(hosts: Arc<HostSet>, rng: &mut Rng) -> Option<Self> {
+        let index = hosts.look(rng).first(rng, |index| hosts.connections(index))?;
+        Some(Self { hosts, index })
+    }
+
+    /// The cluster that it is chosen from.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterName {
+        self.hosts.name()
+    }
+
+    /// The endpoint: a workload, or a gateway.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        self.hosts.endpoint(self.index)
+    }
+}
+
+impl fmt::Debug for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NextHop").field("cluster", self.cluster()).field("endpoint", self.endpoint()).finish()
+    }
+}

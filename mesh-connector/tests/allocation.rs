@@ -1,0 +1,23 @@
+//! How much the routing decision allocates.
+
+use mesh_connector::{Config, Mesh, Target};
+use mesh_sandbox::Sandbox;
+
+#[tokio::test]
+async fn the_routing_decision_allocates_nothing_once_the_cluster_is_known() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
+    let sandbox = Sandbox::builder().mesh_dir(folder).without_reload().start().await.unwrap();
+    let vm = sandbox.vm_files("vms/edge-app").unwrap();
+    let mesh = Mesh::join(Config::from_vm_files(vm.path()).unwrap()).await.unwrap();
+    let target = Target::new("forecast.weather", 3002).unwrap();
+    assert!(mesh.next_hop(&target).is_none(), "nothing was asked for yet");
+    mesh.connect_to(&target).await.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let mut hop = None;
+        let counted = allocation_counter::measure(|| hop = mesh.next_hop(&target));
+        assert_eq!(counted.count_total, 0);
+        seen.insert(hop.unwrap().endpoint().port);
+    }
+    assert_eq!(seen.len(), 2, "each call chooses anew, among both gateways");
+}
