@@ -46,6 +46,7 @@ mod answer;
 use std::{
     fmt,
     future::{Ready, ready},
+    io,
     marker::PhantomData,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
@@ -62,11 +63,14 @@ use hickory_resolver::{
         runtime::{RuntimeProvider, TokioRuntimeProvider},
         xfer::{DnsHandle, FirstAnswer as _},
     },
-    proto::{op::DnsRequest, rr::Name},
+    proto::{
+        op::{DnsRequest, DnsResponse, Message, OpCode, ResponseCode},
+        rr::Name,
+    },
 };
 
 use self::answer::{Ask, Response, answer};
-use crate::{Error, ErrorKind, MeshResolver};
+use crate::{Error, ErrorKind, MeshResolver, upstream::NoAnswer};
 
 /// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
 ///
@@ -225,11 +229,25 @@ fn sequential(mesh: MeshResolver) -> Ask {
     Arc::new(move |request| {
         let upstream = mesh.inner().upstream.state();
         async move {
-            match upstream.servers() {
-                Ok(servers) => servers.clone().ask(request).await,
-                Err(unusable) => Err(NetError::Msg(format!("the host has no upstream DNS: {unusable}"))),
+            let asker = upstream
+                .asker()
+                .map_err(|unusable| NetError::Msg(format!("the host has no upstream DNS: {unusable}")))?;
+            match asker.ask_fully(&request.to_vec()?).await {
+                Ok(response) => Ok(DnsResponse::from_buffer(response.message)?),
+                Err(NoAnswer::Nobody) => Ok(unknown(&request)?),
+                Err(NoAnswer::Unreachable(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Err(NetError::Timeout)
+                }
+                Err(error) => Err(NetError::Msg(error.to_string())),
             }
         }
         .boxed()
     })
+}
+
+/// Without anybody upstream no name is known.
+fn unknown(request: &DnsRequest) -> Result<DnsResponse, NetError> {
+    let mut message = Message::error_msg(request.id, OpCode::Query, ResponseCode::NXDomain);
+    message.add_queries(request.queries.iter().cloned());
+    Ok(DnsResponse::from_message(message)?)
 }

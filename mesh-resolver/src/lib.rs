@@ -139,6 +139,7 @@ pub mod reqwest;
 mod resolver;
 mod scope;
 mod upstream;
+mod wire;
 
 pub use self::{
     answer::{Addresses, IntoIter, Lookup, Source},

@@ -5,6 +5,7 @@ mod first_table;
 mod hickory;
 mod http;
 mod hyper;
+mod kept;
 mod listener;
 mod lookup_ip;
 mod mesh;
