@@ -42,6 +42,8 @@
 //! `negative_max_ttl` to zero, as [`into_resolver`](MeshProvider::into_resolver) does.
 
 mod answer;
+#[cfg(feature = "hickory-server")]
+mod server;
 
 use std::{
     fmt,
@@ -70,6 +72,8 @@ use hickory_resolver::{
 };
 
 use self::answer::{Ask, Response, answer};
+#[cfg(feature = "hickory-server")]
+pub use self::server::MeshHandler;
 use crate::{Error, ErrorKind, MeshResolver, upstream::NoAnswer};
 
 /// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
@@ -185,6 +189,9 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     }
 }
 
+/// The TTL of mesh names in front of which hickory's cache sits.
+const UNCACHED: u32 = 0;
+
 /// One of hickory's connections: the table, and a server behind it.
 pub struct MeshHandle<R> {
     mesh: MeshResolver,
@@ -209,7 +216,7 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
     type Runtime = R;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request)))
+        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request, UNCACHED)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! DNS messages, read where they lie: RFC 1035 §4.1.
 
+#![cfg_attr(not(feature = "listener"), allow(dead_code, reason = "some of it is for the listener alone"))]
+
 use std::ops::Range;
 
 pub(crate) const HEADER: usize = 12;

@@ -3,6 +3,7 @@
 
 mod first_table;
 mod hickory;
+mod hickory_server;
 mod http;
 mod hyper;
 mod kept;
@@ -12,4 +13,6 @@ mod mesh;
 mod mode;
 mod name_server;
 mod reqwest;
+mod tonic;
+mod tower;
 mod upstream;
