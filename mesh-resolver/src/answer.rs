@@ -1,10 +1,19 @@
 //! What a resolver gives back.
 
-use std::{net::IpAddr, ops::Deref, sync::Arc, time::Duration};
+mod ips;
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Deref,
+    time::Duration,
+};
 
 use nds_client::SyncState;
 use smallvec::SmallVec;
 
+pub(crate) use self::ips::Ips;
+use self::ips::{Few, List, OneOr};
 use crate::{lookup::Via, mode::Given};
 
 /// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,
@@ -12,21 +21,21 @@ use crate::{lookup::Via, mode::Given};
 pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
 pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 
-pub(crate) type Ips = SmallVec<[IpAddr; INLINE]>;
-
-/// So many addresses fit into an answer without an allocation.
-const INLINE: usize = 8;
-
 /// The addresses of a mesh name, IPv4 first, shuffled within each family.
 ///
 /// Up to eight addresses are held without an allocation; a headless service with more costs one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
-    ips: Ips,
+    ips: Few,
     via: Via,
 }
 
 impl Addresses {
+    #[inline]
+    pub(crate) fn only(ip: Ipv4Addr) -> Self {
+        Self { ips: Few::One([IpAddr::V4(ip)]), via: Via::Exact }
+    }
+
     pub(crate) fn of(given: &Given<'_>) -> Self {
         Self { ips: shuffled(given), via: given.answer.via() }
     }
@@ -81,6 +90,18 @@ pub enum Source {
         /// How current the table was.
         state: SyncState,
     },
+    /// Upstream DNS, when it last answered: no server answers now ([`Upstream::with_stale_answers`]).
+    ///
+    /// [`Upstream::with_stale_answers`]: crate::Upstream::with_stale_answers
+    #[non_exhaustive]
+    Stale {
+        /// For how long the answer has been out of date.
+        age: Duration,
+    },
+    /// The system's own lookup, `getaddrinfo`: DNS does not know the name ([`Upstream::with_getaddrinfo`]).
+    ///
+    /// [`Upstream::with_getaddrinfo`]: crate::Upstream::with_getaddrinfo
+    System,
     /// Upstream DNS.
     Upstream,
 }
@@ -89,14 +110,15 @@ pub enum Source {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lookup {
     addresses: Ips,
-    canonical_name: Arc<str>,
+    canonical_name: Text,
     source: Source,
     ttl: Duration,
 }
 
 impl Lookup {
-    pub(crate) fn new(addresses: Ips, canonical_name: Arc<str>, source: Source, ttl: Duration) -> Self {
-        Self { addresses, canonical_name, source, ttl }
+    #[inline]
+    pub(crate) fn new(addresses: Ips, canonical_name: &str, source: Source, ttl: Duration) -> Self {
+        Self { addresses, canonical_name: Text::new(canonical_name), source, ttl }
     }
 
     /// The addresses, IPv4 first; never empty. Those of a mesh name are shuffled within each family, those of other
@@ -110,13 +132,13 @@ impl Lookup {
     /// end of the chain of aliases; lower-case, without a trailing dot. An address as it was given.
     #[must_use]
     pub fn canonical_name(&self) -> &str {
-        &self.canonical_name
+        self.canonical_name.as_str()
     }
 
     /// The canonical name, if the mesh answered.
     #[must_use]
     pub fn mesh_name(&self) -> Option<&str> {
-        matches!(self.source, Source::Mesh { .. }).then_some(&*self.canonical_name)
+        matches!(self.source, Source::Mesh { .. }).then(|| self.canonical_name())
     }
 
     /// Where the answer came from.
@@ -126,7 +148,7 @@ impl Lookup {
     }
 
     /// How long the answer may be kept. 30 seconds for a mesh name, what is left of the records' time for an
-    /// upstream one, [`Duration::MAX`] for an address, zero for the `hosts` file.
+    /// upstream one, [`Duration::MAX`] for an address, zero for the `hosts` file and the system's own lookup.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -144,7 +166,7 @@ impl IntoIterator for Lookup {
 
 /// The addresses of an answer, one by one.
 #[derive(Clone, Debug)]
-pub struct IntoIter(smallvec::IntoIter<[IpAddr; INLINE]>);
+pub struct IntoIter(smallvec::IntoIter<[IpAddr; ips::INLINE]>);
 
 impl Iterator for IntoIter {
     type Item = IpAddr;
@@ -160,14 +182,46 @@ impl Iterator for IntoIter {
 
 impl ExactSizeIterator for IntoIter {}
 
+/// A host name, without an allocation where it is not unusually long.
+#[derive(Clone, Eq, PartialEq)]
+struct Text(SmallVec<[u8; 56]>);
+
+impl Text {
+    #[inline]
+    fn new(text: &str) -> Self {
+        Self(SmallVec::from_slice(text.as_bytes()))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// The addresses of an answer, in the order in which they are given out.
+#[inline]
+pub(crate) fn shuffled<S: List>(answer: &Given<'_>) -> OneOr<S> {
+    let (v4, v6) = (answer.ipv4(), answer.ipv6());
+    // What nearly every service has.
+    match (v4, v6) {
+        ([only], []) => OneOr::One([IpAddr::V4(*only)]),
+        _ => OneOr::Several(several(v4, v6)),
+    }
+}
+
 /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
 /// shares. Families are kept apart, because most callers dial in the order given.
-pub(crate) fn shuffled(answer: &Given<'_>) -> Ips {
-    let mut ips = Ips::new();
-    ips.extend(answer.ipv4().iter().copied().map(IpAddr::V4));
+fn several<S: List>(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> S {
+    let mut ips = S::default();
+    ips.extend(v4.iter().copied().map(IpAddr::V4));
     shuffle(&mut ips);
     let second = ips.len();
-    ips.extend(answer.ipv6().iter().copied().map(IpAddr::V6));
+    ips.extend(v6.iter().copied().map(IpAddr::V6));
     shuffle(&mut ips[second..]);
     ips
 }

@@ -78,6 +78,12 @@ impl Error {
         self
     }
 
+    /// The same, about the name as it was asked for.
+    pub(crate) fn asked_for(mut self, host: &str) -> Self {
+        self.0.host = host.to_owned();
+        self
+    }
+
     /// What it is about.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

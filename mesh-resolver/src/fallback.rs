@@ -6,15 +6,35 @@ use futures_util::future::{Either, select};
 use nds_client::SyncState;
 use tokio::time::timeout;
 
-use crate::{Error, ErrorKind, MeshResolver, answer::Lookup, observe, upstream::Failure};
+use crate::{
+    Error, ErrorKind, MeshResolver,
+    answer::{Lookup, Source},
+    observe,
+    upstream::Failure,
+};
 
 impl MeshResolver {
-    /// The name, completed by the search list, in the table and upstream. As glibc's `res_nsearch`: the first name
-    /// with an address wins; a server that cannot be reached ends the search.
+    /// The name, completed by the search list, in the table and upstream; last, where nobody has an address, the
+    /// system's own lookup.
     pub(crate) async fn ask_upstream(&self, host: &str) -> Result<Lookup, Error> {
+        let found = match self.search(host).await {
+            Err(failure) => match self.inner().upstream.ask_the_system(host).await {
+                Some(found) => found,
+                None => return Err(failure.about(host)),
+            },
+            Ok(found) => found,
+        };
+        match found.source() {
+            Source::Mesh { .. } => Ok(found),
+            _ => Ok(self.foreign(found)),
+        }
+    }
+
+    /// As glibc's `res_nsearch`: the first name with an address wins; servers that cannot be reached end the search.
+    async fn search(&self, host: &str) -> Result<Lookup, Failure> {
         let upstream = self.inner().upstream.state();
         if let Some(found) = upstream.hosts_answer(host) {
-            return Ok(self.foreign(found));
+            return Ok(found);
         }
         let mut failure = Failure::Unknown;
         for name in upstream.candidates(host) {
@@ -25,14 +45,12 @@ impl MeshResolver {
             let outcome = upstream.query(&name).await;
             observe::asked_upstream(&name, asked.elapsed(), &outcome);
             match outcome {
-                Ok(found) => return Ok(self.foreign(found)),
-                Err(fatal @ (Failure::Unreachable(_) | Failure::Unusable(_))) => {
-                    return Err(fatal.about(host));
-                }
+                Ok(found) => return Ok(found),
+                Err(fatal @ (Failure::Unreachable(_) | Failure::Unusable(_))) => return Err(fatal),
                 Err(next) => failure = failure.or(next),
             }
         }
-        Err(failure.about(host))
+        Err(failure)
     }
 
     /// The same, before the first table.

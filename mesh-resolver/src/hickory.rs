@@ -42,10 +42,13 @@
 //! `negative_max_ttl` to zero, as [`into_resolver`](MeshProvider::into_resolver) does.
 
 mod answer;
+#[cfg(feature = "hickory-server")]
+mod server;
 
 use std::{
     fmt,
     future::{Ready, ready},
+    io,
     marker::PhantomData,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
@@ -62,11 +65,16 @@ use hickory_resolver::{
         runtime::{RuntimeProvider, TokioRuntimeProvider},
         xfer::{DnsHandle, FirstAnswer as _},
     },
-    proto::{op::DnsRequest, rr::Name},
+    proto::{
+        op::{DnsRequest, DnsResponse, Message, OpCode, ResponseCode},
+        rr::Name,
+    },
 };
 
 use self::answer::{Ask, Response, answer};
-use crate::{Error, ErrorKind, MeshResolver};
+#[cfg(feature = "hickory-server")]
+pub use self::server::MeshHandler;
+use crate::{Error, ErrorKind, MeshResolver, upstream::NoAnswer};
 
 /// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
 ///
@@ -181,6 +189,9 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     }
 }
 
+/// The TTL of mesh names in front of which hickory's cache sits.
+const UNCACHED: u32 = 0;
+
 /// One of hickory's connections: the table, and a server behind it.
 pub struct MeshHandle<R> {
     mesh: MeshResolver,
@@ -205,7 +216,7 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
     type Runtime = R;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request)))
+        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request, UNCACHED)))
     }
 }
 
@@ -225,11 +236,25 @@ fn sequential(mesh: MeshResolver) -> Ask {
     Arc::new(move |request| {
         let upstream = mesh.inner().upstream.state();
         async move {
-            match upstream.servers() {
-                Ok(servers) => servers.clone().ask(request).await,
-                Err(unusable) => Err(NetError::Msg(format!("the host has no upstream DNS: {unusable}"))),
+            let asker = upstream
+                .asker()
+                .map_err(|unusable| NetError::Msg(format!("the host has no upstream DNS: {unusable}")))?;
+            match asker.ask_fully(&request.to_vec()?).await {
+                Ok(response) => Ok(DnsResponse::from_buffer(response.message)?),
+                Err(NoAnswer::Nobody) => Ok(unknown(&request)?),
+                Err(NoAnswer::Unreachable(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Err(NetError::Timeout)
+                }
+                Err(error) => Err(NetError::Msg(error.to_string())),
             }
         }
         .boxed()
     })
+}
+
+/// Without anybody upstream no name is known.
+fn unknown(request: &DnsRequest) -> Result<DnsResponse, NetError> {
+    let mut message = Message::error_msg(request.id, OpCode::Query, ResponseCode::NXDomain);
+    message.add_queries(request.queries.iter().cloned());
+    Ok(DnsResponse::from_message(message)?)
 }

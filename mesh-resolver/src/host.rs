@@ -1,6 +1,8 @@
 //! What a caller may ask for: an address, or a host name.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
+
+use hickory_resolver::proto::rr::Name;
 
 use crate::{Error, ErrorKind, name::MAX_NAME};
 
@@ -12,6 +14,18 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     bare.unwrap_or(text).parse().ok()
+}
+
+/// The form in which DNS knows a name: an internationalised one in ASCII (UTS 46, RFC 5891), as the system's own lookup
+/// makes it (`AI_IDN`) and as it stands in URLs. What has no such form stays as it is.
+pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    match Name::from_utf8(text) {
+        Ok(name) => Cow::Owned(name.to_ascii()),
+        Err(_) => Cow::Borrowed(text),
+    }
 }
 
 /// # Errors
@@ -30,7 +44,7 @@ fn problem(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("it is empty")
     } else if !name.is_ascii() {
-        Some("write an internationalised name in its ASCII form (xn--…)")
+        Some("it has no ASCII form (xn--…)")
     } else if !name.bytes().all(usual) {
         Some("only letters, digits, '-', '_' and '.' are allowed")
     } else if name.len() > MAX_NAME {
@@ -63,6 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn an_internationalised_name_has_an_ascii_form() {
+        for (text, expected) in [
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.example.", "xn--bcher-kva.example."),
+            ("straße.example", "xn--strae-oqa.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+            ("forecast.weather", "forecast.weather"),
+        ] {
+            assert_eq!(ascii(text), expected);
+        }
+    }
+
+    #[test]
     fn what_is_no_host_name_is_refused_with_the_reason() {
         let long_label = format!("{}.example", "a".repeat(64));
         let long_name = "a.".repeat(127) + "ab";
@@ -74,7 +101,7 @@ mod tests {
             ("http://a", "only letters"),
             ("a\0b", "only letters"),
             ("fe80::1%eth0", "only letters"),
-            ("bücher.example", "xn--"),
+            ("b\u{fffd}cher.example", "xn--"),
             (&*long_label, "63"),
             (&*long_name, "253"),
         ] {

@@ -51,10 +51,13 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `hickory` | `hickory::MeshProvider`: hickory's own `Resolver` over the mesh |
+//! | `hickory-server` | `hickory::MeshHandler`: the mesh in a server of hickory's |
 //! | `hyper` | `MeshResolver` as the resolver of hyper-util's `HttpConnector`, a tower `Service<Name>` |
 //! | `listener` | `listener::DnsListener`: a DNS server for programs that only speak DNS (Unix) |
 //! | `metrics` | counters and latencies through the `metrics` facade: below |
 //! | `reqwest` | `MeshResolver` as `reqwest::dns::Resolve` |
+//! | `tonic` | `tonic::channel`: a gRPC channel over all addresses of a name, which follows their changes |
+//! | `tower` | `tower::LookupService`: a tower `Service` from names to addresses |
 //! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
 //!
 //! Whoever resolves needs a tokio runtime with IO and time enabled, except for
@@ -138,7 +141,12 @@ mod recent;
 pub mod reqwest;
 mod resolver;
 mod scope;
+#[cfg(feature = "tonic")]
+pub mod tonic;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod upstream;
+mod wire;
 
 pub use self::{
     answer::{Addresses, IntoIter, Lookup, Source},

@@ -133,6 +133,7 @@ impl DnsListener {
 
 impl Drop for DnsListener {
     fn drop(&mut self) {
+        self.shared.forwarder.resolver.inner().upstream.own().remove(&self.addresses);
         for task in &self.tasks {
             task.abort();
         }

@@ -27,7 +27,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nds_client::{NameEntry, NameTable, Registry};
 
-use crate::{name::NameBuffer, scope::Scope};
+use crate::{
+    name::{MAX_NAME, NameBuffer},
+    scope::Scope,
+};
 
 /// How a question found its entry.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -49,12 +52,21 @@ pub struct Answer<'a> {
     entry: NameEntry<'a>,
     via: Via,
     /// How much of the question is the name that was known, when the search domain is cut off.
-    known_len: usize,
-    /// Where in the question the `*` of the wildcard that matched would stand.
-    star: Option<usize>,
+    known_len: u8,
+    /// Where in the question the `*` of the wildcard that matched would stand; [`NO_STAR`].
+    star: u8,
 }
 
+/// Behind the end of any name.
+const NO_STAR: u8 = u8::MAX;
+const _: () = assert!(MAX_NAME < NO_STAR as usize, "positions in a name fit");
+
 impl<'a> Answer<'a> {
+    #[inline]
+    fn new(entry: NameEntry<'a>, via: Via, known: &str) -> Self {
+        Self { entry, via, known_len: u8::try_from(known.len()).unwrap_or(NO_STAR), star: NO_STAR }
+    }
+
     /// The entry that answers.
     #[must_use]
     pub fn entry(&self) -> NameEntry<'a> {
@@ -76,12 +88,14 @@ impl<'a> Answer<'a> {
 
     /// The IPv4 addresses, in istiod's order. None of them means no data for A, not an unknown name.
     #[must_use]
+    #[inline]
     pub fn ipv4(&self) -> &'a [Ipv4Addr] {
         self.entry.ipv4()
     }
 
     /// The IPv6 addresses, in istiod's order. None of them means no data for AAAA, not an unknown name.
     #[must_use]
+    #[inline]
     pub fn ipv6(&self) -> &'a [Ipv6Addr] {
         self.entry.ipv6()
     }
@@ -98,28 +112,36 @@ impl<'a> Answer<'a> {
         }
         let known = self.known(question)?;
         match self.star {
-            Some(star) => Some(format!("*{}", known.get(star + 1..)?)),
-            None => Some(known),
+            NO_STAR => Some(known),
+            star => Some(format!("*{}", known.get(usize::from(star) + 1..)?)),
         }
     }
 
     /// The question without the search domain, where that was cut off, in lower case.
     pub(crate) fn known(&self, question: &str) -> Option<String> {
-        question.get(..self.known_len).map(str::to_ascii_lowercase)
+        question.get(..self.known_len.into()).map(str::to_ascii_lowercase)
     }
 }
 
 /// The answer of the table to a question, `None` for a name it does not know.
+#[inline]
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
-    // Most questions are in the form of the table already, and neither their case nor anything else is looked at.
-    let plain = question.strip_suffix('.').unwrap_or(question);
-    match table.get(plain).filter(|_| !plain.is_empty()) {
-        Some(entry) => Some(Answer { entry, via: Via::Exact, known_len: plain.len(), star: None }),
+    match exact(table, question) {
+        Some(entry) => Some(Answer::new(entry, Via::Exact, question.strip_suffix('.').unwrap_or(question))),
         None => lookup_further(table, scope, question),
     }
 }
 
+/// The entry of a question that is in the form of the table already: most are, and neither their case nor anything else
+/// is looked at.
+#[inline]
+pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntry<'a>> {
+    let plain = question.strip_suffix('.').unwrap_or(question);
+    table.get(plain).filter(|_| !plain.is_empty())
+}
+
 /// The same, for a question that is not a name of the table as it stands.
+#[inline(never)]
 fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
@@ -137,7 +159,7 @@ fn known<'a>(
     find: impl Fn(&str) -> Option<(NameEntry<'a>, Via)>,
 ) -> Option<Answer<'a>> {
     if let Some((entry, via)) = find(name) {
-        return Some(Answer { entry, via, known_len: name.len(), star: None });
+        return Some(Answer::new(entry, via, name));
     }
     let searched = scope.search_domain();
     let short = strip_suffix(name, searched)?;
@@ -145,7 +167,7 @@ fn known<'a>(
         return None;
     }
     let (entry, _) = find(short)?;
-    Some(Answer { entry, via: Via::SearchDomain, known_len: short.len(), star: None })
+    Some(Answer::new(entry, Via::SearchDomain, short))
 }
 
 /// The Kubernetes entry that has this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
@@ -181,7 +203,8 @@ fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answe
         let star = dot.checked_sub(1)?;
         let find = |pattern: &str| Some((table.get(pattern)?, Via::Wildcard));
         if let Some(answer) = known(scope, buffer.wildcard(star)?, find) {
-            return Some(Answer { known_len: star + answer.known_len, star: Some(star), ..answer });
+            let star = u8::try_from(star).ok()?;
+            return Some(Answer { known_len: star.saturating_add(answer.known_len), star, ..answer });
         }
     }
     None

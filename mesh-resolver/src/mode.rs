@@ -35,8 +35,23 @@ pub(crate) struct Given<'a> {
 }
 
 impl Mode {
+    /// Whether everything is given out as the table has it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.external.is_none() && self.local.is_none()
+    }
+
     /// `None` where upstream DNS answers instead of the table.
+    #[inline]
     pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
+        if self.is_plain() {
+            return Some(Given { answer, local: None });
+        }
+        self.give_instead(answer, question)
+    }
+
+    #[cold]
+    fn give_instead<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
         if self.external.as_ref().is_some_and(|external| external(answer.name())) {
             return None;
         }
@@ -52,6 +67,7 @@ impl Mode {
 }
 
 impl Given<'_> {
+    #[inline]
     pub(crate) fn ipv4(&self) -> &[Ipv4Addr] {
         match &self.local {
             None => self.answer.ipv4(),
@@ -60,6 +76,7 @@ impl Given<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn ipv6(&self) -> &[Ipv6Addr] {
         match &self.local {
             None => self.answer.ipv6(),

@@ -3,7 +3,16 @@
 //! Addresses of the mesh are ambiguous: two clusters give one ClusterIP to two services. What a caller means by an
 //! address is most likely the name it got the address for.
 
-use std::{collections::HashMap, mem, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::BuildHasher as _,
+    mem,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -11,9 +20,15 @@ use parking_lot::Mutex;
 /// Address to mesh name, for the last few thousand addresses that were handed out.
 ///
 /// Two generations bound it without any bookkeeping per use: when the young one is full it becomes the old one, and
-/// the old one is forgotten.
-#[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Generations>);
+/// the old one is forgotten. What was just recorded is recorded again without a lock: nearly all lookups are of that
+/// kind.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    generations: Mutex<Generations>,
+    /// For a few addresses, a hash of address and name as they were last recorded. Written under the lock.
+    latest: Box<[AtomicU64; LATEST]>,
+    hasher: RandomState,
+}
 
 #[derive(Debug, Default)]
 struct Generations {
@@ -26,38 +41,71 @@ type Generation = HashMap<IpAddr, Arc<str>, RandomState>;
 /// Addresses per generation.
 const CAPACITY: usize = 2048;
 
+/// Addresses whose record is known without a lock.
+const LATEST: usize = 1024;
+
+/// No record.
+const NONE: u64 = 0;
+
 impl Recent {
-    /// Records that these are the addresses of the mesh name, and returns the name to keep: the one that is already
-    /// recorded where it is the same, so that a name resolved again and again is not copied again and again.
-    pub(crate) fn record(&self, name: &str, addresses: &[IpAddr]) -> Arc<str> {
-        let mut generations = self.0.lock();
-        // The usual case, one address that was handed out lately, is one look.
-        if let [ip] = addresses
-            && let Some(known) = generations.young.get(ip)
-            && **known == *name
-        {
-            return known.clone();
+    /// Records that these are the addresses of the mesh name.
+    #[inline]
+    pub(crate) fn record(&self, name: &str, addresses: &[IpAddr]) {
+        if !addresses.iter().all(|ip| self.latest(*ip).load(Relaxed) == self.mark(*ip, name)) {
+            self.record_anew(name, addresses);
         }
+    }
+
+    fn record_anew(&self, name: &str, addresses: &[IpAddr]) {
+        let mut generations = self.generations.lock();
         let known = addresses.first().and_then(|ip| generations.get(ip)).filter(|known| &***known == name);
         let name = known.cloned().unwrap_or_else(|| name.into());
         for ip in addresses {
-            generations.insert(*ip, &name);
+            if generations.insert(*ip, &name) {
+                // Who is still resolved shall be among the young ones again.
+                self.latest.iter().for_each(|latest| latest.store(NONE, Relaxed));
+            }
+            self.latest(*ip).store(self.mark(*ip, &name), Relaxed);
         }
-        name
     }
 
     /// Records that these addresses belong to something outside the mesh.
     pub(crate) fn forget(&self, addresses: &[IpAddr]) {
-        let mut generations = self.0.lock();
+        let mut generations = self.generations.lock();
         for ip in addresses {
             generations.young.remove(ip);
             generations.old.remove(ip);
+            self.latest(*ip).store(NONE, Relaxed);
         }
     }
 
     /// The mesh name that the address was last handed out for.
     pub(crate) fn name(&self, ip: IpAddr) -> Option<Arc<str>> {
-        self.0.lock().get(&ip).cloned()
+        self.generations.lock().get(&ip).cloned()
+    }
+
+    /// Where the last record of an address is noted; addresses share a place.
+    fn latest(&self, ip: IpAddr) -> &AtomicU64 {
+        let bits = match ip {
+            IpAddr::V4(ip) => ip.to_bits(),
+            IpAddr::V6(ip) => {
+                ip.segments().into_iter().fold(0, |bits: u32, part| bits.rotate_left(5) ^ u32::from(part))
+            }
+        };
+        // The low bits of addresses differ most.
+        let at = (bits ^ bits >> 10 ^ bits >> 20) as usize;
+        &self.latest[at % LATEST]
+    }
+
+    fn mark(&self, ip: IpAddr, name: &str) -> u64 {
+        self.hasher.hash_one((ip, name)) | 1
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        let latest = Box::new([const { AtomicU64::new(NONE) }; LATEST]);
+        Self { generations: Mutex::default(), latest, hasher: RandomState::default() }
     }
 }
 
@@ -66,17 +114,20 @@ impl Generations {
         self.young.get(ip).or_else(|| self.old.get(ip))
     }
 
-    fn insert(&mut self, ip: IpAddr, name: &Arc<str>) {
+    /// Gives whether old ones were forgotten.
+    fn insert(&mut self, ip: IpAddr, name: &Arc<str>) -> bool {
         if let Some(known) = self.young.get_mut(&ip) {
             if !Arc::ptr_eq(known, name) {
                 *known = name.clone();
             }
-            return;
+            return false;
         }
-        if self.young.len() >= CAPACITY {
+        let full = self.young.len() >= CAPACITY;
+        if full {
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(ip, name.clone());
+        full
     }
 }
 
@@ -112,8 +163,27 @@ mod tests {
     #[test]
     fn a_name_resolved_again_is_not_copied_again() {
         let recent = Recent::default();
-        let first = recent.record("a", &[ip(1)]);
-        assert!(Arc::ptr_eq(&first, &recent.record("a", &[ip(1)])));
+        let names = || recent.name(ip(1)).unwrap();
+        recent.record("a", &[ip(1)]);
+        let first = names();
+        recent.record("a", &[ip(1), ip(2)]);
+        assert!(Arc::ptr_eq(&first, &names()));
+    }
+
+    /// The note that spares the lock must not outlive what it is about.
+    #[test]
+    fn a_name_recorded_again_after_another_had_its_address_counts_again() {
+        let recent = Recent::default();
+        // The second address shares its place with the first one.
+        for other in [ip(1), ip(1 + LATEST)] {
+            recent.record("a", &[ip(1)]);
+            recent.record("b", &[other]);
+            recent.record("a", &[ip(1)]);
+            assert_eq!(recent.name(ip(1)).as_deref(), Some("a"));
+            recent.forget(&[other]);
+            recent.record("b", &[other]);
+            assert_eq!(recent.name(other).as_deref(), Some("b"));
+        }
     }
 
     #[test]
@@ -122,10 +192,20 @@ mod tests {
         for number in 0..10 * CAPACITY {
             recent.record("a", &[ip(number)]);
         }
-        let generations = recent.0.lock();
+        let generations = recent.generations.lock();
         assert!(generations.young.len() + generations.old.len() <= 2 * CAPACITY);
         drop(generations);
         assert_eq!(recent.name(ip(0)), None);
         assert!(recent.name(ip(10 * CAPACITY - 1)).is_some());
+    }
+
+    #[test]
+    fn an_address_that_is_resolved_again_and_again_is_never_forgotten() {
+        let recent = Recent::default();
+        for number in 1..10 * CAPACITY {
+            recent.record("a", &[ip(0)]);
+            recent.record("b", &[ip(number)]);
+            assert_eq!(recent.name(ip(0)).as_deref(), Some("a"));
+        }
     }
 }

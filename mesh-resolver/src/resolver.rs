@@ -1,15 +1,20 @@
 //! The resolver: the table first, upstream DNS second.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::Guard;
 use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
 
 use crate::{
     Error, MeshResolverBuilder, Scope,
-    answer::{Addresses, Lookup, MESH_TTL, Source, shuffled},
+    answer::{Addresses, Ips, Lookup, MESH_TTL, Source, shuffled},
     host,
-    lookup::{Answer, lookup},
+    lookup::{Answer, Via, exact, lookup},
     mode::{Given, Mode},
     observe,
     recent::Recent,
@@ -23,8 +28,9 @@ use crate::{
 ///
 /// # Names
 ///
-/// A host name in any case, with or without a trailing dot; an address literal, IPv6 also in brackets. Not an
-/// internationalised name in Unicode: its ASCII form (`xn--…`).
+/// A host name in any case, with or without a trailing dot; an address literal, IPv6 also in brackets. An
+/// internationalised name may be in Unicode: it is asked for in its ASCII form (`xn--…`), as by `getaddrinfo` with
+/// `AI_IDN` and in URLs.
 ///
 /// # Example
 ///
@@ -100,7 +106,11 @@ impl MeshResolver {
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
     #[must_use]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        self.names().given(name).as_ref().map(Addresses::of)
+        let names = self.names();
+        match names.only(name) {
+            Some(ip) => Some(Addresses::only(ip)),
+            None => names.addresses(name),
+        }
     }
 
     /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
@@ -110,11 +120,11 @@ impl MeshResolver {
     /// [`lookup_ip`](Self::lookup_ip) does.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<String> {
-        let names = self.names();
-        if let Some(answer) = names.lookup(name) {
+        let (names, name) = (self.names(), host::ascii(name));
+        if let Some(answer) = names.lookup(&name) {
             return Some(answer.name().to_owned());
         }
-        let first = self.0.upstream.state().candidates(name).into_iter().next()?;
+        let first = self.0.upstream.state().candidates(&name).into_iter().next()?;
         names.lookup(&first).map(|answer| answer.name().to_owned())
     }
 
@@ -163,18 +173,36 @@ impl MeshResolver {
     ///
     /// Dropping the future abandons the lookup and nothing else.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
-        let outcome = self.look_up(name).await;
+        if let Some(found) = self.usual_answer(name) {
+            observe::found(name, &found);
+            return Ok(found);
+        }
+        // On the heap: whoever asks for a mesh name does not carry the room for asking others around.
+        let outcome = Box::pin(self.look_up(name)).await;
         observe::looked_up(name, &outcome);
         outcome
+    }
+
+    /// The table's answer to a name as it stands with one address: nearly every lookup.
+    #[inline]
+    fn usual_answer(&self, name: &str) -> Option<Lookup> {
+        let ip = self.names().only(name)?;
+        let addresses = Ips::One([IpAddr::V4(ip)]);
+        Some(self.of_the_mesh(addresses, name.strip_suffix('.').unwrap_or(name), Via::Exact))
     }
 
     async fn look_up(&self, name: &str) -> Result<Lookup, Error> {
         if let Some(address) = host::address(name) {
             return Ok(literal(name, address));
         }
-        if let Some(found) = self.mesh_answer(name) {
+        let ascii = host::ascii(name);
+        if let Some(found) = self.mesh_answer(&ascii) {
             return Ok(found);
         }
+        self.ask_others(&ascii).await.map_err(|error| error.asked_for(name))
+    }
+
+    async fn ask_others(&self, name: &str) -> Result<Lookup, Error> {
         host::check_name(name)?;
         if !self.is_ready() {
             return self.without_table(name).await;
@@ -196,10 +224,14 @@ impl MeshResolver {
         let names = self.names();
         let given = names.given(name)?;
         let answer = &given.answer;
-        let addresses = shuffled(&given);
-        let canonical = self.0.recent.record(answer.name(), &addresses);
-        let source = Source::Mesh { via: answer.via(), state: self.0.health.load().sync.clone() };
-        Some(Lookup::new(addresses, canonical, source, MESH_TTL))
+        Some(self.of_the_mesh(shuffled(&given), answer.name(), answer.via()))
+    }
+
+    #[inline]
+    fn of_the_mesh(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
+        self.0.recent.record(canonical, &addresses);
+        let source = Source::Mesh { via, state: self.0.health.load().sync.clone() };
+        Lookup::new(addresses, canonical, source, MESH_TTL)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -234,7 +266,25 @@ impl Names<'_> {
         lookup(&self.table, self.scope, name)
     }
 
+    /// The address of a name that is asked for as it stands in the table, where there is only one: nearly every lookup.
+    /// `None` for whatever else there may be.
+    #[inline]
+    fn only(&self, name: &str) -> Option<Ipv4Addr> {
+        let entry = exact(&self.table, name).filter(|_| self.mode.is_plain())?;
+        match (entry.ipv4(), entry.ipv6()) {
+            ([only], []) => Some(*only),
+            _ => None,
+        }
+    }
+
+    /// All that is given out for a name.
+    #[inline(never)]
+    fn addresses(&self, name: &str) -> Option<Addresses> {
+        self.given(&host::ascii(name)).as_ref().map(Addresses::of)
+    }
+
     /// What is given out of it; `None` also for what upstream DNS answers instead.
+    #[inline]
     pub(crate) fn given(&self, name: &str) -> Option<Given<'_>> {
         self.mode.give(self.lookup(name)?, name)
     }
@@ -253,5 +303,5 @@ impl fmt::Debug for Names<'_> {
 }
 
 fn literal(text: &str, address: IpAddr) -> Lookup {
-    Lookup::new([address].into_iter().collect(), text.into(), Source::Literal, Duration::MAX)
+    Lookup::new([address].into_iter().collect(), text, Source::Literal, Duration::MAX)
 }

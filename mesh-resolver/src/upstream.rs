@@ -3,18 +3,23 @@
 //! It asks as the host's own resolver would: the servers of resolv.conf in their order and one at a time, its search
 //! list, its `hosts` file first. It never asks anybody else: there is no public resolver behind it.
 
+mod ask;
+mod cache;
 mod client;
 mod config;
+mod exchange;
 mod failure;
-#[cfg(all(feature = "listener", unix))]
-mod raw;
-mod servers;
+mod found;
+mod nss;
+mod own;
+mod question;
+mod resolv_conf;
 mod state;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-#[cfg(all(feature = "listener", unix))]
-pub(crate) use self::raw::{NoAnswer, Raw, Transport as RawTransport};
+#[cfg(any(feature = "hickory", feature = "listener"))]
+pub(crate) use self::exchange::{NoAnswer, Transport};
 pub(crate) use self::{client::Client, failure::Failure};
 
 /// Who answers for names that the mesh does not know: settings.
@@ -24,14 +29,24 @@ pub(crate) use self::{client::Client, failure::Failure};
 /// * the host's `hosts` file comes first, whichever servers are asked;
 /// * search list, `ndots`, `timeout`, `attempts` and `rotate` are resolv.conf's for [`system`](Self::system) and
 ///   [`resolv_conf`](Self::resolv_conf); with servers given by the caller there is no search list, and the others
-///   are resolv.conf's defaults: 1, 5 seconds, 2, no rotation.
+///   are resolv.conf's defaults: 1, 5 seconds, 2, no rotation. `edns0`, `use-vc` and `no-aaaa` are heeded too;
+/// * `getaddrinfo` is asked last where [`system`](Self::system) finds sources in nsswitch.conf that it does not know;
+/// * answers are given for up to a day after their time where no server answers.
 ///
 /// Changes of resolv.conf and of the `hosts` file count within a second; a file that has become unusable does not. The
 /// search domain that the [`Scope`](crate::Scope) took from resolv.conf stays what it was.
 ///
-/// Servers are asked one at a time, in the order given, `attempts` times around, over UDP and, where an answer is
-/// truncated, over TCP. A server that does not answer, or answers SERVFAIL or REFUSED, makes way for the next.
-/// Answers are cached for as long as they say.
+/// # How the servers are asked
+///
+/// One at a time, in the order given, `attempts` times around, over UDP and, where an answer is truncated, over TCP. A
+/// server that does not answer, or answers SERVFAIL, NOTIMP or REFUSED, makes way for the next. Equal questions on their
+/// way at once are one. A [`DnsListener`](crate::listener::DnsListener) over the same resolver is never asked, and what
+/// comes back to it by way of others is asked only once.
+///
+/// Answers are kept for as long as they say, at most a day; denials as long as their SOA record says, at most three
+/// hours (RFC 2308). What is kept is bounded: about 2 MB. Where no server answers, or not within 1.8 seconds, the last
+/// answer is given with a TTL of 30 seconds, and the servers are asked again after 30 seconds (RFC 8767);
+/// [`Source::Stale`](crate::Source::Stale) says so. A denial is never given after its time.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     servers: Servers,
@@ -41,7 +56,12 @@ pub struct Upstream {
     timeout: Option<Duration>,
     attempts: Option<usize>,
     rotate: Option<bool>,
+    stale: Duration,
+    getaddrinfo: Option<bool>,
 }
+
+/// RFC 8767 §5 suggests one to three days.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug)]
 enum Servers {
@@ -72,7 +92,6 @@ impl Upstream {
     ///
     /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config).
-    #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
     #[must_use]
     pub fn resolv_conf(file: impl Into<PathBuf>) -> Self {
         Self::from(Servers::ResolvConf(file.into()))
@@ -121,6 +140,20 @@ impl Upstream {
         Self { rotate: Some(rotate), ..self }
     }
 
+    /// Sets for how long after its time an answer may still be given where no server answers; zero for not at all.
+    #[must_use]
+    pub fn with_stale_answers(self, limit: Duration) -> Self {
+        Self { stale: limit, ..self }
+    }
+
+    /// Sets whether the system's own `getaddrinfo` is asked for names that DNS does not know or cannot be asked for:
+    /// for sources behind nsswitch.conf, such as multicast DNS or a directory service. It runs on a thread of the
+    /// runtime's, eight at once, and cannot be cancelled.
+    #[must_use]
+    pub fn with_getaddrinfo(self, asked: bool) -> Self {
+        Self { getaddrinfo: Some(asked), ..self }
+    }
+
     /// Sets the `hosts` file.
     #[must_use]
     pub fn with_hosts_file(self, file: impl Into<PathBuf>) -> Self {
@@ -134,8 +167,17 @@ impl Upstream {
     }
 
     fn from(servers: Servers) -> Self {
-        let hosts = HostsFile::System;
-        Self { servers, hosts, search: None, ndots: None, timeout: None, attempts: None, rotate: None }
+        Self {
+            servers,
+            hosts: HostsFile::System,
+            search: None,
+            ndots: None,
+            timeout: None,
+            attempts: None,
+            rotate: None,
+            stale: STALE,
+            getaddrinfo: None,
+        }
     }
 }
 

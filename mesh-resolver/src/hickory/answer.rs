@@ -18,15 +18,15 @@ pub(super) type Response = Result<DnsResponse, NetError>;
 /// Who answers what the mesh does not.
 pub(super) type Ask = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
 
-/// The table first, upstream second, in the order of [`MeshResolver::lookup_ip`].
-pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest) -> Response {
+/// The table first, upstream second, in the order of [`MeshResolver::lookup_ip`]. Records of the mesh have this TTL.
+pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest, ttl: u32) -> Response {
     let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
         return upstream(request).await;
     };
     let id = request.id;
     let host = query.name().to_ascii();
     let ready = mesh.is_ready();
-    let look = || mesh_response(&mesh, &host, &query, id);
+    let look = || mesh_response(&mesh, &host, &query, id, ttl);
     if let Some(response) = look() {
         return response;
     }
@@ -52,7 +52,7 @@ fn is_for_addresses(query: &Query) -> bool {
 }
 
 /// What Istio's proxy answers to a question for a mesh name; `None` where the mesh does not know the name.
-fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Option<Response> {
+fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16, ttl: u32) -> Option<Response> {
     let names = mesh.names();
     let given = names.given(host)?;
     let answer = &given.answer;
@@ -65,7 +65,7 @@ fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16) -> Opt
     message.add_query(query.clone());
     // A known name without the family asked for: no data, and no CNAME record either.
     if !addresses.is_empty() {
-        match records(answer, host, query.name(), &addresses) {
+        match records(answer, host, query.name(), &addresses, ttl) {
             Ok(records) => message.add_answers(records),
             Err(error) => return Some(Err(error)),
         };
@@ -87,18 +87,18 @@ fn records(
     host: &str,
     asked: &Name,
     addresses: &[IpAddr],
+    ttl: u32,
 ) -> Result<Vec<Record>, NetError> {
-    const TTL: u32 = 0;
     let asked = asked.to_lowercase();
     let bare = host.strip_suffix('.').unwrap_or(host);
     let (alias, owner) = match answer.alias(bare) {
         Some(target) => {
             let target = Name::from_ascii(target + ".")?;
-            let alias = Record::from_rdata(asked, TTL, RData::CNAME(CNAME(target.clone())));
+            let alias = Record::from_rdata(asked, ttl, RData::CNAME(CNAME(target.clone())));
             (Some(alias), target)
         }
         None => (None, asked),
     };
-    let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), TTL, RData::from(*ip)));
+    let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), ttl, RData::from(*ip)));
     Ok(alias.into_iter().chain(found).collect())
 }

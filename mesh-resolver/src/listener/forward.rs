@@ -1,6 +1,6 @@
 //! What happens to a query that the table does not answer at once: upstream, and the time before the first table.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::io;
 
 use futures_util::FutureExt as _;
 
@@ -12,15 +12,13 @@ use super::{
 use crate::{
     MeshResolver,
     fallback::Missing,
-    upstream::{NoAnswer, RawTransport},
+    upstream::{NoAnswer, Transport as UpstreamTransport},
 };
 
 /// Answers queries by way of upstream DNS.
 #[derive(Clone)]
 pub(super) struct Forwarder {
     pub(super) resolver: MeshResolver,
-    /// Where the listener itself listens.
-    pub(super) own: Arc<[SocketAddr]>,
 }
 
 impl Forwarder {
@@ -58,17 +56,16 @@ impl Forwarder {
         query: &Query,
         transport: Transport,
     ) -> Result<Vec<u8>, NoAnswer> {
-        let raw = self.resolver.inner().upstream.state().raw().map_err(|unusable| {
-            NoAnswer::Unreachable(std::io::Error::new(std::io::ErrorKind::NotFound, unusable))
+        let state = self.resolver.inner().upstream.state();
+        let asker = state.asker().map_err(|unusable| {
+            NoAnswer::Unreachable(io::Error::new(io::ErrorKind::NotFound, unusable.clone()).into())
         })?;
-        let limit = transport.limit(query);
         let over = match transport {
-            Transport::Tcp => RawTransport::Tcp,
-            Transport::Udp { .. } => RawTransport::Udp { size: limit },
+            Transport::Tcp => UpstreamTransport::Tcp,
+            Transport::Udp { .. } => UpstreamTransport::Udp,
         };
-        let own = |server: SocketAddr| is_own(&self.own, server);
-        let answer = raw.ask(message, query.question_end, over, own).await?;
-        if answer.len() <= limit {
+        let answer = asker.ask(message, over).await?.message;
+        if answer.len() <= transport.limit(query) {
             return Ok(answer);
         }
         let mut packet = message.to_vec();
@@ -119,28 +116,4 @@ pub(super) fn failure(message: &[u8], query: &Query, code: Code) -> Vec<u8> {
 
 fn is_nx_domain(answer: &[u8]) -> bool {
     answer.get(3).is_some_and(|flags| flags & 0x0f == 3)
-}
-
-/// Whether this is where we listen ourselves. Who listens on all addresses listens on each of loopback.
-fn is_own(own: &[SocketAddr], server: SocketAddr) -> bool {
-    own.iter().any(|own| {
-        let everywhere = own.ip().is_unspecified() && server.ip().to_canonical().is_loopback();
-        own.port() == server.port() && (own.ip() == server.ip() || everywhere)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_knows_itself_also_when_it_listens_on_all_addresses() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert!(is_own(&[at("127.0.0.1:53")], at("127.0.0.1:53")));
-        assert!(!is_own(&[at("127.0.0.1:53")], at("127.0.0.2:53")));
-        assert!(!is_own(&[at("127.0.0.1:5353")], at("127.0.0.1:53")));
-        assert!(is_own(&[at("0.0.0.0:53")], at("127.0.0.53:53")));
-        assert!(is_own(&[at("[::]:53")], at("127.0.0.1:53")));
-        assert!(!is_own(&[at("0.0.0.0:53")], at("192.0.2.1:53")));
-    }
 }

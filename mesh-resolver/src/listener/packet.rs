@@ -1,15 +1,9 @@
 //! One DNS query, read where it lies: RFC 1035 §4.1 and, for the OPT record, RFC 6891 §6.1.
 
-use crate::name::MAX_NAME;
-
-pub(super) const HEADER: usize = 12;
-
-/// Record types and classes that are looked at.
-pub(super) const A: u16 = 1;
-pub(super) const CNAME: u16 = 5;
-pub(super) const AAAA: u16 = 28;
-pub(super) const OPT: u16 = 41;
-pub(super) const IN: u16 = 1;
+use crate::{
+    name::MAX_NAME,
+    wire::{A, AAAA, HEADER, IN, OPT, Record, counts, u16_at},
+};
 
 /// What UDP carries without EDNS (RFC 1035 §4.2.1).
 pub(super) const PLAIN_UDP: u16 = 512;
@@ -70,7 +64,8 @@ impl Query {
         Ok(query)
     }
 
-    fn question(packet: &[u8]) -> Option<Self> {
+    /// The first question of a message, whatever else it is.
+    pub(super) fn question(packet: &[u8]) -> Option<Self> {
         let mut name = [0; MAX_NAME];
         let (mut at, mut name_len) = (HEADER, 0);
         loop {
@@ -124,13 +119,12 @@ fn plain(byte: u8) -> u8 {
 
 /// The OPT record among the records behind the question.
 fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
-    let count = |at| u16_at(packet, at).map(u32::from).ok_or(Unfit::Malformed);
-    let before = count(6)? + count(8)?;
-    let all = before + count(10)?;
+    let [answers, authorities, additional] = counts(packet).ok_or(Unfit::Malformed)?;
+    let before = answers + authorities;
     let mut found = None;
-    for number in 0..all {
+    for number in 0..before + additional {
         let record = Record::read(packet, at).ok_or(Unfit::Malformed)?;
-        at = record.end;
+        at = record.data.end;
         if record.kind != OPT || number < before {
             continue;
         }
@@ -145,46 +139,4 @@ fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
         Some(record) => Ok(Some(Edns { size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 })),
         None => Ok(None),
     }
-}
-
-struct Record {
-    owner_is_root: bool,
-    kind: u16,
-    class: u16,
-    ttl: u32,
-    end: usize,
-}
-
-impl Record {
-    fn read(packet: &[u8], at: usize) -> Option<Self> {
-        let fixed = skip_name(packet, at)?;
-        let ttl = u32::from(u16_at(packet, fixed + 4)?) << 16 | u32::from(u16_at(packet, fixed + 6)?);
-        let end = fixed + 10 + usize::from(u16_at(packet, fixed + 8)?);
-        packet.get(..end)?;
-        Some(Self {
-            owner_is_root: packet[at] == 0,
-            kind: u16_at(packet, fixed)?,
-            class: u16_at(packet, fixed + 2)?,
-            ttl,
-            end,
-        })
-    }
-}
-
-/// Where the name at `at` ends. Pointers are not followed: what they point at does not matter here.
-fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match usize::from(*packet.get(at)?) {
-            0 => return Some(at + 1),
-            len @ 1..=63 => at += 1 + len,
-            0xc0.. => return Some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-/// Two bytes, most significant first.
-pub(super) fn u16_at(packet: &[u8], at: usize) -> Option<u16> {
-    let bytes = packet.get(at..at.checked_add(2)?)?;
-    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }

@@ -2,8 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::packet::{A, AAAA, CNAME, Edns, HEADER, IN, OPT, Query, Unfit};
-use crate::{answer::MESH_TTL_SECONDS, mode::Given};
+use super::packet::{Edns, Query, Unfit};
+use crate::{
+    answer::MESH_TTL_SECONDS,
+    mode::Given,
+    wire::{A, AAAA, CNAME, HEADER, IN, OPT},
+};
 
 /// What we take over UDP ourselves: what fits into one packet of any network.
 const OWN_UDP_SIZE: u16 = 1232;

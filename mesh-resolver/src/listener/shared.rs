@@ -1,6 +1,7 @@
 //! What both transports of a listener share: how a query is decided, and what is counted.
 
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc,
@@ -31,40 +32,90 @@ impl Shared {
         if (self.recursion)(peer.to_canonical()) {
             return None;
         }
-        Counters::add(&self.counters.refused);
+        self.counters.refused.add(peer, message);
         Some(forward::failure(message, query, Code::Refused))
     }
 
     /// The answer that upstream has.
-    pub(super) async fn forward(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
-        Counters::add(&self.counters.forwarded);
+    pub(super) async fn forward(
+        &self,
+        peer: IpAddr,
+        message: &[u8],
+        query: &Query,
+        transport: Transport,
+    ) -> Vec<u8> {
+        self.counters.forwarded.add(peer, message);
         self.forwarder.answer(message, query, transport).await
     }
 }
 
 /// How often what has happened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
-    pub(super) mesh: AtomicU64,
-    pub(super) forwarded: AtomicU64,
-    pub(super) malformed: AtomicU64,
-    pub(super) overload: AtomicU64,
-    pub(super) refused: AtomicU64,
+    pub(super) mesh: Count,
+    pub(super) forwarded: Count,
+    pub(super) malformed: Count,
+    pub(super) overload: Count,
+    pub(super) refused: Count,
 }
 
 impl Counters {
-    pub(super) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Relaxed);
+    pub(super) fn new() -> Self {
+        let [mesh, forwarded, malformed, overload, refused] =
+            ["mesh", "forwarded", "malformed", "overload", "refused"].map(Count::new);
+        Self { mesh, forwarded, malformed, overload, refused }
     }
 
     pub(super) fn read(&self) -> ListenerStats {
         ListenerStats {
-            mesh: self.mesh.load(Relaxed),
-            forwarded: self.forwarded.load(Relaxed),
-            malformed: self.malformed.load(Relaxed),
-            overload: self.overload.load(Relaxed),
-            refused: self.refused.load(Relaxed),
+            mesh: self.mesh.read(),
+            forwarded: self.forwarded.read(),
+            malformed: self.malformed.read(),
+            overload: self.overload.read(),
+            refused: self.refused.read(),
         }
+    }
+}
+
+/// One of them, here and for whoever watches.
+pub(super) struct Count {
+    outcome: &'static str,
+    here: AtomicU64,
+    #[cfg(feature = "metrics")]
+    watched: metrics::Counter,
+}
+
+impl Count {
+    fn new(outcome: &'static str) -> Self {
+        Self {
+            outcome,
+            here: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            watched: metrics::counter!("mesh_resolver_queries_total", "outcome" => outcome),
+        }
+    }
+
+    /// Counts a query, and writes it to the query log. `packet` begins with it, or with the answer to it.
+    pub(super) fn add(&self, peer: IpAddr, packet: &[u8]) {
+        self.here.fetch_add(1, Relaxed);
+        #[cfg(feature = "metrics")]
+        self.watched.increment(1);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let question = Query::question(packet);
+            let name = question.as_ref().map(Query::name);
+            let kind = question.as_ref().map(|question| question.kind);
+            tracing::debug!(%peer, name, kind, outcome = self.outcome, "DNS query");
+        }
+    }
+
+    fn read(&self) -> u64 {
+        self.here.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read().fmt(f)
     }
 }
 

@@ -112,8 +112,9 @@ impl DnsListenerBuilder {
         self.udp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
         self.tcp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
         let addresses = self.own_addresses();
-        let forwarder = Forwarder { resolver: self.resolver, own: addresses.clone() };
-        let counters = Arc::new(Counters::default());
+        let forwarder = Forwarder { resolver: self.resolver };
+        forwarder.resolver.inner().upstream.own().add(&addresses);
+        let counters = Arc::new(Counters::new());
         let shared = Shared { forwarder, recursion: self.recursion, counters };
         let mut listener = DnsListener { addresses, shared, stop: None, thread: None, tasks: Vec::new() };
         listener.serve_tcp(self.tcp, &runtime, self.limits)?;

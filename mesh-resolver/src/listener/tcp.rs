@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     Limits,
     respond::{PACKET, Transport, Verdict, respond},
-    shared::{Counters, Shared},
+    shared::Shared,
 };
 
 /// No query is longer.
@@ -92,18 +92,18 @@ impl Connection {
         let names = self.shared.forwarder.resolver.names();
         let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
             Verdict::Answer(len) => {
-                Counters::add(&self.shared.counters.mesh);
+                self.shared.counters.mesh.add(self.peer, &packet);
                 Some(len)
             }
             Verdict::Unfit(reply) => {
-                Counters::add(&self.shared.counters.malformed);
+                self.shared.counters.malformed.add(self.peer, &message);
                 reply
             }
             Verdict::Forward(query) => match self.shared.refusal(self.peer, &message, &query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
                     let forwarded =
-                        async move { self.shared.forward(&message, &query, Transport::Tcp).await };
+                        async move { self.shared.forward(self.peer, &message, &query, Transport::Tcp).await };
                     return Err(forwarded.boxed());
                 }
             },

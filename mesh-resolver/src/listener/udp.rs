@@ -18,7 +18,7 @@ use super::{
     packet::Query,
     reply::Code,
     respond::{PACKET, Transport, Verdict, respond},
-    shared::{Counters, Shared},
+    shared::Shared,
 };
 
 /// The longest answer to a host that is not this one: no fragments, and little to gain from a forged sender.
@@ -57,7 +57,7 @@ pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceive
 
 impl Job {
     async fn run(self, shared: Shared) {
-        let answer = shared.forward(&self.message, &self.query, transport(self.peer)).await;
+        let answer = shared.forward(self.peer.ip(), &self.message, &self.query, transport(self.peer)).await;
         send(&self.socket, &answer, self.peer);
     }
 }
@@ -127,12 +127,12 @@ impl UdpServer {
         // For each packet anew: a name that is there when it is asked for is answered.
         match respond(&self.shared.forwarder.resolver.names(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
-                Counters::add(&counters.mesh);
+                counters.mesh.add(peer.ip(), &packet[..len]);
                 send(socket, &packet[..len], peer);
             }
             Verdict::Forward(query) => self.forward(socket, &packet[..len], query, peer),
             Verdict::Unfit(reply) => {
-                Counters::add(&counters.malformed);
+                counters.malformed.add(peer.ip(), &packet[..len]);
                 if let Some(len) = reply {
                     send(socket, &packet[..len], peer);
                 }
@@ -155,7 +155,7 @@ impl UdpServer {
     }
 
     fn overloaded(&self, socket: &UdpSocket, message: &[u8], query: &Query, peer: SocketAddr) {
-        Counters::add(&self.shared.counters.overload);
+        self.shared.counters.overload.add(peer.ip(), message);
         send(socket, &forward::failure(message, query, Code::ServFail), peer);
     }
 }

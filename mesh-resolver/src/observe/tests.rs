@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -53,27 +55,46 @@ impl Recorder for Seen {
     }
 }
 
-#[test]
-fn each_lookup_is_counted_by_who_answered() {
+/// What is counted while `work` runs.
+fn counted<F: Future>(work: impl FnOnce() -> F) -> BTreeMap<String, u64> {
     let seen = Seen::default();
     let counts = seen.0.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    metrics::with_local_recorder(&seen, || {
-        runtime.block_on(async {
-            let mut health = Health::default();
-            health.sync = SyncState::Synced;
-            let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
-            let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
-            let resolver = builder.with_upstream(Upstream::none()).build().unwrap();
-            assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
-            assert!(resolver.lookup_ip("localhost").await.is_ok());
-            assert!(resolver.lookup_ip("www.example.org").await.is_err());
-            assert!(resolver.lookup_ip("not a name").await.is_err());
-        });
-    });
+    metrics::with_local_recorder(&seen, || runtime.block_on(work()));
     let counts = counts.lock();
+    counts.clone()
+}
+
+fn resolver(upstream: Upstream) -> MeshResolver {
+    let mut health = Health::default();
+    health.sync = SyncState::Synced;
+    let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
+    let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+    builder.with_upstream(upstream).build().unwrap()
+}
+
+#[test]
+fn each_lookup_is_counted_by_who_answered() {
+    let counts = counted(async || {
+        let resolver = resolver(Upstream::none());
+        assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
+        assert!(resolver.lookup_ip("localhost").await.is_ok());
+        assert!(resolver.lookup_ip("www.example.org").await.is_err());
+        assert!(resolver.lookup_ip("not a name").await.is_err());
+    });
     for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
         assert_eq!(counts[&format!("mesh_resolver_lookups_total outcome={outcome}")], 1);
     }
     assert_eq!(counts["mesh_resolver_upstream_seconds outcome=name_not_found"], 1);
+}
+
+#[test]
+fn each_upstream_server_is_counted_by_what_it_did() {
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let counts = counted(async || {
+        let upstream = Upstream::servers([closed]).with_attempts(1);
+        assert!(resolver(upstream).lookup_ip("www.example.org").await.is_err());
+    });
+    let name = format!("mesh_resolver_server_seconds server={closed},outcome=unreachable");
+    assert_eq!(counts.get(&name), Some(&2), "both families: {counts:?}");
 }

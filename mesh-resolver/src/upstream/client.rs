@@ -10,8 +10,11 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::{Upstream, state::State};
-use crate::Error;
+use super::{Upstream, nss::Nss, own::Own, state::State};
+use crate::{
+    Error,
+    answer::{Lookup, Source},
+};
 
 /// Asks upstream DNS. Changes of resolv.conf and of the `hosts` file count soon after they are made.
 pub(crate) struct Client {
@@ -19,6 +22,8 @@ pub(crate) struct Client {
     state: ArcSwap<State>,
     files: Vec<PathBuf>,
     seen: Mutex<Seen>,
+    own: Arc<Own>,
+    nss: Option<Nss>,
 }
 
 /// The files as they were when they were last looked at.
@@ -42,8 +47,25 @@ impl Client {
         let files = upstream.files();
         // Before they are read: a change in between is seen as one.
         let seen = Seen { at: Instant::now(), stamps: stamps(&files) };
-        let state = ArcSwap::from_pointee(State::new(&upstream)?);
-        Ok(Self { upstream, state, files, seen: Mutex::new(seen) })
+        let own = Arc::default();
+        let state = ArcSwap::from_pointee(State::new(&upstream, &own, None)?);
+        let nss = Nss::new(&upstream);
+        Ok(Self { upstream, state, files, seen: Mutex::new(seen), own, nss })
+    }
+
+    /// Where this process answers DNS by this upstream.
+    #[cfg(all(feature = "listener", unix))]
+    pub(crate) fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// What the system's own lookup knows about a name that DNS has no address for.
+    pub(crate) async fn ask_the_system(&self, host: &str) -> Option<Lookup> {
+        let ips = self.nss.as_ref()?.addresses(host).await;
+        let canonical = host.trim_end_matches('.').to_ascii_lowercase();
+        let lookup =
+            || Lookup::new(ips.iter().copied().collect(), &canonical, Source::System, Duration::ZERO);
+        (!ips.is_empty()).then(lookup)
     }
 
     /// As things are now.
@@ -66,8 +88,9 @@ impl Client {
             return;
         }
         seen.stamps = stamps;
-        match State::new(&self.upstream) {
-            Ok(state) if state.is_usable() || !self.state.load().is_usable() => {
+        let before = self.state.load();
+        match State::new(&self.upstream, &self.own, Some(&**before)) {
+            Ok(state) if state.is_usable() || !before.is_usable() => {
                 tracing::info!("the host's DNS configuration has changed");
                 self.state.store(Arc::new(state));
             }

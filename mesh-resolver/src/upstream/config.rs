@@ -1,29 +1,51 @@
-//! From settings and the host's files to what the client needs.
+//! From settings and the host's files to what is needed to ask.
 
 use std::{
-    fs::File,
+    fs::{self, File},
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use hickory_resolver::{
-    Hosts,
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
-    net::NetError,
-    proto::rr::Name,
-    system_conf,
-};
+use hickory_resolver::Hosts;
 
 use super::{HostsFile, Servers, Upstream};
 use crate::{Error, ErrorKind};
 
 /// Servers, search list and options, as they will be used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Effective {
-    pub(super) servers: Vec<NameServerConfig>,
+    pub(super) servers: Vec<SocketAddr>,
     pub(super) search: Vec<String>,
-    pub(super) options: ResolverOpts,
+    pub(super) ndots: usize,
+    pub(super) timeout: Duration,
+    pub(super) attempts: usize,
     pub(super) rotate: bool,
+    /// Whether questions have an OPT record.
+    pub(super) edns: bool,
+    /// Whether questions go over TCP at once.
+    pub(super) tcp: bool,
+    /// Whether IPv6 addresses are not asked for.
+    pub(super) no_aaaa: bool,
+}
+
+impl Default for Effective {
+    /// glibc's defaults.
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            search: Vec::new(),
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            rotate: false,
+            edns: false,
+            tcp: false,
+            no_aaaa: false,
+        }
+    }
 }
 
 /// Why the host's configuration cannot be used.
@@ -31,7 +53,7 @@ pub(super) struct Effective {
 #[error("{file}")]
 pub(crate) struct Unusable {
     file: String,
-    source: NetError,
+    source: Arc<io::Error>,
 }
 
 impl Upstream {
@@ -45,27 +67,27 @@ impl Upstream {
                     "an upstream without name servers: give at least one, or use Upstream::none()",
                 ));
             }
-            Servers::Given(servers) => Ok((given(servers), ResolverOpts::default())),
-            Servers::None => Ok((ResolverConfig::from_name_servers(Vec::new()), ResolverOpts::default())),
+            Servers::Given(servers) => Ok(Effective { servers: servers.clone(), ..Effective::default() }),
+            Servers::None => Ok(Effective::default()),
             Servers::ResolvConf(file) => resolv_conf(file).map_err(|source| unusable(file, source)),
-            Servers::System => system_conf::read_system_conf()
-                .map_err(|source| unusable(Path::new("the system's DNS configuration"), source)),
+            Servers::System => system().map_err(|source| {
+                unusable(self.servers.file().unwrap_or(Path::new("the system's DNS configuration")), source)
+            }),
         };
-        Ok(read.map(|(config, options)| self.overrule(config, options)))
+        Ok(read.map(|effective| self.overrule(effective)))
     }
 
-    fn overrule(&self, config: ResolverConfig, mut options: ResolverOpts) -> Effective {
-        let (domain, search, servers) = config.into_parts();
-        // resolv.conf(5): the local domain name counts only where there is no search list. hickory would try both.
-        let search = if search.is_empty() { Vec::from_iter(domain) } else { search };
-        let search = self.search.clone().unwrap_or_else(|| search.iter().map(Name::to_ascii).collect());
+    fn overrule(&self, read: Effective) -> Effective {
+        let search = self.search.clone().unwrap_or(read.search);
         let search = search.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase());
-        options.ndots = self.ndots.unwrap_or(options.ndots);
-        options.timeout = self.timeout.unwrap_or(options.timeout);
-        options.attempts = self.attempts.unwrap_or(options.attempts).max(1);
-        let search = search.filter(|domain| !domain.is_empty()).collect();
-        let rotate = self.rotate.unwrap_or_else(|| self.servers.file().is_some_and(rotates));
-        Effective { servers, search, options, rotate }
+        Effective {
+            search: search.filter(|domain| !domain.is_empty()).collect(),
+            ndots: self.ndots.unwrap_or(read.ndots),
+            timeout: self.timeout.unwrap_or(read.timeout),
+            attempts: self.attempts.unwrap_or(read.attempts).max(1),
+            rotate: self.rotate.unwrap_or(read.rotate),
+            ..read
+        }
     }
 
     /// The files that all this is read from.
@@ -107,61 +129,42 @@ impl Servers {
         match self {
             Self::Given(_) | Self::None => None,
             Self::ResolvConf(file) => Some(file),
-            Self::System => Some(Path::new("/etc/resolv.conf")),
+            Self::System => cfg!(unix).then_some(Path::new("/etc/resolv.conf")),
         }
     }
 }
 
-/// Whether a resolv.conf says `options rotate`, which hickory does not read.
-fn rotates(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let mut options = text.lines().filter_map(|line| line.trim_start().strip_prefix("options"));
-    options.any(|options| options.split_whitespace().any(|option| option == "rotate"))
-}
-
-fn given(servers: &[SocketAddr]) -> ResolverConfig {
-    let with_port = |mut connection: ConnectionConfig, port| {
-        connection.port = port;
-        connection
-    };
-    let server = |server: &SocketAddr| {
-        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
-            .map(|connection| with_port(connection, server.port()));
-        NameServerConfig::new(server.ip(), true, connections.into())
-    };
-    ResolverConfig::from_name_servers(servers.iter().map(server).collect())
-}
-
-#[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
-fn resolv_conf(file: &Path) -> Result<(ResolverConfig, ResolverOpts), NetError> {
-    system_conf::parse_resolv_conf(std::fs::read(file)?)
-}
-
-#[cfg(not(all(unix, not(any(target_os = "android", target_vendor = "apple")))))]
-fn resolv_conf(_: &Path) -> Result<(ResolverConfig, ResolverOpts), NetError> {
-    Err(NetError::from("files in the format of resolv.conf are not read on this system"))
-}
-
-fn unusable(file: &Path, source: NetError) -> Unusable {
-    Unusable { file: file.display().to_string(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rotation_is_read_from_the_options() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("resolv.conf");
-        for (text, expected) in [
-            ("options ndots:5 rotate\n", true),
-            ("nameserver 192.0.2.1\n options rotate timeout:1\n", true),
-            ("search rotate\noptions norotate\n", false),
-            ("# options rotate\n", false),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(rotates(&file), expected, "{text}");
-        }
+/// A file without a name server is as good as none: most likely it is being written.
+fn resolv_conf(file: &Path) -> io::Result<Effective> {
+    let text = fs::read(file)?;
+    let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let effective = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
+    match effective.servers.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "no name server in it")),
+        false => Ok(effective),
     }
+}
+
+#[cfg(unix)]
+fn system() -> io::Result<Effective> {
+    resolv_conf(Path::new("/etc/resolv.conf"))
+}
+
+/// hickory knows where other systems keep it.
+#[cfg(not(unix))]
+fn system() -> io::Result<Effective> {
+    let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;
+    let (_, search, servers) = config.into_parts();
+    Ok(Effective {
+        servers: servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect(),
+        search: search.iter().map(|domain| domain.to_ascii()).collect(),
+        ndots: options.ndots,
+        timeout: options.timeout,
+        attempts: options.attempts,
+        ..Effective::default()
+    })
+}
+
+fn unusable(file: &Path, source: io::Error) -> Unusable {
+    Unusable { file: file.display().to_string(), source: source.into() }
 }

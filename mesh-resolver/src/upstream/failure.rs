@@ -1,11 +1,10 @@
 //! Why upstream DNS has no address for a name.
 
-use hickory_resolver::{
-    net::{DnsError, NetError, NoRecords},
-    proto::op::ResponseCode,
-};
+use std::io;
 
-use super::config::Unusable;
+use hickory_resolver::proto::op::ResponseCode;
+
+use super::{config::Unusable, exchange::NoAnswer};
 use crate::{Error, ErrorKind};
 
 /// Why upstream DNS has no address for one name.
@@ -16,20 +15,15 @@ pub(crate) enum Failure {
     /// The name exists, and has no address.
     NoRecords,
     /// The servers refuse or fail to answer.
-    Refused(NetError),
+    Refused(ResponseCode),
     /// There is no such name.
     Unknown,
     /// No server answered.
-    Unreachable(NetError),
+    Unreachable(NoAnswer),
+    /// A server's answer cannot be read.
+    Unreadable,
     /// The host's configuration cannot be used.
     Unusable(Unusable),
-}
-
-/// Of the two families' failures the one to report: a server that could not say counts more than one that said no,
-/// and no address counts more than no name.
-pub(super) fn worst(v4: Option<NetError>, v6: Option<NetError>) -> Failure {
-    let failures = [v4, v6].into_iter().flatten().map(Failure::from);
-    failures.max_by_key(Failure::weight).unwrap_or(Failure::NoRecords)
 }
 
 impl Failure {
@@ -40,13 +34,15 @@ impl Failure {
             Self::NoRecords => "no_records",
             Self::Refused(_) => "refused",
             Self::Unknown => "name_not_found",
-            Self::Unreachable(NetError::Timeout) => "timeout",
+            Self::Unreachable(cause) if is_late(cause) => "timeout",
             Self::Unreachable(_) => "unreachable",
+            Self::Unreadable => "unreadable",
             Self::Unusable(_) => "config",
         }
     }
 
-    /// Of the failures of several names the one to report, as glibc's `res_nsearch` does.
+    /// Of two failures the one to report, as glibc's `res_nsearch` does: a server that could not say counts more than
+    /// one that said no, and no address counts more than no name.
     pub(crate) fn or(self, next: Self) -> Self {
         if next.weight() > self.weight() { next } else { self }
     }
@@ -58,17 +54,23 @@ impl Failure {
             Self::NoRecords => {
                 Error::new(ErrorKind::NoRecords, host, "the name exists upstream, without an address")
             }
-            Self::Refused(cause) => {
-                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS fails")
-                    .because_of(cause)
-            }
+            Self::Refused(code) => Error::new(
+                ErrorKind::Upstream,
+                host,
+                format!("not a mesh name, and upstream DNS fails: {code}"),
+            ),
+            Self::Unreadable => Error::new(
+                ErrorKind::Upstream,
+                host,
+                "not a mesh name, and upstream DNS gives an answer that cannot be read",
+            ),
             Self::Unknown => Error::new(
                 ErrorKind::NameNotFound,
                 host,
                 "neither the mesh nor upstream DNS knows the name: check its spelling, or whether the service is \
                  exported to this namespace",
             ),
-            Self::Unreachable(cause @ NetError::Timeout) => Error::new(
+            Self::Unreachable(cause) if is_late(&cause) => Error::new(
                 ErrorKind::Timeout,
                 host,
                 "not a mesh name, and upstream DNS did not answer in time",
@@ -92,22 +94,12 @@ impl Failure {
         match self {
             Self::Unknown => 0,
             Self::NoRecords => 1,
-            Self::Invalid | Self::Refused(_) => 2,
+            Self::Invalid | Self::Refused(_) | Self::Unreadable => 2,
             Self::Unreachable(_) | Self::Unusable(_) => 3,
         }
     }
 }
 
-impl From<NetError> for Failure {
-    fn from(error: NetError) -> Self {
-        match error {
-            NetError::Dns(DnsError::NoRecordsFound(NoRecords {
-                response_code: ResponseCode::NXDomain,
-                ..
-            })) => Self::Unknown,
-            NetError::Dns(DnsError::NoRecordsFound(_)) => Self::NoRecords,
-            error @ NetError::Dns(_) => Self::Refused(error),
-            error => Self::Unreachable(error),
-        }
-    }
+fn is_late(cause: &NoAnswer) -> bool {
+    matches!(cause, NoAnswer::Unreachable(error) if error.kind() == io::ErrorKind::TimedOut)
 }

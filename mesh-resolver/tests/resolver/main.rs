@@ -3,12 +3,16 @@
 
 mod first_table;
 mod hickory;
+mod hickory_server;
 mod http;
 mod hyper;
+mod kept;
 mod listener;
 mod lookup_ip;
 mod mesh;
 mod mode;
 mod name_server;
 mod reqwest;
+mod tonic;
+mod tower;
 mod upstream;

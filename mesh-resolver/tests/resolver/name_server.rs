@@ -10,7 +10,10 @@ use std::{
 
 use hickory_resolver::proto::{
     op::{Message, OpCode, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata::CNAME},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{CNAME, SOA},
+    },
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -28,6 +31,8 @@ pub(crate) enum Reply {
     Addresses(Vec<IpAddr>),
     /// Any records.
     Records(Vec<RData>),
+    /// The name does not exist, for a minute.
+    Denied,
     /// The name does not exist.
     NxDomain,
     /// The server fails.
@@ -56,7 +61,15 @@ pub(crate) fn ips(addresses: &[&str]) -> Vec<IpAddr> {
 impl NameServer {
     /// Starts a server that answers by `zone`: the name asked for is lower-case and without the trailing dot.
     pub(crate) async fn start(zone: impl Fn(&str, RecordType) -> Reply + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = sockets().await;
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), zone).await
+    }
+
+    /// The same at another address of this host.
+    pub(crate) async fn start_at(
+        ip: IpAddr,
+        zone: impl Fn(&str, RecordType) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let (udp, tcp) = sockets(ip).await;
         let address = udp.local_addr().unwrap();
         let (asked, connections) = (Arc::new(Mutex::new(Vec::new())), Counter::default());
         let zone: Arc<Zone> = Arc::new(zone);
@@ -87,9 +100,9 @@ impl NameServer {
 }
 
 /// A port that is free for both.
-async fn sockets() -> (UdpSocket, TcpListener) {
+async fn sockets(ip: IpAddr) -> (UdpSocket, TcpListener) {
     loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let tcp = TcpListener::bind((ip, 0)).await.unwrap();
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
             return (udp, tcp);
         }
@@ -147,6 +160,12 @@ fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -
         }
         Reply::Records(data) => {
             message.add_answers(data.into_iter().map(|data| Record::from_rdata(name.clone(), 60, data)))
+        }
+        Reply::Denied => {
+            let zone = Name::from_ascii("example.").unwrap();
+            let soa = SOA::new(zone.clone(), zone.clone(), 1, 2, 3, 4, 60);
+            message.add_authority(Record::from_rdata(zone, 60, RData::SOA(soa)));
+            code(&mut message, ResponseCode::NXDomain)
         }
         Reply::NxDomain => code(&mut message, ResponseCode::NXDomain),
         Reply::ServFail => code(&mut message, ResponseCode::ServFail),

@@ -1,6 +1,9 @@
 //! Upstream DNS as the host's own resolver would ask it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use mesh_resolver::{ErrorKind, Source, Upstream};
 use tokio::runtime::Handle;
@@ -178,22 +181,6 @@ async fn without_upstream_other_names_are_unknown() {
 }
 
 #[tokio::test]
-async fn no_task_outlives_the_last_handle() {
-    let server = knowing("www.example.org").await;
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
-    resolver.lookup_ip("www.example.org").await.unwrap();
-    assert!(Handle::current().metrics().num_alive_tasks() > tasks, "hickory's connection is a task");
-    drop(resolver);
-    let gone = async {
-        while Handle::current().metrics().num_alive_tasks() > tasks {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("a task outlives the resolver");
-}
-
-#[tokio::test]
 async fn nobody_is_asked_when_a_resolver_is_built() {
     let server = NameServer::silent().await;
     let tasks = Handle::current().metrics().num_alive_tasks();
@@ -217,4 +204,44 @@ async fn with_rotation_each_question_begins_with_the_next_server() {
         assert!(resolver.lookup_ip(name).await.is_err());
     }
     assert_eq!((first.asked().len(), second.asked().len()), (4, 4), "both families of each name");
+}
+
+#[tokio::test]
+async fn a_server_may_be_at_an_ipv6_address() {
+    let server = NameServer::start_at(Ipv6Addr::LOCALHOST.into(), |_, _| {
+        Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))
+    })
+    .await;
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
+    let found = resolver.lookup_ip("www.example.org").await.unwrap();
+    assert_eq!(found.addresses(), ips(&["192.0.2.1", "2001:db8::1"]));
+}
+
+/// `getaddrinfo` reads numbers in ways that no DNS server knows.
+#[tokio::test]
+async fn what_only_the_system_knows_is_asked_of_it_last_and_only_where_told() {
+    let server = knowing("www.example.org").await;
+    let upstream = || Upstream::servers([server.address()]);
+    let resolver = Mesh::synced(&[]).resolver(upstream().with_getaddrinfo(true));
+    let found = resolver.lookup_ip("127.1").await.unwrap();
+    assert_eq!((found.addresses(), found.source()), (&ips(&["127.0.0.1"])[..], &Source::System));
+    assert_eq!(in_order(&server), ["127.1"], "DNS comes first");
+    let silent = NameServer::silent().await;
+    let dead = Upstream::servers([silent.address()]).with_timeout(SOON).with_getaddrinfo(true);
+    let resolver = Mesh::synced(&[]).resolver(dead);
+    assert!(resolver.lookup_ip("127.1").await.is_ok(), "DNS that does not answer either");
+    let resolver = Mesh::synced(&[]).resolver(upstream());
+    assert_eq!(resolver.lookup_ip("127.1").await.unwrap_err().kind(), ErrorKind::NameNotFound);
+}
+
+#[tokio::test]
+async fn an_internationalised_name_is_asked_for_in_its_ascii_form() {
+    let server = knowing("xn--bcher-kva.example.org").await;
+    let mesh = Mesh::synced(&[("xn--bcher-kva.example", &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::servers([server.address()]));
+    assert_eq!(resolver.lookup_ip("Bücher.example").await.unwrap().addresses(), ips(&["10.1.2.3"]));
+    assert_eq!(resolver.try_lookup("bücher.example").unwrap()[..], ips(&["10.1.2.3"]));
+    assert_eq!(resolver.lookup_ip("bücher.example.org").await.unwrap().source(), &Source::Upstream);
+    let error = resolver.lookup_ip("bücher.example.com").await.unwrap_err();
+    assert_eq!(error.host(), "bücher.example.com", "as it was asked for");
 }

@@ -1,7 +1,5 @@
 //! Programs that are not ours.
 
-use std::process::Command;
-
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use mesh_resolver::hickory::config_for;
@@ -39,20 +37,4 @@ async fn a_tokio_resolver_of_hickory_resolves_by_way_of_the_listener() {
     assert_eq!(found("many.example.").await.len(), 250, "over TCP, where it does not fit");
     let unknown = resolver.lookup_ip("www.example.com.").await.unwrap_err();
     assert!(unknown.is_nx_domain(), "{unknown}");
-}
-
-/// Only where `dig` is installed.
-#[tokio::test(flavor = "multi_thread")]
-async fn dig_reads_the_answers() {
-    let (_server, listener) = listener().await;
-    let port = listener.addresses()[0].port().to_string();
-    let dig = |arguments: &[&str]| {
-        let mut command = Command::new("dig");
-        let output = command.args(["@127.0.0.1", "-p", &port, "+short"]).args(arguments).output();
-        output.ok().map(|output| String::from_utf8(output.stdout).unwrap())
-    };
-    let Some(found) = dig(&["forecast.weather", "A"]) else { return };
-    assert_eq!(found, "10.1.2.3\n");
-    assert_eq!(dig(&["+tcp", "forecast.weather", "AAAA"]).unwrap(), "2001:db8::3\n");
-    assert_eq!(dig(&["+noedns", "many.example"]).unwrap().lines().count(), 250);
 }

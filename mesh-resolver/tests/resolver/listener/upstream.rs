@@ -156,3 +156,61 @@ async fn servers_come_from_a_resolv_conf() {
     let listener = start(Mesh::synced(&[]).resolver(Upstream::resolv_conf(file.path())));
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
 }
+
+#[tokio::test]
+async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question() {
+    let server = knowing("www.example.org").await;
+    let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
+    for name in ["www.example.org.", "WWW.Example.Org.", "www.EXAMPLE.org."] {
+        let found = ask(&listener, name, RecordType::A).await;
+        assert_eq!(addresses(&found), ["192.0.2.1"]);
+        assert_eq!(found.queries[0].name().to_ascii(), name);
+    }
+    assert_eq!(server.asked(), ["www.example.org"]);
+    // What is asked for with more says may be answered with more.
+    let mut secure = question("www.example.org.", RecordType::A);
+    secure.set_edns(Edns::new());
+    ask_with(&listener, &secure).await;
+    secure.edns.as_mut().unwrap().set_dnssec_ok(true);
+    ask_with(&listener, &secure).await;
+    assert_eq!(server.asked().len(), 3);
+}
+
+/// A name server that passes each question on to where it is told: another forwarder on the same host.
+async fn mirror() -> (SocketAddr, tokio::sync::oneshot::Sender<SocketAddr>, tokio::task::JoinSet<()>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let (tell, target) = tokio::sync::oneshot::channel();
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(async move {
+        let target: SocketAddr = target.await.unwrap();
+        let mut packet = [0; 4096];
+        while let Ok((len, _)) = socket.recv_from(&mut packet).await {
+            let _ = socket.send_to(&packet[..len], target).await;
+        }
+    });
+    (address, tell, task)
+}
+
+/// A loop that no address gives away: each question goes round once.
+#[tokio::test]
+async fn a_question_that_comes_back_by_way_of_another_server_is_not_asked_again_and_again() {
+    let (address, tell, _task) = mirror().await;
+    let upstream = Upstream::servers([address]).with_timeout(SOON).with_attempts(1);
+    let listener = start(Mesh::synced(&[]).resolver(upstream));
+    tell.send(listener.addresses()[0]).unwrap();
+    assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
+    assert_eq!(listener.stats().forwarded, 2, "the question, and its return");
+}
+
+/// A program that runs the listener that its own resolv.conf names.
+#[tokio::test]
+async fn lookups_of_the_same_program_do_not_ask_the_listener_either() {
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = udp.local_addr().unwrap();
+    let server = knowing("www.example.org").await;
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers([own, server.address()]));
+    let listener = DnsListener::builder(resolver.clone()).with_udp(udp).start().unwrap();
+    assert!(resolver.lookup_ip("www.example.org").await.is_ok());
+    assert_eq!(listener.stats().forwarded, 0);
+}

@@ -1,0 +1,114 @@
+//! The mesh in a server of hickory's (feature `hickory-server`).
+
+use std::slice;
+
+use async_trait::async_trait;
+use hickory_resolver::{
+    net::{DnsError, NetError, NoRecords, runtime::Time},
+    proto::op::{DnsRequest, DnsRequestOptions, Message, MessageType, Metadata, OpCode, ResponseCode},
+};
+use hickory_server::{
+    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
+    zone_handler::MessageResponseBuilder,
+};
+
+use super::{answer::answer, sequential};
+use crate::{MeshResolver, answer::MESH_TTL_SECONDS};
+
+/// Answers the queries of a `hickory_server::Server`: mesh names from the table, all others by the upstream DNS of the
+/// mesh resolver. For a program that has such a server already, or that serves DNS over TLS, HTTPS or QUIC; a
+/// [`DnsListener`](crate::listener::DnsListener) costs less.
+///
+/// Whom the server answers is the server's business (`Server::with_access`): names outside the mesh are resolved for
+/// everybody.
+///
+/// ```
+/// use hickory_server::Server;
+/// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshHandler};
+/// use tokio::net::UdpSocket;
+/// # use nds_client::{Health, NameTable, Publisher};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+/// // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
+/// let mesh = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+///     .with_upstream(Upstream::none())
+///     .build()?;
+/// let mut server = Server::new(MeshHandler::new(mesh));
+/// server.register_socket(UdpSocket::bind("127.0.0.1:0").await?);
+/// server.shutdown_gracefully().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MeshHandler {
+    mesh: MeshResolver,
+}
+
+impl MeshHandler {
+    /// A handler over a resolver.
+    #[must_use]
+    pub fn new(mesh: MeshResolver) -> Self {
+        Self { mesh }
+    }
+
+    async fn answer(&self, request: &Request) -> Message {
+        let failure = |code| Message::error_msg(request.metadata.id, request.metadata.op_code, code);
+        if request.metadata.message_type != MessageType::Query || request.metadata.op_code != OpCode::Query {
+            return failure(ResponseCode::NotImp);
+        }
+        let Ok(info) = request.request_info() else { return failure(ResponseCode::FormErr) };
+        let mut asked = Message::query();
+        asked.metadata.id = request.metadata.id;
+        asked.metadata.recursion_desired = request.metadata.recursion_desired;
+        asked.metadata.checking_disabled = request.metadata.checking_disabled;
+        asked.add_query(info.query.original().clone());
+        let asked = DnsRequest::new(asked, DnsRequestOptions::default());
+        let upstream = sequential(self.mesh.clone());
+        match answer(self.mesh.clone(), upstream, asked, MESH_TTL_SECONDS).await {
+            Ok(response) => response.into_message(),
+            Err(NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. }))) => {
+                failure(response_code)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a query is answered SERVFAIL");
+                failure(ResponseCode::ServFail)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl RequestHandler for MeshHandler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut to: R,
+    ) -> ResponseInfo {
+        let answer = self.answer(request).await;
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = answer.metadata.response_code;
+        metadata.authoritative = answer.metadata.authoritative;
+        metadata.recursion_available = true;
+        let none = slice::Iter::default();
+        let response = MessageResponseBuilder::from_message_request(request).build(
+            metadata,
+            answer.answers.iter(),
+            answer.authorities.iter(),
+            none.clone(),
+            none,
+        );
+        let sent = to.send_response(response).await;
+        sent.unwrap_or_else(|error| {
+            tracing::debug!(%error, "an answer could not be sent");
+            failed(metadata)
+        })
+    }
+}
+
+/// What the server is told of an answer that nobody got.
+fn failed(metadata: Metadata) -> ResponseInfo {
+    let counts = Default::default();
+    ResponseInfo::from(hickory_resolver::proto::op::Header { metadata, counts })
+}

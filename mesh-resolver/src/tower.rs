@@ -1,0 +1,57 @@
+//! A tower service from names to addresses (feature `tower`).
+//!
+//! ```
+//! use mesh_resolver::{MeshResolver, Scope, Upstream, tower::LookupService};
+//! use tower::{ServiceBuilder, ServiceExt as _};
+//! # use nds_client::{Health, NameTable, Publisher};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
+//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//!     .with_upstream(Upstream::none())
+//!     .build()?;
+//! // With whatever tower has: limits, timeouts, retries.
+//! let lookups = ServiceBuilder::new().concurrency_limit(100).service(LookupService::new(resolver));
+//! let found = lookups.oneshot("localhost".to_owned()).await?;
+//! assert!(found.addresses()[0].is_loopback());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use crate::{Error, Lookup, MeshResolver};
+
+/// [`MeshResolver::lookup_ip`] as a tower service, always ready.
+#[derive(Clone, Debug)]
+pub struct LookupService(MeshResolver);
+
+impl LookupService {
+    /// A service over a resolver.
+    #[must_use]
+    pub fn new(resolver: MeshResolver) -> Self {
+        Self(resolver)
+    }
+}
+
+impl Service<String> for LookupService {
+    type Response = Lookup;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Lookup, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: String) -> Self::Future {
+        let resolver = self.0.clone();
+        Box::pin(async move { resolver.lookup_ip(&name).await })
+    }
+}

@@ -1,0 +1,183 @@
+use hickory_resolver::proto::{
+    op::{Message, OpCode, Query, ResponseCode},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{CNAME, SOA},
+    },
+};
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+fn asked(text: &str) -> Message {
+    let mut message = Message::query();
+    message.add_query(Query::query(name(text), RecordType::A));
+    message
+}
+
+fn question(text: &str) -> Question {
+    Question::of(&asked(text).to_vec().unwrap()).unwrap()
+}
+
+fn answer(text: &str, records: &[(RData, u32)], soa: Option<(u32, u32)>, code: ResponseCode) -> Vec<u8> {
+    let mut message = Message::response(7, OpCode::Query);
+    message.add_query(Query::query(name(text), RecordType::A));
+    message.metadata.response_code = code;
+    let records = records.iter().map(|(data, ttl)| Record::from_rdata(name(text), *ttl, data.clone()));
+    message.add_answers(records);
+    if let Some((ttl, minimum)) = soa {
+        let data = SOA::new(name("ns."), name("admin."), 1, 2, 3, 4, minimum);
+        message.add_authority(Record::from_rdata(name("example."), ttl, RData::SOA(data)));
+    }
+    message.to_vec().unwrap()
+}
+
+fn ip(last: u8) -> RData {
+    RData::from(std::net::IpAddr::from([192, 0, 2, last]))
+}
+
+fn positive(ttl: u32) -> Vec<u8> {
+    answer("a.example.", &[(ip(1), ttl), (ip(2), ttl + 5)], None, ResponseCode::NoError)
+}
+
+fn ttls(found: &Found) -> Vec<u32> {
+    let (Found::Fresh(bytes) | Found::Stale { answer: bytes, .. }) = found else { panic!("{found:?}") };
+    Message::from_vec(bytes).unwrap().answers.iter().map(|record| record.ttl).collect()
+}
+
+fn after(start: Instant, seconds: u64) -> Instant {
+    start + Duration::from_secs(seconds)
+}
+
+#[test]
+fn an_answer_is_kept_for_as_long_as_its_shortest_record_and_ages() {
+    let (cache, start) = (Cache::new(Duration::ZERO), Instant::now());
+    cache.put(question("a.example."), &positive(60), start);
+    assert_eq!(ttls(&cache.get(&question("A.Example."), after(start, 10))), [50, 55], "in any case");
+    assert!(matches!(cache.get(&question("a.example."), after(start, 59)), Found::Fresh(_)));
+    assert_eq!(cache.get(&question("a.example."), after(start, 60)), Found::Nothing);
+    assert_eq!(cache.get(&question("b.example."), start), Found::Nothing);
+}
+
+/// RFC 2308 §5.
+#[test]
+fn a_denial_is_kept_for_as_long_as_its_soa_record_says_and_not_without_one() {
+    let start = Instant::now();
+    for (ttl, minimum, kept) in [(300, 20, 20), (20, 300, 20), (u32::MAX, 300, 0), (99_999, 99_999, 10_800)] {
+        for code in [ResponseCode::NXDomain, ResponseCode::NoError] {
+            let cache = Cache::new(DAY);
+            let denial = answer("a.example.", &[], Some((ttl, minimum)), code);
+            cache.put(question("a.example."), &denial, start);
+            let at = |seconds| cache.get(&question("a.example."), after(start, seconds));
+            if kept > 0 {
+                assert!(matches!(at(kept - 1), Found::Fresh(_)));
+            }
+            assert_eq!(at(kept), Found::Nothing, "a denial is never given after its time");
+        }
+    }
+    let cache = Cache::new(DAY);
+    let denial = answer("a.example.", &[], None, ResponseCode::NXDomain);
+    cache.put(question("a.example."), &denial, start);
+    assert_eq!(cache.get(&question("a.example."), start), Found::Nothing);
+}
+
+/// An alias whose target has no address is a denial.
+#[test]
+fn an_alias_to_nothing_is_kept_no_longer_than_the_alias() {
+    let (cache, start) = (Cache::new(DAY), Instant::now());
+    let alias = (RData::CNAME(CNAME(name("b.example."))), 10);
+    let denial = answer("a.example.", &[alias], Some((300, 300)), ResponseCode::NoError);
+    cache.put(question("a.example."), &denial, start);
+    assert!(matches!(cache.get(&question("a.example."), after(start, 9)), Found::Fresh(_)));
+    assert_eq!(cache.get(&question("a.example."), after(start, 10)), Found::Nothing);
+}
+
+#[test]
+fn failures_truncated_answers_and_those_without_time_are_not_kept() {
+    let start = Instant::now();
+    let mut truncated = positive(60);
+    truncated[2] |= 2;
+    let servfail = answer("a.example.", &[], Some((300, 300)), ResponseCode::ServFail);
+    for unkept in [truncated, servfail, positive(0), positive(60)[..40].to_vec(), Vec::new()] {
+        let cache = Cache::new(DAY);
+        cache.put(question("a.example."), &positive(60), start);
+        cache.put(question("a.example."), &unkept, start);
+        assert_eq!(cache.get(&question("a.example."), start), Found::Nothing);
+    }
+}
+
+/// RFC 8767 §4, §5.
+#[test]
+fn an_answer_is_given_after_its_time_for_a_while_and_says_thirty_seconds() {
+    let (cache, start) = (Cache::new(Duration::from_secs(100)), Instant::now());
+    cache.put(question("a.example."), &positive(60), start);
+    let found = cache.get(&question("a.example."), after(start, 70));
+    let Found::Stale { age, ask, .. } = &found else { panic!("{found:?}") };
+    assert_eq!((*age, *ask, ttls(&found)), (Duration::from_secs(10), true, vec![30, 30]));
+    assert!(matches!(cache.get(&question("a.example."), after(start, 159)), Found::Stale { .. }));
+    assert_eq!(cache.get(&question("a.example."), after(start, 160)), Found::Nothing);
+}
+
+/// RFC 8767 §5, failure recheck timer.
+#[test]
+fn servers_that_did_not_answer_are_not_asked_again_for_thirty_seconds() {
+    let (cache, start) = (Cache::new(DAY), Instant::now());
+    cache.put(question("a.example."), &positive(60), start);
+    cache.failed(&question("a.example."), after(start, 70));
+    let asks = |seconds| match cache.get(&question("a.example."), after(start, seconds)) {
+        Found::Stale { ask, .. } => ask,
+        other => panic!("{other:?}"),
+    };
+    assert!(!asks(71) && !asks(99) && asks(100));
+    cache.put(question("a.example."), &positive(60), after(start, 101));
+    assert!(matches!(cache.get(&question("a.example."), after(start, 102)), Found::Fresh(_)));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_used_stays() {
+    let (cache, start) = (Cache::new(DAY), Instant::now());
+    cache.put(question("used.example."), &positive(60), start);
+    for number in 0..50_000 {
+        cache.put(question(&format!("n{number}.example.")), &positive(60), start);
+        assert!(matches!(cache.get(&question("used.example."), start), Found::Fresh(_)));
+    }
+    let generations = cache.generations.lock();
+    for generation in [&generations.young, &generations.old] {
+        assert!(generation.bytes <= CAPACITY + OVERHEAD + 512);
+        let counted: usize = generation.answers.values().map(Kept::bytes).sum();
+        assert_eq!(counted, generation.bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_may_come_from_upstream(
+        mut bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..300),
+            Just(positive(60)),
+            Just(answer("a.example.", &[], Some((1, 2)), ResponseCode::NXDomain)),
+        ],
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        seconds in 0..200u64,
+    ) {
+        for (at, byte) in changes {
+            let at = at.index(bytes.len().max(1));
+            bytes.iter_mut().skip(at).take(1).for_each(|changed| *changed = byte);
+        }
+        let (cache, start) = (Cache::new(DAY), Instant::now());
+        let _ = Question::of(&bytes);
+        cache.put(question("a.example."), &bytes, start);
+        match cache.get(&question("a.example."), after(start, seconds)) {
+            Found::Fresh(found) | Found::Stale { answer: found, .. } => prop_assert_eq!(found.len(), bytes.len()),
+            Found::Nothing => {}
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Whole DNS messages, to the servers and back.
+//!
+//! As the host's own resolver asks: one server at a time, in order, `attempts` times around. A server that does not
+//! answer, or answers SERVFAIL, NOTIMP or REFUSED, makes way for the next (glibc's `res_nsend`).
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
+
+use super::{
+    config::Effective,
+    own::Own,
+    question::{is_answer, is_failure, udp_size},
+};
+use crate::observe;
+
+/// The servers.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    servers: Vec<SocketAddr>,
+    attempts: usize,
+    timeout: Duration,
+    turn: Option<AtomicUsize>,
+    /// Where this process answers DNS itself: no question goes there, it would come back.
+    own: Arc<Own>,
+}
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("no upstream name server is left that is not a DNS listener of this process itself")]
+    Loop,
+    /// Nobody is upstream, and that is as it should be.
+    #[error("there is no upstream")]
+    Nobody,
+    #[error("no upstream name server answered: {0}")]
+    Unreachable(#[source] Arc<io::Error>),
+}
+
+impl Exchange {
+    pub(super) fn new(effective: &Effective, own: Arc<Own>) -> Self {
+        Self {
+            servers: effective.servers.clone(),
+            attempts: effective.attempts,
+            timeout: effective.timeout,
+            turn: effective.rotate.then(AtomicUsize::default),
+            own,
+        }
+    }
+
+    /// The answer of the first server that has one, with the id of the message; a failure where all fail.
+    pub(super) async fn ask(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
+        if self.servers.is_empty() {
+            return Err(NoAnswer::Nobody);
+        }
+        let mut servers: Vec<_> = self.servers.iter().copied().filter(|it| !self.own.is(*it)).collect();
+        if let Some(turn) = &self.turn {
+            let first = turn.fetch_add(1, Relaxed) % servers.len().max(1);
+            servers.rotate_left(first);
+        }
+        let mut last = Err(NoAnswer::Loop);
+        for _ in 0..self.attempts {
+            for server in &servers {
+                match self.ask_one(*server, message, transport).await {
+                    Ok(answer) if is_failure(&answer) => last = Ok(answer),
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => last = last.or(Err(NoAnswer::Unreachable(error.into()))),
+                }
+            }
+        }
+        last
+    }
+
+    async fn ask_one(&self, server: SocketAddr, message: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
+        let start = Instant::now();
+        let asked = timeout(self.timeout, exchange(server, message, transport)).await;
+        let outcome = asked.unwrap_or_else(|late| Err(late.into()));
+        observe::server_asked(server, start.elapsed(), &outcome);
+        outcome
+    }
+}
+
+async fn exchange(server: SocketAddr, message: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
+    // An id that nobody who does not see it can foresee: std's hash keys come from the system.
+    let id = RandomState::new().hash_one(server).to_be_bytes();
+    let mut question = message.to_vec();
+    question[..2].copy_from_slice(&id[..2]);
+    let mut answer = match transport {
+        Transport::Tcp => over_tcp(server, &question).await?,
+        Transport::Udp => over_udp(server, &question).await?,
+    };
+    if !is_answer(&answer, &question) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to another question"));
+    }
+    answer[..2].copy_from_slice(&message[..2]);
+    Ok(answer)
+}
+
+/// Over a socket of its own, so that the port is another one each time.
+async fn over_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    socket.send(question).await?;
+    let mut answer = vec![0; udp_size(question).max(4096)];
+    loop {
+        let len = socket.recv(&mut answer).await?;
+        if is_answer(&answer[..len], question) {
+            answer.truncate(len);
+            return Ok(answer);
+        }
+    }
+}
+
+async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a message of more than 64 KiB");
+    let len = u16::try_from(question.len()).map_err(too_long)?;
+    let mut stream = TcpStream::connect(server).await?;
+    let mut framed = len.to_be_bytes().to_vec();
+    framed.extend_from_slice(question);
+    stream.write_all(&framed).await?;
+    let len = stream.read_u16().await?;
+    let mut answer = vec![0; len.into()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}

@@ -1,0 +1,72 @@
+//! Where this process answers DNS itself, so that it does not ask itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use parking_lot::RwLock;
+
+/// The addresses of the DNS listeners over one resolver.
+#[derive(Debug, Default)]
+pub(crate) struct Own(RwLock<Vec<SocketAddr>>);
+
+impl Own {
+    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "for the listener"))]
+    pub(crate) fn add(&self, addresses: &[SocketAddr]) {
+        self.0.write().extend_from_slice(addresses);
+    }
+
+    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "for the listener"))]
+    pub(crate) fn remove(&self, addresses: &[SocketAddr]) {
+        let mut own = self.0.write();
+        for address in addresses {
+            if let Some(at) = own.iter().position(|own| own == address) {
+                own.swap_remove(at);
+            }
+        }
+    }
+
+    /// Whether a name server is one of them. Who listens on all addresses listens on each of this host's.
+    pub(super) fn is(&self, server: SocketAddr) -> bool {
+        let same = |own: &SocketAddr| {
+            own.port() == server.port()
+                && (own.ip().to_canonical() == server.ip().to_canonical()
+                    || own.ip().is_unspecified() && is_of_this_host(server.ip().to_canonical()))
+        };
+        self.0.read().iter().any(same)
+    }
+}
+
+/// The address from which an address of this host is reached is that address itself. Nothing is sent.
+fn is_of_this_host(ip: IpAddr) -> bool {
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let reached_from = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 53))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || ip.is_unspecified() || reached_from().is_ok_and(|from| from.ip() == ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_known_also_where_it_listens_on_all_addresses() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (own, server, same) in [
+            ("127.0.0.1:53", "127.0.0.1:53", true),
+            ("127.0.0.1:53", "127.0.0.2:53", false),
+            ("127.0.0.1:5353", "127.0.0.1:53", false),
+            ("127.0.0.1:53", "[::ffff:127.0.0.1]:53", true),
+            ("0.0.0.0:53", "127.0.0.53:53", true),
+            ("[::]:53", "127.0.0.1:53", true),
+            ("0.0.0.0:53", "192.0.2.1:53", false),
+        ] {
+            let all = Own::default();
+            all.add(&[at(own)]);
+            assert_eq!(all.is(at(server)), same, "{own} {server}");
+            all.remove(&[at(own)]);
+            assert!(!all.is(at(server)));
+        }
+    }
+}

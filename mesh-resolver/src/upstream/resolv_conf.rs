@@ -1,0 +1,151 @@
+//! resolv.conf(5), read as glibc reads it: what cannot be understood is passed over, what comes last counts.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    path::Path,
+    time::Duration,
+};
+
+use super::config::Effective;
+
+/// The port of name servers.
+const PORT: u16 = 53;
+
+/// glibc's bounds.
+const MOST_DOTS: u64 = 15;
+const LONGEST_TIMEOUT: u64 = 30;
+const MOST_ATTEMPTS: u64 = 5;
+
+/// What a file says. The host's name is its search list where the file has none: the part behind the first dot.
+pub(super) fn parse(text: &str, host_name: &str) -> Effective {
+    let mut effective = Effective::default();
+    let mut search: Option<Vec<String>> = None;
+    for line in text.lines().map(str::trim_start) {
+        let (keyword, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+        let mut words = rest.split_whitespace();
+        match keyword {
+            "nameserver" => effective.servers.extend(words.next().and_then(server)),
+            "domain" => search = Some(words.next().map(ToOwned::to_owned).into_iter().collect()),
+            "search" => search = Some(words.map(ToOwned::to_owned).collect()),
+            "options" => words.for_each(|word| option(&mut effective, word)),
+            _ => {}
+        }
+    }
+    effective.search = search.unwrap_or_else(|| {
+        let (_, domain) = host_name.trim().split_once('.').unwrap_or_default();
+        vec![domain.to_owned()]
+    });
+    effective
+}
+
+fn option(effective: &mut Effective, option: &str) {
+    let (name, value) = option.split_once(':').unwrap_or((option, ""));
+    let digits = value.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(value.len());
+    let number: u64 = value[..digits].parse().unwrap_or(0);
+    let count = |most: u64| usize::try_from(number.min(most)).unwrap_or(0);
+    match name {
+        "ndots" => effective.ndots = count(MOST_DOTS),
+        "timeout" => effective.timeout = Duration::from_secs(number.clamp(1, LONGEST_TIMEOUT)),
+        "attempts" => effective.attempts = count(MOST_ATTEMPTS).max(1),
+        "rotate" => effective.rotate = true,
+        "edns0" => effective.edns = true,
+        "use-vc" => effective.tcp = true,
+        "no-aaaa" => effective.no_aaaa = true,
+        _ => {}
+    }
+}
+
+/// An address; a link-local one may name its interface (RFC 4007 §11).
+fn server(text: &str) -> Option<SocketAddr> {
+    match text.split_once('%') {
+        None => Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, PORT)),
+        Some((ip, zone)) => {
+            let ip: Ipv6Addr = ip.parse().ok()?;
+            Some(SocketAddrV6::new(ip, PORT, 0, zone.parse().ok().or_else(|| interface(zone))?).into())
+        }
+    }
+}
+
+/// The number of an interface.
+fn interface(name: &str) -> Option<u32> {
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    let file = Path::new("/sys/class/net").join(Some(name).filter(|_| plain)?).join("ifindex");
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Effective {
+        parse(text, "vm")
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let read = read(
+            "nameserver 192.0.2.1\nsearch corp.example lan.example\n\
+             options ndots:2 timeout:3 attempts:4 rotate edns0 use-vc no-aaaa trust-ad\n",
+        );
+        assert_eq!(read.search, ["corp.example", "lan.example"]);
+        assert_eq!((read.ndots, read.timeout, read.attempts), (2, Duration::from_secs(3), 4));
+        assert!(read.rotate && read.edns && read.tcp && read.no_aaaa);
+    }
+
+    #[test]
+    fn what_a_file_does_not_say_is_glibcs_default() {
+        let read = read("nameserver 192.0.2.1\n");
+        assert_eq!((read.ndots, read.timeout, read.attempts), (1, Duration::from_secs(5), 2));
+        assert!(!read.rotate && !read.edns && !read.tcp && !read.no_aaaa);
+    }
+
+    #[test]
+    fn servers_come_in_the_order_of_the_file_over_ipv4_and_ipv6() {
+        let read = read("nameserver 2001:db8::53\nnameserver 192.0.2.53\nnameserver fe80::1%1\n");
+        let servers: Vec<_> = read.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["[2001:db8::53]:53", "192.0.2.53:53", "[fe80::1%1]:53"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_local_server_is_reached_by_its_interface() {
+        let index: u32 = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().parse().unwrap();
+        let SocketAddr::V6(server) = read("nameserver fe80::1%lo\n").servers[0] else { panic!("IPv6") };
+        assert_eq!(server.scope_id(), index);
+        assert!(read("nameserver fe80::1%../lo\nnameserver fe80::1%nobody\n").servers.is_empty());
+    }
+
+    #[test]
+    fn the_last_of_domain_and_search_counts() {
+        assert_eq!(read("search a.example b.example\ndomain c.example\n").search, ["c.example"]);
+        assert_eq!(
+            read("domain c.example\nsearch\ta.example\tb.example\n").search,
+            ["a.example", "b.example"]
+        );
+    }
+
+    #[test]
+    fn without_either_the_domain_of_the_host_is_searched() {
+        assert_eq!(parse("nameserver 192.0.2.1\n", "vm.corp.example\n").search, ["corp.example"]);
+        assert_eq!(read("nameserver 192.0.2.1\n").search, [""]);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_passed_over() {
+        let read = read(
+            "# nameserver 192.0.2.9\n; nameserver 192.0.2.9\nnameserver\nnameserver nonsense\nsortlist 1.2.3.4\n\
+             nameserver 192.0.2.1 # a comment\noptions ndots:many ndots: unknown:3 rotation\noptions\n\u{fffd}\n",
+        );
+        assert_eq!(read.servers, ["192.0.2.1:53".parse().unwrap()]);
+        assert_eq!((read.ndots, read.rotate), (0, false));
+    }
+
+    #[test]
+    fn numbers_are_bounded_as_by_glibc() {
+        let read = read("options ndots:99 timeout:99 attempts:99\noptions timeout:0 attempts:0\n");
+        assert_eq!((read.ndots, read.timeout, read.attempts), (15, Duration::from_secs(1), 1));
+        let read = parse("options timeout:99 attempts:99999999999999999999", "");
+        assert_eq!((read.timeout, read.attempts), (Duration::from_secs(30), 1));
+    }
+}
