@@ -94,16 +94,21 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// A file beside the clusters that the sandbox does not read, such as a MeshConfig.
+    /// A file beside the clusters that the sandbox does not read.
     #[error(
-        "{}: not supported by the sandbox; beside the folders of clusters it reads meshNetworks.yaml and upstream.hosts, \
-         and what MeshConfig says is set on the builder or is istiod's default",
+        "{}: not supported by the sandbox; beside the folders of clusters it reads mesh.yaml, meshNetworks.yaml and \
+         upstream.hosts",
         path.display()
     )]
     UnsupportedFile {
         /// The file.
         path: PathBuf,
     },
+    /// `mesh.yaml` changes the trust domain of a mesh that runs.
+    #[error(
+        "mesh.yaml changes the trust domain or its aliases, which stand in certificates; start the sandbox anew"
+    )]
+    TrustDomainChanged,
     /// A kind that the sandbox does not imitate.
     #[error(
         "{place}: kind {kind} ({api_version}) is not supported by the sandbox; \

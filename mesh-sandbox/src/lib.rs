@@ -20,8 +20,8 @@
 //!
 //! # The folder of a mesh
 //!
-//! `MESH/<cluster-id>/*.yaml`; `MESH/upstream.hosts` for what DNS outside the mesh knows; `MESH/meshNetworks.yaml` for
-//! what istiod is told about networks beside the labels. The first cluster alphabetically is the config cluster:
+//! `MESH/<cluster-id>/*.yaml`; `MESH/upstream.hosts` for what DNS outside the mesh knows; `MESH/mesh.yaml` and
+//! `MESH/meshNetworks.yaml` for what istiod is told about the mesh, and about networks beside the labels. The first cluster alphabetically is the config cluster:
 //! Istio's own kinds are read from it, Services and Pods from all. The folder is followed while it changes; what
 //! cannot be used is reported with file and line, and the last good mesh stays.
 //!
@@ -45,7 +45,9 @@
 //! | ServiceEntry with resolution DYNAMIC_DNS or endpoints `unix://…` | other kinds of clusters and addresses |
 //! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (of the Namespace, too), the labels of persistent sessions | endpoints would be others |
 //! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | so would its health |
-//! | `mesh.yaml` and other YAML beside the folders of clusters | MeshConfig is istiod's default, but for what the builder sets |
+//! | fields of `mesh.yaml` but the trust domain, its aliases, `connectTimeout`, `tcpKeepalive` and `localityLbSetting` (what shows in listeners alone is taken) | they would change clusters or names |
+//! | other YAML beside the folders of clusters | nothing here reads it |
+//! | whatever Istio's own validation refuses | a cluster would not take it |
 //!
 //! # What is different from a real mesh
 //!

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
+use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Key, Manifest, Object, istio};
 use rules::Rules;
@@ -47,7 +48,7 @@ pub(crate) type Objects = BTreeMap<String, BTreeMap<Key, Manifest>>;
 /// The mesh as istiod sees it.
 #[derive(Debug)]
 pub(crate) struct Mesh {
-    pub(crate) trust_domain: String,
+    pub(crate) config: MeshConfig,
     /// The cluster that Istio's own objects are read from.
     pub(crate) config_cluster: String,
     pub(crate) networks: Networks,
@@ -84,13 +85,13 @@ impl Group {
 impl Mesh {
     /// Builds the mesh of `objects`.
     pub(crate) fn build(
-        trust_domain: &str,
+        config: &MeshConfig,
         objects: &Objects,
         networks: &MeshNetworks,
         upstream: &Hosts,
         vips: &mut VipAllocator,
     ) -> Result<Self> {
-        build::build(trust_domain, objects, networks, upstream, vips)
+        build::build(config, objects, networks, upstream, vips)
     }
 
     /// Whether `name` is a name that upstream DNS leads to loopback, where its listener can be.

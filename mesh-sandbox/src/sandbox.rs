@@ -152,7 +152,7 @@ impl Sandbox {
         let contents = Contents {
             group,
             cluster: &mesh.config_cluster,
-            trust_domain: &mesh.trust_domain,
+            trust_domain: &mesh.config.trust_domain,
             istiod_port: self.istiod_address().port(),
             token: &token,
             root_pem: self.istiod.shared().authority.root_pem(),

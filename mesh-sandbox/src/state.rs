@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::dns::hosts::Hosts;
 use crate::error::{Error, Result};
 use crate::model::{Mesh, Objects, VipAllocator};
+use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Folder, Key, Manifest, object};
 
 /// Objects, and what was last read from the folder.
 #[derive(Debug)]
 pub(crate) struct State {
-    trust_domain: String,
+    config: MeshConfig,
     objects: Objects,
     upstream: Hosts,
     networks: MeshNetworks,
@@ -31,9 +32,9 @@ pub(crate) struct Difference {
 }
 
 impl State {
-    pub(crate) fn new(trust_domain: String, folder: Folder) -> Self {
+    pub(crate) fn new(folder: Folder) -> Self {
         Self {
-            trust_domain,
+            config: folder.config.clone(),
             objects: folder.clusters.clone(),
             upstream: folder.upstream.clone(),
             networks: folder.networks.clone(),
@@ -45,8 +46,8 @@ impl State {
     /// The mesh of the objects as they are.
     pub(crate) fn build(&mut self) -> Result<Arc<Mesh>> {
         warn_about_ignored(&self.objects);
-        let Self { trust_domain, objects, networks, upstream, vips, .. } = self;
-        Mesh::build(trust_domain, objects, networks, upstream, vips).map(Arc::new)
+        let Self { config, objects, networks, upstream, vips, .. } = self;
+        Mesh::build(config, objects, networks, upstream, vips).map(Arc::new)
     }
 
     /// Tries a change: kept if the mesh can be built with it, else nothing has happened.
@@ -54,11 +55,11 @@ impl State {
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<Difference>,
     ) -> Result<(Arc<Mesh>, Difference)> {
-        let before =
-            (self.objects.clone(), self.upstream.clone(), self.networks.clone(), self.folder.clone());
+        let of_mesh = (self.upstream.clone(), self.config.clone(), self.networks.clone());
+        let before = (self.objects.clone(), of_mesh, self.folder.clone());
         let attempted = change(self).and_then(|difference| Ok((self.build()?, difference)));
         if attempted.is_err() {
-            (self.objects, self.upstream, self.networks, self.folder) = before;
+            (self.objects, (self.upstream, self.config, self.networks), self.folder) = before;
         }
         attempted
     }
@@ -96,6 +97,10 @@ impl State {
             if folder.upstream != state.folder.upstream {
                 state.upstream = folder.upstream.clone();
                 difference.changed.push("upstream.hosts".to_owned());
+            }
+            if folder.config != state.folder.config {
+                state.config = folder.config.following(&state.config)?;
+                difference.changed.push("mesh.yaml".to_owned());
             }
             if folder.networks != state.folder.networks {
                 state.networks = folder.networks.clone();

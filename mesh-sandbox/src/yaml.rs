@@ -13,6 +13,7 @@ pub(crate) mod document;
 pub(crate) mod folder;
 pub(crate) mod istio;
 pub(crate) mod kubernetes;
+pub(crate) mod mesh_config;
 pub(crate) mod mesh_networks;
 pub(crate) mod object;
 mod unsupported;

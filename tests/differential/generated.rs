@@ -87,7 +87,12 @@ fn objects(draw: &mut Draw) -> Vec<Object> {
         objects.extend(kubernetes::ground(draw, cluster));
     }
     objects.extend(kubernetes::services(draw, &mut clusters));
-    let of_istio = istio::objects(draw).into_iter();
+    // An entry for a service of its own namespace is a mistake, and one of many shapes.
+    let is_decorated = |value: &Value| {
+        value["metadata"]["namespace"] == "weather"
+            && value["spec"]["hosts"].as_array().is_some_and(|hosts| hosts.contains(&SHARED_HOST.into()))
+    };
+    let of_istio = istio::objects(draw).into_iter().filter(|value| !is_decorated(value));
     objects.extend(of_istio.map(|value| Object { cluster: CLUSTERS[0], value }));
     objects
 }
@@ -136,8 +141,8 @@ async fn change(
 
 /// Whether it can come, or change, without others: pods do it together with their slices, networks with everything. What
 /// istiod remembers of former times is left out as well: the last address of a gateway that has none any more, the
-/// identities of endpoints where none are left, the cluster of a headless service whose endpoints change, the ports of a
-/// service that became a name, and whatever is no longer exported to anybody.
+/// identities of endpoints where none are left, the cluster of a headless service whose endpoints change, the subsets of a
+/// port that is gone, and whatever is no longer exported to anybody.
 fn changes_alone(object: &Object, all: &[Object]) -> bool {
     let (metadata, spec) = (&object.value["metadata"], &object.value["spec"]);
     let of_service = [&metadata["namespace"], &metadata["labels"]["kubernetes.io/service-name"]];
@@ -149,19 +154,27 @@ fn changes_alone(object: &Object, all: &[Object]) -> bool {
         let same_namespace = other.value["metadata"]["namespace"] == metadata["namespace"];
         same_namespace && name(other) != name(object) && shares_host(object, other)
     };
+    let is_own_service = |other: &Object| {
+        let [kind, namespace, name] = name(other);
+        kind == "Service" && [namespace, name] == of_service && other.cluster == object.cluster
+    };
+    let is_there = all.iter().any(|other| name(other) == name(object));
     match object.value["kind"].as_str() {
         Some("Namespace" | "Node" | "Pod") => false,
-        Some("Sidecar") => !narrows_ports(all),
+        Some("Sidecar") => !narrows_ports(all.iter().chain([object])),
+        // Where its labels change, the services that it was behind keep it.
+        Some("WorkloadEntry") => !is_there,
         // One host twice in a namespace is a mistake.
         Some("ServiceEntry") => !hosts(object).contains(&&SHARED_HOST.into()) && !all.iter().any(is_own_host),
         Some("EndpointSlice") => {
             let is_empty = object.value["endpoints"].as_array().is_none_or(Vec::is_empty);
-            !is_empty && !all.iter().any(is_headless)
+            !is_empty && all.iter().any(is_own_service) && !all.iter().any(is_headless)
         }
         Some("Service") => {
             metadata["annotations"]["networking.istio.io/exportTo"] != "~"
                 && metadata["labels"]["istio"] != "eastwestgateway"
                 && spec["type"] != "ExternalName"
+                && !is_there
         }
         _ => true,
     }
@@ -173,7 +186,7 @@ fn goes_alone(object: &Object, all: &[Object]) -> bool {
     let is_elsewhere = |other: &Object| other.cluster != object.cluster && name(other) == name(object);
     match object.value["kind"].as_str() {
         Some("Namespace" | "Node" | "Pod" | "EndpointSlice") => false,
-        Some("Sidecar") => !narrows_ports(all),
+        Some("Sidecar") => !narrows_ports(all.iter()),
         Some("Service") => !all.iter().any(is_elsewhere),
         _ => true,
     }
@@ -181,15 +194,15 @@ fn goes_alone(object: &Object, all: &[Object]) -> bool {
 
 /// Whether the ports of a host depend on what a Sidecar lets in: of several services of the host, or by a port of the
 /// Sidecar's. istiod pushes what a changed Sidecar does host by host, and forgets the ports.
-fn narrows_ports(all: &[Object]) -> bool {
-    let entries = || all.iter().filter(|object| object.value["kind"] == "ServiceEntry");
+fn narrows_ports<'a>(all: impl Iterator<Item = &'a Object> + Clone) -> bool {
+    let entries = || all.clone().filter(|object| object.value["kind"] == "ServiceEntry");
     let shares =
         |entry: &Object| entries().any(|other| name(other) != name(entry) && shares_host(entry, other));
     let has_port = |object: &Object| {
         object.value["kind"] == "Sidecar" && object.value["spec"]["egress"].to_string().contains("\"port\"")
     };
     entries().any(|entry| shares(entry) || hosts(entry).contains(&&SHARED_HOST.into()))
-        || all.iter().any(has_port)
+        || all.clone().any(has_port)
 }
 
 fn hosts(entry: &Object) -> Vec<&Value> {

@@ -26,8 +26,6 @@ use tokio::{
 
 use self::{agent::Agent, compare::Tally, questions::Questions, upstream::UpstreamServer};
 
-pub(crate) use self::agent::possible;
-
 /// Asked over UDP, and over TCP.
 const QUESTIONS: usize = 100_000;
 const OVER_TCP: usize = 2_000;

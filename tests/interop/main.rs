@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         eprintln!("interop tests: no peers: {reason}");
     }
     let ignored = missing.is_some() && !peers::required();
-    let no_dns = dns::possible().err();
+    let no_dns = peers::may_mount().err();
     if let Some(reason) = &no_dns {
         eprintln!("interop tests: nothing beside the agent's DNS proxy: {reason}");
     }

@@ -29,7 +29,7 @@ pub(crate) struct Changes {
     /// Endpoints of headless services: EDS of everything.
     all_endpoints: u64,
     names: u64,
-    /// Networks and gateways: everything to everyone.
+    /// Networks, gateways and the configuration of the mesh: everything to everyone.
     forced: u64,
 }
 
@@ -58,7 +58,11 @@ impl Changes {
         for host in new.rules.changed(&old.rules) {
             self.rules.insert(host, next);
         }
-        if old.networks != new.networks || old.gateways != new.gateways || old.unresolved != new.unresolved {
+        if old.config != new.config
+            || old.networks != new.networks
+            || old.gateways != new.gateways
+            || old.unresolved != new.unresolved
+        {
             self.forced = next;
         }
     }
@@ -70,8 +74,9 @@ impl Changes {
         // A cluster that loses its last endpoint takes no identity along (istio `UpdateServiceEndpoints`).
         let clusters: BTreeSet<&str> =
             after.iter().flat_map(|it| &it.endpoints).map(|it| &*it.cluster).collect();
-        let identities = |services: &[&Arc<Service>]| {
-            services.first().map(|it| it.identities_if(|endpoint| clusters.contains(&*endpoint.cluster)))
+        let identities = |services: &[&Arc<Service>]| -> Vec<_> {
+            let counts = |endpoint: &Endpoint| clusters.contains(&*endpoint.cluster);
+            services.iter().map(|it| it.identities_if(counts)).collect()
         };
         let same_endpoints = pairs().all(|(old, new)| are_alike(&old.endpoints, &new.endpoints));
         if defined_alike && same_endpoints {

@@ -49,7 +49,7 @@ impl Server {
         let authority = &shared.authority;
         let key = authority.certified_key(&Subject::Names(shared.names.clone()), Lifetime::For(LIFETIME))?;
         let verifier =
-            MeshClientVerifier::new(authority.roots()?, authority.trust_domain(), Demand::Optional)?;
+            MeshClientVerifier::new(authority.roots()?, &authority.trust_domains()[..1], Demand::Optional)?;
         let mut config = ServerConfig::builder_with_provider(pki::provider())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| Error::certificate("istiod's TLS settings", error))?

@@ -19,16 +19,18 @@ use super::{
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
 use crate::yaml::istio::Workload;
+use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Key, Manifest, Object};
 
 pub(super) fn build(
-    trust_domain: &str,
+    mesh_config: &MeshConfig,
     objects: &Objects,
     networks: &MeshNetworks,
     upstream: &Hosts,
     vips: &mut VipAllocator,
 ) -> Result<Mesh> {
+    let trust_domain = mesh_config.trust_domain.as_str();
     let empty = BTreeMap::new();
     // The first cluster is the config cluster: Istio's own kinds are read from it alone.
     let (config_cluster, config) = objects.iter().next().map_or(("", &empty), |(id, it)| (id.as_str(), it));
@@ -76,7 +78,7 @@ pub(super) fn build(
         .collect();
     unresolved.sort();
     let mut mesh = Mesh {
-        trust_domain: trust_domain.to_owned(),
+        config: mesh_config.clone(),
         config_cluster: config_cluster.to_owned(),
         networks,
         services: services.into_iter().map(Arc::new).collect(),

@@ -40,7 +40,8 @@ pub(crate) enum Lifetime {
 /// The certificate authority.
 #[derive(Debug)]
 pub(crate) struct Authority {
-    trust_domain: String,
+    /// The trust domain, and its aliases.
+    trust_domains: Vec<String>,
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
     root_pem: String,
@@ -49,7 +50,8 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// A new authority with a key of its own.
-    pub(crate) fn new(trust_domain: &str) -> Result<Self> {
+    pub(crate) fn new(trust_domains: Vec<String>) -> Result<Self> {
+        let trust_domain = trust_domains.first().map_or("", String::as_str);
         let failed = |error: rcgen::Error| Error::certificate("the mesh's root certificate", error);
         let key = KeyPair::generate().map_err(failed)?;
         let ends = SystemTime::now() + ROOT_LIFETIME;
@@ -62,7 +64,7 @@ impl Authority {
         params.not_after = ends.into();
         let certificate = params.self_signed(&key).map_err(failed)?;
         Ok(Self {
-            trust_domain: trust_domain.to_owned(),
+            trust_domains,
             root: certificate.der().clone(),
             root_pem: certificate.pem(),
             issuer: Issuer::new(params, key),
@@ -70,8 +72,13 @@ impl Authority {
         })
     }
 
+    /// The trust domain, and its aliases.
+    pub(crate) fn trust_domains(&self) -> &[String] {
+        &self.trust_domains
+    }
+
     pub(crate) fn trust_domain(&self) -> &str {
-        &self.trust_domain
+        self.trust_domains.first().map_or("", String::as_str)
     }
 
     pub(crate) fn root_pem(&self) -> &str {

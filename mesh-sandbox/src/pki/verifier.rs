@@ -25,31 +25,39 @@ pub(crate) enum Demand {
 #[derive(Debug)]
 pub(crate) struct MeshClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
-    trust_domain: String,
+    trust_domains: Vec<String>,
     demand: Demand,
 }
 
 impl MeshClientVerifier {
-    pub(crate) fn new(roots: Arc<RootCertStore>, trust_domain: &str, demand: Demand) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        roots: Arc<RootCertStore>,
+        trust_domains: &[String],
+        demand: Demand,
+    ) -> Result<Arc<Self>> {
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
         let builder = match demand {
             Demand::Optional => builder.allow_unauthenticated(),
             Demand::Required => builder,
         };
         let chain = builder.build().map_err(|error| Error::certificate("the client verifier", error))?;
-        Ok(Arc::new(Self { chain, trust_domain: trust_domain.to_owned(), demand }))
+        Ok(Arc::new(Self { chain, trust_domains: trust_domains.to_vec(), demand }))
     }
 
-    /// istiod wants exactly one URI name, of its trust domain, and a certificate good for servers too
-    /// (facts B.5); a sidecar wants some URI name of the trust domain (facts E.4).
+    fn is_known(&self, uri: &str) -> bool {
+        self.trust_domains.iter().any(|domain| spiffe::is_of(uri, domain))
+    }
+
+    /// istiod wants exactly one URI name, of its trust domain (aliases do not count), and a certificate good for servers
+    /// too (facts B.5); a sidecar wants some URI name of the trust domain or an alias (facts E.4).
     fn check_identity(&self, certificate: &CertificateDer<'_>) -> std::result::Result<(), rustls::Error> {
         let uris = spiffe::uris(certificate);
         let refused = match self.demand {
             Demand::Optional => match uris.as_slice() {
-                [uri] => !spiffe::is_of(uri, &self.trust_domain) || !is_for_servers(certificate),
+                [uri] => !self.is_known(uri) || !is_for_servers(certificate),
                 _ => true,
             },
-            Demand::Required => !uris.iter().any(|uri| spiffe::is_of(uri, &self.trust_domain)),
+            Demand::Required => !uris.iter().any(|uri| self.is_known(uri)),
         };
         if refused {
             return Err(CertificateError::ApplicationVerificationFailure.into());

@@ -27,7 +27,7 @@ use crate::yaml::Folder;
 /// # Defaults
 ///
 /// * mesh folder: the example mesh, in a temporary folder ([`Sandbox::mesh_dir`])
-/// * trust domain: `cluster.local`
+/// * trust domain: that of `mesh.yaml`, else `cluster.local`
 /// * certificates: 24 hours unless asked otherwise, 90 days at most
 /// * metadata exchange: on, as in a default istiod
 /// * age of connections to istiod: unlimited (Helm's chart says 30 minutes)
@@ -35,7 +35,7 @@ use crate::yaml::Folder;
 #[derive(Clone, Debug)]
 pub struct SandboxBuilder {
     mesh_dir: Option<PathBuf>,
-    trust_domain: String,
+    trust_domain: Option<String>,
     ttl: TtlPolicy,
     metadata_exchange: MetadataExchange,
     age: Option<AgeLimit>,
@@ -63,7 +63,7 @@ impl SandboxBuilder {
     pub(super) fn new() -> Self {
         Self {
             mesh_dir: None,
-            trust_domain: "cluster.local".to_owned(),
+            trust_domain: None,
             ttl: TtlPolicy {
                 default: Duration::from_secs(24 * 3600),
                 max: Duration::from_secs(90 * 24 * 3600),
@@ -85,7 +85,7 @@ impl SandboxBuilder {
     /// The trust domain of all identities.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: impl Into<String>) -> Self {
-        self.trust_domain = trust_domain.into();
+        self.trust_domain = Some(trust_domain.into());
         self
     }
 
@@ -143,12 +143,14 @@ impl SandboxBuilder {
             |given| Ok(MeshFolder::Given(given)),
         )?;
         let stamp = Folder::stamp(folder.path());
-        let content = Folder::read(folder.path())?;
-        let mut state = State::new(self.trust_domain.clone(), content);
+        let mut content = Folder::read(folder.path())?;
+        content.config.settle_trust_domain(self.trust_domain);
+        let domains = content.config.trust_domains();
+        let mut state = State::new(content);
         let mesh = state.build()?;
         let events = Events::new();
         let book = AddressBook::default();
-        let authority = Arc::new(Authority::new(&self.trust_domain)?);
+        let authority = Arc::new(Authority::new(domains)?);
         let identities = Arc::new(Identities::new(authority.clone())?);
         let plane = Arc::new(DataPlane::new(&runtime, book.clone(), events.clone(), identities));
         plane.reconcile(&mesh)?;

@@ -62,7 +62,7 @@ impl Sandbox {
 
     fn present(&self, namespace: &str, account: &str, instead: Option<(&str, Validity)>) -> Result<()> {
         let mesh = self.pushes.mesh();
-        let identity = |account: &str| spiffe::identity(&mesh.trust_domain, namespace, account);
+        let identity = |account: &str| spiffe::identity(&mesh.config.trust_domain, namespace, account);
         let instead = instead.map(|(account, validity)| Presented { identity: identity(account), validity });
         self.plane.present(identity(account), instead, &mesh)
     }

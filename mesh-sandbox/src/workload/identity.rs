@@ -41,7 +41,7 @@ pub(crate) struct Identities {
 impl Identities {
     pub(crate) fn new(authority: Arc<Authority>) -> Result<Self> {
         let verifier =
-            MeshClientVerifier::new(authority.roots()?, authority.trust_domain(), Demand::Required)?;
+            MeshClientVerifier::new(authority.roots()?, authority.trust_domains(), Demand::Required)?;
         Ok(Self { authority, verifier, configs: Mutex::default() })
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
         }
     }
     // A gateway has no original destinations to pass through to.
-    clusters.extend(fixed().into_iter().take(if proxy.is_router { 1 } else { FIXED.len() }));
+    clusters.extend(fixed(world).into_iter().take(if proxy.is_router { 1 } else { FIXED.len() }));
     clusters
 }
 
@@ -53,11 +53,11 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
     let settings = target.settings();
     let mut cluster = Cluster {
         name: name::cluster(target.port.number, target.subset_name(), &target.service.host),
-        connect_timeout: Some(connect_timeout(&settings)),
+        connect_timeout: Some(connect_timeout(world, &settings)),
         metadata: Some(metadata(target, &settings)),
         common_lb_config: Some(CommonLbConfig::default()),
         circuit_breakers: Some(circuit_breakers::of(&settings)),
-        upstream_connection_options: keepalive(&settings),
+        upstream_connection_options: keepalive(&world.mesh.config, &settings),
         ..Cluster::default()
     };
     if matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
@@ -77,7 +77,7 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
         });
     }
     outlier_detection::apply(&mut cluster, &settings);
-    let kind = load_balancing::apply(&mut cluster, &settings, kind);
+    let kind = load_balancing::apply(&mut cluster, &world.mesh.config, &settings, kind);
     if kind == DiscoveryType::Eds {
         cluster.eds_cluster_config = Some(EdsClusterConfig { service_name: cluster.name.clone() });
     }
@@ -123,7 +123,9 @@ fn protect(
             .map(|tls| tls.sni.clone())
             .filter(|sni| !sni.is_empty())
             .unwrap_or_else(|| name::sni(number, target.subset_name(), &service.host)),
-        identities: tls.and_then(|tls| tls.subject_alt_names.clone()).unwrap_or_else(|| service.identities()),
+        identities: tls
+            .and_then(|tls| tls.subject_alt_names.clone())
+            .unwrap_or_else(|| expected(world, service)),
         metadata_exchange: world.metadata_exchange,
     };
     match settings.tls.map(|tls| (tls.mode, tls)) {
@@ -132,7 +134,7 @@ fn protect(
             cluster.transport_socket = Some(in_mesh(Some(tls)).socket(*http))
         }
         Some((TlsMode::Simple | TlsMode::Mutual, tls)) => {
-            cluster.transport_socket = user_supplied(service, tls, http);
+            cluster.transport_socket = user_supplied(world, service, tls, http);
         }
         None if offers_tls(world, target) => {
             let socket = in_mesh(None).socket(*http);
@@ -146,8 +148,18 @@ fn protect(
     }
 }
 
+/// Who may answer for a service, in every trust domain of the mesh.
+fn expected(world: World<'_>, service: &Service) -> Vec<String> {
+    world.mesh.config.in_all_trust_domains(&service.identities())
+}
+
 /// A socket by files; none where the rule names a secret, which only gateways get (trap 44).
-fn user_supplied(service: &Service, tls: &ClientTls, http: &mut HttpOptions) -> Option<TransportSocket> {
+fn user_supplied(
+    world: World<'_>,
+    service: &Service,
+    tls: &ClientTls,
+    http: &mut HttpOptions,
+) -> Option<TransportSocket> {
     if !tls.credential_name.is_empty() {
         return None;
     }
@@ -155,7 +167,7 @@ fn user_supplied(service: &Service, tls: &ClientTls, http: &mut HttpOptions) -> 
     http.auto_sni = tls.sni.is_empty();
     http.auto_san_validation = http.auto_sni && named.is_empty() && !tls.insecure_skip_verify;
     let is_entry = service.registry == crate::model::Registry::External;
-    let identities = if named.is_empty() && is_entry { service.identities() } else { named };
+    let identities = if named.is_empty() && is_entry { expected(world, service) } else { named };
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
@@ -175,9 +187,9 @@ fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     true
 }
 
-fn connect_timeout(settings: &Settings<'_>) -> Duration {
+fn connect_timeout(world: World<'_>, settings: &Settings<'_>) -> Duration {
     let own = settings.connection_pool.and_then(|pool| pool.tcp().connect_timeout);
-    own.map_or(CONNECT_TIMEOUT, duration)
+    own.or(world.mesh.config.connect_timeout).map_or(CONNECT_TIMEOUT, duration)
 }
 
 fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
@@ -209,17 +221,19 @@ fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
     Metadata { filter_metadata: [("istio".to_owned(), istio)].into() }
 }
 
-fn fixed() -> [Cluster; 3] {
+fn fixed(world: World<'_>) -> [Cluster; 3] {
     FIXED.map(|name| {
         let black_hole = name == FIXED[0];
         let kind = if black_hole { DiscoveryType::Static } else { DiscoveryType::OriginalDst };
         let policy = if black_hole { LbPolicy::RoundRobin } else { LbPolicy::ClusterProvided };
         let mut cluster = Cluster {
             name: name.to_owned(),
-            connect_timeout: Some(CONNECT_TIMEOUT),
+            connect_timeout: Some(connect_timeout(world, &Settings::default())),
             lb_policy: policy.into(),
             cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
             circuit_breakers: (!black_hole).then(|| circuit_breakers::of(&Settings::default())),
+            upstream_connection_options: keepalive(&world.mesh.config, &Settings::default())
+                .filter(|_| !black_hole),
             ..Cluster::default()
         };
         let options = HttpOptions::passed_through().pack().filter(|_| !black_hole);

@@ -6,6 +6,8 @@ use xds_proto::envoy::config::core::v3::TcpKeepalive;
 use xds_proto::google::protobuf::UInt32Value;
 
 use super::policy::Settings;
+use crate::yaml::destination_rule::Keepalive;
+use crate::yaml::mesh_config::MeshConfig;
 
 /// Each limit: the rule's, or none, which is written as the largest number. Zero in a rule is not set.
 pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
@@ -21,9 +23,19 @@ pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     }
 }
 
-/// What the rule says of TCP keepalive, in whole seconds; an empty setting switches it on with the system's values.
-pub(super) fn keepalive(settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
-    let keepalive = settings.connection_pool?.tcp().tcp_keepalive?;
+/// What the mesh and the rule say of TCP keepalive, in whole seconds, the rule value by value; an empty setting switches it
+/// on with the system's values.
+pub(super) fn keepalive(config: &MeshConfig, settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
+    let of_rule = settings.connection_pool.and_then(|pool| pool.tcp().tcp_keepalive);
+    let keepalive = match (config.tcp_keepalive, of_rule) {
+        (None, None) => return None,
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(general), Some(own)) => Keepalive {
+            probes: if own.probes > 0 { own.probes } else { general.probes },
+            time: own.time.or(general.time),
+            interval: own.interval.or(general.interval),
+        },
+    };
     let seconds = |duration: std::time::Duration| UInt32Value {
         value: u32::try_from(duration.as_secs()).unwrap_or(u32::MAX),
     };

@@ -76,7 +76,7 @@ pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -
         };
         Group { message, labels: seen.iter().map(Seen::labels).collect() }
     });
-    let groups = failover::apply(groups.collect(), &settings, proxy);
+    let groups = failover::apply(groups.collect(), &world.mesh.config, &settings, proxy);
     groups.into_iter().map(|group| group.message).collect()
 }
 

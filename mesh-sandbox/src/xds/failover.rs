@@ -11,6 +11,7 @@ use super::policy::Settings;
 use crate::model::networks::NETWORK_LABEL;
 use crate::yaml::destination_rule::{Distribute, Failover, LocalitySetting};
 use crate::yaml::kubernetes::Labels;
+use crate::yaml::mesh_config::MeshConfig;
 
 /// The endpoints of one locality, each with its labels.
 #[derive(Clone, Debug)]
@@ -21,10 +22,14 @@ pub(super) struct Group {
 
 /// Priorities and weights as the rule wants them. Without outlier detection no endpoint would ever be failed over from,
 /// so nothing is done; with it, regions and zones count even if the rule does not say so.
-pub(super) fn apply(mut groups: Vec<Group>, settings: &Settings<'_>, proxy: &Proxy) -> Vec<Group> {
+pub(super) fn apply(
+    mut groups: Vec<Group>,
+    config: &MeshConfig,
+    settings: &Settings<'_>,
+    proxy: &Proxy,
+) -> Vec<Group> {
     let default = LocalitySetting::default();
-    let own = settings.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
-    let setting = own.unwrap_or(&default);
+    let setting = settings.localities(config).unwrap_or(&default);
     if setting.enabled == Some(false) {
         return groups;
     }

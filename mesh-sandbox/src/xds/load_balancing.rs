@@ -13,17 +13,24 @@ use xds_proto::google::protobuf::UInt64Value;
 use super::policy::Settings;
 use super::structs::duration;
 use crate::yaml::destination_rule::{ConsistentHash, LoadBalancer, Simple};
+use crate::yaml::mesh_config::MeshConfig;
 
 /// Envoy's own default of a ring's size, which istiod spells out where a rule does not say which ring it means.
 const RING_SIZE: u64 = 1024;
 
 /// Sets the policy, and the type with it: what is passed through has no hosts.
-pub(super) fn apply(cluster: &mut Cluster, settings: &Settings<'_>, kind: DiscoveryType) -> DiscoveryType {
+pub(super) fn apply(
+    cluster: &mut Cluster,
+    config: &MeshConfig,
+    settings: &Settings<'_>,
+    kind: DiscoveryType,
+) -> DiscoveryType {
     // Unhealthy endpoints are sent, and never chosen for want of others.
     let common = cluster.common_lb_config.get_or_insert_default();
     common.healthy_panic_threshold.get_or_insert_default();
     let balancer = settings.load_balancer;
-    common.locality_weighted_lb_config = weighs_localities(settings).then(LocalityWeightedLbConfig::default);
+    common.locality_weighted_lb_config =
+        weighs_localities(config, settings).then(LocalityWeightedLbConfig::default);
     let is_passed_through = balancer.is_some_and(|balancer| balancer.simple == Simple::Passthrough);
     if kind == DiscoveryType::OriginalDst || is_passed_through {
         pass_through(cluster);
@@ -100,8 +107,8 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
 }
 
 /// The weights of localities count where the rule distributes, or fails over (which needs outlier detection).
-fn weighs_localities(settings: &Settings<'_>) -> bool {
-    let setting = settings.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+fn weighs_localities(config: &MeshConfig, settings: &Settings<'_>) -> bool {
+    let setting = settings.localities(config);
     setting.filter(|setting| setting.enabled != Some(false)).is_some_and(|setting| {
         let fails_over = !setting.failover.is_empty() || !setting.failover_priority.is_empty();
         !setting.distribute.is_empty() || (fails_over && settings.outlier_detection.is_some())

@@ -3,9 +3,10 @@
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::model::{Endpoint, Port, Rule, Service};
 use crate::yaml::destination_rule::{
-    ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, Simple, Subset, TlsMode,
-    TrafficPolicy,
+    ClientTls, ConnectionPool, LoadBalancer, LocalitySetting, OutlierDetection, ProxyProtocol, Simple,
+    Subset, TlsMode, TrafficPolicy,
 };
+use crate::yaml::mesh_config::MeshConfig;
 
 /// What a cluster is made for.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +85,15 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Settings<'a> {
+    /// What counts of localities: the rule's word, else that of the mesh (istio `GetEffectiveLbSetting`).
+    pub(super) fn localities<'b>(&self, config: &'b MeshConfig) -> Option<&'b LocalitySetting>
+    where
+        'a: 'b,
+    {
+        let own = self.load_balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+        own.or(config.locality_lb_setting.as_ref())
+    }
+
     /// Those for a port, and whether they are said for it.
     fn of_port(policy: &'a TrafficPolicy, port: u16) -> (Self, bool) {
         match policy.port_level_settings.iter().find(|it| it.port.number == port) {

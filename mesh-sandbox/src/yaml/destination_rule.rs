@@ -289,7 +289,7 @@ pub(crate) enum ProxyProtocolVersion {
 }
 
 /// `1.5s`, `250ms`, `1m30s`, as Go writes durations.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text)
         .map(Some)

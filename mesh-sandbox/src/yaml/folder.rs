@@ -1,16 +1,18 @@
-//! A mesh folder: a folder per cluster, YAML files in each, `upstream.hosts` and `meshNetworks.yaml`.
+//! A mesh folder: a folder per cluster, YAML files in each, `upstream.hosts`, `mesh.yaml` and `meshNetworks.yaml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{fs, io};
 
+use super::mesh_config::MeshConfig;
 use super::mesh_networks::MeshNetworks;
 use super::object::{self, Key, Manifest};
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, Result};
 
-/// The file that is not of one cluster.
+/// The files that are not of one cluster.
+const CONFIG: &str = "mesh.yaml";
 const NETWORKS: &str = "meshNetworks.yaml";
 
 /// The content of a mesh folder.
@@ -18,6 +20,7 @@ const NETWORKS: &str = "meshNetworks.yaml";
 pub(crate) struct Folder {
     pub(crate) clusters: BTreeMap<String, BTreeMap<Key, Manifest>>,
     pub(crate) upstream: Hosts,
+    pub(crate) config: MeshConfig,
     pub(crate) networks: MeshNetworks,
 }
 
@@ -32,7 +35,7 @@ impl Folder {
             let Some(name) = visible_name(&path) else { continue };
             if path.is_dir() {
                 clusters.insert(name.to_owned(), read_cluster(&path)?);
-            } else if is_yaml(&path) && name != NETWORKS {
+            } else if is_yaml(&path) && ![CONFIG, NETWORKS].contains(&name) {
                 return Err(Error::UnsupportedFile { path });
             }
         }
@@ -40,8 +43,9 @@ impl Folder {
             return Err(Error::NoCluster { path: root.to_owned() });
         }
         let upstream = optional(root.join("upstream.hosts"), hosts::parse)?;
+        let config = optional(root.join(CONFIG), MeshConfig::read)?;
         let networks = optional(root.join(NETWORKS), MeshNetworks::read)?;
-        Ok(Self { clusters, upstream, networks })
+        Ok(Self { clusters, upstream, config, networks })
     }
 
     /// Looks at times and sizes only.

@@ -139,3 +139,59 @@ async fn what_cannot_be_used_is_refused_and_what_is_not_there_cannot_be_deleted(
     let refused = sandbox.delete("cluster1", "Service", "a", "nobody");
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
 }
+
+#[tokio::test]
+async fn what_the_mesh_is_told_is_followed_but_for_its_trust_domain() {
+    let folder = Folder::tour();
+    let sandbox = folder.start().await;
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    ads.clusters().await;
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, "connectTimeout: 3s\n").unwrap();
+    let clusters = clusters(&ads.next_of(type_url::CLUSTER).await);
+    assert_eq!(clusters[FORECAST].connect_timeout.unwrap().seconds, 3);
+    std::fs::write(&file, "trustDomain: other.example\n").unwrap();
+    let failed = |event: &Event| match event {
+        Event::ReloadFailed { error } => Some(error.clone()),
+        _ => None,
+    };
+    let error = sandbox.events().wait(failed).await;
+    assert!(error.contains("start the sandbox anew"), "{error}");
+}
+
+#[tokio::test]
+async fn a_workload_entry_brings_its_identity_along_even_if_an_older_entry_has_the_host() {
+    let sandbox = tour().await;
+    let shared = "apiVersion: v1
+kind: Service
+metadata: {name: shared, namespace: weather, creationTimestamp: \"2026-01-02T00:00:00Z\"}
+spec:
+  clusterIP: 10.1.0.77
+  selector: {app: shared}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: shared, namespace: payments, creationTimestamp: \"2026-01-01T00:00:00Z\"}
+spec:
+  hosts: [shared.weather.svc.cluster.local]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 2.2.2.2}]
+";
+    sandbox.apply("cluster1", shared).unwrap();
+    let (mut ads, table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    if !table.table.contains_key("shared.weather.svc.cluster.local") {
+        ads.next_of(type_url::NAME_TABLE).await;
+    }
+    ads.clusters().await;
+    let late = "apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: late, namespace: weather}
+spec: {address: 10.30.0.1, labels: {app: shared}, serviceAccount: late}
+";
+    sandbox.apply("cluster1", late).unwrap();
+    let clusters = clusters(&ads.next_of(type_url::CLUSTER).await);
+    assert!(format!("{:?}", clusters["outbound|80||shared.weather.svc.cluster.local"]).contains("sa/late"));
+}

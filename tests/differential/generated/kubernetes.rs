@@ -141,12 +141,13 @@ fn shape(draw: &mut Draw, name: &'static str) -> Shape {
             // As Kubernetes wants it of headless services that mean it.
             port["targetPort"] = if draw.percent(70) { number.into() } else { 8080.into() };
         } else {
-            match draw.number(0..=3) {
-                0 => port["targetPort"] = "app".into(),
-                1 => port["targetPort"] = 8081.into(),
-                2 => port["targetPort"] = 8080.into(),
-                _ => {}
-            }
+            // Kubernetes fills it in where it is not written; the one behind this istiod does not.
+            port["targetPort"] = match draw.number(0..=3) {
+                0 => "app".into(),
+                1 => 8081.into(),
+                2 => 8080.into(),
+                _ => number.into(),
+            };
         }
         if draw.percent(15) {
             let protocols = [

@@ -1,39 +1,15 @@
 //! Istio's agent with its DNS proxy, in a mount namespace with a resolv.conf of its own.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     path::Path,
-    process::Stdio,
-    time::Duration,
 };
 
-use mesh_tests::peers::{self, RealMesh};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
-};
-
-/// Whether this can be had on this machine: the agent reads /etc/resolv.conf, which has no place for a port.
-///
-/// # Errors
-///
-/// Why not.
-pub(crate) fn possible() -> Result<(), String> {
-    UdpSocket::bind((Ipv4Addr::new(127, 251, 9, 53), 53))
-        .map_err(|error| format!("port 53 of a loopback address cannot be bound: {error}"))?;
-    let mounts = std::process::Command::new("unshare").args(["-m", "true"]).output();
-    match mounts {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => Err("`unshare -m` does not work here".to_owned()),
-    }
-}
+use mesh_tests::peers::{Child, RealMesh};
 
 /// A running agent; it ends with the value.
 pub(super) struct Agent {
     pub(super) dns: SocketAddr,
-    _input: ChildStdin,
-    _output: Lines<BufReader<ChildStdout>>,
     _process: Child,
 }
 
@@ -44,26 +20,15 @@ impl Agent {
         let (istiod, address) = (real.address().to_string(), real.ip(1, 60));
         let wait = format!("{}:3002", real.ip(1, 61));
         let (root, token) = (text(&files.join("root-cert.pem")), text(&files.join("istio-token")));
-        let mut command = Command::new("unshare");
-        command
-            .args(["-m", "sh", "-c", "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"", "sh"])
-            .arg(resolv_conf)
-            .arg(peers::find().unwrap())
-            .args(["sidecar", "--istiod", &istiod, "--root", &root, "--token", &token])
-            .args(["--cluster", "cluster1", "--network", "network1", "--address", &address])
-            .args(["--namespace", "weather", "--service-account", "dns-agent", "--labels", "app=dns-agent"])
-            .args(["--wait", &wait, "--dir", &text(&files.join("agent"))])
-            .env("ISTIO_META_DNS_CAPTURE", "true")
-            .env("DNS_PROXY_ADDR", dns.to_string());
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-        let input = process.stdin.take().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = timeout(Duration::from_secs(60), output.next_line()).await.expect("a sidecar in time");
-        let line = line.unwrap().expect("a sidecar that is ready; see its log above");
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(ready["event"], "ready", "{ready}");
-        Self { dns, _input: input, _output: output, _process: process }
+        let dir = text(&files.join("agent"));
+        let peer = ["sidecar", "--istiod", &istiod, "--root", &root, "--token", &token];
+        let place = ["--cluster", "cluster1", "--network", "network1", "--address", &address];
+        let who = ["--namespace", "weather", "--service-account", "dns-agent", "--labels", "app=dns-agent"];
+        let arguments = [&peer[..], &place, &who, &["--wait", &wait, "--dir", &dir]].concat();
+        let proxy = dns.to_string();
+        let environment = [("ISTIO_META_DNS_CAPTURE", "true"), ("DNS_PROXY_ADDR", proxy.as_str())];
+        let process = Child::start_with_resolv_conf(resolv_conf, arguments, &environment).await;
+        Self { dns, _process: process }
     }
 }
 

@@ -1,0 +1,99 @@
+//! `mesh.yaml`: istiod's MeshConfig, as far as it shows in what the sandbox sends. What shows in listeners alone is taken and
+//! goes nowhere; every other field is refused.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::destination_rule::{Keepalive, LocalitySetting, duration};
+use super::{Place, parse};
+use crate::error::{Error, Result};
+
+/// Istio's own.
+const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
+
+/// What istiod is told about the whole mesh.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct MeshConfig {
+    /// Empty where nobody says.
+    #[serde(default)]
+    pub(crate) trust_domain: String,
+    /// Former names of it, in which identities are known, too.
+    #[serde(default)]
+    pub(crate) trust_domain_aliases: Vec<String>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) tcp_keepalive: Option<Keepalive>,
+    pub(crate) locality_lb_setting: Option<LocalitySetting>,
+    access_log_encoding: Option<IgnoredAny>,
+    access_log_file: Option<IgnoredAny>,
+    access_log_format: Option<IgnoredAny>,
+    default_config: Option<IgnoredAny>,
+    default_providers: Option<IgnoredAny>,
+    enable_prometheus_merge: Option<IgnoredAny>,
+    enable_tracing: Option<IgnoredAny>,
+    extension_providers: Option<IgnoredAny>,
+    outbound_traffic_policy: Option<IgnoredAny>,
+}
+
+impl MeshConfig {
+    pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
+        let is_empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
+        if is_empty { Ok(Self::default()) } else { parse(text, &Place::new(file, 1)) }
+    }
+
+    /// Says which trust domain it is where the file does not, or somebody else does.
+    pub(crate) fn settle_trust_domain(&mut self, given: Option<String>) {
+        match given {
+            Some(given) => self.trust_domain = given,
+            None if self.trust_domain.is_empty() => DEFAULT_TRUST_DOMAIN.clone_into(&mut self.trust_domain),
+            None => {}
+        }
+    }
+
+    /// The trust domain, and its aliases.
+    pub(crate) fn trust_domains(&self) -> Vec<String> {
+        [&self.trust_domain].into_iter().chain(&self.trust_domain_aliases).cloned().collect()
+    }
+
+    /// The configuration that follows on `before` in a mesh that runs.
+    ///
+    /// # Errors
+    ///
+    /// It changes the trust domains, which stand in certificates.
+    pub(crate) fn following(&self, before: &Self) -> Result<Self> {
+        let mut next = self.clone();
+        if next.trust_domain.is_empty() {
+            next.trust_domain.clone_from(&before.trust_domain);
+        }
+        if next.trust_domains() == before.trust_domains() { Ok(next) } else { Err(Error::TrustDomainChanged) }
+    }
+
+    /// `identities`, each in every trust domain that the mesh goes by, in order (istio `spiffe.ExpandWithTrustDomains`).
+    pub(crate) fn in_all_trust_domains(&self, identities: &[String]) -> Vec<String> {
+        let path = |identity: &str| Some(identity.strip_prefix("spiffe://")?.split_once('/')?.1.to_owned());
+        let mut all = identities.to_vec();
+        for alias in &self.trust_domain_aliases {
+            let renamed = identities.iter().filter_map(|identity| path(identity));
+            all.extend(renamed.map(|path| format!("spiffe://{alias}/{path}")));
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MeshConfig;
+
+    #[test]
+    fn an_identity_is_known_in_every_alias() {
+        let config = MeshConfig { trust_domain_aliases: vec!["old".into()], ..MeshConfig::default() };
+        let all = config.in_all_trust_domains(&["spiffe://new/ns/a/sa/b".into(), "host.example".into()]);
+        assert_eq!(all, ["host.example", "spiffe://new/ns/a/sa/b", "spiffe://old/ns/a/sa/b"]);
+    }
+}
