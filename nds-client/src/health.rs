@@ -65,7 +65,8 @@ pub enum Part {
 }
 
 impl Part {
-    const ALL: [Self; PARTS] = [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
+    pub(crate) const ALL: [Self; PARTS] =
+        [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
 
     /// A short name for logs and metric labels.
     #[must_use]

@@ -27,7 +27,29 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider of that name, used where the configuration gives none |
+//! | `metrics` | no | counters and gauges through the `metrics` facade: below |
 //! | `ring` | no | the crypto provider of that name, used where neither of the above is there |
+//!
+//! # Observability
+//!
+//! What happens is told through `tracing`: each certificate, each stream and its end at info, failures at warn with what
+//! follows from them, pushes at debug. [`Health`] says what does not work, why and since when. With the feature
+//! `metrics`; what Istio's agent has too has its name:
+//!
+//! | metric | what |
+//! |---|---|
+//! | `istio_agent_cert_expiry_seconds` (`resource_name`) | seconds until the certificate ends; negative afterwards |
+//! | `istio_agent_num_outgoing_requests`, `istio_agent_num_failed_outgoing_requests` (`request_type`) | certificates asked for, and in vain |
+//! | `istio_agent_outgoing_latency` (`request_type`) | milliseconds that these took, summed |
+//! | `istio_agent_istiod_connection_failures` | streams that were not opened or fell silent |
+//! | `istio_agent_istiod_connection_terminations` (`type`) | streams that ended, by `error` or as `cancelled` |
+//! | `istio_agent_xds_proxy_requests`, `istio_agent_xds_proxy_responses` | messages to and from istiod |
+//! | `nds_client_certificate_failures_total` (`kind`) | certificates asked for in vain, by [`ErrorKind`] |
+//! | `nds_client_pushes_total` (`type`, `outcome`) | pushes `accepted`, `rejected`, `unchanged` |
+//! | `nds_client_push_seconds` (`type`) | from a push to its publication |
+//! | `nds_client_names`, `nds_client_clusters`, `nds_client_subscribed_clusters` | how many there are now |
+//! | `nds_client_sync_state` (`state`) | 1 for the state of [`SyncState`] that holds |
+//! | `nds_client_failing` (`part`) | 1 for each [`Part`] that fails |
 
 #![forbid(unsafe_code)]
 
@@ -40,12 +62,16 @@ mod config;
 mod duration;
 mod endpoint;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod identity;
 mod istiod;
 mod kept;
 mod locality;
 mod name_table;
+mod observe;
 mod protobuf;
 mod snapshot;
 mod spiffe;

@@ -159,5 +159,12 @@ fn endpoints(assignment: &[u8]) -> Result<(Arc<str>, Endpoints), String> {
     Ok((name.into(), endpoints))
 }
 
+/// A file with this between its beginning and its checksum.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn signed(body: &[u8]) -> Vec<u8> {
+    let file = [&MAGIC[..], body].concat();
+    [&file[..], &crc32fast::hash(&file).to_le_bytes()].concat()
+}
+
 #[cfg(test)]
 mod tests;

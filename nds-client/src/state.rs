@@ -18,6 +18,7 @@ use crate::{
         session::{Change, Wanted},
     },
     identity::IdentityCell,
+    observe,
 };
 
 /// The endpoints of the clusters in use, by EDS name.
@@ -156,6 +157,7 @@ impl State {
         let mut health = self.health_now.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut health);
         health.note_times(self.config.clock.now());
+        observe::health(&health);
         self.health.publish(Arc::new(health.clone()));
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     duration::Rough,
     identity::{Token, keeper::reload_roots},
     istiod::{Credentials, is_certificate_refused},
+    observe,
     state::State,
 };
 
@@ -77,6 +78,7 @@ impl Driver<'_> {
             Ended::AfterSync(error) => {
                 self.backoff.reset();
                 (self.failures, self.wedges) = (0, 0);
+                observe::stream_ended(error.as_ref());
                 let reason = error.as_ref().map(Error::report);
                 tracing::info!(reason, "the stream to istiod ended; reconnecting");
                 self.lost = Some((Instant::now(), self.state.config.clock.now()));
@@ -100,6 +102,7 @@ impl Driver<'_> {
     }
 
     fn failed(&mut self, error: Error) -> Duration {
+        observe::connection_failed();
         self.failures = self.failures.saturating_add(1);
         let wait = self.backoff.next(fastrand::f64());
         tracing::warn!(error = error.report(), ?wait, "no stream to istiod");

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 use super::session::{Session, Update};
 use crate::{
     SyncState,
+    observe::{self, Known, Push},
     state::{EndpointMap, State, Subscription},
 };
 
@@ -16,24 +18,34 @@ pub(super) fn receive(
     session: &mut Session,
     response: DeltaDiscoveryResponse,
 ) -> Option<DeltaDiscoveryRequest> {
+    let begin = Instant::now();
     let reaction = session.receive(response);
     if let Some(error) = &reaction.rejected {
         tracing::warn!(error = error.report(), "a push was rejected");
     }
-    if let Some(update) = reaction.update {
-        publish(state, update);
+    let changed = reaction.update.is_none_or(|update| publish(state, update));
+    if let Some(type_url) = reaction.type_url {
+        let push = match (&reaction.rejected, changed) {
+            (Some(_), _) => Push::Rejected,
+            (None, true) => Push::Accepted,
+            (None, false) => Push::Unchanged,
+        };
+        observe::pushed(type_url, push, begin.elapsed());
     }
     state.note_push(reaction.type_url, reaction.rejected);
     reaction.reply
 }
 
-fn publish(state: &State, update: Update) {
+/// Whether it made a difference.
+fn publish(state: &State, update: Update) -> bool {
     match update {
         Update::Names(table) => {
-            match table.after(&state.names.load()) {
+            let next = table.after(&state.names.load());
+            let changed = next.is_some();
+            match next {
                 Some(table) => {
-                    let changed = table.changes().count();
-                    tracing::debug!(names = table.len(), changed, "name table");
+                    tracing::debug!(names = table.len(), changed = table.changes().count(), "name table");
+                    observe::known(Known::Names, table.len());
                     state.names.publish(Arc::new(table));
                 }
                 None => tracing::debug!("the name table is as it was"),
@@ -43,10 +55,13 @@ fn publish(state: &State, update: Update) {
                 health.stream = None;
             });
             state.name_pushes.send_modify(|pushes| *pushes += 1);
+            changed
         }
         Update::Clusters(clusters) => {
             tracing::debug!(clusters = clusters.len(), "clusters");
+            observe::known(Known::Clusters, clusters.len());
             state.clusters.publish(Arc::new(Some(Arc::new(clusters))));
+            true
         }
         Update::Endpoints(changed) => {
             let mut all: EndpointMap = (**state.endpoints.load()).clone();
@@ -56,12 +71,21 @@ fn publish(state: &State, update: Update) {
                 let Some(used) = state.used(&name) else { continue };
                 all.insert(name, Subscription { endpoints: Arc::new(endpoints), used });
             }
+            observe::known(Known::Endpoints, all.len());
             state.endpoints.publish(Arc::new(all));
+            true
         }
         Update::Roots(roots) => match state.identity.change_roots(|all| all.pushed = roots) {
-            Ok(false) => {}
-            Ok(true) => tracing::info!("istiod has pushed other roots"),
-            Err(error) => tracing::warn!(error = error.report(), "the pushed roots cannot be used"),
+            Ok(changed) => {
+                if changed {
+                    tracing::info!("istiod has pushed other roots");
+                }
+                changed
+            }
+            Err(error) => {
+                tracing::warn!(error = error.report(), "the pushed roots cannot be used");
+                false
+            }
         },
     }
 }
@@ -76,5 +100,6 @@ pub(super) fn drop_idle(state: &State) {
     let mut all: EndpointMap = (**state.endpoints.load()).clone();
     all.retain(|name, _| !dropped.contains(name));
     all.shrink_to_fit();
+    observe::known(Known::Endpoints, all.len());
     state.endpoints.publish(Arc::new(all));
 }

@@ -22,6 +22,7 @@ use crate::{
     Error, ErrorKind, Identity,
     identity::root_store,
     istiod::{Connection, Connector, Credentials},
+    observe,
     state::State,
 };
 
@@ -87,6 +88,7 @@ impl<'a> Stream<'a> {
         // istiod answers with headers only once it has a message: the first ones wait in the queue.
         let first = unsent.drain(..unsent.len().min(QUEUE));
         for message in first {
+            observe::request_sent();
             requests.try_send(message).map_err(|_| Error::closed())?;
         }
         let mut call = tonic::Request::new(ReceiverStream::new(queue));
@@ -114,6 +116,7 @@ impl<'a> Stream<'a> {
                 response = self.responses.message(), if readable => match response {
                     Ok(Some(response)) => {
                         self.heard = true;
+                        observe::response_received();
                         self.unsent.extend(publish::receive(self.state, self.session, response));
                     }
                     Ok(None) => return self.ended(None),
@@ -123,7 +126,10 @@ impl<'a> Stream<'a> {
                     self.unsent.extend(self.session.change(self.state.wanted_change()));
                 }
                 permit = self.requests.reserve(), if !self.unsent.is_empty() => match (permit, self.unsent.pop_front()) {
-                    (Ok(permit), Some(message)) => permit.send(message),
+                    (Ok(permit), Some(message)) => {
+                        observe::request_sent();
+                        permit.send(message);
+                    }
                     // The end comes with the next response.
                     _ => self.unsent.clear(),
                 },

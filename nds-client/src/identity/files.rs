@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use rustls::crypto::CryptoProvider;
 
 use super::certificates;
-use crate::{Error, ErrorKind, Identity, duration::Rough, state::State};
+use crate::{Error, ErrorKind, Identity, duration::Rough, observe, state::State};
 
 /// Where the chain (leaf first), the key and the roots of the mesh are, in PEM.
 #[derive(Clone, Debug)]
@@ -58,12 +58,20 @@ impl CertificateFiles {
 pub(super) async fn watch(state: &State, files: &CertificateFiles) {
     let mut used = None;
     let mut failures = 0u32;
+    let mut warned = None;
     loop {
         match files.read().and_then(|contents| take(state, &mut used, &contents)) {
             Ok(()) => {
                 failures = 0;
-                let ended = state.identity.get().and_then(|identity| ended(state, &identity));
-                state.set_health(|health| health.identity = ended);
+                let current = state.identity.get();
+                let ended = current.as_ref().and_then(|identity| ended(state, identity));
+                // Others are not woken for what they know.
+                if ended.is_some() || state.health.load().identity.is_some() {
+                    state.set_health(|health| health.identity = ended);
+                }
+                if let Some(identity) = current {
+                    warn_before_end(state, &identity, &mut warned);
+                }
             }
             Err(error) => {
                 failures += 1;
@@ -101,6 +109,18 @@ fn take(state: &State, used: &mut Option<u64>, contents: &Contents) -> Result<()
     state.set_health(|health| health.certificate_ends = Some(identity.not_after()));
     *used = Some(fingerprint);
     Ok(())
+}
+
+/// Tells the end, and once for each certificate that it is near: whatever renews the files has not done so.
+fn warn_before_end(state: &State, identity: &Identity, warned: &mut Option<u64>) {
+    let now = state.config.clock.now();
+    observe::certificate_ends(identity.not_after(), now);
+    let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
+    let remaining = identity.remaining(now);
+    if remaining <= lifetime / 10 && *warned != Some(identity.epoch()) {
+        *warned = Some(identity.epoch());
+        tracing::warn!(spiffe_id = %identity.spiffe_id(), ?remaining, "the certificate in the files ends soon");
+    }
 }
 
 fn ended(state: &State, identity: &Identity) -> Option<Error> {

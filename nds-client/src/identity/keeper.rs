@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tokio::time::Instant;
+
 use super::{
     Token, files,
     renewal::{due, renewal_delay, restored_delay},
@@ -19,6 +21,7 @@ use crate::{
         ca::{self, Issued},
         is_certificate_refused,
     },
+    observe,
     state::State,
 };
 
@@ -37,6 +40,7 @@ pub(crate) async fn run(state: Arc<State>) {
     }
     loop {
         let identity = obtain(&state).await;
+        observe_end(&state);
         let delay = renewal_delay(identity.remaining(clock.now()), grace, fastrand::f64());
         tracing::info!(
             spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
@@ -49,8 +53,14 @@ pub(crate) async fn run(state: Arc<State>) {
 /// Until the certificate is due, or istiod has refused it.
 async fn wait(state: &State, delay: Duration) {
     tokio::select! {
-        () = due(&state.config.clock, delay) => {}
+        () = due(&state.config.clock, delay, || observe_end(state)) => {}
         () = state.certificate_refused.notified() => {}
+    }
+}
+
+fn observe_end(state: &State) {
+    if let Some(identity) = state.identity.get() {
+        observe::certificate_ends(identity.not_after(), state.config.clock.now());
     }
 }
 
@@ -59,7 +69,11 @@ async fn obtain(state: &State) -> Arc<Identity> {
     let mut backoff = Backoff::default();
     for failures in 0.. {
         reload_roots(state);
-        match issue(state, failures).await.and_then(|issued| accept(state, issued)) {
+        observe_end(state);
+        let begin = Instant::now();
+        let outcome = issue(state, failures).await.and_then(|issued| accept(state, issued));
+        observe::certificate_asked(outcome.as_ref().map(|_| ()), begin.elapsed());
+        match outcome {
             Ok(identity) => return identity,
             Err(error) => {
                 let error = so_what(state.identity.get().as_deref(), error, state.config.clock.now());

@@ -24,10 +24,12 @@ pub(crate) fn restored_delay(lifetime: Duration, remaining: Duration, grace: f64
 /// How often the wall clock is looked at.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Waits for `delay`, by the monotonic clock or by the wall clock: the monotonic one stands still while a VM sleeps.
-pub(crate) async fn due(clock: &Clock, delay: Duration) {
+/// Waits for `delay`, by the monotonic clock or by the wall clock: the monotonic one stands still while a VM sleeps. Calls
+/// `look` each time it looks at the clock.
+pub(crate) async fn due(clock: &Clock, delay: Duration, look: impl Fn()) {
     let (end, date) = (Instant::now() + delay, clock.now() + delay);
     while Instant::now() < end && clock.now() < date {
+        look();
         sleep(LOOK.min(end - Instant::now())).await;
     }
 }
@@ -68,10 +70,10 @@ mod tests {
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(slept.load(Ordering::Relaxed))
         });
         let start = Instant::now();
-        due(&clock, DAY).await;
+        due(&clock, DAY, || {}).await;
         assert_eq!(start.elapsed(), DAY);
         let start = Instant::now();
-        let mut waiting = std::pin::pin!(due(&clock, DAY));
+        let mut waiting = std::pin::pin!(due(&clock, DAY, || {}));
         tokio::select! {
             () = &mut waiting => panic!("too early"),
             () = sleep(LOOK / 2) => slept.store(DAY.as_secs(), Ordering::Relaxed),

@@ -39,6 +39,11 @@ impl Token {
         Err(Error::new(ErrorKind::Credentials, message))
     }
 
+    #[cfg(fuzzing)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }

@@ -1,0 +1,54 @@
+//! Parsers of foreign bytes that are not public, for the fuzz targets. Not part of the crate otherwise.
+#![allow(clippy::expect_used, missing_docs, reason = "what fails here is found")]
+
+use std::time::{Duration, SystemTime};
+
+use prost::Message as _;
+use xds_proto::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryResponse};
+
+use crate::{
+    Cluster, Clusters, Endpoints,
+    ads::session::{Session, Wanted},
+    cluster::Templates,
+    endpoint,
+    identity::Token,
+    snapshot,
+};
+
+/// Responses one after the other, each as long as the two bytes before it say.
+pub fn ads_session(mut bytes: &[u8]) {
+    let mut session = Session::new(Node::default());
+    session.open(Wanted { clusters: true, endpoints: ["a".into()].into() });
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let (response, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
+        bytes = rest;
+        let Ok(response) = DeltaDiscoveryResponse::decode(response) else { continue };
+        let reaction = session.receive(response);
+        let error = reaction.reply.and_then(|reply| reply.error_detail);
+        assert!(error.is_none() || reaction.rejected.is_some());
+    }
+}
+
+pub fn cluster(bytes: &[u8]) {
+    let whole = Cluster::decode(bytes.to_vec().into());
+    let compact = Templates::default().read(bytes.to_vec().into());
+    let (Ok(Some(whole)), Ok(Some(compact))) = (&whole, compact) else {
+        return;
+    };
+    let compact = Clusters::default().changed(vec![compact], |_| true).iter().next().expect("the cluster");
+    assert_eq!(format!("{whole:?}"), format!("{compact:?}"));
+}
+
+pub fn endpoints(bytes: &[u8]) {
+    let Ok(endpoints) = Endpoints::decode(bytes.to_vec().into()) else { return };
+    let again = Endpoints::decode(endpoint::encode(&endpoints).encode_to_vec().into());
+    assert_eq!(again.expect("our own message"), endpoints);
+}
+
+pub fn snapshot(bytes: &[u8]) {
+    let _ = snapshot::read(&snapshot::signed(bytes), "us", SystemTime::UNIX_EPOCH, Duration::MAX);
+}
+
+pub fn token(text: &str) {
+    let _ = Token::of(text).why_refused(SystemTime::now());
+}
