@@ -10,6 +10,17 @@
 //!     unshare -rm sh -c 'mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl --noproxy "*" http://forecast.weather:3002/'
 //! ```
 //!
+//! With `--dns` a program that knows nothing of any of this finds every service of the mesh by its name and real port: its
+//! resolv.conf leads to a DNS server in this process, which answers with loopback addresses behind which the bridge is.
+//! Port 53, and services' ports below 1024, are free for the taking in a network namespace of one's own, without root:
+//!
+//! ```text
+//! $ unshare -rn sh -c 'ip link set lo up && exec bridge --vm-files ./vm --dns -- unshare -m \
+//!     sh -c "mount --bind \$SIDESTEP_DIR/resolv.conf /etc/resolv.conf && curl http://forecast.weather:3002/"'
+//! ```
+//!
+//! (A namespace made by `unshare` has no way out; one made by `pasta --config-net` has, and is made without root too.)
+//!
 //! The program finds the proxy in the variables that most programs know (`http_proxy`, `https_proxy`, `all_proxy`), and
 //! Unix sockets in the folder `SIDESTEP_DIR`. With `--local` a service has a loopback address of its own, which the file
 //! `hosts` in that folder names: for programs that take neither, with that file as their /etc/hosts. Nobody else on the host can use them: the proxy wants a password that is
@@ -17,13 +28,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use mesh_connector::{
     Config, Mesh, Target,
     bridge::{Access, Bridge, LocalPort},
 };
+use mesh_resolver::{MeshResolver, listener::DnsListener};
 use tokio::process::Command;
 
 /// Run a program with the services of an Istio mesh within its reach.
@@ -45,6 +61,9 @@ struct Cli {
     /// Service to offer at a loopback address, named in $SIDESTEP_DIR/hosts; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     local: Vec<Target>,
+    /// Answer DNS at 127.0.0.1:53, with a loopback address for each service of the mesh; $SIDESTEP_DIR/resolv.conf says so.
+    #[arg(long)]
+    dns: bool,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     program: Vec<String>,
@@ -83,6 +102,8 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
         hosts.push_str(&format!("{} {}\n", address.ip(), target.host()));
     }
     std::fs::write(sockets.path().join("hosts"), hosts)?;
+    // Kept as long as the program runs.
+    let _dns = if cli.dns { Some(dns(&mesh, &bridge, sockets.path()).await?) } else { None };
     let (program, arguments) = cli.program.split_first().ok_or("no program")?;
     let mut command = Command::new(program);
     command.args(arguments).env("SIDESTEP_DIR", sockets.path());
@@ -91,6 +112,21 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     let status = status.map_err(|error| format!("cannot run `{program}`: {error}"))?;
     bridge.shutdown().await;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Where programs look for a name server. resolv.conf has no place for a port.
+const DNS: &str = "127.0.0.1:53";
+
+/// A name server that answers with loopback addresses, and the resolv.conf that leads to it, in the words of this host's own.
+async fn dns(mesh: &Mesh, bridge: &Bridge, dir: &Path) -> Result<DnsListener, Box<dyn Error>> {
+    let services = bridge.local_services().await?;
+    let resolver = MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?;
+    let listener = DnsListener::builder(resolver).bind(DNS).start()?;
+    let own = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let others = own.lines().filter(|line| !line.trim_start().starts_with("nameserver"));
+    let lines: String = others.chain(["nameserver 127.0.0.1"]).map(|line| format!("{line}\n")).collect();
+    std::fs::write(dir.join("resolv.conf"), lines)?;
+    Ok(listener)
 }
 
 fn with_proxies(command: &mut Command, bridge: &Bridge) {

@@ -1,4 +1,5 @@
-//! reqwest in the mesh, without a sidecar: a client whose requests go through the bridge.
+//! reqwest in the mesh, without a sidecar: a client whose requests go through the bridge; with `--by-name` one that has
+//! nothing of it but another resolver, and reaches services at loopback addresses.
 //!
 //! ```text
 //! $ reqwest-client ./vm http://forecast.weather:3002/
@@ -16,12 +17,15 @@ use mesh_connector::{Config, Mesh};
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(vm_files), Some(url)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: reqwest-client VM-FILES URL".into());
+        return Err("usage: reqwest-client VM-FILES URL [--by-name]".into());
     };
     let mesh = Mesh::join(Config::from_vm_files(vm_files)?).await?;
     // Both are kept as long as requests are made.
     let bridge = mesh.bridge().start().await?;
-    let client = bridge.reqwest_builder()?.build()?;
+    let client = match arguments.next().as_deref() {
+        Some("--by-name") => bridge.reqwest_builder_by_name().await?.build()?,
+        _ => bridge.reqwest_builder()?.build()?,
+    };
     let response = client.get(url).send().await?;
     anstream::println!("{}", response.status());
     anstream::println!("{}", response.text().await?);

@@ -16,7 +16,13 @@ use tokio::{
 const URL: &str = "http://forecast.weather:3002/today";
 const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
+/// A test runs itself once more, inside a namespace, with this variable.
+const INSIDE: &str = "SIDESTEP_INSIDE_NAMESPACE";
+
 fn main() -> ExitCode {
+    if std::env::var_os(INSIDE).is_some() {
+        return run(by_dns()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let curl = missing("curl");
     let trials = vec![
         Trial::test("reqwest_calls_a_service", || run(reqwest_calls_a_service())),
@@ -36,6 +42,10 @@ fn main() -> ExitCode {
         .with_ignored_flag(curl),
         Trial::test("an_unmodified_program_finds_services_by_name", || {
             run(an_unmodified_program_finds_services_by_name())
+        })
+        .with_ignored_flag(curl || !has_namespaces()),
+        Trial::test("in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns", || {
+            run(in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns())
         })
         .with_ignored_flag(curl || !has_namespaces()),
         Trial::test("psql_finds_its_socket", || run(psql_finds_its_socket()))
@@ -136,6 +146,24 @@ async fn an_unmodified_program_finds_services_by_name() {
     let script = format!("mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl -sS --noproxy '*' {URL}");
     let program = ["--local", "forecast.weather:3002", "--", "unshare", "-rm", "sh", "-c", &script];
     let output = bridge(&vm, &program).await;
+    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+}
+
+/// Port 53 is free there, and every other one, without root.
+async fn in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns() {
+    let script = "ip link set lo up && exec \"$0\"";
+    let mut command = Command::new("unshare");
+    command.args(["-rn", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+}
+
+/// The mesh, the bridge and the program, all inside. The program has a resolv.conf of its own.
+async fn by_dns() {
+    let (_sandbox, vm) = mesh().await;
+    let script =
+        format!("mount --bind $SIDESTEP_DIR/resolv.conf /etc/resolv.conf; curl -sS --noproxy '*' {URL}");
+    let output = bridge(&vm, &["--dns", "--", "unshare", "-m", "sh", "-ec", &script]).await;
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 

@@ -149,9 +149,9 @@ impl ConnectionInfo {
         self.0.tls.as_ref().map(|tls| &*tls.peer)
     }
 
-    /// Tells outlier detection how a request over this connection was answered.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn answered(&self, status: u16) {
+    /// Tells outlier detection with which HTTP status a request over this connection was answered: for HTTP clients of
+    /// one's own. The one of this crate does so itself. Without a rule, and after the connection, it changes nothing.
+    pub fn report_status(&self, status: u16) {
         if let Some(held) = self.0.held.upgrade() {
             held.answered(status);
         }

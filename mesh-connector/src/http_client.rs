@@ -106,7 +106,7 @@ where
         if let Ok(response) = &response
             && let Some(connection) = response.extensions().get::<ConnectionInfo>()
         {
-            connection.answered(response.status().as_u16());
+            connection.report_status(response.status().as_u16());
         }
         response.map_err(|error| match Error::find(&error) {
             Some(found) => found.clone(),

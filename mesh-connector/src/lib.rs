@@ -29,10 +29,15 @@
 //! |---|---|
 //! | by name, short name, ClusterIP or virtual IP; subsets | yes |
 //! | EDS, inline (`STATIC`, `STRICT_DNS`) and `ORIGINAL_DST` clusters | yes |
-//! | priorities, locality and endpoint weights, health, failover within the deadline | yes |
-//! | mesh mTLS, SPIFFE identity verified inside the handshake, TLS 1.2 and 1.3 | yes |
+//! | priorities and failover, locality and endpoint weights, health, panic threshold, slow start, round robin, least request, random | yes, as the cluster says |
+//! | hashes (`RING_HASH`, `MAGLEV`) | by chance: connections have nothing to hash |
+//! | outlier detection by failures in a row, limits of connections, connect timeout, TCP keepalive, PROXY protocol | yes, as the cluster says |
+//! | limits of requests and retries, outlier detection by success rate | no: they are of a proxy's requests |
+//! | mesh mTLS, SPIFFE identity verified inside the handshake (exact, prefix, suffix, part, expression, any case), TLS 1.2 and 1.3 as the mesh allows | yes |
 //! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |
-//! | DestinationRule tls modes SIMPLE and MUTUAL | no: a typed error |
+//! | DestinationRule tls modes SIMPLE and MUTUAL, certificates in files | yes, refused under [`Mtls::Required`] |
+//! | the same with a `credentialName`, or without verification | no: a typed error that names it |
+//! | control planes that send names alone | by [`MeshBuilder::with_fixed_gateways`] |
 //!
 //! # What can be seen
 //!

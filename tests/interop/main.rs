@@ -15,6 +15,8 @@ mod data_plane;
 mod dns;
 mod identity;
 mod load;
+mod policies;
+mod programs;
 mod sidecar;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
@@ -74,6 +76,12 @@ const ALL: &[Test] = &tests![
     load::istiod_restarted_under_load_fails_no_call,
     load::an_expired_certificate_is_replaced_by_way_of_the_token,
     load::several_thousand_services_arrive_as_one_message_and_are_all_known,
+    policies::a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it,
+    policies::a_rules_limit_of_connections_and_its_keepalive_hold,
+    policies::endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_rule_says,
+    policies::tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another_name_is_refused,
+    programs::curl_and_psql_go_by_the_proxy_and_by_unix_sockets,
+    programs::in_a_namespace_of_their_own_curl_and_psql_find_the_mesh_by_its_names,
     sidecar::http1_reaches_a_strict_sidecar,
     sidecar::http1_reaches_a_permissive_sidecar,
     sidecar::a_strict_sidecar_on_the_own_network_is_reached_directly,
@@ -86,6 +94,15 @@ const ALL: &[Test] = &tests![
 ];
 
 fn main() -> ExitCode {
+    if let Some(socket) = programs::inside() {
+        return match inside(programs::unmodified_programs(socket)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let missing = peers::find().err();
     if let Some(reason) = &missing {
         eprintln!("interop tests: no peers: {reason}");
@@ -95,8 +112,14 @@ fn main() -> ExitCode {
     if let Some(reason) = &no_dns {
         eprintln!("interop tests: nothing beside the agent's DNS proxy: {reason}");
     }
+    let no_programs = programs::missing();
+    if let Some(reason) = &no_programs {
+        eprintln!("interop tests: no unmodified programs: {reason}");
+    }
     let trials = ALL.iter().map(|(name, test)| {
-        let ignored = ignored || no_dns.is_some() && name.starts_with("dns::");
+        let ignored = ignored
+            || no_dns.is_some() && name.starts_with("dns::")
+            || no_programs.is_some() && name.starts_with("programs::");
         Trial::test(*name, move || run(*test)).with_ignored_flag(ignored)
     });
     let mut arguments = Arguments::from_args();
@@ -109,4 +132,10 @@ fn run(test: fn() -> Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Failed> {
     peers::find()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async { tokio::time::timeout(PATIENCE, test()).await })?)
+}
+
+/// A test in a process of its own, inside a namespace.
+fn inside(test: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async { tokio::time::timeout(PATIENCE, test).await })?)
 }

@@ -73,13 +73,15 @@ spec:
 const URL: &str = "http://guarded.weather:4000/x";
 const GUARDED: &str = "spiffe://cluster.local/ns/weather/sa/guarded";
 
-struct Guarded {
-    real: RealMesh,
-    mesh: Mesh,
+/// A service behind a real sidecar, and a VM that has joined its mesh.
+pub(crate) struct Guarded {
+    pub(crate) real: RealMesh,
+    pub(crate) mesh: Mesh,
     _peers: (Child, Child),
 }
 
-async fn guarded(protocol: &str, mode: &str, app: std::net::SocketAddr) -> Guarded {
+/// The service `guarded.weather:4000` in cluster2, of this protocol, in this mode, before this application.
+pub(crate) async fn guarded(protocol: &str, mode: &str, app: std::net::SocketAddr) -> Guarded {
     let mut real = RealMesh::start().await;
     let fill = |yaml: &str| {
         yaml.replace("{protocol}", protocol)

@@ -20,6 +20,12 @@ pub struct App {
     task: JoinHandle<()>,
 }
 
+impl App {
+    pub(crate) fn new(address: SocketAddr, task: JoinHandle<()>) -> Self {
+        Self { address, task }
+    }
+}
+
 impl Drop for App {
     fn drop(&mut self) {
         self.task.abort();

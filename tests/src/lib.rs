@@ -12,6 +12,7 @@ pub mod ads;
 pub mod apps;
 pub mod peers;
 pub mod pki;
+pub mod postgres;
 pub mod vm_files;
 
 /// The README's program compiles.

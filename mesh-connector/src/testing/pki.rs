@@ -36,6 +36,23 @@ impl Authority {
         self.issue(name, &format!("{}{}", self.root, other.root), |_| {})
     }
 
+    /// One certificate of this authority with its own root, and with the root of another authority alone.
+    pub(crate) fn one_certificate_two_roots(&self, name: &str, other: &Self) -> [Identity; 2] {
+        let (certificate, key) = self.certificate(&[name], |_| {});
+        let (chain, key) = (certificate.pem(), key.serialize_pem());
+        [self, other].map(|roots| {
+            Identity::from_pem(chain.as_bytes(), key.as_bytes(), roots.root.as_bytes(), provider()).unwrap()
+        })
+    }
+
+    /// An identity of this authority by a crypto provider of the test's own.
+    #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+    pub(crate) fn identity_by(&self, name: &str, provider: CryptoProvider) -> Identity {
+        let (certificate, key) = self.certificate(&[name], |_| {});
+        let (chain, key) = (certificate.pem(), key.serialize_pem());
+        Identity::from_pem(chain.as_bytes(), key.as_bytes(), self.root.as_bytes(), provider.into()).unwrap()
+    }
+
     /// An identity whose certificate has ended.
     pub(crate) fn expired_identity(&self, name: &str) -> Identity {
         self.issue(name, &self.root, |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1))

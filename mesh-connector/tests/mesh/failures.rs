@@ -200,3 +200,25 @@ async fn a_gateway_that_restarts_again_and_again_fails_no_connection_while_the_o
         }
     }
 }
+
+#[tokio::test]
+async fn a_slow_gateway_is_waited_for_within_the_deadline_and_passed_over_where_another_is_left() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    mesh.connect("forecast.weather", 3002).await.unwrap();
+    for network in ["network1", "network2"] {
+        world.sandbox.slow_gateway(network, Duration::from_millis(300)).unwrap();
+    }
+    let hasty = mesh.with_connect_deadline(Duration::from_millis(100));
+    let error = hasty.connect("forecast.weather", 3002).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.report());
+    assert!(error.to_string().contains("within the deadline"), "{error}");
+    mesh.connect("forecast.weather", 3002).await.unwrap();
+    world.sandbox.slow_gateway("network1", Duration::from_secs(60)).unwrap();
+    world.sandbox.slow_gateway("network2", Duration::ZERO).unwrap();
+    for _ in 0..4 {
+        let stream =
+            mesh.with_connect_deadline(Duration::from_secs(3)).connect("forecast.weather", 3002).await;
+        assert_eq!(stream.unwrap().connection().workload_cluster(), Some("cluster2"));
+    }
+}

@@ -140,6 +140,38 @@ async fn a_session_is_not_resumed_once_other_names_are_expected() {
 }
 
 #[tokio::test]
+async fn a_session_is_not_resumed_once_other_roots_are_trusted() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        let mut server = Server::start_with(&authority.identity(FORECAST), versions).await;
+        let [trusting, distrusting] = authority.one_certificate_two_roots(CLIENT, &other);
+        let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+        for resumed in [false, true] {
+            let mut stream = client.dial_with(&trusting, server.address).await.unwrap();
+            echoed(&mut stream).await.unwrap();
+            assert_eq!(server.seen().await.resumed, resumed);
+        }
+        let error = client.dial_with(&distrusting, server.address).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
+    }
+}
+
+#[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+#[tokio::test]
+async fn each_identity_is_used_by_the_crypto_provider_that_it_was_made_with() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    for provider in [rustls::crypto::ring::default_provider(), rustls::crypto::aws_lc_rs::default_provider()]
+    {
+        let identity = authority.identity_by(CLIENT, provider);
+        let mut stream = client.dial_with(&identity, server.address).await.unwrap();
+        assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+    }
+    assert!(rustls::crypto::CryptoProvider::get_default().is_none(), "nothing global is touched");
+}
+
+#[tokio::test]
 async fn a_peer_that_refuses_our_certificate_says_so_at_the_first_read_at_the_latest() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let server = Server::start(&theirs.identity(FORECAST)).await;

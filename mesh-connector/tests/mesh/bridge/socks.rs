@@ -107,6 +107,36 @@ async fn a_client_that_says_nothing_is_let_go() {
     assert_eq!(bridge.open_connections(), 0);
 }
 
+/// Byte by byte, each before any timeout of a single one: the whole has a time of its own.
+#[tokio::test]
+async fn a_client_that_drips_is_let_go_and_those_behind_it_are_served() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let patience = Duration::from_millis(200);
+    let bridge =
+        mesh.bridge().with_max_connections(1).with_handshake_timeout(patience).start().await.unwrap();
+    for slow in [&b"\x05\xff\0\0\0\0"[..], b"GET http://forecast.weather:3002/"] {
+        let client = connect(bridge.proxy_address()).await;
+        let (mut read, mut write) = client.into_split();
+        let drip = async {
+            for byte in slow.iter().cycle() {
+                if write.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = async { while read.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {} };
+        let ended = async {
+            tokio::select! { () = drip => {}, () = gone => {} }
+        };
+        let served = through(&bridge, "ledger.payments.example", 5432);
+        let ((), (_stream, answer)) =
+            tokio::time::timeout(PATIENCE, async { tokio::join!(ended, served) }).await.unwrap();
+        assert_eq!(answer, 0, "{slow:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_gateway_that_goes_away_is_a_reset_of_the_client() {
     let world = World::start().await;
