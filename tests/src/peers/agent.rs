@@ -7,19 +7,20 @@ use std::{
     time::Duration,
 };
 
-use mesh_tests::peers::{self, RealMesh};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
 
+use super::RealMesh;
+
 /// Whether this can be had on this machine: the agent reads /etc/resolv.conf, which has no place for a port.
 ///
 /// # Errors
 ///
 /// Why not.
-pub(crate) fn possible() -> Result<(), String> {
+pub fn possible() -> Result<(), String> {
     UdpSocket::bind((Ipv4Addr::new(127, 251, 9, 53), 53))
         .map_err(|error| format!("port 53 of a loopback address cannot be bound: {error}"))?;
     let mounts = std::process::Command::new("unshare").args(["-m", "true"]).output();
@@ -30,15 +31,19 @@ pub(crate) fn possible() -> Result<(), String> {
 }
 
 /// A running agent; it ends with the value.
-pub(super) struct Agent {
-    pub(super) dns: SocketAddr,
+#[derive(Debug)]
+pub struct DnsAgent {
+    /// Where it answers DNS.
+    pub dns: SocketAddr,
     _input: ChildStdin,
     _output: Lines<BufReader<ChildStdout>>,
-    _process: Child,
+    process: Child,
 }
 
-impl Agent {
-    pub(super) async fn start(real: &RealMesh, files: &Path, resolv_conf: &Path) -> Self {
+impl DnsAgent {
+    /// Starts the agent of `files`' VM, a workload of namespace `weather` with the service account `dns-agent`, and waits
+    /// until its Envoy listens on port 3002.
+    pub async fn start(real: &RealMesh, files: &Path, resolv_conf: &Path) -> Self {
         let dns = free_port();
         let text = |path: &Path| path.display().to_string();
         let (istiod, address) = (real.address().to_string(), real.ip(1, 60));
@@ -48,7 +53,7 @@ impl Agent {
         command
             .args(["-m", "sh", "-c", "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"", "sh"])
             .arg(resolv_conf)
-            .arg(peers::find().unwrap())
+            .arg(super::find().unwrap())
             .args(["sidecar", "--istiod", &istiod, "--root", &root, "--token", &token])
             .args(["--cluster", "cluster1", "--network", "network1", "--address", &address])
             .args(["--namespace", "weather", "--service-account", "dns-agent", "--labels", "app=dns-agent"])
@@ -63,7 +68,12 @@ impl Agent {
         let line = line.unwrap().expect("a sidecar that is ready; see its log above");
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(ready["event"], "ready", "{ready}");
-        Self { dns, _input: input, _output: output, _process: process }
+        Self { dns, _input: input, _output: output, process }
+    }
+
+    /// Its process; Envoy is another.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
     }
 }
 
