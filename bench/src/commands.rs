@@ -25,6 +25,7 @@ macro_rules! commands {
 commands! {
     push,
     lookup,
+    dns,
     handshake,
     request,
     stream,
@@ -51,5 +52,8 @@ pub(crate) fn help() -> String {
 
 /// What a command runs in a process of its own, for figures that this process would spoil.
 pub(crate) fn child(what: &str) -> Result<String, Failure> {
-    memory::child(what)
+    match what.strip_prefix("dns-") {
+        Some(server) => dns::child(server),
+        None => memory::child(what),
+    }
 }

@@ -62,7 +62,6 @@ impl Report {
     }
 
     /// A peer that cannot be asked, and why.
-    #[allow(dead_code, reason = "no peer of a command so far needs an installation")]
     pub(crate) fn missing(&mut self, peer: &str, why: &str) {
         self.missing.push(Missing { command: self.command, peer: peer.to_owned(), why: why.to_owned() });
     }

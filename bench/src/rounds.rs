@@ -8,18 +8,25 @@ use crate::samples::Samples;
 pub(crate) type Subject<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
 /// Runs every subject once a round, each round begun by another, after one round that does not count.
-pub(crate) fn interleaved<const N: usize>(rounds: usize, mut subjects: [Subject<'_>; N]) -> [Samples; N] {
-    let mut figures = [const { Vec::new() }; N];
+pub(crate) fn interleaved<const N: usize>(rounds: usize, subjects: [Subject<'_>; N]) -> [Samples; N] {
+    let mut figures = interleaved_all(rounds, subjects.into()).into_iter();
+    [(); N].map(|()| figures.next().unwrap_or_else(|| Samples::from_iter([])))
+}
+
+/// The same, for subjects of which it is not known how many there are.
+pub(crate) fn interleaved_all(rounds: usize, mut subjects: Vec<Subject<'_>>) -> Vec<Samples> {
+    let count = subjects.len();
+    let mut figures = vec![Vec::new(); count];
     for round in 0..=rounds {
-        for turn in 0..N {
-            let at = (round + turn) % N;
+        for turn in 0..count {
+            let at = (round + turn) % count;
             let figure = subjects[at]();
             if round > 0 {
                 figures[at].push(figure);
             }
         }
     }
-    figures.map(|figures| figures.into_iter().collect())
+    figures.into_iter().map(|figures| figures.into_iter().collect()).collect()
 }
 
 /// Nanoseconds that one call takes, as the mean of `calls` calls.

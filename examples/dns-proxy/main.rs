@@ -65,7 +65,8 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
         config = config.with_istiod_name(name);
     }
     let client = NdsClient::spawn(config)?;
-    let resolver = MeshResolver::builder_for(&client).with_upstream(upstream).build()?;
+    let resolver =
+        MeshResolver::builder_for(&client).with_upstream(upstream).with_upstream_for_external().build()?;
     let listener =
         cli.listen.iter().fold(DnsListener::builder(resolver), |all, one| all.bind(one)).start()?;
     for address in listener.addresses() {

@@ -1,11 +1,14 @@
 //! Setting a resolver up.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use nds_client::{Health, NameTable, NdsClient, Watched};
 
 use crate::{
-    Error, LocalAddresses, MeshResolver, Scope, Upstream, mode::Mode, recent::Recent, resolver::Inner,
+    Error, LocalAddresses, MeshResolver, Scope, Upstream,
+    mode::{External, Mode},
+    recent::Recent,
+    resolver::Inner,
     upstream::Client,
 };
 
@@ -54,14 +57,25 @@ impl MeshResolverBuilder {
     /// the canonical name, `*.x` for a wildcard. Which names they are, the clusters of istiod say (`MESH_EXTERNAL`) and
     /// the name table does not.
     pub fn with_external(mut self, external: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.mode.external = Some(Arc::new(external));
+        self.mode.external = Some(External::Told(Box::new(external)));
+        self
+    }
+
+    /// The same by what the clusters of istiod say, for those names whose addresses are istiod's own inventions
+    /// (240.240.0.0/16, 2001:2::/48): addresses that a ServiceEntry has are given out as they are. istiod is asked for
+    /// its clusters when the first such name is looked up. For a resolver of a client's
+    /// ([`MeshResolver::builder_for`]); elsewhere it changes nothing.
+    pub fn with_upstream_for_external(mut self) -> Self {
+        if let Some(client) = &self.client {
+            self.mode.external = Some(External::Clusters(client.clone()));
+        }
         self
     }
 
     /// Gives out loopback addresses for mesh names (`Local` mode), behind which somebody listens and brings connections
     /// to where they belong.
     pub fn with_local_addresses(mut self, local: impl LocalAddresses) -> Self {
-        self.mode.local = Some(Arc::new(local));
+        self.mode.local = Some(Box::new(local));
         self
     }
 

@@ -125,6 +125,9 @@ mod answer;
 mod builder;
 mod error;
 mod fallback;
+#[cfg(all(fuzzing, feature = "listener"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "hickory")]
 pub mod hickory;
 mod host;

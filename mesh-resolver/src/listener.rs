@@ -66,6 +66,8 @@ use std::{
 
 use tokio::task::AbortHandle;
 
+#[cfg(fuzzing)]
+pub(crate) use self::respond::answers;
 use self::shared::Shared;
 pub use self::{shared::ListenerStats, start::DnsListenerBuilder};
 use crate::{Error, MeshResolver};

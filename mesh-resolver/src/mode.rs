@@ -3,8 +3,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     slice,
-    sync::Arc,
+    time::Duration,
 };
+
+use futures_util::FutureExt as _;
+use nds_client::{NdsClient, Registry};
 
 use crate::lookup::{Answer, Via};
 
@@ -19,13 +22,18 @@ pub trait LocalAddresses: Send + Sync + 'static {
 }
 
 /// Says whether a mesh name is of something outside the mesh.
-pub(crate) type External = dyn Fn(&str) -> bool + Send + Sync;
+pub(crate) enum External {
+    /// Whoever set the resolver up.
+    Told(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    /// The clusters of istiod, about names whose addresses nobody routes.
+    Clusters(NdsClient),
+}
 
 /// The answer mode of a resolver.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Mode {
-    pub(crate) external: Option<Arc<External>>,
-    pub(crate) local: Option<Arc<dyn LocalAddresses>>,
+    pub(crate) external: Option<External>,
+    pub(crate) local: Option<Box<dyn LocalAddresses>>,
 }
 
 /// An answer of the table, as it is given out.
@@ -35,24 +43,28 @@ pub(crate) struct Given<'a> {
 }
 
 impl Mode {
-    /// Whether everything is given out as the table has it.
+    /// Whether the address of a name is given out as the table has it, whatever the name.
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.external.is_none() && self.local.is_none()
+    pub(crate) fn keeps(&self, ip: Ipv4Addr) -> bool {
+        self.local.is_none()
+            && match &self.external {
+                None => true,
+                Some(External::Clusters(_)) => !is_virtual(ip),
+                Some(External::Told(_)) => false,
+            }
     }
 
     /// `None` where upstream DNS answers instead of the table.
     #[inline]
     pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
-        if self.is_plain() {
-            return Some(Given { answer, local: None });
+        match answer.ipv4() {
+            [first, ..] if self.keeps(*first) => Some(Given { answer, local: None }),
+            _ => self.give_instead(answer, question),
         }
-        self.give_instead(answer, question)
     }
 
-    #[cold]
     fn give_instead<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
-        if self.external.as_ref().is_some_and(|external| external(answer.name())) {
+        if self.external.as_ref().is_some_and(|external| external.is(&answer)) {
             return None;
         }
         let local = match &self.local {
@@ -63,6 +75,43 @@ impl Mode {
             Some(local) => local.address(answer.name()),
         };
         Some(Given { answer, local })
+    }
+}
+
+impl External {
+    fn is(&self, answer: &Answer<'_>) -> bool {
+        match self {
+            Self::Told(external) => external(answer.name()),
+            Self::Clusters(client) => {
+                answer.entry().registry() == Registry::External
+                    && answer.ipv4().iter().all(|ip| is_virtual(*ip))
+                    && answer.ipv6().iter().all(|ip| ip.segments()[..3] == VIRTUAL_IPV6)
+                    && is_external(client, answer.name())
+            }
+        }
+    }
+}
+
+/// istiod's own addresses for ServiceEntries without any: of 240.240.0.0/16 (`pilot/pkg/controllers/ipallocate`), or of
+/// another part of what is reserved. Only a sidecar or a mesh connector knows what is behind them.
+fn is_virtual(ip: Ipv4Addr) -> bool {
+    ip.octets()[0] >= 240
+}
+
+/// 2001:2::/48, their IPv6 counterpart.
+const VIRTUAL_IPV6: [u16; 3] = [0x2001, 2, 0];
+
+/// What the clusters say of a host. The first to ask subscribes to them; before they come, a host counts as external:
+/// who dials a virtual address gets nowhere, whatever is behind it.
+fn is_external(client: &NdsClient, host: &str) -> bool {
+    match client.try_clusters() {
+        Some(clusters) => clusters.of_host(host).iter().any(|cluster| cluster.external),
+        None => {
+            if tokio::runtime::Handle::try_current().is_ok() {
+                let _ = client.clusters(Duration::ZERO).now_or_never();
+            }
+            true
+        }
     }
 }
 

@@ -67,17 +67,21 @@ pub(crate) struct Inner {
 
 impl MeshResolver {
     /// A resolver over the names of a client, seen from where the client's configuration says it is, with the
-    /// host's own DNS upstream. The resolver keeps the client alive.
+    /// host's own DNS upstream, for a program that dials the addresses itself: hosts outside the mesh that have only a
+    /// virtual address there get upstream's answer
+    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the client
+    /// alive.
     ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config) where upstream DNS cannot be set up. A host without a usable
     /// resolv.conf is no error here; see [`Upstream::system`](crate::Upstream::system).
     pub fn new(client: &NdsClient) -> Result<Self, Error> {
-        Self::builder_for(client).build()
+        Self::builder_for(client).with_upstream_for_external().build()
     }
 
-    /// Starts a resolver over the names of a client, as [`new`](Self::new) does, to be set up further.
+    /// Starts a resolver over the names of a client, to be set up further. It gives out what the table says, as a
+    /// connector needs it that dials virtual addresses.
     pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
         let config = client.config();
         let scope = Scope::new(config.namespace(), config.dns_domain());
@@ -270,9 +274,9 @@ impl Names<'_> {
     /// `None` for whatever else there may be.
     #[inline]
     fn only(&self, name: &str) -> Option<Ipv4Addr> {
-        let entry = exact(&self.table, name).filter(|_| self.mode.is_plain())?;
+        let entry = exact(&self.table, name)?;
         match (entry.ipv4(), entry.ipv6()) {
-            ([only], []) => Some(*only),
+            ([only], []) if self.mode.keeps(*only) => Some(*only),
             _ => None,
         }
     }

@@ -187,3 +187,33 @@ impl Default for Upstream {
         Self::system()
     }
 }
+
+/// What becomes of bytes that come from a server: for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn keep_and_read(bytes: &[u8]) {
+    use std::time::Instant;
+
+    use hickory_resolver::proto::rr::{Name, RecordType};
+
+    let (cache, start) = (cache::Cache::new(STALE), Instant::now());
+    if let Some(question) = question::Question::of(bytes) {
+        cache.put(question.clone(), bytes, start);
+        for seconds in [0, 1, 60, 100_000, 10_000_000] {
+            match cache.get(&question, start + Duration::from_secs(seconds)) {
+                cache::Found::Fresh(kept) | cache::Found::Stale { answer: kept, .. } => {
+                    assert_eq!(kept.len(), bytes.len());
+                }
+                cache::Found::Nothing => {}
+            }
+        }
+    }
+    let _ = question::is_answer(bytes, bytes);
+    let mut answer = bytes.to_vec();
+    if bytes.len() >= crate::wire::HEADER {
+        question::address_to(&mut answer, bytes);
+        assert_eq!(answer, bytes);
+    }
+    for kind in [RecordType::A, RecordType::AAAA] {
+        let _ = found::read(bytes, &Name::root(), kind, None);
+    }
+}

@@ -3,7 +3,6 @@
 //! What may differ is listed in the documentation of `mesh_resolver::listener` and modelled in `compare`; anything else
 //! fails the test.
 
-mod agent;
 mod compare;
 mod fixture;
 mod questions;
@@ -17,14 +16,17 @@ use std::{
 use hickory_resolver::proto::op::Message;
 use mesh_connector::{Config, nds_client::NdsClient};
 use mesh_resolver::{MeshResolver, Upstream, listener::DnsListener};
-use mesh_tests::{peers::RealMesh, vm_files::Vm};
+use mesh_tests::{
+    peers::{RealMesh, agent::DnsAgent},
+    vm_files::Vm,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
 
-use self::{agent::Agent, compare::Tally, questions::Questions, upstream::UpstreamServer};
+use self::{compare::Tally, questions::Questions, upstream::UpstreamServer};
 
 /// Asked over UDP, and over TCP.
 const QUESTIONS: usize = 100_000;
@@ -38,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Both proxies, over one mesh.
 struct Both {
     ours: DnsListener,
-    agent: Agent,
+    agent: DnsAgent,
     client: NdsClient,
     _upstream: UpstreamServer,
     _real: RealMesh,
@@ -64,7 +66,7 @@ impl Both {
         client.names().clone().wait_for(|names| names.len() >= fixture::NAMES).await.unwrap();
         let resolver = MeshResolver::builder_for(&client).with_upstream(Upstream::resolv_conf(&resolv_conf));
         let listener = DnsListener::builder(resolver.build().unwrap()).bind("127.0.0.1:0");
-        let agent = Agent::start(&real, &files, &resolv_conf).await;
+        let agent = DnsAgent::start(&real, &files, &resolv_conf).await;
         Self { ours: listener.start().unwrap(), agent, client, _upstream: upstream, _real: real }
     }
 
@@ -151,7 +153,7 @@ pub(crate) async fn the_listener_answers_as_istios_agent_does() {
     tally.finish(QUESTIONS + OVER_TCP);
 }
 
-/// The agent's DNS library refuses such messages before the agent sees them (D.4 rule 20 never applies).
+/// The agent's DNS library refuses such messages before the agent sees them (`pkg/dns/client/dns.go:280-286,307-310` never applies).
 pub(crate) async fn what_is_no_question_is_refused_as_istios_agent_does() {
     let both = Both::start().await;
     let names = both.table().await;

@@ -1,5 +1,6 @@
 //! A real istiod, real gateways and workloads with real certificates, as `tests/peers` builds them.
 
+pub mod agent;
 mod child;
 mod mesh;
 

@@ -99,7 +99,7 @@ impl Query {
         std::str::from_utf8(&self.name[..self.name_len]).unwrap_or_default()
     }
 
-    /// Whether the mesh can have an answer to it (D.4 rule 14: all other types go upstream).
+    /// Whether the mesh can have an answer to it (`pkg/dns/client/dns.go:587-590`: all other types go upstream).
     pub(super) fn is_for_addresses(&self) -> bool {
         self.class == IN && matches!(self.kind, A | AAAA)
     }

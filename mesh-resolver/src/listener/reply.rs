@@ -84,7 +84,7 @@ pub(super) fn addresses(packet: &mut [u8], query: &Query, given: &Given<'_>, lim
         _ => given.ipv4().len(),
     };
     let mut written = 0;
-    // A known name without the family asked for: no data, and no CNAME record either (D.4 rule 13).
+    // A known name without the family asked for: no data, and no CNAME record either (`pkg/dns/client/dns.go:312-321,592-620`).
     if all > 0 {
         let alias = given.answer.alias(query.name());
         if let Some(owner) = writer.alias(alias.as_deref()) {
@@ -184,7 +184,7 @@ impl<'p> Writer<'p> {
         Some(owner)
     }
 
-    /// Address records, in an order that chance decides (D.4 rule 18); as many as fit. Gives their number.
+    /// Address records, in an order that chance decides (`pkg/dns/client/dns.go:325-327,352-412`); as many as fit. Gives their number.
     fn records<I: Copy, const LEN: usize>(
         &mut self,
         owner: u16,

@@ -55,5 +55,30 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
     Verdict::Forward(Box::new(query))
 }
 
+/// The answers to a packet over each transport, checked: for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn answers(names: &Names<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let bytes = &bytes[..bytes.len().min(PACKET)];
+    let transports = [Transport::Tcp, Transport::Udp { most: u16::MAX }, Transport::Udp { most: 1232 }];
+    let answered = transports.into_iter().filter_map(|transport| {
+        let mut packet = vec![0; PACKET];
+        packet[..bytes.len()].copy_from_slice(bytes);
+        let len = match respond(names, &mut packet, bytes.len(), transport) {
+            Verdict::Answer(len) => {
+                assert!(transport != Transport::Udp { most: 1232 } || len <= 1232);
+                len
+            }
+            Verdict::Unfit(Some(len)) => len,
+            Verdict::Unfit(None) | Verdict::Forward(_) => {
+                assert_eq!(&packet[..bytes.len()], bytes);
+                return None;
+            }
+        };
+        packet.truncate(len);
+        Some(packet)
+    });
+    answered.collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,7 @@ fn a_name_of_the_table_is_known_in_any_case_and_with_a_trailing_dot() {
     known_as("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
 }
 
-/// D.4 rule 7, `generateAltHosts`.
+/// `pkg/dns/client/dns.go:508-537`, `generateAltHosts`.
 #[test]
 fn a_service_of_the_own_namespace_has_three_short_names() {
     for question in ["productpage.", "productpage.ns1.", "productpage.ns1.svc."] {
@@ -89,7 +89,7 @@ fn a_service_of_the_own_namespace_has_three_short_names() {
     }
 }
 
-/// D.4 rule 7.
+/// `pkg/dns/client/dns.go:508-537`.
 #[test]
 fn a_service_of_another_namespace_has_two_short_names() {
     known_as("example.ns2.", EXAMPLE, Via::Alternate, None);
@@ -97,13 +97,13 @@ fn a_service_of_another_namespace_has_two_short_names() {
     assert_eq!(answered("example."), None);
 }
 
-/// D.4 rule 7: one label of the domain, no more.
+/// `pkg/dns/client/dns.go:508-537`: one label of the domain, no more.
 #[test]
 fn half_of_the_clusters_domain_is_not_a_short_name() {
     assert_eq!(answered("productpage.ns1.svc.cluster."), None);
 }
 
-/// D.4 rule 7: `strings.HasSuffix(hostname, proxyDomain)`.
+/// `pkg/dns/client/dns.go:508-537`: `strings.HasSuffix(hostname, proxyDomain)`.
 #[test]
 fn a_service_of_another_clusters_domain_has_no_short_names() {
     known_as("details.ns2.svc.cluster.remote.", "details.ns2.svc.cluster.remote", Via::Exact, None);
@@ -156,7 +156,7 @@ fn a_namespace_with_another_domain_still_drops_only_itself() {
     }
 }
 
-/// D.4 rules 10 and 15, `buildDNSAnswers`.
+/// `pkg/dns/client/dns.go:648-667`, `pkg/dns/client/dns.go:573-580,608-617`, `buildDNSAnswers`.
 #[test]
 fn a_known_name_is_known_with_the_first_search_domain_behind_it_and_answered_with_an_alias() {
     let question = "www.google.com.ns1.svc.cluster.local.";
@@ -165,14 +165,14 @@ fn a_known_name_is_known_with_the_first_search_domain_behind_it_and_answered_wit
     known_as(question, PRODUCTPAGE, Via::SearchDomain, Some("productpage.ns1"));
 }
 
-/// D.4 rule 10: what already ends in the search domain is not expanded again.
+/// `pkg/dns/client/dns.go:648-667`: what already ends in the search domain is not expanded again.
 #[test]
 fn a_name_that_ends_in_the_search_domain_is_not_known_with_it_behind_once_more() {
     assert_eq!(answered("productpage.ns1.svc.cluster.local.ns1.svc.cluster.local."), None);
     assert_eq!(answered("ns1.svc.cluster.local.ns1.svc.cluster.local."), None);
 }
 
-/// D.4 rule 10: the expansion is one of the service's own names, so there is no alias.
+/// `pkg/dns/client/dns.go:648-667`: the expansion is one of the service's own names, so there is no alias.
 #[test]
 fn a_short_name_completed_to_the_full_one_is_the_full_one() {
     known_as("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
@@ -184,7 +184,7 @@ fn only_the_first_search_domain_is_expanded() {
     assert_eq!(answered("www.google.com.cluster.local."), None);
 }
 
-/// Trap 35, knowingly not replicated: the agent compares text, and does not expand this one.
+/// `pkg/dns/client/dns.go:648`, knowingly not replicated: the agent compares text, and does not expand this one.
 #[test]
 fn a_name_that_ends_in_the_text_of_the_search_domain_but_not_in_its_labels_is_expanded() {
     let table = table(&[("a.foons1.svc.cluster.local", &["1.1.1.1"], None)]);
@@ -192,7 +192,7 @@ fn a_name_that_ends_in_the_text_of_the_search_domain_but_not_in_its_labels_is_ex
     assert_eq!(answer.via(), Via::SearchDomain);
 }
 
-/// Trap 35 again, in the suffix that decides about short names.
+/// `pkg/dns/client/dns.go:514`, the same in the suffix that decides about short names.
 #[test]
 fn a_domain_that_only_ends_in_the_text_of_the_proxy_domain_is_another_domain() {
     let table = table(&[("a.ns1.foosvc.cluster.local", &["1.1.1.1"], Some(("a", "ns1")))]);
@@ -211,7 +211,7 @@ fn a_service_is_not_hidden_by_the_expansion_of_a_short_name() {
     assert_eq!((answer.name(), answer.via()), ("forecast.weather.svc.cluster.local", Via::Exact));
 }
 
-/// D.4 rule 11, `lookupHost`.
+/// `pkg/dns/client/dns.go:550-560`, `lookupHost`.
 #[test]
 fn a_wildcard_covers_names_several_labels_deep_and_the_most_specific_one_wins() {
     known_as("foo.wildcard.", "*.wildcard", Via::Wildcard, None);
@@ -222,14 +222,14 @@ fn a_wildcard_covers_names_several_labels_deep_and_the_most_specific_one_wins() 
     known_as("foo.foons.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
 }
 
-/// D.4 rule 11.
+/// `pkg/dns/client/dns.go:550-560`.
 #[test]
 fn a_wildcard_does_not_cover_its_own_domain() {
     assert_eq!(answered("wildcard."), None);
     known_as("b.wildcard.", "*.wildcard", Via::Wildcard, None);
 }
 
-/// D.4 rule 16: the target stays the literal `*.x.`.
+/// `pkg/dns/client/dns.go:594-605`: the target stays the literal `*.x.`.
 #[test]
 fn a_wildcard_with_the_search_domain_behind_it_is_an_alias_of_the_literal_wildcard() {
     let question = "foo.wildcard.ns1.svc.cluster.local.";
@@ -238,7 +238,7 @@ fn a_wildcard_with_the_search_domain_behind_it_is_an_alias_of_the_literal_wildca
     known_as(question, "*.svc.mesh.company.net", Via::SearchDomain, Some("*.svc.mesh.company.net"));
 }
 
-/// D.4 rule 13: no data is not the same as no name.
+/// `pkg/dns/client/dns.go:312-321,592-620`: no data is not the same as no name.
 #[test]
 fn a_name_without_a_family_is_known_all_the_same() {
     let table = fixture();

@@ -62,7 +62,7 @@ async fn no_data_and_no_name_are_told_apart() {
     assert!(nobody_upstream.ipv4_lookup("www.example.org.").await.unwrap_err().is_nx_domain());
 }
 
-/// D.4 rule 14, `lookupHost`.
+/// `pkg/dns/client/dns.go:587-590`, `lookupHost`.
 #[tokio::test]
 async fn other_record_types_of_mesh_names_are_upstreams() {
     let server = upstream().await;
@@ -73,7 +73,7 @@ async fn other_record_types_of_mesh_names_are_upstreams() {
     assert_eq!(server.asked(), [FORECAST]);
 }
 
-/// D.4 rule 15, `lookupHost`.
+/// `pkg/dns/client/dns.go:573-580,608-617`, `lookupHost`.
 #[tokio::test]
 async fn a_name_completed_with_the_first_search_domain_is_an_alias() {
     let mesh = Mesh::synced(&[("www.example.com", &["10.1.2.3"]), ("*.wildcard", &["10.1.2.4"])]);

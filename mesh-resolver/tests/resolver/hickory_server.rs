@@ -49,9 +49,12 @@ async fn a_server_of_hickorys_answers_mesh_names_and_others() {
     let (_server, resolver) = serving(handler).await;
     let found = resolver.lookup("Forecast.Weather.", RecordType::A).await.unwrap();
     assert_eq!(found.answers()[0].data, RData::from(ips(&["10.1.2.3"])[0]));
-    assert_eq!(found.answers()[0].ttl, 30, "D.4 rule 17");
+    assert_eq!(found.answers()[0].ttl, 30, "pkg/dns/client/dns.go:89,677");
     let missing = resolver.lookup("forecast.weather.", RecordType::AAAA).await.unwrap_err();
-    assert!(missing.is_no_records_found() && !missing.is_nx_domain(), "D.4 rule 13: {missing:?}");
+    assert!(
+        missing.is_no_records_found() && !missing.is_nx_domain(),
+        "pkg/dns/client/dns.go:312-321,592-620: {missing:?}"
+    );
     assert!(resolver.lookup_ip("a.wildcard.").await.is_ok());
     assert_eq!(resolver.lookup_ip("many.example.").await.unwrap().iter().count(), 250, "over TCP");
     let found: Vec<_> = resolver.lookup_ip("www.example.org.").await.unwrap().iter().collect();

@@ -1,6 +1,7 @@
 //! The DNS server on real sockets, beside loopback name servers.
 
 mod clients;
+mod istio;
 mod limits;
 mod upstream;
 

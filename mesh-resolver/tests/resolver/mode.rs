@@ -46,7 +46,7 @@ async fn everywhere(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
     expected
 }
 
-/// Trap 46.
+/// istiod gives hosts of ServiceEntries without an address one of 240.240.0.0/16 (`pilot/pkg/model/service.go:2012-2028`).
 #[tokio::test]
 async fn a_name_outside_the_mesh_has_upstreams_answer_where_nobody_dials_virtual_addresses() {
     let server = NameServer::start(|name, kind| match (name, kind) {

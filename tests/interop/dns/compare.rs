@@ -69,9 +69,15 @@ impl Tally {
             unexplained[..unexplained.len().min(5)].join("\n")
         );
         assert!(counts.values().sum::<usize>() >= at_least);
-        for needed in
-            ["mesh", "mesh, alias", "mesh, no data", "mesh, truncated", "upstream", "trap 35", "class"]
-        {
+        for needed in [
+            "mesh",
+            "mesh, alias",
+            "mesh, no data",
+            "mesh, truncated",
+            "upstream",
+            "suffix by labels",
+            "class",
+        ] {
             assert!(counts.get(needed).is_some_and(|count| *count > 0), "{needed} was never seen");
         }
     }
@@ -98,7 +104,7 @@ fn deliberate(asked: &Message, question: &[u8], ours: &Message, theirs: &Message
         && ours.metadata.authoritative
         && essence(theirs) == essence(&upstreams)
     {
-        return Some("trap 35");
+        return Some("suffix by labels");
     }
     // Other classes go upstream here; the agent answers with records of class IN.
     if query.query_class() != DNSClass::IN

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 pub(super) const SEARCH: [&str; 3] = ["weather.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
-/// A host that ends in the text of the search domain but not in its labels: trap 35.
+/// A host that ends in the text of the search domain but not in its labels (`pkg/dns/client/dns.go:648`).
 pub(super) const TEXTUAL: &str = "a.fooweather.svc.cluster.local";
 
 /// Services of each namespace.

@@ -97,10 +97,10 @@ fn says(name: &str, kind: RecordType, expected: &[(&str, &str)]) {
     let expected: Vec<_> = expected.iter().map(|(owner, data)| ((*owner).into(), (*data).into())).collect();
     assert_eq!(records(&message), expected);
     assert_eq!(message.metadata.response_code, ResponseCode::NoError);
-    assert!(message.answers.iter().all(|record| record.ttl == 30), "D.4 rule 17");
+    assert!(message.answers.iter().all(|record| record.ttl == 30), "pkg/dns/client/dns.go:89,677");
 }
 
-/// D.4 rules 9 and 13.
+/// `pkg/dns/client/dns.go:289,640`, `pkg/dns/client/dns.go:312-321,592-620`.
 #[test]
 fn a_mesh_name_is_answered_with_authority_and_its_id_and_question() {
     let mut asked = question("Www.Google.com.", RecordType::A);
@@ -116,7 +116,7 @@ fn a_mesh_name_is_answered_with_authority_and_its_id_and_question() {
     assert!(message.edns.is_none(), "no OPT record without one in the query");
 }
 
-/// D.4 rules 10 and 15.
+/// `pkg/dns/client/dns.go:648-667`, `pkg/dns/client/dns.go:573-580,608-617`.
 #[test]
 fn a_name_behind_the_search_domain_is_an_alias_and_the_addresses_are_the_targets() {
     says(
@@ -126,7 +126,7 @@ fn a_name_behind_the_search_domain_is_an_alias_and_the_addresses_are_the_targets
     );
 }
 
-/// D.4 rule 16.
+/// `pkg/dns/client/dns.go:594-605`.
 #[test]
 fn a_wildcard_is_answered_under_the_name_asked_for_and_stays_literal_behind_an_alias() {
     says("foo.wildcard.", RecordType::A, &[("foo.wildcard.", "10.10.10.10")]);
@@ -137,14 +137,14 @@ fn a_wildcard_is_answered_under_the_name_asked_for_and_stays_literal_behind_an_a
     );
 }
 
-/// D.4 rule 13.
+/// `pkg/dns/client/dns.go:312-321,592-620`.
 #[test]
 fn a_known_name_without_the_family_has_no_records_and_no_alias() {
     says("ipv4.localhost.", RecordType::AAAA, &[]);
     says("ipv4.localhost.ns1.svc.cluster.local.", RecordType::AAAA, &[]);
 }
 
-/// D.4 rules 12 and 14.
+/// `pkg/dns/client/dns.go:329-331`, `pkg/dns/client/dns.go:587-590`.
 #[test]
 fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged() {
     let mut chaos = question("www.google.com.", RecordType::A);
@@ -160,7 +160,7 @@ fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged
     }
 }
 
-/// D.4 rule 18.
+/// `pkg/dns/client/dns.go:325-327,352-412`.
 #[test]
 fn each_address_comes_first_in_its_turn() {
     let asked = question("details.ns2.svc.cluster.remote.", RecordType::A);
@@ -168,7 +168,7 @@ fn each_address_comes_first_in_its_turn() {
     assert_eq!((0..200).map(first).collect::<BTreeSet<_>>().len(), 3);
 }
 
-/// D.4 rule 25, RFC 6891 §6.2.3.
+/// `pkg/dns/client/dns.go:332-336,708-730`, RFC 6891 §6.2.3.
 #[test]
 fn an_answer_that_does_not_fit_is_cut_to_whole_records_and_marked() {
     let plain = question("many.ns1.svc.cluster.local.", RecordType::A);

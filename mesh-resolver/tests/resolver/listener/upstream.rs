@@ -36,7 +36,7 @@ async fn a_name_outside_the_mesh_has_upstreams_answer() {
     assert_eq!((listener.stats().mesh, listener.stats().forwarded), (1, 2));
 }
 
-/// D.4 rule 14.
+/// `pkg/dns/client/dns.go:587-590`.
 #[tokio::test]
 async fn other_types_of_a_mesh_name_are_upstreams() {
     let server = knowing(FORECAST).await;
@@ -68,7 +68,7 @@ async fn a_failing_server_makes_way_and_the_last_failure_is_the_answer() {
     }
 }
 
-/// D.4 rule 23: the transport stays.
+/// `pkg/dns/client/proxy.go:35-47`: the transport stays.
 #[tokio::test]
 async fn an_answer_too_long_for_udp_comes_over_tcp() {
     let many: Vec<_> = (1..=200).map(|last| format!("192.0.2.{last}").parse().unwrap()).collect();
@@ -83,7 +83,7 @@ async fn an_answer_too_long_for_udp_comes_over_tcp() {
     assert_eq!(server.connections(), 1);
 }
 
-/// D.4 rules 24 and 25, except that the agent fails where this asks to come back over TCP.
+/// `pkg/dns/client/dns.go:262-267`, `pkg/dns/client/dns.go:332-336,708-730`, except that the agent fails where this asks to come back over TCP.
 #[tokio::test]
 async fn an_answer_longer_than_the_asker_takes_is_marked_truncated() {
     let many: Vec<_> = (1..=64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();

@@ -35,7 +35,7 @@ fn a_query_that_is_cut_short_is_malformed() {
     }
 }
 
-/// RFC 9619 §4. The agent's DNS library refuses them alike, before the agent's own rules (D.4 rule 20) count.
+/// RFC 9619 §4. The agent's DNS library refuses them alike, before the agent's own rules (`pkg/dns/client/dns.go:280-286,307-310`) count.
 #[test]
 fn no_question_and_several_questions_are_malformed() {
     for count in [0, 2, 0xffff] {

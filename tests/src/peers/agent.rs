@@ -5,16 +5,20 @@ use std::{
     path::Path,
 };
 
-use mesh_tests::peers::{Child, RealMesh};
+use super::{Child, RealMesh};
 
 /// A running agent; it ends with the value.
-pub(super) struct Agent {
-    pub(super) dns: SocketAddr,
-    _process: Child,
+#[derive(Debug)]
+pub struct DnsAgent {
+    /// Where it answers DNS.
+    pub dns: SocketAddr,
+    process: Child,
 }
 
-impl Agent {
-    pub(super) async fn start(real: &RealMesh, files: &Path, resolv_conf: &Path) -> Self {
+impl DnsAgent {
+    /// Starts the agent of `files`' VM, a workload of namespace `weather` with the service account `dns-agent`, and waits
+    /// until its Envoy listens on port 3002.
+    pub async fn start(real: &RealMesh, files: &Path, resolv_conf: &Path) -> Self {
         let dns = free_port();
         let text = |path: &Path| path.display().to_string();
         let (istiod, address) = (real.address().to_string(), real.ip(1, 60));
@@ -28,7 +32,12 @@ impl Agent {
         let proxy = dns.to_string();
         let environment = [("ISTIO_META_DNS_CAPTURE", "true"), ("DNS_PROXY_ADDR", proxy.as_str())];
         let process = Child::start_with_resolv_conf(resolv_conf, arguments, &environment).await;
-        Self { dns, _process: process }
+        Self { dns, process }
+    }
+
+    /// Its process; Envoy is another.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
     }
 }
 

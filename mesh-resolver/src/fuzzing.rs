@@ -1,0 +1,62 @@
+//! What the fuzz targets check: bytes from outside never do more than they may.
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
+
+use std::sync::OnceLock;
+
+use hickory_resolver::proto::op::Message;
+use nds_client::{Health, NameTable, Publisher};
+
+use crate::{MeshResolver, Scope, Upstream, listener, upstream};
+
+/// A name of each kind, as `istio.networking.nds.v1.NameTable`: this crate has no protobuf of its own.
+fn wire() -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| {
+        let mut field = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
+        field.extend_from_slice(bytes);
+        field
+    };
+    let entry = |name: &str, ips: &[&str], service: Option<(&str, &str)>| {
+        let mut info: Vec<u8> = ips.iter().flat_map(|ip| field(1, ip.as_bytes())).collect();
+        if let Some((short, namespace)) = service {
+            for (number, text) in [(2, "Kubernetes"), (3, short), (4, namespace)] {
+                info.extend(field(number, text.as_bytes()));
+            }
+        }
+        field(1, &[field(1, name.as_bytes()), field(2, &info)].concat())
+    };
+    let many: Vec<_> = (0..8).map(|pod| format!("10.0.0.{pod}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    [
+        entry("a.b", &["1.1.1.1"], None),
+        entry("s.n.svc.cluster.local", &["2.2.2.2", "2001:db8::1"], Some(("s", "n"))),
+        entry("*.w", &many, None),
+    ]
+    .concat()
+}
+
+fn resolver() -> &'static MeshResolver {
+    static RESOLVER: OnceLock<MeshResolver> = OnceLock::new();
+    RESOLVER.get_or_init(|| {
+        let table = NameTable::decode(wire().into()).unwrap();
+        assert_eq!(table.len(), 3);
+        let (names, health) = (Publisher::new(table), Publisher::new(Health::default()));
+        let scope = Scope::new("n", "svc.cluster.local").with_search_domain("n.svc.cluster.local");
+        let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+        builder.with_upstream(Upstream::none()).build().unwrap()
+    })
+}
+
+/// A packet to the DNS listener: what is answered is a DNS message with the packet's id, no longer than it may be, and
+/// what is passed on is as it was.
+pub fn query(bytes: &[u8]) {
+    for answer in listener::answers(&resolver().names(), bytes) {
+        assert_eq!(answer[..2], bytes[..2]);
+        assert_eq!(answer[2] & 0x80, 0x80);
+        Message::from_vec(&answer).unwrap();
+    }
+}
+
+/// A packet from an upstream server: it is kept and aged, or not, and read, or not.
+pub fn answer(bytes: &[u8]) {
+    upstream::keep_and_read(bytes);
+}

@@ -1,0 +1,290 @@
+//! Every case of the DNS proxy's own tests in Istio (`pkg/dns/client/dns_test.go:139-343`), in our words, over its
+//! fixture (607-672) and an upstream like its own (498-592), over UDP and TCP.
+//!
+//! Where the answer differs from the agent's, the case says why.
+
+use std::sync::Arc;
+
+use hickory_resolver::proto::{
+    op::Edns,
+    rr::{RData, RecordType::A, RecordType::AAAA},
+};
+use mesh_resolver::Scope;
+use nds_client::{Health, NameTable, Publisher, SyncState};
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+
+use super::*;
+use crate::name_server::{NameServer, Reply, ips};
+
+/// `fillTable`, 607-672.
+fn table() -> NameTable {
+    let entry = |name: &str, ips: &[&str], service: Option<(&str, &str)>, alternates: &[&str]| {
+        let (shortname, namespace) = service.unwrap_or_default();
+        let info = NameInfo {
+            ips: ips.iter().map(ToString::to_string).collect(),
+            registry: if service.is_some() { "Kubernetes" } else { "External" }.into(),
+            shortname: shortname.into(),
+            namespace: namespace.into(),
+            alt_hosts: alternates.iter().map(ToString::to_string).collect(),
+        };
+        (name.to_owned(), info)
+    };
+    let details = ["11.11.11.11", "12.12.12.12", "13.13.13.13", "14.14.14.14"];
+    let v6 = "2001:db8::ff00:42:8329";
+    let table = [
+        entry("www.google.com", &["1.1.1.1"], None, &[]),
+        entry("productpage.ns1.svc.cluster.local", &["9.9.9.9"], Some(("productpage", "ns1")), &[]),
+        entry("example.ns2.svc.cluster.local", &["10.10.10.10"], Some(("example", "ns2")), &[]),
+        entry("details.ns2.svc.cluster.remote", &details, Some(("details", "ns2")), &[]),
+        entry(
+            "svc-with-alt.ns1.svc.cluster.local",
+            &["15.15.15.15"],
+            Some(("svc-with-alt", "ns1")),
+            &["svc-with-alt.ns1.svc.clusterset.local"],
+        ),
+        entry("ipv6.localhost", &[v6], None, &[]),
+        entry("dual.localhost", &["2.2.2.2", v6], None, &[]),
+        entry("ipv4.localhost", &["2.2.2.2"], None, &[]),
+        entry("*.b.wildcard", &["11.11.11.11"], None, &[]),
+        entry("*.wildcard", &["10.10.10.10"], None, &[]),
+        entry("*.svc.mesh.company.net", &["10.1.2.3"], None, &[]),
+        entry("example.localhost.", &["3.3.3.3"], None, &[]),
+    ];
+    NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap()
+}
+
+/// The proxy of `initDNS`, 594-605, and the upstream behind it, which knows `www.bing.com` and two giants.
+async fn proxy() -> (NameServer, DnsListener) {
+    let giant: Vec<_> = (0..64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
+    let server = NameServer::start(move |name, _| match name {
+        "www.bing.com" => Reply::Addresses(ips(&["1.1.1.1"])),
+        "giant" => Reply::Addresses(giant.clone()),
+        "giant-tc" => Reply::TcpOnly(giant.clone()),
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let mut health = Health::default();
+    health.sync = SyncState::Synced;
+    let (names, health) = (Publisher::new(table()), Publisher::new(health));
+    let upstream = Upstream::servers([server.address()]);
+    let search = ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+    let scope = Scope::new("ns1", "ns1.svc.cluster.local");
+    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let resolver = builder.with_upstream(upstream.with_search(search)).build().unwrap();
+    (server, start(resolver))
+}
+
+/// The answer over UDP, and over TCP where that is not the same.
+async fn both(listener: &DnsListener, name: &str, kind: RecordType) -> Message {
+    let asked = question(name, kind);
+    let udp = ask_with(listener, &asked).await;
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &asked).await;
+    let tcp = read(&mut stream).await;
+    assert_eq!(said(&udp), said(&tcp), "{name}");
+    assert_eq!(code(&udp), code(&tcp), "{name}");
+    udp
+}
+
+/// Owner, and address or target, of each record; addresses in order.
+fn said(message: &Message) -> Vec<(String, String)> {
+    let data = |data: &RData| match data {
+        RData::CNAME(target) => format!("CNAME {}", target.0.to_ascii()),
+        data => data.ip_addr().unwrap().to_string(),
+    };
+    let mut said: Vec<_> =
+        message.answers.iter().map(|record| (record.name.to_ascii(), data(&record.data))).collect();
+    said.sort();
+    said
+}
+
+const PRODUCTPAGE: (&str, &[(&str, &str)]) = ("", &[("", "9.9.9.9")]);
+
+/// Question, type, and records: an owner that is not named is the question.
+type Case<'a> = (&'a str, RecordType, &'a [(&'a str, &'a str)]);
+
+const SEARCHED: &str = ".ns1.svc.cluster.local.";
+
+/// All of the rest that has an answer from the table.
+const KNOWN: &[Case<'_>] = &[
+    ("www.google.com.", A, &[("", "1.1.1.1")]),
+    ("productpage.ns1.svc.cluster.local.", A, PRODUCTPAGE.1),
+    ("productpage.ns1.", A, PRODUCTPAGE.1),
+    ("productpage.", A, PRODUCTPAGE.1),
+    ("example.ns2.", A, &[("", "10.10.10.10")]),
+    ("example.ns2.svc.cluster.local.", A, &[("", "10.10.10.10")]),
+    ("example.ns2.svc.", A, &[("", "10.10.10.10")]),
+    ("svc-with-alt.", A, &[("", "15.15.15.15")]),
+    ("svc-with-alt.ns1.", A, &[("", "15.15.15.15")]),
+    ("svc-with-alt.ns1.svc.", A, &[("", "15.15.15.15")]),
+    ("svc-with-alt.ns1.svc.cluster.local.", A, &[("", "15.15.15.15")]),
+    ("svc-with-alt.ns1.svc.clusterset.local.", A, &[("", "15.15.15.15")]),
+    ("dual.localhost.", A, &[("", "2.2.2.2")]),
+    ("dual.localhost.", AAAA, &[("", "2001:db8::ff00:42:8329")]),
+    ("foo.wildcard.", A, &[("", "10.10.10.10")]),
+    ("a.b.wildcard.", A, &[("", "11.11.11.11")]),
+    ("foo.svc.mesh.company.net.", A, &[("", "10.1.2.3")]),
+    ("foo.foons.svc.mesh.company.net.", A, &[("", "10.1.2.3")]),
+    ("example.localhost.", A, &[("", "3.3.3.3")]),
+    (
+        "details.ns2.svc.cluster.remote.",
+        A,
+        &[("", "11.11.11.11"), ("", "12.12.12.12"), ("", "13.13.13.13"), ("", "14.14.14.14")],
+    ),
+];
+
+#[tokio::test]
+async fn names_of_the_table_are_answered_under_the_name_that_was_asked_for() {
+    let (server, listener) = proxy().await;
+    for (name, kind, expected) in KNOWN {
+        let answer = both(&listener, name, *kind).await;
+        let expected: Vec<_> =
+            expected.iter().map(|(_, ip)| ((*name).to_owned(), (*ip).to_owned())).collect();
+        assert_eq!((said(&answer), code(&answer)), (expected, ResponseCode::NoError), "{name}");
+    }
+    assert!(server.asked().is_empty());
+}
+
+/// A name behind the first search domain, the name that it stands for, and the address.
+#[tokio::test]
+async fn names_behind_the_search_domain_are_aliases() {
+    let (server, listener) = proxy().await;
+    for (name, target, ip) in [
+        ("www.google.com", "www.google.com.", "1.1.1.1"),
+        ("productpage.ns1", "productpage.ns1.", "9.9.9.9"),
+        ("foo.wildcard", "*.wildcard.", "10.10.10.10"),
+        ("foo.svc.mesh.company.net", "*.svc.mesh.company.net.", "10.1.2.3"),
+    ] {
+        let question = format!("{name}{SEARCHED}");
+        let answer = both(&listener, &question, A).await;
+        let mut expected =
+            vec![(question.clone(), format!("CNAME {target}")), (target.into(), ip.to_owned())];
+        expected.sort();
+        assert_eq!(said(&answer), expected);
+        assert!(matches!(answer.answers[0].data, RData::CNAME(_)), "the alias comes first");
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_without_the_family_has_no_data_and_is_not_unknown() {
+    let (_server, listener) = proxy().await;
+    for (name, kind) in
+        [("ipv6.localhost.", A), ("ipv4.localhost.", AAAA), ("productpage.ns1.ns1.svc.cluster.local.", AAAA)]
+    {
+        let answer = both(&listener, name, kind).await;
+        assert_eq!((said(&answer), code(&answer)), (Vec::new(), ResponseCode::NoError), "{name}");
+        assert!(answer.metadata.authoritative);
+    }
+}
+
+#[tokio::test]
+async fn what_the_table_does_not_have_is_upstreams() {
+    let (server, listener) = proxy().await;
+    let found = both(&listener, "www.bing.com.", A).await;
+    assert_eq!((code(&found), found.answers.len()), (ResponseCode::NoError, 1));
+    for unknown in ["example.", "details.ns2.", "productpage.ns1.svc.cluster.local.ns1.svc.cluster.local."] {
+        let answer = both(&listener, unknown, A).await;
+        assert_eq!((code(&answer), answer.answers.len()), (ResponseCode::NXDomain, 0), "{unknown}");
+        assert!(server.asked().contains(&unknown.trim_end_matches('.').to_owned()));
+    }
+}
+
+/// The agent gives `details` in orders that follow from its random numbers; here each address has its turn.
+#[tokio::test]
+async fn the_addresses_of_a_service_take_turns() {
+    let (_server, listener) = proxy().await;
+    let mut first = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        first.insert(addresses(&ask(&listener, "details.ns2.svc.cluster.remote.", A).await)[0].clone());
+    }
+    assert_eq!(first.len(), 4);
+}
+
+/// Over UDP without EDNS the agent fails where this says that the answer is cut (`udp: large request`).
+#[tokio::test]
+async fn an_answer_that_is_too_long_comes_over_tcp_or_with_edns() {
+    let (_server, listener) = proxy().await;
+    let mut asked = question("giant.", A);
+    assert!(ask_with(&listener, &asked).await.metadata.truncation);
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &asked).await;
+    assert_eq!(read(&mut stream).await.answers.len(), 64);
+    let mut edns = Edns::new();
+    edns.set_max_payload(u16::MAX);
+    asked.set_edns(edns);
+    assert_eq!(ask_with(&listener, &asked).await.answers.len(), 64);
+}
+
+/// `large request truncated`: what upstream has cut is passed on as it is.
+#[tokio::test]
+async fn an_answer_that_upstream_has_cut_stays_cut() {
+    let (_server, listener) = proxy().await;
+    assert!(ask(&listener, "giant-tc.", A).await.metadata.truncation);
+}
+
+/// `TestBuildAlternateHosts`, 44-126: these names and no others.
+#[tokio::test]
+async fn a_service_has_exactly_its_short_names() {
+    let (_server, listener) = proxy().await;
+    for (short, known) in [
+        ("example", &["example.ns2", "example.ns2.svc", "example.ns2.svc.cluster.local"][..]),
+        ("details", &["details.ns2.svc.cluster.remote"]),
+        (
+            "productpage",
+            &["productpage", "productpage.ns1", "productpage.ns1.svc", "productpage.ns1.svc.cluster.local"],
+        ),
+    ] {
+        let all = [".ns1", ".ns2"].iter().flat_map(|namespace| {
+            let suffixes = ["", ".svc", ".svc.cluster", ".svc.cluster.local", ".svc.cluster.remote"];
+            suffixes.map(|suffix| format!("{short}{namespace}{suffix}"))
+        });
+        for name in all.chain([short.to_owned()]) {
+            let answer = ask(&listener, &format!("{name}."), A).await;
+            assert_eq!(answer.metadata.authoritative, known.contains(&&*name), "{name}");
+        }
+    }
+}
+
+/// `TestDNSTimeoutBehavior`, 684-774.
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_in_time_is_servfail() {
+    let silent = NameServer::silent().await;
+    for limit in [100, 200].map(Duration::from_millis) {
+        let upstream = Upstream::servers([silent.address()]).with_timeout(limit).with_attempts(1);
+        let listener = start(Mesh::synced(&[]).resolver(upstream));
+        let start = std::time::Instant::now();
+        let answer = ask(&listener, "www.example.org.", A).await;
+        assert_eq!((code(&answer), answer.answers.len()), (ResponseCode::ServFail, 0));
+        assert!(start.elapsed() >= limit);
+    }
+}
+
+/// `pkg/dns/client/dns.go:216-227`, `248-252`, `511-514`.
+#[tokio::test]
+async fn a_table_replaces_the_one_before_and_what_has_no_address_or_an_odd_key_is_not_in_it() {
+    let (server, names) = (NameServer::start(|_, _| Reply::NxDomain).await, Mesh::synced(&[]));
+    let listener = start(names.resolver(Upstream::servers([server.address()])));
+    let info = |ips: &[&str], registry: &str| NameInfo {
+        ips: ips.iter().map(ToString::to_string).collect(),
+        registry: registry.into(),
+        shortname: "odd".into(),
+        namespace: "vms".into(),
+        ..NameInfo::default()
+    };
+    let wire = Wire {
+        table: [
+            ("empty.example".to_owned(), info(&[], "External")),
+            ("nonsense.example".to_owned(), info(&["nonsense", "10.0.0.0/8"], "External")),
+            ("partly.example".to_owned(), info(&["nonsense", "10.1.2.4"], "External")),
+            ("odd.vms.svc.cluster.local.".to_owned(), info(&["10.1.2.5"], "Kubernetes")),
+        ]
+        .into(),
+    };
+    names.names.publish(Arc::new(NameTable::decode(wire.encode_to_vec().into()).unwrap()));
+    for unknown in ["empty.example.", "nonsense.example.", "odd.vms.svc.cluster.local.", "odd.", FORECAST] {
+        assert_eq!(code(&ask(&listener, unknown, A).await), ResponseCode::NXDomain, "{unknown}");
+    }
+    assert_eq!(addresses(&ask(&listener, "partly.example.", A).await), ["10.1.2.4"]);
+}
