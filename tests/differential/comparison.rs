@@ -15,7 +15,7 @@ use crate::{
     view::View,
 };
 
-/// How long istiod may take to say something that makes a difference go away: it allocates addresses after its start.
+/// How long both may take to say something that makes a difference go away: istiod allocates addresses after its start.
 const SETTLING: Duration = Duration::from_millis(1500);
 /// Longer than the debounce of 100 ms and a push: nothing comes any more.
 const QUIET: Duration = Duration::from_millis(450);
@@ -105,7 +105,12 @@ impl Pair {
         loop {
             let imitated = Facts::of(&self.imitated, Some(book));
             let differences = Facts::of(&self.real, None).differences(&imitated);
-            if differences.is_empty() || !self.real.changes_within(SETTLING).await {
+            if differences.is_empty() {
+                return differences;
+            }
+            let (real, imitated) =
+                tokio::join!(self.real.changes_within(SETTLING), self.imitated.changes_within(SETTLING));
+            if !real && !imitated {
                 return differences;
             }
         }
