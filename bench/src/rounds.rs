@@ -1,8 +1,8 @@
 //! Running subjects in turns.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
-use crate::samples::Samples;
+use crate::{process::thread_time, samples::Samples};
 
 /// What is measured: one short run, and its figure.
 pub(crate) type Subject<'a> = Box<dyn FnMut() -> f64 + 'a>;
@@ -29,13 +29,14 @@ pub(crate) fn interleaved_all(rounds: usize, mut subjects: Vec<Subject<'_>>) -> 
     figures.into_iter().map(|figures| figures.into_iter().collect()).collect()
 }
 
-/// Nanoseconds that one call takes, as the mean of `calls` calls.
+/// Nanoseconds that one call takes of this thread's time, as the mean of `calls` calls: what others do on the machine in
+/// between does not count.
 pub(crate) fn nanoseconds<T>(calls: u32, mut call: impl FnMut() -> T) -> f64 {
-    let start = Instant::now();
+    let start = thread_time();
     for _ in 0..calls {
         black_box(call());
     }
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
+    (thread_time() - start) / f64::from(calls)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::{
     task::AbortHandle,
     time::{error::Elapsed, timeout},
 };
+use tracing::{Instrument as _, info_span};
 
 use crate::{
     Clusters, Config, Endpoints, Error, ErrorKind, Health, Identity, NameTable, SyncState, Watched, ads,
@@ -64,10 +65,23 @@ impl NdsClient {
         let state = Arc::new(State::new(config));
         let storage = kept::restore(&state).map(Arc::new);
         let kept = storage.as_ref().map(Arc::downgrade);
+        let span = info_span!(
+            "nds_client",
+            namespace = state.config.namespace,
+            service_account = state.config.service_account,
+            istiod = %state.config.istiod_address(),
+        );
         let handles = [
-            tokio::spawn(identity::keeper::run(state.clone())).abort_handle(),
-            tokio::spawn(ads::driver::run(state.clone())).abort_handle(),
-            tokio::spawn(kept::run(state.clone(), kept)).abort_handle(),
+            tokio::spawn(
+                identity::keeper::run(state.clone()).instrument(info_span!(parent: &span, "identity")),
+            )
+            .abort_handle(),
+            tokio::spawn(ads::driver::run(state.clone()).instrument(info_span!(parent: &span, "ads")))
+                .abort_handle(),
+            tokio::spawn(
+                kept::run(state.clone(), kept).instrument(info_span!(parent: &span, "state_folder")),
+            )
+            .abort_handle(),
         ];
         Ok(Self {
             names: state.names.watched(),

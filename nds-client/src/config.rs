@@ -49,7 +49,7 @@ const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | istiod | `PILOT_ADDRESS`, else `istiod.<ISTIO_SYSTEM_NAMESPACE>.svc` at `ISTIO_PILOT_PORT`, else `discoveryAddress` of mesh.yaml, else `istiod.istio-system.svc:15012` |
 /// | CA | `CA_ADDR` (which names the revision's istiod), else istiod's address |
 /// | istiod's name in TLS | `ISTIOD_SAN`, else the host that is dialled; `istiod.istio-system.svc` where that is an IP address or holds `localhost` |
-/// | roots of istiod's certificate | the mesh's, and the file that `XDS_ROOT_CA` or `CA_ROOT_CA` names |
+/// | roots of istiod's certificate | the mesh's, and the file that `XDS_ROOT_CA` or `CA_ROOT_CA` names; of the value `SYSTEM`, the system's bundle |
 /// | cluster | `ISTIO_META_CLUSTER_ID`, else `Kubernetes` |
 /// | DNS domain | `<namespace>.svc.cluster.local` |
 /// | certificate lifetime asked for | `SECRET_TTL`, else 24 hours |

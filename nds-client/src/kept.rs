@@ -24,7 +24,7 @@ const SNAPSHOT: &str = "snapshot";
 /// Changes come in groups: a new mesh has names, then clusters, then endpoints.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Between two snapshots, however much changes.
-const APART: Duration = Duration::from_secs(30);
+const APART: Duration = Duration::from_secs(10);
 /// A snapshot of what has not changed says by its date that it still holds.
 const REFRESH: Duration = Duration::from_secs(60 * 60);
 

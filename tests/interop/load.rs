@@ -202,6 +202,37 @@ pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
 }
 
+pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot() {
+    let mut real = RealMesh::start().await;
+    let _peers = network2(&real).await;
+    let files = real.vm_files(&Vm::default());
+    let config = Config::from_vm_files(&files).unwrap().with_state_dir(files.join("state"));
+    let mesh = Mesh::join(config.clone()).await.unwrap();
+    mesh.connect("forecast.weather", 3002).await.unwrap();
+    let has_endpoints = || {
+        let snapshot = std::fs::read(files.join("state/snapshot")).unwrap_or_default();
+        let metadata = b"envoy.transport_socket_match";
+        snapshot.windows(metadata.len()).any(|window| window == metadata)
+    };
+    // The health is told anew with each file that is kept.
+    let mut health = mesh.health().clone();
+    while !has_endpoints() {
+        assert!(health.changed().await);
+    }
+    drop((mesh, health));
+    let address = real.stop_istiod().await;
+    let mesh = Mesh::join(config).await.unwrap();
+    assert!(matches!(mesh.health().get().sync, SyncState::FromDisk { .. }), "{:?}", mesh.health().get());
+    let lookup = mesh.resolver().lookup_ip("forecast.weather").await.unwrap();
+    assert_eq!(lookup.mesh_name(), Some("forecast.weather.svc.cluster.local"));
+    let load = Load::start(&mesh);
+    load.go_on(20).await;
+    real.restart_istiod(address).await;
+    mesh.health().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    load.go_on(20).await;
+    load.end().await;
+}
+
 pub(crate) async fn several_thousand_services_arrive_as_one_message_and_are_all_known() {
     const SERVICES: usize = 4000;
     let service = |at: usize| {

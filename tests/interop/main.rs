@@ -75,6 +75,7 @@ const ALL: &[Test] = &tests![
     load::certificates_renewed_many_times_under_load_fail_no_call,
     load::istiod_restarted_under_load_fails_no_call,
     load::an_expired_certificate_is_replaced_by_way_of_the_token,
+    load::a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot,
     load::several_thousand_services_arrive_as_one_message_and_are_all_known,
     policies::a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it,
     policies::a_rules_limit_of_connections_and_its_keepalive_hold,

@@ -1,6 +1,12 @@
 //! Names of the mesh looked up in the process.
 
-use std::{collections::HashMap, hint::black_box, net::{IpAddr, Ipv4Addr}};
+use std::{
+    collections::HashMap,
+    hint::black_box,
+    net::{IpAddr, Ipv4Addr},
+    thread,
+    time::{Duration, Instant},
+};
 
 use foldhash::fast::RandomState;
 use hickory_resolver::{
@@ -10,12 +16,14 @@ use hickory_resolver::{
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
 use nds_client::{Health, NameTable, Publisher, SyncState};
+use prost::bytes::Bytes;
 
 use crate::{
     Failure,
-    fixture::{NAMES, address, name, name_table, random_names},
+    fixture::{NAMES, address, name, name_table, name_table_but, random_names},
     report::{Budget, Report},
     rounds::{interleaved, nanoseconds},
+    samples::Samples,
     unit::Unit,
 };
 
@@ -25,12 +33,13 @@ const HOT: u32 = 4711;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     hot(report)?;
-    random(report)
+    random(report)?;
+    pushed(report)
 }
 
 struct Mesh {
     resolver: MeshResolver,
-    _names: Publisher<NameTable>,
+    names: Publisher<NameTable>,
     _health: Publisher<Health>,
 }
 
@@ -41,7 +50,7 @@ fn mesh(names: u32) -> Result<Mesh, Failure> {
     let (names, health) = (Publisher::new(table), Publisher::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local");
     let resolver = MeshResolver::builder(names.watched(), health.watched(), scope);
-    Ok(Mesh { resolver: resolver.with_upstream(Upstream::none()).build()?, _names: names, _health: health })
+    Ok(Mesh { resolver: resolver.with_upstream(Upstream::none()).build()?, names, _health: health })
 }
 
 fn hot(report: &mut Report) -> Result<(), Failure> {
@@ -72,10 +81,18 @@ fn random(report: &mut Report) -> Result<(), Failure> {
     let map: HashMap<Box<str>, IpAddr, RandomState> =
         (0..NAMES).map(|number| (name(number).into(), address(number).into())).collect();
     let names = random_names(NAMES);
+    let table = mesh.names.load();
+    let mut next_of_table = names.iter().cycle();
     let (mut next, mut next_of_map) = (names.iter().cycle(), names.iter().cycle());
-    let [ours, theirs] = interleaved(
+    let [of_table, ours, theirs] = interleaved(
         41,
         [
+            Box::new(|| {
+                nanoseconds(NAMES, || {
+                    let entry = next_of_table.next().and_then(|name| table.get(name));
+                    entry.and_then(|entry| entry.ipv4().first().copied())
+                })
+            }),
             Box::new(|| {
                 nanoseconds(NAMES, || next.next().is_some_and(|name| mesh.resolver.try_lookup(name).is_some()))
             }),
@@ -85,9 +102,54 @@ fn random(report: &mut Report) -> Result<(), Failure> {
         ],
     );
     report
+        .row("a random name of 100 000, the table alone", Unit::Nanoseconds, of_table)
+        .beside("a hash map of boxed strings", &theirs)
+        .within(Budget::Ratio(1.0));
+    report
         .row("a random name of 100 000", Unit::Nanoseconds, ours)
         .beside("a hash map of boxed strings", &theirs)
         .within(Budget::Ratio(1.0));
+    Ok(())
+}
+
+/// Lookups one by one, while nothing is pushed and while 100 000 names are pushed each second.
+fn pushed(report: &mut Report) -> Result<(), Failure> {
+    const ROUND: Duration = Duration::from_secs(1);
+    let (mesh, names) = (mesh(NAMES)?, random_names(NAMES));
+    let wires = [name_table(NAMES), name_table_but(NAMES, Some(HOT))].map(Bytes::from);
+    let p99 = || -> f64 {
+        let end = Instant::now() + ROUND;
+        let one = |name: &str| {
+            let start = Instant::now();
+            black_box(mesh.resolver.try_lookup(name).is_some());
+            start.elapsed().as_secs_f64() * 1e9
+        };
+        let lookups = names.iter().cycle().map(|name| one(name));
+        lookups.take_while(|_| Instant::now() < end).collect::<Samples>().quantile(0.99)
+    };
+    let mut next = wires.iter().cycle();
+    let [quiet, pushed] = interleaved(
+        7,
+        [
+            Box::new(p99),
+            Box::new(|| {
+                let wire = next.next().cloned().unwrap_or_default();
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let table = NameTable::decode(wire).ok();
+                        if let Some(next) = table.and_then(|table| table.after(&mesh.names.load())) {
+                            mesh.names.publish(next.into());
+                        }
+                    });
+                    p99()
+                })
+            }),
+        ],
+    );
+    report
+        .row("a random name, p99 while 100 000 are pushed each second", Unit::Nanoseconds, pushed)
+        .beside("without pushes", &quiet)
+        .within(Budget::Ratio(2.0));
     Ok(())
 }
 

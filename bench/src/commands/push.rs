@@ -1,6 +1,6 @@
 //! A push of a large mesh's names, from the bytes of the wire until lookups see it.
 
-use std::{collections::HashMap, hint::black_box, net::IpAddr, time::Instant};
+use std::{collections::HashMap, hint::black_box, net::IpAddr};
 
 use nds_client::{NameTable, Publisher};
 use prost::{Message as _, bytes::Bytes};
@@ -9,6 +9,7 @@ use xds_proto::istio::networking::nds::v1::NameTable as Wire;
 use crate::{
     Failure,
     fixture::{NAMES, name_table, name_table_but},
+    process::thread_time,
     report::{Budget, Report},
     rounds::interleaved,
     unit::Unit,
@@ -31,9 +32,9 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
             Box::new(|| push(&table, next.next().unwrap_or_default())),
             Box::new(|| {
                 let wire = next_of_map.next().unwrap_or_default();
-                let start = Instant::now();
+                let start = thread_time();
                 map.publish(decode_to_map(wire).into());
-                nanoseconds(start)
+                thread_time() - start
             }),
             Box::new(|| push(&settled, pushes[0].clone().into())),
         ],
@@ -51,15 +52,11 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
 
 /// As the client does it: decoded, compared with the table before it, published where it differs.
 fn push(table: &Publisher<NameTable>, wire: Bytes) -> f64 {
-    let start = Instant::now();
+    let start = thread_time();
     if let Some(next) = NameTable::decode(wire).ok().and_then(|next| next.after(&table.load())) {
         table.publish(next.into());
     }
-    nanoseconds(start)
-}
-
-fn nanoseconds(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e9
+    thread_time() - start
 }
 
 fn decode_to_map(wire: Bytes) -> Map {

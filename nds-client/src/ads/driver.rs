@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument as _;
 
 use super::{
     node::node,
@@ -38,6 +39,7 @@ pub(crate) async fn run(state: Arc<State>) {
         wedges: 0,
         refused: None,
         lost: None,
+        streams: 1,
     };
     loop {
         let wait = driver.one_stream().await;
@@ -53,6 +55,8 @@ struct Driver<'a> {
     wedges: u32,
     /// The epoch of the identity that istiod's TLS has refused.
     refused: Option<u64>,
+    /// Counts the streams, for those who read.
+    streams: u64,
     /// When the last good stream ended, while nobody has been told.
     lost: Option<(Instant, SystemTime)>,
 }
@@ -67,10 +71,13 @@ impl Driver<'_> {
                 let usable = !identity.remaining(self.state.config.clock.now()).is_zero()
                     && self.refused != Some(identity.epoch());
                 let turn_of_token = usable && matches!(credentials, Credentials::Token(_));
-                let Self { state, session, failures, wedges, lost, .. } = self;
+                let Self { state, session, failures, wedges, lost, streams, .. } = self;
                 let (failures, wedges) = (*failures, *wedges);
                 let opening = Opening { identity: &identity, credentials, turn_of_token, failures, wedges };
-                stream(state, session, &opening, lost).await
+                let credentials = opening.credentials.as_label();
+                let span = tracing::info_span!("stream", number = *streams, credentials);
+                *streams += 1;
+                stream(state, session, &opening, lost).instrument(span).await
             }
             Err(error) => Ended::Failed(error),
         };

@@ -15,6 +15,16 @@ const META: &str = "ISTIO_META_";
 const META_JSON: &str = "ISTIO_METAJSON_";
 const LABELS: &str = "LABELS";
 
+/// Where systems have their roots in one file (Go `crypto/x509/root_linux.go`, which Istio's agent reads them with).
+const SYSTEM_ROOTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// Metadata of the VM files that an outbound client must not repeat.
 const NEVER_SENT: &[&str] = &[
     // Would make this process an endpoint that serves nothing.
@@ -160,11 +170,17 @@ impl Values<'_> {
         let mut files = Vec::new();
         for variable in ["XDS_ROOT_CA", "CA_ROOT_CA"].into_iter().filter_map(|key| self.environment.get(key))
         {
-            if variable.text == "SYSTEM" {
-                let what = "the system's roots are not looked for: name the file that holds them, such as /etc/ssl/certs/ca-certificates.crt";
-                self.problems.push(variable.problem(what));
-            } else {
+            if variable.text != "SYSTEM" {
                 files.push(PathBuf::from(variable.text));
+            } else if let Some(file) = SYSTEM_ROOTS.into_iter().map(PathBuf::from).find(|file| file.exists())
+            {
+                files.push(file);
+            } else {
+                let what = format!(
+                    "the system's roots are at none of {}: name the file that holds them",
+                    SYSTEM_ROOTS.join(", ")
+                );
+                self.problems.push(variable.problem(what));
             }
         }
         files.dedup();

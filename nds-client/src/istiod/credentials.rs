@@ -16,6 +16,14 @@ pub(crate) enum Credentials {
 }
 
 impl Credentials {
+    /// Which kind, for whoever reads logs.
+    pub(crate) fn as_label(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "certificate",
+            Self::Token(_) => "token",
+        }
+    }
+
     /// The headers for a call: the cluster, the token where there is one, and `extra`.
     pub(crate) fn authorize<T>(
         &self,

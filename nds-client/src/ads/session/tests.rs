@@ -89,6 +89,26 @@ fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
 }
 
 #[test]
+fn requests_for_many_clusters_stay_under_what_istiod_takes() {
+    let many: Vec<_> =
+        (0..100_000).map(|at| format!("outbound|80||service-{at}.namespace.svc.cluster.local")).collect();
+    let mut session = session();
+    let all = Wanted { clusters: true, endpoints: many.iter().map(|name| (&**name).into()).collect() };
+    let messages = session.open(all.clone());
+    assert!(messages.iter().all(|message| message.encoded_len() < 4 << 20));
+    let subscribed: usize = messages.iter().map(|message| message.resource_names_subscribe.len()).sum();
+    assert_eq!(subscribed, many.len());
+    // On the next stream all known clusters would have to be named: too many, so none is, and what is not sent is gone.
+    let push = many.iter().map(|name| (&**name, cluster(name))).collect();
+    session.receive(response(type_url::CLUSTER, "n1", push));
+    let messages = session.open(all);
+    assert!(messages.iter().all(|message| message.encoded_len() < 4 << 20));
+    assert!(messages.iter().all(|message| message.initial_resource_versions.is_empty()));
+    let reaction = session.receive(response(type_url::CLUSTER, "n2", vec![(&many[7], cluster(&many[7]))]));
+    assert!(matches!(reaction.update, Some(Update::Clusters(clusters)) if clusters.len() == 1));
+}
+
+#[test]
 fn a_push_is_acknowledged_with_its_nonce_and_nothing_else() {
     let mut session = session();
     session.open(Wanted::default());

@@ -171,7 +171,6 @@ fn values_that_cannot_be_used_are_told_with_their_variables() {
         ("SECRET_TTL", "soon"),
         ("SECRET_GRACE_PERIOD_RATIO", "2"),
         ("ECC_SIGNATURE_ALGORITHM", "ED25519"),
-        ("XDS_ROOT_CA", "SYSTEM"),
         ("CA_HEADER_a b", "c"),
         ("ISTIO_METAJSON_LABELS", "[]"),
         ("PROXY_CONFIG", "["),
@@ -181,6 +180,17 @@ fn values_that_cannot_be_used_are_told_with_their_variables() {
     for (key, _) in variables {
         assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:#?}");
     }
+}
+
+#[test]
+fn istiods_certificate_may_be_under_the_systems_roots() {
+    let dir = folder();
+    let with = |value: &str| Config::builder().with_vm_files(dir.path()).with_env([("XDS_ROOT_CA", value)]);
+    match with("SYSTEM").build() {
+        Ok(config) => assert!(crate::identity::root_store(&config.istiod_roots).unwrap().len() > 10),
+        Err(error) => assert!(error.to_string().contains("XDS_ROOT_CA"), "a system without roots: {error}"),
+    }
+    assert!(problems(with("/nowhere/roots.pem"))[0].starts_with("/nowhere/roots.pem"));
 }
 
 #[test]
