@@ -110,9 +110,7 @@ impl Plan {
             }
         };
         Some(match self.policy {
-            LbPolicy::LeastRequest { choice_count } => group.least(choice_count, rng, |index| {
-                (f64::from(active(index)) + 1.0) / self.members[index].weight.max(1) as f64
-            }),
+            LbPolicy::LeastRequest { choice_count } => group.least(choice_count, rng, active),
             LbPolicy::Random => group.members[rng.usize(..group.members.len())] as usize,
             LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => group.at(rng.u64(..group.total())),
             _ => group.next(),

@@ -3,11 +3,12 @@
 //! istiod's EDS does not know what a client sees, and a gateway's health is never known at all. Two things follow from
 //! what is seen:
 //!
-//! - An endpoint that failed goes behind the others of its cluster, whatever their priority, for a second, and for twice
-//!   as long with each further failure; the first success ends it. It is not taken away: where all fail, all are tried.
-//!   This is the client's own, because it has the deadline of its caller to keep.
 //! - Where the cluster has outlier detection, an endpoint that reached its numbers is ejected as a sidecar ejects it: it
 //!   is healthy no more, for the choice of priorities too, until its time is over.
+//! - Where it has none, or as many are ejected as may be, an endpoint that failed goes behind the others of its cluster,
+//!   whatever their priority, for a second, and for twice as long with each further failure; the first success ends it.
+//!   It is not taken away: where all fail, all are tried. This is the client's own, because it has the deadline of its
+//!   caller to keep.
 //!
 //! Choosing is wait-free: a [`HostSet`] is the endpoints of one push, with the [`Plan`] of the last look at them, which
 //! holds until something happened to one of them. Events are rare, and take a lock of the endpoint's own.
@@ -24,7 +25,7 @@ use nds_client::{Cluster, ClusterName, Endpoints};
 use tokio::time::Instant;
 
 pub use self::status::EndpointStatus;
-pub(crate) use self::{host::Held, set::HostSet};
+pub(crate) use self::{host::Held, outlier::failures_to_eject, set::HostSet};
 #[cfg(doc)]
 use crate::balance::Plan;
 

@@ -6,7 +6,11 @@ mod files;
 mod names;
 mod verifier;
 
-use std::{collections::HashMap, fmt, ptr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, ptr,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use nds_client::{Cluster, Identity, SpiffeId, TlsContext};
@@ -40,6 +44,8 @@ pub(crate) struct Prepared {
 pub(crate) struct TlsConfigs {
     current: ArcSwap<Generation>,
     key_log: Option<Arc<dyn KeyLog>>,
+    /// The roots of this host's system, read at their first use.
+    system: OnceLock<Arc<RootCertStore>>,
 }
 
 /// All configurations of one identity.
@@ -80,7 +86,7 @@ const HOSTS: usize = 64;
 
 impl TlsConfigs {
     pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Self {
-        Self { current: ArcSwap::default(), key_log }
+        Self { current: ArcSwap::default(), key_log, system: OnceLock::new() }
     }
 
     /// The configuration for a TLS context that belongs to `cluster`.
@@ -128,7 +134,7 @@ impl TlsConfigs {
             return Ok(known.entry.prepared.clone());
         }
         drop(generation);
-        let material = Arc::new(Material::read(cluster, context, identity)?);
+        let material = Arc::new(Material::read(cluster, context, identity, &self.system)?);
         let with = (&*material, identity);
         let prepared = config::originated(cluster, context, protocol, host, with, self.key_log.as_ref())?;
         let entry = Entry { cluster: cluster.clone(), prepared: Arc::new(prepared) };

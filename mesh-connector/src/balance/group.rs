@@ -58,16 +58,25 @@ impl Group {
         self.at(u64::try_from(point).unwrap_or_default())
     }
 
-    /// The one with the least load of some that are chosen by chance and weight.
-    pub(super) fn least(&self, choices: u32, rng: &mut Rng, load: impl Fn(usize) -> f64) -> usize {
-        let mut best = self.at(rng.u64(..self.total()));
-        for _ in 1..choices.max(1) {
-            let other = self.at(rng.u64(..self.total()));
-            if load(other) < load(best) {
-                best = other;
-            }
+    /// The least busy: of some that are chosen by chance, where all have the same weight; by chance else, each with its
+    /// weight over its connections and one more, as Envoy schedules them.
+    pub(super) fn least(&self, choices: u32, rng: &mut Rng, active: impl Fn(usize) -> u32) -> usize {
+        let of = |at: usize| self.members[at] as usize;
+        let count = self.members.len();
+        if self.total() == count as u64 {
+            let chosen = (0..choices.max(1)).map(|_| of(rng.usize(..count)));
+            return chosen.min_by_key(|index| active(*index)).unwrap_or_else(|| of(0));
         }
-        best
+        let weight = |at: usize| {
+            let before = if at == 0 { 0 } else { self.ends[at - 1] };
+            (self.ends[at] - before) as f64 / (f64::from(active(of(at))) + 1.0)
+        };
+        let mut point = rng.f64() * (0..count).map(weight).sum::<f64>();
+        let here = |at: &usize| {
+            point -= weight(*at);
+            point < 0.0
+        };
+        of((0..count).find(here).unwrap_or(count - 1))
     }
 }
 

@@ -130,6 +130,16 @@ fn the_least_busy_of_some_is_chosen() {
 }
 
 #[test]
+fn with_different_weights_the_least_busy_has_the_share_of_its_weight_over_its_connections() {
+    let all = [one(0, 1), one(0, 2)];
+    let least = settings(LbPolicy::LeastRequest { choice_count: 2 });
+    assert_shares(&all, &least, &[1.0 / 3.0, 2.0 / 3.0]);
+    // 1 over 1, and 2 over 4.
+    let firsts = firsts(&plan(&all, &least), 100_000, |index| if index == 1 { 3 } else { 0 });
+    assert!((firsts[&0] as f64 / 100_000.0 - 2.0 / 3.0).abs() < 0.01, "{firsts:?}");
+}
+
+#[test]
 fn chance_alone_does_not_look_at_weights_and_hashes_without_a_request_do() {
     let all = [one(0, 1), one(0, 3)];
     assert_shares(&all, &settings(LbPolicy::Random), &[0.5, 0.5]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use nds_client::{Cluster, Clusters, Discovery, Http, LbPolicy, OutlierDetection, SyncState};
+use nds_client::{Cluster, Clusters, Discovery, Http, LbPolicy, SyncState};
 use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, timeout},
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, Host, Mesh, MeshStream, Protocol, Target, dial,
+    hosts::failures_to_eject,
     mesh::{Found, after},
     routes::Destination,
 };
@@ -222,18 +223,4 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         config: cluster.config.clone(),
         subsets: subsets.collect(),
     }
-}
-
-/// After how many failures to connect an endpoint is ejected, if ever.
-fn failures_to_eject(rules: &OutlierDetection) -> Option<u32> {
-    let counts = match rules.split_external_local_origin_errors {
-        true => {
-            vec![(rules.consecutive_local_origin_failure, rules.enforcing_consecutive_local_origin_failure)]
-        }
-        false => vec![
-            (rules.consecutive_5xx, rules.enforcing_consecutive_5xx),
-            (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure),
-        ],
-    };
-    counts.into_iter().filter(|(count, chance)| *count > 0 && *chance > 0).map(|(count, _)| count).min()
 }

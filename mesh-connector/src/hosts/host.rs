@@ -13,13 +13,13 @@ use nds_client::{ClusterName, EndpointHealth};
 
 use super::{
     EndpointStatus, HostSet,
-    outlier::{Event, Record},
+    outlier::{Event, Record, failures_to_eject},
 };
 use crate::ErrorKind;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// A failure that is so long over is forgotten, and the next one is the first again.
+/// A failure that is so long ago is forgotten, and the next one is the first again.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// One endpoint.
@@ -38,6 +38,7 @@ pub(super) struct Seen {
     pub(super) record: Record,
     pub(super) ejected_until: Duration,
     pub(super) deferred_until: Duration,
+    failed_at: Duration,
     last: Option<ErrorKind>,
 }
 
@@ -116,30 +117,42 @@ impl Held {
 
     fn note(&self, event: Event, kind: Option<ErrorKind>) {
         let (set, now) = (&self.set, self.set.shared.now());
+        let rules = set.outlier_detection.as_ref();
         let mut seen = self.host.lock();
         let before = *seen;
         match event {
             Event::Connected => seen.deferred_until = Duration::ZERO,
             Event::Status(_) => {}
             Event::Failed => {
-                let forgotten = before.deferred_until + FORGOTTEN < now && before.last.is_some();
-                if forgotten {
+                if before.last.is_some() && before.failed_at + FORGOTTEN < now {
                     self.host.failures.store(1, Ordering::Relaxed);
                 }
-                seen.deferred_until = now + patience(self.host.failures.load(Ordering::Relaxed));
-                seen.last = kind;
+                (seen.last, seen.failed_at) = (kind, now);
+                // Where a rule counts failures, they are its to judge.
+                if rules.and_then(failures_to_eject).is_none() {
+                    self.defer(&mut seen, now);
+                }
             }
         }
-        if let Some(rules) = &set.outlier_detection
+        if let Some(rules) = rules
             && let Some(chance) = seen.record.note(event, rules, now)
             && fastrand::u32(..100) < chance
         {
+            // The others are looked at meanwhile.
             drop(seen);
-            set.eject(&self.host, rules, now);
+            if !set.eject(&self.host, rules, now) {
+                // As many are out as may be: it is put last, at least.
+                self.defer(&mut self.host.lock(), now);
+            }
         } else if seen.deferred_until == before.deferred_until {
             return;
         }
         set.shared.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Puts the endpoint behind the others, for longer with each failure in a row.
+    fn defer(&self, seen: &mut Seen, now: Duration) {
+        seen.deferred_until = now + patience(self.host.failures.load(Ordering::Relaxed));
     }
 }
 

@@ -89,5 +89,19 @@ pub(crate) fn may_eject(ejected: usize, all: usize, rules: &OutlierDetection) ->
     (ejected + 1) * 100 <= all * rules.max_ejection_percent as usize
 }
 
+/// After how many failures to connect an endpoint is ejected, if ever.
+pub(crate) fn failures_to_eject(rules: &OutlierDetection) -> Option<u32> {
+    let counts = match rules.split_external_local_origin_errors {
+        true => {
+            vec![(rules.consecutive_local_origin_failure, rules.enforcing_consecutive_local_origin_failure)]
+        }
+        false => vec![
+            (rules.consecutive_5xx, rules.enforcing_consecutive_5xx),
+            (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure),
+        ],
+    };
+    counts.into_iter().filter(|(count, chance)| *count > 0 && *chance > 0).map(|(count, _)| count).min()
+}
+
 #[cfg(test)]
 mod tests;

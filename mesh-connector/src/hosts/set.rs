@@ -229,16 +229,18 @@ impl HostSet {
         Held::new(self.clone(), host)
     }
 
-    pub(super) fn eject(&self, host: &Host, rules: &OutlierDetection, now: Duration) {
+    /// Ejects an endpoint, if one more may be.
+    pub(super) fn eject(&self, host: &Host, rules: &OutlierDetection, now: Duration) -> bool {
         let ejected = self.hosts.iter().filter(|host| host.seen().record.is_ejected(now)).count();
         if !outlier::may_eject(ejected, self.hosts.len(), rules) {
-            return;
+            return false;
         }
         let mut seen = host.lock();
         let time = seen.record.eject(rules, now);
-        seen.ejected_until = now + time;
+        (seen.ejected_until, seen.deferred_until) = (now + time, Duration::ZERO);
         let (cluster, endpoint, seconds) = (&self.name, &host.address, time.as_secs_f64());
         tracing::warn!(%cluster, endpoint, seconds, "an endpoint is ejected");
+        true
     }
 }
 

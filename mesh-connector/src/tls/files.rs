@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
@@ -43,11 +43,24 @@ struct Stamp {
 }
 
 impl Material {
-    pub(super) fn read(cluster: &Cluster, context: &TlsContext, identity: &Identity) -> Result<Self, Error> {
+    /// `system` is the system's roots, where they have been read: there are many of them.
+    pub(super) fn read(
+        cluster: &Cluster,
+        context: &TlsContext,
+        identity: &Identity,
+        system: &OnceLock<Arc<RootCertStore>>,
+    ) -> Result<Self, Error> {
         let mut reader = Reader { cluster, files: Vec::new() };
         let roots = match &context.roots {
             Roots::Mesh => identity.roots().clone(),
-            Roots::Named(name) => Arc::new(reader.roots(name)?),
+            Roots::Named(name) => match name.strip_prefix(ROOTS) {
+                Some(SYSTEM) => match system.get_or_init(|| system_roots().into()) {
+                    none if none.is_empty() => return Err(reader.without_system()),
+                    roots => roots.clone(),
+                },
+                Some(path) => Arc::new(reader.roots(path)?),
+                None => return Err(reader.unsupported(&format!("the roots `{name}`, which are in no file"))),
+            },
             _ => return Err(reader.unsupported("TLS without roots")),
         };
         let certificate = match &context.certificate {
@@ -71,28 +84,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn roots(&mut self, name: &str) -> Result<RootCertStore, Error> {
+    fn roots(&mut self, path: &str) -> Result<RootCertStore, Error> {
         let mut store = RootCertStore::empty();
-        match name.strip_prefix(ROOTS) {
-            Some(SYSTEM) => {
-                let found = rustls_native_certs::load_native_certs();
-                store.add_parsable_certificates(found.certs);
-                if store.is_empty() {
-                    let message = format!(
-                        "`{}` asks for the roots of this host's system, and there are none: install its CA \
-                         certificates, or name a file (caCertificates)",
-                        self.cluster.name
-                    );
-                    return Err(Error::new(ErrorKind::Credentials, message));
-                }
-            }
-            Some(path) => {
-                let text = self.text(path)?;
-                for certificate in self.certificates(path, &text)? {
-                    store.add(certificate).map_err(|error| self.unusable(path, error))?;
-                }
-            }
-            None => return Err(self.unsupported(&format!("the roots `{name}`, which are in no file"))),
+        let text = self.text(path)?;
+        for certificate in self.certificates(path, &text)? {
+            store.add(certificate).map_err(|error| self.unusable(path, error))?;
         }
         Ok(store)
     }
@@ -142,10 +138,26 @@ impl Reader<'_> {
         Error::with_source(ErrorKind::Credentials, message, error)
     }
 
+    fn without_system(&self) -> Error {
+        let message = format!(
+            "`{}` asks for the roots of this host's system, and there are none: install its CA certificates, or name a \
+             file (caCertificates)",
+            self.cluster.name
+        );
+        Error::new(ErrorKind::Credentials, message)
+    }
+
     fn unsupported(&self, what: &str) -> Error {
         let message = format!("`{}` asks for {what}, which is not supported", self.cluster.name);
         Error::new(ErrorKind::Unsupported, message)
     }
+}
+
+/// What this host's system trusts; those that cannot be read are left out.
+fn system_roots() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store
 }
 
 impl Stamp {

@@ -196,6 +196,17 @@ async fn files_that_change_are_read_again() {
     client.dial(&only_at(address)).await.unwrap();
 }
 
+/// What the system trusts is not for a test to say; that a root of one's own is not among it is.
+#[tokio::test]
+async fn the_systems_roots_do_not_include_anybody() {
+    let outside = Outside::new();
+    let (address, _seen) = outside.server(&[HOST], false).await;
+    let client = client(cluster(Some(HOST), Roots::Named("file-root:system".into()), Certificate::None, &[]));
+    let error = client.dial(&only_at(address)).await.unwrap_err();
+    // On a host without CA certificates the roots themselves are missing.
+    assert!(matches!(error.kind(), ErrorKind::PeerIdentity | ErrorKind::Credentials), "{}", error.report());
+}
+
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named() {
     let outside = Outside::new();
