@@ -42,6 +42,7 @@
 //!    ([`Via`] says which).
 //! 3. The `hosts` file, and `localhost`.
 //! 4. Upstream DNS ([`Upstream`]), by the host's search list. Each completed name is looked for in the table first.
+//! 5. The system's `getaddrinfo`, where it may know more ([`Upstream::with_getaddrinfo`]).
 //!
 //! Upstream DNS is what the host has, or what the program says; never a public resolver.
 //! [`MeshResolver::lookup_ip`] says what happens before istiod's first table.
@@ -71,9 +72,13 @@
 //! | a known name without the family asked for has no data; it is not unknown | `lookupHost` | as there |
 //! | other record types go upstream | `lookupHost` | as there (`hickory`) |
 //! | shuffled answers, TTL of 30 seconds | `roundRobinResponse`, `defaultTTLInSeconds` | as there; TTL 0 before hickory's cache |
-//! | SERVFAIL for everything before the first table | `ServeDNS` | a bounded wait for mesh names, upstream for others |
-//! | upstream: one server after the other, SERVFAIL is an answer | `queryUpstream` | as glibc: SERVFAIL and REFUSED make way for the next server |
-//! | no cache, no retry over TCP upstream | `queryUpstream` | cached for as long as answers say; TCP where truncated |
+//! | a new table replaces the old one at once; entries without a usable address are not in it | `UpdateLookupTable` | as there |
+//! | SERVFAIL for everything before the first table; on port 53 upstream is asked | `ServeDNS` | a bounded wait for mesh names, upstream for others, on any port |
+//! | upstream: one server after the other in random order, any response counts | `queryUpstreamSequential` | as glibc: in order, SERVFAIL, NOTIMP and REFUSED make way for the next server |
+//! | upstream: all servers at once (`DNS_FORWARD_PARALLEL`) | `queryUpstreamParallel` | not there: one server sees each name |
+//! | 5 seconds for dialling, writing and reading each | `NewProxy` | resolv.conf's `timeout` for all of it |
+//! | `/var/lib/istio/resolv.conf` before the host's, for root on port 53 | `NewLocalDNSServer` | `Upstream::resolv_conf` |
+//! | nothing is kept, an answer too long for UDP is SERVFAIL | `queryUpstream` | kept for as long as answers say; TCP where truncated |
 //! | DNS listener on port 15053 | `StartDNS` | `listener::DnsListener`, which names its own differences |
 //!
 //! Deliberate differences in the table's semantics:
@@ -86,13 +91,16 @@
 //!
 //! # Watching it
 //!
-//! At debug there is an event of `tracing` for each lookup and each name asked for upstream; an upstream that takes a
-//! second or more is told at info. With the feature `metrics`:
+//! At debug there is an event of `tracing` for each lookup, each query to a listener, each name asked for upstream and each
+//! server asked; a server that takes a second or more is told at info. With the feature `metrics`:
 //!
 //! | metric | labels |
 //! |---|---|
-//! | `mesh_resolver_lookups_total` | `outcome`: `mesh`, `hosts`, `literal`, `upstream`, or [`ErrorKind::as_label`] |
-//! | `mesh_resolver_upstream_seconds` | `outcome`: `found`, or why not |
+//! | `mesh_resolver_lookups_total` | `outcome`: `mesh`, `hosts`, `literal`, `stale`, `system`, `upstream`, or [`ErrorKind::as_label`] |
+//! | `mesh_resolver_upstream_seconds` | a name, both families. `outcome`: `upstream`, `stale`, or why there is no address |
+//! | `mesh_resolver_server_seconds` | one question to one server. `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
+//! | `mesh_resolver_cached_total` | `kind`: `fresh`, `stale` |
+//! | `mesh_resolver_queries_total` | a listener's queries. `outcome`: the fields of `listener::ListenerStats` |
 //!
 //! # What a lookup costs
 //!
@@ -109,14 +117,15 @@
 //! Of what is left in [`try_lookup`](MeshResolver::try_lookup) half is taking hold of the current table, two atomic
 //! exchanges; who looks up many names at once takes [`names`](MeshResolver::names) once.
 //!
-//! # Limitation: virtual addresses
+//! # Virtual addresses
 //!
 //! Answers are what istiod's table says: ClusterIPs, and for a ServiceEntry without addresses one out of
 //! 240.240.0.0/16, which nothing but a mesh connector can dial. That includes hosts outside the mesh that somebody
-//! declared in a ServiceEntry (`MESH_EXTERNAL`): a program that only resolves, and dials by itself, could reach such
-//! a host before it was declared and cannot afterwards. The table does not tell them apart, the clusters of CDS do: who
-//! has those says which hosts they are ([`with_external`](MeshResolverBuilder::with_external)), and such a host gets
-//! upstream's answer. A program that accepts only a resolver crosses networks by way of loopback addresses
+//! declared in a ServiceEntry (`MESH_EXTERNAL`). A program that only resolves, and dials by itself, could reach such a
+//! host before it was declared: [`MeshResolver::new`] therefore gives it upstream's answer
+//! ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external);
+//! [`with_external`](MeshResolverBuilder::with_external) for other sources of that knowledge). A program that accepts
+//! only a resolver crosses networks by way of loopback addresses
 //! ([`with_local_addresses`](MeshResolverBuilder::with_local_addresses)) behind which a connector listens.
 
 #![forbid(unsafe_code)]

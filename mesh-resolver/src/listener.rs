@@ -12,7 +12,8 @@
 //! ```
 //!
 //! It answers as the DNS proxy of Istio's agent does. Mesh names are answered from the table, over the query itself and
-//! on a thread of its own; everything else goes upstream, and comes back, as it is.
+//! on a thread of its own; everything else goes upstream, comes back as it is, and is kept for as long as it says
+//! ([`Upstream`](crate::Upstream)).
 //!
 //! | case | answer |
 //! |---|---|
@@ -38,13 +39,16 @@
 //! * NOTIFY is answered NOTIMP; the agent treats it as a query;
 //! * upstream servers are asked in the order of resolv.conf, and one that fails (SERVFAIL, NOTIMP, REFUSED) makes way for
 //!   the next; the agent asks in random order, and any answer counts;
+//! * upstream's answers are kept, with what is left of their TTLs, and given for a while longer with a TTL of 30 seconds where
+//!   no server answers; the agent asks each time;
+//! * an answer too long for the asker is marked truncated; the agent answers SERVFAIL where upstream does not truncate;
 //! * hosts other than this one get at most 1232 bytes over UDP, and no recursion unless that is set.
 //!
 //! # Limits
 //!
 //! Memory and work are bounded ([`Limits`]): a flood of questions for names outside the mesh is answered SERVFAIL beyond
-//! a number of them; mesh names go on being answered. A query that came from an upstream server's being this listener
-//! itself does not go round: such a server is not asked.
+//! a number of them; mesh names go on being answered. An upstream server that is this listener itself is not asked; a
+//! query that comes back by way of another server waits for the one that is on its way already, and so ends.
 
 mod forward;
 mod packet;

@@ -106,12 +106,24 @@ fn deliberate(asked: &Message, question: &[u8], ours: &Message, theirs: &Message
     {
         return Some("suffix by labels");
     }
+    // Upstream's answers are kept, and what is left of their time is given.
+    if !ours.metadata.authoritative && ages(ours, theirs) {
+        return Some("kept");
+    }
     // Other classes go upstream here; the agent answers with records of class IN.
-    if query.query_class() != DNSClass::IN
-        && theirs.metadata.authoritative
-        && essence(ours) == essence(&upstreams)
-    {
+    if query.query_class() != DNSClass::IN && theirs.metadata.authoritative && ages(ours, &upstreams) {
         return Some("class");
     }
     None
+}
+
+/// Whether they are the same but for time that has gone by.
+fn ages(ours: &Message, theirs: &Message) -> bool {
+    let ttls = |message: &Message| message.answers.iter().map(|record| record.ttl).min();
+    let timeless = |message: &Message| {
+        let mut message = message.clone();
+        message.answers.iter_mut().for_each(|record| record.ttl = 0);
+        essence(&message)
+    };
+    timeless(ours) == timeless(theirs) && ttls(ours) <= ttls(theirs)
 }

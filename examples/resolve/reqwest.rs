@@ -1,0 +1,28 @@
+//! reqwest with the mesh for its resolver: one line at the client. The addresses must be reachable; where they are not,
+//! the bridge brings requests to them (`reqwest-client`).
+//!
+//! ```text
+//! $ resolve-reqwest ./vm http://ledger.accounts:8080/
+//! 200 OK
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+
+use mesh_resolver::MeshResolver;
+use nds_client::{Config, NdsClient};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(vm_files), Some(url)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: resolve-reqwest VM-FILES URL".into());
+    };
+    let mesh = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
+
+    // A proxy from the environment would resolve the names itself.
+    let client = reqwest::Client::builder().dns_resolver(mesh).no_proxy().build()?;
+    anstream::println!("{}", client.get(url).send().await?.status());
+    Ok(())
+}
