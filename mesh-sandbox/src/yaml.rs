@@ -16,6 +16,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod mesh_config;
 pub(crate) mod mesh_networks;
 pub(crate) mod object;
+pub(crate) mod protocol;
 mod unsupported;
 mod validation;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{export_to, is_cidr, is_ip, is_pattern, number, workload};
-use crate::model::Protocol;
 use crate::yaml::istio::{Resolution, ServiceEntrySpec, Workload};
+use crate::yaml::protocol::Protocol;
 
 /// What is wrong with an entry.
 pub(super) fn problem(spec: &ServiceEntrySpec, namespace: &str) -> Option<String> {
