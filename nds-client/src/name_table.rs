@@ -107,6 +107,7 @@ impl NameTable {
 
     /// The entry of exactly this name: lower-case, without a trailing dot, no alternates, no wildcards.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<NameEntry<'_>> {
         self.position(name).map(|at| self.entry(at))
     }
@@ -119,6 +120,7 @@ impl NameTable {
 
     /// Whether the table has no name.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
@@ -129,6 +131,7 @@ impl NameTable {
     }
 
     /// Where the record of exactly this name is.
+    #[inline]
     fn position(&self, name: &str) -> Option<usize> {
         let (text, name) = (self.text.as_bytes(), name.as_bytes());
         let same = |slot: &Slot| {
@@ -138,11 +141,13 @@ impl NameTable {
         self.index.find(hash(name), same).map(|slot| slot.record as usize)
     }
 
+    #[inline]
     fn entry(&self, at: usize) -> NameEntry<'_> {
         NameEntry::new(self, &self.records[at])
     }
 }
 
+#[inline]
 fn hash(name: &[u8]) -> u64 {
     HASHER.hash_one(name)
 }

@@ -45,6 +45,7 @@ pub struct Watched<T> {
 impl<T> Watched<T> {
     /// The current value, without a reference count: for a look that ends soon. Wait-free.
     #[must_use]
+    #[inline]
     pub fn load(&self) -> Guard<Arc<T>> {
         self.value.load()
     }

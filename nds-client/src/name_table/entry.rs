@@ -35,10 +35,12 @@ pub(super) struct Origin {
 }
 
 impl Record {
+    #[inline]
     pub(super) fn name_bytes<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         &text[self.at as usize..][..usize::from(self.name_len)]
     }
 
+    #[inline]
     fn name<'a>(&self, text: &'a str) -> &'a str {
         part(text, self.at as usize, self.name_len)
     }
@@ -57,6 +59,7 @@ impl Record {
     }
 }
 
+#[inline]
 fn part(text: &str, at: usize, len: u8) -> &str {
     // Within the text and between its characters, since the table was built.
     text.get(at..at + usize::from(len)).unwrap_or_default()
@@ -81,18 +84,21 @@ pub enum Registry {
 }
 
 impl<'a> NameEntry<'a> {
+    #[inline]
     pub(super) fn new(table: &'a NameTable, record: &'a Record) -> Self {
         Self { table, record }
     }
 
     /// The name: lower-case, no trailing dot; `*.x` for a wildcard.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &'a str {
         self.record.name(&self.table.text)
     }
 
     /// The IPv4 addresses, in istiod's order.
     #[must_use]
+    #[inline]
     pub fn ipv4(&self) -> &'a [Ipv4Addr] {
         match usize::from(self.record.v4_count) {
             1 => slice::from_ref(&self.record.v4),
@@ -105,6 +111,7 @@ impl<'a> NameEntry<'a> {
 
     /// The IPv6 addresses, in istiod's order.
     #[must_use]
+    #[inline]
     pub fn ipv6(&self) -> &'a [Ipv6Addr] {
         let start = self.record.v6 as usize;
         &self.table.v6[start..start + usize::from(self.record.v6_count)]
@@ -118,6 +125,7 @@ impl<'a> NameEntry<'a> {
 
     /// Where istiod knows the name from.
     #[must_use]
+    #[inline]
     pub fn registry(&self) -> Registry {
         self.record.origin.registry
     }
