@@ -12,9 +12,8 @@ use mesh_sandbox::Sandbox;
 
 fn route(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
     let (_sandbox, _vm, mesh) = runtime.block_on(async {
-        let sandbox = Sandbox::builder().mesh_dir(folder).without_reload().start().await.unwrap();
+        let sandbox = Sandbox::builder().without_reload().start().await.unwrap();
         let vm = sandbox.vm_files("vms/edge-app").unwrap();
         let mesh = Mesh::join(Config::from_vm_files(vm.path()).unwrap()).await.unwrap();
         (sandbox, vm, mesh)

@@ -5,8 +5,7 @@ use mesh_sandbox::Sandbox;
 
 #[tokio::test]
 async fn the_routing_decision_allocates_nothing_once_the_cluster_is_known() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
-    let sandbox = Sandbox::builder().mesh_dir(folder).without_reload().start().await.unwrap();
+    let sandbox = Sandbox::builder().without_reload().start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let mesh = Mesh::join(Config::from_vm_files(vm.path()).unwrap()).await.unwrap();
     let target = Target::new("forecast.weather", 3002).unwrap();
