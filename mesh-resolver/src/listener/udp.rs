@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -29,6 +32,30 @@ const MOST_AT_HOME: u16 = 65_507;
 
 /// So many packets of one socket are answered before the others have their turn.
 const TURN: usize = 64;
+
+/// How many packets are asked for after each wait. Where they come one by one, asking for a second one is a system call
+/// for nothing.
+#[derive(Debug, Default)]
+struct Pace {
+    one_by_one: bool,
+    turns: u8,
+}
+
+/// Every so many turns it is looked whether there are more.
+const LOOK: u8 = 16;
+
+impl Pace {
+    fn most(&mut self) -> usize {
+        self.turns = (self.turns + 1) % LOOK;
+        if self.one_by_one && self.turns > 0 { 1 } else { TURN }
+    }
+
+    fn answered(&mut self, packets: usize) {
+        if self.turns == 0 || !self.one_by_one {
+            self.one_by_one = packets <= 1;
+        }
+    }
+}
 
 /// A query on its way upstream.
 pub(super) struct Job {
@@ -77,49 +104,42 @@ impl UdpServer {
     /// Answers until told to stop.
     pub(super) fn run(self) {
         let mut packet = vec![0; PACKET];
-        let mut ready = Vec::new();
+        let stop = PollFd::new(&self.stop, PollFlags::IN);
+        let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
+        let mut waiting: Vec<_> = [stop].into_iter().chain(sockets).collect();
+        let mut pace = Pace::default();
         loop {
-            match self.wait(&mut ready) {
-                Ok(true) => {}
-                Ok(false) => return,
+            match poll(&mut waiting, None) {
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     tracing::error!(%error, "the DNS listener cannot wait for queries and ends");
                     return;
                 }
             }
-            for (socket, _) in self.sockets.iter().zip(&ready).filter(|(_, ready)| **ready) {
-                self.turn(socket, &mut packet);
+            if !waiting[0].revents().is_empty() {
+                return;
             }
+            let most = pace.most();
+            let ready = self.sockets.iter().zip(&waiting[1..]).filter(|(_, fd)| !fd.revents().is_empty());
+            let answered = ready.map(|(socket, _)| self.turn(socket, &mut packet, most)).max();
+            pace.answered(answered.unwrap_or(0));
         }
     }
 
-    /// Waits until some sockets are ready, `false` when it is time to stop.
-    fn wait(&self, ready: &mut Vec<bool>) -> io::Result<bool> {
-        let stop = PollFd::new(&self.stop, PollFlags::IN);
-        let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
-        let mut polled: Vec<_> = [stop].into_iter().chain(sockets).collect();
-        match poll(&mut polled, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        ready.clear();
-        ready.extend(polled[1..].iter().map(|socket| !socket.revents().is_empty()));
-        Ok(polled[0].revents().is_empty())
-    }
-
-    fn turn(&self, socket: &Arc<UdpSocket>, packet: &mut [u8]) {
-        for _ in 0..TURN {
+    /// Answers what has arrived, at most so many packets, and gives their number.
+    fn turn(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], most: usize) -> usize {
+        for number in 0..most {
             match socket.recv_from(packet) {
                 Ok((len, peer)) => self.answer(socket, packet, len, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return number,
                 // What an earlier answer came to: its receiver is gone. It is told once.
                 Err(error) => {
                     tracing::trace!(%error, "a DNS listener's socket reports an error");
-                    return;
+                    return number;
                 }
             }
         }
+        most
     }
 
     fn answer(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], len: usize, peer: SocketAddr) {
