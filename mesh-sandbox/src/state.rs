@@ -32,9 +32,9 @@ pub(crate) struct Difference {
 }
 
 impl State {
-    pub(crate) fn new(folder: Folder) -> Self {
+    pub(crate) fn new(config: MeshConfig, folder: Folder) -> Self {
         Self {
-            config: folder.config.clone(),
+            config,
             objects: folder.clusters.clone(),
             upstream: folder.upstream.clone(),
             networks: folder.networks.clone(),

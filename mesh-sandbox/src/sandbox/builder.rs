@@ -143,10 +143,10 @@ impl SandboxBuilder {
             |given| Ok(MeshFolder::Given(given)),
         )?;
         let stamp = Folder::stamp(folder.path());
-        let mut content = Folder::read(folder.path())?;
-        content.config.settle_trust_domain(self.trust_domain);
-        let domains = content.config.trust_domains();
-        let mut state = State::new(content);
+        let content = Folder::read(folder.path())?;
+        let config = content.config.settled(self.trust_domain);
+        let domains = config.trust_domains();
+        let mut state = State::new(config, content);
         let mesh = state.build()?;
         let events = Events::new();
         let book = AddressBook::default();

@@ -45,13 +45,11 @@ impl MeshConfig {
         if is_empty { Ok(Self::default()) } else { parse(text, &Place::new(file, 1)) }
     }
 
-    /// Says which trust domain it is where the file does not, or somebody else does.
-    pub(crate) fn settle_trust_domain(&mut self, given: Option<String>) {
-        match given {
-            Some(given) => self.trust_domain = given,
-            None if self.trust_domain.is_empty() => DEFAULT_TRUST_DOMAIN.clone_into(&mut self.trust_domain),
-            None => {}
-        }
+    /// The same with a trust domain: the one that is given, else the file's, else Istio's own.
+    pub(crate) fn settled(&self, given: Option<String>) -> Self {
+        let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
+        let trust_domain = given.or(own).unwrap_or_else(|| DEFAULT_TRUST_DOMAIN.to_owned());
+        Self { trust_domain, ..self.clone() }
     }
 
     /// The trust domain, and its aliases.
