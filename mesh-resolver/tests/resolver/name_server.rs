@@ -29,6 +29,8 @@ pub(crate) enum Reply {
     Alias(&'static str, Vec<IpAddr>),
     /// Those of the addresses that are of the family asked for.
     Addresses(Vec<IpAddr>),
+    /// The addresses under another name than was asked for; marked truncated over UDP, with as many as fit.
+    Cut(&'static str, Vec<IpAddr>),
     /// Any records.
     Records(Vec<RData>),
     /// The name does not exist, for a minute.
@@ -157,6 +159,15 @@ fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -
             let target = Name::from_ascii(target).unwrap();
             message.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(target.clone()))));
             message.add_answers(addresses(&target, kind, ips))
+        }
+        Reply::Cut(owner, ips) => {
+            let owner = Name::from_ascii(owner).unwrap();
+            message.metadata.truncation = !tcp;
+            message.add_answers(addresses(&owner, kind, ips));
+            while !tcp && message.to_vec().unwrap().len() > 512 {
+                message.answers.pop();
+            }
+            &mut message
         }
         Reply::Records(data) => {
             message.add_answers(data.into_iter().map(|data| Record::from_rdata(name.clone(), 60, data)))
