@@ -2,9 +2,11 @@
 
 use std::{
     env, fs,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, SocketAddrV6, UdpSocket},
     path::Path,
     process::Command,
+    sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -21,6 +23,7 @@ pub(super) const TESTS: &[(&str, Test)] = &[
     ("other_hosts_are_sent_to_tcp_when_they_ask_too_often", other_hosts_are_sent_to_tcp),
     ("other_hosts_are_refused_names_outside_the_mesh", other_hosts_are_refused),
     ("what_only_nss_knows_is_found_by_getaddrinfo", what_only_nss_knows),
+    ("the_servers_of_resolv_conf_are_asked_as_its_options_say", the_options_of_resolv_conf),
 ];
 
 /// Which test this process is, and the folder whose files lie over those of `/etc`.
@@ -33,6 +36,7 @@ const ADDRESS: &str = "198.51.100.1";
 const SETUP: &str = "set -e
 ip link set lo up
 ip address add 198.51.100.1/32 dev lo
+ip address add fe80::53/64 dev lo nodad
 for file in hosts nsswitch.conf resolv.conf; do mount --bind \"$SIDESTEP_NAMESPACE_FOLDER/$file\" \"/etc/$file\"; done
 exec \"$0\"";
 
@@ -160,4 +164,51 @@ fn what_only_nss_knows() {
     fs::write(Path::new(&folder).join("nsswitch.conf"), "hosts: files dns\n").unwrap();
     let plain = lookup(Upstream::system().without_hosts_file()).unwrap_err();
     assert_eq!(plain.kind(), ErrorKind::Upstream, "nobody knows more than files and DNS");
+}
+
+/// One server at each address, port 53, which this namespace has for itself: IPv4, and IPv6 by its interface. They do not
+/// know EDNS (RFC 6891 §7), and say from where they were asked how.
+fn the_options_of_resolv_conf() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    for address in ["127.0.0.53", "127.0.0.54", "fe80::53%1"] {
+        let socket = match address.split_once('%') {
+            Some((ip, _)) => UdpSocket::bind(SocketAddrV6::new(ip.parse().unwrap(), 53, 0, 1)).unwrap(),
+            None => UdpSocket::bind((address, 53)).unwrap(),
+        };
+        let asked = asked.clone();
+        thread::spawn(move || {
+            let mut room = [0; 512];
+            while let Ok((len, peer)) = socket.recv_from(&mut room) {
+                let edns = room[11] == 1;
+                asked.lock().unwrap().push((address, edns));
+                let mut answer = room[..if edns { 12 } else { len }].to_vec();
+                // No such name, for a while; or a question that cannot be read.
+                answer[2..4].copy_from_slice(&[0x81, if edns { 0x81 } else { 0x83 }]);
+                if edns {
+                    answer[4..].fill(0);
+                }
+                let _ = socket.send_to(&answer, peer);
+            }
+        });
+    }
+    let runtime = runtime();
+    let resolv_conf = Path::new(&env::var(FOLDER).unwrap()).join("resolv.conf");
+    let servers = |text: &str| {
+        fs::write(&resolv_conf, text).unwrap();
+        let resolver = super::with_upstream(Upstream::system().with_getaddrinfo(false));
+        let failed = runtime.block_on(resolver.lookup_ip("www.example.org.")).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::NameNotFound, "{}", failed.report());
+        let mut asked = std::mem::take(&mut *asked.lock().unwrap());
+        asked.sort_unstable();
+        asked
+    };
+    assert_eq!(servers("nameserver 127.0.0.53\nnameserver 127.0.0.54\n"), [("127.0.0.53", false); 2]);
+    assert_eq!(servers("nameserver fe80::53%lo\noptions no-aaaa"), [("fe80::53%1", false)]);
+    let rotated = servers("nameserver 127.0.0.53\r\nnameserver 127.0.0.54\r\noptions rotate\r\n");
+    assert_eq!(rotated, [("127.0.0.53", false), ("127.0.0.54", false)]);
+    let without = servers("nameserver 127.0.0.54\noptions edns0 trust-ad no-aaaa\n");
+    assert_eq!(without, [("127.0.0.54", false), ("127.0.0.54", true)]);
+    // 127.0.0.99 is nobody: it makes way.
+    let next = servers("nameserver 127.0.0.99\nnameserver 127.0.0.54\noptions no-aaaa\nsearch .");
+    assert_eq!(next, [("127.0.0.54", false)]);
 }

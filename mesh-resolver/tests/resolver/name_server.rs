@@ -27,6 +27,8 @@ use tokio::{
 pub(crate) enum Reply {
     /// An alias, and addresses under the name that it stands for.
     Alias(&'static str, Vec<IpAddr>),
+    /// Aliases, name by name, and no address.
+    Aliases(&'static [(&'static str, &'static str)]),
     /// Those of the addresses that are of the family asked for.
     Addresses(Vec<IpAddr>),
     /// The addresses under another name than was asked for; marked truncated over UDP, with as many as fit.
@@ -35,6 +37,8 @@ pub(crate) enum Reply {
     Records(Vec<RData>),
     /// The name does not exist, for a minute.
     Denied,
+    /// Addresses with a TTL of zero.
+    NotKept(Vec<IpAddr>),
     /// The name does not exist.
     NxDomain,
     /// The server fails.
@@ -160,6 +164,14 @@ fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -
             message.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(target.clone()))));
             message.add_answers(addresses(&target, kind, ips))
         }
+        Reply::Aliases(aliases) => message.add_answers(aliases.iter().map(|(from, to)| {
+            let [from, to] = [from, to].map(|name| Name::from_ascii(format!("{name}.")).unwrap());
+            Record::from_rdata(from, 60, RData::CNAME(CNAME(to)))
+        })),
+        Reply::NotKept(ips) => message.add_answers(addresses(&name, kind, ips).map(|mut record| {
+            record.ttl = 0;
+            record
+        })),
         Reply::Cut(owner, ips) => {
             let owner = Name::from_ascii(owner).unwrap();
             message.metadata.truncation = !tcp;
