@@ -97,6 +97,7 @@
 //! | metric | labels |
 //! |---|---|
 //! | `mesh_resolver_lookups_total` | `outcome`: `mesh`, `hosts`, `literal`, `stale`, `system`, `upstream`, or [`ErrorKind::as_label`] |
+//! | `mesh_resolver_lookup_seconds` | a lookup that the table did not answer at once: a clock would take as long as that. `outcome` as above |
 //! | `mesh_resolver_upstream_seconds` | a name, both families. `outcome`: `upstream`, `stale`, or why there is no address |
 //! | `mesh_resolver_server_seconds` | one question to one server. `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
 //! | `mesh_resolver_cached_total` | `kind`: `fresh`, `stale` |

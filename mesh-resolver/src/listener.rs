@@ -21,13 +21,13 @@
 //! | the mesh name has no address of this family | NOERROR without records |
 //! | everything else | upstream's; SERVFAIL where nobody upstream answers |
 //! | before istiod's first table | as [`MeshResolver::lookup_ip`]: mesh suffixes wait, others go upstream at once |
-//! | a question from a host that may not ask it | REFUSED |
-//! | the query cannot be read, or has not exactly one question | FORMERR (RFC 9619); nothing where it has no header, or is an answer |
+//! | a question from a host that may not ask it; a transfer of a zone (AXFR, IXFR) | REFUSED |
+//! | the query cannot be read, has not exactly one question (RFC 9619), or not its only OPT record in its place (RFC 6891) | FORMERR; nothing where it has no header, or is an answer |
 //! | another operation than a query | NOTIMP |
 //! | a later version of EDNS | BADVERS |
 //!
-//! An answer longer than the asker takes is cut to whole records and marked truncated, for the asker to come back over
-//! TCP.
+//! An answer of the mesh that is longer than the asker takes is cut to whole records, one of upstream's to none; both are
+//! marked truncated, for the asker to come back over TCP.
 //!
 //! # Differences from Istio's agent
 //!
@@ -47,9 +47,12 @@
 //! # Limits
 //!
 //! Memory and work are bounded ([`Limits`]): a flood of questions for names outside the mesh is answered SERVFAIL beyond
-//! a number of them; mesh names go on being answered. An upstream server that is this listener itself is not asked; a
+//! a number of them; mesh names go on being answered. Those cost one thread a microsecond each and no memory, and are not
+//! counted where they come from this host; other hosts, whose senders may be forged, get at most 1232 bytes an answer and so
+//! many answers a second, and are sent to TCP for more. An upstream server that is this listener itself is not asked; a
 //! query that comes back by way of another server waits for the one that is on its way already, and so ends.
 
+mod abroad;
 mod forward;
 mod packet;
 mod reply;
@@ -96,6 +99,10 @@ pub struct DnsListener {
 pub struct Limits {
     /// UDP queries on their way upstream. Those beyond are answered SERVFAIL.
     pub upstream_queries: usize,
+    /// UDP queries in a second from one network of other hosts (IPv4 /24, IPv6 /56), whose senders may be forged. Those
+    /// beyond have no records for an answer and are marked truncated, which sends whoever really asks to TCP. This host
+    /// may ask as often as it likes.
+    pub udp_queries_per_network: u32,
     /// Open TCP connections. Those beyond wait.
     pub tcp_connections: usize,
     /// How long a TCP connection may have nothing to say, or not read its answers.
@@ -103,9 +110,14 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1024 queries, 64 connections, 10 seconds.
+    /// 1024 queries on their way, 1000 a second from a network, 64 connections, 10 seconds.
     fn default() -> Self {
-        Self { upstream_queries: 1024, tcp_connections: 64, tcp_idle: Duration::from_secs(10) }
+        Self {
+            upstream_queries: 1024,
+            udp_queries_per_network: 1000,
+            tcp_connections: 64,
+            tcp_idle: Duration::from_secs(10),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What lookups leave behind for those who watch: events of `tracing`, and metrics where the feature is on.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use crate::{
     Error,
@@ -8,21 +8,26 @@ use crate::{
     upstream::Failure,
 };
 
-/// An upstream server that takes longer is slow.
-const SLOW: Duration = Duration::from_secs(1);
-
-/// The query log: one line at debug for each lookup.
-pub(crate) fn looked_up(host: &str, outcome: &Result<Lookup, Error>) {
-    match outcome {
-        Ok(answer) => found(host, answer),
-        Err(error) => {
-            tracing::debug!(host, error = %error.report(), "not resolved");
-            count(error.kind().as_label());
+/// The query log: one line at debug for each lookup. Here those for which more than the table was asked.
+pub(crate) fn looked_up(host: &str, took: Duration, outcome: &Result<Lookup, Error>) {
+    let label = match outcome {
+        Ok(answer) => {
+            found(host, answer);
+            source(answer)
         }
-    }
+        Err(error) => {
+            let label = error.kind().as_label();
+            tracing::debug!(host, error = %error.report(), "not resolved");
+            count(label);
+            label
+        }
+    };
+    tracing::trace!(host, outcome = label, ?took, "looked up");
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("mesh_resolver_lookup_seconds", "outcome" => label).record(took);
 }
 
-/// The same, of one that found something.
+/// The same, of one that found something. What the table answers at once is not timed: to read a clock takes as long.
 #[inline]
 pub(crate) fn found(host: &str, answer: &Lookup) {
     tracing::debug!(
@@ -54,37 +59,6 @@ pub(crate) fn asked_upstream(name: &str, took: Duration, outcome: &Result<Lookup
     metrics::histogram!("mesh_resolver_upstream_seconds", "outcome" => outcome).record(took);
 }
 
-/// One server asked one question.
-pub(crate) fn server_asked(server: SocketAddr, took: Duration, outcome: &io::Result<Vec<u8>>) {
-    let outcome = match outcome {
-        Ok(answer) => match answer.get(3).map(|flags| flags & 0x0f) {
-            Some(0) => "answer",
-            Some(3) => "name_not_found",
-            _ => "failure",
-        },
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
-        Err(_) => "unreachable",
-    };
-    if took >= SLOW {
-        tracing::info!(%server, outcome, ?took, "an upstream name server is slow");
-    } else {
-        tracing::debug!(%server, outcome, ?took, "asked an upstream name server");
-    }
-    #[cfg(feature = "metrics")]
-    {
-        let server = server.to_string();
-        let labels = [("server", server.into()), ("outcome", metrics::SharedString::from(outcome))];
-        metrics::histogram!("mesh_resolver_server_seconds", &labels).record(took);
-    }
-}
-
-/// A question that was answered from what is kept.
-pub(crate) fn cached(kind: &'static str) {
-    tracing::trace!(kind, "an answer of upstream DNS that was kept");
-    #[cfg(feature = "metrics")]
-    metrics::counter!("mesh_resolver_cached_total", "kind" => kind).increment(1);
-}
-
 fn source(found: &Lookup) -> &'static str {
     match found.source() {
         Source::Hosts => "hosts",
@@ -96,5 +70,7 @@ fn source(found: &Lookup) -> &'static str {
     }
 }
 
-#[cfg(all(test, feature = "metrics"))]
+#[cfg(test)]
+pub(crate) mod events;
+#[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::Guard;
@@ -182,8 +182,9 @@ impl MeshResolver {
             return Ok(found);
         }
         // On the heap: whoever asks for a mesh name does not carry the room for asking others around.
+        let start = Instant::now();
         let outcome = Box::pin(self.look_up(name)).await;
-        observe::looked_up(name, &outcome);
+        observe::looked_up(name, start.elapsed(), &outcome);
         outcome
     }
 

@@ -84,6 +84,7 @@ fn normal(domain: &str) -> String {
 mod tests {
     use super::*;
 
+    /// `pkg/dns/client/dns.go:124-133`.
     #[test]
     fn the_namespace_is_dropped_from_the_domain() {
         assert_eq!(Scope::new("vms", "vms.svc.cluster.local").domain(), "svc.cluster.local");

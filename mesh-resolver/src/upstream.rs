@@ -11,6 +11,7 @@ mod exchange;
 mod failure;
 mod found;
 mod nss;
+mod observe;
 mod own;
 mod question;
 mod resolv_conf;

@@ -12,6 +12,8 @@ pub(crate) const CNAME: u16 = 5;
 pub(crate) const SOA: u16 = 6;
 pub(crate) const AAAA: u16 = 28;
 pub(crate) const OPT: u16 = 41;
+pub(crate) const IXFR: u16 = 251;
+pub(crate) const AXFR: u16 = 252;
 pub(crate) const ANY: u16 = 255;
 pub(crate) const IN: u16 = 1;
 

@@ -13,6 +13,7 @@ mod bridge;
 mod control_plane;
 mod data_plane;
 mod dns;
+mod external;
 mod identity;
 mod load;
 mod policies;
@@ -64,6 +65,7 @@ const ALL: &[Test] = &tests![
     data_plane::a_port_that_the_service_does_not_have_is_told_from_the_clusters,
     dns::the_listener_answers_as_istios_agent_does,
     dns::what_is_no_question_is_refused_as_istios_agent_does,
+    external::a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_an_address_of_its_own,
     identity::a_vm_that_starts_again_joins_although_its_token_is_long_dead,
     identity::a_restored_certificate_is_renewed_without_the_token,
     identity::a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token,

@@ -4,6 +4,7 @@
 
 mod calls;
 mod control_plane;
+mod external;
 mod joining;
 
 use mesh_connector::{Config, Mesh};

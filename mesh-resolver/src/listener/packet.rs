@@ -2,7 +2,7 @@
 
 use crate::{
     name::MAX_NAME,
-    wire::{A, AAAA, HEADER, IN, OPT, Record, counts, u16_at},
+    wire::{A, AAAA, AXFR, HEADER, IN, IXFR, OPT, Record, counts, u16_at},
 };
 
 /// What UDP carries without EDNS (RFC 1035 §4.2.1).
@@ -104,6 +104,11 @@ impl Query {
         self.class == IN && matches!(self.kind, A | AAAA)
     }
 
+    /// Whether it asks for all of a zone (RFC 5936, RFC 1995): a conversation, which is not passed on.
+    pub(super) fn is_for_a_zone(&self) -> bool {
+        matches!(self.kind, IXFR | AXFR)
+    }
+
     /// The longest answer over UDP (RFC 6891 §6.2.3: less than 512 means 512).
     pub(super) fn udp_size(&self) -> u16 {
         self.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP))
@@ -125,11 +130,11 @@ fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
     for number in 0..before + additional {
         let record = Record::read(packet, at).ok_or(Unfit::Malformed)?;
         at = record.data.end;
-        if record.kind != OPT || number < before {
+        if record.kind != OPT {
             continue;
         }
-        // One only, and its owner is the root (RFC 6891 §6.1.1, §6.1.2).
-        if found.is_some() || !record.owner_is_root {
+        // One only, among the additional records, and its owner is the root (RFC 6891 §6.1.1, §6.1.2).
+        if found.is_some() || number < before || !record.owner_is_root {
             return Err(Unfit::Malformed);
         }
         found = Some(record);

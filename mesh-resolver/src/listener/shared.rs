@@ -27,9 +27,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether a host may ask for names outside the mesh; `None` with the answer where it may not.
+    /// The answer to a host that may not ask for names outside the mesh, or not for this.
     pub(super) fn refusal(&self, peer: IpAddr, message: &[u8], query: &Query) -> Option<Vec<u8>> {
-        if (self.recursion)(peer.to_canonical()) {
+        if (self.recursion)(peer.to_canonical()) && !query.is_for_a_zone() {
             return None;
         }
         self.counters.refused.add(peer, message);
@@ -54,6 +54,7 @@ impl Shared {
 pub(super) struct Counters {
     pub(super) mesh: Count,
     pub(super) forwarded: Count,
+    pub(super) limited: Count,
     pub(super) malformed: Count,
     pub(super) overload: Count,
     pub(super) refused: Count,
@@ -61,15 +62,16 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let [mesh, forwarded, malformed, overload, refused] =
-            ["mesh", "forwarded", "malformed", "overload", "refused"].map(Count::new);
-        Self { mesh, forwarded, malformed, overload, refused }
+        let [mesh, forwarded, limited, malformed, overload, refused] =
+            ["mesh", "forwarded", "limited", "malformed", "overload", "refused"].map(Count::new);
+        Self { mesh, forwarded, limited, malformed, overload, refused }
     }
 
     pub(super) fn read(&self) -> ListenerStats {
         ListenerStats {
             mesh: self.mesh.read(),
             forwarded: self.forwarded.read(),
+            limited: self.limited.read(),
             malformed: self.malformed.read(),
             overload: self.overload.read(),
             refused: self.refused.read(),
@@ -127,10 +129,12 @@ pub struct ListenerStats {
     pub mesh: u64,
     /// Passed on to upstream DNS.
     pub forwarded: u64,
+    /// Sent to TCP because the network they came from asks too often over UDP.
+    pub limited: u64,
     /// Not a query that can be answered.
     pub malformed: u64,
     /// Answered SERVFAIL because too many others were on their way upstream.
     pub overload: u64,
-    /// Refused because the host may not ask for names outside the mesh.
+    /// Refused because the host may not ask for names outside the mesh, or because a whole zone was asked for.
     pub refused: u64,
 }

@@ -7,6 +7,7 @@ use std::{
     os::unix::net::UnixStream,
     sync::Arc,
     thread,
+    time::Instant,
 };
 
 use tokio::{
@@ -16,6 +17,7 @@ use tokio::{
 
 use super::{
     DEFAULT_ADDRESS, DnsListener, Limits,
+    abroad::Rate,
     forward::Forwarder,
     shared::{Counters, Recursion, Shared},
     tcp,
@@ -79,7 +81,7 @@ impl DnsListenerBuilder {
     }
 
     /// Sets who may ask for names outside the mesh; others get REFUSED for them. A server that answers everybody on the
-    /// internet is misused to attack others.
+    /// internet is misused to attack others, which [`Limits::udp_queries_per_network`] bounds and does not prevent.
     pub fn with_recursion_for(self, hosts: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         Self { recursion: Arc::new(hosts), ..self }
     }
@@ -182,6 +184,7 @@ impl DnsListener {
             shared: self.shared.clone(),
             jobs,
             permits: Arc::new(Semaphore::new(limits.upstream_queries.min(Semaphore::MAX_PERMITS))),
+            rate: Rate::new(limits.udp_queries_per_network, Instant::now()),
             stop: stopped,
         };
         let thread = thread::Builder::new().name("mesh-dns".into());

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     os::unix::net::UnixStream,
     sync::Arc,
+    time::Instant,
 };
 
 use rustix::{
@@ -17,18 +18,13 @@ use tokio::{
 };
 
 use super::{
+    abroad::{Rate, transport},
     forward,
     packet::Query,
-    reply::Code,
-    respond::{PACKET, Transport, Verdict, respond},
+    reply::{self, Code},
+    respond::{PACKET, Verdict, respond},
     shared::Shared,
 };
-
-/// The longest answer to a host that is not this one: no fragments, and little to gain from a forged sender.
-const MOST_ABROAD: u16 = 1232;
-
-/// The longest answer that fits into a datagram.
-const MOST_AT_HOME: u16 = 65_507;
 
 /// So many packets of one socket are answered before the others have their turn.
 const TURN: usize = 64;
@@ -96,6 +92,7 @@ pub(super) struct UdpServer {
     pub(super) jobs: mpsc::UnboundedSender<Job>,
     /// One for each query that may be on its way upstream.
     pub(super) permits: Arc<Semaphore>,
+    pub(super) rate: Rate,
     /// The thread ends when the other end is closed.
     pub(super) stop: UnixStream,
 }
@@ -144,6 +141,9 @@ impl UdpServer {
 
     fn answer(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], len: usize, peer: SocketAddr) {
         let counters = &self.shared.counters;
+        if self.rate.is_exceeded(peer.ip(), Instant::now) {
+            return self.send_to_tcp(socket, packet, len, peer);
+        }
         // For each packet anew: a name that is there when it is asked for is answered.
         match respond(&self.shared.forwarder.resolver.names(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
@@ -157,6 +157,15 @@ impl UdpServer {
                     send(socket, &packet[..len], peer);
                 }
             }
+        }
+    }
+
+    /// The answer that is no longer than the query, for whoever has asked too often. What is no query has none.
+    fn send_to_tcp(&self, socket: &UdpSocket, packet: &mut [u8], len: usize, peer: SocketAddr) {
+        self.shared.counters.limited.add(peer.ip(), &packet[..len]);
+        if let Ok(query) = Query::parse(&packet[..len]) {
+            let len = reply::truncated(&mut packet[..len], &query);
+            send(socket, &packet[..len], peer);
         }
     }
 
@@ -178,11 +187,6 @@ impl UdpServer {
         self.shared.counters.overload.add(peer.ip(), message);
         send(socket, &forward::failure(message, query, Code::ServFail), peer);
     }
-}
-
-fn transport(peer: SocketAddr) -> Transport {
-    let at_home = peer.ip().to_canonical().is_loopback();
-    Transport::Udp { most: if at_home { MOST_AT_HOME } else { MOST_ABROAD } }
 }
 
 /// Sends what can be sent at once: whoever misses an answer asks again.

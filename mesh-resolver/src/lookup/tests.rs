@@ -121,6 +121,7 @@ fn a_pod_of_a_headless_service_has_short_names_too() {
     assert_eq!(answered("mysql-0"), None);
 }
 
+/// `pkg/dns/client/dns.go:242-247`.
 #[test]
 fn an_external_entry_has_no_short_names_whatever_its_fields_say() {
     let wire = Wire {
@@ -227,6 +228,15 @@ fn a_wildcard_covers_names_several_labels_deep_and_the_most_specific_one_wins() 
 fn a_wildcard_does_not_cover_its_own_domain() {
     assert_eq!(answered("wildcard."), None);
     known_as("b.wildcard.", "*.wildcard", Via::Wildcard, None);
+}
+
+/// `pkg/dns/client/dns.go:550-560`: the last that is tried is `*..`, which no entry is called.
+#[test]
+fn a_wildcard_without_a_domain_covers_nothing() {
+    let table = table(&[("*", &["1.1.1.1"], None), ("*.", &["1.1.1.2"], None)]);
+    for question in ["example.", "www.example.", "a.b.c."] {
+        assert!(lookup(&table, &scope(), question).is_none(), "{question}");
+    }
 }
 
 /// `pkg/dns/client/dns.go:594-605`: the target stays the literal `*.x.`.

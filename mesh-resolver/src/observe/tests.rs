@@ -1,100 +1,46 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeMap, sync::Arc};
+#[cfg(feature = "metrics")]
+mod metrics;
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use nds_client::{Health, NameTable, Publisher, SyncState};
-use parking_lot::Mutex;
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
+use super::events;
 use crate::{MeshResolver, Scope, Upstream};
 
-/// Counts what is recorded, by name and labels.
-#[derive(Default)]
-struct Seen(Arc<Mutex<BTreeMap<String, u64>>>);
+const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
-struct One(Arc<Mutex<BTreeMap<String, u64>>>, String);
-
-impl One {
-    fn add(&self, value: u64) {
-        *self.0.lock().entry(self.1.clone()).or_default() += value;
-    }
-}
-
-impl metrics::CounterFn for One {
-    fn increment(&self, value: u64) {
-        self.add(value);
-    }
-    fn absolute(&self, _: u64) {}
-}
-
-impl metrics::HistogramFn for One {
-    fn record(&self, _: f64) {
-        self.add(1);
-    }
-}
-
-impl Seen {
-    fn one(&self, key: &Key) -> Arc<One> {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        Arc::new(One(self.0.clone(), format!("{} {}", key.name(), labels.join(","))))
-    }
-}
-
-impl Recorder for Seen {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.one(key))
-    }
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(self.one(key))
-    }
-}
-
-/// What is counted while `work` runs.
-fn counted<F: Future>(work: impl FnOnce() -> F) -> BTreeMap<String, u64> {
-    let seen = Seen::default();
-    let counts = seen.0.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    metrics::with_local_recorder(&seen, || runtime.block_on(work()));
-    let counts = counts.lock();
-    counts.clone()
-}
-
-fn resolver(upstream: Upstream) -> MeshResolver {
+fn of_the_mesh(upstream: Upstream) -> MeshResolver {
+    let info = NameInfo { ips: vec!["10.1.2.3".into()], ..NameInfo::default() };
+    let wire = Wire { table: [(FORECAST.to_owned(), info)].into() };
+    let table = NameTable::decode(wire.encode_to_vec().into()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
+    let (names, health) = (Publisher::new(table), Publisher::new(health));
     let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
     builder.with_upstream(upstream).build().unwrap()
 }
 
+/// The query log.
 #[test]
-fn each_lookup_is_counted_by_who_answered() {
-    let counts = counted(async || {
-        let resolver = resolver(Upstream::none());
-        assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
-        assert!(resolver.lookup_ip("localhost").await.is_ok());
-        assert!(resolver.lookup_ip("www.example.org").await.is_err());
-        assert!(resolver.lookup_ip("not a name").await.is_err());
-    });
-    for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
-        assert_eq!(counts[&format!("mesh_resolver_lookups_total outcome={outcome}")], 1);
-    }
-    assert_eq!(counts["mesh_resolver_upstream_seconds outcome=name_not_found"], 1);
-}
-
-#[test]
-fn each_upstream_server_is_counted_by_what_it_did() {
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let counts = counted(async || {
-        let upstream = Upstream::servers([closed]).with_attempts(1);
-        assert!(resolver(upstream).lookup_ip("www.example.org").await.is_err());
-    });
-    let name = format!("mesh_resolver_server_seconds server={closed},outcome=unreachable");
-    assert_eq!(counts.get(&name), Some(&2), "both families: {counts:?}");
+fn each_lookup_is_told_at_debug_with_the_name_and_what_became_of_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let resolver = of_the_mesh(Upstream::none());
+    let told = |name: &str| {
+        let told = events::of(|| drop(runtime.block_on(resolver.lookup_ip(name))));
+        let log = told.into_iter().filter(|event| event.contains("resolved")).collect::<Vec<_>>();
+        assert_eq!(log.len(), 1, "{log:?}");
+        log[0].clone()
+    };
+    assert_eq!(
+        told(FORECAST),
+        format!(
+            "DEBUG resolved host=\"{FORECAST}\" source=\"mesh\" name=\"{FORECAST}\" addresses=[10.1.2.3]"
+        )
+    );
+    assert!(told("localhost").starts_with("DEBUG resolved host=\"localhost\" source=\"hosts\""));
+    let unknown = told("www.example.org");
+    assert!(unknown.starts_with("DEBUG not resolved host=\"www.example.org\" error="), "{unknown}");
 }

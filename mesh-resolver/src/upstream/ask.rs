@@ -20,9 +20,9 @@ use tokio::{
 use super::{
     cache::{Cache, Found},
     exchange::{Exchange, NoAnswer, Transport},
+    observe,
     question::{self, Question, is_failure, is_truncated},
 };
-use crate::observe;
 
 /// Asks the servers, and keeps their answers.
 pub(crate) struct Asker {

@@ -32,8 +32,8 @@ struct Seen {
     stamps: Vec<Stamp>,
 }
 
-/// What changes with a file: when it was written, and its length. `None` while it is not there.
-type Stamp = Option<(SystemTime, u64)>;
+/// What changes with a file: when it was written, its length, and which it is. `None` while it is not there.
+type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// The files are looked at no more often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -104,10 +104,21 @@ impl Client {
     }
 }
 
+/// A file that took the place of another may be as long and as old.
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> u64 {
+    0
+}
+
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     let stamp = |file: &PathBuf| {
         let metadata = fs::metadata(file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
+        Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
     };
     files.iter().map(stamp).collect()
 }
@@ -140,6 +151,22 @@ mod tests {
         assert_eq!(search(6), ["longer.example"]);
         wrote(&dir, "nameserver 192.0.2.1\nsearch again.example\n");
         assert_eq!(search(8), ["again.example"]);
+    }
+
+    /// As editors and network managers do it.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_takes_the_place_of_another_counts_although_it_is_as_long_and_as_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = wrote(&dir, "nameserver 192.0.2.1\nsearch one.example\n");
+        let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        let new = dir.path().join("resolv.conf.new");
+        fs::write(&new, "nameserver 192.0.2.1\nsearch two.example\n").unwrap();
+        fs::File::open(&new).unwrap().set_modified(written).unwrap();
+        fs::rename(&new, &file).unwrap();
+        client.look_at(Instant::now() + INTERVAL * 2);
+        assert_eq!(client.state.load().search(), ["two.example"]);
     }
 
     #[test]

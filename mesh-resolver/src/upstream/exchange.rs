@@ -23,10 +23,10 @@ use tokio::{
 
 use super::{
     config::Effective,
+    observe,
     own::Own,
     question::{is_answer, is_failure, udp_size},
 };
-use crate::observe;
 
 /// The servers.
 #[derive(Debug)]

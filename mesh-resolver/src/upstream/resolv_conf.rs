@@ -13,6 +13,7 @@ use super::config::Effective;
 const PORT: u16 = 53;
 
 /// glibc's bounds.
+const MOST_SERVERS: usize = 3;
 const MOST_DOTS: u64 = 15;
 const LONGEST_TIMEOUT: u64 = 30;
 const MOST_ATTEMPTS: u64 = 5;
@@ -25,7 +26,9 @@ pub(super) fn parse(text: &str, host_name: &str) -> Effective {
         let (keyword, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         let mut words = rest.split_whitespace();
         match keyword {
-            "nameserver" => effective.servers.extend(words.next().and_then(server)),
+            "nameserver" if effective.servers.len() < MOST_SERVERS => {
+                effective.servers.extend(words.next().and_then(server));
+            }
             "domain" => search = Some(words.next().map(ToOwned::to_owned).into_iter().collect()),
             "search" => search = Some(words.map(ToOwned::to_owned).collect()),
             "options" => words.for_each(|word| option(&mut effective, word)),
@@ -139,6 +142,34 @@ mod tests {
         );
         assert_eq!(read.servers, ["192.0.2.1:53".parse().unwrap()]);
         assert_eq!((read.ndots, read.rotate), (0, false));
+    }
+
+    #[test]
+    fn the_first_three_servers_count() {
+        let lines =
+            |count: u8| (1..=count).map(|last| format!("nameserver 192.0.2.{last}\n")).collect::<String>();
+        assert_eq!(read(&lines(5)).servers, read(&lines(3)).servers);
+        assert_eq!(read(&format!("nameserver nonsense\n{}", lines(3))).servers.len(), 3);
+    }
+
+    #[test]
+    fn a_port_behind_an_address_is_not_understood() {
+        let text = "nameserver 192.0.2.1:5353\nnameserver 192.0.2.1#53\nnameserver [2001:db8::1]:53\nnameserver [::1]\n";
+        assert!(read(text).servers.is_empty());
+    }
+
+    #[test]
+    fn a_file_from_another_system_or_without_its_last_newline_is_read_alike() {
+        let unix = read("nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:3 edns0");
+        let dos = read("nameserver 192.0.2.1\r\nsearch a.example b.example\r\noptions ndots:3 edns0\r\n");
+        assert_eq!(unix, dos);
+        assert_eq!((unix.ndots, unix.edns, unix.search.len()), (3, true, 2));
+    }
+
+    #[test]
+    fn any_number_of_search_domains_counts() {
+        let read = read("nameserver 192.0.2.1\nsearch a b c d e f g.example h.example\n");
+        assert_eq!(read.search.len(), 8);
     }
 
     #[test]

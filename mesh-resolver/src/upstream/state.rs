@@ -10,7 +10,7 @@ use futures_util::future;
 use hickory_resolver::{
     Hosts, lookup,
     proto::{
-        op::{Edns, Message, Query},
+        op::{Edns, Message, Query, ResponseCode},
         rr::{Name, RecordType},
     },
 };
@@ -128,16 +128,13 @@ impl State {
         let dns = self.dns.as_ref().map_err(|unusable| Failure::Unusable(unusable.clone()))?;
         let name = absolute(host).ok_or(Failure::Invalid)?;
         let v4 = dns.addresses(&name, RecordType::A);
-        let v6 = async {
-            match dns.effective.no_aaaa {
-                true => Err(Failure::NoRecords),
-                false => dns.addresses(&name, RecordType::AAAA).await,
-            }
-        };
-        let Found { ips, owner, ttl, stale } = match future::join(v4, v6).await {
-            (Ok(v4), Ok(v6)) => v4.and(v6),
-            (Ok(found), Err(_)) | (Err(_), Ok(found)) => found,
-            (Err(v4), Err(v6)) => return Err(v4.or(v6)),
+        let Found { ips, owner, ttl, stale } = match dns.effective.no_aaaa {
+            true => v4.await?,
+            false => match future::join(v4, dns.addresses(&name, RecordType::AAAA)).await {
+                (Ok(v4), Ok(v6)) => v4.and(v6),
+                (Ok(found), Err(_)) | (Err(_), Ok(found)) => found,
+                (Err(v4), Err(v6)) => return Err(v4.or(v6)),
+            },
         };
         let source = stale.map_or(Source::Upstream, |age| Source::Stale { age });
         Ok(Lookup::new(ips.into_iter().collect(), &text(&owner), source, ttl))
@@ -145,12 +142,21 @@ impl State {
 }
 
 impl Dns {
-    /// The addresses of one family.
+    /// The addresses of one family. Servers from before EDNS are asked without it, as by glibc (RFC 6891 §7).
     async fn addresses(&self, name: &Name, kind: RecordType) -> Result<Found, Failure> {
+        match self.ask(name, kind, self.effective.edns).await {
+            Err(Failure::Refused(ResponseCode::FormErr | ResponseCode::NotImp)) if self.effective.edns => {
+                self.ask(name, kind, false).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn ask(&self, name: &Name, kind: RecordType, edns: bool) -> Result<Found, Failure> {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(Query::query(name.clone(), kind));
-        if self.effective.edns {
+        if edns {
             let mut edns = Edns::new();
             edns.set_max_payload(EDNS_SIZE).set_version(0);
             message.set_edns(edns);

@@ -3,6 +3,7 @@
 mod clients;
 mod istio;
 mod limits;
+mod rfc;
 mod upstream;
 
 use std::{

@@ -12,6 +12,7 @@ mod lookup_ip;
 mod mesh;
 mod mode;
 mod name_server;
+mod odd;
 mod reqwest;
 mod tonic;
 mod tower;

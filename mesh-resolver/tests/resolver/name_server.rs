@@ -27,12 +27,18 @@ use tokio::{
 pub(crate) enum Reply {
     /// An alias, and addresses under the name that it stands for.
     Alias(&'static str, Vec<IpAddr>),
+    /// Aliases, name by name, and no address.
+    Aliases(&'static [(&'static str, &'static str)]),
     /// Those of the addresses that are of the family asked for.
     Addresses(Vec<IpAddr>),
+    /// The addresses under another name than was asked for; marked truncated over UDP, with as many as fit.
+    Cut(&'static str, Vec<IpAddr>),
     /// Any records.
     Records(Vec<RData>),
     /// The name does not exist, for a minute.
     Denied,
+    /// Addresses with a TTL of zero.
+    NotKept(Vec<IpAddr>),
     /// The name does not exist.
     NxDomain,
     /// The server fails.
@@ -157,6 +163,23 @@ fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -
             let target = Name::from_ascii(target).unwrap();
             message.add_answer(Record::from_rdata(name, 60, RData::CNAME(CNAME(target.clone()))));
             message.add_answers(addresses(&target, kind, ips))
+        }
+        Reply::Aliases(aliases) => message.add_answers(aliases.iter().map(|(from, to)| {
+            let [from, to] = [from, to].map(|name| Name::from_ascii(format!("{name}.")).unwrap());
+            Record::from_rdata(from, 60, RData::CNAME(CNAME(to)))
+        })),
+        Reply::NotKept(ips) => message.add_answers(addresses(&name, kind, ips).map(|mut record| {
+            record.ttl = 0;
+            record
+        })),
+        Reply::Cut(owner, ips) => {
+            let owner = Name::from_ascii(owner).unwrap();
+            message.metadata.truncation = !tcp;
+            message.add_answers(addresses(&owner, kind, ips));
+            while !tcp && message.to_vec().unwrap().len() > 512 {
+                message.answers.pop();
+            }
+            &mut message
         }
         Reply::Records(data) => {
             message.add_answers(data.into_iter().map(|data| Record::from_rdata(name.clone(), 60, data)))

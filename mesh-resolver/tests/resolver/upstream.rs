@@ -51,6 +51,7 @@ async fn a_host_without_usable_resolv_conf_still_resolves_mesh_names_and_says_wh
     }
 }
 
+/// `pkg/dns/client/dns.go:135-150`.
 #[tokio::test]
 async fn a_resolv_conf_gives_search_list_and_options() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -124,6 +125,7 @@ async fn a_name_that_exists_without_addresses_anywhere_in_the_search_is_not_repo
     assert_eq!(resolver.lookup_ip("a.b").await.unwrap_err().kind(), ErrorKind::NoRecords);
 }
 
+/// `pkg/dns/client/dns.go:425-435`, `453-498`: the agent asks in random order, or all at once. Here one server sees each name.
 #[tokio::test]
 async fn servers_are_asked_one_at_a_time_in_order_and_a_failing_one_makes_way() {
     let failing = NameServer::start(|_, _| Reply::ServFail).await;
@@ -144,6 +146,7 @@ async fn a_server_that_does_not_answer_makes_way_for_the_next() {
     assert!(resolver.lookup_ip("www.example.org").await.is_ok());
 }
 
+/// `pkg/dns/client/dns.go:425-435`: the first answer counts, whatever it says. SERVFAIL and its like make way here.
 #[tokio::test]
 async fn a_denial_is_an_answer_and_the_next_server_is_not_asked() {
     let (first, second) = (knowing("nothing").await, knowing("www.example.org").await);

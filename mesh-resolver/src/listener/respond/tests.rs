@@ -163,8 +163,23 @@ fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged
 /// `pkg/dns/client/dns.go:325-327,352-412`.
 #[test]
 fn each_address_comes_first_in_its_turn() {
-    let asked = question("details.ns2.svc.cluster.remote.", RecordType::A);
-    let first = |_| records(&answer(&asked, UDP).0)[0].1.clone();
+    for (name, kind, addresses) in
+        [("details.ns2.svc.cluster.remote.", RecordType::A, 3), ("dual.localhost.", RecordType::AAAA, 2)]
+    {
+        let first = |_| records(&answer(&question(name, kind), UDP).0)[0].1.clone();
+        assert_eq!((0..200).map(first).collect::<BTreeSet<_>>().len(), addresses);
+    }
+}
+
+/// `pkg/dns/client/dns.go:325-327,352-412`.
+#[test]
+fn the_alias_stays_before_the_addresses_that_take_turns() {
+    let asked = question("details.ns2.svc.cluster.remote.ns1.svc.cluster.local.", RecordType::A);
+    let first = |_| {
+        let records = records(&answer(&asked, UDP).0);
+        assert_eq!(records[0].1, "details.ns2.svc.cluster.remote.");
+        records[1].1.clone()
+    };
     assert_eq!((0..200).map(first).collect::<BTreeSet<_>>().len(), 3);
 }
 

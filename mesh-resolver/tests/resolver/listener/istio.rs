@@ -1,9 +1,11 @@
 //! Every case of the DNS proxy's own tests in Istio (`pkg/dns/client/dns_test.go:139-343`), in our words, over its
 //! fixture (607-672) and an upstream like its own (498-592), over UDP and TCP.
 //!
-//! Where the answer differs from the agent's, the case says why.
+//! Where the answer differs from the agent's, the case says why. What it reads from its environment is in `setup`.
 
-use std::sync::Arc;
+mod setup;
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use hickory_resolver::proto::{
     op::Edns,
@@ -54,13 +56,16 @@ fn table() -> NameTable {
     NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap()
 }
 
+/// The owner of the giants' addresses, whatever the question was.
+const GIANT: &str = "aaaaaaaaaaaa.aaaaaa.";
+
 /// The proxy of `initDNS`, 594-605, and the upstream behind it, which knows `www.bing.com` and two giants.
 async fn proxy() -> (NameServer, DnsListener) {
     let giant: Vec<_> = (0..64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
     let server = NameServer::start(move |name, _| match name {
         "www.bing.com" => Reply::Addresses(ips(&["1.1.1.1"])),
         "giant" => Reply::Addresses(giant.clone()),
-        "giant-tc" => Reply::TcpOnly(giant.clone()),
+        "giant-tc" => Reply::Cut(GIANT, giant.clone()),
         _ => Reply::NxDomain,
     })
     .await;
@@ -176,6 +181,7 @@ async fn a_name_without_the_family_has_no_data_and_is_not_unknown() {
         let answer = both(&listener, name, kind).await;
         assert_eq!((said(&answer), code(&answer)), (Vec::new(), ResponseCode::NoError), "{name}");
         assert!(answer.metadata.authoritative);
+        assert!(answer.authorities.is_empty(), "no time for a denial: `pkg/dns/client/dns.go:312-321`");
     }
 }
 
@@ -183,7 +189,8 @@ async fn a_name_without_the_family_has_no_data_and_is_not_unknown() {
 async fn what_the_table_does_not_have_is_upstreams() {
     let (server, listener) = proxy().await;
     let found = both(&listener, "www.bing.com.", A).await;
-    assert_eq!((code(&found), found.answers.len()), (ResponseCode::NoError, 1));
+    assert_eq!(said(&found), [("www.bing.com.".to_owned(), "1.1.1.1".to_owned())]);
+    assert_eq!((code(&found), found.metadata.authoritative), (ResponseCode::NoError, false));
     for unknown in ["example.", "details.ns2.", "productpage.ns1.svc.cluster.local.ns1.svc.cluster.local."] {
         let answer = both(&listener, unknown, A).await;
         assert_eq!((code(&answer), answer.answers.len()), (ResponseCode::NXDomain, 0), "{unknown}");
@@ -195,11 +202,15 @@ async fn what_the_table_does_not_have_is_upstreams() {
 #[tokio::test]
 async fn the_addresses_of_a_service_take_turns() {
     let (_server, listener) = proxy().await;
-    let mut first = std::collections::BTreeSet::new();
-    for _ in 0..100 {
-        first.insert(addresses(&ask(&listener, "details.ns2.svc.cluster.remote.", A).await)[0].clone());
+    let (mut first, mut orders) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..300 {
+        let order = addresses(&ask(&listener, "details.ns2.svc.cluster.remote.", A).await);
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 4, "each time all of them: {order:?}");
+        first.insert(order[0].clone());
+        orders.insert(order);
     }
     assert_eq!(first.len(), 4);
+    assert!(orders.len() > 4, "not only turned round: {orders:?}");
 }
 
 /// Over UDP without EDNS the agent fails where this says that the answer is cut (`udp: large request`).
@@ -207,21 +218,42 @@ async fn the_addresses_of_a_service_take_turns() {
 async fn an_answer_that_is_too_long_comes_over_tcp_or_with_edns() {
     let (_server, listener) = proxy().await;
     let mut asked = question("giant.", A);
-    assert!(ask_with(&listener, &asked).await.metadata.truncation);
+    let cut = ask_with(&listener, &asked).await;
+    assert!(cut.metadata.truncation && code(&cut) == ResponseCode::NoError);
     let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
     write(&mut stream, &asked).await;
-    assert_eq!(read(&mut stream).await.answers.len(), 64);
+    assert_eq!(sorted(&read(&mut stream).await), giant(64));
     let mut edns = Edns::new();
     edns.set_max_payload(u16::MAX);
     asked.set_edns(edns);
-    assert_eq!(ask_with(&listener, &asked).await.answers.len(), 64);
+    assert_eq!(sorted(&ask_with(&listener, &asked).await), giant(64));
 }
 
-/// `large request truncated`: what upstream has cut is passed on as it is.
+/// The first so many addresses of a giant.
+fn giant(count: u8) -> Vec<Ipv4Addr> {
+    (0..count).map(|last| Ipv4Addr::new(240, 0, 0, last)).collect()
+}
+
+fn sorted(message: &Message) -> Vec<Ipv4Addr> {
+    let mut found: Vec<_> = addresses(message).iter().map(|ip| ip.parse().unwrap()).collect();
+    found.sort();
+    found
+}
+
+/// `large request truncated`: what upstream has cut is passed on as it is, with the 29 records that fit.
 #[tokio::test]
 async fn an_answer_that_upstream_has_cut_stays_cut() {
     let (_server, listener) = proxy().await;
-    assert!(ask(&listener, "giant-tc.", A).await.metadata.truncation);
+    let cut = ask(&listener, "giant-tc.", A).await;
+    assert!(cut.metadata.truncation && code(&cut) == ResponseCode::NoError);
+    let in_order: Vec<_> = giant(29).iter().map(ToString::to_string).collect();
+    assert_eq!(addresses(&cut), in_order);
+    assert!(cut.answers.iter().all(|record| record.name.to_ascii() == GIANT));
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &question("giant-tc.", A)).await;
+    let whole = read(&mut stream).await;
+    assert!(!whole.metadata.truncation);
+    assert_eq!(sorted(&whole), giant(64));
 }
 
 /// `TestBuildAlternateHosts`, 44-126: these names and no others.
@@ -235,15 +267,48 @@ async fn a_service_has_exactly_its_short_names() {
             "productpage",
             &["productpage", "productpage.ns1", "productpage.ns1.svc", "productpage.ns1.svc.cluster.local"],
         ),
+        (
+            "svc-with-alt",
+            &[
+                "svc-with-alt",
+                "svc-with-alt.ns1",
+                "svc-with-alt.ns1.svc",
+                "svc-with-alt.ns1.svc.cluster.local",
+                "svc-with-alt.ns1.svc.clusterset.local",
+            ],
+        ),
     ] {
         let all = [".ns1", ".ns2"].iter().flat_map(|namespace| {
             let suffixes = ["", ".svc", ".svc.cluster", ".svc.cluster.local", ".svc.cluster.remote"];
-            suffixes.map(|suffix| format!("{short}{namespace}{suffix}"))
+            let suffixes = suffixes.into_iter().chain([".svc.clusterset", ".svc.clusterset.local"]);
+            suffixes.map(move |suffix| format!("{short}{namespace}{suffix}"))
         });
         for name in all.chain([short.to_owned()]) {
             let answer = ask(&listener, &format!("{name}."), A).await;
             assert_eq!(answer.metadata.authoritative, known.contains(&&*name), "{name}");
         }
+    }
+}
+
+/// `TestBuildAlternateHosts`, 44-126: hosts outside of Kubernetes have the name that they have.
+#[tokio::test]
+async fn a_host_that_is_no_service_has_one_name() {
+    let (_server, listener) = proxy().await;
+    for (name, known) in [
+        ("www.google.com", true),
+        ("*.wildcard", true),
+        ("example.localhost", true),
+        ("www", false),
+        ("www.google", false),
+        ("google.com", false),
+        ("www.google.com.ns1", false),
+        ("www.google.com.svc", false),
+        ("example.localhost.svc", false),
+        ("localhost", false),
+        ("wildcard", false),
+    ] {
+        let answer = ask(&listener, &format!("{name}."), A).await;
+        assert_eq!(answer.metadata.authoritative, known, "{name}");
     }
 }
 

@@ -50,6 +50,7 @@ async fn other_types_of_a_mesh_name_are_upstreams() {
     assert_eq!(code(&ask(&alone, "www.example.org.", RecordType::TXT).await), ResponseCode::NXDomain);
 }
 
+/// `pkg/dns/client/dns.go:425-435`, `453-498`, except that in the agent any answer counts: SERVFAIL where nobody answers.
 #[tokio::test]
 async fn a_failing_server_makes_way_and_the_last_failure_is_the_answer() {
     let (silent, failing) = (NameServer::silent().await, NameServer::start(|_, _| Reply::ServFail).await);
@@ -76,14 +77,14 @@ async fn an_answer_too_long_for_udp_comes_over_tcp() {
     let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
     let asked = question("giant.example.org.", RecordType::A);
     let cut = ask_with(&listener, &asked).await;
-    assert!(cut.metadata.truncation && cut.answers.is_empty());
+    assert!(cut.metadata.truncation && cut.answers.is_empty(), "as upstream sent it");
     let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
     write(&mut stream, &asked).await;
     assert_eq!(read(&mut stream).await.answers.len(), 200);
     assert_eq!(server.connections(), 1);
 }
 
-/// `pkg/dns/client/dns.go:262-267`, `pkg/dns/client/dns.go:332-336,708-730`, except that the agent fails where this asks to come back over TCP.
+/// `pkg/dns/client/dns.go:258-267`, `pkg/dns/client/dns.go:332-336,708-730`, except that the agent fails where this asks to come back over TCP.
 #[tokio::test]
 async fn an_answer_longer_than_the_asker_takes_is_marked_truncated() {
     let many: Vec<_> = (1..=64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
@@ -123,6 +124,7 @@ async fn a_listener_that_is_its_own_upstream_does_not_ask_itself() {
     assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
 }
 
+/// `pkg/dns/client/dns.go:290-303`, except that the agent fails at once, and asks upstream only where it has port 53.
 #[tokio::test]
 async fn before_the_first_table_mesh_names_wait_and_others_do_not() {
     let server = knowing("www.example.org").await;
@@ -141,6 +143,7 @@ async fn before_the_first_table_mesh_names_wait_and_others_do_not() {
     assert_eq!(server.asked(), ["www.example.org"]);
 }
 
+/// `pkg/dns/client/dns.go:290-303`.
 #[tokio::test]
 async fn without_a_table_in_time_a_mesh_name_fails() {
     let resolver = Mesh::connecting().builder().with_first_table_timeout(Duration::ZERO).build().unwrap();
@@ -157,6 +160,7 @@ async fn servers_come_from_a_resolv_conf() {
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
 }
 
+/// The agent keeps nothing (`pkg/dns/client/dns.go:258-267`).
 #[tokio::test]
 async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question() {
     let server = knowing("www.example.org").await;

@@ -65,6 +65,39 @@ fn a_name_of_more_than_255_bytes_is_malformed() {
     refused(&packet, ResponseCode::FormErr);
 }
 
+/// RFC 1035 §2.3.4: 255 bytes with all lengths and the root.
+#[test]
+fn a_name_of_255_bytes_is_one_and_of_256_none() {
+    let name = |last: u8| {
+        let mut packet = plain()[..12].to_vec();
+        for label in [63, 63, 63, last] {
+            packet.push(label);
+            packet.extend(vec![b'a'; label.into()]);
+        }
+        packet.extend_from_slice(&[0, 0, 1, 0, 1]);
+        packet
+    };
+    let longest = name(61);
+    assert_eq!(longest.len() - 12 - 4, 255);
+    let (verdict, after) = answered(&longest, UDP);
+    assert!(matches!(verdict, Verdict::Forward(query) if query.name().len() == 253));
+    assert_eq!(longest, after);
+    refused(&name(62), ResponseCode::FormErr);
+}
+
+/// RFC 1035 §4.1.4: a pointer leads to an earlier place, and there is none before the question.
+#[test]
+fn pointers_that_go_round_are_malformed_in_the_question_and_not_followed_elsewhere() {
+    let mut itself = plain()[..12].to_vec();
+    itself.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
+    refused(&itself, ResponseCode::FormErr);
+    let mut packet = plain();
+    let [high, low] = u16::to_be_bytes(0xc000 + u16::try_from(packet.len()).unwrap());
+    packet.extend_from_slice(&[high, low, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4]);
+    packet[11] = 1;
+    assert!(matches!(answered(&packet, UDP).0, Verdict::Answer(_)));
+}
+
 /// RFC 1035 §4.1.1.
 #[test]
 fn other_operations_are_not_implemented() {
@@ -103,6 +136,30 @@ fn two_opt_records_or_one_with_a_name_are_malformed() {
     let at = named.len() - 11;
     named.splice(at..=at, [1, b'a', 0]);
     refused(&named, ResponseCode::FormErr);
+}
+
+/// RFC 6891 §6.1.1: it belongs to the additional records.
+#[test]
+fn an_opt_record_among_answers_or_authorities_is_malformed() {
+    for count in [7, 9] {
+        let mut packet = opt();
+        packet[11] = 0;
+        packet[count] = 1;
+        refused(&packet, ResponseCode::FormErr);
+    }
+}
+
+/// RFC 6891 §6.1.2: what is not known is passed over, and not repeated.
+#[test]
+fn unknown_options_and_flags_of_edns_do_not_matter() {
+    let mut packet = opt();
+    let len = packet.len();
+    // All flags but DO, and an option of four bytes.
+    packet[len - 4..].copy_from_slice(&[0x7f, 0xff, 0, 8]);
+    packet.extend_from_slice(&[0xfd, 0xe9, 0, 4, 1, 2, 3, 4]);
+    let (verdict, bytes) = answered(&packet, UDP);
+    assert!(matches!(verdict, Verdict::Answer(_)));
+    assert_eq!(bytes[bytes.len() - 4..], [0, 0, 0, 0]);
 }
 
 #[test]

@@ -1,0 +1,214 @@
+//! Hosts with other addresses and other files than this one: this program again, in a network and with mounts of its own.
+
+use std::{
+    env, fs,
+    net::{IpAddr, SocketAddrV6, UdpSocket},
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use libtest_mimic::Failed;
+use mesh_resolver::{
+    ErrorKind, MeshResolver, Source, Upstream,
+    listener::{DnsListener, Limits},
+};
+use tokio::runtime::Runtime;
+
+type Test = fn();
+
+pub(super) const TESTS: &[(&str, Test)] = &[
+    ("other_hosts_are_sent_to_tcp_when_they_ask_too_often", other_hosts_are_sent_to_tcp),
+    ("other_hosts_are_refused_names_outside_the_mesh", other_hosts_are_refused),
+    ("what_only_nss_knows_is_found_by_getaddrinfo", what_only_nss_knows),
+    ("the_servers_of_resolv_conf_are_asked_as_its_options_say", the_options_of_resolv_conf),
+];
+
+/// Which test this process is, and the folder whose files lie over those of `/etc`.
+const TEST: &str = "SIDESTEP_NAMESPACE_TEST";
+const FOLDER: &str = "SIDESTEP_NAMESPACE_FOLDER";
+
+/// An address that is this host's and not a loopback one, so that it counts as another host's.
+const ADDRESS: &str = "198.51.100.1";
+
+const SETUP: &str = "set -e
+ip link set lo up
+ip address add 198.51.100.1/32 dev lo
+ip address add fe80::53/64 dev lo nodad
+for file in hosts nsswitch.conf resolv.conf; do mount --bind \"$SIDESTEP_NAMESPACE_FOLDER/$file\" \"/etc/$file\"; done
+exec \"$0\"";
+
+/// The test that this process is inside a namespace for.
+pub(super) fn inside() -> Option<Test> {
+    let name = env::var(TEST).ok()?;
+    TESTS.iter().find(|(test, _)| *test == name).map(|(_, test)| *test)
+}
+
+fn command(program: &Path, folder: &Path) -> Command {
+    for (file, text) in [
+        ("hosts", "127.0.0.1 localhost\n192.0.2.77 printer.nss.example\n"),
+        ("nsswitch.conf", "hosts: files myhostname\n"),
+        ("resolv.conf", "nameserver 127.0.0.99\noptions timeout:1 attempts:1\n"),
+    ] {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-rnm", "sh", "-c", SETUP]).arg(program).env(FOLDER, folder);
+    command
+}
+
+pub(super) fn missing() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    !command(Path::new("true"), folder.path()).output().is_ok_and(|output| output.status.success())
+}
+
+pub(super) fn run(test: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let output = command(&env::current_exe()?, folder.path()).env(TEST, test).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn question(id: u8, name: &str) -> Vec<u8> {
+    let mut message = vec![0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        message.push(u8::try_from(label.len()).unwrap());
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, 1, 0, 1]);
+    message
+}
+
+/// A listener at [`ADDRESS`], and who asks it from there.
+fn listener(runtime: &Runtime, limits: Limits) -> (DnsListener, UdpSocket) {
+    let resolver = super::with_upstream(Upstream::servers(["127.0.0.99:53".parse().unwrap()]));
+    let builder = DnsListener::builder(resolver).bind(format!("{ADDRESS}:0")).with_limits(limits);
+    let listener = builder.with_runtime(runtime.handle().clone()).start().unwrap();
+    let socket = UdpSocket::bind((ADDRESS, 0)).unwrap();
+    socket.connect(listener.addresses()[0]).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    (listener, socket)
+}
+
+fn other_hosts_are_sent_to_tcp() {
+    let mut limits = Limits::default();
+    limits.udp_queries_per_network = 5;
+    let runtime = runtime();
+    let (listener, socket) = listener(&runtime, limits);
+    let (mut cut, mut whole, mut answer) = (0, 0, [0; 512]);
+    // At least one second of them all lies within one second.
+    while cut == 0 {
+        let asked = question(1, "forecast.example");
+        socket.send(&asked).unwrap();
+        let len = socket.recv(&mut answer).unwrap();
+        assert_eq!(answer[3] & 0x0f, 0);
+        match answer[2] & 2 {
+            0 => whole += 1,
+            _ => {
+                assert_eq!(len, asked.len(), "no more than was asked");
+                cut += 1;
+            }
+        }
+    }
+    assert!(whole >= 5, "{whole}");
+    let stats = listener.stats();
+    assert_eq!((stats.mesh, stats.limited), (whole, 1));
+    // What is no query has no answer from which anybody gains.
+    let tcp = std::net::TcpStream::connect(listener.addresses()[0]).unwrap();
+    ask_over_tcp(tcp, &question(2, "forecast.example"));
+}
+
+fn ask_over_tcp(mut stream: std::net::TcpStream, question: &[u8]) {
+    use std::io::{Read as _, Write as _};
+    stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
+    stream.write_all(question).unwrap();
+    let mut answer = [0; 14];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[8..10], [0, 1], "one record, over TCP");
+}
+
+fn other_hosts_are_refused() {
+    let runtime = runtime();
+    let (listener, socket) = listener(&runtime, Limits::default());
+    let mut answer = [0; 512];
+    for (name, code) in [("forecast.example", 0), ("www.example.org", 5)] {
+        socket.send(&question(1, name)).unwrap();
+        socket.recv(&mut answer).unwrap();
+        assert_eq!(answer[3] & 0x0f, code, "{name}");
+    }
+    assert_eq!((listener.stats().mesh, listener.stats().refused), (1, 1));
+}
+
+/// The `hosts` file as glibc's `nss_files` reads it stands for what neither we nor DNS know.
+fn what_only_nss_knows() {
+    let runtime = runtime();
+    let lookup = |upstream: Upstream| {
+        let resolver: MeshResolver = super::with_upstream(upstream);
+        runtime.block_on(resolver.lookup_ip("printer.nss.example"))
+    };
+    let found = lookup(Upstream::system().without_hosts_file()).unwrap();
+    assert_eq!(found.source(), &Source::System, "nsswitch.conf names a source that is not read here");
+    assert_eq!(found.addresses(), ["192.0.2.77".parse::<IpAddr>().unwrap()]);
+    assert_eq!(lookup(Upstream::system()).unwrap().source(), &Source::Hosts, "the hosts file comes first");
+    let told = lookup(Upstream::system().without_hosts_file().with_getaddrinfo(false)).unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Upstream);
+    let folder = env::var(FOLDER).unwrap();
+    fs::write(Path::new(&folder).join("nsswitch.conf"), "hosts: files dns\n").unwrap();
+    let plain = lookup(Upstream::system().without_hosts_file()).unwrap_err();
+    assert_eq!(plain.kind(), ErrorKind::Upstream, "nobody knows more than files and DNS");
+}
+
+/// One server at each address, port 53, which this namespace has for itself: IPv4, and IPv6 by its interface. They do not
+/// know EDNS (RFC 6891 §7), and say from where they were asked how.
+fn the_options_of_resolv_conf() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    for address in ["127.0.0.53", "127.0.0.54", "fe80::53%1"] {
+        let socket = match address.split_once('%') {
+            Some((ip, _)) => UdpSocket::bind(SocketAddrV6::new(ip.parse().unwrap(), 53, 0, 1)).unwrap(),
+            None => UdpSocket::bind((address, 53)).unwrap(),
+        };
+        let asked = asked.clone();
+        thread::spawn(move || {
+            let mut room = [0; 512];
+            while let Ok((len, peer)) = socket.recv_from(&mut room) {
+                let edns = room[11] == 1;
+                asked.lock().unwrap().push((address, edns));
+                let mut answer = room[..if edns { 12 } else { len }].to_vec();
+                // No such name, for a while; or a question that cannot be read.
+                answer[2..4].copy_from_slice(&[0x81, if edns { 0x81 } else { 0x83 }]);
+                if edns {
+                    answer[4..].fill(0);
+                }
+                let _ = socket.send_to(&answer, peer);
+            }
+        });
+    }
+    let runtime = runtime();
+    let resolv_conf = Path::new(&env::var(FOLDER).unwrap()).join("resolv.conf");
+    let servers = |text: &str| {
+        fs::write(&resolv_conf, text).unwrap();
+        let resolver = super::with_upstream(Upstream::system().with_getaddrinfo(false));
+        let failed = runtime.block_on(resolver.lookup_ip("www.example.org.")).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::NameNotFound, "{}", failed.report());
+        let mut asked = std::mem::take(&mut *asked.lock().unwrap());
+        asked.sort_unstable();
+        asked
+    };
+    assert_eq!(servers("nameserver 127.0.0.53\nnameserver 127.0.0.54\n"), [("127.0.0.53", false); 2]);
+    assert_eq!(servers("nameserver fe80::53%lo\noptions no-aaaa"), [("fe80::53%1", false)]);
+    let rotated = servers("nameserver 127.0.0.53\r\nnameserver 127.0.0.54\r\noptions rotate\r\n");
+    assert_eq!(rotated, [("127.0.0.53", false), ("127.0.0.54", false)]);
+    let without = servers("nameserver 127.0.0.54\noptions edns0 trust-ad no-aaaa\n");
+    assert_eq!(without, [("127.0.0.54", false), ("127.0.0.54", true)]);
+    // 127.0.0.99 is nobody: it makes way.
+    let next = servers("nameserver 127.0.0.99\nnameserver 127.0.0.54\noptions no-aaaa\nsearch .");
+    assert_eq!(next, [("127.0.0.54", false)]);
+}

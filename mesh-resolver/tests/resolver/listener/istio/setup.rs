@@ -1,0 +1,85 @@
+//! What the DNS proxy reads before its first question.
+
+use std::fs;
+
+use mesh_resolver::listener::DEFAULT_ADDRESS;
+
+use super::*;
+
+/// `pkg/dns/client/dns.go:178-204`. Here `localhost` is 127.0.0.1, whatever the families of the upstream servers; `[::1]`
+/// where it is asked for.
+#[tokio::test]
+async fn it_listens_where_the_agent_does_over_udp_and_tcp() {
+    assert_eq!(DEFAULT_ADDRESS, "127.0.0.1:15053".parse().unwrap());
+    let listener = start(Mesh::synced(&[(FORECAST, &["10.1.2.3"])]).resolver(Upstream::none()));
+    let answer = both(&listener, "forecast.weather.", A).await;
+    assert_eq!(said(&answer), [("forecast.weather.".to_owned(), "10.1.2.3".to_owned())]);
+    assert_eq!(listener.addresses().len(), 1, "one address for both");
+}
+
+/// `pkg/dns/client/dns.go:135-150`: the first search domain of the file is the one that names are known behind. The agent
+/// prefers `/var/lib/istio/resolv.conf` as root on port 53; here whichever file is named.
+#[tokio::test]
+async fn the_search_domain_comes_from_the_resolv_conf_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("resolv.conf");
+    fs::write(&file, "nameserver 192.0.2.1\nsearch corp.example ns1.svc.cluster.local\n").unwrap();
+    let mesh = Mesh::synced(&[("www.google.com", &["1.1.1.1"])]);
+    let listener = start(mesh.resolver(Upstream::resolv_conf(&file)));
+    let answer = both(&listener, "www.google.com.corp.example.", A).await;
+    assert!(answer.metadata.authoritative);
+    assert_eq!(addresses(&answer), ["1.1.1.1"]);
+}
+
+/// `pkg/dns/client/dns.go:135-150`: as the agent on port 53, on any port.
+#[tokio::test]
+async fn before_the_first_table_what_is_not_the_meshs_is_asked_of_upstream() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
+    let listener = start(Mesh::connecting().resolver(Upstream::servers([server.address()])));
+    assert_eq!(addresses(&ask(&listener, "www.bing.com.", A).await), ["192.0.2.1"]);
+}
+
+/// `pkg/dns/client/dns.go:124-133`: the domain of the services is that of the proxy without its namespace.
+#[tokio::test]
+async fn services_of_the_domain_without_the_namespace_have_short_names() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    for domain in ["vms.svc.cluster.local", "svc.cluster.local"] {
+        let scope = Scope::new("vms", domain);
+        let builder = MeshResolver::builder(mesh.names.watched(), mesh.health.watched(), scope);
+        let listener = start(builder.with_upstream(Upstream::none()).build().unwrap());
+        let answer = both(&listener, "forecast.weather.", A).await;
+        assert_eq!(said(&answer), [("forecast.weather.".to_owned(), "10.1.2.3".to_owned())]);
+    }
+}
+
+/// `pkg/dns/client/dns.go:425-435`: the agent shuffles its servers; here they are asked in their order, and who answers
+/// is the only one who is asked.
+#[tokio::test]
+async fn one_server_sees_each_question_the_first_that_answers() {
+    let knowing = || NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"])));
+    let (first, second) = (knowing().await, knowing().await);
+    let servers = [&first, &second].map(NameServer::address);
+    let listener = start(Mesh::synced(&[]).resolver(Upstream::servers(servers)));
+    for number in 0..20 {
+        ask(&listener, &format!("n{number}.example.org."), A).await;
+    }
+    assert_eq!((first.asked().len(), second.asked().len()), (20, 0));
+}
+
+/// `pkg/dns/client/dns.go:453-498` (`DNS_FORWARD_PARALLEL`), which is not there: a server that fails makes way all the
+/// same, and where all fail the answer is SERVFAIL.
+#[tokio::test]
+async fn where_one_server_answers_there_is_an_answer_and_servfail_where_none_does() {
+    let good = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
+    let failing = NameServer::start(|_, _| Reply::ServFail).await;
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let answered = async |servers: &[SocketAddr]| {
+        let upstream = Upstream::servers(servers.iter().copied());
+        ask(&start(Mesh::synced(&[]).resolver(upstream)), "www.bing.com.", A).await
+    };
+    let found = answered(&[closed, failing.address(), good.address()]).await;
+    assert_eq!(addresses(&found), ["192.0.2.1"]);
+    for dead in [&[closed][..], &[failing.address(), closed]] {
+        assert_eq!(code(&answered(dead).await), ResponseCode::ServFail);
+    }
+}

@@ -1,0 +1,101 @@
+//! What istiod says of hosts outside the mesh, and what a program that only resolves makes of it.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use mesh_connector::{Config, nds_client::NdsClient};
+use mesh_resolver::{MeshResolver, Source, Upstream};
+use mesh_tests::{peers::RealMesh, vm_files::Vm};
+
+const ENTRIES: &str = "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: partner, namespace: weather}
+spec:
+  hosts: [api.partner.example]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports: [{number: 443, name: tls, protocol: TLS}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: vault, namespace: weather}
+spec:
+  hosts: [vault.partner.example]
+  addresses: [198.51.100.7]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 443, name: tls, protocol: TLS}]
+  endpoints: [{address: 198.51.100.7}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: inside, namespace: weather}
+spec:
+  hosts: [inside.partner.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 127.0.2.30}]
+";
+
+/// In clusters that istiod sends, `istio.external` tells hosts outside the mesh from those inside (`pilot/pkg/networking`).
+pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_an_address_of_its_own() {
+    let mut mesh = RealMesh::start().await;
+    mesh.apply("cluster1", ENTRIES).await;
+    let client =
+        NdsClient::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap();
+    let names = ["api.partner.example", "vault.partner.example", "inside.partner.example"];
+    let known = |table: &mesh_connector::nds_client::NameTable| names.iter().all(|name| table.get(name).is_some());
+    client.names().clone().wait_for(known).await.unwrap();
+    let upstream = Upstream::servers([upstream()]);
+    let builder = || MeshResolver::builder_for(&client).with_upstream(upstream.clone());
+    let resolver = builder().with_upstream_for_external().build().unwrap();
+    // Before the clusters are known, and after.
+    for _ in 0..2 {
+        let found = resolver.lookup_ip("api.partner.example").await.unwrap();
+        assert_eq!((found.source(), found.addresses()), (&Source::Upstream, &[UPSTREAMS.into()][..]));
+        let found = resolver.lookup_ip("vault.partner.example").await.unwrap();
+        assert_eq!(found.mesh_name(), Some("vault.partner.example"));
+        assert_eq!(found.addresses(), [IpAddr::from([198, 51, 100, 7])]);
+        client.clusters(Duration::from_secs(10)).await.unwrap();
+    }
+    for (resolver, name) in [(&resolver, "inside.partner.example"), (&builder().build().unwrap(), "api.partner.example")] {
+        let found = resolver.lookup_ip(name).await.unwrap();
+        assert_eq!(found.mesh_name(), Some(name));
+        assert!(found.addresses().iter().copied().all(is_virtual), "{found:?}");
+    }
+}
+
+const UPSTREAMS: [u8; 4] = [192, 0, 2, 7];
+
+/// A DNS server that knows every name, at [`UPSTREAMS`]. It serves until the process ends.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut room = [0; 512];
+        while let Ok((len, peer)) = socket.recv_from(&mut room) {
+            let mut answer = room[..len].to_vec();
+            let is_a = answer[len - 4..len - 2] == [0, 1];
+            answer[2..4].copy_from_slice(&[0x81, 0x80]);
+            answer[7] = u8::from(is_a);
+            if is_a {
+                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                answer.extend_from_slice(&UPSTREAMS);
+            }
+            let _ = socket.send_to(&answer, peer);
+        }
+    });
+    address
+}
+
+/// An address that istiod made up (`pilot/pkg/controllers/ipallocate`).
+fn is_virtual(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[0] >= 240,
+        IpAddr::V6(ip) => ip.segments()[..3] == [0x2001, 2, 0],
+    }
+}
