@@ -3,14 +3,15 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use mesh_connector::{Mesh, nds_client::Identity};
+use mesh_connector::{Mesh, Target, nds_client::Identity};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
+        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor,
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
     sign::SingleCertAndKey,
@@ -18,28 +19,27 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{Failure, peers};
+use crate::Failure;
 
 /// One way to one service.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bare {
-    connector: TlsConnector,
+    config: Arc<ClientConfig>,
     server_name: ServerName<'static>,
     address: SocketAddr,
 }
 
 impl Bare {
-    /// The way that a connection of this protocol goes.
-    pub(crate) async fn like(mesh: &Mesh, protocol: mesh_connector::Protocol) -> Result<Self, Failure> {
-        let target = mesh_connector::Target::new(peers::HOST, peers::PORT)?.with_protocol(protocol);
-        let stream = mesh.connect_to(&target).await?;
+    /// The way that a connection to this target goes.
+    pub(crate) async fn like(mesh: &Mesh, target: &Target) -> Result<Self, Failure> {
+        let stream = mesh.connect_to(target).await?;
         let info = stream.connection();
         let identity = mesh.client().identity().get();
         let identity = identity.as_ref().as_ref().ok_or("no identity")?;
         let alpn = info.alpn_offered().iter().map(|name| name.clone().into_bytes()).collect();
         let expected = info.peer_name().ok_or("no peer")?.to_owned();
         Ok(Self {
-            connector: Arc::new(config(identity, expected, alpn)?).into(),
+            config: Arc::new(config(identity, expected, alpn)?),
             server_name: info.sni().ok_or("no SNI")?.to_owned().try_into()?,
             address: info.peer_addr(),
         })
@@ -48,13 +48,15 @@ impl Bare {
     pub(crate) async fn connect(&self) -> Result<TlsStream<TcpStream>, Failure> {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
-        Ok(self.connector.connect(self.server_name.clone(), tcp).await?)
+        Ok(TlsConnector::from(self.config.clone()).connect(self.server_name.clone(), tcp).await?)
     }
 }
 
 fn config(identity: &Identity, expected: String, alpn: Vec<Vec<u8>>) -> Result<ClientConfig, Failure> {
-    let provider = identity.provider().clone();
-    let verifier = Verifier { roots: identity.roots().clone(), expected, provider: provider.clone() };
+    let (provider, roots) = (identity.provider().clone(), identity.roots().clone());
+    let signatures = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Verifier { roots, expected, algorithms, signatures };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -69,7 +71,9 @@ fn config(identity: &Identity, expected: String, alpn: Vec<Vec<u8>>) -> Result<C
 struct Verifier {
     roots: Arc<RootCertStore>,
     expected: String,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// rustls' own, for all but names.
+    signatures: Arc<WebPkiServerVerifier>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -82,7 +86,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let certificate = ParsedCertificate::try_from(leaf)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
+        let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
         let expected = self.expected.as_bytes();
         match leaf.windows(expected.len()).any(|window| window == expected) {
@@ -94,22 +98,22 @@ impl ServerCertVerifier for Verifier {
     fn verify_tls12_signature(
         &self,
         message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        self.signatures.verify_tls12_signature(message, leaf, signed)
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        self.signatures.verify_tls13_signature(message, leaf, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.signatures.supported_verify_schemes()
     }
 }

@@ -1,13 +1,13 @@
 //! A real istiod, gateway, sidecar and workload, for what is measured beside them.
 
-use mesh_connector::{Config, Mesh};
+use mesh_connector::{Config, Mesh, Protocol, Target};
 use mesh_tests::{
     peers::{self, CLIENT_SIDECAR, Child, RealMesh},
     vm_files::Vm,
 };
 use tokio::runtime::Runtime;
 
-use crate::{Failure, report::Report};
+use crate::{Failure, bare::Bare, report::Report};
 
 /// What measured calls go to.
 pub(crate) const HOST: &str = "forecast.weather.svc.cluster.local";
@@ -35,6 +35,24 @@ pub(crate) fn stage(runtime: &Runtime, report: &mut Report, yaml: &str) -> Optio
         let children = tokio::join!(real.gateway(2), real.forecast(2));
         Stage { real, _children: children }
     }))
+}
+
+/// A client of ours and a bare one, of the same service.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) mesh: Mesh,
+    pub(crate) target: Target,
+    pub(crate) bare: Bare,
+    pub(crate) stage: Stage,
+}
+
+/// Brings up a mesh and both clients; `None`, and a word in the report, where the peers are not built.
+pub(crate) fn clients(runtime: &Runtime, report: &mut Report) -> Result<Option<Clients>, Failure> {
+    let Some(stage) = stage(runtime, report, "") else { return Ok(None) };
+    let mesh = runtime.block_on(stage.join())?;
+    let target = Target::new(HOST, PORT)?.with_protocol(Protocol::Http1);
+    let bare = runtime.block_on(Bare::like(&mesh, &target))?;
+    Ok(Some(Clients { mesh, target, bare, stage }))
 }
 
 /// What says that the service has a workload in network1.

@@ -2,10 +2,13 @@
 
 use std::hint::black_box;
 
-use crate::{process::thread_time, samples::Samples};
+use crate::{Failure, process::thread_time, samples::Samples};
 
 /// What is measured: one short run, and its figure.
 pub(crate) type Subject<'a> = Box<dyn FnMut() -> f64 + 'a>;
+
+/// What is measured and may fail: one short run, and its figures.
+pub(crate) type Trial<'a, const K: usize> = Box<dyn FnMut() -> Result<[f64; K], Failure> + 'a>;
 
 /// Runs every subject once a round, each round begun by another, after one round that does not count.
 pub(crate) fn interleaved<const N: usize>(rounds: usize, subjects: [Subject<'_>; N]) -> [Samples; N] {
@@ -14,19 +17,40 @@ pub(crate) fn interleaved<const N: usize>(rounds: usize, subjects: [Subject<'_>;
 }
 
 /// The same, for subjects of which it is not known how many there are.
-pub(crate) fn interleaved_all(rounds: usize, mut subjects: Vec<Subject<'_>>) -> Vec<Samples> {
+pub(crate) fn interleaved_all(rounds: usize, subjects: Vec<Subject<'_>>) -> Vec<Samples> {
+    turns(rounds, subjects).into_iter().map(Samples::from_iter).collect()
+}
+
+/// The same, for what may fail: the first failure is all that comes of it.
+pub(crate) fn tried<const N: usize, const K: usize>(
+    rounds: usize,
+    trials: [Trial<'_, K>; N],
+) -> Result<[[Samples; K]; N], Failure> {
+    let mut all = [(); N].map(|()| [(); K].map(|()| Vec::new()));
+    for (trial, runs) in turns(rounds, trials.into()).into_iter().enumerate() {
+        for run in runs {
+            for (figures, figure) in all[trial].iter_mut().zip(run?) {
+                figures.push(figure);
+            }
+        }
+    }
+    Ok(all.map(|figures| figures.map(Samples::from_iter)))
+}
+
+/// What each came to, in the order of the rounds.
+fn turns<F>(rounds: usize, mut subjects: Vec<Box<dyn FnMut() -> F + '_>>) -> Vec<Vec<F>> {
     let count = subjects.len();
-    let mut figures = vec![Vec::new(); count];
+    let mut all: Vec<_> = subjects.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
         for turn in 0..count {
             let at = (round + turn) % count;
             let figure = subjects[at]();
             if round > 0 {
-                figures[at].push(figure);
+                all[at].push(figure);
             }
         }
     }
-    figures.into_iter().map(|figures| figures.into_iter().collect()).collect()
+    all
 }
 
 /// Nanoseconds that one call takes of this thread's time, as the mean of `calls` calls: what others do on the machine in
@@ -58,5 +82,15 @@ mod tests {
         let [a, b] = interleaved(2, [subject('a', 1.0), subject('b', 2.0)]);
         assert_eq!(*order.borrow(), "abbaab");
         assert!((a.median() - 1.0).abs() < 1e-9 && (b.median() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn figures_of_trials_stay_apart_and_a_failure_is_told() {
+        let trial = |figure: f64| -> Trial<'_, 2> { Box::new(move || Ok([figure, figure * 2.0])) };
+        let [[a, twice_a], [_, twice_b]] = tried(3, [trial(1.0), trial(2.0)]).unwrap();
+        let medians = [a, twice_a, twice_b].map(|samples| samples.median());
+        assert!(medians.iter().zip([1.0, 2.0, 4.0]).all(|(one, other)| (one - other).abs() < 1e-9));
+        let broken: Trial<'_, 1> = Box::new(|| Err("broken".into()));
+        assert_eq!(tried(1, [broken]).unwrap_err().to_string(), "broken");
     }
 }

@@ -1,5 +1,7 @@
 //! What is known about a connection.
 
+#[cfg(feature = "hyper")]
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{
     fmt,
     net::SocketAddr,
@@ -7,6 +9,8 @@ use std::{
 };
 
 use nds_client::SpiffeId;
+#[cfg(feature = "hyper")]
+use tokio::time::Instant;
 
 use crate::hosts::Held;
 
@@ -26,7 +30,7 @@ pub enum Transport {
     Tls,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Details {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -41,6 +45,16 @@ pub(crate) struct Details {
     pub(crate) tls: Option<TlsDetails>,
     /// While the connection is open, what counts it.
     pub(crate) held: Weak<Held>,
+    #[cfg(feature = "hyper")]
+    pub(crate) age: Age,
+}
+
+/// What decides whether an HTTP client uses a connection again.
+#[cfg(feature = "hyper")]
+#[derive(Debug)]
+pub(crate) struct Age {
+    since: Instant,
+    requests: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -155,6 +169,26 @@ impl ConnectionInfo {
         if let Some(held) = self.0.held.upgrade() {
             held.answered(status);
         }
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl ConnectionInfo {
+    /// When the connection came about.
+    pub(crate) fn since(&self) -> Instant {
+        self.0.age.since
+    }
+
+    /// Counts a request over this connection, and says how many there have been.
+    pub(crate) fn count_request(&self) -> u32 {
+        self.0.age.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Default for Age {
+    fn default() -> Self {
+        Self { since: Instant::now(), requests: AtomicU32::new(0) }
     }
 }
 

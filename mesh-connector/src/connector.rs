@@ -5,6 +5,9 @@ mod hyper;
 #[cfg(feature = "tower")]
 mod tower;
 
+#[cfg(feature = "hyper")]
+use nds_client::ConnectionLife;
+
 use crate::{Error, Mesh, MeshStream, Protocol, Target};
 
 /// Makes connections of one kind: for one protocol, to one subset.
@@ -65,6 +68,21 @@ impl MeshConnector {
         self.mesh.client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
     }
 
+    /// How long a connection that a URI leads to is kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::connect_to`], as far as they are about the route.
+    #[cfg(feature = "hyper")]
+    pub(crate) async fn connection_life(&self, uri: &http::Uri) -> Result<ConnectionLife, Error> {
+        let (host, port) = hyper::authority(uri)?;
+        self.mesh.connection_life(&self.target(host, port)?).await
+    }
+
+    fn target(&self, host: &str, port: u16) -> Result<Target, Error> {
+        Ok(Target::new(host, port)?.with_protocol(self.protocol).with_subset(&self.subset))
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -75,7 +93,6 @@ impl MeshConnector {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect(&self, host: &str, port: u16) -> Result<MeshStream, Error> {
-        let target = Target::new(host, port)?.with_protocol(self.protocol).with_subset(&self.subset);
-        self.mesh.connect_to(&target).await
+        self.mesh.connect_to(&self.target(host, port)?).await
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
 pub(crate) use self::{
-    attempt::{Protected, authority},
+    attempt::Protected,
     outside::{Lookup, outside},
     plan::Planned,
 };

@@ -3,6 +3,7 @@
 mod collect;
 mod endpoint;
 mod name;
+mod not_applied;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +71,8 @@ pub struct Explanation {
     pub failure: Option<ExplainedFailure>,
     /// What may decide the connection of a sidecar, and is invisible to this client.
     pub not_visible: Vec<String>,
+    /// What the cluster says, and this client does not do, or not for every kind of connection.
+    pub not_applied: Vec<String>,
 }
 
 /// What was asked for.
@@ -139,6 +142,13 @@ pub struct ExplainedCluster {
     pub ejected_after: Option<u32>,
     /// How many connections this process may have. `None`: no limit that could be reached.
     pub max_connections: Option<u32>,
+    /// How long HTTP clients keep a connection without a request, in milliseconds; 0: for ever. `None`: it is theirs to
+    /// say.
+    pub idle_timeout_millis: Option<u64>,
+    /// How long HTTP clients use a connection in all, in milliseconds. `None`: no limit.
+    pub max_connection_duration_millis: Option<u64>,
+    /// For how many requests HTTP clients use a connection. `None`: no limit.
+    pub max_requests_per_connection: Option<u32>,
     /// The DestinationRule that the cluster was made with: the path of the object in Kubernetes' API.
     pub config: Option<String>,
     /// The subsets that the service has on this port.

@@ -24,7 +24,8 @@ use crate::{MeshConnector, Protocol};
 /// All calls share one HTTP/2 connection, which is made with the first of them, and so one gateway and one workload
 /// behind it: several channels spread calls further. A connection that broke is made anew with the next call, with an
 /// endpoint chosen anew. No connection is kept beyond the identity that it was made with: the first call after a
-/// renewal begins a new one, and the old one ends with the calls on it.
+/// renewal begins a new one, and the old one ends with the calls on it. A DestinationRule's `connectionPool` does not
+/// limit its life.
 ///
 /// The endpoint's URI is `http://HOST:PORT`, because the mesh adds mTLS itself; the server sees the origin
 /// `https://HOST:PORT`. An error of the mesh's is found in a `tonic::Status` with [`Error::find`](crate::Error::find).

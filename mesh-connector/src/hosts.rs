@@ -21,13 +21,19 @@ mod status;
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use nds_client::{Cluster, ClusterName, Endpoints};
+use nds_client::{Cluster, ClusterName, Endpoint, Endpoints};
 use tokio::time::Instant;
 
 pub use self::status::EndpointStatus;
 pub(crate) use self::{host::Held, outlier::failures_to_eject, set::HostSet};
 #[cfg(doc)]
 use crate::balance::Plan;
+
+/// `10.1.2.3:15443`, `[::1]:15443`.
+pub(crate) fn authority(endpoint: &Endpoint) -> String {
+    let (host, port) = (&endpoint.host, endpoint.port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
 
 /// The endpoints of all clusters in use, of one membership. Reading is wait-free.
 pub(crate) struct HostSets {

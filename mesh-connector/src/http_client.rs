@@ -1,5 +1,7 @@
 //! HTTP clients of hyper-util over the connector.
 
+mod pool;
+
 use std::{
     error::Error as StdError,
     fmt,
@@ -12,12 +14,9 @@ use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use tower_service::Service;
 
+use self::pool::Pool;
 use crate::{ConnectionInfo, Error, ErrorKind, MeshConnector, Protocol};
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone; clones share their connections.
@@ -28,8 +27,12 @@ use crate::{ConnectionInfo, Error, ErrorKind, MeshConnector, Protocol};
 ///
 /// # Connections and identities
 ///
-/// Connections are kept for further requests, for 90 seconds at most without one, and never beyond the identity that they were made with: the first
-/// request after a renewal begins a new pool, and the connections of the old one end with the requests on them.
+/// Connections are kept for further requests, and never beyond the identity that they were made with: the first request
+/// after a renewal begins a new pool, and the connections of the old one end with the requests on them.
+///
+/// A DestinationRule's `connectionPool` says for how long: `idleTimeout` without a request (90 seconds where it says
+/// nothing), `maxConnectionDuration` in all, `maxRequestsPerConnection` (over HTTP/2, those that are under way at the
+/// same time come on top). A connection whose time is over carries no further request, and ends with those on it.
 ///
 /// ```no_run
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -53,12 +56,6 @@ struct Shared<B> {
     connector: MeshConnector,
     max_idle_per_host: usize,
     pool: ArcSwap<Pool<B>>,
-}
-
-/// The connections of one identity.
-struct Pool<B> {
-    epoch: Option<u64>,
-    client: Client<MeshConnector, B>,
 }
 
 impl<B> HttpClient<B>
@@ -85,7 +82,7 @@ where
         let protocol =
             if connector.protocol() == Protocol::Http2 { Protocol::Http2 } else { Protocol::Http1 };
         let connector = connector.with_protocol(protocol);
-        let pool = ArcSwap::from_pointee(Pool::new(&connector, max_idle_per_host));
+        let pool = ArcSwap::from_pointee(Pool::new(connector.clone(), max_idle_per_host));
         Self { shared: Arc::new(Shared { connector, max_idle_per_host, pool }) }
     }
 
@@ -100,13 +97,19 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future ends the request; whether it has been sent is unknown then.
-    pub async fn request(&self, request: Request<B>) -> Result<Response<Incoming>, Error> {
+    pub async fn request(&self, mut request: Request<B>) -> Result<Response<Incoming>, Error> {
         let uri = request.uri().clone();
-        let response = self.shared.current().client.request(request).await;
+        let life = self.shared.connector.connection_life(&uri).await?;
+        let pool = self.shared.current();
+        let used = pool.begin(life, &mut request);
+        let response = pool.client(life).request(request).await;
         if let Ok(response) = &response
             && let Some(connection) = response.extensions().get::<ConnectionInfo>()
         {
             connection.report_status(response.status().as_u16());
+            if let Some(used) = used {
+                pool.end(used, connection);
+            }
         }
         response.map_err(|error| match Error::find(&error) {
             Some(found) => found.clone(),
@@ -142,29 +145,13 @@ where
     /// The pool of the current identity.
     fn current(&self) -> Arc<Pool<B>> {
         let pool = self.pool.load_full();
-        if pool.epoch == self.connector.identity_epoch() {
+        if pool.is_current() {
             return pool;
         }
-        let fresh = Arc::new(Pool::new(&self.connector, self.max_idle_per_host));
+        let fresh = Arc::new(Pool::new(self.connector.clone(), self.max_idle_per_host));
         let before = self.pool.compare_and_swap(&pool, fresh.clone());
         // Another request may have been faster: its pool is the one that counts.
         if Arc::ptr_eq(&before, &pool) { fresh } else { Arc::clone(&before) }
-    }
-}
-
-impl<B> Pool<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    fn new(connector: &MeshConnector, max_idle_per_host: usize) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .http2_only(connector.protocol() == Protocol::Http2)
-            .pool_max_idle_per_host(max_idle_per_host)
-            .pool_timer(TokioTimer::new())
-            .build(connector.clone());
-        Self { epoch: connector.identity_epoch(), client }
     }
 }
 

@@ -24,6 +24,7 @@
 //! locality, health, weights, SNI, expected identities. VirtualService rules, HTTP retries and the mesh's
 //! `outboundTrafficPolicy` are not in there: [`Outside`] and [`Target::with_subset`] stand in for what a client can
 //! decide itself. Single pods of headless services in other networks cannot be reached: no gateway forwards to them.
+//! [`Explanation`] says for each target what is not visible, and what a rule says that is not applied.
 //!
 //! | capability | state |
 //! |---|---|
@@ -32,6 +33,7 @@
 //! | priorities and failover, locality and endpoint weights, health, panic threshold, slow start, round robin, least request, random | yes, as the cluster says |
 //! | hashes (`RING_HASH`, `MAGLEV`) | by chance: connections have nothing to hash |
 //! | outlier detection by failures in a row, limits of connections, connect timeout, TCP keepalive, PROXY protocol | yes, as the cluster says |
+//! | life of connections (`idleTimeout`, `maxConnectionDuration`, `maxRequestsPerConnection`) | by `HttpClient` and the bridge's HTTP proxy; not by gRPC channels and raw streams |
 //! | limits of requests and retries, outlier detection by success rate | no: they are of a proxy's requests |
 //! | mesh mTLS, SPIFFE identity verified inside the handshake (exact, prefix, suffix, part, expression, any case), TLS 1.2 and 1.3 as the mesh allows | yes |
 //! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |

@@ -3,6 +3,7 @@
 mod connect;
 mod health;
 mod next_hop;
+mod original;
 
 pub(crate) use self::connect::{Found, after};
 pub use self::{health::MeshHealth, next_hop::NextHop};

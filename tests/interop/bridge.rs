@@ -1,21 +1,16 @@
 //! The bridge and explanations, through a real gateway.
 
-use mesh_connector::{Config, ErrorKind, Mesh, Probe, Target, Transport, bridge::LocalPort};
-use mesh_tests::{
-    peers::{RealMesh, Workload},
-    vm_files::Vm,
-};
+use mesh_connector::{ErrorKind, Probe, Target, Transport, bridge::LocalPort};
+use mesh_tests::peers::{RealMesh, Workload};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
 };
 
+use crate::common::{destination_rule, join, service_entry};
+
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
-
-async fn join(mesh: &RealMesh) -> Mesh {
-    Mesh::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap()
-}
 
 /// Sends this, ends the direction, and reads until the other one ends.
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
@@ -132,28 +127,14 @@ pub(crate) async fn tls_by_a_credential_name_is_refused_and_disable_is_plaintext
     let listener = TcpListener::bind((real.ip(2, 40), 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let rule = |host: &str, tls: &str| {
-        format!(
-            "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {host}, namespace: weather}}
-spec:
-  hosts: [{host}.somedomain]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 27018, name: tcp, protocol: TCP, targetPort: {port}}}]
-  endpoints: [{{address: 127.0.2.40}}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {host}, namespace: weather}}
-spec:
-  host: {host}.somedomain
-  trafficPolicy: {{tls: {tls}}}
-"
-        )
+        let entry = service_entry(host, &[real.ip(2, 40)], port);
+        format!("{entry}---\n{}", destination_rule(host, &format!("{{tls: {tls}}}")))
     };
-    real.apply("cluster1", &rule("disabled", "{mode: DISABLE}")).await;
-    real.apply("cluster1", &rule("simple", "{mode: SIMPLE, credentialName: secret}")).await;
+    let rules =
+        [rule("disabled", "{mode: DISABLE}"), rule("simple", "{mode: SIMPLE, credentialName: secret}")];
+    for rule in rules {
+        real.apply("cluster1", &rule).await;
+    }
     let mesh = join(&real).await;
     let both = ["disabled.somedomain", "simple.somedomain"];
     let mut names = mesh.client().names().clone();

@@ -5,19 +5,14 @@ use std::collections::BTreeSet;
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, Transport};
-use mesh_tests::{
-    peers::{RealMesh, Workload},
-    vm_files::Vm,
-};
+use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Protocol, Transport};
+use mesh_tests::peers::{RealMesh, Workload};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
+use crate::common::join;
 
-async fn join(mesh: &RealMesh) -> Mesh {
-    Mesh::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap()
-}
+const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 
 async fn get(
     client: &HttpClient<Empty<Bytes>>,

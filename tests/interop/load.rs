@@ -22,6 +22,8 @@ use mesh_tests::{
 };
 use tokio::task::JoinSet;
 
+use crate::common::join;
+
 const URL: &str = "http://forecast.weather:3002/";
 
 /// Calls, one after the other from each of a few tasks, every one over a connection of its own.
@@ -74,10 +76,6 @@ impl Load {
         assert!(failures.is_empty(), "{} of {calls} calls failed: {}", failures.len(), failures[0]);
         calls
     }
-}
-
-async fn join(real: &RealMesh) -> Mesh {
-    Mesh::join(Config::from_vm_files(real.vm_files(&Vm::default())).unwrap()).await.unwrap()
 }
 
 async fn network2(real: &RealMesh) -> (Child, Child) {

@@ -10,6 +10,7 @@
 )]
 
 mod bridge;
+mod common;
 mod control_plane;
 mod data_plane;
 mod dns;
@@ -82,6 +83,9 @@ const ALL: &[Test] = &tests![
     policies::a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it,
     policies::a_rules_limit_of_connections_and_its_keepalive_hold,
     policies::endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_rule_says,
+    policies::with_too_few_left_ejected_endpoints_are_asked_again,
+    policies::a_rules_warm_up_and_the_life_of_its_connections_are_read,
+    policies::a_service_without_endpoints_of_its_own_is_dialled_where_it_was_asked_for_at_its_own_port,
     policies::tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another_name_is_refused,
     programs::curl_and_psql_go_by_the_proxy_and_by_unix_sockets,
     programs::in_a_namespace_of_their_own_curl_and_psql_find_the_mesh_by_its_names,

@@ -1,46 +1,33 @@
 //! What DestinationRules say about connections, as a real istiod passes it on: balancing, ejection, limits, keepalive, TLS
 //! of their own, PROXY protocol. The services are outside of Kubernetes and have no sidecar.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
-use mesh_connector::{Config, ErrorKind, Mesh, Transport};
-use mesh_tests::{peers::RealMesh, vm_files::Vm};
+use mesh_connector::{ErrorKind, Mesh, Transport};
+use mesh_tests::peers::RealMesh;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::PrivateKeyDer,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::common::{self, destination_rule, service_entry};
+
 /// A service at these addresses and port, and what a DestinationRule says about it.
 async fn service(real: &mut RealMesh, host: &str, addresses: &[String], port: u16, policy: &str) {
-    let endpoints: Vec<_> = addresses.iter().map(|address| format!("{{address: {address}}}")).collect();
-    let yaml = format!(
-        "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: {host}, namespace: weather}}
-spec:
-  hosts: [{host}.somedomain]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{number: 27018, name: tcp, protocol: TCP, targetPort: {port}}}]
-  endpoints: [{}]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{name: {host}, namespace: weather}}
-spec:
-  host: {host}.somedomain
-  trafficPolicy: {policy}
-",
-        endpoints.join(", ")
-    );
-    real.apply("cluster1", &yaml).await;
+    let entry = service_entry(host, addresses, port);
+    real.apply("cluster1", &format!("{entry}---\n{}", destination_rule(host, policy))).await;
 }
 
+/// Joins, and waits until istiod has told of this service.
 async fn join(real: &RealMesh, host: &str) -> Mesh {
-    let mesh = Mesh::join(Config::from_vm_files(real.vm_files(&Vm::default())).unwrap()).await.unwrap();
+    let mesh = common::join(real).await;
     let patience = Duration::from_secs(10);
     mesh.client().clusters(patience).await.unwrap();
     let known = async {
@@ -135,52 +122,163 @@ pub(crate) async fn a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it
     }
 }
 
+pub(crate) async fn with_too_few_left_ejected_endpoints_are_asked_again() {
+    let mut real = RealMesh::start().await;
+    let (all, addresses, port) = listeners(&real, &[67, 68, 69]).await;
+    let policy = "{loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: {consecutive5xxErrors: 1, \
+                  baseEjectionTime: 600s, maxEjectionPercent: 100, minHealthPercent: 50}}";
+    service(&mut real, "panic", &addresses, port, policy).await;
+    let mesh = join(&real, "panic").await;
+    let ejected = || {
+        let endpoints = mesh.health().endpoints().into_iter();
+        endpoints.filter(|endpoint| !endpoint.ejected_for.is_zero()).count()
+    };
+    // Two go away, and are ejected. A third of them is healthy then, which is less than half.
+    drop(all);
+    let _third = TcpListener::bind((addresses[2].as_str(), port)).await.unwrap();
+    for _ in 0..9 {
+        mesh.connect("panic.somedomain", 27018).await.unwrap();
+    }
+    assert_eq!(ejected(), 2);
+    let _first = TcpListener::bind((addresses[0].as_str(), port)).await.unwrap();
+    let mut seen = BTreeMap::<_, usize>::new();
+    for _ in 0..9 {
+        let stream = mesh.connect("panic.somedomain", 27018).await.unwrap();
+        *seen.entry(stream.connection().peer_addr().ip().to_string()).or_default() += 1;
+    }
+    assert!(seen.contains_key(&addresses[0]), "{seen:?}");
+    assert_eq!(ejected(), 2, "still ejected, and asked all the same");
+}
+
+pub(crate) async fn a_rules_warm_up_and_the_life_of_its_connections_are_read() {
+    let mut real = RealMesh::start().await;
+    let (_all, addresses, port) = listeners(&real, &[70]).await;
+    let policy = "{loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 60s, minimumPercent: 25, aggression: 2}}, \
+                  connectionPool: {tcp: {maxConnectionDuration: 300s}, http: {idleTimeout: 7s, maxRequestsPerConnection: 9}}}";
+    service(&mut real, "warm", &addresses, port, policy).await;
+    let mesh = join(&real, "warm").await;
+    let cluster = mesh.client().try_clusters().unwrap().get("warm.somedomain", 27018, "").unwrap();
+    let warm_up = cluster.load_balancing.slow_start.unwrap();
+    assert_eq!(warm_up.window, Duration::from_secs(60));
+    assert!((warm_up.minimum_percent - 25.0).abs() < f64::EPSILON, "{warm_up:?}");
+    assert!((warm_up.aggression - 2.0).abs() < f64::EPSILON, "{warm_up:?}");
+    let life = cluster.connection_life;
+    assert_eq!(life.idle_timeout, Some(Duration::from_secs(7)));
+    assert_eq!(life.max_duration, Some(Duration::from_secs(300)));
+    assert_eq!(life.max_requests, Some(9));
+}
+
+pub(crate) async fn a_service_without_endpoints_of_its_own_is_dialled_where_it_was_asked_for_at_its_own_port()
+{
+    let mut real = RealMesh::start().await;
+    let (_all, addresses, port) = listeners(&real, &[71]).await;
+    let entry = service_entry("anywhere", &[], port)
+        .replace("  resolution: STATIC\n", &format!("  resolution: NONE\n  addresses: [{}]\n", addresses[0]))
+        .replace("  endpoints: []\n", "");
+    real.apply("cluster1", &entry).await;
+    let mesh = join(&real, "anywhere").await;
+    for host in ["anywhere.somedomain", &addresses[0]] {
+        let stream = mesh.connect(host, 27018).await.unwrap();
+        assert_eq!(stream.connection().peer_addr().to_string(), format!("{}:{port}", addresses[0]), "{host}");
+        assert_eq!(stream.connection().transport(), Transport::Plaintext);
+    }
+}
+
+/// SIMPLE, and MUTUAL with a certificate in files.
 pub(crate) async fn tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another_name_is_refused() {
     const NAME: &str = "api.example.test";
     let mut real = RealMesh::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let roots = dir.path().join("roots.pem");
-    let acceptor = tls_server(NAME, &roots);
-    let (mut all, addresses, port) = listeners(&real, &[66]).await;
-    let listener = all.remove(0);
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            if let Ok(mut stream) = acceptor.accept(tcp).await {
-                stream.write_all(b"hello").await.ok();
-                stream.shutdown().await.ok();
+    let (simple, mutual) = Outside::new(dir.path()).servers(NAME);
+    let (mut all, addresses, port) = listeners(&real, &[66, 67]).await;
+    for (acceptor, listener) in [mutual, simple].into_iter().zip(all.drain(..).rev()) {
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                if let Ok(mut stream) = acceptor.accept(tcp).await {
+                    let presented = stream.get_ref().1.peer_certificates().map_or(0, <[_]>::len);
+                    stream.write_all(format!("{presented} presented").as_bytes()).await.ok();
+                    stream.shutdown().await.ok();
+                }
             }
-        }
-    });
-    let tls =
-        |sni: &str| format!("{{tls: {{mode: SIMPLE, sni: {sni}, caCertificates: {}}}}}", roots.display());
-    service(&mut real, "simple", &addresses, port, &tls(NAME)).await;
-    service(&mut real, "wrong", &addresses, port, &tls("other.example.test")).await;
+        });
+    }
+    let tls = |mode: &str, sni: &str| {
+        let [roots, certificate, key] = ["roots", "client", "client-key"]
+            .map(|name| dir.path().join(name).display().to_string() + ".pem");
+        let files = match mode {
+            "MUTUAL" => format!(", clientCertificate: {certificate}, privateKey: {key}"),
+            _ => String::new(),
+        };
+        format!("{{tls: {{mode: {mode}, sni: {sni}, caCertificates: {roots}{files}}}}}")
+    };
+    let (first, second) = addresses.split_at(1);
+    service(&mut real, "simple", first, port, &tls("SIMPLE", NAME)).await;
+    service(&mut real, "mutual", second, port, &tls("MUTUAL", NAME)).await;
+    service(&mut real, "unknown", second, port, &tls("SIMPLE", NAME)).await;
+    service(&mut real, "wrong", first, port, &tls("SIMPLE", "other.example.test")).await;
     let mesh = join(&real, "wrong").await;
-    let mut stream = mesh.connect("simple.somedomain", 27018).await.unwrap();
-    assert_eq!(
-        (stream.connection().transport(), stream.connection().peer_name()),
-        (Transport::Tls, Some(NAME))
-    );
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "hello");
+    for (host, presented) in [("simple", "0 presented"), ("mutual", "1 presented")] {
+        let mut stream = mesh.connect(&format!("{host}.somedomain"), 27018).await.unwrap();
+        assert_eq!(
+            (stream.connection().transport(), stream.connection().peer_name()),
+            (Transport::Tls, Some(NAME))
+        );
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, presented);
+    }
+    // Without a certificate, the one that demands one refuses: at the first read, in TLS 1.3.
+    let mut stream = mesh.connect("unknown.somedomain", 27018).await.unwrap();
+    stream.read_to_string(&mut String::new()).await.unwrap_err();
     let error = mesh.connect("wrong.somedomain", 27018).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
     let error = mesh.requiring_mtls().connect("simple.somedomain", 27018).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());
 }
 
-/// A server with a certificate for `name`, whose root goes to a file.
-fn tls_server(name: &str, roots: &std::path::Path) -> TlsAcceptor {
-    let (root_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    fs::write(roots, params.self_signed(&root_key).unwrap().pem()).unwrap();
-    let leaf = CertificateParams::new([name.to_owned()]).unwrap();
-    let leaf = leaf.signed_by(&key, &Issuer::new(params, root_key)).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = config.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key).unwrap();
-    Arc::new(config).into()
+/// An authority that is not the mesh's. Its root and a client's certificate are in files.
+struct Outside {
+    issuer: Issuer<'static, KeyPair>,
+    roots: RootCertStore,
+}
+
+impl Outside {
+    fn new(dir: &Path) -> Self {
+        let (root_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = params.self_signed(&root_key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(root.der().clone()).unwrap();
+        let issuer = Issuer::new(params, root_key);
+        let client = CertificateParams::new(["client.example.test".to_owned()]).unwrap();
+        let client = client.signed_by(&key, &issuer).unwrap();
+        for (name, pem) in
+            [("roots", root.pem()), ("client", client.pem()), ("client-key", key.serialize_pem())]
+        {
+            fs::write(dir.join(name).with_extension("pem"), pem).unwrap();
+        }
+        Self { issuer, roots }
+    }
+
+    /// A server of this name that demands nothing of its clients, and one that demands a certificate.
+    fn servers(&self, name: &str) -> (TlsAcceptor, TlsAcceptor) {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone().into(), provider);
+        (
+            self.server(name, WebPkiClientVerifier::no_client_auth()),
+            self.server(name, verifier.build().unwrap()),
+        )
+    }
+
+    fn server(&self, name: &str, clients: Arc<dyn ClientCertVerifier>) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = config.with_client_cert_verifier(clients);
+        Arc::new(config.with_single_cert(vec![leaf.der().clone()], key).unwrap()).into()
+    }
 }

@@ -7,17 +7,17 @@ use std::{
     thread,
 };
 
-use mesh_connector::{Protocol, Target, bridge::LocalPort};
+use mesh_connector::bridge::LocalPort;
 use tokio::{io::copy_bidirectional_with_sizes, net::TcpListener, runtime::Runtime, sync::oneshot};
 
 use super::stream::{BYTES, request};
 use crate::{
     Failure,
     bare::Bare,
-    peers::{self, HOST, PORT},
+    peers::{self, Clients},
     process::{thread_time, tree_time},
     report::{Budget, Report},
-    rounds::interleaved,
+    rounds::tried,
     unit::Unit,
 };
 
@@ -29,28 +29,24 @@ const BUFFER: usize = 16 * 1024;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let runtime = peers::one_thread()?;
-    let Some(stage) = peers::stage(&runtime, report, "") else { return Ok(()) };
-    let mesh = runtime.block_on(stage.join())?;
-    let bare = runtime.block_on(Bare::like(&mesh, Protocol::Http1))?;
+    let Some(Clients { mesh, target, bare, stage }) = peers::clients(&runtime, report)? else {
+        return Ok(());
+    };
     let sidecar = runtime.block_on(stage.real.client_sidecar());
     let sidecar_address: SocketAddr = stage.real.client_sidecar_address().parse()?;
-    let target = Target::new(HOST, PORT)?.with_protocol(Protocol::Http1);
     let bridge = runtime.block_on(mesh.bridge().start())?;
     let local = runtime.block_on(bridge.listen_local(&target, LocalPort::Any))?;
     let (listener, copied) = runtime.block_on(copier(&bare))?;
     let here = |address| per_byte(&runtime, address, || Ok(thread_time()));
-    let [ours, theirs, sidecars] = interleaved(
+    let [[ours], [theirs], [sidecars]] = tried(
         ROUNDS,
         [
             Box::new(|| here(local)),
             Box::new(|| here(listener)),
             Box::new(|| per_byte(&runtime, sidecar_address, || tree_time(&sidecar))),
         ],
-    );
+    )?;
     copied.abort();
-    if [&ours, &theirs, &sidecars].iter().any(|figures| figures.median().is_nan()) {
-        return Err("a stream broke".into());
-    }
     report
         .row("CPU of the bridge per byte", Unit::Nanoseconds, ours.clone())
         .beside("bare tokio-rustls into a socket", &theirs)
@@ -81,8 +77,12 @@ async fn copier(bare: &Bare) -> Result<(SocketAddr, tokio::task::JoinHandle<()>)
 }
 
 /// Nanoseconds on the CPU per byte that a client on another thread reads.
-fn per_byte(runtime: &Runtime, address: SocketAddr, spent: impl Fn() -> Result<f64, Failure>) -> f64 {
-    let read: Result<f64, Failure> = runtime.block_on(async {
+fn per_byte(
+    runtime: &Runtime,
+    address: SocketAddr,
+    spent: impl Fn() -> Result<f64, Failure>,
+) -> Result<[f64; 1], Failure> {
+    runtime.block_on(async {
         let before = spent()?;
         let (tell, told) = oneshot::channel();
         let client = thread::spawn(move || {
@@ -92,9 +92,8 @@ fn per_byte(runtime: &Runtime, address: SocketAddr, spent: impl Fn() -> Result<f
         });
         told.await?;
         let read = client.join().map_err(|_| "the client ended")??;
-        Ok((spent()? - before) / read as f64)
-    });
-    read.unwrap_or(f64::NAN)
+        Ok([(spent()? - before) / read as f64])
+    })
 }
 
 fn read(address: SocketAddr) -> Result<usize, Failure> {

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use mesh_connector::Protocol;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    runtime::Runtime,
+};
 
 use crate::{
     Failure,
-    bare::Bare,
-    peers::{self, HOST, PORT},
+    peers::{self, Clients},
     process::thread_time,
     report::{Budget, Report},
-    rounds::interleaved,
+    rounds::tried,
     samples::Samples,
     unit::Unit,
 };
@@ -26,43 +27,32 @@ const REQUEST: &[u8] = b"GET /bytes/1 HTTP/1.1\r\nHost: forecast\r\nConnection: 
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let runtime = peers::one_thread()?;
-    let Some(stage) = peers::stage(&runtime, report, "") else { return Ok(()) };
-    let mesh = runtime.block_on(stage.join())?;
-    let bare = runtime.block_on(Bare::like(&mesh, Protocol::Http1))?;
-    let target = mesh_connector::Target::new(HOST, PORT)?.with_protocol(Protocol::Http1);
-    // One kind of figure from the return value of a round, the other kept aside.
-    let (mut our_time, mut their_time) = (Vec::new(), Vec::new());
-    let [ours, theirs] = interleaved(
+    let Some(Clients { mesh, target, bare, stage: _stage }) = peers::clients(&runtime, report)? else {
+        return Ok(());
+    };
+    let [[ours, our_cpu], [theirs, their_cpu]] = tried(
         ROUNDS,
         [
-            Box::new(|| {
-                let connect = async || Ok::<_, Failure>(mesh.connect_to(&target).await?);
-                round(&runtime, connect, &mut our_time)
-            }),
-            Box::new(|| round(&runtime, async || bare.connect().await, &mut their_time)),
+            Box::new(|| round(&runtime, async || Ok(mesh.connect_to(&target).await?))),
+            Box::new(|| round(&runtime, async || bare.connect().await)),
         ],
-    );
-    let counted = |times: Vec<f64>| -> Samples { times.into_iter().skip(1).collect() };
-    if ours.median().is_nan() || theirs.median().is_nan() {
-        return Err("a connection failed".into());
-    }
+    )?;
     report
         .row("call to first byte, median", Unit::Nanoseconds, ours)
         .beside("bare tokio-rustls", &theirs)
         .within(Budget::Ratio(1.1));
     report
-        .row("the same, CPU of the client", Unit::Nanoseconds, counted(our_time))
-        .beside("bare tokio-rustls", &counted(their_time))
+        .row("the same, CPU of the client", Unit::Nanoseconds, our_cpu)
+        .beside("bare tokio-rustls", &their_cpu)
         .within(Budget::Ratio(1.1));
     Ok(())
 }
 
-/// The median time of a connection; the time on the CPU of each goes to `cpu`.
-fn round<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    runtime: &tokio::runtime::Runtime,
+/// The median time of a connection, and the time on the CPU of each.
+fn round<S: AsyncRead + AsyncWrite + Unpin>(
+    runtime: &Runtime,
     connect: impl AsyncFn() -> Result<S, Failure>,
-    cpu: &mut Vec<f64>,
-) -> f64 {
+) -> Result<[f64; 2], Failure> {
     let before = thread_time();
     let times: Result<Samples, Failure> = runtime.block_on(async {
         let mut times = Vec::new();
@@ -77,6 +67,6 @@ fn round<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
         }
         Ok(times.into_iter().collect())
     });
-    cpu.push((thread_time() - before) / CONNECTIONS as f64);
-    times.map_or(f64::NAN, |times| times.median())
+    let cpu = (thread_time() - before) / CONNECTIONS as f64;
+    Ok([times?.median(), cpu])
 }

@@ -1,6 +1,5 @@
 //! A long stream through the gateway, beside the same without a mesh around it.
 
-use mesh_connector::Protocol;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     runtime::Runtime,
@@ -8,11 +7,10 @@ use tokio::{
 
 use crate::{
     Failure,
-    bare::Bare,
-    peers::{self, HOST, PORT},
+    peers::{self, Clients, HOST, PORT},
     process::thread_time,
     report::{Budget, Report},
-    rounds::interleaved,
+    rounds::tried,
     unit::Unit,
 };
 
@@ -29,17 +27,12 @@ const BUFFER: usize = 64 * 1024;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let runtime = peers::one_thread()?;
-    let Some(stage) = peers::stage(&runtime, report, "") else { return Ok(()) };
-    let mesh = runtime.block_on(stage.join())?;
-    let bare = runtime.block_on(Bare::like(&mesh, Protocol::Http1))?;
-    let target = mesh_connector::Target::new(HOST, PORT)?.with_protocol(Protocol::Http1);
+    let Some(Clients { mesh, target, bare, stage: _stage }) = peers::clients(&runtime, report)? else {
+        return Ok(());
+    };
     let mut ours = Stream::new(&runtime, async || Ok::<_, Failure>(mesh.connect_to(&target).await?));
     let mut theirs = Stream::new(&runtime, async || bare.connect().await);
-    let [ours, theirs] =
-        interleaved(ROUNDS, [Box::new(|| ours.slice()), Box::new(|| theirs.slice())]);
-    if ours.median().is_nan() || theirs.median().is_nan() {
-        return Err("a stream broke".into());
-    }
+    let [[ours], [theirs]] = tried(ROUNDS, [Box::new(|| ours.slice()), Box::new(|| theirs.slice())])?;
     report
         .row("CPU of the client per byte read", Unit::Nanoseconds, ours)
         .beside("bare tokio-rustls", &theirs)
@@ -66,9 +59,9 @@ where
     }
 
     /// Nanoseconds on the CPU per byte of the next slice.
-    fn slice(&mut self) -> f64 {
+    fn slice(&mut self) -> Result<[f64; 1], Failure> {
         let Self { runtime, connect, open, left, buffer } = self;
-        let read: Result<f64, Failure> = runtime.block_on(async {
+        runtime.block_on(async {
             if *left < SLICE {
                 let mut stream = connect().await?;
                 stream.write_all(request().as_bytes()).await?;
@@ -83,9 +76,8 @@ where
                 }
             }
             *left = left.saturating_sub(read);
-            Ok((thread_time() - before) / read as f64)
-        });
-        read.unwrap_or(f64::NAN)
+            Ok([(thread_time() - before) / read as f64])
+        })
     }
 }
 

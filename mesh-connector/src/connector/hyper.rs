@@ -37,7 +37,7 @@ impl Service<Uri> for MeshConnector {
 }
 
 /// Where a URI leads, if the mesh can lead there.
-fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
+pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
     let host = uri.host().filter(|host| !host.is_empty());
     match (uri.scheme(), host) {
         (Some(scheme), Some(host)) if *scheme == Scheme::HTTP => {

@@ -106,6 +106,8 @@ impl<L: Lookup> Dialer<'_, L> {
             workload: (!named.0.is_empty()).then_some(named),
             tls,
             held: Arc::downgrade(&held),
+            #[cfg(feature = "hyper")]
+            age: Default::default(),
         };
         MeshStream::new(io, ConnectionInfo(Arc::new(details))).holding(held)
     }
@@ -118,12 +120,6 @@ impl<L: Lookup> Dialer<'_, L> {
         let connected = socket::connect(&addresses, endpoint.port, self.cluster.tcp_keepalive).await;
         connected.map_err(|error| cannot_connect(endpoint, error))
     }
-}
-
-/// `10.1.2.3:15443`, `[::1]:15443`.
-pub(crate) fn authority(endpoint: &Endpoint) -> String {
-    let (host, port) = (&endpoint.host, endpoint.port);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {

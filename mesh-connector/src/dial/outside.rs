@@ -43,6 +43,8 @@ pub(crate) async fn outside(
         workload: None,
         tls: None,
         held: Weak::new(),
+        #[cfg(feature = "hyper")]
+        age: Default::default(),
     };
     Ok(MeshStream::new(Io::Plaintext(tcp), ConnectionInfo(Arc::new(details))))
 }

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     ExplainedCluster, ExplainedConnection, ExplainedFailure, ExplainedMembership, ExplainedOutside,
-    ExplainedTarget, Explanation, Probe, endpoint, name,
+    ExplainedTarget, Explanation, Probe, endpoint, name, not_applied,
 };
 use crate::{
     Error, Host, Mesh, MeshStream, Protocol, Target, dial,
@@ -44,6 +44,7 @@ pub(crate) async fn explain(mesh: &Mesh, target: &Target, probe: Probe) -> Expla
         connection: None,
         failure: None,
         not_visible: NOT_VISIBLE.map(str::to_owned).to_vec(),
+        not_applied: Vec::new(),
     };
     if let Err(error) = decide(mesh, target, probe, &mut explanation).await {
         explanation.failure = Some(ExplainedFailure::from(&error));
@@ -77,6 +78,7 @@ async fn inside(
     let clusters = mesh.client().try_clusters().unwrap_or_default();
     let cluster = &destination.cluster;
     explanation.cluster = Some(explained_cluster(cluster, &clusters));
+    explanation.not_applied = not_applied::of(cluster);
     if matches!(cluster.discovery, Discovery::OriginalDestination) {
         explanation.not_visible.push(SINGLE_PODS.to_owned());
     }
@@ -208,7 +210,7 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
             Http::Http1 => "http1_or_tcp",
             _ => "detected",
         },
-        connect_timeout_millis: u64::try_from(cluster.connect_timeout.as_millis()).unwrap_or(u64::MAX),
+        connect_timeout_millis: millis(cluster.connect_timeout),
         external: cluster.external,
         balancing: match balancing.policy {
             LbPolicy::LeastRequest { .. } => "least_request",
@@ -220,7 +222,14 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         panic_threshold_percent: balancing.healthy_panic_threshold,
         ejected_after: cluster.outlier_detection.as_ref().and_then(failures_to_eject),
         max_connections: Some(cluster.circuit_breakers.max_connections).filter(|limit| *limit < u32::MAX),
+        idle_timeout_millis: cluster.connection_life.idle_timeout.map(millis),
+        max_connection_duration_millis: cluster.connection_life.max_duration.map(millis),
+        max_requests_per_connection: cluster.connection_life.max_requests,
         config: cluster.config.clone(),
         subsets: subsets.collect(),
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

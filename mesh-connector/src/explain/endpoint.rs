@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::{
     ErrorKind, Transport,
-    dial::{Place, Planned, Why, authority},
+    dial::{Place, Planned, Why},
+    hosts::authority,
 };
 
 /// One endpoint of a cluster, and what is done with it.

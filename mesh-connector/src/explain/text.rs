@@ -40,6 +40,7 @@ impl Display for Explanation {
                 line(f, "result", "nothing known stands in the way; whether it is so, a handshake shows")?
             }
         }
+        list(f, "not applied", self.not_applied.iter())?;
         list(f, "not visible", self.not_visible.iter())
     }
 }
@@ -162,7 +163,23 @@ impl ExplainedCluster {
             policy.push_str(&format!(", at most {limit} connections"));
         }
         line(f, "", policy)?;
+        self.write_life(f)?;
         self.config.iter().try_for_each(|path| line(f, "", format_args!("by {path}")))
+    }
+}
+
+impl ExplainedCluster {
+    fn write_life(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let life = [
+            self.idle_timeout_millis.map(|idle| match idle {
+                0 => "idle for ever".to_owned(),
+                idle => format!("idle for {idle} ms at most"),
+            }),
+            self.max_connection_duration_millis.map(|most| format!("for {most} ms in all")),
+            self.max_requests_per_connection.map(|most| format!("for {most} requests")),
+        ];
+        let life: Vec<_> = life.into_iter().flatten().collect();
+        if life.is_empty() { Ok(()) } else { line(f, "", format_args!("connections: {}", life.join(", "))) }
     }
 }
 

@@ -19,11 +19,10 @@ use nds_client::{
 };
 use tokio::time::Instant;
 
-use super::{EndpointStatus, Held, host::Host, outlier};
+use super::{EndpointStatus, Held, authority, host::Host, outlier};
 use crate::{
     Error, ErrorKind,
     balance::{Candidate, Plan, Standing},
-    dial::authority,
 };
 
 /// In so many steps an endpoint grows to its weight.

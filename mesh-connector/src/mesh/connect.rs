@@ -3,12 +3,14 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use fastrand::Rng;
+#[cfg(feature = "hyper")]
+use nds_client::ConnectionLife;
 #[cfg(feature = "bridge")]
 use nds_client::Http;
-use nds_client::{Cluster, Clusters, Discovery, Endpoint, Endpoints, Identity, LocalityEndpoints};
+use nds_client::{Cluster, Clusters, Discovery, Endpoints, Identity};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Membership, Mesh, NextHop};
+use super::{Membership, Mesh, NextHop, original::original_destination};
 #[cfg(feature = "bridge")]
 use crate::Protocol;
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
     hosts::HostSet,
     metrics::{self, Meter, Source},
     names::{Dns, unresolved},
-    route::{Names, route},
+    route::route,
     routes::Destination,
 };
 
@@ -145,6 +147,14 @@ impl Mesh {
                 return None;
             }
         }
+    }
+
+    /// How long a connection to a target is kept for requests; what nobody says outside of the mesh.
+    #[cfg(feature = "hyper")]
+    pub(crate) async fn connection_life(&self, target: &Target) -> Result<ConnectionLife, Error> {
+        self.refuse_if_closed(target)?;
+        let route = self.route(target, after(self.settings.connect_deadline)).await?;
+        Ok(route.map(|destination| destination.cluster.connection_life).unwrap_or_default())
     }
 
     /// Whether Istio detects the protocol of this target's port from its bytes, and the caller has not said what it
@@ -313,26 +323,4 @@ pub(crate) fn after(time: Duration) -> Instant {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on. The port is
-/// the cluster's, where it says another one.
-fn original_destination(target: &Target, port: Option<u16>, names: &impl Names) -> Endpoints {
-    let hosts = match target.host() {
-        Host::Ip(ip) => vec![ip.to_string()],
-        Host::Name(name) => match names.addresses(name) {
-            addresses if addresses.is_empty() => vec![name.clone()],
-            addresses => addresses.iter().map(ToString::to_string).collect(),
-        },
-    };
-    let endpoint = |host| {
-        let mut endpoint = Endpoint::default();
-        (endpoint.host, endpoint.port, endpoint.weight) = (host, port.unwrap_or(target.port()), 1);
-        endpoint
-    };
-    let mut locality = LocalityEndpoints::default();
-    locality.endpoints = hosts.into_iter().map(endpoint).collect();
-    let mut endpoints = Endpoints::default();
-    endpoints.localities.push(locality);
-    endpoints
 }

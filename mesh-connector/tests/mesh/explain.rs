@@ -60,6 +60,49 @@ not visible  VirtualService rules (routes, weights, matches, timeouts, retries, 
 }
 
 #[tokio::test]
+async fn what_a_rule_says_and_this_client_does_not_do_is_told() {
+    let rule = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ruled, namespace: payments}
+spec:
+  host: ruled.example
+  trafficPolicy:
+    loadBalancer: {consistentHash: {httpHeaderName: x-user}}
+    connectionPool:
+      tcp: {maxConnectionDuration: 300s}
+      http: {http2MaxRequests: 50, maxRetries: 2, idleTimeout: 7s, maxRequestsPerConnection: 9}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ruled, namespace: payments}
+spec:
+  hosts: [ruled.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.20.9.9, network: network2, serviceAccount: ledger}]
+";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    world.apply(&mesh, "cluster1", rule, "ruled.example").await;
+    let explanation = mesh.explain("ruled.example", 80).await.unwrap();
+    let text = explanation.to_string();
+    for said in [
+        "connections: idle for 7000 ms at most, for 300000 ms in all, for 9 requests",
+        "not applied  at most 50 requests at a time",
+        "at most 2 retries at a time",
+        "the hash of something in the request",
+        "gRPC channels and raw streams live as long as they are held",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert_eq!(explanation.to_json()["not_applied"].as_array().unwrap().len(), 4, "{text}");
+    let plain = mesh.explain("forecast.weather", 3002).await.unwrap();
+    assert!(plain.not_applied.is_empty() && !plain.to_string().contains("connections:"), "{plain}");
+}
+
+#[tokio::test]
 async fn a_handshake_on_request_shows_who_answers() {
     let world = World::start().await;
     let mesh = world.join().await;

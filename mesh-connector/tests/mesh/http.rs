@@ -111,3 +111,62 @@ async fn the_client_is_a_tower_service() {
     let response = client.call(request).await.unwrap();
     assert!(response.status().is_success());
 }
+
+/// A rule about the connections to the forecast, and a client to which it applies.
+async fn ruled(connection_pool: &str, protocol: Protocol) -> (World, HttpClient<Empty<Bytes>>) {
+    let rule = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: forecast, namespace: weather}}
+spec: {{host: forecast.weather.svc.cluster.local, trafficPolicy: {{connectionPool: {connection_pool}}}}}
+"
+    );
+    let world = World::start().await;
+    world.sandbox.apply("cluster1", &rule).unwrap();
+    let mesh = world.join().await;
+    mesh.client().clusters(Duration::from_secs(10)).await.unwrap();
+    let forecast = || mesh.client().try_clusters()?.get("forecast.weather.svc.cluster.local", 3002, "");
+    while forecast().is_none_or(|cluster| cluster.config.is_none()) {
+        tokio::task::yield_now().await;
+    }
+    let client = client(&mesh, protocol);
+    (world, client)
+}
+
+#[tokio::test]
+async fn a_connection_carries_as_many_requests_as_its_rule_allows() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let (world, client) = ruled("{http: {maxRequestsPerConnection: 3}}", protocol).await;
+        for _ in 0..7 {
+            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+        }
+        assert_eq!(world.through_gateways(), 3, "{protocol:?}: three, three and one");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_or_of_age_serves_no_longer_than_its_rule_says() {
+    for rule in ["{http: {idleTimeout: 20ms}}", "{tcp: {maxConnectionDuration: 20ms}}"] {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let (world, client) = ruled(rule, protocol).await;
+            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+            let over = std::time::Instant::now() + Duration::from_millis(40);
+            while std::time::Instant::now() < over {
+                tokio::task::yield_now().await;
+            }
+            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+            assert_eq!(world.through_gateways(), 2, "{rule}, {protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_at_its_time_however_busy_it_is_and_no_request_with_it() {
+    let (world, client) = ruled("{tcp: {maxConnectionDuration: 20ms}}", Protocol::Http1).await;
+    let over = std::time::Instant::now() + Duration::from_millis(200);
+    while std::time::Instant::now() < over {
+        body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+    }
+    assert!(world.through_gateways() > 1);
+}

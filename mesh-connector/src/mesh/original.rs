@@ -1,0 +1,76 @@
+//! The endpoints of a cluster that has none of its own, because its callers go where they would have gone without it
+//! (`ORIGINAL_DST`).
+
+use nds_client::{Endpoint, Endpoints, LocalityEndpoints};
+
+use crate::{Host, Target, route::Names};
+
+/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on. The port is
+/// the cluster's, where it says another one.
+pub(super) fn original_destination(target: &Target, port: Option<u16>, names: &impl Names) -> Endpoints {
+    let hosts = match target.host() {
+        Host::Ip(ip) => vec![ip.to_string()],
+        Host::Name(name) => match names.addresses(name) {
+            addresses if addresses.is_empty() => vec![name.clone()],
+            addresses => addresses.iter().map(ToString::to_string).collect(),
+        },
+    };
+    let endpoint = |host| {
+        let mut endpoint = Endpoint::default();
+        (endpoint.host, endpoint.port, endpoint.weight) = (host, port.unwrap_or(target.port()), 1);
+        endpoint
+    };
+    let mut locality = LocalityEndpoints::default();
+    locality.endpoints = hosts.into_iter().map(endpoint).collect();
+    let mut endpoints = Endpoints::default();
+    endpoints.localities.push(locality);
+    endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    /// What the name table has for every name.
+    struct Table(Vec<IpAddr>);
+
+    impl Names for Table {
+        fn canonical(&self, _host: &str) -> Option<String> {
+            None
+        }
+
+        fn addresses(&self, _host: &str) -> Vec<IpAddr> {
+            self.0.clone()
+        }
+
+        fn last_resolved(&self, _ip: IpAddr) -> Option<String> {
+            None
+        }
+
+        fn at(&self, _ip: IpAddr) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn found(host: &str, port_override: Option<u16>, table: &[&str]) -> Vec<(String, u16)> {
+        let table = Table(table.iter().map(|address| address.parse().unwrap()).collect());
+        let endpoints = original_destination(&Target::new(host, 80).unwrap(), port_override, &table);
+        endpoints.iter().map(|(_, endpoint)| (endpoint.host.clone(), endpoint.port)).collect()
+    }
+
+    #[test]
+    fn an_address_leads_to_itself_and_a_name_to_its_addresses_in_the_table_or_to_itself() {
+        assert_eq!(found("10.0.0.9", None, &["10.0.0.1"]), [("10.0.0.9".into(), 80)]);
+        let both = [("10.0.0.1".into(), 80), ("::1".into(), 80)];
+        assert_eq!(found("any.example", None, &["10.0.0.1", "::1"]), both);
+        assert_eq!(found("any.example", None, &[]), [("any.example".into(), 80)]);
+    }
+
+    #[test]
+    fn the_clusters_port_counts_where_it_says_another_one() {
+        assert_eq!(found("10.0.0.9", Some(8443), &[]), [("10.0.0.9".into(), 8443)]);
+        assert_eq!(found("any.example", Some(8443), &["10.0.0.1"]), [("10.0.0.1".into(), 8443)]);
+    }
+}
