@@ -99,7 +99,7 @@ impl State {
                 difference.changed.push("upstream.hosts".to_owned());
             }
             if folder.config != state.folder.config {
-                state.config = folder.config.following(&state.config)?;
+                state.config = folder.config.following(&state.folder.config, &state.config)?;
                 difference.changed.push("mesh.yaml".to_owned());
             }
             if folder.networks != state.folder.networks {

@@ -56,6 +56,12 @@ impl fmt::Display for Place {
     }
 }
 
+/// Parses a file that is one document. One that says nothing is as good as none.
+fn parse_file<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T> {
+    let is_empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
+    if is_empty { Ok(T::default()) } else { parse(text, &Place::new(file, 1)) }
+}
+
 /// Parses one document, which begins at `place`.
 fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
     // As Kubernetes reads it: `version: 1` and `enabled: yes` are not strings.

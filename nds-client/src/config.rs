@@ -28,7 +28,10 @@ pub use self::{
     builder::ConfigBuilder,
 };
 use crate::{
-    Error, ErrorKind, KeyType, Locality, clock::Clock, identity::CertificateFiles, transport::Transport,
+    Error, ErrorKind, KeyType, Locality,
+    clock::Clock,
+    identity::{CertificateFiles, Renewal},
+    transport::Transport,
 };
 
 /// How long endpoints are kept that nobody asks for.
@@ -50,10 +53,19 @@ const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | CA | `CA_ADDR` (which names the revision's istiod), else istiod's address |
 /// | istiod's name in TLS | `ISTIOD_SAN`, else the host that is dialled; `istiod.istio-system.svc` where that is an IP address or holds `localhost` |
 /// | roots of istiod's certificate | the mesh's, and the file that `XDS_ROOT_CA` or `CA_ROOT_CA` names; of the value `SYSTEM`, the system's bundle |
+/// | namespace | `POD_NAMESPACE`, else `ISTIO_NAMESPACE`; there is no other |
+/// | service account | `SERVICE_ACCOUNT`, else `default` |
+/// | name | `POD_NAME`, else the host's |
+/// | addresses | `ISTIO_SVC_IP`, `INSTANCE_IP`, and all of the host's but loopback and link-local ones |
+/// | network | `ISTIO_META_NETWORK`, else none |
 /// | cluster | `ISTIO_META_CLUSTER_ID`, else `Kubernetes` |
+/// | node metadata | every `ISTIO_META_X` as `X`, and the objects in `ISTIO_METAJSON_*`; but nothing that would make this process a server, or hide endpoints |
+/// | labels | `ISTIO_METAJSON_LABELS`, and the file of labels where Istio's package is installed |
+/// | trust domain of certificates and snapshots that are kept | `TRUST_DOMAIN`, else any |
 /// | DNS domain | `<namespace>.svc.cluster.local` |
 /// | certificate lifetime asked for | `SECRET_TTL`, else 24 hours |
-/// | share of its life left at renewal | `SECRET_GRACE_PERIOD_RATIO`, else a half |
+/// | share of its life left at renewal | `SECRET_GRACE_PERIOD_RATIO`, else a half, and up to `SECRET_GRACE_PERIOD_RATIO_JITTER` more, else a hundredth |
+/// | who signs | `ISTIO_META_CERT_SIGNER`, else istiod itself |
 /// | key | `ECC_SIGNATURE_ALGORITHM` and `ECC_CURVE`, else RSA of `WORKLOAD_RSA_KEY_SIZE`, else P-256 |
 /// | headers | `CA_HEADER_X` and `XDS_HEADER_X` send a header `x` |
 /// | state folder | `SIDESTEP_STATE_DIR`, else none: nothing outlives the process |
@@ -61,6 +73,10 @@ const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | waiting in `join` | 15 seconds |
 /// | endpoints that nobody asks for | dropped after 10 minutes |
 /// | crypto provider | aws-lc-rs where that feature is on, else ring |
+///
+/// Variables of Istio's agent that are not here have no effect: those of Envoy, of the agent's DNS proxy, and
+/// `OUTPUT_CERTS`, whose part the state folder has, `PKCS8_KEY`, `JWT_POLICY` and `PROXY_CONFIG_XDS_AGENT` (roots that
+/// istiod pushes are always taken). A `CA_PROVIDER` other than `Citadel` is a problem.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) discovery: Vec<ServerAddress>,
@@ -87,7 +103,9 @@ pub struct Config {
     pub(crate) ca_headers: Vec<(String, String)>,
     pub(crate) xds_headers: Vec<(String, String)>,
     pub(crate) certificate_ttl: Duration,
-    pub(crate) grace_ratio: f64,
+    pub(crate) renewal: Renewal,
+    /// Who is to sign, where that is not istiod itself.
+    pub(crate) cert_signer: Option<String>,
     pub(crate) join_timeout: Duration,
     pub(crate) idle_endpoints: Duration,
     pub(crate) provider: Option<Arc<CryptoProvider>>,
@@ -242,48 +260,6 @@ impl fmt::Debug for Config {
             .field("network", &self.network)
             .field("token_file", &self.token_file)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-impl Config {
-    /// Nothing in particular.
-    pub(crate) fn for_tests() -> Self {
-        Self {
-            discovery: vec![ServerAddress::istiod()],
-            ca: vec![ServerAddress::istiod()],
-            istiod_name: None,
-            hosts: BTreeMap::new(),
-            roots: Vec::new(),
-            roots_file: None,
-            istiod_roots: Vec::new(),
-            token_file: None,
-            bootstrap: None,
-            namespace: String::new(),
-            service_account: String::new(),
-            cluster_id: String::new(),
-            network: String::new(),
-            dns_domain: String::new(),
-            name: String::new(),
-            addresses: Vec::new(),
-            locality: None,
-            labels: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-            ca_headers: Vec::new(),
-            xds_headers: Vec::new(),
-            certificate_ttl: Duration::from_secs(3600),
-            grace_ratio: 0.5,
-            join_timeout: Duration::from_secs(15),
-            idle_endpoints: IDLE_ENDPOINTS,
-            provider: None,
-            trust_domain: None,
-            key_type: KeyType::default(),
-            certificate_files: None,
-            state_dir: None,
-            snapshot_age: SNAPSHOT_AGE,
-            clock: Clock::system(),
-            transport: Arc::new(crate::transport::System),
-        }
     }
 }
 

@@ -16,25 +16,29 @@ impl fmt::Display for Rough {
     }
 }
 
-/// A duration as Go writes it, in whole units: `24h`, `30m`, `90s`, `1h30m`.
+/// A duration as Go reads it: `24h`, `1h30m`, `1.5h`, `500ms`.
 pub(crate) fn parse_go(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u32 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let length = unit.find(|c: char| c.is_ascii_digit()).unwrap_or(unit.len());
-        let seconds = match &unit[..length] {
-            "h" => 60 * 60,
-            "m" => 60,
-            "s" => 1,
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let length = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(length);
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
             _ => return None,
         };
-        total = total.checked_add(Duration::from_secs(seconds).checked_mul(number)?)?;
-        rest = &unit[length..];
+        let number: f64 = number.parse().ok()?;
+        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        rest = next;
     }
-    Some(total)
+    // Go counts nanoseconds in an `i64`.
+    (total.as_nanos() <= i64::MAX as u128).then_some(total)
 }
 
 #[cfg(test)]
@@ -46,7 +50,8 @@ mod tests {
         let seconds = |text| parse_go(text).map(|duration| duration.as_secs());
         assert_eq!(seconds("1h30m"), Some(5400));
         assert_eq!(seconds("90s"), Some(90));
-        for text in ["24", "h", "1d", "-1h", "99999999999h", "1.5h"] {
+        assert_eq!(seconds("1.5h.5m1500ms"), Some(5431));
+        for text in ["24", "h", "1d", "-1h", "99999999999h", "1..5h", ".h", "1h30"] {
             assert_eq!(seconds(text), None, "{text}");
         }
     }

@@ -1,6 +1,6 @@
 //! Endpoints: the addresses behind a cluster, from EDS or named in the cluster itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -9,7 +9,7 @@ use xds_proto::{
         core::v3::{Address, HealthStatus, Metadata, SocketAddress, address, socket_address::PortSpecifier},
         endpoint::v3::{
             ClusterLoadAssignment, Endpoint as WireEndpoint, LbEndpoint, LocalityLbEndpoints,
-            lb_endpoint::HostIdentifier,
+            endpoint::AdditionalAddress, lb_endpoint::HostIdentifier,
         },
     },
     google::protobuf::{Struct, UInt32Value, Value, value::Kind},
@@ -39,7 +39,7 @@ pub struct LocalityEndpoints {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One address behind a cluster: a workload, or a gateway to workloads of another network.
+/// What is behind one address of a cluster: a workload, or a gateway to workloads of another network.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
@@ -47,6 +47,10 @@ pub struct Endpoint {
     pub host: String,
     /// The port to dial.
     pub port: u16,
+    /// Where else the same is reached: the address of the other family, where istiod and the workload have both
+    /// (Envoy `Endpoint.additional_addresses`). To be tried in this order where `host` does not answer, without waiting
+    /// for long (RFC 8305).
+    pub additional_addresses: Vec<SocketAddr>,
     /// What the control plane knows about it.
     pub health: Health,
     /// The share of this endpoint in its locality; at least 1.
@@ -145,11 +149,15 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
         ("envoy.transport_socket_match".to_owned(), Struct { fields: matched.collect() }),
         ("istio".to_owned(), Struct { fields: [("workload".to_owned(), workload)].into() }),
     ];
-    let address = SocketAddress {
-        address: endpoint.host.clone(),
-        port_specifier: Some(PortSpecifier::PortValue(endpoint.port.into())),
+    let address = |host: String, port: u16| Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: host,
+            port_specifier: Some(PortSpecifier::PortValue(port.into())),
+        })),
     };
-    let address = Address { address: Some(address::Address::SocketAddress(address)) };
+    let additional = endpoint.additional_addresses.iter();
+    let additional =
+        additional.map(|one| AdditionalAddress { address: Some(address(one.ip().to_string(), one.port())) });
     let health = match endpoint.health {
         Health::Degraded => HealthStatus::Degraded,
         Health::Healthy => HealthStatus::Healthy,
@@ -160,7 +168,8 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
         health_status: health.into(),
         load_balancing_weight: Some(UInt32Value { value: endpoint.weight }),
         host_identifier: Some(HostIdentifier::Endpoint(WireEndpoint {
-            address: Some(address),
+            address: Some(address(endpoint.host.clone(), endpoint.port)),
+            additional_addresses: additional.collect(),
             ..WireEndpoint::default()
         })),
         metadata: Some(Metadata { filter_metadata: metadata.into() }),
@@ -186,16 +195,16 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
     let Some(HostIdentifier::Endpoint(endpoint)) = wire.host_identifier else {
         return None;
     };
-    let Some(address::Address::SocketAddress(address)) = endpoint.address?.address else {
-        return None;
-    };
-    let Some(PortSpecifier::PortValue(port)) = address.port_specifier else {
-        return None;
-    };
+    let (host, port) = socket(endpoint.address)?;
+    let additional = endpoint.additional_addresses.into_iter().filter_map(|one| {
+        let (host, port) = socket(one.address)?;
+        Some(SocketAddr::new(host.parse().ok()?, port))
+    });
     let metadata = wire.metadata.unwrap_or_default();
     Some(Endpoint {
-        host: address.address,
-        port: u16::try_from(port).ok()?,
+        host,
+        port,
+        additional_addresses: additional.collect(),
         health,
         weight: wire.load_balancing_weight.map_or(1, |weight| weight.value.max(1)),
         transport_match: metadata
@@ -207,6 +216,13 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
     })
 }
 
+/// Host and port, where it is an address that can be dialled.
+fn socket(address: Option<Address>) -> Option<(String, u16)> {
+    let address::Address::SocketAddress(address) = address?.address? else { return None };
+    let PortSpecifier::PortValue(port) = address.port_specifier? else { return None };
+    Some((address.address, u16::try_from(port).ok()?))
+}
+
 fn workload(metadata: &Metadata) -> Workload {
     let istio = metadata.filter_metadata.get("istio").map(cluster::texts).unwrap_or_default();
     let mut parts = istio.get("workload").map(String::as_str).unwrap_or_default().split(';');
@@ -214,4 +230,37 @@ fn workload(metadata: &Metadata) -> Workload {
     let (name, namespace) = (part(), part());
     let (_canonical_name, _canonical_revision) = (part(), part());
     Workload { name, namespace, cluster: part() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_has_the_addresses_of_both_families_and_is_written_as_it_was_read() {
+        let mut endpoint = Endpoint { host: "10.1.2.3".into(), port: 8080, weight: 1, ..Endpoint::default() };
+        endpoint.additional_addresses = vec!["[2001:db8::3]:8080".parse().unwrap()];
+        let locality = LocalityEndpoints { endpoints: vec![endpoint], ..LocalityEndpoints::default() };
+        let endpoints = Endpoints { localities: vec![locality] };
+        assert_eq!(Endpoints::decode(encode(&endpoints).encode_to_vec().into()).unwrap(), endpoints);
+    }
+
+    #[test]
+    fn an_additional_address_that_cannot_be_dialled_is_left_out_and_the_endpoint_stays() {
+        let address = |address| AdditionalAddress { address: Some(Address { address }) };
+        let named = SocketAddress {
+            address: "host.example".into(),
+            port_specifier: Some(PortSpecifier::PortValue(80)),
+        };
+        let mut wire =
+            encode_endpoint(&Endpoint { host: "10.1.2.3".into(), port: 80, ..Endpoint::default() });
+        let Some(HostIdentifier::Endpoint(inner)) = &mut wire.host_identifier else { panic!("no endpoint") };
+        inner.additional_addresses = vec![
+            address(None),
+            address(Some(address::Address::SocketAddress(named))),
+            AdditionalAddress::default(),
+        ];
+        let read = endpoint(wire).unwrap();
+        assert_eq!((&*read.host, read.additional_addresses), ("10.1.2.3", Vec::new()));
+    }
 }

@@ -46,7 +46,8 @@ pub fn endpoints(bytes: &[u8]) {
 }
 
 pub fn snapshot(bytes: &[u8]) {
-    let _ = snapshot::read(&snapshot::signed(bytes), "us", SystemTime::UNIX_EPOCH, Duration::MAX);
+    let us = snapshot::Owner::named("us", None);
+    let _ = snapshot::read(&snapshot::signed(bytes), &us, SystemTime::UNIX_EPOCH, Duration::MAX);
 }
 
 pub fn token(text: &str) {

@@ -24,6 +24,7 @@ pub(crate) use self::{
     cell::IdentityCell,
     csr::SigningRequest,
     files::CertificateFiles,
+    renewal::Renewal,
     roots::{RootSet, certificates, root_store},
     token::Token,
 };

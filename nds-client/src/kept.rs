@@ -8,14 +8,14 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::{
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::{sleep, timeout},
 };
 
 use crate::{
     Error, ErrorKind, Identity, SyncState, Watched,
     identity::stored,
-    snapshot::{self, Snapshot},
+    snapshot::{self, Owner, Snapshot},
     state::{Kept, State},
     storage::Storage,
 };
@@ -25,22 +25,17 @@ const SNAPSHOT: &str = "snapshot";
 const SETTLE: Duration = Duration::from_secs(1);
 /// Between two snapshots, however much changes.
 const APART: Duration = Duration::from_secs(10);
+/// After a failure, until it is tried again: somebody may have made space.
+const AGAIN: Duration = Duration::from_secs(60);
 /// A snapshot of what has not changed says by its date that it still holds.
 const REFRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Opens the state folder and puts what is in it into use.
 pub(crate) fn restore(state: &State) -> Option<Storage> {
     let dir = state.config.state_dir.as_ref()?;
-    let storage = match Storage::open(dir) {
-        Ok((storage, reason)) => {
-            note(state, Kept::Folder, reason);
-            storage
-        }
-        Err(error) => {
-            note(state, Kept::Folder, Some(error));
-            return None;
-        }
-    };
+    let storage = Storage::new(dir);
+    // What is in it can perhaps be read all the same.
+    note(state, Kept::Folder, storage.acquire().err());
     if state.config.certificate_files.is_none() {
         note(state, Kept::Identity, restore_identity(state, &storage).err());
     }
@@ -67,7 +62,7 @@ fn restore_identity(state: &State, storage: &Storage) -> Result<(), Error> {
 
 fn restore_snapshot(state: &State, storage: &Storage) -> Result<(), Error> {
     let Some(file) = storage.read(SNAPSHOT)? else { return Ok(()) };
-    let (owner, now) = (snapshot::owner(&state.config), state.config.clock.now());
+    let (owner, now) = (Owner::of(state), state.config.clock.now());
     let Snapshot { names, clusters, endpoints, age } =
         snapshot::read(&file, &owner, now, state.config.snapshot_age).map_err(|reason| {
             let message = format!("{} {reason}: it is not used", storage.path(SNAPSHOT).display());
@@ -89,38 +84,56 @@ fn restore_snapshot(state: &State, storage: &Storage) -> Result<(), Error> {
 /// Writes what changes. Runs until it is dropped.
 pub(crate) async fn run(state: Arc<State>, storage: Option<Weak<Storage>>) {
     let Some(storage) = storage else { return };
-    tokio::join!(keep_identity(&state, &storage), keep_snapshot(&state, &storage));
+    let is_ours = storage.upgrade().is_some_and(|storage| storage.is_ours());
+    let restored = state.identity.get().map(|identity| identity.epoch()).filter(|_| is_ours);
+    if is_ours || acquire(&state, &storage).await {
+        tokio::join!(keep_identity(&state, &storage, restored), keep_snapshot(&state, &storage));
+    }
 }
 
-async fn keep_identity(state: &Arc<State>, storage: &Weak<Storage>) {
+/// Waits until the folder can be written to. The process before this one may still be about to end.
+async fn acquire(state: &State, storage: &Weak<Storage>) -> bool {
+    loop {
+        sleep(AGAIN).await;
+        let Some(storage) = storage.upgrade() else { return false };
+        if storage.acquire().is_ok() {
+            tracing::info!("the state folder can be written to now");
+            state.note_kept(Kept::Folder, None);
+            return true;
+        }
+    }
+}
+
+async fn keep_identity(state: &State, storage: &Weak<Storage>, mut written: Option<u64>) {
     if state.config.certificate_files.is_some() {
         return;
     }
     let mut identities = state.identity.watched();
-    let mut written = identities.load().as_ref().as_ref().map(|identity| identity.epoch());
-    while identities.changed().await {
-        let Some(identity) = state.identity.get().filter(|identity| Some(identity.epoch()) != written) else {
-            continue;
-        };
-        written = Some(identity.epoch());
-        let Some(storage) = storage.upgrade().filter(|storage| storage.is_ours()) else { return };
-        write_identity(state, storage, identity).await;
+    loop {
+        let fresh = state.identity.get().filter(|identity| Some(identity.epoch()) != written);
+        let mut failed = false;
+        if let Some(identity) = fresh {
+            let Some(storage) = storage.upgrade() else { return };
+            let epoch = identity.epoch();
+            failed = !write_identity(state, storage, identity).await;
+            written = Some(epoch).filter(|_| !failed);
+        }
+        if timeout(if failed { AGAIN } else { REFRESH }, identities.changed()).await == Ok(false) {
+            return;
+        }
     }
 }
 
-async fn write_identity(state: &State, storage: Arc<Storage>, identity: Arc<Identity>) {
+/// Whether that succeeded.
+async fn write_identity(state: &State, storage: Arc<Storage>, identity: Arc<Identity>) -> bool {
     let learnt = state.identity.roots().learnt();
-    let outcome = spawn_blocking(move || stored::store(&storage, &identity, &learnt)).await;
-    // Another outcome is the end of the runtime.
-    if let Ok(outcome) = outcome {
-        if let Err(error) = &outcome {
-            tracing::warn!(
-                error = error.report(),
-                "the certificate is not kept: a restart needs a valid token"
-            );
-        }
-        state.note_kept(Kept::Identity, outcome.err());
-    }
+    let outcome = spawn_blocking(move || stored::store(&storage, &identity, &learnt));
+    note_written(
+        state,
+        Kept::Identity,
+        outcome.await,
+        "the certificate is not kept: a restart needs a valid token",
+    )
 }
 
 async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
@@ -130,6 +143,7 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
     let mut names = state.names.watched();
     let mut clusters = state.clusters.watched();
     let mut endpoints = state.endpoints.watched();
+    let mut patience = REFRESH;
     loop {
         {
             let (mut names, mut clusters) = (pin!(names.changed()), pin!(clusters.changed()));
@@ -141,7 +155,7 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
                     more = &mut endpoints => more,
                 }
             };
-            if timeout(REFRESH, change).await == Ok(false) {
+            if timeout(patience, change).await == Ok(false) {
                 return;
             }
         }
@@ -153,8 +167,8 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
         if !matches!(state.health.load().sync, SyncState::Synced) {
             continue;
         }
-        let Some(storage) = storage.upgrade().filter(|storage| storage.is_ours()) else { return };
-        write_snapshot(state.clone(), storage).await;
+        let Some(storage) = storage.upgrade() else { return };
+        patience = if write_snapshot(state.clone(), storage).await { REFRESH } else { AGAIN };
         sleep(APART).await;
     }
 }
@@ -164,22 +178,35 @@ fn see<T>(watched: &mut Watched<T>) {
     let _ = watched.changed().now_or_never();
 }
 
-async fn write_snapshot(state: Arc<State>, storage: Arc<Storage>) {
+/// Whether that succeeded.
+async fn write_snapshot(state: Arc<State>, storage: Arc<Storage>) -> bool {
     let at = state.clone();
     let outcome = spawn_blocking(move || {
-        let (owner, now) = (snapshot::owner(&at.config), at.config.clock.now());
+        let (owner, now) = (Owner::of(&at), at.config.clock.now());
         let (names, clusters, endpoints) = (at.names.load(), at.clusters.load(), at.endpoints.load());
         let known = (&**names, clusters.as_ref().as_deref(), &**endpoints);
         storage.write_with(SNAPSHOT, |file| {
             snapshot::write(&owner, now, known, |piece| std::io::Write::write_all(file, piece))
         })
     });
-    if let Ok(outcome) = outcome.await {
-        if let Err(error) = &outcome {
-            tracing::warn!(error = error.report(), "no snapshot: a restart waits for istiod");
-        }
-        state.note_kept(Kept::Snapshot, outcome.err());
+    note_written(&state, Kept::Snapshot, outcome.await, "no snapshot: a restart waits for istiod")
+}
+
+/// Whether a file was written, told to whoever reads the health.
+fn note_written(
+    state: &State,
+    kept: Kept,
+    outcome: Result<Result<(), Error>, JoinError>,
+    so_what: &'static str,
+) -> bool {
+    // Another outcome is the end of the runtime.
+    let Ok(outcome) = outcome else { return false };
+    if let Err(error) = &outcome {
+        tracing::warn!(error = error.report(), so_what);
     }
+    let written = outcome.is_ok();
+    state.note_kept(kept, outcome.err());
+    written
 }
 
 fn note(state: &State, kept: Kept, reason: Option<Error>) {

@@ -28,7 +28,11 @@
 //! |---|---|---|
 //! | `aws-lc-rs` | yes | the crypto provider of that name, used where the configuration gives none |
 //! | `metrics` | no | counters and gauges through the `metrics` facade: below |
-//! | `ring` | no | the crypto provider of that name, used where neither of the above is there |
+//! | `ring` | no | the crypto provider of that name, used where neither the configuration nor `aws-lc-rs` gives one |
+//!
+//! Each adds to the others. Without a crypto provider the configuration has to give one
+//! ([`Config::with_crypto_provider`]), and, as nothing is there then to make keys, the files of a certificate
+//! ([`Config::with_certificate_files`]).
 //!
 //! # Observability
 //!

@@ -3,7 +3,7 @@
 //! The file begins with [`MAGIC`], whose last byte is the version, and ends with a CRC-32 of everything before. Between
 //! them are the fields of one protobuf message: 1 when it was written (seconds of Unix time, little-endian), 2 whose it
 //! is, 3 each name (as in a `NameTable` message), 4 each cluster (`Cluster`), 5 each assignment of endpoints (an EDS name
-//! and a `ClusterLoadAssignment`), 6 stands where clusters were asked for.
+//! and a `ClusterLoadAssignment`), 6 stands where clusters were asked for, 7 is the owner's trust domain.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use crate::{
     duration::Rough,
     endpoint,
     protobuf::{Fields, put},
-    state::EndpointMap,
+    state::{EndpointMap, State},
 };
 
 const MAGIC: [u8; 9] = *b"sidestep\x01";
@@ -38,14 +38,35 @@ pub(crate) struct Snapshot {
 }
 
 /// Whose the snapshot is: what istiod says is for this workload alone.
-pub(crate) fn owner(config: &Config) -> String {
-    let Config { cluster_id, network, namespace, service_account, .. } = config;
-    format!("{namespace}/{service_account} of cluster `{cluster_id}` on network `{network}`")
+#[derive(Debug)]
+pub(crate) struct Owner {
+    workload: String,
+    /// `None` where it is not known.
+    trust_domain: Option<String>,
+}
+
+impl Owner {
+    /// This workload. Its trust domain is that of its certificate, else the configured one.
+    pub(crate) fn of(state: &State) -> Self {
+        let Config { cluster_id, network, namespace, service_account, trust_domain, .. } = &state.config;
+        let certified = state.identity.get().map(|identity| identity.spiffe_id().trust_domain().to_owned());
+        Self {
+            workload: format!(
+                "{namespace}/{service_account} of cluster `{cluster_id}` on network `{network}`"
+            ),
+            trust_domain: certified.or_else(|| trust_domain.clone()),
+        }
+    }
+
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn named(workload: &str, trust_domain: Option<&str>) -> Self {
+        Self { workload: workload.to_owned(), trust_domain: trust_domain.map(str::to_owned) }
+    }
 }
 
 /// The file, in pieces.
 pub(crate) fn write(
-    owner: &str,
+    owner: &Owner,
     now: SystemTime,
     (names, clusters, endpoints): (&NameTable, Option<&Clusters>, &EndpointMap),
     mut out: impl FnMut(&[u8]) -> std::io::Result<()>,
@@ -64,7 +85,10 @@ pub(crate) fn write(
     };
     let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     put(&mut piece, 1, &seconds.to_le_bytes());
-    put(&mut piece, 2, owner.as_bytes());
+    put(&mut piece, 2, owner.workload.as_bytes());
+    if let Some(trust_domain) = &owner.trust_domain {
+        put(&mut piece, 7, trust_domain.as_bytes());
+    }
     for name in names.iter() {
         name.put(&mut piece, 3);
         flush(&mut piece, PIECE)?;
@@ -92,7 +116,12 @@ pub(crate) fn write(
 /// # Errors
 ///
 /// Why it is of no use, to be read after its name.
-pub(crate) fn read(file: &[u8], owner: &str, now: SystemTime, longest: Duration) -> Result<Snapshot, String> {
+pub(crate) fn read(
+    file: &[u8],
+    owner: &Owner,
+    now: SystemTime,
+    longest: Duration,
+) -> Result<Snapshot, String> {
     let [name @ .., version] = MAGIC;
     let rest = file.strip_prefix(&name).ok_or("is no snapshot")?;
     let (found, rest) = rest.split_first().ok_or("is cut short")?;
@@ -122,9 +151,16 @@ pub(crate) fn read(file: &[u8], owner: &str, now: SystemTime, longest: Duration)
                 }
                 is_dated = true;
             }
-            (2, found) if found == owner.as_bytes() => is_owned = true,
+            (2, found) if found == owner.workload.as_bytes() => is_owned = true,
             (2, found) => {
-                return Err(format!("is of {}, and this is {owner}", String::from_utf8_lossy(found)));
+                let (found, this) = (String::from_utf8_lossy(found), &owner.workload);
+                return Err(format!("is of {found}, and this is {this}"));
+            }
+            (7, found) => {
+                if let Some(this) = owner.trust_domain.as_ref().filter(|this| this.as_bytes() != found) {
+                    let found = String::from_utf8_lossy(found);
+                    return Err(format!("is of trust domain {found}, and this is {this}"));
+                }
             }
             (4, cluster) => {
                 let read = templates.read(Bytes::copy_from_slice(cluster));

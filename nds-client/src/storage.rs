@@ -8,6 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -18,43 +19,43 @@ use crate::{Error, ErrorKind};
 #[derive(Debug)]
 pub(crate) struct Storage {
     dir: PathBuf,
-    /// Held for as long as it is open. `None` where another process holds it.
-    lock: Option<File>,
+    /// Held for as long as it is open. Empty while another process holds it.
+    lock: OnceLock<File>,
 }
 
 impl Storage {
-    /// Opens the folder, and makes it where it is not there. The second value says why nothing will be written, where
-    /// that is so.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, Option<Error>), Error> {
-        let failed = |error| failed(dir, "cannot be used", error);
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        let mut storage = Self { dir: dir.to_owned(), lock: None };
-        let lock =
-            OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(dir.join("lock"));
-        let reason = match lock {
-            Ok(lock) => match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    storage.lock = Some(lock);
-                    None
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let message = format!(
-                        "the state folder {} is in use by another process: what is in it is read, but nothing is kept; give each process a folder of its own",
-                        dir.display()
-                    );
-                    Some(Error::new(ErrorKind::Storage, message))
-                }
-                Err(error) => Some(failed(error.into())),
-            },
-            // Perhaps it can be read at least.
-            Err(error) => Some(failed(error)),
-        };
-        Ok((storage, reason))
+    /// The folder, to read from.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), lock: OnceLock::new() }
+    }
+
+    /// Makes the folder where it is not there, and becomes the process that writes to it. Not to be repeated once that
+    /// is so.
+    pub(crate) fn acquire(&self) -> Result<(), Error> {
+        let failed = |error| failed(&self.dir, "cannot be used", error);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        let mut open = OpenOptions::new();
+        let lock = open.create(true).write(true).truncate(false).mode(0o600).open(self.path("lock"));
+        let lock = lock.map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                self.lock.get_or_init(|| lock);
+                Ok(())
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!(
+                    "the state folder {} is in use by another process: what is in it is read, but nothing is kept; give each process a folder of its own",
+                    self.dir.display()
+                );
+                Err(Error::new(ErrorKind::Storage, message))
+            }
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     /// Whether this process may write.
     pub(crate) fn is_ours(&self) -> bool {
-        self.lock.is_some()
+        self.lock.get().is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -131,8 +132,8 @@ mod tests {
     use super::*;
 
     fn open(dir: &Path) -> Storage {
-        let (storage, reason) = Storage::open(dir).unwrap();
-        assert!(reason.is_none(), "{reason:?}");
+        let storage = Storage::new(dir);
+        storage.acquire().unwrap();
         storage
     }
 
@@ -153,14 +154,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path());
         first.write("a", &[b"one"]).unwrap();
-        let (second, reason) = Storage::open(dir.path()).unwrap();
-        let reason = reason.unwrap();
+        let second = Storage::new(dir.path());
+        let reason = second.acquire().unwrap_err();
         assert_eq!(reason.kind(), ErrorKind::Storage);
         assert!(reason.to_string().contains(&dir.path().display().to_string()), "{reason}");
         second.write("a", &[b"two"]).unwrap();
         assert_eq!(second.read("a").unwrap().as_deref(), Some(&b"one"[..]));
         drop(first);
-        assert!(open(dir.path()).is_ours());
+        second.acquire().unwrap();
+        second.write("a", &[b"two"]).unwrap();
+        assert_eq!(second.read("a").unwrap().as_deref(), Some(&b"two"[..]));
     }
 
     #[test]
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
-        let error = Storage::open(Path::new("/proc/nowhere")).unwrap_err();
+        let error = Storage::new(Path::new("/proc/nowhere")).acquire().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.to_string().contains("/proc/nowhere"), "{error}");
     }

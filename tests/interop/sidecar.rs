@@ -152,7 +152,8 @@ async fn grpc(mode: &str) {
     let guarded = guarded("grpc", mode, app.address).await;
     let endpoint = tonic::transport::Endpoint::from_static("http://guarded.weather:4000");
     let channel = guarded.mesh.grpc_channel(endpoint);
-    let request = IstioCertificateRequest { csr: "through the mesh".into(), validity_duration: 0 };
+    let request =
+        IstioCertificateRequest { csr: "through the mesh".into(), validity_duration: 0, metadata: None };
     let response = IstioCertificateServiceClient::new(channel).create_certificate(request).await.unwrap();
     assert_eq!(response.into_inner().cert_chain, ["through the mesh"]);
 }

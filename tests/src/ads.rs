@@ -127,7 +127,8 @@ impl Server {
         csr: &str,
         seconds: i64,
     ) -> Result<IstioCertificateResponse, Status> {
-        let message = IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds };
+        let message =
+            IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
         let request = credentials.request(message);
         let mut client = IstioCertificateServiceClient::new(self.channel().await);
         let answer = timeout(PATIENCE, client.create_certificate(request)).await;

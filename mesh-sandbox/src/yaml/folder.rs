@@ -8,6 +8,7 @@ use std::{fs, io};
 use super::mesh_config::MeshConfig;
 use super::mesh_networks::MeshNetworks;
 use super::object::{self, Key, Manifest};
+use super::parse_file;
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, Result};
 
@@ -43,8 +44,8 @@ impl Folder {
             return Err(Error::NoCluster { path: root.to_owned() });
         }
         let upstream = optional(root.join("upstream.hosts"), hosts::parse)?;
-        let config = optional(root.join(CONFIG), MeshConfig::read)?;
-        let networks = optional(root.join(NETWORKS), MeshNetworks::read)?;
+        let config = optional(root.join(CONFIG), parse_file)?;
+        let networks = optional(root.join(NETWORKS), parse_file)?;
         Ok(Self { clusters, upstream, config, networks })
     }
 

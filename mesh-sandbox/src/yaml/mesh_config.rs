@@ -1,14 +1,12 @@
 //! `mesh.yaml`: istiod's MeshConfig, as far as it shows in what the sandbox sends. What shows in listeners alone is taken and
 //! goes nowhere; every other field is refused.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::destination_rule::{Keepalive, LocalitySetting, duration};
-use super::{Place, parse};
 use crate::error::{Error, Result};
 
 /// Istio's own.
@@ -40,11 +38,6 @@ pub(crate) struct MeshConfig {
 }
 
 impl MeshConfig {
-    pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
-        let is_empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
-        if is_empty { Ok(Self::default()) } else { parse(text, &Place::new(file, 1)) }
-    }
-
     /// The same with a trust domain: the one that is given, else the file's, else Istio's own.
     pub(crate) fn settled(&self, given: Option<String>) -> Self {
         let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
@@ -57,17 +50,22 @@ impl MeshConfig {
         [&self.trust_domain].into_iter().chain(&self.trust_domain_aliases).cloned().collect()
     }
 
-    /// The configuration that follows on `before` in a mesh that runs.
+    /// The configuration that follows on `running`, which was made of the file `before`.
     ///
     /// # Errors
     ///
     /// It changes the trust domains, which stand in certificates.
-    pub(crate) fn following(&self, before: &Self) -> Result<Self> {
+    pub(crate) fn following(&self, before: &Self, running: &Self) -> Result<Self> {
         let mut next = self.clone();
-        if next.trust_domain.is_empty() {
-            next.trust_domain.clone_from(&before.trust_domain);
+        // Another one than the file's may have been given.
+        if next.trust_domain.is_empty() || next.trust_domain == before.trust_domain {
+            next.trust_domain.clone_from(&running.trust_domain);
         }
-        if next.trust_domains() == before.trust_domains() { Ok(next) } else { Err(Error::TrustDomainChanged) }
+        if next.trust_domains() == running.trust_domains() {
+            Ok(next)
+        } else {
+            Err(Error::TrustDomainChanged)
+        }
     }
 
     /// `identities`, each in every trust domain that the mesh goes by, in order (istio `spiffe.ExpandWithTrustDomains`).

@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 
 use serde::{Deserialize, Deserializer, de};
-
-use super::{Place, parse};
-use crate::error::Result;
 
 /// All networks.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -54,16 +50,6 @@ pub(crate) struct Range {
     pub(crate) length: u8,
 }
 
-impl MeshNetworks {
-    pub(super) fn read(file: &Path, text: &str) -> Result<Self> {
-        let place = Place::new(file, 1);
-        if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
-            return Ok(Self::default());
-        }
-        parse(text, &place)
-    }
-}
-
 impl Range {
     fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
@@ -82,7 +68,7 @@ impl Range {
 }
 
 impl<'de> Deserialize<'de> for Range {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| de::Error::custom(format!("{text} is not a range like 10.0.0.0/8")))
     }

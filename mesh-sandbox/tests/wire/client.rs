@@ -109,7 +109,8 @@ impl Client {
 
     pub(crate) async fn sign(&self, csr: &str, seconds: i64) -> Result<IstioCertificateResponse, Status> {
         let channel = self.channel().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
-        let message = IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds };
+        let message =
+            IstioCertificateRequest { csr: csr.to_owned(), validity_duration: seconds, metadata: None };
         let mut client = IstioCertificateServiceClient::new(channel);
         let response = client.create_certificate(self.request(message));
         timeout(PATIENCE, response).await.unwrap().map(tonic::Response::into_inner)

@@ -160,6 +160,19 @@ async fn what_the_mesh_is_told_is_followed_but_for_its_trust_domain() {
 }
 
 #[tokio::test]
+async fn a_mesh_file_whose_trust_domain_gave_way_to_the_builders_is_still_followed() {
+    let folder = Folder::tour();
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, "trustDomain: file.example\n").unwrap();
+    let sandbox = folder.builder().trust_domain("given.example").start().await.unwrap();
+    let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
+    ads.clusters().await;
+    std::fs::write(&file, "trustDomain: file.example\nconnectTimeout: 3s\n").unwrap();
+    let clusters = clusters(&ads.next_of(type_url::CLUSTER).await);
+    assert_eq!(clusters[FORECAST].connect_timeout.unwrap().seconds, 3);
+}
+
+#[tokio::test]
 async fn a_workload_entry_brings_its_identity_along_even_if_an_older_entry_has_the_host() {
     let sandbox = tour().await;
     let shared = "apiVersion: v1

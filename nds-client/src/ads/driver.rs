@@ -66,7 +66,7 @@ impl Driver<'_> {
     async fn one_stream(&mut self) -> Duration {
         let identity = identity(self.state).await;
         reload_roots(self.state);
-        let outcome = match self.credentials(&identity) {
+        let outcome = match self.credentials(&identity).await {
             Ok(credentials) => {
                 let usable = !identity.remaining(self.state.config.clock.now()).is_zero()
                     && self.refused != Some(identity.epoch());
@@ -121,7 +121,7 @@ impl Driver<'_> {
     /// The certificate where it can be used, else the token: istiod fails the handshake of a bad certificate instead of
     /// asking for the token. That may look like a lost connection (its alert and the reset that follows race), so the
     /// token has a turn from time to time.
-    fn credentials(&self, identity: &Arc<Identity>) -> Result<Credentials, Error> {
+    async fn credentials(&self, identity: &Arc<Identity>) -> Result<Credentials, Error> {
         let now = self.state.config.clock.now();
         let token_file = self.state.config.token_file();
         let turn_of_token = self.failures % 4 == 3 && token_file.is_some();
@@ -137,7 +137,7 @@ impl Driver<'_> {
             };
             Error::new(ErrorKind::Unauthenticated, message)
         })?;
-        Ok(Credentials::Token(Arc::new(Token::read(file)?)))
+        Ok(Credentials::Token(Arc::new(Token::read(file).await?)))
     }
 }
 

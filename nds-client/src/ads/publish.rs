@@ -40,7 +40,7 @@ pub(super) fn receive(
 fn publish(state: &State, update: Update) -> bool {
     match update {
         Update::Names(table) => {
-            let next = table.after(&state.names.load());
+            let next = table.and_then(|table| table.after(&state.names.load()));
             let changed = next.is_some();
             match next {
                 Some(table) => {

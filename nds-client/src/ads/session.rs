@@ -8,11 +8,15 @@
 //! * only known types are named; an unknown one ends the stream;
 //! * NDS is subscribed to without names; explicit ones come back as removed.
 
+mod request;
+
 use std::{
     collections::{BTreeSet, HashSet},
+    hash::BuildHasher as _,
     sync::Arc,
 };
 
+use foldhash::fast::FixedState;
 use prost::Message as _;
 use rustls_pki_types::CertificateDer;
 use xds_proto::{
@@ -25,6 +29,7 @@ use xds_proto::{
     type_url,
 };
 
+use self::request::{MOST_BYTES, portions, request};
 use crate::{
     Clusters, Endpoints, Error, ErrorKind, NameTable,
     cluster::Templates,
@@ -48,16 +53,14 @@ pub(crate) struct Change {
     pub(crate) unsubscribe: Vec<Arc<str>>,
 }
 
-/// istiod takes requests of up to 4 MiB (istio `pilot/pkg/features/tuning.go`, `ISTIO_GPRC_MAXRECVMSGSIZE`).
-const MOST_BYTES: usize = 3 << 20;
-
 /// Something new that istiod said.
 #[derive(Debug)]
 pub(crate) enum Update {
     Clusters(Clusters),
     /// By EDS name; others are as before.
     Endpoints(Vec<(Arc<str>, Endpoints)>),
-    Names(NameTable),
+    /// `None` where the table is the one before, byte by byte.
+    Names(Option<NameTable>),
     /// The roots of the mesh.
     Roots(Vec<CertificateDer<'static>>),
 }
@@ -78,6 +81,8 @@ pub(crate) struct Reaction {
 #[derive(Debug)]
 pub(crate) struct Session {
     node: Node,
+    /// The fingerprint of the last good name table's bytes.
+    names: Option<u64>,
     clusters: Clusters,
     templates: Templates,
     /// What the open stream has subscribed to.
@@ -94,6 +99,7 @@ impl Session {
     pub(crate) fn new(node: Node) -> Self {
         Self {
             node,
+            names: None,
             clusters: Clusters::default(),
             templates: Templates::default(),
             subscribed: Wanted::default(),
@@ -161,12 +167,14 @@ impl Session {
     }
 
     /// A response on the open stream.
-    pub(crate) fn receive(&mut self, response: DeltaDiscoveryResponse) -> Reaction {
+    pub(crate) fn receive(&mut self, mut response: DeltaDiscoveryResponse) -> Reaction {
+        // Without content it only says that it still holds (xDS, "TTL").
+        response.resources.retain(|resource| resource.resource.is_some());
         let nonce = response.nonce.clone();
         let known = [type_url::NAME_TABLE, type_url::PROXY_CONFIG, type_url::CLUSTER, type_url::ENDPOINT];
         let type_url = known.into_iter().find(|known| *known == response.type_url);
         let (update, problems) = match type_url {
-            Some(type_url::NAME_TABLE) => names(response),
+            Some(type_url::NAME_TABLE) => self.names(response),
             Some(type_url::PROXY_CONFIG) => roots(response),
             Some(type_url::CLUSTER) if self.subscribed.clusters => self.clusters(response),
             Some(type_url::ENDPOINT) if self.has_endpoints => self.endpoints(response),
@@ -194,6 +202,26 @@ impl Session {
             update,
             rejected: Some(Error::new(ErrorKind::InvalidResource, message)),
             type_url,
+        }
+    }
+
+    /// A push of names is one resource without a name, the whole table. An answer without it says nothing new, and neither
+    /// does the table that each new stream begins with where nothing has changed: istiod writes it in the same order.
+    fn names(&mut self, mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
+        if response.resources.is_empty() {
+            return (None, Vec::new());
+        }
+        let (_, wire) = value(response.resources.swap_remove(0));
+        let fingerprint = Some(FixedState::with_seed(0).hash_one(&wire));
+        if self.names == fingerprint {
+            return (Some(Update::Names(None)), Vec::new());
+        }
+        match NameTable::decode(wire) {
+            Ok(table) => {
+                self.names = fingerprint;
+                (Some(Update::Names(Some(table))), Vec::new())
+            }
+            Err(error) => (None, vec![format!("name table: {error}")]),
         }
     }
 
@@ -237,33 +265,6 @@ impl Session {
     }
 }
 
-/// The names in as many requests as they need.
-fn portions(names: Vec<Arc<str>>) -> impl Iterator<Item = Vec<String>> {
-    let mut names = names.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let mut portion = Vec::new();
-        // Beside its bytes, each name has a tag and a length.
-        while let Some(name) = names.next_if(|name| bytes + name.len() + 8 <= MOST_BYTES || bytes == 0) {
-            bytes += name.len() + 8;
-            portion.push(name.to_string());
-        }
-        (!portion.is_empty()).then_some(portion)
-    })
-}
-
-/// A push of names is one resource without a name, the whole table. An answer without it says nothing new.
-fn names(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
-    if response.resources.is_empty() {
-        return (None, Vec::new());
-    }
-    let (_, value) = value(response.resources.swap_remove(0));
-    match NameTable::decode(value) {
-        Ok(table) => (Some(Update::Names(table)), Vec::new()),
-        Err(error) => (None, vec![format!("name table: {error}")]),
-    }
-}
-
 /// An answer without roots says nothing new.
 fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
     if response.resources.is_empty() {
@@ -284,10 +285,6 @@ fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) 
 
 fn value(resource: Resource) -> (String, bytes::Bytes) {
     (resource.name, resource.resource.map(|any| any.value).unwrap_or_default())
-}
-
-fn request(type_url: &str) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest { type_url: type_url.to_owned(), ..DeltaDiscoveryRequest::default() }
 }
 
 #[cfg(test)]

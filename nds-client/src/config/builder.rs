@@ -7,16 +7,16 @@ use std::{
     time::Duration,
 };
 
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::CertificateDer;
 
 use super::{
     Config, IDLE_ENDPOINTS, SNAPSHOT_AGE,
     environment::Environment,
     host::Host,
-    sources::{DiscoveryAddress, Files, Need, Reader, provisioned},
+    sources::{DiscoveryAddress, Files, Need, Reader, provisioned, usable_roots},
     values::Values,
 };
-use crate::{Error, Problem, clock::Clock, transport};
+use crate::{Error, Problem, clock::Clock, identity::Renewal, transport};
 
 /// Collects what is known about this workload and its mesh; [`build`](Self::build) reads all of it and reports all
 /// problems together.
@@ -145,6 +145,9 @@ impl ConfigBuilder {
 
         let mut values = Values { environment: &environment, problems: std::mem::take(&mut reader.problems) };
         let config = values.config(host, discovery_address.as_ref(), file_labels);
+        if certificates.is_none() {
+            values.ca_provider();
+        }
         let istiod_roots = values.istiod_roots();
         reader.problems = values.problems;
 
@@ -197,11 +200,8 @@ impl ConfigBuilder {
 
 impl Reader {
     fn roots_of(&mut self, pem: &[u8]) -> Vec<CertificateDer<'static>> {
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
-        if roots.is_empty() {
-            self.problems.push(Problem::new("no certificate in PEM").about("the roots"));
-        }
-        roots
+        let roots = usable_roots(pem);
+        roots.map_err(|what| self.problems.push(Problem::new(what).about("the roots"))).unwrap_or_default()
     }
 
     /// The mesh's roots; where istiod's own are given, they may as well come with the first certificate.
@@ -267,7 +267,15 @@ impl Values<'_> {
             ca_headers: self.headers("CA_HEADER_"),
             xds_headers: self.headers("XDS_HEADER_"),
             certificate_ttl: self.certificate_ttl(),
-            grace_ratio: self.grace_ratio(),
+            renewal: Renewal {
+                grace: self.share("SECRET_GRACE_PERIOD_RATIO", |ratio| ratio > 0.0 && ratio < 1.0, 0.5),
+                jitter: self.share(
+                    "SECRET_GRACE_PERIOD_RATIO_JITTER",
+                    |ratio| (0.0..1.0).contains(&ratio),
+                    0.01,
+                ),
+            },
+            cert_signer: environment.text("ISTIO_META_CERT_SIGNER").map(str::to_owned),
             join_timeout: Duration::from_secs(15),
             idle_endpoints: IDLE_ENDPOINTS,
             provider: None,

@@ -1,7 +1,8 @@
 //! `cluster.env`: `KEY=value` lines with values quoted as a shell quotes them.
 //!
 //! istioctl writes single quotes (istio `istioctl/pkg/workload/workload.go`, `mapToString`), `istio-start.sh` sources
-//! the file; people edit it by hand. So: single and double quotes, backslashes, comments, `export`.
+//! the file; people edit it by hand. So: single and double quotes, over several lines too, backslashes, comments,
+//! `export`, and the line ends and the byte order mark of other systems' editors.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +11,49 @@ use crate::Problem;
 /// Reads the file's text. What is broken is reported with its line; the other lines hold.
 pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match assignment(line) {
-            Ok((key, value)) => {
-                values.insert(key.to_owned(), value);
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut line = 1;
+    while !rest.is_empty() {
+        let (first, mut next) = rest.split_once('\n').unwrap_or((rest, ""));
+        let first = first.trim();
+        if !first.is_empty() && !first.starts_with('#') {
+            match assignment(rest.trim_start()) {
+                Ok((key, value, after)) => {
+                    values.insert(key.to_owned(), value);
+                    next = after;
+                }
+                Err(problem) => problems.push(problem.at_line(line)),
             }
-            Err(problem) => problems.push(problem.at_line(index + 1)),
         }
+        line += rest[..rest.len() - next.len()].matches('\n').count();
+        rest = next;
     }
     (values, problems)
 }
 
-fn assignment(line: &str) -> Result<(&str, String), Problem> {
-    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-    let Some((key, value)) = line.split_once('=') else {
+/// Key, value, and the text from the next line on.
+fn assignment(text: &str) -> Result<(&str, String, &str), Problem> {
+    let line = text.lines().next().unwrap_or_default();
+    let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
+    let Some((key, _)) = exported.map_or(line, str::trim_start).split_once('=') else {
         return Err(Problem::new("not of the form KEY=value: correct or remove the line"));
     };
     let first = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !first || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Err(Problem::new("the text before = is not the name of a variable").about(key));
     }
-    unquote(value).map(|value| (key, value)).map_err(|what| Problem::new(what).about(key))
+    let (_, value) = text.split_once('=').unwrap_or_default();
+    let (value, after) = unquote(value).map_err(|what| Problem::new(what).about(key))?;
+    Ok((key, value, after))
 }
 
-/// The value as a shell would read it, without expansions.
-fn unquote(text: &str) -> Result<String, &'static str> {
-    let mut value = String::with_capacity(text.len());
+/// The value as a shell would read it, without expansions, and the text from the next line on.
+fn unquote(text: &str) -> Result<(String, &str), &'static str> {
+    let mut value = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
+            '\n' => break,
             '\'' => loop {
                 match chars.next().ok_or("a single quote that is not closed")? {
                     '\'' => break,
@@ -53,22 +64,29 @@ fn unquote(text: &str) -> Result<String, &'static str> {
                 match chars.next().ok_or("a double quote that is not closed")? {
                     '"' => break,
                     '\\' => match chars.next().ok_or("a double quote that is not closed")? {
+                        '\n' => {}
                         c @ ('"' | '\\' | '$' | '`') => value.push(c),
                         c => value.extend(['\\', c]),
                     },
                     c => value.push(c),
                 }
             },
-            '\\' => value.push(chars.next().ok_or("a backslash at the end of the line")?),
-            ' ' | '\t' => match chars.as_str().trim_start() {
-                "" => break,
-                rest if rest.starts_with('#') => break,
-                _ => return Err("a space outside of quotes: quote the value"),
+            '\\' => match chars.next().ok_or("a backslash at the end of the file")? {
+                '\n' => {}
+                c => value.push(c),
             },
+            ' ' | '\t' | '\r' => {
+                let (line, after) = chars.as_str().split_once('\n').unwrap_or((chars.as_str(), ""));
+                let line = line.trim();
+                if line.is_empty() || line.starts_with('#') {
+                    return Ok((value, after));
+                }
+                return Err("a space outside of quotes: quote the value");
+            }
             c => value.push(c),
         }
     }
-    Ok(value)
+    Ok((value, chars.as_str()))
 }
 
 #[cfg(test)]
@@ -89,6 +107,21 @@ mod tests {
             ("F", "{\"a\":\"b=c\"}"),
         ];
         assert_eq!(values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn a_value_may_have_several_lines_and_the_file_any_editors_line_ends() {
+        let (values, problems) = parse("\u{feff}A=1 \r\nexport\tB='x\ny=\"z\"\n'\r\nC=one\\\ntwo\n2D=x");
+        let expected = [("A", "1"), ("B", "x\ny=\"z\"\n"), ("C", "onetwo")];
+        assert_eq!(values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(7)]);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_spoils_no_other_line() {
+        let (values, problems) = parse("A='one\nB='two'\nC=3\n");
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(1)]);
+        assert_eq!(values.keys().collect::<Vec<_>>(), ["B", "C"]);
     }
 
     #[test]

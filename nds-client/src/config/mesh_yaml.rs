@@ -11,7 +11,7 @@ use crate::Problem;
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ProxyConfig {
     pub(super) discovery_address: Option<String>,
-    pub(super) proxy_metadata: BTreeMap<String, String>,
+    pub(super) proxy_metadata: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,10 +31,8 @@ pub(super) fn parse_proxy_config(text: &str) -> Result<ProxyConfig, Problem> {
 }
 
 fn read<T: Default + DeserializeOwned>(text: &str, what: &str) -> Result<T, Problem> {
-    if text.trim().is_empty() {
-        return Ok(T::default());
-    }
-    serde_saphyr::from_str(text).map_err(|error| {
+    let read = serde_saphyr::from_str::<Option<T>>(text).map(Option::unwrap_or_default);
+    read.map_err(|error| {
         let problem = Problem::new(format!("not {what}: {}", first_line(&error.to_string())));
         match error.location() {
             Some(location) => problem.at_line(usize::try_from(location.line()).unwrap_or(0)),

@@ -10,7 +10,10 @@ use std::{
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{env_file, environment::Environment, labels, mesh_yaml};
-use crate::{Problem, identity::CertificateFiles};
+use crate::{
+    Problem,
+    identity::{CertificateFiles, root_store},
+};
 
 /// Where to look. What is required and not there is a problem.
 #[derive(Clone, Debug, Default)]
@@ -102,8 +105,17 @@ pub(super) struct Reader {
 impl Reader {
     /// A file's text. One that is not there is no problem where it is optional.
     pub(super) fn text(&mut self, path: &Path, need: Need) -> Option<String> {
-        match fs::read_to_string(path) {
-            Ok(text) => Some(text),
+        self.content(path, need, |path| fs::read_to_string(path))
+    }
+
+    fn content<T>(
+        &mut self,
+        path: &Path,
+        need: Need,
+        read: impl FnOnce(&Path) -> io::Result<T>,
+    ) -> Option<T> {
+        match read(path) {
+            Ok(content) => Some(content),
             Err(error) if need == Need::Optional && error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 let what = format!(
@@ -136,7 +148,7 @@ impl Reader {
         for (path, text) in [(&files.annotations, annotation), (&None, variable)] {
             if let Some(proxy) = text.and_then(|text| self.proxy_config(path.as_deref(), &text)) {
                 discovery = discovery.or(DiscoveryAddress::of(&proxy, path.as_deref()));
-                environment.add(path.clone(), proxy.proxy_metadata);
+                environment.add(path.clone(), proxy.proxy_metadata.unwrap_or_default());
             }
         }
         if let Some(path) = &files.mesh
@@ -145,7 +157,7 @@ impl Reader {
             match mesh_yaml::parse(&text) {
                 Ok(proxy) => {
                     discovery = discovery.or(DiscoveryAddress::of(&proxy, Some(path)));
-                    environment.add(Some(path.clone()), proxy.proxy_metadata);
+                    environment.add(Some(path.clone()), proxy.proxy_metadata.unwrap_or_default());
                 }
                 Err(problem) => self.problems.push(problem.in_file(path)),
             }
@@ -170,16 +182,11 @@ impl Reader {
         labels::parse(&text.unwrap_or_default())
     }
 
-    /// The certificates of a PEM file.
+    /// The certificates of a PEM file. What else is in it, notes of any encoding too, does not count.
     pub(super) fn roots(&mut self, path: &Path, need: Need) -> Vec<CertificateDer<'static>> {
-        let Some(text) = self.text(path, need) else { return Vec::new() };
-        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        match roots {
-            Ok(roots) if !roots.is_empty() => return roots,
-            Ok(_) => self.problems.push(Problem::new("holds no certificate in PEM").in_file(path)),
-            Err(error) => self.problems.push(Problem::new(format!("is not PEM: {error}")).in_file(path)),
-        }
-        Vec::new()
+        let Some(pem) = self.content(path, need, |path| fs::read(path)) else { return Vec::new() };
+        let roots = usable_roots(&pem);
+        roots.map_err(|what| self.problems.push(Problem::new(what).in_file(path))).unwrap_or_default()
     }
 
     /// Names and their addresses, as in `/etc/hosts`.
@@ -210,4 +217,15 @@ impl Reader {
         }
         true
     }
+}
+
+/// The certificates of a PEM text, each of which can be a root.
+pub(super) fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let roots = roots.map_err(|error| format!("is not PEM: {error}"))?;
+    if roots.is_empty() {
+        return Err("holds no certificate in PEM".to_owned());
+    }
+    root_store(&roots).map_err(|error| error.report())?;
+    Ok(roots)
 }

@@ -7,6 +7,48 @@ use tempfile::TempDir;
 use super::*;
 use crate::ErrorKind;
 
+impl Config {
+    /// Nothing in particular.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            discovery: vec![ServerAddress::istiod()],
+            ca: vec![ServerAddress::istiod()],
+            istiod_name: None,
+            hosts: BTreeMap::new(),
+            roots: Vec::new(),
+            roots_file: None,
+            istiod_roots: Vec::new(),
+            token_file: None,
+            bootstrap: None,
+            namespace: String::new(),
+            service_account: String::new(),
+            cluster_id: String::new(),
+            network: String::new(),
+            dns_domain: String::new(),
+            name: String::new(),
+            addresses: Vec::new(),
+            locality: None,
+            labels: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            ca_headers: Vec::new(),
+            xds_headers: Vec::new(),
+            certificate_ttl: Duration::from_secs(3600),
+            renewal: Renewal::default(),
+            cert_signer: None,
+            join_timeout: Duration::from_secs(15),
+            idle_endpoints: IDLE_ENDPOINTS,
+            provider: None,
+            trust_domain: None,
+            key_type: KeyType::default(),
+            certificate_files: None,
+            state_dir: None,
+            snapshot_age: SNAPSHOT_AGE,
+            clock: Clock::system(),
+            transport: Arc::new(crate::transport::System),
+        }
+    }
+}
+
 const CLUSTER_ENV: &str = "CA_ADDR='istiod.istio-system.svc:15012'
 CANONICAL_SERVICE='edge-app'
 ISTIO_METAJSON_LABELS='{\"app\":\"edge\",\"service.istio.io/canonical-name\":\"edge-app\"}'
@@ -88,6 +130,53 @@ fn all_problems_of_all_files_are_reported_together() {
     ];
     for start in starts {
         assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start} in {problems:#?}");
+    }
+}
+
+#[test]
+fn roots_may_stand_among_notes_and_each_of_them_has_to_be_one() {
+    let dir = folder();
+    let file = dir.path().join("root-cert.pem");
+    let [first, second] = [root(), root()];
+    let noted = [b"Aussteller: M\xfcller\n", first.as_bytes(), b"\n# the next one\n", second.as_bytes()];
+    fs::write(&file, noted.concat()).unwrap();
+    assert_eq!(Config::from_vm_files(dir.path()).unwrap().roots.len(), 2);
+    let nonsense = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
+    fs::write(&file, root() + nonsense).unwrap();
+    assert!(
+        problems(&dir)[0].starts_with("root-cert.pem: a root certificate cannot be used"),
+        "{:?}",
+        problems(&dir)
+    );
+}
+
+#[test]
+fn a_mesh_file_may_be_written_in_every_way_that_yaml_knows() {
+    let dir = folder();
+    let variables = "cluster.env";
+    fs::write(dir.path().join(variables), "POD_NAMESPACE=vms\n").unwrap();
+    let ways = [
+        "---\n# a comment\ndefaultConfig: {proxyMetadata: {ISTIO_META_NETWORK: net-1}}\n",
+        "x: &metadata\n  ISTIO_META_NETWORK: net-1\ndefaultConfig:\n  proxyMetadata: *metadata\n",
+        "x: &metadata\n  ISTIO_META_NETWORK: net-1\ndefaultConfig:\n  proxyMetadata:\n    <<: *metadata\n",
+        "{\"defaultConfig\": {\"proxyMetadata\": {\"ISTIO_META_NETWORK\": \"net-1\", \"A\": \"true\"}}}",
+        "defaultConfig:\r\n  discoveryAddress: ''\r\n  proxyMetadata:\r\n    ISTIO_META_NETWORK: net-1\r\n    B: true\r\n    C: 15012\r\n",
+    ];
+    for way in ways {
+        fs::write(dir.path().join("mesh.yaml"), way).unwrap();
+        let config = Config::from_vm_files(dir.path()).unwrap_or_else(|error| panic!("{way}: {error}"));
+        assert_eq!(config.network(), "net-1", "{way}");
+    }
+    for nothing in [
+        "",
+        "# nothing\n",
+        "---\n",
+        "defaultConfig:\n",
+        "defaultConfig:\n  proxyMetadata:\n  discoveryAddress:\n",
+    ] {
+        fs::write(dir.path().join("mesh.yaml"), nothing).unwrap();
+        let config = Config::from_vm_files(dir.path()).unwrap_or_else(|error| panic!("{nothing:?}: {error}"));
+        assert_eq!(config.network(), "", "{nothing:?}");
     }
 }
 

@@ -103,26 +103,38 @@ impl Values<'_> {
         addresses
     }
 
+    /// `CA_PROVIDER`: istiod's CA has the name Citadel (istio `pkg/istio-agent/plugins.go`).
+    pub(super) fn ca_provider(&mut self) {
+        if let Some(variable) =
+            self.environment.get("CA_PROVIDER").filter(|variable| variable.text != "Citadel")
+        {
+            let what = format!(
+                "`{}` is a CA that this client does not speak to: unset it for istiod's, or give the files of a certificate that something else renews",
+                variable.text
+            );
+            self.problems.push(variable.problem(what));
+        }
+    }
+
     /// `SECRET_TTL`, as Go writes durations.
     pub(super) fn certificate_ttl(&mut self) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let Some(variable) = self.environment.get("SECRET_TTL") else { return DAY };
-        parse_go(variable.text).filter(|ttl| !ttl.is_zero()).unwrap_or_else(|| {
+        parse_go(variable.text).filter(|ttl| ttl.as_secs() > 0).unwrap_or_else(|| {
             let what = format!("`{}` is not a duration such as 24h or 30m", variable.text);
             self.problems.push(variable.problem(what));
             DAY
         })
     }
 
-    /// `SECRET_GRACE_PERIOD_RATIO`: which share of a certificate's life is left when it is renewed.
-    pub(super) fn grace_ratio(&mut self) -> f64 {
-        const HALF: f64 = 0.5;
-        let Some(variable) = self.environment.get("SECRET_GRACE_PERIOD_RATIO") else { return HALF };
-        let ratio = variable.text.parse().ok().filter(|ratio: &f64| *ratio > 0.0 && *ratio < 1.0);
-        ratio.unwrap_or_else(|| {
+    /// A share of a certificate's life: `SECRET_GRACE_PERIOD_RATIO` and its jitter.
+    pub(super) fn share(&mut self, key: &str, valid: impl Fn(f64) -> bool, default: f64) -> f64 {
+        let Some(variable) = self.environment.get(key) else { return default };
+        let share = variable.text.parse().ok().filter(|share| valid(*share));
+        share.unwrap_or_else(|| {
             let what = format!("`{}` is not a share of a life, between 0 and 1", variable.text);
             self.problems.push(variable.problem(what));
-            HALF
+            default
         })
     }
 

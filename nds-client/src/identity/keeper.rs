@@ -7,11 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    Token, files,
-    renewal::{due, renewal_delay, restored_delay},
-    roots::certificates,
-};
+use super::{Token, files, renewal::due, roots::certificates};
 use crate::{
     Error, ErrorKind, Identity,
     backoff::Backoff,
@@ -33,15 +29,15 @@ pub(crate) async fn run(state: Arc<State>) {
     if let Some(files) = &state.config.certificate_files {
         return files::watch(&state, files).await;
     }
-    let (clock, grace) = (&state.config.clock, state.config.grace_ratio);
+    let (clock, renewal) = (&state.config.clock, state.config.renewal);
     if let Some(identity) = state.identity.get() {
         let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
-        wait(&state, restored_delay(lifetime, identity.remaining(clock.now()), grace)).await;
+        wait(&state, renewal.restored_delay(lifetime, identity.remaining(clock.now()))).await;
     }
     loop {
         let identity = obtain(&state).await;
         observe_end(&state);
-        let delay = renewal_delay(identity.remaining(clock.now()), grace, fastrand::f64());
+        let delay = renewal.delay(identity.remaining(clock.now()), fastrand::f64());
         tracing::info!(
             spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
         );
@@ -104,7 +100,7 @@ async fn issue(state: &State, failures: u32) -> Result<Issued, Error> {
     let file = config.token_file().ok_or_else(|| {
         Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
     })?;
-    ca::issue(config, &Credentials::Token(Arc::new(Token::read(file)?)), &roots, failures).await
+    ca::issue(config, &Credentials::Token(Arc::new(Token::read(file).await?)), &roots, failures).await
 }
 
 /// A certificate that istiod may accept: the one in use, or at the first time the one that another program has left.

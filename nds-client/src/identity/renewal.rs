@@ -6,19 +6,37 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 
-/// How long to wait before renewing a certificate that was just received and is valid for `remaining`: until the share
-/// `grace` of it is left, less up to a hundredth as `random` (0 to 1) says, so that a fleet does not come at once.
-///
-/// Counted from receipt: istiod dates certificates two minutes back, so that the middle between the dates of a
-/// certificate of a few minutes may already have passed (istio `security/pkg/nodeagent/cache/secretcache.go`).
-pub(crate) fn renewal_delay(remaining: Duration, grace: f64, random: f64) -> Duration {
-    let jitter = remaining.mul_f64(0.01 * random.clamp(0.0, 1.0));
-    remaining.mul_f64(1.0 - grace).saturating_sub(jitter).max(Duration::from_secs(1))
+/// How much of a certificate's life is left when it is renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    /// The share that is left at least.
+    pub(crate) grace: f64,
+    /// By how much more it may be, so that a fleet does not come at once. Istio's agent spreads to both sides (istio
+    /// `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`), which at a small share may be too late.
+    pub(crate) jitter: f64,
 }
 
-/// The same for a certificate of this `lifetime` that was received before this process started.
-pub(crate) fn restored_delay(lifetime: Duration, remaining: Duration, grace: f64) -> Duration {
-    remaining.saturating_sub(lifetime.mul_f64(grace))
+impl Default for Renewal {
+    fn default() -> Self {
+        Self { grace: 0.5, jitter: 0.01 }
+    }
+}
+
+impl Renewal {
+    /// How long to wait before renewing a certificate that was just received and is valid for `remaining`; `random` is
+    /// between 0 and 1.
+    ///
+    /// Counted from receipt: istiod dates certificates two minutes back, so that the middle between the dates of a
+    /// certificate of a few minutes may already have passed.
+    pub(crate) fn delay(&self, remaining: Duration, random: f64) -> Duration {
+        let left = self.grace + self.jitter * random.clamp(0.0, 1.0);
+        remaining.mul_f64((1.0 - left).max(0.0)).max(Duration::from_secs(1))
+    }
+
+    /// The same for a certificate of this `lifetime` that was received before this process started.
+    pub(crate) fn restored_delay(&self, lifetime: Duration, remaining: Duration) -> Duration {
+        remaining.saturating_sub(lifetime.mul_f64(self.grace))
+    }
 }
 
 /// How often the wall clock is looked at.
@@ -50,16 +68,21 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_at_half_of_its_life_less_a_little() {
-        assert_eq!(renewal_delay(DAY, 0.5, 0.0), DAY / 2);
-        assert_eq!(renewal_delay(DAY, 0.5, 1.0), DAY.mul_f64(0.49));
-        assert_eq!(renewal_delay(DAY, 0.25, 0.0), DAY * 3 / 4);
-        assert_eq!(renewal_delay(Duration::ZERO, 0.5, 0.5), Duration::from_secs(1));
+        let half = Renewal::default();
+        assert_eq!(half.delay(DAY, 0.0), DAY / 2);
+        assert_eq!(half.delay(DAY, 1.0), DAY.mul_f64(0.49));
+        assert_eq!(half.delay(Duration::ZERO, 0.5), Duration::from_secs(1));
+        let late = Renewal { grace: 0.25, jitter: 0.25 };
+        assert_eq!([0.0, 1.0].map(|random| late.delay(DAY, random)), [DAY * 3 / 4, DAY / 2]);
+        let early = Renewal { grace: 0.9, jitter: 0.9 };
+        assert_eq!(early.delay(DAY, 1.0), Duration::from_secs(1));
     }
 
     #[test]
     fn a_restored_certificate_is_renewed_when_it_would_have_been() {
-        assert_eq!(restored_delay(DAY, DAY * 3 / 4, 0.5), DAY / 4);
-        assert_eq!(restored_delay(DAY, DAY / 3, 0.5), Duration::ZERO);
+        let half = Renewal::default();
+        assert_eq!(half.restored_delay(DAY, DAY * 3 / 4), DAY / 4);
+        assert_eq!(half.restored_delay(DAY, DAY / 3), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

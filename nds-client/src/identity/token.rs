@@ -8,18 +8,30 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use crate::{Error, ErrorKind, duration::Rough};
 
 /// The audience that istiod asks the Kubernetes API about (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
 const AUDIENCE: &str = "istio-ca";
 
+/// How long a file may be gone or empty because it is being replaced.
+const BEING_WRITTEN: Duration = Duration::from_secs(1);
+
 /// A token. Never shown.
 pub(crate) struct Token(String);
 
 impl Token {
-    /// Reads the file anew, as at each use: whatever renews it needs no restart of ours.
-    pub(crate) fn read(file: &Path) -> Result<Self, Error> {
+    /// Reads the file anew, as at each use: whatever renews it needs no restart of ours, and may be writing it just now.
+    pub(crate) async fn read(file: &Path) -> Result<Self, Error> {
+        if let Ok(token) = Self::look(file) {
+            return Ok(token);
+        }
+        sleep(BEING_WRITTEN).await;
+        Self::look(file)
+    }
+
+    fn look(file: &Path) -> Result<Self, Error> {
         let text = fs::read_to_string(file).map_err(|error| {
             let message =
                 format!("token file {} cannot be read: write a token there with `kubectl create token --audience {AUDIENCE}`", file.display());
@@ -137,7 +149,7 @@ mod tests {
     fn an_empty_token_file_is_an_error_that_names_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "\n").unwrap();
-        let error = Token::read(file.path()).unwrap_err();
+        let error = Token::look(file.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Credentials);
         assert!(error.to_string().contains(&file.path().display().to_string()));
     }

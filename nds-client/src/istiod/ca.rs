@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 use tonic::Code;
-use xds_proto::istio::v1::auth::{
-    IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
+use xds_proto::{
+    google::protobuf::{Struct, Value, value::Kind},
+    istio::v1::auth::{
+        IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
+    },
 };
 
 use super::{Connection, Connector, Credentials};
@@ -59,7 +62,8 @@ async fn create(
     ttl_seconds: u64,
 ) -> Result<Option<Vec<String>>, Error> {
     let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
-    let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration };
+    let metadata = config.cert_signer.as_deref().map(signer);
+    let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration, metadata };
     let mut call = tonic::Request::new(message);
     connection.credentials.authorize(&mut call, &config.cluster_id, &config.ca_headers)?;
     let mut client = IstioCertificateServiceClient::new(connection.channel.clone());
@@ -75,6 +79,12 @@ async fn create(
         }
         Err(status) => Err(connection.error(config, status)),
     }
+}
+
+/// Where another than istiod is to sign (istio `security/pkg/nodeagent/caclient/providers/citadel/client.go`).
+fn signer(name: &str) -> Struct {
+    let name = Value { kind: Some(Kind::StringValue(name.to_owned())) };
+    Struct { fields: [("CertSigner".to_owned(), name)].into() }
 }
 
 /// Leaf and intermediates, and the roots: the last element is the whole bundle (istio `security/pkg/server/ca`).

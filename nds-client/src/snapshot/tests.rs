@@ -35,9 +35,13 @@ fn table(names: &[(String, u32)]) -> NameTable {
     NameTable::decode(WireTable { table }.encode_to_vec().into()).unwrap()
 }
 
+fn us() -> Owner {
+    Owner::named("us", Some("cluster.local"))
+}
+
 fn file(names: &NameTable, clusters: Option<&Clusters>, now: SystemTime) -> Vec<u8> {
     let mut file = Vec::new();
-    write("us", now, (names, clusters, &EndpointMap::default()), |piece| {
+    write(&us(), now, (names, clusters, &EndpointMap::default()), |piece| {
         file.extend_from_slice(piece);
         Ok(())
     })
@@ -46,15 +50,22 @@ fn file(names: &NameTable, clusters: Option<&Clusters>, now: SystemTime) -> Vec<
 }
 
 fn refused(file: &[u8]) -> String {
-    read(file, "us", NOW + DAY, DAY).unwrap_err()
+    read(file, &us(), NOW + DAY, DAY).unwrap_err()
 }
 
 #[test]
 fn a_file_that_is_not_ours_to_use_is_refused_with_a_reason() {
     let good = file(&table(&[("a.example".into(), 1)]), None, NOW);
-    assert!(read(&good, "us", NOW + DAY, DAY).is_ok());
-    assert!(read(&good, "us", NOW + DAY * 3, DAY).unwrap_err().contains("3 days old"));
-    assert!(read(&good, "them", NOW, DAY).unwrap_err().contains("is of us, and this is them"));
+    assert!(read(&good, &us(), NOW + DAY, DAY).is_ok());
+    assert!(read(&good, &us(), NOW + DAY * 3, DAY).unwrap_err().contains("3 days old"));
+    assert!(
+        read(&good, &Owner::named("them", None), NOW, DAY)
+            .unwrap_err()
+            .contains("is of us, and this is them")
+    );
+    let foreign = read(&good, &Owner::named("us", Some("other.example")), NOW, DAY).unwrap_err();
+    assert!(foreign.contains("trust domain cluster.local, and this is other.example"), "{foreign}");
+    assert!(read(&good, &Owner::named("us", None), NOW, DAY).is_ok(), "not known yet");
     assert!(refused(b"").contains("no snapshot"));
     assert!(refused(b"-----BEGIN CERTIFICATE-----").contains("no snapshot"));
     let mut other = good;
@@ -66,7 +77,7 @@ fn a_file_that_is_not_ours_to_use_is_refused_with_a_reason() {
 #[test]
 fn a_file_from_the_future_is_as_good_as_new() {
     let file = file(&table(&[("a.example".into(), 1)]), None, NOW + DAY);
-    assert_eq!(read(&file, "us", NOW, DAY).unwrap().age, Duration::ZERO);
+    assert_eq!(read(&file, &us(), NOW, DAY).unwrap().age, Duration::ZERO);
 }
 
 #[test]
@@ -75,7 +86,7 @@ fn a_disk_that_is_full_is_an_error_at_any_piece() {
     let names = table(&names);
     for room in 0..6 {
         let mut left = room;
-        let outcome = write("us", NOW, (&names, None, &EndpointMap::default()), |_| {
+        let outcome = write(&us(), NOW, (&names, None, &EndpointMap::default()), |_| {
             left -= 1;
             if left < 0 { Err(io::Error::from(IoErrorKind::StorageFull)) } else { Ok(()) }
         });
@@ -96,7 +107,7 @@ proptest! {
             let read = |host| templates.read(wire(host).encode_to_vec().into()).unwrap().unwrap();
             Clusters::default().changed(hosts.into_iter().map(read).collect(), |_| true)
         });
-        let read = read(&file(&names, clusters.as_ref(), NOW), "us", NOW, DAY).unwrap();
+        let read = read(&file(&names, clusters.as_ref(), NOW), &us(), NOW, DAY).unwrap();
         prop_assert!(names.is_empty() || read.names.after(&names).is_none());
         prop_assert_eq!(format!("{:?}", read.clusters), format!("{clusters:?}"));
     }
@@ -106,18 +117,18 @@ proptest! {
         let mut file = file(&table(&[("a.example".into(), 1)]), Some(&Clusters::default()), NOW);
         let at = at.index(file.len());
         file[at] ^= change;
-        prop_assert!(read(&file, "us", NOW, DAY).is_err());
+        prop_assert!(read(&file, &us(), NOW, DAY).is_err());
     }
 
     #[test]
     fn a_file_that_is_cut_short_is_refused(at in any::<prop::sample::Index>()) {
         let file = file(&table(&[("a.example".into(), 1)]), None, NOW);
-        prop_assert!(read(&file[..at.index(file.len())], "us", NOW, DAY).is_err());
+        prop_assert!(read(&file[..at.index(file.len())], &us(), NOW, DAY).is_err());
     }
 
     #[test]
     fn any_bytes_with_a_right_checksum_are_a_snapshot_or_a_reason(body in proptest::collection::vec(any::<u8>(), 0..100)) {
-        let _ = read(&signed(&body), "us", NOW, DAY);
+        let _ = read(&signed(&body), &us(), NOW, DAY);
     }
 }
 
@@ -207,6 +218,9 @@ async fn a_snapshot_of_another_workload_is_not_used() {
     let error = client.health().get().storage.clone().unwrap();
     assert!(error.to_string().contains("elsewhere"), "{error}");
     assert!(client.names().get().is_empty());
+    drop(client);
+    let client = NdsClient::spawn(Config { trust_domain: Some("other".into()), ..config.clone() }).unwrap();
+    assert!(client.names().get().is_empty(), "another mesh's");
     drop(client);
     let client = NdsClient::spawn(config.with_snapshot_age(Duration::ZERO)).unwrap();
     assert!(client.names().get().is_empty(), "switched off");

@@ -39,6 +39,7 @@ impl IstioCertificateService for Ca {
             return Err(Status::internal("CSR signing error"));
         }
         let request = request.into_inner();
+        *self.0.0.asked.lock().unwrap() = Some(request.clone());
         let asked = Duration::from_secs(u64::try_from(request.validity_duration).unwrap());
         if asked > settings.max_ttl {
             return Err(Status::invalid_argument("requested TTL is greater than the max"));

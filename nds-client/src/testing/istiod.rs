@@ -24,7 +24,10 @@ use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use xds_proto::{
     envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
-    google::protobuf::Any, istio::v1::auth::istio_certificate_service_server::IstioCertificateServiceServer,
+    google::protobuf::Any,
+    istio::v1::auth::{
+        IstioCertificateRequest, istio_certificate_service_server::IstioCertificateServiceServer,
+    },
 };
 
 use super::{ads::Discovery, ca::Ca, pki::Authority};
@@ -46,6 +49,8 @@ pub(super) struct Inner {
     pub(super) resources: watch::Sender<BTreeMap<(String, String), Any>>,
     pub(super) streams: AtomicU64,
     pub(super) issued: AtomicU64,
+    /// The last request for a certificate.
+    pub(super) asked: Mutex<Option<IstioCertificateRequest>>,
     pub(super) requests: watch::Sender<Vec<xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest>>,
     /// Ends all streams, politely, each time it changes.
     pub(super) ends: watch::Sender<u64>,
@@ -100,6 +105,7 @@ impl Istiod {
             resources: watch::channel(BTreeMap::new()).0,
             streams: AtomicU64::new(0),
             issued: AtomicU64::new(0),
+            asked: Mutex::default(),
             requests: watch::channel(Vec::new()).0,
             ends: watch::channel(0).0,
         }));
@@ -157,6 +163,11 @@ impl Istiod {
     /// How many certificates were signed.
     pub(crate) fn issued(&self) -> u64 {
         self.0.issued.load(Ordering::Relaxed)
+    }
+
+    /// The last request for a certificate.
+    pub(crate) fn asked(&self) -> Option<IstioCertificateRequest> {
+        self.0.asked.lock().unwrap().clone()
     }
 
     /// How many xDS streams were opened.

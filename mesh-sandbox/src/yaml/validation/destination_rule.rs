@@ -34,13 +34,9 @@ fn of_policy(policy: &TrafficPolicy) -> Option<String> {
     if *policy == TrafficPolicy::default() {
         return Some("a trafficPolicy says nothing".to_owned());
     }
-    let general = [
-        policy.load_balancer.as_ref().and_then(of_balancer),
-        policy.connection_pool.as_ref().and_then(of_pool),
-        policy.outlier_detection.as_ref().and_then(of_detection),
-        policy.tls.as_ref().and_then(of_tls),
-    ];
-    general.into_iter().flatten().next().or_else(|| policy.port_level_settings.iter().find_map(of_port))
+    let TrafficPolicy { load_balancer, connection_pool, outlier_detection, tls, .. } = policy;
+    of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
+        .or_else(|| policy.port_level_settings.iter().find_map(of_port))
 }
 
 fn of_port(policy: &PortPolicy) -> Option<String> {
@@ -50,13 +46,21 @@ fn of_port(policy: &PortPolicy) -> Option<String> {
     if is_empty {
         return Some(format!("the settings of port {} say nothing", port.number));
     }
-    let all = [
-        load_balancer.as_ref().and_then(of_balancer),
-        connection_pool.as_ref().and_then(of_pool),
-        outlier_detection.as_ref().and_then(of_detection),
-        tls.as_ref().and_then(of_tls),
-    ];
-    all.into_iter().flatten().next()
+    of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
+}
+
+/// What may be said of all ports and of one.
+fn of_settings(
+    balancer: Option<&LoadBalancer>,
+    pool: Option<&ConnectionPool>,
+    detection: Option<&OutlierDetection>,
+    tls: Option<&ClientTls>,
+) -> Option<String> {
+    let balancer = balancer.and_then(of_balancer);
+    balancer
+        .or_else(|| pool.and_then(of_pool))
+        .or_else(|| detection.and_then(of_detection))
+        .or_else(|| tls.and_then(of_tls))
 }
 
 fn of_balancer(balancer: &LoadBalancer) -> Option<String> {

@@ -132,6 +132,9 @@ fn each_variable_of_istios_agent_that_matters_is_honoured() {
         ("ISTIOD_SAN", "istiod.example"),
         ("SECRET_TTL", "90m"),
         ("SECRET_GRACE_PERIOD_RATIO", "0.25"),
+        ("SECRET_GRACE_PERIOD_RATIO_JITTER", "0.1"),
+        ("ISTIO_META_CERT_SIGNER", "clusterissuers.cert-manager.io/mesh"),
+        ("CA_PROVIDER", "Citadel"),
         ("WORKLOAD_RSA_KEY_SIZE", "2048"),
         ("TRUST_DOMAIN", "prod.example"),
         ("CA_HEADER_X-Tenant", "one"),
@@ -145,7 +148,9 @@ fn each_variable_of_istios_agent_that_matters_is_honoured() {
     assert_eq!(config.ca[0].to_string(), "istiod-canary.istio-system.svc:15012");
     assert_eq!(config.istiod_address().to_string(), "istiod.mesh-system.svc:16012");
     assert_eq!(config.istiod_name.as_deref(), Some("istiod.example"));
-    assert_eq!((config.certificate_ttl.as_secs(), config.grace_ratio), (5400, 0.25));
+    assert_eq!(config.certificate_ttl.as_secs(), 5400);
+    assert_eq!((config.renewal.grace, config.renewal.jitter), (0.25, 0.1));
+    assert_eq!(config.cert_signer.as_deref(), Some("clusterissuers.cert-manager.io/mesh"));
     assert_eq!(config.key_type, KeyType::Rsa2048);
     assert_eq!(config.trust_domain.as_deref(), Some("prod.example"));
     assert_eq!(config.ca_headers, [("x-tenant".to_owned(), "one".to_owned())]);
@@ -170,6 +175,8 @@ fn values_that_cannot_be_used_are_told_with_their_variables() {
         ("PILOT_ADDRESS", "istiod:15010"),
         ("SECRET_TTL", "soon"),
         ("SECRET_GRACE_PERIOD_RATIO", "2"),
+        ("SECRET_GRACE_PERIOD_RATIO_JITTER", "-0.1"),
+        ("CA_PROVIDER", "GoogleCA"),
         ("ECC_SIGNATURE_ALGORITHM", "ED25519"),
         ("CA_HEADER_a b", "c"),
         ("ISTIO_METAJSON_LABELS", "[]"),

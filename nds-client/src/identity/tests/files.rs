@@ -1,6 +1,6 @@
 //! Certificates that something else renews.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
 use crate::{
@@ -92,6 +92,27 @@ async fn a_certificate_that_nothing_renews_ends_with_an_error_that_names_it() {
     let error = ended.identity.as_ref().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     assert!(error.to_string().contains(ID), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_is_swapped_by_a_link_is_followed() {
+    let (dir, istiod, config) = vm();
+    let (link, next) = (dir.path().join("..data"), dir.path().join("..next"));
+    let swap = |version: &str, ttl: Duration| {
+        let folder = dir.path().join(version);
+        fs::create_dir(&folder).unwrap();
+        write(&istiod, &folder, ttl);
+        symlink(&folder, &next).unwrap();
+        fs::rename(&next, &link).unwrap();
+    };
+    swap("1", HOUR);
+    let file = |name: &str| link.join(name);
+    let config = config.with_certificate_files(file("chain.pem"), file("key.pem"), file("roots.pem"));
+    let client = NdsClient::join(config).await.unwrap();
+    let first = epoch(&client, 1).await;
+    swap("2", 2 * HOUR);
+    assert!(epoch(&client, 2).await.not_after() > first.not_after());
+    assert!(client.health().get().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,15 @@
 //! An identity that outlives processes, tokens and outages of the CA.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::UnixTime;
 use tokio::time::{Instant, sleep};
+use xds_proto::google::protobuf::value::Kind;
 
 use super::*;
 use crate::{
@@ -23,7 +28,7 @@ fn vm() -> (tempfile::TempDir, Istiod, Config, PathBuf) {
 }
 
 /// Joins, and waits until the identity has been written.
-async fn join(config: &Config, state: &std::path::Path) -> NdsClient {
+async fn join(config: &Config, state: &Path) -> NdsClient {
     let client = NdsClient::join(config.clone()).await.unwrap();
     let mut health = client.health().clone();
     while !state.join("identity.pem").exists() {
@@ -137,6 +142,38 @@ async fn a_folder_in_use_is_told_and_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_folder_in_use_is_taken_over_when_the_other_process_has_ended() {
+    let (_dir, _istiod, config, state) = vm();
+    let first = join(&config, &state).await;
+    let second = NdsClient::join(config).await.unwrap();
+    fs::remove_file(state.join("identity.pem")).unwrap();
+    drop(first);
+    second.health().clone().wait_for(crate::Health::is_ok).await.unwrap();
+    written(&state).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_could_not_be_written_is_written_when_it_can_be() {
+    let (_dir, istiod, config, state) = vm();
+    fs::create_dir_all(state.join("identity.pem")).unwrap();
+    let client = NdsClient::join(config).await.unwrap();
+    let mut health = client.health().clone();
+    sleep(DAY / 24).await;
+    assert_eq!(health.get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
+    fs::remove_dir(state.join("identity.pem")).unwrap();
+    health.wait_for(crate::Health::is_ok).await.unwrap();
+    written(&state).await;
+    assert_eq!(istiod.issued(), 1, "long before it is renewed");
+}
+
+/// Until there is a certificate in the folder.
+async fn written(state: &Path) {
+    while !state.join("identity.pem").exists() {
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_folder_that_cannot_be_used_does_not_keep_a_vm_from_joining() {
     let (_dir, _istiod, config) = mesh();
     let client = NdsClient::join(config.with_state_dir("/proc/nowhere")).await.unwrap();
@@ -207,6 +244,32 @@ async fn an_istiod_that_is_down_at_the_start_is_joined_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_that_is_being_replaced_is_waited_for() {
+    let (dir, _istiod, config) = mesh();
+    let token = dir.path().join("istio-token");
+    let replacements: [(fn(&Path), fn(&Path)); 2] = [
+        (|token| fs::write(token, "").unwrap(), |token| fs::write(token, "d.e.f").unwrap()),
+        // As kubelet does: a link to a folder of each version.
+        (
+            |token| fs::remove_file(token).unwrap(),
+            |token| {
+                fs::write(token.with_extension("2"), "g.h.i").unwrap();
+                symlink(token.with_extension("2"), token).unwrap();
+            },
+        ),
+    ];
+    for (begin, end) in replacements {
+        begin(&token);
+        let replaced = async {
+            sleep(Duration::from_millis(500)).await;
+            end(&token);
+        };
+        let (joined, ()) = tokio::join!(NdsClient::join(config.clone()), replaced);
+        joined.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_certificate_that_istios_agent_has_left_is_enough_to_get_one() {
     let (dir, istiod, config) = mesh();
     let pair = istiod.authority().workload(testing::ID, DAY);
@@ -219,6 +282,17 @@ async fn a_certificate_that_istios_agent_has_left_is_enough_to_get_one() {
     let client = NdsClient::join(Config { token_file: None, bootstrap, ..config }).await.unwrap();
     assert_eq!(istiod.issued(), 1);
     assert!(client.health().get().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signer_is_named_to_the_ca_where_the_configuration_names_one() {
+    let (_dir, istiod, config) = mesh();
+    drop(NdsClient::join(config.clone()).await.unwrap());
+    assert_eq!(istiod.asked().unwrap().metadata, None, "istiod itself");
+    drop(NdsClient::join(Config { cert_signer: Some("issuers/mesh".into()), ..config }).await.unwrap());
+    let metadata = istiod.asked().unwrap().metadata.unwrap();
+    let signer = metadata.fields["CertSigner"].kind.clone();
+    assert_eq!(signer, Some(Kind::StringValue("issuers/mesh".into())));
 }
 
 #[cfg(feature = "aws-lc-rs")]

@@ -116,7 +116,7 @@ struct Published {
 impl Published {
     fn take(&mut self, update: Option<Update>) {
         match update {
-            Some(Update::Names(table)) => {
+            Some(Update::Names(Some(table))) => {
                 self.names = table.iter().next().map(|entry| entry.name().to_owned()).or(self.names.take());
             }
             Some(Update::Clusters(clusters)) => {
@@ -129,7 +129,7 @@ impl Published {
                     .into_iter()
                     .map(|(name, all)| (name, all.iter().next().map_or(0, |(_, one)| one.port))),
             ),
-            Some(Update::Roots(_)) | None => {}
+            Some(Update::Names(None) | Update::Roots(_)) | None => {}
         }
     }
 }
