@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use mesh_connector::{Config, nds_client::NdsClient};
+use mesh_connector::{
+    Config,
+    nds_client::{NameTable, NdsClient},
+};
 use mesh_resolver::{MeshResolver, Source, Upstream};
 use mesh_tests::{peers::RealMesh, vm_files::Vm};
 
@@ -48,7 +51,7 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
     let client =
         NdsClient::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap();
     let names = ["api.partner.example", "vault.partner.example", "inside.partner.example"];
-    let known = |table: &mesh_connector::nds_client::NameTable| names.iter().all(|name| table.get(name).is_some());
+    let known = |table: &NameTable| names.iter().all(|name| table.get(name).is_some());
     client.names().clone().wait_for(known).await.unwrap();
     let upstream = Upstream::servers([upstream()]);
     let builder = || MeshResolver::builder_for(&client).with_upstream(upstream.clone());
@@ -62,7 +65,9 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
         assert_eq!(found.addresses(), [IpAddr::from([198, 51, 100, 7])]);
         client.clusters(Duration::from_secs(10)).await.unwrap();
     }
-    for (resolver, name) in [(&resolver, "inside.partner.example"), (&builder().build().unwrap(), "api.partner.example")] {
+    for (resolver, name) in
+        [(&resolver, "inside.partner.example"), (&builder().build().unwrap(), "api.partner.example")]
+    {
         let found = resolver.lookup_ip(name).await.unwrap();
         assert_eq!(found.mesh_name(), Some(name));
         assert!(found.addresses().iter().copied().all(is_virtual), "{found:?}");

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use parking_lot::Mutex;
 
-use super::*;
+use super::{FORECAST, of_the_mesh};
+use crate::Upstream;
 
 /// Counts what is recorded, by name and labels.
 #[derive(Default)]
@@ -67,7 +68,7 @@ fn counted<F: Future>(work: impl FnOnce() -> F) -> BTreeMap<String, u64> {
 #[test]
 fn each_lookup_is_counted_by_who_answered() {
     let counts = counted(async || {
-        let resolver = resolver(Upstream::none());
+        let resolver = of_the_mesh(Upstream::none());
         assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
         assert!(resolver.lookup_ip("localhost").await.is_ok());
         assert!(resolver.lookup_ip("www.example.org").await.is_err());
@@ -87,7 +88,7 @@ fn each_upstream_server_is_counted_by_what_it_did() {
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let counts = counted(async || {
         let upstream = Upstream::servers([closed]).with_attempts(1);
-        assert!(resolver(upstream).lookup_ip("www.example.org").await.is_err());
+        assert!(of_the_mesh(upstream).lookup_ip("www.example.org").await.is_err());
     });
     let name = format!("mesh_resolver_server_seconds server={closed},outcome=unreachable");
     assert_eq!(counts.get(&name), Some(&2), "both families: {counts:?}");
