@@ -109,11 +109,12 @@ impl MeshResolver {
     /// `None` for a name that the table does not know, and for everything before the first table. Neither address
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
     #[must_use]
+    #[inline]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        let names = self.names();
-        match names.only(name) {
+        let table = self.0.names.load();
+        match only(&table, &self.0.mode, name) {
             Some(ip) => Some(Addresses::only(ip)),
-            None => names.addresses(name),
+            None => Names { table, scope: &self.0.scope, mode: &self.0.mode }.addresses(name),
         }
     }
 
@@ -191,7 +192,7 @@ impl MeshResolver {
     /// The table's answer to a name as it stands with one address: nearly every lookup.
     #[inline]
     fn usual_answer(&self, name: &str) -> Option<Lookup> {
-        let ip = self.names().only(name)?;
+        let ip = only(&self.0.names.load(), &self.0.mode, name)?;
         let addresses = Ips::One([IpAddr::V4(ip)]);
         Some(self.of_the_mesh(addresses, name.strip_suffix('.').unwrap_or(name), Via::Exact))
     }
@@ -271,17 +272,6 @@ impl Names<'_> {
         lookup(&self.table, self.scope, name)
     }
 
-    /// The address of a name that is asked for as it stands in the table, where there is only one: nearly every lookup.
-    /// `None` for whatever else there may be.
-    #[inline]
-    fn only(&self, name: &str) -> Option<Ipv4Addr> {
-        let entry = exact(&self.table, name)?;
-        match (entry.ipv4(), entry.ipv6()) {
-            ([only], []) if self.mode.keeps(*only) => Some(*only),
-            _ => None,
-        }
-    }
-
     /// All that is given out for a name.
     #[inline(never)]
     fn addresses(&self, name: &str) -> Option<Addresses> {
@@ -309,4 +299,15 @@ impl fmt::Debug for Names<'_> {
 
 fn literal(text: &str, address: IpAddr) -> Lookup {
     Lookup::new([address].into_iter().collect(), text, Source::Literal, Duration::MAX)
+}
+
+/// The address of a name that is asked for as it stands in the table, where there is only one: nearly every lookup.
+/// `None` for whatever else there may be.
+#[inline(always)]
+fn only(table: &NameTable, mode: &Mode, name: &str) -> Option<Ipv4Addr> {
+    let entry = exact(table, name)?;
+    match (entry.ipv4(), entry.ipv6()) {
+        ([only], []) if mode.keeps(*only) => Some(*only),
+        _ => None,
+    }
 }
