@@ -184,18 +184,18 @@ async fn an_istiod_that_is_down_at_the_start_is_joined_when_it_comes() {
 async fn a_token_that_is_being_replaced_is_waited_for() {
     let (dir, _istiod, config) = mesh();
     let token = dir.path().join("istio-token");
-    let replacements: [(fn(&Path), fn(&Path)); 2] = [
-        (|token| fs::write(token, "").unwrap(), |token| fs::write(token, "d.e.f").unwrap()),
+    let replacements: [[fn(&Path); 2]; 2] = [
+        [|token| fs::write(token, "").unwrap(), |token| fs::write(token, "d.e.f").unwrap()],
         // As kubelet does: a link to a folder of each version.
-        (
+        [
             |token| fs::remove_file(token).unwrap(),
             |token| {
                 fs::write(token.with_extension("2"), "g.h.i").unwrap();
                 symlink(token.with_extension("2"), token).unwrap();
             },
-        ),
+        ],
     ];
-    for (begin, end) in replacements {
+    for [begin, end] in replacements {
         begin(&token);
         let replaced = async {
             sleep(Duration::from_millis(500)).await;
