@@ -70,6 +70,62 @@ pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
     NdsClient::join(config).await.unwrap();
 }
 
+/// What Istio's `samples/multicluster/expose-istiod.yaml` says, for an istiod outside of any pod.
+const EXPOSED: &str = "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: istiod-gateway, namespace: istio-system}
+spec:
+  selector: {istio: eastwestgateway, topology.istio.io/network: network1}
+  servers:
+    - port: {name: tls-istiod, number: 15012, protocol: TLS}
+      bind: 127.0.1.2
+      tls: {mode: PASSTHROUGH}
+      hosts: [\"*\"]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: istiod-vs, namespace: istio-system}
+spec:
+  hosts: [\"*\"]
+  gateways: [istiod-gateway]
+  tls:
+    - match: [{port: 15012, sniHosts: [\"*\"]}]
+      route: [{destination: {host: istiod.internal, port: {number: 15012}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: istiod, namespace: istio-system}
+spec:
+  hosts: [istiod.internal]
+  resolution: STATIC
+  ports: [{number: 15012, name: tls-istiod, protocol: TLS}]
+";
+
+pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
+    let mut mesh = RealMesh::start().await;
+    let istiod = mesh.address();
+    let endpoint =
+        format!("  endpoints: [{{address: {}, ports: {{tls-istiod: {}}}}}]\n", istiod.ip(), istiod.port());
+    mesh.apply("cluster1", &format!("{EXPOSED}{endpoint}")).await;
+    let gateway = mesh.gateway(1).await;
+    let (files, ip) = (mesh.vm_files(&Vm::default()), mesh.ip(1, 2));
+    // As istioctl writes it, with the gateway's address in `hosts`; and by the address alone.
+    let ways = [
+        ("istiod.istio-system.svc:15012".to_owned(), format!("{ip} istiod.istio-system.svc\n")),
+        (format!("{ip}:15012"), String::new()),
+    ];
+    for (discovery, hosts) in ways {
+        let yaml = format!("defaultConfig: {{discoveryAddress: '{discovery}'}}\n");
+        fs::write(files.join("mesh.yaml"), yaml).unwrap();
+        fs::write(files.join("hosts"), hosts).unwrap();
+        let client = join(&files).await.unwrap_or_else(|error| panic!("{discovery}: {}", error.report()));
+        assert!(client.clusters(PATIENCE).await.unwrap().get(FORECAST, 3002, "").is_some());
+    }
+    gateway.end().await;
+    let config = Config::from_vm_files(&files).unwrap().with_join_timeout(Duration::from_millis(500));
+    assert_eq!(NdsClient::join(config).await.unwrap_err().kind(), ErrorKind::Unavailable, "no other way");
+}
+
 pub(crate) async fn a_vm_that_names_no_network_is_sent_through_the_gateways() {
     let mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm { network: String::new(), ..Vm::default() })).await.unwrap();

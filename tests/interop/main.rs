@@ -46,6 +46,7 @@ const ALL: &[Test] = &tests![
     bridge::tls_by_a_credential_name_is_refused_and_disable_is_plaintext,
     control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
     control_plane::istiod_is_found_in_each_way_that_vm_files_can_name_it,
+    control_plane::istiod_is_reached_through_an_east_west_gateway,
     control_plane::a_vm_that_names_no_network_is_sent_through_the_gateways,
     control_plane::a_name_that_is_added_and_deleted_while_it_runs_is_seen,
     control_plane::names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back,

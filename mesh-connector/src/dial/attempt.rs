@@ -113,11 +113,13 @@ impl<L: Lookup> Dialer<'_, L> {
     }
 
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
-        let addresses = match endpoint.host.parse() {
+        let ips = match endpoint.host.parse() {
             Ok(ip) => vec![ip],
             Err(_) => self.lookup.lookup(&endpoint.host).await?,
         };
-        let connected = socket::connect(&addresses, endpoint.port, self.cluster.tcp_keepalive).await;
+        let mut addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, endpoint.port)).collect();
+        addresses.extend(&endpoint.additional_addresses);
+        let connected = socket::connect(&addresses, self.cluster.tcp_keepalive).await;
         connected.map_err(|error| cannot_connect(endpoint, error))
     }
 }

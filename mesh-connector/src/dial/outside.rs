@@ -1,7 +1,7 @@
 //! Connections to hosts outside of the mesh.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Weak},
 };
 
@@ -22,7 +22,8 @@ pub(crate) async fn outside(
     addresses: &[IpAddr],
     deadline: Instant,
 ) -> Result<MeshStream, Error> {
-    let tcp = match timeout_at(deadline, socket::connect(addresses, target.port(), None)).await {
+    let addresses: Vec<_> = addresses.iter().map(|ip| SocketAddr::new(*ip, target.port())).collect();
+    let tcp = match timeout_at(deadline, socket::connect(&addresses, None)).await {
         Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) => return Err(cannot_connect(target, error)),
         Err(_) => {

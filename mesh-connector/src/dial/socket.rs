@@ -1,29 +1,39 @@
 //! A TCP connection, before anything protects it.
 
-use std::{io, net::IpAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nds_client::TcpKeepalive;
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::sleep};
 
-/// Connects to the first address that answers, in order.
+/// How long an address is waited for before the next one is tried beside it (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to the first address that answers, begun in order: one that swallows everything does not hold up the next.
 pub(super) async fn connect(
-    addresses: &[IpAddr],
-    port: u16,
+    addresses: &[SocketAddr],
     keepalive: Option<TcpKeepalive>,
 ) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for ip in addresses {
-        match TcpStream::connect((*ip, port)).await {
-            Ok(tcp) => {
+    let mut addresses = addresses.iter().copied().peekable();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.extend(addresses.next().map(TcpStream::connect));
+        let ended = tokio::select! {
+            ended = attempts.next() => ended,
+            () = sleep(STAGGER), if addresses.peek().is_some() => continue,
+        };
+        match ended {
+            Some(Ok(tcp)) => {
                 tcp.set_nodelay(true)?;
                 keepalive.map_or(Ok(()), |keepalive| keep_alive(&tcp, keepalive))?;
                 return Ok(tcp);
             }
-            Err(error) => last = error,
+            Some(Err(error)) => last = error,
+            None => return Err(last),
         }
     }
-    Err(last)
 }
 
 /// What the control plane leaves open is the system's to say.
@@ -43,8 +53,6 @@ fn keep_alive(tcp: &TcpStream, wanted: TcpKeepalive) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::net::TcpListener;
 
     use super::*;
@@ -56,7 +64,7 @@ mod tests {
         let mut wanted = TcpKeepalive::default();
         let time = Duration::from_secs(77);
         (wanted.time, wanted.interval, wanted.probes) = (Some(time), Some(Duration::from_secs(7)), Some(3));
-        let tcp = connect(&[address.ip()], address.port(), Some(wanted)).await.unwrap();
+        let tcp = connect(&[address], Some(wanted)).await.unwrap();
         let socket = SockRef::from(&tcp);
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
@@ -66,7 +74,7 @@ mod tests {
         );
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-        let tcp = connect(&[address.ip()], address.port(), None).await.unwrap();
+        let tcp = connect(&[address], None).await.unwrap();
         assert!(!SockRef::from(&tcp).keepalive().unwrap());
     }
 }

@@ -2,8 +2,15 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use prost::Message as _;
 use tokio::time::{Instant, sleep, timeout};
-use xds_proto::{any, envoy::config::cluster::v3::Cluster as WireCluster, type_url};
+use xds_proto::{
+    any,
+    envoy::config::cluster::v3::Cluster as WireCluster,
+    google::protobuf::Any,
+    istio::networking::nds::v1::{NameTable, name_table::NameInfo},
+    type_url,
+};
 
 use crate::{
     Error, ErrorKind, Health, NdsClient, SyncState,
@@ -98,6 +105,17 @@ async fn a_stream_that_falls_silent_is_given_up_for_another_address() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_goes_dead_without_a_word_is_noticed_by_its_pings() {
+    let (_dir, istiod, client) = joined().await;
+    istiod.freeze();
+    let start = Instant::now();
+    name(&client, &istiod, "pulled.example").await;
+    assert_eq!(istiod.streams(), 2);
+    assert!(start.elapsed() <= Duration::from_secs(45), "{:?}", start.elapsed());
+    assert!(client.health().get().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_address_that_swallows_everything_does_not_hold_up_the_next() {
     let (_dir, istiod, config) = mesh();
     let swallows = ([10, 0, 0, 0], 15012).into();
@@ -163,7 +181,7 @@ async fn endpoints_outlive_an_outage_however_long_nobody_asks_for_them() {
 #[tokio::test(start_paused = true)]
 async fn a_push_that_was_rejected_is_forgotten_with_the_next_good_one_of_its_type() {
     let (_dir, istiod, client) = joined().await;
-    let broken = xds_proto::google::protobuf::Any { value: vec![0x0a, 0xff].into(), ..Default::default() };
+    let broken = Any { value: vec![0x0a, 0xff].into(), ..Any::default() };
     istiod.set_resource(type_url::NAME_TABLE, "", broken);
     let told = health(&client, |health| health.rejected.is_some()).await;
     assert_eq!((told.sync, client.names().get().len()), (SyncState::Synced, 1));
@@ -171,6 +189,22 @@ async fn a_push_that_was_rejected_is_forgotten_with_the_next_good_one_of_its_typ
     assert!(client.health().get().rejected.is_some(), "clusters say nothing about names");
     name(&client, &istiod, "good.example").await;
     health(&client, Health::is_ok).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_of_sixty_megabytes_arrives_and_one_of_no_names_after_it_too() {
+    let (_dir, istiod, client) = joined().await;
+    let info = NameInfo { ips: vec!["10.0.0.1".into()], ..NameInfo::default() };
+    let mut wire = NameTable { table: [("large.example".to_owned(), info)].into() }.encode_to_vec();
+    // A field that nobody knows yet makes up the weight.
+    prost::encoding::bytes::encode(99, &vec![0u8; 60 << 20], &mut wire);
+    let large = Any { type_url: type_url::NAME_TABLE.into(), value: wire.into() };
+    istiod.set_resource(type_url::NAME_TABLE, "", large);
+    let mut names = client.names().clone();
+    names.wait_for(|names| names.get("large.example").is_some()).await.unwrap();
+    istiod.set_names(&[]);
+    names.wait_for(crate::NameTable::is_empty).await.unwrap();
+    assert!(client.health().get().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

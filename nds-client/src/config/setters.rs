@@ -59,7 +59,7 @@ impl Config {
     /// A folder in which the key, the certificate, the roots and the last names outlive the process, so that a VM that
     /// starts again after its token has died still joins, and has names before istiod answers. It is made where it is
     /// not there, readable for this user alone. One process writes to it at a time;
-    /// [`Health::storage`](crate::Health::storage) says where that is another.
+    /// [`Health::storage`](crate::Health::storage) says where that is another, and this one follows when that has ended.
     #[must_use]
     pub fn with_state_dir(self, dir: impl Into<PathBuf>) -> Self {
         Self { state_dir: Some(dir.into()), ..self }

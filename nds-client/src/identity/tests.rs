@@ -1,6 +1,7 @@
 mod files;
 mod lasting;
 mod rotation;
+mod state_folder;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 

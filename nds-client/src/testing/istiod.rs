@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -52,6 +52,8 @@ pub(super) struct Inner {
     /// The last request for a certificate.
     pub(super) asked: Mutex<Option<IstioCertificateRequest>>,
     pub(super) requests: watch::Sender<Vec<xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest>>,
+    /// Each time it changes, the connections that are open go dead.
+    freezes: watch::Sender<u64>,
     /// Ends all streams, politely, each time it changes.
     pub(super) ends: watch::Sender<u64>,
 }
@@ -107,6 +109,7 @@ impl Istiod {
             issued: AtomicU64::new(0),
             asked: Mutex::default(),
             requests: watch::channel(Vec::new()).0,
+            freezes: watch::channel(0).0,
             ends: watch::channel(0).0,
         }));
         istiod.set_names(&[("forecast.weather.svc.cluster.local", "10.1.2.3")]);
@@ -181,13 +184,25 @@ impl Istiod {
         self.0.connections.lock().unwrap().drain(..).for_each(|connection| connection.abort());
     }
 
+    /// Every connection stays open, and nothing goes over it any more: a cable is pulled.
+    pub(crate) fn freeze(&self) {
+        self.0.freezes.send_modify(|times| *times += 1);
+    }
+
     /// Ends every stream, as istiod does each half hour.
     pub(crate) fn end_streams(&self) {
         self.0.ends.send_modify(|times| *times += 1);
     }
 
     fn accept(&self, stream: DuplexStream) {
-        let task = tokio::spawn(serve(self.clone(), stream));
+        let (istiod, mut freezes) = (self.clone(), self.0.freezes.subscribe());
+        let task = tokio::spawn(async move {
+            let mut served = pin!(serve(istiod, stream));
+            tokio::select! {
+                () = &mut served => {}
+                _ = freezes.changed() => std::future::pending().await,
+            }
+        });
         let mut connections = self.0.connections.lock().unwrap();
         connections.retain(|connection| !connection.is_finished());
         connections.push(task.abort_handle());

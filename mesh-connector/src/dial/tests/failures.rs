@@ -191,6 +191,18 @@ async fn endpoints_by_host_name_are_resolved_upstream() {
 }
 
 #[tokio::test]
+async fn an_endpoint_is_reached_at_its_other_address_where_the_first_does_not_answer() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut dual = endpoint(server.address);
+    dual.host = "127.0.0.9".into();
+    dual.additional_addresses = vec![server.address];
+    let stream = client.dial(&only(dual)).await.unwrap();
+    assert_eq!(stream.connection().peer_addr(), server.address);
+}
+
+#[tokio::test]
 async fn an_expired_certificate_of_our_own_is_not_offered() {
     let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
     let expired = Authority::new().expired_identity(CLIENT);

@@ -18,17 +18,17 @@ use crate::{
     testing::{self, Door, Istiod, mesh},
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A VM with a state folder.
-fn vm() -> (tempfile::TempDir, Istiod, Config, PathBuf) {
+pub(super) fn vm() -> (tempfile::TempDir, Istiod, Config, PathBuf) {
     let (dir, istiod, config) = mesh();
     let state = dir.path().join("state");
     (dir, istiod, config.with_state_dir(&state), state)
 }
 
 /// Joins, and waits until the identity has been written.
-async fn join(config: &Config, state: &Path) -> NdsClient {
+pub(super) async fn join(config: &Config, state: &Path) -> NdsClient {
     let client = NdsClient::join(config.clone()).await.unwrap();
     let mut health = client.health().clone();
     while !state.join("identity.pem").exists() {
@@ -37,7 +37,7 @@ async fn join(config: &Config, state: &Path) -> NdsClient {
     client
 }
 
-fn identity(client: &NdsClient) -> Arc<Identity> {
+pub(super) fn identity(client: &NdsClient) -> Arc<Identity> {
     (*client.identity().get()).clone().unwrap()
 }
 
@@ -118,69 +118,6 @@ async fn a_certificate_that_istiod_refuses_is_dropped_for_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn broken_files_in_the_folder_are_told_and_replaced() {
-    let (_dir, _istiod, config, state) = vm();
-    drop(join(&config, &state).await);
-    fs::write(state.join("identity.pem"), "nonsense").unwrap();
-    let client = NdsClient::spawn(config.clone()).unwrap();
-    assert!(client.health().get().storage.as_ref().unwrap().report().contains("identity.pem"));
-    client.ready().await.unwrap();
-    client.health().clone().wait_for(|health| health.storage.is_none()).await.unwrap();
-    drop(client);
-    assert!(NdsClient::spawn(config).unwrap().identity().get().is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_folder_in_use_is_told_and_left_alone() {
-    let (_dir, _istiod, config, state) = vm();
-    let first = join(&config, &state).await;
-    let second = NdsClient::join(config).await.unwrap();
-    assert_eq!(identity(&second).not_after(), identity(&first).not_after(), "it is read");
-    let reason = second.health().get().storage.clone().unwrap();
-    assert!(reason.to_string().contains("another process"), "{reason}");
-    assert!(first.health().get().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_folder_in_use_is_taken_over_when_the_other_process_has_ended() {
-    let (_dir, _istiod, config, state) = vm();
-    let first = join(&config, &state).await;
-    let second = NdsClient::join(config).await.unwrap();
-    fs::remove_file(state.join("identity.pem")).unwrap();
-    drop(first);
-    second.health().clone().wait_for(crate::Health::is_ok).await.unwrap();
-    written(&state).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_certificate_that_could_not_be_written_is_written_when_it_can_be() {
-    let (_dir, istiod, config, state) = vm();
-    fs::create_dir_all(state.join("identity.pem")).unwrap();
-    let client = NdsClient::join(config).await.unwrap();
-    let mut health = client.health().clone();
-    sleep(DAY / 24).await;
-    assert_eq!(health.get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
-    fs::remove_dir(state.join("identity.pem")).unwrap();
-    health.wait_for(crate::Health::is_ok).await.unwrap();
-    written(&state).await;
-    assert_eq!(istiod.issued(), 1, "long before it is renewed");
-}
-
-/// Until there is a certificate in the folder.
-async fn written(state: &Path) {
-    while !state.join("identity.pem").exists() {
-        sleep(Duration::from_secs(1)).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_folder_that_cannot_be_used_does_not_keep_a_vm_from_joining() {
-    let (_dir, _istiod, config) = mesh();
-    let client = NdsClient::join(config.with_state_dir("/proc/nowhere")).await.unwrap();
-    assert_eq!(client.health().get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
-}
-
-#[tokio::test(start_paused = true)]
 async fn renewals_that_fail_are_told_before_the_end_and_the_end_names_the_certificate() {
     let (_dir, istiod, config) = mesh();
     let client = NdsClient::join(config.with_certificate_ttl(DAY / 12)).await.unwrap();
@@ -247,18 +184,18 @@ async fn an_istiod_that_is_down_at_the_start_is_joined_when_it_comes() {
 async fn a_token_that_is_being_replaced_is_waited_for() {
     let (dir, _istiod, config) = mesh();
     let token = dir.path().join("istio-token");
-    let replacements: [(fn(&Path), fn(&Path)); 2] = [
-        (|token| fs::write(token, "").unwrap(), |token| fs::write(token, "d.e.f").unwrap()),
+    let replacements: [[fn(&Path); 2]; 2] = [
+        [|token| fs::write(token, "").unwrap(), |token| fs::write(token, "d.e.f").unwrap()],
         // As kubelet does: a link to a folder of each version.
-        (
+        [
             |token| fs::remove_file(token).unwrap(),
             |token| {
                 fs::write(token.with_extension("2"), "g.h.i").unwrap();
                 symlink(token.with_extension("2"), token).unwrap();
             },
-        ),
+        ],
     ];
-    for (begin, end) in replacements {
+    for [begin, end] in replacements {
         begin(&token);
         let replaced = async {
             sleep(Duration::from_millis(500)).await;
