@@ -1,4 +1,4 @@
-//! Sidestep beside its peers, measured in one run: `cargo run --release -p mesh-bench -- NAME`.
+//! Sidestep beside its peers, measured in one run: `cargo run --release -p mesh-bench -- NAME…`.
 //!
 //! What is compared is run in turns, many short rounds of each, so that whatever else the machine does falls on all alike;
 //! medians and ratios of rounds count, absolute figures only illustrate. A command is a file in `commands/` and a line in
@@ -38,9 +38,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, Parser)]
 #[command(after_help = commands::help())]
 struct Arguments {
-    /// What to measure.
-    #[arg(value_parser = PossibleValuesParser::new(commands::names()), hide_possible_values = true)]
-    name: String,
+    /// What to measure, one after the other.
+    #[arg(required = true, value_parser = PossibleValuesParser::new(commands::names()), hide_possible_values = true)]
+    names: Vec<String>,
     /// Writes JSON to standard output, not a table.
     #[arg(long)]
     json: bool,
@@ -66,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut report = Report::default();
-    for command in commands::named(&arguments.name) {
+    for command in arguments.names.iter().flat_map(|name| commands::named(name)) {
         measure(command, &mut report)?;
     }
     let mut out = io::stdout().lock();

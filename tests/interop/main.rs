@@ -17,6 +17,7 @@ mod dns;
 mod external;
 mod identity;
 mod load;
+mod outside;
 mod policies;
 mod programs;
 mod sidecar;
@@ -81,6 +82,7 @@ const ALL: &[Test] = &tests![
     load::an_expired_certificate_is_replaced_by_way_of_the_token,
     load::a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot,
     load::several_thousand_services_arrive_as_one_message_and_are_all_known,
+    outside::the_outbound_policy_comes_with_all_listeners_or_with_the_routes_of_a_port_that_nobody_has,
     policies::a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it,
     policies::a_rules_limit_of_connections_and_its_keepalive_hold,
     policies::endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_rule_says,

@@ -29,7 +29,7 @@ use crate::{
 
 pub(super) const ABOUT: &str = "a GET of 1 KiB over a warm connection through the gateway";
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 11;
 /// Of a round's p99, forty are beyond it: with fewer, it is one of the machine's hiccups.
 const REQUESTS: usize = 4000;
 

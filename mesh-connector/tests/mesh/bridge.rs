@@ -1,5 +1,6 @@
 //! Clients that accept no connector, through the bridge.
 
+mod hostile;
 mod http;
 mod local;
 mod socks;
@@ -23,7 +24,7 @@ async fn bridge(mesh: &Mesh) -> Bridge {
     mesh.bridge().start().await.unwrap()
 }
 
-/// Sends these bytes, ends the direction, and reads until the other one ends.
+/// Sends these bytes, and reads until the other direction ends.
 async fn say(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     bytes: impl AsRef<[u8]>,

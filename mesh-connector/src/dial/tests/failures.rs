@@ -63,6 +63,33 @@ async fn a_gateway_that_closes_the_connection_gets_candidates_and_no_claim() {
     assert!(error.to_string().contains("possible causes"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_no_handshake_is_said_to_be_none_and_the_next_endpoint_is_asked() {
+    const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
+    for (answer, said) in [
+        (&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], "does not speak TLS"),
+        (ALERT, "refused the handshake"),
+        (&[0; 64], "does not speak TLS"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                tcp.write_all(answer).await.ok();
+                // It is not reset: what was sent stays readable.
+                tcp.read_to_end(&mut Vec::new()).await.ok();
+            }
+        });
+        let authority = Authority::new();
+        let server = Server::start(&authority.identity(FORECAST)).await;
+        let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+        let error = client.dial(&only(gateway(address))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{}", error.report());
+        assert!(error.report().contains(said), "{}", error.report());
+        client.dial(&in_order([gateway(address), endpoint(server.address)])).await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_endpoint_leaves_time_for_the_next() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -105,6 +105,20 @@ async fn without_expected_names_the_own_trust_domain_is_accepted_and_another_one
 }
 
 #[tokio::test]
+async fn an_open_connection_does_not_notice_a_new_identity() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut before = client.dial_one(server.address).await.unwrap();
+    assert_eq!(echoed(&mut before).await.unwrap(), *b"ping");
+    let mut after = client.dial_with(&authority.identity(CLIENT), server.address).await.unwrap();
+    drop(client);
+    for stream in [&mut after, &mut before] {
+        assert_eq!(echoed(stream).await.unwrap(), *b"ping");
+    }
+}
+
+#[tokio::test]
 async fn one_identity_resumes_its_session_and_a_new_one_does_not() {
     let authority = Authority::new();
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
