@@ -1,6 +1,11 @@
-//! What happens to a name that the table does not have: upstream, and the time before the first table.
+//! What happens to a name that the table does not have as it stands: who else is asked, in which order, and the time before
+//! the first table.
 
-use std::{pin::pin, time::Instant};
+use std::{
+    net::IpAddr,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{Either, select};
 use nds_client::SyncState;
@@ -9,14 +14,38 @@ use tokio::time::timeout;
 use crate::{
     Error, ErrorKind, MeshResolver,
     answer::{Lookup, Source},
-    observe,
+    host, observe,
     upstream::Failure,
 };
 
 impl MeshResolver {
+    /// Whoever knows the name.
+    pub(crate) async fn look_up(&self, name: &str) -> Result<Lookup, Error> {
+        if let Some(address) = host::address(name) {
+            return Ok(literal(name, address));
+        }
+        let ascii = host::ascii(name);
+        if let Some(found) = self.mesh_answer(&ascii) {
+            return Ok(found);
+        }
+        self.ask_others(&ascii).await.map_err(|error| error.asked_for(name))
+    }
+
+    async fn ask_others(&self, name: &str) -> Result<Lookup, Error> {
+        host::check_name(name)?;
+        if !self.is_ready() {
+            return self.without_table(name).await;
+        }
+        // Once more, for a first table that came after the first look.
+        match self.mesh_answer(name) {
+            Some(found) => Ok(found),
+            None => self.ask_upstream(name).await,
+        }
+    }
+
     /// The name, completed by the search list, in the table and upstream; last, where nobody has an address, the
     /// system's own lookup.
-    pub(crate) async fn ask_upstream(&self, host: &str) -> Result<Lookup, Error> {
+    async fn ask_upstream(&self, host: &str) -> Result<Lookup, Error> {
         let found = match self.search(host).await {
             Err(failure) => match self.inner().upstream.ask_the_system(host).await {
                 Some(found) => found,
@@ -54,7 +83,7 @@ impl MeshResolver {
     }
 
     /// The same, before the first table.
-    pub(crate) async fn without_table(&self, host: &str) -> Result<Lookup, Error> {
+    async fn without_table(&self, host: &str) -> Result<Lookup, Error> {
         let upstream = self.inner().upstream.state();
         // The `hosts` file may even know names of the mesh: istioctl writes istiod's into it.
         if let Some(found) = upstream.hosts_answer(host) {
@@ -144,4 +173,8 @@ impl From<Missing<Self>> for Error {
             Missing::NotReady(error) | Missing::Upstream(error) => error,
         }
     }
+}
+
+fn literal(text: &str, address: IpAddr) -> Lookup {
+    Lookup::new([address].into_iter().collect(), text, Source::Literal, Duration::MAX)
 }

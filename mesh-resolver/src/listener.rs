@@ -54,6 +54,7 @@
 
 mod abroad;
 mod forward;
+mod outbox;
 mod packet;
 mod reply;
 mod respond;

@@ -197,29 +197,6 @@ impl MeshResolver {
         Some(self.of_the_mesh(addresses, name.strip_suffix('.').unwrap_or(name), Via::Exact))
     }
 
-    async fn look_up(&self, name: &str) -> Result<Lookup, Error> {
-        if let Some(address) = host::address(name) {
-            return Ok(literal(name, address));
-        }
-        let ascii = host::ascii(name);
-        if let Some(found) = self.mesh_answer(&ascii) {
-            return Ok(found);
-        }
-        self.ask_others(&ascii).await.map_err(|error| error.asked_for(name))
-    }
-
-    async fn ask_others(&self, name: &str) -> Result<Lookup, Error> {
-        host::check_name(name)?;
-        if !self.is_ready() {
-            return self.without_table(name).await;
-        }
-        // Once more, for a first table that came after the first look.
-        match self.mesh_answer(name) {
-            Some(found) => Ok(found),
-            None => self.ask_upstream(name).await,
-        }
-    }
-
     /// Whether there is a table: what it does not have, the mesh does not know.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.health.load().sync != SyncState::Connecting || !self.0.names.load().is_empty()
@@ -295,10 +272,6 @@ impl fmt::Debug for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Names").field("table", &**self.table).field("scope", self.scope).finish()
     }
-}
-
-fn literal(text: &str, address: IpAddr) -> Lookup {
-    Lookup::new([address].into_iter().collect(), text, Source::Literal, Duration::MAX)
 }
 
 /// The address of a name that is asked for as it stands in the table, where there is only one: nearly every lookup.

@@ -26,7 +26,7 @@ pub(super) const ABOUT: &str = "the DNS listener: CPU per query when saturated, 
 const NAMES: u32 = 10_000;
 
 const ROUNDS: usize = 7;
-const RUN: Duration = Duration::from_millis(1500);
+const RUN: Duration = Duration::from_secs(1);
 
 /// What a server of this program's own does: in a process of its own, until nobody holds its standard input.
 pub(super) fn child(what: &str) -> Result<String, Failure> {

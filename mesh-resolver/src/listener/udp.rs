@@ -1,7 +1,6 @@
 //! The thread that answers over UDP: the mesh's names at once, all others by way of the runtime.
 
 use std::{
-    io,
     net::{SocketAddr, UdpSocket},
     os::unix::net::UnixStream,
     sync::Arc,
@@ -11,6 +10,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
+    net::{RecvFlags, recvfrom},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     abroad::{Rate, transport},
     forward,
+    outbox::Outbox,
     packet::Query,
     reply::{self, Code},
     respond::{PACKET, Verdict, respond},
@@ -100,7 +101,7 @@ pub(super) struct UdpServer {
 impl UdpServer {
     /// Answers until told to stop.
     pub(super) fn run(self) {
-        let mut packet = vec![0; PACKET];
+        let mut outbox = Outbox::new();
         let stop = PollFd::new(&self.stop, PollFlags::IN);
         let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
         let mut waiting: Vec<_> = [stop].into_iter().chain(sockets).collect();
@@ -118,54 +119,65 @@ impl UdpServer {
             }
             let most = pace.most();
             let ready = self.sockets.iter().zip(&waiting[1..]).filter(|(_, fd)| !fd.revents().is_empty());
-            let answered = ready.map(|(socket, _)| self.turn(socket, &mut packet, most)).max();
+            let answered = ready.map(|(socket, _)| self.turn(socket, &mut outbox, most)).max();
             pace.answered(answered.unwrap_or(0));
         }
     }
 
     /// Answers what has arrived, at most so many packets, and gives their number.
-    fn turn(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], most: usize) -> usize {
-        for number in 0..most {
-            match socket.recv_from(packet) {
-                Ok((len, peer)) => self.answer(socket, packet, len, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return number,
+    fn turn(&self, socket: &Arc<UdpSocket>, outbox: &mut Outbox, most: usize) -> usize {
+        let mut arrived = 0;
+        while arrived < most {
+            match recvfrom(socket, outbox.room(), RecvFlags::empty()) {
+                Ok((_, len, Some(address))) => {
+                    if let Ok(peer) = SocketAddr::try_from(address.clone())
+                        && let Some(len) = self.answer(socket, outbox.room(), len.min(PACKET), peer)
+                    {
+                        outbox.add(len, address, socket);
+                    }
+                }
+                // Nobody to answer to.
+                Ok((_, _, None)) => {}
+                Err(Errno::AGAIN) => break,
                 // What an earlier answer came to: its receiver is gone. It is told once.
                 Err(error) => {
                     tracing::trace!(%error, "a DNS listener's socket reports an error");
-                    return number;
+                    break;
                 }
             }
+            arrived += 1;
         }
-        most
+        outbox.send(socket);
+        arrived
     }
 
-    fn answer(&self, socket: &Arc<UdpSocket>, packet: &mut [u8], len: usize, peer: SocketAddr) {
+    /// The length of the answer that has taken the packet's place, where there is one at once.
+    fn answer(
+        &self,
+        socket: &Arc<UdpSocket>,
+        packet: &mut [u8],
+        len: usize,
+        peer: SocketAddr,
+    ) -> Option<usize> {
         let counters = &self.shared.counters;
         if self.rate.is_exceeded(peer.ip(), Instant::now) {
-            return self.send_to_tcp(socket, packet, len, peer);
+            counters.limited.add(peer.ip(), &packet[..len]);
+            return send_to_tcp(&mut packet[..len]);
         }
         // For each packet anew: a name that is there when it is asked for is answered.
         match respond(&self.shared.forwarder.resolver.names(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
                 counters.mesh.add(peer.ip(), &packet[..len]);
-                send(socket, &packet[..len], peer);
+                Some(len)
             }
-            Verdict::Forward(query) => self.forward(socket, &packet[..len], query, peer),
+            Verdict::Forward(query) => {
+                self.forward(socket, &packet[..len], query, peer);
+                None
+            }
             Verdict::Unfit(reply) => {
                 counters.malformed.add(peer.ip(), &packet[..len]);
-                if let Some(len) = reply {
-                    send(socket, &packet[..len], peer);
-                }
+                reply
             }
-        }
-    }
-
-    /// The answer that is no longer than the query, for whoever has asked too often. What is no query has none.
-    fn send_to_tcp(&self, socket: &UdpSocket, packet: &mut [u8], len: usize, peer: SocketAddr) {
-        self.shared.counters.limited.add(peer.ip(), &packet[..len]);
-        if let Ok(query) = Query::parse(&packet[..len]) {
-            let len = reply::truncated(&mut packet[..len], &query);
-            send(socket, &packet[..len], peer);
         }
     }
 
@@ -187,6 +199,12 @@ impl UdpServer {
         self.shared.counters.overload.add(peer.ip(), message);
         send(socket, &forward::failure(message, query, Code::ServFail), peer);
     }
+}
+
+/// The answer that is no longer than the query, for whoever has asked too often. What is no query has none.
+fn send_to_tcp(packet: &mut [u8]) -> Option<usize> {
+    let query = Query::parse(packet).ok()?;
+    Some(reply::truncated(packet, &query))
 }
 
 /// Sends what can be sent at once: whoever misses an answer asks again.

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[cfg(feature = "metrics")]
-mod metrics;
+mod counted;
 
 use nds_client::{Health, NameTable, Publisher, SyncState};
 use prost::Message as _;

@@ -23,7 +23,7 @@ fn what_grows_for_ever_has_grown() {
         let leak = minute(|second| 30 * MEGABYTE + second * a_second + second % 3 * MEGABYTE);
         assert!(grown(&leak).is_some(), "{a_second} bytes a second");
     }
-    let doubled = minute(|second| 30 * MEGABYTE << (second / 20));
+    let doubled = minute(|second| (30 * MEGABYTE) << (second / 20));
     assert!(grown(&doubled).is_some());
 }
 

@@ -126,7 +126,8 @@ fn dnsperf(questions: &PathBuf, server: &Server, run: Duration) -> Result<f64, F
     let (ip, port) = (server.address.ip().to_string(), server.address.port().to_string());
     let seconds = format!("{:.0}", run.as_secs_f64().ceil());
     let output = Command::new("dnsperf")
-        .args(["-s", &ip, "-p", &port, "-l", &seconds, "-c", "4", "-q", &WINDOW.to_string(), "-d"])
+        // What a server has lost is waited for at the end: a second, and not five.
+        .args(["-s", &ip, "-p", &port, "-l", &seconds, "-t", "1", "-c", "4", "-q", &WINDOW.to_string(), "-d"])
         .arg(questions)
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);

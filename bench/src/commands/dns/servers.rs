@@ -105,7 +105,7 @@ fn unbound(names: &Names) -> Result<Server, Failure> {
         names.local_data()
     );
     fs::write(&config, text)?;
-    start(Command::new("unbound").arg("-d").arg("-c").arg(&config), address, "unbound")
+    start(tied("unbound", "unbound")?.arg("-d").arg("-c").arg(&config), address)
 }
 
 fn dnsmasq(names: &Names) -> Result<Server, Failure> {
@@ -113,16 +113,24 @@ fn dnsmasq(names: &Names) -> Result<Server, Failure> {
     let hosts = format!("--addn-hosts={}", names.hosts()?.display());
     let port = format!("--port={}", address.port());
     let listen = format!("--listen-address={}", address.ip());
-    let mut command = Command::new("dnsmasq");
+    let mut command = tied("dnsmasq", "dnsmasq-base")?;
     command
         .args(["--keep-in-foreground", "--conf-file=/dev/null", "--bind-interfaces", "--no-resolv", "--no-hosts"])
         .args(["--pid-file=", "--user=root", &port, &listen, &hosts]);
-    start(&mut command, address, "dnsmasq-base")
+    start(&mut command, address)
 }
 
-fn start(command: &mut Command, address: SocketAddr, package: &str) -> Result<Server, Failure> {
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let process = spawned.map_err(|error| format!("{error} (Debian package {package})"))?;
+/// A program that ends with this one, however this one ends (setpriv(1); prctl(2), `PR_SET_PDEATHSIG`).
+fn tied(program: &str, package: &str) -> Result<Command, Failure> {
+    let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    there.map_err(|error| format!("{error} (Debian package {package})"))?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    Ok(command)
+}
+
+fn start(command: &mut Command, address: SocketAddr) -> Result<Server, Failure> {
+    let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     Server::when_ready(process, address)
 }
 
