@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     lasting::{DAY, identity, join, vm},
@@ -57,6 +57,22 @@ async fn a_certificate_that_could_not_be_written_is_written_when_it_can_be() {
     health.wait_for(crate::Health::is_ok).await.unwrap();
     written(&state).await;
     assert_eq!(istiod.issued(), 1, "long before it is renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_could_not_be_written_is_written_when_it_can_be() {
+    let (_dir, _istiod, config, state) = vm();
+    fs::create_dir_all(state.join("snapshot")).unwrap();
+    let client = NdsClient::join(config).await.unwrap();
+    sleep(DAY / 1000).await;
+    let mut health = client.health().clone();
+    assert_eq!(health.get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
+    fs::remove_dir(state.join("snapshot")).unwrap();
+    timeout(DAY / 100, health.wait_for(crate::Health::is_ok))
+        .await
+        .expect("long before the next hour")
+        .unwrap();
+    assert!(state.join("snapshot").is_file());
 }
 
 /// Until there is a certificate in the folder.
