@@ -127,6 +127,8 @@
 //! | asking others is a future of its own, on the heap | 190 to 120 ns |
 //! | an answer as a whole on the heap | nothing: what moving it costs, allocating it costs |
 //! | no reference to the health of the client | 17 ns less; not done, because each answer says how current it is |
+//! | the listener sends the answers of a turn with one system call (`sendmmsg`), and calls the kernel without libc's cancellation points | from 1.3 to between 0.9 and 1.1 of the CPU that an echo loop takes per query, saturated: medians of seven and nine rounds in turns |
+//! | the listener asks for a second packet only where several come at once | a system call per query below saturation |
 //!
 //! Names in no order cost what memory costs, and taking hold of the table lets no two lookups overlap: of 100 000 names one
 //! takes a third more than a hash map of strings without any lock. Who looks up many names at once takes
