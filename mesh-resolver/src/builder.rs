@@ -6,6 +6,7 @@ use nds_client::{Health, NameTable, NdsClient, Watched};
 
 use crate::{
     Error, LocalAddresses, MeshResolver, Scope, Upstream,
+    currency::Currency,
     mode::{External, Mode},
     recent::Recent,
     resolver::Inner,
@@ -93,7 +94,7 @@ impl MeshResolverBuilder {
         };
         Ok(MeshResolver::from_inner(Inner {
             names: self.names,
-            health: self.health,
+            currency: Currency::new(self.health),
             scope,
             mode: self.mode,
             upstream,

@@ -128,7 +128,7 @@ impl MeshResolver {
 
     /// Waits for the first table, bounded.
     async fn first_table(&self, host: &str) -> Result<(), Error> {
-        let mut health = self.inner().health.clone();
+        let mut health = self.inner().currency.health().clone();
         let limit = self.inner().first_table_timeout;
         let synced = health.wait_for(|health| health.sync != SyncState::Connecting);
         match timeout(limit, synced).await {
@@ -146,7 +146,7 @@ impl MeshResolver {
 
     fn not_ready(&self, host: &str, message: &str) -> Error {
         let error = Error::new(ErrorKind::NotReady, host, message);
-        let health = self.inner().health.load();
+        let health = self.inner().currency.health().load();
         match health.stream.as_ref().or(health.identity.as_ref()) {
             Some(cause) => error.because_of(cause.clone()),
             None => error,

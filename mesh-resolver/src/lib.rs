@@ -149,6 +149,7 @@
 
 mod answer;
 mod builder;
+mod currency;
 mod error;
 mod fallback;
 #[cfg(all(fuzzing, feature = "listener"))]

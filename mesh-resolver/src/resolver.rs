@@ -13,6 +13,7 @@ use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
 use crate::{
     Error, MeshResolverBuilder, Scope,
     answer::{Addresses, Ips, Lookup, MESH_TTL, Source, shuffled},
+    currency::Currency,
     host,
     lookup::{Answer, Via, exact, lookup},
     mode::{Given, Mode},
@@ -55,7 +56,7 @@ pub struct MeshResolver(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) names: Watched<NameTable>,
-    pub(crate) health: Watched<Health>,
+    pub(crate) currency: Currency,
     pub(crate) scope: Scope,
     pub(crate) mode: Mode,
     pub(crate) upstream: Client,
@@ -199,7 +200,7 @@ impl MeshResolver {
 
     /// Whether there is a table: what it does not have, the mesh does not know.
     pub(crate) fn is_ready(&self) -> bool {
-        self.0.health.load().sync != SyncState::Connecting || !self.0.names.load().is_empty()
+        self.0.currency.state() != SyncState::Connecting || !self.0.names.load().is_empty()
     }
 
     /// The table's answer, remembered for whoever dials the addresses.
@@ -213,7 +214,7 @@ impl MeshResolver {
     #[inline]
     fn of_the_mesh(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
         self.0.recent.record(canonical, &addresses);
-        let source = Source::Mesh { via, state: self.0.health.load().sync.clone() };
+        let source = Source::Mesh { via, state: self.0.currency.state() };
         Lookup::new(addresses, canonical, source, MESH_TTL)
     }
 

@@ -1,6 +1,15 @@
 //! A value that one task publishes and everybody reads: wait-free to read, with a signal for those who wait.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -9,20 +18,22 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Publisher<T> {
     watched: Watched<T>,
-    version: watch::Sender<u64>,
+    signal: watch::Sender<()>,
 }
 
 impl<T> Publisher<T> {
     /// Publishes `first` as the first value.
     pub fn new(first: T) -> Self {
-        let (version, changes) = watch::channel(0);
-        Self { watched: Watched { value: Arc::new(ArcSwap::from_pointee(first)), changes }, version }
+        let (signal, changes) = watch::channel(());
+        let current = Current { value: ArcSwap::from_pointee(first), version: AtomicU64::new(0) };
+        Self { watched: Watched { current: Arc::new(current), changes }, signal }
     }
 
     /// Replaces the value and wakes whoever waits for a change.
     pub fn publish(&self, value: Arc<T>) {
-        self.watched.value.store(value);
-        self.version.send_modify(|version| *version += 1);
+        self.watched.current.value.store(value);
+        self.watched.current.version.fetch_add(1, Release);
+        self.signal.send_replace(());
     }
 
     /// The value that was published last.
@@ -38,8 +49,13 @@ impl<T> Publisher<T> {
 
 /// A value that changes as a whole. Clones see the same value; each waits for changes on its own.
 pub struct Watched<T> {
-    value: Arc<ArcSwap<T>>,
-    changes: watch::Receiver<u64>,
+    current: Arc<Current<T>>,
+    changes: watch::Receiver<()>,
+}
+
+struct Current<T> {
+    value: ArcSwap<T>,
+    version: AtomicU64,
 }
 
 impl<T> Watched<T> {
@@ -47,13 +63,21 @@ impl<T> Watched<T> {
     #[must_use]
     #[inline]
     pub fn load(&self) -> Guard<Arc<T>> {
-        self.value.load()
+        self.current.value.load()
     }
 
     /// The current value, to keep.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
-        self.value.load_full()
+        self.current.value.load_full()
+    }
+
+    /// How many values have been published since the first one. What was derived from a value that was loaded after this
+    /// number was read still holds while the number is the same: to look at it costs less than [`load`](Self::load).
+    #[must_use]
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.current.version.load(Acquire)
     }
 
     /// Waits until a value is published that this handle has not seen, and marks it as seen. `false` when no
@@ -87,7 +111,7 @@ impl<T> Watched<T> {
 
 impl<T> Clone for Watched<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), changes: self.changes.clone() }
+        Self { current: self.current.clone(), changes: self.changes.clone() }
     }
 }
 
@@ -105,8 +129,9 @@ mod tests {
     async fn a_reader_sees_each_value_and_then_the_end() {
         let publisher = Publisher::new(1);
         let mut reader = publisher.watched();
-        assert_eq!(*reader.get(), 1);
+        assert_eq!((*reader.get(), reader.version()), (1, 0));
         publisher.publish(Arc::new(2));
+        assert_eq!((*reader.get(), reader.version()), (2, 1));
         assert!(reader.changed().await);
         assert_eq!(reader.wait_for(|value| *value == 2).await.as_deref(), Some(&2));
         drop(publisher);

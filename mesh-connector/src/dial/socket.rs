@@ -10,11 +10,22 @@ use tokio::{net::TcpStream, time::sleep};
 /// How long an address is waited for before the next one is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to the first address that answers, begun in order: one that swallows everything does not hold up the next.
+/// Connects to one of the addresses of an endpoint.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     keepalive: Option<TcpKeepalive>,
 ) -> io::Result<TcpStream> {
+    let tcp = match addresses {
+        [only] => TcpStream::connect(only).await?,
+        several => first_to_answer(several).await?,
+    };
+    tcp.set_nodelay(true)?;
+    keepalive.map_or(Ok(()), |keepalive| keep_alive(&tcp, keepalive))?;
+    Ok(tcp)
+}
+
+/// Attempts are begun in order: an address that swallows everything does not hold up the next.
+async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut addresses = addresses.iter().copied().peekable();
     let mut attempts = FuturesUnordered::new();
@@ -25,11 +36,7 @@ pub(super) async fn connect(
             () = sleep(STAGGER), if addresses.peek().is_some() => continue,
         };
         match ended {
-            Some(Ok(tcp)) => {
-                tcp.set_nodelay(true)?;
-                keepalive.map_or(Ok(()), |keepalive| keep_alive(&tcp, keepalive))?;
-                return Ok(tcp);
-            }
+            Some(Ok(tcp)) => return Ok(tcp),
             Some(Err(error)) => last = error,
             None => return Err(last),
         }

@@ -6,6 +6,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
     server::ParsedCertificate,
 };
+use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// The names that a peer may have.
@@ -128,17 +129,26 @@ fn text(matcher: &SanMatcher) -> String {
     }
 }
 
-/// The URI names of a certificate; none where it cannot be read.
+/// The URI names of a certificate; none where it cannot be read. By what has just verified its chain: that code is at hand
+/// in the processor, where x509-parser's would be fetched anew for each connection.
 pub(crate) fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    of_kind(certificate, |name| match name {
-        GeneralName::URI(uri) => Some((*uri).to_owned()),
-        _ => None,
-    })
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    certificate.valid_uri_names().map(str::to_owned).collect()
 }
 
 /// All names of a certificate that rules are about: URIs, host names, addresses, mail addresses.
 pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    of_kind(certificate, |name| match name {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    names.value.general_names.iter().filter_map(name_text).collect()
+}
+
+fn name_text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
         GeneralName::URI(text) | GeneralName::DNSName(text) | GeneralName::RFC822Name(text) => {
             Some((*text).to_owned())
         }
@@ -147,20 +157,7 @@ pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
             Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|ip| std::net::Ipv6Addr::from(ip).to_string()),
         },
         _ => None,
-    })
-}
-
-fn of_kind(
-    certificate: &CertificateDer<'_>,
-    kind: impl Fn(&GeneralName<'_>) -> Option<String>,
-) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Vec::new();
-    };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
-    names.value.general_names.iter().filter_map(kind).collect()
+    }
 }
 
 #[cfg(test)]
