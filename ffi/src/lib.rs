@@ -1,12 +1,12 @@
 //! libsidestep: the C library of Sidestep. Its reference is the header, `include/sidestep.h`, which is made from this
 //! crate; `README.md` is the guide.
 //!
-//! Each exported function is a few lines: arguments are checked ([`mod@arguments`]), handles become values ([`handle`]),
-//! the work is done by `mesh-connector` on the mesh's own threads ([`runtime`]), and what comes of it goes back through
-//! the border ([`border`]), which no panic passes.
+//! Each exported function is a few lines: arguments are checked (`arguments`), handles become values (`handle`),
+//! the work is done by `mesh-connector` on the mesh's own threads (`runtime`), and what comes of it goes back through
+//! the border (`border`), which no panic passes.
 //!
-//! `unsafe` is in [`mod@arguments`] (what C points to), [`addresses`] (lists of `struct addrinfo`), [`signals`],
-//! [`thread`] (values of a thread) and the exported functions' signatures.
+//! `unsafe` is in `arguments` (what C points to), `addresses` (lists of `struct addrinfo`), `signals`,
+//! `thread` (values of a thread) and the exported functions' signatures.
 
 #![expect(non_camel_case_types, reason = "C's names")]
 #![expect(clippy::missing_safety_doc, reason = "the header says it for all functions at once")]

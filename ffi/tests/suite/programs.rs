@@ -58,8 +58,7 @@ impl Program {
                     "--show-leak-kinds=definite",
                 ]);
                 valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"]);
-                let suppressions = manifest_dir().join("tests/programs/valgrind.supp");
-                valgrind.arg(format!("--suppressions={}", suppressions.display())).arg(program);
+                valgrind.arg(program);
                 valgrind
             }
             How::Plain | How::Sanitized => Command::new(program),
