@@ -75,6 +75,7 @@ pub use self::{
     local::{LocalNames, LocalPort},
     names::LocalServices,
     secret::Secret,
+    tunnel::relay,
 };
 use self::{access::Gate, builder::Settings, client::Listener, local::Locals, unix::SocketFile};
 #[cfg(doc)]

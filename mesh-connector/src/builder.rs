@@ -84,10 +84,29 @@ impl MeshBuilder {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn join(self) -> Result<Mesh, Error> {
-        let client = NdsClient::join(self.config.clone()).await;
-        let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
+        let mesh = self.spawn()?;
+        mesh.ready().await?;
+        Ok(mesh)
+    }
+
+    /// Begins to join, on the current tokio runtime, and returns at once; [`Mesh::ready`] waits for the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), and [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) where
+    /// upstream DNS cannot be set up.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(self) -> Result<Mesh, Error> {
+        let client = NdsClient::spawn(self.config.clone()).map_err(cannot_join)?;
         Mesh::new(client, self)
     }
+}
+
+pub(crate) fn cannot_join(error: nds_client::Error) -> Error {
+    Error::control_plane("cannot join the mesh", error)
 }
 
 impl fmt::Debug for MeshBuilder {

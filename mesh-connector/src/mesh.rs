@@ -24,7 +24,8 @@ use tracing::Instrument as _;
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::{
-    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, explain,
+    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, builder::cannot_join,
+    explain,
     fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes, settings::Settings, tls::TlsConfigs,
 };
 
@@ -84,6 +85,20 @@ impl Mesh {
             }),
             settings,
         })
+    }
+
+    /// Waits for the identity and the first name table, for the configuration's join timeout at most: after
+    /// [`MeshBuilder::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join`](Self::join). Joining goes on in any case.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.membership.client.ready().await.map_err(cannot_join)
     }
 
     /// The same membership through a handle that connects with mTLS or not at all.

@@ -141,7 +141,7 @@ impl Tunnel {
             None => tunnel::detected(&mut client, shared, &self.target, &mut read).await,
         };
         match stream {
-            Ok(stream) => tunnel::relay(client, stream, &read).await,
+            Ok(stream) => tunnel::pass_on(client, stream, &read).await,
             Err(error) => tunnel::failed(&client, &self.target, &error),
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn serve(client: TcpStream, shared: &Shared) {
         Err(error) => session.refuse(&target, &error).await,
     };
     if let Some(stream) = opened {
-        tunnel::relay(session.client, stream, &session.read).await;
+        tunnel::pass_on(session.client, stream, &session.read).await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Shared, client::Client, sniff};
+pub use self::relay::relay;
 use crate::{Error, MeshStream, Target};
 
 /// Serves a client whose target is known.
@@ -18,7 +19,7 @@ pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Targe
         Err(error) => Err(error),
     };
     match opened {
-        Ok(stream) => relay(client, stream, &read).await,
+        Ok(stream) => pass_on(client, stream, &read).await,
         Err(error) => failed(&client, target, &error),
     }
 }
@@ -41,10 +42,10 @@ pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
 }
 
 /// Passes bytes on in both directions until both have ended, `read` before all others of the client's.
-pub(super) async fn relay<C: Client>(mut client: C, mut stream: MeshStream, read: &[u8]) {
+pub(super) async fn pass_on<C: Client>(mut client: C, mut stream: MeshStream, read: &[u8]) {
     let passed = async {
         stream.write_all(read).await?;
-        relay::relay(&mut client, &mut stream).await
+        relay(&mut client, &mut stream).await
     };
     if let Err(error) = passed.await {
         tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection of the bridge broke");

@@ -17,9 +17,17 @@ use crate::MeshStream;
 /// What is read from the client at a time: a TLS record.
 const BUFFER: usize = 16 * 1024;
 
-/// Passes bytes on until both directions have ended. The end of one is passed on and leaves the other open; the slower
-/// side sets the pace.
-pub(super) async fn relay<C>(client: &mut C, stream: &mut MeshStream) -> io::Result<()>
+/// Passes bytes between a client of the program's own and the mesh until both directions have ended. The end of one is
+/// passed on and leaves the other open; the slower side sets the pace.
+///
+/// # Errors
+///
+/// Either side broke.
+///
+/// # Cancel safety
+///
+/// Dropping the future loses what was read and not passed on.
+pub async fn relay<C>(client: &mut C, stream: &mut MeshStream) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {

@@ -1,0 +1,60 @@
+/*
+ * One request over one blocking socket.
+ *
+ *     blocking VM-FILES [HOST PORT]
+ *     cc blocking.c $(pkg-config --cflags --libs sidestep)
+ *
+ * The mesh is in this process; there is no other.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sidestep.h>
+
+int main(int argc, char **argv) {
+    const char *host = argc > 2 ? argv[2] : "forecast.weather";
+    uint16_t port = argc > 3 ? (uint16_t)atoi(argv[3]) : 3002;
+    sidestep_mesh *mesh = NULL;
+    sidestep_error *error = NULL;
+    sidestep_info *info = NULL;
+    int fd = -1, code = EXIT_FAILURE;
+    char buffer[4096];
+    ssize_t length;
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s VM-FILES [HOST PORT]\n", argv[0]);
+        return EXIT_FAILURE;
+    }
+    if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_wait_ready(mesh, 30000, &error) ||
+        sidestep_connect(mesh, host, port, SIDESTEP_HTTP1, 10000, &fd, &error) ||
+        sidestep_connection_info(mesh, fd, &info, &error)) {
+        fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
+        goto cleanup;
+    }
+    fprintf(stderr, "connected to %s\n", sidestep_info_get(info, SIDESTEP_INFO_PEER));
+
+    length = snprintf(buffer, sizeof buffer, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    if (write(fd, buffer, (size_t)length) != length) {
+        perror("write");
+        goto cleanup;
+    }
+    while ((length = read(fd, buffer, sizeof buffer)) > 0) {
+        fwrite(buffer, 1, (size_t)length, stdout);
+    }
+    if (length == 0) {
+        code = EXIT_SUCCESS;
+    } else {
+        perror("read");
+    }
+
+cleanup:
+    if (fd >= 0) {
+        close(fd);
+    }
+    sidestep_info_free(info);
+    sidestep_error_free(error);
+    sidestep_mesh_free(mesh);
+    return code;
+}

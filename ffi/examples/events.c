@@ -1,0 +1,103 @@
+/*
+ * Several requests at a time on one thread, by poll. The queue's descriptor fits epoll, libuv and GLib in the same way.
+ *
+ *     events VM-FILES
+ *     cc events.c $(pkg-config --cflags --libs sidestep)
+ *
+ * The mesh is in this process; there is no other.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sidestep.h>
+
+#define REQUESTS 8
+
+/* Descriptor 0 is the queue's, the others are connections; -1 is one that poll leaves out. */
+static struct pollfd waited[1 + REQUESTS];
+static size_t received[1 + REQUESTS];
+
+static int report(sidestep_error *error) {
+    fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
+    sidestep_error_free(error);
+    return -1;
+}
+
+/* Takes what has ended from the queue; the descriptors join the loop. */
+static int fetch(sidestep_queue *queue) {
+    static const char request[] = "GET / HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
+    sidestep_completion completion;
+    while (sidestep_queue_next(queue, &completion, sizeof completion, NULL) == SIDESTEP_OK) {
+        struct pollfd *place = completion.user_data;
+        if (completion.status != SIDESTEP_OK) {
+            return report(completion.error);
+        }
+        place->fd = completion.fd;
+        place->events = POLLIN;
+        if (write(place->fd, request, sizeof request - 1) < 0) {
+            perror("write");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    sidestep_mesh *mesh = NULL;
+    sidestep_queue *queue = NULL;
+    sidestep_error *error = NULL;
+    int open = REQUESTS, failed = 0;
+
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s VM-FILES\n", argv[0]);
+        return EXIT_FAILURE;
+    }
+    if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_queue_new(mesh, &queue, &error)) {
+        failed = report(error);
+        goto cleanup;
+    }
+    waited[0].fd = sidestep_queue_fd(queue);
+    waited[0].events = POLLIN;
+    for (int index = 1; index <= REQUESTS; index++) {
+        waited[index].fd = -1;
+        if (sidestep_start_connect(queue, "forecast.weather", 3002, SIDESTEP_HTTP1, 30000, &waited[index], NULL,
+                                   &error)) {
+            failed = report(error);
+            goto cleanup;
+        }
+    }
+    while (open > 0 && !failed && poll(waited, 1 + REQUESTS, -1) > 0) {
+        if (waited[0].revents) {
+            failed = fetch(queue);
+        }
+        for (int index = 1; index <= REQUESTS && !failed; index++) {
+            char buffer[4096];
+            if (waited[index].fd < 0 || !waited[index].revents) {
+                continue;
+            }
+            ssize_t length = read(waited[index].fd, buffer, sizeof buffer);
+            if (length > 0) {
+                received[index] += (size_t)length;
+                continue;
+            }
+            printf("request %d: %zu bytes\n", index, received[index]);
+            close(waited[index].fd);
+            waited[index].fd = -1;
+            waited[index].revents = 0;
+            open--;
+        }
+    }
+
+cleanup:
+    for (int index = 1; index <= REQUESTS; index++) {
+        if (waited[index].fd > 0) {
+            close(waited[index].fd);
+        }
+    }
+    sidestep_queue_free(queue);
+    sidestep_mesh_free(mesh);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,3 @@
+module sidestep.example/request
+
+go 1.21

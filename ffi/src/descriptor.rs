@@ -1,0 +1,119 @@
+//! Connections as descriptors: the program has one end of a pair of sockets, and the mesh's threads pass bytes between the
+//! other end and the mesh.
+
+mod client;
+
+use std::{
+    collections::HashMap,
+    os::fd::{BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use mesh_connector::{ConnectionInfo, MeshStream, bridge};
+use tokio::{io::AsyncWriteExt as _, sync::watch, time::timeout};
+
+use self::client::Client;
+pub(crate) use self::client::Pair;
+use crate::{error::Failure, status::SIDESTEP_TIMEOUT};
+
+/// How long the end of a connection that the program has closed may take to be told to the peer.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The connections that are open, by the inodes of the program's ends.
+#[derive(Default)]
+pub(crate) struct Connections {
+    open: Mutex<HashMap<u64, (usize, ConnectionInfo)>>,
+    opened: AtomicUsize,
+    count: watch::Sender<usize>,
+}
+
+impl Connections {
+    pub(crate) fn info(&self, inode: u64) -> Option<ConnectionInfo> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&inode).map(|(_, info)| info.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Waits until none is open.
+    pub(crate) async fn ended(&self, patience: Option<Duration>) -> Result<(), Failure> {
+        let mut count = self.count.subscribe();
+        let none = count.wait_for(|open| *open == 0);
+        let ended = match patience {
+            Some(patience) => timeout(patience, none).await.is_ok(),
+            None => none.await.is_ok(),
+        };
+        if ended {
+            return Ok(());
+        }
+        let message = format!("{} connections are still open after {patience:?}", self.count());
+        Err(Failure::new(SIDESTEP_TIMEOUT, message))
+    }
+}
+
+/// One connection, as long as it is open.
+struct Open {
+    connections: Arc<Connections>,
+    inode: u64,
+    /// The program may have closed its end, and the system given the inode to another.
+    number: usize,
+}
+
+impl Open {
+    fn new(connections: Arc<Connections>, inode: u64, info: ConnectionInfo) -> Self {
+        let number = connections.opened.fetch_add(1, Ordering::Relaxed);
+        connections.open.lock().unwrap_or_else(PoisonError::into_inner).insert(inode, (number, info));
+        connections.count.send_modify(|count| *count += 1);
+        Self { connections, inode, number }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&self.inode).is_some_and(|(number, _)| *number == self.number) {
+            open.remove(&self.inode);
+        }
+        drop(open);
+        self.connections.count.send_modify(|count| *count -= 1);
+    }
+}
+
+/// The program's end of a connection. On the mesh's threads.
+pub(crate) fn of(stream: MeshStream, pair: Pair, connections: &Arc<Connections>) -> Result<OwnedFd, Failure> {
+    let (theirs, ours) = client::pair(pair).map_err(|error| Failure::of_system("no descriptor", &error))?;
+    let inode =
+        rustix::fs::fstat(&theirs).map_err(|error| Failure::of_system("no descriptor", &error.into()))?;
+    let open = Open::new(connections.clone(), inode.st_ino, stream.connection().clone());
+    tokio::spawn(serve(ours, stream, open));
+    Ok(theirs)
+}
+
+async fn serve(mut client: Client, mut stream: MeshStream, open: Open) {
+    let Err(error) = bridge::relay(&mut client, &mut stream).await else { return };
+    if client.is_gone() {
+        // As with any socket: what was written before it was closed arrives.
+        let _ = timeout(FAREWELL, stream.shutdown()).await;
+    } else {
+        tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection broke");
+        // What has not ended must not look ended.
+        client.reset();
+        let _ = stream.tcp().set_zero_linger();
+    }
+    drop(open);
+}
+
+/// Which socket a descriptor is; `None` if it is none that is open.
+pub(crate) fn inode(fd: i32) -> Option<u64> {
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: it is looked at in this call only, and one that is not open is what `fstat` says.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::fs::fstat(fd).ok().map(|stat| stat.st_ino)
+}

@@ -1,0 +1,123 @@
+//! Names to addresses, as the system's `getaddrinfo` gives them.
+
+mod request;
+mod system;
+
+use std::{
+    ffi::c_char,
+    future::Future as _,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    ptr,
+    task::{Context, Poll, Waker},
+};
+
+use libc::{AF_INET, AF_INET6, AI_ALL, AI_CANONNAME, AI_V4MAPPED, addrinfo, c_int};
+use mesh_resolver::{Lookup, MeshResolver};
+
+pub(crate) use self::request::Request;
+use crate::{
+    addresses::{Addresses, Entry},
+    arguments::Out,
+    border::{guarded, outcome},
+    error::{Failure, sidestep_error},
+    handle,
+    mesh::{Member, sidestep_mesh},
+    status::SIDESTEP_NO_ADDRESS,
+};
+
+/// The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
+/// and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
+/// system's own answer.
+///
+/// Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
+/// freed by `sidestep_freeaddrinfo`.
+///
+/// Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
+/// AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
+/// with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
+///
+/// The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
+/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network. Before istiod
+/// has sent its names, this waits for them a while.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_getaddrinfo(
+    mesh: *const sidestep_mesh,
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const addrinfo,
+    list: *mut *mut addrinfo,
+    err: *mut *mut sidestep_error,
+) -> c_int {
+    // SAFETY: as the header says of outputs and errors.
+    let (list, err) = unsafe { (Out::required(list, ptr::null_mut(), "list"), Out::error(err)) };
+    let answered = guarded(|| {
+        let list = list?;
+        let member = handle::get::<Member>(mesh)?;
+        // SAFETY: as the header says of texts and hints.
+        let request = unsafe { Request::new(node, service, hints) }?;
+        let flags = request.flags;
+        let addresses = match request.system() {
+            Some(answer) => answer?,
+            None => asked(&member, request)?,
+        };
+        list.set(addresses.into_list(flags));
+        Ok(())
+    });
+    outcome(err, answered).map_or_else(|failed| failed.eai, |()| 0)
+}
+
+fn asked(member: &Member, request: Request) -> Result<Addresses, Failure> {
+    let resolver = member.mesh.resolver();
+    let found = metrics::with_local_recorder(&*member.counted, || at_once(resolver, &request.node));
+    match found {
+        Some(found) => answer(&request, &found),
+        None => {
+            let resolver = resolver.clone();
+            member.runtime.wait(None, async move { ask(&resolver, &request).await })?
+        }
+    }
+}
+
+pub(crate) async fn ask(resolver: &MeshResolver, request: &Request) -> Result<Addresses, Failure> {
+    let found = resolver.lookup_ip(&request.node).await?;
+    answer(request, &found)
+}
+
+/// What the table knows needs nobody to be asked, and no other thread.
+fn at_once(resolver: &MeshResolver, node: &str) -> Option<Lookup> {
+    resolver.names().lookup(node)?;
+    let found = pin!(resolver.lookup_ip(node));
+    match found.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(found) => found.ok(),
+        Poll::Pending => None,
+    }
+}
+
+fn answer(request: &Request, found: &Lookup) -> Result<Addresses, Failure> {
+    let mut ips: Vec<IpAddr> = found.addresses().iter().copied().filter(|ip| request.wants(*ip)).collect();
+    let mapping = request.family == AF_INET6 && request.flags & AI_V4MAPPED != 0;
+    if mapping && (ips.is_empty() || request.flags & AI_ALL != 0) {
+        ips.extend(found.addresses().iter().filter_map(|ip| match ip {
+            IpAddr::V4(v4) => Some(IpAddr::V6(v4.to_ipv6_mapped())),
+            IpAddr::V6(_) => None,
+        }));
+    }
+    if ips.is_empty() {
+        let family = if request.family == AF_INET { "IPv4" } else { "IPv6" };
+        let message = format!("{} has no {family} address", request.node.escape_debug());
+        return Err(Failure::new(SIDESTEP_NO_ADDRESS, message));
+    }
+    let entries = ips.into_iter().flat_map(|ip| {
+        request.services.iter().map(move |service| Entry {
+            address: SocketAddr::new(ip, service.port),
+            socket_type: service.socket_type,
+            protocol: service.protocol,
+        })
+    });
+    let wants_name = request.flags & AI_CANONNAME != 0;
+    Ok(Addresses {
+        entries: entries.collect(),
+        canonical_name: wants_name.then(|| found.canonical_name().to_owned()),
+    })
+}

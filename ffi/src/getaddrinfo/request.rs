@@ -1,0 +1,160 @@
+//! What is asked for.
+
+use std::{ffi::c_char, net::IpAddr};
+
+use libc::{
+    AF_INET, AF_INET6, AF_UNSPEC, AI_ADDRCONFIG, AI_ALL, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
+    AI_PASSIVE, AI_V4MAPPED, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, addrinfo, c_int,
+};
+
+use super::system;
+use crate::{
+    addresses::Addresses,
+    arguments::{optional_text, text},
+    error::Failure,
+    status::{SIDESTEP_INVALID_ARGUMENT, SIDESTEP_UNKNOWN_HOST},
+};
+
+/// The longest name of DNS, with its last dot.
+const LONGEST_NAME: usize = 254;
+
+const FLAGS: c_int =
+    AI_ADDRCONFIG | AI_ALL | AI_CANONNAME | AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE | AI_V4MAPPED;
+
+/// What the system gives out for a host and a numeric service, in its order, where the hints leave it open.
+const SOCKETS: [(c_int, c_int); 3] = [(SOCK_STREAM, IPPROTO_TCP), (SOCK_DGRAM, IPPROTO_UDP), (SOCK_RAW, 0)];
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(super) node: String,
+    service: Option<String>,
+    pub(crate) flags: c_int,
+    pub(super) family: c_int,
+    socket_type: c_int,
+    protocol: c_int,
+    pub(super) services: Vec<Service>,
+}
+
+/// What a socket for the service is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Service {
+    pub(super) socket_type: c_int,
+    pub(super) protocol: c_int,
+    pub(super) port: u16,
+}
+
+impl Request {
+    /// # Safety
+    ///
+    /// Texts as [`text`] has them; NULL or valid hints.
+    pub(crate) unsafe fn new(
+        node: *const c_char,
+        service: *const c_char,
+        hints: *const addrinfo,
+    ) -> Result<Self, Failure> {
+        // SAFETY: the caller's promise.
+        let service = unsafe { optional_text(service, "the service") }?;
+        // SAFETY: the caller's promise.
+        let hints = unsafe { hints.as_ref() };
+        if node.is_null() {
+            let message = "there is no node: addresses to listen on are the system's getaddrinfo's to give";
+            return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message).with_eai(libc::EAI_NONAME));
+        }
+        // SAFETY: the caller's promise.
+        let node = unsafe { text(node, "the node") }.map_err(|failure| failure.with_eai(libc::EAI_NONAME))?;
+        let mut request = Self {
+            node: node.to_owned(),
+            service: service.map(str::to_owned),
+            // The system's own, where there are no hints.
+            flags: hints.map_or(AI_V4MAPPED | AI_ADDRCONFIG, |hints| hints.ai_flags),
+            family: hints.map_or(AF_UNSPEC, |hints| hints.ai_family),
+            socket_type: hints.map_or(0, |hints| hints.ai_socktype),
+            protocol: hints.map_or(0, |hints| hints.ai_protocol),
+            services: Vec::new(),
+        };
+        if !request.is_the_systems() {
+            request.check()?;
+            request.services = request.sockets()?;
+        }
+        Ok(request)
+    }
+
+    /// The system's answer, where it needs nobody to ask.
+    pub(crate) fn system(&self) -> Option<Result<Addresses, Failure>> {
+        let hints = self.hints(self.flags | AI_NUMERICHOST, self.family);
+        self.is_the_systems().then(|| system::numeric(&self.node, self.service.as_deref(), &hints))
+    }
+
+    fn is_the_systems(&self) -> bool {
+        // With a zone (`fe80::1%eth0`) it is no address of Rust's.
+        self.flags & AI_NUMERICHOST != 0 || self.node.parse::<IpAddr>().is_ok() || self.node.contains('%')
+    }
+
+    pub(super) fn wants(&self, ip: IpAddr) -> bool {
+        match self.family {
+            AF_INET => ip.is_ipv4(),
+            AF_INET6 => ip.is_ipv6(),
+            _ => true,
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.node.len() > LONGEST_NAME {
+            let message = format!("the node has {} bytes: no name of DNS is as long", self.node.len());
+            return Err(Failure::new(SIDESTEP_UNKNOWN_HOST, message));
+        }
+        let refused = |eai, what: &str| {
+            Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("hints: {what}")).with_eai(eai))
+        };
+        if self.flags & !FLAGS != 0 {
+            return refused(libc::EAI_BADFLAGS, "ai_flags has flags that mean nothing here");
+        }
+        if ![AF_UNSPEC, AF_INET, AF_INET6].contains(&self.family) {
+            return refused(libc::EAI_FAMILY, "ai_family is neither AF_UNSPEC nor AF_INET nor AF_INET6");
+        }
+        Ok(())
+    }
+
+    fn sockets(&self) -> Result<Vec<Service>, Failure> {
+        let usual = |(socket_type, protocol): (c_int, c_int), port| {
+            let fits = |wanted, is| wanted == 0 || wanted == is;
+            let fits = fits(self.socket_type, socket_type) && fits(self.protocol, protocol);
+            fits.then_some(Service { socket_type, protocol, port })
+        };
+        let port = match self.service.as_deref() {
+            None => Some(0),
+            Some(number) => {
+                number.parse::<u16>().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
+            }
+        };
+        let known = port.map(|port| SOCKETS.into_iter().filter_map(|one| usual(one, port)).collect());
+        match known {
+            // A raw socket has no ports, but is given out where the type is left open: so the system has it.
+            Some(known) if !Vec::is_empty(&known) && self.socket_type != SOCK_RAW => Ok(known),
+            // Names of services, and what is unusual, the system knows.
+            _ => {
+                let hints = self.hints(self.flags & AI_NUMERICSERV | AI_NUMERICHOST, AF_INET);
+                let known = system::numeric("127.0.0.1", self.service.as_deref(), &hints)?;
+                let services = known.entries.into_iter().map(|entry| Service {
+                    socket_type: entry.socket_type,
+                    protocol: entry.protocol,
+                    port: entry.address.port(),
+                });
+                Ok(services.collect())
+            }
+        }
+    }
+
+    fn hints(&self, flags: c_int, family: c_int) -> addrinfo {
+        addrinfo {
+            ai_flags: flags,
+            ai_family: family,
+            ai_socktype: self.socket_type,
+            ai_protocol: self.protocol,
+            ai_addrlen: 0,
+            ai_addr: std::ptr::null_mut(),
+            ai_canonname: std::ptr::null_mut(),
+            ai_next: std::ptr::null_mut(),
+        }
+    }
+}

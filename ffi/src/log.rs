@@ -1,0 +1,107 @@
+//! The log, as lines for a callback.
+
+use std::{
+    ffi::{c_char, c_void},
+    io,
+};
+
+use tracing::{Dispatch, Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::{arguments::c_string, error::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+
+/// What failed and what follows from it.
+pub const SIDESTEP_LOG_ERROR: i32 = 1;
+/// What does not work, while what is known goes on working.
+pub const SIDESTEP_LOG_WARN: i32 = 2;
+/// Certificates and streams that come and go.
+pub const SIDESTEP_LOG_INFO: i32 = 3;
+/// Pushes, connections.
+pub const SIDESTEP_LOG_DEBUG: i32 = 4;
+/// Everything.
+pub const SIDESTEP_LOG_TRACE: i32 = 5;
+
+/// Takes a line of the log. See `sidestep_settings_log`.
+pub type sidestep_log_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, line: *const c_char)>;
+
+type Function = unsafe extern "C" fn(*mut c_void, i32, *const c_char);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogCallback {
+    level: Level,
+    function: Function,
+    /// The pointer's number: it is the program's, and only handed back.
+    user_data: usize,
+}
+
+impl LogCallback {
+    pub(crate) fn checked(
+        level: i32,
+        function: sidestep_log_fn,
+        user_data: *mut c_void,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(function) = function else { return Ok(None) };
+        let level = match level {
+            SIDESTEP_LOG_ERROR => Level::ERROR,
+            SIDESTEP_LOG_WARN => Level::WARN,
+            SIDESTEP_LOG_INFO => Level::INFO,
+            SIDESTEP_LOG_DEBUG => Level::DEBUG,
+            SIDESTEP_LOG_TRACE => Level::TRACE,
+            _ => {
+                let message = format!("{level} is no level of a log: they are 1 to 5");
+                return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
+            }
+        };
+        Ok(Some(Self { level, function, user_data: user_data.expose_provenance() }))
+    }
+
+    /// What the mesh's threads report to.
+    pub(crate) fn dispatch(self) -> Dispatch {
+        let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_level(false);
+        log.with_max_level(self.level).with_writer(Lines(self)).finish().into()
+    }
+
+    fn tell(&self, level: Level, line: &str) {
+        let level = match level {
+            Level::ERROR => SIDESTEP_LOG_ERROR,
+            Level::WARN => SIDESTEP_LOG_WARN,
+            Level::INFO => SIDESTEP_LOG_INFO,
+            Level::DEBUG => SIDESTEP_LOG_DEBUG,
+            Level::TRACE => SIDESTEP_LOG_TRACE,
+        };
+        let (line, user_data) = (c_string(line), std::ptr::with_exposed_provenance_mut(self.user_data));
+        // SAFETY: the program has said that this function may be called with this pointer, on any thread, as long as the
+        // mesh lives; the line lives as long as the call.
+        unsafe { (self.function)(user_data, level, line.as_ptr()) };
+    }
+}
+
+struct Lines(LogCallback);
+
+/// One event's line.
+struct Line(LogCallback, Level);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(self.0, Level::INFO)
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line {
+        Line(self.0, *event.level())
+    }
+}
+
+impl io::Write for Line {
+    /// An event is written at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.tell(self.1, String::from_utf8_lossy(line).trim_end());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Starting operations.
+
+use std::ffi::{c_char, c_void};
+
+use libc::addrinfo;
+
+use super::{Queue, sidestep_queue};
+use crate::{
+    arguments::{Out, timeout},
+    border::call,
+    completion::{Completion, Value},
+    connect::{SIDESTEP_TCP_PAIR, connecting, pair, target},
+    error::{Failure, sidestep_error},
+    getaddrinfo::{Request, ask},
+    handle,
+    mesh::ready,
+    status::{SIDESTEP_CANCELLED, sidestep_status},
+};
+
+impl Queue {
+    fn start(
+        &self,
+        user_data: *mut c_void,
+        work: impl Future<Output = Result<Value, Failure>> + Send + 'static,
+    ) -> u64 {
+        let (operation, cancelled) = self.operations.begin();
+        let user_data = user_data.expose_provenance();
+        let (done, operations) = (self.done.clone(), self.operations.clone());
+        self.member.runtime.handle().spawn(async move {
+            let outcome = tokio::select! {
+                biased;
+                _ = cancelled => Err(Failure::new(SIDESTEP_CANCELLED, "the operation was cancelled")),
+                outcome = work => outcome,
+            };
+            operations.cancel(operation);
+            done.add(Completion { user_data, operation, outcome });
+        });
+        operation
+    }
+}
+
+/// `sidestep_wait_ready` through a queue. `*operation`, which may be NULL, is for `sidestep_cancel`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_start_wait_ready(
+    queue: *mut sidestep_queue,
+    timeout_ms: i64,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    // SAFETY: as the header says of outputs and errors.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        let mesh = queue.member.mesh.clone();
+        let waiting = async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Ready) };
+        tell(operation, queue.start(user_data, waiting));
+        Ok(())
+    })
+}
+
+/// `sidestep_connect` through a queue: the completion has the descriptor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_start_connect(
+    queue: *mut sidestep_queue,
+    host: *const c_char,
+    port: u16,
+    how: u32,
+    timeout_ms: i64,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    // SAFETY: as the header says of outputs and errors.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        // SAFETY: as the header says of texts.
+        let target = unsafe { target(host, port, how, SIDESTEP_TCP_PAIR) }?;
+        let connecting = connecting(&queue.member, target, pair(how), timeout(timeout_ms));
+        let connecting = async move { connecting.await.map(Value::Descriptor) };
+        tell(operation, queue.start(user_data, connecting));
+        Ok(())
+    })
+}
+
+/// `sidestep_getaddrinfo` through a queue: the completion has the list. What is wrong with the arguments is told at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_start_getaddrinfo(
+    queue: *mut sidestep_queue,
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const addrinfo,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    // SAFETY: as the header says of outputs and errors.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        // SAFETY: as the header says of texts and hints.
+        let request = unsafe { Request::new(node, service, hints) }?;
+        let resolver = queue.member.mesh.resolver().clone();
+        let asking = async move {
+            let found = match request.system() {
+                Some(answer) => answer?,
+                None => ask(&resolver, &request).await?,
+            };
+            Ok(Value::Addresses { found, flags: request.flags })
+        };
+        tell(operation, queue.start(user_data, asking));
+        Ok(())
+    })
+}
+
+fn tell(place: Option<Out<'_, u64>>, operation: u64) {
+    if let Some(place) = place {
+        place.set(operation);
+    }
+}

@@ -1,0 +1,89 @@
+//! The threads of a mesh: one that works, and one more while the system's own name lookup is asked. They sleep while
+//! nothing happens.
+
+use std::{
+    future::Future,
+    sync::mpsc::{RecvTimeoutError, sync_channel},
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Handle};
+
+use crate::{
+    error::Failure,
+    status::{SIDESTEP_CLOSED, SIDESTEP_TIMEOUT, SIDESTEP_WOULD_DEADLOCK},
+    thread::{self, Reports},
+};
+
+/// How long the end of a mesh waits for its threads, at most.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
+
+pub(crate) struct Runtime(Option<tokio::runtime::Runtime>, Handle);
+
+impl Runtime {
+    pub(crate) fn start(workers: usize, reports: Reports) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .max_blocking_threads(1)
+            .thread_name("sidestep")
+            .on_thread_start(move || thread::begin(&reports))
+            .on_thread_stop(thread::end)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::of_system("no thread for the mesh", &error))?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.1
+    }
+
+    /// Does something on the mesh's threads, and waits for it: for `patience` at most, where there is a limit.
+    pub(crate) fn wait<T: Send + 'static>(
+        &self,
+        patience: Option<Duration>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        refuse_callbacks()?;
+        let (done, wait) = sync_channel(1);
+        let task = self.1.spawn(async move {
+            // Nobody waits any more where it fails.
+            let _ = done.send(work.await);
+        });
+        let ended = || Failure::new(SIDESTEP_CLOSED, "the mesh ended while a call was under way");
+        let Some(patience) = patience else {
+            return wait.recv().map_err(|_| ended());
+        };
+        wait.recv_timeout(patience).map_err(|why| match why {
+            RecvTimeoutError::Disconnected => ended(),
+            RecvTimeoutError::Timeout => {
+                task.abort();
+                Failure::new(SIDESTEP_TIMEOUT, format!("nothing came of it within {patience:?}"))
+            }
+        })
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let Some(runtime) = self.0.take() else { return };
+        // One of its own threads cannot wait for itself to end.
+        if Handle::try_current().is_ok() {
+            runtime.shutdown_background();
+        } else {
+            runtime.shutdown_timeout(LAST_MOMENTS);
+        }
+    }
+}
+
+/// A call that blocks cannot be made on the mesh's own threads: a log callback is on one.
+pub(crate) fn refuse_callbacks() -> Result<(), Failure> {
+    match Handle::try_current() {
+        Err(_) => Ok(()),
+        Ok(_) => {
+            let message = "a blocking call was made from a log callback";
+            Err(Failure::new(SIDESTEP_WOULD_DEADLOCK, message))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! From settings to what joins.
+
+use std::{net::SocketAddr, sync::PoisonError, time::Duration};
+
+use mesh_connector::{
+    Config, Mesh, MeshBuilder, Mtls, Outside, Upstream,
+    nds_client::{self, ConfigBuilder, ServerAddress},
+};
+
+use super::{Key, Settings};
+use crate::{
+    error::Failure,
+    log::LogCallback,
+    status::{SIDESTEP_CONFIG, SIDESTEP_INVALID_ARGUMENT},
+};
+
+/// What a mesh is joined with.
+pub(crate) struct Joining {
+    pub(crate) mesh: MeshBuilder,
+    pub(crate) threads: usize,
+    pub(crate) log: Option<LogCallback>,
+}
+
+impl Joining {
+    /// Reads the files.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, Failure> {
+        let chosen = settings.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sources = chosen.iter().fold(Config::builder(), source);
+        let config = sources.build().map_err(|error| unusable(&error))?;
+        let config = chosen.iter().try_fold(config, setting)?;
+        let mut joining = Self {
+            mesh: Mesh::builder(config),
+            threads: 1,
+            log: *settings.log.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        for (key, value) in &chosen {
+            joining = joining.with(key, value)?;
+        }
+        Ok(joining)
+    }
+
+    fn with(mut self, key: &Key, value: &str) -> Result<Self, Failure> {
+        match key {
+            Key::ConnectTimeout => self.mesh = self.mesh.with_connect_deadline(milliseconds(value)?),
+            Key::Mtls if value == "required" => self.mesh = self.mesh.with_mtls(Mtls::Required),
+            Key::Mtls => self.mesh = self.mesh.with_mtls(Mtls::AsConfigured),
+            Key::Outside if value == "refused" => self.mesh = self.mesh.with_outside(Outside::Refused),
+            Key::Outside => self.mesh = self.mesh.with_outside(Outside::Allowed),
+            Key::Threads => self.threads = parsed(value)?,
+            Key::UpstreamDns => {
+                self.mesh = self.mesh.with_upstream(Upstream::servers([parsed::<SocketAddr>(value)?]));
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+}
+
+fn source(builder: ConfigBuilder, (key, value): &(Key, String)) -> ConfigBuilder {
+    match key {
+        Key::Env(name) => builder.with_env([(name, value)]),
+        Key::Installed => builder.with_installed(value),
+        Key::Namespace => builder.with_namespace(value),
+        Key::RootsFile => builder.with_roots_file(value),
+        Key::ServiceAccount => builder.with_service_account(value),
+        Key::TokenFile => builder.with_token_file(value),
+        Key::VmFiles => builder.with_vm_files(value),
+        _ => builder,
+    }
+}
+
+fn setting(config: Config, (key, value): &(Key, String)) -> Result<Config, Failure> {
+    Ok(match key {
+        Key::IstiodAddress => config.with_istiod_address(parsed::<ServerAddress>(value)?),
+        Key::IstiodName => config.with_istiod_name(value),
+        Key::JoinTimeout => config.with_join_timeout(milliseconds(value)?),
+        Key::StateDir => config.with_state_dir(value),
+        _ => config,
+    })
+}
+
+fn milliseconds(value: &str) -> Result<Duration, Failure> {
+    parsed::<u32>(value).map(|number| Duration::from_millis(number.into()))
+}
+
+/// Values were looked at when they were set.
+fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Failure> {
+    value.parse().map_err(|_| {
+        Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("`{}` is no such value", value.escape_debug()))
+    })
+}
+
+fn unusable(error: &nds_client::Error) -> Failure {
+    Failure::new(SIDESTEP_CONFIG, error.report())
+}

@@ -1,0 +1,120 @@
+//! What can be set.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use mesh_connector::nds_client::ServerAddress;
+
+use crate::{error::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Key {
+    ConnectTimeout,
+    Env(String),
+    Installed,
+    IstiodAddress,
+    IstiodName,
+    JoinTimeout,
+    Mtls,
+    Namespace,
+    Outside,
+    RootsFile,
+    ServiceAccount,
+    StateDir,
+    Threads,
+    TokenFile,
+    UpstreamDns,
+    VmFiles,
+}
+
+impl Key {
+    const NAMES: [(&str, Self); 15] = [
+        ("connect-timeout-ms", Self::ConnectTimeout),
+        ("installed", Self::Installed),
+        ("istiod-address", Self::IstiodAddress),
+        ("istiod-name", Self::IstiodName),
+        ("join-timeout-ms", Self::JoinTimeout),
+        ("mtls", Self::Mtls),
+        ("namespace", Self::Namespace),
+        ("outside", Self::Outside),
+        ("roots-file", Self::RootsFile),
+        ("service-account", Self::ServiceAccount),
+        ("state-dir", Self::StateDir),
+        ("threads", Self::Threads),
+        ("token-file", Self::TokenFile),
+        ("upstream-dns", Self::UpstreamDns),
+        ("vm-files", Self::VmFiles),
+    ];
+
+    /// The key of this name, for which `value` is one.
+    pub(crate) fn checked(name: &str, value: &str) -> Result<Self, Failure> {
+        let key = Self::named(name)?;
+        let expected = match key {
+            Self::ConnectTimeout | Self::JoinTimeout if !is::<u32>(value) => "milliseconds",
+            Self::IstiodAddress if !is::<ServerAddress>(value) => "HOST:PORT",
+            Self::Mtls if !["as-configured", "required"].contains(&value) => "`as-configured` or `required`",
+            Self::Outside if !["allowed", "refused"].contains(&value) => "`allowed` or `refused`",
+            Self::Threads if !value.parse().is_ok_and(|threads| (1..=64).contains(&threads)) => "1 to 64",
+            Self::UpstreamDns if !is::<SocketAddr>(value) => "IP:PORT",
+            _ if value.is_empty() => "something",
+            _ => return Ok(key),
+        };
+        let message = format!("the value `{}` of `{name}` should be {expected}", value.escape_debug());
+        Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message))
+    }
+
+    fn named(name: &str) -> Result<Self, Failure> {
+        if let Some(variable) = name.strip_prefix("env.").filter(|variable| !variable.is_empty()) {
+            return Ok(Self::Env(variable.to_owned()));
+        }
+        let known = Self::NAMES.iter().find(|(known, _)| *known == name);
+        known.map(|(_, key)| key.clone()).ok_or_else(|| {
+            let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
+            let message = format!(
+                "there is no setting `{}`; there are {}, env.NAME",
+                name.escape_debug(),
+                names.join(", ")
+            );
+            Failure::new(SIDESTEP_INVALID_ARGUMENT, message)
+        })
+    }
+}
+
+fn is<T: FromStr>(value: &str) -> bool {
+    value.parse::<T>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_stands_in_the_header_and_every_key_of_the_header_is_one() {
+        let documentation = include_str!("../settings.rs");
+        let rows = documentation.lines().filter_map(|line| line.strip_prefix("/// `"));
+        let documented: Vec<_> = rows.filter_map(|row| row.split_once('`')).map(|(key, _)| key).collect();
+        let mut known: Vec<_> = Key::NAMES.iter().map(|(name, _)| *name).chain(["env.NAME"]).collect();
+        let mut in_header = documented;
+        known.sort_unstable();
+        in_header.sort_unstable();
+        assert_eq!(in_header, known);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused_with_what_is_expected() {
+        for (key, value, expected) in [
+            ("threads", "0", "1 to 64"),
+            ("threads", "many", "1 to 64"),
+            ("mtls", "yes", "`required`"),
+            ("upstream-dns", "localhost", "IP:PORT"),
+            ("join-timeout-ms", "-1", "milliseconds"),
+            ("istiod-address", "a:b", "HOST:PORT"),
+            ("vm-files", "", "something"),
+            ("vmfiles", "/", "vm-files"),
+            ("env.", "x", "env.NAME"),
+        ] {
+            let failure = Key::checked(key, value).unwrap_err();
+            assert_eq!(failure.status, SIDESTEP_INVALID_ARGUMENT);
+            assert!(failure.message.contains(expected), "{}", failure.message);
+        }
+    }
+}

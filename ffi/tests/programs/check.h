@@ -1,0 +1,103 @@
+/* What the programs of this suite share. Arguments: folder of VM files, upstream DNS, a scratch folder. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <sidestep.h>
+
+#define FORECAST "forecast.weather"
+#define LEDGER "ledger.payments.example"
+#ifndef PATIENCE
+#define PATIENCE 30000
+#endif
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+/* The call has to work. */
+#define WORKS(call)                                                                                          \
+    do {                                                                                                     \
+        sidestep_error *error = NULL;                                                                        \
+        if ((call) != SIDESTEP_OK) {                                                                         \
+            fprintf(stderr, "%s:%d: %s\n  %d: %s\n  %s\n", __FILE__, __LINE__, #call,                        \
+                    (int)sidestep_error_code(error), sidestep_error_message(error),                          \
+                    sidestep_error_next_step(error));                                                        \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+        CHECK(error == NULL);                                                                                \
+    } while (0)
+
+/* The call has to fail so, and to say so. */
+#define FAILS(expected, call)                                                                                \
+    do {                                                                                                     \
+        sidestep_error *error = NULL;                                                                        \
+        sidestep_status got = (call);                                                                        \
+        if (got != (expected)) {                                                                             \
+            fprintf(stderr, "%s:%d: %s\n  %d instead of %d: %s\n", __FILE__, __LINE__, #call, (int)got,      \
+                    (int)(expected), error ? sidestep_error_message(error) : "-");                           \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+        CHECK(error != NULL);                                                                                \
+        CHECK(sidestep_error_code(error) == (expected));                                                     \
+        CHECK(strlen(sidestep_error_message(error)) > 0);                                                    \
+        CHECK(strlen(sidestep_error_next_step(error)) > 0);                                                  \
+        CHECK(sidestep_errno(got) != 0);                                                                     \
+        CHECK(sidestep_error_free(error) == SIDESTEP_OK);                                                    \
+    } while (0)
+
+static inline sidestep_settings *settings_of(char **arguments) {
+    sidestep_settings *settings = NULL;
+    WORKS(sidestep_settings_new(&settings, &error));
+    WORKS(sidestep_settings_set(settings, "vm-files", arguments[1], &error));
+    WORKS(sidestep_settings_set(settings, "upstream-dns", arguments[2], &error));
+    return settings;
+}
+
+static inline sidestep_mesh *join(char **arguments) {
+    sidestep_settings *settings = settings_of(arguments);
+    sidestep_mesh *mesh = NULL;
+    WORKS(sidestep_join(settings, &mesh, &error));
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
+    WORKS(sidestep_wait_ready(mesh, PATIENCE, &error));
+    return mesh;
+}
+
+static inline void send_all(int fd, const char *text) {
+    size_t left = strlen(text);
+    while (left > 0) {
+        ssize_t sent = write(fd, text, left);
+        CHECK(sent > 0);
+        text += sent;
+        left -= (size_t)sent;
+    }
+}
+
+/* Reads until the end, or until there is no room. */
+static inline size_t receive_all(int fd, char *buffer, size_t size) {
+    size_t length = 0;
+    while (length + 1 < size) {
+        ssize_t got = read(fd, buffer + length, size - 1 - length);
+        CHECK(got >= 0);
+        if (got == 0) {
+            break;
+        }
+        length += (size_t)got;
+    }
+    buffer[length] = 0;
+    return length;
+}
+
+#endif

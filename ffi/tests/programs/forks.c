@@ -1,0 +1,76 @@
+/* fork before and after join. */
+#include <sys/wait.h>
+
+#include "check.h"
+
+static void wait_for(pid_t child) {
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void use(char **arguments) {
+    sidestep_mesh *mesh = join(arguments);
+    int fd = -1;
+    WORKS(sidestep_connect(mesh, FORECAST, 3002, SIDESTEP_HTTP1, PATIENCE, &fd, &error));
+    CHECK(close(fd) == 0);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 4);
+    pid_t before = fork();
+    CHECK(before >= 0);
+    if (before == 0) {
+        use(arguments);
+        _exit(0);
+    }
+    wait_for(before);
+
+    sidestep_mesh *mesh = join(arguments);
+    sidestep_queue *queue = NULL;
+    int fd = -1;
+    char answer[256];
+    WORKS(sidestep_connect(mesh, LEDGER, 5432, 0, PATIENCE, &fd, &error));
+    WORKS(sidestep_queue_new(mesh, &queue, &error));
+    pid_t after = fork();
+    CHECK(after >= 0);
+    if (after == 0) {
+        struct addrinfo *list = NULL;
+        int none = -1;
+        /* The parent's handles are told, before and after the child has some of its own. */
+        for (int round = 0; round < 2; round++) {
+            CHECK(sidestep_wait_ready(mesh, PATIENCE, NULL) == SIDESTEP_FORKED);
+            CHECK(sidestep_mesh_free(mesh) == SIDESTEP_FORKED);
+            CHECK(sidestep_queue_free(queue) == SIDESTEP_FORKED);
+            CHECK(sidestep_queue_fd(queue) == -1);
+            CHECK(sidestep_getaddrinfo(mesh, FORECAST, NULL, NULL, &list, NULL) == EAI_FAIL);
+            FAILS(SIDESTEP_FORKED, sidestep_connect(mesh, FORECAST, 3002, 0, PATIENCE, &none, &error));
+            use(arguments);
+        }
+        /* And a child of the child tells both apart. */
+        sidestep_mesh *own = join(arguments);
+        pid_t grandchild = fork();
+        CHECK(grandchild >= 0);
+        if (grandchild == 0) {
+            FAILS(SIDESTEP_FORKED, sidestep_wait_ready(own, 0, &error));
+            FAILS(SIDESTEP_FORKED, sidestep_wait_ready(mesh, 0, &error));
+            use(arguments);
+            _exit(0);
+        }
+        wait_for(grandchild);
+        CHECK(sidestep_mesh_free(own) == SIDESTEP_OK);
+        /* The descriptor works as long as the parent lives. */
+        send_all(fd, "from the child\n");
+        _exit(0);
+    }
+    wait_for(after);
+    CHECK(shutdown(fd, SHUT_WR) == 0);
+    receive_all(fd, answer, sizeof answer);
+    CHECK(strstr(answer, "from the child\n") != NULL);
+    CHECK(close(fd) == 0);
+    use(arguments);
+    CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    return 0;
+}

@@ -1,0 +1,112 @@
+/* For clients that take neither a descriptor nor a lookup. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "check.h"
+
+static const char request[] = "GET / HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
+
+static void answers(int fd, const char *asked) {
+    char answer[8192];
+    send_all(fd, asked);
+    receive_all(fd, answer, sizeof answer);
+    CHECK(strncmp(answer, "HTTP/1.1 200", 12) == 0);
+    CHECK(strstr(answer, "spiffe://cluster.local/ns/vms/sa/edge-app") != NULL);
+    CHECK(close(fd) == 0);
+}
+
+static int to(const char *address, uint16_t port) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && inet_pton(AF_INET, address, &name.sin_addr) == 1);
+    CHECK(connect(fd, (const struct sockaddr *)&name, sizeof name) == 0);
+    return fd;
+}
+
+static void proxy(sidestep_bridge *bridge) {
+    const char *url = sidestep_bridge_http_url(bridge);
+    unsigned port = 0;
+    CHECK(strncmp(url, "http://sidestep:", 16) == 0);
+    CHECK(strncmp(sidestep_bridge_socks_url(bridge), "socks5h://sidestep:", 19) == 0);
+    CHECK(sscanf(strrchr(url, ':'), ":%u", &port) == 1);
+    answers(to("127.0.0.1", (uint16_t)port),
+            "GET http://forecast.weather:3002/ HTTP/1.1\r\nHost: forecast.weather:3002\r\nConnection: close\r\n\r\n");
+}
+
+static void unix_socket(sidestep_bridge *bridge, const char *folder) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    CHECK((size_t)snprintf(name.sun_path, sizeof name.sun_path, "%s/forecast", folder) < sizeof name.sun_path);
+    WORKS(sidestep_bridge_listen_unix(bridge, name.sun_path, FORECAST, 3002, SIDESTEP_HTTP1, &error));
+    FAILS(SIDESTEP_LISTEN, sidestep_bridge_listen_unix(bridge, name.sun_path, FORECAST, 3002, SIDESTEP_HTTP1, &error));
+    FAILS(SIDESTEP_LISTEN, sidestep_bridge_listen_unix(bridge, "/no/such/folder/socket", FORECAST, 3002, 0, &error));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(connect(fd, (const struct sockaddr *)&name, sizeof name) == 0);
+    answers(fd, request);
+    WORKS(sidestep_bridge_listen_postgres(bridge, folder, LEDGER, 5432, &error));
+    CHECK((size_t)snprintf(name.sun_path, sizeof name.sun_path, "%s/.s.PGSQL.5432", folder) < sizeof name.sun_path);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(connect(fd, (const struct sockaddr *)&name, sizeof name) == 0);
+    CHECK(close(fd) == 0);
+}
+
+static void local(sidestep_bridge *bridge) {
+    char address[SIDESTEP_ADDRESS_SIZE], again[SIDESTEP_ADDRESS_SIZE];
+    uint16_t port = 0, same = 0;
+    WORKS(sidestep_bridge_listen_local(bridge, FORECAST, 3002, SIDESTEP_HTTP1, address, &port, &error));
+    CHECK(strncmp(address, "127.", 4) == 0 && port != 0);
+    WORKS(sidestep_bridge_listen_local(bridge, FORECAST, 3002, SIDESTEP_HTTP1, again, &same, &error));
+    CHECK(strcmp(address, again) == 0 && port == same);
+    answers(to(address, port), request);
+    port = 17;
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_bridge_listen_local(bridge, FORECAST, 3002, 0, address, &port, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_bridge_listen_local(bridge, FORECAST, 3002, 0, NULL, &same, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_bridge_listen_local(bridge, FORECAST, 3002, 0, address, NULL, &error));
+}
+
+/* A query for forecast.weather.svc.cluster.local, A, and the address in the answer. */
+static void dns(sidestep_mesh *mesh, sidestep_bridge *bridge, const char *expected) {
+    static const uint8_t query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+                                   "\x08" "forecast" "\x07" "weather" "\x03" "svc" "\x07" "cluster" "\x05" "local" "\x00"
+                                   "\x00\x01\x00\x01";
+    uint8_t answer[512];
+    char text[INET_ADDRSTRLEN];
+    sidestep_dns *listener = NULL;
+    WORKS(sidestep_dns_start(mesh, "127.0.0.1:0", bridge, &listener, &error));
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(sidestep_dns_port(listener))};
+    name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    CHECK(connect(fd, (const struct sockaddr *)&name, sizeof name) == 0);
+    CHECK(send(fd, query, sizeof query - 1, 0) == (ssize_t)sizeof query - 1);
+    struct pollfd waited = {.fd = fd, .events = POLLIN};
+    CHECK(poll(&waited, 1, PATIENCE) == 1);
+    ssize_t length = recv(fd, answer, sizeof answer, 0);
+    CHECK(length >= (ssize_t)sizeof query - 1 + 16);
+    CHECK(answer[7] == 1);
+    const char *address = inet_ntop(AF_INET, answer + sizeof query - 1 + 12, text, sizeof text);
+    CHECK(strncmp(address, expected, strlen(expected)) == 0);
+    CHECK(close(fd) == 0);
+    CHECK(sidestep_dns_free(listener) == SIDESTEP_OK);
+    CHECK(sidestep_dns_free(listener) == SIDESTEP_BAD_HANDLE);
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 4);
+    sidestep_mesh *mesh = join(arguments);
+    sidestep_bridge *bridge = NULL;
+    sidestep_dns *listener = NULL;
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_bridge_start(mesh, 7, &bridge, &error));
+    WORKS(sidestep_bridge_start(mesh, SIDESTEP_ACCESS_SAME_PROCESS, &bridge, &error));
+    proxy(bridge);
+    unix_socket(bridge, arguments[3]);
+    local(bridge);
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_dns_start(mesh, "localhost", NULL, &listener, &error));
+    FAILS(SIDESTEP_LISTEN, sidestep_dns_start(mesh, "192.0.2.1:53", NULL, &listener, &error));
+    dns(mesh, NULL, "10.1.0.20");
+    dns(mesh, bridge, "127.");
+    /* What was made from a mesh keeps it. */
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    proxy(bridge);
+    CHECK(sidestep_bridge_free(bridge) == SIDESTEP_OK);
+    return 0;
+}

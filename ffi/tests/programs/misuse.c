@@ -1,0 +1,188 @@
+/* Whatever is wrong with arguments and handles is a status, never a crash. */
+#include <pthread.h>
+
+#include "check.h"
+
+static void nulls(sidestep_mesh *mesh) {
+    sidestep_settings *settings = NULL;
+    sidestep_mesh *joined = NULL;
+    sidestep_queue *queue = NULL;
+    sidestep_text *text = NULL;
+    sidestep_info *info = NULL;
+    struct addrinfo *list = NULL;
+    int fd = 7;
+
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_settings_new(NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_settings_set(NULL, "mtls", "required", &error));
+    WORKS(sidestep_settings_new(&settings, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_settings_set(settings, NULL, "required", &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_settings_set(settings, "mtls", NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_join(NULL, &joined, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_join(settings, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_join_vm_files(NULL, &joined, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_wait_ready(NULL, 0, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_shutdown(NULL, 0, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_health(mesh, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_metrics(NULL, &text, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_explain(mesh, NULL, 1, 0, &text, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_connect(NULL, FORECAST, 3002, 0, -1, &fd, &error));
+    CHECK(fd == -1);
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_connect(mesh, NULL, 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_connect(mesh, FORECAST, 3002, 0, -1, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_connection_info(NULL, 0, &info, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_stream_read(NULL, NULL, 0, 0, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_queue_new(mesh, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_queue_new(NULL, &queue, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_bridge_start(NULL, 0, NULL, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_dns_start(mesh, "127.0.0.1:0", NULL, NULL, &error));
+    CHECK(sidestep_getaddrinfo(NULL, FORECAST, NULL, NULL, &list, NULL) == EAI_FAIL);
+    CHECK(sidestep_getaddrinfo(mesh, FORECAST, NULL, NULL, NULL, NULL) == EAI_FAIL);
+    CHECK(sidestep_getaddrinfo(mesh, NULL, "80", NULL, &list, NULL) == EAI_NONAME);
+    CHECK(list == NULL);
+
+    /* Without a place for the error there is none, and the status is the same. */
+    CHECK(sidestep_connect(NULL, NULL, 0, 0, 0, NULL, NULL) == SIDESTEP_NULL_POINTER);
+
+    /* NULL is nothing to free. */
+    CHECK(sidestep_mesh_free(NULL) == SIDESTEP_OK);
+    CHECK(sidestep_error_free(NULL) == SIDESTEP_OK);
+    CHECK(sidestep_stream_close(NULL) == SIDESTEP_OK);
+    CHECK(sidestep_bridge_free(NULL) == SIDESTEP_OK);
+    sidestep_freeaddrinfo(NULL);
+    CHECK(sidestep_error_message(NULL) == NULL);
+    CHECK(sidestep_error_code(NULL) == SIDESTEP_BAD_HANDLE);
+    CHECK(sidestep_text_get(NULL) == NULL);
+    CHECK(sidestep_info_get(NULL, SIDESTEP_INFO_PEER) == NULL);
+    CHECK(sidestep_queue_fd(NULL) == -1);
+    CHECK(sidestep_dns_port(NULL) == 0);
+    CHECK(sidestep_bridge_http_url(NULL) == NULL);
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
+}
+
+static void handles(char **arguments) {
+    sidestep_mesh *mesh = join(arguments);
+    sidestep_settings *settings = settings_of(arguments);
+    int on_stack = 0, fd = -1;
+    char *on_heap = malloc(64);
+    sidestep_queue *queue = NULL;
+
+    /* Of another kind. */
+    FAILS(SIDESTEP_WRONG_HANDLE, sidestep_wait_ready((const sidestep_mesh *)(const void *)settings, 0, &error));
+    CHECK(sidestep_mesh_free((sidestep_mesh *)(void *)settings) == SIDESTEP_WRONG_HANDLE);
+    WORKS(sidestep_settings_set(settings, "mtls", "required", &error));
+
+    /* Never one. */
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_wait_ready((const sidestep_mesh *)(const void *)&on_stack, 0, &error));
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_wait_ready((const sidestep_mesh *)(const void *)on_heap, 0, &error));
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_wait_ready((const sidestep_mesh *)1, 0, &error));
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_wait_ready((const sidestep_mesh *)-1, 0, &error));
+    free(on_heap);
+
+    /* Freed: twice, and used afterwards, although others have been made since. */
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_BAD_HANDLE);
+    sidestep_settings *another = settings_of(arguments);
+    CHECK(another != settings);
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_BAD_HANDLE);
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_settings_set(settings, "mtls", "required", &error));
+    CHECK(sidestep_settings_free(another) == SIDESTEP_OK);
+
+    WORKS(sidestep_queue_new(mesh, &queue, &error));
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_BAD_HANDLE);
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_connect(mesh, FORECAST, 3002, 0, -1, &fd, &error));
+    CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
+    CHECK(sidestep_queue_free(queue) == SIDESTEP_BAD_HANDLE);
+    CHECK(sidestep_queue_fd(queue) == -1);
+}
+
+static void texts(sidestep_mesh *mesh) {
+    int fd = -1;
+    struct addrinfo *list = NULL;
+    static char endless[1 << 20];
+    char long_name[300], long_label[80];
+
+    memset(endless, 'a', sizeof endless - 1);
+    memset(long_name, 'a', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    for (size_t at = 10; at < sizeof long_name - 1; at += 10) {
+        long_name[at] = '.';
+    }
+    memset(long_label, 'b', sizeof long_label - 1);
+    long_label[sizeof long_label - 1] = 0;
+
+    FAILS(SIDESTEP_INVALID_UTF8, sidestep_connect(mesh, "fore\xff" "cast", 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_TARGET, sidestep_connect(mesh, long_name, 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_TARGET, sidestep_connect(mesh, long_label, 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_TARGET, sidestep_connect(mesh, "", 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_TARGET, sidestep_connect(mesh, FORECAST, 0, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_connect(mesh, endless, 3002, 0, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_connect(mesh, FORECAST, 3002, 3, -1, &fd, &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_connect(mesh, FORECAST, 3002, 0x8000, -1, &fd, &error));
+    CHECK(fd == -1);
+    CHECK(sidestep_getaddrinfo(mesh, long_name, NULL, NULL, &list, NULL) == EAI_NONAME);
+    CHECK(sidestep_getaddrinfo(mesh, endless, NULL, NULL, &list, NULL) == EAI_NONAME);
+    CHECK(sidestep_getaddrinfo(mesh, "a\xff", NULL, NULL, &list, NULL) == EAI_NONAME);
+    CHECK(sidestep_getaddrinfo(mesh, "", NULL, NULL, &list, NULL) == EAI_NONAME);
+    CHECK(list == NULL);
+}
+
+static void settings(char **arguments) {
+    sidestep_settings *set = NULL;
+    sidestep_mesh *mesh = NULL;
+    WORKS(sidestep_settings_new(&set, &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_settings_set(set, "no-such-setting", "1", &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_settings_set(set, "threads", "1000000", &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_settings_log(set, 77, (sidestep_log_fn)abort, NULL, &error));
+    /* Nothing is set: there is no istiod to join. */
+    FAILS(SIDESTEP_CONFIG, sidestep_join(set, &mesh, &error));
+    WORKS(sidestep_settings_set(set, "vm-files", "/no/such/folder", &error));
+    FAILS(SIDESTEP_CONFIG, sidestep_join(set, &mesh, &error));
+    CHECK(mesh == NULL);
+    CHECK(sidestep_settings_free(set) == SIDESTEP_OK);
+
+    /* A mesh that nobody serves: a deadline, with what is in the way. */
+    set = settings_of(arguments);
+    WORKS(sidestep_settings_set(set, "istiod-address", "127.0.0.1:1", &error));
+    WORKS(sidestep_join(set, &mesh, &error));
+    FAILS(SIDESTEP_TIMEOUT, sidestep_wait_ready(mesh, 0, &error));
+    FAILS(SIDESTEP_TIMEOUT, sidestep_wait_ready(mesh, 300, &error));
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    CHECK(sidestep_settings_free(set) == SIDESTEP_OK);
+}
+
+static void *free_it(void *mesh) {
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    return NULL;
+}
+
+/* Freed by another thread while a call is under way: the call ends, and is no crash. */
+static void freed_meanwhile(char **arguments) {
+    sidestep_settings *set = settings_of(arguments);
+    sidestep_mesh *mesh = NULL;
+    pthread_t other;
+    WORKS(sidestep_settings_set(set, "istiod-address", "127.0.0.1:1", &error));
+    WORKS(sidestep_join(set, &mesh, &error));
+    CHECK(pthread_create(&other, NULL, free_it, mesh) == 0);
+    sidestep_status status = sidestep_wait_ready(mesh, 200, NULL);
+    CHECK(status == SIDESTEP_TIMEOUT || status == SIDESTEP_BAD_HANDLE || status == SIDESTEP_CLOSED);
+    CHECK(pthread_join(other, NULL) == 0);
+    CHECK(sidestep_settings_free(set) == SIDESTEP_OK);
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 4);
+    CHECK(sidestep_abi_version() == SIDESTEP_ABI_VERSION);
+    CHECK(sidestep_version_number() == SIDESTEP_VERSION_NUMBER);
+    CHECK(strchr(sidestep_version(), '.') != NULL);
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_wait_ready((const sidestep_mesh *)64, 0, &error));
+
+    sidestep_mesh *mesh = join(arguments);
+    nulls(mesh);
+    texts(mesh);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    handles(arguments);
+    settings(arguments);
+    freed_meanwhile(arguments);
+    return 0;
+}

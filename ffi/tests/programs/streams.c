@@ -1,0 +1,118 @@
+/* Connections without a descriptor. */
+#include <pthread.h>
+
+#include "check.h"
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int signal) {
+    (void)signal;
+    signals = signals + 1;
+}
+
+static void exchange(sidestep_mesh *mesh) {
+    sidestep_stream *stream = NULL;
+    sidestep_info *info = NULL;
+    uint8_t answer[256];
+    size_t count = 0, length = 0;
+    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_TCP, PATIENCE, &stream, &error));
+    WORKS(sidestep_stream_info(stream, &info, &error));
+    CHECK(strcmp(sidestep_info_get(info, SIDESTEP_INFO_TRANSPORT), "mutual_tls") == 0);
+    CHECK(sidestep_info_free(info) == SIDESTEP_OK);
+
+    /* Nothing comes unasked, and a deadline loses nothing. */
+    FAILS(SIDESTEP_TIMEOUT, sidestep_stream_read(stream, answer, sizeof answer, 50, &count, &error));
+    WORKS(sidestep_stream_write(stream, (const uint8_t *)"first\n", 6, PATIENCE, &count, &error));
+    CHECK(count == 6);
+    WORKS(sidestep_stream_write(stream, NULL, 0, PATIENCE, &count, &error));
+    FAILS(SIDESTEP_NULL_POINTER, sidestep_stream_write(stream, NULL, 1, PATIENCE, &count, &error));
+    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_stream_read(stream, answer, (size_t)-1, PATIENCE, &count, &error));
+    WORKS(sidestep_stream_shutdown(stream, PATIENCE, &error));
+    for (;;) {
+        WORKS(sidestep_stream_read(stream, answer + length, sizeof answer - 1 - length, PATIENCE, &count, &error));
+        if (count == 0) {
+            break;
+        }
+        length += count;
+    }
+    answer[length] = 0;
+    CHECK(strstr((char *)answer, "first\n") != NULL);
+    FAILS(SIDESTEP_BROKEN, sidestep_stream_write(stream, (const uint8_t *)"x", 1, PATIENCE, &count, &error));
+    CHECK(count == 0);
+    CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
+    CHECK(sidestep_stream_close(stream) == SIDESTEP_BAD_HANDLE);
+    FAILS(SIDESTEP_BAD_HANDLE, sidestep_stream_read(stream, answer, 1, 0, &count, &error));
+}
+
+struct job {
+    sidestep_stream *stream;
+    size_t length;
+};
+
+static void *read_all(void *argument) {
+    struct job *job = argument;
+    static uint8_t buffer[1 << 16];
+    for (;;) {
+        size_t count = 0;
+        WORKS(sidestep_stream_read(job->stream, buffer, sizeof buffer, PATIENCE, &count, &error));
+        if (count == 0) {
+            return NULL;
+        }
+        job->length += count;
+    }
+}
+
+/* One thread reads while another writes. */
+static void both_ways_at_once(sidestep_mesh *mesh) {
+    struct job job = {0};
+    pthread_t reader;
+    static uint8_t line[1 << 15];
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\n';
+    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_TCP, PATIENCE, &job.stream, &error));
+    CHECK(pthread_create(&reader, NULL, read_all, &job) == 0);
+    for (int round = 0; round < 64; round++) {
+        size_t count = 0;
+        WORKS(sidestep_stream_write(job.stream, line, sizeof line, PATIENCE, &count, &error));
+        CHECK(count == sizeof line);
+    }
+    WORKS(sidestep_stream_shutdown(job.stream, PATIENCE, &error));
+    CHECK(pthread_join(reader, NULL) == 0);
+    CHECK(job.length > 64 * sizeof line);
+    CHECK(sidestep_stream_close(job.stream) == SIDESTEP_OK);
+}
+
+/* A peer that has gone: writing says so, and raises nothing. */
+static void no_signal(sidestep_mesh *mesh) {
+    sidestep_stream *stream = NULL;
+    size_t count = 0;
+    uint8_t answer[4096] = {0};
+    static const char request[] = "GET / HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
+    WORKS(sidestep_stream_connect(mesh, FORECAST, 3002, SIDESTEP_HTTP1, PATIENCE, &stream, &error));
+    WORKS(sidestep_stream_write(stream, (const uint8_t *)request, sizeof request - 1, PATIENCE, &count, &error));
+    do {
+        WORKS(sidestep_stream_read(stream, answer, sizeof answer, PATIENCE, &count, &error));
+    } while (count > 0);
+    /* The workload has closed; the first writes may still go into the void. */
+    sidestep_status status = SIDESTEP_OK;
+    for (int round = 0; round < 10000 && status == SIDESTEP_OK; round++) {
+        status = sidestep_stream_write(stream, answer, sizeof answer, PATIENCE, &count, NULL);
+    }
+    CHECK(status == SIDESTEP_BROKEN);
+    CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
+    CHECK(signals == 0);
+    sigset_t pending;
+    CHECK(sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE));
+    CHECK(pthread_sigmask(SIG_BLOCK, NULL, &pending) == 0 && !sigismember(&pending, SIGPIPE));
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 4);
+    CHECK(signal(SIGPIPE, count_signal) != SIG_ERR);
+    sidestep_mesh *mesh = join(arguments);
+    exchange(mesh);
+    both_ways_at_once(mesh);
+    no_signal(mesh);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    return 0;
+}

@@ -1,0 +1,149 @@
+//! Each program of `tests/programs`, by itself, with the sanitizers, and under valgrind.
+
+use std::{ffi::OsString, path::Path, process::Command};
+
+use tempfile::TempDir;
+
+use crate::{
+    library::{compile, loadable, manifest_dir, shared_library, succeed, there_is},
+    world::World,
+};
+
+/// How a program is compiled and run.
+#[derive(Clone, Copy)]
+enum How {
+    Plain,
+    /// With the address and undefined behaviour sanitizers on C's side, which see the allocations of both.
+    Sanitized,
+    Valgrind,
+}
+
+struct Program {
+    dir: TempDir,
+    libraries: TempDir,
+    how: How,
+}
+
+impl Program {
+    fn compiled(name: &str, how: How) -> Self {
+        let (dir, libraries) = (tempfile::tempdir().unwrap(), loadable());
+        let source = manifest_dir().join("tests/programs").join(name).with_extension("c");
+        let search = format!("-L{}", libraries.path().display());
+        let load = format!("-Wl,-rpath,{}", libraries.path().display());
+        let mut arguments = vec!["-std=c11", "-D_GNU_SOURCE", "-pthread", &search, &load];
+        // One that loads the library itself must not be linked with it.
+        if name != "load" {
+            arguments.push("-lsidestep");
+        }
+        if let How::Sanitized = how {
+            arguments.extend(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+        }
+        if let How::Valgrind = how {
+            // One instruction is twenty there.
+            arguments.push("-DPATIENCE=300000");
+        }
+        compile("cc", &arguments, &source, &dir.path().join("program"));
+        Self { dir, libraries, how }
+    }
+
+    fn run(&self, arguments: &[OsString]) {
+        let program = self.dir.path().join("program");
+        let mut command = match self.how {
+            How::Valgrind => {
+                let mut valgrind = Command::new("valgrind");
+                valgrind.args([
+                    "-q",
+                    "--error-exitcode=99",
+                    "--leak-check=full",
+                    "--show-leak-kinds=definite",
+                ]);
+                valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"]);
+                valgrind.arg(program);
+                valgrind
+            }
+            How::Plain | How::Sanitized => Command::new(program),
+        };
+        command.args(arguments).env_remove("LD_PRELOAD");
+        command.env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0");
+        command.current_dir(self.libraries.path());
+        succeed(&mut command);
+    }
+}
+
+/// Runs a program beside a mesh: VM files, upstream DNS and a scratch folder are its arguments.
+fn run(name: &str, how: How) {
+    let program = Program::compiled(name, how);
+    let world = World::start();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |path: &Path| path.as_os_str().to_owned();
+    program.run(&[path(world.vm_files()), world.upstream().into(), path(scratch.path())]);
+}
+
+macro_rules! programs {
+    ($($name:ident: $what:ident;)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        $(
+            #[test]
+            fn $what() {
+                run(stringify!($name), How::Plain);
+            }
+        )*
+
+        mod sanitized {
+            $(
+                #[test]
+                fn $what() {
+                    super::run(stringify!($name), super::How::Sanitized);
+                }
+            )*
+        }
+    };
+}
+
+programs! {
+    misuse: what_is_wrong_with_arguments_and_handles_is_a_status;
+    addresses: addresses_are_the_systems_for_literals_and_the_meshs_for_names;
+    connections: connections_are_descriptors_that_end_as_sockets_do;
+    streams: streams_are_read_and_written_by_calls;
+    forks: a_forked_child_is_told_and_may_join_for_itself;
+    leaving: a_program_may_exit_while_connections_are_open;
+    load: the_library_may_be_loaded_and_unloaded;
+    events: operations_are_fetched_when_a_descriptor_is_readable;
+    callbacks: a_log_callback_may_call_what_does_not_block;
+    listeners: bridge_and_dns_serve_clients_that_take_nothing_else;
+    tells: explanations_health_and_metrics_are_texts;
+    leftovers: what_is_freed_leaves_no_thread_and_no_descriptor;
+    many: thousands_of_descriptors_are_served;
+}
+
+/// The Rust side is as it is; this is about memory that crosses the border, and threads.
+#[test]
+#[ignore = "takes minutes, alone on the machine: .ci/run has it"]
+fn programs_are_clean_under_valgrind() {
+    assert!(there_is("valgrind"), "valgrind is not on this machine: .ci/run installs it");
+    for name in ["misuse", "addresses", "connections", "streams", "events", "callbacks"] {
+        run(name, How::Valgrind);
+    }
+}
+
+#[test]
+fn every_program_is_run() {
+    let entries = std::fs::read_dir(manifest_dir().join("tests/programs")).unwrap();
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let mut named = NAMES.to_vec();
+    found.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(found, named);
+}
+
+#[test]
+fn sanitized_programs_have_the_sanitizer_in_them() {
+    let program = Program::compiled("misuse", How::Sanitized);
+    let symbols = succeed(Command::new("nm").arg(program.dir.path().join("program")));
+    assert!(symbols.contains("__asan_init"), "no sanitizer in {}", shared_library().display());
+}
