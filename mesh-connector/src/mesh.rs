@@ -25,8 +25,8 @@ use tracing::Instrument as _;
 use crate::ErrorKind;
 use crate::{
     Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, builder::cannot_join,
-    explain,
-    fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes, settings::Settings, tls::TlsConfigs,
+    explain, fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes, settings::Settings,
+    tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.

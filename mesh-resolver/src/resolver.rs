@@ -109,8 +109,9 @@ impl MeshResolver {
     ///
     /// `None` for a name that the table does not know, and for everything before the first table. Neither address
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
+    // Always: see `lookup::exact`. What is not usual is a function of its own.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
         let table = self.0.names.load();
         match only(&table, &self.0.mode, name) {

@@ -6,8 +6,8 @@ use std::io;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Shared, client::Client, sniff};
 pub use self::relay::relay;
+use super::{Shared, client::Client, sniff};
 use crate::{Error, MeshStream, Target};
 
 /// Serves a client whose target is known.
