@@ -45,7 +45,7 @@ fn the_header_is_what_the_crate_says() {
     let kept = fs::read_to_string(&file).unwrap();
     assert!(
         made == kept,
-        "include/sidestep.h is old: SIDESTEP_REGENERATE=1 cargo test -p sidestep-ffi --test suite"
+        "include/sidestep.h is old: SIDESTEP_REGENERATE=1 cargo test -p sidestep-ffi --features suite"
     );
 }
 

@@ -119,9 +119,9 @@ programs! {
 
 /// The Rust side is as it is; this is about memory that crosses the border, and threads.
 #[test]
-#[ignore = "takes minutes, alone on the machine: .ci/run has it"]
+#[ignore = "takes minutes, alone on the machine"]
 fn programs_are_clean_under_valgrind() {
-    assert!(there_is("valgrind"), "valgrind is not on this machine: .ci/run installs it");
+    assert!(there_is("valgrind"), "valgrind is not on this machine");
     for name in ["misuse", "addresses", "connections", "streams", "events", "callbacks"] {
         run(name, How::Valgrind);
     }
