@@ -6,43 +6,13 @@ use std::{
     time::Duration,
 };
 
-use mesh_connector::{
-    Config,
-    nds_client::{NameTable, NdsClient},
-};
+use mesh_connector::{Config, nds_client::NdsClient};
 use mesh_resolver::{MeshResolver, Source, Upstream};
-use mesh_tests::{peers::RealMesh, vm_files::Vm};
-
-const ENTRIES: &str = "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: partner, namespace: weather}
-spec:
-  hosts: [api.partner.example]
-  location: MESH_EXTERNAL
-  resolution: DNS
-  ports: [{number: 443, name: tls, protocol: TLS}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: vault, namespace: weather}
-spec:
-  hosts: [vault.partner.example]
-  addresses: [198.51.100.7]
-  location: MESH_EXTERNAL
-  resolution: STATIC
-  ports: [{number: 443, name: tls, protocol: TLS}]
-  endpoints: [{address: 198.51.100.7}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: inside, namespace: weather}
-spec:
-  hosts: [inside.partner.example]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints: [{address: 127.0.2.30}]
-";
+use mesh_tests::{
+    external::{ENTRIES, HOSTS, INSIDE, OWN_ADDRESS, UPSTREAM},
+    peers::RealMesh,
+    vm_files::Vm,
+};
 
 /// In clusters that istiod sends, `istio.external` tells hosts outside the mesh from those inside (`pilot/pkg/networking`).
 pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_an_address_of_its_own() {
@@ -50,24 +20,25 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
     mesh.apply("cluster1", ENTRIES).await;
     let client =
         NdsClient::join(Config::from_vm_files(mesh.vm_files(&Vm::default())).unwrap()).await.unwrap();
-    let names = ["api.partner.example", "vault.partner.example", "inside.partner.example"];
-    let known = |table: &NameTable| names.iter().all(|name| table.get(name).is_some());
-    client.names().clone().wait_for(known).await.unwrap();
+    client
+        .names()
+        .clone()
+        .wait_for(|table| HOSTS.iter().all(|name| table.get(name).is_some()))
+        .await
+        .unwrap();
     let upstream = Upstream::servers([upstream()]);
     let builder = || MeshResolver::builder_for(&client).with_upstream(upstream.clone());
     let resolver = builder().with_upstream_for_external().build().unwrap();
     // Before the clusters are known, and after.
     for _ in 0..2 {
-        let found = resolver.lookup_ip("api.partner.example").await.unwrap();
+        let found = resolver.lookup_ip(UPSTREAM).await.unwrap();
         assert_eq!((found.source(), found.addresses()), (&Source::Upstream, &[UPSTREAMS.into()][..]));
-        let found = resolver.lookup_ip("vault.partner.example").await.unwrap();
-        assert_eq!(found.mesh_name(), Some("vault.partner.example"));
+        let found = resolver.lookup_ip(OWN_ADDRESS).await.unwrap();
+        assert_eq!(found.mesh_name(), Some(OWN_ADDRESS));
         assert_eq!(found.addresses(), [IpAddr::from([198, 51, 100, 7])]);
         client.clusters(Duration::from_secs(10)).await.unwrap();
     }
-    for (resolver, name) in
-        [(&resolver, "inside.partner.example"), (&builder().build().unwrap(), "api.partner.example")]
-    {
+    for (resolver, name) in [(&resolver, INSIDE), (&builder().build().unwrap(), UPSTREAM)] {
         let found = resolver.lookup_ip(name).await.unwrap();
         assert_eq!(found.mesh_name(), Some(name));
         assert!(found.addresses().iter().copied().all(is_virtual), "{found:?}");

@@ -5,40 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use mesh_connector::nds_client::NdsClient;
 use mesh_resolver::{LocalAddresses, MeshResolver, MeshResolverBuilder, Source, Upstream};
 use mesh_sandbox::Sandbox;
+use mesh_tests::external::{ENTRIES, HOSTS, INSIDE, OWN_ADDRESS, UPSTREAM};
 
 use super::stage;
-
-/// The host that upstream DNS knows (`upstream.hosts`), one with an address of its own, and one inside the mesh.
-const ENTRIES: &str = "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: intranet, namespace: weather}
-spec:
-  hosts: [intranet.example.com]
-  location: MESH_EXTERNAL
-  resolution: DNS
-  ports: [{number: 443, name: tls, protocol: TLS}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: vault, namespace: weather}
-spec:
-  hosts: [vault.example.com]
-  addresses: [198.51.100.7]
-  location: MESH_EXTERNAL
-  resolution: STATIC
-  ports: [{number: 443, name: tls, protocol: TLS}]
-  endpoints: [{address: 198.51.100.7}]
----
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: inside, namespace: weather}
-spec:
-  hosts: [inside.example.com]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  endpoints: [{address: 127.0.2.30}]
-";
 
 const UPSTREAMS: &str = "192.0.2.10";
 const OWN: &str = "198.51.100.7";
@@ -50,9 +19,12 @@ fn ip(text: &str) -> IpAddr {
 
 async fn declared(sandbox: &Sandbox, client: &NdsClient) {
     sandbox.apply("cluster1", ENTRIES).expect("the sandbox takes the entries");
-    let names = ["intranet.example.com", "vault.example.com", "inside.example.com"];
-    let mut table = client.names().clone();
-    table.wait_for(|table| names.iter().all(|name| table.get(name).is_some())).await.expect("the table");
+    client
+        .names()
+        .clone()
+        .wait_for(|table| HOSTS.iter().all(|name| table.get(name).is_some()))
+        .await
+        .expect("the table");
 }
 
 /// Both ways to ask, of which one knows the table alone.
@@ -77,18 +49,18 @@ async fn a_program_that_only_resolves_gets_upstreams_answer_instead_of_an_addres
     let resolver = builder().with_upstream_for_external().build().unwrap();
     // Before the clusters are known, and after.
     for _ in 0..2 {
-        assert_eq!(answered(&resolver, "intranet.example.com").await, (ip(UPSTREAMS), false));
-        assert_eq!(answered(&resolver, "vault.example.com").await, (ip(OWN), true), "it has an address");
+        assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
+        assert_eq!(answered(&resolver, OWN_ADDRESS).await, (ip(OWN), true), "it has an address");
         stage.mesh.client().clusters(Duration::from_secs(10)).await.unwrap();
     }
-    let (inside, of_the_mesh) = answered(&resolver, "inside.example.com").await;
+    let (inside, of_the_mesh) = answered(&resolver, INSIDE).await;
     assert!(is_virtual(inside) && of_the_mesh, "{inside}: only the mesh knows it");
     let table = resolver.names();
-    let istiods = table.lookup("intranet.example.com").expect("the table itself stays istiod's").ipv4()[0];
+    let istiods = table.lookup(UPSTREAM).expect("the table itself stays istiod's").ipv4()[0];
     assert!(is_virtual(istiods.into()), "{istiods}");
     // Whoever dials virtual addresses gets them.
     let connectors = builder().build().unwrap();
-    assert_eq!(answered(&connectors, "intranet.example.com").await, (istiods.into(), true));
+    assert_eq!(answered(&connectors, UPSTREAM).await, (istiods.into(), true));
 }
 
 struct Loopback;
@@ -108,8 +80,8 @@ async fn a_loopback_address_stands_for_a_host_outside_the_mesh_only_where_the_ta
     let builder: MeshResolverBuilder =
         MeshResolver::builder_for(stage.mesh.client()).with_upstream(upstream).with_local_addresses(Loopback);
     let resolver = builder.with_upstream_for_external().build().unwrap();
-    assert_eq!(answered(&resolver, "intranet.example.com").await, (ip(UPSTREAMS), false));
-    for name in ["vault.example.com", "inside.example.com", "forecast.weather"] {
+    assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
+    for name in [OWN_ADDRESS, INSIDE, "forecast.weather"] {
         assert_eq!(answered(&resolver, name).await, (ip(LOCAL), true), "{name}");
     }
 }

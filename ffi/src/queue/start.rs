@@ -18,11 +18,13 @@ use crate::{
 };
 
 impl Queue {
+    /// Starts an operation, and tells its number where there is a place for it.
     fn start(
         &self,
+        place: Option<Out<'_, u64>>,
         user_data: *mut c_void,
         work: impl Future<Output = Result<Value, Failure>> + Send + 'static,
-    ) -> u64 {
+    ) {
         let (operation, cancelled) = self.operations.begin();
         let user_data = user_data.expose_provenance();
         let (done, operations) = (self.done.clone(), self.operations.clone());
@@ -35,7 +37,9 @@ impl Queue {
             operations.cancel(operation);
             done.add(Completion { user_data, operation, outcome });
         });
-        operation
+        if let Some(place) = place {
+            place.set(operation);
+        }
     }
 }
 
@@ -54,7 +58,7 @@ pub unsafe extern "C" fn sidestep_start_wait_ready(
         let queue = handle::get::<Queue>(queue)?;
         let mesh = queue.member.mesh.clone();
         let waiting = async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Ready) };
-        tell(operation, queue.start(user_data, waiting));
+        queue.start(operation, user_data, waiting);
         Ok(())
     })
 }
@@ -79,7 +83,7 @@ pub unsafe extern "C" fn sidestep_start_connect(
         let target = unsafe { target(host, port, how, SIDESTEP_TCP_PAIR) }?;
         let connecting = connecting(&queue.member, target, pair(how), timeout(timeout_ms));
         let connecting = async move { connecting.await.map(Value::Descriptor) };
-        tell(operation, queue.start(user_data, connecting));
+        queue.start(operation, user_data, connecting);
         Ok(())
     })
 }
@@ -109,13 +113,7 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
             };
             Ok(Value::Addresses { found, flags: request.flags })
         };
-        tell(operation, queue.start(user_data, asking));
+        queue.start(operation, user_data, asking);
         Ok(())
     })
-}
-
-fn tell(place: Option<Out<'_, u64>>, operation: u64) {
-    if let Some(place) = place {
-        place.set(operation);
-    }
 }
