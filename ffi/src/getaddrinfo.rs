@@ -70,7 +70,7 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
 
 fn asked(member: &Member, request: Request) -> Result<Addresses, Failure> {
     let resolver = member.mesh.resolver();
-    let found = metrics::with_local_recorder(&*member.counted, || at_once(resolver, &request.node));
+    let found = metrics::with_local_recorder(&*member.reports.counted, || at_once(resolver, &request.node));
     match found {
         Some(found) => found_addresses(&request, &found),
         None => {

@@ -30,7 +30,7 @@ pub struct sidestep_mesh(());
 pub(crate) struct Member {
     pub(crate) mesh: Mesh,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) counted: Arc<Counted>,
+    pub(crate) reports: Reports,
     // Last: it waits for its threads.
     pub(crate) runtime: Runtime,
 }
@@ -44,14 +44,14 @@ impl Kind for Member {
 impl Member {
     fn join(settings: &Settings) -> Result<Self, Failure> {
         let joining = Joining::read(settings)?;
-        let counted = Arc::new(Counted::default());
-        let reports = Reports { counted: counted.clone(), log: joining.log.map(LogCallback::dispatch) };
-        let runtime = Runtime::start(joining.threads, reports)?;
+        let log = joining.log.map(LogCallback::dispatch);
+        let reports = Reports { counted: Arc::new(Counted::default()), log };
+        let runtime = Runtime::start(joining.threads, reports.clone())?;
         let mesh = {
             let _runtime = runtime.handle().enter();
             joining.mesh.spawn()?
         };
-        Ok(Self { mesh, connections: Arc::default(), counted, runtime })
+        Ok(Self { mesh, connections: Arc::default(), reports, runtime })
     }
 }
 
