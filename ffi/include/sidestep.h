@@ -283,6 +283,10 @@ typedef struct {
      */
     int32_t reserved;
     /**
+     * The explanation, for `sidestep_text_free`; NULL for none.
+     */
+    sidestep_text *text;
+    /**
      * The addresses, for `sidestep_freeaddrinfo`; NULL for none.
      */
     struct addrinfo *addresses;
@@ -813,6 +817,26 @@ sidestep_status sidestep_start_getaddrinfo(sidestep_queue *queue,
                                            sidestep_error **err);
 
 /**
+ * `sidestep_explain` through a queue: the completion has the text.
+ */
+sidestep_status sidestep_start_explain(sidestep_queue *queue,
+                                       const char *host,
+                                       uint16_t port,
+                                       uint32_t how,
+                                       void *user_data,
+                                       uint64_t *operation,
+                                       sidestep_error **err);
+
+/**
+ * `sidestep_shutdown` through a queue.
+ */
+sidestep_status sidestep_start_shutdown(sidestep_queue *queue,
+                                        int64_t timeout_ms,
+                                        void *user_data,
+                                        uint64_t *operation,
+                                        sidestep_error **err);
+
+/**
  * Starts a proxy (SOCKS5 and HTTP) on a port of loopback, for clients that take nothing else; Unix sockets and loopback
  * addresses for single services are added afterwards. `access` is one of `SIDESTEP_ACCESS_…`: whom it serves without the
  * password that is in its URLs.
@@ -838,6 +862,29 @@ const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
  * Ends a bridge, its listeners and the connections through it, and frees it. NULL is nothing to free.
  */
 sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
+
+/**
+ * The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
+ * and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
+ * system's own answer.
+ *
+ * Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
+ * freed by `sidestep_freeaddrinfo`.
+ *
+ * Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
+ * AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
+ * with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
+ *
+ * The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
+ * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network. Before istiod
+ * has sent its names, this waits for them a while.
+ */
+int sidestep_getaddrinfo(const sidestep_mesh *mesh,
+                         const char *node,
+                         const char *service,
+                         const struct addrinfo *hints,
+                         struct addrinfo **list,
+                         sidestep_error **err);
 
 /**
  * Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
@@ -872,6 +919,34 @@ sidestep_status sidestep_bridge_listen_local(const sidestep_bridge *bridge,
                                              char *address,
                                              uint16_t *local_port,
                                              sidestep_error **err);
+
+/**
+ * `sidestep_getaddrinfo` for programs that `connect` to what it gives: a name of the mesh has an address of this host and a
+ * port that the system chose, and what is connected there goes through the bridge. Other names are upstream DNS's, literal
+ * addresses the system's.
+ *
+ * `service` has to be there, and is the service's own port: EAI_SERVICE where the mesh's service does not have it, or where
+ * there is none. Such addresses are IPv4, for streams; they stay as they are as long as the bridge lives.
+ */
+int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
+                                const char *node,
+                                const char *service,
+                                const struct addrinfo *hints,
+                                struct addrinfo **list,
+                                sidestep_error **err);
+
+/**
+ * `sidestep_bridge_getaddrinfo` through a queue, which may be another mesh's: the completion has the list. What is wrong with
+ * the arguments is told at once.
+ */
+sidestep_status sidestep_start_bridge_getaddrinfo(sidestep_queue *queue,
+                                                  const sidestep_bridge *bridge,
+                                                  const char *node,
+                                                  const char *service,
+                                                  const struct addrinfo *hints,
+                                                  void *user_data,
+                                                  uint64_t *operation,
+                                                  sidestep_error **err);
 
 /**
  * Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its

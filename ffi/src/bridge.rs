@@ -1,5 +1,6 @@
 //! The bridge: for clients that accept neither a resolver nor a descriptor.
 
+pub mod getaddrinfo;
 pub mod listen;
 
 use std::{

@@ -162,6 +162,7 @@ pub(crate) fn eai(status: sidestep_status) -> c_int {
         SIDESTEP_OK => 0,
         SIDESTEP_UNKNOWN_HOST | SIDESTEP_INVALID_TARGET => libc::EAI_NONAME,
         SIDESTEP_NO_ADDRESS => libc::EAI_NODATA,
+        SIDESTEP_UNKNOWN_PORT => libc::EAI_SERVICE,
         SIDESTEP_RESOLVE | SIDESTEP_TIMEOUT | SIDESTEP_CONTROL_PLANE => libc::EAI_AGAIN,
         _ => libc::EAI_FAIL,
     }
