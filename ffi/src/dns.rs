@@ -37,6 +37,9 @@ impl Kind for Dns {
 /// Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its
 /// own. Mesh names have the mesh's addresses; with a `bridge`, which may be NULL, they have loopback addresses behind which
 /// it listens on the services' own ports.
+///
+/// Fails with `SIDESTEP_LISTEN` where `address` cannot be listened on, and with a `bridge` where istiod has not sent its
+/// clusters within the setting `connect-timeout-ms` (`SIDESTEP_CONTROL_PLANE`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_dns_start(
     mesh: *const sidestep_mesh,

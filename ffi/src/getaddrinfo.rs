@@ -39,8 +39,12 @@ use crate::{
 /// with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
 ///
 /// The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
-/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network. Before istiod
-/// has sent its names, this waits for them a while.
+/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
+/// (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+///
+/// EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
+/// long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
+/// everything else, such as a handle that is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_getaddrinfo(
     mesh: *const sidestep_mesh,
