@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test harness")]
 
-mod examples;
 mod header;
 mod library;
 mod package;
