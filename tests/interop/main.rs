@@ -10,6 +10,7 @@
 )]
 
 mod bridge;
+mod c_library;
 mod common;
 mod control_plane;
 mod data_plane;
@@ -45,6 +46,10 @@ const ALL: &[Test] = &tests![
     bridge::a_connection_through_the_gateway_is_explained_with_the_identity_it_found,
     bridge::a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it,
     bridge::tls_by_a_credential_name_is_refused_and_disable_is_plaintext,
+    c_library::c_and_cpp_reach_a_sidecar_through_the_gateway,
+    c_library::libcurl_reaches_a_sidecar_through_the_gateway_in_each_way,
+    c_library::libpq_reaches_a_database_behind_a_sidecar_through_the_gateway,
+    c_library::python_go_and_java_reach_a_sidecar_through_the_gateway,
     control_plane::a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints,
     control_plane::istiod_is_found_in_each_way_that_vm_files_can_name_it,
     control_plane::istiod_is_reached_through_an_east_west_gateway,
@@ -126,10 +131,15 @@ fn main() -> ExitCode {
     if let Some(reason) = &no_programs {
         eprintln!("interop tests: no unmodified programs: {reason}");
     }
+    let no_clients = c_library::missing();
+    if let Some(reason) = &no_clients {
+        eprintln!("interop tests: no programs of the C library: {reason}");
+    }
     let trials = ALL.iter().map(|(name, test)| {
         let ignored = ignored
             || no_dns.is_some() && name.starts_with("dns::")
-            || no_programs.is_some() && name.starts_with("programs::");
+            || no_programs.is_some() && name.starts_with("programs::")
+            || no_clients.is_some() && !peers::required() && name.starts_with("c_library::");
         Trial::test(*name, move || run(*test)).with_ignored_flag(ignored)
     });
     let mut arguments = Arguments::from_args();

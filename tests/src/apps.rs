@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
 use xds_proto::istio::v1::auth::{
@@ -80,6 +80,49 @@ pub async fn http(name: &str) -> App {
         }
     });
     App { address, task }
+}
+
+/// Answers HTTP/1.1 requests with who asks, as the sidecar says (`x-forwarded-client-cert`); `/bytes/N` with N bytes.
+pub async fn caller() -> App {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+    let address = listener.local_addr().expect("its address");
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Some(body) = asked(&mut stream).await {
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                    let answer = [head.as_bytes(), &body].concat();
+                    if stream.get_mut().write_all(&answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    App { address, task }
+}
+
+/// Reads the head of a request without a body, and says what [`caller`] answers. `None` at the end.
+async fn asked(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let (mut line, mut bytes, mut caller) = (String::new(), None, String::new());
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+            let path = line.strip_prefix("GET /bytes/").and_then(|path| path.split(' ').next());
+            bytes = bytes.or_else(|| path.and_then(|count| count.parse().ok()));
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("x-forwarded-client-cert") => {
+                    caller = value.to_owned()
+                }
+                _ if line.trim().is_empty() => break,
+                _ => {}
+            }
+        } else {
+            return None;
+        }
+    }
+    Some(bytes.map_or_else(|| format!("{caller}\n").into_bytes(), |count| vec![b'x'; count]))
 }
 
 /// Serves gRPC without TLS: one method, [`CreateCertificate`], which hands the request's text back.
