@@ -25,32 +25,27 @@ fn run(name: &str, compiler: &str, arguments: &[&str]) -> String {
     succeed(Command::new(program).arg(world.vm_files()))
 }
 
-#[test]
-fn a_blocking_request_in_c() {
+pub(crate) fn a_blocking_request_in_c() {
     let said = run("blocking.c", "cc", &["-std=c11", "-D_GNU_SOURCE"]);
     assert!(said.starts_with("HTTP/1.1 200") && said.contains(US), "{said}");
 }
 
-#[test]
-fn requests_by_poll_in_c() {
+pub(crate) fn requests_by_poll_in_c() {
     let said = run("events.c", "cc", &["-std=c11", "-D_GNU_SOURCE"]);
     assert_eq!(said.lines().filter(|line| line.starts_with("request ")).count(), 8, "{said}");
 }
 
-#[test]
-fn a_request_in_cpp() {
+pub(crate) fn a_request_in_cpp() {
     let said = run("request.cc", "c++", &["-std=c++17"]);
     assert!(said.starts_with("HTTP/1.1 200") && said.contains(US), "{said}");
 }
 
-#[test]
-fn libcurl_by_proxy_and_by_unix_socket() {
+pub(crate) fn libcurl_by_proxy_and_by_unix_socket() {
     let said = run("curl.c", "cc", &["-std=c11", "-D_GNU_SOURCE", "-lcurl"]);
     assert_eq!(said.matches(US).count(), 3, "{said}");
 }
 
-#[test]
-fn requests_in_python() {
+pub(crate) fn requests_in_python() {
     let (libraries, world) = (loadable(), World::start());
     let mut python = Command::new("python3");
     python.arg(example("request.py")).arg(world.vm_files());
@@ -59,8 +54,7 @@ fn requests_in_python() {
     assert!(said.matches(US).count() == 2 && said.contains("as expected"), "{said}");
 }
 
-#[test]
-fn a_request_in_go() {
+pub(crate) fn a_request_in_go() {
     let (dir, libraries, world) = (tempfile::tempdir().unwrap(), loadable(), World::start());
     let (include, program) = (manifest_dir().join("include"), dir.path().join("program"));
     let mut go = Command::new("go");
