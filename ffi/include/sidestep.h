@@ -243,7 +243,11 @@ typedef struct sidestep_text sidestep_text;
 
 /**
  * What a call came to: `SIDESTEP_OK` or one of the codes below. Codes never change their meaning, and later versions
- * add some: treat one that you do not know as an error.
+ * add some: treat one that you do not know as an error. What stands behind each is the `errno` that `sidestep_errno` gives.
+ *
+ * Beside what is said of each function, all may fail with what is wrong with their arguments (`SIDESTEP_NULL_POINTER`,
+ * `SIDESTEP_BAD_HANDLE`, `SIDESTEP_WRONG_HANDLE`, `SIDESTEP_INVALID_UTF8`, `SIDESTEP_INVALID_ARGUMENT`, `SIDESTEP_FORKED`), with
+ * `SIDESTEP_PANIC`, and, where they block, with `SIDESTEP_WOULD_DEADLOCK` and `SIDESTEP_SYSTEM`.
  */
 typedef int32_t sidestep_status;
 
@@ -283,6 +287,10 @@ typedef struct {
      */
     int32_t reserved;
     /**
+     * The explanation, for `sidestep_text_free`; NULL for none.
+     */
+    sidestep_text *text;
+    /**
      * The addresses, for `sidestep_freeaddrinfo`; NULL for none.
      */
     struct addrinfo *addresses;
@@ -298,167 +306,167 @@ typedef struct {
 #define SIDESTEP_OK 0
 
 /**
- * A pointer that must not be NULL is NULL.
+ * A pointer that must not be NULL is NULL. (`EFAULT`)
  */
 #define SIDESTEP_NULL_POINTER 1
 
 /**
- * A handle that was freed, or that never was one.
+ * A handle that was freed, or that never was one. (`EBADF`)
  */
 #define SIDESTEP_BAD_HANDLE 2
 
 /**
- * A handle of another kind.
+ * A handle of another kind. (`EINVAL`)
  */
 #define SIDESTEP_WRONG_HANDLE 3
 
 /**
- * A text that is not UTF-8.
+ * A text that is not UTF-8. (`EILSEQ`)
  */
 #define SIDESTEP_INVALID_UTF8 4
 
 /**
- * A number, key or text that means nothing here.
+ * A number, key or text that means nothing here. (`EINVAL`)
  */
 #define SIDESTEP_INVALID_ARGUMENT 5
 
 /**
- * A handle from before fork(): its threads are not in this process.
+ * A handle from before fork(): its threads are not in this process. (`EBADF`)
  */
 #define SIDESTEP_FORKED 6
 
 /**
- * A blocking call from a log callback, which would wait for itself.
+ * A blocking call from a log callback, which would wait for itself. (`EDEADLK`)
  */
 #define SIDESTEP_WOULD_DEADLOCK 7
 
 /**
- * The mesh was shut down.
+ * The mesh was shut down. (`ESHUTDOWN`)
  */
 #define SIDESTEP_CLOSED 8
 
 /**
- * A descriptor that is no open connection of this mesh.
+ * A descriptor that is no open connection of this mesh. (`EBADF`)
  */
 #define SIDESTEP_NOT_A_CONNECTION 9
 
 /**
- * Nothing has come yet.
+ * Nothing has come yet. (`EAGAIN`)
  */
 #define SIDESTEP_AGAIN 10
 
 /**
- * The operation was cancelled.
+ * The operation was cancelled. (`ECANCELED`)
  */
 #define SIDESTEP_CANCELLED 11
 
 /**
- * The configuration cannot be used; the message lists every problem with its file and key.
+ * The configuration cannot be used; the message lists every problem with its file and key. (`EINVAL`)
  */
 #define SIDESTEP_CONFIG 100
 
 /**
- * istiod has not said what is needed.
+ * istiod has not said what is needed. (`ENETDOWN`)
  */
 #define SIDESTEP_CONTROL_PLANE 200
 
 /**
- * This process has no valid certificate.
+ * This process has no valid certificate. (`EACCES`)
  */
 #define SIDESTEP_CREDENTIALS 201
 
 /**
- * Upstream DNS failed.
+ * Upstream DNS failed. (`EHOSTUNREACH`)
  */
 #define SIDESTEP_RESOLVE 300
 
 /**
- * Nobody knows the host.
+ * Nobody knows the host. (`EHOSTUNREACH`)
  */
 #define SIDESTEP_UNKNOWN_HOST 301
 
 /**
- * The host has no address of the family that was asked for.
+ * The host has no address of the family that was asked for. (`EHOSTUNREACH`)
  */
 #define SIDESTEP_NO_ADDRESS 302
 
 /**
- * No TCP connection came about.
+ * No TCP connection came about. (`ECONNREFUSED`)
  */
 #define SIDESTEP_DIAL 400
 
 /**
- * A deadline passed.
+ * A deadline passed. (`ETIMEDOUT`)
  */
 #define SIDESTEP_TIMEOUT 401
 
 /**
- * The TLS handshake failed.
+ * The TLS handshake failed. (`EPROTO`)
  */
 #define SIDESTEP_TLS 402
 
 /**
- * The peer is not who it should be.
+ * The peer is not who it should be. (`EPROTO`)
  */
 #define SIDESTEP_PEER_IDENTITY 403
 
 /**
- * Only plaintext leads there, and it is refused.
+ * Only plaintext leads there, and it is refused. (`EACCES`)
  */
 #define SIDESTEP_PLAINTEXT_REFUSED 404
 
 /**
- * The service has no endpoint that may be used.
+ * The service has no endpoint that may be used. (`EHOSTUNREACH`)
  */
 #define SIDESTEP_NO_ENDPOINT 405
 
 /**
- * The service does not have this port.
+ * The service does not have this port. (`ECONNREFUSED`)
  */
 #define SIDESTEP_UNKNOWN_PORT 406
 
 /**
- * The service does not have this subset.
+ * The service does not have this subset. (`ECONNREFUSED`)
  */
 #define SIDESTEP_UNKNOWN_SUBSET 407
 
 /**
- * As many connections as the DestinationRule allows.
+ * As many connections as the DestinationRule allows. (`EBUSY`)
  */
 #define SIDESTEP_TOO_MANY_CONNECTIONS 408
 
 /**
- * An address of several services.
+ * An address of several services. (`ENOTUNIQ`)
  */
 #define SIDESTEP_AMBIGUOUS 409
 
 /**
- * The connection broke.
+ * The connection broke. (`ECONNRESET`)
  */
 #define SIDESTEP_BROKEN 410
 
 /**
- * A listener of this host did not come about.
+ * A listener of this host did not come about. (`EADDRNOTAVAIL`)
  */
 #define SIDESTEP_LISTEN 411
 
 /**
- * No host and port that can be dialled.
+ * No host and port that can be dialled. (`EINVAL`)
  */
 #define SIDESTEP_INVALID_TARGET 412
 
 /**
- * The control plane asks for something that this library does not do.
+ * The control plane asks for something that this library does not do. (`EOPNOTSUPP`)
  */
 #define SIDESTEP_UNSUPPORTED 413
 
 /**
- * The system refused something: descriptors, threads.
+ * The system refused something: descriptors, threads. (`EIO`)
  */
 #define SIDESTEP_SYSTEM 900
 
 /**
- * A defect of the library's.
+ * A defect of the library's. (`EIO`)
  */
 #define SIDESTEP_PANIC 901
 
@@ -546,7 +554,8 @@ sidestep_status sidestep_settings_new(sidestep_settings **settings, sidestep_err
  * `upstream-dns`        | `IP:PORT` of the DNS server for other names; the host's own where it is not set
  * `threads`             | threads that work, 1 to 64; 1. One more may be started for the system's name lookup
  *
- * Files are read by `sidestep_join`, not here.
+ * Files are read by `sidestep_join`, not here. A key that is none, and a value that its key does not take, are
+ * `SIDESTEP_INVALID_ARGUMENT`.
  */
 sidestep_status sidestep_settings_set(sidestep_settings *settings,
                                       const char *key,
@@ -637,6 +646,12 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
  * The end of one direction (`shutdown`) leaves the other open; close sends what was written. A connection that breaks, also
  * because a peer refuses this process' certificate, which TLS 1.3 tells late, is a reset of a TCP socket and the end of a
  * Unix socket. After `fork` the descriptor works in both processes as long as the parent lives.
+ *
+ * Fails with what is wrong with the target (`SIDESTEP_INVALID_TARGET`, `SIDESTEP_UNKNOWN_HOST`, `SIDESTEP_UNKNOWN_PORT`,
+ * `SIDESTEP_UNKNOWN_SUBSET`, `SIDESTEP_AMBIGUOUS`, `SIDESTEP_RESOLVE`), with the way there (`SIDESTEP_NO_ENDPOINT`,
+ * `SIDESTEP_TOO_MANY_CONNECTIONS`, `SIDESTEP_DIAL`, `SIDESTEP_TLS`, `SIDESTEP_PEER_IDENTITY`, `SIDESTEP_PLAINTEXT_REFUSED`,
+ * `SIDESTEP_UNSUPPORTED`, `SIDESTEP_TIMEOUT`) or with this process' membership (`SIDESTEP_CONTROL_PLANE`,
+ * `SIDESTEP_CREDENTIALS`, `SIDESTEP_CLOSED`); with `SIDESTEP_SYSTEM` where descriptors have run out.
  */
 sidestep_status sidestep_connect(const sidestep_mesh *mesh,
                                  const char *host,
@@ -731,8 +746,12 @@ sidestep_status sidestep_stream_close(sidestep_stream *stream);
  * with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
  *
  * The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
- * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network. Before istiod
- * has sent its names, this waits for them a while.
+ * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
+ * (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+ *
+ * EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
+ * long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
+ * everything else, such as a handle that is none.
  */
 int sidestep_getaddrinfo(const sidestep_mesh *mesh,
                          const char *node,
@@ -813,9 +832,31 @@ sidestep_status sidestep_start_getaddrinfo(sidestep_queue *queue,
                                            sidestep_error **err);
 
 /**
+ * `sidestep_explain` through a queue: the completion has the text.
+ */
+sidestep_status sidestep_start_explain(sidestep_queue *queue,
+                                       const char *host,
+                                       uint16_t port,
+                                       uint32_t how,
+                                       void *user_data,
+                                       uint64_t *operation,
+                                       sidestep_error **err);
+
+/**
+ * `sidestep_shutdown` through a queue.
+ */
+sidestep_status sidestep_start_shutdown(sidestep_queue *queue,
+                                        int64_t timeout_ms,
+                                        void *user_data,
+                                        uint64_t *operation,
+                                        sidestep_error **err);
+
+/**
  * Starts a proxy (SOCKS5 and HTTP) on a port of loopback, for clients that take nothing else; Unix sockets and loopback
  * addresses for single services are added afterwards. `access` is one of `SIDESTEP_ACCESS_…`: whom it serves without the
  * password that is in its URLs.
+ *
+ * Fails with `SIDESTEP_LISTEN` where there is no port, and with `SIDESTEP_CLOSED` after `sidestep_shutdown`.
  */
 sidestep_status sidestep_bridge_start(const sidestep_mesh *mesh,
                                       int32_t access,
@@ -840,8 +881,38 @@ const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
 
 /**
+ * The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
+ * and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
+ * system's own answer.
+ *
+ * Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
+ * freed by `sidestep_freeaddrinfo`.
+ *
+ * Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
+ * AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
+ * with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
+ *
+ * The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
+ * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
+ * (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+ *
+ * EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
+ * long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
+ * everything else, such as a handle that is none.
+ */
+int sidestep_getaddrinfo(const sidestep_mesh *mesh,
+                         const char *node,
+                         const char *service,
+                         const struct addrinfo *hints,
+                         struct addrinfo **list,
+                         sidestep_error **err);
+
+/**
  * Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
  * bridge, which removes it at its end. `how` is a protocol.
+ *
+ * Fails with `SIDESTEP_LISTEN`: somebody listens there, the path is too long, the folder is not there or not writable. Whether
+ * the service is there is seen by who connects.
  */
 sidestep_status sidestep_bridge_listen_unix(const sidestep_bridge *bridge,
                                             const char *path,
@@ -874,9 +945,40 @@ sidestep_status sidestep_bridge_listen_local(const sidestep_bridge *bridge,
                                              sidestep_error **err);
 
 /**
+ * `sidestep_getaddrinfo` for programs that `connect` to what it gives: a name of the mesh has an address of this host and a
+ * port that the system chose, and what is connected there goes through the bridge. Other names are upstream DNS's, literal
+ * addresses the system's.
+ *
+ * `service` has to be there, and is the service's own port: EAI_SERVICE where the mesh's service does not have it, or where
+ * there is none. Such addresses are IPv4, for streams; they stay as they are as long as the bridge lives.
+ */
+int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
+                                const char *node,
+                                const char *service,
+                                const struct addrinfo *hints,
+                                struct addrinfo **list,
+                                sidestep_error **err);
+
+/**
+ * `sidestep_bridge_getaddrinfo` through a queue, which may be another mesh's: the completion has the list. What is wrong with
+ * the arguments is told at once.
+ */
+sidestep_status sidestep_start_bridge_getaddrinfo(sidestep_queue *queue,
+                                                  const sidestep_bridge *bridge,
+                                                  const char *node,
+                                                  const char *service,
+                                                  const struct addrinfo *hints,
+                                                  void *user_data,
+                                                  uint64_t *operation,
+                                                  sidestep_error **err);
+
+/**
  * Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its
  * own. Mesh names have the mesh's addresses; with a `bridge`, which may be NULL, they have loopback addresses behind which
  * it listens on the services' own ports.
+ *
+ * Fails with `SIDESTEP_LISTEN` where `address` cannot be listened on, and with a `bridge` where istiod has not sent its
+ * clusters within the setting `connect-timeout-ms` (`SIDESTEP_CONTROL_PLANE`).
  */
 sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
                                    const char *address,

@@ -1,5 +1,6 @@
 //! The bridge: for clients that accept neither a resolver nor a descriptor.
 
+pub mod getaddrinfo;
 pub mod listen;
 
 use std::{
@@ -47,6 +48,8 @@ impl Kind for Bridging {
 /// Starts a proxy (SOCKS5 and HTTP) on a port of loopback, for clients that take nothing else; Unix sockets and loopback
 /// addresses for single services are added afterwards. `access` is one of `SIDESTEP_ACCESS_…`: whom it serves without the
 /// password that is in its URLs.
+///
+/// Fails with `SIDESTEP_LISTEN` where there is no port, and with `SIDESTEP_CLOSED` after `sidestep_shutdown`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_start(
     mesh: *const sidestep_mesh,

@@ -13,6 +13,7 @@ use crate::{
     error::{ErrorObject, Failure, sidestep_error},
     handle,
     status::{SIDESTEP_OK, sidestep_status},
+    text::{self, sidestep_text},
 };
 
 /// What an operation came to. What is in it belongs to the program.
@@ -33,6 +34,8 @@ pub struct sidestep_completion {
     pub fd: i32,
     /// Zero.
     pub reserved: i32,
+    /// The explanation, for `sidestep_text_free`; NULL for none.
+    pub text: *mut sidestep_text,
     /// The addresses, for `sidestep_freeaddrinfo`; NULL for none.
     pub addresses: *mut addrinfo,
     /// Why it failed, for `sidestep_error_free`; NULL where it did not.
@@ -52,7 +55,8 @@ pub(crate) struct Completion {
 pub(crate) enum Value {
     Addresses { found: Addresses, flags: c_int },
     Descriptor(OwnedFd),
-    Ready,
+    Nothing,
+    Text(String),
 }
 
 impl sidestep_completion {
@@ -63,6 +67,7 @@ impl sidestep_completion {
         eai: 0,
         fd: -1,
         reserved: 0,
+        text: ptr::null_mut(),
         addresses: ptr::null_mut(),
         error: ptr::null_mut(),
     };
@@ -78,7 +83,8 @@ impl From<Completion> for sidestep_completion {
         match completion.outcome {
             Ok(Value::Addresses { found, flags }) => told.addresses = found.into_list(flags),
             Ok(Value::Descriptor(fd)) => told.fd = fd.into_raw_fd(),
-            Ok(Value::Ready) => {}
+            Ok(Value::Nothing) => {}
+            Ok(Value::Text(text)) => told.text = text::give(&text),
             Err(failure) => {
                 (told.status, told.eai) = (failure.status, failure.eai());
                 told.error = handle::give(ErrorObject::from(failure));

@@ -82,6 +82,12 @@ pub(crate) fn connecting(
 /// The end of one direction (`shutdown`) leaves the other open; close sends what was written. A connection that breaks, also
 /// because a peer refuses this process' certificate, which TLS 1.3 tells late, is a reset of a TCP socket and the end of a
 /// Unix socket. After `fork` the descriptor works in both processes as long as the parent lives.
+///
+/// Fails with what is wrong with the target (`SIDESTEP_INVALID_TARGET`, `SIDESTEP_UNKNOWN_HOST`, `SIDESTEP_UNKNOWN_PORT`,
+/// `SIDESTEP_UNKNOWN_SUBSET`, `SIDESTEP_AMBIGUOUS`, `SIDESTEP_RESOLVE`), with the way there (`SIDESTEP_NO_ENDPOINT`,
+/// `SIDESTEP_TOO_MANY_CONNECTIONS`, `SIDESTEP_DIAL`, `SIDESTEP_TLS`, `SIDESTEP_PEER_IDENTITY`, `SIDESTEP_PLAINTEXT_REFUSED`,
+/// `SIDESTEP_UNSUPPORTED`, `SIDESTEP_TIMEOUT`) or with this process' membership (`SIDESTEP_CONTROL_PLANE`,
+/// `SIDESTEP_CREDENTIALS`, `SIDESTEP_CLOSED`); with `SIDESTEP_SYSTEM` where descriptors have run out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_connect(
     mesh: *const sidestep_mesh,

@@ -13,6 +13,7 @@ use crate::{
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
     status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
+    thread::{self, Reports},
 };
 
 /// A DNS server that knows the mesh's names.
@@ -36,6 +37,9 @@ impl Kind for Dns {
 /// Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its
 /// own. Mesh names have the mesh's addresses; with a `bridge`, which may be NULL, they have loopback addresses behind which
 /// it listens on the services' own ports.
+///
+/// Fails with `SIDESTEP_LISTEN` where `address` cannot be listened on, and with a `bridge` where istiod has not sent its
+/// clusters within the setting `connect-timeout-ms` (`SIDESTEP_CONTROL_PLANE`).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_dns_start(
     mesh: *const sidestep_mesh,
@@ -57,14 +61,18 @@ pub unsafe extern "C" fn sidestep_dns_start(
             Failure::new(SIDESTEP_INVALID_ARGUMENT, message)
         })?;
         let (mesh, bridge) = (member.mesh.clone(), bridging.as_ref().map(|one| one.bridge.clone()));
-        // On the mesh's threads, from which the server's thread has what they have: no signals.
-        let listener = member.runtime.wait(None, start(mesh, bridge, address))??;
+        let listener = member.runtime.wait(None, start(mesh, bridge, address, member.reports.clone()))??;
         dns.set(handle::give(Dns { listener, _bridging: bridging, _member: member }));
         Ok(())
     })
 }
 
-async fn start(mesh: Mesh, bridge: Option<Arc<Bridge>>, address: SocketAddr) -> Result<DnsListener, Failure> {
+async fn start(
+    mesh: Mesh,
+    bridge: Option<Arc<Bridge>>,
+    address: SocketAddr,
+    reports: Reports,
+) -> Result<DnsListener, Failure> {
     let resolver = match bridge {
         None => mesh.resolver().clone(),
         Some(bridge) => {
@@ -72,7 +80,7 @@ async fn start(mesh: Mesh, bridge: Option<Arc<Bridge>>, address: SocketAddr) -> 
             MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?
         }
     };
-    Ok(DnsListener::builder(resolver).bind(address).start()?)
+    Ok(DnsListener::builder(resolver).bind(address).with_thread(move || thread::begun(&reports)).start()?)
 }
 
 /// The port that is listened on; 0 where `dns` is none.

@@ -31,6 +31,11 @@ impl Failure {
         Self::new(SIDESTEP_SYSTEM, format!("{what}: {error}"))
     }
 
+    /// Where the usual next step is another's.
+    pub(crate) fn with_next_step_of(self, status: sidestep_status) -> Self {
+        Self { next: status::next_step(status).to_owned(), ..self }
+    }
+
     pub(crate) fn with_eai(self, eai: c_int) -> Self {
         Self { eai: Some(eai), ..self }
     }

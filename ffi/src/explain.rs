@@ -8,7 +8,7 @@ use crate::{
     arguments::Out,
     border::call,
     connect::{SIDESTEP_EXPLAIN_JSON, SIDESTEP_EXPLAIN_PROBE, target},
-    error::sidestep_error,
+    error::{Failure, sidestep_error},
     handle,
     mesh::{Member, sidestep_mesh},
     status::sidestep_status,
@@ -36,15 +36,29 @@ pub unsafe extern "C" fn sidestep_explain(
         let explanation = explanation?;
         let member = handle::get::<Member>(mesh)?;
         // SAFETY: as the header says of texts.
-        let target = unsafe { target(host, port, how, SIDESTEP_EXPLAIN_JSON | SIDESTEP_EXPLAIN_PROBE) }?;
-        let probe = if how & SIDESTEP_EXPLAIN_PROBE == 0 { Probe::Nothing } else { Probe::Handshake };
-        let mesh = member.mesh.clone();
-        let explained = member.runtime.wait(None, async move { mesh.explain_to(&target, probe).await })?;
-        explanation.set(text::give(&if how & SIDESTEP_EXPLAIN_JSON == 0 {
-            explained.to_string()
-        } else {
-            explained.to_json().to_string()
-        }));
+        let explaining = unsafe { explaining(&member, host, port, how) }?;
+        explanation.set(text::give(&member.runtime.wait(None, explaining)?));
         Ok(())
+    })
+}
+
+/// Explains, as text or JSON.
+///
+/// # Safety
+///
+/// That of [`target`].
+pub(crate) unsafe fn explaining(
+    member: &Member,
+    host: *const c_char,
+    port: u16,
+    how: u32,
+) -> Result<impl Future<Output = String> + Send + use<>, Failure> {
+    // SAFETY: the caller's promise.
+    let target = unsafe { target(host, port, how, SIDESTEP_EXPLAIN_JSON | SIDESTEP_EXPLAIN_PROBE) }?;
+    let probe = if how & SIDESTEP_EXPLAIN_PROBE == 0 { Probe::Nothing } else { Probe::Handshake };
+    let mesh = member.mesh.clone();
+    Ok(async move {
+        let explained = mesh.explain_to(&target, probe).await;
+        if how & SIDESTEP_EXPLAIN_JSON == 0 { explained.to_string() } else { explained.to_json().to_string() }
     })
 }

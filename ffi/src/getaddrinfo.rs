@@ -16,6 +16,7 @@ use libc::{AF_INET, AF_INET6, AI_ALL, AI_CANONNAME, AI_V4MAPPED, addrinfo, c_int
 use mesh_resolver::{Lookup, MeshResolver};
 
 pub(crate) use self::request::Request;
+use self::request::Service;
 use crate::{
     addresses::{Addresses, Entry},
     arguments::Out,
@@ -38,8 +39,12 @@ use crate::{
 /// with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
 ///
 /// The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
-/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network. Before istiod
-/// has sent its names, this waits for them a while.
+/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
+/// (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+///
+/// EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
+/// long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
+/// everything else, such as a handle that is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_getaddrinfo(
     mesh: *const sidestep_mesh,
@@ -69,9 +74,9 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
 
 fn asked(member: &Member, request: Request) -> Result<Addresses, Failure> {
     let resolver = member.mesh.resolver();
-    let found = metrics::with_local_recorder(&*member.counted, || at_once(resolver, &request.node));
+    let found = metrics::with_local_recorder(&*member.reports.counted, || at_once(resolver, &request.node));
     match found {
-        Some(found) => answer(&request, &found),
+        Some(found) => found_addresses(&request, &found),
         None => {
             let resolver = resolver.clone();
             member.runtime.wait(None, async move { ask(&resolver, &request).await })?
@@ -81,7 +86,11 @@ fn asked(member: &Member, request: Request) -> Result<Addresses, Failure> {
 
 pub(crate) async fn ask(resolver: &MeshResolver, request: &Request) -> Result<Addresses, Failure> {
     let found = resolver.lookup_ip(&request.node).await?;
-    answer(request, &found)
+    found_addresses(request, &found)
+}
+
+fn found_addresses(request: &Request, found: &Lookup) -> Result<Addresses, Failure> {
+    answer(request, found.addresses(), found.canonical_name(), &request.services)
 }
 
 /// What the table knows needs nobody to be asked, and no other thread.
@@ -94,11 +103,17 @@ fn at_once(resolver: &MeshResolver, node: &str) -> Option<Lookup> {
     }
 }
 
-fn answer(request: &Request, found: &Lookup) -> Result<Addresses, Failure> {
-    let mut ips: Vec<IpAddr> = found.addresses().iter().copied().filter(|ip| request.wants(*ip)).collect();
+/// What was found, as it was asked for.
+pub(crate) fn answer(
+    request: &Request,
+    found: &[IpAddr],
+    name: &str,
+    services: &[Service],
+) -> Result<Addresses, Failure> {
+    let mut ips: Vec<IpAddr> = found.iter().copied().filter(|ip| request.wants(*ip)).collect();
     let mapping = request.family == AF_INET6 && request.flags & AI_V4MAPPED != 0;
     if mapping && (ips.is_empty() || request.flags & AI_ALL != 0) {
-        ips.extend(found.addresses().iter().filter_map(|ip| match ip {
+        ips.extend(found.iter().filter_map(|ip| match ip {
             IpAddr::V4(v4) => Some(IpAddr::V6(v4.to_ipv6_mapped())),
             IpAddr::V6(_) => None,
         }));
@@ -109,15 +124,12 @@ fn answer(request: &Request, found: &Lookup) -> Result<Addresses, Failure> {
         return Err(Failure::new(SIDESTEP_NO_ADDRESS, message));
     }
     let entries = ips.into_iter().flat_map(|ip| {
-        request.services.iter().map(move |service| Entry {
+        services.iter().map(move |service| Entry {
             address: SocketAddr::new(ip, service.port),
             socket_type: service.socket_type,
             protocol: service.protocol,
         })
     });
     let wants_name = request.flags & AI_CANONNAME != 0;
-    Ok(Addresses {
-        entries: entries.collect(),
-        canonical_name: wants_name.then(|| found.canonical_name().to_owned()),
-    })
+    Ok(Addresses { entries: entries.collect(), canonical_name: wants_name.then(|| name.to_owned()) })
 }

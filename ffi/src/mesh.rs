@@ -3,7 +3,7 @@
 mod health;
 mod ready;
 
-use std::{ffi::c_char, ptr, sync::Arc};
+use std::{ffi::c_char, ptr, sync::Arc, time::Duration};
 
 use mesh_connector::Mesh;
 
@@ -30,7 +30,7 @@ pub struct sidestep_mesh(());
 pub(crate) struct Member {
     pub(crate) mesh: Mesh,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) counted: Arc<Counted>,
+    pub(crate) reports: Reports,
     // Last: it waits for its threads.
     pub(crate) runtime: Runtime,
 }
@@ -44,14 +44,14 @@ impl Kind for Member {
 impl Member {
     fn join(settings: &Settings) -> Result<Self, Failure> {
         let joining = Joining::read(settings)?;
-        let counted = Arc::new(Counted::default());
-        let reports = Reports { counted: counted.clone(), log: joining.log.map(LogCallback::dispatch) };
-        let runtime = Runtime::start(joining.threads, reports)?;
+        let log = joining.log.map(LogCallback::dispatch);
+        let reports = Reports { counted: Arc::new(Counted::default()), log };
+        let runtime = Runtime::start(joining.threads, reports.clone())?;
         let mesh = {
             let _runtime = runtime.handle().enter();
             joining.mesh.spawn()?
         };
-        Ok(Self { mesh, connections: Arc::default(), counted, runtime })
+        Ok(Self { mesh, connections: Arc::default(), reports, runtime })
     }
 }
 
@@ -124,12 +124,20 @@ pub unsafe extern "C" fn sidestep_shutdown(
     // SAFETY: as the header says of errors.
     call(unsafe { Out::error(err) }, || {
         let member = handle::get::<Member>(mesh)?;
-        let (mesh, connections) = (member.mesh.clone(), member.connections.clone());
-        member.runtime.wait(None, async move {
-            mesh.shutdown().await;
-            connections.ended(timeout(timeout_ms)).await
-        })?
+        member.runtime.wait(None, leaving(&member, timeout(timeout_ms)))?
     })
+}
+
+/// Leaves, and waits for the connections.
+pub(crate) fn leaving(
+    member: &Member,
+    patience: Option<Duration>,
+) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+    let (mesh, connections) = (member.mesh.clone(), member.connections.clone());
+    async move {
+        mesh.shutdown().await;
+        connections.ended(patience).await
+    }
 }
 
 /// How this process is doing in the mesh, as JSON: `ok`, `state` (`connecting`, `from_disk`, `synced`, `stale`), `identity`,

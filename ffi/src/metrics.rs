@@ -28,7 +28,7 @@ pub unsafe extern "C" fn sidestep_metrics(
     let (metrics, err) = unsafe { (Out::required(metrics, ptr::null_mut(), "metrics"), Out::error(err)) };
     call(err, || {
         let metrics = metrics?;
-        metrics.set(text::give(&handle::get::<Member>(mesh)?.counted.render()));
+        metrics.set(text::give(&handle::get::<Member>(mesh)?.reports.counted.render()));
         Ok(())
     })
 }

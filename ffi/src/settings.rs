@@ -78,7 +78,8 @@ pub unsafe extern "C" fn sidestep_settings_new(
 /// `upstream-dns`        | `IP:PORT` of the DNS server for other names; the host's own where it is not set
 /// `threads`             | threads that work, 1 to 64; 1. One more may be started for the system's name lookup
 ///
-/// Files are read by `sidestep_join`, not here.
+/// Files are read by `sidestep_join`, not here. A key that is none, and a value that its key does not take, are
+/// `SIDESTEP_INVALID_ARGUMENT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_set(
     settings: *mut sidestep_settings,

@@ -5,82 +5,86 @@ use mesh_connector::ErrorKind;
 use mesh_resolver::ErrorKind as ResolveKind;
 
 /// What a call came to: `SIDESTEP_OK` or one of the codes below. Codes never change their meaning, and later versions
-/// add some: treat one that you do not know as an error.
+/// add some: treat one that you do not know as an error. What stands behind each is the `errno` that `sidestep_errno` gives.
+///
+/// Beside what is said of each function, all may fail with what is wrong with their arguments (`SIDESTEP_NULL_POINTER`,
+/// `SIDESTEP_BAD_HANDLE`, `SIDESTEP_WRONG_HANDLE`, `SIDESTEP_INVALID_UTF8`, `SIDESTEP_INVALID_ARGUMENT`, `SIDESTEP_FORKED`), with
+/// `SIDESTEP_PANIC`, and, where they block, with `SIDESTEP_WOULD_DEADLOCK` and `SIDESTEP_SYSTEM`.
 pub type sidestep_status = i32;
 
 /// It worked.
 pub const SIDESTEP_OK: sidestep_status = 0;
 
-/// A pointer that must not be NULL is NULL.
+/// A pointer that must not be NULL is NULL. (`EFAULT`)
 pub const SIDESTEP_NULL_POINTER: sidestep_status = 1;
-/// A handle that was freed, or that never was one.
+/// A handle that was freed, or that never was one. (`EBADF`)
 pub const SIDESTEP_BAD_HANDLE: sidestep_status = 2;
-/// A handle of another kind.
+/// A handle of another kind. (`EINVAL`)
 pub const SIDESTEP_WRONG_HANDLE: sidestep_status = 3;
-/// A text that is not UTF-8.
+/// A text that is not UTF-8. (`EILSEQ`)
 pub const SIDESTEP_INVALID_UTF8: sidestep_status = 4;
-/// A number, key or text that means nothing here.
+/// A number, key or text that means nothing here. (`EINVAL`)
 pub const SIDESTEP_INVALID_ARGUMENT: sidestep_status = 5;
-/// A handle from before fork(): its threads are not in this process.
+/// A handle from before fork(): its threads are not in this process. (`EBADF`)
 pub const SIDESTEP_FORKED: sidestep_status = 6;
-/// A blocking call from a log callback, which would wait for itself.
+/// A blocking call from a log callback, which would wait for itself. (`EDEADLK`)
 pub const SIDESTEP_WOULD_DEADLOCK: sidestep_status = 7;
-/// The mesh was shut down.
+/// The mesh was shut down. (`ESHUTDOWN`)
 pub const SIDESTEP_CLOSED: sidestep_status = 8;
-/// A descriptor that is no open connection of this mesh.
+/// A descriptor that is no open connection of this mesh. (`EBADF`)
 pub const SIDESTEP_NOT_A_CONNECTION: sidestep_status = 9;
-/// Nothing has come yet.
+/// Nothing has come yet. (`EAGAIN`)
 pub const SIDESTEP_AGAIN: sidestep_status = 10;
-/// The operation was cancelled.
+/// The operation was cancelled. (`ECANCELED`)
 pub const SIDESTEP_CANCELLED: sidestep_status = 11;
 
-/// The configuration cannot be used; the message lists every problem with its file and key.
+/// The configuration cannot be used; the message lists every problem with its file and key. (`EINVAL`)
 pub const SIDESTEP_CONFIG: sidestep_status = 100;
 
-/// istiod has not said what is needed.
+/// istiod has not said what is needed. (`ENETDOWN`)
 pub const SIDESTEP_CONTROL_PLANE: sidestep_status = 200;
-/// This process has no valid certificate.
+/// This process has no valid certificate. (`EACCES`)
 pub const SIDESTEP_CREDENTIALS: sidestep_status = 201;
 
-/// Upstream DNS failed.
+/// Upstream DNS failed. (`EHOSTUNREACH`)
 pub const SIDESTEP_RESOLVE: sidestep_status = 300;
-/// Nobody knows the host.
+/// Nobody knows the host. (`EHOSTUNREACH`)
 pub const SIDESTEP_UNKNOWN_HOST: sidestep_status = 301;
-/// The host has no address of the family that was asked for.
+/// The host has no address of the family that was asked for. (`EHOSTUNREACH`)
 pub const SIDESTEP_NO_ADDRESS: sidestep_status = 302;
 
-/// No TCP connection came about.
+/// No TCP connection came about. (`ECONNREFUSED`)
 pub const SIDESTEP_DIAL: sidestep_status = 400;
-/// A deadline passed.
+/// A deadline passed. (`ETIMEDOUT`)
 pub const SIDESTEP_TIMEOUT: sidestep_status = 401;
-/// The TLS handshake failed.
+/// The TLS handshake failed. (`EPROTO`)
 pub const SIDESTEP_TLS: sidestep_status = 402;
-/// The peer is not who it should be.
+/// The peer is not who it should be. (`EPROTO`)
 pub const SIDESTEP_PEER_IDENTITY: sidestep_status = 403;
-/// Only plaintext leads there, and it is refused.
+/// Only plaintext leads there, and it is refused. (`EACCES`)
 pub const SIDESTEP_PLAINTEXT_REFUSED: sidestep_status = 404;
-/// The service has no endpoint that may be used.
+/// The service has no endpoint that may be used. (`EHOSTUNREACH`)
 pub const SIDESTEP_NO_ENDPOINT: sidestep_status = 405;
-/// The service does not have this port.
+/// The service does not have this port. (`ECONNREFUSED`)
 pub const SIDESTEP_UNKNOWN_PORT: sidestep_status = 406;
-/// The service does not have this subset.
+/// The service does not have this subset. (`ECONNREFUSED`)
 pub const SIDESTEP_UNKNOWN_SUBSET: sidestep_status = 407;
-/// As many connections as the DestinationRule allows.
+/// As many connections as the DestinationRule allows. (`EBUSY`)
 pub const SIDESTEP_TOO_MANY_CONNECTIONS: sidestep_status = 408;
-/// An address of several services.
+/// An address of several services. (`ENOTUNIQ`)
 pub const SIDESTEP_AMBIGUOUS: sidestep_status = 409;
-/// The connection broke.
+/// The connection broke. (`ECONNRESET`)
 pub const SIDESTEP_BROKEN: sidestep_status = 410;
-/// A listener of this host did not come about.
+/// A listener of this host did not come about. (`EADDRNOTAVAIL`)
 pub const SIDESTEP_LISTEN: sidestep_status = 411;
-/// No host and port that can be dialled.
+/// No host and port that can be dialled. (`EINVAL`)
 pub const SIDESTEP_INVALID_TARGET: sidestep_status = 412;
-/// The control plane asks for something that this library does not do.
+/// The control plane asks for something that this library does not do. (`EOPNOTSUPP`)
 pub const SIDESTEP_UNSUPPORTED: sidestep_status = 413;
 
-/// The system refused something: descriptors, threads.
+/// The system refused something: descriptors, threads. (`EIO`)
 pub const SIDESTEP_SYSTEM: sidestep_status = 900;
-/// A defect of the library's.
+/// A defect of the library's. (`EIO`)
 pub const SIDESTEP_PANIC: sidestep_status = 901;
 
 /// Of an error of the connector's.
@@ -162,6 +166,7 @@ pub(crate) fn eai(status: sidestep_status) -> c_int {
         SIDESTEP_OK => 0,
         SIDESTEP_UNKNOWN_HOST | SIDESTEP_INVALID_TARGET => libc::EAI_NONAME,
         SIDESTEP_NO_ADDRESS => libc::EAI_NODATA,
+        SIDESTEP_UNKNOWN_PORT => libc::EAI_SERVICE,
         SIDESTEP_RESOLVE | SIDESTEP_TIMEOUT | SIDESTEP_CONTROL_PLANE => libc::EAI_AGAIN,
         _ => libc::EAI_FAIL,
     }
@@ -186,7 +191,53 @@ pub(crate) fn next_step(status: sidestep_status) -> &'static str {
             "compare the name with the mesh's; sidestep_explain tells"
         }
         SIDESTEP_SYSTEM => "look at the limits of this process: descriptors, threads, memory",
+        SIDESTEP_INVALID_TARGET => "pass a name or an address, and a port of the service",
+        SIDESTEP_UNKNOWN_PORT | SIDESTEP_UNKNOWN_SUBSET => "take one that the message names",
+        SIDESTEP_LISTEN => "choose another address, port or path, or end what is there",
         SIDESTEP_PANIC => "report it with the message: this is a defect of the library's",
         _ => "sidestep_explain tells how the connection is made",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [(&str, c_int); 20] = [
+        ("EACCES", libc::EACCES),
+        ("EADDRNOTAVAIL", libc::EADDRNOTAVAIL),
+        ("EAGAIN", libc::EAGAIN),
+        ("EBADF", libc::EBADF),
+        ("EBUSY", libc::EBUSY),
+        ("ECANCELED", libc::ECANCELED),
+        ("ECONNREFUSED", libc::ECONNREFUSED),
+        ("ECONNRESET", libc::ECONNRESET),
+        ("EDEADLK", libc::EDEADLK),
+        ("EFAULT", libc::EFAULT),
+        ("EHOSTUNREACH", libc::EHOSTUNREACH),
+        ("EILSEQ", libc::EILSEQ),
+        ("EINVAL", libc::EINVAL),
+        ("EIO", libc::EIO),
+        ("ENETDOWN", libc::ENETDOWN),
+        ("ENOTUNIQ", libc::ENOTUNIQ),
+        ("EOPNOTSUPP", libc::EOPNOTSUPP),
+        ("EPROTO", libc::EPROTO),
+        ("ESHUTDOWN", libc::ESHUTDOWN),
+        ("ETIMEDOUT", libc::ETIMEDOUT),
+    ];
+
+    #[test]
+    fn every_code_says_its_errno() {
+        let source = include_str!("status.rs");
+        let mut count = 0;
+        for (said, rest) in source.match_indices("`)\npub const ").map(|(at, _)| source.split_at(at)) {
+            let said = said.rsplit('`').next().unwrap();
+            let value = rest.split(" = ").nth(1).unwrap().split(';').next().unwrap();
+            let (_, number) = NAMES.iter().find(|(name, _)| *name == said).unwrap();
+            assert_eq!(*number, errno(value.parse().unwrap()), "{}", rest.lines().nth(1).unwrap());
+            count += 1;
+        }
+        // All but the one for success.
+        assert_eq!(count, source.matches(": sidestep_status =").count() - 2);
     }
 }

@@ -38,7 +38,26 @@ pub(crate) fn begin(reports: &Reports) {
     REPORTING.set(Some(Reporting { _metrics: guard, _counted: counted, _log: log }));
 }
 
+/// Whether this is a mesh's thread, and no thread of the program's.
+pub(crate) fn is_a_meshs() -> bool {
+    REPORTING.try_with(|reporting| reporting.borrow().is_some()).unwrap_or(true)
+}
+
 /// At its end.
 pub(crate) fn end() {
     REPORTING.take();
+}
+
+/// `begin` for a thread that is not the runtime's; what it returns is dropped at the thread's end.
+pub(crate) fn begun(reports: &Reports) -> impl Drop + use<> {
+    struct Begun;
+
+    impl Drop for Begun {
+        fn drop(&mut self) {
+            end();
+        }
+    }
+
+    begin(reports);
+    Begun
 }

@@ -199,6 +199,25 @@ impl Bridge {
         Ok(address)
     }
 
+    /// Where clients reach `target` that take the port together with the address: a loopback address of its own and a port
+    /// that the system chose, as [`listen_local`](Self::listen_local) gives them. `None`: it is not in the mesh, and its own
+    /// addresses lead there. For what stands in for the system's lookup.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::connect`] about the service, such as [`ErrorKind::UnknownPort`], and those of
+    /// [`listen_local`](Self::listen_local). It waits for istiod's clusters as a connection does.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn local_address(&self, target: &Target) -> Result<Option<SocketAddr>, Error> {
+        if !self.shared.mesh.has(target).await? {
+            return Ok(None);
+        }
+        self.listen_local(target, LocalPort::Any).await.map(Some)
+    }
+
     /// The loopback addresses that [`listen_local`](Self::listen_local) has given to names so far: for a resolver that
     /// answers with them.
     #[must_use]

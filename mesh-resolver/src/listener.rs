@@ -68,7 +68,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::net::UnixStream,
     sync::Arc,
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -157,7 +157,9 @@ impl Drop for DnsListener {
             task.abort();
         }
         drop(self.stop.take());
+        // It may be dropped on that thread itself, by what a log does there.
         if let Some(thread) = self.thread.take()
+            && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
             tracing::error!("the thread of a DNS listener had panicked");

@@ -22,6 +22,9 @@ pub const SIDESTEP_ADDRESS_SIZE: usize = 46;
 
 /// Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
 /// bridge, which removes it at its end. `how` is a protocol.
+///
+/// Fails with `SIDESTEP_LISTEN`: somebody listens there, the path is too long, the folder is not there or not writable. Whether
+/// the service is there is seen by who connects.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_listen_unix(
     bridge: *const sidestep_bridge,

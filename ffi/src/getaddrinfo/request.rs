@@ -26,7 +26,7 @@ const SOCKETS: [(c_int, c_int); 3] = [(SOCK_STREAM, IPPROTO_TCP), (SOCK_DGRAM, I
 
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(super) node: String,
+    pub(crate) node: String,
     service: Option<String>,
     pub(crate) flags: c_int,
     pub(super) family: c_int,
@@ -37,10 +37,16 @@ pub(crate) struct Request {
 
 /// What a socket for the service is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Service {
+pub(crate) struct Service {
     pub(super) socket_type: c_int,
     pub(super) protocol: c_int,
-    pub(super) port: u16,
+    pub(crate) port: u16,
+}
+
+impl Service {
+    pub(crate) fn at(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
 }
 
 impl Request {
@@ -88,6 +94,11 @@ impl Request {
     fn is_the_systems(&self) -> bool {
         // With a zone (`fe80::1%eth0`) it is no address of Rust's.
         self.flags & AI_NUMERICHOST != 0 || self.node.parse::<IpAddr>().is_ok() || self.node.contains('%')
+    }
+
+    /// The service, if it is a stream's: its own port, which is 0 where none was asked for.
+    pub(crate) fn stream(&self) -> Option<Service> {
+        self.services.iter().copied().find(|service| service.socket_type == SOCK_STREAM)
     }
 
     pub(super) fn wants(&self, ip: IpAddr) -> bool {

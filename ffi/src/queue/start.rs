@@ -11,15 +11,16 @@ use crate::{
     completion::{Completion, Value},
     connect::{SIDESTEP_TCP_PAIR, connecting, pair, target},
     error::{Failure, sidestep_error},
+    explain::explaining,
     getaddrinfo::{Request, ask},
     handle,
-    mesh::ready,
+    mesh::{leaving, ready},
     status::{SIDESTEP_CANCELLED, sidestep_status},
 };
 
 impl Queue {
     /// Starts an operation, and tells its number where there is a place for it.
-    fn start(
+    pub(crate) fn start(
         &self,
         place: Option<Out<'_, u64>>,
         user_data: *mut c_void,
@@ -57,7 +58,7 @@ pub unsafe extern "C" fn sidestep_start_wait_ready(
     call(err, || {
         let queue = handle::get::<Queue>(queue)?;
         let mesh = queue.member.mesh.clone();
-        let waiting = async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Ready) };
+        let waiting = async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Nothing) };
         queue.start(operation, user_data, waiting);
         Ok(())
     })
@@ -114,6 +115,47 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
             Ok(Value::Addresses { found, flags: request.flags })
         };
         queue.start(operation, user_data, asking);
+        Ok(())
+    })
+}
+
+/// `sidestep_explain` through a queue: the completion has the text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_start_explain(
+    queue: *mut sidestep_queue,
+    host: *const c_char,
+    port: u16,
+    how: u32,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    // SAFETY: as the header says of outputs and errors.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        // SAFETY: as the header says of texts.
+        let explaining = unsafe { explaining(&queue.member, host, port, how) }?;
+        queue.start(operation, user_data, async move { Ok(Value::Text(explaining.await)) });
+        Ok(())
+    })
+}
+
+/// `sidestep_shutdown` through a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_start_shutdown(
+    queue: *mut sidestep_queue,
+    timeout_ms: i64,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    // SAFETY: as the header says of outputs and errors.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        let leaving = leaving(&queue.member, timeout(timeout_ms));
+        queue.start(operation, user_data, async move { leaving.await.map(|()| Value::Nothing) });
         Ok(())
     })
 }

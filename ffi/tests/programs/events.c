@@ -72,6 +72,13 @@ int main(int count, char **arguments) {
     CHECK(sidestep_error_free(completion.error) == SIDESTEP_OK);
     FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_start_getaddrinfo(queue, NULL, NULL, NULL, NULL, NULL, &error));
 
+    WORKS(sidestep_start_explain(queue, FORECAST, 3002, SIDESTEP_HTTP1, NULL, NULL, &error));
+    completion = fetch(queue);
+    CHECK(completion.status == SIDESTEP_OK && completion.error == NULL);
+    CHECK(strstr(sidestep_text_get(completion.text), "outbound_.3002_._.forecast.weather.svc.cluster.local") != NULL);
+    CHECK(sidestep_text_free(completion.text) == SIDESTEP_OK);
+    FAILS(SIDESTEP_INVALID_TARGET, sidestep_start_explain(queue, "a b", 80, 0, NULL, NULL, &error));
+
     /* Cancelled, or too late for that: one completion either way. */
     for (int index = 0; index < OPERATIONS; index++) {
         WORKS(sidestep_start_connect(queue, LEDGER, 5432, 0, PATIENCE, NULL, &operation, &error));
@@ -98,6 +105,20 @@ int main(int count, char **arguments) {
     }
     completion = fetch(queue);
     CHECK(close(completion.fd) == 0);
+    CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
+
+    /* Leaving waits for what is open. */
+    int fd = -1;
+    WORKS(sidestep_queue_new(mesh, &queue, &error));
+    WORKS(sidestep_connect(mesh, LEDGER, 5432, 0, PATIENCE, &fd, &error));
+    WORKS(sidestep_start_shutdown(queue, 1, NULL, NULL, &error));
+    completion = fetch(queue);
+    CHECK(completion.status == SIDESTEP_TIMEOUT && sidestep_error_free(completion.error) == SIDESTEP_OK);
+    WORKS(sidestep_start_shutdown(queue, -1, NULL, NULL, &error));
+    nothing_is_left(queue);
+    CHECK(close(fd) == 0);
+    completion = fetch(queue);
+    CHECK(completion.status == SIDESTEP_OK);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
     CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
     return 0;

@@ -64,6 +64,55 @@ static void local(sidestep_bridge *bridge) {
     FAILS(SIDESTEP_NULL_POINTER, sidestep_bridge_listen_local(bridge, FORECAST, 3002, 0, address, NULL, &error));
 }
 
+/* A lookup whose answer may be dialled. */
+static void lookup(sidestep_mesh *mesh, sidestep_bridge *bridge) {
+    struct addrinfo *list = NULL, *again = NULL;
+    struct addrinfo hints = {.ai_family = AF_INET6, .ai_socktype = SOCK_STREAM, .ai_flags = AI_V4MAPPED | AI_CANONNAME};
+    sidestep_queue *queue = NULL;
+    sidestep_completion completion;
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, "3002", NULL, &list, NULL) == 0);
+    CHECK(list->ai_family == AF_INET && list->ai_socktype == SOCK_STREAM && list->ai_next == NULL);
+    int fd = socket(list->ai_family, list->ai_socktype, list->ai_protocol);
+    CHECK(connect(fd, list->ai_addr, list->ai_addrlen) == 0);
+    answers(fd, request);
+    CHECK(sidestep_bridge_getaddrinfo(bridge, "forecast.weather.svc.cluster.local.", "3002", NULL, &again, NULL) == 0);
+    CHECK(memcmp(list->ai_addr, again->ai_addr, list->ai_addrlen) == 0);
+    sidestep_freeaddrinfo(again);
+    sidestep_freeaddrinfo(list);
+
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, "3002", &hints, &list, NULL) == 0);
+    CHECK(strcmp(list->ai_canonname, "forecast.weather.svc.cluster.local") == 0);
+    fd = socket(list->ai_family, list->ai_socktype, list->ai_protocol);
+    CHECK(connect(fd, list->ai_addr, list->ai_addrlen) == 0);
+    answers(fd, request);
+    sidestep_freeaddrinfo(list);
+
+    /* What is not the mesh's is as it was. */
+    CHECK(sidestep_bridge_getaddrinfo(bridge, "192.0.2.7", "80", NULL, &list, NULL) == 0);
+    sidestep_freeaddrinfo(list);
+    CHECK(sidestep_bridge_getaddrinfo(bridge, "intranet.example.com", NULL, NULL, &list, NULL) == 0);
+    CHECK(ntohs(((struct sockaddr_in *)(void *)list->ai_addr)->sin_port) == 0);
+    sidestep_freeaddrinfo(list);
+    CHECK(sidestep_bridge_getaddrinfo(bridge, "nobody.example.com", "80", NULL, &list, NULL) == EAI_NONAME);
+
+    /* One listener is one port's, and streams'. */
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, NULL, NULL, &list, NULL) == EAI_SERVICE && list == NULL);
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, "81", NULL, &list, NULL) == EAI_SERVICE);
+    hints = (struct addrinfo){.ai_socktype = SOCK_DGRAM};
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, "3002", &hints, &list, NULL) == EAI_SOCKTYPE);
+    hints = (struct addrinfo){.ai_family = AF_INET6};
+    CHECK(sidestep_bridge_getaddrinfo(bridge, FORECAST, "3002", &hints, &list, NULL) == EAI_NODATA);
+
+    WORKS(sidestep_queue_new(mesh, &queue, &error));
+    WORKS(sidestep_start_bridge_getaddrinfo(queue, bridge, FORECAST, "3002", NULL, NULL, NULL, &error));
+    struct pollfd waited = {.fd = sidestep_queue_fd(queue), .events = POLLIN};
+    CHECK(poll(&waited, 1, PATIENCE) == 1);
+    WORKS(sidestep_queue_next(queue, &completion, sizeof completion, &error));
+    CHECK(completion.status == SIDESTEP_OK && completion.addresses->ai_family == AF_INET);
+    sidestep_freeaddrinfo(completion.addresses);
+    CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
+}
+
 /* A query for forecast.weather.svc.cluster.local, A, and the address in the answer. */
 static void dns(sidestep_mesh *mesh, sidestep_bridge *bridge, const char *expected) {
     static const uint8_t query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
@@ -100,6 +149,7 @@ int main(int count, char **arguments) {
     proxy(bridge);
     unix_socket(bridge, arguments[3]);
     local(bridge);
+    lookup(mesh, bridge);
     FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_dns_start(mesh, "localhost", NULL, &listener, &error));
     FAILS(SIDESTEP_LISTEN, sidestep_dns_start(mesh, "192.0.2.1:53", NULL, &listener, &error));
     dns(mesh, NULL, "10.1.0.20");

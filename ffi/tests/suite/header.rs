@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::library::{compile, manifest_dir};
 
 /// What a reader wants to know first comes first.
-const READING_ORDER: [&str; 20] = [
+const READING_ORDER: [&str; 21] = [
     "version",
     "status",
     "error",
@@ -23,6 +23,7 @@ const READING_ORDER: [&str; 20] = [
     "queue/start",
     "bridge",
     "bridge/listen",
+    "bridge/getaddrinfo",
     "dns",
     "explain",
     "metrics",

@@ -169,6 +169,16 @@ impl Mesh {
         Ok(route.is_some_and(|destination| destination.cluster.http == Http::Detected))
     }
 
+    /// Whether a target is in the mesh. Fails where it is and cannot be reached: it has no such port, for instance.
+    #[cfg(feature = "bridge")]
+    pub(crate) async fn has(&self, target: &Target) -> Result<bool, Error> {
+        self.refuse_if_closed(target)?;
+        match self.route(target, after(self.settings.connect_deadline)).await {
+            Err(error) if error.kind() == ErrorKind::UnknownHost => Ok(false),
+            routed => Ok(routed?.is_some()),
+        }
+    }
+
     /// The service ports of a host of the mesh, as far as istiod has sent its clusters.
     #[cfg(feature = "bridge")]
     pub(crate) fn service_ports(&self, host: &str) -> Vec<u16> {

@@ -1,6 +1,7 @@
 //! From settings to a running listener.
 
 use std::{
+    any::Any,
     fmt,
     io::{self, ErrorKind::AddrInUse},
     net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket},
@@ -41,7 +42,11 @@ pub struct DnsListenerBuilder {
     recursion: Recursion,
     limits: Limits,
     runtime: Option<Handle>,
+    begin: Begin,
 }
+
+/// What is done first on the thread, and what of it ends with the thread.
+type Begin = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
 
 impl DnsListenerBuilder {
     pub(super) fn new(resolver: MeshResolver) -> Self {
@@ -53,6 +58,7 @@ impl DnsListenerBuilder {
             recursion: Arc::new(|peer| peer.is_loopback()),
             limits: Limits::default(),
             runtime: None,
+            begin: Box::new(|| Box::new(())),
         }
     }
 
@@ -96,6 +102,12 @@ impl DnsListenerBuilder {
         Self { runtime: Some(runtime), ..self }
     }
 
+    /// Does something first on the thread that answers, and drops what it returns when the thread ends: for a log or a
+    /// recorder of metrics that are a thread's own.
+    pub fn with_thread<T: 'static>(self, begin: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self { begin: Box::new(|| Box::new(begin())), ..self }
+    }
+
     /// Starts to answer.
     ///
     /// # Errors
@@ -120,7 +132,7 @@ impl DnsListenerBuilder {
         let shared = Shared { forwarder, recursion: self.recursion, counters };
         let mut listener = DnsListener { addresses, shared, stop: None, thread: None, tasks: Vec::new() };
         listener.serve_tcp(self.tcp, &runtime, self.limits)?;
-        listener.serve_udp(self.udp, &runtime, self.limits)?;
+        listener.serve_udp(self.udp, &runtime, self.limits, self.begin)?;
         Ok(listener)
     }
 
@@ -175,7 +187,13 @@ impl DnsListener {
         Ok(())
     }
 
-    fn serve_udp(&mut self, sockets: Vec<UdpSocket>, runtime: &Handle, limits: Limits) -> Result<(), Error> {
+    fn serve_udp(
+        &mut self,
+        sockets: Vec<UdpSocket>,
+        runtime: &Handle,
+        limits: Limits,
+        begin: Begin,
+    ) -> Result<(), Error> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let no_thread = |error: io::Error| listen("a thread cannot be started".into()).because_of(error);
         let (stop, stopped) = UnixStream::pair().map_err(no_thread)?;
@@ -188,7 +206,11 @@ impl DnsListener {
             stop: stopped,
         };
         let thread = thread::Builder::new().name("mesh-dns".into());
-        self.thread = Some(thread.spawn(|| server.run()).map_err(no_thread)?);
+        let run = || {
+            let _begun = begin();
+            server.run();
+        };
+        self.thread = Some(thread.spawn(run).map_err(no_thread)?);
         self.stop = Some(stop);
         let task = runtime.spawn(udp::forward_all(self.shared.clone(), queue));
         self.tasks.push(task.abort_handle());

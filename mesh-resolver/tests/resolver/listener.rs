@@ -147,6 +147,30 @@ async fn a_new_table_is_seen_by_the_next_query() {
 }
 
 #[tokio::test]
+async fn what_a_thread_begins_with_is_on_it_from_first_to_last() {
+    struct Begun(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+    impl Drop for Begun {
+        fn drop(&mut self) {
+            self.0.send(std::thread::current().id()).unwrap();
+        }
+    }
+
+    let mesh = Mesh::connecting();
+    let (begun, told) = std::sync::mpsc::channel();
+    let begin = move || {
+        begun.send(std::thread::current().id()).unwrap();
+        Begun(begun)
+    };
+    let listener = builder(mesh.resolver(Upstream::none())).with_thread(begin).start().unwrap();
+    let thread = told.recv_timeout(PATIENCE).unwrap();
+    assert_ne!(thread, std::thread::current().id());
+    assert!(told.try_recv().is_err());
+    drop(listener);
+    assert_eq!(told.try_recv().unwrap(), thread);
+}
+
+#[tokio::test]
 async fn the_thread_and_the_sockets_are_gone_with_the_listener() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::none()));

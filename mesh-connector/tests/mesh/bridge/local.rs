@@ -22,6 +22,19 @@ async fn a_loopback_address_leads_to_its_service_and_stays_the_same() {
 }
 
 #[tokio::test]
+async fn a_lookup_has_an_address_for_what_is_in_the_mesh_and_none_for_what_is_outside() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let target = |host, port| Target::new(host, port).unwrap();
+    let address = bridge.local_address(&target("forecast.weather", 3002)).await.unwrap().unwrap();
+    assert!(ask(address).await.contains("/local"));
+    assert_eq!(bridge.local_address(&target("www.example.com", 80)).await.unwrap(), None);
+    let unknown = bridge.local_address(&target("forecast.weather", 81)).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::UnknownPort);
+}
+
+#[tokio::test]
 async fn on_request_the_port_is_the_services_own() {
     let world = World::start().await;
     let mesh = world.join().await;
