@@ -18,8 +18,10 @@ const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let show = arguments.nocapture;
-    let http =
-        clients::HTTP.iter().map(|client| trial(client, None, async move || ask_http(client, show).await));
+    let http = clients::HTTP
+        .iter()
+        .chain(clients::PROMISES)
+        .map(|client| trial(client, None, async move || ask_http(client, show).await));
     let postgres = clients::POSTGRES
         .iter()
         .map(|client| trial(client, postgres::find().err(), async move || ask_postgres(client, show).await));

@@ -6,7 +6,7 @@ use std::{process::Command, time::Duration};
 
 use tokio::time::timeout;
 
-use self::build::Workshop;
+use self::build::{Workshop, example, ffi};
 
 /// No example takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,18 +25,19 @@ pub struct Client {
 /// What has to be on a machine.
 #[derive(Clone, Copy, Debug)]
 enum Need {
+    File(&'static str),
     Package(&'static str),
     Program(&'static str),
     PythonModule(&'static str),
 }
 
-use Need::{Package, Program, PythonModule};
+use Need::{File, Package, Program, PythonModule};
 
 /// Those that ask an HTTP service. Their arguments are VM files, host, port and path.
 pub const HTTP: &[Client] = &[
     client("blocking_sockets_in_c", 1, &[], |it| it.c("blocking.c", &[])),
     client("an_event_loop_in_c", 0, &[], |it| it.c("events.c", &[])),
-    client("cpp", 1, &[Program("c++")], |it| it.cpp("request.cc")),
+    client("cpp", 1, &[Program("c++")], |it| it.cpp(&example("request.cc"))),
     client("libcurl", 4, &[Package("libcurl")], |it| it.c("curl.c", &it.package("libcurl"))),
     client("libcurl_multi", 8, &[Package("libcurl")], |it| it.c("curl_multi.c", &it.package("libcurl"))),
     client("libcurl_8", 5, &[Package("zlib")], |it| it.c("curl.c", &it.libcurl_8())),
@@ -44,17 +45,28 @@ pub const HTTP: &[Client] = &[
     client("libcurl_8_multi_over_descriptors", 8, &[Package("zlib")], |it| {
         it.c("curl_queue.c", &it.libcurl_8())
     }),
-    client("python", 3, &[Program("python3")], |it| it.python("request.py")),
+    client("python", 3, &[Program("python3")], |it| it.python(&example("request.py"))),
     client("python_requests", 3, &[PythonModule("requests"), PythonModule("socks")], |it| {
-        it.python("requests_session.py")
+        it.python(&example("requests_session.py"))
     }),
     client("go", 1, &[Program("go")], |it| it.go("go")),
     client("java", 3, &[Program("javac")], |it| it.java("Requests")),
 ];
 
+/// What the C++ header and the Python module promise beside what the examples show. Their arguments are VM files, and host
+/// and port of an HTTP service.
+pub const PROMISES: &[Client] = &[
+    client("the_cpp_header", 0, &[Program("c++")], |it| it.cpp(&ffi("tests/cpp/header.cc"))),
+    client("the_python_module", 0, &[Program("python3")], |it| {
+        it.python(&ffi("tests/python/sidestep_module.py"))
+    }),
+];
+
 /// Those that ask a PostgreSQL server. Their arguments are VM files, host, port, libpq's options and a query.
-pub const POSTGRES: &[Client] =
-    &[client("libpq", 2, &[Package("libpq")], |it| it.c("postgres.c", &it.package("libpq")))];
+pub const POSTGRES: &[Client] = &[
+    client("libpq", 2, &[Package("libpq")], |it| it.c("postgres.c", &it.package("libpq"))),
+    client("jdbc", 1, &[Program("javac"), File(build::JDBC)], |it| it.java("Jdbc")),
+];
 
 const fn client(
     name: &'static str,
@@ -70,6 +82,7 @@ impl Client {
     pub fn missing(&self) -> Option<String> {
         let compiler = Program("cc");
         self.needs.iter().chain([&compiler]).find(|need| !need.is_met()).map(|need| match need {
+            File(path) => format!("no {path}"),
             Package(name) => format!("`{name}` is not installed for programs to be compiled with"),
             Program(name) => format!("no `{name}`"),
             PythonModule(name) => format!("no Python module `{name}`"),
@@ -100,6 +113,7 @@ impl Client {
 impl Need {
     fn is_met(self) -> bool {
         let mut command = match self {
+            File(path) => return std::path::Path::new(path).exists(),
             Package(name) => build::command("pkg-config", &["--exists", name]),
             // `go` takes it for a command of its own, and says so.
             Program(name) => return build::command(name, &["--version"]).output().is_ok(),

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// What every C program is compiled with: anything to say is an error.
 const STRICT: [&str; 7] = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-g"];
 
+/// PostgreSQL's driver for Java, where Debian's libpostgresql-jdbc-java puts it.
+pub(super) const JDBC: &str = "/usr/share/java/postgresql.jar";
+
 /// A folder to build in, with the library in it.
 #[derive(Debug)]
 pub(super) struct Workshop {
@@ -34,21 +37,21 @@ impl Workshop {
 
     /// An example in C.
     pub(super) fn c(&self, source: &str, flags: &[String]) -> Command {
-        self.compiled("cc", &["-std=c11", "-D_GNU_SOURCE"], source, flags)
+        self.compiled("cc", &["-std=c11", "-D_GNU_SOURCE"], &example(source), flags)
     }
 
-    /// An example in C++, whose header is in two of its units.
-    pub(super) fn cpp(&self, source: &str) -> Command {
+    /// A program in C++, with the header in two of its units.
+    pub(super) fn cpp(&self, source: &Path) -> Command {
         let second = self.path("second.cc");
         fs::write(&second, "#include <sidestep.hpp>\n").expect("a source file");
         self.compiled("c++", &["-std=c++17"], source, &[text(second)])
     }
 
-    fn compiled(&self, compiler: &str, standard: &[&str], source: &str, flags: &[String]) -> Command {
-        let program = self.path(format!("{source}.out"));
+    fn compiled(&self, compiler: &str, standard: &[&str], source: &Path, flags: &[String]) -> Command {
+        let program = self.path("program");
         let mut command = command(compiler, &STRICT);
         command.args(standard).arg(format!("-I{}", text(ffi("include"))));
-        command.arg("-o").arg(&program).arg(ffi("examples").join(source));
+        command.arg("-o").arg(&program).arg(source);
         succeed(command.args(flags).args(self.link()));
         Command::new(program)
     }
@@ -70,10 +73,10 @@ impl Workshop {
         vec![format!("-I{root}/include"), format!("{root}/build/libcurl.a"), "-lz".to_owned()]
     }
 
-    /// An example in Python, for whom a warning is an error.
-    pub(super) fn python(&self, script: &str) -> Command {
+    /// A program in Python, for whom a warning is an error.
+    pub(super) fn python(&self, script: &Path) -> Command {
         let mut command = command(&python(), &["-X", "dev", "-W", "error"]);
-        command.arg(ffi("examples").join(script)).env("PYTHONPATH", ffi("python"));
+        command.arg(script).env("PYTHONPATH", ffi("python"));
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("SIDESTEP_LIBRARY", self.path("libsidestep.so"));
         command
     }
@@ -82,7 +85,7 @@ impl Workshop {
     pub(super) fn go(&self, folder: &str) -> Command {
         let program = self.path("go-program");
         let mut go = command("go", &["build", "-buildvcs=false", "-o"]);
-        go.arg(&program).arg(".").current_dir(ffi("examples").join(folder));
+        go.arg(&program).arg(".").current_dir(example(folder));
         go.env("CGO_CFLAGS", format!("-I{}", text(ffi("include"))));
         succeed(go.env("CGO_LDFLAGS", self.link().join(" ")));
         Command::new(program)
@@ -102,7 +105,8 @@ impl Workshop {
         cc.arg("-o").arg(self.path("libsidestep_jni.so")).arg(sources.join("sidestep_jni.c"));
         succeed(cc.args(self.link()));
         let folder = self.dir.path().display();
-        command("java", &[&format!("-Djava.library.path={folder}"), "-cp", &folder.to_string(), class])
+        let classes = format!("{folder}:{JDBC}");
+        command("java", &[&format!("-Djava.library.path={folder}"), "-cp", &classes, class])
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -123,7 +127,13 @@ pub(super) fn python() -> String {
     if own.exists() { text(own) } else { "python3".to_owned() }
 }
 
-fn ffi(path: &str) -> PathBuf {
+/// A file of the C library's examples.
+pub(super) fn example(name: &str) -> PathBuf {
+    ffi("examples").join(name)
+}
+
+/// A file of the C library's folder.
+pub(super) fn ffi(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi").join(path)
 }
 
