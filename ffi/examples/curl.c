@@ -30,12 +30,12 @@ static int report(sidestep_error *error) {
 
 /* The bridge's proxy, for any number of services: absolute URLs, and CONNECT for https. */
 static int by_http_proxy(CURL *curl, struct program *program) {
-    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_http_url(program->bridge));
+    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_http_url(program->bridge)) != CURLE_OK;
 }
 
 /* The same proxy, for all protocols. */
 static int by_socks_proxy(CURL *curl, struct program *program) {
-    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_socks_url(program->bridge));
+    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_socks_url(program->bridge)) != CURLE_OK;
 }
 
 /* A socket behind which one service is. */
@@ -46,7 +46,7 @@ static int by_unix_socket(CURL *curl, struct program *program) {
     if (sidestep_bridge_listen_unix(program->bridge, path, program->host, program->port, SIDESTEP_HTTP1, &error)) {
         return report(error);
     }
-    return curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);
+    return curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path) != CURLE_OK;
 }
 
 /* The bridge's lookup instead of libcurl's own: an address and a port that can be dialled. */
@@ -65,7 +65,7 @@ static int by_lookup(CURL *curl, struct program *program) {
         program->list = curl_slist_append(NULL, instead);
     }
     sidestep_freeaddrinfo(found);
-    return curl_easy_setopt(curl, CURLOPT_CONNECT_TO, program->list);
+    return curl_easy_setopt(curl, CURLOPT_CONNECT_TO, program->list) != CURLE_OK;
 }
 
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
@@ -112,7 +112,7 @@ static int get(struct program *program, const char *way, int (*choose)(CURL *, s
     curl_easy_cleanup(curl);
     curl_slist_free_all(program->list);
     program->list = NULL;
-    return code;
+    return code != CURLE_OK;
 }
 
 int main(int argc, char **argv) {

@@ -253,7 +253,8 @@ def _look_up(
             one = entry.contents
             name = (one.canonname or b"").decode()
             address = _address(one.family, ctypes.string_at(one.addr, one.addrlen))
-            results.append((socket.AddressFamily(one.family), socket.SocketKind(one.socktype), one.protocol, name, address))
+            family, kind = socket.AddressFamily(one.family), socket.SocketKind(one.socktype)
+            results.append((family, kind, one.protocol, name, address))
             entry = one.next
         return results
     finally:

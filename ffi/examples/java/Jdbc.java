@@ -55,7 +55,8 @@ public final class Jdbc {
                 public void connect(SocketAddress to, int timeout) throws IOException {
                     InetSocketAddress address = (InetSocketAddress) to;
                     // The mesh resolves, whatever the driver has found.
-                    super.connect(InetSocketAddress.createUnresolved(address.getHostString(), address.getPort()), timeout);
+                    String host = address.getHostString();
+                    super.connect(InetSocketAddress.createUnresolved(host, address.getPort()), timeout);
                 }
             };
         }

@@ -55,7 +55,8 @@ final class Requests {
 
     static String byHttpClient(InetSocketAddress proxy, URI url) throws IOException, InterruptedException {
         HttpClient client = HttpClient.newBuilder().proxy(ProxySelector.of(proxy)).build();
-        var answer = client.send(HttpRequest.newBuilder(url).timeout(Duration.ofSeconds(30)).build(), BodyHandlers.ofString());
+        HttpRequest request = HttpRequest.newBuilder(url).timeout(Duration.ofSeconds(30)).build();
+        var answer = client.send(request, BodyHandlers.ofString());
         return answer.statusCode() + " " + answer.body();
     }
 

@@ -6,10 +6,12 @@
 import asyncio
 import gc
 import os
+import re
 import socket
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import sidestep
 
@@ -41,6 +43,13 @@ def errors_have_a_name_a_number_and_a_next_step(mesh: sidestep.Mesh) -> None:
     assert "nosuch" in str(error), error
     with socket.socket() as other:
         assert fails(sidestep.Error, mesh.connection_info, other).code is sidestep.Code.NOT_A_CONNECTION
+
+
+def codes_are_those_of_the_header() -> None:
+    header = Path(__file__).parents[2].joinpath("include/sidestep.h").read_text()
+    after = header[header.index("#define SIDESTEP_OK 0") :]
+    defined = {name: int(number) for name, number in re.findall(r"^#define SIDESTEP_(\w+) (\d+)$", after, re.M)}
+    assert {"OK": 0} | {code.name: code.value for code in sidestep.Code} == defined, defined
 
 
 def what_c_would_cut_off_is_refused(mesh: sidestep.Mesh) -> None:
@@ -125,6 +134,7 @@ def all_of_it() -> None:
 
 # What the library's own dependencies keep for the whole process they make the first time.
 what_is_closed_says_so()
+codes_are_those_of_the_header()
 before = descriptors()
 all_of_it()
 gc.collect()
