@@ -13,7 +13,8 @@
 #include <sidestep.h>
 
 int main(int argc, char **argv) {
-    const char *host = argc > 2 ? argv[2] : "forecast.weather", *path = argc > 4 ? argv[4] : "/", *gateway;
+    const char *host = argc > 2 ? argv[2] : "forecast.weather", *path = argc > 4 ? argv[4] : "/";
+    const char *peer, *gateway;
     uint16_t port = argc > 3 ? (uint16_t)atoi(argv[3]) : 3002;
     sidestep_mesh *mesh = NULL;
     sidestep_error *error = NULL;
@@ -32,9 +33,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
         goto cleanup;
     }
+    peer = sidestep_info_get(info, SIDESTEP_INFO_PEER);
     gateway = sidestep_info_get(info, SIDESTEP_INFO_GATEWAY);
-    printf("%s, %s %s\n", sidestep_info_get(info, SIDESTEP_INFO_PEER), gateway ? "by the gateway" : "directly",
-           gateway ? gateway : "");
+    printf("%s, %s%s\n", peer ? peer : "in plaintext", gateway ? "by the gateway " : "directly", gateway ? gateway : "");
 
     length = snprintf(buffer, sizeof buffer, "GET %s HTTP/1.1\r\nHost: %s:%u\r\nConnection: close\r\n\r\n", path, host,
                       port);

@@ -13,6 +13,8 @@ import sidestep
 
 places = [argument for argument in sys.argv[1:] if "=" not in argument]
 settings = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+if not places:
+    sys.exit(__doc__)
 vm_files, host, port, path = places + ["forecast.weather", "3002", "/"][len(places) - 1 :]
 url = f"http://{host}:{port}{path}"
 request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()

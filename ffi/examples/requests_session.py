@@ -13,6 +13,8 @@ import requests
 
 import sidestep
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 vm_files, host, port, path = sys.argv[1:] + ["forecast.weather", "3002", "/"][len(sys.argv) - 2 :]
 url = f"http://{host}:{port}{path}"
 

@@ -16,7 +16,7 @@
 All of it is in this process. Any thread may use any of it; calls that wait let other threads run. After a fork the child
 joins for itself. Times are seconds; None is the library's own.
 
-Needs nothing but the library, which is found as the system finds libraries, or where SIDESTEP_LIBRARY says.
+Needs nothing but Python 3.9 and the library, which is found as the system finds libraries, or where SIDESTEP_LIBRARY says.
 """
 
 from __future__ import annotations

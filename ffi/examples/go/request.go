@@ -133,7 +133,7 @@ func run(arguments []string) error {
 		return err
 	}
 	defer mesh.Close()
-	client := http.Client{Transport: &http.Transport{DialContext: mesh.DialContext}}
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: mesh.DialContext}}
 	defer client.CloseIdleConnections()
 	answer, err := client.Get(url)
 	if err != nil {

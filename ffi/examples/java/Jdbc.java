@@ -20,6 +20,10 @@ import javax.net.SocketFactory;
  */
 public final class Jdbc {
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length < 1) {
+            System.err.println("usage: Jdbc VM-FILES [HOST PORT [OPTIONS [QUERY]]]");
+            System.exit(1);
+        }
         String host = arguments.length > 1 ? arguments[1] : "ledger.payments.example";
         String port = arguments.length > 2 ? arguments[2] : "5432";
         String options = arguments.length > 3 ? arguments[3] : "user=postgres dbname=postgres";

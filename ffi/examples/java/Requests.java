@@ -22,6 +22,10 @@ import java.time.Duration;
  */
 final class Requests {
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length < 1) {
+            System.err.println("usage: Requests VM-FILES [HOST PORT [PATH]]");
+            System.exit(1);
+        }
         String host = arguments.length > 1 ? arguments[1] : "forecast.weather";
         int port = arguments.length > 2 ? Integer.parseInt(arguments[2]) : 3002;
         String path = arguments.length > 3 ? arguments[3] : "/";
