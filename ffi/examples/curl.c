@@ -49,17 +49,22 @@ static int by_unix_socket(CURL *curl, struct program *program) {
     return curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);
 }
 
-/* A loopback address and port behind which one service is, in place of libcurl's own lookup. */
+/* The bridge's lookup instead of libcurl's own: an address and a port that can be dialled. */
 static int by_lookup(CURL *curl, struct program *program) {
+    const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
     sidestep_error *error = NULL;
-    char address[SIDESTEP_ADDRESS_SIZE], instead[400];
-    uint16_t port = 0;
-    if (sidestep_bridge_listen_local(program->bridge, program->host, program->port, SIDESTEP_HTTP1, address, &port,
-                                     &error)) {
+    char address[SIDESTEP_ADDRESS_SIZE], port[8], instead[600];
+    snprintf(port, sizeof port, "%u", program->port);
+    if (sidestep_bridge_getaddrinfo(program->bridge, program->host, port, &hints, &found, &error)) {
         return report(error);
     }
-    snprintf(instead, sizeof instead, "%s:%u:%s:%u", program->host, program->port, address, port);
-    program->list = curl_slist_append(NULL, instead);
+    if (!getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, port, sizeof port,
+                     NI_NUMERICHOST | NI_NUMERICSERV)) {
+        snprintf(instead, sizeof instead, "%s:%u:%s:%s", program->host, program->port, address, port);
+        program->list = curl_slist_append(NULL, instead);
+    }
+    sidestep_freeaddrinfo(found);
     return curl_easy_setopt(curl, CURLOPT_CONNECT_TO, program->list);
 }
 

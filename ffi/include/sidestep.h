@@ -568,8 +568,8 @@ sidestep_status sidestep_settings_set(sidestep_settings *settings,
  *
  * The callback is called on the mesh's threads, on several at a time where there are several; it gets `user_data`, a
  * level and a line without an end of line, which belongs to the library. It may call whatever does not block; what blocks
- * returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out. It is called until the mesh has been freed
- * and all that was made from it; `user_data` must live as long. NULL for none.
+ * returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out, nor wait for a thread that frees the mesh. It
+ * is called until the mesh has been freed and all that was made from it; `user_data` must live as long. NULL for none.
  */
 sidestep_status sidestep_settings_log(sidestep_settings *settings,
                                       int32_t level,
@@ -628,9 +628,9 @@ sidestep_status sidestep_health(const sidestep_mesh *mesh,
 
 /**
  * Frees a mesh. What was made from it (streams, bridges, queues, DNS listeners) keeps it until it is freed too; the last
- * one ends its threads, which is waited for, a second at most, and with them the descriptors of `sidestep_connect`: their
- * readers see the end. What a program has written and closed, and is still on its way, is lost then: `sidestep_shutdown` waits
- * for it. NULL is nothing to free.
+ * one ends its threads, which is waited for (five seconds at most: the system's name lookup may not come back), and with
+ * them the descriptors of `sidestep_connect`: their readers see the end. What a program has written and closed, and is
+ * still on its way, is lost then: `sidestep_shutdown` waits for it. NULL is nothing to free.
  */
 sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 

@@ -1,13 +1,17 @@
 //! The log, as lines for a callback.
 
+mod gate;
+
 use std::{
     ffi::{c_char, c_void},
     io,
+    sync::Arc,
 };
 
 use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+pub(crate) use self::gate::Gate;
 use crate::{arguments::c_string, error::Failure, status::SIDESTEP_INVALID_ARGUMENT};
 
 /// What failed and what follows from it.
@@ -56,10 +60,10 @@ impl LogCallback {
         Ok(Some(Self { level, function, user_data: user_data.expose_provenance() }))
     }
 
-    /// What the mesh's threads report to.
-    pub(crate) fn dispatch(self) -> Dispatch {
+    /// What the mesh's threads report to, as long as the gate is open.
+    pub(crate) fn dispatch(self, gate: Arc<Gate>) -> Dispatch {
         let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_level(false);
-        log.with_max_level(self.level).with_writer(Lines(self)).finish().into()
+        log.with_max_level(self.level).with_writer(Lines(self, gate)).finish().into()
     }
 
     fn tell(&self, level: Level, line: &str) {
@@ -77,27 +81,28 @@ impl LogCallback {
     }
 }
 
-struct Lines(LogCallback);
+struct Lines(LogCallback, Arc<Gate>);
 
 /// One event's line.
-struct Line(LogCallback, Level);
+struct Line<'a>(&'a Lines, Level);
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Line;
+    type Writer = Line<'a>;
 
-    fn make_writer(&'a self) -> Line {
-        Line(self.0, Level::INFO)
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self, Level::INFO)
     }
 
-    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line {
-        Line(self.0, *event.level())
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
+        Line(self, *event.level())
     }
 }
 
-impl io::Write for Line {
+impl io::Write for Line<'_> {
     /// An event is written at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.tell(self.1, String::from_utf8_lossy(line).trim_end());
+        let Line(Lines(callback, gate), level) = self;
+        gate.pass(|| callback.tell(*level, String::from_utf8_lossy(line).trim_end()));
         Ok(line.len())
     }
 

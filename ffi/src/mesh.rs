@@ -14,8 +14,7 @@ use crate::{
     descriptor::Connections,
     error::{Failure, sidestep_error},
     handle::{self, Kind},
-    log::LogCallback,
-    metrics::Counted,
+    log::Gate,
     runtime::Runtime,
     settings::{Joining, Settings, sidestep_settings},
     status::sidestep_status,
@@ -44,8 +43,9 @@ impl Kind for Member {
 impl Member {
     fn join(settings: &Settings) -> Result<Self, Failure> {
         let joining = Joining::read(settings)?;
-        let log = joining.log.map(LogCallback::dispatch);
-        let reports = Reports { counted: Arc::new(Counted::default()), log };
+        let gate = Arc::new(Gate::default());
+        let log = joining.log.map(|callback| callback.dispatch(gate.clone()));
+        let reports = Reports { counted: Arc::default(), log, gate };
         let runtime = Runtime::start(joining.threads, reports.clone())?;
         let mesh = {
             let _runtime = runtime.handle().enter();
@@ -158,9 +158,9 @@ pub unsafe extern "C" fn sidestep_health(
 }
 
 /// Frees a mesh. What was made from it (streams, bridges, queues, DNS listeners) keeps it until it is freed too; the last
-/// one ends its threads, which is waited for, a second at most, and with them the descriptors of `sidestep_connect`: their
-/// readers see the end. What a program has written and closed, and is still on its way, is lost then: `sidestep_shutdown` waits
-/// for it. NULL is nothing to free.
+/// one ends its threads, which is waited for (five seconds at most: the system's name lookup may not come back), and with
+/// them the descriptors of `sidestep_connect`: their readers see the end. What a program has written and closed, and is
+/// still on its way, is lost then: `sidestep_shutdown` waits for it. NULL is nothing to free.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_mesh_free(mesh: *mut sidestep_mesh) -> sidestep_status {
     handle::free::<Member>(mesh)

@@ -3,7 +3,10 @@
 
 use std::{
     future::Future,
-    sync::mpsc::{RecvTimeoutError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -11,17 +14,24 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::{
     error::Failure,
+    log::Gate,
     status::{SIDESTEP_CLOSED, SIDESTEP_TIMEOUT, SIDESTEP_WOULD_DEADLOCK},
     thread::{self, Reports},
 };
 
-/// How long the end of a mesh waits for its threads, at most.
-const LAST_MOMENTS: Duration = Duration::from_secs(1);
+/// How long the end of a mesh waits for its threads, at most: the system's name lookup cannot be called back. The others
+/// end at once, but on a machine that has no time for them.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
-pub(crate) struct Runtime(Option<tokio::runtime::Runtime>, Handle);
+pub(crate) struct Runtime {
+    runtime: Option<tokio::runtime::Runtime>,
+    handle: Handle,
+    log: Arc<Gate>,
+}
 
 impl Runtime {
     pub(crate) fn start(workers: usize, reports: Reports) -> Result<Self, Failure> {
+        let log = reports.gate.clone();
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)
             .max_blocking_threads(1)
@@ -32,11 +42,11 @@ impl Runtime {
             .build()
             .map_err(|error| Failure::of_system("no thread for the mesh", &error))?;
         let handle = runtime.handle().clone();
-        Ok(Self(Some(runtime), handle))
+        Ok(Self { runtime: Some(runtime), handle, log })
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        &self.1
+        &self.handle
     }
 
     /// Does something on the mesh's threads, and waits for it: for `patience` at most, where there is a limit.
@@ -47,7 +57,7 @@ impl Runtime {
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
         let (done, wait) = sync_channel(1);
-        let task = self.1.spawn(async move {
+        let task = self.handle.spawn(async move {
             // Nobody waits any more where it fails.
             let _ = done.send(work.await);
         });
@@ -67,13 +77,15 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let Some(runtime) = self.0.take() else { return };
+        let Some(runtime) = self.runtime.take() else { return };
         // One of its own threads cannot wait for itself to end.
         if Handle::try_current().is_ok() {
             runtime.shutdown_background();
         } else {
             runtime.shutdown_timeout(LAST_MOMENTS);
         }
+        // Whatever has not ended says no more: what the program gave for its log may go now.
+        self.log.close();
     }
 }
 

@@ -103,8 +103,8 @@ pub unsafe extern "C" fn sidestep_settings_set(
 ///
 /// The callback is called on the mesh's threads, on several at a time where there are several; it gets `user_data`, a
 /// level and a line without an end of line, which belongs to the library. It may call whatever does not block; what blocks
-/// returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out. It is called until the mesh has been freed
-/// and all that was made from it; `user_data` must live as long. NULL for none.
+/// returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out, nor wait for a thread that frees the mesh. It
+/// is called until the mesh has been freed and all that was made from it; `user_data` must live as long. NULL for none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_log(
     settings: *mut sidestep_settings,

@@ -6,13 +6,15 @@ use std::{cell::RefCell, sync::Arc};
 use metrics::LocalRecorderGuard;
 use tracing::{Dispatch, dispatcher::DefaultGuard};
 
-use crate::metrics::Counted;
+use crate::{log::Gate, metrics::Counted};
 
 /// Where a mesh's threads report to.
 #[derive(Clone)]
 pub(crate) struct Reports {
     pub(crate) counted: Arc<Counted>,
     pub(crate) log: Option<Dispatch>,
+    /// Through which the log goes.
+    pub(crate) gate: Arc<Gate>,
 }
 
 struct Reporting {

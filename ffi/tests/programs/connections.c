@@ -14,6 +14,21 @@ static int connected(sidestep_mesh *mesh, const char *host, uint16_t port, uint3
     return fd;
 }
 
+/* Waits until every connection of the mesh has ended: nothing but that is looked at, because nothing else tells. */
+static void none_is_open(sidestep_mesh *mesh) {
+    for (int waited = 0; waited < PATIENCE; waited += 10) {
+        sidestep_text *health = NULL;
+        WORKS(sidestep_health(mesh, &health, &error));
+        int none = strstr(sidestep_text_get(health), "\"connections\":0,\"endpoints\"") != NULL;
+        CHECK(sidestep_text_free(health) == SIDESTEP_OK);
+        if (none) {
+            return;
+        }
+        CHECK(poll(NULL, 0, 10) == 0);
+    }
+    CHECK(!"a connection is still open");
+}
+
 static void http(sidestep_mesh *mesh, uint32_t how) {
     static char answer[1 << 16];
     int fd = connected(mesh, FORECAST, 3002, SIDESTEP_HTTP1 | how);
@@ -99,6 +114,111 @@ static void closed_without_a_word(sidestep_mesh *mesh) {
     }
 }
 
+/* A peer of our own, outside of the mesh: one end of a connection is the library's, the other is here. */
+struct ends {
+    int ours, peers;
+};
+
+static struct ends with_own_peer(sidestep_mesh *mesh, uint32_t how) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    struct ends ends;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(listener, (struct sockaddr *)&name, sizeof name) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
+    ends.ours = connected(mesh, "127.0.0.1", ntohs(name.sin_port), how);
+    ends.peers = accept(listener, NULL, NULL);
+    CHECK(ends.peers >= 0 && close(listener) == 0);
+    return ends;
+}
+
+/* A program that ends its direction and then closes: the connection ends, although the peer has not said a word. */
+static void closed_after_half_close(sidestep_mesh *mesh, uint32_t how) {
+    char said[64];
+    struct ends ends = with_own_peer(mesh, how);
+    send_all(ends.ours, "all that there is\n");
+    CHECK(shutdown(ends.ours, SHUT_WR) == 0);
+    receive_all(ends.peers, said, sizeof said);
+    CHECK(strcmp(said, "all that there is\n") == 0);
+    /* The other direction is open, for as long as somebody listens. */
+    send_all(ends.peers, "an answer\n");
+    CHECK(read(ends.ours, said, sizeof said) == 10);
+    CHECK(close(ends.ours) == 0);
+    none_is_open(mesh);
+    CHECK(close(ends.peers) == 0);
+}
+
+/* A program that only closes: what it has written arrives, and the connection ends. */
+static void closed_at_once(sidestep_mesh *mesh, uint32_t how) {
+    static char said[1 << 20];
+    struct ends ends = with_own_peer(mesh, how);
+    for (int line = 0; line < 1000; line++) {
+        send_all(ends.ours, "a line of the many that are on their way\n");
+    }
+    CHECK(close(ends.ours) == 0);
+    CHECK(receive_all(ends.peers, said, sizeof said) == 41 * 1000);
+    none_is_open(mesh);
+    CHECK(close(ends.peers) == 0);
+}
+
+/* What a program has not read when it closes is nobody's: the connection ends. */
+static void closed_with_unread_data(sidestep_mesh *mesh, uint32_t how) {
+    struct ends ends = with_own_peer(mesh, how);
+    struct pollfd readable = {.fd = ends.ours, .events = POLLIN};
+    send_all(ends.peers, "nobody reads this\n");
+    CHECK(poll(&readable, 1, PATIENCE) == 1);
+    CHECK(close(ends.ours) == 0);
+    none_is_open(mesh);
+    CHECK(close(ends.peers) == 0);
+}
+
+static void reset(int fd) {
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0 && close(fd) == 0);
+}
+
+/* A peer that resets while the program writes and reads nothing: writing fails, and the end is seen. */
+static void reset_while_writing(sidestep_mesh *mesh, uint32_t how) {
+    static const char block[1 << 14];
+    struct ends ends = with_own_peer(mesh, how);
+    char byte;
+    ssize_t sent = 1;
+    CHECK(send(ends.ours, block, sizeof block, MSG_NOSIGNAL) > 0);
+    CHECK(read(ends.peers, &byte, 1) == 1);
+    reset(ends.peers);
+    while (sent > 0) {
+        sent = send(ends.ours, block, sizeof block, MSG_NOSIGNAL);
+    }
+    CHECK(errno == EPIPE || errno == ECONNRESET);
+    CHECK(read(ends.ours, &byte, 1) <= 0);
+    CHECK(close(ends.ours) == 0);
+    none_is_open(mesh);
+}
+
+/* And one that resets an idle connection: a TCP socket tells it from an end. */
+static void reset_while_idle(sidestep_mesh *mesh, uint32_t how) {
+    struct ends ends = with_own_peer(mesh, how);
+    char byte;
+    reset(ends.peers);
+    ssize_t got = read(ends.ours, &byte, 1);
+    CHECK(how == SIDESTEP_TCP_PAIR ? got == -1 && errno == ECONNRESET : got == 0);
+    none_is_open(mesh);
+    CHECK(close(ends.ours) == 0);
+}
+
+#define MANY 100
+
+static void many_closed_at_once(sidestep_mesh *mesh, uint32_t how) {
+    int fds[MANY];
+    for (int index = 0; index < MANY; index++) {
+        fds[index] = connected(mesh, LEDGER, 5432, how);
+    }
+    for (int index = 0; index < MANY; index++) {
+        CHECK(close(fds[index]) == 0);
+    }
+    none_is_open(mesh);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 4);
     sidestep_mesh *mesh = join(arguments);
@@ -111,6 +231,15 @@ int main(int count, char **arguments) {
     tcp_pair(mesh);
     refusals(mesh);
     closed_without_a_word(mesh);
+    none_is_open(mesh);
+    for (uint32_t how = 0; how <= SIDESTEP_TCP_PAIR; how += SIDESTEP_TCP_PAIR) {
+        closed_after_half_close(mesh, how);
+        closed_at_once(mesh, how);
+        closed_with_unread_data(mesh, how);
+        reset_while_writing(mesh, how);
+        reset_while_idle(mesh, how);
+        many_closed_at_once(mesh, how);
+    }
 
     int open = connected(mesh, LEDGER, 5432, 0), fd = -1;
     FAILS(SIDESTEP_TIMEOUT, sidestep_shutdown(mesh, 100, &error));

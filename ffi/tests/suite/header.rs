@@ -29,8 +29,7 @@ const READING_ORDER: [&str; 21] = [
     "metrics",
 ];
 
-#[test]
-fn the_header_is_what_the_crate_says() {
+pub(crate) fn the_header_is_what_the_crate_says() {
     let file = manifest_dir().join("include/sidestep.h");
     let config = cbindgen::Config::from_file(manifest_dir().join("cbindgen.toml")).unwrap();
     let sources = READING_ORDER.map(|module| manifest_dir().join(format!("src/{module}.rs")));
@@ -46,12 +45,11 @@ fn the_header_is_what_the_crate_says() {
     let kept = fs::read_to_string(&file).unwrap();
     assert!(
         made == kept,
-        "include/sidestep.h is old: SIDESTEP_REGENERATE=1 cargo test -p sidestep-ffi --features suite"
+        "include/sidestep.h is old: SIDESTEP_REGENERATE=1 cargo test -p sidestep-ffi --test suite header"
     );
 }
 
-#[test]
-fn every_exported_function_is_in_the_header() {
+pub(crate) fn every_exported_function_is_in_the_header() {
     let header = fs::read_to_string(manifest_dir().join("include/sidestep.h")).unwrap();
     let mut count = 0;
     for source in sources(&manifest_dir().join("src")) {
@@ -67,8 +65,7 @@ fn every_exported_function_is_in_the_header() {
     assert!(count > 40, "only {count} functions");
 }
 
-#[test]
-fn c_and_cpp_compilers_have_nothing_to_say_about_the_header() {
+pub(crate) fn c_and_cpp_compilers_have_nothing_to_say_about_the_header() {
     let dir = tempfile::tempdir().unwrap();
     for (compiler, standard, name) in
         [("cc", "c99", "a.c"), ("cc", "c11", "b.c"), ("cc", "c2x", "c.c"), ("c++", "c++17", "d.cc")]

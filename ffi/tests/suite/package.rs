@@ -50,8 +50,7 @@ impl Installed {
     }
 }
 
-#[test]
-fn a_project_finds_the_installed_library_by_pkg_config_and_by_cmake() {
+pub(crate) fn a_project_finds_the_installed_library_by_pkg_config_and_by_cmake() {
     let installed = Installed::new();
 
     let flags = installed.pkg_config(&["--cflags", "--libs"]);

@@ -2,10 +2,12 @@
 
 use std::{ffi::OsString, path::Path, process::Command};
 
+use libtest_mimic::Trial;
 use tempfile::TempDir;
 
 use crate::{
-    library::{compile, loadable, manifest_dir, shared_library, succeed, there_is},
+    library::{compile, loadable, manifest_dir, shared_library, succeed},
+    needs::Needs,
     world::World,
 };
 
@@ -79,70 +81,62 @@ fn run(name: &str, how: How) {
     program.run(&[path(world.vm_files()), world.upstream().into(), path(scratch.path())]);
 }
 
-macro_rules! programs {
-    ($($name:ident: $what:ident;)*) => {
-        const NAMES: &[&str] = &[$(stringify!($name)),*];
+/// Each program, and what it shows.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("misuse", "what_is_wrong_with_arguments_and_handles_is_a_status"),
+    ("addresses", "addresses_are_the_systems_for_literals_and_the_meshs_for_names"),
+    ("connections", "connections_are_descriptors_that_end_as_sockets_do"),
+    ("streams", "streams_are_read_and_written_by_calls"),
+    ("forks", "a_forked_child_is_told_and_may_join_for_itself"),
+    ("leaving", "a_program_may_exit_while_connections_are_open"),
+    ("load", "the_library_may_be_loaded_and_unloaded"),
+    ("events", "operations_are_fetched_when_a_descriptor_is_readable"),
+    ("callbacks", "a_log_callback_may_call_what_does_not_block"),
+    ("listeners", "bridge_and_dns_serve_clients_that_take_nothing_else"),
+    ("tells", "explanations_health_and_metrics_are_texts"),
+    ("leftovers", "what_is_freed_leaves_no_thread_and_no_descriptor"),
+    ("many", "thousands_of_descriptors_are_served"),
+];
 
-        $(
-            #[test]
-            fn $what() {
-                run(stringify!($name), How::Plain);
-            }
-        )*
+/// Those that valgrind is not asked about: it is itself in what they look at or run out of.
+const NOT_UNDER_VALGRIND: &[&str] = &[
+    // Valgrind's own descriptors and threads are among what is counted.
+    "leftovers",
+    // Valgrind gives no descriptor beyond the limit that it started with, and takes minutes for thousands of handshakes.
+    "many",
+];
 
-        mod sanitized {
-            $(
-                #[test]
-                fn $what() {
-                    super::run(stringify!($name), super::How::Sanitized);
-                }
-            )*
+/// Each program by itself and with the sanitizers; under valgrind, which takes minutes, only where it is asked for
+/// (`-- --ignored valgrind`).
+pub(crate) fn trials(needs: &mut Needs) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (name, what) in PROGRAMS {
+        trials.push(needs.trial(format!("programs::{what}"), &["cc"], || run(name, How::Plain)));
+        let sanitized = format!("programs::sanitized::{what}");
+        trials.push(needs.trial(sanitized, &["cc"], || run(name, How::Sanitized)));
+        if !NOT_UNDER_VALGRIND.contains(name) {
+            let valgrind = format!("programs::valgrind::{what}");
+            let trial = needs.trial(valgrind, &["cc", "valgrind"], || run(name, How::Valgrind));
+            trials.push(trial.with_ignored_flag(true));
         }
-    };
-}
-
-programs! {
-    misuse: what_is_wrong_with_arguments_and_handles_is_a_status;
-    addresses: addresses_are_the_systems_for_literals_and_the_meshs_for_names;
-    connections: connections_are_descriptors_that_end_as_sockets_do;
-    streams: streams_are_read_and_written_by_calls;
-    forks: a_forked_child_is_told_and_may_join_for_itself;
-    leaving: a_program_may_exit_while_connections_are_open;
-    load: the_library_may_be_loaded_and_unloaded;
-    events: operations_are_fetched_when_a_descriptor_is_readable;
-    callbacks: a_log_callback_may_call_what_does_not_block;
-    listeners: bridge_and_dns_serve_clients_that_take_nothing_else;
-    tells: explanations_health_and_metrics_are_texts;
-    leftovers: what_is_freed_leaves_no_thread_and_no_descriptor;
-    many: thousands_of_descriptors_are_served;
-}
-
-/// The Rust side is as it is; this is about memory that crosses the border, and threads.
-#[test]
-#[ignore = "takes minutes, alone on the machine"]
-fn programs_are_clean_under_valgrind() {
-    assert!(there_is("valgrind"), "valgrind is not on this machine");
-    for name in ["misuse", "addresses", "connections", "streams", "events", "callbacks"] {
-        run(name, How::Valgrind);
     }
+    trials
 }
 
-#[test]
-fn every_program_is_run() {
+pub(crate) fn every_program_is_run() {
     let entries = std::fs::read_dir(manifest_dir().join("tests/programs")).unwrap();
     let mut found: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
-    let mut named = NAMES.to_vec();
+    let mut named: Vec<_> = PROGRAMS.iter().map(|(name, _)| *name).collect();
     found.sort_unstable();
     named.sort_unstable();
     assert_eq!(found, named);
 }
 
-#[test]
-fn sanitized_programs_have_the_sanitizer_in_them() {
+pub(crate) fn sanitized_programs_have_the_sanitizer_in_them() {
     let program = Program::compiled("misuse", How::Sanitized);
     let symbols = succeed(Command::new("nm").arg(program.dir.path().join("program")));
     assert!(symbols.contains("__asan_init"), "no sanitizer in {}", shared_library().display());

@@ -4,8 +4,7 @@ use std::{fs, process::Command};
 
 use crate::library::{manifest_dir, shared_library, succeed};
 
-#[test]
-fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
+pub(crate) fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
     let mut nm = Command::new("nm");
     let listed = succeed(nm.args(["-D", "--defined-only", "--format=posix"]).arg(shared_library()));
     let mut exported: Vec<_> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
@@ -23,8 +22,7 @@ fn the_shared_library_exports_the_functions_of_the_header_and_nothing_else() {
     assert_eq!(exported, declared);
 }
 
-#[test]
-fn the_shared_library_has_its_abi_in_its_name_and_stays_loaded() {
+pub(crate) fn the_shared_library_has_its_abi_in_its_name_and_stays_loaded() {
     let mut readelf = Command::new("readelf");
     let dynamic = succeed(readelf.arg("-d").arg(shared_library()));
     assert!(dynamic.contains("[libsidestep.so.0.1]"), "{dynamic}");

@@ -20,6 +20,9 @@ const BUFFER: usize = 16 * 1024;
 /// Passes bytes between a client of the program's own and the mesh until both directions have ended. The end of one is
 /// passed on and leaves the other open; the slower side sets the pace.
 ///
+/// The client is read after its end too, and that it has gone altogether is an error of that: a client that cannot tell
+/// goes on saying that it is at its end.
+///
 /// # Errors
 ///
 /// Either side broke.
@@ -103,6 +106,8 @@ impl Up {
             ready!(Pin::new(stream).poll_shutdown(cx))?;
             self.state = Way::Ended;
         }
+        // Nobody waits for what the mesh still sends where the client has gone meanwhile.
+        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut self.buffer))?;
         Poll::Ready(Ok(()))
     }
 }
