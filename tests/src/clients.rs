@@ -77,6 +77,7 @@ impl Client {
     }
 
     /// Builds it, runs it, and returns what it said. `show`: says that on standard error too.
+    #[expect(clippy::print_stderr, reason = "where it is asked for")]
     pub async fn run(&self, arguments: &[&str], show: bool) -> String {
         let workshop = Workshop::new();
         let mut command = tokio::process::Command::from((self.build)(&workshop));

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::MeshStream;
 
@@ -107,7 +107,7 @@ impl Up {
             self.state = Way::Ended;
         }
         // Nobody waits for what the mesh still sends where the client has gone meanwhile.
-        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut self.buffer))?;
+        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut [0]))?;
         Poll::Ready(Ok(()))
     }
 }
