@@ -45,6 +45,8 @@ struct figures establish(const struct service *service, const char *arguments) {
     }
     double before = now(CLOCK_PROCESS_CPUTIME_ID), connecting = 0;
     for (size_t at = 0; at < count; at++) {
+        /* What is left of the one before ends meanwhile. */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         if (one(service, how, &connected[at], &answered[at], &connecting)) {
             return (struct figures){.count = -1};
         }
