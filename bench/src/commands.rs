@@ -32,6 +32,7 @@ commands! {
     bridge,
     join,
     memory,
+    ffi,
 }
 
 /// The command of this name, or every one under `all`.
@@ -52,8 +53,9 @@ pub(crate) fn help() -> String {
 
 /// What a command runs in a process of its own, for figures that this process would spoil.
 pub(crate) fn child(what: &str) -> Result<String, Failure> {
-    match what.strip_prefix("dns-") {
-        Some(server) => dns::child(server),
-        None => memory::child(what),
+    match what.split_once('-') {
+        Some(("dns", server)) => dns::child(server),
+        Some(("ffi", files)) => ffi::child(files),
+        _ => memory::child(what),
     }
 }

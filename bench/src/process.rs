@@ -12,6 +12,11 @@ pub(crate) fn private_dirty() -> Result<f64, Failure> {
     field("/proc/self/smaps_rollup", "Private_Dirty:")
 }
 
+/// The same of another process.
+pub(crate) fn private_dirty_of(pid: u32) -> Result<f64, Failure> {
+    field(&format!("/proc/{pid}/smaps_rollup"), "Private_Dirty:")
+}
+
 /// Bytes of memory that are in use, shared ones as well.
 pub(crate) fn resident() -> Result<f64, Failure> {
     field("/proc/self/status", "VmRSS:")
@@ -36,7 +41,16 @@ fn field(file: &str, name: &str) -> Result<f64, Failure> {
 
 /// Nanoseconds that this thread has run.
 pub(crate) fn thread_time() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time_of(ClockId::ThreadCPUTime)
+}
+
+/// Nanoseconds that all threads of this process have run.
+pub(crate) fn process_time() -> f64 {
+    time_of(ClockId::ProcessCPUTime)
+}
+
+fn time_of(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
     #[allow(clippy::cast_precision_loss, reason = "some seconds")]
     let nanoseconds = time.tv_sec as f64 * 1e9 + time.tv_nsec as f64;
     nanoseconds
@@ -59,7 +73,7 @@ pub(crate) fn tree_time(peer: &Child) -> Result<f64, Failure> {
 pub(crate) fn tree_memory(peer: &Child) -> Result<(f64, f64), Failure> {
     let mut sum = (0.0, 0.0);
     for pid in tree(peer)? {
-        sum.0 += field(&format!("/proc/{pid}/smaps_rollup"), "Private_Dirty:")?;
+        sum.0 += private_dirty_of(pid)?;
         sum.1 += field(&format!("/proc/{pid}/status"), "VmRSS:")?;
     }
     Ok(sum)

@@ -6,7 +6,6 @@ pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
     /// What was measured once, such as a count.
-    #[allow(dead_code, reason = "no command so far measures anything once")]
     pub(crate) fn once(figure: f64) -> Self {
         Self(vec![figure])
     }

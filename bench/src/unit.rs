@@ -5,6 +5,8 @@
 pub(crate) enum Unit {
     /// Memory.
     Bytes,
+    /// What is counted.
+    Count,
     /// Time.
     Nanoseconds,
 }
@@ -14,6 +16,7 @@ impl Unit {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
+            Self::Count => "count",
             Self::Nanoseconds => "ns",
         }
     }
@@ -22,6 +25,7 @@ impl Unit {
     pub(crate) fn show(self, figure: f64) -> String {
         let scale: &[(f64, &str)] = match self {
             Self::Bytes => &[(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")],
+            Self::Count => return digits(figure),
             Self::Nanoseconds => &[(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")],
         };
         let fits = scale.iter().rev().find(|(size, _)| figure.abs() >= *size);

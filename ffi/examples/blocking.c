@@ -1,20 +1,19 @@
 /*
  * One request over one blocking socket.
  *
- *     blocking VM-FILES [HOST PORT]
+ *     blocking VM-FILES [HOST PORT [PATH]]
  *     cc blocking.c $(pkg-config --cflags --libs sidestep)
  *
  * The mesh is in this process; there is no other.
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <sidestep.h>
 
 int main(int argc, char **argv) {
-    const char *host = argc > 2 ? argv[2] : "forecast.weather";
+    const char *host = argc > 2 ? argv[2] : "forecast.weather", *path = argc > 4 ? argv[4] : "/", *gateway;
     uint16_t port = argc > 3 ? (uint16_t)atoi(argv[3]) : 3002;
     sidestep_mesh *mesh = NULL;
     sidestep_error *error = NULL;
@@ -24,7 +23,7 @@ int main(int argc, char **argv) {
     ssize_t length;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: %s VM-FILES [HOST PORT]\n", argv[0]);
+        fprintf(stderr, "usage: %s VM-FILES [HOST PORT [PATH]]\n", argv[0]);
         return EXIT_FAILURE;
     }
     if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_wait_ready(mesh, 30000, &error) ||
@@ -33,10 +32,13 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
         goto cleanup;
     }
-    fprintf(stderr, "connected to %s\n", sidestep_info_get(info, SIDESTEP_INFO_PEER));
+    gateway = sidestep_info_get(info, SIDESTEP_INFO_GATEWAY);
+    printf("%s, %s %s\n", sidestep_info_get(info, SIDESTEP_INFO_PEER), gateway ? "by the gateway" : "directly",
+           gateway ? gateway : "");
 
-    length = snprintf(buffer, sizeof buffer, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
-    if (write(fd, buffer, (size_t)length) != length) {
+    length = snprintf(buffer, sizeof buffer, "GET %s HTTP/1.1\r\nHost: %s:%u\r\nConnection: close\r\n\r\n", path, host,
+                      port);
+    if (length >= (ssize_t)sizeof buffer || write(fd, buffer, (size_t)length) != length) {
         perror("write");
         goto cleanup;
     }

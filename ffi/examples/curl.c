@@ -1,10 +1,10 @@
 /*
- * libcurl through the mesh: by the proxy, for any number of services, and by a Unix socket for one.
+ * libcurl through the mesh, one request in each of the ways that it can go. Each is a function; take the one that fits.
  *
- *     curl VM-FILES [URL]
+ *     curl VM-FILES [HOST PORT [PATH]]
  *     cc curl.c $(pkg-config --cflags --libs sidestep libcurl)
  *
- * The bridge is in this process, and serves nobody else. Works with every libcurl since 7.40.
+ * Mesh and bridge are in this process, and the bridge serves no other.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,53 +13,136 @@
 #include <curl/curl.h>
 #include <sidestep.h>
 
-static int get(const char *url, const char *proxy, const char *unix_socket) {
+struct program {
+    sidestep_mesh *mesh;
+    sidestep_bridge *bridge;
+    const char *host;
+    uint16_t port;
+    char url[512];
+    struct curl_slist *list;
+};
+
+static int report(sidestep_error *error) {
+    fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
+    sidestep_error_free(error);
+    return -1;
+}
+
+/* The bridge's proxy, for any number of services: absolute URLs, and CONNECT for https. */
+static int by_http_proxy(CURL *curl, struct program *program) {
+    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_http_url(program->bridge));
+}
+
+/* The same proxy, for all protocols. */
+static int by_socks_proxy(CURL *curl, struct program *program) {
+    return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_socks_url(program->bridge));
+}
+
+/* A socket behind which one service is. */
+static int by_unix_socket(CURL *curl, struct program *program) {
+    sidestep_error *error = NULL;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/sidestep-curl-%ld", (long)getpid());
+    if (sidestep_bridge_listen_unix(program->bridge, path, program->host, program->port, SIDESTEP_HTTP1, &error)) {
+        return report(error);
+    }
+    return curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);
+}
+
+/* The bridge's lookup instead of libcurl's own: an address and a port that can be dialled. */
+static int by_lookup(CURL *curl, struct program *program) {
+    const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    sidestep_error *error = NULL;
+    char address[SIDESTEP_ADDRESS_SIZE], port[8], instead[600];
+    snprintf(port, sizeof port, "%u", program->port);
+    if (sidestep_bridge_getaddrinfo(program->bridge, program->host, port, &hints, &found, &error)) {
+        return report(error);
+    }
+    if (!getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, port, sizeof port,
+                     NI_NUMERICHOST | NI_NUMERICSERV)) {
+        snprintf(instead, sizeof instead, "%s:%u:%s:%s", program->host, program->port, address, port);
+        program->list = curl_slist_append(NULL, instead);
+    }
+    sidestep_freeaddrinfo(found);
+    return curl_easy_setopt(curl, CURLOPT_CONNECT_TO, program->list);
+}
+
+static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address) {
+    const struct program *program = data;
+    sidestep_error *error = NULL;
+    int fd = -1;
+    (void)purpose, (void)address;
+    if (sidestep_connect(program->mesh, program->host, program->port, SIDESTEP_HTTP1, -1, &fd, &error)) {
+        report(error);
+        return CURL_SOCKET_BAD;
+    }
+    return fd;
+}
+
+static int is_connected(void *data, curl_socket_t fd, curlsocktype purpose) {
+    (void)data, (void)fd, (void)purpose;
+    return CURL_SOCKOPT_ALREADY_CONNECTED;
+}
+
+/* A connection of sidestep_connect, without a bridge. libcurl looks the name up first, and may find anything. */
+static int by_descriptor(CURL *curl, struct program *program) {
+    char any[300];
+    snprintf(any, sizeof any, "%s:%u:127.0.0.1", program->host, program->port);
+    program->list = curl_slist_append(NULL, any);
+    return curl_easy_setopt(curl, CURLOPT_RESOLVE, program->list) ||
+           curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) ||
+           curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, program) ||
+           curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, is_connected);
+}
+
+/* One request. */
+static int get(struct program *program, const char *way, int (*choose)(CURL *, struct program *)) {
     CURL *curl = curl_easy_init();
-    if (!curl) {
-        return EXIT_FAILURE;
+    CURLcode code = CURLE_FAILED_INIT;
+    printf("by %s: ", way);
+    fflush(stdout);
+    /* The environment's proxies are not meant. */
+    if (curl && !curl_easy_setopt(curl, CURLOPT_PROXY, "") && !curl_easy_setopt(curl, CURLOPT_NOPROXY, "") &&
+        !curl_easy_setopt(curl, CURLOPT_URL, program->url) && !curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L) &&
+        !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) && !choose(curl, program)) {
+        code = curl_easy_perform(curl);
     }
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    /* Set in any case: the environment's proxies are not meant. */
-    curl_easy_setopt(curl, CURLOPT_PROXY, proxy ? proxy : "");
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
-    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, unix_socket);
-    CURLcode code = curl_easy_perform(curl);
-    if (code != CURLE_OK) {
-        fprintf(stderr, "%s: %s\n", url, curl_easy_strerror(code));
-    }
-    putchar('\n');
+    puts(code ? curl_easy_strerror(code) : "");
     curl_easy_cleanup(curl);
-    return code == CURLE_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+    curl_slist_free_all(program->list);
+    program->list = NULL;
+    return code;
 }
 
 int main(int argc, char **argv) {
-    const char *url = argc > 2 ? argv[2] : "http://forecast.weather:3002/";
-    sidestep_mesh *mesh = NULL;
-    sidestep_bridge *bridge = NULL;
+    struct program program = {
+        .host = argc > 2 ? argv[2] : "forecast.weather",
+        .port = argc > 3 ? (uint16_t)atoi(argv[3]) : 3002,
+    };
+    const unsigned int version = curl_version_info(CURLVERSION_NOW)->version_num;
     sidestep_error *error = NULL;
-    char path[64];
-    int code = EXIT_FAILURE;
+    int failed = -1;
 
-    if (argc < 2) {
-        fprintf(stderr, "usage: %s VM-FILES [URL]\n", argv[0]);
+    if (argc < 2 || curl_global_init(CURL_GLOBAL_DEFAULT)) {
+        fprintf(stderr, "usage: %s VM-FILES [HOST PORT [PATH]]\n", argv[0]);
         return EXIT_FAILURE;
     }
-    snprintf(path, sizeof path, "/tmp/sidestep-curl-%ld", (long)getpid());
-    if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_wait_ready(mesh, 30000, &error) ||
-        sidestep_bridge_start(mesh, SIDESTEP_ACCESS_SAME_PROCESS, &bridge, &error) ||
-        sidestep_bridge_listen_unix(bridge, path, "forecast.weather", 3002, SIDESTEP_HTTP1, &error)) {
-        fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
+    snprintf(program.url, sizeof program.url, "http://%s:%u%s", program.host, program.port, argc > 4 ? argv[4] : "/");
+    if (sidestep_join_vm_files(argv[1], &program.mesh, &error) || sidestep_wait_ready(program.mesh, 30000, &error) ||
+        sidestep_bridge_start(program.mesh, SIDESTEP_ACCESS_SAME_PROCESS, &program.bridge, &error)) {
+        report(error);
     } else {
-        curl_global_init(CURL_GLOBAL_DEFAULT);
-        code = get(url, sidestep_bridge_http_url(bridge), NULL) ||
-               get(url, sidestep_bridge_socks_url(bridge), NULL) ||
-               get("http://forecast.weather/", NULL, path);
-        curl_global_cleanup();
+        failed = get(&program, "http proxy", by_http_proxy) || get(&program, "socks proxy", by_socks_proxy) ||
+                 get(&program, "unix socket", by_unix_socket) || get(&program, "lookup", by_lookup);
+        if (version >> 8 == 0x0758) {
+            puts("by descriptor: libcurl 7.88 does not know that a descriptor may be connected; other versions do");
+        } else if (!failed) {
+            failed = get(&program, "descriptor", by_descriptor);
+        }
     }
-    sidestep_bridge_free(bridge);
-    sidestep_error_free(error);
-    sidestep_mesh_free(mesh);
-    return code;
+    sidestep_bridge_free(program.bridge);
+    sidestep_mesh_free(program.mesh);
+    curl_global_cleanup();
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

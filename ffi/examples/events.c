@@ -1,7 +1,7 @@
 /*
  * Several requests at a time on one thread, by poll. The queue's descriptor fits epoll, libuv and GLib in the same way.
  *
- *     events VM-FILES
+ *     events VM-FILES [HOST PORT [PATH]]
  *     cc events.c $(pkg-config --cflags --libs sidestep)
  *
  * The mesh is in this process; there is no other.
@@ -27,8 +27,7 @@ static int report(sidestep_error *error) {
 }
 
 /* Takes what has ended from the queue; the descriptors join the loop. */
-static int fetch(sidestep_queue *queue) {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
+static int fetch(sidestep_queue *queue, const char *request) {
     sidestep_completion completion;
     while (sidestep_queue_next(queue, &completion, sizeof completion, NULL) == SIDESTEP_OK) {
         struct pollfd *place = completion.user_data;
@@ -37,7 +36,7 @@ static int fetch(sidestep_queue *queue) {
         }
         place->fd = completion.fd;
         place->events = POLLIN;
-        if (write(place->fd, request, sizeof request - 1) < 0) {
+        if (write(place->fd, request, strlen(request)) < 0) {
             perror("write");
             return -1;
         }
@@ -46,15 +45,19 @@ static int fetch(sidestep_queue *queue) {
 }
 
 int main(int argc, char **argv) {
+    const char *host = argc > 2 ? argv[2] : "forecast.weather", *path = argc > 4 ? argv[4] : "/";
+    uint16_t port = argc > 3 ? (uint16_t)atoi(argv[3]) : 3002;
+    char request[512];
     sidestep_mesh *mesh = NULL;
     sidestep_queue *queue = NULL;
     sidestep_error *error = NULL;
     int open = REQUESTS, failed = 0;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: %s VM-FILES\n", argv[0]);
+        fprintf(stderr, "usage: %s VM-FILES [HOST PORT [PATH]]\n", argv[0]);
         return EXIT_FAILURE;
     }
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: %s:%u\r\nConnection: close\r\n\r\n", path, host, port);
     if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_queue_new(mesh, &queue, &error)) {
         failed = report(error);
         goto cleanup;
@@ -63,15 +66,14 @@ int main(int argc, char **argv) {
     waited[0].events = POLLIN;
     for (int index = 1; index <= REQUESTS; index++) {
         waited[index].fd = -1;
-        if (sidestep_start_connect(queue, "forecast.weather", 3002, SIDESTEP_HTTP1, 30000, &waited[index], NULL,
-                                   &error)) {
+        if (sidestep_start_connect(queue, host, port, SIDESTEP_HTTP1, 30000, &waited[index], NULL, &error)) {
             failed = report(error);
             goto cleanup;
         }
     }
     while (open > 0 && !failed && poll(waited, 1 + REQUESTS, -1) > 0) {
         if (waited[0].revents) {
-            failed = fetch(queue);
+            failed = fetch(queue, request);
         }
         for (int index = 1; index <= REQUESTS && !failed; index++) {
             char buffer[4096];
@@ -84,6 +86,7 @@ int main(int argc, char **argv) {
                 continue;
             }
             printf("request %d: %zu bytes\n", index, received[index]);
+            failed = length < 0 || received[index] == 0;
             close(waited[index].fd);
             waited[index].fd = -1;
             waited[index].revents = 0;

@@ -11,12 +11,14 @@ use libc::{
     AF_INET, AF_INET6, addrinfo, c_int, in_addr, in6_addr, sa_family_t, sockaddr_in, sockaddr_in6, socklen_t,
 };
 
+use smallvec::SmallVec;
+
 use crate::arguments::c_string;
 
 /// Addresses for C to be.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Addresses {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: SmallVec<[Entry; 4]>,
     pub(crate) canonical_name: Option<String>,
 }
 

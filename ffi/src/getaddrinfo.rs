@@ -5,15 +5,13 @@ mod system;
 
 use std::{
     ffi::c_char,
-    future::Future as _,
     net::{IpAddr, SocketAddr},
-    pin::pin,
     ptr,
-    task::{Context, Poll, Waker},
 };
 
 use libc::{AF_INET, AF_INET6, AI_ALL, AI_CANONNAME, AI_V4MAPPED, addrinfo, c_int};
 use mesh_resolver::{Lookup, MeshResolver};
+use smallvec::SmallVec;
 
 pub(crate) use self::request::Request;
 use self::request::Service;
@@ -72,45 +70,36 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
     outcome(err, answered).map_or_else(|failed| failed.eai, |()| 0)
 }
 
-fn asked(member: &Member, request: Request) -> Result<Addresses, Failure> {
+fn asked(member: &Member, request: Request<'_>) -> Result<Addresses, Failure> {
     let resolver = member.mesh.resolver();
-    let found = metrics::with_local_recorder(&*member.reports.counted, || at_once(resolver, &request.node));
-    match found {
+    // What the table knows needs nobody to be asked, and no other thread.
+    let at_once = || resolver.try_lookup_ip(&request.node);
+    match metrics::with_local_recorder(&*member.reports.counted, at_once) {
         Some(found) => found_addresses(&request, &found),
         None => {
-            let resolver = resolver.clone();
+            let (resolver, request) = (resolver.clone(), request.into_owned());
             member.runtime.wait(None, async move { ask(&resolver, &request).await })?
         }
     }
 }
 
-pub(crate) async fn ask(resolver: &MeshResolver, request: &Request) -> Result<Addresses, Failure> {
+pub(crate) async fn ask(resolver: &MeshResolver, request: &Request<'_>) -> Result<Addresses, Failure> {
     let found = resolver.lookup_ip(&request.node).await?;
     found_addresses(request, &found)
 }
 
-fn found_addresses(request: &Request, found: &Lookup) -> Result<Addresses, Failure> {
+fn found_addresses(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Failure> {
     answer(request, found.addresses(), found.canonical_name(), &request.services)
-}
-
-/// What the table knows needs nobody to be asked, and no other thread.
-fn at_once(resolver: &MeshResolver, node: &str) -> Option<Lookup> {
-    resolver.names().lookup(node)?;
-    let found = pin!(resolver.lookup_ip(node));
-    match found.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(found) => found.ok(),
-        Poll::Pending => None,
-    }
 }
 
 /// What was found, as it was asked for.
 pub(crate) fn answer(
-    request: &Request,
+    request: &Request<'_>,
     found: &[IpAddr],
     name: &str,
     services: &[Service],
 ) -> Result<Addresses, Failure> {
-    let mut ips: Vec<IpAddr> = found.iter().copied().filter(|ip| request.wants(*ip)).collect();
+    let mut ips: SmallVec<[IpAddr; 8]> = found.iter().copied().filter(|ip| request.wants(*ip)).collect();
     let mapping = request.family == AF_INET6 && request.flags & AI_V4MAPPED != 0;
     if mapping && (ips.is_empty() || request.flags & AI_ALL != 0) {
         ips.extend(found.iter().filter_map(|ip| match ip {

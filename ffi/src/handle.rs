@@ -8,6 +8,7 @@
 //! The table is the only thing that all meshes of a process share. After `fork` the child may have inherited its lock in
 //! any state, so it is not touched there: handles of before are `SIDESTEP_FORKED`, and new ones get a table of their own.
 
+mod process;
 mod table;
 
 use std::sync::Arc;
@@ -52,8 +53,7 @@ pub(crate) fn give_shared<K: Kind>(value: Arc<K>) -> *mut K::C {
 /// The value behind a handle.
 pub(crate) fn get<K: Kind>(handle: *const K::C) -> Result<Arc<K>, Failure> {
     let id = Id::from_pointer::<K>(handle.addr())?;
-    let process = process_of::<K>(id)?;
-    let value = process.table.get(id).ok_or_else(|| gone::<K>(handle.addr()))?;
+    let value = table_of::<K, _>(id, |table| table.get(id))?.ok_or_else(|| gone::<K>(handle.addr()))?;
     value.downcast().map_err(|_| gone::<K>(handle.addr()))
 }
 
@@ -63,8 +63,7 @@ pub(crate) fn take<K: Kind>(handle: *const K::C) -> Result<Option<Arc<K>>, Failu
         return Ok(None);
     }
     let id = Id::from_pointer::<K>(handle.addr())?;
-    let process = process_of::<K>(id)?;
-    let value = process.table.remove(id).ok_or_else(|| gone::<K>(handle.addr()))?;
+    let value = table_of::<K, _>(id, |table| table.remove(id))?.ok_or_else(|| gone::<K>(handle.addr()))?;
     value.downcast().map(Some).map_err(|_| gone::<K>(handle.addr()))
 }
 
@@ -81,10 +80,10 @@ fn gone<K: Kind>(number: usize) -> Failure {
     Failure::new(SIDESTEP_BAD_HANDLE, format!("{number:#x} is no {name} any more: it was freed"))
 }
 
-/// This process, if the handle is of it.
-fn process_of<K: Kind>(id: Id) -> Result<Arc<Process>, Failure> {
-    match TABLE.load_full() {
-        Some(process) if process.pid == std::process::id() && process.epoch == id.epoch() => Ok(process),
+/// Looks at this process' table, if the handle is of it.
+fn table_of<K: Kind, T>(id: Id, look: impl FnOnce(&Table) -> T) -> Result<T, Failure> {
+    match &*TABLE.load() {
+        Some(own) if own.pid == process::pid() && own.epoch == id.epoch() => Ok(look(&own.table)),
         Some(_) => {
             let message = format!("this {} was made before fork(), in the parent process", K::NAME);
             Err(Failure::new(SIDESTEP_FORKED, message))
@@ -97,7 +96,7 @@ fn process_of<K: Kind>(id: Id) -> Result<Arc<Process>, Failure> {
 fn own() -> Arc<Process> {
     loop {
         let current = TABLE.load();
-        let pid = std::process::id();
+        let pid = process::pid();
         match &*current {
             Some(process) if process.pid == pid => return process.clone(),
             _ => {

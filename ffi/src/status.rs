@@ -191,6 +191,9 @@ pub(crate) fn next_step(status: sidestep_status) -> &'static str {
             "compare the name with the mesh's; sidestep_explain tells"
         }
         SIDESTEP_SYSTEM => "look at the limits of this process: descriptors, threads, memory",
+        SIDESTEP_INVALID_TARGET => "pass a name or an address, and a port of the service",
+        SIDESTEP_UNKNOWN_PORT | SIDESTEP_UNKNOWN_SUBSET => "take one that the message names",
+        SIDESTEP_LISTEN => "choose another address, port or path, or end what is there",
         SIDESTEP_PANIC => "report it with the message: this is a defect of the library's",
         _ => "sidestep_explain tells how the connection is made",
     }

@@ -1,18 +1,27 @@
 //! Connections without a descriptor: a copy less, and errors that say why.
 
+mod wait;
+
 use std::{
     ffi::c_char,
-    io, ptr,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    pin::Pin,
+    ptr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
 };
 
-use mesh_connector::{ConnectionInfo, MeshStream};
+use mesh_connector::{ConnectionInfo, MeshStream, UnwatchedStream};
+use rustix::event::PollFlags;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf},
-    time,
+    io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf},
+    time::timeout as limited,
 };
 
+use self::wait::wait;
 use crate::{
     arguments::{Out, bytes, bytes_mut, timeout},
     border::call,
@@ -22,7 +31,6 @@ use crate::{
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
     runtime::refuse_callbacks,
-    signals::without_sigpipe,
     status::{SIDESTEP_BROKEN, SIDESTEP_TIMEOUT, sidestep_status},
 };
 
@@ -34,8 +42,13 @@ pub struct sidestep_stream(());
 const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Stream {
-    read: Mutex<Option<ReadHalf<MeshStream>>>,
-    write: Mutex<Option<WriteHalf<MeshStream>>>,
+    /// Held while bytes pass, and not while they are waited for. `None` only at the end.
+    stream: Mutex<Option<UnwatchedStream>>,
+    /// The stream's socket, to wait for.
+    fd: RawFd,
+    /// Each held by the one call of its direction.
+    reading: Mutex<()>,
+    writing: Mutex<()>,
     info: ConnectionInfo,
     member: Arc<Member>,
 }
@@ -47,51 +60,97 @@ impl Kind for Stream {
 }
 
 impl Stream {
-    fn new(stream: MeshStream, member: Arc<Member>) -> Self {
+    fn new(stream: UnwatchedStream, member: Arc<Member>) -> Self {
         let info = stream.connection().clone();
-        let (read, write) = tokio::io::split(stream);
-        Self { read: Mutex::new(Some(read)), write: Mutex::new(Some(write)), info, member }
+        let fd = stream.as_fd().as_raw_fd();
+        let stream = Mutex::new(Some(stream));
+        Self { stream, fd, reading: Mutex::default(), writing: Mutex::default(), info, member }
     }
 
-    /// Does something to one half on the caller's thread, which is quicker than on another, and without a signal.
-    fn run<H, T>(
+    fn locked<T>(
         &self,
-        half: &Mutex<Option<H>>,
+        work: &mut impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *stream {
+            Some(stream) => work(Pin::new(stream), &mut Context::from_waker(Waker::noop())),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Does something on the caller's thread, again whenever the socket is `ready`: nobody else has to be awake for it.
+    fn run<T>(
+        &self,
+        direction: &Mutex<()>,
+        ready: PollFlags,
         patience: Option<Duration>,
-        work: impl AsyncFnOnce(&mut H) -> io::Result<T>,
+        mut work: impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
-        let mut half = half.lock().unwrap_or_else(PoisonError::into_inner);
-        let half = half.as_mut().ok_or_else(|| broken(&io::ErrorKind::NotConnected.into()))?;
-        let limited = async {
-            match patience {
-                None => Ok(work(half).await),
-                Some(patience) => time::timeout(patience, work(half)).await,
+        let _one = direction.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deadline = None;
+        loop {
+            if let Poll::Ready(done) = self.locked(&mut work) {
+                return done.map_err(|error| broken(&error));
             }
-        };
-        let done = without_sigpipe(
-            || self.member.runtime.handle().block_on(limited),
-            |done| matches!(done, Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe),
-        );
-        match done {
-            Ok(outcome) => outcome.map_err(|error| broken(&error)),
-            Err(_) => Err(Failure::new(SIDESTEP_TIMEOUT, format!("nothing came within {patience:?}"))),
+            // A clock is read only where there is something to wait for.
+            let deadline = *deadline
+                .get_or_insert_with(|| patience.and_then(|patience| Instant::now().checked_add(patience)));
+            // SAFETY: the stream of which it is lives as long as `self`.
+            let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
+            if !wait(socket, ready, deadline).map_err(|error| broken(&error))? {
+                let message = format!("nothing came within {:?}", patience.unwrap_or_default());
+                return Err(Failure::new(SIDESTEP_TIMEOUT, message));
+            }
         }
+    }
+
+    fn read(&self, buffer: &mut [MaybeUninit<u8>], patience: Option<Duration>) -> Result<usize, Failure> {
+        self.run(&self.reading, PollFlags::IN, patience, |stream, cx| {
+            let mut buffer = ReadBuf::uninit(buffer);
+            stream.poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+        })
+    }
+
+    /// Adds to `taken` what was taken of `data`.
+    fn write(&self, data: &[u8], patience: Option<Duration>, taken: &mut usize) -> Result<(), Failure> {
+        self.run(&self.writing, PollFlags::OUT, patience, |mut stream, cx| {
+            while *taken < data.len() {
+                match ready!(stream.as_mut().poll_write(cx, &data[*taken..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    written => *taken += written,
+                }
+            }
+            stream.poll_flush(cx)
+        })
+    }
+
+    fn shutdown(&self, patience: Option<Duration>) -> Result<(), Failure> {
+        self.run(&self.writing, PollFlags::OUT, patience, |stream, cx| stream.poll_shutdown(cx))
     }
 }
 
 impl Drop for Stream {
     /// The peer is told that nothing follows, while nobody waits.
     fn drop(&mut self) {
-        let take = |half: &mut Option<WriteHalf<MeshStream>>| half.take();
-        let write = take(self.write.get_mut().unwrap_or_else(PoisonError::into_inner));
-        let read = self.read.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some(write), Some(read)) = (write, read) else { return };
-        let mut stream = read.unsplit(write);
-        self.member.runtime.handle().spawn(async move {
-            let _ = time::timeout(FAREWELL, stream.shutdown()).await;
-        });
+        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut stream) = stream else { return };
+        if Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        let runtime = self.member.runtime.handle();
+        let _inside = runtime.enter();
+        if let Ok(mut stream) = stream.watched() {
+            runtime.spawn(async move {
+                let _ = limited(FAREWELL, stream.shutdown()).await;
+            });
+        }
     }
+}
+
+/// Its threads are not woken for it any more: the caller's wait for it.
+fn unwatched(stream: MeshStream) -> Result<UnwatchedStream, Failure> {
+    UnwatchedStream::new(stream).map_err(|error| broken(&error))
 }
 
 fn broken(error: &io::Error) -> Failure {
@@ -122,7 +181,7 @@ pub unsafe extern "C" fn sidestep_stream_connect(
         let mesh = member.mesh.clone();
         let mesh = timeout(timeout_ms).map_or_else(|| mesh.clone(), |time| mesh.with_connect_deadline(time));
         let connected = member.runtime.wait(None, async move { mesh.connect_to(&target).await })??;
-        stream.set(handle::give(Stream::new(connected, member)));
+        stream.set(handle::give(Stream::new(unwatched(connected)?, member)));
         Ok(())
     })
 }
@@ -146,9 +205,8 @@ pub unsafe extern "C" fn sidestep_stream_read(
         let count = count?;
         let stream = handle::get::<Stream>(stream)?;
         // SAFETY: as the header says of buffers.
-        let mut buffer = ReadBuf::uninit(unsafe { bytes_mut(data, size) }?);
-        stream.run(&stream.read, timeout(timeout_ms), async |half| half.read_buf(&mut buffer).await)?;
-        count.set(buffer.filled().len());
+        let buffer = unsafe { bytes_mut(data, size) }?;
+        count.set(stream.read(buffer, timeout(timeout_ms))?);
         Ok(())
     })
 }
@@ -172,15 +230,7 @@ pub unsafe extern "C" fn sidestep_stream_write(
         // SAFETY: as the header says of buffers.
         let data = unsafe { bytes(data, size) }?;
         let mut taken = 0;
-        let outcome = stream.run(&stream.write, timeout(timeout_ms), async |half| {
-            while taken < data.len() {
-                match half.write(&data[taken..]).await? {
-                    0 => return Err(io::ErrorKind::WriteZero.into()),
-                    written => taken += written,
-                }
-            }
-            half.flush().await
-        });
+        let outcome = stream.write(data, timeout(timeout_ms), &mut taken);
         count.set(taken);
         outcome
     })
@@ -196,7 +246,7 @@ pub unsafe extern "C" fn sidestep_stream_shutdown(
     // SAFETY: as the header says of errors.
     call(unsafe { Out::error(err) }, || {
         let stream = handle::get::<Stream>(stream)?;
-        stream.run(&stream.write, timeout(timeout_ms), async |half| half.shutdown().await)
+        stream.shutdown(timeout(timeout_ms))
     })
 }
 

@@ -88,6 +88,7 @@ mod names;
 mod route;
 mod routes;
 mod settings;
+mod socket;
 mod stream;
 mod target;
 #[cfg(test)]
@@ -115,7 +116,7 @@ pub use self::{
     hosts::EndpointStatus,
     mesh::{Mesh, MeshHealth, NextHop},
     settings::{Mtls, Outside},
-    stream::MeshStream,
+    stream::{MeshStream, UnwatchedStream},
     target::{Host, Protocol, Target},
 };
 
@@ -127,4 +128,5 @@ const _: fn() = || {
     shareable::<ConnectionInfo>();
     shareable::<Error>();
     stream::<MeshStream>();
+    stream::<UnwatchedStream>();
 };

@@ -21,12 +21,10 @@ use mesh_resolver::MeshResolver;
 use nds_client::{Config, NdsClient};
 use tracing::Instrument as _;
 
-#[cfg(doc)]
-use crate::ErrorKind;
 use crate::{
-    Error, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target, builder::cannot_join,
-    explain, fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes, settings::Settings,
-    tls::TlsConfigs,
+    Error, ErrorKind, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target,
+    builder::cannot_join, explain, fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes,
+    settings::Settings, tls::TlsConfigs,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -92,12 +90,16 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// Those of [`join`](Self::join). Joining goes on in any case.
+    /// Those of [`join`](Self::join), when joining goes on all the same; [`ErrorKind::Closed`] after
+    /// [`shutdown`](Self::shutdown).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Error> {
+        if self.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, "this process has left the mesh; join it again"));
+        }
         self.membership.client.ready().await.map_err(cannot_join)
     }
 

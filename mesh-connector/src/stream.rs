@@ -1,5 +1,7 @@
 //! The stream that a caller gets.
 
+mod unwatched;
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -15,7 +17,8 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{ConnectionInfo, Error, ErrorKind, hosts::Held, metrics::Meter};
+pub use self::unwatched::UnwatchedStream;
+use crate::{ConnectionInfo, Error, ErrorKind, hosts::Held, metrics::Meter, socket::Socket};
 
 /// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
 ///
@@ -46,8 +49,8 @@ pub struct MeshStream {
 
 #[derive(Debug)]
 pub(crate) enum Io {
-    Plaintext(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plaintext(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl MeshStream {
@@ -82,9 +85,25 @@ impl MeshStream {
     /// The TCP connection underneath, for socket options. Bytes go through the stream itself.
     #[must_use]
     pub fn tcp(&self) -> &TcpStream {
+        match self.socket() {
+            Socket::Watched(tcp) => tcp,
+            Socket::Unwatched(_) | Socket::Gone => {
+                unreachable!("an UnwatchedStream does not lend its stream")
+            }
+        }
+    }
+
+    fn socket(&self) -> &Socket {
         match &self.io {
-            Io::Plaintext(tcp) => tcp,
+            Io::Plaintext(socket) => socket,
             Io::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match &mut self.io {
+            Io::Plaintext(socket) => socket,
+            Io::Tls(tls) => tls.get_mut().0,
         }
     }
 
@@ -134,7 +153,7 @@ struct Chunk {
 impl Chunk {
     const SIZE: usize = 16 * 1024;
 
-    fn poll_fill(&mut self, tcp: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    fn poll_fill(&mut self, tcp: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.left.is_empty() {
             self.buffer.resize(Self::SIZE, 0);
             let mut buffer = ReadBuf::new(&mut self.buffer);

@@ -191,6 +191,20 @@ impl MeshResolver {
         outcome
     }
 
+    /// What [`lookup_ip`](Self::lookup_ip) says of a name that the table has, without a future: at once, on any thread,
+    /// and without allocation (as [`try_lookup`](Self::try_lookup)). [`last_resolved`](Self::last_resolved) learns of it.
+    ///
+    /// `None` for everything that somebody else would be asked for, and for address literals.
+    #[must_use]
+    pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
+        let found = self.usual_answer(name).or_else(|| {
+            let of_table = || self.mesh_answer(&host::ascii(name));
+            host::address(name).is_none().then(of_table).flatten()
+        })?;
+        observe::found(name, &found);
+        Some(found)
+    }
+
     /// The table's answer to a name as it stands with one address: nearly every lookup.
     #[inline]
     fn usual_answer(&self, name: &str) -> Option<Lookup> {

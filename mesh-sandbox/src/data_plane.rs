@@ -39,6 +39,8 @@ struct State {
     delays: BTreeMap<String, watch::Sender<Duration>>,
     /// What workloads present instead of themselves.
     impostors: BTreeMap<String, Presented>,
+    /// What is behind the endpoints of a service's port instead of the small application.
+    applications: BTreeMap<(String, u16), SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl DataPlane {
     }
 
     fn reconcile_workloads(&self, state: &mut State, mesh: &Mesh) -> Result<()> {
-        let wanted = wanted_workloads(mesh, &state.impostors);
+        let wanted = wanted_workloads(mesh, state);
         let gone = state.workloads.keys().filter(|address| !wanted.contains_key(*address)).cloned();
         for address in gone.collect::<Vec<_>>() {
             state.workloads.remove(&address);
@@ -217,6 +219,19 @@ impl DataPlane {
         self.reconcile(mesh)
     }
 
+    /// From now on this application, or the small one again, is behind the endpoints of a service's port.
+    pub(crate) fn serve(&self, service: (&str, u16), by: Option<SocketAddr>, mesh: &Mesh) -> Result<()> {
+        let service = (service.0.to_owned(), service.1);
+        {
+            let mut state = self.state.lock();
+            match by {
+                Some(by) => state.applications.insert(service, by),
+                None => state.applications.remove(&service),
+            };
+        }
+        self.reconcile(mesh)
+    }
+
     /// Ends every task and waits for it.
     pub(crate) async fn close(&self) {
         let tasks: Vec<_> = {
@@ -241,13 +256,16 @@ impl<T> Drop for Listening<T> {
     }
 }
 
-fn wanted_workloads(mesh: &Mesh, impostors: &BTreeMap<String, Presented>) -> BTreeMap<YamlAddress, Role> {
+fn wanted_workloads(mesh: &Mesh, state: &State) -> BTreeMap<YamlAddress, Role> {
     let mut wanted = BTreeMap::new();
     for service in &mesh.services {
         for port in &service.ports {
+            let application = state.applications.get(&(service.host.clone(), port.number)).copied();
             for endpoint in service.endpoints_of(port).filter(|endpoint| !endpoint.address.is_empty()) {
                 let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
-                wanted.entry(address).or_insert_with(|| role(port, endpoint, impostors));
+                wanted
+                    .entry(address)
+                    .or_insert_with(|| Role { application, ..role(port, endpoint, &state.impostors) });
             }
         }
     }
@@ -263,6 +281,7 @@ fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, Presented
         cluster: endpoint.cluster.as_str().into(),
         port: endpoint.port,
         protocol: port.protocol,
+        application: None,
         mode: endpoint.policy,
         presented: own.map(|own| {
             let instead = impostors.get(&own).cloned();

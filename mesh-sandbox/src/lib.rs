@@ -54,7 +54,8 @@
 //! * **Addresses.** 10.10.1.11 cannot be bound here, so everything listens on 127.0.0.1, and EDS carries those sockets;
 //!   [`AddressBook`] maps them to the YAML's addresses and back. Names keep the YAML's addresses.
 //! * **What runs in the pods.** HTTP ports answer JSON about the caller (`/bytes/N`, `/echo`, `/status/CODE` do more;
-//!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`.
+//!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`. [`Sandbox::serve`]
+//!   puts an application of yours there.
 //! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
 //!   `inbound|…` of what a node serves itself, ambient mode, the limit of requests per second, several roots. Of a cluster
 //!   there is what decides a connection, and nothing of telemetry.

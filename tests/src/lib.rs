@@ -10,6 +10,7 @@
 
 pub mod ads;
 pub mod apps;
+pub mod clients;
 pub mod external;
 pub mod peers;
 pub mod pki;

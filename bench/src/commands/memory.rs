@@ -7,6 +7,7 @@ use std::{fs, hint::black_box};
 use nds_client::{NameTable, Publisher};
 use serde_json::{Value, json};
 
+pub(super) use self::mesh::many;
 use crate::{
     Failure, child,
     fixture::{NAMES, name_table},

@@ -1,6 +1,6 @@
 // Requests from Go: net/http over connections of the mesh, by a DialContext through cgo.
 //
-//	request VM-FILES [URL]
+//	request VM-FILES [HOST PORT [PATH]]
 //	CGO_CFLAGS=$(pkg-config --cflags sidestep) CGO_LDFLAGS=$(pkg-config --libs sidestep) go build
 //
 // The mesh is in this process; there is no other.
@@ -28,12 +28,24 @@ import (
 // Mesh is a process in a mesh.
 type Mesh struct{ handle *C.sidestep_mesh }
 
+// Error is what a call failed with.
+type Error struct {
+	Code              int // SIDESTEP_... of sidestep.h
+	Message, NextStep string
+}
+
+func (err *Error) Error() string { return err.Message }
+
 func failure(status C.sidestep_status, err *C.sidestep_error) error {
 	if status == C.SIDESTEP_OK {
 		return nil
 	}
 	defer C.sidestep_error_free(err)
-	return errors.New(C.GoString(C.sidestep_error_message(err)))
+	return &Error{
+		Code:     int(status),
+		Message:  C.GoString(C.sidestep_error_message(err)),
+		NextStep: C.GoString(C.sidestep_error_next_step(err)),
+	}
 }
 
 // Join joins the mesh that a folder of VM files describes.
@@ -68,6 +80,30 @@ func (mesh *Mesh) DialContext(ctx context.Context, _, address string) (net.Conn,
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = C.int64_t(max(0, time.Until(deadline).Milliseconds()))
 	}
+	type result struct {
+		net.Conn
+		error
+	}
+	connected := make(chan result)
+	go func() {
+		conn, err := mesh.connect(host, uint16(port), timeout)
+		select {
+		case connected <- result{conn, err}:
+		case <-ctx.Done(): // nobody waits any more
+			if err == nil {
+				conn.Close()
+			}
+		}
+	}()
+	select {
+	case made := <-connected:
+		return made.Conn, made.error
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (mesh *Mesh) connect(host string, port uint16, timeout C.int64_t) (net.Conn, error) {
 	name := C.CString(host)
 	defer C.free(unsafe.Pointer(name))
 	var fd C.int32_t
@@ -77,7 +113,7 @@ func (mesh *Mesh) DialContext(ctx context.Context, _, address string) (net.Conn,
 		return nil, err
 	}
 	// FileConn makes a copy of the descriptor.
-	file := os.NewFile(uintptr(fd), address)
+	file := os.NewFile(uintptr(fd), host)
 	defer file.Close()
 	return net.FileConn(file)
 }
@@ -87,12 +123,11 @@ func (mesh *Mesh) Close() { C.sidestep_mesh_free(mesh.handle) }
 
 func run(arguments []string) error {
 	if len(arguments) < 2 {
-		return errors.New("usage: request VM-FILES [URL]")
+		return errors.New("usage: request VM-FILES [HOST PORT [PATH]]")
 	}
-	url := "http://forecast.weather:3002/"
-	if len(arguments) > 2 {
-		url = arguments[2]
-	}
+	place := []string{"forecast.weather", "3002", "/"}
+	copy(place, arguments[2:])
+	url := "http://" + net.JoinHostPort(place[0], place[1]) + place[2]
 	mesh, err := Join(arguments[1], 30*time.Second)
 	if err != nil {
 		return err

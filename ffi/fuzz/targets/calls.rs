@@ -11,7 +11,7 @@ use std::{
 use libc::addrinfo;
 use sidestep::{
     addresses::sidestep_freeaddrinfo,
-    bridge::{getaddrinfo::*, listen::*, *},
+    bridge::{lookup::*, listen::*, *},
     completion::sidestep_completion,
     connect::sidestep_connect,
     connection::*,

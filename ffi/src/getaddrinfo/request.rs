@@ -1,11 +1,12 @@
 //! What is asked for.
 
-use std::{ffi::c_char, net::IpAddr};
+use std::{borrow::Cow, ffi::c_char, net::IpAddr};
 
 use libc::{
     AF_INET, AF_INET6, AF_UNSPEC, AI_ADDRCONFIG, AI_ALL, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
     AI_PASSIVE, AI_V4MAPPED, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM, addrinfo, c_int,
 };
+use smallvec::SmallVec;
 
 use super::system;
 use crate::{
@@ -25,15 +26,20 @@ const FLAGS: c_int =
 const SOCKETS: [(c_int, c_int); 3] = [(SOCK_STREAM, IPPROTO_TCP), (SOCK_DGRAM, IPPROTO_UDP), (SOCK_RAW, 0)];
 
 #[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) node: String,
-    service: Option<String>,
+pub(crate) struct Request<'a> {
+    pub(crate) node: Cow<'a, str>,
+    service: Option<Cow<'a, str>>,
     pub(crate) flags: c_int,
     pub(super) family: c_int,
     socket_type: c_int,
     protocol: c_int,
-    pub(super) services: Vec<Service>,
+    pub(super) services: Services,
+    /// The system answers, and nobody is asked.
+    numeric: bool,
 }
+
+/// Those of one request: three at most, but for what only the system knows.
+pub(super) type Services = SmallVec<[Service; 3]>;
 
 /// What a socket for the service is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,7 +55,7 @@ impl Service {
     }
 }
 
-impl Request {
+impl<'a> Request<'a> {
     /// # Safety
     ///
     /// Texts as [`text`] has them; NULL or valid hints.
@@ -69,16 +75,18 @@ impl Request {
         // SAFETY: the caller's promise.
         let node = unsafe { text(node, "the node") }.map_err(|failure| failure.with_eai(libc::EAI_NONAME))?;
         let mut request = Self {
-            node: node.to_owned(),
-            service: service.map(str::to_owned),
+            node: node.into(),
+            service: service.map(Cow::from),
             // The system's own, where there are no hints.
             flags: hints.map_or(AI_V4MAPPED | AI_ADDRCONFIG, |hints| hints.ai_flags),
             family: hints.map_or(AF_UNSPEC, |hints| hints.ai_family),
             socket_type: hints.map_or(0, |hints| hints.ai_socktype),
             protocol: hints.map_or(0, |hints| hints.ai_protocol),
-            services: Vec::new(),
+            services: Services::new(),
+            numeric: false,
         };
-        if !request.is_the_systems() {
+        request.numeric = request.is_numeric();
+        if !request.numeric {
             request.check()?;
             request.services = request.sockets()?;
         }
@@ -88,12 +96,24 @@ impl Request {
     /// The system's answer, where it needs nobody to ask.
     pub(crate) fn system(&self) -> Option<Result<Addresses, Failure>> {
         let hints = self.hints(self.flags | AI_NUMERICHOST, self.family);
-        self.is_the_systems().then(|| system::numeric(&self.node, self.service.as_deref(), &hints))
+        self.numeric.then(|| system::numeric(&self.node, self.service.as_deref(), &hints))
     }
 
-    fn is_the_systems(&self) -> bool {
+    fn is_numeric(&self) -> bool {
+        // Most nodes are names, and this is asked of each: only what may be an address is parsed.
+        let may_be = self.node.ends_with(|last: char| last.is_ascii_digit()) || self.node.contains(':');
         // With a zone (`fe80::1%eth0`) it is no address of Rust's.
-        self.flags & AI_NUMERICHOST != 0 || self.node.parse::<IpAddr>().is_ok() || self.node.contains('%')
+        self.flags & AI_NUMERICHOST != 0
+            || may_be && self.node.parse::<IpAddr>().is_ok()
+            || self.node.contains('%')
+    }
+
+    /// The same, for as long as it is needed.
+    pub(crate) fn into_owned(self) -> Request<'static> {
+        let Self { node, service, flags, family, socket_type, protocol, services, numeric } = self;
+        let (node, service) =
+            (Cow::Owned(node.into_owned()), service.map(|text| Cow::Owned(text.into_owned())));
+        Request { node, service, flags, family, socket_type, protocol, services, numeric }
     }
 
     /// The service, if it is a stream's: its own port, which is 0 where none was asked for.
@@ -126,7 +146,7 @@ impl Request {
         Ok(())
     }
 
-    fn sockets(&self) -> Result<Vec<Service>, Failure> {
+    fn sockets(&self) -> Result<Services, Failure> {
         let usual = |(socket_type, protocol): (c_int, c_int), port| {
             let fits = |wanted, is| wanted == 0 || wanted == is;
             let fits = fits(self.socket_type, socket_type) && fits(self.protocol, protocol);
@@ -138,10 +158,11 @@ impl Request {
                 number.parse::<u16>().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))
             }
         };
-        let known = port.map(|port| SOCKETS.into_iter().filter_map(|one| usual(one, port)).collect());
+        let known: Option<Services> =
+            port.map(|port| SOCKETS.into_iter().filter_map(|one| usual(one, port)).collect());
         match known {
             // A raw socket has no ports, but is given out where the type is left open: so the system has it.
-            Some(known) if !Vec::is_empty(&known) && self.socket_type != SOCK_RAW => Ok(known),
+            Some(known) if !known.is_empty() && self.socket_type != SOCK_RAW => Ok(known),
             // Names of services, and what is unusual, the system knows.
             _ => {
                 let hints = self.hints(self.flags & AI_NUMERICSERV | AI_NUMERICHOST, AF_INET);

@@ -5,7 +5,10 @@ use std::time::Duration;
 use mesh_connector::{Error, ErrorKind, Mesh};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{error::Failure, status::SIDESTEP_TIMEOUT};
+use crate::{
+    error::Failure,
+    status::{SIDESTEP_CONTROL_PLANE, SIDESTEP_TIMEOUT},
+};
 
 /// For `patience`; `None` is what the configuration says.
 pub(crate) async fn ready(mesh: &Mesh, patience: Option<Duration>) -> Result<(), Failure> {
@@ -21,7 +24,8 @@ pub(crate) async fn ready(mesh: &Mesh, patience: Option<Duration>) -> Result<(),
             outcome => return Ok(outcome?),
         }
     }
-    Err(Failure::new(SIDESTEP_TIMEOUT, format!("not in the mesh within {patience:?}{}", why(mesh, last))))
+    let message = format!("not in the mesh within {patience:?}{}", why(mesh, last));
+    Err(Failure::new(SIDESTEP_TIMEOUT, message).with_next_step_of(SIDESTEP_CONTROL_PLANE))
 }
 
 fn may_pass(error: &Error) -> bool {

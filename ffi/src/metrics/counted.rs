@@ -32,7 +32,11 @@ impl<T> Default for Series<T> {
 
 impl<T: Default> Series<T> {
     fn get(&self, key: &Key) -> Arc<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
+        let mut series = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match series.get(key) {
+            Some(known) => known.clone(),
+            None => series.entry(key.clone()).or_default().clone(),
+        }
     }
 
     /// Adds to the lines of each name.

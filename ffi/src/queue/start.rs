@@ -105,7 +105,7 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
     call(err, || {
         let queue = handle::get::<Queue>(queue)?;
         // SAFETY: as the header says of texts and hints.
-        let request = unsafe { Request::new(node, service, hints) }?;
+        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let resolver = queue.member.mesh.resolver().clone();
         let asking = async move {
             let found = match request.system() {

@@ -12,7 +12,6 @@
 )]
 
 mod arguments;
-mod examples;
 mod header;
 mod library;
 mod needs;
@@ -38,12 +37,6 @@ macro_rules! tests {
 }
 
 const ALL: &[Test] = &tests![
-    examples::a_blocking_request_in_c("cc"),
-    examples::requests_by_poll_in_c("cc"),
-    examples::a_request_in_cpp("c++"),
-    examples::libcurl_by_proxy_and_by_unix_socket("cc", "lib libcurl"),
-    examples::requests_in_python("python3"),
-    examples::a_request_in_go("cc", "go"),
     header::the_header_is_what_the_crate_says(),
     header::every_exported_function_is_in_the_header(),
     header::c_and_cpp_compilers_have_nothing_to_say_about_the_header("cc", "c++"),

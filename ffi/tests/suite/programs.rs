@@ -99,13 +99,14 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("connections", "connections_are_descriptors_that_end_as_sockets_do"),
     ("streams", "streams_are_read_and_written_by_calls"),
     ("forks", "a_forked_child_is_told_and_may_join_for_itself"),
-    ("leaving", "a_program_may_exit_while_connections_are_open"),
+    ("leaving", "a_program_may_end_in_each_way_while_connections_are_open"),
     ("load", "the_library_may_be_loaded_and_unloaded"),
     ("events", "operations_are_fetched_when_a_descriptor_is_readable"),
     ("callbacks", "a_log_callback_may_call_what_does_not_block"),
     ("listeners", "bridge_and_dns_serve_clients_that_take_nothing_else"),
     ("tells", "explanations_health_and_metrics_are_texts"),
     ("leftovers", "what_is_freed_leaves_no_thread_and_no_descriptor"),
+    ("limits", "without_descriptors_each_call_says_so_and_nothing_is_lost"),
     ("many", "thousands_of_descriptors_are_served"),
 ];
 

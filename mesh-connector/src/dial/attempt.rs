@@ -7,11 +7,12 @@ use rustls::{CertificateError, Error as TlsError, OtherError};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Dialer, Failed, Lookup, proxy_protocol, socket};
+use super::{Dialer, Failed, Lookup, proxy_protocol, socket as dial};
 use crate::{
     ConnectionInfo, Error, ErrorKind, IdentityMismatch, MeshStream, Transport,
     connection::{Details, TlsDetails},
     hosts::Held,
+    socket::Socket,
     stream::Io,
     tls::{self, Prepared},
     transport::{self, Protection, Security},
@@ -79,10 +80,10 @@ impl<L: Lookup> Dialer<'_, L> {
             tcp.write_all(&header).await.map_err(failed)?;
         }
         let Some(prepared) = &protected.tls else {
-            return Ok(Opened { io: Io::Plaintext(tcp), peer_addr, tls: None });
+            return Ok(Opened { io: Io::Plaintext(tcp.into()), peer_addr, tls: None });
         };
         let connector = TlsConnector::from(prepared.config.clone());
-        let handshake = connector.connect(prepared.server_name.clone(), tcp).await;
+        let handshake = connector.connect(prepared.server_name.clone(), Socket::from(tcp)).await;
         let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
         let tls = Some(tls_details(prepared, &stream));
         Ok(Opened { io: Io::Tls(Box::new(stream)), peer_addr, tls })
@@ -119,12 +120,12 @@ impl<L: Lookup> Dialer<'_, L> {
         };
         let mut addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, endpoint.port)).collect();
         addresses.extend(&endpoint.additional_addresses);
-        let connected = socket::connect(&addresses, self.cluster.tcp_keepalive).await;
+        let connected = dial::connect(&addresses, self.cluster.tcp_keepalive).await;
         connected.map_err(|error| cannot_connect(endpoint, error))
     }
 }
 
-fn tls_details(prepared: &Prepared, stream: &TlsStream<TcpStream>) -> TlsDetails {
+fn tls_details(prepared: &Prepared, stream: &TlsStream<Socket>) -> TlsDetails {
     let session = stream.get_ref().1;
     let peer = prepared.only_name.clone().unwrap_or_else(|| {
         let leaf = session.peer_certificates().and_then(<[_]>::first);

@@ -42,6 +42,7 @@ async fn after_a_shutdown_open_connections_go_on_and_new_ones_are_refused() {
     assert!(exchange(&mut stream, "still there").await.unwrap().ends_with("still there\n"));
     let error = mesh.connect("archive.weather", 3003).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+    assert_eq!(mesh.ready().await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Changing the mesh while it runs.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -7,7 +9,7 @@ use parking_lot::Mutex;
 use super::Sandbox;
 use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Events;
 use crate::istiod::Pushes;
 use crate::model::Mesh;
@@ -58,6 +60,24 @@ impl Sandbox {
     /// The text cannot be read or used; the mesh is as before.
     pub fn apply(&self, cluster: &str, yaml: &str) -> Result<()> {
         self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
+    }
+
+    /// Puts an application of yours behind a service's port: the endpoints hand it what clients send, as sidecars do
+    /// after mTLS, from the next connection on. `host` is the service's full name, `by` where the application listens;
+    /// `None` brings the small application back.
+    ///
+    /// # Errors
+    ///
+    /// There is no such service or port.
+    pub fn serve(&self, host: &str, port: u16, by: Option<SocketAddr>) -> Result<()> {
+        let mesh = self.pushes.mesh();
+        let mut ports = mesh.services.iter().filter(|service| service.host == host).flat_map(|it| &it.ports);
+        if !ports.any(|it| it.number == port) {
+            let known: BTreeSet<_> = mesh.services.iter().map(|service| &*service.host).collect();
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(Error::NotFound { what: "service and port", name: format!("{host}:{port}"), known });
+        }
+        self.plane.serve((host, port), by, &mesh)
     }
 
     /// Removes an object, as `kubectl delete` does. Cluster-wide objects have an empty namespace.

@@ -1,8 +1,10 @@
 //! The application behind every endpoint: HTTP answers JSON, TCP echoes lines.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, copy_bidirectional};
+use tokio::net::TcpStream;
 
 use super::{echo, http};
 use crate::hello::Replay;
@@ -23,6 +25,13 @@ pub(crate) struct Caller {
     pub(crate) sni: Option<String>,
     /// `TLSv1.3`, `TLSv1.2`, or nothing in plaintext.
     pub(crate) tls: Option<&'static str>,
+}
+
+/// Has another application serve one connection. One that is not there is a connection that ends.
+pub(crate) async fn hand_over(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if let Ok(mut application) = TcpStream::connect(address).await {
+        let _ = copy_bidirectional(&mut stream, &mut application).await;
+    }
 }
 
 /// Serves one connection.

@@ -1,5 +1,6 @@
 //! One endpoint's listener: filter chain, TLS, application.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub(crate) struct Role {
     pub(crate) cluster: Arc<str>,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
+    /// Where an application listens that is not the small one.
+    pub(crate) application: Option<SocketAddr>,
     pub(crate) mode: MutualTlsMode,
     /// What the sidecar presents; without a sidecar there is none.
     pub(crate) presented: Option<Presented>,
@@ -60,7 +63,7 @@ impl Workload {
     async fn connection(&self, mut stream: TcpStream) {
         let role = self.role.read().clone();
         let Some(presented) = role.presented.clone() else {
-            return application::run(role.protocol, role.caller(), stream).await;
+            return role.serve(role.protocol, role.caller(), stream).await;
         };
         let mut bytes = Vec::new();
         let Ok(opening) = hello::read(&mut stream, &mut bytes).await else { return };
@@ -76,7 +79,7 @@ impl Workload {
                 let outcome =
                     if hello.is_some() { WorkloadOutcome::PassedThrough } else { WorkloadOutcome::Plaintext };
                 self.record(&role, None, None, outcome);
-                application::run(role.protocol, role.caller(), stream).await;
+                role.serve(role.protocol, role.caller(), stream).await;
             }
             chain => self.mutual_tls(&role, &presented, chain, &hello.unwrap_or_default(), stream).await,
         }
@@ -123,7 +126,7 @@ impl Workload {
             tls: version(&stream),
             ..role.caller()
         };
-        application::run(protocol, caller, stream).await;
+        role.serve(protocol, caller, stream).await;
     }
 
     fn record(&self, role: &Role, client: Option<String>, alpn: Option<String>, outcome: WorkloadOutcome) {
@@ -138,6 +141,17 @@ impl Workload {
 }
 
 impl Role {
+    /// What the sidecar does with a connection that it has let in.
+    async fn serve<S>(&self, protocol: Protocol, caller: Caller, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match self.application {
+            Some(address) => application::hand_over(address, stream).await,
+            None => application::run(protocol, caller, stream).await,
+        }
+    }
+
     /// Someone in plaintext.
     fn caller(&self) -> Caller {
         Caller {

@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_sandbox::{Event, Sandbox, WorkloadOutcome};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
 use crate::mesh::{Folder, pod, service, tour};
@@ -75,6 +76,31 @@ async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
     let socket = sandbox.address_book().socket("", "2.2.2.2", 27018).unwrap();
     let answer = exchange(TcpStream::connect(socket).await.unwrap(), "ping").await.unwrap();
     assert_eq!(answer, "mongocluster-0: ping\n");
+}
+
+#[tokio::test]
+async fn an_application_of_ones_own_may_be_behind_the_sidecars_of_a_service() {
+    let (sandbox, identity) = vm().await;
+    let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (service, by) = ("forecast.weather.svc.cluster.local", application.local_addr().unwrap());
+    sandbox.serve(service, 3002, Some(by)).unwrap();
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
+    assert_eq!(peer(&stream), "spiffe://cluster.local/ns/weather/sa/forecast");
+    let served = async {
+        let (mut served, _) = application.accept().await.unwrap();
+        let mut asked = [0; 5];
+        served.read_exact(&mut asked).await.unwrap();
+        served.write_all(b"you said ").await.unwrap();
+        served.write_all(&asked).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(exchange(stream, "ping"), served);
+    assert_eq!(answer.unwrap(), "you said ping\n");
+
+    sandbox.serve(service, 3002, None).unwrap();
+    let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
+    assert_eq!(get(stream, "/").await.unwrap()["pod"], "forecast-1a");
+    let unknown = sandbox.serve(service, 80, Some(by)).unwrap_err();
+    assert!(unknown.to_string().contains("forecast.weather.svc.cluster.local:80"), "{unknown}");
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ fn measure(report: &mut Report, services: usize, most: f64, budget: Budget) -> R
     Ok(())
 }
 
-fn many(services: usize) -> String {
+/// YAML of so many services, `s0.weather` and so on.
+pub(in crate::commands) fn many(services: usize) -> String {
     let service = |at: usize| {
         let ip = format!("10.{}.{}.{}", 100 + at / 62_500, at / 250 % 250, at % 250 + 1);
         format!(

@@ -1,16 +1,16 @@
 //! Bytes in both directions until both have ended.
 //!
 //! What comes from the mesh is passed on from where TLS has put it, without another copy: per byte that is what a bridge
-//! costs. What goes there takes one buffer.
+//! costs. What goes there takes one buffer, while something is on its way.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::MeshStream;
 
@@ -45,9 +45,10 @@ where
 
 /// From the client to the mesh.
 struct Up {
-    buffer: Box<[u8]>,
-    /// What has been read and not written.
-    left: std::ops::Range<usize>,
+    /// What has been read.
+    buffer: Vec<u8>,
+    /// How much of it has been written.
+    written: usize,
     /// Whether something that was written may still be on this side.
     flush: bool,
     state: Way,
@@ -62,7 +63,7 @@ enum Way {
 
 impl Up {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), left: 0..0, flush: false, state: Way::Passing }
+        Self { buffer: Vec::new(), written: 0, flush: false, state: Way::Passing }
     }
 
     fn poll<C>(
@@ -75,22 +76,24 @@ impl Up {
         C: AsyncRead + Unpin,
     {
         while self.state == Way::Passing {
-            if !self.left.is_empty() {
-                let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.buffer[self.left.clone()]))?;
+            if self.written < self.buffer.len() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.buffer[self.written..]))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                self.left.start += written;
+                self.written += written;
                 self.flush = true;
                 continue;
             }
-            let mut read = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut *client).poll_read(cx, &mut read)? {
-                Poll::Ready(()) => match read.filled().len() {
-                    0 => self.state = Way::Ending,
-                    length => self.left = 0..length,
-                },
+            self.buffer.clear();
+            self.buffer.reserve(BUFFER);
+            self.written = 0;
+            match pin!(client.read_buf(&mut self.buffer)).poll(cx)? {
+                Poll::Ready(0) => self.state = Way::Ending,
+                Poll::Ready(_) => {}
                 Poll::Pending => {
+                    // Most connections are idle most of the time.
+                    self.buffer = Vec::new();
                     if self.flush {
                         ready!(Pin::new(&mut *stream).poll_flush(cx))?;
                         self.flush = false;
@@ -104,7 +107,7 @@ impl Up {
             self.state = Way::Ended;
         }
         // Nobody waits for what the mesh still sends where the client has gone meanwhile.
-        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut self.buffer))?;
+        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut [0]))?;
         Poll::Ready(Ok(()))
     }
 }

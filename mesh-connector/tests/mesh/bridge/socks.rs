@@ -35,16 +35,22 @@ async fn names_of_the_mesh_are_reached_and_bytes_pass_in_both_directions() {
 }
 
 #[tokio::test]
-async fn whoever_knows_the_secret_is_served_and_a_guess_is_not() {
+async fn whoever_knows_the_secret_or_needs_none_is_served_and_a_guess_is_not() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
     let good = bridge.secret().reveal().to_owned();
-    for (password, served) in
-        [(good.clone(), true), (good.replace(|_| true, "0"), false), (String::new(), false)]
-    {
+    let (both, password_alone) = (&[5, 2, 0, 2][..], &[5, 1, 2][..]);
+    for (offered, password, served) in [
+        (both, good.clone(), true),
+        (password_alone, good.clone(), true),
+        (password_alone, good.replace(|_| true, "0"), false),
+        (password_alone, String::new(), false),
+        // This process needs none, and Java makes one up where it has none.
+        (both, String::new(), true),
+    ] {
         let mut client = connect(bridge.proxy_address()).await;
-        client.write_all(&[5, 2, 0, 2]).await.unwrap();
+        client.write_all(offered).await.unwrap();
         assert_eq!(exactly(&mut client, 2).await, [5, 2]);
         let mut credentials = vec![1, 8];
         credentials.extend(b"sidestep");

@@ -42,7 +42,7 @@ pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
         let list = list?;
         let bridging = handle::get::<Bridging>(bridge)?;
         // SAFETY: as the header says of texts and hints.
-        let request = unsafe { Request::new(node, service, hints) }?;
+        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let flags = request.flags;
         let addresses = match request.system() {
             Some(answer) => answer?,
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn sidestep_start_bridge_getaddrinfo(
         let queue = handle::get::<Queue>(queue)?;
         let bridging = handle::get::<Bridging>(bridge)?;
         // SAFETY: as the header says of texts and hints.
-        let request = unsafe { Request::new(node, service, hints) }?;
+        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let flags = request.flags;
         let (at_once, later) = (request.system(), listening(&bridging, request));
         let asking = async move {
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn sidestep_start_bridge_getaddrinfo(
 /// What it needs is taken before, so that the mesh's threads do not keep the mesh.
 fn listening(
     bridging: &Bridging,
-    request: Request,
+    request: Request<'static>,
 ) -> impl Future<Output = Result<Addresses, Failure>> + Send + use<> {
     let (bridge, resolver) = (bridging.bridge.clone(), bridging.member.mesh.resolver().clone());
     async move {
@@ -104,7 +104,8 @@ fn listening(
                 None => true,
                 Some(address) => {
                     let service = stream.map(|stream| stream.at(address.port()));
-                    let name = resolver.resolve(&request.node).unwrap_or_else(|| request.node.clone());
+                    let name =
+                        resolver.resolve(&request.node).unwrap_or_else(|| request.node.clone().into_owned());
                     return answer(&request, &[address.ip()], &name, service.as_slice());
                 }
             },

@@ -1,0 +1,54 @@
+/* establish HOW COUNT: nanoseconds from the call to the connection, and to the first byte of an answer, as medians; those
+ * of the process' on the CPU for each connection. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client.h"
+
+#define MOST 1000
+
+static const char REQUEST[] = "GET /bytes/1 HTTP/1.1\r\nHost: forecast\r\nConnection: close\r\n\r\n";
+
+static int ascending(const void *one, const void *other) {
+    double left = *(const double *)one, right = *(const double *)other;
+    return (left > right) - (left < right);
+}
+
+static int one(const struct service *service, const char *how, double *connected, double *answered) {
+    struct connection connection;
+    char buffer[4096];
+    double start = now(CLOCK_MONOTONIC);
+    if (connection_open(service, how, &connection)) {
+        return -1;
+    }
+    *connected = now(CLOCK_MONOTONIC) - start;
+    if (connection_write(&connection, REQUEST, sizeof REQUEST - 1)) {
+        return -1;
+    }
+    long got = connection_read(&connection, buffer, 1);
+    *answered = now(CLOCK_MONOTONIC) - start;
+    while (got > 0) {
+        got = connection_read(&connection, buffer, sizeof buffer);
+    }
+    connection_close(&connection);
+    return 0;
+}
+
+struct figures establish(const struct service *service, const char *arguments) {
+    static double connected[MOST], answered[MOST];
+    char how[16];
+    size_t count = 0;
+    if (sscanf(arguments, "%15s %zu", how, &count) != 2 || count == 0 || count > MOST) {
+        return failed("establish: arguments", NULL);
+    }
+    double before = now(CLOCK_PROCESS_CPUTIME_ID);
+    for (size_t at = 0; at < count; at++) {
+        if (one(service, how, &connected[at], &answered[at])) {
+            return (struct figures){.count = -1};
+        }
+    }
+    double each = (now(CLOCK_PROCESS_CPUTIME_ID) - before) / (double)count;
+    qsort(connected, count, sizeof *connected, ascending);
+    qsort(answered, count, sizeof *answered, ascending);
+    return (struct figures){3, {connected[count / 2], answered[count / 2], each}};
+}
