@@ -21,10 +21,10 @@ struct connection {
     int fd;
 };
 
-/* What a command came to: up to three figures. Less than zero is a failure, which has been told. */
+/* What a command came to: up to four figures. Less than zero is a failure, which has been told. */
 struct figures {
     int count;
-    double of[3];
+    double of[4];
 };
 
 /* Nanoseconds of CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID, CLOCK_PROCESS_CPUTIME_ID. */

@@ -1,5 +1,5 @@
 /* establish HOW COUNT: nanoseconds from the call to the connection, and to the first byte of an answer, as medians; those
- * of the process' on the CPU for each connection. */
+ * of the process' on the CPU for each connection, and for each with its request and its end. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,14 +14,16 @@ static int ascending(const void *one, const void *other) {
     return (left > right) - (left < right);
 }
 
-static int one(const struct service *service, const char *how, double *connected, double *answered) {
+/* Adds to `spent` what connecting took of the CPU. */
+static int one(const struct service *service, const char *how, double *connected, double *answered, double *spent) {
     struct connection connection;
     char buffer[4096];
-    double start = now(CLOCK_MONOTONIC);
+    double before = now(CLOCK_PROCESS_CPUTIME_ID), start = now(CLOCK_MONOTONIC);
     if (connection_open(service, how, &connection)) {
         return -1;
     }
     *connected = now(CLOCK_MONOTONIC) - start;
+    *spent += now(CLOCK_PROCESS_CPUTIME_ID) - before;
     if (connection_write(&connection, REQUEST, sizeof REQUEST - 1)) {
         return -1;
     }
@@ -41,14 +43,17 @@ struct figures establish(const struct service *service, const char *arguments) {
     if (sscanf(arguments, "%15s %zu", how, &count) != 2 || count == 0 || count > MOST) {
         return failed("establish: arguments", NULL);
     }
-    double before = now(CLOCK_PROCESS_CPUTIME_ID);
+    double before = now(CLOCK_PROCESS_CPUTIME_ID), connecting = 0;
     for (size_t at = 0; at < count; at++) {
-        if (one(service, how, &connected[at], &answered[at])) {
+        /* What is left of the one before ends meanwhile. */
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (one(service, how, &connected[at], &answered[at], &connecting)) {
             return (struct figures){.count = -1};
         }
     }
-    double each = (now(CLOCK_PROCESS_CPUTIME_ID) - before) / (double)count;
+    double all = now(CLOCK_PROCESS_CPUTIME_ID) - before;
     qsort(connected, count, sizeof *connected, ascending);
     qsort(answered, count, sizeof *answered, ascending);
-    return (struct figures){3, {connected[count / 2], answered[count / 2], each}};
+    double number = (double)count;
+    return (struct figures){4, {connected[count / 2], answered[count / 2], connecting / number, all / number}};
 }

@@ -881,33 +881,6 @@ const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
 
 /**
- * The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
- * and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
- * system's own answer.
- *
- * Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
- * freed by `sidestep_freeaddrinfo`.
- *
- * Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
- * AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
- * with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
- *
- * The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
- * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
- * (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
- *
- * EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
- * long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
- * everything else, such as a handle that is none.
- */
-int sidestep_getaddrinfo(const sidestep_mesh *mesh,
-                         const char *node,
-                         const char *service,
-                         const struct addrinfo *hints,
-                         struct addrinfo **list,
-                         sidestep_error **err);
-
-/**
  * Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
  * bridge, which removes it at its end. `how` is a protocol.
  *

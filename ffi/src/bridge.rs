@@ -1,7 +1,7 @@
 //! The bridge: for clients that accept neither a resolver nor a descriptor.
 
-pub mod getaddrinfo;
 pub mod listen;
+pub mod lookup;
 
 use std::{
     ffi::{CString, c_char},

@@ -90,11 +90,12 @@ pub(crate) fn of(stream: MeshStream, pair: Pair, connections: &Arc<Connections>)
     let inode =
         rustix::fs::fstat(&theirs).map_err(|error| Failure::of_system("no descriptor", &error.into()))?;
     let open = Open::new(connections.clone(), inode.st_ino, stream.connection().clone());
-    tokio::spawn(serve(ours, stream, open));
+    tokio::spawn(serve(open, ours, stream));
     Ok(theirs)
 }
 
-async fn serve(mut client: Client, mut stream: MeshStream, open: Open) {
+/// It is open until its sockets are closed: arguments go in the order of their end, from behind.
+async fn serve(_open: Open, mut client: Client, mut stream: MeshStream) {
     let Err(error) = bridge::relay(&mut client, &mut stream).await else { return };
     if client.is_gone() {
         // As with any socket: what was written before it was closed arrives.
@@ -105,7 +106,6 @@ async fn serve(mut client: Client, mut stream: MeshStream, open: Open) {
         client.reset();
         let _ = stream.tcp().set_zero_linger();
     }
-    drop(open);
 }
 
 /// Which socket a descriptor is; `None` if it is none that is open.

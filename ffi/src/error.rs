@@ -1,6 +1,10 @@
 //! The error object.
 
-use std::ffi::{CString, c_char, c_int};
+use std::{
+    error::Error,
+    ffi::{CString, c_char, c_int},
+    io,
+};
 
 use crate::{
     arguments::{c_string, pointer},
@@ -27,7 +31,7 @@ impl Failure {
         Self { status, message: message.into(), next: status::next_step(status).to_owned(), eai: None }
     }
 
-    pub(crate) fn of_system(what: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn of_system(what: &str, error: &io::Error) -> Self {
         Self::new(SIDESTEP_SYSTEM, format!("{what}: {error}"))
     }
 
@@ -45,8 +49,14 @@ impl Failure {
     }
 }
 
+/// No descriptor is left, to the process or to the system, whatever it was wanted for.
+const OUT_OF_DESCRIPTORS: [Option<c_int>; 2] = [Some(libc::EMFILE), Some(libc::ENFILE)];
+
 impl From<mesh_connector::Error> for Failure {
     fn from(error: mesh_connector::Error) -> Self {
+        if OUT_OF_DESCRIPTORS.contains(&error.raw_os_error()) {
+            return Self::new(SIDESTEP_SYSTEM, error.report());
+        }
         let mut failure = Self::new(status::of(error.kind()), error.report());
         if !error.candidates().is_empty() {
             failure.next = format!("possible causes: {}", error.candidates().join("; "));
@@ -57,6 +67,10 @@ impl From<mesh_connector::Error> for Failure {
 
 impl From<mesh_resolver::Error> for Failure {
     fn from(error: mesh_resolver::Error) -> Self {
+        let system = error.source().and_then(|source| source.downcast_ref::<io::Error>()?.raw_os_error());
+        if OUT_OF_DESCRIPTORS.contains(&system) {
+            return Self::new(SIDESTEP_SYSTEM, error.report());
+        }
         Self::new(status::of_lookup(error.kind()), error.report())
     }
 }

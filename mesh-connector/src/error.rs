@@ -3,7 +3,7 @@
 mod attempt;
 mod kind;
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, io, sync::Arc};
 
 pub use self::{
     attempt::{Attempt, IdentityMismatch},
@@ -131,7 +131,7 @@ impl Error {
                 return Some(found);
             }
             // `io::Error::source` passes over the error inside.
-            let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
             next = inside.map(|inside| inside as &(dyn StdError + 'static)).or_else(|| error.source());
         }
         None
@@ -183,6 +183,23 @@ impl fmt::Debug for Error {
             .field("message", &self.to_string())
             .field("source", &self.0.source)
             .finish_non_exhaustive()
+    }
+}
+
+impl Error {
+    /// The system's number (`errno`) of what is behind this, where the system refused something: a descriptor, for
+    /// instance.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
+        while let Some(error) = next {
+            let system = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            if system.is_some() {
+                return system;
+            }
+            next = error.downcast_ref::<Cause>().map_or_else(|| error.source(), |cause| cause.0.source());
+        }
+        None
     }
 }
 

@@ -76,7 +76,9 @@ pub(crate) fn failed(target: &Target, error: &Error) {
 
 #[cfg(feature = "metrics")]
 mod counters {
-    use metrics::{Counter, Label, counter};
+    use std::sync::Arc;
+
+    use metrics::{Counter, Label, SharedString, counter};
 
     use super::Source;
     use crate::{ConnectionInfo, Transport};
@@ -116,7 +118,9 @@ mod counters {
 
     /// istio `pilot/pkg/model/telemetry.go` and the stats filter: the labels of a TCP connection.
     fn labels(source: &Source, connection: &ConnectionInfo) -> Vec<Label> {
-        let known = |value: Option<&str>| value.unwrap_or(UNKNOWN).to_owned();
+        // The labels are cloned for each counter: shared texts are not copied.
+        let text = |value: &str| SharedString::from(Arc::<str>::from(value));
+        let known = |value: Option<&str>| value.map_or(SharedString::const_str(UNKNOWN), text);
         let service = connection.service().unwrap_or(connection.host());
         // `name.namespace.svc.…`; hosts of ServiceEntries are not divided so.
         let mut parts = service.split('.');
@@ -129,13 +133,13 @@ mod counters {
         };
         vec![
             Label::new("reporter", "source"),
-            Label::new("source_workload_namespace", source.namespace.clone()),
-            Label::new("source_cluster", source.cluster.clone()),
+            Label::new("source_workload_namespace", text(&source.namespace)),
+            Label::new("source_cluster", text(&source.cluster)),
             Label::new("source_principal", known(source.principal.as_deref())),
             Label::new("destination_workload", known(workload.map(|(name, _)| name))),
             Label::new("destination_workload_namespace", known(workload.map(|(_, namespace)| namespace))),
             Label::new("destination_principal", known(connection.peer_name())),
-            Label::new("destination_service", service.to_owned()),
+            Label::new("destination_service", text(service)),
             Label::new("destination_service_name", known(if kubernetes { name } else { Some(service) })),
             Label::new("destination_service_namespace", known(namespace.filter(|_| kubernetes))),
             Label::new("destination_cluster", known(connection.workload_cluster())),

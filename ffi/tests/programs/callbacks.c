@@ -1,4 +1,5 @@
 /* A log callback that calls back. */
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -39,6 +40,65 @@ static void take(void *user_data, int32_t level, const char *line) {
     }
 }
 
+struct last {
+    _Atomic(sidestep_mesh *) mesh;
+    int freed[2];
+};
+
+/* Frees the mesh that it is called by. */
+static void free_it(void *user_data, int32_t level, const char *line) {
+    struct last *last = user_data;
+    (void)level;
+    (void)line;
+    sidestep_mesh *mesh = atomic_exchange(&last->mesh, NULL);
+    if (mesh != NULL) {
+        CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+        CHECK(sidestep_mesh_free(mesh) == SIDESTEP_BAD_HANDLE);
+        CHECK(write(last->freed[1], "", 1) == 1);
+    }
+}
+
+static int with_own_peer(sidestep_mesh *mesh, int *fd) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(listener, (struct sockaddr *)&name, sizeof name) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
+    WORKS(sidestep_connect(mesh, "127.0.0.1", ntohs(name.sin_port), 0, PATIENCE, fd, &error));
+    int peer = accept(listener, NULL, NULL);
+    CHECK(peer >= 0 && close(listener) == 0);
+    return peer;
+}
+
+/* While a call is under way, which ends then, and while there is none. */
+static void freed_by_its_own_log(char **arguments, int under_way) {
+    static struct last last;
+    sidestep_settings *settings = settings_of(arguments);
+    sidestep_mesh *mesh = NULL;
+    int fd = -1;
+    char byte;
+    CHECK(pipe(last.freed) == 0);
+    WORKS(sidestep_settings_log(settings, SIDESTEP_LOG_TRACE, free_it, &last, &error));
+    WORKS(sidestep_join(settings, &mesh, &error));
+    CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
+    WORKS(sidestep_wait_ready(mesh, PATIENCE, &error));
+    if (under_way) {
+        atomic_store(&last.mesh, mesh);
+        sidestep_connect(mesh, FORECAST, 3002, 0, PATIENCE, &fd, NULL);
+    } else {
+        /* The log has something to say of a connection that breaks. */
+        int peer = with_own_peer(mesh, &fd);
+        struct linger none = {.l_onoff = 1, .l_linger = 0};
+        atomic_store(&last.mesh, mesh);
+        CHECK(setsockopt(peer, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0 && close(peer) == 0);
+    }
+    struct pollfd waited = {.fd = last.freed[0], .events = POLLIN};
+    CHECK(poll(&waited, 1, PATIENCE) == 1 && read(last.freed[0], &byte, 1) == 1);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_BAD_HANDLE);
+    CHECK(fd < 0 || close(fd) == 0);
+    CHECK(close(last.freed[0]) == 0 && close(last.freed[1]) == 0);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 4);
     struct log log = {0};
@@ -61,5 +121,8 @@ int main(int count, char **arguments) {
     CHECK(lines > 0 && atomic_load(&log.refused) > 0 && atomic_load(&log.asked) > 0);
     CHECK(atomic_load(&log.signals_blocked) > 0);
     CHECK(atomic_load(&log.lines) == lines);
+    for (int round = 0; round < 10; round++) {
+        freed_by_its_own_log(arguments, round % 2);
+    }
     return 0;
 }

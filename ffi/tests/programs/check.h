@@ -100,4 +100,21 @@ static inline size_t receive_all(int fd, char *buffer, size_t size) {
     return length;
 }
 
+/* Waits until so many connections of the mesh are open: nothing else tells of their end. */
+static inline void wait_for_connections(const sidestep_mesh *mesh, int expected) {
+    char text[64];
+    snprintf(text, sizeof text, "\"connections\":%d,\"endpoints\"", expected);
+    for (int waited = 0; waited < PATIENCE; waited += 10) {
+        sidestep_text *health = NULL;
+        WORKS(sidestep_health(mesh, &health, &error));
+        int there = strstr(sidestep_text_get(health), text) != NULL;
+        CHECK(sidestep_text_free(health) == SIDESTEP_OK);
+        if (there) {
+            return;
+        }
+        CHECK(poll(NULL, 0, 10) == 0);
+    }
+    CHECK(!"more or fewer connections are open");
+}
+
 #endif

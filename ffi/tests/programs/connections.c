@@ -14,21 +14,6 @@ static int connected(sidestep_mesh *mesh, const char *host, uint16_t port, uint3
     return fd;
 }
 
-/* Waits until every connection of the mesh has ended: nothing but that is looked at, because nothing else tells. */
-static void none_is_open(sidestep_mesh *mesh) {
-    for (int waited = 0; waited < PATIENCE; waited += 10) {
-        sidestep_text *health = NULL;
-        WORKS(sidestep_health(mesh, &health, &error));
-        int none = strstr(sidestep_text_get(health), "\"connections\":0,\"endpoints\"") != NULL;
-        CHECK(sidestep_text_free(health) == SIDESTEP_OK);
-        if (none) {
-            return;
-        }
-        CHECK(poll(NULL, 0, 10) == 0);
-    }
-    CHECK(!"a connection is still open");
-}
-
 static void http(sidestep_mesh *mesh, uint32_t how) {
     static char answer[1 << 16];
     int fd = connected(mesh, FORECAST, 3002, SIDESTEP_HTTP1 | how);
@@ -144,7 +129,7 @@ static void closed_after_half_close(sidestep_mesh *mesh, uint32_t how) {
     send_all(ends.peers, "an answer\n");
     CHECK(read(ends.ours, said, sizeof said) == 10);
     CHECK(close(ends.ours) == 0);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
     CHECK(close(ends.peers) == 0);
 }
 
@@ -157,7 +142,7 @@ static void closed_at_once(sidestep_mesh *mesh, uint32_t how) {
     }
     CHECK(close(ends.ours) == 0);
     CHECK(receive_all(ends.peers, said, sizeof said) == 41 * 1000);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
     CHECK(close(ends.peers) == 0);
 }
 
@@ -168,7 +153,7 @@ static void closed_with_unread_data(sidestep_mesh *mesh, uint32_t how) {
     send_all(ends.peers, "nobody reads this\n");
     CHECK(poll(&readable, 1, PATIENCE) == 1);
     CHECK(close(ends.ours) == 0);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
     CHECK(close(ends.peers) == 0);
 }
 
@@ -192,7 +177,7 @@ static void reset_while_writing(sidestep_mesh *mesh, uint32_t how) {
     CHECK(errno == EPIPE || errno == ECONNRESET);
     CHECK(read(ends.ours, &byte, 1) <= 0);
     CHECK(close(ends.ours) == 0);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
 }
 
 /* And one that resets an idle connection: a TCP socket tells it from an end. */
@@ -202,7 +187,7 @@ static void reset_while_idle(sidestep_mesh *mesh, uint32_t how) {
     reset(ends.peers);
     ssize_t got = read(ends.ours, &byte, 1);
     CHECK(how == SIDESTEP_TCP_PAIR ? got == -1 && errno == ECONNRESET : got == 0);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
     CHECK(close(ends.ours) == 0);
 }
 
@@ -216,11 +201,19 @@ static void many_closed_at_once(sidestep_mesh *mesh, uint32_t how) {
     for (int index = 0; index < MANY; index++) {
         CHECK(close(fds[index]) == 0);
     }
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
+}
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int signal) {
+    (void)signal;
+    signals = signals + 1;
 }
 
 int main(int count, char **arguments) {
     CHECK(count == 4);
+    CHECK(signal(SIGPIPE, count_signal) != SIG_ERR);
     sidestep_mesh *mesh = join(arguments);
     http(mesh, 0);
     http(mesh, SIDESTEP_TCP_PAIR);
@@ -231,7 +224,7 @@ int main(int count, char **arguments) {
     tcp_pair(mesh);
     refusals(mesh);
     closed_without_a_word(mesh);
-    none_is_open(mesh);
+    wait_for_connections(mesh, 0);
     for (uint32_t how = 0; how <= SIDESTEP_TCP_PAIR; how += SIDESTEP_TCP_PAIR) {
         closed_after_half_close(mesh, how);
         closed_at_once(mesh, how);
@@ -255,5 +248,6 @@ int main(int count, char **arguments) {
     CHECK(read(open, &byte, 1) == 0);
     CHECK(close(open) == 0);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    CHECK(signals == 0);
     return 0;
 }

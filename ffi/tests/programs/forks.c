@@ -1,4 +1,5 @@
 /* fork before and after join. */
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -15,6 +16,29 @@ static void use(char **arguments) {
     WORKS(sidestep_connect(mesh, FORECAST, 3002, SIDESTEP_HTTP1, PATIENCE, &fd, &error));
     CHECK(close(fd) == 0);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+}
+
+static void *join_and_leave(void *arguments) {
+    for (int round = 0; round < 10; round++) {
+        use(arguments);
+    }
+    return NULL;
+}
+
+/* Children of a process of which another thread makes and frees handles at that moment, whatever it holds. */
+static void during_a_join(char **arguments) {
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, join_and_leave, arguments) == 0);
+    for (int round = 0; round < 10; round++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            use(arguments);
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    CHECK(pthread_join(other, NULL) == 0);
 }
 
 int main(int count, char **arguments) {
@@ -72,5 +96,6 @@ int main(int count, char **arguments) {
     use(arguments);
     CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    during_a_join(arguments);
     return 0;
 }

@@ -170,6 +170,54 @@ static void freed_meanwhile(char **arguments) {
     CHECK(sidestep_settings_free(set) == SIDESTEP_OK);
 }
 
+struct shared {
+    sidestep_mesh *mesh;
+    sidestep_stream *stream;
+    sidestep_queue *queue;
+};
+
+/* Uses handles until each of them is none any more. */
+static void *use_them(void *argument) {
+    const struct shared *shared = argument;
+    sidestep_completion completion;
+    sidestep_text *text = NULL;
+    uint8_t byte;
+    size_t count;
+    int left = 3;
+    while (left > 0) {
+        left = 0;
+        sidestep_status status = sidestep_health(shared->mesh, &text, NULL);
+        CHECK(status == SIDESTEP_OK || status == SIDESTEP_BAD_HANDLE);
+        CHECK(sidestep_text_free(text) == SIDESTEP_OK);
+        left += status == SIDESTEP_OK;
+        status = sidestep_stream_read(shared->stream, &byte, 1, 1, &count, NULL);
+        CHECK(status == SIDESTEP_TIMEOUT || status == SIDESTEP_BAD_HANDLE);
+        left += status == SIDESTEP_TIMEOUT;
+        status = sidestep_queue_next(shared->queue, &completion, sizeof completion, NULL);
+        CHECK(status == SIDESTEP_AGAIN || status == SIDESTEP_BAD_HANDLE);
+        left += status == SIDESTEP_AGAIN;
+    }
+    return NULL;
+}
+
+static void freed_while_used(char **arguments) {
+    for (int round = 0; round < 10; round++) {
+        struct shared shared = {.mesh = join(arguments)};
+        pthread_t users[3];
+        WORKS(sidestep_stream_connect(shared.mesh, LEDGER, 5432, 0, PATIENCE, &shared.stream, &error));
+        WORKS(sidestep_queue_new(shared.mesh, &shared.queue, &error));
+        for (int user = 0; user < 3; user++) {
+            CHECK(pthread_create(&users[user], NULL, use_them, &shared) == 0);
+        }
+        CHECK(sidestep_mesh_free(shared.mesh) == SIDESTEP_OK);
+        CHECK(sidestep_stream_close(shared.stream) == SIDESTEP_OK);
+        CHECK(sidestep_queue_free(shared.queue) == SIDESTEP_OK);
+        for (int user = 0; user < 3; user++) {
+            CHECK(pthread_join(users[user], NULL) == 0);
+        }
+    }
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 4);
     CHECK(sidestep_abi_version() == SIDESTEP_ABI_VERSION);
@@ -184,5 +232,6 @@ int main(int count, char **arguments) {
     handles(arguments);
     settings(arguments);
     freed_meanwhile(arguments);
+    freed_while_used(arguments);
     return 0;
 }

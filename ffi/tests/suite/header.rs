@@ -23,7 +23,7 @@ const READING_ORDER: [&str; 21] = [
     "queue/start",
     "bridge",
     "bridge/listen",
-    "bridge/getaddrinfo",
+    "bridge/lookup",
     "dns",
     "explain",
     "metrics",

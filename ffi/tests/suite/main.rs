@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod arguments;
 mod header;
 mod library;
 mod needs;
