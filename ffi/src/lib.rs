@@ -12,6 +12,11 @@
 #![expect(non_camel_case_types, reason = "C's names")]
 #![expect(clippy::missing_safety_doc, reason = "the header says it for all functions at once")]
 
+#[cfg(not(panic = "unwind"))]
+compile_error!(
+    "libsidestep needs a profile with `panic = \"unwind\"`: a panic must end at C's border, not the program"
+);
+
 pub mod addresses;
 mod arguments;
 mod border;
