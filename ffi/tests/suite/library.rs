@@ -13,18 +13,26 @@ pub(crate) fn manifest_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The shared library, where cargo has put it for this test.
-pub(crate) fn shared_library() -> PathBuf {
+/// Where the libraries are: beside this test, where cargo puts them, or in `SIDESTEP_BUILT`, for those that are installed.
+fn built() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let library = test.with_file_name("libsidestep.so");
+    std::env::var_os("SIDESTEP_BUILT").map_or_else(|| test.parent().unwrap().to_owned(), PathBuf::from)
+}
+
+/// Whether the libraries are those that are installed, and not a debug build's.
+pub(crate) fn is_for_others() -> bool {
+    std::env::var_os("SIDESTEP_BUILT").is_some()
+}
+
+pub(crate) fn shared_library() -> PathBuf {
+    let library = built().join("libsidestep.so");
     assert!(library.is_file(), "{} is not there", library.display());
     library
 }
 
-/// The static library beside it: cargo puts a hash into its name, and the newest is this build's.
+/// The static library: cargo may put a hash into its name, and the newest is this build's.
 pub(crate) fn static_library() -> PathBuf {
-    let folder = shared_library().parent().unwrap().to_owned();
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = std::fs::read_dir(built()).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         name.starts_with("libsidestep") && path.extension().is_some_and(|extension| extension == "a")

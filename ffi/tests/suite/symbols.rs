@@ -29,3 +29,29 @@ pub(crate) fn the_shared_library_has_its_abi_in_its_name_and_stays_loaded() {
     let flags: Vec<_> = dynamic.lines().filter(|line| line.contains("FLAGS")).collect();
     assert!(flags.iter().any(|line| line.contains("NODELETE") && line.contains("NOW")), "{flags:?}");
 }
+
+/// Nothing that the loader has filled in can be written afterwards, no page is both written and run, and the code needs no
+/// change where it is loaded.
+pub(crate) fn the_shared_library_is_hardened() {
+    let readelf = |what: &str| succeed(Command::new("readelf").arg("-W").arg(what).arg(shared_library()));
+    let segments = readelf("-l");
+    let segment = |name: &str| segments.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    assert!(segment("GNU_STACK").contains(" RW "), "{segments}");
+    assert!(segments.contains("GNU_RELRO") && !segments.contains(" RWE "), "{segments}");
+    let dynamic = readelf("-d");
+    assert!(dynamic.contains("BIND_NOW") && !dynamic.contains("TEXTREL"), "{dynamic}");
+    assert!(!dynamic.contains("RPATH") && !dynamic.contains("RUNPATH"), "{dynamic}");
+}
+
+/// The crypto library's C, by the flags of `install.sh`.
+pub(crate) fn the_c_code_in_the_shared_library_is_hardened() {
+    let symbols = succeed(Command::new("readelf").args(["-W", "--dyn-syms"]).arg(shared_library()));
+    assert!(symbols.contains("__stack_chk_fail") && symbols.contains("__memcpy_chk"), "{symbols}");
+}
+
+/// Where it was built, and by whom, is nobody's business.
+pub(crate) fn no_path_of_the_builder_is_in_the_shared_library() {
+    let home = format!("{}/", std::env::var("HOME").unwrap());
+    let bytes = fs::read(shared_library()).unwrap();
+    assert!(!bytes.windows(home.len()).any(|part| part == home.as_bytes()), "{home}");
+}

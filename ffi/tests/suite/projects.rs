@@ -1,0 +1,95 @@
+//! The examples as their users build them: with the installed library, by CMake and by pkg-config.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    installed::Installed,
+    library::{manifest_dir, succeed, there_is},
+    world::World,
+};
+
+const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+
+/// Each example, the compiler of its language, and the library that it needs beside ours.
+const EXAMPLES: [(&str, &str, Option<&str>); 7] = [
+    ("blocking.c", "cc", None),
+    ("events.c", "cc", None),
+    ("request.cc", "c++", None),
+    ("curl.c", "cc", Some("libcurl")),
+    ("curl_multi.c", "cc", Some("libcurl")),
+    ("curl_queue.c", "cc", Some("libcurl")),
+    ("postgres.c", "cc", Some("libpq")),
+];
+
+/// Those that need a server or a version of their own are built alone; `examples` and the interop tests run them.
+const RUN: [&str; 5] = ["blocking", "events", "request", "curl", "curl_multi"];
+
+fn examples() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
+    let exists = |library| {
+        Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|it| it.success())
+    };
+    EXAMPLES.into_iter().filter(move |(.., library)| library.is_none_or(exists))
+}
+
+fn runs(installed: &Installed, world: &World, folder: &Path, name: &str) {
+    let said = installed.run(folder.join(name), &[world.vm_files()]);
+    assert!(said.contains(US) || said.contains("request "), "{name}: {said}");
+}
+
+fn stem(source: &str) -> &str {
+    source.split('.').next().unwrap()
+}
+
+pub(crate) fn the_examples_are_built_by_cmake_and_run() {
+    let (installed, world) = (Installed::shared(), World::start());
+    let gcc = ["-DCMAKE_C_COMPILER=gcc", "-DCMAKE_CXX_COMPILER=g++"];
+    let clang = ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"];
+    for compilers in [gcc, clang].iter().filter(|[c, _]| there_is(c.rsplit('=').next().unwrap())) {
+        let build = installed.cmake(&manifest_dir().join("examples"), compilers);
+        for (source, ..) in examples() {
+            assert!(build.join(stem(source)).is_file(), "{source} was not built");
+        }
+        let built = RUN.into_iter().filter(|name| build.join(name).is_file());
+        built.chain(["blocking-static"]).for_each(|name| runs(&installed, &world, &build, name));
+    }
+}
+
+pub(crate) fn the_examples_are_built_by_pkg_config_and_run() {
+    let (installed, world) = (Installed::shared(), World::start());
+    let flags = installed.pkg_config(&["--cflags", "--libs"]);
+    for (source, compiler, library) in examples() {
+        let mut compile = Command::new(compiler);
+        compile
+            .arg("-o")
+            .arg(installed.path(stem(source)))
+            .arg(manifest_dir().join("examples").join(source))
+            .args(&flags);
+        if let Some(library) = library {
+            let more = succeed(Command::new("pkg-config").args(["--cflags", "--libs", library]));
+            compile.args(more.split_whitespace());
+        }
+        succeed(&mut compile);
+        if RUN.contains(&stem(source)) {
+            runs(&installed, &world, &installed.path(""), stem(source));
+        }
+    }
+}
+
+/// A new example is one that users can build too.
+pub(crate) fn every_example_in_c_is_in_the_project() {
+    let folder = manifest_dir().join("examples");
+    let lists = fs::read_to_string(folder.join("CMakeLists.txt")).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_code =
+            Path::new(&name).extension().is_some_and(|extension| extension == "c" || extension == "cc");
+        assert!(
+            !is_code || lists.contains(&format!("example({name}")),
+            "CMakeLists.txt does not build {name}"
+        );
+        assert!(
+            !is_code || EXAMPLES.iter().any(|(source, ..)| *source == name),
+            "{name} is not in this test"
+        );
+    }
+}
