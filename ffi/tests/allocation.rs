@@ -1,8 +1,6 @@
 //! A lookup of a mesh name allocates the list that it gives, an entry each, and nothing else. Counted per thread, by an
 //! allocator of this binary alone.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::{
     ffi::{CStr, CString},
     ptr,
