@@ -6,8 +6,8 @@
 //! the border (`border`), which no panic passes.
 //!
 //! `unsafe` is in `arguments` (what C points to), `addresses` and `getaddrinfo::system` (lists of `struct addrinfo`),
-//! `descriptor` (one of the program's), `log` (its callback), `signals`, `thread` (values of a thread), and where exported
-//! functions pass on what the header asks of their callers.
+//! `descriptor` and `stream` (descriptors), `handle::process` (a page of memory), `log` (its callback), `signals`, `thread`
+//! (values of a thread), and where exported functions pass on what the header asks of their callers.
 
 #![expect(non_camel_case_types, reason = "C's names")]
 #![expect(clippy::missing_safety_doc, reason = "the header says it for all functions at once")]

@@ -57,6 +57,8 @@ impl Runtime {
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
         let (done, wait) = sync_channel(1);
+        // Connecting is some kilobytes, which are not to be moved from hand to hand.
+        let work = Box::pin(work);
         let task = self.handle.spawn(async move {
             // Nobody waits any more where it fails.
             let _ = done.send(work.await);

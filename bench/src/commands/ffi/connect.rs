@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mesh_connector::{Mesh, Target};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
 };
 
 use super::Program;
@@ -34,37 +35,53 @@ pub(super) fn run(
     runtime: &Runtime,
     clients: &Clients,
 ) -> Result<(), Failure> {
+    // Once on the program's only thread, once on a thread for the mesh, as the library has one.
+    let threads = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let mesh = threads.block_on(clients.stage.join())?;
     let ours = |how: &'static str| move || program.ask(&format!("establish {how} {CONNECTIONS}"));
-    let [unix, tcp, stream, rust] = tried(
+    let [unix, tcp, stream, rust, threaded] = tried(
         ROUNDS,
         [
             Box::new(ours("unix")),
             Box::new(ours("tcp")),
             Box::new(ours("stream")),
-            Box::new(|| round(runtime, clients)),
+            Box::new(|| round(|| runtime.block_on(one(&clients.mesh, &clients.target)))),
+            Box::new(|| {
+                round(|| {
+                    let (mesh, target) = (mesh.clone(), clients.target.clone());
+                    threads.block_on(threads.spawn(async move { one(&mesh, &target).await }))?
+                })
+            }),
         ],
     )?;
     // Each request over a descriptor takes two more turns of threads, and a TCP pair is two sockets more: what belongs to
     // descriptors as such has no budget here.
-    let of = [
-        ("call to connection", Some(MOST)),
-        ("call to first byte", Some(MOST)),
-        ("CPU of a connection", Some(MOST)),
-        ("CPU of a connection, its request and its end", None),
-    ];
     for (what, ours) in
         [("sidestep_connect", unix), ("sidestep_connect, a TCP pair", tcp), ("sidestep_stream_connect", stream)]
     {
-        for (((of, budget), ours), theirs) in of.into_iter().zip(ours).zip(&rust) {
-            let row = report.row(&format!("{what}: {of}"), Unit::Nanoseconds, ours);
-            row.beside("Mesh::connect_to", theirs);
-            if let Some(budget) = budget.filter(|_| !what.ends_with("TCP pair")) {
+        let budget = (!what.ends_with("TCP pair")).then_some(MOST);
+        let [connected, answered, connecting, all] = ours;
+        let rows = [
+            ("call to connection", &connected, ALONE, &rust[0], budget),
+            ("call to first byte", &answered, ALONE, &rust[1], budget),
+            ("CPU of a connection", &connecting, THREADED, &threaded[2], budget),
+            ("CPU of a connection", &connecting, ALONE, &rust[2], None),
+            ("CPU of a connection, its request and its end", &all, THREADED, &threaded[3], None),
+            ("CPU of a connection, its request and its end", &all, ALONE, &rust[3], None),
+        ];
+        for (of, ours, peer, theirs, budget) in rows {
+            let row = report.row(&format!("{what}: {of}"), Unit::Nanoseconds, ours.clone());
+            row.beside(peer, theirs);
+            if let Some(budget) = budget {
                 row.within(budget);
             }
         }
     }
     Ok(())
 }
+
+const ALONE: &str = "Mesh::connect_to, one thread";
+const THREADED: &str = "Mesh::connect_to, a thread for the mesh";
 
 /// What one connection took.
 struct One {
@@ -74,29 +91,24 @@ struct One {
 }
 
 /// Medians of both times, and the times on the CPU, without the request and its end and with them.
-fn round(runtime: &Runtime, clients: &Clients) -> Result<[f64; 4], Failure> {
-    let before = process_time();
-    let all: Result<Vec<One>, Failure> = runtime.block_on(async {
-        let mut all = Vec::new();
-        for _ in 0..CONNECTIONS {
-            // What is left of the one before ends meanwhile.
-            thread::sleep(Duration::from_millis(1));
-            all.push(one(clients).await?);
-        }
-        Ok(all)
-    });
+fn round(one: impl Fn() -> Result<One, Failure>) -> Result<[f64; 4], Failure> {
+    let (before, mut all) = (process_time(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        // What is left of the one before ends meanwhile.
+        thread::sleep(Duration::from_millis(1));
+        all.push(one()?);
+    }
     let cpu = (process_time() - before) / CONNECTIONS as f64;
-    let all = all?;
     let median = |of: fn(&One) -> f64| all.iter().map(of).collect::<Samples>().median();
     let connecting = all.iter().map(|one| one.connecting).sum::<f64>() / CONNECTIONS as f64;
     Ok([median(|one| one.connected), median(|one| one.answered), connecting, cpu])
 }
 
 /// As the program in C: to the end, and with a word to the peer that it is the end.
-async fn one(clients: &Clients) -> Result<One, Failure> {
+async fn one(mesh: &Mesh, target: &Target) -> Result<One, Failure> {
     let (before, start) = (process_time(), Instant::now());
     let nanoseconds = || start.elapsed().as_secs_f64() * 1e9;
-    let mut stream = clients.mesh.connect_to(&clients.target).await?;
+    let mut stream = mesh.connect_to(target).await?;
     let (connected, connecting) = (nanoseconds(), process_time() - before);
     stream.write_all(REQUEST).await?;
     stream.read_u8().await?;
