@@ -121,7 +121,7 @@ int main(int count, char **arguments) {
     CHECK(lines > 0 && atomic_load(&log.refused) > 0 && atomic_load(&log.asked) > 0);
     CHECK(atomic_load(&log.signals_blocked) > 0);
     CHECK(atomic_load(&log.lines) == lines);
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         freed_by_its_own_log(arguments, round % 2);
     }
     return 0;

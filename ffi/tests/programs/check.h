@@ -19,6 +19,11 @@
 #define PATIENCE 30000
 #endif
 
+/* How often what depends on the moment is done. */
+#ifndef ROUNDS
+#define ROUNDS 10
+#endif
+
 #define CHECK(condition)                                                                                     \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \

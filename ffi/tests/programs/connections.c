@@ -191,7 +191,7 @@ static void reset_while_idle(sidestep_mesh *mesh, uint32_t how) {
     CHECK(close(ends.ours) == 0);
 }
 
-#define MANY 100
+#define MANY (10 * ROUNDS)
 
 static void many_closed_at_once(sidestep_mesh *mesh, uint32_t how) {
     int fds[MANY];

@@ -19,7 +19,7 @@ static void use(char **arguments) {
 }
 
 static void *join_and_leave(void *arguments) {
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         use(arguments);
     }
     return NULL;
@@ -29,7 +29,7 @@ static void *join_and_leave(void *arguments) {
 static void during_a_join(char **arguments) {
     pthread_t other;
     CHECK(pthread_create(&other, NULL, join_and_leave, arguments) == 0);
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {

@@ -201,7 +201,7 @@ static void *use_them(void *argument) {
 }
 
 static void freed_while_used(char **arguments) {
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         struct shared shared = {.mesh = join(arguments)};
         pthread_t users[3];
         WORKS(sidestep_stream_connect(shared.mesh, LEDGER, 5432, 0, PATIENCE, &shared.stream, &error));

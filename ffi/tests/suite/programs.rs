@@ -50,7 +50,7 @@ impl Program {
         }
         if let How::Valgrind = how {
             // One instruction is twenty there.
-            arguments.push("-DPATIENCE=300000");
+            arguments.extend(["-DPATIENCE=300000", "-DROUNDS=2"]);
         }
         compile("cc", &arguments, &source, &dir.path().join("program"));
         Self { name: name.to_owned(), dir, libraries, how }
