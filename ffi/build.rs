@@ -10,13 +10,9 @@ fn main() {
         Some(rest) => format!("0.{}", rest.split('.').next().unwrap_or_default()),
         None => version.split('.').next().unwrap_or_default().to_owned(),
     };
-    for argument in [
-        &*format!("-soname,libsidestep.so.{abi}"),
-        "-z,nodelete",
-        "-z,relro",
-        "-z,now",
-        "-z,noexecstack",
-    ] {
+    for argument in
+        [&*format!("-soname,libsidestep.so.{abi}"), "-z,nodelete", "-z,relro", "-z,now", "-z,noexecstack"]
+    {
         println!("cargo::rustc-cdylib-link-arg=-Wl,{argument}");
     }
     // What a fuzzer or a sanitizer calls is in the program alone.
