@@ -11,7 +11,7 @@ use std::{
 use libc::addrinfo;
 use sidestep::{
     addresses::sidestep_freeaddrinfo,
-    bridge::{lookup::*, listen::*, *},
+    bridge::{listen::*, lookup::*, *},
     completion::sidestep_completion,
     connect::sidestep_connect,
     connection::*,
@@ -84,10 +84,7 @@ unsafe extern "C" fn log(_: *mut c_void, level: i32, line: *const c_char) {
 }
 
 /// A call that gives a handle.
-fn gives<C>(
-    run: &mut Run<'_>,
-    call: impl FnOnce(*mut *mut C, *mut *mut sidestep_error) -> sidestep_status,
-) {
+fn gives<C>(run: &mut Run<'_>, call: impl FnOnce(*mut *mut C, *mut *mut sidestep_error) -> sidestep_status) {
     let mut made = None;
     let place = run.place(&mut made, ptr::without_provenance_mut(0xBAD));
     let told = run.call(|err| call(place, err));
@@ -166,7 +163,9 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         3 => {
             let (settings, level) = (run.handle(), run.number::<i32>());
             let level = run.one_of(&[1, 3, 5, level]);
-            run.call(|err| unsafe { sidestep_settings_log(settings, level, Some(log), ptr::null_mut(), err) });
+            run.call(|err| unsafe {
+                sidestep_settings_log(settings, level, Some(log), ptr::null_mut(), err)
+            });
         }
         4 => {
             let settings = run.handle();
@@ -216,7 +215,8 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         14 | 15 => {
             let (stream, time, mut buffer) = (run.handle(), run.moment(), [0_u8; 64]);
             let any = run.number::<usize>();
-            let (data, size) = run.one_of(&[(buffer.as_mut_ptr(), 64), (ptr::null_mut(), 0), (ptr::null_mut(), any)]);
+            let (data, size) =
+                run.one_of(&[(buffer.as_mut_ptr(), 64), (ptr::null_mut(), 0), (ptr::null_mut(), any)]);
             let mut count = None;
             let place = run.place(&mut count, 99);
             let told = run.call(|err| unsafe {
@@ -293,9 +293,7 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         }
         31 => {
             let (queue, time) = (run.handle(), run.time());
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_shutdown(queue, time, data, place, err)
-            });
+            starts(run, |data, place, err| unsafe { sidestep_start_shutdown(queue, time, data, place, err) });
         }
         32 => {
             let (mesh, access) = (run.handle(), run.number::<i32>());
