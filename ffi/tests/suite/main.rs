@@ -28,8 +28,11 @@ mod world;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::needs::Needs;
+
+const DESCRIPTORS: u64 = 80_000;
 
 /// A test: what it needs of the machine, and what it does.
 type Test = (&'static str, &'static [&'static str], fn());
@@ -73,7 +76,23 @@ const OF_THE_INSTALLED: &[Test] = &tests![
     symbols::no_path_of_the_builder_is_in_the_shared_library(),
 ];
 
+/// The mesh is in this process, and takes four descriptors for each of a program's connections, of which there are ten
+/// thousand at a time. Where it may not have them, the programs have fewer connections.
+fn make_room() {
+    let limit = getrlimit(Resource::Nofile);
+    let more = |maximum| setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let raised = if limit.maximum.is_none_or(|maximum| maximum > DESCRIPTORS) {
+        more(limit.maximum)
+    } else {
+        more(Some(DESCRIPTORS))
+    };
+    if raised.is_err() {
+        let _ = more(limit.maximum);
+    }
+}
+
 fn main() -> ExitCode {
+    make_room();
     let mut needs = Needs::default();
     let tests = ALL.iter().map(|(name, needed, test)| (*name, *needed, *test));
     let mut trials: Vec<_> =
