@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    error::Failure,
+    failure::Failure,
     status::{SIDESTEP_INVALID_ARGUMENT, SIDESTEP_INVALID_UTF8, SIDESTEP_NULL_POINTER},
 };
 
@@ -49,13 +49,13 @@ impl<'a, T> Out<'a, T> {
     }
 }
 
-impl Out<'_, *mut crate::error::sidestep_error> {
+impl<T> Out<'_, *mut T> {
     /// The place of an error object.
     ///
     /// # Safety
     ///
     /// That of [`optional`](Self::optional).
-    pub(crate) unsafe fn error(place: *mut *mut crate::error::sidestep_error) -> Option<Self> {
+    pub(crate) unsafe fn error(place: *mut *mut T) -> Option<Self> {
         // SAFETY: the caller's promise.
         unsafe { Self::optional(place, ptr::null_mut()) }
     }

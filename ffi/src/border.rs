@@ -1,15 +1,11 @@
 //! What every call from C passes on its way in and out.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
-
 use crate::{
     arguments::Out,
-    error::{ErrorObject, Failure, sidestep_error},
+    error::{ErrorObject, sidestep_error},
+    failure::{Failure, guarded},
     handle,
-    status::{SIDESTEP_OK, SIDESTEP_PANIC, sidestep_status},
+    status::{SIDESTEP_OK, sidestep_status},
 };
 
 /// Runs a call's work. A failure becomes the error object, if one is asked for.
@@ -38,28 +34,4 @@ pub(crate) fn outcome<T>(
 pub(crate) struct Failed {
     pub(crate) status: sidestep_status,
     pub(crate) eai: libc::c_int,
-}
-
-/// No panic leaves this.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves behind is behind locks that are read whatever befell their holders.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    Failure::new(SIDESTEP_PANIC, format!("libsidestep panicked: {said}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_status_with_what_it_said() {
-        let failure = guarded::<()>(|| panic!("as {}", "intended")).unwrap_err();
-        assert_eq!(failure.status, SIDESTEP_PANIC);
-        assert!(failure.message.ends_with("as intended"), "{}", failure.message);
-    }
 }

@@ -14,7 +14,8 @@ use mesh_connector::bridge::{Access, Bridge};
 use crate::{
     arguments::{Out, c_string, pointer},
     border::call,
-    error::{Failure, sidestep_error},
+    error::sidestep_error,
+    failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
     status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},

@@ -10,7 +10,8 @@ use libc::{addrinfo, c_int};
 
 use crate::{
     addresses::Addresses,
-    error::{ErrorObject, Failure, sidestep_error},
+    error::{ErrorObject, sidestep_error},
+    failure::Failure,
     handle,
     status::{SIDESTEP_OK, sidestep_status},
     text::{self, sidestep_text},

@@ -18,7 +18,7 @@ use tokio::{io::AsyncWriteExt as _, sync::watch, time::timeout};
 
 use self::client::Client;
 pub(crate) use self::client::Pair;
-use crate::{error::Failure, status::SIDESTEP_TIMEOUT};
+use crate::{failure::Failure, status::SIDESTEP_TIMEOUT};
 
 /// How long the end of a connection that the program has closed may take to be told to the peer.
 const FAREWELL: Duration = Duration::from_secs(10);

@@ -18,8 +18,10 @@ use self::request::Service;
 use crate::{
     addresses::{Addresses, Entry},
     arguments::Out,
-    border::{guarded, outcome},
-    error::{Failure, sidestep_error},
+    border::outcome,
+    error::sidestep_error,
+    failure::Failure,
+    failure::guarded,
     handle,
     mesh::{Member, sidestep_mesh},
     status::SIDESTEP_NO_ADDRESS,

@@ -17,7 +17,7 @@ use arc_swap::{ArcSwapOption, Guard};
 
 use self::table::{Id, Table};
 use crate::{
-    error::Failure,
+    failure::Failure,
     status::{SIDESTEP_BAD_HANDLE, SIDESTEP_FORKED, SIDESTEP_OK, SIDESTEP_WRONG_HANDLE, sidestep_status},
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn take<K: Kind>(handle: *const K::C) -> Result<Option<Arc<K>>, Failu
 
 /// Takes a value back from C and lets go of it. NULL is nothing.
 pub(crate) fn free<K: Kind>(handle: *const K::C) -> sidestep_status {
-    match crate::border::guarded(|| take::<K>(handle)) {
+    match crate::failure::guarded(|| take::<K>(handle)) {
         Ok(_) => SIDESTEP_OK,
         Err(failure) => failure.status,
     }

@@ -12,7 +12,7 @@ use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 pub(crate) use self::gate::Gate;
-use crate::{arguments::c_string, error::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+use crate::{arguments::c_string, failure::Failure, status::SIDESTEP_INVALID_ARGUMENT};
 
 /// What failed and what follows from it.
 pub const SIDESTEP_LOG_ERROR: i32 = 1;

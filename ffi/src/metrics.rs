@@ -1,10 +1,7 @@
 //! What a mesh counts, as Prometheus reads it.
 
-mod counted;
-
 use std::ptr;
 
-pub(crate) use self::counted::Counted;
 use crate::{
     arguments::Out,
     border::call,

@@ -13,7 +13,7 @@ use std::{
 use tokio::runtime::{Builder, Handle};
 
 use crate::{
-    error::Failure,
+    failure::Failure,
     log::Gate,
     status::{SIDESTEP_CLOSED, SIDESTEP_TIMEOUT, SIDESTEP_WOULD_DEADLOCK},
     thread::{self, Reports},

@@ -13,7 +13,8 @@ use self::key::Key;
 use crate::{
     arguments::{Out, text},
     border::call,
-    error::{Failure, sidestep_error},
+    error::sidestep_error,
+    failure::Failure,
     handle::{self, Kind},
     log::{LogCallback, sidestep_log_fn},
     status::sidestep_status,

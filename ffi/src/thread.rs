@@ -6,7 +6,7 @@ use std::{cell::RefCell, sync::Arc};
 use metrics::LocalRecorderGuard;
 use tracing::{Dispatch, dispatcher::DefaultGuard};
 
-use crate::{log::Gate, metrics::Counted};
+use crate::{counted::Counted, log::Gate};
 
 /// Where a mesh's threads report to.
 #[derive(Clone)]

@@ -12,7 +12,8 @@ use crate::{
     arguments::{Out, bytes_mut, text},
     border::call,
     connect::target,
-    error::{Failure, sidestep_error},
+    error::sidestep_error,
+    failure::Failure,
     handle,
     status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
 };

@@ -12,9 +12,11 @@ use super::{Bridging, sidestep_bridge};
 use crate::{
     addresses::Addresses,
     arguments::Out,
-    border::{call, guarded, outcome},
+    border::{call, outcome},
     completion::Value,
-    error::{Failure, sidestep_error},
+    error::sidestep_error,
+    failure::Failure,
+    failure::guarded,
     getaddrinfo::{Request, answer, ask},
     handle,
     queue::{Queue, sidestep_queue},

@@ -12,7 +12,7 @@ use super::system;
 use crate::{
     addresses::Addresses,
     arguments::{optional_text, text},
-    error::Failure,
+    failure::Failure,
     status::{SIDESTEP_INVALID_ARGUMENT, SIDESTEP_UNKNOWN_HOST},
 };
 

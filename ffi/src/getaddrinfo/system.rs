@@ -11,7 +11,7 @@ use libc::{AF_INET, AF_INET6, addrinfo, sockaddr_in, sockaddr_in6};
 use crate::{
     addresses::{Addresses, Entry},
     arguments::c_string,
-    error::Failure,
+    failure::Failure,
     status::SIDESTEP_INVALID_ARGUMENT,
 };
 

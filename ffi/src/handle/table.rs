@@ -8,7 +8,7 @@ use std::{
 
 use super::{Kind, wrong};
 use crate::{
-    error::Failure,
+    failure::Failure,
     status::{SIDESTEP_BAD_HANDLE, SIDESTEP_NULL_POINTER},
 };
 

@@ -6,7 +6,7 @@ use mesh_connector::{Error, ErrorKind, Mesh};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    error::Failure,
+    failure::Failure,
     status::{SIDESTEP_CONTROL_PLANE, SIDESTEP_TIMEOUT},
 };
 

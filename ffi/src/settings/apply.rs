@@ -9,7 +9,7 @@ use mesh_connector::{
 
 use super::{Key, Settings};
 use crate::{
-    error::Failure,
+    failure::Failure,
     log::LogCallback,
     status::{SIDESTEP_CONFIG, SIDESTEP_INVALID_ARGUMENT},
 };

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, str::FromStr};
 
 use mesh_connector::nds_client::ServerAddress;
 
-use crate::{error::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+use crate::{failure::Failure, status::SIDESTEP_INVALID_ARGUMENT};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Key {

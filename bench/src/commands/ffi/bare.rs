@@ -13,7 +13,6 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::transfer::How;
 use crate::{Failure, bare::Bare, peers};
 
 /// What is copied at a time: a TLS record.
@@ -22,6 +21,14 @@ const BUFFER: usize = 16 * 1024;
 /// What blocks.
 pub(super) trait Plain: Read + Write {}
 impl<P: Read + Write> Plain for P {}
+
+/// How the program holds a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum How {
+    Unix,
+    Tcp,
+    Stream,
+}
 
 /// A bare client with threads as the library has them.
 pub(super) struct Client<'a> {

@@ -2,7 +2,7 @@
 
 use super::{
     Program,
-    bare::{self, Client, Plain},
+    bare::{self, Client, How, Plain},
 };
 use crate::{
     Failure,
@@ -17,14 +17,6 @@ use crate::{
 const ROUNDS: usize = 25;
 /// What a stream is long.
 const BYTES: usize = 1 << 30;
-
-/// How the program holds a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum How {
-    Unix,
-    Tcp,
-    Stream,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Direction {
