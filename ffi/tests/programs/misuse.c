@@ -127,6 +127,57 @@ static void texts(sidestep_mesh *mesh) {
     CHECK(list == NULL);
 }
 
+/* The longest name of DNS has 253 bytes, or 254 with its last dot. */
+static void lengths(sidestep_mesh *mesh) {
+    static const struct {
+        size_t length;
+        char last;
+        sidestep_status status;
+    } names[] = {
+        {253, 'a', SIDESTEP_UNKNOWN_HOST},   {254, '.', SIDESTEP_UNKNOWN_HOST},   {254, 'a', SIDESTEP_INVALID_TARGET},
+        {255, 'a', SIDESTEP_INVALID_TARGET}, {256, 'a', SIDESTEP_INVALID_TARGET}, {255, '.', SIDESTEP_INVALID_TARGET},
+    };
+    for (size_t index = 0; index < sizeof names / sizeof *names; index++) {
+        struct addrinfo *list = NULL;
+        char name[300];
+        int fd = -1;
+        for (size_t at = 0; at < names[index].length; at++) {
+            name[at] = at % 10 == 9 && at + 2 < names[index].length ? '.' : 'a';
+        }
+        name[names[index].length - 1] = names[index].last;
+        name[names[index].length] = 0;
+        FAILS(names[index].status, sidestep_connect(mesh, name, 3002, 0, -1, &fd, &error));
+        CHECK(sidestep_getaddrinfo(mesh, name, "80", NULL, &list, NULL) == EAI_NONAME && list == NULL);
+    }
+}
+
+/* A negative time is as -1, and for ever is no overflow. */
+static void times(sidestep_mesh *mesh) {
+    static const int64_t forever[] = {INT64_MAX, INT64_MIN, -2};
+    for (size_t index = 0; index < sizeof forever / sizeof *forever; index++) {
+        const int64_t time = forever[index];
+        sidestep_stream *stream = NULL;
+        sidestep_queue *queue = NULL;
+        size_t count = 0;
+        uint8_t byte = 0;
+        int fd = -1;
+        WORKS(sidestep_wait_ready(mesh, time, &error));
+        WORKS(sidestep_connect(mesh, LEDGER, 5432, 0, time, &fd, &error));
+        CHECK(close(fd) == 0);
+        WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, 0, time, &stream, &error));
+        WORKS(sidestep_stream_write(stream, (const uint8_t *)"x\n", 2, time, &count, &error));
+        WORKS(sidestep_stream_read(stream, &byte, 1, time, &count, &error));
+        WORKS(sidestep_stream_shutdown(stream, time, &error));
+        CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
+        WORKS(sidestep_queue_new(mesh, &queue, &error));
+        WORKS(sidestep_start_wait_ready(queue, time, NULL, NULL, &error));
+        struct pollfd waited = {.fd = sidestep_queue_fd(queue), .events = POLLIN};
+        CHECK(poll(&waited, 1, PATIENCE) == 1);
+        CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
+    }
+    WORKS(sidestep_shutdown(mesh, INT64_MAX, &error));
+}
+
 static void settings(char **arguments) {
     sidestep_settings *set = NULL;
     sidestep_mesh *mesh = NULL;
@@ -228,6 +279,8 @@ int main(int count, char **arguments) {
     sidestep_mesh *mesh = join(arguments);
     nulls(mesh);
     texts(mesh);
+    lengths(mesh);
+    times(mesh);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
     handles(arguments);
     settings(arguments);
