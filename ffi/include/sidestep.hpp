@@ -421,6 +421,32 @@ public:
         });
     }
 
+    /* The mesh's own addresses. */
+    std::uint64_t lookup(std::string_view host, std::string_view service, const addrinfo *hints = nullptr,
+                         void *user_data = nullptr) {
+        const std::string name = detail::for_c(host), port = detail::for_c(service);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_start_getaddrinfo(handle_.get(), name.c_str(), port.c_str(), hints, user_data, operation, err);
+        });
+    }
+
+    /* Addresses and ports that may be dialled. */
+    std::uint64_t lookup(const bridge &by, std::string_view host, std::string_view service,
+                         const addrinfo *hints = nullptr, void *user_data = nullptr) {
+        const std::string name = detail::for_c(host), port = detail::for_c(service);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_start_bridge_getaddrinfo(handle_.get(), by.get(), name.c_str(), port.c_str(), hints, user_data,
+                                                     operation, err);
+        });
+    }
+
+    /* Leaves the mesh. */
+    std::uint64_t shutdown(std::int64_t timeout_ms = -1, void *user_data = nullptr) {
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_start_shutdown(handle_.get(), timeout_ms, user_data, operation, err);
+        });
+    }
+
     void cancel(std::uint64_t operation) {
         detail::checked([&](sidestep_error **err) { return sidestep_cancel(handle_.get(), operation, err); });
     }

@@ -116,7 +116,10 @@ void a_queue_has_each_operation_once(const sidestep::mesh &mesh, std::string_vie
     const auto connecting = queue.connect(host, port, SIDESTEP_HTTP1, 10000, &here);
     const auto failing = queue.connect(host, 1);
     const auto explaining = queue.explain(host, port);
-    for (int left = 3; left > 0;) {
+    const sidestep::bridge bridge = mesh.start_bridge();
+    const auto looking = queue.lookup(host, std::to_string(port));
+    const auto dialling = queue.lookup(bridge, host, std::to_string(port));
+    for (int left = 5; left > 0;) {
         pollfd waited{queue.fd(), POLLIN, 0};
         CHECK(::poll(&waited, 1, 20000) == 1);
         while (auto ended = queue.next()) {
@@ -125,9 +128,20 @@ void a_queue_has_each_operation_once(const sidestep::mesh &mesh, std::string_vie
             CHECK((ended->operation == connecting) == (ended->user_data == &here));
             CHECK((ended->operation == failing) == ended->failure.has_value());
             CHECK((ended->operation == explaining) == !ended->text.empty());
+            const bool has_addresses = ended->operation == looking || ended->operation == dialling;
+            CHECK(has_addresses == (ended->addresses != nullptr));
         }
     }
     queue.cancel(queue.connect(host, port));
+}
+
+void leaving_is_an_operation_too(const sidestep::mesh &mesh) {
+    sidestep::queue queue(mesh);
+    const auto leaving = queue.shutdown(20000);
+    pollfd waited{queue.fd(), POLLIN, 0};
+    CHECK(::poll(&waited, 1, 20000) == 1);
+    const auto ended = queue.next();
+    CHECK(ended && ended->operation == leaving && !ended->failure);
 }
 
 } // namespace
@@ -148,6 +162,7 @@ int main(int argc, char **argv) {
     sidestep::mesh other = join();
     other.wait_ready(30000);
     what_fails_is_thrown(other, host, port);
+    leaving_is_an_operation_too(mesh);
     mesh.shutdown(20000);
     CHECK(code_of([&] { mesh.connect(host, port); }) == SIDESTEP_CLOSED);
     std::cout << "sidestep.hpp is as it says\n";
