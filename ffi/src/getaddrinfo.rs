@@ -20,8 +20,7 @@ use crate::{
     arguments::Out,
     border::outcome,
     error::sidestep_error,
-    failure::Failure,
-    failure::guarded,
+    failure::{Failure, guarded},
     handle,
     mesh::{Member, sidestep_mesh},
     status::SIDESTEP_NO_ADDRESS,
@@ -56,17 +55,29 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
 ) -> c_int {
     // SAFETY: as the header says of outputs and errors.
     let (list, err) = unsafe { (Out::required(list, ptr::null_mut(), "list"), Out::error(err)) };
-    let answered = guarded(|| {
-        let list = list?;
+    answering(list, err, || {
         let member = handle::get::<Member>(mesh)?;
         // SAFETY: as the header says of texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?;
         let flags = request.flags;
-        let addresses = match request.system() {
+        let found = match request.system() {
             Some(answer) => answer?,
             None => asked(&member, request)?,
         };
-        list.set(addresses.into_list(flags));
+        Ok((found, flags))
+    })
+}
+
+/// Answers as the system's function does: with a list of what was found, and the flags that it was asked with.
+pub(crate) fn answering(
+    list: Result<Out<'_, *mut addrinfo>, Failure>,
+    err: Option<Out<'_, *mut sidestep_error>>,
+    look_up: impl FnOnce() -> Result<(Addresses, c_int), Failure>,
+) -> c_int {
+    let answered = guarded(|| {
+        let list = list?;
+        let (found, flags) = look_up()?;
+        list.set(found.into_list(flags));
         Ok(())
     });
     outcome(err, answered).map_or_else(|failed| failed.eai, |()| 0)

@@ -12,14 +12,13 @@ use super::{Bridging, sidestep_bridge};
 use crate::{
     addresses::Addresses,
     arguments::Out,
-    border::{call, outcome},
     completion::Value,
     error::sidestep_error,
     failure::Failure,
-    failure::guarded,
-    getaddrinfo::{Request, answer, ask},
+    getaddrinfo::{Request, answer, answering, ask},
     handle,
-    queue::{Queue, sidestep_queue},
+    mesh::Member,
+    queue::{sidestep_queue, start::starting},
     status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
 };
 
@@ -40,20 +39,17 @@ pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
 ) -> c_int {
     // SAFETY: as the header says of outputs and errors.
     let (list, err) = unsafe { (Out::required(list, ptr::null_mut(), "list"), Out::error(err)) };
-    let answered = guarded(|| {
-        let list = list?;
+    answering(list, err, || {
         let bridging = handle::get::<Bridging>(bridge)?;
         // SAFETY: as the header says of texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let flags = request.flags;
-        let addresses = match request.system() {
+        let found = match request.system() {
             Some(answer) => answer?,
             None => bridging.member.runtime.wait(None, listening(&bridging, request))??,
         };
-        list.set(addresses.into_list(flags));
-        Ok(())
-    });
-    outcome(err, answered).map_or_else(|failed| failed.eai, |()| 0)
+        Ok((found, flags))
+    })
 }
 
 /// `sidestep_bridge_getaddrinfo` through a queue, which may be another mesh's: the completion has the list. What is wrong with
@@ -69,25 +65,22 @@ pub unsafe extern "C" fn sidestep_start_bridge_getaddrinfo(
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
+    let look_up = |_: &Member| {
         let bridging = handle::get::<Bridging>(bridge)?;
         // SAFETY: as the header says of texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let flags = request.flags;
         let (at_once, later) = (request.system(), listening(&bridging, request));
-        let asking = async move {
+        Ok(async move {
             let found = match at_once {
                 Some(answer) => answer?,
                 None => later.await?,
             };
             Ok(Value::Addresses { found, flags })
-        };
-        queue.start(operation, user_data, asking);
-        Ok(())
-    })
+        })
+    };
+    // SAFETY: as the header says of outputs and errors.
+    unsafe { starting(queue, user_data, operation, err, look_up) }
 }
 
 /// What it needs is taken before, so that the mesh's threads do not keep the mesh.

@@ -15,13 +15,13 @@ use crate::{
     failure::Failure,
     getaddrinfo::{Request, ask},
     handle,
-    mesh::{leaving, ready},
+    mesh::{Member, leaving, ready},
     status::{SIDESTEP_CANCELLED, sidestep_status},
 };
 
 impl Queue {
     /// Starts an operation, and tells its number where there is a place for it.
-    pub(crate) fn start(
+    fn start(
         &self,
         place: Option<Out<'_, u64>>,
         user_data: *mut c_void,
@@ -45,6 +45,30 @@ impl Queue {
     }
 }
 
+/// Starts what `prepare` makes of the queue's mesh: what is wrong with arguments is told at once, and all else by a completion.
+///
+/// # Safety
+///
+/// `operation` and `err` as the header says of outputs and errors.
+pub(crate) unsafe fn starting<W>(
+    queue: *mut sidestep_queue,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+    prepare: impl FnOnce(&Member) -> Result<W, Failure>,
+) -> sidestep_status
+where
+    W: Future<Output = Result<Value, Failure>> + Send + 'static,
+{
+    // SAFETY: the caller's promise.
+    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
+    call(err, || {
+        let queue = handle::get::<Queue>(queue)?;
+        queue.start(operation, user_data, prepare(&queue.member)?);
+        Ok(())
+    })
+}
+
 /// `sidestep_wait_ready` through a queue. `*operation`, which may be NULL, is for `sidestep_cancel`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_start_wait_ready(
@@ -55,14 +79,12 @@ pub unsafe extern "C" fn sidestep_start_wait_ready(
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
     // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
-        let mesh = queue.member.mesh.clone();
-        let waiting = async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Nothing) };
-        queue.start(operation, user_data, waiting);
-        Ok(())
-    })
+    unsafe {
+        starting(queue, user_data, operation, err, |member| {
+            let mesh = member.mesh.clone();
+            Ok(async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Nothing) })
+        })
+    }
 }
 
 /// `sidestep_connect` through a queue: the completion has the descriptor.
@@ -77,17 +99,14 @@ pub unsafe extern "C" fn sidestep_start_connect(
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
+    let connect = |member: &Member| {
         // SAFETY: as the header says of texts.
         let target = unsafe { target(host, port, how, SIDESTEP_TCP_PAIR) }?;
-        let connecting = connecting(&queue.member, target, pair(how), timeout(timeout_ms));
-        let connecting = async move { connecting.await.map(Value::Descriptor) };
-        queue.start(operation, user_data, connecting);
-        Ok(())
-    })
+        let connecting = connecting(member, target, pair(how), timeout(timeout_ms));
+        Ok(async move { connecting.await.map(Value::Descriptor) })
+    };
+    // SAFETY: as the header says of outputs and errors.
+    unsafe { starting(queue, user_data, operation, err, connect) }
 }
 
 /// `sidestep_getaddrinfo` through a queue: the completion has the list. What is wrong with the arguments is told at once.
@@ -101,23 +120,20 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
+    let look_up = |member: &Member| {
         // SAFETY: as the header says of texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?.into_owned();
-        let resolver = queue.member.mesh.resolver().clone();
-        let asking = async move {
+        let resolver = member.mesh.resolver().clone();
+        Ok(async move {
             let found = match request.system() {
                 Some(answer) => answer?,
                 None => ask(&resolver, &request).await?,
             };
             Ok(Value::Addresses { found, flags: request.flags })
-        };
-        queue.start(operation, user_data, asking);
-        Ok(())
-    })
+        })
+    };
+    // SAFETY: as the header says of outputs and errors.
+    unsafe { starting(queue, user_data, operation, err, look_up) }
 }
 
 /// `sidestep_explain` through a queue: the completion has the text.
@@ -131,15 +147,13 @@ pub unsafe extern "C" fn sidestep_start_explain(
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
+    let explain = |member: &Member| {
         // SAFETY: as the header says of texts.
-        let explaining = unsafe { explaining(&queue.member, host, port, how) }?;
-        queue.start(operation, user_data, async move { Ok(Value::Text(explaining.await)) });
-        Ok(())
-    })
+        let explaining = unsafe { explaining(member, host, port, how) }?;
+        Ok(async move { Ok(Value::Text(explaining.await)) })
+    };
+    // SAFETY: as the header says of outputs and errors.
+    unsafe { starting(queue, user_data, operation, err, explain) }
 }
 
 /// `sidestep_shutdown` through a queue.
@@ -152,11 +166,10 @@ pub unsafe extern "C" fn sidestep_start_shutdown(
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
     // SAFETY: as the header says of outputs and errors.
-    let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
-    call(err, || {
-        let queue = handle::get::<Queue>(queue)?;
-        let leaving = leaving(&queue.member, timeout(timeout_ms));
-        queue.start(operation, user_data, async move { leaving.await.map(|()| Value::Nothing) });
-        Ok(())
-    })
+    unsafe {
+        starting(queue, user_data, operation, err, |member| {
+            let leaving = leaving(member, timeout(timeout_ms));
+            Ok(async move { leaving.await.map(|()| Value::Nothing) })
+        })
+    }
 }
