@@ -7,6 +7,7 @@ use std::{process::Command, time::Duration};
 use tokio::time::timeout;
 
 use self::build::{Workshop, example, ffi};
+use crate::machine;
 
 /// No example takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,13 +113,14 @@ impl Client {
 
 impl Need {
     fn is_met(self) -> bool {
-        let mut command = match self {
-            File(path) => return std::path::Path::new(path).exists(),
-            Package(name) => build::command("pkg-config", &["--exists", name]),
-            // `go` takes it for a command of its own, and says so.
-            Program(name) => return build::command(name, &["--version"]).output().is_ok(),
-            PythonModule(name) => build::command(&build::python(), &["-c", &format!("import {name}")]),
-        };
-        command.output().is_ok_and(|output| output.status.success())
+        match self {
+            File(path) => std::path::Path::new(path).exists(),
+            Package(name) => machine::has_package(name),
+            Program(name) => machine::has_program(name),
+            PythonModule(name) => {
+                let found = build::command(&build::python(), &["-c", &format!("import {name}")]).output();
+                found.is_ok_and(|output| output.status.success())
+            }
+        }
     }
 }

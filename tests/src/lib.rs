@@ -12,6 +12,7 @@ pub mod ads;
 pub mod apps;
 pub mod clients;
 pub mod external;
+pub mod machine;
 pub mod peers;
 pub mod pki;
 pub mod postgres;

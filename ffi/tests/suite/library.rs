@@ -71,8 +71,3 @@ pub(crate) fn told(output: &Output) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }
-
-/// Whether a program is on this machine.
-pub(crate) fn there_is(program: impl AsRef<OsStr>) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
-}

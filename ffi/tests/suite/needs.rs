@@ -1,10 +1,9 @@
 //! What tests need of the machine.
 
-use std::{collections::BTreeMap, env, process::Command};
+use std::collections::BTreeMap;
 
 use libtest_mimic::Trial;
-
-use crate::library::there_is;
+use mesh_tests::{machine, peers};
 
 /// What has been looked for, and whether it is there.
 #[derive(Default)]
@@ -19,7 +18,7 @@ impl Needs {
         test: impl FnOnce() + Send + 'static,
     ) -> Trial {
         let missing: Vec<_> = needed.iter().copied().filter(|need| !self.is_there(need)).collect();
-        let ignored = !missing.is_empty() && !required();
+        let ignored = !missing.is_empty() && !peers::required();
         let trial = Trial::test(name, move || {
             if !missing.is_empty() {
                 return Err(format!("not on this machine: {}", missing.join(", ")).into());
@@ -32,10 +31,8 @@ impl Needs {
 
     fn is_there(&mut self, need: &'static str) -> bool {
         *self.0.entry(need).or_insert_with(|| match need.strip_prefix("lib ") {
-            Some(library) => {
-                Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|it| it.success())
-            }
-            None => there_is(need),
+            Some(library) => machine::has_package(library),
+            None => machine::has_program(need),
         })
     }
 
@@ -45,9 +42,4 @@ impl Needs {
             eprintln!("tests of the C library: `{need}` is not on this machine");
         }
     }
-}
-
-/// Whether what is missing is a failure.
-fn required() -> bool {
-    env::var_os("SIDESTEP_PEERS").is_some_and(|value| value == "required")
 }

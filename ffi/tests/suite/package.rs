@@ -8,9 +8,11 @@ use std::{
     process::{Command, Output},
 };
 
+use mesh_tests::machine::has_program;
+
 use crate::{
     installed::{Installed, install},
-    library::{manifest_dir, succeed, there_is, told},
+    library::{manifest_dir, succeed, told},
 };
 
 const LISTS: &str = "cmake_minimum_required(VERSION 3.16)\nproject(program C)\nfind_package(Sidestep 0.1 REQUIRED)\n\
@@ -156,7 +158,7 @@ pub(crate) fn the_static_library_goes_with_another_one_that_is_written_in_rust()
         int main(void) {\n    sidestep_mesh *mesh;\n    \
         return !caught() || sidestep_join_vm_files(\"/nowhere\", &mesh, NULL) == SIDESTEP_OK;\n}\n";
     fs::write(installed.path("both.c"), program).unwrap();
-    for compiler in ["cc", "clang"].into_iter().filter(|compiler| there_is(compiler)) {
+    for compiler in ["cc", "clang"].into_iter().filter(|compiler| has_program(compiler)) {
         // All of both, also what nobody calls.
         let mut link = Command::new(compiler);
         link.current_dir(installed.path("")).args([

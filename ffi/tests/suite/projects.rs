@@ -2,9 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
+use mesh_tests::machine::has_program;
+
 use crate::{
     installed::Installed,
-    library::{manifest_dir, succeed, there_is},
+    library::{manifest_dir, succeed},
     world::World,
 };
 
@@ -44,7 +46,7 @@ pub(crate) fn the_examples_are_built_by_cmake_and_run() {
     let (installed, world) = (Installed::shared(), World::start());
     let gcc = ["-DCMAKE_C_COMPILER=gcc", "-DCMAKE_CXX_COMPILER=g++"];
     let clang = ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"];
-    for compilers in [gcc, clang].iter().filter(|[c, _]| there_is(c.rsplit('=').next().unwrap())) {
+    for compilers in [gcc, clang].iter().filter(|[c, _]| has_program(c.rsplit('=').next().unwrap())) {
         let build = installed.cmake(&manifest_dir().join("examples"), compilers);
         for (source, ..) in examples() {
             assert!(build.join(stem(source)).is_file(), "{source} was not built");
