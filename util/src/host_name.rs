@@ -1,0 +1,97 @@
+//! Validation of host names (RFC 1035 §2.3.4).
+
+/// The longest name in bytes, without a trailing dot.
+pub const MAX_LENGTH: usize = 253;
+
+/// The longest label in bytes.
+pub const MAX_LABEL_LENGTH: usize = 63;
+
+/// Why a text is not a host name. The message completes a sentence that names the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHostName {
+    /// The name is empty.
+    #[error("it is empty")]
+    Empty,
+    /// The name is not ASCII: an internationalised name has to be in its `xn--` form.
+    #[error("it has no ASCII form (xn--…)")]
+    NotAscii,
+    /// The name contains a character that host names do not.
+    #[error("only letters, digits, '-', '_' and '.' are allowed")]
+    Character,
+    /// The name exceeds [`MAX_LENGTH`].
+    #[error("it is longer than {MAX_LENGTH} bytes")]
+    TooLong,
+    /// Two dots follow each other, or the name starts with one.
+    #[error("it has an empty label")]
+    EmptyLabel,
+    /// A label exceeds [`MAX_LABEL_LENGTH`].
+    #[error("it has a label longer than {MAX_LABEL_LENGTH} bytes")]
+    LabelTooLong,
+}
+
+/// Checks that `name` can have addresses in DNS: labels of letters, digits, `-` and `_`. Underscores are not valid in
+/// host names (RFC 952) but common in service names. One trailing dot is allowed.
+///
+/// # Errors
+///
+/// [`InvalidHostName`]: the first rule that the name violates.
+pub fn validate(name: &str) -> Result<(), InvalidHostName> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() {
+        Err(InvalidHostName::Empty)
+    } else if !name.is_ascii() {
+        Err(InvalidHostName::NotAscii)
+    } else if !name.bytes().all(allowed) {
+        Err(InvalidHostName::Character)
+    } else if name.len() > MAX_LENGTH {
+        Err(InvalidHostName::TooLong)
+    } else if name.split('.').any(str::is_empty) {
+        Err(InvalidHostName::EmptyLabel)
+    } else if name.split('.').any(|label| label.len() > MAX_LABEL_LENGTH) {
+        Err(InvalidHostName::LabelTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_dns_carries_are_valid() {
+        let longest = format!("{}a", "a.".repeat(126));
+        let label = "a".repeat(63);
+        for name in
+            ["a", "forecast.weather.", "_srv.my-host.example", "xn--bcher-kva.example", &longest, &label]
+        {
+            assert_eq!(validate(name), Ok(()), "{name}");
+        }
+        assert_eq!(validate(&format!("{longest}.")), Ok(()), "the trailing dot does not count");
+    }
+
+    #[test]
+    fn an_invalid_name_is_refused_with_the_reason() {
+        let long_label = format!("{}.example", "a".repeat(64));
+        let long_name = "a.".repeat(127) + "ab";
+        for (name, reason) in [
+            ("", InvalidHostName::Empty),
+            (".", InvalidHostName::Empty),
+            ("..", InvalidHostName::EmptyLabel),
+            ("a..b", InvalidHostName::EmptyLabel),
+            (".a", InvalidHostName::EmptyLabel),
+            ("a b", InvalidHostName::Character),
+            ("http://a", InvalidHostName::Character),
+            ("a\0b", InvalidHostName::Character),
+            ("fe80::1%eth0", InvalidHostName::Character),
+            ("b\u{fffd}cher.example", InvalidHostName::NotAscii),
+            (&long_label, InvalidHostName::LabelTooLong),
+            (&long_name, InvalidHostName::TooLong),
+        ] {
+            assert_eq!(validate(name), Err(reason), "{name}");
+        }
+        assert_eq!(InvalidHostName::TooLong.to_string(), "it is longer than 253 bytes");
+    }
+}

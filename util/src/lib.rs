@@ -1,0 +1,19 @@
+//! Helpers that the crates of Sidestep share. Internal: the interface may change in every release.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`bounded_map`] | a map of bounded weight that evicts by generation |
+//! | [`error`] | an error and its causes on one line |
+//! | [`file_stamp`] | detection of changed files without reading them |
+//! | [`happy_eyeballs`] | staggered connection attempts to several addresses (RFC 8305) |
+//! | [`host_name`] | validation of host names (RFC 1035) |
+//! | [`pem`] | certificates and private keys from PEM, root stores |
+
+#![forbid(unsafe_code)]
+
+pub mod bounded_map;
+pub mod error;
+pub mod file_stamp;
+pub mod happy_eyeballs;
+pub mod host_name;
+pub mod pem;
