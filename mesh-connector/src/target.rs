@@ -2,7 +2,9 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use crate::{Error, ErrorKind};
+use sidestep_util::host_name;
+
+use crate::error::{Error, ErrorKind};
 
 /// A host and port to connect to, and how the connection will be used.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -130,12 +132,11 @@ impl FromStr for Host {
         if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
             return Ok(Self::Ip(ip.to_canonical()));
         }
-        let name = text.strip_suffix('.').unwrap_or(text);
-        if !is_name(name) {
-            let message = format!("`{text}` is no host: neither an address nor a name that DNS could carry");
-            return Err(Error::new(ErrorKind::InvalidTarget, message));
-        }
-        Ok(Self::Name(name.to_ascii_lowercase()))
+        host_name::validate(text).map_err(|error| {
+            let message = format!("`{text}` is neither an address nor a host name: {error}");
+            Error::new(ErrorKind::InvalidTarget, message)
+        })?;
+        Ok(Self::Name(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()))
     }
 }
 
@@ -146,13 +147,6 @@ impl fmt::Display for Host {
             Self::Name(name) => f.write_str(name),
         }
     }
-}
-
-/// Letters, digits, `-` and `_` in labels of 1 to 63, 253 in all (RFC 1035 §2.3.4).
-fn is_name(name: &str) -> bool {
-    let fits = |label: &str| (1..=63).contains(&label.len());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    name.len() <= 253 && name.split('.').all(|label| fits(label) && label.bytes().all(plain))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use subtle::ConstantTimeEq as _;
+
 use crate::{Error, ErrorKind, Mesh};
 
 /// A bridge's password: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not show it.
@@ -30,9 +32,7 @@ impl Secret {
 
     /// Compares in a time that does not depend on where the difference is.
     pub(super) fn is(&self, guess: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        let difference = own.iter().zip(guess).fold(0, |sum, (a, b)| sum | (a ^ b));
-        own.len() == guess.len() && difference == 0
+        self.0.as_bytes().ct_eq(guess).into()
     }
 }
 

@@ -1,46 +1,24 @@
 //! A TCP connection, before anything protects it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nds_client::TcpKeepalive;
+use sidestep_util::happy_eyeballs::{self, ATTEMPT_DELAY};
 use socket2::SockRef;
-use tokio::{net::TcpStream, time::sleep};
+use tokio::net::TcpStream;
 
-/// How long an address is waited for before the next one is tried beside it (RFC 8305 §5).
-const STAGGER: Duration = Duration::from_millis(250);
-
-/// Connects to one of the addresses of an endpoint.
+/// Connects to the address of an endpoint that answers first.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     keepalive: Option<TcpKeepalive>,
 ) -> io::Result<TcpStream> {
-    let tcp = match addresses {
-        [only] => TcpStream::connect(only).await?,
-        several => first_to_answer(several).await?,
-    };
+    let connected = happy_eyeballs::connect(addresses, ATTEMPT_DELAY, TcpStream::connect).await;
+    let tcp = connected.map_err(|mut errors| {
+        errors.pop().unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+    })?;
     tcp.set_nodelay(true)?;
     keepalive.map_or(Ok(()), |keepalive| keep_alive(&tcp, keepalive))?;
     Ok(tcp)
-}
-
-/// Attempts are begun in order: an address that swallows everything does not hold up the next.
-async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let mut addresses = addresses.iter().copied().peekable();
-    let mut attempts = FuturesUnordered::new();
-    loop {
-        attempts.extend(addresses.next().map(TcpStream::connect));
-        let ended = tokio::select! {
-            ended = attempts.next() => ended,
-            () = sleep(STAGGER), if addresses.peek().is_some() => continue,
-        };
-        match ended {
-            Some(Ok(tcp)) => return Ok(tcp),
-            Some(Err(error)) => last = error,
-            None => return Err(last),
-        }
-    }
 }
 
 /// What the control plane leaves open is the system's to say.
@@ -60,6 +38,8 @@ fn keep_alive(tcp: &TcpStream, wanted: TcpKeepalive) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::net::TcpListener;
 
     use super::*;

@@ -4,18 +4,13 @@
 //! agent reads from its own file system: here they are files of this host.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
-    time::SystemTime,
 };
 
 use nds_client::{Certificate, Cluster, Identity, Roots, TlsContext};
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    sign::CertifiedKey,
-};
+use rustls::{RootCertStore, pki_types::CertificateDer, sign::CertifiedKey};
+use sidestep_util::{file_stamp::FileStamp, pem};
 
 use crate::{Error, ErrorKind};
 
@@ -30,16 +25,7 @@ pub(super) struct Material {
     /// `None`: no certificate is presented.
     pub(super) certificate: Option<Arc<CertifiedKey>>,
     /// The files it was read from, as they were.
-    files: Vec<(PathBuf, Stamp)>,
-}
-
-/// What changes with a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Stamp {
-    length: u64,
-    modified: Option<SystemTime>,
-    #[cfg(unix)]
-    inode: u64,
+    files: Vec<(PathBuf, FileStamp)>,
 }
 
 impl Material {
@@ -72,25 +58,21 @@ impl Material {
         Ok(Self { roots, certificate, files: reader.files })
     }
 
-    /// Whether the files are as they were: looked at without reading them.
+    /// Whether the files are unchanged, checked without reading them.
     pub(super) fn is_current(&self) -> bool {
-        self.files.iter().all(|(path, stamp)| Stamp::of(path).is_ok_and(|now| now == *stamp))
+        self.files.iter().all(|(path, stamp)| FileStamp::of(path).is_ok_and(|now| now == *stamp))
     }
 }
 
 struct Reader<'a> {
     cluster: &'a Cluster,
-    files: Vec<(PathBuf, Stamp)>,
+    files: Vec<(PathBuf, FileStamp)>,
 }
 
 impl Reader<'_> {
     fn roots(&mut self, path: &str) -> Result<RootCertStore, Error> {
-        let mut store = RootCertStore::empty();
-        let text = self.text(path)?;
-        for certificate in self.certificates(path, &text)? {
-            store.add(certificate).map_err(|error| self.unusable(path, error))?;
-        }
-        Ok(store)
+        let roots = self.certificates(path)?;
+        pem::root_store(&roots).map_err(|error| self.unusable(path, error))
     }
 
     fn certificate(&mut self, name: &str, identity: &Identity) -> Result<CertifiedKey, Error> {
@@ -98,13 +80,10 @@ impl Reader<'_> {
         let Some((chain, key)) = paths else {
             return Err(self.unsupported(&format!("the certificate `{name}`, which is in no file")));
         };
-        let text = self.text(chain)?;
-        let certificates = self.certificates(chain, &text)?;
-        let text = self.text(key)?;
-        let der = PrivateKeyDer::from_pem_slice(&text).map_err(|error| self.unusable(key, error))?;
-        let key = identity.provider().key_provider.load_private_key(der);
-        let key = key.map_err(|error| self.unusable(paths.unwrap_or_default().1, error))?;
-        let pair = CertifiedKey::new(certificates, key);
+        let certificates = self.certificates(chain)?;
+        let der = pem::private_key(&self.content(key)?).map_err(|error| self.unusable(key, error))?;
+        let loaded = identity.provider().key_provider.load_private_key(der);
+        let pair = CertifiedKey::new(certificates, loaded.map_err(|error| self.unusable(key, error))?);
         match pair.keys_match() {
             // Not every kind of key tells.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
@@ -112,23 +91,14 @@ impl Reader<'_> {
         }
     }
 
-    fn certificates(&self, path: &str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-        match found {
-            Ok(found) if found.is_empty() => {
-                Err(self.unusable(path, io::Error::new(io::ErrorKind::InvalidData, "no certificate in it")))
-            }
-            Ok(found) => Ok(found),
-            Err(error) => Err(self.unusable(path, error)),
-        }
+    fn certificates(&mut self, path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+        pem::certificates(&self.content(path)?).map_err(|error| self.unusable(path, error))
     }
 
-    fn text(&mut self, path: &str) -> Result<Vec<u8>, Error> {
-        let path = Path::new(path);
-        let read = || Ok::<_, io::Error>((Stamp::of(path)?, fs::read(path)?));
-        let (stamp, text) = read().map_err(|error| self.unusable(&path.to_string_lossy(), error))?;
-        self.files.push((path.to_owned(), stamp));
-        Ok(text)
+    fn content(&mut self, path: &str) -> Result<Vec<u8>, Error> {
+        let (content, stamp) = FileStamp::read(path).map_err(|error| self.unusable(path, error))?;
+        self.files.push((path.into(), stamp));
+        Ok(content)
     }
 
     fn unusable(&self, path: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -158,16 +128,4 @@ fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     store
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            inode: std::os::unix::fs::MetadataExt::ino(&metadata),
-        })
-    }
 }
