@@ -32,7 +32,7 @@ impl Names for Dns {
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
-    names: Watched<NameTable>,
+    pub(crate) names: Watched<NameTable>,
     by_address: ByAddress,
     upstream: Upstream,
     /// Made at its first use: clusters with host names as endpoints are few.

@@ -2,42 +2,32 @@
 
 mod ips;
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::Deref,
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, ops::Deref, time::Duration};
 
 use nds_client::SyncState;
 use smallvec::SmallVec;
 
-pub(crate) use self::ips::Ips;
-use self::ips::{Few, List, OneOr};
-use crate::{lookup::Via, mode::Given};
+pub(crate) use self::ips::{Ips, shuffle};
+use crate::lookup::{Answer, Via};
 
 /// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,
 /// `defaultTTLInSeconds`).
 pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
 pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 
-/// The addresses of a mesh name, IPv4 first, shuffled within each family.
+/// The addresses of a mesh name, IPv4 first, shuffled within each family: a list, and how the name was found.
 ///
 /// Up to eight addresses are held without an allocation; a headless service with more costs one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
-    ips: Few,
+    ips: Ips,
     via: Via,
 }
 
 impl Addresses {
     #[inline]
-    pub(crate) fn only(ip: Ipv4Addr) -> Self {
-        Self { ips: Few::One([IpAddr::V4(ip)]), via: Via::Exact }
-    }
-
-    pub(crate) fn of(given: &Given<'_>) -> Self {
-        Self { ips: shuffled(given), via: given.answer.via() }
+    pub(crate) fn of(answer: &Answer<'_>) -> Self {
+        Self { ips: Ips::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
     }
 
     /// How the name found its entry.
@@ -106,7 +96,21 @@ pub enum Source {
     Upstream,
 }
 
-/// The addresses of a name, and where they came from.
+impl Source {
+    /// A short name for metric labels.
+    pub(crate) fn as_label(&self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Literal => "literal",
+            Self::Mesh { .. } => "mesh",
+            Self::Stale { .. } => "stale",
+            Self::System => "system",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// The complete answer to a name: its addresses, its canonical name, who gave them, and for how long.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lookup {
     addresses: Ips,
@@ -119,6 +123,11 @@ impl Lookup {
     #[inline]
     pub(crate) fn new(addresses: Ips, canonical_name: &str, source: Source, ttl: Duration) -> Self {
         Self { addresses, canonical_name: Text::new(canonical_name), source, ttl }
+    }
+
+    /// The answer of a name that is an address.
+    pub(crate) fn literal(name: &str, address: IpAddr) -> Self {
+        Self::new(Ips::One([address]), name, Source::Literal, Duration::MAX)
     }
 
     /// The addresses, IPv4 first; never empty. Those of a mesh name are shuffled within each family, those of other
@@ -200,34 +209,5 @@ impl Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_str().fmt(f)
-    }
-}
-
-/// The addresses of an answer, in the order in which they are given out.
-#[inline]
-pub(crate) fn shuffled<S: List>(answer: &Given<'_>) -> OneOr<S> {
-    let (v4, v6) = (answer.ipv4(), answer.ipv6());
-    // What nearly every service has.
-    match (v4, v6) {
-        ([only], []) => OneOr::One([IpAddr::V4(*only)]),
-        _ => OneOr::Several(several(v4, v6)),
-    }
-}
-
-/// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
-/// shares. Families are kept apart, because most callers dial in the order given.
-fn several<S: List>(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> S {
-    let mut ips = S::default();
-    ips.extend(v4.iter().copied().map(IpAddr::V4));
-    shuffle(&mut ips);
-    let second = ips.len();
-    ips.extend(v6.iter().copied().map(IpAddr::V6));
-    shuffle(&mut ips[second..]);
-    ips
-}
-
-pub(crate) fn shuffle(ips: &mut [IpAddr]) {
-    if ips.len() > 1 {
-        fastrand::shuffle(ips);
     }
 }

@@ -5,13 +5,52 @@ use std::{fmt, time::Duration};
 use nds_client::{Health, NameTable, NdsClient, Watched};
 
 use crate::{
-    Error, LocalAddresses, MeshResolver, Scope, Upstream,
-    currency::Currency,
-    mode::{External, Mode},
+    error::Error,
+    mode::{External, LocalAddresses, Mode},
+    names::NameSource,
     recent::Recent,
-    resolver::Inner,
-    upstream::Client,
+    resolver::{Inner, MeshResolver},
+    scope::Scope,
+    upstream::{Client, Upstream},
 };
+
+impl MeshResolver {
+    /// A resolver over the names of a client, seen from where the client's configuration says it is, with the
+    /// host's own DNS upstream, for a program that dials the addresses itself: hosts outside the mesh that have only a
+    /// virtual address there get upstream's answer
+    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the client
+    /// alive.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where upstream DNS cannot be set up. A host without a usable
+    /// resolv.conf is no error here; see [`Upstream::system`].
+    pub fn new(client: &NdsClient) -> Result<Self, Error> {
+        Self::builder_for(client).with_upstream_for_external().build()
+    }
+
+    /// Starts a resolver over the names of a client, to be set up further. It gives out what the table says, as a
+    /// connector needs it that dials virtual addresses.
+    pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
+        let config = client.config();
+        let scope = Scope::new(config.namespace(), config.dns_domain());
+        let builder = Self::builder(client.names().clone(), client.health().clone(), scope);
+        MeshResolverBuilder { client: Some(client.clone()), ..builder }
+    }
+
+    /// Starts a resolver over any name table that is kept current.
+    pub fn builder(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> MeshResolverBuilder {
+        MeshResolverBuilder {
+            names,
+            health,
+            scope,
+            upstream: Upstream::system(),
+            first_table_timeout: FIRST_TABLE_TIMEOUT,
+            client: None,
+            mode: Mode::default(),
+        }
+    }
+}
 
 /// Sets a [`MeshResolver`] up.
 ///
@@ -34,15 +73,6 @@ pub struct MeshResolverBuilder {
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl MeshResolverBuilder {
-    pub(crate) fn new(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> Self {
-        let (upstream, first_table_timeout) = (Upstream::system(), FIRST_TABLE_TIMEOUT);
-        Self { names, health, scope, upstream, first_table_timeout, client: None, mode: Mode::default() }
-    }
-
-    pub(crate) fn with_client(self, client: NdsClient) -> Self {
-        Self { client: Some(client), ..self }
-    }
-
     /// Sets who answers for names that the mesh does not know.
     pub fn with_upstream(self, upstream: Upstream) -> Self {
         Self { upstream, ..self }
@@ -92,16 +122,15 @@ impl MeshResolverBuilder {
             Some(domain) if self.scope.search_domain().is_empty() => self.scope.with_search_domain(domain),
             _ => self.scope,
         };
-        Ok(MeshResolver::from_inner(Inner {
+        let mesh = NameSource {
             names: self.names,
-            currency: Currency::new(self.health),
+            health: self.health,
             scope,
             mode: self.mode,
-            upstream,
             first_table_timeout: self.first_table_timeout,
-            recent: Recent::default(),
-            _client: self.client,
-        }))
+        };
+        let recent = Recent::default();
+        Ok(MeshResolver::from_inner(Inner { mesh, upstream, recent, _client: self.client }))
     }
 }
 

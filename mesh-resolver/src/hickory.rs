@@ -74,7 +74,11 @@ use hickory_resolver::{
 use self::answer::{Ask, Response, answer};
 #[cfg(feature = "hickory-server")]
 pub use self::server::MeshHandler;
-use crate::{Error, ErrorKind, MeshResolver, upstream::NoAnswer};
+use crate::{
+    error::{Error, ErrorKind},
+    resolver::MeshResolver,
+    upstream::NoAnswer,
+};
 
 /// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
 ///

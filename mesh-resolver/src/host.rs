@@ -4,7 +4,10 @@ use std::{borrow::Cow, net::IpAddr};
 
 use hickory_resolver::proto::rr::Name;
 
-use crate::{Error, ErrorKind, name::MAX_NAME};
+use crate::{
+    error::{Error, ErrorKind},
+    name::MAX_NAME,
+};
 
 /// The address, if the text is one; IPv6 also in brackets, as in a URL.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {

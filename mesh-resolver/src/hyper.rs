@@ -28,7 +28,7 @@ use std::{
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-use crate::{Error, IntoIter, MeshResolver};
+use crate::{answer::IntoIter, error::Error, resolver::MeshResolver};
 
 /// The addresses of a name, with port 0: the connector puts in the port of the URL.
 #[derive(Clone, Debug)]

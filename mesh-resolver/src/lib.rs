@@ -62,7 +62,8 @@
 //! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
 //!
 //! Whoever resolves needs a tokio runtime with IO and time enabled, except for
-//! [`try_lookup`](MeshResolver::try_lookup), [`names`](MeshResolver::names) and [`resolve`](MeshResolver::resolve).
+//! [`try_lookup`](MeshResolver::try_lookup), [`try_lookup_ip`](MeshResolver::try_lookup_ip) and
+//! [`resolve`](MeshResolver::resolve).
 //!
 //! # What of Istio's DNS proxy is here
 //!
@@ -149,9 +150,8 @@
 
 mod answer;
 mod builder;
-mod currency;
+mod dns;
 mod error;
-mod fallback;
 #[cfg(all(fuzzing, feature = "listener"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -165,6 +165,7 @@ pub mod listener;
 mod lookup;
 mod mode;
 mod name;
+mod names;
 mod observe;
 mod recent;
 #[cfg(feature = "reqwest")]
@@ -176,15 +177,14 @@ pub mod tonic;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod upstream;
-mod wire;
 
 pub use self::{
     answer::{Addresses, IntoIter, Lookup, Source},
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
-    lookup::{Answer, Via},
+    lookup::Via,
     mode::LocalAddresses,
-    resolver::{MeshResolver, Names},
+    resolver::MeshResolver,
     scope::Scope,
     upstream::Upstream,
 };

@@ -55,8 +55,6 @@
 mod abroad;
 mod forward;
 mod outbox;
-mod packet;
-mod reply;
 mod respond;
 mod shared;
 mod start;
@@ -78,7 +76,7 @@ use tokio::task::AbortHandle;
 pub(crate) use self::respond::answers;
 use self::shared::Shared;
 pub use self::{shared::ListenerStats, start::DnsListenerBuilder};
-use crate::{Error, MeshResolver};
+use crate::{error::Error, resolver::MeshResolver};
 
 /// Where a listener listens that is not told otherwise: where Istio's agent does.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15053);

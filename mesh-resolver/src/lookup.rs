@@ -23,7 +23,10 @@
 //! * **Short names belong to entries named `short.ns.<domain>`**, as all of Kubernetes' are. The agent would also
 //!   give them to an entry whose fields and key disagree.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    slice,
+};
 
 use nds_client::{NameEntry, NameTable, Registry};
 
@@ -46,15 +49,17 @@ pub enum Via {
     Wildcard,
 }
 
-/// What the table says about one name.
+/// The mesh's answer to one question.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     entry: NameEntry<'a>,
     via: Via,
     /// How much of the question is the name that was known, when the search domain is cut off.
     known_len: u8,
     /// Where in the question the `*` of the wildcard that matched would stand; [`NO_STAR`].
     star: u8,
+    /// The address that is given out instead of the entry's.
+    local: Option<IpAddr>,
 }
 
 /// Behind the end of any name.
@@ -64,40 +69,62 @@ const _: () = assert!(MAX_NAME < NO_STAR as usize, "positions in a name fit");
 impl<'a> Answer<'a> {
     #[inline]
     fn new(entry: NameEntry<'a>, via: Via, known: &str) -> Self {
-        Self { entry, via, known_len: u8::try_from(known.len()).unwrap_or(NO_STAR), star: NO_STAR }
+        Self {
+            entry,
+            via,
+            known_len: u8::try_from(known.len()).unwrap_or(NO_STAR),
+            star: NO_STAR,
+            local: None,
+        }
+    }
+
+    /// The answer to a question that [`exact`] found the entry of.
+    #[inline]
+    pub(crate) fn exact(entry: NameEntry<'a>, question: &str) -> Self {
+        Self::new(entry, Via::Exact, question.strip_suffix('.').unwrap_or(question))
+    }
+
+    /// The same answer with an address in the place of the entry's.
+    pub(crate) fn with_local(self, local: Option<IpAddr>) -> Self {
+        Self { local, ..self }
     }
 
     /// The entry that answers.
-    #[must_use]
-    pub fn entry(&self) -> NameEntry<'a> {
+    pub(crate) fn entry(&self) -> NameEntry<'a> {
         self.entry
     }
 
     /// The canonical name: the key of the table, under which istiod also knows the clusters of the service.
     /// `*.x` where a wildcard entry answers.
-    #[must_use]
-    pub fn name(&self) -> &'a str {
+    #[inline]
+    pub(crate) fn name(&self) -> &'a str {
         self.entry.name()
     }
 
     /// How the question found the entry.
-    #[must_use]
-    pub fn via(&self) -> Via {
+    #[inline]
+    pub(crate) fn via(&self) -> Via {
         self.via
     }
 
-    /// The IPv4 addresses, in istiod's order. None of them means no data for A, not an unknown name.
-    #[must_use]
+    /// The IPv4 addresses, in istiod's order. Without any, a question for A has no data; the name is still known.
     #[inline]
-    pub fn ipv4(&self) -> &'a [Ipv4Addr] {
-        self.entry.ipv4()
+    pub(crate) fn ipv4(&self) -> &[Ipv4Addr] {
+        match &self.local {
+            None => self.entry.ipv4(),
+            Some(IpAddr::V4(ip)) => slice::from_ref(ip),
+            Some(IpAddr::V6(_)) => &[],
+        }
     }
 
-    /// The IPv6 addresses, in istiod's order. None of them means no data for AAAA, not an unknown name.
-    #[must_use]
+    /// The IPv6 addresses, in istiod's order. Without any, a question for AAAA has no data; the name is still known.
     #[inline]
-    pub fn ipv6(&self) -> &'a [Ipv6Addr] {
-        self.entry.ipv6()
+    pub(crate) fn ipv6(&self) -> &[Ipv6Addr] {
+        match &self.local {
+            None => self.entry.ipv6(),
+            Some(IpAddr::V6(ip)) => slice::from_ref(ip),
+            Some(IpAddr::V4(_)) => &[],
+        }
     }
 
     /// The target of the CNAME record that a DNS answer to `question` begins with, if it begins with one. The target
@@ -127,7 +154,7 @@ impl<'a> Answer<'a> {
 #[inline]
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     match exact(table, question) {
-        Some(entry) => Some(Answer::new(entry, Via::Exact, question.strip_suffix('.').unwrap_or(question))),
+        Some(entry) => Some(Answer::exact(entry, question)),
         None => lookup_further(table, scope, question),
     }
 }
@@ -145,7 +172,7 @@ pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntr
 
 /// The same, for a question that is not a name of the table as it stands.
 #[inline(never)]
-fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
+pub(crate) fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
     let by_name = known(scope, name, |name| match table.get(name) {

@@ -1,13 +1,12 @@
 //! What of the table's answers is given out: all of it, or for some names something else.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    slice,
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use nds_client::{NdsClient, Registry};
+use nds_client::{NameEntry, NdsClient, Registry};
 
 use crate::lookup::{Answer, Via};
 
@@ -36,34 +35,23 @@ pub(crate) struct Mode {
     pub(crate) local: Option<Box<dyn LocalAddresses>>,
 }
 
-/// An answer of the table, as it is given out.
-pub(crate) struct Given<'a> {
-    pub(crate) answer: Answer<'a>,
-    local: Option<IpAddr>,
-}
-
 impl Mode {
-    /// Whether the address of a name is given out as the table has it, whatever the name.
+    /// Whether the addresses of an entry are given out as the table has them, whatever the name.
     #[inline]
-    pub(crate) fn keeps(&self, ip: Ipv4Addr) -> bool {
+    pub(crate) fn keeps(&self, entry: NameEntry<'_>) -> bool {
         self.local.is_none()
             && match &self.external {
                 None => true,
-                Some(External::Clusters(_)) => !is_virtual(ip),
+                Some(External::Clusters(_)) => entry.ipv4().first().is_some_and(|first| !is_virtual(*first)),
                 Some(External::Told(_)) => false,
             }
     }
 
-    /// `None` where upstream DNS answers instead of the table.
-    #[inline]
-    pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
-        match answer.ipv4() {
-            [first, ..] if self.keeps(*first) => Some(Given { answer, local: None }),
-            _ => self.give_instead(answer, question),
+    /// The answer as it is given out; `None` where upstream DNS answers instead of the table.
+    pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Answer<'a>> {
+        if self.keeps(answer.entry()) {
+            return Some(answer);
         }
-    }
-
-    fn give_instead<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Given<'a>> {
         if self.external.as_ref().is_some_and(|external| external.is(&answer)) {
             return None;
         }
@@ -74,7 +62,7 @@ impl Mode {
             }
             Some(local) => local.address(answer.name()),
         };
-        Some(Given { answer, local })
+        Some(answer.with_local(local))
     }
 }
 
@@ -111,26 +99,6 @@ fn is_external(client: &NdsClient, host: &str) -> bool {
                 let _ = client.clusters(Duration::ZERO).now_or_never();
             }
             true
-        }
-    }
-}
-
-impl Given<'_> {
-    #[inline]
-    pub(crate) fn ipv4(&self) -> &[Ipv4Addr] {
-        match &self.local {
-            None => self.answer.ipv4(),
-            Some(IpAddr::V4(ip)) => slice::from_ref(ip),
-            Some(IpAddr::V6(_)) => &[],
-        }
-    }
-
-    #[inline]
-    pub(crate) fn ipv6(&self) -> &[Ipv6Addr] {
-        match &self.local {
-            None => self.answer.ipv6(),
-            Some(IpAddr::V6(ip)) => slice::from_ref(ip),
-            Some(IpAddr::V4(_)) => &[],
         }
     }
 }

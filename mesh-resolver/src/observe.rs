@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use crate::{
-    Error,
-    answer::{Lookup, Source},
-    upstream::Failure,
-};
+use crate::{answer::Lookup, error::Error};
 
 /// The query log: one line at debug for each lookup. Here those for which more than the table was asked.
 pub(crate) fn looked_up(host: &str, took: Duration, outcome: &Result<Lookup, Error>) {
     let label = match outcome {
         Ok(answer) => {
             found(host, answer);
-            source(answer)
+            answer.source().as_label()
         }
         Err(error) => {
             let label = error.kind().as_label();
@@ -32,12 +28,12 @@ pub(crate) fn looked_up(host: &str, took: Duration, outcome: &Result<Lookup, Err
 pub(crate) fn found(host: &str, answer: &Lookup) {
     tracing::debug!(
         host,
-        source = source(answer),
+        source = answer.source().as_label(),
         name = answer.canonical_name(),
         addresses = ?answer.addresses(),
         "resolved"
     );
-    count(source(answer));
+    count(answer.source().as_label());
 }
 
 #[inline]
@@ -50,28 +46,6 @@ fn count(outcome: &'static str) {
     }
     #[cfg(not(feature = "metrics"))]
     let _ = outcome;
-}
-
-/// One name asked for upstream, in both families.
-pub(crate) fn asked_upstream(name: &str, took: Duration, outcome: &Result<Lookup, Failure>) {
-    let outcome = match outcome {
-        Ok(found) => source(found),
-        Err(failure) => failure.as_label(),
-    };
-    tracing::debug!(name, outcome, ?took, "asked upstream DNS");
-    #[cfg(feature = "metrics")]
-    metrics::histogram!("mesh_resolver_upstream_seconds", "outcome" => outcome).record(took);
-}
-
-fn source(found: &Lookup) -> &'static str {
-    match found.source() {
-        Source::Hosts => "hosts",
-        Source::Literal => "literal",
-        Source::Mesh { .. } => "mesh",
-        Source::Stale { .. } => "stale",
-        Source::System => "system",
-        Source::Upstream => "upstream",
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::MeshResolver;
+use crate::resolver::MeshResolver;
 
 impl Resolve for MeshResolver {
     fn resolve(&self, name: Name) -> Resolving {

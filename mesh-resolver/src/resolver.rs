@@ -1,24 +1,20 @@
 //! The resolver: the table first, upstream DNS second.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod external;
 
-use arc_swap::Guard;
-use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
+use std::{fmt, future::ready, net::IpAddr, sync::Arc, time::Instant};
+
+use nds_client::NdsClient;
 
 use crate::{
-    Error, MeshResolverBuilder, Scope,
-    answer::{Addresses, Ips, Lookup, MESH_TTL, Source, shuffled},
-    currency::Currency,
+    answer::{Addresses, Ips, Lookup, MESH_TTL, Source},
+    error::Error,
     host,
-    lookup::{Answer, Via, exact, lookup},
-    mode::{Given, Mode},
+    lookup::Answer,
+    names::{Local, NameSource},
     observe,
     recent::Recent,
+    scope::Scope,
     upstream::Client,
 };
 
@@ -32,6 +28,20 @@ use crate::{
 /// A host name in any case, with or without a trailing dot; an address literal, IPv6 also in brackets. An
 /// internationalised name may be in Unicode: it is asked for in its ASCII form (`xn--…`), as by `getaddrinfo` with
 /// `AI_IDN` and in URLs.
+///
+/// # Which lookup
+///
+/// Each of them classifies a name once, against the table of that moment: an address, a mesh name, a name of which nobody can
+/// say yet whether the mesh has it, or a name for upstream DNS. They differ in whom they ask further, and in how much they say:
+///
+/// | method | asks | gives |
+/// |---|---|---|
+/// | [`lookup_ip`](Self::lookup_ip) | everybody, by the host's search list | a [`Lookup`], or the reason why there is none |
+/// | [`try_lookup_ip`](Self::try_lookup_ip) | the table alone, at once | the [`Lookup`] that `lookup_ip` would give |
+/// | [`try_lookup`](Self::try_lookup) | the table alone, at once | its [`Addresses`] alone, in half of the time |
+/// | [`resolve`](Self::resolve) | the table alone, at once | the canonical name, for whoever routes by names |
+///
+/// What istiod has sent, before any rule, is in the client: [`NdsClient::names`].
 ///
 /// # Example
 ///
@@ -55,57 +65,24 @@ use crate::{
 pub struct MeshResolver(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) names: Watched<NameTable>,
-    pub(crate) currency: Currency,
-    pub(crate) scope: Scope,
-    pub(crate) mode: Mode,
+    pub(crate) mesh: NameSource,
     pub(crate) upstream: Client,
-    pub(crate) first_table_timeout: Duration,
     pub(crate) recent: Recent,
-    /// Keeps what feeds `names` alive.
+    /// Keeps what feeds `mesh` alive.
     pub(crate) _client: Option<NdsClient>,
 }
 
 impl MeshResolver {
-    /// A resolver over the names of a client, seen from where the client's configuration says it is, with the
-    /// host's own DNS upstream, for a program that dials the addresses itself: hosts outside the mesh that have only a
-    /// virtual address there get upstream's answer
-    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the client
-    /// alive.
-    ///
-    /// # Errors
-    ///
-    /// [`Config`](crate::ErrorKind::Config) where upstream DNS cannot be set up. A host without a usable
-    /// resolv.conf is no error here; see [`Upstream::system`](crate::Upstream::system).
-    pub fn new(client: &NdsClient) -> Result<Self, Error> {
-        Self::builder_for(client).with_upstream_for_external().build()
-    }
-
-    /// Starts a resolver over the names of a client, to be set up further. It gives out what the table says, as a
-    /// connector needs it that dials virtual addresses.
-    pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
-        let config = client.config();
-        let scope = Scope::new(config.namespace(), config.dns_domain());
-        Self::builder(client.names().clone(), client.health().clone(), scope).with_client(client.clone())
-    }
-
-    /// Starts a resolver over any name table that is kept current.
-    pub fn builder(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> MeshResolverBuilder {
-        MeshResolverBuilder::new(names, health, scope)
-    }
-
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }
 
-    /// The current table, to look names up in. Wait-free, without allocation.
-    #[must_use]
-    pub fn names(&self) -> Names<'_> {
-        Names { table: self.0.names.load(), scope: &self.0.scope, mode: &self.0.mode }
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
     }
 
     /// The addresses that the mesh has for a name, from the current table alone: at once, wait-free, without
-    /// allocation (for up to eight addresses; see [`names`](Self::names) for a look that never allocates).
+    /// allocation for up to eight addresses.
     ///
     /// `None` for a name that the table does not know, and for everything before the first table. Neither address
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
@@ -113,42 +90,18 @@ impl MeshResolver {
     #[must_use]
     #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        let table = self.0.names.load();
-        match only(&table, &self.0.mode, name) {
-            Some(ip) => Some(Addresses::only(ip)),
-            None => Names { table, scope: &self.0.scope, mode: &self.0.mode }.addresses(name),
-        }
+        self.0.mesh.load().local(name).mesh().map(|answer| Addresses::of(&answer))
     }
 
-    /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
-    /// `forecast.weather.svc.cluster.local`. Under the canonical name istiod knows the clusters of the service.
+    /// What [`lookup_ip`](Self::lookup_ip) says of a name that the table has, without a future: at once, on any thread,
+    /// and without allocation (as [`try_lookup`](Self::try_lookup)). [`last_resolved`](Self::last_resolved) learns of it.
     ///
-    /// A name with fewer dots than `ndots` is also tried with the host's first search domain, as
-    /// [`lookup_ip`](Self::lookup_ip) does.
+    /// `None` for everything that somebody else would be asked for, and for address literals.
     #[must_use]
-    pub fn resolve(&self, name: &str) -> Option<String> {
-        let (names, name) = (self.names(), host::ascii(name));
-        if let Some(answer) = names.lookup(&name) {
-            return Some(answer.name().to_owned());
-        }
-        let first = self.0.upstream.state().candidates(&name).into_iter().next()?;
-        names.lookup(&first).map(|answer| answer.name().to_owned())
-    }
-
-    /// The mesh name that this process last resolved to an address, `None` for an address that it resolved from no
-    /// mesh name, or too long ago: the last few thousand addresses are remembered.
-    ///
-    /// Addresses of the mesh are ambiguous, because clusters give out the same ClusterIPs. For a caller who resolves
-    /// first and dials the address later, this is the name that was meant.
-    #[must_use]
-    pub fn last_resolved(&self, address: IpAddr) -> Option<String> {
-        self.0.recent.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
-    }
-
-    /// From where names are read.
-    #[must_use]
-    pub fn scope(&self) -> &Scope {
-        &self.0.scope
+    pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
+        let found = self.0.local(name).mesh()?;
+        observe::found(name, &found);
+        Some(found)
     }
 
     /// The addresses of a name, whoever knows them.
@@ -180,123 +133,80 @@ impl MeshResolver {
     ///
     /// Dropping the future abandons the lookup and nothing else.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
-        if let Some(found) = self.usual_answer(name) {
-            observe::found(name, &found);
-            return Ok(found);
+        match self.0.local(name) {
+            Local::Mesh(found) => {
+                observe::found(name, &found);
+                Ok(found)
+            }
+            Local::Literal(address) => observed(name, ready(Ok(Lookup::literal(name, address)))).await,
+            // On the heap: whoever asks for a mesh name does not carry the room for asking others around.
+            Local::NotReady => observed(name, Box::pin(self.0.before_first_table(name))).await,
+            Local::Unknown => observed(name, Box::pin(self.0.external(name))).await,
         }
-        // On the heap: whoever asks for a mesh name does not carry the room for asking others around.
-        let start = Instant::now();
-        let outcome = Box::pin(self.look_up(name)).await;
-        observe::looked_up(name, start.elapsed(), &outcome);
-        outcome
     }
 
-    /// What [`lookup_ip`](Self::lookup_ip) says of a name that the table has, without a future: at once, on any thread,
-    /// and without allocation (as [`try_lookup`](Self::try_lookup)). [`last_resolved`](Self::last_resolved) learns of it.
+    /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
+    /// `forecast.weather.svc.cluster.local`. Under the canonical name istiod knows the clusters of the service.
     ///
-    /// `None` for everything that somebody else would be asked for, and for address literals.
+    /// A name with fewer dots than `ndots` is also tried with the host's first search domain, as
+    /// [`lookup_ip`](Self::lookup_ip) does.
     #[must_use]
-    pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
-        let found = self.usual_answer(name).or_else(|| {
-            let of_table = || self.mesh_answer(&host::ascii(name));
-            host::address(name).is_none().then(of_table).flatten()
-        })?;
-        observe::found(name, &found);
-        Some(found)
+    pub fn resolve(&self, name: &str) -> Option<String> {
+        let (names, name) = (self.0.mesh.load(), host::ascii(name));
+        let answer = names.lookup(&name).or_else(|| {
+            let first = self.0.upstream.state().candidates(&name).into_iter().next()?;
+            (first != name).then(|| names.lookup(&first)).flatten()
+        });
+        answer.map(|answer| answer.name().to_owned())
     }
 
-    /// The table's answer to a name as it stands with one address: nearly every lookup.
+    /// The mesh name that this process last resolved to an address, `None` for an address that it resolved from no
+    /// mesh name, or too long ago: the last few thousand addresses are remembered.
+    ///
+    /// Addresses of the mesh are ambiguous, because clusters give out the same ClusterIPs. For a caller who resolves
+    /// first and dials the address later, this is the name that was meant.
+    #[must_use]
+    pub fn last_resolved(&self, address: IpAddr) -> Option<String> {
+        self.0.recent.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
+    }
+
+    /// From where names are read.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.0.mesh.scope
+    }
+}
+
+/// The outcome of a lookup, written down with the time that it took.
+async fn observed(name: &str, lookup: impl Future<Output = Result<Lookup, Error>>) -> Result<Lookup, Error> {
+    let start = Instant::now();
+    let outcome = lookup.await;
+    observe::looked_up(name, start.elapsed(), &outcome);
+    outcome
+}
+
+impl Inner {
+    /// What this process knows of a name by itself. The mesh's answer is complete, and remembered.
     #[inline]
-    fn usual_answer(&self, name: &str) -> Option<Lookup> {
-        let ip = only(&self.0.names.load(), &self.0.mode, name)?;
-        let addresses = Ips::One([IpAddr::V4(ip)]);
-        Some(self.of_the_mesh(addresses, name.strip_suffix('.').unwrap_or(name), Via::Exact))
+    fn local(&self, name: &str) -> Local<Lookup> {
+        self.mesh.load().local(name).map(|answer| self.given(&answer))
     }
 
-    /// Whether there is a table: what it does not have, the mesh does not know.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.0.currency.state() != SyncState::Connecting || !self.0.names.load().is_empty()
-    }
-
-    /// The table's answer, remembered for whoever dials the addresses.
-    pub(crate) fn mesh_answer(&self, name: &str) -> Option<Lookup> {
-        let names = self.names();
-        let given = names.given(name)?;
-        let answer = &given.answer;
-        Some(self.of_the_mesh(shuffled(&given), answer.name(), answer.via()))
-    }
-
+    /// An answer of the mesh as it is given to a caller, remembered for whoever dials the addresses.
     #[inline]
-    fn of_the_mesh(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
-        self.0.recent.record(canonical, &addresses);
-        let source = Source::Mesh { via, state: self.0.currency.state() };
-        Lookup::new(addresses, canonical, source, MESH_TTL)
-    }
-
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.0
+    fn given(&self, answer: &Answer<'_>) -> Lookup {
+        let addresses = Ips::shuffled(answer.ipv4(), answer.ipv6());
+        self.recent.record(answer.name(), &addresses);
+        let source = Source::Mesh { via: answer.via(), state: self.mesh.sync_state() };
+        Lookup::new(addresses, answer.name(), source, MESH_TTL)
     }
 }
 
 impl fmt::Debug for MeshResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeshResolver")
-            .field("names", &self.0.names.load().len())
-            .field("scope", &self.0.scope)
+            .field("names", &self.0.mesh.names.load().len())
+            .field("scope", &self.0.mesh.scope)
             .finish_non_exhaustive()
-    }
-}
-
-/// A table and the scope to read it from, for a look that ends soon.
-pub struct Names<'r> {
-    table: Guard<Arc<NameTable>>,
-    scope: &'r Scope,
-    mode: &'r Mode,
-}
-
-impl Names<'_> {
-    /// What the table says about a name; `None` for a name it does not know. Pure, without allocation. It is istiod's
-    /// answer, whatever the resolver was told to give out instead.
-    ///
-    /// Any DNS question for an A or AAAA record can be looked up: in any case, with or without a trailing dot, with
-    /// or without the first search domain behind it.
-    #[must_use]
-    pub fn lookup(&self, name: &str) -> Option<Answer<'_>> {
-        lookup(&self.table, self.scope, name)
-    }
-
-    /// All that is given out for a name.
-    #[inline(never)]
-    fn addresses(&self, name: &str) -> Option<Addresses> {
-        self.given(&host::ascii(name)).as_ref().map(Addresses::of)
-    }
-
-    /// What is given out of it; `None` also for what upstream DNS answers instead.
-    #[inline]
-    pub(crate) fn given(&self, name: &str) -> Option<Given<'_>> {
-        self.mode.give(self.lookup(name)?, name)
-    }
-
-    /// The table itself.
-    #[must_use]
-    pub fn table(&self) -> &NameTable {
-        &self.table
-    }
-}
-
-impl fmt::Debug for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Names").field("table", &**self.table).field("scope", self.scope).finish()
-    }
-}
-
-/// The address of a name that is asked for as it stands in the table, where there is only one: nearly every lookup.
-/// `None` for whatever else there may be.
-#[inline(always)]
-fn only(table: &NameTable, mode: &Mode, name: &str) -> Option<Ipv4Addr> {
-    let entry = exact(table, name)?;
-    match (entry.ipv4(), entry.ipv6()) {
-        ([only], []) if mode.keeps(*only) => Some(*only),
-        _ => None,
     }
 }

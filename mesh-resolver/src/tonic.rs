@@ -26,7 +26,10 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint, Uri, channel::Change};
 
-use crate::{Error, ErrorKind, MeshResolver};
+use crate::{
+    error::{Error, ErrorKind},
+    resolver::MeshResolver,
+};
 
 /// A channel whose calls are spread over all addresses of the host of `uri`. `setup` sets each endpoint up: timeouts,
 /// TLS; requests name the host itself, whichever address they go to.
@@ -53,7 +56,7 @@ pub async fn channel(
     let (channel, changes) = Channel::balance_channel(CHANGES);
     let mut list = List { uri, setup, changes, ips: BTreeSet::new() };
     list.become_these(ips).await;
-    let names = resolver.inner().names.clone();
+    let names = resolver.inner().mesh.names.clone();
     tokio::spawn(list.follow(resolver, names, host, ttl));
     Ok(channel)
 }

@@ -27,7 +27,7 @@ use std::{
 
 use tower_service::Service;
 
-use crate::{Error, Lookup, MeshResolver};
+use crate::{answer::Lookup, error::Error, resolver::MeshResolver};
 
 /// [`MeshResolver::lookup_ip`] as a tower service, always ready.
 #[derive(Clone, Debug)]

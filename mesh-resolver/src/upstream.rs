@@ -12,16 +12,16 @@ mod failure;
 mod found;
 mod nss;
 mod observe;
+mod options;
 mod own;
-mod question;
 mod resolv_conf;
 mod state;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub(crate) use self::{client::Client, failure::Failure, observe::asked};
 #[cfg(any(feature = "hickory", feature = "listener"))]
-pub(crate) use self::exchange::{NoAnswer, Transport};
-pub(crate) use self::{client::Client, failure::Failure};
+pub(crate) use self::{exchange::Transport, failure::NoAnswer};
 
 /// Who answers for names that the mesh does not know: settings.
 ///
@@ -196,8 +196,13 @@ pub(crate) fn keep_and_read(bytes: &[u8]) {
 
     use hickory_resolver::proto::rr::{Name, RecordType};
 
+    use crate::dns::{
+        header::HEADER,
+        question::{self, Question},
+    };
+
     let (cache, start) = (cache::Cache::new(STALE), Instant::now());
-    if let Some(question) = question::Question::of(bytes) {
+    if let Some(question) = Question::of(bytes) {
         cache.put(question.clone(), bytes, start);
         for seconds in [0, 1, 60, 100_000, 10_000_000] {
             match cache.get(&question, start + Duration::from_secs(seconds)) {
@@ -210,7 +215,7 @@ pub(crate) fn keep_and_read(bytes: &[u8]) {
     }
     let _ = question::is_answer(bytes, bytes);
     let mut answer = bytes.to_vec();
-    if bytes.len() >= crate::wire::HEADER {
+    if bytes.len() >= HEADER {
         question::address_to(&mut answer, bytes);
         assert_eq!(answer, bytes);
     }

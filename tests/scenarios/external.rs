@@ -55,8 +55,8 @@ async fn a_program_that_only_resolves_gets_upstreams_answer_instead_of_an_addres
     }
     let (inside, of_the_mesh) = answered(&resolver, INSIDE).await;
     assert!(is_virtual(inside) && of_the_mesh, "{inside}: only the mesh knows it");
-    let table = resolver.names();
-    let istiods = table.lookup(UPSTREAM).expect("the table itself stays istiod's").ipv4()[0];
+    let table = stage.mesh.client().names().load();
+    let istiods = table.get(UPSTREAM).expect("the table itself stays istiod's").ipv4()[0];
     assert!(is_virtual(istiods.into()), "{istiods}");
     // Whoever dials virtual addresses gets them.
     let connectors = builder().build().unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mesh_resolver::{MeshResolver, Via};
+use mesh_resolver::Via;
 use nds_client::Registry;
 use serde::Serialize;
 
@@ -49,16 +49,14 @@ pub enum NameFound {
 pub(super) fn explain(host: &Host, dns: &Dns) -> ExplainedName {
     match host {
         Host::Ip(ip) => at(*ip, dns),
-        Host::Name(name) => named(name, &dns.resolver),
+        Host::Name(name) => named(name, dns),
     }
 }
 
-fn named(name: &str, resolver: &MeshResolver) -> ExplainedName {
-    let names = resolver.names();
-    let completed = resolver.resolve(name);
-    let answer = names.lookup(name);
-    let found = match (&answer, &completed) {
-        (Some(answer), _) => match answer.via() {
+fn named(name: &str, dns: &Dns) -> ExplainedName {
+    let canonical = dns.resolver.resolve(name);
+    let found = match (dns.resolver.try_lookup(name), &canonical) {
+        (Some(found), _) => match found.via() {
             Via::Alternate => NameFound::ShortName,
             Via::SearchDomain => NameFound::SearchList,
             Via::Wildcard => NameFound::Wildcard,
@@ -67,13 +65,13 @@ fn named(name: &str, resolver: &MeshResolver) -> ExplainedName {
         (None, Some(_)) => NameFound::SearchList,
         (None, None) => NameFound::Unknown,
     };
-    let answer = answer.or_else(|| names.lookup(completed.as_deref()?));
-    let addresses = answer.as_ref().map(|answer| answer.entry().addresses().collect());
+    let table = dns.names.load();
+    let entry = canonical.as_deref().and_then(|canonical| table.get(canonical));
     ExplainedName {
         found,
-        canonical: answer.as_ref().map(|answer| answer.name().to_owned()),
-        addresses: addresses.unwrap_or_default(),
-        registry: answer.as_ref().map(|answer| registry(answer.entry().registry())),
+        addresses: entry.iter().flat_map(|entry| entry.addresses()).collect(),
+        registry: entry.map(|entry| registry(entry.registry())),
+        canonical,
         names: Vec::new(),
     }
 }

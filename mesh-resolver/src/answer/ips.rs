@@ -1,35 +1,51 @@
-//! Addresses, with the usual case apart.
+//! A list of addresses, with the usual case apart.
 
 use std::{
-    net::IpAddr,
-    ops::{Deref, DerefMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Deref,
 };
 
 use smallvec::SmallVec;
 
-/// So many addresses need no allocation where none shall be made.
+/// The number of addresses that need no allocation.
 pub(super) const INLINE: usize = 8;
 
-/// Addresses of which a few need no allocation.
-pub(crate) type Few = OneOr<SmallVec<[IpAddr; INLINE]>>;
-
-/// Addresses that take little room themselves.
-pub(crate) type Ips = OneOr<Vec<IpAddr>>;
-
-/// One address, or any other number. One is nearly every answer, and is written where it belongs, instead of being moved
-/// there with the room for others.
+/// One address, or any other number. One is nearly every answer, and is written in place, instead of being moved there with
+/// the room for others.
 #[derive(Clone, Debug)]
-pub(crate) enum OneOr<S> {
+pub(crate) enum Ips {
     One([IpAddr; 1]),
-    Several(S),
+    Several(SmallVec<[IpAddr; INLINE]>),
 }
 
-/// Where several addresses are collected.
-pub(crate) trait List: Default + Extend<IpAddr> + DerefMut<Target = [IpAddr]> {}
+impl Ips {
+    /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
+    /// shares. Families are kept apart, because most callers dial in the order given.
+    #[inline]
+    pub(crate) fn shuffled(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Self {
+        match (v4, v6) {
+            ([only], []) => Self::One([IpAddr::V4(*only)]),
+            _ => Self::several(v4, v6),
+        }
+    }
 
-impl<S: Default + Extend<IpAddr> + DerefMut<Target = [IpAddr]>> List for S {}
+    fn several(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Self {
+        let mut ips: SmallVec<_> = v4.iter().copied().map(IpAddr::V4).collect();
+        shuffle(&mut ips);
+        ips.extend(v6.iter().copied().map(IpAddr::V6));
+        shuffle(&mut ips[v4.len()..]);
+        Self::Several(ips)
+    }
+}
 
-impl<S: Deref<Target = [IpAddr]>> Deref for OneOr<S> {
+/// Shuffles addresses of one family.
+pub(crate) fn shuffle(ips: &mut [IpAddr]) {
+    if ips.len() > 1 {
+        fastrand::shuffle(ips);
+    }
+}
+
+impl Deref for Ips {
     type Target = [IpAddr];
 
     #[inline]
@@ -41,28 +57,28 @@ impl<S: Deref<Target = [IpAddr]>> Deref for OneOr<S> {
     }
 }
 
-impl<S: Deref<Target = [IpAddr]>> PartialEq for OneOr<S> {
+impl PartialEq for Ips {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl<S: Deref<Target = [IpAddr]>> Eq for OneOr<S> {}
+impl Eq for Ips {}
 
-impl<S: FromIterator<IpAddr>> FromIterator<IpAddr> for OneOr<S> {
+impl FromIterator<IpAddr> for Ips {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(ips: I) -> Self {
         Self::Several(ips.into_iter().collect())
     }
 }
 
-impl<S: Into<SmallVec<[IpAddr; INLINE]>>> IntoIterator for OneOr<S> {
+impl IntoIterator for Ips {
     type Item = IpAddr;
     type IntoIter = smallvec::IntoIter<[IpAddr; INLINE]>;
 
     fn into_iter(self) -> Self::IntoIter {
         match self {
             Self::One(only) => SmallVec::from_slice(&only).into_iter(),
-            Self::Several(all) => all.into().into_iter(),
+            Self::Several(all) => all.into_iter(),
         }
     }
 }

@@ -11,7 +11,12 @@ use hickory_resolver::{
     },
 };
 
-use crate::{MeshResolver, answer::shuffle, fallback::Missing, lookup::Answer, mode::Given};
+use crate::{
+    answer::shuffle,
+    lookup::Answer,
+    names::{First, Local},
+    resolver::MeshResolver,
+};
 
 pub(super) type Response = Result<DnsResponse, NetError>;
 
@@ -23,27 +28,33 @@ pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsReques
     let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
         return upstream(request).await;
     };
-    let id = request.id;
-    let host = query.name().to_ascii();
-    let ready = mesh.is_ready();
-    let look = || mesh_response(&mesh, &host, &query, id, ttl);
-    if let Some(response) = look() {
-        return response;
+    let asked = Asked { host: query.name().to_ascii(), query, id: request.id, ttl };
+    match asked.of(&mesh) {
+        Local::Mesh(response) => response,
+        Local::Literal(_) | Local::Unknown => upstream(request).await,
+        Local::NotReady => before_first_table(&mesh, &asked, upstream(request)).await,
     }
-    let asked = upstream(request);
-    if ready {
-        return asked.await;
-    }
+}
+
+async fn before_first_table(
+    mesh: &MeshResolver,
+    asked: &Asked,
+    upstream: BoxFuture<'static, Response>,
+) -> Response {
     // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
-    let asked = asked.map(|response| match response {
+    let mut upstream = upstream.map(|response| match response {
         Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
         unknown => Err(Box::new(unknown)),
     });
-    match mesh.before_first_table(&host, asked, look, look).await {
-        Ok(response) => response,
-        Err(Missing::Upstream(response)) => *response,
-        Err(Missing::NotReady(error)) => Err(NetError::Msg(error.report())),
+    match mesh.inner().mesh.first(&asked.host, &mut upstream).await {
+        Ok(First::Upstream(response)) => response,
+        Ok(First::Table) => match asked.of(mesh) {
+            Local::Mesh(response) => response,
+            _ => upstream.await.unwrap_or_else(|unknown| *unknown),
+        },
+        Ok(First::TableAfter(unknown)) => asked.of(mesh).mesh().unwrap_or(*unknown),
+        Err(not_ready) => Err(NetError::Msg(not_ready.report())),
     }
 }
 
@@ -51,54 +62,59 @@ fn is_for_addresses(query: &Query) -> bool {
     query.query_class() == DNSClass::IN && matches!(query.query_type(), RecordType::A | RecordType::AAAA)
 }
 
-/// What Istio's proxy answers to a question for a mesh name; `None` where the mesh does not know the name.
-fn mesh_response(mesh: &MeshResolver, host: &str, query: &Query, id: u16, ttl: u32) -> Option<Response> {
-    let names = mesh.names();
-    let given = names.given(host)?;
-    let answer = &given.answer;
-    let addresses = addresses(&given, query.query_type());
-    mesh.inner().recent.record(answer.name(), &addresses);
-    let mut message = Message::response(id, OpCode::Query);
-    message.metadata.authoritative = true;
-    message.metadata.recursion_desired = true;
-    message.metadata.recursion_available = true;
-    message.add_query(query.clone());
-    // A known name without the family asked for: no data, and no CNAME record either.
-    if !addresses.is_empty() {
-        match records(answer, host, query.name(), &addresses, ttl) {
-            Ok(records) => message.add_answers(records),
-            Err(error) => return Some(Err(error)),
-        };
-    }
-    Some(DnsResponse::from_message(message).map_err(NetError::from))
-}
-
-fn addresses(answer: &Given<'_>, family: RecordType) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = match family {
-        RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
-        _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),
-    };
-    shuffle(&mut addresses);
-    addresses
-}
-
-fn records(
-    answer: &Answer<'_>,
-    host: &str,
-    asked: &Name,
-    addresses: &[IpAddr],
+/// A question for addresses, and the TTL of its answer.
+struct Asked {
+    host: String,
+    query: Query,
+    id: u16,
     ttl: u32,
-) -> Result<Vec<Record>, NetError> {
-    let asked = asked.to_lowercase();
-    let bare = host.strip_suffix('.').unwrap_or(host);
-    let (alias, owner) = match answer.alias(bare) {
-        Some(target) => {
-            let target = Name::from_ascii(target + ".")?;
-            let alias = Record::from_rdata(asked, ttl, RData::CNAME(CNAME(target.clone())));
-            (Some(alias), target)
+}
+
+impl Asked {
+    /// What Istio's proxy answers to it where it is for a mesh name.
+    fn of(&self, mesh: &MeshResolver) -> Local<Response> {
+        let inner = mesh.inner();
+        inner.mesh.load().local(&self.host).map(|answer| {
+            let addresses = self.addresses(&answer);
+            inner.recent.record(answer.name(), &addresses);
+            self.response(&answer, &addresses)
+        })
+    }
+
+    fn addresses(&self, answer: &Answer<'_>) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = match self.query.query_type() {
+            RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
+            _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),
+        };
+        shuffle(&mut addresses);
+        addresses
+    }
+
+    fn response(&self, answer: &Answer<'_>, addresses: &[IpAddr]) -> Response {
+        let mut message = Message::response(self.id, OpCode::Query);
+        message.metadata.authoritative = true;
+        message.metadata.recursion_desired = true;
+        message.metadata.recursion_available = true;
+        message.add_query(self.query.clone());
+        // A known name without the family asked for: no data, and no CNAME record either.
+        if !addresses.is_empty() {
+            message.add_answers(self.records(answer, addresses)?);
         }
-        None => (None, asked),
-    };
-    let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), ttl, RData::from(*ip)));
-    Ok(alias.into_iter().chain(found).collect())
+        DnsResponse::from_message(message).map_err(NetError::from)
+    }
+
+    fn records(&self, answer: &Answer<'_>, addresses: &[IpAddr]) -> Result<Vec<Record>, NetError> {
+        let asked = self.query.name().to_lowercase();
+        let bare = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let (alias, owner) = match answer.alias(bare) {
+            Some(target) => {
+                let target = Name::from_ascii(target + ".")?;
+                let alias = Record::from_rdata(asked, self.ttl, RData::CNAME(CNAME(target.clone())));
+                (Some(alias), target)
+            }
+            None => (None, asked),
+        };
+        let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), self.ttl, RData::from(*ip)));
+        Ok(alias.into_iter().chain(found).collect())
+    }
 }

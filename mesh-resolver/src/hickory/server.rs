@@ -13,7 +13,7 @@ use hickory_server::{
 };
 
 use super::{answer::answer, sequential};
-use crate::{MeshResolver, answer::MESH_TTL_SECONDS};
+use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
 
 /// Answers the queries of a `hickory_server::Server`: mesh names from the table, all others by the upstream DNS of the
 /// mesh resolver. For a program that has such a server already, or that serves DNS over TLS, HTTPS or QUIC; a

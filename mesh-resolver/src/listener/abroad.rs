@@ -12,15 +12,13 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::respond::Transport;
-
-/// The longest answer to a host that is not this one: no fragments.
-const MOST_ABROAD: u16 = 1232;
+use crate::dns::EDNS_UDP_SIZE;
 
 /// The longest answer that fits into a datagram.
 const MOST_AT_HOME: u16 = 65_507;
 
 pub(super) fn transport(peer: SocketAddr) -> Transport {
-    Transport::Udp { most: if is_at_home(peer.ip()) { MOST_AT_HOME } else { MOST_ABROAD } }
+    Transport::Udp { most: if is_at_home(peer.ip()) { MOST_AT_HOME } else { EDNS_UDP_SIZE } }
 }
 
 fn is_at_home(peer: IpAddr) -> bool {

@@ -1,17 +1,14 @@
 //! What happens to a query that the table does not answer at once: upstream, and the time before the first table.
 
-use std::io;
+use std::{io, pin::pin};
 
 use futures_util::FutureExt as _;
 
-use super::{
-    packet::Query,
-    reply::{self, Code},
-    respond::{self, PACKET, Transport, Verdict},
-};
+use super::respond::{Forwarded, Transport, Verdict, respond};
 use crate::{
-    MeshResolver,
-    fallback::Missing,
+    dns::{MAX_MESSAGE, header::Code, query::Query, reply},
+    names::First,
+    resolver::MeshResolver,
     upstream::{NoAnswer, Transport as UpstreamTransport},
 };
 
@@ -23,30 +20,38 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// The answer to a query, whoever has it; SERVFAIL where nobody does.
-    pub(super) async fn answer(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
-        if self.resolver.is_ready() || !query.is_for_addresses() {
-            return self.upstream_or_failure(message, query, transport).await;
-        }
-        // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
-        let upstream = self.upstream(message, query, transport).map(|answer| match answer {
-            Ok(answer) if !is_nx_domain(&answer) => Ok(answer),
-            unknown => Err(unknown),
-        });
-        let look = || self.mesh(message, transport);
-        match self.resolver.before_first_table(query.name(), upstream, look, look).await {
-            Ok(answer) | Err(Missing::Upstream(Ok(answer))) => answer,
-            Err(Missing::Upstream(Err(error))) => self.failed(message, query, &error),
-            Err(Missing::NotReady(error)) => {
-                tracing::debug!(error = %error.report(), "a query is answered SERVFAIL");
-                failure(message, query, Code::ServFail)
+    pub(super) async fn answer(&self, message: &[u8], asked: &Forwarded, transport: Transport) -> Vec<u8> {
+        match asked.before_first_table {
+            true => self.before_first_table(message, &asked.query, transport).await,
+            false => {
+                let answer = self.upstream(message, &asked.query, transport).await;
+                answer.unwrap_or_else(|error| self.failed(message, &asked.query, &error))
             }
         }
     }
 
-    async fn upstream_or_failure(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
-        match self.upstream(message, query, transport).await {
-            Ok(answer) => answer,
-            Err(error) => self.failed(message, query, &error),
+    async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
+        // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
+        let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
+            Ok(answer) if Code::of(&answer) != Some(Code::NxDomain) => Ok(answer),
+            unknown => Err(unknown),
+        }));
+        let mesh = || self.mesh(message, transport);
+        let answer = match self.resolver.inner().mesh.first(query.name(), upstream.as_mut()).await {
+            Ok(First::Upstream(answer)) => Ok(answer),
+            Ok(First::Table) => match mesh() {
+                Some(answer) => Ok(answer),
+                None => upstream.await,
+            },
+            Ok(First::TableAfter(unknown)) => mesh().ok_or(unknown),
+            Err(not_ready) => {
+                tracing::debug!(error = %not_ready.report(), "a query is answered SERVFAIL");
+                return failure(message, query, Code::ServFail);
+            }
+        };
+        match answer {
+            Ok(answer) | Err(Ok(answer)) => answer,
+            Err(Err(error)) => self.failed(message, query, &error),
         }
     }
 
@@ -76,9 +81,9 @@ impl Forwarder {
 
     /// What the table says by now.
     fn mesh(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let mut packet = vec![0; PACKET];
+        let mut packet = vec![0; MAX_MESSAGE];
         packet.get_mut(..message.len())?.copy_from_slice(message);
-        match respond::respond(&self.resolver.names(), &mut packet, message.len(), transport) {
+        match respond(&self.resolver.inner().mesh.load(), &mut packet, message.len(), transport) {
             Verdict::Answer(len) => {
                 packet.truncate(len);
                 packet.shrink_to_fit();
@@ -88,10 +93,14 @@ impl Forwarder {
         }
     }
 
+    fn is_mesh_name(&self, query: &Query) -> bool {
+        self.resolver.inner().mesh.load().lookup(query.name()).is_some()
+    }
+
     fn failed(&self, message: &[u8], query: &Query, error: &NoAnswer) -> Vec<u8> {
         let code = match error {
             // Another record type of a mesh name: the name exists.
-            NoAnswer::Nobody if self.resolver.names().lookup(query.name()).is_some() => Code::NoError,
+            NoAnswer::Nobody if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
             NoAnswer::Nobody => Code::NxDomain,
             NoAnswer::Loop => {
                 tracing::warn!("the only upstream name server is this listener itself");
@@ -112,8 +121,4 @@ pub(super) fn failure(message: &[u8], query: &Query, code: Code) -> Vec<u8> {
     let len = reply::empty(&mut packet, query, code);
     packet.truncate(len);
     packet
-}
-
-fn is_nx_domain(answer: &[u8]) -> bool {
-    answer.get(3).is_some_and(|flags| flags & 0x0f == 3)
 }

@@ -5,7 +5,7 @@ use std::{net::UdpSocket, ops::Range};
 
 use rustix::net::{SendFlags, SocketAddrAny, sendto};
 
-use super::respond::PACKET;
+use crate::dns::MAX_MESSAGE;
 
 /// So many answers go together. More are not faster.
 const MOST: usize = 32;
@@ -25,7 +25,7 @@ struct Answer {
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; FULL + PACKET].into(), answers: Vec::with_capacity(MOST) }
+        Self { bytes: vec![0; FULL + MAX_MESSAGE].into(), answers: Vec::with_capacity(MOST) }
     }
 
     fn end(&self) -> usize {
@@ -35,7 +35,7 @@ impl Outbox {
     /// Room for a packet, and for its answer in its place.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let end = self.end();
-        &mut self.bytes[end..end + PACKET]
+        &mut self.bytes[end..end + MAX_MESSAGE]
     }
 
     /// The first `len` bytes of the room are an answer. They are sent at once where there is no room for another one.
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn received(socket: &UdpSocket) -> Vec<u8> {
-        let mut room = vec![0; PACKET];
+        let mut room = vec![0; MAX_MESSAGE];
         let len = socket.recv(&mut room).unwrap();
         room.truncate(len);
         room

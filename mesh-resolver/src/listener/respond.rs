@@ -3,18 +3,29 @@
 //! The rules are those of Istio's DNS proxy (`pkg/dns/client/dns.go`, `ServeDNS`) and, where it leaves a packet to its
 //! DNS library, of the RFCs.
 
-use super::{packet::Query, reply};
-use crate::resolver::Names;
+use crate::{
+    answer::MESH_TTL_SECONDS,
+    dns::{query::Query, reply},
+    names::{Local, Names},
+};
 
 /// What becomes of a packet.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// The answer has taken its place, and is so long.
     Answer(usize),
-    /// It is a question for somebody else. The packet is as it was.
-    Forward(Box<Query>),
+    /// The table has no answer. The packet is unchanged.
+    Forward(Box<Forwarded>),
     /// It was no query that can be answered. The reply has taken its place; without a length there is none.
     Unfit(Option<usize>),
+}
+
+/// A query for upstream DNS.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub(super) query: Query,
+    /// No table has come yet: the name may be a mesh name.
+    pub(super) before_first_table: bool,
 }
 
 /// How a query came.
@@ -37,31 +48,39 @@ impl Transport {
     }
 }
 
-/// Room for any packet.
-pub(super) const PACKET: usize = 0xffff;
-
-/// Answers the query in the first `len` bytes of `packet`, in place. `packet` has room for [`PACKET`] bytes.
+/// Answers the query in the first `len` bytes of `packet`, in place. `packet` has room for any message.
 pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transport: Transport) -> Verdict {
     let query = match Query::parse(packet.get(..len).unwrap_or_default()) {
         Ok(query) => query,
         Err(unfit) => return Verdict::Unfit(reply::unfit(packet, unfit)),
     };
-    if query.is_for_addresses()
-        && let Some(given) = names.given(query.name())
-    {
-        let limit = transport.limit(&query).min(packet.len());
-        return Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &given, limit));
+    let local = query.is_for_addresses().then(|| names.local(query.name()));
+    match local {
+        Some(Local::Mesh(answer)) => {
+            let limit = transport.limit(&query).min(packet.len());
+            let alias = answer.alias(query.name());
+            let found = reply::Addresses {
+                alias: alias.as_deref(),
+                ipv4: answer.ipv4(),
+                ipv6: answer.ipv6(),
+                ttl: MESH_TTL_SECONDS,
+            };
+            Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &found, limit))
+        }
+        other => {
+            let before_first_table = matches!(other, Some(Local::NotReady));
+            Verdict::Forward(Box::new(Forwarded { query, before_first_table }))
+        }
     }
-    Verdict::Forward(Box::new(query))
 }
 
 /// The answers to a packet over each transport, checked: for the fuzzer.
 #[cfg(fuzzing)]
 pub(crate) fn answers(names: &Names<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
-    let bytes = &bytes[..bytes.len().min(PACKET)];
+    let bytes = &bytes[..bytes.len().min(crate::dns::MAX_MESSAGE)];
     let transports = [Transport::Tcp, Transport::Udp { most: u16::MAX }, Transport::Udp { most: 1232 }];
     let answered = transports.into_iter().filter_map(|transport| {
-        let mut packet = vec![0; PACKET];
+        let mut packet = vec![0; crate::dns::MAX_MESSAGE];
         packet[..bytes.len()].copy_from_slice(bytes);
         let len = match respond(names, &mut packet, bytes.len(), transport) {
             Verdict::Answer(len) => {

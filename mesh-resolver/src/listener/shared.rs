@@ -11,10 +11,9 @@ use std::{
 
 use super::{
     forward::{self, Forwarder},
-    packet::Query,
-    reply::Code,
-    respond::Transport,
+    respond::{Forwarded, Transport},
 };
+use crate::dns::{header::Code, query::Query};
 
 /// Who may ask for names outside the mesh.
 pub(super) type Recursion = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -41,11 +40,11 @@ impl Shared {
         &self,
         peer: IpAddr,
         message: &[u8],
-        query: &Query,
+        asked: &Forwarded,
         transport: Transport,
     ) -> Vec<u8> {
         self.counters.forwarded.add(peer, message);
-        self.forwarder.answer(message, query, transport).await
+        self.forwarder.answer(message, asked, transport).await
     }
 }
 

@@ -24,7 +24,10 @@ use super::{
     tcp,
     udp::{self, UdpServer},
 };
-use crate::{Error, ErrorKind, MeshResolver};
+use crate::{
+    error::{Error, ErrorKind},
+    resolver::MeshResolver,
+};
 
 /// Sets a [`DnsListener`] up.
 ///

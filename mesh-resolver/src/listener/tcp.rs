@@ -15,9 +15,10 @@ use tokio::{
 
 use super::{
     Limits,
-    respond::{PACKET, Transport, Verdict, respond},
+    respond::{Transport, Verdict, respond},
     shared::Shared,
 };
+use crate::dns::MAX_MESSAGE;
 
 /// No query is longer.
 const LONGEST_QUERY: usize = 4096;
@@ -87,9 +88,9 @@ impl Connection {
 
     /// The answer that needs nobody else, or the way to the one that does.
     fn at_once(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
-        let mut packet = vec![0; PACKET];
+        let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
-        let names = self.shared.forwarder.resolver.names();
+        let names = self.shared.forwarder.resolver.inner().mesh.load();
         let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
             Verdict::Answer(len) => {
                 self.shared.counters.mesh.add(self.peer, &packet);
@@ -99,11 +100,11 @@ impl Connection {
                 self.shared.counters.malformed.add(self.peer, &message);
                 reply
             }
-            Verdict::Forward(query) => match self.shared.refusal(self.peer, &message, &query) {
+            Verdict::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
                     let forwarded =
-                        async move { self.shared.forward(self.peer, &message, &query, Transport::Tcp).await };
+                        async move { self.shared.forward(self.peer, &message, &asked, Transport::Tcp).await };
                     return Err(forwarded.boxed());
                 }
             },

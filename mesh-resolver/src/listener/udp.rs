@@ -21,11 +21,10 @@ use super::{
     abroad::{Rate, transport},
     forward,
     outbox::Outbox,
-    packet::Query,
-    reply::{self, Code},
-    respond::{PACKET, Verdict, respond},
+    respond::{Forwarded, Verdict, respond},
     shared::Shared,
 };
+use crate::dns::{MAX_MESSAGE, header::Code, query::Query, reply};
 
 /// So many packets of one socket are answered before the others have their turn.
 const TURN: usize = 64;
@@ -57,7 +56,7 @@ impl Pace {
 /// A query on its way upstream.
 pub(super) struct Job {
     message: Box<[u8]>,
-    query: Box<Query>,
+    asked: Box<Forwarded>,
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     _permit: OwnedSemaphorePermit,
@@ -81,7 +80,7 @@ pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceive
 
 impl Job {
     async fn run(self, shared: Shared) {
-        let answer = shared.forward(self.peer.ip(), &self.message, &self.query, transport(self.peer)).await;
+        let answer = shared.forward(self.peer.ip(), &self.message, &self.asked, transport(self.peer)).await;
         send(&self.socket, &answer, self.peer);
     }
 }
@@ -131,7 +130,7 @@ impl UdpServer {
             match recvfrom(socket, outbox.room(), RecvFlags::empty()) {
                 Ok((_, len, Some(address))) => {
                     if let Ok(peer) = SocketAddr::try_from(address.clone())
-                        && let Some(len) = self.answer(socket, outbox.room(), len.min(PACKET), peer)
+                        && let Some(len) = self.answer(socket, outbox.room(), len.min(MAX_MESSAGE), peer)
                     {
                         outbox.add(len, address, socket);
                     }
@@ -165,13 +164,13 @@ impl UdpServer {
             return send_to_tcp(&mut packet[..len]);
         }
         // For each packet anew: a name that is there when it is asked for is answered.
-        match respond(&self.shared.forwarder.resolver.names(), packet, len, transport(peer)) {
+        match respond(&self.shared.forwarder.resolver.inner().mesh.load(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
                 counters.mesh.add(peer.ip(), &packet[..len]);
                 Some(len)
             }
-            Verdict::Forward(query) => {
-                self.forward(socket, &packet[..len], query, peer);
+            Verdict::Forward(asked) => {
+                self.forward(socket, &packet[..len], asked, peer);
                 None
             }
             Verdict::Unfit(reply) => {
@@ -181,17 +180,17 @@ impl UdpServer {
         }
     }
 
-    fn forward(&self, socket: &Arc<UdpSocket>, message: &[u8], query: Box<Query>, peer: SocketAddr) {
-        if let Some(refusal) = self.shared.refusal(peer.ip(), message, &query) {
+    fn forward(&self, socket: &Arc<UdpSocket>, message: &[u8], asked: Box<Forwarded>, peer: SocketAddr) {
+        if let Some(refusal) = self.shared.refusal(peer.ip(), message, &asked.query) {
             return send(socket, &refusal, peer);
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return self.overloaded(socket, message, &query, peer);
+            return self.overloaded(socket, message, &asked.query, peer);
         };
-        let job = Job { message: message.into(), query, socket: socket.clone(), peer, _permit: permit };
+        let job = Job { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
         if let Err(mpsc::error::SendError(job)) = self.jobs.send(job) {
             // The runtime is gone.
-            self.overloaded(socket, message, &job.query, peer);
+            self.overloaded(socket, message, &job.asked.query, peer);
         }
     }
 

@@ -19,9 +19,13 @@ use tokio::{
 
 use super::{
     cache::{Cache, Found},
-    exchange::{Exchange, NoAnswer, Transport},
+    exchange::{Exchange, Transport},
+    failure::NoAnswer,
     observe,
-    question::{self, Question, is_failure, is_truncated},
+};
+use crate::dns::{
+    header::{is_failure, is_truncated},
+    question::{self, Question},
 };
 
 /// Asks the servers, and keeps their answers.

@@ -11,7 +11,10 @@ use std::{
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::question::{Lifetime, Question, with_ttls};
+use crate::dns::{
+    lifetime::{Lifetime, with_ttls},
+    question::Question,
+};
 
 /// Answers by question.
 ///

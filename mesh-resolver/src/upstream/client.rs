@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use super::{Upstream, nss::Nss, own::Own, state::State};
 use crate::{
-    Error,
     answer::{Lookup, Source},
+    error::Error,
 };
 
 /// Asks upstream DNS. Changes of resolv.conf and of the `hosts` file count soon after they are made.

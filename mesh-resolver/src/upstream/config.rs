@@ -3,50 +3,14 @@
 use std::{
     fs::{self, File},
     io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use hickory_resolver::Hosts;
 
-use super::{HostsFile, Servers, Upstream};
-use crate::{Error, ErrorKind};
-
-/// Servers, search list and options, as they will be used.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Effective {
-    pub(super) servers: Vec<SocketAddr>,
-    pub(super) search: Vec<String>,
-    pub(super) ndots: usize,
-    pub(super) timeout: Duration,
-    pub(super) attempts: usize,
-    pub(super) rotate: bool,
-    /// Whether questions have an OPT record.
-    pub(super) edns: bool,
-    /// Whether questions go over TCP at once.
-    pub(super) tcp: bool,
-    /// Whether IPv6 addresses are not asked for.
-    pub(super) no_aaaa: bool,
-}
-
-impl Default for Effective {
-    /// glibc's defaults.
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-            timeout: Duration::from_secs(5),
-            attempts: 2,
-            rotate: false,
-            edns: false,
-            tcp: false,
-            no_aaaa: false,
-        }
-    }
-}
+use super::{HostsFile, Servers, Upstream, options::Effective};
+use crate::error::{Error, ErrorKind};
 
 /// Why the host's configuration cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -156,7 +120,7 @@ fn system() -> io::Result<Effective> {
     let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;
     let (_, search, servers) = config.into_parts();
     Ok(Effective {
-        servers: servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect(),
+        servers: servers.iter().map(|server| std::net::SocketAddr::new(server.ip, 53)).collect(),
         search: search.iter().map(|domain| domain.to_ascii()).collect(),
         ndots: options.ndots,
         timeout: options.timeout,

@@ -21,11 +21,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    config::Effective,
-    observe,
-    own::Own,
-    question::{is_answer, is_failure, udp_size},
+use super::{failure::NoAnswer, observe, options::Effective, own::Own};
+use crate::dns::{
+    header::is_failure,
+    question::{is_answer, udp_size},
 };
 
 /// The servers.
@@ -44,18 +43,6 @@ pub(super) struct Exchange {
 pub(crate) enum Transport {
     Tcp,
     Udp,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum NoAnswer {
-    #[error("no upstream name server is left that is not a DNS listener of this process itself")]
-    Loop,
-    /// Nobody is upstream, and that is as it should be.
-    #[error("there is no upstream")]
-    Nobody,
-    #[error("no upstream name server answered: {0}")]
-    Unreachable(#[source] Arc<io::Error>),
 }
 
 impl Exchange {

@@ -1,11 +1,23 @@
 //! Why upstream DNS has no address for a name.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use hickory_resolver::proto::op::ResponseCode;
 
-use super::{config::Unusable, exchange::NoAnswer};
-use crate::{Error, ErrorKind};
+use super::config::Unusable;
+use crate::error::{Error, ErrorKind};
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("no upstream name server is left that is not a DNS listener of this process itself")]
+    Loop,
+    /// Nobody is upstream, and that is as it should be.
+    #[error("there is no upstream")]
+    Nobody,
+    #[error("no upstream name server answered: {0}")]
+    Unreachable(#[source] Arc<io::Error>),
+}
 
 /// Why upstream DNS has no address for one name.
 #[derive(Debug)]

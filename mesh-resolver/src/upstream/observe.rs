@@ -2,15 +2,18 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use super::failure::Failure;
+use crate::{answer::Lookup, dns::header::Code};
+
 /// An upstream server that takes longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// One server asked one question.
 pub(super) fn server_asked(server: SocketAddr, took: Duration, outcome: &io::Result<Vec<u8>>) {
     let outcome = match outcome {
-        Ok(answer) => match answer.get(3).map(|flags| flags & 0x0f) {
-            Some(0) => "answer",
-            Some(3) => "name_not_found",
+        Ok(answer) => match Code::of(answer) {
+            Some(Code::NoError) => "answer",
+            Some(Code::NxDomain) => "name_not_found",
             _ => "failure",
         },
         Err(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
@@ -27,6 +30,17 @@ pub(super) fn server_asked(server: SocketAddr, took: Duration, outcome: &io::Res
         let labels = [("server", server.into()), ("outcome", metrics::SharedString::from(outcome))];
         metrics::histogram!("mesh_resolver_server_seconds", &labels).record(took);
     }
+}
+
+/// One name asked for, in both families.
+pub(crate) fn asked(name: &str, took: Duration, outcome: &Result<Lookup, Failure>) {
+    let outcome = match outcome {
+        Ok(found) => found.source().as_label(),
+        Err(failure) => failure.as_label(),
+    };
+    tracing::debug!(name, outcome, ?took, "asked upstream DNS");
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("mesh_resolver_upstream_seconds", "outcome" => outcome).record(took);
 }
 
 /// A question that was answered from what is kept.

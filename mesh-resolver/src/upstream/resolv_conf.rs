@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::config::Effective;
+use super::options::Effective;
 
 /// The port of name servers.
 const PORT: u16 = 53;

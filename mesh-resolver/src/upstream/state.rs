@@ -18,15 +18,17 @@ use hickory_resolver::{
 use super::{
     Upstream,
     ask::{Asker, Response},
-    config::{Effective, Unusable},
-    exchange::{Exchange, NoAnswer, Transport},
-    failure::Failure,
+    config::Unusable,
+    exchange::{Exchange, Transport},
+    failure::{Failure, NoAnswer},
     found::{self, Found},
+    options::Effective,
     own::Own,
 };
 use crate::{
-    Error,
     answer::{Lookup, Source},
+    dns::EDNS_UDP_SIZE,
+    error::Error,
     name::NameBuffer,
     scope::is_under,
 };
@@ -158,7 +160,7 @@ impl Dns {
         message.add_query(Query::query(name.clone(), kind));
         if edns {
             let mut edns = Edns::new();
-            edns.set_max_payload(EDNS_SIZE).set_version(0);
+            edns.set_max_payload(EDNS_UDP_SIZE).set_version(0);
             message.set_edns(edns);
         }
         let message = message.to_vec().map_err(|_| Failure::Invalid)?;
@@ -173,9 +175,6 @@ impl Dns {
         found::read(&message, name, kind, stale)
     }
 }
-
-/// What fits into one packet of any network.
-const EDNS_SIZE: u16 = 1232;
 
 fn absolute(host: &str) -> Option<Name> {
     let mut name = Name::from_ascii(host).ok()?;

@@ -30,13 +30,20 @@ async fn a_mesh_name_is_answered_by_the_table_whatever_it_is_called() {
 }
 
 #[tokio::test]
-async fn an_answer_says_when_the_table_is_stale() {
+async fn an_answer_says_how_current_the_table_is() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::none());
-    let since = std::time::SystemTime::UNIX_EPOCH;
-    mesh.health(|health| health.sync = SyncState::Stale { since });
-    let found = resolver.lookup_ip(FORECAST).await.unwrap();
-    assert!(matches!(found.source(), Source::Mesh { state: SyncState::Stale { .. }, .. }));
+    let stale = SyncState::Stale { since: std::time::SystemTime::UNIX_EPOCH };
+    let from_disk = SyncState::FromDisk { age: Duration::from_secs(1) };
+    for expected in [from_disk, SyncState::Synced, SyncState::Synced, stale.clone(), SyncState::Synced, stale]
+    {
+        mesh.health(|health| health.sync = expected.clone());
+        for found in [resolver.lookup_ip(FORECAST).await.unwrap(), resolver.try_lookup_ip(FORECAST).unwrap()]
+        {
+            let Source::Mesh { state, .. } = found.source() else { panic!("{:?}", found.source()) };
+            assert_eq!(state, &expected);
+        }
+    }
 }
 
 #[tokio::test]
@@ -148,6 +155,20 @@ async fn the_sync_lookup_knows_the_mesh_and_nothing_else() {
     assert!(resolver.try_lookup("www.example.org").is_none());
     assert!(resolver.try_lookup("192.0.2.1").is_none());
     assert!(resolver.try_lookup("").is_none());
+}
+
+#[tokio::test]
+async fn the_complete_answer_of_the_table_needs_no_future_and_is_remembered() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let resolver = mesh.resolver(Upstream::none().with_search(["weather.svc.cluster.local"]));
+    resolver.try_lookup("forecast.weather").unwrap();
+    assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()), None, "the addresses alone are not");
+    let found = resolver.try_lookup_ip("forecast.weather").unwrap();
+    assert_eq!(found, resolver.lookup_ip("forecast.weather").await.unwrap());
+    assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()).as_deref(), Some(FORECAST));
+    for somebody_elses in ["www.example.org", "192.0.2.1", "localhost", ""] {
+        assert_eq!(resolver.try_lookup_ip(somebody_elses), None);
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
 use super::*;
-use crate::{MeshResolver, Scope, Upstream};
+use crate::{MeshResolver, Scope, Upstream, dns::MAX_MESSAGE};
 
 const UDP: Transport = Transport::Udp { most: 65_507 };
 
@@ -64,9 +64,9 @@ fn with_edns(mut message: Message, size: u16) -> Message {
 
 /// What comes out, and its length.
 fn answered(packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
-    let mut room = vec![0; PACKET];
+    let mut room = vec![0; MAX_MESSAGE];
     room[..packet.len()].copy_from_slice(packet);
-    let verdict = respond(&resolver().names(), &mut room, packet.len(), transport);
+    let verdict = respond(&resolver().inner().mesh.load(), &mut room, packet.len(), transport);
     let len = match &verdict {
         Verdict::Answer(len) | Verdict::Unfit(Some(len)) => *len,
         Verdict::Forward(_) | Verdict::Unfit(None) => packet.len(),
@@ -250,7 +250,7 @@ proptest! {
         let asked = question(&name, kind);
         let asked = size.map_or(asked.clone(), |size| with_edns(asked, size));
         let resolver = resolver();
-        let names = resolver.names();
+        let names = resolver.inner().mesh.load();
         let expected: Option<BTreeSet<IpAddr>> = names.lookup(&name).map(|answer| {
             answer.entry().addresses().filter(|ip| ip.is_ipv4() == (kind == RecordType::A)).collect()
         });

@@ -80,7 +80,7 @@ fn a_name_of_255_bytes_is_one_and_of_256_none() {
     let longest = name(61);
     assert_eq!(longest.len() - 12 - 4, 255);
     let (verdict, after) = answered(&longest, UDP);
-    assert!(matches!(verdict, Verdict::Forward(query) if query.name().len() == 253));
+    assert!(matches!(verdict, Verdict::Forward(asked) if asked.query.name().len() == 253));
     assert_eq!(longest, after);
     refused(&name(62), ResponseCode::FormErr);
 }
@@ -211,7 +211,7 @@ proptest! {
         let (verdict, bytes) = answered(&packet, transport);
         match verdict {
             Verdict::Answer(len) | Verdict::Unfit(Some(len)) => {
-                prop_assert!((12..=PACKET).contains(&len));
+                prop_assert!((12..=MAX_MESSAGE).contains(&len));
                 prop_assert_eq!(&bytes[..2], &packet[..2]);
                 prop_assert_eq!(bytes[2] & 0x80, 0x80);
                 prop_assert!(Message::from_vec(&bytes).is_ok(), "{:?}", bytes);

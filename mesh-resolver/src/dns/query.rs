@@ -1,12 +1,12 @@
-//! One DNS query, read where it lies: RFC 1035 §4.1 and, for the OPT record, RFC 6891 §6.1.
+//! One query, read in place: RFC 1035 §4.1 and, for the OPT record, RFC 6891 §6.1.
 
-use crate::{
-    name::MAX_NAME,
-    wire::{A, AAAA, AXFR, HEADER, IN, IXFR, OPT, Record, counts, u16_at},
+use super::{
+    PLAIN_UDP_SIZE,
+    header::{HEADER, OPCODE, QR, counts},
+    name,
+    record::{A, AAAA, AXFR, IN, IXFR, OPT, Record, u16_at},
 };
-
-/// What UDP carries without EDNS (RFC 1035 §4.2.1).
-pub(super) const PLAIN_UDP: u16 = 512;
+use crate::name::MAX_NAME;
 
 /// A query with one question.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Query {
     name: [u8; MAX_NAME],
     name_len: usize,
     pub(super) question_end: usize,
-    pub(super) kind: u16,
+    pub(crate) kind: u16,
     pub(super) class: u16,
     pub(super) edns: Option<Edns>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Edns {
 
 /// Why a packet is no query that can be answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// A later version of EDNS than 0: BADVERS (RFC 6891 §6.1.3).
     BadVersion,
     /// It cannot be read, or does not have exactly one question (RFC 9619 §4): FORMERR.
@@ -45,12 +45,12 @@ impl Query {
     /// # Errors
     ///
     /// Why it cannot be answered.
-    pub(super) fn parse(packet: &[u8]) -> Result<Self, Unfit> {
+    pub(crate) fn parse(packet: &[u8]) -> Result<Self, Unfit> {
         let header = packet.get(..HEADER).ok_or(Unfit::NotAQuery)?;
-        if header[2] & 0x80 != 0 {
+        if header[2] & QR != 0 {
             return Err(Unfit::NotAQuery);
         }
-        if header[2] & 0x78 != 0 {
+        if header[2] & OPCODE != 0 {
             return Err(Unfit::NotImplemented);
         }
         if u16_at(packet, 4) != Some(1) {
@@ -65,60 +65,31 @@ impl Query {
     }
 
     /// The first question of a message, whatever else it is.
-    pub(super) fn question(packet: &[u8]) -> Option<Self> {
+    pub(crate) fn question(packet: &[u8]) -> Option<Self> {
         let mut name = [0; MAX_NAME];
-        let (mut at, mut name_len) = (HEADER, 0);
-        loop {
-            let len = usize::from(*packet.get(at)?);
-            let label = packet.get(at + 1..at + 1 + len)?;
-            at += 1 + len;
-            // No pointer is valid in the first name of a message; the other two kinds of label never came to be.
-            if len > 63 {
-                return None;
-            }
-            if len == 0 {
-                break;
-            }
-            if name_len > 0 {
-                *name.get_mut(name_len)? = b'.';
-                name_len += 1;
-            }
-            let text = name.get_mut(name_len..name_len + len)?;
-            for (to, from) in text.iter_mut().zip(label) {
-                *to = plain(*from);
-            }
-            name_len += len;
-        }
+        let (name_len, at) = name::read(packet, HEADER, &mut name)?;
         let (kind, class) = (u16_at(packet, at)?, u16_at(packet, at + 2)?);
         Some(Self { name, name_len, question_end: at + 4, kind, class, edns: None })
     }
 
-    /// The name in the form of tables: lower-case, without the trailing dot. A byte that is in no table's name is
-    /// replaced by another such byte, so that only wildcards cover it.
-    pub(super) fn name(&self) -> &str {
+    /// The name in the form of tables: lower-case, without the trailing dot.
+    pub(crate) fn name(&self) -> &str {
         std::str::from_utf8(&self.name[..self.name_len]).unwrap_or_default()
     }
 
     /// Whether the mesh can have an answer to it (`pkg/dns/client/dns.go:587-590`: all other types go upstream).
-    pub(super) fn is_for_addresses(&self) -> bool {
+    pub(crate) fn is_for_addresses(&self) -> bool {
         self.class == IN && matches!(self.kind, A | AAAA)
     }
 
     /// Whether it asks for all of a zone (RFC 5936, RFC 1995): a conversation, which is not passed on.
-    pub(super) fn is_for_a_zone(&self) -> bool {
+    pub(crate) fn is_for_a_zone(&self) -> bool {
         matches!(self.kind, IXFR | AXFR)
     }
 
     /// The longest answer over UDP (RFC 6891 §6.2.3: less than 512 means 512).
-    pub(super) fn udp_size(&self) -> u16 {
-        self.edns.map_or(PLAIN_UDP, |edns| edns.size.max(PLAIN_UDP))
-    }
-}
-
-fn plain(byte: u8) -> u8 {
-    match byte {
-        b'.' | b'\\' | 0..=b' ' | 0x7f.. => 0x7f,
-        _ => byte.to_ascii_lowercase(),
+    pub(crate) fn udp_size(&self) -> u16 {
+        self.edns.map_or(PLAIN_UDP_SIZE, |edns| edns.size.max(PLAIN_UDP_SIZE))
     }
 }
 

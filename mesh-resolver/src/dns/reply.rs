@@ -2,48 +2,18 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::packet::{Edns, Query, Unfit};
-use crate::{
-    answer::MESH_TTL_SECONDS,
-    mode::Given,
-    wire::{A, AAAA, CNAME, HEADER, IN, OPT},
+use super::{
+    EDNS_UDP_SIZE,
+    header::{AA, CD, Code, HEADER, OPCODE, QR, RA, RD, TC},
+    query::{Edns, Query, Unfit},
+    record::{A, AAAA, CNAME, IN, OPT},
 };
-
-/// What we take over UDP ourselves: what fits into one packet of any network.
-const OWN_UDP_SIZE: u16 = 1232;
 
 /// An OPT record without options.
 const OPT_LEN: usize = 11;
 
-/// Response codes (RFC 1035 §4.1.1; BADVERS: RFC 6891 §9).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Code {
-    NoError,
-    FormErr,
-    ServFail,
-    NxDomain,
-    NotImp,
-    Refused,
-    BadVers,
-}
-
-impl Code {
-    /// The four bits of the header, and the eight above them in the OPT record.
-    fn bits(self) -> (u8, u8) {
-        match self {
-            Self::NoError => (0, 0),
-            Self::FormErr => (1, 0),
-            Self::ServFail => (2, 0),
-            Self::NxDomain => (3, 0),
-            Self::NotImp => (4, 0),
-            Self::Refused => (5, 0),
-            Self::BadVers => (0, 1),
-        }
-    }
-}
-
 /// Writes the answer to a query that cannot be read as one; `None` where there is none.
-pub(super) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
+pub(crate) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
     let mut writer = Writer::over(packet, HEADER);
     match unfit {
         Unfit::NotAQuery => return None,
@@ -58,7 +28,7 @@ pub(super) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
 }
 
 /// Writes an answer without records, and gives its length.
-pub(super) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
+pub(crate) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
     let additional = writer.end(query, code);
     writer.header(code, 0, additional);
@@ -67,33 +37,43 @@ pub(super) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
 }
 
 /// Writes that the answer does not fit: the asker comes back over TCP.
-pub(super) fn truncated(packet: &mut [u8], query: &Query) -> usize {
+pub(crate) fn truncated(packet: &mut [u8], query: &Query) -> usize {
     let len = empty(packet, query, Code::NoError);
     packet[2] |= TC;
     len
 }
 
-/// Writes what the table says, and gives its length: at most `limit`, records that do not fit left out. `packet`
-/// has room for `limit` bytes.
-pub(super) fn addresses(packet: &mut [u8], query: &Query, given: &Given<'_>, limit: usize) -> usize {
+/// The addresses of a name, to be written as records.
+pub(crate) struct Addresses<'a> {
+    /// The target of the CNAME record before them, which is their owner then.
+    pub(crate) alias: Option<&'a str>,
+    pub(crate) ipv4: &'a [Ipv4Addr],
+    pub(crate) ipv6: &'a [Ipv6Addr],
+    /// In seconds.
+    pub(crate) ttl: u32,
+}
+
+/// Writes the addresses of the family asked for, and gives the length of the answer: at most `limit`, records that do not
+/// fit left out. `packet` has room for `limit` bytes.
+pub(crate) fn addresses(packet: &mut [u8], query: &Query, found: &Addresses<'_>, limit: usize) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
+    writer.ttl = found.ttl;
     // An OPT record is there whatever else is left out.
     writer.limit = limit - if query.edns.is_some() { OPT_LEN } else { 0 };
     let all = match query.kind {
-        AAAA => given.ipv6().len(),
-        _ => given.ipv4().len(),
+        AAAA => found.ipv6.len(),
+        _ => found.ipv4.len(),
     };
     let mut written = 0;
     // A known name without the family asked for: no data, and no CNAME record either (`pkg/dns/client/dns.go:312-321,592-620`).
-    if all > 0 {
-        let alias = given.answer.alias(query.name());
-        if let Some(owner) = writer.alias(alias.as_deref()) {
-            written = match query.kind {
-                AAAA => writer.records(owner, AAAA, given.ipv6(), Ipv6Addr::octets),
-                _ => writer.records(owner, A, given.ipv4(), Ipv4Addr::octets),
-            };
-            writer.answers += u16::from(alias.is_some());
-        }
+    if all > 0
+        && let Some(owner) = writer.alias(found.alias)
+    {
+        written = match query.kind {
+            AAAA => writer.records(owner, AAAA, found.ipv6, Ipv6Addr::octets),
+            _ => writer.records(owner, A, found.ipv4, Ipv4Addr::octets),
+        };
+        writer.answers += u16::from(found.alias.is_some());
     }
     let answers = writer.answers;
     let additional = writer.end(query, Code::NoError);
@@ -106,33 +86,29 @@ pub(super) fn addresses(packet: &mut [u8], query: &Query, given: &Given<'_>, lim
     writer.at
 }
 
-const QR: u8 = 0x80;
-const AA: u8 = 0x04;
-const TC: u8 = 0x02;
-const RA: u8 = 0x80;
-const CD: u8 = 0x10;
-
-/// Where the name of the question lies, as a compression pointer.
-const QUESTION: u16 = 0xc000 | 12;
+/// The compression pointer to the name of the question.
+const QUESTION: u16 = POINTER | HEADER as u16;
+const POINTER: u16 = 0xc000;
 
 struct Writer<'p> {
     packet: &'p mut [u8],
     at: usize,
     limit: usize,
     answers: u16,
+    ttl: u32,
 }
 
 impl<'p> Writer<'p> {
     fn over(packet: &'p mut [u8], at: usize) -> Self {
         let limit = packet.len();
-        Self { packet, at, limit, answers: 0 }
+        Self { packet, at, limit, answers: 0, ttl: 0 }
     }
 
     /// Turns the header of the query into that of its answer, without a question (RFC 1035 §4.1.1): the id, the
     /// operation and RD stay, CD too (RFC 4035 §3.2.2).
     fn header(&mut self, code: Code, answers: u16, additional: u16) {
         let header = &mut self.packet[..HEADER];
-        header[2] = QR | header[2] & 0x79;
+        header[2] = QR | header[2] & (OPCODE | RD);
         header[3] = RA | header[3] & CD | code.bits().0;
         header[4..6].fill(0);
         header[6..8].copy_from_slice(&answers.to_be_bytes());
@@ -158,7 +134,7 @@ impl<'p> Writer<'p> {
 
     fn opt(&mut self, edns: Edns, code: Code) {
         self.limit = self.packet.len();
-        let [size_0, size_1] = OWN_UDP_SIZE.to_be_bytes();
+        let [size_0, size_1] = EDNS_UDP_SIZE.to_be_bytes();
         let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
         let (_, high) = code.bits();
         let [_, opt] = OPT.to_be_bytes();
@@ -175,7 +151,7 @@ impl<'p> Writer<'p> {
             return None;
         }
         self.fixed(QUESTION, CNAME, u16::try_from(len).ok()?);
-        let owner = 0xc000 | u16::try_from(self.at).ok()?;
+        let owner = POINTER | u16::try_from(self.at).ok()?;
         for label in target.split('.') {
             self.put(&[u8::try_from(label.len()).ok()?]);
             self.put(label.as_bytes());
@@ -210,7 +186,7 @@ impl<'p> Writer<'p> {
 
     /// A record up to its data.
     fn fixed(&mut self, owner: u16, kind: u16, len: u16) {
-        let ttl = MESH_TTL_SECONDS.to_be_bytes();
+        let ttl = self.ttl.to_be_bytes();
         let ([o0, o1], [k0, k1], [c0, c1]) = (owner.to_be_bytes(), kind.to_be_bytes(), IN.to_be_bytes());
         let [l0, l1] = len.to_be_bytes();
         self.put(&[o0, o1, k0, k1, c0, c1, ttl[0], ttl[1], ttl[2], ttl[3], l0, l1]);
