@@ -99,14 +99,7 @@ impl Error {
     /// The error and its causes on one line.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut report = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            report.push_str(": ");
-            report.push_str(&error.to_string());
-            cause = error.source();
-        }
-        report
+        sidestep_util::error::report(self)
     }
 }
 

@@ -3,11 +3,9 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use hickory_resolver::proto::rr::Name;
+use sidestep_util::host_name;
 
-use crate::{
-    error::{Error, ErrorKind},
-    name::MAX_NAME,
-};
+use crate::error::{Error, ErrorKind};
 
 /// The address, if the text is one; IPv6 also in brackets, as in a URL.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
@@ -33,32 +31,10 @@ pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
 
 /// # Errors
 ///
-/// `InvalidName` for what no DNS could have an address for: empty, too long, an empty label or one over 63
-/// bytes (RFC 1035 §2.3.4), or a character that is in no host name (letters, digits, `-`, `_`).
+/// `InvalidName` for a text that can have no address in any DNS.
 pub(crate) fn check_name(text: &str) -> Result<(), Error> {
-    match problem(text.strip_suffix('.').unwrap_or(text)) {
-        None => Ok(()),
-        Some(problem) => Err(Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}"))),
-    }
-}
-
-fn problem(name: &str) -> Option<&'static str> {
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if name.is_empty() {
-        Some("it is empty")
-    } else if !name.is_ascii() {
-        Some("it has no ASCII form (xn--…)")
-    } else if !name.bytes().all(usual) {
-        Some("only letters, digits, '-', '_' and '.' are allowed")
-    } else if name.len() > MAX_NAME {
-        Some("it is longer than 253 bytes")
-    } else if name.split('.').any(str::is_empty) {
-        Some("it has an empty label")
-    } else if name.split('.').any(|label| label.len() > 63) {
-        Some("it has a label longer than 63 bytes")
-    } else {
-        None
-    }
+    host_name::validate(text)
+        .map_err(|problem| Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}")))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Host names on the stack: folded to lower case, joined with suffixes, never allocated.
 
 /// The longest host name in text form, without the trailing dot (RFC 1035 §2.3.4: 255 bytes on the wire).
-pub(crate) const MAX_NAME: usize = 253;
+pub(crate) use sidestep_util::host_name::MAX_LENGTH as MAX_NAME;
 
 /// Room for one name, and for the name with a suffix behind it as long as the two are still a name.
 pub(crate) struct NameBuffer {

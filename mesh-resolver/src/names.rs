@@ -55,13 +55,17 @@ impl NameSource {
         Names { table, ready: true, source: self }
     }
 
-    /// The table is empty: it is that of a mesh without names, or none has been sent yet. The state is read before the
-    /// table, because the client publishes them the other way round: a table that comes meanwhile is not missed.
+    /// The table is empty: it is that of a mesh without names, or istiod has not sent one yet.
     #[cold]
     fn load_without_names(&self) -> Names<'_> {
-        let synced = self.sync_state() != SyncState::Connecting;
+        self.load_after(&self.sync_state())
+    }
+
+    /// Loads the table after the state has been read, because the client publishes them the other way round: a table that
+    /// comes meanwhile is not missed.
+    fn load_after(&self, state: &SyncState) -> Names<'_> {
         let table = self.names.load();
-        Names { ready: synced || !table.is_empty(), table, source: self }
+        Names { ready: *state != SyncState::Connecting || !table.is_empty(), table, source: self }
     }
 
     /// How current the table is.
@@ -127,3 +131,6 @@ impl<A> Local<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,7 @@
 //! address is most likely the name it got the address for.
 
 use std::{
-    collections::HashMap,
     hash::BuildHasher as _,
-    mem,
     net::IpAddr,
     sync::{
         Arc,
@@ -16,27 +14,17 @@ use std::{
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use sidestep_util::bounded_map::BoundedMap;
 
-/// Address to mesh name, for the last few thousand addresses that were handed out.
-///
-/// Two generations bound it without any bookkeeping per use: when the young one is full it becomes the old one, and
-/// the old one is forgotten. What was just recorded is recorded again without a lock: nearly all lookups are of that
-/// kind.
+/// Address to mesh name, for the last few thousand addresses that were handed out. What was just recorded is recorded again
+/// without a lock: nearly all lookups are of that kind.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    generations: Mutex<Generations>,
+    names: Mutex<BoundedMap<IpAddr, Arc<str>, RandomState>>,
     /// For a few addresses, a hash of address and name as they were last recorded. Written under the lock.
     latest: Box<[AtomicU64; LATEST]>,
     hasher: RandomState,
 }
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: Generation,
-    old: Generation,
-}
-
-type Generation = HashMap<IpAddr, Arc<str>, RandomState>;
 
 /// Addresses per generation.
 const CAPACITY: usize = 2048;
@@ -57,12 +45,12 @@ impl Recent {
     }
 
     fn record_anew(&self, name: &str, addresses: &[IpAddr]) {
-        let mut generations = self.generations.lock();
-        let known = addresses.first().and_then(|ip| generations.get(ip)).filter(|known| &***known == name);
+        let mut names = self.names.lock();
+        let known = addresses.first().and_then(|ip| names.peek(ip)).filter(|known| &***known == name);
         let name = known.cloned().unwrap_or_else(|| name.into());
         for ip in addresses {
-            if generations.insert(*ip, &name) {
-                // Who is still resolved shall be among the young ones again.
+            if names.insert(*ip, name.clone(), 1) {
+                // Addresses that are still resolved move to the new generation.
                 self.latest.iter().for_each(|latest| latest.store(NONE, Relaxed));
             }
             self.latest(*ip).store(self.mark(*ip, &name), Relaxed);
@@ -71,17 +59,16 @@ impl Recent {
 
     /// Records that these addresses belong to something outside the mesh.
     pub(crate) fn forget(&self, addresses: &[IpAddr]) {
-        let mut generations = self.generations.lock();
+        let mut names = self.names.lock();
         for ip in addresses {
-            generations.young.remove(ip);
-            generations.old.remove(ip);
+            names.remove(ip);
             self.latest(*ip).store(NONE, Relaxed);
         }
     }
 
     /// The mesh name that the address was last handed out for.
     pub(crate) fn name(&self, ip: IpAddr) -> Option<Arc<str>> {
-        self.generations.lock().get(&ip).cloned()
+        self.names.lock().peek(&ip).cloned()
     }
 
     /// Where the last record of an address is noted; addresses share a place.
@@ -105,29 +92,7 @@ impl Recent {
 impl Default for Recent {
     fn default() -> Self {
         let latest = Box::new([const { AtomicU64::new(NONE) }; LATEST]);
-        Self { generations: Mutex::default(), latest, hasher: RandomState::default() }
-    }
-}
-
-impl Generations {
-    fn get(&self, ip: &IpAddr) -> Option<&Arc<str>> {
-        self.young.get(ip).or_else(|| self.old.get(ip))
-    }
-
-    /// Gives whether old ones were forgotten.
-    fn insert(&mut self, ip: IpAddr, name: &Arc<str>) -> bool {
-        if let Some(known) = self.young.get_mut(&ip) {
-            if !Arc::ptr_eq(known, name) {
-                *known = name.clone();
-            }
-            return false;
-        }
-        let full = self.young.len() >= CAPACITY;
-        if full {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(ip, name.clone());
-        full
+        Self { names: Mutex::new(BoundedMap::new(CAPACITY)), latest, hasher: RandomState::default() }
     }
 }
 
@@ -192,9 +157,7 @@ mod tests {
         for number in 0..10 * CAPACITY {
             recent.record("a", &[ip(number)]);
         }
-        let generations = recent.generations.lock();
-        assert!(generations.young.len() + generations.old.len() <= 2 * CAPACITY);
-        drop(generations);
+        assert!(recent.names.lock().weight() <= 2 * CAPACITY);
         assert_eq!(recent.name(ip(0)), None);
         assert!(recent.name(ip(10 * CAPACITY - 1)).is_some());
     }

@@ -87,7 +87,7 @@ pub(crate) fn addresses(packet: &mut [u8], query: &Query, found: &Addresses<'_>,
 }
 
 /// The compression pointer to the name of the question.
-const QUESTION: u16 = POINTER | HEADER as u16;
+const QUESTION: u16 = POINTER | 12;
 const POINTER: u16 = 0xc000;
 
 struct Writer<'p> {

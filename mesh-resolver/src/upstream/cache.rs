@@ -2,41 +2,25 @@
 //! when no server answers (RFC 8767). A value: time comes in, nothing goes out.
 
 use std::{
-    collections::HashMap,
-    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
+use sidestep_util::bounded_map::BoundedMap;
 
 use crate::dns::{
     lifetime::{Lifetime, with_ttls},
     question::Question,
 };
 
-/// Answers by question.
-///
-/// Two generations bound it without any bookkeeping per use: when the young one is full it becomes the old one, the old
-/// one is forgotten, and what is used again is young again.
+/// Answers by question. What is used stays.
 #[derive(Debug)]
 pub(super) struct Cache {
-    generations: Mutex<Generations>,
+    answers: Mutex<BoundedMap<Question, Kept, RandomState>>,
     /// How long an answer may be given after its time.
     stale: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: Generation,
-    old: Generation,
-}
-
-#[derive(Debug, Default)]
-struct Generation {
-    answers: HashMap<Question, Kept, RandomState>,
-    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -76,11 +60,11 @@ pub(super) enum Found {
 
 impl Cache {
     pub(super) fn new(stale: Duration) -> Self {
-        Self { generations: Mutex::default(), stale }
+        Self { answers: Mutex::new(BoundedMap::new(CAPACITY)), stale }
     }
 
     pub(super) fn get(&self, question: &Question, now: Instant) -> Found {
-        let Some(kept) = self.generations.lock().get(question) else { return Found::Nothing };
+        let Some(kept) = self.answers.lock().get(question).cloned() else { return Found::Nothing };
         let since = now.saturating_duration_since(kept.since);
         let mut answer = kept.message.to_vec();
         let Some(age) = since.checked_sub(kept.lifetime.ttl).filter(|_| since >= kept.lifetime.ttl) else {
@@ -102,63 +86,22 @@ impl Cache {
     /// Keeps an answer, if it is one to keep.
     pub(super) fn put(&self, question: Question, answer: &[u8], now: Instant) {
         let lifetime = Lifetime::of(answer).filter(|lifetime| !lifetime.ttl.is_zero());
-        let mut generations = self.generations.lock();
+        let mut answers = self.answers.lock();
         match lifetime {
             Some(lifetime) => {
                 let kept = Kept { message: answer.into(), since: now, lifetime, retry: None };
-                generations.put(question, kept);
+                answers.insert(question, kept, OVERHEAD + answer.len());
             }
             // What was kept is no longer what upstream says.
-            None => generations.remove(&question),
+            None => drop(answers.remove(&question)),
         }
     }
 
     /// No server has answered: for a while they need not be asked again where there is something to give.
     pub(super) fn failed(&self, question: &Question, now: Instant) {
-        let mut generations = self.generations.lock();
-        if let Some(mut kept) = generations.get(question) {
+        if let Some(kept) = self.answers.lock().get(question) {
             kept.retry = Some(now + RETRY);
-            generations.put(question.clone(), kept);
         }
-    }
-}
-
-impl Generations {
-    fn get(&mut self, question: &Question) -> Option<Kept> {
-        if let Some(kept) = self.young.answers.get(question) {
-            return Some(kept.clone());
-        }
-        let kept = self.old.remove(question)?;
-        self.put(question.clone(), kept.clone());
-        Some(kept)
-    }
-
-    fn put(&mut self, question: Question, kept: Kept) {
-        self.remove(&question);
-        self.young.bytes += kept.bytes();
-        self.young.answers.insert(question, kept);
-        if self.young.bytes > CAPACITY {
-            self.old = mem::take(&mut self.young);
-        }
-    }
-
-    fn remove(&mut self, question: &Question) {
-        self.young.remove(question);
-        self.old.remove(question);
-    }
-}
-
-impl Generation {
-    fn remove(&mut self, question: &Question) -> Option<Kept> {
-        let kept = self.answers.remove(question)?;
-        self.bytes -= kept.bytes();
-        Some(kept)
-    }
-}
-
-impl Kept {
-    fn bytes(&self) -> usize {
-        OVERHEAD + self.message.len()
     }
 }
 

@@ -1,14 +1,14 @@
 //! Upstream DNS that follows the host's files.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use sidestep_util::file_stamp::FileStamp;
 
 use super::{Upstream, nss::Nss, own::Own, state::State};
 use crate::{
@@ -29,11 +29,8 @@ pub(crate) struct Client {
 /// The files as they were when they were last looked at.
 struct Seen {
     at: Instant,
-    stamps: Vec<Stamp>,
+    stamps: Vec<Option<FileStamp>>,
 }
-
-/// What changes with a file: when it was written, its length, and which it is. `None` while it is not there.
-type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// The files are looked at no more often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -104,27 +101,15 @@ impl Client {
     }
 }
 
-/// A file that took the place of another may be as long and as old.
-#[cfg(unix)]
-fn inode(metadata: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &fs::Metadata) -> u64 {
-    0
-}
-
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| {
-        let metadata = fs::metadata(file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
-    };
-    files.iter().map(stamp).collect()
+/// `None` while a file is not there.
+fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    files.iter().map(|file| FileStamp::of(file).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn wrote(dir: &tempfile::TempDir, text: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddrV6, UdpSocket},
     path::Path,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use mesh_resolver::{
     ErrorKind, MeshResolver, Source, Upstream,
     listener::{DnsListener, Limits},
 };
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 type Test = fn();
@@ -180,7 +181,7 @@ fn the_options_of_resolv_conf() {
             let mut room = [0; 512];
             while let Ok((len, peer)) = socket.recv_from(&mut room) {
                 let edns = room[11] == 1;
-                asked.lock().unwrap().push((address, edns));
+                asked.lock().push((address, edns));
                 let mut answer = room[..if edns { 12 } else { len }].to_vec();
                 // No such name, for a while; or a question that cannot be read.
                 answer[2..4].copy_from_slice(&[0x81, if edns { 0x81 } else { 0x83 }]);
@@ -198,7 +199,7 @@ fn the_options_of_resolv_conf() {
         let resolver = super::with_upstream(Upstream::system().with_getaddrinfo(false));
         let failed = runtime.block_on(resolver.lookup_ip("www.example.org.")).unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::NameNotFound, "{}", failed.report());
-        let mut asked = std::mem::take(&mut *asked.lock().unwrap());
+        let mut asked = std::mem::take(&mut *asked.lock());
         asked.sort_unstable();
         asked
     };

@@ -101,9 +101,7 @@ async fn a_name_that_upstream_does_not_know_may_be_the_meshs_and_waits() {
         assert_eq!(found.mesh_name(), Some("mymongodb.somedomain"));
     };
     let istiod = async {
-        while server.asked().len() < 2 {
-            tokio::task::yield_now().await;
-        }
+        server.has_seen(|seen| seen.asked.len() == 2).await;
         mesh.sync(&[("mymongodb.somedomain", &["240.240.0.1"])]);
     };
     tokio::join!(lookup, istiod);

@@ -188,27 +188,30 @@ async fn who_stops_waiting_leaves_the_others_waiting() {
     assert!(patient.await.is_ok());
 }
 
+/// The question that is asked for the next one is on a TCP connection, which ends with its task.
 #[tokio::test]
 async fn no_task_outlives_the_last_handle() {
-    let moody = Moody::start(Reply::Silence).await;
-    let tasks = Handle::current().metrics().num_alive_tasks();
-    let resolver = resolver(moody.upstream().with_timeout(HOUR));
+    let silent = Arc::new(AtomicBool::new(false));
+    let zone = silent.clone();
+    let server = NameServer::start(move |_, _| match zone.load(Relaxed) {
+        false => Reply::TcpOnly(ips(&["192.0.2.1", "2001:db8::1"])),
+        true => Reply::TcpSilence,
+    })
+    .await;
+    let tasks = Handle::current().metrics();
+    let resolver = resolver(Upstream::servers([server.address()]).with_attempts(1).with_timeout(HOUR));
     resolver.lookup_ip(NAME).await.unwrap();
-    assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks);
-    moody.change();
+    server.has_seen(|seen| (seen.connections, seen.open) == (2, 0)).await;
+    let before = tasks.num_alive_tasks();
+    silent.store(true, Relaxed);
     later(2 * MINUTE).await;
     let mut lookup = Box::pin(resolver.lookup_ip(NAME));
-    assert!(futures_util::poll!(&mut lookup).is_pending());
-    assert!(
-        Handle::current().metrics().num_alive_tasks() > tasks,
-        "the question that is asked for the next one"
-    );
+    tokio::select! {
+        _ = &mut lookup => panic!("the servers are silent"),
+        () = server.has_seen(|seen| seen.open == 2) => {}
+    }
+    assert!(tasks.num_alive_tasks() > before, "the questions that are asked for the next one");
     drop(lookup);
     drop(resolver);
-    let gone = async {
-        while Handle::current().metrics().num_alive_tasks() > tasks {
-            tokio::task::yield_now().await;
-        }
-    };
-    time::timeout(Duration::from_secs(10), gone).await.expect("a task outlives the resolver");
+    server.has_seen(|seen| seen.open == 0).await;
 }

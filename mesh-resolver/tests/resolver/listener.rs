@@ -22,6 +22,7 @@ use mesh_resolver::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
+    sync::oneshot::{self, error::TryRecvError},
     time::timeout,
 };
 
@@ -173,20 +174,18 @@ async fn what_a_thread_begins_with_is_on_it_from_first_to_last() {
 #[tokio::test]
 async fn the_thread_and_the_sockets_are_gone_with_the_listener() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
-    let listener = start(mesh.resolver(Upstream::none()));
+    // The thread and the tasks hold it.
+    let (held, mut gone) = oneshot::channel::<()>();
+    let recursion = move |_| !held.is_closed();
+    let listener = builder(mesh.resolver(Upstream::none())).with_recursion_for(recursion).start().unwrap();
     let address = listener.addresses()[0];
     let mut open = TcpStream::connect(address).await.unwrap();
     write(&mut open, &question(FORECAST, RecordType::A)).await;
     read(&mut open).await;
-    let tasks = tokio::runtime::Handle::current().metrics();
+    assert_eq!(gone.try_recv(), Err(TryRecvError::Empty));
     drop(listener);
     assert!(std::net::UdpSocket::bind(address).is_ok(), "the thread had the last handle");
-    let gone = async {
-        while tasks.num_alive_tasks() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, gone).await.expect("a task outlives the listener");
+    assert!(timeout(PATIENCE, gone).await.expect("a task outlives the listener").is_err());
     assert!(matches!(open.read(&mut [0; 1]).await, Ok(0) | Err(_)));
 }
 

@@ -1,8 +1,14 @@
 //! What is given out instead of the table's addresses.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
-use hickory_resolver::{Resolver, proto::rr::RecordType};
+use hickory_resolver::{Resolver, net::runtime::TokioRuntimeProvider, proto::rr::RecordType};
 use mesh_resolver::{
     LocalAddresses, MeshResolver, Source, Upstream,
     hickory::{MeshProvider, config_for},
@@ -26,7 +32,7 @@ async fn everywhere(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
     let listener = DnsListener::builder(resolver.clone()).bind("127.0.0.1:0").start().unwrap();
     let config = config_for(&listener).unwrap();
     let by_dns = Resolver::builder_with_config(config, Default::default()).build().unwrap();
-    let by_dns: Resolver<hickory_resolver::net::runtime::TokioRuntimeProvider> = by_dns;
+    let by_dns: Resolver<TokioRuntimeProvider> = by_dns;
     let by_hickory = MeshProvider::new(resolver.clone()).into_resolver().unwrap();
     let fqdn = format!("{name}.");
     let sorted = |ips: Vec<IpAddr>| {
@@ -65,6 +71,36 @@ async fn a_name_outside_the_mesh_has_upstreams_answer_where_nobody_dials_virtual
     assert_eq!(everywhere(&resolver, "api.partner.example").await, ips(&["192.0.2.7"]));
     assert_eq!(everywhere(&resolver, FORECAST).await, ips(&["10.1.2.3", "2001:db8::3"]));
     assert!(mesh.names.load().get("api.partner.example").is_some(), "the table itself stays istiod's");
+}
+
+/// The answer mode is asked at each classification of a mesh name, and says here that upstream DNS has its addresses.
+#[tokio::test]
+async fn a_name_that_goes_upstream_is_looked_up_in_the_table_once() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.7"]))).await;
+    let (mesh, looks) = (Mesh::synced(MESH), Arc::new(AtomicUsize::new(0)));
+    let counted = looks.clone();
+    let resolver = mesh
+        .builder()
+        .with_upstream(Upstream::servers([server.address()]).with_search(["corp.example"]))
+        .with_external(move |_| counted.fetch_add(1, Relaxed) < usize::MAX)
+        .build()
+        .unwrap();
+    let looks = || looks.swap(0, Relaxed);
+    for name in ["api.partner.example", "API.partner.example.", "a.wildcard.example"] {
+        assert_eq!(resolver.lookup_ip(name).await.unwrap().source(), &Source::Upstream);
+        assert_eq!(looks(), 1, "{name}: lookup_ip");
+        assert!(resolver.try_lookup(name).is_none() && resolver.try_lookup_ip(name).is_none());
+        assert_eq!(looks(), 2, "{name}: from the table alone");
+    }
+    let name = "api.partner.example.";
+    let hickory = MeshProvider::new(resolver.clone()).into_resolver().unwrap();
+    assert!(hickory.lookup(name, RecordType::A).await.is_ok());
+    assert_eq!(looks(), 1, "hickory");
+    let listener = DnsListener::builder(resolver).bind("127.0.0.1:0").start().unwrap();
+    let by_dns =
+        Resolver::builder_with_config(config_for(&listener).unwrap(), TokioRuntimeProvider::default());
+    assert!(by_dns.build().unwrap().lookup(name, RecordType::A).await.is_ok());
+    assert_eq!(looks(), 1, "the listener");
 }
 
 struct Loopback;

@@ -2,10 +2,8 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
+    time::Duration,
 };
 
 use hickory_resolver::proto::{
@@ -15,12 +13,15 @@ use hickory_resolver::proto::{
         rdata::{CNAME, SOA},
     },
 };
-use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::watch,
     task::JoinSet,
+    time::timeout,
 };
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a server does with a question.
 #[derive(Clone)]
@@ -47,17 +48,28 @@ pub(crate) enum Reply {
     Silence,
     /// Truncated over UDP, the addresses over TCP.
     TcpOnly(Vec<IpAddr>),
+    /// Truncated over UDP, no answer over TCP.
+    TcpSilence,
 }
 
-type Counter = Arc<AtomicUsize>;
 type Zone = dyn Fn(&str, RecordType) -> Reply + Send + Sync;
 
 /// A running server; it ends with the value.
 pub(crate) struct NameServer {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-    connections: Counter,
+    seen: watch::Sender<Seen>,
     _tasks: JoinSet<()>,
+}
+
+/// What has come to a server.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// The names it was asked for, in order, each as often as it was.
+    pub(crate) asked: Vec<String>,
+    /// TCP connections ever made.
+    pub(crate) connections: usize,
+    /// TCP connections that are open.
+    pub(crate) open: usize,
 }
 
 pub(crate) fn ips(addresses: &[&str]) -> Vec<IpAddr> {
@@ -77,12 +89,12 @@ impl NameServer {
     ) -> Self {
         let (udp, tcp) = sockets(ip).await;
         let address = udp.local_addr().unwrap();
-        let (asked, connections) = (Arc::new(Mutex::new(Vec::new())), Counter::default());
+        let seen = watch::Sender::new(Seen::default());
         let zone: Arc<Zone> = Arc::new(zone);
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_udp(udp, zone.clone(), asked.clone()));
-        tasks.spawn(serve_tcp(tcp, zone, asked.clone(), connections.clone()));
-        Self { address, asked, connections, _tasks: tasks }
+        tasks.spawn(serve_udp(udp, zone.clone(), seen.clone()));
+        tasks.spawn(serve_tcp(tcp, zone, seen.clone()));
+        Self { address, seen, _tasks: tasks }
     }
 
     /// A server that never answers.
@@ -96,12 +108,18 @@ impl NameServer {
 
     /// The names it was asked for, in order, each as often as it was.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.asked.lock().clone()
+        self.seen.borrow().asked.clone()
     }
 
     /// How many TCP connections were made to it.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.seen.borrow().connections
+    }
+
+    /// Waits until this is true of what has come.
+    pub(crate) async fn has_seen(&self, condition: impl FnMut(&Seen) -> bool) {
+        let mut seen = self.seen.subscribe();
+        timeout(PATIENCE, seen.wait_for(condition)).await.expect("the server sees it").unwrap();
     }
 }
 
@@ -115,45 +133,45 @@ async fn sockets(ip: IpAddr) -> (UdpSocket, TcpListener) {
     }
 }
 
-async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>, asked: Arc<Mutex<Vec<String>>>) {
+async fn serve_udp(socket: UdpSocket, zone: Arc<Zone>, seen: watch::Sender<Seen>) {
     let mut buffer = [0; 4096];
     while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
-        if let Some(answer) = answer(&buffer[..len], &*zone, &asked, false) {
+        if let Some(answer) = answer(&buffer[..len], &*zone, &seen, false) {
             let _ = socket.send_to(&answer, from).await;
         }
     }
 }
 
-async fn serve_tcp(
-    listener: TcpListener,
-    zone: Arc<Zone>,
-    asked: Arc<Mutex<Vec<String>>>,
-    connections: Counter,
-) {
+async fn serve_tcp(listener: TcpListener, zone: Arc<Zone>, seen: watch::Sender<Seen>) {
     let mut open = JoinSet::new();
-    while let Ok((mut stream, _)) = listener.accept().await {
-        connections.fetch_add(1, Ordering::Relaxed);
-        let (zone, asked) = (zone.clone(), asked.clone());
+    while let Ok((stream, _)) = listener.accept().await {
+        seen.send_modify(|seen| (seen.connections, seen.open) = (seen.connections + 1, seen.open + 1));
+        let (zone, seen) = (zone.clone(), seen.clone());
         open.spawn(async move {
-            while let Ok(len) = stream.read_u16().await {
-                let mut question = vec![0; len.into()];
-                stream.read_exact(&mut question).await.unwrap();
-                if let Some(answer) = answer(&question, &*zone, &asked, true) {
-                    stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
-                    stream.write_all(&answer).await.unwrap();
-                }
-            }
+            serve_connection(stream, &*zone, &seen).await;
+            seen.send_modify(|seen| seen.open -= 1);
         });
     }
 }
 
-fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -> Option<Vec<u8>> {
+async fn serve_connection(mut stream: TcpStream, zone: &Zone, seen: &watch::Sender<Seen>) {
+    while let Ok(len) = stream.read_u16().await {
+        let mut question = vec![0; len.into()];
+        stream.read_exact(&mut question).await.unwrap();
+        if let Some(answer) = answer(&question, zone, seen, true) {
+            stream.write_u16(answer.len().try_into().unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+    }
+}
+
+fn answer(question: &[u8], zone: &Zone, seen: &watch::Sender<Seen>, tcp: bool) -> Option<Vec<u8>> {
     let question = Message::from_vec(question).unwrap();
     let query = question.queries[0].clone();
     let (name, kind) = (query.name().clone(), query.query_type());
     let text = name.to_lowercase().to_ascii();
     let text = text.trim_end_matches('.');
-    asked.lock().push(text.to_owned());
+    seen.send_modify(|seen| seen.asked.push(text.to_owned()));
     let mut message = Message::response(question.id, OpCode::Query);
     message.metadata.recursion_available = true;
     message.add_query(query);
@@ -193,8 +211,9 @@ fn answer(question: &[u8], zone: &Zone, asked: &Mutex<Vec<String>>, tcp: bool) -
         Reply::NxDomain => code(&mut message, ResponseCode::NXDomain),
         Reply::ServFail => code(&mut message, ResponseCode::ServFail),
         Reply::Silence => return None,
+        Reply::TcpSilence if tcp => return None,
         Reply::TcpOnly(ips) if tcp => message.add_answers(addresses(&name, kind, ips)),
-        Reply::TcpOnly(_) => {
+        Reply::TcpOnly(_) | Reply::TcpSilence => {
             message.metadata.truncation = true;
             &mut message
         }

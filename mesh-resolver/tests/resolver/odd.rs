@@ -105,8 +105,8 @@ async fn an_answer_whose_names_go_round_is_an_error_and_ends() {
 
 #[tokio::test]
 async fn a_server_that_fails_once_is_asked_again() {
-    let failed = std::sync::Mutex::new(Kinds::default());
-    let server = NameServer::start(move |_, kind| match failed.lock().unwrap().insert(kind.into()) {
+    let failed = parking_lot::Mutex::new(Kinds::default());
+    let server = NameServer::start(move |_, kind| match failed.lock().insert(kind.into()) {
         true => Reply::ServFail,
         false => Reply::Addresses(ips(&["192.0.2.1"])),
     })

@@ -181,10 +181,10 @@ async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question()
 }
 
 /// A name server that passes each question on to where it is told: another forwarder on the same host.
-async fn mirror() -> (SocketAddr, tokio::sync::oneshot::Sender<SocketAddr>, tokio::task::JoinSet<()>) {
+async fn mirror() -> (SocketAddr, oneshot::Sender<SocketAddr>, tokio::task::JoinSet<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (tell, target) = tokio::sync::oneshot::channel();
+    let (tell, target) = oneshot::channel();
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move {
         let target: SocketAddr = target.await.unwrap();

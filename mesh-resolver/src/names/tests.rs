@@ -1,0 +1,96 @@
+use nds_client::Publisher;
+use prost::Message as _;
+use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
+
+use super::*;
+
+const FORECAST: &str = "forecast.weather.svc.cluster.local";
+
+fn table() -> NameTable {
+    let info = NameInfo {
+        ips: vec!["10.1.2.3".into()],
+        registry: "Kubernetes".into(),
+        shortname: "forecast".into(),
+        namespace: "weather".into(),
+        ..NameInfo::default()
+    };
+    NameTable::decode(Wire { table: [(FORECAST.to_owned(), info)].into() }.encode_to_vec().into()).unwrap()
+}
+
+/// What is published, and its reader.
+struct Published {
+    names: Publisher<NameTable>,
+    _health: Publisher<Health>,
+    source: NameSource,
+}
+
+impl Published {
+    fn new(table: NameTable, state: SyncState) -> Self {
+        let mut health = Health::default();
+        health.sync = state;
+        let (names, health) = (Publisher::new(table), Publisher::new(health));
+        let source = NameSource {
+            names: names.watched(),
+            health: health.watched(),
+            scope: Scope::new("vms", "svc.cluster.local"),
+            mode: Mode::default(),
+            first_table_timeout: Duration::ZERO,
+        };
+        Self { names, _health: health, source }
+    }
+
+    fn class(&self, name: &str) -> &'static str {
+        match self.source.load().local(name) {
+            Local::Literal(_) => "literal",
+            Local::Mesh(_) => "mesh",
+            Local::NotReady => "not ready",
+            Local::Unknown => "unknown",
+        }
+    }
+}
+
+#[test]
+fn a_name_is_of_one_class() {
+    let synced = Published::new(table(), SyncState::Synced);
+    for (name, class) in [
+        (FORECAST, "mesh"),
+        ("Forecast.Weather.", "mesh"),
+        ("192.0.2.1", "literal"),
+        ("[::1]", "literal"),
+        ("www.example.org", "unknown"),
+        ("bücher.example", "unknown"),
+        ("", "unknown"),
+        (".", "unknown"),
+    ] {
+        assert_eq!(synced.class(name), class, "{name}");
+    }
+}
+
+/// A mesh may have no names; a table of names is one, whatever the state says.
+#[test]
+fn a_name_that_no_table_has_is_unknown_only_where_istiod_has_sent_one() {
+    for (table, state, class) in [
+        (NameTable::default(), SyncState::Connecting, "not ready"),
+        (NameTable::default(), SyncState::Synced, "unknown"),
+        (NameTable::default(), SyncState::FromDisk { age: Duration::ZERO }, "unknown"),
+        (table(), SyncState::Connecting, "unknown"),
+    ] {
+        let published = Published::new(table, state.clone());
+        assert_eq!(published.class("www.example.org"), class, "{state:?}");
+        assert_eq!(published.class("192.0.2.1"), "literal", "{state:?}");
+    }
+}
+
+/// The client publishes the table before the state. Were the state read after the table, a lookup in between would find no
+/// table and a state that says there is one.
+#[test]
+fn a_first_table_that_comes_after_the_state_was_read_is_the_one_that_answers() {
+    let published = Published::new(NameTable::default(), SyncState::Connecting);
+    let before = published.source.sync_state();
+    published.names.publish(table().into());
+    let names = published.source.load_after(&before);
+    assert!(matches!(names.local(FORECAST), Local::Mesh(_)));
+    assert!(matches!(names.local("www.example.org"), Local::Unknown));
+    let empty = Published::new(NameTable::default(), SyncState::Synced);
+    assert!(matches!(empty.source.load_after(&before).local(FORECAST), Local::NotReady));
+}
