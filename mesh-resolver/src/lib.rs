@@ -113,27 +113,11 @@
 //! | | ns |
 //! |---|---|
 //! | [`MeshResolver::try_lookup`] | 33 |
-//! | – of which taking hold of the current table, two atomic exchanges | 15 |
-//! | [`MeshResolver::lookup_ip`] | 75 |
+//! | – of which loading the current table, two atomic exchanges | 15 |
+//! | [`MeshResolver::try_lookup_ip`], [`MeshResolver::lookup_ip`] | 75 |
 //!
-//! What was tried, and what it gave:
-//!
-//! | change | effect |
-//! |---|---|
-//! | a name is looked for as it stands before its case is looked at | a third of [`Names::lookup`] |
-//! | a name with one address is answered without any other form of answer in between | 81 to 40 ns for `try_lookup` |
-//! | what was last resolved is noted by a hash, without a lock, where it is the same as before; the canonical name lies in the answer | 297 to 190 ns for `lookup_ip` |
-//! | asking others is a future of its own, on the heap | 190 to 120 ns |
-//! | an answer as a whole on the heap | nothing: what moving it costs, allocating it costs |
-//! | how current the table is: known by the version of the client's health, instead of by the health | some 15 ns of `lookup_ip` |
-//! | `try_lookup` as one stretch of code in its caller | 10 % for one name, a quarter for random ones: of the next lookup more overlaps with this one |
-//! | the listener sends the answers of a turn with one system call (`sendmmsg`), and calls the kernel without libc's cancellation points | from 1.3 to between 0.9 and 1.1 of the CPU that an echo loop takes per query, saturated: medians of seven and nine rounds in turns |
-//! | the listener asks for a second packet only where several come at once | a system call per query below saturation |
-//!
-//! Names in no order cost what memory costs. Of 100 000 a random one takes the table three quarters of what a
-//! `HashMap<Box<str>, IpAddr>` takes, which nobody replaces while it is read, and `try_lookup` as long as that: between 0.88
-//! and 1.13 of it, as the memory of the machine has it, because taking hold of the table lets hardly any two lookups overlap.
-//! Who looks up many names at once takes [`names`](MeshResolver::names) once.
+//! Names in no order cost what memory costs. A random one of 100 000 takes the table three quarters of what a
+//! `HashMap<Box<str>, IpAddr>` takes, and `try_lookup` as long as that: loading the table lets hardly any two lookups overlap.
 //!
 //! # Virtual addresses
 //!

@@ -113,7 +113,7 @@ impl MeshResolver {
     /// Before the first table, where the `hosts` file does not know the name:
     ///
     /// * names that only the mesh can know wait for it, bounded
-    ///   ([`with_first_table_timeout`](MeshResolverBuilder::with_first_table_timeout)): what ends in the cluster's
+    ///   ([`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout)): what ends in the cluster's
     ///   domain (`.cluster.local`), in `.svc`, or in `.clusterset.local`;
     /// * all others go upstream at once, and an answer from there is the answer. Only where upstream knows no
     ///   address is the table waited for, because the name may be the mesh's: `forecast.weather`, or the host of a
