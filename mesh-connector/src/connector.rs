@@ -65,7 +65,7 @@ impl MeshConnector {
     /// Which identity its next connection is made with.
     #[cfg(feature = "hyper")]
     pub(crate) fn identity_epoch(&self) -> Option<u64> {
-        self.mesh.client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
+        self.mesh.client().identity().load().as_ref().map(|identity| identity.epoch())
     }
 
     /// How long a connection that a URI leads to is kept.

@@ -58,8 +58,7 @@ impl FixedGateways {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let identity = client.identity().load();
-        let trust_domain =
-            (**identity).as_ref().map(|identity| identity.spiffe_id().trust_domain().to_owned());
+        let trust_domain = identity.as_ref().map(|identity| identity.spiffe_id().trust_domain().to_owned());
         let identities = match (trust_domain, namespace(&host)) {
             (Some(domain), Some(namespace)) => {
                 vec![SanMatcher::Prefix(format!("spiffe://{domain}/ns/{namespace}/sa/"))]

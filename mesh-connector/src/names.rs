@@ -5,7 +5,7 @@ mod by_address;
 use std::{net::IpAddr, sync::OnceLock};
 
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, NdsClient, Publisher, SyncState, Watched};
+use nds_client::{Health, NameTable, NdsClient, SyncState, Watch, WatchSender};
 
 use self::by_address::ByAddress;
 use crate::{Error, ErrorKind, dial::Lookup, route::Names};
@@ -32,7 +32,7 @@ impl Names for Dns {
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
-    names: Watched<NameTable>,
+    names: Watch<NameTable>,
     by_address: ByAddress,
     upstream: Upstream,
     /// Made at its first use: clusters with host names as endpoints are few.
@@ -62,8 +62,8 @@ impl Dns {
         }
         let mut health = Health::default();
         health.sync = SyncState::Synced;
-        let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
-        let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+        let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(health));
+        let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::default());
         let resolver = builder.with_upstream(self.upstream.clone()).build()?;
         Ok(self.upstream_only.get_or_init(|| resolver))
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use nds_client::{Health, NameTable, NdsClient, Watched};
+use nds_client::{Health, NameTable, NdsClient, Watch};
 
 use crate::{
     Error, LocalAddresses, MeshResolver, Scope, Upstream,
@@ -22,8 +22,8 @@ use crate::{
 /// * the first search domain of the scope is upstream's.
 #[must_use = "a builder does nothing until it builds"]
 pub struct MeshResolverBuilder {
-    names: Watched<NameTable>,
-    health: Watched<Health>,
+    names: Watch<NameTable>,
+    health: Watch<Health>,
     scope: Scope,
     upstream: Upstream,
     first_table_timeout: Duration,
@@ -34,7 +34,7 @@ pub struct MeshResolverBuilder {
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl MeshResolverBuilder {
-    pub(crate) fn new(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> Self {
+    pub(crate) fn new(names: Watch<NameTable>, health: Watch<Health>, scope: Scope) -> Self {
         let (upstream, first_table_timeout) = (Upstream::system(), FIRST_TABLE_TIMEOUT);
         Self { names, health, scope, upstream, first_table_timeout, client: None, mode: Mode::default() }
     }

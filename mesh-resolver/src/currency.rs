@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use nds_client::{Health, SyncState, Watched};
+use nds_client::{Health, SyncState, Watch};
 
 /// The health of a client, of which one part is in each answer: nearly always that the table is [`SyncState::Synced`].
 /// That is remembered by the version of the health that said so, and costs a look at two numbers then.
 pub(crate) struct Currency {
-    health: Watched<Health>,
+    health: Watch<Health>,
     synced: AtomicU64,
 }
 
@@ -15,11 +15,11 @@ pub(crate) struct Currency {
 const NONE: u64 = u64::MAX;
 
 impl Currency {
-    pub(crate) fn new(health: Watched<Health>) -> Self {
+    pub(crate) fn new(health: Watch<Health>) -> Self {
         Self { health, synced: AtomicU64::new(NONE) }
     }
 
-    pub(crate) fn health(&self) -> &Watched<Health> {
+    pub(crate) fn health(&self) -> &Watch<Health> {
         &self.health
     }
 
@@ -44,14 +44,14 @@ impl Currency {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use nds_client::Publisher;
+    use nds_client::WatchSender;
 
     use super::*;
 
     #[test]
     fn each_state_is_the_one_that_was_published_last() {
-        let publisher = Publisher::new(Health::default());
-        let currency = Currency::new(publisher.watched());
+        let sender = WatchSender::new(Health::default());
+        let currency = Currency::new(sender.subscribe());
         assert_eq!(currency.state(), SyncState::Connecting);
         let stale = SyncState::Stale { since: SystemTime::UNIX_EPOCH };
         let from_disk = SyncState::FromDisk { age: Duration::from_secs(1) };
@@ -60,7 +60,7 @@ mod tests {
         {
             let mut health = Health::default();
             health.sync = state.clone();
-            publisher.publish(health.into());
+            sender.send(health);
             assert_eq!([currency.state(), currency.state()], [state.clone(), state]);
         }
     }

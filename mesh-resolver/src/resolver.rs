@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::Guard;
-use nds_client::{Health, NameTable, NdsClient, SyncState, Watched};
+use nds_client::{Health, NameTable, NdsClient, Ref, SyncState, Watch};
 
 use crate::{
     Error, MeshResolverBuilder, Scope,
@@ -37,13 +36,13 @@ use crate::{
 ///
 /// ```
 /// use mesh_resolver::{MeshResolver, Scope, Upstream};
-/// use nds_client::{Health, NameTable, Publisher};
+/// use nds_client::{Health, NameTable, WatchSender};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mesh_resolver::Error> {
-/// let names = Publisher::new(NameTable::default());
-/// let health = Publisher::new(Health::default());
-/// let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+/// let names = WatchSender::new(NameTable::default());
+/// let health = WatchSender::new(Health::default());
+/// let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 ///     .with_upstream(Upstream::none())
 ///     .build()?;
 /// let answer = resolver.lookup_ip("192.0.2.1").await?;
@@ -55,7 +54,7 @@ use crate::{
 pub struct MeshResolver(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) names: Watched<NameTable>,
+    pub(crate) names: Watch<NameTable>,
     pub(crate) currency: Currency,
     pub(crate) scope: Scope,
     pub(crate) mode: Mode,
@@ -90,7 +89,7 @@ impl MeshResolver {
     }
 
     /// Starts a resolver over any name table that is kept current.
-    pub fn builder(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> MeshResolverBuilder {
+    pub fn builder(names: Watch<NameTable>, health: Watch<Health>, scope: Scope) -> MeshResolverBuilder {
         MeshResolverBuilder::new(names, health, scope)
     }
 
@@ -249,7 +248,7 @@ impl fmt::Debug for MeshResolver {
 
 /// A table and the scope to read it from, for a look that ends soon.
 pub struct Names<'r> {
-    table: Guard<Arc<NameTable>>,
+    table: Ref<'r, NameTable>,
     scope: &'r Scope,
     mode: &'r Mode,
 }
@@ -286,7 +285,7 @@ impl Names<'_> {
 
 impl fmt::Debug for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Names").field("table", &**self.table).field("scope", self.scope).finish()
+        f.debug_struct("Names").field("table", &*self.table).field("scope", self.scope).finish()
     }
 }
 

@@ -75,7 +75,7 @@ async fn inside(
     explanation: &mut Explanation,
 ) -> Result<(), Error> {
     let deadline = after(mesh.connect_deadline());
-    let clusters = mesh.client().try_clusters().unwrap_or_default();
+    let clusters = mesh.client().clusters().current().unwrap_or_default();
     let cluster = &destination.cluster;
     explanation.cluster = Some(explained_cluster(cluster, &clusters));
     explanation.not_applied = not_applied::of(cluster);
@@ -83,8 +83,8 @@ async fn inside(
         explanation.not_visible.push(SINGLE_PODS.to_owned());
     }
     let hosts = mesh.hosts(target, destination, deadline).await?;
-    let identity = mesh.client().identity().get();
-    let dialer = mesh.dialer(target, cluster, &hosts, (*identity).as_deref(), deadline);
+    let identity = mesh.client().identity().current();
+    let dialer = mesh.dialer(target, cluster, &hosts, identity.as_deref(), deadline);
     let plan = dialer.plan();
     let own_cluster = mesh.client().config().cluster_id();
     explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
@@ -168,7 +168,7 @@ fn explained_target(target: &Target) -> ExplainedTarget {
 
 fn membership(mesh: &Mesh) -> ExplainedMembership {
     let client = mesh.client();
-    let identity = client.identity().get();
+    let identity = client.identity().current();
     let health = client.health().load();
     let now = std::time::SystemTime::now();
     let (state, stale_seconds) = match &health.sync {
@@ -181,11 +181,8 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
         _ => ("unknown", None),
     };
     ExplainedMembership {
-        identity: identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string()),
-        certificate_seconds_left: identity
-            .as_ref()
-            .as_ref()
-            .map(|identity| identity.remaining(now).as_secs()),
+        identity: identity.as_ref().map(|identity| identity.spiffe_id().to_string()),
+        certificate_seconds_left: identity.as_ref().map(|identity| identity.remaining(now).as_secs()),
         network: client.config().network().to_owned(),
         state: state.to_owned(),
         stale_seconds,

@@ -8,7 +8,7 @@ use nds_client::ConnectionLife;
 #[cfg(feature = "bridge")]
 use nds_client::Http;
 use nds_client::{Cluster, Clusters, Discovery, Endpoints, Identity};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Membership, Mesh, NextHop, original::original_destination};
 #[cfg(feature = "bridge")]
@@ -25,7 +25,6 @@ use crate::{
 
 /// How long a name without a cluster is waited for.
 const NAMES_AHEAD: Duration = Duration::from_millis(500);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) async fn connect(mesh: &Mesh, target: &Target) -> Result<MeshStream, Error> {
     mesh.refuse_if_closed(target)?;
@@ -74,7 +73,7 @@ impl Mesh {
         Source {
             namespace: config.namespace().to_owned(),
             cluster: config.cluster_id().to_owned(),
-            principal: (**identity).as_ref().map(|identity| identity.spiffe_id().to_string()),
+            principal: identity.as_ref().map(|identity| identity.spiffe_id().to_string()),
         }
     }
 
@@ -95,7 +94,7 @@ impl Mesh {
         let client = &self.membership.client;
         let clusters = match self.known_clusters() {
             Some(clusters) => clusters,
-            None => client.clusters(left(deadline)).await.map_err(|error| {
+            None => client.wait_for_clusters(left(deadline)).await.map_err(|error| {
                 Error::control_plane(format!("cannot route {target} without istiod's clusters"), error)
             })?,
         };
@@ -112,13 +111,13 @@ impl Mesh {
     fn known_clusters(&self) -> Option<Arc<Clusters>> {
         match &self.membership.fixed {
             Some(fixed) => Some(fixed.clusters.clone()),
-            None => self.membership.client.try_clusters(),
+            None => self.membership.client.clusters().current(),
         }
     }
 
     fn route_by(&self, target: &Target, clusters: &Arc<Clusters>) -> Result<Option<Destination>, Error> {
         let Membership { client, fixed, routes, .. } = &*self.membership;
-        let names = client.names().load();
+        let names = client.names().get();
         routes.get(target, &names, clusters, || match fixed {
             Some(fixed) => fixed.route(target, self.dns(), client),
             None => route(target, clusters, self.dns()),
@@ -133,20 +132,22 @@ impl Mesh {
         known: &Arc<Clusters>,
         deadline: Instant,
     ) -> Option<Result<Option<Destination>, Error>> {
-        let mut known = known.clone();
-        loop {
-            sleep_until(deadline.min(after(LOOK_AGAIN))).await;
-            let clusters = self.known_clusters()?;
-            if !Arc::ptr_eq(&clusters, &known) {
-                match self.route_by(target, &clusters) {
-                    Err(error) if error.kind() == ErrorKind::UnknownHost => known = clusters,
-                    routed => return Some(routed),
-                }
-            }
-            if left(deadline).is_zero() {
-                return None;
-            }
+        if self.membership.fixed.is_some() {
+            return None;
         }
+        let mut route = None;
+        let mut clusters = self.membership.client.clusters().clone();
+        let routed = clusters.wait_for(|clusters| {
+            let next = clusters.as_ref().filter(|next| !Arc::ptr_eq(next, known));
+            let routed = next.map(|next| self.route_by(target, next));
+            let helps = |routed: &Result<_, Error>| {
+                !matches!(routed, Err(error) if error.kind() == ErrorKind::UnknownHost)
+            };
+            route = routed.filter(helps);
+            route.is_some()
+        });
+        timeout_at(deadline, routed).await.ok()?;
+        route
     }
 
     /// How long a connection to a target is kept for requests; what nobody says outside of the mesh.
@@ -192,7 +193,7 @@ impl Mesh {
     #[cfg(feature = "bridge")]
     pub(crate) async fn await_clusters(&self) -> Result<(), Error> {
         if self.known_clusters().is_none() {
-            let clusters = self.membership.client.clusters(self.settings.connect_deadline).await;
+            let clusters = self.membership.client.wait_for_clusters(self.settings.connect_deadline).await;
             clusters
                 .map_err(|error| Error::control_plane("no addresses without istiod's clusters", error))?;
         }
@@ -226,8 +227,8 @@ impl Mesh {
         deadline: Instant,
     ) -> Result<MeshStream, Error> {
         let hosts = self.hosts(target, destination, deadline).await?;
-        let identity = self.membership.client.identity().get();
-        let dialer = self.dialer(target, &destination.cluster, &hosts, (*identity).as_deref(), deadline);
+        let identity = self.membership.client.identity().current();
+        let dialer = self.dialer(target, &destination.cluster, &hosts, identity.as_deref(), deadline);
         dialer.connect(&mut Rng::new()).await
     }
 
@@ -289,10 +290,11 @@ impl Mesh {
         }
         // What is not known comes by EDS.
         let name = destination.eds_name.as_deref().unwrap_or_default();
-        let endpoints = self.membership.client.endpoints(name, left(deadline)).await.map_err(|error| {
-            let message = format!("cannot connect to {target} without istiod's endpoints for `{name}`");
-            Error::control_plane(message, error)
-        })?;
+        let endpoints =
+            self.membership.client.wait_for_endpoints(name, left(deadline)).await.map_err(|error| {
+                let message = format!("cannot connect to {target} without istiod's endpoints for `{name}`");
+                Error::control_plane(message, error)
+            })?;
         Ok(self.hosts_of(target, destination, endpoints))
     }
 
@@ -301,7 +303,7 @@ impl Mesh {
         let endpoints = match (&destination.cluster.discovery, &destination.eds_name) {
             (Discovery::Inline(endpoints), _) => endpoints.clone(),
             (_, None) => Arc::default(),
-            (_, Some(name)) => self.membership.client.try_endpoints(name)?,
+            (_, Some(name)) => self.membership.client.endpoints(name).current()?,
         };
         Some(self.hosts_of(target, destination, endpoints))
     }

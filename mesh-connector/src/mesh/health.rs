@@ -2,11 +2,11 @@
 
 use std::{fmt, ops::Deref};
 
-use nds_client::{Health, Watched};
+use nds_client::{Health, Watch};
 
 use crate::{EndpointStatus, hosts::HostSets};
 
-/// How a membership is doing: the connection to istiod as a [`Watched`] value, and each endpoint in use.
+/// How a membership is doing: the connection to istiod as a [`Watch`] value, and each endpoint in use.
 ///
 /// ```
 /// # async fn example(mesh: mesh_connector::Mesh) {
@@ -20,14 +20,14 @@ use crate::{EndpointStatus, hosts::HostSets};
 /// # }
 /// ```
 pub struct MeshHealth<'a> {
-    pub(super) membership: &'a Watched<Health>,
+    pub(super) membership: &'a Watch<Health>,
     pub(super) hosts: &'a HostSets,
 }
 
 impl<'a> MeshHealth<'a> {
     /// The connection to istiod: state of the snapshots, certificate, what does not work.
     #[must_use]
-    pub fn membership(&self) -> &'a Watched<Health> {
+    pub fn membership(&self) -> &'a Watch<Health> {
         self.membership
     }
 
@@ -40,9 +40,9 @@ impl<'a> MeshHealth<'a> {
 }
 
 impl Deref for MeshHealth<'_> {
-    type Target = Watched<Health>;
+    type Target = Watch<Health>;
 
-    fn deref(&self) -> &Watched<Health> {
+    fn deref(&self) -> &Watch<Health> {
         self.membership
     }
 }
