@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref};
 
 use nds_client::{Health, Watch};
 
-use crate::{EndpointStatus, hosts::HostSets};
+use crate::{cluster::ClusterManager, hosts::EndpointStatus};
 
 /// How a membership is doing: the connection to istiod as a [`Watch`] value, and each endpoint in use.
 ///
@@ -21,7 +21,7 @@ use crate::{EndpointStatus, hosts::HostSets};
 /// ```
 pub struct MeshHealth<'a> {
     pub(super) membership: &'a Watch<Health>,
-    pub(super) hosts: &'a HostSets,
+    pub(super) clusters: &'a ClusterManager,
 }
 
 impl<'a> MeshHealth<'a> {
@@ -35,7 +35,7 @@ impl<'a> MeshHealth<'a> {
     /// failures, ejections.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        self.hosts.statuses()
+        self.clusters.statuses()
     }
 }
 
@@ -49,6 +49,9 @@ impl Deref for MeshHealth<'_> {
 
 impl fmt::Debug for MeshHealth<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeshHealth").field("membership", self.membership).field("hosts", self.hosts).finish()
+        f.debug_struct("MeshHealth")
+            .field("membership", self.membership)
+            .field("clusters", self.clusters)
+            .finish()
     }
 }
