@@ -17,9 +17,9 @@ fn things() -> (usize, usize) {
 
 async fn join_and_drop(config: &Config) {
     let client = NdsClient::join(config.clone()).await.unwrap();
-    let clusters = client.clusters(PATIENCE).await.unwrap();
+    let clusters = client.wait_for_clusters(PATIENCE).await.unwrap();
     let name = clusters.iter().find_map(|cluster| cluster.eds_name()).unwrap();
-    client.endpoints(&name, PATIENCE).await.unwrap();
+    client.wait_for_endpoints(&name, PATIENCE).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,12 +34,11 @@ impl Bare {
     pub(crate) async fn like(mesh: &Mesh, target: &Target) -> Result<Self, Failure> {
         let stream = mesh.connect_to(target).await?;
         let info = stream.connection();
-        let identity = mesh.client().identity().get();
-        let identity = identity.as_ref().as_ref().ok_or("no identity")?;
+        let identity = mesh.client().identity().current().ok_or("no identity")?;
         let alpn = info.alpn_offered().iter().map(|name| name.clone().into_bytes()).collect();
         let expected = info.peer_name().ok_or("no peer")?.to_owned();
         Ok(Self {
-            config: Arc::new(config(identity, expected, alpn)?),
+            config: Arc::new(config(&identity, expected, alpn)?),
             server_name: info.sni().ok_or("no SNI")?.to_owned().try_into()?,
             address: info.peer_addr(),
         })

@@ -74,8 +74,7 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
     }
     match client.ready().await {
         Ok(()) => {
-            let identity = client.identity().load();
-            let who = identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string());
+            let who = client.identity().current().map(|identity| identity.spiffe_id().to_string());
             let names = client.names().load().len();
             anstream::println!("joined as {}, {names} names", who.unwrap_or_default());
         }

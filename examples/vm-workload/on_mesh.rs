@@ -17,8 +17,8 @@ async fn join(dir: &Path, istiod_name: Option<String>) -> Outcome<Mesh> {
         config = config.with_istiod_name(name);
     }
     let mesh = Mesh::join(config).await?;
-    if let Some(identity) = &**mesh.client().identity().load() {
-        anstream::eprintln!("joined as {}, {}", identity.spiffe_id(), show::validity(identity));
+    if let Some(identity) = mesh.client().identity().current() {
+        anstream::eprintln!("joined as {}, {}", identity.spiffe_id(), show::validity(&identity));
     }
     Ok(mesh)
 }

@@ -54,6 +54,7 @@ mod proxy;
 mod reqwest;
 mod scheme;
 mod secret;
+mod services;
 mod sniff;
 mod socks;
 mod tunnel;
@@ -63,10 +64,11 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use ::hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 
 pub use self::{
@@ -79,8 +81,13 @@ pub use self::{
 };
 use self::{access::Gate, builder::Settings, client::Listener, local::Locals, unix::SocketFile};
 #[cfg(doc)]
-use crate::MeshConnector;
-use crate::{Error, ErrorKind, HttpClient, Mesh, Target};
+use crate::connector::MeshConnector;
+use crate::{
+    error::{Error, ErrorKind},
+    http_client::HttpClient,
+    mesh::Mesh,
+    target::Target,
+};
 
 /// The name that goes with the secret: proxies' clients want one.
 const USER: &str = "sidestep";
@@ -152,7 +159,7 @@ impl Bridge {
     /// Dropping the future leaves no listener behind.
     pub async fn listen_unix(&self, path: impl AsRef<Path>, target: &Target) -> Result<(), Error> {
         let (listener, file) = unix::bind(path.as_ref()).await?;
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        self.files.lock().push(file);
         self.serve(listener, target);
         Ok(())
     }
@@ -212,7 +219,7 @@ impl Bridge {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn local_address(&self, target: &Target) -> Result<Option<SocketAddr>, Error> {
-        if !self.shared.mesh.has(target).await? {
+        if !services::is_in_mesh(&self.shared.mesh, target).await? {
             return Ok(None);
         }
         self.listen_local(target, LocalPort::Any).await.map(Some)
@@ -236,7 +243,7 @@ impl Bridge {
     ///
     /// Dropping the future changes nothing.
     pub async fn local_services(&self) -> Result<LocalServices, Error> {
-        self.shared.mesh.await_clusters().await?;
+        services::wait_for_clusters(&self.shared.mesh).await?;
         Ok(LocalServices {
             shared: Arc::downgrade(&self.shared),
             locals: self.locals.clone(),
@@ -253,7 +260,7 @@ impl Bridge {
 
     /// Ends the listeners and the connections, and waits until they have ended.
     pub async fn shutdown(self) {
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.shutdown().await;
     }
 
@@ -266,7 +273,7 @@ impl Bridge {
         let target = target.clone();
         let to = move |client, shared| listen::to(client, shared, target.clone());
         let task = listen::serve(listener, self.shared.clone(), to);
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn_on(task, &self.runtime);
+        self.tasks.lock().spawn_on(task, &self.runtime);
     }
 }
 

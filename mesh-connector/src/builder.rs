@@ -6,7 +6,12 @@ use mesh_resolver::Upstream;
 use nds_client::{Config, NdsClient, ServerAddress};
 use rustls::KeyLog;
 
-use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
+use crate::{
+    error::Error,
+    membership::Membership,
+    mesh::Mesh,
+    settings::{Mtls, Outside, Settings},
+};
 
 /// Joins a mesh with other settings than the defaults.
 ///
@@ -18,10 +23,10 @@ use crate::{Error, Mesh, Mtls, Outside, settings::Settings};
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
     config: Config,
-    pub(crate) upstream: Upstream,
-    pub(crate) settings: Settings,
-    pub(crate) key_log: Option<Arc<dyn KeyLog>>,
-    pub(crate) gateways: Vec<ServerAddress>,
+    upstream: Upstream,
+    settings: Settings,
+    key_log: Option<Arc<dyn KeyLog>>,
+    gateways: Vec<ServerAddress>,
 }
 
 impl MeshBuilder {
@@ -100,13 +105,36 @@ impl MeshBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> Result<Mesh, Error> {
-        let client = NdsClient::spawn(self.config.clone()).map_err(cannot_join)?;
-        Mesh::new(client, self)
+        let Self { config, upstream, settings, key_log, gateways } = self;
+        let client = NdsClient::spawn(config);
+        let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
+        Ok(Mesh::new(Membership::new(client, upstream, key_log, gateways)?, settings))
     }
 }
 
-pub(crate) fn cannot_join(error: nds_client::Error) -> Error {
-    Error::control_plane("cannot join the mesh", error)
+impl Mesh {
+    /// Joins the mesh and waits for the identity and the first name table.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`], [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]; the cause is an
+    /// [`nds_client::Error`] that names the file, key or address and the next step.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    ///
+    /// [`ErrorKind::Config`]: crate::ErrorKind::Config
+    /// [`ErrorKind::Credentials`]: crate::ErrorKind::Credentials
+    /// [`ErrorKind::ControlPlane`]: crate::ErrorKind::ControlPlane
+    pub async fn join(config: Config) -> Result<Self, Error> {
+        Self::builder(config).join().await
+    }
+
+    /// Joins the mesh with other settings than the defaults.
+    pub fn builder(config: Config) -> MeshBuilder {
+        MeshBuilder::new(config)
+    }
 }
 
 impl fmt::Debug for MeshBuilder {

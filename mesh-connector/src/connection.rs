@@ -30,8 +30,21 @@ pub enum Transport {
     Tls,
 }
 
+/// What decides whether a connection of a cluster may serve a request: the endpoint, and how the connection is
+/// protected.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) struct ConnectionKey {
+    /// [`HostSet::host_id`](crate::hosts::HostSet::host_id)
+    pub(crate) host: u64,
+    /// The position of the transport socket in the cluster.
+    pub(crate) socket: usize,
+    /// [`ClientTls::id`](crate::tls::ClientTls::id); 0 for plaintext.
+    pub(crate) tls: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Details {
+    pub(crate) key: ConnectionKey,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) service: Option<String>,

@@ -8,7 +8,14 @@ mod tower;
 #[cfg(feature = "hyper")]
 use nds_client::ConnectionLife;
 
-use crate::{Error, Mesh, MeshStream, Protocol, Target};
+#[cfg(feature = "hyper")]
+use crate::{cluster::Route, membership::after};
+use crate::{
+    error::Error,
+    mesh::Mesh,
+    stream::MeshStream,
+    target::{Protocol, Target},
+};
 
 /// Makes connections of one kind: for one protocol, to one subset.
 ///
@@ -22,8 +29,16 @@ pub struct MeshConnector {
     subset: String,
 }
 
+impl Mesh {
+    /// A connector for hyper-util's clients, for HTTP/1.1 by default.
+    #[must_use]
+    pub fn connector(&self) -> MeshConnector {
+        MeshConnector::new(self.clone())
+    }
+}
+
 impl MeshConnector {
-    pub(crate) fn new(mesh: Mesh) -> Self {
+    fn new(mesh: Mesh) -> Self {
         Self { mesh, protocol: Protocol::Http1, subset: String::new() }
     }
 
@@ -51,21 +66,10 @@ impl MeshConnector {
         self.protocol
     }
 
-    /// A gRPC channel through the mesh, to the connector's subset.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    #[cfg(feature = "tonic")]
-    #[must_use]
-    pub fn grpc_channel(&self, endpoint: tonic::transport::Endpoint) -> crate::MeshChannel {
-        crate::MeshChannel::new(self.clone(), endpoint)
-    }
-
     /// Which identity its next connection is made with.
     #[cfg(feature = "hyper")]
     pub(crate) fn identity_epoch(&self) -> Option<u64> {
-        self.mesh.client().identity().load().as_ref().as_ref().map(|identity| identity.epoch())
+        self.mesh.client().identity().current().map(|identity| identity.epoch())
     }
 
     /// How long a connection that a URI leads to is kept.
@@ -76,7 +80,12 @@ impl MeshConnector {
     #[cfg(feature = "hyper")]
     pub(crate) async fn connection_life(&self, uri: &http::Uri) -> Result<ConnectionLife, Error> {
         let (host, port) = hyper::authority(uri)?;
-        self.mesh.connection_life(&self.target(host, port)?).await
+        let (membership, target) = (self.mesh.membership(), self.target(host, port)?);
+        membership.refuse_if_closed(&target)?;
+        Ok(match membership.route(&target, after(self.mesh.settings().connect_deadline)).await? {
+            Route::Cluster(entry) => entry.config().connection_life,
+            Route::Passthrough => ConnectionLife::default(),
+        })
     }
 
     fn target(&self, host: &str, port: u16) -> Result<Target, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub use rustls::{KeyLog, KeyLogFile};
 
-use crate::MeshBuilder;
+use crate::builder::MeshBuilder;
 
 /// Logs the secrets of every TLS session: whoever has the log and the packets can read the connections.
 ///

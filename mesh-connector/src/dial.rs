@@ -1,7 +1,7 @@
 //! From a cluster and its endpoints to an open stream: one attempt after the other, within the caller's deadline.
 
 mod attempt;
-mod outside;
+mod passthrough;
 mod plan;
 mod proxy_protocol;
 mod socket;
@@ -9,17 +9,21 @@ mod socket;
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, ClusterName, Identity};
+use nds_client::{Cluster, ClusterName};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-pub(crate) use self::{
-    attempt::Protected,
-    outside::{Lookup, outside},
-    plan::Planned,
+pub(crate) use self::{attempt::Protected, passthrough::passthrough, plan::Planned};
+use crate::{
+    cluster::ClusterEntry,
+    connection::ConnectionKey,
+    dns::UpstreamLookup,
+    error::{Attempt, Error, ErrorKind},
+    hosts::{Held, HostSet},
+    settings::Mtls,
+    stream::MeshStream,
+    target::Target,
 };
-pub(crate) use crate::balance::{Place, Why};
-use crate::{Attempt, Error, ErrorKind, MeshStream, Mtls, Target, hosts::HostSet, tls::TlsConfigs};
 
 /// More attempts than this say nothing new, and a client that hammers a thousand endpoints helps nobody.
 const MAX_ATTEMPTS: usize = 10;
@@ -27,17 +31,25 @@ const MAX_ATTEMPTS: usize = 10;
 /// The least time that an attempt gets, however many endpoints are left.
 const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
 
-/// Everything that connecting to one service needs.
+/// Everything that connecting to one cluster needs.
 #[derive(Debug)]
 pub(crate) struct Dialer<'a, L> {
     pub(crate) target: &'a Target,
-    pub(crate) cluster: &'a Arc<Cluster>,
-    pub(crate) identity: Option<&'a Identity>,
-    pub(crate) tls: &'a TlsConfigs,
-    pub(crate) mtls: Mtls,
-    pub(crate) lookup: &'a L,
+    pub(crate) entry: &'a ClusterEntry,
+    /// The cluster's endpoints, as they are for this connection.
     pub(crate) hosts: &'a Arc<HostSet>,
+    pub(crate) mtls: Mtls,
+    pub(crate) upstream: &'a L,
     pub(crate) deadline: Instant,
+}
+
+/// An endpoint to connect to, and how.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    index: usize,
+    /// What the connection may serve.
+    pub(crate) key: ConnectionKey,
+    protected: Protected,
 }
 
 /// What an endpoint's attempt ended with.
@@ -50,34 +62,61 @@ enum Failed {
     Final(Error),
 }
 
-impl<L: Lookup> Dialer<'_, L> {
-    /// Connects to one endpoint after the other, each chosen anew, until one answers.
-    pub(crate) async fn connect(&self, rng: &mut Rng) -> Result<MeshStream, Error> {
-        let look = self.hosts.look(rng);
-        let usable = look.usable();
+impl<'a, L: UpstreamLookup> Dialer<'a, L> {
+    fn cluster(&self) -> &'a Arc<Cluster> {
+        self.entry.config()
+    }
+
+    /// Chooses the endpoint of the first attempt. `None`: no endpoint may be dialled, or nothing may protect a connection
+    /// to the chosen one; [`connect`](Self::connect) says why, or tries others.
+    pub(crate) fn choose(&self, rng: &mut Rng) -> Option<Choice> {
+        let index = self.hosts.plan(rng).first(rng, |index| self.hosts.connections(index))?;
+        self.choice(index).ok()
+    }
+
+    fn choice(&self, index: usize) -> Result<Choice, Failed> {
+        let protected = self.protection(self.hosts.endpoint(index))?;
+        let tls = protected.tls.as_ref().map_or(0, |tls| tls.id);
+        let key = ConnectionKey { host: self.hosts.host_id(index), socket: protected.socket, tls };
+        Ok(Choice { index, key, protected })
+    }
+
+    /// Connects to one endpoint after the other, each chosen anew, until one answers. `first` is the choice for the first
+    /// attempt, if it has been made.
+    pub(crate) async fn connect(&self, first: Option<Choice>, rng: &mut Rng) -> Result<MeshStream, Error> {
+        let plan = self.hosts.plan(rng);
+        let usable = plan.usable();
         if usable == 0 {
             return Err(self.no_endpoint());
         }
         let _pending = self.hosts.begin()?;
+        let mut first = first;
         let mut tried = Vec::new();
         let mut attempts = Vec::new();
         let mut refused = None;
         while attempts.len() < MAX_ATTEMPTS && self.remaining() > Duration::ZERO {
             let left = usable.saturating_sub(tried.len());
             let budget = self.budget(left.min(MAX_ATTEMPTS - attempts.len()));
-            let next = match &tried[..] {
-                [] => look.first(rng, |index| self.hosts.connections(index)),
-                tried => look.after(tried, rng),
+            let next = match (first.take(), &tried[..]) {
+                (Some(choice), _) => Some((choice.index, Ok(choice))),
+                (None, []) => plan
+                    .first(rng, |index| self.hosts.connections(index))
+                    .map(|index| (index, self.choice(index))),
+                (None, tried) => plan.after(tried, rng).map(|index| (index, self.choice(index))),
             };
-            let Some(index) = next else {
+            let Some((index, choice)) = next else {
                 break;
             };
-            match self.attempt(index, budget).await {
+            let outcome = match choice {
+                Ok(choice) => self.attempt(choice, budget).await,
+                Err(refused) => Err(refused),
+            };
+            match outcome {
                 Ok(stream) => return Ok(stream),
                 Err(Failed::Final(error)) => return Err(error),
                 Err(Failed::Refused(error)) => refused = refused.or(Some(error)),
                 Err(Failed::Tried(attempt)) => {
-                    told(&self.cluster.name, &attempt);
+                    log_failure(self.entry.name(), &attempt);
                     attempts.push(attempt);
                 }
             }
@@ -86,7 +125,7 @@ impl<L: Lookup> Dialer<'_, L> {
         match refused {
             Some(error) if attempts.is_empty() => Err(error),
             _ => {
-                let what = format!("{} (`{}`)", self.target, self.cluster.name);
+                let what = format!("{} (`{}`)", self.target, self.entry.name());
                 Err(Error::attempts_failed(&what, attempts, self.remaining() == Duration::ZERO))
             }
         }
@@ -100,20 +139,19 @@ impl<L: Lookup> Dialer<'_, L> {
     fn budget(&self, left: usize) -> Duration {
         let remaining = self.remaining();
         let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        self.cluster.connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
+        self.cluster().connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
     }
 
-    async fn attempt(&self, index: usize, budget: Duration) -> Result<MeshStream, Failed> {
-        let endpoint = self.hosts.endpoint(index);
-        let protection = self.protection(endpoint)?;
-        let held = self.hosts.hold(index);
+    async fn attempt(&self, choice: Choice, budget: Duration) -> Result<MeshStream, Failed> {
+        let endpoint = self.hosts.endpoint(choice.index);
+        let held = Held::new(self.hosts, choice.index);
         let span =
             tracing::debug_span!("attempt", endpoint = held.address(), gateway = endpoint.is_gateway());
-        let outcome = timeout(budget, self.open(endpoint, &protection)).instrument(span).await;
+        let outcome = timeout(budget, self.open(endpoint, &choice.protected)).instrument(span).await;
         let error = match outcome {
             Ok(Ok(opened)) => {
                 held.connected();
-                return Ok(self.stream(opened, endpoint, held));
+                return Ok(self.stream(opened, &choice, held));
             }
             Ok(Err(error)) => error,
             Err(_) => {
@@ -121,17 +159,18 @@ impl<L: Lookup> Dialer<'_, L> {
             }
         };
         held.failed(error.kind());
+        let sni = choice.protected.tls.map(|tls| tls.sni.to_string()).filter(|sni| !sni.is_empty());
         Err(Failed::Tried(Attempt {
             endpoint: held.address().to_owned(),
             gateway: endpoint.is_gateway().then(|| endpoint.workload.cluster.clone()),
-            sni: protection.tls.map(|prepared| prepared.sni.to_string()).filter(|sni| !sni.is_empty()),
+            sni,
             error,
         }))
     }
 
     /// Nothing to dial: says how many endpoints there are, and what makes a cluster empty in a mesh.
     fn no_endpoint(&self) -> Error {
-        let name = &self.cluster.name;
+        let name = self.entry.name();
         let ejected = self.hosts.statuses().filter(|status| !status.ejected_for.is_zero()).count();
         let with = |message: String| Error::new(ErrorKind::NoEndpoint, message);
         match (self.hosts.endpoints().iter().count(), ejected) {
@@ -152,8 +191,8 @@ impl<L: Lookup> Dialer<'_, L> {
     }
 }
 
-/// Tells the log. A peer with another identity is worth a warning: the attempts after it may hide it from the caller.
-fn told(cluster: &ClusterName, attempt: &Attempt) {
+/// Logs a failed attempt. A peer with another identity is worth a warning: the attempts after it may hide it from the caller.
+fn log_failure(cluster: &ClusterName, attempt: &Attempt) {
     if attempt.error.kind() == ErrorKind::PeerIdentity {
         tracing::warn!(%cluster, %attempt, "an endpoint has another identity than expected");
     } else {

@@ -10,10 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-pub(crate) use self::collect::explain;
 pub use self::endpoint::{EndpointState, ExplainedEndpoint, ExplainedTransport};
 pub use self::name::{ExplainedName, NameFound};
-use crate::Error;
+use crate::{
+    error::{Attempt, Error},
+    mesh::Mesh,
+    target::Target,
+};
 
 /// Whether an explanation makes a connection to see whether it is true.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -213,6 +216,32 @@ pub struct ExplainedAttempt {
     pub summary: String,
 }
 
+impl Mesh {
+    /// Explains how a connection to this host and port would be made, without making one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidTarget`](crate::ErrorKind::InvalidTarget). Everything else that fails is part of the
+    /// explanation.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn explain(&self, host: &str, port: u16) -> Result<Explanation, Error> {
+        Ok(self.explain_to(&Target::new(host, port)?, Probe::Nothing).await)
+    }
+
+    /// Explains how a connection to a target is made, and on request makes one to see whether it is true. Whatever
+    /// fails on the way is part of the explanation. It takes as long as a connection may take, at most.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt and leaves nothing behind.
+    pub async fn explain_to(&self, target: &Target, probe: Probe) -> Explanation {
+        collect::explain(self.membership(), self.settings(), target, probe).await
+    }
+}
+
 impl Explanation {
     /// The decision as JSON.
     #[must_use]
@@ -249,8 +278,8 @@ impl From<&Error> for ExplainedFailure {
     }
 }
 
-impl From<&crate::Attempt> for ExplainedAttempt {
-    fn from(attempt: &crate::Attempt) -> Self {
+impl From<&Attempt> for ExplainedAttempt {
+    fn from(attempt: &Attempt) -> Self {
         Self {
             endpoint: attempt.endpoint.clone(),
             gateway: attempt.gateway.clone(),

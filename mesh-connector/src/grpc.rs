@@ -16,7 +16,7 @@ use tonic::{
 };
 use tower_service::Service;
 
-use crate::{MeshConnector, Protocol};
+use crate::{connector::MeshConnector, mesh::Mesh, target::Protocol};
 
 /// A channel of tonic's whose calls go through the mesh: generated clients take it in the place of
 /// [`tonic::transport::Channel`]. Cheap to clone; clones share their connection.
@@ -56,8 +56,32 @@ struct Current {
     channel: Channel,
 }
 
+impl Mesh {
+    /// A gRPC channel through the mesh, for generated clients of tonic's.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn grpc_channel(&self, endpoint: Endpoint) -> MeshChannel {
+        self.connector().grpc_channel(endpoint)
+    }
+}
+
+impl MeshConnector {
+    /// A gRPC channel through the mesh, to the connector's subset.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn grpc_channel(&self, endpoint: Endpoint) -> MeshChannel {
+        MeshChannel::new(self.clone(), endpoint)
+    }
+}
+
 impl MeshChannel {
-    pub(crate) fn new(connector: MeshConnector, endpoint: Endpoint) -> Self {
+    fn new(connector: MeshConnector, endpoint: Endpoint) -> Self {
         let connector = connector.with_protocol(Protocol::Http2);
         let endpoint = match origin(endpoint.uri()) {
             Some(origin) => endpoint.origin(origin),

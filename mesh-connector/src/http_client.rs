@@ -17,7 +17,13 @@ use hyper::body::Incoming;
 use tower_service::Service;
 
 use self::pool::Pool;
-use crate::{ConnectionInfo, Error, ErrorKind, MeshConnector, Protocol};
+use crate::{
+    connection::ConnectionInfo,
+    connector::MeshConnector,
+    error::{Error, ErrorKind},
+    mesh::Mesh,
+    target::Protocol,
+};
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone; clones share their connections.
 ///
@@ -56,6 +62,19 @@ struct Shared<B> {
     connector: MeshConnector,
     max_idle_per_host: usize,
     pool: ArcSwap<Pool<B>>,
+}
+
+impl Mesh {
+    /// An HTTP/1.1 client through the mesh.
+    #[must_use]
+    pub fn http_client<B>(&self) -> HttpClient<B>
+    where
+        B: Body + Send + Unpin + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        HttpClient::new(self.connector())
+    }
 }
 
 impl<B> HttpClient<B>

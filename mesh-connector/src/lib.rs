@@ -70,23 +70,22 @@ mod balance;
 #[cfg(feature = "bridge")]
 pub mod bridge;
 mod builder;
+mod cluster;
 mod connection;
 mod connector;
 pub mod danger;
 mod dial;
+mod dns;
 mod error;
 mod explain;
-mod fixed;
 #[cfg(feature = "tonic")]
 mod grpc;
 mod hosts;
 #[cfg(feature = "hyper")]
 mod http_client;
+mod membership;
 mod mesh;
 mod metrics;
-mod names;
-mod route;
-mod routes;
 mod settings;
 mod socket;
 mod stream;

@@ -1,30 +1,26 @@
 //! The facade: a process in the mesh.
+//!
+//! Adapters add their own `impl Mesh` blocks; this module names none of them.
 
-mod connect;
 mod health;
 mod next_hop;
-mod original;
 
-pub(crate) use self::connect::{Found, after};
 pub use self::{health::MeshHealth, next_hop::NextHop};
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use fastrand::Rng;
 use mesh_resolver::MeshResolver;
-use nds_client::{Config, NdsClient};
+use nds_client::NdsClient;
 use tracing::Instrument as _;
 
 use crate::{
-    Error, ErrorKind, Explanation, MeshBuilder, MeshConnector, MeshStream, Mtls, Probe, Target,
-    builder::cannot_join, explain, fixed::FixedGateways, hosts::HostSets, names::Dns, routes::Routes,
-    settings::Settings, tls::TlsConfigs,
+    cluster::Route,
+    error::{Error, ErrorKind},
+    membership::Membership,
+    settings::{Mtls, Settings},
+    stream::MeshStream,
+    target::Target,
 };
 
 /// A process in an Istio mesh: names, connections, identity. Cheap to clone.
@@ -37,52 +33,9 @@ pub struct Mesh {
     settings: Settings,
 }
 
-struct Membership {
-    client: NdsClient,
-    dns: Dns,
-    tls: TlsConfigs,
-    /// In the place of istiod's clusters, where the program has named them.
-    fixed: Option<FixedGateways>,
-    routes: Routes,
-    hosts: HostSets,
-    closed: AtomicBool,
-}
-
 impl Mesh {
-    /// Joins the mesh and waits for the identity and the first name table.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`], [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]; the cause is an [`nds_client::Error`] that names
-    /// the file, key or address and the next step.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the attempt and leaves nothing behind.
-    pub async fn join(config: Config) -> Result<Self, Error> {
-        Self::builder(config).join().await
-    }
-
-    /// Joins the mesh with other settings than the defaults.
-    pub fn builder(config: Config) -> MeshBuilder {
-        MeshBuilder::new(config)
-    }
-
-    pub(crate) fn new(client: NdsClient, builder: MeshBuilder) -> Result<Self, Error> {
-        let MeshBuilder { upstream, settings, key_log, gateways, .. } = builder;
-        let dns = Dns::new(&client, upstream)?;
-        Ok(Self {
-            membership: Arc::new(Membership {
-                client,
-                dns,
-                tls: TlsConfigs::new(key_log),
-                fixed: (!gateways.is_empty()).then(|| FixedGateways::new(gateways)),
-                routes: Routes::default(),
-                hosts: HostSets::new(),
-                closed: AtomicBool::new(false),
-            }),
-            settings,
-        })
+    pub(crate) fn new(membership: Membership, settings: Settings) -> Self {
+        Self { membership: Arc::new(membership), settings }
     }
 
     /// Waits for the identity and the first name table, for the configuration's join timeout at most: after
@@ -100,7 +53,11 @@ impl Mesh {
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "this process has left the mesh; join it again"));
         }
-        self.membership.client.ready().await.map_err(cannot_join)
+        self.membership
+            .client
+            .ready()
+            .await
+            .map_err(|error| Error::control_plane("cannot join the mesh", error))
     }
 
     /// The same membership through a handle that connects with mTLS or not at all.
@@ -143,7 +100,7 @@ impl Mesh {
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn connect_to(&self, target: &Target) -> Result<MeshStream, Error> {
         let span = tracing::debug_span!("connect", %target);
-        async { connect::told(self, target, connect::connect(self, target).await) }.instrument(span).await
+        self.membership.connect(target, &self.settings).instrument(span).await
     }
 
     /// Where the next connection to a target would go, by what istiod has sent so far: the choice that
@@ -154,71 +111,15 @@ impl Mesh {
     /// Wait-free, and without allocation for a target that was asked for before.
     #[must_use]
     pub fn next_hop(&self, target: &Target) -> Option<NextHop> {
-        self.decide(target)
-    }
-
-    /// Explains how a connection to this host and port would be made, without making one.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidTarget`]. Everything else that fails is part of the explanation.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
-    pub async fn explain(&self, host: &str, port: u16) -> Result<Explanation, Error> {
-        Ok(self.explain_to(&Target::new(host, port)?, Probe::Nothing).await)
-    }
-
-    /// Explains how a connection to a target is made, and on request makes one to see whether it is true. Whatever
-    /// fails on the way is part of the explanation. It takes as long as a connection may take, at most.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the attempt and leaves nothing behind.
-    pub async fn explain_to(&self, target: &Target, probe: Probe) -> Explanation {
-        explain::explain(self, target, probe).await
+        let Membership { clusters, dns, .. } = &*self.membership;
+        let Route::Cluster(entry) = clusters.route(target, dns)?.ok()? else { return None };
+        NextHop::of(entry.hosts(target, dns)?, &mut Rng::new())
     }
 
     /// The resolver: names to addresses, the mesh's first, upstream DNS second.
     #[must_use]
     pub fn resolver(&self) -> &MeshResolver {
         &self.membership.dns.resolver
-    }
-
-    /// A connector for hyper-util's clients, for HTTP/1.1 unless it is told otherwise.
-    #[must_use]
-    pub fn connector(&self) -> MeshConnector {
-        MeshConnector::new(self.clone())
-    }
-
-    /// An HTTP/1.1 client through the mesh.
-    #[cfg(feature = "hyper")]
-    #[must_use]
-    pub fn http_client<B>(&self) -> crate::HttpClient<B>
-    where
-        B: http_body::Body + Send + Unpin + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        crate::HttpClient::new(self.connector())
-    }
-
-    /// A gRPC channel through the mesh, for generated clients of tonic's.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    #[cfg(feature = "tonic")]
-    #[must_use]
-    pub fn grpc_channel(&self, endpoint: tonic::transport::Endpoint) -> crate::MeshChannel {
-        self.connector().grpc_channel(endpoint)
-    }
-
-    /// Starts listeners on this host behind which the mesh is, for clients that accept no connector.
-    #[cfg(feature = "bridge")]
-    pub fn bridge(&self) -> crate::bridge::BridgeBuilder {
-        crate::bridge::BridgeBuilder::new(self.clone())
     }
 
     /// The connection to istiod: names, clusters, endpoints and identity as values.
@@ -230,33 +131,32 @@ impl Mesh {
     /// How the membership is doing: the connection to istiod, and each endpoint in use.
     #[must_use]
     pub fn health(&self) -> MeshHealth<'_> {
-        MeshHealth { membership: self.membership.client.health(), hosts: &self.membership.hosts }
+        MeshHealth { membership: self.membership.client.health(), clusters: &self.membership.clusters }
     }
 
-    pub(crate) fn dns(&self) -> &Dns {
-        &self.membership.dns
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
-    pub(crate) fn connect_deadline(&self) -> Duration {
-        self.settings.connect_deadline
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.membership.closed.load(Ordering::Acquire)
+        self.membership.is_closed()
     }
 
     /// Leaves the mesh, for all clones: ends the connection to istiod and the tasks behind it. Connections that are
     /// open stay open; new ones are refused with [`ErrorKind::Closed`]. Names are still answered, by what is known.
     pub async fn shutdown(&self) {
-        self.membership.closed.store(true, Ordering::Release);
-        self.membership.client.shutdown();
+        self.membership.close();
     }
 }
 
 impl fmt::Debug for Mesh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mesh")
-            .field("tls", &self.membership.tls)
+            .field("clusters", &self.membership.clusters)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

@@ -12,7 +12,7 @@
 //! made for sidecars show this process too. (Seen from the proxy between the two, what the server says is *sent*: that is
 //! Istio's definition.) Labels that this client cannot know are `unknown`: behind a gateway, the workload.
 
-use crate::{ConnectionInfo, Error, Target};
+use crate::{connection::ConnectionInfo, error::Error, target::Target};
 
 /// Counts what passes over one connection, and its end.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ mod counters {
     use metrics::{Counter, Label, SharedString, counter};
 
     use super::Source;
-    use crate::{ConnectionInfo, Transport};
+    use crate::connection::{ConnectionInfo, Transport};
 
     const UNKNOWN: &str = "unknown";
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Target};
+use crate::{
+    error::{Error, ErrorKind},
+    target::Target,
+};
 
 /// What protects connections into the mesh.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

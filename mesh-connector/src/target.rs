@@ -39,6 +39,20 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+
+    /// A position for tables: less than [`COUNT`](Self::COUNT).
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Http1 => 0,
+            Self::Http2 => 1,
+            Self::Tcp => 2,
+        }
+    }
+}
+
 impl Target {
     /// A target by host name or address literal (IPv6 with or without brackets), for [`Protocol::Tcp`] and the
     /// service as a whole.

@@ -1,4 +1,4 @@
-//! TLS to workloads: configurations, kept as long as what they were made from holds.
+//! TLS to endpoints: the configurations of one cluster for one identity.
 
 pub(crate) mod alpn;
 mod config;
@@ -7,22 +7,30 @@ mod names;
 mod verifier;
 
 use std::{
-    collections::HashMap,
-    fmt, ptr,
-    sync::{Arc, OnceLock},
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use arc_swap::ArcSwap;
-use nds_client::{Cluster, Identity, SpiffeId, TlsContext};
-use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName, sign::CertifiedKey};
+use nds_client::{Cluster, Identity, TlsContext};
+use parking_lot::Mutex;
+use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
 
 use self::files::Material;
 pub(crate) use self::names::{names, uri_names};
-use crate::{Error, Host, Protocol, Transport};
+use crate::{
+    connection::Transport,
+    error::Error,
+    target::{Host, Protocol},
+};
 
-/// A TLS configuration for one cluster, protocol and identity.
+/// The client side of a TLS connection, ready for a handshake.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct ClientTls {
+    /// A number that no other configuration of the cluster has.
+    pub(crate) id: u64,
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) sni: Arc<str>,
@@ -34,162 +42,107 @@ pub(crate) struct Prepared {
     pub(crate) transport: Transport,
 }
 
-/// The configurations of one membership.
-///
-/// rustls resumes a session without asking the verifier again, so a configuration is never changed: everything that
-/// decides whom it trusts and what it presents (identity, roots, expected names, protocols) is fixed when it is made,
-/// with a verifier, a certificate resolver and a session store of its own. A new identity empties the cache; a
-/// changed cluster is a new value with new configurations, and so are files whose content has changed. Reading is
-/// wait-free.
-pub(crate) struct TlsConfigs {
-    current: ArcSwap<Generation>,
-    key_log: Option<Arc<dyn KeyLog>>,
-    /// The roots of this host's system, read at their first use.
-    system: OnceLock<Arc<RootCertStore>>,
-}
-
-/// All configurations of one identity.
+/// What the configurations of all clusters have in common.
 #[derive(Default)]
-struct Generation {
-    of: Option<Origin>,
-    prepared: HashMap<Key, Entry>,
-    /// Of TLS whose certificates are in files: one for each host that is asked for.
-    originated: HashMap<Key, Vec<Originated>>,
+pub(crate) struct TlsSettings {
+    pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    /// The roots of this host's system, read at their first use.
+    system_roots: OnceLock<Arc<RootCertStore>>,
 }
 
-/// What a generation was made from. Holding the values keeps their addresses from being used again.
-struct Origin {
-    epoch: u64,
-    trust_domain: SpiffeId,
-    certified_key: Arc<CertifiedKey>,
-    roots: Arc<RootCertStore>,
+impl TlsSettings {
+    pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Self {
+        Self { key_log, system_roots: OnceLock::new() }
+    }
 }
 
-/// The address of a TLS context inside a cluster that the entry keeps alive, and the protocol.
-type Key = (usize, Protocol);
-
-#[derive(Clone)]
-struct Entry {
-    cluster: Arc<Cluster>,
-    prepared: Arc<Prepared>,
+/// The TLS configurations of one cluster for one identity, each made at its first use.
+///
+/// rustls resumes a session without asking the verifier again, so a configuration is immutable: everything that
+/// decides whom it trusts and what it presents (identity, roots, expected names, protocols) is fixed when it is made,
+/// with a verifier, a certificate resolver and a session store of its own. A new identity and a changed cluster have a
+/// new value of this type; changed files have a new configuration in it.
+pub(crate) struct TlsConfigs {
+    settings: Arc<TlsSettings>,
+    /// Of mesh mTLS: by transport socket of the cluster, then by protocol.
+    mutual: Box<[[OnceLock<Arc<ClientTls>>; Protocol::COUNT]]>,
+    /// Of TLS origination, whose certificates are in files: one for each requested host.
+    originated: Mutex<Vec<Originated>>,
+    next_id: AtomicU64,
 }
 
-#[derive(Clone)]
+/// What a configuration is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TlsUse<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) identity: &'a Identity,
+    /// The position of the context's transport socket ([`Cluster::transport_socket_index`]).
+    pub(crate) socket: usize,
+    pub(crate) context: &'a TlsContext,
+    pub(crate) protocol: Protocol,
+}
+
 struct Originated {
+    socket: usize,
+    protocol: Protocol,
     host: Host,
-    material: Arc<Material>,
-    entry: Entry,
+    material: Material,
+    tls: Arc<ClientTls>,
 }
 
-/// For so many hosts under one wildcard configurations are kept.
+/// The greatest number of hosts under one wildcard for which configurations stay.
 const HOSTS: usize = 64;
 
 impl TlsConfigs {
-    pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Self {
-        Self { current: ArcSwap::default(), key_log, system: OnceLock::new() }
-    }
-
-    /// The configuration for a TLS context that belongs to `cluster`.
-    pub(crate) fn get(
-        &self,
-        cluster: &Arc<Cluster>,
-        context: &TlsContext,
-        protocol: Protocol,
-        identity: &Identity,
-    ) -> Result<Arc<Prepared>, Error> {
-        let key = (ptr::from_ref(context).addr(), protocol);
-        let generation = self.current.load();
-        if generation.is_of(identity)
-            && let Some(entry) = generation.prepared.get(&key)
-        {
-            return Ok(entry.prepared.clone());
+    pub(crate) fn new(cluster: &Cluster, settings: Arc<TlsSettings>) -> Self {
+        let sockets = cluster.transport_socket_matches.len() + 1;
+        Self {
+            settings,
+            mutual: (0..sockets).map(|_| Default::default()).collect(),
+            originated: Mutex::default(),
+            // 0 stands for connections without TLS.
+            next_id: AtomicU64::new(1),
         }
-        drop(generation);
-        let prepared = config::mutual(cluster, context, protocol, identity, self.key_log.as_ref())?;
-        let entry = Entry { cluster: cluster.clone(), prepared: Arc::new(prepared) };
-        self.current.rcu(|generation| {
-            let mut generation = generation.of(identity);
-            generation.prepared.insert(key, entry.clone());
-            generation
-        });
-        Ok(entry.prepared)
     }
 
-    /// The configuration for a TLS context of `cluster` whose certificates are in files. They are looked at each time,
-    /// and read again where they have changed.
-    pub(crate) fn originated(
-        &self,
-        cluster: &Arc<Cluster>,
-        context: &TlsContext,
-        protocol: Protocol,
-        host: &Host,
-        identity: &Identity,
-    ) -> Result<Arc<Prepared>, Error> {
-        let key = (ptr::from_ref(context).addr(), protocol);
-        let generation = self.current.load();
-        if generation.is_of(identity)
-            && let Some(all) = generation.originated.get(&key)
-            && let Some(known) = all.iter().find(|one| one.host == *host && one.material.is_current())
-        {
-            return Ok(known.entry.prepared.clone());
+    /// The configuration for mesh mTLS.
+    pub(crate) fn mutual(&self, of: TlsUse<'_>) -> Result<Arc<ClientTls>, Error> {
+        let known = &self.mutual[of.socket][of.protocol.index()];
+        if let Some(tls) = known.get() {
+            return Ok(tls.clone());
         }
-        drop(generation);
-        let material = Arc::new(Material::read(cluster, context, identity, &self.system)?);
-        let with = (&*material, identity);
-        let prepared = config::originated(cluster, context, protocol, host, with, self.key_log.as_ref())?;
-        let entry = Entry { cluster: cluster.clone(), prepared: Arc::new(prepared) };
-        let fresh = Originated { host: host.clone(), material, entry };
-        self.current.rcu(|generation| {
-            let mut generation = generation.of(identity);
-            let all = generation.originated.entry(key).or_default();
-            all.retain(|one| one.host != *host && one.material.is_current());
-            all.push(fresh.clone());
-            all.drain(..all.len().saturating_sub(HOSTS));
-            generation
-        });
-        Ok(fresh.entry.prepared)
-    }
-}
-
-impl Generation {
-    fn is_of(&self, identity: &Identity) -> bool {
-        self.of.as_ref().is_some_and(|origin| {
-            origin.epoch == identity.epoch()
-                && origin.trust_domain == *identity.spiffe_id()
-                && Arc::ptr_eq(&origin.certified_key, identity.certified_key())
-                && Arc::ptr_eq(&origin.roots, identity.roots())
-        })
+        let tls = Arc::new(config::mutual(of, self.next_id(), self.settings.key_log.as_ref())?);
+        Ok(known.get_or_init(|| tls).clone())
     }
 
-    /// A copy for this identity, without what belongs to others and to clusters that nobody else holds.
-    fn of(&self, identity: &Identity) -> Self {
-        let of = Some(Origin {
-            epoch: identity.epoch(),
-            trust_domain: identity.spiffe_id().clone(),
-            certified_key: identity.certified_key().clone(),
-            roots: identity.roots().clone(),
-        });
-        if !self.is_of(identity) {
-            return Self { of, ..Self::default() };
+    /// The configuration for TLS to `host` with certificates in files. The files are looked at each time, and read
+    /// again when they have changed.
+    pub(crate) fn originated(&self, of: TlsUse<'_>, host: &Host) -> Result<Arc<ClientTls>, Error> {
+        let mut all = self.originated.lock();
+        let serves =
+            |one: &Originated| (one.socket, one.protocol, &one.host) == (of.socket, of.protocol, host);
+        if let Some(known) = all.iter().find(|one| serves(one) && one.material.is_current()) {
+            return Ok(known.tls.clone());
         }
-        let current = |(_, entry): &(&Key, &Entry)| Arc::strong_count(&entry.cluster) > 1;
-        let prepared =
-            self.prepared.iter().filter(current).map(|(key, entry)| (*key, entry.clone())).collect();
-        // Those of one context hold the same cluster.
-        let current = |(_, all): &(&Key, &Vec<Originated>)| {
-            all.first().is_some_and(|one| Arc::strong_count(&one.entry.cluster) > all.len())
-        };
-        let originated =
-            self.originated.iter().filter(current).map(|(key, all)| (*key, all.clone())).collect();
-        Self { of, prepared, originated }
+        let material = Material::read(of, &self.settings.system_roots)?;
+        let key_log = self.settings.key_log.as_ref();
+        let tls = Arc::new(config::originated(of, host, &material, self.next_id(), key_log)?);
+        all.retain(|one| !serves(one) && one.material.is_current());
+        let surplus = (all.len() + 1).saturating_sub(HOSTS);
+        all.drain(..surplus);
+        let (socket, protocol, host) = (of.socket, of.protocol, host.clone());
+        all.push(Originated { socket, protocol, host, material, tls: tls.clone() });
+        Ok(tls)
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 impl fmt::Debug for TlsConfigs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsConfigs")
-            .field("prepared", &self.current.load().prepared.len())
-            .finish_non_exhaustive()
+        f.debug_struct("TlsConfigs").finish_non_exhaustive()
     }
 }
 

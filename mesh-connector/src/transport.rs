@@ -17,11 +17,16 @@
 
 use nds_client::{Certificate, Cluster, Endpoint, ProxyProtocol, Roots, TlsContext, TransportSocket};
 
-use crate::{Error, ErrorKind, Mtls};
+use crate::{
+    error::{Error, ErrorKind},
+    settings::Mtls,
+};
 
 /// How a connection is protected, and what comes before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Protection<'a> {
+    /// The position of the transport socket that says so ([`Cluster::transport_socket_index`]).
+    pub(crate) socket: usize,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     pub(crate) security: Security<'a>,
 }
@@ -43,6 +48,7 @@ pub(crate) fn protection<'a>(
     endpoint: &Endpoint,
     mtls: Mtls,
 ) -> Result<Protection<'a>, Error> {
+    let index = cluster.transport_socket_index(endpoint);
     let (socket, proxy_protocol) = match cluster.transport_socket_for(endpoint) {
         TransportSocket::ProxyProtocol { version, inner } => (&**inner, Some(*version)),
         socket => (socket, None),
@@ -63,7 +69,7 @@ pub(crate) fn protection<'a>(
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    Ok(Protection { proxy_protocol, security })
+    Ok(Protection { socket: index, proxy_protocol, security })
 }
 
 fn tls<'a>(cluster: &Cluster, context: &'a TlsContext, mtls: Mtls) -> Result<Security<'a>, Error> {

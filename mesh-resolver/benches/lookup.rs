@@ -29,7 +29,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use reqwest::dns::Resolve;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
@@ -47,8 +47,8 @@ fn address(number: u32) -> Ipv4Addr {
 
 struct Mesh {
     resolver: MeshResolver,
-    names: Publisher<NameTable>,
-    _health: Publisher<Health>,
+    names: WatchSender<NameTable>,
+    _health: WatchSender<Health>,
 }
 
 fn mesh(names: u32) -> Mesh {
@@ -63,9 +63,9 @@ fn mesh(names: u32) -> Mesh {
     let table = NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(table), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local").with_search_domain("corp.example");
-    let resolver = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = resolver.with_upstream(Upstream::none()).build().unwrap();
     Mesh { resolver, names, _health: health }
 }

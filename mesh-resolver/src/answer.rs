@@ -7,7 +7,7 @@ use std::{fmt, net::IpAddr, ops::Deref, time::Duration};
 use nds_client::SyncState;
 use smallvec::SmallVec;
 
-pub(crate) use self::ips::{Ips, shuffle};
+pub(crate) use self::ips::Ips;
 use crate::lookup::{Answer, Via};
 
 /// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use nds_client::{Health, NameTable, NdsClient, Watched};
+use nds_client::{Health, NameTable, NdsClient, Watch};
 
 use crate::{
     error::Error,
@@ -39,7 +39,7 @@ impl MeshResolver {
     }
 
     /// Starts a resolver over any name table that is kept current.
-    pub fn builder(names: Watched<NameTable>, health: Watched<Health>, scope: Scope) -> MeshResolverBuilder {
+    pub fn builder(names: Watch<NameTable>, health: Watch<Health>, scope: Scope) -> MeshResolverBuilder {
         MeshResolverBuilder {
             names,
             health,
@@ -61,8 +61,8 @@ impl MeshResolver {
 /// * the first search domain of the scope is upstream's.
 #[must_use = "a builder does nothing until it builds"]
 pub struct MeshResolverBuilder {
-    names: Watched<NameTable>,
-    health: Watched<Health>,
+    names: Watch<NameTable>,
+    health: Watch<Health>,
     scope: Scope,
     upstream: Upstream,
     first_table_timeout: Duration,

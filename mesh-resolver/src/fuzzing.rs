@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use hickory_resolver::proto::op::Message;
-use nds_client::{Health, NameTable, Publisher};
+use nds_client::{Health, NameTable, WatchSender};
 
 use crate::{MeshResolver, Scope, Upstream, listener, upstream};
 
@@ -39,9 +39,9 @@ fn resolver() -> &'static MeshResolver {
     RESOLVER.get_or_init(|| {
         let table = NameTable::decode(wire().into()).unwrap();
         assert_eq!(table.len(), 3);
-        let (names, health) = (Publisher::new(table), Publisher::new(Health::default()));
+        let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
         let scope = Scope::new("n", "svc.cluster.local").with_search_domain("n.svc.cluster.local");
-        let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+        let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
         builder.with_upstream(Upstream::none()).build().unwrap()
     })
 }

@@ -4,12 +4,12 @@
 //! ```
 //! use hyper_util::client::legacy::connect::HttpConnector;
 //! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{Health, NameTable, Publisher};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! let connector = HttpConnector::new_with_resolver(resolver);

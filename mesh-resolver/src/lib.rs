@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Source, Upstream};
-//! # use nds_client::{Health, NameTable, Publisher};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //! # use prost::Message as _;
 //! # use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 //!
@@ -17,10 +17,10 @@
 //! #     shortname: "forecast".into(), namespace: "weather".into(), ..NameInfo::default()
 //! # };
 //! # let wire = Wire { table: [("forecast.weather.svc.cluster.local".into(), forecast)].into() };
-//! # let names = Publisher::new(NameTable::decode(wire.encode_to_vec().into())?);
-//! # let health = Publisher::new(Health::default());
+//! # let names = WatchSender::new(NameTable::decode(wire.encode_to_vec().into())?);
+//! # let health = WatchSender::new(Health::default());
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //!

@@ -1,11 +1,7 @@
 //! What of the table's answers is given out: all of it, or for some names something else.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
-use futures_util::FutureExt as _;
 use nds_client::{NameEntry, NdsClient, Registry};
 
 use crate::lookup::{Answer, Via};
@@ -92,13 +88,6 @@ const VIRTUAL_IPV6: [u16; 3] = [0x2001, 2, 0];
 /// What the clusters say of a host. The first to ask subscribes to them; before they come, a host counts as external:
 /// who dials a virtual address gets nowhere, whatever is behind it.
 fn is_external(client: &NdsClient, host: &str) -> bool {
-    match client.try_clusters() {
-        Some(clusters) => clusters.of_host(host).iter().any(|cluster| cluster.external),
-        None => {
-            if tokio::runtime::Handle::try_current().is_ok() {
-                let _ = client.clusters(Duration::ZERO).now_or_never();
-            }
-            true
-        }
-    }
+    let clusters = client.clusters().current();
+    clusters.is_none_or(|clusters| clusters.of_host(host).iter().any(|cluster| cluster.external))
 }

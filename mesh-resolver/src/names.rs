@@ -2,10 +2,9 @@
 
 mod first_table;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use arc_swap::Guard;
-use nds_client::{Health, NameEntry, NameTable, SyncState, Watched};
+use nds_client::{Health, NameEntry, NameTable, Ref, SyncState, Watch};
 
 pub(crate) use self::first_table::First;
 use crate::{
@@ -29,8 +28,8 @@ pub(crate) enum Local<A> {
 
 /// The name table of a client as it changes, and how it is read.
 pub(crate) struct NameSource {
-    pub(crate) names: Watched<NameTable>,
-    pub(crate) health: Watched<Health>,
+    pub(crate) names: Watch<NameTable>,
+    pub(crate) health: Watch<Health>,
     pub(crate) scope: Scope,
     pub(crate) mode: Mode,
     pub(crate) first_table_timeout: Duration,
@@ -38,7 +37,7 @@ pub(crate) struct NameSource {
 
 /// One name table. For a look that ends soon.
 pub(crate) struct Names<'s> {
-    table: Guard<Arc<NameTable>>,
+    table: Ref<'s, NameTable>,
     /// Whether istiod had sent a table before this one was loaded: a name that it does not have is no mesh name.
     ready: bool,
     source: &'s NameSource,

@@ -2,12 +2,12 @@
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{Health, NameTable, Publisher};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! // Without `no_proxy`, a proxy from the environment would be asked to resolve the names.

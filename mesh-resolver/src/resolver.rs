@@ -47,13 +47,13 @@ use crate::{
 ///
 /// ```
 /// use mesh_resolver::{MeshResolver, Scope, Upstream};
-/// use nds_client::{Health, NameTable, Publisher};
+/// use nds_client::{Health, NameTable, WatchSender};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mesh_resolver::Error> {
-/// let names = Publisher::new(NameTable::default());
-/// let health = Publisher::new(Health::default());
-/// let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+/// let names = WatchSender::new(NameTable::default());
+/// let health = WatchSender::new(Health::default());
+/// let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 ///     .with_upstream(Upstream::none())
 ///     .build()?;
 /// let answer = resolver.lookup_ip("192.0.2.1").await?;
@@ -77,6 +77,10 @@ impl MeshResolver {
         Self(Arc::new(inner))
     }
 
+    #[cfg_attr(
+        not(any(feature = "hickory", feature = "listener", feature = "tonic")),
+        allow(dead_code, reason = "for adapters")
+    )]
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }

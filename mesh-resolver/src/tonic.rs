@@ -19,7 +19,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use nds_client::{NameTable, Watched};
+use nds_client::{NameTable, Watch};
 use tokio::{
     sync::mpsc::Sender,
     time::{sleep, timeout},
@@ -83,7 +83,7 @@ impl<S: Fn(Endpoint) -> Endpoint> List<S> {
     async fn follow(
         mut self,
         resolver: MeshResolver,
-        mut names: Watched<NameTable>,
+        mut names: Watch<NameTable>,
         host: String,
         mut ttl: Duration,
     ) {

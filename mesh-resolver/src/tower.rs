@@ -3,13 +3,13 @@
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream, tower::LookupService};
 //! use tower::{ServiceBuilder, ServiceExt as _};
-//! # use nds_client::{Health, NameTable, Publisher};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+//! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! // With whatever tower has: limits, timeouts, retries.

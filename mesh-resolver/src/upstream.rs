@@ -19,9 +19,11 @@ mod state;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::{client::Client, failure::Failure, observe::asked};
+#[cfg(feature = "listener")]
+pub(crate) use self::exchange::Transport;
 #[cfg(any(feature = "hickory", feature = "listener"))]
-pub(crate) use self::{exchange::Transport, failure::NoAnswer};
+pub(crate) use self::failure::NoAnswer;
+pub(crate) use self::{client::Client, failure::Failure, observe::asked};
 
 /// Who answers for names that the mesh does not know: settings.
 ///

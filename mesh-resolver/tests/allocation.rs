@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, Publisher};
+use nds_client::{Health, NameTable, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -31,9 +31,9 @@ fn table() -> NameTable {
 
 #[test]
 fn a_lookup_in_the_table_does_not_allocate() {
-    let (names, health) = (Publisher::new(table()), Publisher::new(Health::default()));
+    let (names, health) = (WatchSender::new(table()), WatchSender::new(Health::default()));
     let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
-    let resolver = MeshResolver::builder(names.watched(), health.watched(), scope)
+    let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
         .with_upstream(Upstream::none())
         .build()
         .unwrap();

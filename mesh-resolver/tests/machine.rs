@@ -16,7 +16,7 @@ use std::process::Command;
 
 use libtest_mimic::{Arguments, Trial};
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -58,8 +58,8 @@ fn with_upstream(upstream: Upstream) -> MeshResolver {
     let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(table), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
-    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     builder.with_upstream(upstream).build().unwrap()
 }

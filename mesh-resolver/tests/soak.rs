@@ -21,7 +21,7 @@ use hickory_resolver::proto::{
     rr::{Name, RecordType},
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use tokio::{
     net::UdpSocket,
@@ -127,10 +127,10 @@ async fn memory_is_flat_while_tables_change_and_upstream_is_dead() {
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(table(0)), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table(0)), WatchSender::new(health));
     let upstream = Upstream::servers([dead.local_addr().unwrap()]).with_attempts(1);
     let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
-    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = builder.with_upstream(upstream.with_timeout(Duration::from_millis(100))).build().unwrap();
     let listener = DnsListener::builder(resolver.clone()).bind("127.0.0.1:0").start().unwrap();
     let (generation, answered) = (AtomicU32::new(0), AtomicU64::new(0));
@@ -158,7 +158,7 @@ async fn memory_is_flat_while_tables_change_and_upstream_is_dead() {
     let mut memory = Vec::new();
     for generation in 1..=seconds {
         second.tick().await;
-        names.publish(Arc::new(table(generation)));
+        names.send(table(generation));
         stage.generation.store(generation, Relaxed);
         memory.push(resident());
         assert!(tasks.try_join_next().is_none(), "a task has failed: its reason is above");

@@ -3,14 +3,15 @@
 //! [`session`] is the protocol without IO; [`driver`] connects, retries and publishes.
 
 pub(crate) mod driver;
+mod endpoints_watch;
 mod node;
 mod publish;
 pub(crate) mod session;
 mod stream;
-mod wanted;
+pub(crate) mod subscriptions;
 mod watchdog;
 
-pub(crate) use self::wanted::{Used, WantedNow};
+pub use self::endpoints_watch::EndpointsWatch;
 
 #[cfg(test)]
 mod tests;

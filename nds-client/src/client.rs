@@ -1,10 +1,8 @@
 //! The handle that programs hold.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::{
     task::AbortHandle,
     time::{error::Elapsed, timeout},
@@ -12,8 +10,8 @@ use tokio::{
 use tracing::{Instrument as _, info_span};
 
 use crate::{
-    Clusters, Config, Endpoints, Error, ErrorKind, Health, Identity, NameTable, SyncState, Watched, ads,
-    identity, kept, state::State, storage::Storage,
+    Clusters, Config, Endpoints, EndpointsWatch, Error, ErrorKind, Health, Identity, NameTable, SyncState,
+    Watch, ads, identity, kept, state::State, storage::Storage,
 };
 
 /// A process in the mesh: its identity, and what istiod says about names, clusters and endpoints, kept live.
@@ -23,9 +21,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct NdsClient {
     state: Arc<State>,
-    names: Watched<NameTable>,
-    health: Watched<Health>,
-    identity: Watched<Option<Arc<Identity>>>,
+    names: Watch<NameTable>,
+    health: Watch<Health>,
+    identity: Watch<Option<Arc<Identity>>>,
+    clusters: Watch<Option<Arc<Clusters>>>,
     tasks: Arc<Tasks>,
 }
 
@@ -40,7 +39,7 @@ struct Tasks {
 impl Tasks {
     fn end(&self) {
         self.handles.iter().for_each(AbortHandle::abort);
-        self.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.storage.lock().take();
     }
 }
 
@@ -84,9 +83,10 @@ impl NdsClient {
             .abort_handle(),
         ];
         Ok(Self {
-            names: state.names.watched(),
-            health: state.health.watched(),
-            identity: state.identity.watched(),
+            names: state.names.subscribe(),
+            health: state.health.subscribe(),
+            identity: state.identity.subscribe(),
+            clusters: state.clusters.subscribe(),
             tasks: Arc::new(Tasks { handles, storage: Mutex::new(storage) }),
             state,
         })
@@ -147,24 +147,39 @@ impl NdsClient {
 
     /// The name table: empty until the first one, then always the last good one.
     #[must_use]
-    pub fn names(&self) -> &Watched<NameTable> {
+    pub fn names(&self) -> &Watch<NameTable> {
         &self.names
     }
 
     /// The certificate, key and roots: `None` until the first issuance.
     #[must_use]
-    pub fn identity(&self) -> &Watched<Option<Arc<Identity>>> {
+    pub fn identity(&self) -> &Watch<Option<Arc<Identity>>> {
         &self.identity
     }
 
     /// How the client is doing.
     #[must_use]
-    pub fn health(&self) -> &Watched<Health> {
+    pub fn health(&self) -> &Watch<Health> {
         &self.health
     }
 
-    /// All clusters. The first call subscribes to them and waits for istiod's answer, at most `patience`; later ones
-    /// answer at once, with the last good ones.
+    /// All clusters: `None` until istiod has sent them, then always the last good ones. The first call subscribes to them;
+    /// [`wait_for_clusters`](Self::wait_for_clusters) waits for the answer.
+    #[must_use]
+    pub fn clusters(&self) -> &Watch<Option<Arc<Clusters>>> {
+        self.state.subscriptions.subscribe_clusters();
+        &self.clusters
+    }
+
+    /// The endpoints under a name of EDS. The first call for a name subscribes to it;
+    /// [`wait_for_endpoints`](Self::wait_for_endpoints) waits for the answer. istiod answers any name: one that it does
+    /// not know has no endpoints.
+    #[must_use]
+    pub fn endpoints(&self, eds_name: &str) -> EndpointsWatch {
+        EndpointsWatch::new(&self.state.subscriptions, eds_name)
+    }
+
+    /// The clusters, for which this waits at most `patience` where they have not come yet.
     ///
     /// # Errors
     ///
@@ -173,28 +188,18 @@ impl NdsClient {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the subscription.
-    pub async fn clusters(&self, patience: Duration) -> Result<Arc<Clusters>, Error> {
-        if let Some(clusters) = self.try_clusters() {
+    pub async fn wait_for_clusters(&self, patience: Duration) -> Result<Arc<Clusters>, Error> {
+        let mut clusters = self.clusters().clone();
+        if let Some(clusters) = clusters.current() {
             return Ok(clusters);
         }
-        self.state.want_clusters();
-        let mut clusters = self.state.clusters.watched();
         match timeout(patience, clusters.wait_for(Option::is_some)).await {
             Ok(clusters) => clusters.and_then(|clusters| (*clusters).clone()).ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer("the clusters", elapsed)),
         }
     }
 
-    /// The clusters, if they have come already. Wait-free.
-    #[must_use]
-    pub fn try_clusters(&self) -> Option<Arc<Clusters>> {
-        (**self.state.clusters.load()).clone()
-    }
-
-    /// The endpoints under a name of EDS. The first call for a name subscribes to it and waits for istiod's answer, at
-    /// most `patience`; later ones answer at once, with the last good ones. istiod answers any name: one that it does
-    /// not know has no endpoints. Those that nobody has asked for in a while are dropped
-    /// ([`Config::with_idle_endpoints`]).
+    /// The endpoints under a name of EDS, for which this waits at most `patience` where they have not come yet.
     ///
     /// # Errors
     ///
@@ -203,28 +208,19 @@ impl NdsClient {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the subscription.
-    pub async fn endpoints(&self, eds_name: &str, patience: Duration) -> Result<Arc<Endpoints>, Error> {
-        if let Some(endpoints) = self.try_endpoints(eds_name) {
+    pub async fn wait_for_endpoints(
+        &self,
+        eds_name: &str,
+        patience: Duration,
+    ) -> Result<Arc<Endpoints>, Error> {
+        let mut endpoints = self.endpoints(eds_name);
+        if let Some(endpoints) = endpoints.current() {
             return Ok(endpoints);
         }
-        self.state.want_endpoints(eds_name);
-        let mut endpoints = self.state.endpoints.watched();
-        match timeout(patience, endpoints.wait_for(|all| all.contains_key(eds_name))).await {
-            Ok(all) => {
-                let found = all.and_then(|all| all.get(eds_name).map(|known| known.endpoints.clone()));
-                found.ok_or_else(Error::closed)
-            }
+        match timeout(patience, endpoints.wait_for(|_| true)).await {
+            Ok(endpoints) => endpoints.ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
         }
-    }
-
-    /// The endpoints under a name of EDS, if they have come already; asking counts as use. Wait-free.
-    #[must_use]
-    pub fn try_endpoints(&self, eds_name: &str) -> Option<Arc<Endpoints>> {
-        let all = self.state.endpoints.load();
-        let known = all.get(eds_name)?;
-        known.used.touch(self.state.seconds());
-        Some(known.endpoints.clone())
     }
 
     /// Ends the connection to istiod and the tasks behind it, for all clones. What was published stays readable.

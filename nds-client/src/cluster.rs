@@ -139,10 +139,17 @@ impl Cluster {
     /// the cluster's own (Envoy `transport_socket_matches`).
     #[must_use]
     pub fn transport_socket_for(&self, endpoint: &Endpoint) -> &TransportSocket {
-        self.transport_socket_matches
-            .iter()
-            .find(|candidate| candidate.applies_to(endpoint))
-            .map_or(&self.transport_socket, |candidate| &candidate.transport_socket)
+        match self.transport_socket_matches.get(self.transport_socket_index(endpoint)) {
+            Some(selected) => &selected.transport_socket,
+            None => &self.transport_socket,
+        }
+    }
+
+    /// The position of the transport socket for `endpoint` among the matches; their number for the cluster's own.
+    #[must_use]
+    pub fn transport_socket_index(&self, endpoint: &Endpoint) -> usize {
+        let matches = &self.transport_socket_matches;
+        matches.iter().position(|candidate| candidate.applies_to(endpoint)).unwrap_or(matches.len())
     }
 
     /// The name to subscribe to in EDS, where it can answer for this cluster.

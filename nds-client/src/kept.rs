@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use tokio::{
     task::{JoinError, spawn_blocking},
     time::{sleep, timeout},
 };
 
 use crate::{
-    Error, ErrorKind, Identity, SyncState, Watched,
+    Error, ErrorKind, Identity, SyncState,
     identity::stored,
     snapshot::{self, Owner, Snapshot},
     state::{Kept, State},
@@ -70,11 +69,11 @@ fn restore_snapshot(state: &State, storage: &Storage) -> Result<(), Error> {
         })?;
     tracing::info!(names = names.len(), ?age, "what istiod said to an earlier run");
     if let Some(names) = names.after(&state.names.load()) {
-        state.names.publish(Arc::new(names));
+        state.names.send(names);
     }
     if let Some(clusters) = clusters {
-        state.want_clusters();
-        state.clusters.publish(Arc::new(Some(Arc::new(clusters))));
+        state.subscriptions.subscribe_clusters();
+        state.clusters.send(Some(Arc::new(clusters)));
     }
     state.restore_endpoints(endpoints);
     state.set_health(|health| health.sync = SyncState::FromDisk { age });
@@ -108,7 +107,7 @@ async fn keep_identity(state: &State, storage: &Weak<Storage>, mut written: Opti
     if state.config.certificate_files.is_some() {
         return;
     }
-    let mut identities = state.identity.watched();
+    let mut identities = state.identity.subscribe();
     loop {
         let fresh = state.identity.get().filter(|identity| Some(identity.epoch()) != written);
         let mut failed = false;
@@ -140,9 +139,9 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
     if state.config.snapshot_age.is_zero() {
         return;
     }
-    let mut names = state.names.watched();
-    let mut clusters = state.clusters.watched();
-    let mut endpoints = state.endpoints.watched();
+    let mut names = state.names.subscribe();
+    let mut clusters = state.clusters.subscribe();
+    let mut endpoints = state.subscriptions.published();
     let mut patience = REFRESH;
     loop {
         {
@@ -152,7 +151,7 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
                 tokio::select! {
                     more = &mut names => more,
                     more = &mut clusters => more,
-                    more = &mut endpoints => more,
+                    more = &mut endpoints => more.is_ok(),
                 }
             };
             if timeout(patience, change).await == Ok(false) {
@@ -160,9 +159,9 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
             }
         }
         sleep(SETTLE).await;
-        see(&mut names);
-        see(&mut clusters);
-        see(&mut endpoints);
+        names.mark_seen();
+        clusters.mark_seen();
+        endpoints.mark_unchanged();
         // What comes from the disk is there already, and no younger for that.
         if !matches!(state.health.load().sync, SyncState::Synced) {
             continue;
@@ -173,18 +172,14 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
     }
 }
 
-/// Marks what has come as seen.
-fn see<T>(watched: &mut Watched<T>) {
-    let _ = watched.changed().now_or_never();
-}
-
 /// Whether that succeeded.
 async fn write_snapshot(state: Arc<State>, storage: Arc<Storage>) -> bool {
     let at = state.clone();
     let outcome = spawn_blocking(move || {
         let (owner, now) = (Owner::of(&at), at.config.clock.now());
-        let (names, clusters, endpoints) = (at.names.load(), at.clusters.load(), at.endpoints.load());
-        let known = (&**names, clusters.as_ref().as_deref(), &**endpoints);
+        let (names, clusters, endpoints) =
+            (at.names.load(), at.clusters.load(), at.subscriptions.endpoints());
+        let known = (&*names, clusters.as_deref(), &endpoints[..]);
         storage.write_with(SNAPSHOT, |file| {
             snapshot::write(&owner, now, known, |piece| std::io::Write::write_all(file, piece))
         })

@@ -3,7 +3,7 @@
 //! [`NdsClient`] reads the files that `istioctl x workload entry configure` writes ([`Config`]), gets a certificate
 //! from istiod's CA and renews it ([`Identity`]), and holds one xDS stream: the name discovery service always
 //! ([`NameTable`]), clusters and endpoints once they are asked for ([`Clusters`], [`Endpoints`]). What comes over it
-//! is published as immutable snapshots ([`Watched`]); a bad push, a lost connection or a failed renewal changes
+//! is published as immutable snapshots ([`Watch`]); a bad push, a lost connection or a failed renewal changes
 //! [`Health`], never what works.
 //!
 //! It does not resolve names as a program would (short names, wildcards, upstream DNS: the crate `mesh-resolver`) and
@@ -84,9 +84,10 @@ mod storage;
 #[cfg(test)]
 mod testing;
 mod transport;
-mod watched;
+mod watch;
 
 pub use self::{
+    ads::EndpointsWatch,
     client::NdsClient,
     cluster::{
         Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
@@ -101,5 +102,5 @@ pub use self::{
     locality::Locality,
     name_table::{InvalidNameTable, NameEntry, NameTable, Registry},
     spiffe::{InvalidSpiffeId, SpiffeId},
-    watched::{Publisher, Watched},
+    watch::{Ref, Watch, WatchSender},
 };

@@ -19,7 +19,7 @@ use crate::{
     duration::Rough,
     endpoint,
     protobuf::{Fields, put},
-    state::{EndpointMap, State},
+    state::State,
 };
 
 const MAGIC: [u8; 9] = *b"sidestep\x01";
@@ -68,7 +68,7 @@ impl Owner {
 pub(crate) fn write(
     owner: &Owner,
     now: SystemTime,
-    (names, clusters, endpoints): (&NameTable, Option<&Clusters>, &EndpointMap),
+    (names, clusters, endpoints): (&NameTable, Option<&Clusters>, &[(Arc<str>, Arc<Endpoints>)]),
     mut out: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     const PIECE: usize = 64 * 1024;
@@ -100,10 +100,10 @@ pub(crate) fn write(
             flush(&mut piece, PIECE)?;
         }
     }
-    for (name, known) in endpoints {
+    for (name, endpoints) in endpoints {
         let mut assignment = Vec::new();
         put(&mut assignment, 1, name.as_bytes());
-        put(&mut assignment, 2, &endpoint::encode(&known.endpoints).encode_to_vec());
+        put(&mut assignment, 2, &endpoint::encode(endpoints).encode_to_vec());
         put(&mut piece, 5, &assignment);
         flush(&mut piece, PIECE)?;
     }

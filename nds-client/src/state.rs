@@ -1,35 +1,14 @@
 //! What the tasks publish and the handles read.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use crate::{
-    Clusters, Config, Endpoints, Error, Health, NameTable, Publisher,
-    ads::{
-        Used, WantedNow,
-        session::{Change, Wanted},
-    },
-    identity::IdentityCell,
-    observe,
+    Clusters, Config, Endpoints, Error, Health, NameTable, WatchSender, ads::subscriptions::Subscriptions,
+    identity::IdentityCell, observe,
 };
-
-/// The endpoints of the clusters in use, by EDS name.
-pub(crate) type EndpointMap = HashMap<Arc<str>, Subscription, RandomState>;
-
-/// The endpoints of one cluster in use.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscription {
-    pub(crate) endpoints: Arc<Endpoints>,
-    pub(crate) used: Used,
-}
 
 /// What is in the state folder, each part of which can fail.
 #[derive(Clone, Copy, Debug)]
@@ -43,22 +22,17 @@ pub(crate) enum Kept {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: Config,
-    pub(crate) names: Publisher<NameTable>,
+    pub(crate) names: WatchSender<NameTable>,
     /// How many good name tables have come.
     pub(crate) name_pushes: watch::Sender<u64>,
-    pub(crate) clusters: Publisher<Option<Arc<Clusters>>>,
-    pub(crate) endpoints: Publisher<EndpointMap>,
+    pub(crate) clusters: WatchSender<Option<Arc<Clusters>>>,
     pub(crate) identity: IdentityCell,
-    pub(crate) health: Publisher<Health>,
-    /// The same value as `health` publishes, for the tasks to change.
-    health_now: Mutex<Health>,
+    pub(crate) health: WatchSender<Health>,
     /// The type of the last push that was rejected.
     rejected: Mutex<Option<&'static str>>,
     /// Why a part of the state folder could not be used, by [`Kept`].
     not_kept: Mutex<[Option<Error>; 3]>,
-    wanted: Mutex<WantedNow>,
-    begin: Instant,
-    pub(crate) wanted_changed: Notify,
+    pub(crate) subscriptions: Arc<Subscriptions>,
     /// istiod's xDS server has refused the certificate in use.
     pub(crate) certificate_refused: Notify,
 }
@@ -66,65 +40,22 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            names: Publisher::new(NameTable::default()),
+            names: WatchSender::new(NameTable::default()),
             name_pushes: watch::channel(0).0,
-            clusters: Publisher::new(None),
-            endpoints: Publisher::new(EndpointMap::default()),
+            clusters: WatchSender::new(None),
             identity: IdentityCell::new(config.roots.clone()),
-            health: Publisher::new(Health::default()),
-            health_now: Mutex::default(),
+            health: WatchSender::new(Health::default()),
             rejected: Mutex::default(),
             not_kept: Mutex::default(),
-            wanted: Mutex::default(),
-            begin: Instant::now(),
-            wanted_changed: Notify::new(),
+            subscriptions: Arc::new(Subscriptions::new()),
             certificate_refused: Notify::new(),
             config,
         }
     }
 
-    fn lock_wanted(&self) -> MutexGuard<'_, WantedNow> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Seconds since the client began.
-    pub(crate) fn seconds(&self) -> u64 {
-        self.begin.elapsed().as_secs()
-    }
-
-    /// What a new stream has to subscribe to.
-    pub(crate) fn all_wanted(&self) -> Wanted {
-        self.lock_wanted().all()
-    }
-
-    /// What the open stream has to change.
-    pub(crate) fn wanted_change(&self) -> Change {
-        self.lock_wanted().change()
-    }
-
-    pub(crate) fn want_clusters(&self) {
-        if self.lock_wanted().want_clusters() {
-            self.wanted_changed.notify_one();
-        }
-    }
-
-    pub(crate) fn want_endpoints(&self, name: &str) {
-        if self.lock_wanted().want_endpoints(name, self.seconds()) {
-            self.wanted_changed.notify_one();
-        }
-    }
-
-    pub(crate) fn used(&self, name: &str) -> Option<Used> {
-        self.lock_wanted().used(name)
-    }
-
-    pub(crate) fn drop_idle_endpoints(&self) -> Vec<Arc<str>> {
-        self.lock_wanted().drop_idle(self.seconds(), self.config.idle_endpoints.as_secs())
-    }
-
     /// What became of a push: a good one makes up for a rejected one of its type.
     pub(crate) fn note_push(&self, type_url: Option<&'static str>, error: Option<Error>) {
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = self.rejected.lock();
         if error.is_some() {
             *rejected = type_url;
             self.set_health(|health| health.rejected = error);
@@ -136,28 +67,26 @@ impl State {
 
     /// What became of a part of the state folder.
     pub(crate) fn note_kept(&self, kept: Kept, error: Option<Error>) {
-        let mut all = self.not_kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.not_kept.lock();
         all[kept as usize] = error;
         let first = all.iter().flatten().next().cloned();
         self.set_health(|health| health.storage = first);
     }
 
-    /// Puts endpoints of an earlier run into use, and asks for them further.
+    /// Puts endpoints of an earlier run into use, and subscribes to them.
     pub(crate) fn restore_endpoints(&self, restored: Vec<(Arc<str>, Endpoints)>) {
-        let mut all = EndpointMap::default();
-        for (name, endpoints) in restored {
-            self.want_endpoints(&name);
-            let Some(used) = self.used(&name) else { continue };
-            all.insert(name, Subscription { endpoints: Arc::new(endpoints), used });
+        for (name, _) in &restored {
+            self.subscriptions.subscribe_endpoints(name);
         }
-        self.endpoints.publish(Arc::new(all));
+        self.subscriptions.publish(restored);
     }
 
     pub(crate) fn set_health(&self, change: impl FnOnce(&mut Health)) {
-        let mut health = self.health_now.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut health);
-        health.note_times(self.config.clock.now());
-        observe::health(&health);
-        self.health.publish(Arc::new(health.clone()));
+        self.health.modify(|health| {
+            change(health);
+            health.note_times(self.config.clock.now());
+            observe::health(health);
+            true
+        });
     }
 }

@@ -6,7 +6,7 @@ use std::{hint::black_box, sync::Arc};
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use nds_client::{NameTable, Publisher};
+use nds_client::{NameTable, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -72,8 +72,8 @@ fn a_push_that_says_the_same_leaves_nothing_behind() {
 #[test]
 fn a_lookup_in_the_published_table_allocates_nothing_while_tables_are_replaced() {
     let table = NameTable::decode(wire(1000)).unwrap();
-    let publisher = Publisher::new(table.clone());
-    let reader = publisher.watched();
+    let sender = WatchSender::new(table.clone());
+    let reader = sender.subscribe();
     let look = || {
         let names = reader.load();
         assert!(names.get("nobody.svc.cluster.local").is_none());
@@ -84,7 +84,7 @@ fn a_lookup_in_the_published_table_allocates_nothing_while_tables_are_replaced()
     // The first use in a thread sets up the thread's own state.
     look();
     for _ in 0..3 {
-        publisher.publish(Arc::new(table.clone()));
+        sender.send(Arc::new(table.clone()));
         let used = measure(look);
         assert_eq!(used.count_total, 0, "{used:?}");
     }

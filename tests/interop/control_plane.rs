@@ -15,17 +15,16 @@ async fn join(files: &Path) -> Result<NdsClient, Error> {
 pub(crate) async fn a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints() {
     let mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
-    let identity = client.identity().get();
-    let identity = identity.as_ref().as_ref().unwrap();
+    let identity = client.identity().current().unwrap();
     assert_eq!(identity.spiffe_id().as_str(), "spiffe://cluster.local/ns/legacy/sa/vm");
 
     let names = client.names().get();
     assert_eq!(names.get(FORECAST).unwrap().ipv4(), ["10.1.0.10".parse::<std::net::Ipv4Addr>().unwrap()]);
     assert_eq!(names.get("mymongodb.somedomain").unwrap().ipv4()[0].octets()[..2], [240, 240]);
 
-    let clusters = client.clusters(PATIENCE).await.unwrap();
+    let clusters = client.wait_for_clusters(PATIENCE).await.unwrap();
     let cluster = clusters.get(FORECAST, 3002, "").unwrap();
-    let endpoints = client.endpoints(&cluster.eds_name().unwrap(), PATIENCE).await.unwrap();
+    let endpoints = client.wait_for_endpoints(&cluster.eds_name().unwrap(), PATIENCE).await.unwrap();
     let mut gateways: Vec<_> = endpoints.iter().map(|(_, endpoint)| endpoint.clone()).collect();
     gateways.sort_by(|a, b| a.host.cmp(&b.host));
     assert!(gateways.iter().all(|gateway| gateway.is_gateway() && gateway.port == 15443));
@@ -119,7 +118,7 @@ pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
         fs::write(files.join("mesh.yaml"), yaml).unwrap();
         fs::write(files.join("hosts"), hosts).unwrap();
         let client = join(&files).await.unwrap_or_else(|error| panic!("{discovery}: {}", error.report()));
-        assert!(client.clusters(PATIENCE).await.unwrap().get(FORECAST, 3002, "").is_some());
+        assert!(client.wait_for_clusters(PATIENCE).await.unwrap().get(FORECAST, 3002, "").is_some());
     }
     gateway.end().await;
     let config = Config::from_vm_files(&files).unwrap().with_join_timeout(Duration::from_millis(500));
@@ -129,7 +128,7 @@ pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
 pub(crate) async fn a_vm_that_names_no_network_is_sent_through_the_gateways() {
     let mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm { network: String::new(), ..Vm::default() })).await.unwrap();
-    let endpoints = client.endpoints(&format!("outbound|3002||{FORECAST}"), PATIENCE).await.unwrap();
+    let endpoints = client.wait_for_endpoints(&format!("outbound|3002||{FORECAST}"), PATIENCE).await.unwrap();
     assert!(endpoints.iter().count() == 2 && endpoints.iter().all(|(_, endpoint)| endpoint.is_gateway()));
 }
 
@@ -187,8 +186,7 @@ pub(crate) async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default()
         .start()
         .await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
-    let identity = client.identity().get();
-    let remaining = identity.as_ref().as_ref().unwrap().remaining(std::time::SystemTime::now());
+    let remaining = client.identity().current().unwrap().remaining(std::time::SystemTime::now());
     assert!(remaining <= Duration::from_secs(30 * 60), "{remaining:?}");
 }
 
@@ -247,7 +245,7 @@ pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over()
 pub(crate) async fn forced_reconnects_leave_no_error_behind() {
     let mut mesh = RealMesh::builder().argument("--max-connection-age=1s").start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
-    client.clusters(PATIENCE).await.unwrap();
+    client.wait_for_clusters(PATIENCE).await.unwrap();
     // The stream ends after a second and ten more of grace. Nobody is to notice; then a change must still arrive.
     let mut health = client.health().clone();
     let noticed = health.wait_for(|health| !health.is_ok());

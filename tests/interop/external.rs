@@ -36,7 +36,7 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
         let found = resolver.lookup_ip(OWN_ADDRESS).await.unwrap();
         assert_eq!(found.mesh_name(), Some(OWN_ADDRESS));
         assert_eq!(found.addresses(), [IpAddr::from([198, 51, 100, 7])]);
-        client.clusters(Duration::from_secs(10)).await.unwrap();
+        client.wait_for_clusters(Duration::from_secs(10)).await.unwrap();
     }
     for (resolver, name) in [(&resolver, INSIDE), (&builder().build().unwrap(), UPSTREAM)] {
         let found = resolver.lookup_ip(name).await.unwrap();

@@ -93,8 +93,7 @@ pub(crate) async fn a_plugged_ca_with_an_intermediate_is_trusted_end_to_end() {
     assert_eq!(real.root_pem().trim(), ca.root_pem().trim());
     let _peers = network2(&real).await;
     let mesh = join(&real).await;
-    let identity = mesh.client().identity().get();
-    let chain = identity.as_ref().as_ref().unwrap().certified_key().cert.len();
+    let chain = mesh.client().identity().current().unwrap().certified_key().cert.len();
     assert_eq!(chain, 2, "leaf and intermediate, without the root");
     let load = Load::start(&mesh);
     load.go_on(10).await;
@@ -111,7 +110,7 @@ pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
     let load = Load::start(&mesh);
     let mut identity = mesh.client().identity().clone();
     for (signer, roots, more) in [(&a, &[&a, &b][..], 3), (&b, &[&a, &b], 3), (&b, &[&b], 2)] {
-        let before = identity.get().as_ref().as_ref().unwrap().epoch();
+        let before = identity.current().unwrap().epoch();
         // The workload finds the roots in a file that is kept current, as the ConfigMap in a pod is; we keep those
         // that we joined with, and learn the others from istiod.
         real.write("root-cert.pem", &roots.iter().map(|ca| ca.root_pem()).collect::<String>());
@@ -124,8 +123,8 @@ pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
         identity.wait_for(renewed).await.unwrap();
         load.go_on(20).await;
     }
-    let now = identity.get();
-    let chain = &now.as_ref().as_ref().unwrap().certified_key().cert;
+    let now = identity.current().unwrap();
+    let chain = &now.certified_key().cert;
     assert_eq!(chain[1].as_ref(), b.intermediate_der(), "signed by the new authority");
     load.end().await;
 }
@@ -136,8 +135,7 @@ pub(crate) async fn another_trust_domain_with_an_alias_is_taken_from_the_certifi
     let real = RealMesh::builder().file("mesh.yaml", mesh_config).start().await;
     let _peers = network2(&real).await;
     let mesh = join(&real).await;
-    let identity = mesh.client().identity().get();
-    let identity = identity.as_ref().as_ref().unwrap();
+    let identity = mesh.client().identity().current().unwrap();
     assert_eq!(identity.spiffe_id().as_str(), "spiffe://prod.example/ns/legacy/sa/vm");
     let stream = mesh.connect("forecast.weather", 3002).await.unwrap();
     assert_eq!(stream.connection().peer_name(), Some("spiffe://prod.example/ns/weather/sa/forecast"));
@@ -184,8 +182,7 @@ pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(2));
     let mesh = Mesh::join(config).await.unwrap();
     let mut identity = mesh.client().identity().clone();
-    let first = identity.get();
-    let first = first.as_ref().as_ref().unwrap().clone();
+    let first = identity.current().unwrap();
     let address = real.stop_istiod().await;
     // No certificate can be had until this one has ended.
     let mut health = mesh.health().clone();
@@ -244,7 +241,7 @@ pub(crate) async fn several_thousand_services_arrive_as_one_message_and_are_all_
     let _peers = network2(&real).await;
     let mesh = join(&real).await;
     assert!(mesh.client().names().load().len() >= SERVICES);
-    let clusters = mesh.client().clusters(Duration::from_secs(30)).await.unwrap();
+    let clusters = mesh.client().wait_for_clusters(Duration::from_secs(30)).await.unwrap();
     assert!(clusters.get(&format!("s{}.weather.svc.cluster.local", SERVICES - 1), 80, "").is_some());
     let lookup = mesh.resolver().lookup_ip("s1234.weather").await.unwrap();
     assert_eq!(lookup.mesh_name(), Some("s1234.weather.svc.cluster.local"));

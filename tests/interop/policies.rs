@@ -28,14 +28,10 @@ async fn service(real: &mut RealMesh, host: &str, addresses: &[String], port: u1
 /// Joins, and waits until istiod has told of this service.
 async fn join(real: &RealMesh, host: &str) -> Mesh {
     let mesh = common::join(real).await;
-    let patience = Duration::from_secs(10);
-    mesh.client().clusters(patience).await.unwrap();
-    let known = async {
-        while !mesh.client().try_clusters().unwrap().has_host(&format!("{host}.somedomain")) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(patience, known).await.unwrap();
+    let mut clusters = mesh.client().clusters().clone();
+    let host = format!("{host}.somedomain");
+    let known = clusters.wait_for(|all| all.as_ref().is_some_and(|all| all.has_host(&host)));
+    tokio::time::timeout(Duration::from_secs(10), known).await.unwrap().unwrap();
     mesh
 }
 
@@ -89,7 +85,7 @@ pub(crate) async fn a_rules_limit_of_connections_and_its_keepalive_hold() {
         "{connectionPool: {tcp: {maxConnections: 2, tcpKeepalive: {time: 77s, interval: 7s, probes: 3}}}}";
     service(&mut real, "limited", &addresses, port, policy).await;
     let mesh = join(&real, "limited").await;
-    let cluster = mesh.client().try_clusters().unwrap().get("limited.somedomain", 27018, "").unwrap();
+    let cluster = mesh.client().clusters().current().unwrap().get("limited.somedomain", 27018, "").unwrap();
     assert_eq!(cluster.tcp_keepalive.unwrap().time, Some(Duration::from_secs(77)));
     let _one = mesh.connect("limited.somedomain", 27018).await.unwrap();
     let two = mesh.connect("limited.somedomain", 27018).await.unwrap();
@@ -157,7 +153,7 @@ pub(crate) async fn a_rules_warm_up_and_the_life_of_its_connections_are_read() {
                   connectionPool: {tcp: {maxConnectionDuration: 300s}, http: {idleTimeout: 7s, maxRequestsPerConnection: 9}}}";
     service(&mut real, "warm", &addresses, port, policy).await;
     let mesh = join(&real, "warm").await;
-    let cluster = mesh.client().try_clusters().unwrap().get("warm.somedomain", 27018, "").unwrap();
+    let cluster = mesh.client().clusters().current().unwrap().get("warm.somedomain", 27018, "").unwrap();
     let warm_up = cluster.load_balancing.slow_start.unwrap();
     assert_eq!(warm_up.window, Duration::from_secs(60));
     assert!((warm_up.minimum_percent - 25.0).abs() < f64::EPSILON, "{warm_up:?}");

@@ -59,7 +59,7 @@ async fn a_connection_that_is_open_does_not_notice_that_istiod_goes_away() {
 async fn a_deleted_service_loses_its_endpoints_and_its_name() {
     let stage = stage().await;
     let host = "archive.weather.svc.cluster.local";
-    let clusters = stage.mesh.client().clusters(std::time::Duration::from_secs(10)).await.unwrap();
+    let clusters = stage.mesh.client().wait_for_clusters(std::time::Duration::from_secs(10)).await.unwrap();
     let cluster = clusters.of_host(host)[0].clone();
     stage.mesh.connect(host, cluster.name.port).await.unwrap();
     stage.sandbox.delete("cluster2", "Service", "weather", "archive").unwrap();

@@ -51,7 +51,7 @@ async fn a_program_that_only_resolves_gets_upstreams_answer_instead_of_an_addres
     for _ in 0..2 {
         assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
         assert_eq!(answered(&resolver, OWN_ADDRESS).await, (ip(OWN), true), "it has an address");
-        stage.mesh.client().clusters(Duration::from_secs(10)).await.unwrap();
+        stage.mesh.client().wait_for_clusters(Duration::from_secs(10)).await.unwrap();
     }
     let (inside, of_the_mesh) = answered(&resolver, INSIDE).await;
     assert!(is_virtual(inside) && of_the_mesh, "{inside}: only the mesh knows it");
@@ -75,7 +75,7 @@ impl LocalAddresses for Loopback {
 async fn a_loopback_address_stands_for_a_host_outside_the_mesh_only_where_the_table_answers() {
     let stage = stage().await;
     declared(&stage.sandbox, stage.mesh.client()).await;
-    stage.mesh.client().clusters(Duration::from_secs(10)).await.unwrap();
+    stage.mesh.client().wait_for_clusters(Duration::from_secs(10)).await.unwrap();
     let upstream = Upstream::servers([stage.sandbox.upstream_dns()]);
     let builder: MeshResolverBuilder =
         MeshResolver::builder_for(stage.mesh.client()).with_upstream(upstream).with_local_addresses(Loopback);

@@ -15,7 +15,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, WatchSender, SyncState};
 use prost::bytes::Bytes;
 
 use crate::{
@@ -39,17 +39,17 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
 
 struct Mesh {
     resolver: MeshResolver,
-    names: Publisher<NameTable>,
-    _health: Publisher<Health>,
+    names: WatchSender<NameTable>,
+    _health: WatchSender<Health>,
 }
 
 fn mesh(names: u32) -> Result<Mesh, Failure> {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let table = NameTable::decode(name_table(names).into())?;
-    let (names, health) = (Publisher::new(table), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local");
-    let resolver = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     Ok(Mesh { resolver: resolver.with_upstream(Upstream::none()).build()?, names, _health: health })
 }
 
@@ -148,7 +148,7 @@ fn pushed(report: &mut Report) -> Result<(), Failure> {
                     scope.spawn(|| {
                         let table = NameTable::decode(wire).ok();
                         if let Some(next) = table.and_then(|table| table.after(&mesh.names.load())) {
-                            mesh.names.publish(next.into());
+                            mesh.names.send(next);
                         }
                     });
                     p99()

@@ -4,7 +4,7 @@ mod mesh;
 
 use std::{fs, hint::black_box};
 
-use nds_client::{NameTable, Publisher};
+use nds_client::{NameTable, WatchSender};
 use serde_json::{Value, json};
 
 pub(super) use self::mesh::many;
@@ -48,9 +48,9 @@ pub(super) fn child(file: &str) -> Result<String, Failure> {
         return mesh::child(files);
     }
     let before = private_dirty()?;
-    let table = Publisher::new(NameTable::default());
+    let table = WatchSender::new(NameTable::default());
     let push = || -> Result<(), Failure> {
-        table.publish(NameTable::decode(fs::read(file)?.into())?.into());
+        table.send(NameTable::decode(fs::read(file)?.into())?);
         Ok(())
     };
     push()?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hint::black_box, net::IpAddr};
 
-use nds_client::{NameTable, Publisher};
+use nds_client::{NameTable, WatchSender};
 use prost::{Message as _, bytes::Bytes};
 use xds_proto::istio::networking::nds::v1::NameTable as Wire;
 
@@ -21,11 +21,11 @@ type Map = HashMap<String, Vec<IpAddr>>;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let pushes = [name_table(NAMES), name_table_but(NAMES, Some(4711))];
-    let (table, map) = (Publisher::new(NameTable::default()), Publisher::new(Map::new()));
+    let (table, map) = (WatchSender::new(NameTable::default()), WatchSender::new(Map::new()));
     // Each push arrives in a buffer of its own, and differs from the one before it.
     let wires = || pushes.iter().cycle().map(|bytes| Bytes::from(bytes.clone()));
     let (mut next, mut next_of_map) = (wires(), wires());
-    let settled = Publisher::new(NameTable::decode(pushes[0].clone().into())?);
+    let settled = WatchSender::new(NameTable::decode(pushes[0].clone().into())?);
     let [ours, prost, identical] = interleaved(
         21,
         [
@@ -33,7 +33,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
             Box::new(|| {
                 let wire = next_of_map.next().unwrap_or_default();
                 let start = thread_time();
-                map.publish(decode_to_map(wire).into());
+                map.send(decode_to_map(wire));
                 thread_time() - start
             }),
             Box::new(|| push(&settled, pushes[0].clone().into())),
@@ -51,10 +51,10 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
 }
 
 /// As the client does it: decoded, compared with the table before it, published where it differs.
-fn push(table: &Publisher<NameTable>, wire: Bytes) -> f64 {
+fn push(table: &WatchSender<NameTable>, wire: Bytes) -> f64 {
     let start = thread_time();
     if let Some(next) = NameTable::decode(wire).ok().and_then(|next| next.after(&table.load())) {
-        table.publish(next.into());
+        table.send(next);
     }
     thread_time() - start
 }

@@ -29,9 +29,8 @@ pub(crate) async fn join() -> Outcome<Stage> {
         .join()
         .await?;
     let took = duration(started.elapsed());
-    let identity = mesh.client().identity().get();
-    let identity = identity.as_ref().as_ref().ok_or("joined without an identity")?;
-    saw(format_args!("we are {}, certificate {}", identity.spiffe_id(), validity(identity)));
+    let identity = mesh.client().identity().current().ok_or("joined without an identity")?;
+    saw(format_args!("we are {}, certificate {}", identity.spiffe_id(), validity(&identity)));
     saw(format_args!(
         "istiod at {} sent {} names",
         sandbox.istiod_address(),

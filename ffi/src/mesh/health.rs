@@ -8,8 +8,8 @@ use super::Member;
 pub(super) fn json(member: &Member) -> Value {
     let health = member.mesh.health();
     let membership = health.membership().get();
-    let identity = member.mesh.client().identity().get();
-    let identity = identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string());
+    let identity = member.mesh.client().identity().current();
+    let identity = identity.map(|identity| identity.spiffe_id().to_string());
     let problems: Vec<_> = membership
         .failures()
         .map(|failure| json!({ "part": failure.part.as_label(), "message": failure.error.report() }))

@@ -9,7 +9,7 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Whose connections a [`Bridge`](super::Bridge) serves without its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -2,16 +2,17 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use super::{
     Access, Bridge, Shared, access::Gate, cannot_listen, listen, local::Locals, proxy, secret::Secret,
 };
-use crate::{Error, HttpClient, Mesh};
+use crate::{error::Error, http_client::HttpClient, mesh::Mesh};
 
 /// Starts a [`Bridge`] with other settings than the defaults.
 ///
@@ -36,8 +37,15 @@ pub(crate) struct Settings {
     pub(crate) detection_timeout: Duration,
 }
 
+impl Mesh {
+    /// Starts listeners on this host behind which the mesh is, for clients that accept no connector.
+    pub fn bridge(&self) -> BridgeBuilder {
+        BridgeBuilder::new(self.clone())
+    }
+}
+
 impl BridgeBuilder {
-    pub(crate) fn new(mesh: Mesh) -> Self {
+    fn new(mesh: Mesh) -> Self {
         let settings = Settings {
             access: Access::default(),
             max_connections: 1024,

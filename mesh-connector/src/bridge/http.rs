@@ -2,10 +2,7 @@
 
 mod headers;
 
-use std::{
-    convert::Infallible,
-    sync::{Mutex, PoisonError},
-};
+use std::convert::Infallible;
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
@@ -20,11 +17,16 @@ use hyper::{
     upgrade::{OnUpgrade, Parts},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::OnceCell};
 
 use self::headers::{authenticated, remove_hop_by_hop};
-use super::{Shared, access::Accepted, tunnel};
-use crate::{Error, ErrorKind, MeshStream, Target};
+use super::{Shared, access::Accepted, services, tunnel};
+use crate::{
+    error::{Error, ErrorKind},
+    stream::MeshStream,
+    target::Target,
+};
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
@@ -47,7 +49,7 @@ pub(super) async fn serve(client: TcpStream, shared: &Shared) {
     if let Err(error) = connection.await {
         tracing::debug!(%error, "a client of the bridge's HTTP proxy broke off, or does not speak HTTP");
     }
-    let tunnel = session.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let tunnel = session.tunnel.lock().take();
     if let Some(tunnel) = tunnel {
         tunnel.serve(shared).await;
     }
@@ -99,13 +101,13 @@ impl Session<'_> {
         let mesh = &self.shared.mesh;
         let authority = request.uri().authority().map_or("", |authority| authority.as_str());
         let target: Target = authority.parse()?;
-        let stream = match mesh.detects_protocol(&target).await? {
+        let stream = match services::detects_protocol(mesh, &target).await? {
             true => None,
             false => Some(mesh.connect_to(&target).await?),
         };
         let upgrade = hyper::upgrade::on(request);
         let tunnel = Tunnel { upgrade, target, stream };
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        *self.tunnel.lock() = Some(tunnel);
         Ok(Response::new(Either::Right(Full::default())))
     }
 

@@ -9,7 +9,7 @@ use super::{
     client::{Client, Listener},
     tunnel,
 };
-use crate::Target;
+use crate::target::Target;
 
 /// Accepting fails when this process or the host has no descriptor or memory left: waiting is all that helps.
 const BREATH: Duration = Duration::from_millis(50);

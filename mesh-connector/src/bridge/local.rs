@@ -4,14 +4,18 @@ use std::{
     collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::cannot_listen;
-use crate::{Error, ErrorKind, Target};
+use crate::{
+    error::{Error, ErrorKind},
+    target::Target,
+};
 
 /// 127.64.0.0/10: on loopback, and used by nobody else that is known.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
@@ -94,7 +98,7 @@ impl Locals {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Listening> {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listening.lock()
     }
 }
 

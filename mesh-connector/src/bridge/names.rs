@@ -3,18 +3,20 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
 };
 
 use mesh_resolver::LocalAddresses;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{
     Shared, listen,
     local::{LocalPort, Locals},
     scheme::{self, Schemes},
+    services,
 };
-use crate::{Error, Target};
+use crate::{error::Error, target::Target};
 
 /// Gives each service of the mesh a loopback address when it is first asked for, and listens there on every port that the
 /// service has. Cheap to clone; it does not keep the bridge alive.
@@ -55,7 +57,7 @@ impl LocalServices {
     /// its ports can be had.
     pub(super) fn listening(&self, host: &str) -> Option<IpAddr> {
         let shared = self.bridge()?;
-        let ports = shared.mesh.service_ports(host);
+        let ports = services::ports(&shared.mesh, host);
         let mut address = None;
         for port in ports {
             let target = Target::new(host, port).ok()?;
@@ -75,7 +77,7 @@ impl LocalServices {
     #[must_use]
     pub fn default_port(&self, host: &str) -> Option<SocketAddr> {
         let shared = self.bridge()?;
-        let ports = shared.mesh.service_ports(host);
+        let ports = services::ports(&shared.mesh, host);
         let of = |port: u16| ports.contains(&port).then(|| Target::new(host, port).ok()).flatten();
         let schemes = Schemes { http: of(80), https: of(443) };
         let target = schemes.http.clone().or_else(|| schemes.https.clone())?;
@@ -100,7 +102,7 @@ impl LocalServices {
         let (listener, address) = listening.bind(target, host, port)?;
         if let Some(tasks) = self.tasks.upgrade() {
             let task = listen::serve(listener, shared.clone(), to);
-            tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).spawn_on(task, &self.runtime);
+            tasks.lock().spawn_on(task, &self.runtime);
         }
         Ok(address)
     }

@@ -3,7 +3,7 @@
 mod resolve;
 
 use super::Bridge;
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 impl Bridge {
     /// The bridge as a proxy of reqwest's, for `http://` and `https://` URLs. Names are resolved by the mesh. URLs of

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{Shared, client::Client as _, listen};
-use crate::Target;
+use crate::target::Target;
 
 /// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;

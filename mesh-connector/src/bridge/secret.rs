@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use subtle::ConstantTimeEq as _;
 
-use crate::{Error, ErrorKind, Mesh};
+use crate::{
+    error::{Error, ErrorKind},
+    mesh::Mesh,
+};
 
 /// A bridge's password: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not show it.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::Protocol;
+use crate::target::Protocol;
 
 /// RFC 9113 §3.4, as far as it cannot be HTTP/1.1.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";

@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use self::wire::{Command, Parsed, REFUSED_METHODS, Reply};
-use super::{Shared, USER, client::Client as _, tunnel};
-use crate::{Error, MeshStream, Target};
+use super::{Shared, USER, client::Client as _, services, tunnel};
+use crate::{error::Error, stream::MeshStream, target::Target};
 
 /// Serves a client that has begun to speak SOCKS5.
 pub(super) async fn serve(client: TcpStream, shared: &Shared) {
@@ -22,7 +22,7 @@ pub(super) async fn serve(client: TcpStream, shared: &Shared) {
         // It was answered, it left, it was too slow, or it does not speak SOCKS5.
         return;
     };
-    let opened = match shared.mesh.detects_protocol(&target).await {
+    let opened = match services::detects_protocol(&shared.mesh, &target).await {
         Ok(true) => session.accept_first(shared, &target).await,
         Ok(false) => session.connect_first(shared, &target).await,
         Err(error) => session.refuse(&target, &error).await,

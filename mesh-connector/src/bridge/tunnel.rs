@@ -7,13 +7,13 @@ use std::io;
 use tokio::io::AsyncWriteExt as _;
 
 pub use self::relay::relay;
-use super::{Shared, client::Client, sniff};
+use super::{Shared, client::Client, services, sniff};
 use crate::{Error, MeshStream, Target};
 
 /// Serves a client whose target is known.
 pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Target) {
     let mut read = Vec::new();
-    let opened = match shared.mesh.detects_protocol(target).await {
+    let opened = match services::detects_protocol(&shared.mesh, target).await {
         Ok(true) => detected(&mut client, shared, target, &mut read).await,
         Ok(false) => shared.mesh.connect_to(target).await,
         Err(error) => Err(error),

@@ -9,7 +9,7 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::cannot_listen;
-use crate::Error;
+use crate::error::Error;
 
 /// The file of a listener, removed with it.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn an_abandoned_socket_is_replaced_and_a_living_one_is_not() {

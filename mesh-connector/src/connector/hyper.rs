@@ -13,7 +13,10 @@ use hyper_util::{
 use tower_service::Service;
 
 use super::MeshConnector;
-use crate::{Error, ErrorKind, MeshStream};
+use crate::{
+    error::{Error, ErrorKind},
+    stream::MeshStream,
+};
 
 /// The port of `http://` URIs without one (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;

@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::MeshConnector;
-use crate::{Error, MeshStream, Target};
+use crate::{error::Error, stream::MeshStream, target::Target};
 
 /// The target says everything: the connector's own protocol and subset are for URIs, which cannot.
 impl Service<Target> for MeshConnector {

@@ -7,23 +7,26 @@ use rustls::{CertificateError, Error as TlsError, OtherError};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Dialer, Failed, Lookup, proxy_protocol, socket as dial};
+use super::{Choice, Dialer, Failed, proxy_protocol, socket as dial};
 use crate::{
-    ConnectionInfo, Error, ErrorKind, IdentityMismatch, MeshStream, Transport,
-    connection::{Details, TlsDetails},
+    connection::{ConnectionInfo, Details, TlsDetails, Transport},
+    dns::UpstreamLookup,
+    error::{Error, ErrorKind, IdentityMismatch},
     hosts::Held,
     socket::Socket,
-    stream::Io,
-    tls::{self, Prepared},
+    stream::{Io, MeshStream},
+    tls::{self, ClientTls, TlsUse},
     transport::{self, Protection, Security},
 };
 
 /// What protects a connection, ready for use.
 #[derive(Debug)]
 pub(crate) struct Protected {
+    /// The position of the transport socket that says so.
+    pub(crate) socket: usize,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// `None` for plaintext.
-    pub(crate) tls: Option<Arc<Prepared>>,
+    pub(crate) tls: Option<Arc<ClientTls>>,
 }
 
 /// A connection that came about.
@@ -33,27 +36,27 @@ pub(super) struct Opened {
     tls: Option<TlsDetails>,
 }
 
-impl<L: Lookup> Dialer<'_, L> {
+impl<L: UpstreamLookup> Dialer<'_, L> {
     /// How to protect a connection to this endpoint.
     pub(super) fn protection(&self, endpoint: &Endpoint) -> Result<Protected, Failed> {
-        let Protection { proxy_protocol, security } =
-            transport::protection(self.cluster, endpoint, self.mtls).map_err(Failed::Refused)?;
+        let cluster = self.cluster();
+        let Protection { socket, proxy_protocol, security } =
+            transport::protection(cluster, endpoint, self.mtls).map_err(Failed::Refused)?;
         let protocol = self.target.protocol();
+        let of = |identity, context| TlsUse { cluster, identity, socket, context, protocol };
+        let tls = self.entry.tls();
         let tls = match security {
             Security::Plaintext => Ok(None),
-            Security::Mutual(context) => {
-                self.tls.get(self.cluster, context, protocol, self.valid_identity()?).map(Some)
+            Security::Mutual(context) => tls.mutual(of(self.valid_identity()?, context)).map(Some),
+            Security::Originated(context) => {
+                tls.originated(of(self.known_identity()?, context), self.target.host()).map(Some)
             }
-            Security::Originated(context) => self
-                .tls
-                .originated(self.cluster, context, protocol, self.target.host(), self.known_identity()?)
-                .map(Some),
         };
-        Ok(Protected { proxy_protocol, tls: tls.map_err(Failed::Final)? })
+        Ok(Protected { socket, proxy_protocol, tls: tls.map_err(Failed::Final)? })
     }
 
     fn known_identity(&self) -> Result<&Identity, Failed> {
-        self.identity.ok_or_else(|| {
+        self.entry.identity().ok_or_else(|| {
             let message = "this workload has no certificate yet: look at the health of the membership";
             Failed::Final(Error::new(ErrorKind::Credentials, message))
         })
@@ -79,27 +82,29 @@ impl<L: Lookup> Dialer<'_, L> {
             let header = proxy_protocol::header(version, tcp.local_addr().map_err(failed)?, peer_addr);
             tcp.write_all(&header).await.map_err(failed)?;
         }
-        let Some(prepared) = &protected.tls else {
+        let Some(tls) = &protected.tls else {
             return Ok(Opened { io: Io::Plaintext(tcp.into()), peer_addr, tls: None });
         };
-        let connector = TlsConnector::from(prepared.config.clone());
-        let handshake = connector.connect(prepared.server_name.clone(), Socket::from(tcp)).await;
+        let connector = TlsConnector::from(tls.config.clone());
+        let handshake = connector.connect(tls.server_name.clone(), Socket::from(tcp)).await;
         let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
-        let tls = Some(tls_details(prepared, &stream));
+        let tls = Some(tls_details(tls, &stream));
         Ok(Opened { io: Io::Tls(Box::new(stream)), peer_addr, tls })
     }
 
     /// The stream that the caller gets.
-    pub(super) fn stream(&self, opened: Opened, endpoint: &Endpoint, held: Held) -> MeshStream {
+    pub(super) fn stream(&self, opened: Opened, choice: &Choice, held: Held) -> MeshStream {
         let Opened { io, peer_addr, tls } = opened;
+        let endpoint = self.hosts.endpoint(choice.index);
         let held = Arc::new(held);
         let workload_cluster = Some(&endpoint.workload.cluster).filter(|cluster| !cluster.is_empty());
         let named = (endpoint.workload.name.clone(), endpoint.workload.namespace.clone());
         let details = Details {
+            key: choice.key,
             host: self.target.host().to_string(),
             port: self.target.port(),
-            service: Some(self.cluster.name.host.clone()),
-            cluster: Some(self.cluster.name.to_string()),
+            service: Some(self.cluster().name.host.clone()),
+            cluster: Some(self.cluster().name.to_string()),
             endpoint: held.address().to_owned(),
             peer_addr,
             gateway: endpoint.is_gateway(),
@@ -116,29 +121,29 @@ impl<L: Lookup> Dialer<'_, L> {
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
         let ips = match endpoint.host.parse() {
             Ok(ip) => vec![ip],
-            Err(_) => self.lookup.lookup(&endpoint.host).await?,
+            Err(_) => self.upstream.lookup(&endpoint.host).await?,
         };
         let mut addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, endpoint.port)).collect();
         addresses.extend(&endpoint.additional_addresses);
-        let connected = dial::connect(&addresses, self.cluster.tcp_keepalive).await;
+        let connected = dial::connect(&addresses, self.cluster().tcp_keepalive).await;
         connected.map_err(|error| cannot_connect(endpoint, error))
     }
 }
 
-fn tls_details(prepared: &Prepared, stream: &TlsStream<Socket>) -> TlsDetails {
+fn tls_details(tls: &ClientTls, stream: &TlsStream<Socket>) -> TlsDetails {
     let session = stream.get_ref().1;
-    let peer = prepared.only_name.clone().unwrap_or_else(|| {
+    let peer = tls.only_name.clone().unwrap_or_else(|| {
         let leaf = session.peer_certificates().and_then(<[_]>::first);
-        let names = match prepared.transport {
+        let names = match tls.transport {
             Transport::MutualTls => tls::uri_names,
             _ => tls::names,
         };
         leaf.and_then(|leaf| names(leaf).into_iter().next()).unwrap_or_default()
     });
     TlsDetails {
-        transport: prepared.transport,
-        sni: prepared.sni.clone(),
-        alpn_offered: prepared.alpn.clone(),
+        transport: tls.transport,
+        sni: tls.sni.clone(),
+        alpn_offered: tls.alpn.clone(),
         alpn: session.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
         peer_id: peer.parse().ok(),
         peer,

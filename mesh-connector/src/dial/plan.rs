@@ -3,8 +3,8 @@
 use fastrand::Rng;
 use nds_client::{Endpoint, LocalityEndpoints};
 
-use super::{Dialer, Failed, Lookup, Protected};
-use crate::{EndpointStatus, Error, balance::Place};
+use super::{Dialer, Failed, Protected};
+use crate::{balance::Place, dns::UpstreamLookup, error::Error, hosts::EndpointStatus};
 
 /// One endpoint, and what would be done with it.
 #[derive(Debug)]
@@ -18,15 +18,15 @@ pub(crate) struct Planned<'a> {
     pub(crate) protection: Result<Protected, Error>,
 }
 
-impl<'a, L: Lookup> Dialer<'a, L> {
+impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     /// All endpoints, in the control plane's order.
     pub(crate) fn plan(&self) -> Vec<Planned<'a>> {
         let hosts = self.hosts;
-        let look = hosts.look(&mut Rng::new());
+        let plan = hosts.plan(&mut Rng::new());
         let planned = |(index, ((locality, endpoint), status))| Planned {
             locality,
             endpoint,
-            place: look.place(index),
+            place: plan.place(index),
             status,
             protection: self.protection(endpoint).map_err(Failed::into_error),
         };

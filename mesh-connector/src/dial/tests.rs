@@ -5,17 +5,22 @@ mod identities;
 mod originated;
 mod policies;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Mutex,
+};
 
+use nds_client::{Endpoint, Endpoints, Identity};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-use nds_client::{Endpoint, Endpoints};
 
 use super::*;
 use crate::{
-    Host, Protocol, Transport,
-    hosts::HostSets,
+    cluster::EndpointSource,
+    connection::Transport,
+    hosts::EndpointStatus,
+    target::{Host, Protocol},
     testing::{self, Authority, Server, auto_mtls, endpoints, locality},
+    tls::{TlsConfigs, TlsSettings},
 };
 
 const NAME: &str = "outbound|3002||forecast.weather.svc.cluster.local";
@@ -26,7 +31,7 @@ const CLIENT: &str = "spiffe://cluster.local/ns/vms/sa/vm";
 /// Upstream DNS that knows one name.
 struct Upstream;
 
-impl Lookup for Upstream {
+impl UpstreamLookup for Upstream {
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
         match host {
             "localhost.test" => Ok(vec![[127, 0, 0, 1].into()]),
@@ -37,25 +42,26 @@ impl Lookup for Upstream {
 
 /// What a test dials with; everything but the endpoints has a default.
 struct Client {
-    identity: Option<Identity>,
+    identity: Option<Arc<Identity>>,
     cluster: Arc<Cluster>,
-    tls: TlsConfigs,
+    tls: Arc<TlsSettings>,
     mtls: Mtls,
     protocol: Protocol,
     patience: Duration,
-    hosts: HostSets,
+    /// The entry of the last connection.
+    entry: Mutex<Option<Arc<ClusterEntry>>>,
 }
 
 impl Client {
     fn new(identity: Identity, cluster: Cluster) -> Self {
         Self {
-            identity: Some(identity),
+            identity: Some(Arc::new(identity)),
             cluster: Arc::new(cluster),
-            tls: TlsConfigs::new(None),
+            tls: Arc::default(),
             mtls: Mtls::AsConfigured,
             protocol: Protocol::Tcp,
             patience: Duration::from_secs(30),
-            hosts: HostSets::new(),
+            entry: Mutex::default(),
         }
     }
 
@@ -64,7 +70,7 @@ impl Client {
     }
 
     /// With another identity.
-    async fn dial_with(&self, identity: &Identity, address: SocketAddr) -> Result<MeshStream, Error> {
+    async fn dial_with(&self, identity: &Arc<Identity>, address: SocketAddr) -> Result<MeshStream, Error> {
         let host = Host::Name("forecast.weather".into());
         self.dial_by(Some(identity), host, &only(testing::endpoint(address))).await
     }
@@ -76,22 +82,41 @@ impl Client {
 
     async fn dial_by(
         &self,
-        identity: Option<&Identity>,
+        identity: Option<&Arc<Identity>>,
         host: Host,
         endpoints: &Endpoints,
     ) -> Result<MeshStream, Error> {
         let target = Target::new(&host.to_string(), 3002).unwrap().with_protocol(self.protocol);
+        let entry = self.entry(identity);
         let dialer = Dialer {
             target: &target,
-            cluster: &self.cluster,
-            identity,
-            tls: &self.tls,
+            entry: &entry,
+            hosts: &entry.hosts_of(Arc::new(endpoints.clone())),
             mtls: self.mtls,
-            lookup: &Upstream,
-            hosts: &self.hosts.get(&self.cluster, &Arc::new(endpoints.clone())),
+            upstream: &Upstream,
             deadline: Instant::now() + self.patience,
         };
-        dialer.connect(&mut Rng::with_seed(1)).await
+        dialer.connect(None, &mut Rng::with_seed(1)).await
+    }
+
+    /// The cluster's entry for an identity, as the manager replaces it.
+    fn entry(&self, identity: Option<&Arc<Identity>>) -> Arc<ClusterEntry> {
+        let mut last = self.entry.lock().unwrap();
+        match &*last {
+            Some(entry) if entry.is_of(&self.cluster, identity) => entry.clone(),
+            before => {
+                let tls = TlsConfigs::new(&self.cluster, self.tls.clone());
+                let source = EndpointSource::Inline(Arc::default());
+                let (cluster, identity) = (self.cluster.clone(), identity.cloned());
+                let next = Arc::new(ClusterEntry::new(cluster, identity, tls, source, before.as_deref()));
+                *last = Some(next.clone());
+                next
+            }
+        }
+    }
+
+    fn statuses(&self) -> Vec<EndpointStatus> {
+        self.entry.lock().unwrap().as_ref().map(|entry| entry.statuses()).unwrap_or_default()
     }
 
     async fn dial_one(&self, address: SocketAddr) -> Result<MeshStream, Error> {

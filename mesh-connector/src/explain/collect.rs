@@ -14,10 +14,14 @@ use super::{
     ExplainedTarget, Explanation, Probe, endpoint, name, not_applied,
 };
 use crate::{
-    Error, Host, Mesh, MeshStream, Protocol, Target, dial,
+    cluster::{ClusterEntry, Route},
+    dial,
+    error::Error,
     hosts::failures_to_eject,
-    mesh::{Found, after},
-    routes::Destination,
+    membership::{Membership, Resolved, after},
+    settings::Settings,
+    stream::MeshStream,
+    target::{Protocol, Target},
 };
 
 /// How long a peer may take to refuse a certificate that it has already seen.
@@ -33,10 +37,23 @@ const POLICY: &str =
 const SINGLE_PODS: &str =
     "single pods of a headless service: no gateway leads to one of them, only to the service";
 
-pub(crate) async fn explain(mesh: &Mesh, target: &Target, probe: Probe) -> Explanation {
+/// What an explanation is made with.
+#[derive(Clone, Copy)]
+struct Explainer<'a> {
+    membership: &'a Membership,
+    settings: &'a Settings,
+    probe: Probe,
+}
+
+pub(super) async fn explain(
+    membership: &Membership,
+    settings: &Settings,
+    target: &Target,
+    probe: Probe,
+) -> Explanation {
     let mut explanation = Explanation {
         target: explained_target(target),
-        membership: membership(mesh),
+        membership: explained_membership(membership),
         name: None,
         outside: None,
         cluster: None,
@@ -46,91 +63,84 @@ pub(crate) async fn explain(mesh: &Mesh, target: &Target, probe: Probe) -> Expla
         not_visible: NOT_VISIBLE.map(str::to_owned).to_vec(),
         not_applied: Vec::new(),
     };
-    if let Err(error) = decide(mesh, target, probe, &mut explanation).await {
+    let explainer = Explainer { membership, settings, probe };
+    if let Err(error) = explainer.decide(target, &mut explanation).await {
         explanation.failure = Some(ExplainedFailure::from(&error));
     }
     explanation
 }
 
-async fn decide(
-    mesh: &Mesh,
-    target: &Target,
-    probe: Probe,
-    explanation: &mut Explanation,
-) -> Result<(), Error> {
-    mesh.refuse_if_closed(target)?;
-    explanation.name = Some(name::explain(target.host(), mesh.dns()));
-    let deadline = after(mesh.connect_deadline());
-    match mesh.route(target, deadline).await? {
-        Some(destination) => inside(mesh, target, &destination, probe, explanation).await,
-        None => outside(mesh, target, probe, explanation).await,
+impl Explainer<'_> {
+    fn deadline(self) -> Instant {
+        after(self.settings.connect_deadline)
     }
-}
 
-async fn inside(
-    mesh: &Mesh,
-    target: &Target,
-    destination: &Destination,
-    probe: Probe,
-    explanation: &mut Explanation,
-) -> Result<(), Error> {
-    let deadline = after(mesh.connect_deadline());
-    let clusters = mesh.client().try_clusters().unwrap_or_default();
-    let cluster = &destination.cluster;
-    explanation.cluster = Some(explained_cluster(cluster, &clusters));
-    explanation.not_applied = not_applied::of(cluster);
-    if matches!(cluster.discovery, Discovery::OriginalDestination) {
-        explanation.not_visible.push(SINGLE_PODS.to_owned());
+    async fn decide(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {
+        let membership = self.membership;
+        membership.refuse_if_closed(target)?;
+        explanation.name = Some(name::explain(target.host(), &membership.dns));
+        match membership.route(target, self.deadline()).await? {
+            Route::Cluster(entry) => self.inside(target, &entry, explanation).await,
+            Route::Passthrough => self.outside(target, explanation).await,
+        }
     }
-    let hosts = mesh.hosts(target, destination, deadline).await?;
-    let identity = mesh.client().identity().get();
-    let dialer = mesh.dialer(target, cluster, &hosts, (*identity).as_deref(), deadline);
-    let plan = dialer.plan();
-    let own_cluster = mesh.client().config().cluster_id();
-    explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
-    if let Some(error) = dialer.obstacle(&plan) {
-        return Err(error);
-    }
-    if probe == Probe::Handshake {
-        let start = Instant::now();
-        let stream = dialer.connect(&mut Rng::new()).await?;
-        explanation.connection = Some(connected(stream, start).await?);
-    }
-    Ok(())
-}
 
-async fn outside(
-    mesh: &Mesh,
-    target: &Target,
-    probe: Probe,
-    explanation: &mut Explanation,
-) -> Result<(), Error> {
-    explanation.not_visible.push(POLICY.to_owned());
-    let deadline = after(mesh.connect_deadline());
-    let outside = ExplainedOutside { allowed: true, addresses: Vec::new() };
-    let outside = explanation.outside.insert(outside);
-    if let Err(error) = mesh.allow_outside(target) {
-        outside.allowed = false;
-        return Err(error);
+    async fn inside(
+        self,
+        target: &Target,
+        entry: &ClusterEntry,
+        explanation: &mut Explanation,
+    ) -> Result<(), Error> {
+        let Self { membership, settings, .. } = self;
+        let deadline = self.deadline();
+        let cluster = entry.config();
+        let clusters = membership.clusters.clusters().unwrap_or_default();
+        explanation.cluster = Some(explained_cluster(cluster, &clusters));
+        explanation.not_applied = not_applied::of(cluster);
+        if matches!(cluster.discovery, Discovery::OriginalDestination) {
+            explanation.not_visible.push(SINGLE_PODS.to_owned());
+        }
+        let hosts = membership.hosts(target, entry, deadline).await?;
+        let dialer = membership.dialer(target, entry, &hosts, settings, deadline);
+        let plan = dialer.plan();
+        let own_cluster = membership.client.config().cluster_id();
+        explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
+        if let Some(error) = dialer.obstacle(&plan) {
+            return Err(error);
+        }
+        if self.probe == Probe::Handshake {
+            let start = Instant::now();
+            let stream = dialer.connect(None, &mut Rng::new()).await?;
+            explanation.connection = Some(connected(stream, start).await?);
+        }
+        Ok(())
     }
-    let addresses = match target.host() {
-        Host::Ip(ip) => vec![*ip],
-        Host::Name(host) => match mesh.find_outside(target, host, deadline).await? {
-            Found::Outside(addresses) => addresses,
-            Found::Inside(target, destination) => {
+
+    async fn outside(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {
+        explanation.not_visible.push(POLICY.to_owned());
+        let deadline = self.deadline();
+        let outside = ExplainedOutside { allowed: true, addresses: Vec::new() };
+        let outside = explanation.outside.insert(outside);
+        if let Err(error) = self.settings.allow_outside(target) {
+            outside.allowed = false;
+            return Err(error);
+        }
+        let addresses = match self.membership.resolve_outside(target, deadline).await? {
+            Resolved::Passthrough(addresses) => addresses,
+            Resolved::Cluster(target, entry) => {
                 explanation.outside = None;
-                explanation.name = Some(name::explain(target.host(), mesh.dns()));
-                return inside(mesh, &target, &destination, probe, explanation).await;
+                explanation.name = Some(name::explain(target.host(), &self.membership.dns));
+                return self.inside(&target, &entry, explanation).await;
             }
-        },
-    };
-    outside.addresses.clone_from(&addresses);
-    if probe == Probe::Handshake {
-        let start = Instant::now();
-        let stream = dial::outside(target, &addresses, deadline).await?;
-        explanation.connection = Some(connected(stream, start).await?);
+        };
+        outside.addresses.clone_from(&addresses);
+        if self.probe == Probe::Handshake {
+            let start = Instant::now();
+            let stream = dial::passthrough(target, &addresses, deadline).await?;
+            explanation.connection = Some(connected(stream, start).await?);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 async fn connected(mut stream: MeshStream, start: Instant) -> Result<ExplainedConnection, Error> {
@@ -166,9 +176,9 @@ fn explained_target(target: &Target) -> ExplainedTarget {
     }
 }
 
-fn membership(mesh: &Mesh) -> ExplainedMembership {
-    let client = mesh.client();
-    let identity = client.identity().get();
+fn explained_membership(membership: &Membership) -> ExplainedMembership {
+    let client = &membership.client;
+    let identity = client.identity().current();
     let health = client.health().load();
     let now = std::time::SystemTime::now();
     let (state, stale_seconds) = match &health.sync {
@@ -181,11 +191,8 @@ fn membership(mesh: &Mesh) -> ExplainedMembership {
         _ => ("unknown", None),
     };
     ExplainedMembership {
-        identity: identity.as_ref().as_ref().map(|identity| identity.spiffe_id().to_string()),
-        certificate_seconds_left: identity
-            .as_ref()
-            .as_ref()
-            .map(|identity| identity.remaining(now).as_secs()),
+        identity: identity.as_ref().map(|identity| identity.spiffe_id().to_string()),
+        certificate_seconds_left: identity.as_ref().map(|identity| identity.remaining(now).as_secs()),
         network: client.config().network().to_owned(),
         state: state.to_owned(),
         stale_seconds,

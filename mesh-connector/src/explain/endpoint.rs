@@ -4,8 +4,10 @@ use nds_client::{EndpointHealth, ProxyProtocol};
 use serde::Serialize;
 
 use crate::{
-    ErrorKind, Transport,
-    dial::{Place, Planned, Why},
+    balance::{Place, Why},
+    connection::Transport,
+    dial::Planned,
+    error::ErrorKind,
     hosts::authority,
 };
 
@@ -163,11 +165,11 @@ fn transport(planned: &Planned<'_>) -> Option<ExplainedTransport> {
     };
     Some(match &protected.tls {
         None => transport,
-        Some(prepared) => ExplainedTransport {
-            kind: prepared.transport.as_label(),
-            sni: Some(prepared.sni.to_string()),
-            alpn_offered: prepared.alpn.to_vec(),
-            expected: prepared.expected.to_vec(),
+        Some(tls) => ExplainedTransport {
+            kind: tls.transport.as_label(),
+            sni: Some(tls.sni.to_string()),
+            alpn_offered: tls.alpn.to_vec(),
+            expected: tls.expected.to_vec(),
             ..transport
         },
     })

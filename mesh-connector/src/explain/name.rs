@@ -6,7 +6,10 @@ use mesh_resolver::Via;
 use nds_client::Registry;
 use serde::Serialize;
 
-use crate::{Host, names::Dns, route::Names as _};
+use crate::{
+    dns::{Dns, MeshNames as _},
+    target::Host,
+};
 
 /// What a host is in the mesh's name table.
 #[derive(Clone, Debug, Serialize)]

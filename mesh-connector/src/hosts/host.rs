@@ -1,35 +1,25 @@
-//! One endpoint: what was seen of it, and the connections to it.
+//! One endpoint: its statistics and its connections.
 
 use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use nds_client::{ClusterName, EndpointHealth};
+use parking_lot::{Mutex, MutexGuard};
 
-use super::{
-    EndpointStatus, HostSet,
-    outlier::{Event, Record, failures_to_eject},
-};
-use crate::ErrorKind;
-
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(30);
-/// A failure that is so long ago is forgotten, and the next one is the first again.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+use super::{outlier::Record, status::EndpointStatus};
+use crate::error::ErrorKind;
 
 /// One endpoint.
 pub(crate) struct Host {
-    pub(super) address: String,
+    id: u64,
+    address: String,
     /// When it was first seen.
     pub(super) since: Duration,
     pub(super) connections: AtomicU32,
     /// Failures in a row: what decides whether a success is worth the lock.
-    failures: AtomicU32,
+    pub(super) failures: AtomicU32,
     seen: Mutex<Seen>,
 }
 
@@ -38,24 +28,28 @@ pub(super) struct Seen {
     pub(super) record: Record,
     pub(super) ejected_until: Duration,
     pub(super) deferred_until: Duration,
-    failed_at: Duration,
-    last: Option<ErrorKind>,
-}
-
-/// A connection of a host's, counted until it is dropped; and the way to tell what becomes of it.
-pub(crate) struct Held {
-    set: Arc<HostSet>,
-    host: Arc<Host>,
+    pub(super) failed_at: Duration,
+    pub(super) last: Option<ErrorKind>,
 }
 
 impl Host {
-    pub(super) fn new(address: String, since: Duration) -> Self {
+    pub(super) fn new(id: u64, address: String, since: Duration) -> Self {
         let (connections, failures, seen) = (AtomicU32::new(0), AtomicU32::new(0), Mutex::default());
-        Self { address, since, connections, failures, seen }
+        Self { id, address, since, connections, failures, seen }
+    }
+
+    /// A number that no other host of the cluster ever had.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// `10.1.2.3:15443`
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock()
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -81,95 +75,5 @@ impl Host {
             ejected_for: seen.ejected_until.saturating_sub(now),
             ejections: seen.record.ejections,
         }
-    }
-}
-
-impl Held {
-    pub(super) fn new(set: Arc<HostSet>, host: Arc<Host>) -> Self {
-        Self { set, host }
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.host.address
-    }
-
-    /// The connection came about.
-    pub(crate) fn connected(&self) {
-        if self.host.failures.load(Ordering::Relaxed) > 0 {
-            self.host.failures.store(0, Ordering::Relaxed);
-            self.note(Event::Connected, None);
-        }
-    }
-
-    /// It did not, or the peer took it back before its first byte.
-    pub(crate) fn failed(&self, kind: ErrorKind) {
-        self.host.failures.fetch_add(1, Ordering::Relaxed);
-        self.note(Event::Failed, Some(kind));
-    }
-
-    /// A request over it was answered.
-    pub(crate) fn answered(&self, status: u16) {
-        // Statuses matter to outlier detection alone, and good ones only after bad ones.
-        if self.set.outlier_detection.is_some() {
-            self.note(Event::Status(status), None);
-        }
-    }
-
-    fn note(&self, event: Event, kind: Option<ErrorKind>) {
-        let (set, now) = (&self.set, self.set.shared.now());
-        let rules = set.outlier_detection.as_ref();
-        let mut seen = self.host.lock();
-        let before = *seen;
-        match event {
-            Event::Connected => seen.deferred_until = Duration::ZERO,
-            Event::Status(_) => {}
-            Event::Failed => {
-                if before.last.is_some() && before.failed_at + FORGOTTEN < now {
-                    self.host.failures.store(1, Ordering::Relaxed);
-                }
-                (seen.last, seen.failed_at) = (kind, now);
-                // Where a rule counts failures, they are its to judge.
-                if rules.and_then(failures_to_eject).is_none() {
-                    self.defer(&mut seen, now);
-                }
-            }
-        }
-        if let Some(rules) = rules
-            && let Some(chance) = seen.record.note(event, rules, now)
-            && fastrand::u32(..100) < chance
-        {
-            // The others are looked at meanwhile.
-            drop(seen);
-            if !set.eject(&self.host, rules, now) {
-                // As many are out as may be: it is put last, at least.
-                self.defer(&mut self.host.lock(), now);
-            }
-        } else if seen.deferred_until == before.deferred_until {
-            return;
-        }
-        set.shared.version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Puts the endpoint behind the others, for longer with each failure in a row.
-    fn defer(&self, seen: &mut Seen, now: Duration) {
-        seen.deferred_until = now + patience(self.host.failures.load(Ordering::Relaxed));
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.host.connections.fetch_sub(1, Ordering::Relaxed);
-        self.set.shared.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How long an endpoint goes behind the others after so many failures.
-fn patience(failures: u32) -> Duration {
-    FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("host", &self.host.address).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,46 +14,43 @@ use std::{
 use arc_swap::ArcSwapOption;
 use fastrand::Rng;
 use nds_client::{
-    CircuitBreakers, Cluster, ClusterName, Endpoint, EndpointHealth, Endpoints, LoadBalancing,
-    LocalityEndpoints, OutlierDetection, SlowStart,
+    CircuitBreakers, Cluster, ClusterName, Endpoint, EndpointHealth, Endpoints, LocalityEndpoints,
+    OutlierDetection, SlowStart,
 };
 use tokio::time::Instant;
 
-use super::{EndpointStatus, Held, authority, host::Host, outlier};
+use super::{authority, host::Host, outlier, status::EndpointStatus};
 use crate::{
-    Error, ErrorKind,
     balance::{Candidate, Plan, Standing},
+    error::{Error, ErrorKind},
 };
 
 /// In so many steps an endpoint grows to its weight.
 const STEPS: u32 = 50;
 
-/// The endpoints of one cluster, of one push.
+/// The endpoints of one cluster, as one push has them.
 pub(crate) struct HostSet {
-    pub(super) name: ClusterName,
-    /// Tells whether it is of this cluster, without keeping the cluster alive.
-    cluster: Weak<Cluster>,
+    cluster: Arc<Cluster>,
     endpoints: Arc<Endpoints>,
-    load_balancing: LoadBalancing,
-    pub(super) outlier_detection: Option<OutlierDetection>,
-    circuit_breakers: CircuitBreakers,
     /// In the order of the endpoints.
     pub(super) hosts: Vec<Arc<Host>>,
-    pub(super) shared: Arc<Shared>,
-    look: ArcSwapOption<Look>,
+    pub(super) stats: Arc<ClusterStats>,
+    plan: ArcSwapOption<PlanSnapshot>,
 }
 
-/// What outlives a push.
-pub(super) struct Shared {
+/// The statistics of one cluster. They outlive pushes.
+pub(crate) struct ClusterStats {
+    /// The beginning of all times in here.
     began: Instant,
     pub(super) connections: AtomicU32,
     pending: AtomicU32,
-    /// Counts what happened to the cluster's endpoints.
+    /// Counts the events of the cluster's hosts: a plan holds while it is unchanged.
     pub(super) version: AtomicU64,
+    next_host_id: AtomicU64,
 }
 
 /// A plan, and how long it holds.
-pub(crate) struct Look {
+pub(crate) struct PlanSnapshot {
     plan: Plan,
     version: u64,
     until: Duration,
@@ -62,71 +59,78 @@ pub(crate) struct Look {
 /// A connection that is being made, counted until it is dropped.
 pub(crate) struct Pending(Arc<HostSet>);
 
-impl HostSet {
-    pub(super) fn new(
-        cluster: &Arc<Cluster>,
-        endpoints: &Arc<Endpoints>,
-        before: Option<&Arc<Self>>,
-        began: Instant,
-    ) -> Self {
-        let fresh = || Shared {
-            began,
+impl Default for ClusterStats {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
             connections: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             version: AtomicU64::new(0),
-        };
-        let shared = before.map_or_else(|| Arc::new(fresh()), |set| set.shared.clone());
-        let known: HashMap<&str, &Arc<Host>> =
-            before.iter().flat_map(|set| &set.hosts).map(|host| (&*host.address, host)).collect();
-        let now = shared.now();
-        let host = |address: String| match known.get(&*address) {
-            Some(host) => Arc::clone(host),
-            None => Arc::new(Host::new(address, now)),
-        };
-        Self {
-            name: cluster.name.clone(),
-            cluster: Arc::downgrade(cluster),
-            endpoints: endpoints.clone(),
-            load_balancing: cluster.load_balancing.clone(),
-            outlier_detection: cluster.outlier_detection.clone(),
-            circuit_breakers: cluster.circuit_breakers,
-            hosts: endpoints.iter().map(|(_, endpoint)| host(authority(endpoint))).collect(),
-            shared,
-            look: ArcSwapOption::empty(),
+            next_host_id: AtomicU64::new(0),
         }
     }
+}
 
-    pub(super) fn is_of(&self, cluster: &Arc<Cluster>, endpoints: &Arc<Endpoints>) -> bool {
-        std::ptr::eq(self.cluster.as_ptr(), Arc::as_ptr(cluster)) && Arc::ptr_eq(&self.endpoints, endpoints)
+impl ClusterStats {
+    /// Since the cluster came into use.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
-    pub(super) fn is_in_use(&self) -> bool {
-        self.cluster.strong_count() > 0 || self.shared.connections.load(Ordering::Relaxed) > 0
+    /// How many connections the cluster has, those under way included.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl HostSet {
+    /// The hosts of `before` that are still among the endpoints are carried over.
+    pub(crate) fn new(
+        cluster: Arc<Cluster>,
+        endpoints: Arc<Endpoints>,
+        before: Option<&Self>,
+        stats: Arc<ClusterStats>,
+    ) -> Self {
+        let known: HashMap<&str, &Arc<Host>> =
+            before.iter().flat_map(|set| &set.hosts).map(|host| (host.address(), host)).collect();
+        let now = stats.now();
+        let host = |address: String| match known.get(&*address) {
+            Some(host) => Arc::clone(host),
+            None => Arc::new(Host::new(stats.next_host_id.fetch_add(1, Ordering::Relaxed), address, now)),
+        };
+        let hosts = endpoints.iter().map(|(_, endpoint)| host(authority(endpoint))).collect();
+        Self { cluster, endpoints, hosts, stats, plan: ArcSwapOption::empty() }
     }
 
     pub(crate) fn name(&self) -> &ClusterName {
-        &self.name
+        &self.cluster.name
+    }
+
+    /// When an endpoint is ejected, where the cluster says so.
+    pub(super) fn outlier_detection(&self) -> Option<&OutlierDetection> {
+        self.cluster.outlier_detection.as_ref()
     }
 
     pub(crate) fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 
-    /// Looks at the endpoints as they are now.
-    pub(crate) fn look(&self, rng: &mut Rng) -> Arc<Look> {
-        let now = self.shared.now();
-        let version = self.shared.version.load(Ordering::Acquire);
-        if let Some(look) = &*self.look.load()
-            && look.version == version
-            && now < look.until
+    /// Whom to try first and next, by the state of the hosts now. Wait-free while nothing happens to them.
+    pub(crate) fn plan(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
+        let now = self.stats.now();
+        let version = self.stats.version.load(Ordering::Acquire);
+        if let Some(snapshot) = &*self.plan.load()
+            && snapshot.version == version
+            && now < snapshot.until
         {
-            return look.clone();
+            return snapshot.clone();
         }
         let mut until = Duration::MAX;
         let candidates = self.candidates(now, &mut until);
-        let look = Arc::new(Look { plan: Plan::new(&candidates, &self.load_balancing, rng), version, until });
-        self.look.store(Some(look.clone()));
-        look
+        let plan = Plan::new(&candidates, &self.cluster.load_balancing, rng);
+        let snapshot = Arc::new(PlanSnapshot { plan, version, until });
+        self.plan.store(Some(snapshot.clone()));
+        snapshot
     }
 
     /// `until` becomes the time at which the first of them changes by itself.
@@ -140,7 +144,7 @@ impl HostSet {
         let localities = self.endpoints.localities.iter().enumerate();
         let endpoints = localities
             .flat_map(|(at, locality)| locality.endpoints.iter().map(move |one| (at, locality, one)));
-        let slow_start = self.load_balancing.slow_start;
+        let slow_start = self.cluster.load_balancing.slow_start;
         let mut candidate =
             |((at, locality, endpoint), host): ((usize, &LocalityEndpoints, &Endpoint), &Arc<Host>)| {
                 let seen = host.seen();
@@ -171,6 +175,17 @@ impl HostSet {
         endpoints.zip(&self.hosts).map(&mut candidate).collect()
     }
 
+    /// The number of a host, which no other host of this cluster ever had.
+    pub(crate) fn host_id(&self, index: usize) -> u64 {
+        self.hosts[index].id()
+    }
+
+    /// Whether a host is among the endpoints.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn has_host(&self, id: u64) -> bool {
+        self.hosts.iter().any(|host| host.id() == id)
+    }
+
     /// How many connections an endpoint has.
     pub(crate) fn connections(&self, index: usize) -> u32 {
         self.hosts[index].connections.load(Ordering::Relaxed)
@@ -191,11 +206,11 @@ impl HostSet {
 
     /// What is known of each endpoint, in their order.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = EndpointStatus> {
-        let now = self.shared.now();
+        let now = self.stats.now();
         self.endpoints
             .iter()
             .zip(&self.hosts)
-            .map(move |((_, endpoint), host)| host.status(&self.name, endpoint.health, now))
+            .map(move |((_, endpoint), host)| host.status(&self.cluster.name, endpoint.health, now))
     }
 
     /// A place among the connections that are being made.
@@ -204,28 +219,20 @@ impl HostSet {
     ///
     /// `TooManyConnections`: the cluster's limit.
     pub(crate) fn begin(self: &Arc<Self>) -> Result<Pending, Error> {
-        let CircuitBreakers { max_connections, max_pending_requests, .. } = self.circuit_breakers;
+        let CircuitBreakers { max_connections, max_pending_requests, .. } = self.cluster.circuit_breakers;
         let full = |what: &str, limit: u32| {
             let message =
-                format!("`{}` has {limit} {what}, as many as its DestinationRule allows", self.name);
+                format!("`{}` has {limit} {what}, as many as its DestinationRule allows", self.cluster.name);
             Err(Error::new(ErrorKind::TooManyConnections, message))
         };
-        if self.shared.connections.load(Ordering::Relaxed) >= max_connections {
+        if self.stats.connections.load(Ordering::Relaxed) >= max_connections {
             return full("connections", max_connections);
         }
         let pending = Pending(self.clone());
-        match self.shared.pending.fetch_add(1, Ordering::Relaxed) {
+        match self.stats.pending.fetch_add(1, Ordering::Relaxed) {
             before if before >= max_pending_requests => full("connections under way", max_pending_requests),
             _ => Ok(pending),
         }
-    }
-
-    /// Counts a connection to an endpoint, until what is returned is dropped.
-    pub(crate) fn hold(self: &Arc<Self>, index: usize) -> Held {
-        let host = self.hosts[index].clone();
-        host.connections.fetch_add(1, Ordering::Relaxed);
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        Held::new(self.clone(), host)
     }
 
     /// Ejects an endpoint, if one more may be.
@@ -237,7 +244,7 @@ impl HostSet {
         let mut seen = host.lock();
         let time = seen.record.eject(rules, now);
         (seen.ejected_until, seen.deferred_until) = (now + time, Duration::ZERO);
-        let (cluster, endpoint, seconds) = (&self.name, &host.address, time.as_secs_f64());
+        let (cluster, endpoint, seconds) = (&self.cluster.name, host.address(), time.as_secs_f64());
         tracing::warn!(%cluster, endpoint, seconds, "an endpoint is ejected");
         true
     }
@@ -245,18 +252,11 @@ impl HostSet {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Shared {
-    /// Since the membership began.
-    pub(super) fn now(&self) -> Duration {
-        self.began.elapsed()
-    }
-}
-
-impl Deref for Look {
+impl Deref for PlanSnapshot {
     type Target = Plan;
 
     fn deref(&self) -> &Plan {
@@ -274,7 +274,7 @@ fn grown(age: Duration, slow_start: SlowStart) -> f64 {
 impl fmt::Debug for HostSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostSet")
-            .field("cluster", &self.name)
+            .field("cluster", &self.cluster.name)
             .field("hosts", &self.hosts.len())
             .finish_non_exhaustive()
     }

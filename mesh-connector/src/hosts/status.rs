@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nds_client::EndpointHealth;
 
-use crate::ErrorKind;
+use crate::error::ErrorKind;
 
 /// An endpoint of a cluster in use: what istiod says of it, and what this process has seen.
 #[derive(Clone, Debug)]

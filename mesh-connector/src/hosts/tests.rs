@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
+use nds_client::{Cluster, Endpoints};
 
 use super::*;
 use crate::{
-    ErrorKind,
     balance::Place,
+    error::ErrorKind,
     testing::{bare, ejecting, endpoint, endpoints, growing, locality},
 };
 
@@ -16,14 +17,21 @@ fn three() -> Arc<Endpoints> {
     Arc::new(endpoints(vec![locality(0, 3, all)]))
 }
 
-fn set(cluster: &Arc<Cluster>) -> (HostSets, Arc<HostSet>) {
-    let sets = HostSets::new();
-    let set = sets.get(cluster, &three());
-    (sets, set)
+fn set(cluster: &Arc<Cluster>) -> Arc<HostSet> {
+    HostSet::new(cluster.clone(), three(), None, Arc::default()).into()
+}
+
+/// The next push of the same cluster.
+fn pushed(before: &HostSet, cluster: &Arc<Cluster>, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
+    HostSet::new(cluster.clone(), endpoints, Some(before), before.stats.clone()).into()
+}
+
+fn fail(set: &Arc<HostSet>, index: usize) {
+    Held::new(set, index).failed(ErrorKind::Dial);
 }
 
 fn places(set: &HostSet) -> Vec<Place> {
-    let look = set.look(&mut Rng::with_seed(1));
+    let look = set.plan(&mut Rng::with_seed(1));
     (0..set.hosts.len()).map(|index| look.place(index)).collect()
 }
 
@@ -34,9 +42,9 @@ fn is_first(place: Place) -> bool {
 #[tokio::test(start_paused = true)]
 async fn each_failure_in_a_row_defers_for_twice_as_long_and_a_success_ends_it() {
     let cluster = Arc::new(bare(NAME));
-    let (_sets, set) = set(&cluster);
+    let set = set(&cluster);
     for seconds in [1, 2, 4, 8, 16, 30, 30] {
-        set.hold(0).failed(ErrorKind::Dial);
+        fail(&set, 0);
         assert_eq!(set.statuses().next().unwrap().deferred_for, Duration::from_secs(seconds));
         assert!(!is_first(places(&set)[0]));
         tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -48,7 +56,7 @@ async fn each_failure_in_a_row_defers_for_twice_as_long_and_a_success_ends_it() 
         (7, Some(ErrorKind::Dial)),
         "it has not succeeded yet"
     );
-    set.hold(0).connected();
+    Held::new(&set, 0).connected();
     let status = set.statuses().next().unwrap();
     assert!(status.is_ok() && status.failures == 0 && status.last_failure.is_none(), "{status:?}");
 }
@@ -56,48 +64,35 @@ async fn each_failure_in_a_row_defers_for_twice_as_long_and_a_success_ends_it() 
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_is_long_over_is_forgotten() {
     let cluster = Arc::new(bare(NAME));
-    let (_sets, set) = set(&cluster);
-    set.hold(0).failed(ErrorKind::Dial);
+    let set = set(&cluster);
+    fail(&set, 0);
     tokio::time::advance(Duration::from_secs(120)).await;
-    set.hold(0).failed(ErrorKind::Dial);
+    fail(&set, 0);
     assert_eq!(set.statuses().next().unwrap().failures, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_seen_outlives_a_push_and_goes_with_the_endpoint() {
     let cluster = Arc::new(bare(NAME));
-    let (sets, set) = set(&cluster);
-    let held = set.hold(0);
+    let set = set(&cluster);
+    let held = Held::new(&set, 0);
     held.failed(ErrorKind::Dial);
     let changed = Arc::new(bare(NAME));
-    let next = sets.get(&changed, &three());
-    assert_eq!(sets.statuses()[0].connections, 1);
+    let next = pushed(&set, &changed, three());
+    assert_eq!(next.statuses().next().unwrap().connections, 1);
     assert!(!is_first(places(&next)[0]));
     let others = Arc::new(endpoints(vec![locality(0, 1, vec![endpoint(([127, 0, 0, 1], 9).into())])]));
-    sets.get(&changed, &others);
-    assert!(sets.get(&changed, &three()).statuses().all(|status| status.is_ok()));
+    let without = pushed(&next, &changed, others);
+    assert!(pushed(&without, &changed, three()).statuses().all(|status| status.is_ok()));
     drop(held);
-}
-
-#[tokio::test]
-async fn sets_of_clusters_that_are_gone_are_forgotten() {
-    let sets = HostSets::new();
-    let kept = Arc::new(bare("outbound|80||kept"));
-    let set = sets.get(&kept, &three());
-    for port in 1..100 {
-        sets.get(&Arc::new(bare(&format!("outbound|{port}||gone"))), &three());
-    }
-    sets.get(&Arc::new(bare("outbound|80||last")), &three());
-    assert_eq!(sets.sets.load().len(), 2);
-    assert!(Arc::ptr_eq(&set, &sets.get(&kept, set.endpoints())));
 }
 
 /// Two failures in a row, 10 s, half of the endpoints.
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
     let cluster = Arc::new(ejecting(NAME));
-    let (_sets, set) = set(&cluster);
-    let fail = |index| set.hold(index).failed(ErrorKind::Dial);
+    let set = set(&cluster);
+    let fail = |index| fail(&set, index);
     fail(0);
     assert!(set.statuses().next().unwrap().ejected_for.is_zero());
     fail(0);
@@ -111,7 +106,7 @@ async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
     assert!(matches!(places(&set)[1], Place::Later(_)));
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(is_first(places(&set)[0]));
-    set.hold(0).connected();
+    Held::new(&set, 0).connected();
     fail(0);
     fail(0);
     let status = set.statuses().next().unwrap();
@@ -121,8 +116,8 @@ async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
 #[tokio::test(start_paused = true)]
 async fn statuses_of_requests_eject_too() {
     let cluster = Arc::new(ejecting(NAME));
-    let (_sets, set) = set(&cluster);
-    let held = set.hold(2);
+    let set = set(&cluster);
+    let held = Held::new(&set, 2);
     held.answered(503);
     held.answered(200);
     held.answered(503);
@@ -137,12 +132,12 @@ async fn with_too_few_left_ejected_endpoints_are_used_again_where_there_is_a_pan
         let mut cluster = ejecting(NAME);
         cluster.outlier_detection.as_mut().unwrap().max_ejection_percent = 100;
         cluster.load_balancing.healthy_panic_threshold = threshold;
-        let (_sets, set) = set(&Arc::new(cluster));
+        let set = set(&Arc::new(cluster));
         for index in [0, 0, 1, 1, 2, 2] {
-            set.hold(index).failed(ErrorKind::Dial);
+            fail(&set, index);
         }
         assert!(set.statuses().all(|status| !status.ejected_for.is_zero()));
-        let usable = set.look(&mut Rng::new()).usable();
+        let usable = set.plan(&mut Rng::new()).usable();
         assert_eq!(usable, if threshold > 0.0 { 3 } else { 0 }, "threshold {threshold}");
     }
 }
@@ -154,13 +149,13 @@ fn connections_have_the_clusters_limit() {
     let cluster = Arc::new(cluster);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _inside = runtime.enter();
-    let (_sets, set) = set(&cluster);
+    let set = set(&cluster);
     let pending = set.begin().unwrap();
     let error = set.begin().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyConnections);
     assert!(error.to_string().contains("under way"), "{error}");
     drop(pending);
-    let (one, two) = (set.hold(0), set.hold(1));
+    let (one, two) = (Held::new(&set, 0), Held::new(&set, 1));
     let error = set.begin().map(drop).unwrap_err();
     assert!(error.to_string().contains("has 2 connections"), "{error}");
     drop(one);
@@ -173,12 +168,11 @@ fn connections_have_the_clusters_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_new_endpoint_grows_to_its_weight() {
     let cluster = Arc::new(growing(NAME));
-    let sets = HostSets::new();
+    let before = set(&cluster);
     let mut all = Endpoints::clone(&three());
-    sets.get(&cluster, &Arc::new(all.clone()));
     tokio::time::advance(Duration::from_secs(200)).await;
     all.localities[0].endpoints.push(endpoint(([127, 0, 0, 1], 4).into()));
-    let set = sets.get(&cluster, &Arc::new(all));
+    let set = pushed(&before, &cluster, Arc::new(all));
     let share = || match places(&set)[3] {
         Place::First { share } => share,
         place => panic!("{place:?}"),

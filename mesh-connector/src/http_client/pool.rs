@@ -1,11 +1,6 @@
 //! The connections of one identity, kept for as long as their clusters say.
 
-use std::{
-    collections::HashMap,
-    error::Error as StdError,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, error::Error as StdError, time::Duration};
 
 use http::Request;
 use http_body::Body;
@@ -17,9 +12,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use nds_client::ConnectionLife;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{ConnectionInfo, MeshConnector, Protocol};
+use crate::{connection::ConnectionInfo, connector::MeshConnector, target::Protocol};
 
 /// How long a connection without a request is kept, where its cluster does not say.
 const IDLE: Duration = Duration::from_secs(90);
@@ -116,5 +112,5 @@ fn serve_no_other(connection: &CaptureConnection) {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

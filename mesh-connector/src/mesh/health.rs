@@ -2,11 +2,11 @@
 
 use std::{fmt, ops::Deref};
 
-use nds_client::{Health, Watched};
+use nds_client::{Health, Watch};
 
-use crate::{EndpointStatus, hosts::HostSets};
+use crate::{cluster::ClusterManager, hosts::EndpointStatus};
 
-/// How a membership is doing: the connection to istiod as a [`Watched`] value, and each endpoint in use.
+/// How a membership is doing: the connection to istiod as a [`Watch`] value, and each endpoint in use.
 ///
 /// ```
 /// # async fn example(mesh: mesh_connector::Mesh) {
@@ -20,14 +20,14 @@ use crate::{EndpointStatus, hosts::HostSets};
 /// # }
 /// ```
 pub struct MeshHealth<'a> {
-    pub(super) membership: &'a Watched<Health>,
-    pub(super) hosts: &'a HostSets,
+    pub(super) membership: &'a Watch<Health>,
+    pub(super) clusters: &'a ClusterManager,
 }
 
 impl<'a> MeshHealth<'a> {
     /// The connection to istiod: state of the snapshots, certificate, what does not work.
     #[must_use]
-    pub fn membership(&self) -> &'a Watched<Health> {
+    pub fn membership(&self) -> &'a Watch<Health> {
         self.membership
     }
 
@@ -35,20 +35,23 @@ impl<'a> MeshHealth<'a> {
     /// failures, ejections.
     #[must_use]
     pub fn endpoints(&self) -> Vec<EndpointStatus> {
-        self.hosts.statuses()
+        self.clusters.statuses()
     }
 }
 
 impl Deref for MeshHealth<'_> {
-    type Target = Watched<Health>;
+    type Target = Watch<Health>;
 
-    fn deref(&self) -> &Watched<Health> {
+    fn deref(&self) -> &Watch<Health> {
         self.membership
     }
 }
 
 impl fmt::Debug for MeshHealth<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeshHealth").field("membership", self.membership).field("hosts", self.hosts).finish()
+        f.debug_struct("MeshHealth")
+            .field("membership", self.membership)
+            .field("clusters", self.clusters)
+            .finish()
     }
 }

@@ -17,7 +17,7 @@ pub struct NextHop {
 impl NextHop {
     /// `None` where no endpoint may be dialled.
     pub(super) fn of(hosts: Arc<HostSet>, rng: &mut Rng) -> Option<Self> {
-        let index = hosts.look(rng).first(rng, |index| hosts.connections(index))?;
+        let index = hosts.plan(rng).first(rng, |index| hosts.connections(index))?;
         Some(Self { hosts, index })
     }
 

@@ -4,7 +4,7 @@
 //! permissive port hands the TLS bytes to the application. `istio-peer-exchange` is never offered, because a server
 //! that sees it expects a metadata preamble which this client does not send.
 
-use crate::Protocol;
+use crate::target::Protocol;
 
 const ISTIO: &str = "istio";
 const PEER_EXCHANGE: &str = "istio-peer-exchange";

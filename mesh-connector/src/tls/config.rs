@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nds_client::{Cluster, Identity, TlsContext, TlsVersion};
+use nds_client::{Cluster, TlsContext, TlsVersion};
 use rustls::{
     ClientConfig, KeyLog, RootCertStore, SupportedProtocolVersion,
     client::Resumption,
@@ -11,16 +11,18 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{Prepared, alpn, files::Material, names::Expected, verifier::PeerVerifier};
-use crate::{Error, ErrorKind, Host, Protocol, Transport};
+use super::{ClientTls, TlsUse, alpn, files::Material, names::Expected, verifier::PeerVerifier};
+use crate::{
+    connection::Transport,
+    error::{Error, ErrorKind},
+    target::Host,
+};
 
 /// One server name, with the eight tickets that rustls keeps for it.
 const SESSIONS: usize = 8;
 
 /// Everything that decides whom a configuration trusts and what it presents.
-struct Parts<'a> {
-    context: &'a TlsContext,
-    identity: &'a Identity,
+struct Parts {
     roots: Arc<RootCertStore>,
     expected: Expected,
     certificate: Option<Arc<CertifiedKey>>,
@@ -31,41 +33,34 @@ struct Parts<'a> {
 }
 
 /// Of mesh mTLS.
-pub(super) fn mutual(
-    cluster: &Cluster,
-    context: &TlsContext,
-    protocol: Protocol,
-    identity: &Identity,
-    key_log: Option<&Arc<dyn KeyLog>>,
-) -> Result<Prepared, Error> {
+pub(super) fn mutual(of: TlsUse<'_>, id: u64, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ClientTls, Error> {
+    let TlsUse { cluster, identity, context, .. } = of;
     // istiod writes the cluster's own name where it has nothing better, which no gateway knows.
     let given = context.sni.clone().filter(|sni| *sni != cluster.name.to_string());
     let sni = given.unwrap_or_else(|| cluster.name.sni());
     let server_name = server_name(cluster, &sni)?;
     let parts = Parts {
-        context,
-        identity,
         roots: identity.roots().clone(),
         expected: Expected::workload(&context.subject_alt_names, identity.spiffe_id().trust_domain()),
         certificate: Some(identity.certified_key().clone()),
         server_name,
         sni: sni.into(),
-        alpn: alpn::offer(protocol, &context.alpn_protocols).into(),
+        alpn: alpn::offer(of.protocol, &context.alpn_protocols).into(),
         transport: Transport::MutualTls,
     };
-    parts.prepare(cluster, key_log)
+    parts.build(of, id, key_log)
 }
 
 /// Of TLS that a DestinationRule has its own certificates for. Without an SNI the host that is asked for is sent
 /// (Envoy's `auto_sni`).
 pub(super) fn originated(
-    cluster: &Cluster,
-    context: &TlsContext,
-    protocol: Protocol,
+    of: TlsUse<'_>,
     host: &Host,
-    (material, identity): (&Material, &Identity),
+    material: &Material,
+    id: u64,
     key_log: Option<&Arc<dyn KeyLog>>,
-) -> Result<Prepared, Error> {
+) -> Result<ClientTls, Error> {
+    let TlsUse { cluster, context, .. } = of;
     let (server_name, sni) = match (&context.sni, host) {
         (Some(sni), _) => (server_name(cluster, sni)?, sni.clone()),
         (None, Host::Name(name)) => (server_name(cluster, name)?, name.clone()),
@@ -74,26 +69,25 @@ pub(super) fn originated(
     };
     let names = if cluster.auto_san_validation { &[][..] } else { &context.subject_alt_names[..] };
     let parts = Parts {
-        context,
-        identity,
         roots: material.roots.clone(),
         expected: Expected::server(names, &server_name),
         certificate: material.certificate.clone(),
         server_name,
         sni: sni.into(),
-        alpn: alpn::offer_outside(protocol, &context.alpn_protocols).into(),
+        alpn: alpn::offer_outside(of.protocol, &context.alpn_protocols).into(),
         transport: Transport::Tls,
     };
-    parts.prepare(cluster, key_log)
+    parts.build(of, id, key_log)
 }
 
-impl Parts<'_> {
-    fn prepare(self, cluster: &Cluster, key_log: Option<&Arc<dyn KeyLog>>) -> Result<Prepared, Error> {
+impl Parts {
+    fn build(self, of: TlsUse<'_>, id: u64, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ClientTls, Error> {
+        let TlsUse { cluster, identity, context, .. } = of;
         let expected = self.expected.texts().into();
         let only_name = self.expected.only_name().map(str::to_owned);
-        let provider = self.identity.provider();
+        let provider = identity.provider();
         let verifier = PeerVerifier::new(self.roots, self.expected, provider);
-        let versions = versions(cluster, self.context)?;
+        let versions = versions(cluster, context)?;
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions);
         let builder = builder.map_err(|error| {
             let message =
@@ -111,7 +105,8 @@ impl Parts<'_> {
             config.key_log = key_log.clone();
         }
         let (server_name, sni, alpn, transport) = (self.server_name, self.sni, self.alpn, self.transport);
-        Ok(Prepared { config: Arc::new(config), server_name, sni, alpn, expected, only_name, transport })
+        let config = Arc::new(config);
+        Ok(ClientTls { id, config, server_name, sni, alpn, expected, only_name, transport })
     }
 }
 

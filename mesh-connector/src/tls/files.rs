@@ -8,11 +8,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use nds_client::{Certificate, Cluster, Identity, Roots, TlsContext};
+use nds_client::{Certificate, Cluster, Identity, Roots};
 use rustls::{RootCertStore, pki_types::CertificateDer, sign::CertifiedKey};
 use sidestep_util::{file_stamp::FileStamp, pem};
 
-use crate::{Error, ErrorKind};
+use super::TlsUse;
+use crate::error::{Error, ErrorKind};
 
 const ROOTS: &str = "file-root:";
 const CERTIFICATE: &str = "file-cert:";
@@ -30,12 +31,8 @@ pub(super) struct Material {
 
 impl Material {
     /// `system` is the system's roots, where they have been read: there are many of them.
-    pub(super) fn read(
-        cluster: &Cluster,
-        context: &TlsContext,
-        identity: &Identity,
-        system: &OnceLock<Arc<RootCertStore>>,
-    ) -> Result<Self, Error> {
+    pub(super) fn read(of: TlsUse<'_>, system: &OnceLock<Arc<RootCertStore>>) -> Result<Self, Error> {
+        let TlsUse { cluster, identity, context, .. } = of;
         let mut reader = Reader { cluster, files: Vec::new() };
         let roots = match &context.roots {
             Roots::Mesh => identity.roots().clone(),

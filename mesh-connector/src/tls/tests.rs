@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ErrorKind,
+    error::ErrorKind,
     testing::{Authority, auto_mtls},
 };
 
@@ -25,42 +25,38 @@ fn with_sni(sni: Option<&str>, name: &str) -> Arc<Cluster> {
     Arc::new(cluster)
 }
 
-fn prepared(configs: &TlsConfigs, cluster: &Arc<Cluster>, identity: &Identity) -> Arc<Prepared> {
-    configs.get(cluster, context(cluster), Protocol::Tcp, identity).unwrap()
+fn configs(cluster: &Cluster) -> TlsConfigs {
+    TlsConfigs::new(cluster, Arc::default())
+}
+
+fn of<'a>(cluster: &'a Cluster, identity: &'a Identity, protocol: Protocol) -> TlsUse<'a> {
+    TlsUse { cluster, identity, socket: 0, context: context(cluster), protocol }
+}
+
+fn mutual(cluster: &Cluster, identity: &Identity) -> Result<Arc<ClientTls>, Error> {
+    configs(cluster).mutual(of(cluster, identity, Protocol::Tcp))
 }
 
 #[test]
-fn one_configuration_serves_until_identity_or_cluster_change() {
-    let authority = Authority::new();
-    let (one, two) = (authority.identity(CLIENT), authority.identity(CLIENT));
-    let cluster = Arc::new(auto_mtls(NAME, &[]));
-    let configs = TlsConfigs::new(None);
-    let first = prepared(&configs, &cluster, &one);
-    assert!(Arc::ptr_eq(&first, &prepared(&configs, &cluster, &one)));
-    let of_other_identity = prepared(&configs, &cluster, &two);
-    assert!(!Arc::ptr_eq(&first.config, &of_other_identity.config));
-    let changed = Arc::new(auto_mtls(NAME, &["spiffe://cluster.local/ns/weather/sa/forecast"]));
-    assert!(!Arc::ptr_eq(&of_other_identity.config, &prepared(&configs, &changed, &two).config));
+fn one_configuration_serves_all_connections_of_a_cluster_and_identity() {
+    let identity = Authority::new().identity(CLIENT);
+    let cluster = auto_mtls(NAME, &[]);
+    let configs = configs(&cluster);
+    let first = configs.mutual(of(&cluster, &identity, Protocol::Tcp)).unwrap();
+    let second = configs.mutual(of(&cluster, &identity, Protocol::Tcp)).unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
 }
 
 #[test]
 fn each_protocol_has_a_configuration_of_its_own() {
     let identity = Authority::new().identity(CLIENT);
-    let cluster = Arc::new(auto_mtls(NAME, &[]));
-    let configs = TlsConfigs::new(None);
-    let of = |protocol| configs.get(&cluster, context(&cluster), protocol, &identity).unwrap();
-    assert_eq!(of(Protocol::Tcp).config.alpn_protocols, [b"istio"]);
-    assert_eq!(of(Protocol::Http2).config.alpn_protocols.last().unwrap(), b"h2");
-}
-
-#[test]
-fn configurations_of_clusters_that_are_gone_are_forgotten() {
-    let identity = Authority::new().identity(CLIENT);
-    let configs = TlsConfigs::new(None);
-    for _ in 0..100 {
-        prepared(&configs, &Arc::new(auto_mtls(NAME, &[])), &identity);
-    }
-    assert_eq!(configs.current.load().prepared.len(), 1);
+    let cluster = auto_mtls(NAME, &[]);
+    let configs = configs(&cluster);
+    let of = |protocol| configs.mutual(of(&cluster, &identity, protocol)).unwrap();
+    let (tcp, http2) = (of(Protocol::Tcp), of(Protocol::Http2));
+    assert_eq!(tcp.config.alpn_protocols, [b"istio"]);
+    assert_eq!(http2.config.alpn_protocols.last().unwrap(), b"h2");
+    assert_ne!(tcp.id, http2.id);
 }
 
 #[test]
@@ -69,7 +65,7 @@ fn the_server_name_is_the_control_planes_and_only_where_it_gives_none_the_gatewa
     let made = "outbound_.3002_._.forecast.weather.svc.cluster.local";
     for (given, sent) in [(Some("own.example"), "own.example"), (None, made), (Some(NAME), made)] {
         let cluster = with_sni(given, NAME);
-        assert_eq!(&*prepared(&TlsConfigs::new(None), &cluster, &identity).sni, sent);
+        assert_eq!(&*mutual(&cluster, &identity).unwrap().sni, sent);
     }
 }
 
@@ -79,8 +75,7 @@ fn a_server_name_that_tls_cannot_carry_is_refused_with_the_reason() {
     let long = format!("outbound|80|{}|a.b", "s".repeat(63));
     for name in [&*long, "outbound|443||*.example.com"] {
         let cluster = with_sni(None, name);
-        let error =
-            TlsConfigs::new(None).get(&cluster, context(&cluster), Protocol::Tcp, &identity).unwrap_err();
+        let error = mutual(&cluster, &identity).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("63 letters"), "{error}");
     }

@@ -14,7 +14,7 @@ use rustls::{
 };
 
 use super::names::{Expected, Verdict};
-use crate::IdentityMismatch;
+use crate::error::IdentityMismatch;
 
 /// Verifies the chain against the roots, and the leaf's names against what is expected: in the mesh its SPIFFE identity
 /// alone, because workload certificates have no DNS names.

@@ -175,7 +175,7 @@ endpoints: [{pods}]
     let mesh = world.join().await;
     let gateways = async || {
         let name = "outbound|3002||forecast.weather.svc.cluster.local";
-        mesh.client().endpoints(name, Duration::from_secs(10)).await.unwrap().iter().count()
+        mesh.client().wait_for_endpoints(name, Duration::from_secs(10)).await.unwrap().iter().count()
     };
     for (pods, expected) in [("", 1), (pod, 2)].repeat(4) {
         world.sandbox.apply("cluster1", &slice(pods)).unwrap();

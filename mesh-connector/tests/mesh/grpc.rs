@@ -43,7 +43,7 @@ async fn a_new_identity_means_a_new_connection() {
     let mut channel = mesh.grpc_channel(Endpoint::from_static(URL));
     call(&mut channel).await.unwrap();
     let mut identity = mesh.client().identity().clone();
-    let first = identity.load().as_ref().as_ref().unwrap().epoch();
+    let first = identity.current().unwrap().epoch();
     let renewed = identity.wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first));
     tokio::time::timeout(Duration::from_secs(10), renewed).await.unwrap().unwrap();
     call(&mut channel).await.unwrap();

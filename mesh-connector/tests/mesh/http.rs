@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol};
+use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, nds_client::Clusters};
 use mesh_sandbox::Sandbox;
 use tower_service::Service as _;
 
@@ -81,7 +81,7 @@ async fn a_new_identity_means_new_connections() {
     let client = client(&mesh, Protocol::Http1);
     body(client.get(URL.parse().unwrap()).await.unwrap()).await;
     let mut identity = mesh.client().identity().clone();
-    let first = identity.load().as_ref().as_ref().unwrap().epoch();
+    let first = identity.current().unwrap().epoch();
     let renewed = identity.wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first));
     tokio::time::timeout(Duration::from_secs(10), renewed).await.unwrap().unwrap();
     body(client.get(URL.parse().unwrap()).await.unwrap()).await;
@@ -125,11 +125,12 @@ spec: {{host: forecast.weather.svc.cluster.local, trafficPolicy: {{connectionPoo
     let world = World::start().await;
     world.sandbox.apply("cluster1", &rule).unwrap();
     let mesh = world.join().await;
-    mesh.client().clusters(Duration::from_secs(10)).await.unwrap();
-    let forecast = || mesh.client().try_clusters()?.get("forecast.weather.svc.cluster.local", 3002, "");
-    while forecast().is_none_or(|cluster| cluster.config.is_none()) {
-        tokio::task::yield_now().await;
-    }
+    let ruled = |clusters: &Clusters| {
+        let forecast = clusters.get("forecast.weather.svc.cluster.local", 3002, "");
+        forecast.is_some_and(|cluster| cluster.config.is_some())
+    };
+    let mut clusters = mesh.client().clusters().clone();
+    clusters.wait_for(|clusters| clusters.as_deref().is_some_and(ruled)).await.unwrap();
     let client = client(&mesh, protocol);
     (world, client)
 }

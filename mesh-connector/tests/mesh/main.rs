@@ -60,14 +60,9 @@ impl World {
     /// Applies YAML, and waits until we know what it makes of `host`.
     async fn apply(&self, mesh: &Mesh, cluster: &str, yaml: &str, host: &str) {
         self.sandbox.apply(cluster, yaml).unwrap();
-        let patience = Duration::from_secs(10);
-        mesh.client().clusters(patience).await.unwrap();
-        let known = async {
-            while mesh.client().try_clusters().unwrap().of_host(host).is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(patience, known).await.unwrap();
+        let mut clusters = mesh.client().clusters().clone();
+        let known = clusters.wait_for(|all| all.as_ref().is_some_and(|all| all.has_host(host)));
+        tokio::time::timeout(Duration::from_secs(10), known).await.unwrap().unwrap();
     }
 }
 

@@ -38,8 +38,7 @@ impl Ips {
     }
 }
 
-/// Shuffles addresses of one family.
-pub(crate) fn shuffle(ips: &mut [IpAddr]) {
+fn shuffle(ips: &mut [IpAddr]) {
     if ips.len() > 1 {
         fastrand::shuffle(ips);
     }

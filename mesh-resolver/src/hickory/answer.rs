@@ -12,7 +12,7 @@ use hickory_resolver::{
 };
 
 use crate::{
-    answer::shuffle,
+    answer::Ips,
     lookup::Answer,
     names::{First, Local},
     resolver::MeshResolver,
@@ -81,13 +81,12 @@ impl Asked {
         })
     }
 
-    fn addresses(&self, answer: &Answer<'_>) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> = match self.query.query_type() {
-            RecordType::A => answer.ipv4().iter().copied().map(IpAddr::V4).collect(),
-            _ => answer.ipv6().iter().copied().map(IpAddr::V6).collect(),
-        };
-        shuffle(&mut addresses);
-        addresses
+    /// The addresses of the family asked for.
+    fn addresses(&self, answer: &Answer<'_>) -> Ips {
+        match self.query.query_type() {
+            RecordType::A => Ips::shuffled(answer.ipv4(), &[]),
+            _ => Ips::shuffled(&[], answer.ipv6()),
+        }
     }
 
     fn response(&self, answer: &Answer<'_>, addresses: &[IpAddr]) -> Response {

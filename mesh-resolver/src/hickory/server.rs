@@ -26,13 +26,13 @@ use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
 /// use hickory_server::Server;
 /// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshHandler};
 /// use tokio::net::UdpSocket;
-/// # use nds_client::{Health, NameTable, Publisher};
+/// # use nds_client::{Health, NameTable, WatchSender};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(Health::default()));
+/// # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 /// // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-/// let mesh = MeshResolver::builder(names.watched(), health.watched(), Scope::new("vms", "svc.cluster.local"))
+/// let mesh = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 ///     .with_upstream(Upstream::none())
 ///     .build()?;
 /// let mut server = Server::new(MeshHandler::new(mesh));

@@ -1,4 +1,4 @@
-use nds_client::Publisher;
+use nds_client::WatchSender;
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -19,8 +19,8 @@ fn table() -> NameTable {
 
 /// What is published, and its reader.
 struct Published {
-    names: Publisher<NameTable>,
-    _health: Publisher<Health>,
+    names: WatchSender<NameTable>,
+    _health: WatchSender<Health>,
     source: NameSource,
 }
 
@@ -28,10 +28,10 @@ impl Published {
     fn new(table: NameTable, state: SyncState) -> Self {
         let mut health = Health::default();
         health.sync = state;
-        let (names, health) = (Publisher::new(table), Publisher::new(health));
+        let (names, health) = (WatchSender::new(table), WatchSender::new(health));
         let source = NameSource {
-            names: names.watched(),
-            health: health.watched(),
+            names: names.subscribe(),
+            health: health.subscribe(),
             scope: Scope::new("vms", "svc.cluster.local"),
             mode: Mode::default(),
             first_table_timeout: Duration::ZERO,
@@ -87,7 +87,7 @@ fn a_name_that_no_table_has_is_unknown_only_where_istiod_has_sent_one() {
 fn a_first_table_that_comes_after_the_state_was_read_is_the_one_that_answers() {
     let published = Published::new(NameTable::default(), SyncState::Connecting);
     let before = published.source.sync_state();
-    published.names.publish(table().into());
+    published.names.send(table());
     let names = published.source.load_after(&before);
     assert!(matches!(names.local(FORECAST), Local::Mesh(_)));
     assert!(matches!(names.local("www.example.org"), Local::Unknown));

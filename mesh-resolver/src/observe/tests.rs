@@ -3,7 +3,7 @@
 #[cfg(feature = "metrics")]
 mod counted;
 
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -18,8 +18,8 @@ fn of_the_mesh(upstream: Upstream) -> MeshResolver {
     let table = NameTable::decode(wire.encode_to_vec().into()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(table), Publisher::new(health));
-    let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+    let (names, health) = (WatchSender::new(table), WatchSender::new(health));
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::default());
     builder.with_upstream(upstream).build().unwrap()
 }
 

@@ -1,16 +1,14 @@
 //! A mesh that consists of a table and a state of health.
 
-use std::sync::Arc;
-
 use mesh_resolver::{MeshResolver, MeshResolverBuilder, Scope, Upstream};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
 /// The writing side of what a resolver reads.
 pub(crate) struct Mesh {
-    pub(crate) names: Publisher<NameTable>,
-    pub(crate) health: Publisher<Health>,
+    pub(crate) names: WatchSender<NameTable>,
+    pub(crate) health: WatchSender<Health>,
 }
 
 /// The full name of the service that most tests ask for.
@@ -19,7 +17,7 @@ pub(crate) const FORECAST: &str = "forecast.weather.svc.cluster.local";
 impl Mesh {
     /// istiod has not said anything yet.
     pub(crate) fn connecting() -> Self {
-        Self { names: Publisher::new(NameTable::default()), health: Publisher::new(Health::default()) }
+        Self { names: WatchSender::new(NameTable::default()), health: WatchSender::new(Health::default()) }
     }
 
     /// istiod has sent these names: key and addresses, Kubernetes services by their key's suffix.
@@ -31,20 +29,20 @@ impl Mesh {
 
     /// istiod sends these names.
     pub(crate) fn sync(&self, names: &[(&str, &[&str])]) {
-        self.names.publish(Arc::new(table(names)));
+        self.names.send(table(names));
         self.health(|health| health.sync = SyncState::Synced);
     }
 
     pub(crate) fn health(&self, change: impl FnOnce(&mut Health)) {
-        let mut health = (*self.health.watched().get()).clone();
+        let mut health = (*self.health.subscribe().get()).clone();
         change(&mut health);
-        self.health.publish(Arc::new(health));
+        self.health.send(health);
     }
 
     /// A resolver in the namespace `vms` with nobody upstream, to be set up further.
     pub(crate) fn builder(&self) -> MeshResolverBuilder {
         let scope = Scope::new("vms", "vms.svc.cluster.local");
-        MeshResolver::builder(self.names.watched(), self.health.watched(), scope)
+        MeshResolver::builder(self.names.subscribe(), self.health.subscribe(), scope)
             .with_upstream(Upstream::none())
     }
 

@@ -167,7 +167,7 @@ async fn stream(
 }
 
 async fn identity(state: &State) -> Arc<Identity> {
-    let mut watched = state.identity.watched();
+    let mut watched = state.identity.subscribe();
     match watched.wait_for(Option::is_some).await.as_deref() {
         Some(Some(identity)) => identity.clone(),
         _ => std::future::pending().await,

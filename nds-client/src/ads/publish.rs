@@ -9,7 +9,7 @@ use super::session::{Session, Update};
 use crate::{
     SyncState,
     observe::{self, Known, Push},
-    state::{EndpointMap, State, Subscription},
+    state::State,
 };
 
 /// Takes a response, and gives the reply to it.
@@ -46,7 +46,7 @@ fn publish(state: &State, update: Update) -> bool {
                 Some(table) => {
                     tracing::debug!(names = table.len(), changed = table.changes().count(), "name table");
                     observe::known(Known::Names, table.len());
-                    state.names.publish(Arc::new(table));
+                    state.names.send(table);
                 }
                 None => tracing::debug!("the name table is as it was"),
             }
@@ -60,20 +60,16 @@ fn publish(state: &State, update: Update) -> bool {
         Update::Clusters(clusters) => {
             tracing::debug!(clusters = clusters.len(), "clusters");
             observe::known(Known::Clusters, clusters.len());
-            state.clusters.publish(Arc::new(Some(Arc::new(clusters))));
+            state.clusters.send(Some(Arc::new(clusters)));
             true
         }
         Update::Endpoints(changed) => {
-            let mut all: EndpointMap = (**state.endpoints.load()).clone();
-            for (name, endpoints) in changed {
-                tracing::debug!(cluster = &*name, endpoints = endpoints.iter().count(), "endpoints");
-                // Nobody wants them any more.
-                let Some(used) = state.used(&name) else { continue };
-                all.insert(name, Subscription { endpoints: Arc::new(endpoints), used });
+            for (name, endpoints) in &changed {
+                tracing::debug!(cluster = &**name, endpoints = endpoints.iter().count(), "endpoints");
             }
-            observe::known(Known::Endpoints, all.len());
-            state.endpoints.publish(Arc::new(all));
-            true
+            let made_a_difference = state.subscriptions.publish(changed) > 0;
+            observe::known(Known::Endpoints, state.subscriptions.len());
+            made_a_difference
         }
         Update::Roots(roots) => match state.identity.change_roots(|all| all.pushed = roots) {
             Ok(changed) => {
@@ -92,14 +88,9 @@ fn publish(state: &State, update: Update) -> bool {
 
 /// Drops the endpoints that nobody has asked for in a while.
 pub(super) fn drop_idle(state: &State) {
-    let dropped = state.drop_idle_endpoints();
-    if dropped.is_empty() {
-        return;
+    let dropped = state.subscriptions.drop_idle(state.config.idle_endpoints.as_secs());
+    if dropped > 0 {
+        tracing::debug!(clusters = dropped, "endpoints that nobody asks for are dropped");
+        observe::known(Known::Endpoints, state.subscriptions.len());
     }
-    tracing::debug!(clusters = dropped.len(), "endpoints that nobody asks for are dropped");
-    let mut all: EndpointMap = (**state.endpoints.load()).clone();
-    all.retain(|name, _| !dropped.contains(name));
-    all.shrink_to_fit();
-    observe::known(Known::Endpoints, all.len());
-    state.endpoints.publish(Arc::new(all));
 }

@@ -132,10 +132,11 @@ impl Session {
             messages.push(self.first_of_clusters());
         }
         let Wanted { endpoints, .. } = &mut self.subscribed;
-        let subscribe = change.subscribe.into_iter().filter(|name| endpoints.insert(name.clone()));
-        let subscribe: Vec<_> = subscribe.collect();
+        // First what was dropped: it may be wanted again.
         let unsubscribe: Vec<_> =
             change.unsubscribe.into_iter().filter(|name| endpoints.remove(name)).collect();
+        let subscribe = change.subscribe.into_iter().filter(|name| endpoints.insert(name.clone()));
+        let subscribe: Vec<_> = subscribe.collect();
         if !subscribe.is_empty() {
             self.unanswered.insert(type_url::ENDPOINT);
         } else if endpoints.is_empty() {

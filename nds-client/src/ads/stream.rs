@@ -83,7 +83,7 @@ impl<'a> Stream<'a> {
         };
         let connector = Connector { config, servers: &config.discovery, roots, failures: opening.failures };
         let connection = connector.connect(&opening.credentials).await?;
-        let mut unsent: VecDeque<_> = session.open(state.all_wanted()).into();
+        let mut unsent: VecDeque<_> = session.open(state.subscriptions.all()).into();
         let (requests, queue) = mpsc::channel(QUEUE);
         // istiod answers with headers only once it has a message: the first ones wait in the queue.
         let first = unsent.drain(..unsent.len().min(QUEUE));
@@ -122,8 +122,8 @@ impl<'a> Stream<'a> {
                     Ok(None) => return self.ended(None),
                     Err(status) => return self.ended(Some(status)),
                 },
-                () = self.state.wanted_changed.notified() => {
-                    self.unsent.extend(self.session.change(self.state.wanted_change()));
+                () = self.state.subscriptions.changed() => {
+                    self.unsent.extend(self.session.change(self.state.subscriptions.change()));
                 }
                 permit = self.requests.reserve(), if !self.unsent.is_empty() => match (permit, self.unsent.pop_front()) {
                     (Ok(permit), Some(message)) => {
@@ -138,7 +138,7 @@ impl<'a> Stream<'a> {
                     Some(Due::Renew) => return Ended::AfterSync(None),
                     Some(Due::Sweep) => {
                         publish::drop_idle(self.state);
-                        self.unsent.extend(self.session.change(self.state.wanted_change()));
+                        self.unsent.extend(self.session.change(self.state.subscriptions.change()));
                     }
                     None => {}
                 },

@@ -95,12 +95,12 @@ async fn an_istiod_that_never_answers_is_told_and_joined_when_it_does() {
 async fn a_stream_that_falls_silent_is_given_up_for_another_address() {
     let (_dir, istiod, client) = joined().await;
     istiod.set_door(Door::Mute);
-    let error = client.clusters(PATIENCE).await.unwrap_err();
+    let error = client.wait_for_clusters(PATIENCE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     let told = health(&client, |health| health.stream.is_some()).await;
     assert!(told.stream.unwrap().to_string().contains("Cluster"));
     istiod.set_door(Door::Open);
-    client.clusters(MINUTE).await.unwrap();
+    client.wait_for_clusters(MINUTE).await.unwrap();
     health(&client, Health::is_ok).await;
 }
 
@@ -153,11 +153,11 @@ async fn a_stream_that_nobody_ends_is_renewed_each_hour_without_a_word() {
 #[tokio::test(start_paused = true)]
 async fn endpoints_that_nobody_asks_for_are_dropped_and_come_back() {
     let (_dir, istiod, client) = joined().await;
-    client.endpoints(FORECAST, PATIENCE).await.unwrap();
-    client.endpoints("busy", PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
+    client.wait_for_endpoints("busy", PATIENCE).await.unwrap();
     for _ in 0..12 {
         sleep(MINUTE).await;
-        client.endpoints("busy", PATIENCE).await.unwrap();
+        client.wait_for_endpoints("busy", PATIENCE).await.unwrap();
     }
     istiod.requested(|request| request.resource_names_unsubscribe == [FORECAST]).await;
     let asked = |istiod: &Istiod| {
@@ -165,17 +165,35 @@ async fn endpoints_that_nobody_asks_for_are_dropped_and_come_back() {
         subscribes.filter(|names| names.iter().any(|name| name == FORECAST)).count()
     };
     assert_eq!(asked(&istiod), 1);
-    client.endpoints(FORECAST, PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
     assert_eq!(asked(&istiod), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_to_endpoints_that_were_dropped_subscribes_again_when_it_is_used() {
+    let (_dir, istiod, client) = joined().await;
+    let mut endpoints = client.endpoints(FORECAST);
+    assert!(endpoints.wait_for(|_| true).await.is_some() && endpoints.is_subscribed());
+    let mut dropped = endpoints.clone();
+    while dropped.is_subscribed() {
+        assert!(dropped.changed().await);
+    }
+    istiod.requested(|request| request.resource_names_unsubscribe == [FORECAST]).await;
+    assert_eq!(endpoints.current(), None);
+    assert!(endpoints.is_subscribed());
+    assert!(endpoints.wait_for(|_| true).await.is_some());
+    drop(client);
+    assert!(!endpoints.changed().await, "no further ones can come");
+    assert!(endpoints.current().is_some(), "the last ones stay");
 }
 
 #[tokio::test(start_paused = true)]
 async fn endpoints_outlive_an_outage_however_long_nobody_asks_for_them() {
     let (_dir, istiod, client) = joined().await;
-    client.endpoints(FORECAST, PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
     istiod.crash();
     sleep(DAY / 4).await;
-    client.endpoints(FORECAST, Duration::ZERO).await.unwrap();
+    client.wait_for_endpoints(FORECAST, Duration::ZERO).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +203,7 @@ async fn a_push_that_was_rejected_is_forgotten_with_the_next_good_one_of_its_typ
     istiod.set_resource(type_url::NAME_TABLE, "", broken);
     let told = health(&client, |health| health.rejected.is_some()).await;
     assert_eq!((told.sync, client.names().get().len()), (SyncState::Synced, 1));
-    client.clusters(PATIENCE).await.unwrap();
+    client.wait_for_clusters(PATIENCE).await.unwrap();
     assert!(client.health().get().rejected.is_some(), "clusters say nothing about names");
     name(&client, &istiod, "good.example").await;
     health(&client, Health::is_ok).await;
@@ -213,7 +231,7 @@ async fn dropping_the_last_handle_leaves_no_task_and_no_connection() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     let client = NdsClient::join(config).await.unwrap();
-    client.clusters(PATIENCE).await.unwrap();
+    client.wait_for_clusters(PATIENCE).await.unwrap();
     assert!(tasks() > before);
     let names = client.names().clone();
     drop((client.clone(), client));
@@ -261,6 +279,6 @@ async fn a_day_of_an_istiod_that_comes_and_goes_ends_in_sync_and_never_loses_a_n
     );
     health(&client, Health::is_ok).await;
     name(&client, &istiod, "evening.example").await;
-    let clusters: Result<_, Error> = client.clusters(MINUTE).await;
+    let clusters: Result<_, Error> = client.wait_for_clusters(MINUTE).await;
     assert_eq!(clusters.unwrap().len(), 1);
 }

@@ -1,17 +1,17 @@
 //! Where the identity of the process is published.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use arc_swap::Guard;
+use parking_lot::{Mutex, MutexGuard};
 use rustls_pki_types::CertificateDer;
 
 use super::RootSet;
-use crate::{Error, Identity, Publisher, Watched};
+use crate::{Error, Identity, Watch, WatchSender};
 
 /// The identity in use. A new certificate and a new root give the same: a new value with a higher epoch.
 #[derive(Debug)]
 pub(crate) struct IdentityCell {
-    published: Publisher<Option<Arc<Identity>>>,
+    published: WatchSender<Option<Arc<Identity>>>,
     now: Mutex<Now>,
 }
 
@@ -24,19 +24,15 @@ struct Now {
 impl IdentityCell {
     pub(crate) fn new(configured: Vec<CertificateDer<'static>>) -> Self {
         let roots = RootSet { configured, ..RootSet::default() };
-        Self { published: Publisher::new(None), now: Mutex::new(Now { roots, epoch: 0 }) }
+        Self { published: WatchSender::new(None), now: Mutex::new(Now { roots, epoch: 0 }) }
     }
 
-    pub(crate) fn watched(&self) -> Watched<Option<Arc<Identity>>> {
-        self.published.watched()
-    }
-
-    pub(crate) fn load(&self) -> Guard<Arc<Option<Arc<Identity>>>> {
-        self.published.load()
+    pub(crate) fn subscribe(&self) -> Watch<Option<Arc<Identity>>> {
+        self.published.subscribe()
     }
 
     pub(crate) fn get(&self) -> Option<Arc<Identity>> {
-        (**self.load()).clone()
+        self.published.current()
     }
 
     /// Every root that is known.
@@ -54,7 +50,7 @@ impl IdentityCell {
         let roots = RootSet { issued, ..now.roots.clone() };
         let identity = Arc::new(identity.with_roots(&roots.union())?.with_epoch(now.epoch + 1));
         *now = Now { roots, epoch: now.epoch + 1 };
-        self.published.publish(Arc::new(Some(identity.clone())));
+        self.published.send(Some(identity.clone()));
         Ok(identity)
     }
 
@@ -71,12 +67,12 @@ impl IdentityCell {
         if let (true, Some(identity)) = (changed, self.get()) {
             now.epoch += 1;
             let identity = (*identity).clone().with_roots(&union)?.with_epoch(now.epoch);
-            self.published.publish(Arc::new(Some(Arc::new(identity))));
+            self.published.send(Some(Arc::new(identity)));
         }
         Ok(changed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now.lock()
     }
 }

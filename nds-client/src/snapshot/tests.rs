@@ -41,7 +41,7 @@ fn us() -> Owner {
 
 fn file(names: &NameTable, clusters: Option<&Clusters>, now: SystemTime) -> Vec<u8> {
     let mut file = Vec::new();
-    write(&us(), now, (names, clusters, &EndpointMap::default()), |piece| {
+    write(&us(), now, (names, clusters, &[]), |piece| {
         file.extend_from_slice(piece);
         Ok(())
     })
@@ -86,7 +86,7 @@ fn a_disk_that_is_full_is_an_error_at_any_piece() {
     let names = table(&names);
     for room in 0..6 {
         let mut left = room;
-        let outcome = write(&us(), NOW, (&names, None, &EndpointMap::default()), |_| {
+        let outcome = write(&us(), NOW, (&names, None, &[]), |_| {
             left -= 1;
             if left < 0 { Err(io::Error::from(IoErrorKind::StorageFull)) } else { Ok(()) }
         });
@@ -139,8 +139,8 @@ async fn before() -> (tempfile::TempDir, Istiod, Config, std::path::PathBuf) {
     let cluster = WireCluster { name: FORECAST.into(), ..WireCluster::default() };
     istiod.set_resource(type_url::CLUSTER, FORECAST, any::pack(type_url::CLUSTER, &cluster));
     let client = NdsClient::join(config.clone()).await.unwrap();
-    client.clusters(DAY).await.unwrap();
-    client.endpoints(FORECAST, DAY).await.unwrap();
+    client.wait_for_clusters(DAY).await.unwrap();
+    client.wait_for_endpoints(FORECAST, DAY).await.unwrap();
     let file = dir.path().join("state/snapshot");
     kept(&file).await;
     // The one after the last change.
@@ -167,8 +167,8 @@ async fn an_istiod_that_is_down_at_the_start_is_answered_for_by_the_snapshot() {
     };
     assert!(age.abs_diff(DAY / 4) <= HOUR, "{age:?}");
     assert!(client.names().get().get("forecast.weather.svc.cluster.local").is_some());
-    assert_eq!(client.clusters(Duration::ZERO).await.unwrap().len(), 1);
-    client.endpoints(FORECAST, Duration::ZERO).await.unwrap();
+    assert_eq!(client.wait_for_clusters(Duration::ZERO).await.unwrap().len(), 1);
+    client.wait_for_endpoints(FORECAST, Duration::ZERO).await.unwrap();
     let mut health = client.health().clone();
     let told = health.wait_for(|health| health.stream.is_some()).await.unwrap();
     assert!(matches!(told.sync, SyncState::FromDisk { .. }));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, WatchSender, SyncState};
 
 use super::{
     name_table,
@@ -155,9 +155,9 @@ fn ours() -> Result<(), Failure> {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let table = NameTable::decode(name_table().into())?;
-    let (names, health) = (Publisher::new(table), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local");
-    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = builder.with_upstream(Upstream::none()).build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let builder = DnsListener::builder(resolver).bind("127.0.0.1:0").with_runtime(runtime.handle().clone());

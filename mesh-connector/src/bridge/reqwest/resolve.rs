@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::{
-    Error,
     bridge::{Bridge, LocalServices},
+    error::Error,
 };
 
 impl Resolve for LocalServices {

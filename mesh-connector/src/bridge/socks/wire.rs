@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::ErrorKind;
+use crate::error::ErrorKind;
 
 pub(super) const VERSION: u8 = 5;
 pub(super) const NO_AUTHENTICATION: u8 = 0;

@@ -249,7 +249,7 @@ async fn an_endpoint_that_failed_is_not_tried_again_before_the_others() {
     // The dead one has the better priority.
     let all = in_order([endpoint(dead), endpoint(server.address)]);
     client.dial(&all).await.unwrap();
-    let failing = || client.hosts.statuses().into_iter().find(|status| status.failures > 0).unwrap();
+    let failing = || client.statuses().into_iter().find(|status| status.failures > 0).unwrap();
     assert_eq!(failing().last_failure, Some(ErrorKind::Dial));
     assert_eq!((failing().cluster, failing().endpoint), (NAME.to_owned(), dead.to_string()));
     client.dial(&all).await.unwrap();

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    Host,
+    target::Host,
     testing::{bare, provider},
 };
 

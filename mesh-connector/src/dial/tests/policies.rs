@@ -133,7 +133,7 @@ async fn only_the_versions_that_the_control_plane_allows_are_spoken() {
 #[tokio::test]
 async fn keys_are_logged_where_that_was_asked_for() {
     #[derive(Debug, Default)]
-    struct Log(std::sync::Mutex<Vec<String>>);
+    struct Log(Mutex<Vec<String>>);
     impl rustls::KeyLog for Log {
         fn log(&self, label: &str, _client_random: &[u8], _secret: &[u8]) {
             self.0.lock().unwrap().push(label.to_owned());
@@ -144,7 +144,7 @@ async fn keys_are_logged_where_that_was_asked_for() {
     let log = Arc::new(Log::default());
     let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     client.dial_one(server.address).await.unwrap();
-    client.tls = TlsConfigs::new(Some(log.clone()));
+    (client.tls, client.entry) = (Arc::new(TlsSettings::new(Some(log.clone()))), Mutex::default());
     client.dial_one(server.address).await.unwrap();
     assert!(log.0.lock().unwrap().contains(&"CLIENT_TRAFFIC_SECRET_0".to_owned()));
 }

@@ -8,7 +8,7 @@ use hickory_resolver::proto::{
     op::{Edns, Message, OpCode, Query as Question, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use nds_client::{Health, NameTable, Publisher};
+use nds_client::{Health, NameTable, WatchSender};
 use proptest::{prelude::*, sample::select};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
@@ -44,8 +44,8 @@ fn resolver() -> MeshResolver {
     ];
     let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
     let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
-    let (names, health) = (Publisher::new(table), Publisher::new(Health::default()));
-    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     builder.with_upstream(Upstream::none()).build().unwrap()
 }
 

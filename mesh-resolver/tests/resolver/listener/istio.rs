@@ -5,14 +5,14 @@
 
 mod setup;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use hickory_resolver::proto::{
     op::Edns,
     rr::{RData, RecordType::A, RecordType::AAAA},
 };
 use mesh_resolver::Scope;
-use nds_client::{Health, NameTable, Publisher, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -71,11 +71,11 @@ async fn proxy() -> (NameServer, DnsListener) {
     .await;
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let (names, health) = (Publisher::new(table()), Publisher::new(health));
+    let (names, health) = (WatchSender::new(table()), WatchSender::new(health));
     let upstream = Upstream::servers([server.address()]);
     let search = ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local"];
     let scope = Scope::new("ns1", "ns1.svc.cluster.local");
-    let builder = MeshResolver::builder(names.watched(), health.watched(), scope);
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = builder.with_upstream(upstream.with_search(search)).build().unwrap();
     (server, start(resolver))
 }
@@ -347,7 +347,7 @@ async fn a_table_replaces_the_one_before_and_what_has_no_address_or_an_odd_key_i
         ]
         .into(),
     };
-    names.names.publish(Arc::new(NameTable::decode(wire.encode_to_vec().into()).unwrap()));
+    names.names.send(NameTable::decode(wire.encode_to_vec().into()).unwrap());
     for unknown in ["empty.example.", "nonsense.example.", "odd.vms.svc.cluster.local.", "odd.", FORECAST] {
         assert_eq!(code(&ask(&listener, unknown, A).await), ResponseCode::NXDomain, "{unknown}");
     }

@@ -18,7 +18,7 @@ async fn a_pushed_root_is_trusted_at_once_beside_the_others() {
     let (_dir, istiod, config) = mesh();
     let client = NdsClient::join(config).await.unwrap();
     let mut identities = client.identity().clone();
-    let before = (*identities.get()).clone().unwrap();
+    let before = identities.current().unwrap();
     assert_eq!((before.epoch(), before.roots().len()), (1, 1));
     let second = Authority::new("second", istiod.clock());
     push(&istiod, &[istiod.authority().root_pem(), second.root_pem()]);
@@ -33,7 +33,7 @@ async fn a_pushed_root_is_trusted_at_once_beside_the_others() {
     istiod
         .requested(|request| request.type_url == type_url::PROXY_CONFIG && request.response_nonce == "3")
         .await;
-    assert_eq!(client.identity().get().as_ref().as_ref().unwrap().roots().len(), 2);
+    assert_eq!(client.identity().current().unwrap().roots().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +44,7 @@ async fn roots_that_cannot_be_used_are_rejected_and_change_nothing() {
     let mut health = client.health().clone();
     let rejected = health.wait_for(|health| health.rejected.is_some()).await.unwrap();
     assert!(rejected.rejected.as_ref().unwrap().to_string().contains("roots"));
-    assert_eq!(client.identity().get().as_ref().as_ref().unwrap().epoch(), 1);
+    assert_eq!(client.identity().current().unwrap().epoch(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn the_roots_of_an_issuance_replace_those_of_the_one_before_and_outlive_th
     let second = Authority::new("second", istiod.clock());
     istiod.set_bundle(format!("{}{}", istiod.authority().root_pem(), second.root_pem()));
     let client = NdsClient::join(config.clone()).await.unwrap();
-    let roots = |client: &NdsClient| client.identity().get().as_ref().as_ref().unwrap().roots().len();
+    let roots = |client: &NdsClient| client.identity().current().unwrap().roots().len();
     assert_eq!(roots(&client), 2);
     let mut health = client.health().clone();
     while !dir.path().join("state/identity.pem").exists() {

@@ -45,7 +45,7 @@ async fn services_of_the_domain_without_the_namespace_have_short_names() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     for domain in ["vms.svc.cluster.local", "svc.cluster.local"] {
         let scope = Scope::new("vms", domain);
-        let builder = MeshResolver::builder(mesh.names.watched(), mesh.health.watched(), scope);
+        let builder = MeshResolver::builder(mesh.names.subscribe(), mesh.health.subscribe(), scope);
         let listener = start(builder.with_upstream(Upstream::none()).build().unwrap());
         let answer = both(&listener, "forecast.weather.", A).await;
         assert_eq!(said(&answer), [("forecast.weather.".to_owned(), "10.1.2.3".to_owned())]);

@@ -8,7 +8,7 @@ struct Table {
     last: Option<(&'static str, &'static str)>,
 }
 
-impl Names for Table {
+impl MeshNames for Table {
     fn canonical(&self, host: &str) -> Option<String> {
         let short = format!("{host}.");
         let found = self.names.iter().find(|(name, _)| *name == host || name.starts_with(&short));
@@ -58,10 +58,8 @@ fn routed(target: &str) -> Result<Option<String>, Error> {
 }
 
 fn routed_with(target: &str, clusters: &Clusters, table: &Table) -> Result<Option<String>, Error> {
-    match route(&target.parse().unwrap(), clusters, table)? {
-        Route::Service(cluster) => Ok(Some(cluster.name.to_string())),
-        Route::Outside => Ok(None),
-    }
+    let cluster = route(&target.parse().unwrap(), clusters, table)?;
+    Ok(cluster.map(|cluster| cluster.name.to_string()))
 }
 
 #[test]
@@ -92,9 +90,7 @@ fn a_wildcard_host_covers_the_names_under_it_but_not_itself() {
 fn a_subset_leads_to_its_own_cluster_and_an_unknown_one_is_refused_with_those_there_are() {
     let (clusters, table) = mesh();
     let target = Target::new("forecast", 3002).unwrap();
-    let Route::Service(cluster) = route(&target.clone().with_subset("v2"), &clusters, &table).unwrap() else {
-        panic!("not a service")
-    };
+    let cluster = route(&target.clone().with_subset("v2"), &clusters, &table).unwrap().expect("a service");
     assert_eq!(cluster.name.subset, "v2");
     let error = route(&target.with_subset("v3"), &clusters, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownSubset);

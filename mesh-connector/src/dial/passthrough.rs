@@ -8,16 +8,15 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 use super::socket;
-use crate::{ConnectionInfo, Error, ErrorKind, MeshStream, Target, connection::Details, stream::Io};
-
-/// Upstream DNS: what the mesh's table says does not count.
-pub(crate) trait Lookup {
-    /// The addresses of a host name; at least one.
-    fn lookup(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send;
-}
+use crate::{
+    connection::{ConnectionInfo, ConnectionKey, Details},
+    error::{Error, ErrorKind},
+    stream::{Io, MeshStream},
+    target::Target,
+};
 
 /// Connects in plaintext to a host that the mesh does not know, at these addresses.
-pub(crate) async fn outside(
+pub(crate) async fn passthrough(
     target: &Target,
     addresses: &[IpAddr],
     deadline: Instant,
@@ -33,6 +32,7 @@ pub(crate) async fn outside(
     };
     let peer_addr = tcp.peer_addr().map_err(|error| cannot_connect(target, error))?;
     let details = Details {
+        key: ConnectionKey::default(),
         host: target.host().to_string(),
         port: target.port(),
         service: None,

@@ -5,12 +5,34 @@ mod by_address;
 use std::{net::IpAddr, sync::OnceLock};
 
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, NdsClient, Publisher, SyncState, Watched};
+use nds_client::{Health, NameTable, NdsClient, SyncState, Watch, WatchSender};
 
 use self::by_address::ByAddress;
-use crate::{Error, ErrorKind, dial::Lookup, route::Names};
+use crate::error::{Error, ErrorKind};
 
-impl Names for Dns {
+/// What names mean in the mesh, at one moment.
+pub(crate) trait MeshNames {
+    /// The mesh's own name for a host that a caller wrote: fully qualified, lower-case, no trailing dot; `*.x` where
+    /// a wildcard covers it. `None` for a name that is not in the mesh's table.
+    fn canonical(&self, host: &str) -> Option<String>;
+
+    /// The addresses that the mesh's table has for a host; empty for one that is not in it.
+    fn addresses(&self, host: &str) -> Vec<IpAddr>;
+
+    /// The name that this process last resolved to an address.
+    fn last_resolved(&self, ip: IpAddr) -> Option<String>;
+
+    /// Every name in the mesh's table that has an address.
+    fn at(&self, ip: IpAddr) -> Vec<String>;
+}
+
+/// Upstream DNS, without the mesh's names.
+pub(crate) trait UpstreamLookup {
+    /// The addresses of a host name; at least one.
+    fn lookup(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send;
+}
+
+impl MeshNames for Dns {
     fn canonical(&self, host: &str) -> Option<String> {
         self.resolver.resolve(host)
     }
@@ -32,7 +54,7 @@ impl Names for Dns {
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
-    pub(crate) names: Watched<NameTable>,
+    pub(crate) names: Watch<NameTable>,
     by_address: ByAddress,
     upstream: Upstream,
     /// Made at its first use: clusters with host names as endpoints are few.
@@ -62,8 +84,8 @@ impl Dns {
         }
         let mut health = Health::default();
         health.sync = SyncState::Synced;
-        let (names, health) = (Publisher::new(NameTable::default()), Publisher::new(health));
-        let builder = MeshResolver::builder(names.watched(), health.watched(), Scope::default());
+        let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(health));
+        let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::default());
         let resolver = builder.with_upstream(self.upstream.clone()).build()?;
         Ok(self.upstream_only.get_or_init(|| resolver))
     }
@@ -71,7 +93,7 @@ impl Dns {
 
 /// What the mesh's table says does not count: the host of a `STRICT_DNS` cluster may be a name of the mesh whose
 /// address there is a virtual one.
-impl Lookup for Dns {
+impl UpstreamLookup for Dns {
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
         let resolver = self.upstream_only().map_err(|error| unresolved(host, error))?;
         let found = resolver.lookup_ip(host).await.map_err(|error| unresolved(host, error))?;

@@ -1,14 +1,10 @@
 //! Which names have an address: the name table, turned round.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use nds_client::NameTable;
+use parking_lot::Mutex;
 
 /// Made when an address is first asked for that nobody resolved, and again for each new table. Reading is wait-free; one
 /// caller at a time makes it.
@@ -29,7 +25,7 @@ impl ByAddress {
         if let Some(index) = self.current(table) {
             return found(&index);
         }
-        let _one_at_a_time = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.making.lock();
         if let Some(index) = self.current(table) {
             return found(&index);
         }

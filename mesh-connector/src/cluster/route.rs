@@ -9,47 +9,30 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use nds_client::{Cluster, Clusters};
 
-use crate::{Error, ErrorKind, Host, Target};
+use crate::{
+    dns::MeshNames,
+    error::{Error, ErrorKind},
+    target::{Host, Target},
+};
 
-/// What names mean, at one moment.
-pub(crate) trait Names {
-    /// The mesh's own name for a host that a caller wrote: fully qualified, lower-case, no trailing dot; `*.x` where
-    /// a wildcard covers it. `None` for a name that the mesh's table does not have.
-    fn canonical(&self, host: &str) -> Option<String>;
-
-    /// The addresses that the mesh's table has for a host; empty for one that it does not have.
-    fn addresses(&self, host: &str) -> Vec<IpAddr>;
-
-    /// The name that this process last resolved to an address.
-    fn last_resolved(&self, ip: IpAddr) -> Option<String>;
-
-    /// Every name in the mesh's table that has an address.
-    fn at(&self, ip: IpAddr) -> Vec<String>;
-}
-
-/// Where a target leads.
-#[derive(Clone, Debug)]
-pub(crate) enum Route {
-    /// To a service that the control plane knows.
-    Service(Arc<Cluster>),
-    /// Outside of the mesh.
-    Outside,
-}
-
-/// Routes a target.
-pub(crate) fn route(target: &Target, clusters: &Clusters, names: &impl Names) -> Result<Route, Error> {
+/// The cluster that a target leads to. `None`: it leads outside of the mesh.
+pub(super) fn route(
+    target: &Target,
+    clusters: &Clusters,
+    names: &impl MeshNames,
+) -> Result<Option<Arc<Cluster>>, Error> {
     let host = match target.host() {
         Host::Ip(ip) => service_at(*ip, target, clusters, names)?,
         Host::Name(name) => service_host(name, clusters, names)?,
     };
     match host {
-        Some(host) => cluster(target, &host, clusters).map(Route::Service),
-        None => Ok(Route::Outside),
+        Some(host) => cluster(target, &host, clusters).map(Some),
+        None => Ok(None),
     }
 }
 
 /// The service host that a name stands for.
-fn service_host(name: &str, clusters: &Clusters, names: &impl Names) -> Result<Option<String>, Error> {
+fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Result<Option<String>, Error> {
     let has_cluster = |host: &str| clusters.has_host(host);
     let canonical = names.canonical(name);
     if let Some(canonical) = canonical.as_deref().filter(|canonical| has_cluster(canonical)) {
@@ -84,7 +67,7 @@ fn service_at(
     ip: IpAddr,
     target: &Target,
     clusters: &Clusters,
-    names: &impl Names,
+    names: &impl MeshNames,
 ) -> Result<Option<String>, Error> {
     let on_port =
         |host: &String| clusters.of_host(host).iter().any(|cluster| cluster.name.port == target.port());
@@ -106,10 +89,10 @@ fn service_at(
 }
 
 /// The same where there are no clusters to tell by: the name last resolved, else the only one that has the address.
-pub(crate) fn service_of_address(
+pub(super) fn service_of_address(
     ip: IpAddr,
     target: &Target,
-    names: &impl Names,
+    names: &impl MeshNames,
 ) -> Result<Option<String>, Error> {
     if let Some(canonical) = names.last_resolved(ip).and_then(|name| names.canonical(&name)) {
         return Ok(Some(canonical));

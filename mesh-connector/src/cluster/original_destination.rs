@@ -3,11 +3,14 @@
 
 use nds_client::{Endpoint, Endpoints, LocalityEndpoints};
 
-use crate::{Host, Target, route::Names};
+use crate::{
+    dns::MeshNames,
+    target::{Host, Target},
+};
 
 /// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on. The port is
 /// the cluster's, where it says another one.
-pub(super) fn original_destination(target: &Target, port: Option<u16>, names: &impl Names) -> Endpoints {
+pub(super) fn original_destination(target: &Target, port: Option<u16>, names: &impl MeshNames) -> Endpoints {
     let hosts = match target.host() {
         Host::Ip(ip) => vec![ip.to_string()],
         Host::Name(name) => match names.addresses(name) {
@@ -36,7 +39,7 @@ mod tests {
     /// What the name table has for every name.
     struct Table(Vec<IpAddr>);
 
-    impl Names for Table {
+    impl MeshNames for Table {
         fn canonical(&self, _host: &str) -> Option<String> {
             None
         }

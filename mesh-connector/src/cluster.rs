@@ -1,0 +1,270 @@
+//! The clusters in use, and the way from a target to one of them.
+//!
+//! [`ClusterManager`] is the only place that compares what it derived with the snapshots it was derived from: names,
+//! clusters and identity. Everything below it is immutable.
+
+mod entry;
+mod original_destination;
+mod route;
+mod static_gateways;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::pending,
+    ptr,
+    sync::{Arc, Weak},
+};
+
+use arc_swap::ArcSwap;
+use nds_client::{
+    Cluster, ClusterName, Clusters, Identity, NameTable, NdsClient, ServerAddress, SpiffeId, Watch,
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub(crate) use self::entry::{ClusterEntry, EndpointSource};
+use self::{entry::same_identity, static_gateways::StaticGateways};
+use crate::{
+    dns::Dns,
+    error::Error,
+    hosts::EndpointStatus,
+    target::{Host, Target},
+    tls::{TlsConfigs, TlsSettings},
+};
+
+/// The greatest number of routes that are remembered. When one more comes, all are forgotten.
+const MOST_ROUTES: usize = 4096;
+
+/// Where a target leads.
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// To a cluster of the control plane.
+    Cluster(Arc<ClusterEntry>),
+    /// Outside of the mesh (Envoy: the `PassthroughCluster`).
+    Passthrough,
+}
+
+/// The clusters in use of one membership. Routing to a cluster in use is wait-free and allocates nothing.
+pub(crate) struct ClusterManager {
+    client: NdsClient,
+    /// In place of the control plane's clusters, where the program has named them.
+    static_gateways: Option<StaticGateways>,
+    /// What the snapshots say of clusters with static gateways.
+    no_clusters: Arc<Clusters>,
+    tls: Arc<TlsSettings>,
+    current: ArcSwap<Snapshot>,
+    updating: Mutex<()>,
+    /// Wakes the task that brings clusters up to date when the first one comes into use.
+    in_use: Arc<Notify>,
+}
+
+/// The clusters in use over one state of the control plane.
+#[derive(Clone, Default)]
+struct Snapshot {
+    of: Option<Inputs>,
+    /// By target. An address is routed anew each time: the name that was last resolved to it is not an input.
+    routes: HashMap<Target, Arc<ClusterEntry>>,
+    entries: HashMap<ClusterName, Arc<ClusterEntry>>,
+}
+
+/// The state of the control plane that routes and entries follow from.
+#[derive(Clone)]
+struct Inputs {
+    names: Arc<NameTable>,
+    /// Empty with static gateways.
+    clusters: Arc<Clusters>,
+    identity: Option<Arc<Identity>>,
+}
+
+impl ClusterManager {
+    pub(crate) fn new(client: NdsClient, gateways: Vec<ServerAddress>, tls: TlsSettings) -> Self {
+        Self {
+            client,
+            static_gateways: (!gateways.is_empty()).then(|| StaticGateways::new(gateways)),
+            no_clusters: Arc::default(),
+            tls: Arc::new(tls),
+            current: ArcSwap::default(),
+            updating: Mutex::new(()),
+            in_use: Arc::default(),
+        }
+    }
+
+    /// Istiod's clusters; an empty value where static gateways stand in for them. `None` before the first push. The
+    /// first call subscribes to them.
+    pub(crate) fn clusters(&self) -> Option<Arc<Clusters>> {
+        match self.watch() {
+            Some(clusters) => clusters.current(),
+            None => Some(self.no_clusters.clone()),
+        }
+    }
+
+    /// Istiod's clusters, to wait for the next ones; `None` with static gateways.
+    pub(crate) fn watch(&self) -> Option<&Watch<Option<Arc<Clusters>>>> {
+        match self.static_gateways {
+            Some(_) => None,
+            None => Some(self.client.clusters()),
+        }
+    }
+
+    /// Routes a target over the current state of the control plane. `None` while istiod has not sent its clusters.
+    ///
+    /// # Errors
+    ///
+    /// Those of the route: `UnknownHost`, `UnknownPort`, `UnknownSubset`, `Ambiguous`, `Unsupported`.
+    pub(crate) fn route(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
+        let snapshot = self.current.load();
+        if !self.is_current(&snapshot) {
+            return self.route_anew(target, dns);
+        }
+        if let Some(entry) = snapshot.routes.get(target) {
+            return Some(Ok(Route::Cluster(entry.clone())));
+        }
+        if let (Host::Ip(_), Some(inputs)) = (target.host(), &snapshot.of)
+            && let Ok(Some(cluster)) = self.find(target, inputs, dns)
+            && let Some(entry) = snapshot.entries.get(&cluster.name)
+        {
+            return Some(Ok(Route::Cluster(entry.clone())));
+        }
+        self.route_anew(target, dns)
+    }
+
+    /// Brings the clusters in use up to the current state of the control plane.
+    pub(crate) fn refresh(&self) {
+        let _one_at_a_time = self.updating.lock();
+        let snapshot = self.current.load();
+        if !self.is_current(&snapshot)
+            && let Some(inputs) = self.inputs()
+        {
+            self.current.store(Arc::new(self.updated(&snapshot, &inputs)));
+        }
+    }
+
+    /// Keeps the clusters in use up to date with the control plane, until the client is gone: connections of a cluster
+    /// that has changed end also when no request comes.
+    pub(crate) async fn follow(manager: Weak<Self>) {
+        let Some(in_use) = manager.upgrade().map(|manager| manager.in_use.clone()) else { return };
+        in_use.notified().await;
+        let watches =
+            manager.upgrade().map(|manager| (manager.watch().cloned(), manager.client.identity().clone()));
+        let Some((mut clusters, mut identity)) = watches else { return };
+        loop {
+            let clusters_changed = async {
+                match &mut clusters {
+                    Some(clusters) => clusters.changed().await,
+                    None => pending().await,
+                }
+            };
+            let goes_on = tokio::select! {
+                goes_on = clusters_changed => goes_on,
+                goes_on = identity.changed() => goes_on,
+            };
+            match manager.upgrade() {
+                Some(manager) if goes_on => manager.refresh(),
+                _ => return,
+            }
+        }
+    }
+
+    /// The state of every endpoint of every cluster in use, by cluster and address.
+    pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
+        let snapshot = self.current.load();
+        let mut all: Vec<_> = snapshot.entries.values().flat_map(|entry| entry.statuses()).collect();
+        all.sort_by(|a, b| (&a.cluster, &a.endpoint).cmp(&(&b.cluster, &b.endpoint)));
+        all
+    }
+
+    fn inputs(&self) -> Option<Inputs> {
+        let (names, identity) = (self.client.names().get(), self.client.identity().current());
+        Some(Inputs { names, clusters: self.clusters()?, identity })
+    }
+
+    /// Whether a snapshot was made from the current state of the control plane.
+    fn is_current(&self, snapshot: &Snapshot) -> bool {
+        let Some(of) = &snapshot.of else { return false };
+        let same_clusters = self.watch().is_none_or(|clusters| {
+            clusters.load().as_ref().is_some_and(|clusters| Arc::ptr_eq(clusters, &of.clusters))
+        });
+        same_clusters
+            && ptr::eq(&raw const *self.client.names().load(), Arc::as_ptr(&of.names))
+            && same_identity(self.client.identity().load().as_ref(), of.identity.as_ref())
+    }
+
+    /// The cluster that a target leads to; `None` outside of the mesh.
+    fn find(&self, target: &Target, inputs: &Inputs, dns: &Dns) -> Result<Option<Arc<Cluster>>, Error> {
+        match &self.static_gateways {
+            Some(gateways) => gateways.route(target, dns, inputs.own_id()),
+            None => route::route(target, &inputs.clusters, dns),
+        }
+    }
+
+    /// Routes a target, and remembers the route and its cluster.
+    fn route_anew(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
+        let _one_at_a_time = self.updating.lock();
+        let inputs = self.inputs()?;
+        let snapshot = self.current.load();
+        let mut next = match self.is_current(&snapshot) {
+            true => Snapshot::clone(&snapshot),
+            false => self.updated(&snapshot, &inputs),
+        };
+        let route = self.find(target, &inputs, dns).map(|cluster| {
+            let Some(cluster) = cluster else { return Route::Passthrough };
+            let fresh = || self.entry(cluster.clone(), &inputs, None);
+            let entry = next.entries.entry(cluster.name.clone()).or_insert_with(fresh).clone();
+            if matches!(target.host(), Host::Name(_)) {
+                if next.routes.len() >= MOST_ROUTES {
+                    next.routes.clear();
+                }
+                next.routes.insert(target.clone(), entry.clone());
+            }
+            Route::Cluster(entry)
+        });
+        let is_first = snapshot.entries.is_empty() && !next.entries.is_empty();
+        self.current.store(Arc::new(next));
+        if is_first {
+            self.in_use.notify_one();
+        }
+        Some(route)
+    }
+
+    /// The clusters in use over another state of the control plane. Those that it does not affect stay as they are.
+    fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
+        let updated = |entry: &Arc<ClusterEntry>| {
+            let name = entry.name();
+            let config = match &self.static_gateways {
+                Some(gateways) => gateways.cluster(name.clone(), inputs.own_id()),
+                None => inputs.clusters.get(&name.host, name.port, &name.subset)?,
+            };
+            Some(match entry.is_of(&config, inputs.identity.as_ref()) {
+                true => entry.clone(),
+                false => self.entry(config, inputs, Some(entry)),
+            })
+        };
+        let in_use = snapshot.entries.values().filter(|entry| !entry.is_idle());
+        let entries = in_use.filter_map(updated).map(|entry| (entry.name().clone(), entry)).collect();
+        Snapshot { of: Some(inputs.clone()), routes: HashMap::new(), entries }
+    }
+
+    fn entry(
+        &self,
+        config: Arc<Cluster>,
+        inputs: &Inputs,
+        before: Option<&ClusterEntry>,
+    ) -> Arc<ClusterEntry> {
+        let tls = TlsConfigs::new(&config, self.tls.clone());
+        let source = EndpointSource::of(&config, &self.client);
+        Arc::new(ClusterEntry::new(config, inputs.identity.clone(), tls, source, before))
+    }
+}
+
+impl Inputs {
+    fn own_id(&self) -> Option<&SpiffeId> {
+        self.identity.as_deref().map(Identity::spiffe_id)
+    }
+}
+
+impl fmt::Debug for ClusterManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.current.load().entries.keys()).finish()
+    }
+}

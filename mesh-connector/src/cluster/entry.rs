@@ -1,0 +1,172 @@
+//! One cluster in use.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use nds_client::{Cluster, ClusterName, Discovery, Endpoints, EndpointsWatch, Identity, NdsClient};
+use parking_lot::Mutex;
+
+use super::original_destination::original_destination;
+use crate::{
+    dns::MeshNames,
+    hosts::{ClusterStats, EndpointStatus, HostSet},
+    target::Target,
+    tls::TlsConfigs,
+};
+
+/// A cluster in use: its configuration, its endpoints with their health and statistics, and the TLS configurations for
+/// the workload's identity (Envoy: `ClusterManagerImpl::ClusterEntry`).
+///
+/// Configuration and identity never change. A push that changes either replaces the entry; a push of endpoints
+/// replaces its [`HostSet`]. Statistics outlive both.
+pub(crate) struct ClusterEntry {
+    config: Arc<Cluster>,
+    /// `None` before the first certificate.
+    identity: Option<Arc<Identity>>,
+    tls: TlsConfigs,
+    source: EndpointSource,
+    /// The endpoints that were last asked for.
+    hosts: ArcSwapOption<HostSet>,
+    updating: Mutex<()>,
+    stats: Arc<ClusterStats>,
+}
+
+/// Where the endpoints of a cluster come from.
+pub(crate) enum EndpointSource {
+    /// The cluster itself.
+    Inline(Arc<Endpoints>),
+    /// EDS.
+    Eds(EndpointsWatch),
+    /// EDS where it has endpoints, else the address that the caller was going to.
+    OriginalDestination(EndpointsWatch),
+}
+
+impl EndpointSource {
+    pub(super) fn of(config: &Cluster, client: &NdsClient) -> Self {
+        match (&config.discovery, config.eds_name()) {
+            (Discovery::Inline(endpoints), _) => Self::Inline(endpoints.clone()),
+            (Discovery::OriginalDestination, Some(name)) => {
+                Self::OriginalDestination(client.endpoints(&name))
+            }
+            (_, Some(name)) => Self::Eds(client.endpoints(&name)),
+            (_, None) => Self::Inline(Arc::default()),
+        }
+    }
+}
+
+impl ClusterEntry {
+    /// `before` is the entry that this one replaces: its hosts and statistics are carried over.
+    pub(crate) fn new(
+        config: Arc<Cluster>,
+        identity: Option<Arc<Identity>>,
+        tls: TlsConfigs,
+        source: EndpointSource,
+        before: Option<&Self>,
+    ) -> Self {
+        let stats = before.map_or_else(Arc::default, |before| before.stats.clone());
+        let known = before.and_then(|before| before.hosts.load_full());
+        let hosts = known.map(|known| {
+            let endpoints = known.endpoints().clone();
+            Arc::new(HostSet::new(config.clone(), endpoints, Some(&known), stats.clone()))
+        });
+        let hosts = ArcSwapOption::new(hosts);
+        Self { config, identity, tls, source, hosts, updating: Mutex::new(()), stats }
+    }
+
+    /// Whether it was made for this configuration and identity.
+    pub(crate) fn is_of(&self, config: &Arc<Cluster>, identity: Option<&Arc<Identity>>) -> bool {
+        Arc::ptr_eq(&self.config, config) && same_identity(self.identity.as_ref(), identity)
+    }
+
+    /// Whether nothing uses the cluster: no connection, and no subscription to its endpoints.
+    pub(super) fn is_idle(&self) -> bool {
+        let subscribed = match &self.source {
+            EndpointSource::Inline(_) => true,
+            EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch) => watch.is_subscribed(),
+        };
+        !subscribed && self.stats.connections() == 0
+    }
+
+    pub(crate) fn name(&self) -> &ClusterName {
+        &self.config.name
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Cluster> {
+        &self.config
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    pub(crate) fn tls(&self) -> &TlsConfigs {
+        &self.tls
+    }
+
+    /// The endpoints for a target as they were last pushed; `None` before the first push. Wait-free while no push
+    /// comes.
+    pub(crate) fn hosts(&self, target: &Target, names: &impl MeshNames) -> Option<Arc<HostSet>> {
+        Some(match &self.source {
+            EndpointSource::Inline(endpoints) => self.hosts_of(endpoints.clone()),
+            EndpointSource::Eds(watch) => self.hosts_of(watch.current()?),
+            EndpointSource::OriginalDestination(watch) => match watch.current()? {
+                none if none.is_empty() => {
+                    let port = self.config.upstream_port_override;
+                    self.hosts_of(Arc::new(original_destination(target, port, names)))
+                }
+                endpoints => self.hosts_of(endpoints),
+            },
+        })
+    }
+
+    /// The name of its endpoints in EDS.
+    pub(crate) fn eds_name(&self) -> Option<&str> {
+        match &self.source {
+            EndpointSource::Inline(_) => None,
+            EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch) => Some(watch.eds_name()),
+        }
+    }
+
+    /// These endpoints, with the statistics of the hosts among them.
+    pub(crate) fn hosts_of(&self, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
+        if let Some(hosts) = self.current_hosts(&endpoints) {
+            return hosts;
+        }
+        let _one_at_a_time = self.updating.lock();
+        if let Some(hosts) = self.current_hosts(&endpoints) {
+            return hosts;
+        }
+        let before = self.hosts.load_full();
+        let next = HostSet::new(self.config.clone(), endpoints, before.as_deref(), self.stats.clone());
+        let next = Arc::new(next);
+        self.hosts.store(Some(next.clone()));
+        next
+    }
+
+    fn current_hosts(&self, endpoints: &Arc<Endpoints>) -> Option<Arc<HostSet>> {
+        let hosts = self.hosts.load();
+        hosts.as_ref().filter(|hosts| Arc::ptr_eq(hosts.endpoints(), endpoints)).cloned()
+    }
+
+    /// The state of each endpoint, in the order of the last push.
+    pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
+        self.hosts.load().as_ref().map(|hosts| hosts.statuses().collect()).unwrap_or_default()
+    }
+}
+
+/// Whether two identities are the same published value.
+pub(super) fn same_identity(one: Option<&Arc<Identity>>, other: Option<&Arc<Identity>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+impl fmt::Debug for ClusterEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterEntry")
+            .field("name", &self.config.name)
+            .field("hosts", &self.hosts.load())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,288 @@
+//! What this process subscribes to beside names: all clusters, and endpoints by EDS name; and the endpoints that came.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use super::session::{Change, Wanted};
+use crate::{
+    endpoint::Endpoints,
+    watch::{Watch, WatchSender},
+};
+
+/// The subscriptions of a client. Callers add to them, the stream follows, and drops the endpoints that are not in use.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    table: Mutex<Table>,
+    /// The same as in the table, for the calls after the first.
+    clusters: AtomicBool,
+    /// Wakes the stream, which has to tell istiod.
+    changed: Notify,
+    /// Counts the endpoints that were published or dropped, of all names.
+    published: watch::Sender<u64>,
+    begin: Instant,
+}
+
+/// The subscriptions as a value: calls in, changes out.
+#[derive(Debug, Default)]
+struct Table {
+    clusters: bool,
+    endpoints: BTreeMap<Arc<str>, Entry>,
+    /// What the stream has not said yet. A name that was dropped and is wanted again is in both.
+    subscribe: BTreeSet<Arc<str>>,
+    unsubscribe: BTreeSet<Arc<str>>,
+}
+
+/// One EDS name. It stays after its subscription was dropped, for as long as somebody holds a handle to it.
+#[derive(Debug)]
+struct Entry {
+    sender: WatchSender<Option<Arc<Endpoints>>>,
+    usage: Arc<Usage>,
+}
+
+/// Shared between the table and the handles of one name.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    subscribed: AtomicBool,
+    /// Seconds since the client began.
+    last: AtomicU64,
+}
+
+impl Usage {
+    pub(crate) fn touch(&self, now: u64) {
+        self.last.store(now, Relaxed);
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Relaxed)
+    }
+}
+
+/// What a handle to the endpoints of one name consists of.
+pub(crate) type Subscribed = (Arc<str>, Watch<Option<Arc<Endpoints>>>, Arc<Usage>);
+
+impl Subscriptions {
+    pub(crate) fn new() -> Self {
+        Self {
+            table: Mutex::default(),
+            clusters: AtomicBool::new(false),
+            changed: Notify::new(),
+            published: watch::channel(0).0,
+            begin: Instant::now(),
+        }
+    }
+
+    /// When the client began.
+    pub(crate) fn begin(&self) -> Instant {
+        self.begin
+    }
+
+    fn seconds(&self) -> u64 {
+        self.begin.elapsed().as_secs()
+    }
+
+    pub(crate) fn subscribe_clusters(&self) {
+        if !self.clusters.load(Relaxed) {
+            self.table.lock().clusters = true;
+            self.clusters.store(true, Relaxed);
+            self.changed.notify_one();
+        }
+    }
+
+    pub(crate) fn subscribe_endpoints(&self, name: &str) -> Subscribed {
+        let (is_new, subscribed) = self.table.lock().subscribe(name, self.seconds());
+        if is_new {
+            self.changed.notify_one();
+        }
+        subscribed
+    }
+
+    /// Waits until the open stream has something to change.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Everything, for a new stream.
+    pub(crate) fn all(&self) -> Wanted {
+        self.table.lock().all()
+    }
+
+    /// What is new since the last call.
+    pub(crate) fn change(&self) -> Change {
+        self.table.lock().change()
+    }
+
+    /// Publishes endpoints under their names, as far as they are subscribed to. How many names made a difference.
+    pub(crate) fn publish(&self, endpoints: Vec<(Arc<str>, Endpoints)>) -> usize {
+        let table = self.table.lock();
+        let changed = endpoints.into_iter().filter_map(|(name, new)| table.publish(&name, new)).count();
+        drop(table);
+        self.count(changed);
+        changed
+    }
+
+    /// Drops the endpoints that were not used in the last `idle` seconds. How many these are.
+    pub(crate) fn drop_idle(&self, idle: u64) -> usize {
+        let dropped = self.table.lock().drop_idle(self.seconds(), idle);
+        self.count(dropped);
+        dropped
+    }
+
+    fn count(&self, changed: usize) {
+        if changed > 0 {
+            self.published.send_modify(|published| *published += 1);
+        }
+    }
+
+    /// A signal for each change of the endpoints of any name.
+    pub(crate) fn published(&self) -> watch::Receiver<u64> {
+        self.published.subscribe()
+    }
+
+    /// How many names are subscribed to.
+    pub(crate) fn len(&self) -> usize {
+        self.table.lock().subscribed().count()
+    }
+
+    /// The endpoints of all names, as far as they have come.
+    pub(crate) fn endpoints(&self) -> Vec<(Arc<str>, Arc<Endpoints>)> {
+        let table = self.table.lock();
+        let published = |(name, entry): (&Arc<str>, &Entry)| Some((name.clone(), entry.sender.current()?));
+        table.subscribed().filter_map(published).collect()
+    }
+}
+
+impl Table {
+    /// Whether that is new, and the handle.
+    fn subscribe(&mut self, name: &str, now: u64) -> (bool, Subscribed) {
+        let known = self.endpoints.get_key_value(name).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| name.into());
+        let entry = self.endpoints.entry(name.clone()).or_insert_with(Entry::new);
+        entry.usage.touch(now);
+        let is_new = !entry.usage.subscribed.swap(true, Relaxed);
+        if is_new {
+            self.subscribe.insert(name.clone());
+        }
+        (is_new, (name, entry.sender.subscribe(), entry.usage.clone()))
+    }
+
+    fn subscribed(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        self.endpoints.iter().filter(|(_, entry)| entry.usage.is_subscribed())
+    }
+
+    /// `None` where that makes no difference.
+    fn publish(&self, name: &str, endpoints: Endpoints) -> Option<()> {
+        let entry = self.endpoints.get(name).filter(|entry| entry.usage.is_subscribed())?;
+        let changed = entry.sender.current().as_deref() != Some(&endpoints);
+        changed.then(|| entry.sender.send(Some(Arc::new(endpoints))))
+    }
+
+    fn drop_idle(&mut self, now: u64, idle: u64) -> usize {
+        let mut dropped = 0;
+        self.endpoints.retain(|name, entry| {
+            let Usage { subscribed, last } = &*entry.usage;
+            if subscribed.load(Relaxed) && last.load(Relaxed).saturating_add(idle) <= now {
+                dropped += 1;
+                subscribed.store(false, Relaxed);
+                entry.sender.send(None);
+                if !self.subscribe.remove(name) {
+                    self.unsubscribe.insert(name.clone());
+                }
+            }
+            subscribed.load(Relaxed) || entry.sender.has_subscribers()
+        });
+        dropped
+    }
+
+    fn all(&mut self) -> Wanted {
+        self.subscribe.clear();
+        self.unsubscribe.clear();
+        let endpoints = self.subscribed().map(|(name, _)| name.clone()).collect();
+        Wanted { clusters: self.clusters, endpoints }
+    }
+
+    fn change(&mut self) -> Change {
+        Change {
+            clusters: self.clusters,
+            subscribe: std::mem::take(&mut self.subscribe).into_iter().collect(),
+            unsubscribe: std::mem::take(&mut self.unsubscribe).into_iter().collect(),
+        }
+    }
+}
+
+impl Entry {
+    fn new() -> Self {
+        Self { sender: WatchSender::new(None), usage: Arc::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribe(table: &mut Table, name: &str, now: u64) -> bool {
+        table.subscribe(name, now).0
+    }
+
+    #[test]
+    fn endpoints_that_nobody_asks_for_are_dropped_and_others_stay() {
+        let mut table = Table::default();
+        assert!(subscribe(&mut table, "a", 0) && subscribe(&mut table, "b", 0));
+        assert_eq!(table.all().endpoints.len(), 2);
+        assert!(!subscribe(&mut table, "b", 50));
+        assert_eq!(table.drop_idle(60, 60), 1);
+        assert_eq!(table.change().unsubscribe, ["a".into()]);
+        assert!(subscribe(&mut table, "a", 61), "it may be wanted again");
+        assert_eq!(table.change().subscribe, ["a".into()]);
+        assert_eq!(table.change(), Change::default());
+    }
+
+    #[test]
+    fn endpoints_that_are_wanted_again_before_the_stream_has_dropped_them_are_asked_for_again() {
+        let mut table = Table::default();
+        subscribe(&mut table, "a", 0);
+        table.all();
+        table.drop_idle(60, 60);
+        subscribe(&mut table, "a", 61);
+        let change = table.change();
+        assert_eq!((change.subscribe, change.unsubscribe), (vec!["a".into()], vec!["a".into()]));
+        subscribe(&mut table, "b", 61);
+        table.drop_idle(200, 60);
+        assert_eq!(table.change().unsubscribe, ["a".into()], "istiod never heard of b");
+    }
+
+    #[test]
+    fn a_push_for_one_name_changes_that_name_alone_and_only_where_it_says_something_new() {
+        let mut table = Table::default();
+        let (_, (_, one, _)) = table.subscribe("one", 0);
+        let (_, (_, other, _)) = table.subscribe("other", 0);
+        assert!(table.publish("one", Endpoints::default()).is_some());
+        assert!(table.publish("one", Endpoints::default()).is_none());
+        assert!(table.publish("unknown", Endpoints::default()).is_none());
+        assert_eq!((one.version(), other.version()), (1, 0));
+        assert!(one.current().is_some() && other.current().is_none());
+    }
+
+    #[test]
+    fn a_dropped_name_is_forgotten_with_its_last_handle() {
+        let mut table = Table::default();
+        let (_, (_, watch, _)) = table.subscribe("a", 0);
+        table.publish("a", Endpoints::default());
+        table.drop_idle(60, 60);
+        assert!(watch.current().is_none());
+        assert_eq!(table.endpoints.len(), 1, "the handle may subscribe again");
+        drop(watch);
+        table.drop_idle(60, 60);
+        assert!(table.endpoints.is_empty());
+    }
+}
