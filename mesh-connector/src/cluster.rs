@@ -129,25 +129,16 @@ impl ClusterManager {
         self.route_anew(target, dns)
     }
 
-    /// Brings the clusters in use up to the current state of the control plane.
-    pub(crate) fn refresh(&self) {
-        let _one_at_a_time = self.updating.lock();
-        let snapshot = self.current.load();
-        if !self.is_current(&snapshot)
-            && let Some(inputs) = self.inputs()
-        {
-            self.current.store(Arc::new(self.updated(&snapshot, &inputs)));
-        }
-    }
-
     /// Keeps the clusters in use up to date with the control plane, until the client is gone: connections of a cluster
     /// that has changed end also when no request comes.
     pub(crate) async fn follow(manager: Weak<Self>) {
         let Some(in_use) = manager.upgrade().map(|manager| manager.in_use.clone()) else { return };
         in_use.notified().await;
-        let watches =
-            manager.upgrade().map(|manager| (manager.watch().cloned(), manager.client.identity().clone()));
-        let Some((mut clusters, mut identity)) = watches else { return };
+        let watches = manager.upgrade().map(|manager| {
+            let client = &manager.client;
+            (manager.watch().cloned(), client.identity().clone(), client.endpoint_changes())
+        });
+        let Some((mut clusters, mut identity, mut endpoints)) = watches else { return };
         loop {
             let clusters_changed = async {
                 match &mut clusters {
@@ -158,12 +149,27 @@ impl ClusterManager {
             let goes_on = tokio::select! {
                 goes_on = clusters_changed => goes_on,
                 goes_on = identity.changed() => goes_on,
+                goes_on = endpoints.changed() => goes_on,
             };
             match manager.upgrade() {
                 Some(manager) if goes_on => manager.refresh(),
                 _ => return,
             }
         }
+    }
+
+    /// Brings the clusters in use, and their endpoints, up to the current state of the control plane.
+    fn refresh(&self) {
+        let updating = self.updating.lock();
+        let mut snapshot = self.current.load_full();
+        if !self.is_current(&snapshot)
+            && let Some(inputs) = self.inputs()
+        {
+            snapshot = Arc::new(self.updated(&snapshot, &inputs));
+            self.current.store(snapshot.clone());
+        }
+        drop(updating);
+        snapshot.entries.values().for_each(|entry| entry.refresh_hosts());
     }
 
     /// The state of every endpoint of every cluster in use, by cluster and address.
@@ -227,22 +233,13 @@ impl ClusterManager {
         Some(route)
     }
 
-    /// The clusters in use over another state of the control plane. Those that it does not affect stay as they are.
+    /// The clusters in use over another state of the control plane.
     fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
-        let updated = |entry: &Arc<ClusterEntry>| {
-            let name = entry.name();
-            let config = match &self.static_gateways {
-                Some(gateways) => gateways.cluster(name.clone(), inputs.own_id()),
-                None => inputs.clusters.get(&name.host, name.port, &name.subset)?,
-            };
-            Some(match entry.is_of(&config, inputs.identity.as_ref()) {
-                true => entry.clone(),
-                false => self.entry(config, inputs, Some(entry)),
-            })
+        let config = |name: &ClusterName| match &self.static_gateways {
+            Some(gateways) => Some(gateways.cluster(name.clone(), inputs.own_id())),
+            None => inputs.clusters.get(&name.host, name.port, &name.subset),
         };
-        let in_use = snapshot.entries.values().filter(|entry| !entry.is_idle());
-        let entries = in_use.filter_map(updated).map(|entry| (entry.name().clone(), entry)).collect();
-        Snapshot { of: Some(inputs.clone()), routes: HashMap::new(), entries }
+        snapshot.updated(inputs, config, |config, before| self.entry(config, inputs, Some(before)))
     }
 
     fn entry(
@@ -257,6 +254,28 @@ impl ClusterManager {
     }
 }
 
+impl Snapshot {
+    /// The clusters in use over another state of the control plane, which has these configurations. Entries that it does
+    /// not affect stay as they are; those of clusters that are gone or idle are dropped.
+    fn updated(
+        &self,
+        inputs: &Inputs,
+        config: impl Fn(&ClusterName) -> Option<Arc<Cluster>>,
+        successor: impl Fn(Arc<Cluster>, &ClusterEntry) -> Arc<ClusterEntry>,
+    ) -> Self {
+        let updated = |entry: &Arc<ClusterEntry>| {
+            let config = config(entry.name())?;
+            Some(match entry.is_of(&config, inputs.identity.as_ref()) {
+                true => entry.clone(),
+                false => successor(config, entry),
+            })
+        };
+        let in_use = self.entries.values().filter(|entry| !entry.is_idle());
+        let entries = in_use.filter_map(updated).map(|entry| (entry.name().clone(), entry)).collect();
+        Self { of: Some(inputs.clone()), routes: HashMap::new(), entries }
+    }
+}
+
 impl Inputs {
     fn own_id(&self) -> Option<&SpiffeId> {
         self.identity.as_deref().map(Identity::spiffe_id)
@@ -268,3 +287,6 @@ impl fmt::Debug for ClusterManager {
         f.debug_set().entries(self.current.load().entries.keys()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

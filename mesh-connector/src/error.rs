@@ -5,6 +5,8 @@ mod kind;
 
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
+use sidestep_util::error::{report, with_causes};
+
 pub use self::{
     attempt::{Attempt, IdentityMismatch},
     kind::ErrorKind,
@@ -142,27 +144,14 @@ impl Error {
         match &self.0.summary {
             // The causes are those of the last attempt.
             Some(summary) => summary.clone(),
-            None => self.with_causes(self.0.message.clone()),
+            None => with_causes(self.0.message.clone(), self),
         }
     }
 
     /// The error and its causes on one line.
     #[must_use]
     pub fn report(&self) -> String {
-        self.with_causes(self.to_string())
-    }
-
-    fn with_causes(&self, mut report: String) -> String {
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !report.ends_with(&text) {
-                report.push_str(": ");
-                report.push_str(&text);
-            }
-            cause = error.source();
-        }
-        report
+        report(self)
     }
 }
 

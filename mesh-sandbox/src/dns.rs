@@ -97,13 +97,13 @@ async fn udp(zone: Arc<Zone>, socket: UdpSocket) {
 }
 
 async fn tcp(zone: Arc<Zone>, listener: TcpListener, connections: TaskGroup) {
-    loop {
-        let (stream, _) = listen::accept(&listener).await;
+    let connection = |stream, _| {
         let zone = zone.clone();
-        connections.spawn(async move {
+        async move {
             let _ = tcp_connection(&zone, stream).await;
-        });
-    }
+        }
+    };
+    listen::serve(listener, &connections, connection).await;
 }
 
 async fn tcp_connection(zone: &Zone, mut stream: TcpStream) -> std::io::Result<()> {

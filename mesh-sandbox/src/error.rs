@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::yaml::Place;
+use crate::place::Place;
 
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

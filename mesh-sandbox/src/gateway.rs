@@ -93,11 +93,11 @@ pub(crate) struct Gateway {
 
 /// Takes connections until the group ends.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, connections: Arc<TaskGroup>) {
-    loop {
-        let (stream, _) = listen::accept(&listener).await;
+    let connection = |stream, _| {
         let gateway = gateway.clone();
-        connections.spawn(async move { gateway.connection(stream).await });
-    }
+        async move { gateway.connection(stream).await }
+    };
+    listen::serve(listener, &connections, connection).await;
 }
 
 impl Gateway {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::error::{Error, Result};
+use crate::tasks::TaskGroup;
 
 /// Any free port on loopback.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -33,8 +34,22 @@ pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr> {
     })
 }
 
+/// Serves each connection in a task of the group, until the future is dropped.
+pub(crate) async fn serve<F>(
+    listener: TcpListener,
+    connections: &TaskGroup,
+    connection: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let (stream, peer) = accept(&listener).await;
+        connections.spawn(connection(stream, peer));
+    }
+}
+
 /// The next connection. An error is one connection's, or a lack of descriptors that passes.
-pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

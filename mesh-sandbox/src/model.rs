@@ -20,6 +20,7 @@ pub(crate) mod entry;
 pub(crate) mod gateway;
 pub(crate) mod host;
 pub(crate) mod kubernetes;
+pub(crate) mod network_gateway;
 pub(crate) mod networks;
 pub(crate) mod pods;
 pub(crate) mod policy;
@@ -33,7 +34,8 @@ pub(crate) mod vip;
 
 pub(crate) use crate::yaml::protocol::Protocol;
 pub(crate) use endpoint::{Endpoint, Health};
-pub(crate) use gateway::{GatewayServer, NetworkGateway};
+pub(crate) use gateway::GatewayServer;
+pub(crate) use network_gateway::NetworkGateway;
 pub(crate) use networks::Networks;
 pub(crate) use policy::Policies;
 pub(crate) use rules::Rule;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::{Mesh, Objects, VipAllocator};
 use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
-use crate::yaml::{Folder, Key, Manifest, object};
+use crate::yaml::{Folder, Key, Manifest, read};
 
 /// Objects, and what was last read from the folder.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl State {
 
     /// `kubectl apply` to a cluster, which is made if it is new.
     pub(crate) fn apply(&mut self, cluster: &str, text: &str) -> Result<(Arc<Mesh>, Difference)> {
-        let manifests = object::read(&PathBuf::from("(applied)"), text)?;
+        let manifests = read::read(&PathBuf::from("(applied)"), text)?;
         self.attempt(|state| {
             let mut difference = Difference::default();
             for manifest in manifests {

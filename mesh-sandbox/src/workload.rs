@@ -1,6 +1,7 @@
 //! Workloads: a sidecar's inbound side and a small application behind it.
 
 pub(crate) mod application;
+pub(crate) mod caller;
 pub(crate) mod chain;
 pub(crate) mod echo;
 pub(crate) mod http;

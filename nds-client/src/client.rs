@@ -179,6 +179,13 @@ impl NdsClient {
         EndpointsWatch::new(&self.state.subscriptions, eds_name)
     }
 
+    /// Counts the changes of endpoints, of all names together: a signal for readers of many
+    /// [`EndpointsWatch`]es.
+    #[must_use]
+    pub fn endpoint_changes(&self) -> Watch<u64> {
+        self.state.subscriptions.published()
+    }
+
     /// The clusters, for which this waits at most `patience` where they have not come yet.
     ///
     /// # Errors

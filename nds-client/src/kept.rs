@@ -151,7 +151,7 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
                 tokio::select! {
                     more = &mut names => more,
                     more = &mut clusters => more,
-                    more = &mut endpoints => more.is_ok(),
+                    more = &mut endpoints => more,
                 }
             };
             if timeout(patience, change).await == Ok(false) {
@@ -161,7 +161,7 @@ async fn keep_snapshot(state: &Arc<State>, storage: &Weak<Storage>) {
         sleep(SETTLE).await;
         names.mark_seen();
         clusters.mark_seen();
-        endpoints.mark_unchanged();
+        endpoints.mark_seen();
         // What comes from the disk is there already, and no younger for that.
         if !matches!(state.health.load().sync, SyncState::Synced) {
             continue;

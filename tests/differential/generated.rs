@@ -6,6 +6,7 @@ mod destination_rule;
 mod draw;
 mod istio;
 mod kubernetes;
+mod object;
 mod service_entry;
 
 use std::{fmt::Write as _, fs, ops::Range, path::Path};
@@ -21,6 +22,7 @@ const APPS: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// The host of an entry that may be a Kubernetes service, too.
 const SHARED_HOST: &str = "a.weather.svc.cluster.local";
 const NAMESPACES: [&str; 3] = ["weather", "payments", "legacy"];
+const ALL_NAMESPACES: [&str; 4] = ["weather", "payments", "legacy", "istio-system"];
 /// Those that always run.
 const ALWAYS: Range<u64> = 0..24;
 /// istiod's cache of endpoints does not tell nodes of different IP families apart: what one is told depends on who asked

@@ -1,13 +1,13 @@
 //! The bridge and explanations, through a real gateway.
 
 use mesh_connector::{ErrorKind, Probe, Target, Transport, bridge::LocalPort};
-use mesh_tests::peers::{RealMesh, Workload};
+use mesh_tests::peers::RealMesh;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
 };
 
-use crate::common::{destination_rule, join, service_entry};
+use crate::common::{LEDGER, destination_rule, join, ledger, service_entry};
 
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
@@ -54,16 +54,7 @@ pub(crate) async fn http_clients_reach_the_workload_through_the_proxy_and_a_loop
 pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart() {
     let mut real = RealMesh::start().await;
     real.apply("cluster1", LEDGER).await;
-    let ledger = Workload {
-        name: "ledger",
-        cluster: "cluster2",
-        namespace: "weather",
-        service_account: "ledger",
-        listen: &format!("{}:5432", real.ip(2, 30)),
-        mode: "tcp",
-        arguments: &[],
-    };
-    let _peers = tokio::join!(real.gateway(2), real.workload(ledger));
+    let _peers = tokio::join!(real.gateway(2), ledger(&real));
     let mesh = join(&real).await;
     let bridge = mesh.bridge().start().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -81,17 +72,6 @@ pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_
     assert_eq!(&answer[..4], [5, 0, 5, 0]);
     assert_eq!(say(client, "three\n").await, "ledger: three\n");
 }
-
-const LEDGER: &str = "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ledger, namespace: weather}
-spec:
-  hosts: [ledger.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 5432, name: tcp-ledger, protocol: TCP}]
-  endpoints: [{address: 127.0.2.30, network: network2, serviceAccount: ledger}]
-";
 
 pub(crate) async fn a_connection_through_the_gateway_is_explained_with_the_identity_it_found() {
     let real = RealMesh::start().await;

@@ -6,11 +6,11 @@ use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Protocol, Transport};
-use mesh_tests::peers::{RealMesh, Workload};
+use mesh_tests::peers::RealMesh;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::common::join;
+use crate::common::{LEDGER, join, ledger};
 
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 
@@ -85,16 +85,7 @@ pub(crate) async fn http2_is_negotiated_through_the_gateway() {
 pub(crate) async fn a_raw_stream_through_the_gateway_needs_no_negotiated_protocol() {
     let mut real = RealMesh::start().await;
     real.apply("cluster1", LEDGER).await;
-    let ledger = Workload {
-        name: "ledger",
-        cluster: "cluster2",
-        namespace: "weather",
-        service_account: "ledger",
-        listen: &format!("{}:5432", real.ip(2, 30)),
-        mode: "tcp",
-        arguments: &[],
-    };
-    let _peers = tokio::join!(real.gateway(2), real.workload(ledger));
+    let _peers = tokio::join!(real.gateway(2), ledger(&real));
     let mesh = join(&real).await;
     let mut stream = mesh.connect("ledger.local", 5432).await.unwrap();
     stream.write_all(b"hello\n").await.unwrap();
@@ -104,18 +95,6 @@ pub(crate) async fn a_raw_stream_through_the_gateway_needs_no_negotiated_protoco
     BufReader::new(stream).read_line(&mut answer).await.unwrap();
     assert_eq!(answer, "ledger: hello\n");
 }
-
-/// A service outside of Kubernetes that the gateway exposes: its host is under the Gateway's `*.local`.
-const LEDGER: &str = "apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: ledger, namespace: weather}
-spec:
-  hosts: [ledger.local]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{number: 5432, name: tcp-ledger, protocol: TCP}]
-  endpoints: [{address: 127.0.2.30, network: network2, serviceAccount: ledger}]
-";
 
 pub(crate) async fn a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates() {
     let mut real = RealMesh::start().await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use mesh_tests::{
     pki::PluggedCa,
     vm_files::Vm,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::common::join;
 
@@ -29,13 +29,13 @@ const URL: &str = "http://forecast.weather:3002/";
 /// Calls, one after the other from each of a few tasks, every one over a connection of its own.
 struct Load {
     stop: Arc<AtomicBool>,
-    calls: Arc<AtomicUsize>,
+    calls: watch::Sender<usize>,
     callers: JoinSet<Vec<String>>,
 }
 
 impl Load {
     fn start(mesh: &Mesh) -> Self {
-        let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (stop, calls) = (Arc::<AtomicBool>::default(), watch::Sender::new(0));
         let mut callers = JoinSet::new();
         for _ in 0..4 {
             let (stop, calls) = (stop.clone(), calls.clone());
@@ -43,7 +43,7 @@ impl Load {
             callers.spawn(async move {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    calls.fetch_add(1, Ordering::Relaxed);
+                    calls.send_modify(|calls| *calls += 1);
                     match client.get(Uri::from_static(URL)).await {
                         Ok(response) if response.status().is_success() => {
                             if let Err(error) = response.into_body().collect().await {
@@ -62,17 +62,15 @@ impl Load {
 
     /// Waits until `more` further calls have been made.
     async fn go_on(&self, more: usize) {
-        let enough = self.calls.load(Ordering::Relaxed) + more;
-        while self.calls.load(Ordering::Relaxed) < enough {
-            tokio::task::yield_now().await;
-        }
+        let enough = *self.calls.borrow() + more;
+        self.calls.subscribe().wait_for(|calls| *calls >= enough).await.unwrap();
     }
 
     /// Ends the calls, of which none may have failed.
     async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let failures = self.callers.join_all().await.concat();
-        let calls = self.calls.load(Ordering::Relaxed);
+        let calls = *self.calls.borrow();
         assert!(failures.is_empty(), "{} of {calls} calls failed: {}", failures.len(), failures[0]);
         calls
     }

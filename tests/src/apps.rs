@@ -1,6 +1,6 @@
 //! Plain applications, for a sidecar to stand before.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -24,6 +24,21 @@ impl App {
     pub(crate) fn new(address: SocketAddr, task: JoinHandle<()>) -> Self {
         Self { address, task }
     }
+
+    /// Serves each connection in a task.
+    async fn serve<F>(connection: impl Fn(BufReader<TcpStream>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+        let address = listener.local_addr().expect("its address");
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(connection(BufReader::new(stream)));
+            }
+        });
+        Self { address, task }
+    }
 }
 
 impl Drop for App {
@@ -34,73 +49,50 @@ impl Drop for App {
 
 /// Echoes lines as `NAME: LINE`.
 pub async fn echo(name: &str) -> App {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-    let (address, name) = (listener.local_addr().expect("its address"), name.to_owned());
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let name = name.clone();
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                let mut line = String::new();
-                while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
-                    let answer = format!("{name}: {line}");
-                    if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
-                        return;
-                    }
-                    line.clear();
-                }
-            });
+    let name: Arc<str> = name.into();
+    App::serve(move |mut stream| {
+        let name = name.clone();
+        async move {
+            let mut line = String::new();
+            while stream.read_line(&mut line).await? > 0 {
+                stream.get_mut().write_all(format!("{name}: {line}").as_bytes()).await?;
+                line.clear();
+            }
+            Ok(())
         }
-    });
-    App { address, task }
+    })
+    .await
 }
 
 /// Answers every HTTP/1.1 request with its name.
 pub async fn http(name: &str) -> App {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-    let (address, name) = (listener.local_addr().expect("its address"), name.to_owned());
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let name = name.clone();
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                let mut line = String::new();
-                while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
-                    // The empty line ends the head of a request without a body.
-                    if line.trim().is_empty() {
-                        let length = name.len();
-                        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{name}");
-                        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                    line.clear();
-                }
-            });
+    let name: Arc<str> = name.into();
+    App::serve(move |mut stream| {
+        let name = name.clone();
+        async move {
+            while asked(&mut stream).await.is_some() {
+                stream.get_mut().write_all(&response(name.as_bytes())).await?;
+            }
+            Ok(())
         }
-    });
-    App { address, task }
+    })
+    .await
 }
 
 /// Answers HTTP/1.1 requests with who asks, as the sidecar says (`x-forwarded-client-cert`); `/bytes/N` with N bytes.
 pub async fn caller() -> App {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-    let address = listener.local_addr().expect("its address");
-    let task = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut stream = BufReader::new(stream);
-                while let Some(body) = asked(&mut stream).await {
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                    let answer = [head.as_bytes(), &body].concat();
-                    if stream.get_mut().write_all(&answer).await.is_err() {
-                        return;
-                    }
-                }
-            });
+    App::serve(|mut stream| async move {
+        while let Some(body) = asked(&mut stream).await {
+            stream.get_mut().write_all(&response(&body)).await?;
         }
-    });
-    App { address, task }
+        Ok(())
+    })
+    .await
+}
+
+fn response(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 /// Reads the head of a request without a body, and says what [`caller`] answers. `None` at the end.

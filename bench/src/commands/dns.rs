@@ -20,7 +20,8 @@ use crate::{
 
 use self::{load::Load, names::Names, servers::Server};
 
-pub(super) const ABOUT: &str = "the DNS listener: CPU per query when saturated, latency at half load, 10 000 names";
+pub(super) const ABOUT: &str =
+    "the DNS listener: CPU per query when saturated, latency at half load, 10 000 names";
 
 /// Names that every server knows.
 const NAMES: u32 = 10_000;
@@ -66,7 +67,8 @@ fn saturated(
     let named = unbound.map(|server| (servers::UNBOUND, server));
     let peers: Vec<_> = named.into_iter().chain(peers.iter().map(|(name, server)| (*name, server))).collect();
     let all = [ours, echo].into_iter().chain(peers.iter().map(|(_, server)| *server));
-    let subject = |server| -> Subject<'_> { Box::new(move || load.cpu_per_query(server, RUN).unwrap_or(f64::NAN)) };
+    let subject =
+        |server| -> Subject<'_> { Box::new(move || load.cpu_per_query(server, RUN).unwrap_or(f64::NAN)) };
     let mut figures = interleaved_all(ROUNDS, all.map(subject).collect()).into_iter();
     let (Some(ours), Some(echo)) = (figures.next(), figures.next()) else { return Err("no figures".into()) };
     answered(&ours)?;
@@ -88,7 +90,9 @@ fn at_half_load(report: &mut Report, load: &Load, ours: &Server, unbound: &Serve
     let half = most.median() / 2.0;
     let p99 = |server| -> Subject<'_> { Box::new(move || load.p99(server, half, RUN).unwrap_or(f64::NAN)) };
     let mut figures = interleaved_all(ROUNDS, vec![p99(ours), p99(unbound)]).into_iter();
-    let (Some(ours), Some(theirs)) = (figures.next(), figures.next()) else { return Err("no figures".into()) };
+    let (Some(ours), Some(theirs)) = (figures.next(), figures.next()) else {
+        return Err("no figures".into());
+    };
     answered(&ours)?;
     answered(&theirs)?;
     report

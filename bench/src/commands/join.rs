@@ -59,7 +59,8 @@ async fn ours(stage: &Stage) -> Result<f64, Failure> {
     let mesh = mesh_connector::Mesh::join(config).await?;
     let url: Uri = format!("http://{HOST}:{PORT}/bytes/1024").parse()?;
     let response = mesh.http_client::<Empty<Bytes>>().get(url).await?;
-    let answered = response.status().is_success() && response.into_body().collect().await?.to_bytes().len() == 1024;
+    let answered =
+        response.status().is_success() && response.into_body().collect().await?.to_bytes().len() == 1024;
     let time = start.elapsed().as_secs_f64() * 1e9;
     mesh.shutdown().await;
     answered.then_some(time).ok_or_else(|| "no answer".into())

@@ -54,7 +54,8 @@ fn mesh(names: u32) -> Result<Mesh, Failure> {
 }
 
 fn hot(report: &mut Report) -> Result<(), Failure> {
-    let (runtime, mesh) = (tokio::runtime::Builder::new_current_thread().enable_all().build()?, mesh(10_000)?);
+    let (runtime, mesh) =
+        (tokio::runtime::Builder::new_current_thread().enable_all().build()?, mesh(10_000)?);
     let (hickory, name) = (hickory(10_000)?, name(HOT));
     if mesh.resolver.try_lookup(&name).is_none() || runtime.block_on(hickory.lookup_ip(&*name)).is_err() {
         return Err("the name is not found".into());
@@ -95,14 +96,12 @@ fn random(report: &mut Report) -> Result<(), Failure> {
                 })
             }),
             Box::new(|| {
-                nanoseconds(NAMES, || next.next().is_some_and(|name| mesh.resolver.try_lookup(name).is_some()))
+                nanoseconds(NAMES, || {
+                    next.next().is_some_and(|name| mesh.resolver.try_lookup(name).is_some())
+                })
             }),
-            Box::new(|| {
-                nanoseconds(NAMES, || next_of_map.next().and_then(|name| map.get(name).copied()))
-            }),
-            Box::new(|| {
-                nanoseconds(NAMES, || next_of_fast.next().and_then(|name| fast.get(name).copied()))
-            }),
+            Box::new(|| nanoseconds(NAMES, || next_of_map.next().and_then(|name| map.get(name).copied()))),
+            Box::new(|| nanoseconds(NAMES, || next_of_fast.next().and_then(|name| fast.get(name).copied()))),
         ],
     );
     for (what, ours) in

@@ -17,7 +17,8 @@ use crate::{
     unit::Unit,
 };
 
-pub(super) const ABOUT: &str = "100 000 names, settled and at the peak of a push; a whole membership beside a sidecar";
+pub(super) const ABOUT: &str =
+    "100 000 names, settled and at the peak of a push; a whole membership beside a sidecar";
 
 const ROUNDS: usize = 5;
 
@@ -31,7 +32,8 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let found = found?;
     let figures = |key: &str| -> Samples { found.iter().filter_map(|found| found[key].as_f64()).collect() };
     let names = f64::from(NAMES);
-    let per_name: Samples = found.iter().filter_map(|found| Some(found["settled"].as_f64()? / names)).collect();
+    let per_name: Samples =
+        found.iter().filter_map(|found| Some(found["settled"].as_f64()? / names)).collect();
     let table = per_name.median() * names;
     report.row("per name of 100 000, settled", Unit::Bytes, per_name).within(Budget::Ours(150.0));
     report.row("the same after ten identical pushes", Unit::Bytes, figures("identical"));

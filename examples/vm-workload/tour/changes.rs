@@ -22,13 +22,11 @@ pub(crate) async fn new_service(stage: &Stage) -> Outcome {
     let seen = duration(started.elapsed());
     saw(format_args!("{name} is known after {seen}"));
     // Names may be a push ahead of clusters.
+    let mut clusters = stage.mesh.client().clusters().clone();
+    let known = clusters.wait_for(|all| all.as_ref().is_some_and(|all| all.has_host(name)));
+    known.await.ok_or("the clusters will not change any more")?;
     let url = "http://greeter.weather:80/";
-    let answer = loop {
-        match calls::get(&stage.mesh, url).await {
-            Ok((answer, _)) => break answer,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    };
+    let (answer, _) = calls::get(&stage.mesh, url).await?;
     saw(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
     Ok(((), format!("known after {seen}, and called")))
 }

@@ -119,6 +119,20 @@ impl ClusterEntry {
         })
     }
 
+    /// Takes up the endpoints that were last pushed, if they were in use.
+    pub(super) fn refresh_hosts(&self) {
+        let (EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch)) = &self.source else {
+            return;
+        };
+        // Without endpoints of EDS, those of an original destination are each target's own.
+        let endpoints = watch
+            .peek()
+            .filter(|endpoints| matches!(self.source, EndpointSource::Eds(_)) || !endpoints.is_empty());
+        if let (Some(endpoints), Some(_)) = (endpoints, &*self.hosts.load()) {
+            self.hosts_of(endpoints);
+        }
+    }
+
     /// The name of its endpoints in EDS.
     pub(crate) fn eds_name(&self) -> Option<&str> {
         match &self.source {

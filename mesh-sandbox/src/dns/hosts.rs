@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::yaml::Place;
+use crate::place::Place;
 
 /// Names and their addresses; names in lower case, without the last dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -72,17 +72,16 @@ impl Server {
         let certificates = IstioCertificateServiceServer::new(CertificateService(self.shared.clone()));
         let routes = Routes::new(discovery).add_service(certificates).prepare();
         let age = self.shared.age;
-        loop {
-            let (stream, peer) = listen::accept(&listener).await;
-            let tls = TlsAcceptor::from(self.tls.clone());
-            let routes = routes.clone();
-            connections.spawn(async move {
+        let connection = |stream, peer| {
+            let (tls, routes) = (TlsAcceptor::from(self.tls.clone()), routes.clone());
+            async move {
                 if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
                     let identity = identity(&stream);
                     connection(stream, Peer { address: peer, identity }, routes, age).await;
                 }
-            });
-        }
+            }
+        };
+        listen::serve(listener, &connections, connection).await;
     }
 }
 

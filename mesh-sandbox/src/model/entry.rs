@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::endpoint::{Endpoint, Health, TLS_MODE_DISABLED, TLS_MODE_ISTIO, TLS_MODE_LABEL};
-use super::kubernetes::entry_labels;
 use super::pods::labelled_locality;
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
@@ -114,7 +113,7 @@ impl Reader<'_> {
         endpoints: &mut Vec<Endpoint>,
     ) {
         for (entry, workload) in self.entries {
-            let labels = entry_labels(entry, workload);
+            let labels = labels(entry, workload);
             if entry.key.namespace == manifest.key.namespace && selects(selector, &labels) {
                 let home = self.home(&entry.key.namespace, &entry.key.name);
                 let template = endpoint(workload, &labels, home, self.policies);
@@ -144,6 +143,13 @@ impl Reader<'_> {
     fn home<'a>(&'a self, namespace: &'a str, name: &'a str) -> Home<'a> {
         Home { cluster: self.cluster, namespace, name, trust_domain: self.trust_domain }
     }
+}
+
+/// The labels of a workload entry: those of the object win over those of its spec.
+pub(crate) fn labels(manifest: &Manifest, workload: &Workload) -> Labels {
+    let mut labels = workload.labels.clone();
+    labels.extend(manifest.labels().clone());
+    labels
 }
 
 /// A workload entry as an endpoint; port and port name are still to be set.

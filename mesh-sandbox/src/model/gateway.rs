@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::is_subset;
+use super::network_gateway::NetworkGateway;
 use super::networks::{NETWORK_LABEL, Networks};
 use super::pods::Pods;
 use super::{Service, each, selects};
@@ -14,22 +15,6 @@ use crate::yaml::{Key, Manifest, Object, istio};
 const DEFAULT_PORT: u16 = 15443;
 /// The port of ambient mode's tunnels.
 const HBONE_PORT: u16 = 15008;
-
-/// One address of an east-west gateway.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct NetworkGateway {
-    pub(crate) network: String,
-    pub(crate) cluster: String,
-    /// An IP address or a name that istiod resolves.
-    pub(crate) address: String,
-    pub(crate) port: u16,
-    /// The namespace of the gateway, which decides what it may see.
-    pub(crate) namespace: String,
-    /// The labels of its workload; unknown where only an address is written.
-    pub(crate) labels: Option<Labels>,
-    /// Where the workload listens: the target port behind [`Self::port`].
-    pub(crate) target_port: u16,
-}
 
 /// An AUTO_PASSTHROUGH server of a Gateway object.
 #[derive(Clone, Debug)]

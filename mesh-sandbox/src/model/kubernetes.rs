@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::endpoint::{Endpoint, Health};
+use super::entry;
 use super::pods::{PodFacts, Pods, target_port};
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
@@ -10,7 +11,7 @@ use super::slices::Slices;
 use super::{Networks, Port, Protocol, Registry, Resolution, Service, each, selects, topology};
 use crate::pki::spiffe;
 use crate::yaml::istio::Workload;
-use crate::yaml::kubernetes::{self, EndpointSlice, Labels};
+use crate::yaml::kubernetes::{self, EndpointSlice};
 use crate::yaml::{Key, Manifest, Object};
 
 /// One cluster and what is needed to read it.
@@ -184,7 +185,7 @@ impl Cluster<'_> {
         endpoints: &mut Vec<Endpoint>,
     ) {
         for (entry, workload) in self.entries {
-            let labels = entry_labels(entry, workload);
+            let labels = entry::labels(entry, workload);
             let picked = !service.spec.selector.is_empty()
                 && entry.key.namespace == manifest.key.namespace
                 && selects(&service.spec.selector, &labels);
@@ -201,13 +202,13 @@ impl Cluster<'_> {
                     _ => Some(workload.ports.get(&port.name).copied().unwrap_or(port.port)),
                 };
                 let Some(number) = number else { continue };
-                let home = super::entry::Home {
+                let home = entry::Home {
                     cluster: self.id,
                     namespace: &entry.key.namespace,
                     name: &entry.key.name,
                     trust_domain: self.trust_domain,
                 };
-                let mut endpoint = super::entry::endpoint(workload, &labels, home, self.policies);
+                let mut endpoint = entry::endpoint(workload, &labels, home, self.policies);
                 endpoint.port = number;
                 endpoint.policy = self.policies.mode(&endpoint.namespace, &labels, number);
                 endpoint.port_name.clone_from(&port.name);
@@ -247,13 +248,6 @@ fn resolution(service: &kubernetes::Service) -> Resolution {
         (_, Some("None")) => Resolution::Passthrough,
         _ => Resolution::ClientSide,
     }
-}
-
-/// A workload entry's labels: those of the object win over those of its spec.
-pub(crate) fn entry_labels(manifest: &Manifest, workload: &Workload) -> Labels {
-    let mut labels = workload.labels.clone();
-    labels.extend(manifest.labels().clone());
-    labels
 }
 
 fn addresses(spec: &kubernetes::ServiceSpec) -> Vec<String> {

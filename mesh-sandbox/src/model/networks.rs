@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::Objects;
+use super::network_gateway::NetworkGateway;
 use super::policy::ROOT_NAMESPACE;
-use super::{NetworkGateway, Objects};
 use crate::yaml::Key;
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::mesh_networks::{MeshNetworks, Range};

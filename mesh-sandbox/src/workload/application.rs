@@ -1,31 +1,14 @@
 //! The application behind every endpoint: HTTP answers JSON, TCP echoes lines.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 
+use super::caller::Caller;
 use super::{echo, http};
 use crate::hello::Replay;
 use crate::model::Protocol;
-
-/// Who is calling and who answers.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) workload: Arc<str>,
-    pub(crate) namespace: Arc<str>,
-    pub(crate) cluster: Arc<str>,
-    pub(crate) port: u16,
-    /// The identity that the sidecar presented; nothing in plaintext.
-    pub(crate) identity: Option<Arc<str>>,
-    /// The verified SPIFFE identity of the client.
-    pub(crate) client: Option<String>,
-    pub(crate) alpn: Option<String>,
-    pub(crate) sni: Option<String>,
-    /// `TLSv1.3`, `TLSv1.2`, or nothing in plaintext.
-    pub(crate) tls: Option<&'static str>,
-}
 
 /// Has another application serve one connection. One that is not there is a connection that ends.
 pub(crate) async fn hand_over(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) {

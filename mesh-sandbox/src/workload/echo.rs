@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::application::Caller;
+use super::caller::Caller;
 
 /// A line longer than this is answered in pieces.
 const LONGEST: u64 = 64 * 1024;

@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto::Builder;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::application::Caller;
+use super::caller::Caller;
 use crate::tasks::Executor;
 
 /// The longest body that is read.

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::application::{self, Caller};
+use super::application;
+use super::caller::Caller;
 use super::chain::{self, Chain};
 use super::{Identities, Presented, peer_exchange};
 use crate::event::{Event, Events, WorkloadEvent, WorkloadOutcome};
@@ -52,11 +53,11 @@ pub(crate) struct Workload {
 
 /// Takes connections until the group ends.
 pub(crate) async fn serve(workload: Arc<Workload>, listener: TcpListener, connections: Arc<TaskGroup>) {
-    loop {
-        let (stream, _) = listen::accept(&listener).await;
+    let connection = |stream, _| {
         let workload = workload.clone();
-        connections.spawn(async move { workload.connection(stream).await });
-    }
+        async move { workload.connection(stream).await }
+    };
+    listen::serve(listener, &connections, connection).await;
 }
 
 impl Workload {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use std::{fs, io};
+
+use sidestep_util::file_stamp::FileStamp;
 
 use super::mesh_config::MeshConfig;
 use super::mesh_networks::MeshNetworks;
-use super::object::{self, Key, Manifest};
+use super::object::{Key, Manifest};
 use super::parse_file;
+use super::read::read;
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, Result};
 
@@ -25,8 +27,8 @@ pub(crate) struct Folder {
     pub(crate) networks: MeshNetworks,
 }
 
-/// What changes when a file in the folder does.
-pub(crate) type Stamp = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+/// The stamps of all files in a folder: other ones mean that the folder has changed.
+pub(crate) type Stamp = BTreeMap<PathBuf, FileStamp>;
 
 impl Folder {
     /// Reads everything.
@@ -49,7 +51,7 @@ impl Folder {
         Ok(Self { clusters, upstream, config, networks })
     }
 
-    /// Looks at times and sizes only.
+    /// The stamps of all files, which are not read.
     pub(crate) fn stamp(root: &Path) -> Stamp {
         let mut stamp = Stamp::new();
         let Ok(paths) = entries(root) else {
@@ -58,8 +60,8 @@ impl Folder {
         for path in paths {
             let files = if path.is_dir() { entries(&path).unwrap_or_default() } else { vec![path] };
             for file in files {
-                if let Ok(metadata) = file.metadata() {
-                    stamp.insert(file, (metadata.modified().ok(), metadata.len()));
+                if let Ok(of_file) = FileStamp::of(&file) {
+                    stamp.insert(file, of_file);
                 }
             }
         }
@@ -78,7 +80,7 @@ fn read_cluster(folder: &Path) -> Result<BTreeMap<Key, Manifest>> {
             action: "cannot be read",
             source,
         })?;
-        for manifest in object::read(&path, &text)? {
+        for manifest in read(&path, &text)? {
             add(&mut objects, manifest)?;
         }
     }

@@ -1,17 +1,13 @@
-//! One document as an object: its kind, its name, its content.
+//! An object: its kind, its name, its content.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
 use super::destination_rule::DestinationRule;
-use super::document::{self, Document};
+use super::istio;
 use super::kubernetes::{self, Labels, Metadata};
-use super::{Place, istio, parse, unsupported, validation};
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::place::Place;
 
 /// What an object is called in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,121 +87,5 @@ impl Manifest {
             name: self.key.name.as_str().into(),
             problem: problem.into().into(),
         }
-    }
-}
-
-/// All objects in a text.
-pub(crate) fn read(file: &Path, text: &str) -> Result<Vec<Manifest>> {
-    let file = Place::new(file, 1);
-    document::split(text).into_iter().map(|document| read_one(&file, &document)).collect()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Header {
-    #[serde(default)]
-    api_version: String,
-    kind: String,
-    #[serde(default)]
-    metadata: Metadata,
-}
-
-fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
-    let place = file.at(document.line);
-    let header: Header = parse(&document.text, &place)?;
-    let object = typed(&header, document, &place)?;
-    let clustered = matches!(object, Object::Namespace | Object::Node);
-    let namespace = match header.metadata.namespace.clone() {
-        _ if clustered => String::new(),
-        Some(namespace) => namespace,
-        None => "default".to_owned(),
-    };
-    let key = Key { kind: header.kind, namespace, name: header.metadata.name.clone() };
-    let manifest = Manifest {
-        place,
-        key,
-        metadata: Arc::new(header.metadata),
-        object,
-        text: document.text.trim().into(),
-    };
-    if manifest.key.name.is_empty() {
-        return Err(manifest.invalid("metadata.name is missing"));
-    }
-    unsupported::check(&manifest)?;
-    validation::check(&manifest)?;
-    Ok(manifest)
-}
-
-fn typed(header: &Header, document: &Document, place: &Place) -> Result<Object> {
-    fn content<T: DeserializeOwned>(document: &Document, place: &Place) -> Result<Arc<T>> {
-        parse(&document.text, place).map(Arc::new)
-    }
-    let group = header.api_version.split_once('/').map_or("", |(group, _)| group);
-    Ok(match (group, header.kind.as_str()) {
-        ("", "Namespace") => Object::Namespace,
-        ("", "Node") => Object::Node,
-        ("", "Pod") => Object::Pod(content(document, place)?),
-        ("", "Service") => Object::Service(content(document, place)?),
-        ("", "ServiceAccount") => Object::ServiceAccount,
-        ("discovery.k8s.io", "EndpointSlice") => Object::EndpointSlice(content(document, place)?),
-        ("networking.istio.io", "DestinationRule") => Object::DestinationRule(content(document, place)?),
-        ("networking.istio.io", "Gateway") => Object::Gateway(content(document, place)?),
-        ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content(document, place)?),
-        ("networking.istio.io", "Sidecar") => Object::Sidecar(content(document, place)?),
-        ("networking.istio.io", "WorkloadEntry") => Object::WorkloadEntry(content(document, place)?),
-        ("networking.istio.io", "WorkloadGroup") => Object::WorkloadGroup(content(document, place)?),
-        ("security.istio.io", "PeerAuthentication") => Object::PeerAuthentication(content(document, place)?),
-        _ => {
-            let mut lines = document.text.lines().zip(document.line..);
-            let line = lines.find_map(|(line, number)| line.starts_with("kind:").then_some(number));
-            return Err(Error::UnsupportedKind {
-                place: place.at(line.unwrap_or(document.line)),
-                kind: header.kind.clone(),
-                api_version: header.api_version.clone(),
-            });
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::{Object, read};
-    use crate::error::Error;
-
-    #[test]
-    fn an_unsupported_kind_is_refused_at_the_line_that_names_it() {
-        let text = "# a comment\n\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n";
-        let error = read(Path::new("a.yaml"), text).unwrap_err();
-        assert!(matches!(&error, Error::UnsupportedKind { kind, .. } if kind == "Deployment"), "{error}");
-        assert_eq!(error.place().unwrap().line(), 4);
-    }
-
-    #[test]
-    fn an_unknown_field_of_an_istio_kind_is_refused_at_its_line() {
-        let text = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec:\n  \
-                    hosts: [a.example]\n  tpyo: 1\n";
-        let error = read(Path::new("a.yaml"), text).unwrap_err();
-        assert!(matches!(error, Error::Yaml { .. }), "{error}");
-        assert_eq!(error.place().unwrap().line(), 7, "{error}");
-    }
-
-    #[test]
-    fn what_kubernetes_reads_as_a_number_or_a_truth_is_no_label() {
-        for value in ["1", "true", "yes", "1.5"] {
-            let text = format!(
-                "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: a, labels: {{x: {value}}}}}\n"
-            );
-            assert!(read(Path::new("a.yaml"), &text).is_err(), "{value}");
-        }
-    }
-
-    #[test]
-    fn a_missing_namespace_is_default() {
-        let text = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
-        let objects = read(Path::new("a.yaml"), text).unwrap();
-        assert_eq!(objects[0].key.namespace, "default");
-        assert!(matches!(objects[0].object, Object::ServiceAccount));
     }
 }

@@ -2,7 +2,7 @@
 //! that Kubernetes knows and istiod does not read is accepted.
 
 use super::destination_rule::{DestinationRuleSpec, TrafficPolicy};
-use super::{Manifest, Object};
+use super::object::{Manifest, Object};
 use crate::error::Result;
 
 /// Annotations and labels, by kind.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::istio::{Gateway, PeerAuthentication, Workload};
 use super::kubernetes::Labels;
-use super::{Manifest, Object};
+use super::object::{Manifest, Object};
 use crate::error::Result;
 
 /// Refuses an object that Istio would not take.

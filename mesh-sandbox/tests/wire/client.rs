@@ -32,6 +32,7 @@ use xds_proto::istio::v1::auth::istio_certificate_service_client::IstioCertifica
 use xds_proto::istio::v1::auth::{IstioCertificateRequest, IstioCertificateResponse};
 use xds_proto::{any, type_url};
 
+use crate::mesh::tour;
 use crate::tls::{self, Identity};
 
 /// Longer than anything here takes; a hang fails instead of hanging.
@@ -45,6 +46,13 @@ pub(crate) struct Client {
     pub(crate) token: Option<String>,
     pub(crate) identity: Option<Identity>,
     pub(crate) cluster_header: Vec<String>,
+}
+
+/// The mesh of the tour, and the certificate of its VM.
+pub(crate) async fn tour_and_identity() -> (Sandbox, Identity) {
+    let sandbox = tour().await;
+    let identity = Client::vm(&sandbox).certificate().await;
+    (sandbox, identity)
 }
 
 impl Client {

@@ -8,20 +8,13 @@ use mesh_sandbox::{Event, GatewayOutcome, Sandbox};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::client::Client;
-use crate::mesh::tour;
-use crate::tls::{Identity, dial, exchange, get, peer};
+use crate::client::tour_and_identity;
+use crate::tls::{dial, exchange, get, peer};
 
 const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
 
 fn into(sandbox: &Sandbox, network: &str) -> SocketAddr {
     sandbox.gateways().into_iter().find(|gateway| gateway.network == network).unwrap().address
-}
-
-async fn vm() -> (Sandbox, Identity) {
-    let sandbox = tour().await;
-    let identity = Client::vm(&sandbox).certificate().await;
-    (sandbox, identity)
 }
 
 async fn outcome(sandbox: &Sandbox) -> GatewayOutcome {
@@ -34,7 +27,7 @@ async fn outcome(sandbox: &Sandbox) -> GatewayOutcome {
 
 #[tokio::test]
 async fn the_peer_behind_the_gateway_is_the_workload() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     for (network, cluster) in [("network1", "cluster1"), ("network2", "cluster2")] {
         let stream = dial(&sandbox, into(&sandbox, network), SNI, &["istio"], Some(&identity)).await.unwrap();
         assert_eq!(peer(&stream), "spiffe://cluster.local/ns/weather/sa/forecast");
@@ -48,7 +41,7 @@ async fn the_peer_behind_the_gateway_is_the_workload() {
 #[tokio::test]
 async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() {
     const DELAY: Duration = Duration::from_millis(300);
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let call = async || {
         let gateway = into(&sandbox, "network2");
         let stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
@@ -75,7 +68,7 @@ async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() 
 
 #[tokio::test]
 async fn the_pods_behind_a_gateway_take_turns() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let mut pods = Vec::new();
     for _ in 0..2 {
         let gateway = into(&sandbox, "network2");
@@ -88,7 +81,7 @@ async fn the_pods_behind_a_gateway_take_turns() {
 
 #[tokio::test]
 async fn alpn_is_chosen_by_the_workload_as_envoy_does() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let cases: [(&[&str], Option<&[u8]>); 4] = [
         (&["istio"], None),
         (&["istio-http/1.1", "istio", "http/1.1"], Some(b"http/1.1")),
@@ -109,7 +102,7 @@ async fn a_wrong_server_name_is_reset_without_an_alert() {
         "outbound_.27018_._.mymongodb.somedomain",
     ];
     for name in names {
-        let (sandbox, identity) = vm().await;
+        let (sandbox, identity) = tour_and_identity().await;
         let gateway = into(&sandbox, "network1");
         let error = dial(&sandbox, gateway, name, &["istio"], Some(&identity)).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{name}: {error}");
@@ -120,7 +113,7 @@ async fn a_wrong_server_name_is_reset_without_an_alert() {
 #[tokio::test]
 async fn a_client_without_an_istio_alpn_is_reset() {
     for offer in [&["http/1.1"][..], &["h2"], &[]] {
-        let (sandbox, identity) = vm().await;
+        let (sandbox, identity) = tour_and_identity().await;
         let gateway = into(&sandbox, "network1");
         let error = dial(&sandbox, gateway, SNI, offer, Some(&identity)).await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{offer:?}: {error}");
@@ -130,7 +123,7 @@ async fn a_client_without_an_istio_alpn_is_reset() {
 
 #[tokio::test]
 async fn a_service_of_the_other_network_is_reset_like_an_unknown_one() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let sni = "outbound_.3003_._.archive.weather.svc.cluster.local";
     let gateway = into(&sandbox, "network1");
     let error = dial(&sandbox, gateway, sni, &["istio"], Some(&identity)).await.err().unwrap();
@@ -141,7 +134,7 @@ async fn a_service_of_the_other_network_is_reset_like_an_unknown_one() {
 
 #[tokio::test]
 async fn plaintext_is_reset() {
-    let (sandbox, _) = vm().await;
+    let (sandbox, _) = tour_and_identity().await;
     let stream = TcpStream::connect(into(&sandbox, "network1")).await.unwrap();
     let error = get(stream, "/").await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -149,7 +142,7 @@ async fn plaintext_is_reset() {
 
 #[tokio::test]
 async fn the_service_entry_that_the_gateway_covers_speaks_through_it() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let sni = "outbound_.5432_._.ledger.payments.example";
     let stream = dial(&sandbox, into(&sandbox, "network2"), sni, &["istio"], Some(&identity)).await.unwrap();
     assert_eq!(peer(&stream), "spiffe://cluster.local/ns/payments/sa/ledger");
@@ -159,7 +152,7 @@ async fn the_service_entry_that_the_gateway_covers_speaks_through_it() {
 
 #[tokio::test]
 async fn a_client_without_certificate_is_refused_by_the_workload() {
-    let (sandbox, _) = vm().await;
+    let (sandbox, _) = tour_and_identity().await;
     let stream = dial(&sandbox, into(&sandbox, "network1"), SNI, &["istio"], None).await;
     // In TLS 1.3 the client has finished before the server says no.
     let refused = match stream {
@@ -171,7 +164,7 @@ async fn a_client_without_certificate_is_refused_by_the_workload() {
 
 #[tokio::test]
 async fn a_stopped_gateway_refuses_and_breaks_what_went_through_it() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let gateway = into(&sandbox, "network1");
     let mut stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
     sandbox.stop_gateway("network1").await.unwrap();

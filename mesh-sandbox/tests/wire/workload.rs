@@ -10,20 +10,14 @@ use mesh_sandbox::{Event, Sandbox, WorkloadOutcome};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::client::Client;
-use crate::mesh::{Folder, pod, service, tour};
-use crate::tls::{Identity, dial, exchange, get, peer};
+use crate::client::{Client, tour_and_identity};
+use crate::mesh::{Folder, pod, service};
+use crate::tls::{dial, exchange, get, peer};
 
 const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
 
 fn forecast(sandbox: &Sandbox) -> SocketAddr {
     sandbox.address_book().socket("network1", "10.10.1.11", 8080).unwrap()
-}
-
-async fn vm() -> (Sandbox, Identity) {
-    let sandbox = tour().await;
-    let identity = Client::vm(&sandbox).certificate().await;
-    (sandbox, identity)
 }
 
 async fn outcome(sandbox: &Sandbox) -> WorkloadOutcome {
@@ -36,7 +30,7 @@ async fn outcome(sandbox: &Sandbox) -> WorkloadOutcome {
 
 #[tokio::test]
 async fn permissive_takes_plaintext_too() {
-    let (sandbox, _) = vm().await;
+    let (sandbox, _) = tour_and_identity().await;
     let answer = get(TcpStream::connect(forecast(&sandbox)).await.unwrap(), "/").await.unwrap();
     assert_eq!((answer["pod"].as_str(), answer["client"].as_str()), (Some("forecast-1a"), None));
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::Plaintext);
@@ -44,15 +38,15 @@ async fn permissive_takes_plaintext_too() {
 
 #[tokio::test]
 async fn tls_without_an_istio_alpn_finds_no_chain_on_an_http_port() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     assert!(dial(&sandbox, forecast(&sandbox), SNI, &["http/1.1"], Some(&identity)).await.is_err());
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::NoFilterChain);
 }
 
 #[tokio::test]
 async fn a_certificate_of_another_mesh_is_refused() {
-    let (sandbox, _) = vm().await;
-    let (_other, foreign) = vm().await;
+    let (sandbox, _) = tour_and_identity().await;
+    let (_other, foreign) = tour_and_identity().await;
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&foreign)).await;
     if let Ok(stream) = stream {
         assert!(get(stream, "/").await.is_err());
@@ -72,7 +66,7 @@ async fn a_trust_domain_of_its_own_is_in_every_identity() {
 
 #[tokio::test]
 async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
-    let (sandbox, _) = vm().await;
+    let (sandbox, _) = tour_and_identity().await;
     let socket = sandbox.address_book().socket("", "2.2.2.2", 27018).unwrap();
     let answer = exchange(TcpStream::connect(socket).await.unwrap(), "ping").await.unwrap();
     assert_eq!(answer, "mongocluster-0: ping\n");
@@ -80,7 +74,7 @@ async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
 
 #[tokio::test]
 async fn an_application_of_ones_own_may_be_behind_the_sidecars_of_a_service() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (service, by) = ("forecast.weather.svc.cluster.local", application.local_addr().unwrap());
     sandbox.serve(service, 3002, Some(by)).unwrap();
@@ -105,7 +99,7 @@ async fn an_application_of_ones_own_may_be_behind_the_sidecars_of_a_service() {
 
 #[tokio::test]
 async fn an_impostor_presents_another_identity_until_it_stops() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     for (impostor, account) in [(Some("mallory"), "mallory"), (None, "forecast")] {
         sandbox.impersonate("weather", "forecast", impostor).unwrap();
         let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
@@ -115,7 +109,7 @@ async fn an_impostor_presents_another_identity_until_it_stops() {
 
 #[tokio::test]
 async fn an_expired_workload_is_refused_by_its_client() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     sandbox.expire_workload("weather", "forecast").unwrap();
     let refused = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.err().unwrap();
     assert!(refused.to_string().contains("expired"), "{refused}");
@@ -168,7 +162,7 @@ async fn strict_closes_plaintext_and_terminates_every_tls() {
 
 #[tokio::test]
 async fn the_answer_says_what_the_handshake_was() {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let offer = ["istio-http/1.1", "istio", "http/1.1"];
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
     let answer = get(stream, "/a?b=c").await.unwrap();
@@ -182,7 +176,7 @@ async fn the_answer_says_what_the_handshake_was() {
 
 /// An HTTP/2 client to forecast.
 async fn h2() -> (Sandbox, http2::SendRequest<Full<Bytes>>) {
-    let (sandbox, identity) = vm().await;
+    let (sandbox, identity) = tour_and_identity().await;
     let offer = ["istio-h2", "istio", "h2"];
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
     let (client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();

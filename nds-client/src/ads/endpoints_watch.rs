@@ -52,6 +52,12 @@ impl EndpointsWatch {
         self.endpoints.current()
     }
 
+    /// The current endpoints, if there are any. Does not count as use. Wait-free.
+    #[must_use]
+    pub fn peek(&self) -> Option<Arc<Endpoints>> {
+        self.endpoints.current()
+    }
+
     /// Whether istiod is asked for these endpoints. `false` after they were dropped because nobody used them. Does not
     /// count as use.
     #[must_use]

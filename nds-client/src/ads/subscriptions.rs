@@ -9,10 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::session::{Change, Wanted};
 use crate::{
@@ -29,7 +26,7 @@ pub(crate) struct Subscriptions {
     /// Wakes the stream, which has to tell istiod.
     changed: Notify,
     /// Counts the endpoints that were published or dropped, of all names.
-    published: watch::Sender<u64>,
+    published: WatchSender<u64>,
     begin: Instant,
 }
 
@@ -77,7 +74,7 @@ impl Subscriptions {
             table: Mutex::default(),
             clusters: AtomicBool::new(false),
             changed: Notify::new(),
-            published: watch::channel(0).0,
+            published: WatchSender::new(0),
             begin: Instant::now(),
         }
     }
@@ -140,12 +137,15 @@ impl Subscriptions {
 
     fn count(&self, changed: usize) {
         if changed > 0 {
-            self.published.send_modify(|published| *published += 1);
+            self.published.modify(|published| {
+                *published += 1;
+                true
+            });
         }
     }
 
-    /// A signal for each change of the endpoints of any name.
-    pub(crate) fn published(&self) -> watch::Receiver<u64> {
+    /// Counts the changes of the endpoints of any name.
+    pub(crate) fn published(&self) -> Watch<u64> {
         self.published.subscribe()
     }
 

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    APPS, NAMESPACES,
-    draw::Draw,
-    istio::{ALL_NAMESPACES, object},
-};
+use super::{ALL_NAMESPACES, APPS, NAMESPACES, draw::Draw, object::object};
 
 pub(super) fn destination_rule(draw: &mut Draw, index: u32) -> Value {
     let app = draw.one_of(&APPS);

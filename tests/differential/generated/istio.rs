@@ -3,23 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    APPS, NAMESPACES,
+    ALL_NAMESPACES, APPS, NAMESPACES,
     destination_rule::destination_rule,
     draw::Draw,
-    kubernetes::created,
+    object::object,
     service_entry::{service_entry, workload},
 };
-
-pub(super) const ALL_NAMESPACES: [&str; 4] = ["weather", "payments", "legacy", "istio-system"];
-
-pub(super) fn object(draw: &mut Draw, kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
-    let group = if kind == "PeerAuthentication" { "security" } else { "networking" };
-    json!({
-        "apiVersion": format!("{group}.istio.io/v1"), "kind": kind,
-        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": created(draw)},
-        "spec": spec,
-    })
-}
 
 /// All of them.
 pub(super) fn objects(draw: &mut Draw) -> Vec<Value> {

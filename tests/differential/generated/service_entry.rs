@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{APPS, NAMESPACES, SHARED_HOST, draw::Draw, istio::object};
+use super::{APPS, NAMESPACES, SHARED_HOST, draw::Draw, object::object};
 
 const HOSTS: [&str; 5] = ["api.example", "db.example", "a.wild.example", SHARED_HOST, "shop.local"];
 

@@ -156,7 +156,9 @@ fn cpu(pid: u32) -> Result<f64, Failure> {
 fn family(pid: u32) -> Result<HashSet<u32>, Failure> {
     let mut parents = HashMap::new();
     for process in fs::read_dir("/proc")?.flatten() {
-        let Some(child) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(child) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         // The name in parentheses may hold anything; behind it come the state and the parent.
         let text = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
         let parent = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());

@@ -115,7 +115,13 @@ fn dnsmasq(names: &Names) -> Result<Server, Failure> {
     let listen = format!("--listen-address={}", address.ip());
     let mut command = tied("dnsmasq", "dnsmasq-base")?;
     command
-        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--bind-interfaces", "--no-resolv", "--no-hosts"])
+        .args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--bind-interfaces",
+            "--no-resolv",
+            "--no-hosts",
+        ])
         .args(["--pid-file=", "--user=root", &port, &listen, &hosts]);
     start(&mut command, address)
 }

@@ -56,9 +56,11 @@ pub(super) fn run(
     )?;
     // Each request over a descriptor takes two more turns of threads, and a TCP pair is two sockets more: what belongs to
     // descriptors as such has no budget here.
-    for (what, ours) in
-        [("sidestep_connect", unix), ("sidestep_connect, a TCP pair", tcp), ("sidestep_stream_connect", stream)]
-    {
+    for (what, ours) in [
+        ("sidestep_connect", unix),
+        ("sidestep_connect, a TCP pair", tcp),
+        ("sidestep_stream_connect", stream),
+    ] {
         let budget = (!what.ends_with("TCP pair")).then_some(MOST);
         let [connected, answered, connecting, all] = ours;
         let rows = [

@@ -10,7 +10,8 @@ use tokio::{
 
 use super::Program;
 use crate::{
-    Failure, peers::Clients, process::process_time, report::Report, rounds::tried, samples::Samples, unit::Unit,
+    Failure, peers::Clients, process::process_time, report::Report, rounds::tried, samples::Samples,
+    unit::Unit,
 };
 
 const ROUNDS: usize = 11;

@@ -44,7 +44,8 @@ pub(super) fn run(report: &mut Report, program: &Program, bare: &Bare) -> Result
         let client = Client::new(bare, how, &runtime);
         for (direction, chunk) in PATTERNS {
             let mut ours = Ours { program, how, direction, chunk, left: 0 };
-            let mut theirs = Theirs { client: &client, direction, buffer: vec![b'x'; chunk], open: None, left: 0 };
+            let mut theirs =
+                Theirs { client: &client, direction, buffer: vec![b'x'; chunk], open: None, left: 0 };
             let [[figures], [their_figures]] =
                 tried(ROUNDS, [Box::new(|| ours.part()), Box::new(|| theirs.part())])?;
             let verb = match direction {

@@ -42,7 +42,9 @@ fn measure(report: &mut Report, services: usize, most: f64, budget: Budget) -> R
         theirs.push(tree_memory(&sidecar)?);
         runtime.block_on(sidecar.end());
     }
-    let of = |figures: &[(f64, f64)], pick: fn(&(f64, f64)) -> f64| -> Samples { figures.iter().map(pick).collect() };
+    let of = |figures: &[(f64, f64)], pick: fn(&(f64, f64)) -> f64| -> Samples {
+        figures.iter().map(pick).collect()
+    };
     let ours_of = |pick: fn(&(f64, f64, f64)) -> f64| -> Samples { ours.iter().map(pick).collect() };
     let what = |what: &str| format!("{services} services, {what}");
     report.row(&what("settled"), Unit::Bytes, ours_of(|one| one.0)).within(Budget::Ours(most));
@@ -83,7 +85,11 @@ pub(super) fn child(files: &str) -> Result<String, Failure> {
             return Err("no answer".into());
         }
         tokio::time::sleep(SETTLED).await;
-        Ok::<_, Failure>((private_dirty()? - before, resident()? - resident_before, peak()? - resident_before))
+        Ok::<_, Failure>((
+            private_dirty()? - before,
+            resident()? - resident_before,
+            peak()? - resident_before,
+        ))
     })?;
     Ok(json!({"private_dirty": private, "resident": all, "peak": most}).to_string())
 }

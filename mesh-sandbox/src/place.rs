@@ -1,0 +1,38 @@
+//! Places in files, for errors.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    file: Arc<Path>,
+    line: u64,
+}
+
+impl Place {
+    pub(crate) fn new(file: impl Into<PathBuf>, line: u64) -> Self {
+        Self { file: file.into().into(), line }
+    }
+
+    pub(crate) fn at(&self, line: u64) -> Self {
+        Self { file: self.file.clone(), line }
+    }
+
+    /// The file, or the name under which a text was applied.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The line, counted from one.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}

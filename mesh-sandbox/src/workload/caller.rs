@@ -1,0 +1,20 @@
+//! The two ends of a connection, as the application reports them.
+
+use std::sync::Arc;
+
+/// Who is calling and who answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) workload: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) cluster: Arc<str>,
+    pub(crate) port: u16,
+    /// The identity that the sidecar presented; nothing in plaintext.
+    pub(crate) identity: Option<Arc<str>>,
+    /// The verified SPIFFE identity of the client.
+    pub(crate) client: Option<String>,
+    pub(crate) alpn: Option<String>,
+    pub(crate) sni: Option<String>,
+    /// `TLSv1.3`, `TLSv1.2`, or nothing in plaintext.
+    pub(crate) tls: Option<&'static str>,
+}

@@ -1,0 +1,3 @@
+//! Tests of the checks themselves, on sources as strings.
+
+mod cycles;

@@ -1,0 +1,74 @@
+//! The rules of the architecture that the compiler does not enforce, checked on the sources of all crates.
+//!
+//! No module cycles: modules of one folder do not import each other, directly or through each other. A folder counts as
+//! one module, and a module and its own children form no cycle. Declarations (`use`), paths and re-exports all count,
+//! in macros and behind features too; tests and documentation do not.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[cfg(test)]
+mod fixtures;
+mod imports;
+mod resolution;
+mod source;
+mod tree;
+mod workspace;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use self::{imports::Imports, tree::Tree, workspace::Crate};
+
+/// Crates whose cycles are being removed. One without cycles must not be here.
+const CYCLES_ALLOWED: &[&str] = &["nds-client", "mesh-resolver"];
+
+/// The module trees of all targets of a crate. Files are relative to the workspace at `root`.
+fn trees(root: &Path, package: &Crate) -> Vec<Tree> {
+    let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
+    let trees =
+        package.roots.iter().map(|file| Tree::parse(file.strip_prefix(root).unwrap(), &read).unwrap());
+    trees.collect()
+}
+
+#[test]
+fn no_crate_has_a_module_cycle() {
+    let (root, crates) = workspace::crates();
+    let mut table = format!("{:<16}{:>8}{:>9}{:>8}\n", "crate", "modules", "imports", "cycles");
+    let mut failures = Vec::new();
+    for package in &crates {
+        let (mut modules, mut imports, mut cycles) = (0, 0, Vec::new());
+        for tree in trees(&root, package) {
+            let found = Imports::of(&tree);
+            modules += tree.modules.len();
+            imports += found.len();
+            cycles.extend(found.cycles(&tree).iter().map(|cycle| format!("{}: {cycle}", package.name)));
+        }
+        table += &format!("{:<16}{modules:>8}{imports:>9}{:>8}\n", package.name, cycles.len());
+        match (CYCLES_ALLOWED.contains(&package.name.as_str()), cycles.is_empty()) {
+            (false, _) => failures.extend(cycles),
+            (true, true) => {
+                failures.push(format!("{} has no cycle: remove it from CYCLES_ALLOWED", package.name));
+            }
+            (true, false) => {}
+        }
+    }
+    // Directly, because the harness shows what a test prints only when it fails.
+    io::stdout().write_all(format!("\n{table}\n").as_bytes()).unwrap();
+    assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
+}
+
+/// A module that only a macro declares would be overlooked.
+#[test]
+fn every_source_file_belongs_to_a_module_that_was_found() {
+    let (root, crates) = workspace::crates();
+    for package in &crates {
+        let trees = trees(&root, package);
+        for file in package.files() {
+            let file = file.strip_prefix(&root).unwrap();
+            assert!(trees.iter().any(|tree| tree.has_file(file)), "no module declares {}", file.display());
+        }
+    }
+}
