@@ -23,7 +23,7 @@ use std::{
 use self::{imports::Imports, tree::Tree, workspace::Crate};
 
 /// Crates whose cycles are being removed. One without cycles must not be here.
-const CYCLES_ALLOWED: &[&str] = &["nds-client", "mesh-resolver"];
+const CYCLES_ALLOWED: &[&str] = &["nds-client"];
 
 /// The module trees of all targets of a crate. Files are relative to the workspace at `root`.
 fn trees(root: &Path, package: &Crate) -> Vec<Tree> {
