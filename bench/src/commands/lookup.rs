@@ -15,7 +15,7 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, WatchSender, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::bytes::Bytes;
 
 use crate::{

@@ -86,7 +86,10 @@ async fn a_service_pushes_everything_about_it_even_if_only_a_label_changed_and_n
     let sandbox = tour().await;
     sandbox.apply("cluster1", &web()).unwrap();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
-    while !ads.clusters().await.contains_key(WEB) {}
+    let mut known = ads.clusters().await;
+    while !known.contains_key(WEB) {
+        known = clusters(&ads.next_of(type_url::CLUSTER).await);
+    }
     ads.endpoints(WEB).await;
     sandbox.apply("cluster1", &web()).unwrap();
     let labelled = service("web", "10.1.0.9").replace("namespace: a}", "namespace: a, labels: {new: label}}");

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use mesh_tests::peers::agent::SIDECAR;
+
 pub(super) const SEARCH: [&str; 3] = ["weather.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
 /// A host that ends in the text of the search domain but not in its labels (`pkg/dns/client/dns.go:648`).
@@ -32,18 +34,7 @@ pub(super) const NAMES: usize = SERVICES as usize * NAMESPACES.len() + ENTRIES.l
 
 /// All ports are 3002, which is what the `Sidecar` of both proxies lets them see.
 pub(super) fn yaml() -> String {
-    let mut yaml = r#"apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: dns-agent, namespace: weather}
-spec:
-  workloadSelector: {labels: {app: dns-agent}}
-  egress:
-    - port: {number: 3002, name: http, protocol: HTTP}
-      bind: 127.0.1.61
-      captureMode: NONE
-      hosts: ["*/*"]
-"#
-    .to_owned();
+    let mut yaml = SIDECAR.to_owned();
     for (space, namespace) in NAMESPACES.iter().enumerate() {
         for number in 0..SERVICES {
             let ip = format!("10.{}.0.{}", 20 + space, number + 1);

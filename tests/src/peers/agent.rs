@@ -7,6 +7,19 @@ use std::{
 
 use super::{Child, RealMesh};
 
+/// The Sidecar of the agent's VM: its Envoy listens on port 3002, and both proxies see that port of every host.
+pub const SIDECAR: &str = r#"apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: dns-agent, namespace: weather}
+spec:
+  workloadSelector: {labels: {app: dns-agent}}
+  egress:
+    - port: {number: 3002, name: http, protocol: HTTP}
+      bind: 127.0.1.61
+      captureMode: NONE
+      hosts: ["*/*"]
+"#;
+
 /// A running agent; it ends with the value.
 #[derive(Debug)]
 pub struct DnsAgent {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, WatchSender, SyncState};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 
 use super::{
     name_table,

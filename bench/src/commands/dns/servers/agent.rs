@@ -1,26 +1,16 @@
 //! Istio's agent with its DNS proxy, over a real istiod.
 
 use mesh_tests::{
-    peers::{self, RealMesh, agent::DnsAgent},
+    peers::{
+        self, RealMesh,
+        agent::{DnsAgent, SIDECAR},
+    },
     vm_files::Vm,
 };
 use tokio::runtime::Runtime;
 
 use super::{Running, Server};
 use crate::{Failure, commands::dns::names::Names};
-
-/// What both proxies are let see.
-const SIDECAR: &str = r#"apiVersion: networking.istio.io/v1
-kind: Sidecar
-metadata: {name: dns-agent, namespace: weather}
-spec:
-  workloadSelector: {labels: {app: dns-agent}}
-  egress:
-    - port: {number: 3002, name: http, protocol: HTTP}
-      bind: 127.0.1.61
-      captureMode: NONE
-      hosts: ["*/*"]
-"#;
 
 struct Peer {
     _agent: DnsAgent,
