@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use mesh_connector::{
     ConnectionInfo, MeshStream,
     bridge::{LocalSocket, relay},
 };
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 pub(crate) use self::pair::Pair;
@@ -33,7 +34,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn info(&self, inode: u64) -> Option<ConnectionInfo> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&inode).map(|(_, info)| info.clone())
+        self.open.lock().get(&inode).map(|(_, info)| info.clone())
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -67,7 +68,7 @@ struct Open {
 impl Open {
     fn new(connections: Arc<Connections>, inode: u64, info: ConnectionInfo) -> Self {
         let number = connections.opened.fetch_add(1, Ordering::Relaxed);
-        connections.open.lock().unwrap_or_else(PoisonError::into_inner).insert(inode, (number, info));
+        connections.open.lock().insert(inode, (number, info));
         connections.count.send_modify(|count| *count += 1);
         Self { connections, inode, number }
     }
@@ -75,7 +76,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.connections.open.lock();
         if open.get(&self.inode).is_some_and(|(number, _)| *number == self.number) {
             open.remove(&self.inode);
         }
