@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use parking_lot::Mutex;
 
 /// What one mesh counts. What is measured is summed: a fixed amount of memory per name and labels.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl<T> Default for Series<T> {
 
 impl<T: Default> Series<T> {
     fn get(&self, key: &Key) -> Arc<T> {
-        let mut series = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series = self.0.lock();
         match series.get(key) {
             Some(known) => known.clone(),
             None => series.entry(key.clone()).or_default().clone(),
@@ -41,7 +42,7 @@ impl<T: Default> Series<T> {
 
     /// Adds to the lines of each name.
     fn lines(&self, lines: &mut Lines, kind: &'static str, write: impl Fn(&T, &str, &str) -> String) {
-        for (key, value) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (key, value) in self.0.lock().iter() {
             let (_, text) = lines.entry(key.name().to_owned()).or_insert((kind, String::new()));
             text.push_str(&write(value, key.name(), &labels(key)));
         }
@@ -61,7 +62,7 @@ impl Counted {
             format!("{name}{labels} {}\n", f64::from_bits(value.load(Ordering::Relaxed)))
         });
         self.summaries.lines(&mut lines, "summary", |value, name, labels| {
-            let (sum, count) = *value.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sum, count) = *value.0.lock();
             format!("{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n")
         });
         lines.iter().fold(String::new(), |mut text, (name, (kind, lines))| {
@@ -81,7 +82,7 @@ fn labels(key: &Key) -> String {
 
 impl HistogramFn for Summary {
     fn record(&self, value: f64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         *all = (all.0 + value, all.1 + 1);
     }
 }

@@ -1,27 +1,28 @@
 //! Connections as descriptors: the program has one end of a pair of sockets, and the mesh's threads pass bytes between the
 //! other end and the mesh.
 
-mod client;
+mod pair;
 
 use std::{
     collections::HashMap,
+    io,
     os::fd::{BorrowedFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use mesh_connector::{ConnectionInfo, MeshStream, bridge};
-use tokio::{io::AsyncWriteExt as _, sync::watch, time::timeout};
+use mesh_connector::{
+    ConnectionInfo, MeshStream,
+    bridge::{LocalSocket, relay},
+};
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::timeout};
 
-use self::client::Client;
-pub(crate) use self::client::Pair;
+pub(crate) use self::pair::Pair;
 use crate::{failure::Failure, status::SIDESTEP_TIMEOUT};
-
-/// How long the end of a connection that the program has closed may take to be told to the peer.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The connections that are open, by the inodes of the program's ends.
 #[derive(Default)]
@@ -33,7 +34,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn info(&self, inode: u64) -> Option<ConnectionInfo> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&inode).map(|(_, info)| info.clone())
+        self.open.lock().get(&inode).map(|(_, info)| info.clone())
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -67,7 +68,7 @@ struct Open {
 impl Open {
     fn new(connections: Arc<Connections>, inode: u64, info: ConnectionInfo) -> Self {
         let number = connections.opened.fetch_add(1, Ordering::Relaxed);
-        connections.open.lock().unwrap_or_else(PoisonError::into_inner).insert(inode, (number, info));
+        connections.open.lock().insert(inode, (number, info));
         connections.count.send_modify(|count| *count += 1);
         Self { connections, inode, number }
     }
@@ -75,7 +76,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.connections.open.lock();
         if open.get(&self.inode).is_some_and(|(number, _)| *number == self.number) {
             open.remove(&self.inode);
         }
@@ -86,26 +87,31 @@ impl Drop for Open {
 
 /// The program's end of a connection. On the mesh's threads.
 pub(crate) fn of(stream: MeshStream, pair: Pair, connections: &Arc<Connections>) -> Result<OwnedFd, Failure> {
-    let (theirs, ours) = client::pair(pair).map_err(|error| Failure::of_system("no descriptor", &error))?;
-    let inode =
-        rustix::fs::fstat(&theirs).map_err(|error| Failure::of_system("no descriptor", &error.into()))?;
-    let open = Open::new(connections.clone(), inode.st_ino, stream.connection().clone());
-    tokio::spawn(serve(open, ours, stream));
-    Ok(theirs)
+    let served = match pair {
+        Pair::Unix => pair::unix().and_then(|(theirs, ours)| serve(theirs, ours, stream, connections)),
+        Pair::Tcp => pair::tcp().and_then(|(theirs, ours)| serve(theirs, ours, stream, connections)),
+    };
+    served.map_err(|error| Failure::of_system("no descriptor", &error))
 }
 
-/// It is open until its sockets are closed: arguments go in the order of their end, from behind.
-async fn serve(_open: Open, mut client: Client, mut stream: MeshStream) {
-    let Err(error) = bridge::relay(&mut client, &mut stream).await else { return };
-    if client.is_gone() {
-        // As with any socket: what was written before it was closed arrives.
-        let _ = timeout(FAREWELL, stream.shutdown()).await;
-    } else {
-        tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection broke");
-        // What has not ended must not look ended.
-        client.reset();
-        let _ = stream.tcp().set_zero_linger();
-    }
+/// Has bytes passed between the mesh's end and the mesh, and returns the program's.
+fn serve(
+    theirs: OwnedFd,
+    ours: impl LocalSocket + 'static,
+    stream: MeshStream,
+    connections: &Arc<Connections>,
+) -> io::Result<OwnedFd> {
+    let inode = rustix::fs::fstat(&theirs)?.st_ino;
+    let connection = stream.connection().clone();
+    let open = Open::new(connections.clone(), inode, connection.clone());
+    tokio::spawn(async move {
+        if let Err(error) = relay(ours, stream).await {
+            tracing::debug!(%error, endpoint = connection.endpoint(), "a connection broke");
+        }
+        // The sockets are closed.
+        drop(open);
+    });
+    Ok(theirs)
 }
 
 /// Which socket a descriptor is; `None` if it is none that is open.

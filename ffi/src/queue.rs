@@ -7,9 +7,10 @@ use std::{
     collections::VecDeque,
     os::fd::{AsRawFd as _, OwnedFd},
     ptr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
 use self::operations::Operations;
@@ -54,7 +55,7 @@ struct Done {
 
 impl Done {
     fn add(&self, completion: Completion) {
-        let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut completions = self.completions.lock();
         completions.push_back(completion);
         if completions.len() == 1 {
             // The counter is 0: it cannot overflow.
@@ -63,7 +64,7 @@ impl Done {
     }
 
     fn next(&self) -> Option<Completion> {
-        let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut completions = self.completions.lock();
         let next = completions.pop_front()?;
         if completions.is_empty() {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);

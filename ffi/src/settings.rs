@@ -3,10 +3,9 @@
 mod apply;
 mod key;
 
-use std::{
-    ffi::{c_char, c_void},
-    sync::{Mutex, PoisonError},
-};
+use std::ffi::{c_char, c_void};
+
+use parking_lot::Mutex;
 
 pub(crate) use self::apply::Joining;
 use self::key::Key;
@@ -94,7 +93,7 @@ pub unsafe extern "C" fn sidestep_settings_set(
         // SAFETY: as the header says of texts.
         let (key, value) = unsafe { (text(key, "the key")?, text(value, "the value")?) };
         let key = Key::checked(key, value)?;
-        settings.chosen.lock().unwrap_or_else(PoisonError::into_inner).push((key, value.to_owned()));
+        settings.chosen.lock().push((key, value.to_owned()));
         Ok(())
     })
 }
@@ -118,7 +117,7 @@ pub unsafe extern "C" fn sidestep_settings_log(
     call(unsafe { Out::error(err) }, || {
         let settings = handle::get::<Settings>(settings)?;
         let log = LogCallback::checked(level, callback, user_data)?;
-        *settings.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+        *settings.log.lock() = log;
         Ok(())
     })
 }

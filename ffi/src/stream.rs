@@ -9,12 +9,13 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     pin::Pin,
     ptr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use mesh_connector::{ConnectionInfo, MeshStream, UnwatchedStream};
+use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf},
@@ -72,7 +73,7 @@ impl Stream {
         &self,
         work: &mut impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = self.stream.lock();
         match &mut *stream {
             Some(stream) => work(Pin::new(stream), &mut Context::from_waker(Waker::noop())),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -88,7 +89,7 @@ impl Stream {
         mut work: impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
-        let _one = direction.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = direction.lock();
         let mut deadline = None;
         loop {
             if let Poll::Ready(done) = self.locked(&mut work) {
@@ -134,7 +135,7 @@ impl Stream {
 impl Drop for Stream {
     /// The peer is told that nothing follows, while nobody waits.
     fn drop(&mut self) {
-        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = self.stream.get_mut().take();
         let Some(mut stream) = stream else { return };
         if Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;

@@ -48,6 +48,7 @@ mod client;
 mod http;
 mod listen;
 mod local;
+mod local_socket;
 mod names;
 mod proxy;
 #[cfg(feature = "reqwest")]
@@ -75,6 +76,7 @@ pub use self::{
     access::Access,
     builder::BridgeBuilder,
     local::{LocalNames, LocalPort},
+    local_socket::LocalSocket,
     names::LocalServices,
     secret::Secret,
     tunnel::relay,

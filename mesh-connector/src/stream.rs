@@ -1,5 +1,6 @@
 //! The stream that a caller gets.
 
+mod buffer;
 mod unwatched;
 
 use std::{
@@ -9,21 +10,29 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-#[cfg(feature = "bridge")]
-use tokio::io::AsyncBufRead as _;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
 
+pub(crate) use self::buffer::ReadBuffer;
 pub use self::unwatched::UnwatchedStream;
-use crate::{ConnectionInfo, Error, ErrorKind, hosts::Held, metrics::Meter, socket::Socket};
+use crate::{
+    connection::ConnectionInfo,
+    error::{Error, ErrorKind},
+    hosts::Held,
+    metrics::Meter,
+    socket::Socket,
+};
 
 /// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
 ///
 /// Shutting down the writing side sends TLS' end of data and closes that direction of the TCP connection; the other
 /// direction stays open.
+///
+/// It implements [`AsyncBufRead`]: what arrives over TLS is lent from where it was decrypted, so whoever passes it on,
+/// or parses it in place, reads without a copy and needs no [`BufReader`](tokio::io::BufReader).
 ///
 /// # Refusals that arrive late
 ///
@@ -39,9 +48,8 @@ pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
-    /// What was read of plaintext for somebody who passes it on.
-    #[cfg(feature = "bridge")]
-    chunk: Chunk,
+    /// What was read of plaintext and not consumed. TLS has a buffer of its own.
+    plaintext: ReadBuffer,
     /// Counts the connection, and is told of a refusal that arrives late.
     held: Option<Arc<Held>>,
     meter: Meter,
@@ -54,21 +62,10 @@ pub(crate) enum Io {
 }
 
 impl MeshStream {
-    pub(crate) fn new(io: Io, connection: ConnectionInfo) -> Self {
-        Self {
-            io,
-            connection,
-            has_read: false,
-            #[cfg(feature = "bridge")]
-            chunk: Chunk::default(),
-            held: None,
-            meter: Meter::default(),
-        }
-    }
-
-    /// The same stream, as one of its endpoint's connections.
-    pub(crate) fn holding(self, held: Arc<Held>) -> Self {
-        Self { held: Some(held), ..self }
+    /// A stream that is one of its endpoint's connections, if `held` says so. Nothing is counted yet.
+    pub(crate) fn new(io: Io, connection: ConnectionInfo, held: Option<Arc<Held>>) -> Self {
+        let (plaintext, meter) = (ReadBuffer::default(), Meter::default());
+        Self { io, connection, has_read: false, plaintext, held, meter }
     }
 
     /// The same stream, counted.
@@ -113,55 +110,6 @@ impl MeshStream {
         }
         Poll::Ready(written)
     }
-
-    /// What can be read now, where TLS has put it; empty at the end. What is not consumed comes again. For those who pass
-    /// it on: [`AsyncRead`] does not know of what is left of a chunk of plaintext.
-    #[cfg(feature = "bridge")]
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Self { io, connection, has_read, chunk, held, .. } = self;
-        let read = match io {
-            Io::Plaintext(tcp) => ready!(chunk.poll_fill(tcp, cx)),
-            Io::Tls(tls) => match ready!(Pin::new(tls).poll_fill_buf(cx)) {
-                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
-                read => read,
-            },
-        };
-        *has_read |= read.is_ok();
-        Poll::Ready(read)
-    }
-
-    /// So many bytes of the chunk have been passed on.
-    #[cfg(feature = "bridge")]
-    pub(crate) fn consume(&mut self, bytes: usize) {
-        match &mut self.io {
-            Io::Plaintext(_) => self.chunk.left.start += bytes,
-            Io::Tls(tls) => Pin::new(tls).consume(bytes),
-        }
-        self.meter.read(bytes);
-    }
-}
-
-/// What was read and not passed on.
-#[cfg(feature = "bridge")]
-#[derive(Debug, Default)]
-struct Chunk {
-    buffer: Vec<u8>,
-    left: std::ops::Range<usize>,
-}
-
-#[cfg(feature = "bridge")]
-impl Chunk {
-    const SIZE: usize = 16 * 1024;
-
-    fn poll_fill(&mut self, tcp: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        if self.left.is_empty() {
-            self.buffer.resize(Self::SIZE, 0);
-            let mut buffer = ReadBuf::new(&mut self.buffer);
-            ready!(Pin::new(tcp).poll_read(cx, &mut buffer))?;
-            self.left = 0..buffer.filled().len();
-        }
-        Poll::Ready(Ok(&self.buffer[self.left.clone()]))
-    }
 }
 
 /// An alert before the first byte is the peer's verdict on our certificate.
@@ -182,25 +130,44 @@ fn refused(info: &ConnectionInfo, held: Option<&Held>, error: io::Error) -> io::
 }
 
 impl AsyncRead for MeshStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { io, connection, has_read, plaintext, held, meter } = self.get_mut();
         let before = buf.filled().len();
-        let read = match &mut this.io {
-            Io::Plaintext(tcp) => ready!(Pin::new(tcp).poll_read(cx, buf)),
+        let read = match io {
+            Io::Plaintext(socket) => ready!(plaintext.poll_read(cx, socket, buf)),
             Io::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buf)) {
-                Err(error) if !this.has_read => Err(refused(&this.connection, this.held.as_deref(), error)),
+                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
                 read => read,
             },
         };
         if read.is_ok() {
-            this.has_read = true;
-            this.meter.read(buf.filled().len() - before);
+            *has_read = true;
+            meter.read(buf.filled().len() - before);
         }
         Poll::Ready(read)
+    }
+}
+
+impl AsyncBufRead for MeshStream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { io, connection, has_read, plaintext, held, .. } = self.get_mut();
+        let read = match io {
+            Io::Plaintext(socket) => ready!(plaintext.poll_fill(cx, socket)),
+            Io::Tls(tls) => match ready!(Pin::new(tls).poll_fill_buf(cx)) {
+                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
+                read => read,
+            },
+        };
+        *has_read |= read.is_ok();
+        Poll::Ready(read)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        match &mut self.io {
+            Io::Plaintext(_) => self.plaintext.consume(count),
+            Io::Tls(tls) => Pin::new(tls).consume(count),
+        }
+        self.meter.read(count);
     }
 }
 

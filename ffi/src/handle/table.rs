@@ -1,10 +1,8 @@
 //! The table of handles.
 
-use std::{
-    any::Any,
-    collections::VecDeque,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{any::Any, collections::VecDeque, sync::Arc};
+
+use parking_lot::RwLock;
 
 use super::{Kind, wrong};
 use crate::{
@@ -98,7 +96,7 @@ impl Table {
     }
 
     pub(super) fn insert(&self, tag: u8, value: Value) -> Id {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.write();
         let place = places.free.pop_front().unwrap_or_else(|| {
             places.places.push(Place { tag, turn: 0, value: None });
             places.places.len() - 1
@@ -112,13 +110,13 @@ impl Table {
     }
 
     pub(super) fn get(&self, id: Id) -> Option<Value> {
-        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        let places = self.places.read();
         places.places.get(id.place).filter(|place| place.is(id))?.value.clone()
     }
 
     /// The value is returned, so that it ends after the lock does.
     pub(super) fn remove(&self, id: Id) -> Option<Value> {
-        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places.write();
         let value = places.places.get_mut(id.place).filter(|place| place.is(id))?.value.take()?;
         places.free.push_back(id.place);
         Some(value)

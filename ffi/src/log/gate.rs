@@ -1,9 +1,8 @@
 //! When a callback may be called: until the mesh has been freed, and no moment longer.
 
-use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, ThreadId},
-};
+use std::thread::{self, ThreadId};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// What is behind it is not begun after [`close`](Self::close).
 #[derive(Debug, Default)]
@@ -43,12 +42,12 @@ impl Gate {
         let mut state = self.state();
         state.closed = true;
         while state.inside.iter().any(|thread| *thread != me) {
-            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.left.wait(&mut state);
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

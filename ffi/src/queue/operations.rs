@@ -1,10 +1,8 @@
 //! The operations under way.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// The operations under way, by their numbers. Letting go of one's sender cancels it.
@@ -22,7 +20,7 @@ impl Operations {
     /// A new one's number, and what it ends with when it is cancelled.
     pub(super) fn begin(&self) -> (u64, oneshot::Receiver<()>) {
         let (cancel, cancelled) = oneshot::channel();
-        let mut numbered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbered = self.0.lock();
         numbered.last += 1;
         let number = numbered.last;
         if !numbered.closed {
@@ -32,11 +30,11 @@ impl Operations {
     }
 
     pub(super) fn cancel(&self, number: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).under_way.remove(&number);
+        self.0.lock().under_way.remove(&number);
     }
 
     pub(super) fn cancel_all(&self) {
-        let mut numbered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbered = self.0.lock();
         numbered.closed = true;
         numbered.under_way.clear();
     }

@@ -1,6 +1,6 @@
 //! From settings to what joins.
 
-use std::{net::SocketAddr, sync::PoisonError, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use mesh_connector::{
     Config, Mesh, MeshBuilder, Mtls, Outside, Upstream,
@@ -24,15 +24,11 @@ pub(crate) struct Joining {
 impl Joining {
     /// Reads the files.
     pub(crate) fn read(settings: &Settings) -> Result<Self, Failure> {
-        let chosen = settings.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let chosen = settings.chosen.lock().clone();
         let sources = chosen.iter().fold(Config::builder(), source);
         let config = sources.build().map_err(|error| unusable(&error))?;
         let config = chosen.iter().try_fold(config, setting)?;
-        let mut joining = Self {
-            mesh: Mesh::builder(config),
-            threads: 1,
-            log: *settings.log.lock().unwrap_or_else(PoisonError::into_inner),
-        };
+        let mut joining = Self { mesh: Mesh::builder(config), threads: 1, log: *settings.log.lock() };
         for (key, value) in &chosen {
             joining = joining.with(key, value)?;
         }

@@ -2,18 +2,15 @@
 
 use std::io;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::{
+    access::{Accepted, Gate},
+    local_socket::LocalSocket,
 };
 
-use super::access::{Accepted, Gate};
-
 /// A client's connection.
-pub(super) trait Client: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Makes closing it a reset, so that the client does not take what was cut off for the whole.
-    fn reset(&self);
-
+pub(super) trait Client: LocalSocket + 'static {
     /// Whether the gate lets it in without a secret.
     fn admitted(&self, gate: &Gate) -> impl Future<Output = bool> + Send;
 }
@@ -26,11 +23,6 @@ pub(super) trait Listener: Send + 'static {
 }
 
 impl Client for TcpStream {
-    fn reset(&self) {
-        // Where it fails, the client has gone already.
-        let _ = self.set_zero_linger();
-    }
-
     async fn admitted(&self, gate: &Gate) -> bool {
         match Accepted::of(self) {
             Ok(accepted) => gate.admits_tcp(&accepted).await,
@@ -41,9 +33,6 @@ impl Client for TcpStream {
 }
 
 impl Client for UnixStream {
-    /// A Unix socket knows no reset.
-    fn reset(&self) {}
-
     async fn admitted(&self, gate: &Gate) -> bool {
         gate.admits_unix(self)
     }

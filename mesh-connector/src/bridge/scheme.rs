@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Shared, client::Client as _, listen};
+use super::{Shared, listen, local_socket::LocalSocket as _};
 use crate::target::Target;
 
 /// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).

@@ -2,13 +2,9 @@
 
 mod relay;
 
-use std::io;
-
-use tokio::io::AsyncWriteExt as _;
-
 pub use self::relay::relay;
 use super::{Shared, client::Client, services, sniff};
-use crate::{Error, MeshStream, Target};
+use crate::{error::Error, stream::MeshStream, target::Target};
 
 /// Serves a client whose target is known.
 pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Target) {
@@ -42,21 +38,9 @@ pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
 }
 
 /// Passes bytes on in both directions until both have ended, `read` before all others of the client's.
-pub(super) async fn pass_on<C: Client>(mut client: C, mut stream: MeshStream, read: &[u8]) {
-    let passed = async {
-        stream.write_all(read).await?;
-        relay(&mut client, &mut stream).await
-    };
-    if let Err(error) = passed.await {
-        tracing::debug!(%error, endpoint = stream.connection().endpoint(), "a connection of the bridge broke");
-        client.reset();
-        cut(&stream);
+pub(super) async fn pass_on<C: Client>(client: C, stream: MeshStream, read: &[u8]) {
+    let connection = stream.connection().clone();
+    if let Err(error) = relay::relay_after(read, client, stream).await {
+        tracing::debug!(%error, endpoint = connection.endpoint(), "a connection of the bridge broke");
     }
-}
-
-/// Makes closing the connection a reset: what the client has not ended must not look ended.
-fn cut(stream: &MeshStream) {
-    let gone: io::Result<()> = stream.tcp().set_zero_linger();
-    // Where it fails, the peer has gone already.
-    let _ = gone;
 }

@@ -115,7 +115,7 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
             #[cfg(feature = "hyper")]
             age: Default::default(),
         };
-        MeshStream::new(io, ConnectionInfo(Arc::new(details))).holding(held)
+        MeshStream::new(io, ConnectionInfo(Arc::new(details)), Some(held))
     }
 
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {

@@ -47,7 +47,7 @@ pub(crate) async fn passthrough(
         #[cfg(feature = "hyper")]
         age: Default::default(),
     };
-    Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details))))
+    Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
 }
 
 fn cannot_connect(target: &Target, error: std::io::Error) -> Error {

@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::MeshStream;
-use crate::{ConnectionInfo, socket::Socket};
+use crate::{connection::ConnectionInfo, socket::Socket};
 
 /// A [`MeshStream`] that no runtime watches, for threads that block: `Pending` is said at once, no waker is ever woken, and
 /// whoever wants to go on waits (`poll(2)`) until [`as_fd`](AsFd::as_fd) is readable, where something was read, or

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use mesh_connector::{Error, ErrorKind, Mesh, Mtls, Outside, Protocol, Target, Transport};
 use mesh_sandbox::{Event, GatewayOutcome};
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::{FORECAST, World, exchange};
 
@@ -43,6 +46,27 @@ async fn a_connection_says_what_it_is() {
     assert!(info.is_through_gateway());
     let gateways: Vec<_> = world.sandbox.gateways().into_iter().map(|gateway| gateway.address).collect();
     assert!(gateways.contains(&info.peer_addr()), "{info:?}");
+}
+
+#[tokio::test]
+async fn lines_are_read_without_a_buffer_around_the_stream() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    for (host, port, transport) in [
+        ("ledger.payments.example", 5432, Transport::MutualTls),
+        ("mymongodb.somedomain", 27018, Transport::Plaintext),
+    ] {
+        let mut stream = mesh.connect(host, port).await.unwrap();
+        assert_eq!(stream.connection().transport(), transport);
+        stream.write_all(b"one\ntwo\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        let (mut first, mut rest) = (String::new(), String::new());
+        assert!(stream.read_line(&mut first).await.unwrap() > 0);
+        // What was read together with the line is not lost to other ways of reading.
+        stream.read_to_string(&mut rest).await.unwrap();
+        let said = first.clone() + &rest;
+        assert!(first.ends_with('\n') && said.contains("one\n") && said.ends_with("two\n"), "{said:?}");
+    }
 }
 
 #[tokio::test]

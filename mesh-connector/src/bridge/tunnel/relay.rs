@@ -1,145 +1,98 @@
 //! Bytes in both directions until both have ended.
 //!
-//! What comes from the mesh is passed on from where TLS has put it, without another copy: per byte that is what a bridge
-//! costs. What goes there takes one buffer, while something is on its way.
+//! Each is passed on from where it was read into, without another copy: what comes from the mesh, from where TLS has put
+//! it, because per byte that is what a bridge costs.
+
+mod client;
+mod pump;
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     io,
-    pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
-use crate::MeshStream;
+use self::{client::Client, pump::Pump};
+use crate::{
+    bridge::local_socket::{LocalSocket, hang_up},
+    stream::MeshStream,
+};
 
-/// What is read from the client at a time: a TLS record.
-const BUFFER: usize = 16 * 1024;
+/// How long the service may take to accept what a client had written before it closed its socket.
+const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Passes bytes between a client of the program's own and the mesh until both directions have ended. The end of one is
-/// passed on and leaves the other open; the slower side sets the pace.
+/// Passes bytes between a client and the mesh until both directions have ended. The end of one is passed on and leaves the
+/// other open; the slower side sets the pace.
 ///
-/// The client is read after its end too, and that it has gone altogether is an error of that: a client that cannot tell
-/// goes on saying that it is at its end.
+/// A client that has closed its socket altogether ends both: what it had written before arrives, as with any socket, unless
+/// the service does not accept it within ten seconds. On a TCP socket that the client had shut down for writing before, the
+/// kernel takes about a minute to notice.
 ///
 /// # Errors
 ///
-/// Either side broke.
+/// Either side broke. The other is reset: what has not ended must not look ended.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future loses what was read and not passed on.
-pub async fn relay<C>(client: &mut C, stream: &mut MeshStream) -> io::Result<()>
-where
-    C: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut up, mut down) = (Up::new(), Down(Way::Passing));
-    poll_fn(|cx| {
-        let up = up.poll(cx, client, stream)?;
-        let down = down.poll(cx, client, stream)?;
+pub async fn relay<S: LocalSocket>(client: S, stream: MeshStream) -> io::Result<()> {
+    relay_after(&[], client, stream).await
+}
+
+/// [`relay`] after these bytes of the client's have been read.
+pub(in crate::bridge) async fn relay_after<S: LocalSocket>(
+    read: &[u8],
+    client: S,
+    stream: MeshStream,
+) -> io::Result<()> {
+    let client = Client::new(client, read.to_vec());
+    let mut relay = Relay { client, stream, up: Pump::default(), down: Pump::default() };
+    relay.run().await.inspect_err(|_| relay.reset())
+}
+
+struct Relay<S> {
+    client: Client<S>,
+    stream: MeshStream,
+    /// From the client to the mesh.
+    up: Pump,
+    /// From the mesh to the client.
+    down: Pump,
+}
+
+impl<S: LocalSocket> Relay<S> {
+    async fn run(&mut self) -> io::Result<()> {
+        let ended = poll_fn(|cx| match self.poll(cx)? {
+            Poll::Ready(()) => Poll::Ready(Ok::<_, io::Error>(true)),
+            // Before that, reading from it tells.
+            Poll::Pending if self.client.is_half_closed() => Poll::Ready(Ok(false)),
+            Poll::Pending => Poll::Pending,
+        });
+        if ended.await? {
+            return Ok(());
+        }
+        let gone = hang_up(self.client.socket());
+        tokio::select! {
+            biased;
+            passed = poll_fn(|cx| self.poll(cx)) => return passed,
+            () = gone => {}
+        }
+        let delivered = poll_fn(|cx| self.up.poll(cx, &mut self.client, &mut self.stream));
+        timeout(FAREWELL, delivered).await.unwrap_or(Ok(()))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let up = self.up.poll(cx, &mut self.client, &mut self.stream)?;
+        let down = self.down.poll(cx, &mut self.stream, &mut self.client)?;
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
-}
-
-/// From the client to the mesh.
-struct Up {
-    /// What has been read.
-    buffer: Vec<u8>,
-    /// How much of it has been written.
-    written: usize,
-    /// Whether something that was written may still be on this side.
-    flush: bool,
-    state: Way,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Way {
-    Passing,
-    Ending,
-    Ended,
-}
-
-impl Up {
-    fn new() -> Self {
-        Self { buffer: Vec::new(), written: 0, flush: false, state: Way::Passing }
     }
 
-    fn poll<C>(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut C,
-        stream: &mut MeshStream,
-    ) -> Poll<io::Result<()>>
-    where
-        C: AsyncRead + Unpin,
-    {
-        while self.state == Way::Passing {
-            if self.written < self.buffer.len() {
-                let written = ready!(Pin::new(&mut *stream).poll_write(cx, &self.buffer[self.written..]))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.written += written;
-                self.flush = true;
-                continue;
-            }
-            self.buffer.clear();
-            self.buffer.reserve(BUFFER);
-            self.written = 0;
-            match pin!(client.read_buf(&mut self.buffer)).poll(cx)? {
-                Poll::Ready(0) => self.state = Way::Ending,
-                Poll::Ready(_) => {}
-                Poll::Pending => {
-                    // Most connections are idle most of the time.
-                    self.buffer = Vec::new();
-                    if self.flush {
-                        ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-                        self.flush = false;
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-        if self.state == Way::Ending {
-            ready!(Pin::new(stream).poll_shutdown(cx))?;
-            self.state = Way::Ended;
-        }
-        // Nobody waits for what the mesh still sends where the client has gone meanwhile.
-        let _still_at_its_end = Pin::new(client).poll_read(cx, &mut ReadBuf::new(&mut [0]))?;
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// From the mesh to the client.
-struct Down(Way);
-
-impl Down {
-    fn poll<C>(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut C,
-        stream: &mut MeshStream,
-    ) -> Poll<io::Result<()>>
-    where
-        C: AsyncWrite + Unpin,
-    {
-        while self.0 == Way::Passing {
-            let chunk = ready!(stream.poll_chunk(cx))?;
-            if chunk.is_empty() {
-                self.0 = Way::Ending;
-                break;
-            }
-            match ready!(Pin::new(&mut *client).poll_write(cx, chunk))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => stream.consume(written),
-            }
-        }
-        if self.0 == Way::Ending {
-            ready!(Pin::new(client).poll_shutdown(cx))?;
-            self.0 = Way::Ended;
-        }
-        Poll::Ready(Ok(()))
+    /// Makes closing both connections a reset.
+    fn reset(&self) {
+        self.client.socket().reset();
+        // Where it fails, the peer has gone already.
+        let _ = self.stream.tcp().set_zero_linger();
     }
 }

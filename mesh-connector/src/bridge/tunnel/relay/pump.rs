@@ -1,0 +1,72 @@
+//! Bytes in one direction.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncBufRead, AsyncWrite};
+
+/// As [`tokio::io::copy_buf`], but passes the end on too, and borrows both sides for each poll alone: each is also the
+/// other side of another pump.
+#[derive(Debug, Default)]
+pub(super) struct Pump {
+    state: State,
+    /// Whether something that was written may not have been sent yet.
+    unflushed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum State {
+    #[default]
+    Passing,
+    Ending,
+    Ended,
+}
+
+impl Pump {
+    pub(super) fn poll<R, W>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncBufRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        while self.state == State::Passing {
+            let Poll::Ready(bytes) = Pin::new(&mut *reader).poll_fill_buf(cx)? else {
+                ready!(self.poll_flush(cx, writer))?;
+                return Poll::Pending;
+            };
+            if bytes.is_empty() {
+                self.state = State::Ending;
+                break;
+            }
+            let written = ready!(Pin::new(&mut *writer).poll_write(cx, bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            Pin::new(&mut *reader).consume(written);
+            self.unflushed = true;
+        }
+        if self.state == State::Ending {
+            ready!(Pin::new(writer).poll_shutdown(cx))?;
+            self.state = State::Ended;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush<W>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        if self.unflushed {
+            ready!(Pin::new(writer).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,113 @@
+//! Bytes that were read from a socket and not yet consumed.
+
+use std::{
+    future::Future as _,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+
+/// How much is read at a time: a TLS record.
+const CAPACITY: usize = 16 * 1024;
+
+/// The buffer under an [`AsyncBufRead`](tokio::io::AsyncBufRead). It allocates nothing while its reader waits: most
+/// connections are idle most of the time.
+#[derive(Debug, Default)]
+pub(crate) struct ReadBuffer {
+    bytes: Vec<u8>,
+    consumed: usize,
+}
+
+impl ReadBuffer {
+    /// A buffer that holds bytes from the start.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        Self { bytes, consumed: 0 }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.bytes[self.consumed..]
+    }
+
+    /// The unread bytes, read from `reader` where there are none; empty at the end of the data.
+    pub(crate) fn poll_fill<R>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<&[u8]>>
+    where
+        R: AsyncRead + Unpin,
+    {
+        if self.unread().is_empty() {
+            self.consumed = 0;
+            self.bytes.clear();
+            self.bytes.reserve(CAPACITY);
+            let Poll::Ready(read) = pin!(reader.read_buf(&mut self.bytes)).poll(cx) else {
+                self.bytes = Vec::new();
+                return Poll::Pending;
+            };
+            read?;
+        }
+        Poll::Ready(Ok(self.unread()))
+    }
+
+    /// Marks bytes as read.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.consumed += count;
+        debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there was");
+    }
+
+    /// Reads the unread bytes, or directly from `reader` where there are none.
+    pub(crate) fn poll_read<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        R: AsyncRead + Unpin,
+    {
+        if self.unread().is_empty() {
+            return Pin::new(reader).poll_read(cx, buf);
+        }
+        let count = buf.remaining().min(self.unread().len());
+        buf.put_slice(&self.unread()[..count]);
+        self.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn unread_bytes_come_first_whichever_way_they_are_read() {
+        let (mut near, mut far) = tokio::io::duplex(64);
+        far.write_all(b"abcdef").await.unwrap();
+        let mut buffer = ReadBuffer::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(buffer.poll_fill(&mut cx, &mut near), Poll::Ready(Ok(b"abcdef"))));
+        buffer.consume(2);
+        let mut bytes = [0; 3];
+        let mut read = ReadBuf::new(&mut bytes);
+        assert!(buffer.poll_read(&mut cx, &mut near, &mut read).is_ready());
+        assert_eq!(read.filled(), b"cde");
+        assert!(matches!(buffer.poll_fill(&mut cx, &mut near), Poll::Ready(Ok(b"f"))));
+        buffer.consume(1);
+        drop(far);
+        assert!(matches!(buffer.poll_fill(&mut cx, &mut near), Poll::Ready(Ok(b""))));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_holds_no_memory() {
+        let (mut near, mut far) = tokio::io::duplex(64);
+        let mut buffer = ReadBuffer::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        far.write_all(b"a").await.unwrap();
+        assert!(buffer.poll_fill(&mut cx, &mut near).is_ready());
+        buffer.consume(1);
+        assert!(buffer.poll_fill(&mut cx, &mut near).is_pending());
+        assert_eq!(buffer.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! Clients that close their sockets while the service says nothing.
+
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A service outside of the mesh.
+struct Service {
+    listener: TcpListener,
+    target: Target,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, target: Target::new(&address.ip().to_string(), address.port()).unwrap() }
+    }
+
+    async fn accept(&self) -> TcpStream {
+        tokio::time::timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap().0
+    }
+}
+
+/// What a client says until its end.
+async fn heard(connection: &mut TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut said)).await.unwrap().unwrap();
+    said
+}
+
+#[tokio::test]
+async fn a_unix_client_that_half_closes_and_then_closes_frees_its_slot() {
+    let (world, service) = (World::start().await, Service::start().await);
+    let mesh = world.join().await;
+    let bridge = mesh.bridge().with_max_connections(1).start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("service");
+    bridge.listen_unix(&path, &service.target).await.unwrap();
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"first").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut silent = service.accept().await;
+    assert_eq!(heard(&mut silent).await, b"first");
+    drop(client);
+    let mut second = UnixStream::connect(&path).await.unwrap();
+    second.write_all(b"second").await.unwrap();
+    assert_eq!(exactly(&mut service.accept().await, 6).await, b"second");
+}
+
+#[tokio::test]
+async fn a_tcp_client_that_half_closes_and_then_resets_frees_its_slot() {
+    let (world, service) = (World::start().await, Service::start().await);
+    let mesh = world.join().await;
+    let bridge = mesh.bridge().with_max_connections(1).start().await.unwrap();
+    let address = bridge.listen_local(&service.target, Default::default()).await.unwrap();
+    let mut client = connect(address).await;
+    client.write_all(b"first").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut silent = service.accept().await;
+    assert_eq!(heard(&mut silent).await, b"first");
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let mut second = connect(address).await;
+    second.write_all(b"second").await.unwrap();
+    assert_eq!(exactly(&mut service.accept().await, 6).await, b"second");
+}
+
+#[tokio::test]
+async fn what_a_client_wrote_before_it_closed_arrives() {
+    let (world, service) = (World::start().await, Service::start().await);
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("service");
+    bridge.listen_unix(&path, &service.target).await.unwrap();
+    let sent = b"x".repeat(4 << 20);
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    // The service reads nothing before the client has written what fits into the buffers on the way.
+    let writing = tokio::spawn(async move { client.write_all(&sent).await.unwrap() });
+    assert_eq!(heard(&mut service.accept().await).await.len(), 4 << 20);
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_more_goes_on_writing() {
+    let (world, service) = (World::start().await, Service::start().await);
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("service");
+    bridge.listen_unix(&path, &service.target).await.unwrap();
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"and ").await.unwrap();
+    let mut connection = service.accept().await;
+    socket2::SockRef::from(&client).shutdown(std::net::Shutdown::Read).unwrap();
+    for _ in 0..8 {
+        // More than the buffers on the way hold.
+        connection.write_all(&b"unheard".repeat(1 << 17)).await.unwrap();
+    }
+    client.write_all(b"so on").await.unwrap();
+    drop(client);
+    assert_eq!(heard(&mut connection).await, b"and so on");
+}
