@@ -1,17 +1,6 @@
 //! A value that one task publishes and everybody reads: wait-free to load, with a signal for readers that wait.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Release},
-        },
-    },
-};
+use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -30,8 +19,7 @@ impl<T> WatchSender<T> {
     /// Publishes `first` as the first value.
     pub fn new(first: T) -> Self {
         let (signal, changes) = watch::channel(());
-        let current = Current { value: ArcSwap::from_pointee(first), version: AtomicU64::new(0) };
-        let watch = Watch { current: Arc::new(current), changes };
+        let watch = Watch { current: Arc::new(ArcSwap::from_pointee(first)), changes };
         Self { watch, signal, writing: Mutex::new(()) }
     }
 
@@ -56,8 +44,7 @@ impl<T> WatchSender<T> {
     }
 
     fn replace(&self, value: Arc<T>) {
-        self.watch.current.value.store(value);
-        self.watch.current.version.fetch_add(1, Release);
+        self.watch.current.store(value);
         self.signal.send_replace(());
     }
 
@@ -89,13 +76,8 @@ impl<T> WatchSender<Option<Arc<T>>> {
 
 /// The reading side of a value that changes as a whole. Clones see the same value; each waits for changes on its own.
 pub struct Watch<T> {
-    current: Arc<Current<T>>,
+    current: Arc<ArcSwap<T>>,
     changes: watch::Receiver<()>,
-}
-
-struct Current<T> {
-    value: ArcSwap<T>,
-    version: AtomicU64,
 }
 
 /// A loaded value, without a reference count of its own: for a short look. Replacing the value never waits for it.
@@ -124,21 +106,13 @@ impl<T> Watch<T> {
     #[must_use]
     #[inline]
     pub fn load(&self) -> Ref<'_, T> {
-        Ref { guard: self.current.value.load(), watch: PhantomData }
+        Ref { guard: self.current.load(), watch: PhantomData }
     }
 
     /// The current value, to keep.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
-        self.current.value.load_full()
-    }
-
-    /// How many values have been published since the first one. A result that was derived from a value loaded after this
-    /// number was read still holds while the number is the same: to read it costs less than [`load`](Self::load).
-    #[must_use]
-    #[inline]
-    pub fn version(&self) -> u64 {
-        self.current.version.load(Acquire)
+        self.current.load_full()
     }
 
     /// Waits until a value is published that this handle has not seen, and marks it as seen. `false` when no
@@ -204,9 +178,9 @@ mod tests {
     async fn a_reader_sees_each_value_and_then_the_end() {
         let sender = WatchSender::new(1);
         let mut reader = sender.subscribe();
-        assert_eq!((*reader.get(), reader.version()), (1, 0));
+        assert_eq!(*reader.get(), 1);
         sender.send(2);
-        assert_eq!((*reader.get(), reader.version()), (2, 1));
+        assert_eq!(*reader.get(), 2);
         assert!(reader.changed().await);
         assert_eq!(reader.wait_for(|value| *value == 2).await.as_deref(), Some(&2));
         drop(sender);
@@ -219,12 +193,13 @@ mod tests {
         let sender = WatchSender::new(1);
         let reader = sender.subscribe();
         assert!(!sender.modify(|_| false));
-        assert_eq!(reader.version(), 0);
+        assert!(!reader.changes.has_changed().unwrap());
         assert!(sender.modify(|value| {
             *value += 1;
             true
         }));
-        assert_eq!((*reader.load(), reader.version()), (2, 1));
+        assert!(reader.changes.has_changed().unwrap());
+        assert_eq!(*reader.load(), 2);
     }
 
     #[test]
