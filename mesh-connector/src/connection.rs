@@ -187,6 +187,11 @@ impl ConnectionInfo {
 
 #[cfg(feature = "hyper")]
 impl ConnectionInfo {
+    /// What the connection may serve.
+    pub(crate) fn key(&self) -> ConnectionKey {
+        self.0.key
+    }
+
     /// When the connection came about.
     pub(crate) fn since(&self) -> Instant {
         self.0.age.since

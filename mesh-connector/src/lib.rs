@@ -82,6 +82,9 @@ mod explain;
 mod grpc;
 mod hosts;
 #[cfg(feature = "hyper")]
+#[cfg_attr(not(test), expect(dead_code, reason = "HttpClient moves onto these pools next"))]
+mod http;
+#[cfg(feature = "hyper")]
 mod http_client;
 mod membership;
 mod mesh;
@@ -100,8 +103,6 @@ pub use nds_client::{self, Config, NdsClient, SpiffeId};
 
 #[cfg(feature = "tonic")]
 pub use self::grpc::MeshChannel;
-#[cfg(feature = "hyper")]
-pub use self::http_client::HttpClient;
 pub use self::{
     builder::MeshBuilder,
     connection::{ConnectionInfo, Transport},
@@ -118,6 +119,8 @@ pub use self::{
     stream::{MeshStream, UnwatchedStream},
     target::{Host, Protocol, Target},
 };
+#[cfg(feature = "hyper")]
+pub use self::{http::ResponseBody, http_client::HttpClient};
 
 const _: fn() = || {
     fn shareable<T: Clone + Send + Sync + 'static>() {}

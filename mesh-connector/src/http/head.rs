@@ -1,0 +1,83 @@
+//! The head of a request as HTTP/1.1 carries it (RFC 9112 §3.2).
+
+use std::mem;
+
+use http::{
+    HeaderValue, Method, Request, Uri, Version,
+    header::HOST,
+    uri::{Authority, PathAndQuery},
+};
+
+/// The port of `http://` URIs without one (RFC 9110 §4.2.1).
+const HTTP_PORT: u16 = 80;
+
+/// Writes the target in origin form (of `CONNECT`: in authority form), and a `Host` where there is none.
+pub(super) fn to_http1<B>(request: &mut Request<B>) {
+    let uri = mem::take(request.uri_mut()).into_parts();
+    if let Some(authority) = &uri.authority
+        && !request.headers().contains_key(HOST)
+        && let Ok(host) = host(authority)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    *request.uri_mut() = match (request.method(), uri.authority, uri.path_and_query) {
+        (&Method::CONNECT, Some(authority), _) => Uri::from(authority),
+        (_, _, Some(path)) => Uri::from(path),
+        (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
+    };
+    if request.version() != Version::HTTP_10 {
+        *request.version_mut() = Version::HTTP_11;
+    }
+}
+
+/// Without user information, and without the default port.
+fn host(authority: &Authority) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let text = authority.as_str();
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    match authority.port_u16() {
+        Some(HTTP_PORT) => HeaderValue::from_str(authority.host()),
+        _ => HeaderValue::from_str(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: Method, uri: &str) -> (String, Option<String>) {
+        let mut request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        *request.version_mut() = Version::HTTP_2;
+        to_http1(&mut request);
+        assert_eq!(request.version(), Version::HTTP_11);
+        let host = request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned());
+        (request.uri().to_string(), host)
+    }
+
+    #[test]
+    fn a_request_has_its_path_as_target_and_its_authority_as_host() {
+        for (uri, target, host) in [
+            ("http://forecast.weather:3002/a?b", "/a?b", Some("forecast.weather:3002")),
+            ("http://forecast.weather:80", "/", Some("forecast.weather")),
+            ("http://forecast.weather/", "/", Some("forecast.weather")),
+            ("http://user:secret@forecast.weather:3002/", "/", Some("forecast.weather:3002")),
+            ("http://[::1]:81/", "/", Some("[::1]:81")),
+            ("/a", "/a", None),
+        ] {
+            assert_eq!(head(Method::GET, uri), (target.to_owned(), host.map(ToOwned::to_owned)), "{uri}");
+        }
+    }
+
+    #[test]
+    fn connect_has_its_authority_as_target() {
+        let (target, host) = head(Method::CONNECT, "http://forecast.weather:3002/");
+        assert_eq!((&*target, host.as_deref()), ("forecast.weather:3002", Some("forecast.weather:3002")));
+    }
+
+    #[test]
+    fn a_host_of_the_callers_own_stays() {
+        let request = Request::get("http://forecast.weather:3002/").header(HOST, "other");
+        let mut request = request.body(()).unwrap();
+        to_http1(&mut request);
+        assert_eq!(request.headers()[HOST], "other");
+    }
+}

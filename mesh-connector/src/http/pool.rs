@@ -1,0 +1,310 @@
+//! The HTTP connections of one cluster, for one version of HTTP.
+
+use std::{fmt, pin::pin, sync::Arc};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use nds_client::ConnectionLife;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    body::RequestBody,
+    connection::{Connection, Driver, Http1, Http2, failed},
+    connections::{Connections, Id, Ticket},
+    lease::{Lease, Outcome, Shared},
+    limits::Limits,
+    response::{AnyLease, ResponseBody},
+};
+use crate::{
+    connection::{ConnectionInfo, ConnectionKey},
+    error::Error,
+    stream::MeshStream,
+    target::Protocol,
+};
+
+/// The connections of one cluster to its endpoints, for one version of HTTP.
+///
+/// A connection serves requests until its endpoint is gone, the policy changes ([`drain`](Self::drain)), its limits
+/// are reached, or the pool is dropped. It ends when the responses that are on it then have been read.
+#[derive(Debug)]
+pub(crate) struct HttpPool(Pools);
+
+#[derive(Debug)]
+enum Pools {
+    Http1(Pool<Http1>),
+    Http2(Pool<Http2>),
+}
+
+/// What a pool needs of its cluster.
+pub(crate) trait Upstream: Sync {
+    /// An endpoint, and what protects a connection to it.
+    type Choice: Send;
+
+    /// The choice for one request, by the cluster's load balancer. `None`: there is none, and
+    /// [`connect`](Self::connect) says why.
+    fn choose(&self) -> Option<Self::Choice>;
+
+    /// Which connections may serve a request with this choice.
+    fn key(choice: &Self::Choice) -> ConnectionKey;
+
+    /// Connects, by this choice first.
+    fn connect(&self, first: Option<Self::Choice>) -> impl Future<Output = Result<MeshStream, Error>> + Send;
+}
+
+impl HttpPool {
+    /// A pool for HTTP/2 if that is the protocol, else for HTTP/1.1.
+    pub(crate) fn new(protocol: Protocol, life: ConnectionLife) -> Self {
+        let limits = life.into();
+        Self(match protocol {
+            Protocol::Http2 => Pools::Http2(Pool::new(limits)),
+            Protocol::Http1 | Protocol::Tcp => Pools::Http1(Pool::new(limits)),
+        })
+    }
+
+    /// Ends the use of all connections but those of these keys, for endpoints that are gone.
+    pub(crate) fn retain(&self, keep: impl FnMut(ConnectionKey) -> bool) {
+        match &self.0 {
+            Pools::Http1(pool) => pool.0.lock().retain(keep),
+            Pools::Http2(pool) => pool.0.lock().retain(keep),
+        }
+    }
+
+    /// Ends the use of all connections: their policy, the identity or the expected SANs have changed.
+    pub(crate) fn drain(&self) {
+        match &self.0 {
+            Pools::Http1(pool) => pool.0.lock().drain(),
+            Pools::Http2(pool) => pool.0.lock().drain(),
+        }
+    }
+
+    /// Sends a request over a connection to the endpoint that `upstream` chooses for it. At most `max_idle` connections
+    /// are without a request afterwards; with 0 the request has a connection of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the request, and an attempt to connect: requests that wait for it begin another.
+    pub(crate) async fn send<U: Upstream>(
+        &self,
+        request: Request<RequestBody>,
+        max_idle: usize,
+        upstream: &U,
+    ) -> Result<Response<ResponseBody>, Error> {
+        match &self.0 {
+            Pools::Http1(pool) => {
+                let sent = request.body().sent();
+                let (response, lease) = pool.send(request, max_idle, upstream).await?;
+                Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http1(lease, sent))))
+            }
+            Pools::Http2(pool) => {
+                let (response, lease) = pool.send(request, max_idle, upstream).await?;
+                Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http2(lease))))
+            }
+        }
+    }
+}
+
+struct Pool<S: Connection>(Arc<Shared<S>>);
+
+impl<S: Connection> Pool<S> {
+    fn new(limits: Limits) -> Self {
+        Self(Shared::new(Connections::new(limits)))
+    }
+
+    async fn send<U: Upstream>(
+        &self,
+        mut request: Request<RequestBody>,
+        max_idle: usize,
+        upstream: &U,
+    ) -> Result<(Response<Incoming>, Lease<S>), Error> {
+        S::prepare(&mut request);
+        loop {
+            let (mut lease, is_new) = self.lease(max_idle, upstream).await?;
+            match lease.sender().send(request).await {
+                Ok(mut response) => {
+                    lease.info().report_status(response.status().as_u16());
+                    response.extensions_mut().insert(lease.info().clone());
+                    return Ok((response, lease));
+                }
+                Err(mut error) => match error.take_message() {
+                    // The connection ended before anything of the request was sent.
+                    Some(unsent) if !is_new => request = unsent,
+                    _ => return Err(failed(lease.info(), "the request to", error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// A connection for one request, and whether it was made for it.
+    async fn lease<U: Upstream>(&self, max_idle: usize, upstream: &U) -> Result<(Lease<S>, bool), Error> {
+        if max_idle == 0 {
+            let (sender, driver) = open::<S, U>(upstream, None).await?;
+            tokio::spawn(drive(driver, sender.info().clone()));
+            return Ok((Lease::new(self.0.clone(), None, sender, max_idle), true));
+        }
+        loop {
+            let choice = upstream.choose();
+            match self.next(choice.as_ref().map(U::key), max_idle) {
+                Next::Use(mut lease) => {
+                    if lease.sender().ready().await {
+                        return Ok((lease, false));
+                    }
+                }
+                // Where the request that connects is dropped, or the pool drained, one that joined it begins anew.
+                Next::Join(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
+                    Ok(Some(Err(error))) => return Err(error.clone()),
+                    Ok(Some(Ok(key))) => {
+                        if let Some(lease) = self.check_out(*key, max_idle) {
+                            return Ok((lease, false));
+                        }
+                    }
+                    Ok(None) | Err(_) => {}
+                },
+                Next::Connect(attempt) => {
+                    return Ok((attempt.run(max_idle, upstream, choice).await?, true));
+                }
+            }
+        }
+    }
+
+    fn check_out(&self, key: ConnectionKey, max_idle: usize) -> Option<Lease<S>> {
+        let (id, sender) = self.0.lock().check_out(key, Instant::now())?;
+        Some(Lease::new(self.0.clone(), Some(id), sender, max_idle))
+    }
+
+    fn next(&self, key: Option<ConnectionKey>, max_idle: usize) -> Next<S> {
+        let mut connections = self.0.lock();
+        let attempt =
+            |ticket, shared_by| Next::Connect(Attempt { shared: self.0.clone(), ticket, shared_by });
+        let Some(key) = key else {
+            return attempt(connections.begin(), None);
+        };
+        if let Some((id, sender)) = connections.check_out(key, Instant::now()) {
+            return Next::Use(Lease::new(self.0.clone(), Some(id), sender, max_idle));
+        }
+        if let Some(outcome) = connections.join(key) {
+            return Next::Join(outcome);
+        }
+        match S::SHARED {
+            true => {
+                let (outcome, joined) = watch::channel(None);
+                attempt(connections.begin_shared(key, joined), Some((key, outcome)))
+            }
+            false => attempt(connections.begin(), None),
+        }
+    }
+}
+
+/// How a request comes to its connection.
+enum Next<S: Connection> {
+    Use(Lease<S>),
+    Join(watch::Receiver<Outcome>),
+    Connect(Attempt<S>),
+}
+
+/// An attempt to make a connection. Dropping it ends it, and requests that have joined it begin another.
+struct Attempt<S: Connection> {
+    shared: Arc<Shared<S>>,
+    ticket: Ticket,
+    /// With whom it is shared: requests of this key, which wait for the outcome.
+    shared_by: Option<(ConnectionKey, watch::Sender<Outcome>)>,
+}
+
+impl<S: Connection> Attempt<S> {
+    async fn run<U: Upstream>(
+        self,
+        max_idle: usize,
+        upstream: &U,
+        first: Option<U::Choice>,
+    ) -> Result<Lease<S>, Error> {
+        let opened = open::<S, U>(upstream, first).await;
+        let (sender, driver) = opened.inspect_err(|error| self.tell(Err(error.clone())))?;
+        let (shared, info) = (self.shared.clone(), sender.info().clone());
+        let id = shared.lock().add(self.ticket, info.key(), &sender, Instant::now());
+        match id {
+            Some(id) => {
+                self.tell(Ok(info.key()));
+                tokio::spawn(drive_pooled(driver, shared.clone(), info, id));
+            }
+            None => {
+                tokio::spawn(drive(driver, info));
+            }
+        }
+        Ok(Lease::new(shared, id, sender, max_idle))
+    }
+
+    fn tell(&self, outcome: Result<ConnectionKey, Error>) {
+        if let Some((_, joined)) = &self.shared_by {
+            joined.send_replace(Some(outcome));
+        }
+    }
+}
+
+impl<S: Connection> Drop for Attempt<S> {
+    fn drop(&mut self) {
+        if let Some((key, _)) = &self.shared_by {
+            self.shared.lock().end(*key, self.ticket);
+        }
+    }
+}
+
+impl<S: Connection> Drop for Pool<S> {
+    fn drop(&mut self) {
+        self.0.lock().drain();
+    }
+}
+
+async fn open<S: Connection, U: Upstream>(
+    upstream: &U,
+    first: Option<U::Choice>,
+) -> Result<(S, Driver), Error> {
+    let stream = upstream.connect(first).await?;
+    let info = stream.connection().clone();
+    S::open(stream).await.map_err(|error| failed(&info, "HTTP to", error))
+}
+
+/// Drives a connection that is not of the pool.
+async fn drive(driver: Driver, info: ConnectionInfo) {
+    ended(&info, driver.await);
+}
+
+/// Drives a connection of the pool, which forgets it when its time is over. It ends when nothing holds a sender.
+async fn drive_pooled<S: Connection>(
+    mut driver: Driver,
+    shared: Arc<Shared<S>>,
+    info: ConnectionInfo,
+    id: Id,
+) {
+    let look = || shared.lock().expire(info.key(), id, Instant::now());
+    let mut next = look();
+    let mut timer = pin!(sleep_until(next.unwrap_or_else(Instant::now)));
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut driver => {
+                shared.lock().remove(info.key(), id);
+                return ended(&info, outcome);
+            }
+            () = &mut timer, if next.is_some() => {
+                next = look();
+                if let Some(next) = next {
+                    timer.as_mut().reset(next);
+                }
+            }
+        }
+    }
+}
+
+fn ended(info: &ConnectionInfo, outcome: hyper::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(endpoint = info.endpoint(), %error, "an HTTP connection broke");
+    }
+}
+
+impl<S: Connection> fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
