@@ -204,6 +204,6 @@ impl Upstream for Cluster {
             held: std::sync::Weak::new(),
             age: Default::default(),
         };
-        Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details))))
+        Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
     }
 }
