@@ -29,19 +29,19 @@ use crate::{
 /// internationalised name may be in Unicode: it is asked for in its ASCII form (`xn--…`), as by `getaddrinfo` with
 /// `AI_IDN` and in URLs.
 ///
-/// # Which lookup
+/// # Methods
 ///
-/// Each of them classifies a name once, against the table of that moment: an address, a mesh name, a name of which nobody can
-/// say yet whether the mesh has it, or a name for upstream DNS. They differ in whom they ask further, and in how much they say:
+/// Every lookup classifies the name once, against the table of that moment: an address literal, a mesh name, a name that may be
+/// in a table that has not come yet, or a name for upstream DNS. The methods differ in the sources and in the result:
 ///
-/// | method | asks | gives |
+/// | method | sources | result |
 /// |---|---|---|
-/// | [`lookup_ip`](Self::lookup_ip) | everybody, by the host's search list | a [`Lookup`], or the reason why there is none |
-/// | [`try_lookup_ip`](Self::try_lookup_ip) | the table alone, at once | the [`Lookup`] that `lookup_ip` would give |
-/// | [`try_lookup`](Self::try_lookup) | the table alone, at once | its [`Addresses`] alone, in half of the time |
-/// | [`resolve`](Self::resolve) | the table alone, at once | the canonical name, for whoever routes by names |
+/// | [`lookup_ip`](Self::lookup_ip) | all, with the host's search list | a [`Lookup`]: addresses, canonical name, source, lifetime |
+/// | [`try_lookup_ip`](Self::try_lookup_ip) | the name table, without waiting | the same [`Lookup`]; for callers without a runtime |
+/// | [`try_lookup`](Self::try_lookup) | the name table, without waiting | the [`Addresses`] alone, in half the time |
+/// | [`resolve`](Self::resolve) | the name table, without waiting | the canonical name, for routing by name |
 ///
-/// What istiod has sent, before any rule, is in the client: [`NdsClient::names`].
+/// The entries of the table, before short names, wildcards and the answer mode, are [`NdsClient::names`].
 ///
 /// # Example
 ///

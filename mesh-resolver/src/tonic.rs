@@ -17,13 +17,10 @@
 //! It dials the addresses that the table has, in plaintext or with tonic's own TLS: for headless services and others whose
 //! addresses can be reached. Through gateways, and with the mesh's identities, goes the connector's channel.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, future::pending, net::IpAddr, time::Duration};
 
 use nds_client::{NameTable, Watch};
-use tokio::{
-    sync::mpsc::Sender,
-    time::{sleep, timeout},
-};
+use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::transport::{Channel, Endpoint, Uri, channel::Change};
 
 use crate::{
@@ -91,7 +88,7 @@ impl<S: Fn(Endpoint) -> Endpoint> List<S> {
             // What is no longer published changes by time alone.
             let changed = async {
                 if !names.changed().await {
-                    sleep(Duration::MAX).await;
+                    pending::<()>().await;
                 }
             };
             tokio::select! {
