@@ -1,11 +1,6 @@
 //! A certificate in files that another program renews: a SPIRE agent, cert-manager, Istio's own agent.
 
-use std::{
-    fs,
-    hash::BuildHasher as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, hash::BuildHasher as _, path::Path, sync::Arc};
 
 use foldhash::fast::FixedState;
 use rustls::crypto::CryptoProvider;
@@ -33,7 +28,7 @@ impl FileContents {
                 Error::with_source(ErrorKind::Credentials, message, error)
             })
         };
-        let roots = files.roots.as_ref().map(PathBuf::as_path).map(read).transpose()?;
+        let roots = files.roots.as_deref().map(read).transpose()?;
         Ok(Self { chain: read(&files.chain)?, key: read(&files.key)?, roots: roots.unwrap_or_default() })
     }
 

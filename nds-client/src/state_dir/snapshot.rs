@@ -40,6 +40,14 @@ pub(crate) struct Snapshot {
     pub(crate) age: Duration,
 }
 
+/// What a snapshot is made of.
+pub(crate) struct Content<'a> {
+    pub(crate) names: &'a NameTable,
+    pub(crate) clusters: Option<&'a Clusters>,
+    /// By EDS name.
+    pub(crate) endpoints: &'a [(Arc<str>, Arc<Endpoints>)],
+}
+
 /// Whose the snapshot is: what istiod says is for this workload alone.
 #[derive(Debug)]
 pub(crate) struct Owner {
@@ -73,7 +81,7 @@ impl Owner {
 pub(crate) fn write(
     owner: &Owner,
     now: SystemTime,
-    (names, clusters, endpoints): (&NameTable, Option<&Clusters>, &[(Arc<str>, Arc<Endpoints>)]),
+    Content { names, clusters, endpoints }: Content<'_>,
     mut out: impl FnMut(&[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     const PIECE: usize = 64 * 1024;

@@ -15,7 +15,7 @@ use super::{
     SNAPSHOT,
     folder::Folder,
     identity,
-    snapshot::{self, Owner},
+    snapshot::{self, Content, Owner},
 };
 use crate::{
     error::Error, health::StateDirPart, identity::Identity, resources::cluster::Clusters,
@@ -140,7 +140,7 @@ async fn write_snapshot(state: Arc<State>, folder: Arc<Folder>) -> bool {
         let endpoints = at.subscriptions.endpoints();
         let (names, clusters) = (at.published.names.load(), at.published.clusters.load());
         folder.write_with(SNAPSHOT, |file| {
-            let content = (&*names, clusters.as_deref(), &endpoints[..]);
+            let content = Content { names: &names, clusters: clusters.as_deref(), endpoints: &endpoints };
             snapshot::write(&owner, now, content, |piece| file.write_all(piece))
         })
     });

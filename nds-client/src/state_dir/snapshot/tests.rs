@@ -41,7 +41,7 @@ fn us() -> Owner {
 
 fn file(names: &NameTable, clusters: Option<&Clusters>, now: SystemTime) -> Vec<u8> {
     let mut file = Vec::new();
-    write(&us(), now, (names, clusters, &[]), |piece| {
+    write(&us(), now, Content { names, clusters, endpoints: &[] }, |piece| {
         file.extend_from_slice(piece);
         Ok(())
     })
@@ -86,7 +86,7 @@ fn a_disk_that_is_full_is_an_error_at_any_piece() {
     let names = table(&names);
     for room in 0..6 {
         let mut left = room;
-        let outcome = write(&us(), NOW, (&names, None, &[]), |_| {
+        let outcome = write(&us(), NOW, Content { names: &names, clusters: None, endpoints: &[] }, |_| {
             left -= 1;
             if left < 0 { Err(io::Error::from(IoErrorKind::StorageFull)) } else { Ok(()) }
         });
