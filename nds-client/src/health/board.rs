@@ -119,6 +119,8 @@ impl HealthBoard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -131,15 +133,18 @@ mod tests {
         let board = HealthBoard::new(Clock::system());
         let health = board.subscribe();
         board.synced();
+        let synced = health.get();
         board.synced();
         board.push_accepted("names");
         board.identity(None);
+        assert!(Arc::ptr_eq(&synced, &health.get()));
         board.stream_failed(None, Some(error("gone")));
-        let version = health.version();
+        let failed = health.get();
+        assert!(!Arc::ptr_eq(&synced, &failed));
         board.stream_failed(None, Some(error("gone")));
-        assert_eq!((version, health.version()), (2, 2));
+        assert!(Arc::ptr_eq(&failed, &health.get()));
         board.stream_failed(None, Some(error("still gone")));
-        assert_eq!(health.version(), 3);
+        assert!(!Arc::ptr_eq(&failed, &health.get()));
     }
 
     #[test]
