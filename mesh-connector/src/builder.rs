@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use mesh_resolver::Upstream;
 use nds_client::{Config, NdsClient, ServerAddress};
-use rustls::KeyLog;
+use rustls::{KeyLog, crypto::CryptoProvider};
 
 use crate::{
     error::Error,
@@ -27,6 +27,7 @@ pub struct MeshBuilder {
     settings: Settings,
     key_log: Option<Arc<dyn KeyLog>>,
     gateways: Vec<ServerAddress>,
+    provider: Option<Arc<CryptoProvider>>,
 }
 
 impl MeshBuilder {
@@ -37,6 +38,7 @@ impl MeshBuilder {
             settings: Settings::default(),
             key_log: None,
             gateways: Vec::new(),
+            provider: None,
         }
     }
 
@@ -74,6 +76,13 @@ impl MeshBuilder {
         self
     }
 
+    /// The crypto provider of every TLS connection: aws-lc-rs where that feature is enabled, else ring. Nothing is
+    /// installed process-wide.
+    pub fn with_crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
+        self.provider = Some(provider.into());
+        self
+    }
+
     pub(crate) fn with_key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
         self.key_log = Some(log);
         self
@@ -105,9 +114,13 @@ impl MeshBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn spawn(self) -> Result<Mesh, Error> {
-        let Self { config, upstream, settings, key_log, gateways } = self;
-        let client = NdsClient::spawn(config);
-        let client = client.map_err(|error| Error::control_plane("cannot join the mesh", error))?;
+        let Self { config, upstream, settings, key_log, gateways, provider } = self;
+        let client = NdsClient::builder(config);
+        let client = match provider {
+            Some(provider) => client.with_crypto_provider(provider),
+            None => client,
+        };
+        let client = client.spawn().map_err(|error| Error::control_plane("cannot join the mesh", error))?;
         Ok(Mesh::new(Membership::new(client, upstream, key_log, gateways)?, settings))
     }
 }

@@ -1,17 +1,30 @@
 //! The handle that programs hold.
 
-use std::{sync::Arc, time::Duration};
+mod builder;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
     task::AbortHandle,
     time::{error::Elapsed, timeout},
 };
-use tracing::{Instrument as _, info_span};
+use tracing::{Instrument as _, Span, info_span};
 
+pub use self::builder::ClientBuilder;
 use crate::{
-    Clusters, Config, Endpoints, EndpointsWatch, Error, ErrorKind, Health, Identity, NameTable, SyncState,
-    Watch, ads, identity, kept, state::State, storage::Storage,
+    certificates,
+    config::Config,
+    error::{Error, ErrorKind},
+    health::{Health, SyncState},
+    identity::Identity,
+    resources::{cluster::Clusters, endpoint::Endpoints, name_table::NameTable},
+    runtime::Runtime,
+    state::State,
+    state_dir::{self, Folder},
+    subscriptions::EndpointsWatch,
+    watch::Watch,
+    xds,
 };
 
 /// A process in the mesh: its identity, and what istiod says about names, clusters and endpoints, kept live.
@@ -28,18 +41,20 @@ pub struct NdsClient {
     tasks: Arc<Tasks>,
 }
 
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Ends its tasks with the last handle.
 #[derive(Debug)]
 struct Tasks {
     handles: [AbortHandle; 3],
     /// The tasks borrow it, so that its lock is free as soon as the client is gone.
-    storage: Mutex<Option<Arc<Storage>>>,
+    folder: Mutex<Option<Arc<Folder>>>,
 }
 
 impl Tasks {
     fn end(&self) {
         self.handles.iter().for_each(AbortHandle::abort);
-        self.storage.lock().take();
+        self.folder.lock().take();
     }
 }
 
@@ -60,36 +75,7 @@ impl NdsClient {
     ///
     /// Outside of a tokio runtime.
     pub fn spawn(config: Config) -> Result<Self, Error> {
-        config.crypto_provider()?;
-        let state = Arc::new(State::new(config));
-        let storage = kept::restore(&state).map(Arc::new);
-        let kept = storage.as_ref().map(Arc::downgrade);
-        let span = info_span!(
-            "nds_client",
-            namespace = state.config.namespace,
-            service_account = state.config.service_account,
-            istiod = %state.config.istiod_address(),
-        );
-        let handles = [
-            tokio::spawn(
-                identity::keeper::run(state.clone()).instrument(info_span!(parent: &span, "identity")),
-            )
-            .abort_handle(),
-            tokio::spawn(ads::driver::run(state.clone()).instrument(info_span!(parent: &span, "ads")))
-                .abort_handle(),
-            tokio::spawn(
-                kept::run(state.clone(), kept).instrument(info_span!(parent: &span, "state_folder")),
-            )
-            .abort_handle(),
-        ];
-        Ok(Self {
-            names: state.names.subscribe(),
-            health: state.health.subscribe(),
-            identity: state.identity.subscribe(),
-            clusters: state.clusters.subscribe(),
-            tasks: Arc::new(Tasks { handles, storage: Mutex::new(storage) }),
-            state,
-        })
+        Self::builder(config).spawn()
     }
 
     /// Joins the mesh: [`spawn`](Self::spawn), then [`ready`](Self::ready).
@@ -102,9 +88,41 @@ impl NdsClient {
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
     pub async fn join(config: Config) -> Result<Self, Error> {
-        let client = Self::spawn(config)?;
-        client.ready().await?;
-        Ok(client)
+        Self::builder(config).join().await
+    }
+
+    /// Joins with a crypto provider of the caller's choice.
+    pub fn builder(config: Config) -> ClientBuilder {
+        ClientBuilder::new(config)
+    }
+
+    fn start(runtime: Runtime) -> Self {
+        let state = Arc::new(State::new(runtime));
+        let folder = state_dir::restore(&state).map(Arc::new);
+        let config = &state.runtime.config;
+        let span = info_span!(
+            "nds_client",
+            namespace = config.namespace,
+            service_account = config.service_account,
+            istiod = %config.istiod_address(),
+        );
+        let spawn = |span: Span, task: Task| tokio::spawn(task.instrument(span)).abort_handle();
+        let handles = [
+            spawn(info_span!(parent: &span, "identity"), Box::pin(certificates::run(state.clone()))),
+            spawn(info_span!(parent: &span, "ads"), Box::pin(xds::driver::run(state.clone()))),
+            spawn(
+                info_span!(parent: &span, "state_folder"),
+                Box::pin(state_dir::run(state.clone(), folder.as_ref().map(Arc::downgrade))),
+            ),
+        ];
+        Self {
+            names: state.published.names.subscribe(),
+            health: state.health.subscribe(),
+            identity: state.identity.subscribe(),
+            clusters: state.published.clusters.subscribe(),
+            tasks: Arc::new(Tasks { handles, folder: Mutex::new(folder) }),
+            state,
+        }
     }
 
     /// Waits for the certificate and the first name table, at most for the configured time. Those of the state folder
@@ -130,7 +148,7 @@ impl NdsClient {
         let reached = health.wait_for(|health| {
             has_names(health) && self.identity.load().is_some() || lasting(health).is_some()
         });
-        match timeout(self.state.config.join_timeout, reached).await {
+        match timeout(self.state.runtime.config.join_timeout, reached).await {
             Ok(Some(health)) if has_names(&health) => Ok(()),
             Ok(Some(health)) => Err(lasting(&health).unwrap_or_else(Error::closed)),
             Ok(None) => Err(Error::closed()),
@@ -142,7 +160,7 @@ impl NdsClient {
     /// The configuration that this client joined with.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.state.config
+        &self.state.runtime.config
     }
 
     /// The name table: empty until the first one, then always the last good one.
@@ -241,10 +259,27 @@ impl NdsClient {
         match health.identity.as_ref().or(health.stream.as_ref()) {
             Some(error) => error.clone(),
             None => {
-                let message =
-                    format!("istiod at {} has not sent {what} in time", self.state.config.istiod_address());
+                let message = format!(
+                    "istiod at {} has not sent {what} in time",
+                    self.state.runtime.config.istiod_address()
+                );
                 Error::with_source(ErrorKind::Timeout, message, elapsed)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+impl NdsClient {
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Waits until the state folder satisfies `condition`, which is checked now and after each write.
+    pub(crate) async fn persisted(&self, condition: impl Fn() -> bool) {
+        let mut writes = self.state.persisted.subscribe();
+        while !condition() {
+            writes.changed().await.unwrap();
         }
     }
 }

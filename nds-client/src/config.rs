@@ -2,11 +2,14 @@
 
 mod address;
 mod builder;
+mod certificate_files;
 mod env_file;
 mod environment;
 mod host;
+mod key_type;
 mod labels;
 mod mesh_yaml;
+mod renewal;
 mod setters;
 mod sources;
 mod values;
@@ -16,23 +19,18 @@ use std::{
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
 pub use self::{
     address::{InvalidServerAddress, ServerAddress},
     builder::ConfigBuilder,
+    key_type::KeyType,
 };
-use crate::{
-    Error, ErrorKind, KeyType, Locality,
-    clock::Clock,
-    identity::{CertificateFiles, Renewal},
-    transport::Transport,
-};
+pub(crate) use self::{certificate_files::CertificateFiles, renewal::Renewal};
+use crate::{error::Error, resources::locality::Locality};
 
 /// How long endpoints are kept that nobody asks for.
 const IDLE_ENDPOINTS: Duration = Duration::from_secs(10 * 60);
@@ -72,7 +70,6 @@ const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// | snapshot in the state folder | used if it is not older than 24 hours |
 /// | waiting in `join` | 15 seconds |
 /// | endpoints that nobody asks for | dropped after 10 minutes |
-/// | crypto provider | aws-lc-rs where that feature is on, else ring |
 ///
 /// Variables of Istio's agent that are not here have no effect: those of Envoy, of the agent's DNS proxy, and
 /// `OUTPUT_CERTS`, whose part the state folder has, `PKCS8_KEY`, `JWT_POLICY` and `PROXY_CONFIG_XDS_AGENT` (roots that
@@ -108,14 +105,11 @@ pub struct Config {
     pub(crate) cert_signer: Option<String>,
     pub(crate) join_timeout: Duration,
     pub(crate) idle_endpoints: Duration,
-    pub(crate) provider: Option<Arc<CryptoProvider>>,
     pub(crate) trust_domain: Option<String>,
     pub(crate) key_type: KeyType,
     pub(crate) certificate_files: Option<CertificateFiles>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) snapshot_age: Duration,
-    pub(crate) clock: Clock,
-    pub(crate) transport: Arc<dyn Transport>,
 }
 
 impl Config {
@@ -126,7 +120,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], with all problems of all files together.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), with all problems of all files together.
     ///
     /// # Examples
     ///
@@ -145,7 +139,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], with all problems of all files together.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), with all problems of all files together.
     pub fn from_installed(root: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder().with_installed(root).build()
     }
@@ -157,7 +151,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], with all problems of all sources together.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), with all problems of all sources together.
     ///
     /// # Examples
     ///
@@ -224,28 +218,6 @@ impl Config {
     pub fn token_file(&self) -> Option<&Path> {
         self.token_file.as_deref()
     }
-
-    pub(crate) fn crypto_provider(&self) -> Result<Arc<CryptoProvider>, Error> {
-        self.provider.clone().or_else(compiled_in).ok_or_else(|| {
-            let what = "no crypto provider: switch on the feature `aws-lc-rs` or `ring`, or give one to the configuration";
-            Error::new(ErrorKind::Config, what)
-        })
-    }
-}
-
-#[cfg(feature = "aws-lc-rs")]
-fn compiled_in() -> Option<Arc<CryptoProvider>> {
-    Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-}
-
-#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
-fn compiled_in() -> Option<Arc<CryptoProvider>> {
-    Some(Arc::new(rustls::crypto::ring::default_provider()))
-}
-
-#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-fn compiled_in() -> Option<Arc<CryptoProvider>> {
-    None
 }
 
 impl fmt::Debug for Config {

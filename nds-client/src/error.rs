@@ -178,14 +178,12 @@ impl Error {
     /// The error and its causes on one line.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut report = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            report.push_str(": ");
-            report.push_str(&error.to_string());
-            cause = error.source();
-        }
-        report
+        sidestep_util::error::report(self)
+    }
+
+    /// Whether the other is this error, or one of the same kind that says the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.kind() == other.kind() && self.report() == other.report()
     }
 }
 

@@ -7,25 +7,26 @@ use prost::Message as _;
 use xds_proto::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryResponse};
 
 use crate::{
-    Cluster, Clusters, Endpoints,
-    ads::session::{Session, Wanted},
-    cluster::Templates,
-    endpoint,
     identity::Token,
-    snapshot,
+    resources::{
+        cluster::{Cluster, Clusters, Templates},
+        endpoint::{self, Endpoints},
+    },
+    state_dir::snapshot,
+    subscriptions::SubscriptionSet,
+    xds::session::Session,
 };
 
 /// Responses one after the other, each as long as the two bytes before it say.
 pub fn ads_session(mut bytes: &[u8]) {
     let mut session = Session::new(Node::default());
-    session.open(Wanted { clusters: true, endpoints: ["a".into()].into() });
+    session.open(SubscriptionSet { clusters: true, endpoints: ["a".into()].into() });
     while let Some((length, rest)) = bytes.split_first_chunk() {
         let (response, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
         bytes = rest;
         let Ok(response) = DeltaDiscoveryResponse::decode(response) else { continue };
-        let reaction = session.receive(response);
-        let error = reaction.reply.and_then(|reply| reply.error_detail);
-        assert!(error.is_none() || reaction.rejected.is_some());
+        let Ok(reaction) = session.receive(response) else { continue };
+        assert_eq!(reaction.reply.error_detail.is_some(), reaction.rejected.is_some());
     }
 }
 

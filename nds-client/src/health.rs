@@ -1,8 +1,11 @@
 //! How the client is doing.
 
+mod board;
+
 use std::time::{Duration, SystemTime};
 
-use crate::Error;
+pub(crate) use self::board::HealthBoard;
+use crate::error::Error;
 
 /// Where the names, clusters and endpoints at hand come from.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -44,9 +47,33 @@ pub struct Health {
     /// When the certificate in use ends.
     pub certificate_ends: Option<SystemTime>,
     since: [Option<SystemTime>; PARTS],
+    /// The type of the rejected push.
+    rejected_type: Option<&'static str>,
+    /// By [`StateDirPart`].
+    state_dir: [Option<Error>; 3],
 }
 
 const PARTS: usize = 5;
+
+/// A part of the state folder that can fail while the others work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StateDirPart {
+    Folder,
+    Identity,
+    Snapshot,
+}
+
+impl SyncState {
+    /// A short name for metric labels.
+    fn as_label(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::FromDisk { .. } => "from_disk",
+            Self::Synced => "synced",
+            Self::Stale { .. } => "stale",
+        }
+    }
+}
 
 /// A part of the client that can fail while the others work.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -65,8 +92,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; PARTS] =
-        [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
+    const ALL: [Self; PARTS] = [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
 
     /// A short name for logs and metric labels.
     #[must_use]
@@ -119,8 +145,21 @@ impl Health {
         }
     }
 
+    /// Whether the other says the same.
+    fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Option<Error>, other: &Option<Error>| match (one, other) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.sync == other.sync
+            && self.certificate_ends == other.certificate_ends
+            && self.rejected_type == other.rejected_type
+            && Part::ALL.into_iter().all(|part| same(self.part(part), other.part(part)))
+            && self.state_dir.iter().zip(&other.state_dir).all(|(one, other)| same(one, other))
+    }
+
     /// Notes when the failures of now began.
-    pub(crate) fn note_times(&mut self, now: SystemTime) {
+    fn note_times(&mut self, now: SystemTime) {
         for part in Part::ALL {
             let failing = self.part(part).is_some();
             let since = &mut self.since[part as usize];
@@ -132,7 +171,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::error::ErrorKind;
 
     #[test]
     fn each_failure_has_its_reason_and_the_time_it_began() {

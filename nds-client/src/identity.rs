@@ -1,13 +1,11 @@
 //! Who this process is in the mesh: key, certificate chain, roots.
 
-mod cell;
-mod certificate;
+pub(crate) mod credentials;
 mod csr;
 mod files;
-pub(crate) mod keeper;
-mod renewal;
+mod leaf;
 mod roots;
-pub(crate) mod stored;
+mod store;
 mod token;
 
 use std::{
@@ -17,18 +15,20 @@ use std::{
 };
 
 use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sidestep_util::pem;
 
-pub use self::csr::KeyType;
 pub(crate) use self::{
-    cell::IdentityCell,
     csr::SigningRequest,
-    files::CertificateFiles,
-    renewal::Renewal,
-    roots::{RootSet, certificates, root_store},
+    files::{FileContents, named},
+    roots::{certificates, root_store},
+    store::IdentityStore,
     token::Token,
 };
-use crate::{Error, ErrorKind, SpiffeId};
+use crate::{
+    error::{Error, ErrorKind},
+    resources::spiffe::SpiffeId,
+};
 
 /// A workload identity as it was issued: one value, replaced as a whole when it is renewed.
 #[derive(Clone)]
@@ -67,8 +67,9 @@ impl Identity {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
         let chain = certificates(chain, "the certificate chain")?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|_| Error::new(ErrorKind::Credentials, "the private key is not a key in PEM"))?;
+        let key = pem::private_key(key).map_err(|error| {
+            Error::with_source(ErrorKind::Credentials, "the private key is not a key in PEM", error)
+        })?;
         Self::new(chain, key, provider)
     }
 
@@ -78,7 +79,7 @@ impl Identity {
         key: PrivateKeyDer<'static>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
-        let leaf = certificate::Leaf::parse(chain.first())?;
+        let leaf = leaf::Leaf::parse(chain.first())?;
         let certified_key = CertifiedKey::from_der(chain, key.clone_key(), &provider).map_err(|error| {
             let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
             Error::with_source(ErrorKind::Credentials, message, error)

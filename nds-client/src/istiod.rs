@@ -3,10 +3,12 @@
 pub(crate) mod ca;
 mod channel;
 mod connect;
-mod credentials;
+mod headers;
 mod refusal;
+mod status;
 mod tls;
 
 pub(crate) use self::{
-    channel::Connection, connect::Connector, credentials::Credentials, refusal::is_certificate_refused,
+    channel::Connection, connect::Connector, headers::authorize, refusal::is_certificate_refused,
+    status::status_error,
 };

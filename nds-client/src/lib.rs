@@ -26,12 +26,12 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | the crypto provider of that name, used where the configuration gives none |
+//! | `aws-lc-rs` | yes | the crypto provider of that name, used where the client is given none |
 //! | `metrics` | no | counters and gauges through the `metrics` facade: below |
-//! | `ring` | no | the crypto provider of that name, used where neither the configuration nor `aws-lc-rs` gives one |
+//! | `ring` | no | the crypto provider of that name, used where neither the caller nor `aws-lc-rs` gives one |
 //!
-//! Each adds to the others. Without a crypto provider the configuration has to give one
-//! ([`Config::with_crypto_provider`]), and, as nothing is there then to make keys, the files of a certificate
+//! Each adds to the others. Without a crypto provider the caller has to give one
+//! ([`ClientBuilder::with_crypto_provider`]), and, as nothing is there then to make keys, the files of a certificate
 //! ([`Config::with_certificate_files`]).
 //!
 //! # Observability
@@ -57,14 +57,12 @@
 
 #![forbid(unsafe_code)]
 
-mod ads;
 mod backoff;
+mod certificates;
 mod client;
 mod clock;
-mod cluster;
 mod config;
 mod duration;
-mod endpoint;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -72,35 +70,37 @@ pub mod fuzzing;
 mod health;
 mod identity;
 mod istiod;
-mod kept;
-mod locality;
-mod name_table;
-mod observe;
+mod metrics;
 mod protobuf;
-mod snapshot;
-mod spiffe;
+mod published;
+pub mod resources;
+mod runtime;
 mod state;
-mod storage;
+mod state_dir;
+mod subscriptions;
 #[cfg(test)]
 mod testing;
 mod transport;
 mod watch;
+mod xds;
 
 pub use self::{
-    ads::EndpointsWatch,
-    client::NdsClient,
-    cluster::{
-        Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
-        InvalidClusterName, LbPolicy, LoadBalancing, OutlierDetection, ProxyProtocol, Roots, SanMatcher,
-        SanRegex, SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
-    },
-    config::{Config, ConfigBuilder, InvalidServerAddress, ServerAddress},
-    endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
+    client::{ClientBuilder, NdsClient},
+    config::{Config, ConfigBuilder, InvalidServerAddress, KeyType, ServerAddress},
     error::{Error, ErrorKind, InvalidResource, Problem},
     health::{Failure, Health, Part, SyncState},
-    identity::{Identity, KeyType},
-    locality::Locality,
-    name_table::{InvalidNameTable, NameEntry, NameTable, Registry},
-    spiffe::{InvalidSpiffeId, SpiffeId},
+    identity::Identity,
+    resources::{
+        cluster::{
+            Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
+            InvalidClusterName, LbPolicy, LoadBalancing, OutlierDetection, ProxyProtocol, Roots, SanMatcher,
+            SanRegex, SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
+        },
+        endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
+        locality::Locality,
+        name_table::{InvalidNameTable, NameEntry, NameTable, Registry},
+        spiffe::{InvalidSpiffeId, SpiffeId},
+    },
+    subscriptions::EndpointsWatch,
     watch::{Ref, Watch, WatchSender},
 };

@@ -5,15 +5,19 @@ mod ca;
 mod istiod;
 mod pki;
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
+use rustls::crypto::CryptoProvider;
 use tempfile::TempDir;
 
 pub(crate) use self::{
     istiod::{Door, Istiod},
     pki::Authority,
 };
-use crate::{Config, ServerAddress, clock::Clock};
+use crate::{
+    clock::Clock,
+    config::{Config, ServerAddress},
+};
 
 pub(crate) const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 pub(crate) const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
@@ -34,8 +38,6 @@ pub(crate) fn config(istiod: &Istiod, dir: &TempDir) -> Config {
         name: "vm-1".into(),
         addresses: vec![[10, 0, 0, 1].into()],
         certificate_ttl: Duration::from_secs(24 * 3600),
-        clock: istiod.clock(),
-        transport: istiod.transport(),
         ..Config::for_tests()
     }
 }
@@ -46,4 +48,15 @@ pub(crate) fn mesh() -> (TempDir, Istiod, Config) {
     let istiod = Istiod::new(Clock::of_tokio());
     let config = config(&istiod, &dir);
     (dir, istiod, config)
+}
+
+/// The same with a state folder.
+pub(crate) fn mesh_with_state_dir() -> (TempDir, Istiod, Config, PathBuf) {
+    let (dir, istiod, config) = mesh();
+    let state = dir.path().join("state");
+    (dir, istiod, config.with_state_dir(&state), state)
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

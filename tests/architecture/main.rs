@@ -22,9 +22,6 @@ use std::{
 
 use self::{imports::Imports, tree::Tree, workspace::Crate};
 
-/// Crates whose cycles are being removed. One without cycles must not be here.
-const CYCLES_ALLOWED: &[&str] = &["nds-client"];
-
 /// The module trees of all targets of a crate. Files are relative to the workspace at `root`.
 fn trees(root: &Path, package: &Crate) -> Vec<Tree> {
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
@@ -47,13 +44,7 @@ fn no_crate_has_a_module_cycle() {
             cycles.extend(found.cycles(&tree).iter().map(|cycle| format!("{}: {cycle}", package.name)));
         }
         table += &format!("{:<16}{modules:>8}{imports:>9}{:>8}\n", package.name, cycles.len());
-        match (CYCLES_ALLOWED.contains(&package.name.as_str()), cycles.is_empty()) {
-            (false, _) => failures.extend(cycles),
-            (true, true) => {
-                failures.push(format!("{} has no cycle: remove it from CYCLES_ALLOWED", package.name));
-            }
-            (true, false) => {}
-        }
+        failures.extend(cycles);
     }
     // Directly, because the harness shows what a test prints only when it fails.
     io::stdout().write_all(format!("\n{table}\n").as_bytes()).unwrap();

@@ -3,20 +3,16 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
 };
-
-use rustls_pki_types::CertificateDer;
 
 use super::{
-    Config, IDLE_ENDPOINTS, SNAPSHOT_AGE,
+    Config,
     environment::Environment,
     host::Host,
-    sources::{DiscoveryAddress, Files, Need, Reader, provisioned, usable_roots},
+    sources::{Files, Need, Reader, provisioned},
     values::Values,
 };
-use crate::{Error, Problem, clock::Clock, identity::Renewal, transport};
+use crate::error::{Error, Problem};
 
 /// Collects what is known about this workload and its mesh; [`build`](Self::build) reads all of it and reports all
 /// problems together.
@@ -195,98 +191,5 @@ impl ConfigBuilder {
             self.files.certificates = Some(provisioned(&dir));
         }
         self.files.token = token.or(self.files.token.take());
-    }
-}
-
-impl Reader {
-    fn roots_of(&mut self, pem: &[u8]) -> Vec<CertificateDer<'static>> {
-        let roots = usable_roots(pem);
-        roots.map_err(|what| self.problems.push(Problem::new(what).about("the roots"))).unwrap_or_default()
-    }
-
-    /// The mesh's roots; where istiod's own are given, they may as well come with the first certificate.
-    fn mesh_roots(&mut self, file: Option<&Path>, required: bool) -> Vec<CertificateDer<'static>> {
-        let need = if required { Need::Required } else { Need::Optional };
-        match file {
-            Some(file) => self.roots(file, need),
-            None => {
-                if required {
-                    self.problems.push(Problem::new("are not given: name a file").about("the roots"));
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    /// A token, or something else to begin with.
-    fn token_file(&mut self, file: Option<PathBuf>, need: Need) -> Option<PathBuf> {
-        if file.is_none() && need == Need::Required {
-            self.problems.push(Problem::new("is not given: name a file").about("the token"));
-        }
-        file.filter(|file| self.token(file, need) || need == Need::Optional)
-    }
-}
-
-impl Values<'_> {
-    fn config(
-        &mut self,
-        host: &Host,
-        discovery_address: Option<&DiscoveryAddress>,
-        file_labels: BTreeMap<String, String>,
-    ) -> Option<Config> {
-        let environment = self.environment;
-        let namespace =
-            environment.first(&["POD_NAMESPACE", "ISTIO_NAMESPACE"]).map(|variable| variable.text);
-        if namespace.is_none() {
-            let what = "is not set: it must name the namespace of the WorkloadGroup";
-            self.problems.push(environment.missing("POD_NAMESPACE", what));
-        }
-        let (discovery, ca) = self.servers(discovery_address);
-        let (metadata, labels) = self.metadata();
-        let text = |key: &str, default: &str| environment.text(key).unwrap_or(default).to_owned();
-        let config = Config {
-            discovery: vec![discovery],
-            ca: vec![ca],
-            istiod_name: environment.text("ISTIOD_SAN").map(str::to_owned),
-            hosts: BTreeMap::new(),
-            roots: Vec::new(),
-            roots_file: None,
-            istiod_roots: Vec::new(),
-            token_file: None,
-            bootstrap: None,
-            namespace: namespace.unwrap_or_default().to_owned(),
-            service_account: text("SERVICE_ACCOUNT", "default"),
-            cluster_id: text("ISTIO_META_CLUSTER_ID", "Kubernetes"),
-            network: text("ISTIO_META_NETWORK", ""),
-            dns_domain: format!("{}.svc.cluster.local", namespace.unwrap_or_default()),
-            name: text("POD_NAME", host.name.as_deref().unwrap_or("vm")),
-            addresses: self.addresses(&host.addresses),
-            locality: None,
-            labels: labels.into_iter().chain(file_labels).collect(),
-            metadata,
-            ca_headers: self.headers("CA_HEADER_"),
-            xds_headers: self.headers("XDS_HEADER_"),
-            certificate_ttl: self.certificate_ttl(),
-            renewal: Renewal {
-                grace: self.share("SECRET_GRACE_PERIOD_RATIO", |ratio| ratio > 0.0 && ratio < 1.0, 0.5),
-                jitter: self.share(
-                    "SECRET_GRACE_PERIOD_RATIO_JITTER",
-                    |ratio| (0.0..1.0).contains(&ratio),
-                    0.01,
-                ),
-            },
-            cert_signer: environment.text("ISTIO_META_CERT_SIGNER").map(str::to_owned),
-            join_timeout: Duration::from_secs(15),
-            idle_endpoints: IDLE_ENDPOINTS,
-            provider: None,
-            trust_domain: environment.text("TRUST_DOMAIN").map(str::to_owned),
-            key_type: self.key_type(),
-            certificate_files: None,
-            state_dir: environment.text("SIDESTEP_STATE_DIR").map(PathBuf::from),
-            snapshot_age: SNAPSHOT_AGE,
-            clock: Clock::system(),
-            transport: Arc::new(transport::System),
-        };
-        namespace.map(|_| config)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Problem;
+use crate::error::Problem;
 
 /// Reads the file's text. What is broken is reported with its line; the other lines hold.
 pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Problem;
+use crate::error::Problem;
 
 /// Layers of variables. The first that has a variable counts; there it may be empty, which is as good as unset.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::Problem;
+use crate::error::Problem;
 
 /// What counts in it. Other keys are for Envoy.
 #[derive(Debug, Default, Deserialize)]

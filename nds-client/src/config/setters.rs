@@ -1,11 +1,9 @@
 //! Replacing what a configuration says.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use rustls::crypto::CryptoProvider;
-
-use super::{Config, ServerAddress};
-use crate::{KeyType, Locality, identity::CertificateFiles};
+use super::{CertificateFiles, Config, KeyType, ServerAddress};
+use crate::resources::locality::Locality;
 
 impl Config {
     /// The name that istiod's certificate must have, for its CA and its xDS server alike. Needed where the address
@@ -90,12 +88,6 @@ impl Config {
     #[must_use]
     pub fn with_key_type(self, key_type: KeyType) -> Self {
         Self { key_type, ..self }
-    }
-
-    /// The crypto provider of every TLS connection. Nothing is installed process-wide.
-    #[must_use]
-    pub fn with_crypto_provider(self, provider: Arc<CryptoProvider>) -> Self {
-        Self { provider: Some(provider), ..self }
     }
 
     /// Where this process runs. Without it, or labels that say it, locality failover has no effect.

@@ -7,13 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-
-use super::{env_file, environment::Environment, labels, mesh_yaml};
-use crate::{
-    Problem,
-    identity::{CertificateFiles, root_store},
+use rustls_pki_types::CertificateDer;
+use sidestep_util::{
+    error,
+    pem::{self, PemError},
 };
+
+use super::{CertificateFiles, env_file, environment::Environment, labels, mesh_yaml};
+use crate::error::Problem;
 
 /// Where to look. What is required and not there is a problem.
 #[derive(Clone, Debug, Default)]
@@ -217,15 +218,43 @@ impl Reader {
         }
         true
     }
+
+    /// The certificates of a PEM text that was given.
+    pub(super) fn roots_of(&mut self, pem: &[u8]) -> Vec<CertificateDer<'static>> {
+        let roots = usable_roots(pem);
+        roots.map_err(|what| self.problems.push(Problem::new(what).about("the roots"))).unwrap_or_default()
+    }
+
+    /// The mesh's roots; where istiod's own are given, they may as well come with the first certificate.
+    pub(super) fn mesh_roots(&mut self, file: Option<&Path>, required: bool) -> Vec<CertificateDer<'static>> {
+        let need = if required { Need::Required } else { Need::Optional };
+        match file {
+            Some(file) => self.roots(file, need),
+            None => {
+                if required {
+                    self.problems.push(Problem::new("are not given: name a file").about("the roots"));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// A token, or something else to begin with.
+    pub(super) fn token_file(&mut self, file: Option<PathBuf>, need: Need) -> Option<PathBuf> {
+        if file.is_none() && need == Need::Required {
+            self.problems.push(Problem::new("is not given: name a file").about("the token"));
+        }
+        file.filter(|file| self.token(file, need) || need == Need::Optional)
+    }
 }
 
 /// The certificates of a PEM text, each of which can be a root.
-pub(super) fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let roots = roots.map_err(|error| format!("is not PEM: {error}"))?;
-    if roots.is_empty() {
-        return Err("holds no certificate in PEM".to_owned());
-    }
-    root_store(&roots).map_err(|error| error.report())?;
+fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let roots = pem::certificates(pem).map_err(|error| match error {
+        PemError::NoCertificate => "holds no certificate in PEM".to_owned(),
+        error => format!("is {}", error::report(&error)),
+    })?;
+    let unusable = |error| format!("a root certificate cannot be used: {error}");
+    pem::root_store(&roots).map_err(unusable)?;
     Ok(roots)
 }

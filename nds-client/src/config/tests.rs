@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ErrorKind;
+use crate::error::ErrorKind;
 
 impl Config {
     /// Nothing in particular.
@@ -37,14 +37,11 @@ impl Config {
             cert_signer: None,
             join_timeout: Duration::from_secs(15),
             idle_endpoints: IDLE_ENDPOINTS,
-            provider: None,
             trust_domain: None,
             key_type: KeyType::default(),
             certificate_files: None,
             state_dir: None,
             snapshot_age: SNAPSHOT_AGE,
-            clock: Clock::system(),
-            transport: Arc::new(crate::transport::System),
         }
     }
 }

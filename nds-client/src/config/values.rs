@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use super::{
-    ServerAddress,
+    Config, IDLE_ENDPOINTS, KeyType, Renewal, SNAPSHOT_AGE, ServerAddress,
     environment::{Environment, Variable},
+    host::Host,
     sources::DiscoveryAddress,
 };
-use crate::{KeyType, Problem, duration::parse_go};
+use crate::{duration::parse_go, error::Problem};
 
 const META: &str = "ISTIO_META_";
 const META_JSON: &str = "ISTIO_METAJSON_";
@@ -43,6 +44,66 @@ pub(super) struct Values<'a> {
 }
 
 impl Values<'_> {
+    /// The configuration without what is in files.
+    pub(super) fn config(
+        &mut self,
+        host: &Host,
+        discovery_address: Option<&DiscoveryAddress>,
+        file_labels: BTreeMap<String, String>,
+    ) -> Option<Config> {
+        let environment = self.environment;
+        let namespace =
+            environment.first(&["POD_NAMESPACE", "ISTIO_NAMESPACE"]).map(|variable| variable.text);
+        if namespace.is_none() {
+            let what = "is not set: it must name the namespace of the WorkloadGroup";
+            self.problems.push(environment.missing("POD_NAMESPACE", what));
+        }
+        let (discovery, ca) = self.servers(discovery_address);
+        let (metadata, labels) = self.metadata();
+        let text = |key: &str, default: &str| environment.text(key).unwrap_or(default).to_owned();
+        let config = Config {
+            discovery: vec![discovery],
+            ca: vec![ca],
+            istiod_name: environment.text("ISTIOD_SAN").map(str::to_owned),
+            hosts: BTreeMap::new(),
+            roots: Vec::new(),
+            roots_file: None,
+            istiod_roots: Vec::new(),
+            token_file: None,
+            bootstrap: None,
+            namespace: namespace.unwrap_or_default().to_owned(),
+            service_account: text("SERVICE_ACCOUNT", "default"),
+            cluster_id: text("ISTIO_META_CLUSTER_ID", "Kubernetes"),
+            network: text("ISTIO_META_NETWORK", ""),
+            dns_domain: format!("{}.svc.cluster.local", namespace.unwrap_or_default()),
+            name: text("POD_NAME", host.name.as_deref().unwrap_or("vm")),
+            addresses: self.addresses(&host.addresses),
+            locality: None,
+            labels: labels.into_iter().chain(file_labels).collect(),
+            metadata,
+            ca_headers: self.headers("CA_HEADER_"),
+            xds_headers: self.headers("XDS_HEADER_"),
+            certificate_ttl: self.certificate_ttl(),
+            renewal: Renewal {
+                grace: self.share("SECRET_GRACE_PERIOD_RATIO", |ratio| ratio > 0.0 && ratio < 1.0, 0.5),
+                jitter: self.share(
+                    "SECRET_GRACE_PERIOD_RATIO_JITTER",
+                    |ratio| (0.0..1.0).contains(&ratio),
+                    0.01,
+                ),
+            },
+            cert_signer: environment.text("ISTIO_META_CERT_SIGNER").map(str::to_owned),
+            join_timeout: Duration::from_secs(15),
+            idle_endpoints: IDLE_ENDPOINTS,
+            trust_domain: environment.text("TRUST_DOMAIN").map(str::to_owned),
+            key_type: self.key_type(),
+            certificate_files: None,
+            state_dir: environment.text("SIDESTEP_STATE_DIR").map(PathBuf::from),
+            snapshot_age: SNAPSHOT_AGE,
+        };
+        namespace.map(|_| config)
+    }
+
     /// istiod's xDS server (istio `tools/packaging/common/istio-start.sh`), and its CA.
     pub(super) fn servers(
         &mut self,

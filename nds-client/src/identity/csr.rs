@@ -3,28 +3,11 @@
 //! Keys are made by the library of a crypto provider that is compiled in; a `CryptoProvider` of rustls' makes none.
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-mod made;
+mod generated;
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-mod none;
+mod unavailable;
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub(crate) use self::made::SigningRequest;
+pub(crate) use self::generated::SigningRequest;
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-pub(crate) use self::none::SigningRequest;
-
-/// The kind of key to make.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum KeyType {
-    /// ECDSA on P-256: small and fast.
-    #[default]
-    P256,
-    /// ECDSA on P-384.
-    P384,
-    /// RSA of 2048 bits, as Istio's agent makes by default. Needs the feature `aws-lc-rs`.
-    Rsa2048,
-    /// RSA of 3072 bits. Needs the feature `aws-lc-rs`.
-    Rsa3072,
-    /// RSA of 4096 bits. Needs the feature `aws-lc-rs`.
-    Rsa4096,
-}
+pub(crate) use self::unavailable::SigningRequest;

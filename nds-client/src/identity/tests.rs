@@ -1,11 +1,7 @@
-mod files;
-mod lasting;
-mod rotation;
-mod state_folder;
-
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
 use super::*;
+use crate::testing::{ID, provider};
 
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -26,12 +22,6 @@ fn leaf(ca: &Ca, uris: &[&str]) -> (String, String) {
     params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
     (params.signed_by(&key, &ca.issuer).unwrap().pem(), key.serialize_pem())
 }
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
 #[test]
 fn an_identity_says_who_it_is_and_shows_no_key() {

@@ -10,7 +10,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use crate::{Error, ErrorKind, duration::Rough};
+use crate::{
+    duration::Rough,
+    error::{Error, ErrorKind},
+};
 
 /// The audience that istiod asks the Kubernetes API about (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
 const AUDIENCE: &str = "istio-ca";

@@ -12,10 +12,11 @@ use xds_proto::{
     },
 };
 
-use super::{Connection, Connector, Credentials};
+use super::{channel::Connection, connect::Connector, headers::authorize, status::status_error};
 use crate::{
-    Config, Error, ErrorKind, Identity,
-    identity::{SigningRequest, certificates, root_store},
+    error::{Error, ErrorKind},
+    identity::{Identity, SigningRequest, certificates, credentials::Credentials, root_store},
+    runtime::Runtime,
 };
 
 /// A certificate, and the roots that came with it.
@@ -26,20 +27,22 @@ pub(crate) struct Issued {
 
 /// Asks for a certificate for a new key, trusting `roots` for the call.
 pub(crate) async fn issue(
-    config: &Config,
+    runtime: &Runtime,
     credentials: &Credentials,
     roots: &[CertificateDer<'static>],
     failures: u32,
 ) -> Result<Issued, Error> {
+    let config = &runtime.config;
     let roots = Arc::new(root_store(roots)?);
-    let connection = Connector { config, servers: &config.ca, roots, failures }.connect(credentials).await?;
+    let connector = Connector { runtime, servers: &config.ca, roots, failures };
+    let connection = connector.connect(credentials).await?;
     let request = SigningRequest::new(&config.namespace, &config.service_account, config.key_type)?;
     let ttl = config.certificate_ttl.as_secs();
     let asked = timeout(ANSWER, async {
-        match create(config, &connection, &request, ttl).await? {
+        match create(runtime, &connection, &request, ttl).await? {
             Some(chain) => Ok(chain),
             // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
-            None => Ok(create(config, &connection, &request, 0).await?.unwrap_or_default()),
+            None => Ok(create(runtime, &connection, &request, 0).await?.unwrap_or_default()),
         }
     });
     let chain = asked.await.unwrap_or_else(|elapsed| {
@@ -47,7 +50,7 @@ pub(crate) async fn issue(
         Err(Error::with_source(ErrorKind::Unavailable, message, elapsed))
     })?;
     let (chain, roots) = split(&chain)?;
-    let identity = Identity::new(chain, request.into_key(), config.crypto_provider()?)?;
+    let identity = Identity::new(chain, request.into_key(), runtime.provider.clone())?;
     Ok(Issued { identity, roots })
 }
 
@@ -56,16 +59,17 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// One call. `None` where the CA refuses the lifetime.
 async fn create(
-    config: &Config,
+    runtime: &Runtime,
     connection: &Connection,
     request: &SigningRequest,
     ttl_seconds: u64,
 ) -> Result<Option<Vec<String>>, Error> {
+    let config = &runtime.config;
     let validity_duration = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
     let metadata = config.cert_signer.as_deref().map(signer);
     let message = IstioCertificateRequest { csr: request.pem.clone(), validity_duration, metadata };
     let mut call = tonic::Request::new(message);
-    connection.credentials.authorize(&mut call, &config.cluster_id, &config.ca_headers)?;
+    authorize(&mut call, &connection.credentials, &config.cluster_id, &config.ca_headers)?;
     let mut client = IstioCertificateServiceClient::new(connection.channel.clone());
     match client.create_certificate(call).await {
         Ok(response) => Ok(Some(response.into_inner().cert_chain)),
@@ -77,7 +81,7 @@ async fn create(
             );
             Ok(None)
         }
-        Err(status) => Err(connection.error(config, status)),
+        Err(status) => Err(status_error(runtime, connection, status)),
     }
 }
 

@@ -16,8 +16,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
-use super::{Credentials, refusal::certificate_alert};
-use crate::transport::Io;
+use super::refusal::certificate_alert;
+use crate::{identity::credentials::Credentials, transport::Io};
 
 /// A TLS connection to istiod.
 pub(super) type Stream = TlsStream<Box<dyn Io>>;

@@ -11,17 +11,21 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustls::{RootCertStore, pki_types::ServerName};
-use tokio::time::{sleep, timeout};
+use sidestep_util::happy_eyeballs;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Credentials,
     channel::{Connection, Stream, channel},
     tls,
 };
-use crate::{Config, Error, ErrorKind, ServerAddress};
+use crate::{
+    config::ServerAddress,
+    error::{Error, ErrorKind},
+    identity::credentials::Credentials,
+    runtime::Runtime,
+};
 
 /// How long one address may take to accept a connection and shake hands.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -30,7 +34,7 @@ const STAGGER: Duration = Duration::from_secs(1);
 
 /// Opens connections to istiod, wherever one of `servers` is.
 pub(crate) struct Connector<'a> {
-    pub(crate) config: &'a Config,
+    pub(crate) runtime: &'a Runtime,
     pub(crate) servers: &'a [ServerAddress],
     pub(crate) roots: Arc<RootCertStore>,
     /// How often this was tried in vain: each time another address comes first, because one that accepts connections
@@ -47,26 +51,14 @@ struct Target<'a> {
 impl Connector<'_> {
     /// A connection that is already open.
     pub(crate) async fn connect(&self, credentials: &Credentials) -> Result<Connection, Error> {
-        let tls = tls::connector(self.config, self.roots.clone(), credentials)?;
-        let mut targets = self.targets().await?.into_iter().peekable();
-        let mut attempts = FuturesUnordered::new();
-        let mut failed: Option<Error> = None;
-        loop {
-            attempts.extend(targets.next().map(|target| self.attempt(target, &tls, credentials)));
-            let ended = tokio::select! {
-                ended = attempts.next() => ended,
-                () = sleep(STAGGER), if targets.peek().is_some() => continue,
-            };
-            match ended {
-                Some(Ok(connection)) => return Ok(connection),
-                // What an istiod said tells more than another one's silence.
-                Some(Err(error)) => {
-                    let silent = |error: &Error| error.kind() == ErrorKind::Unavailable;
-                    failed = Some(failed.filter(|said| !silent(said)).unwrap_or(error));
-                }
-                None => return Err(failed.unwrap_or_else(|| self.nowhere())),
-            }
-        }
+        let tls = tls::connector(self.runtime, self.roots.clone(), credentials)?;
+        let attempt = |target| self.attempt(target, &tls, credentials);
+        happy_eyeballs::connect(self.targets().await?, STAGGER, attempt).await.map_err(|errors| {
+            // What an istiod said tells more than another one's silence.
+            let said = errors.iter().position(|error| error.kind() != ErrorKind::Unavailable);
+            let last = errors.len().saturating_sub(1);
+            errors.into_iter().nth(said.unwrap_or(last)).unwrap_or_else(|| self.nowhere())
+        })
     }
 
     async fn attempt(
@@ -89,10 +81,10 @@ impl Connector<'_> {
         tls: &TlsConnector,
         credentials: &Credentials,
     ) -> Result<Stream, Error> {
-        let stream = self.config.transport.connect(target.address).await;
+        let stream = self.runtime.transport.connect(target.address).await;
         let stream = stream.map_err(|error| target.unavailable(error))?;
         tls.connect(target.name.clone(), stream).await.map_err(|error| {
-            tls::handshake_error(self.config, credentials, target.address, &target.name, error)
+            tls::handshake_error(&self.runtime.config, credentials, target.address, &target.name, error)
                 .unwrap_or_else(|error| target.unavailable(error))
         })
     }
@@ -101,7 +93,7 @@ impl Connector<'_> {
     async fn targets(&self) -> Result<Vec<Target<'_>>, Error> {
         let (mut targets, mut failed) = (Vec::new(), None);
         for server in self.servers {
-            let name = tls::server_name(self.config, server)?;
+            let name = tls::server_name(&self.runtime.config, server)?;
             match self.addresses(server).await {
                 Ok(addresses) => {
                     let target = |address| Target { server, address, name: name.clone() };
@@ -123,10 +115,10 @@ impl Connector<'_> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![(ip, *port).into()]);
         }
-        if let Some(known) = self.config.hosts.get(&host.to_ascii_lowercase()) {
+        if let Some(known) = self.runtime.config.hosts.get(&host.to_ascii_lowercase()) {
             return Ok(known.iter().map(|ip| (*ip, *port).into()).collect());
         }
-        let resolved = timeout(ATTEMPT, self.config.transport.resolve(host, *port)).await;
+        let resolved = timeout(ATTEMPT, self.runtime.transport.resolve(host, *port)).await;
         resolved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
             let message = format!(
                 "istiod's name {host} cannot be resolved: put `<address> {host}` into the VM files' hosts, or give the address of the east-west gateway that exposes istiod"

@@ -6,11 +6,14 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, client::ResolvesClie
 use rustls_pki_types::{ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-use super::{
-    Credentials,
-    refusal::{certificate_alert, refused},
+use super::refusal::{certificate_alert, refused};
+use crate::{
+    config::{Config, ServerAddress},
+    duration::Rough,
+    error::{Error, ErrorKind},
+    identity::credentials::Credentials,
+    runtime::Runtime,
 };
-use crate::{Config, Error, ErrorKind, ServerAddress, duration::Rough};
 
 /// The name that istiod must prove (istio `pilot/pkg/grpc/tls.go`; its certificates have no IP addresses).
 pub(super) fn server_name(config: &Config, server: &ServerAddress) -> Result<ServerName<'static>, Error> {
@@ -23,12 +26,12 @@ pub(super) fn server_name(config: &Config, server: &ServerAddress) -> Result<Ser
 }
 
 pub(super) fn connector(
-    config: &Config,
+    runtime: &Runtime,
     roots: Arc<RootCertStore>,
     credentials: &Credentials,
 ) -> Result<TlsConnector, Error> {
-    let time = Arc::new(config.clock.clone());
-    let builder = ClientConfig::builder_with_details(config.crypto_provider()?, time)
+    let time = Arc::new(runtime.clock.clone());
+    let builder = ClientConfig::builder_with_details(runtime.provider.clone(), time)
         .with_safe_default_protocol_versions()
         .map_err(|error| {
             Error::with_source(ErrorKind::Config, "the crypto provider has no usable TLS version", error)

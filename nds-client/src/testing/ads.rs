@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::Pin,
-    sync::atomic::Ordering,
 };
 
 use tokio::sync::mpsc;
@@ -61,7 +60,7 @@ impl AggregatedDiscoveryService for Discovery {
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         self.0.authenticate(&request)?;
-        self.0.0.streams.fetch_add(1, Ordering::Relaxed);
+        self.0.0.streams.send_modify(|streams| *streams += 1);
         let (responses, queue) = mpsc::channel(16);
         let conversation = Conversation {
             istiod: self.0.clone(),

@@ -32,7 +32,10 @@ use xds_proto::{
 
 use super::{ads::Discovery, ca::Ca, pki::Authority};
 use crate::{
+    client::{ClientBuilder, NdsClient},
     clock::Clock,
+    config::Config,
+    error::Error,
     transport::{Io, Transport},
 };
 
@@ -47,7 +50,7 @@ pub(super) struct Inner {
     connections: Mutex<Vec<AbortHandle>>,
     /// What the xDS server says, by type and name; each change is pushed.
     pub(super) resources: watch::Sender<BTreeMap<(String, String), Any>>,
-    pub(super) streams: AtomicU64,
+    pub(super) streams: watch::Sender<u64>,
     pub(super) issued: AtomicU64,
     /// The last request for a certificate.
     pub(super) asked: Mutex<Option<IstioCertificateRequest>>,
@@ -105,7 +108,7 @@ impl Istiod {
             server_key,
             connections: Mutex::default(),
             resources: watch::channel(BTreeMap::new()).0,
-            streams: AtomicU64::new(0),
+            streams: watch::channel(0).0,
             issued: AtomicU64::new(0),
             asked: Mutex::default(),
             requests: watch::channel(Vec::new()).0,
@@ -120,8 +123,18 @@ impl Istiod {
         self.0.clock.clone()
     }
 
-    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(Memory(self.0.clone()))
+    /// A client that is about to join this istiod's mesh.
+    pub(crate) fn client(&self, config: Config) -> ClientBuilder {
+        let transport = Arc::new(Memory(self.0.clone()));
+        NdsClient::builder(config).with_clock(self.clock()).with_transport(transport)
+    }
+
+    pub(crate) fn spawn(&self, config: Config) -> NdsClient {
+        self.client(config).spawn().unwrap()
+    }
+
+    pub(crate) async fn join(&self, config: Config) -> Result<NdsClient, Error> {
+        self.client(config).join().await
     }
 
     pub(crate) fn authority(&self) -> Arc<Authority> {
@@ -175,7 +188,12 @@ impl Istiod {
 
     /// How many xDS streams were opened.
     pub(crate) fn streams(&self) -> u64 {
-        self.0.streams.load(Ordering::Relaxed)
+        *self.0.streams.borrow()
+    }
+
+    /// Waits until so many xDS streams were opened.
+    pub(crate) async fn opened(&self, streams: u64) {
+        self.0.streams.subscribe().wait_for(|opened| *opened >= streams).await.unwrap();
     }
 
     /// Ends, and leaves every connection without a word.

@@ -1,0 +1,182 @@
+//! Obtains certificates from istiod's CA and renews them.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{clock::clock_error, schedule::due};
+use crate::{
+    backoff::Backoff,
+    duration::Rough,
+    error::{Error, ErrorKind},
+    health::HealthBoard,
+    identity::{
+        FileContents, Identity, IdentityStore, Token,
+        credentials::{Choice, CredentialLadder, Credentials},
+        named,
+    },
+    istiod::{
+        ca::{self, Issued},
+        is_certificate_refused,
+    },
+    metrics,
+    runtime::Runtime,
+};
+
+/// A certificate that istiod's xDS server refuses is replaced early, but not more often than this.
+const RENEWAL_APART: Duration = Duration::from_secs(60);
+
+/// Provides certificates of istiod's CA.
+pub(super) struct Manager<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) identity: &'a IdentityStore,
+    pub(super) health: &'a HealthBoard,
+}
+
+impl Manager<'_> {
+    /// Runs until it is dropped.
+    pub(super) async fn run(&self) {
+        let renewal = self.runtime.config.renewal;
+        if let Some(identity) = self.identity.current() {
+            let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
+            self.wait(renewal.restored_delay(lifetime, identity.remaining(self.runtime.now()))).await;
+        }
+        loop {
+            let identity = self.obtain().await;
+            self.record_end();
+            let delay = renewal.delay(identity.remaining(self.runtime.now()), fastrand::f64());
+            tracing::info!(
+                spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
+            );
+            sleep(RENEWAL_APART.min(delay)).await;
+            self.wait(delay.saturating_sub(RENEWAL_APART)).await;
+        }
+    }
+
+    /// Waits until the certificate is due, or istiod has refused it.
+    async fn wait(&self, delay: Duration) {
+        tokio::select! {
+            () = due(&self.runtime.clock, delay, || self.record_end()) => {}
+            () = self.identity.refused() => {}
+        }
+    }
+
+    fn record_end(&self) {
+        if let Some(identity) = self.identity.current() {
+            metrics::certificate_ends(identity.not_after(), self.runtime.now());
+        }
+    }
+
+    /// Tries until it succeeds.
+    async fn obtain(&self) -> Arc<Identity> {
+        let mut backoff = Backoff::default();
+        let mut failures = 0u32;
+        loop {
+            self.identity.reload_roots(self.runtime.config.roots_file.as_deref());
+            self.record_end();
+            let begin = Instant::now();
+            let outcome = self.issue(failures).await.and_then(|issued| self.accept(issued));
+            metrics::certificate_asked(outcome.as_ref().map(|_| ()), begin.elapsed());
+            match outcome {
+                Ok(identity) => return identity,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let error = consequence(self.identity.current().as_deref(), error, self.runtime.now());
+                    let wait = backoff.next(fastrand::f64());
+                    tracing::warn!(error = error.report(), ?wait, "no certificate from istiod's CA");
+                    self.health.identity(Some(error));
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// One attempt: with the certificate, and at once with the token where istiod refuses that.
+    async fn issue(&self, failures: u32) -> Result<Issued, Error> {
+        let config = &self.runtime.config;
+        let roots = [self.identity.roots().union(), config.istiod_roots.clone()].concat();
+        let mut ladder = CredentialLadder::after(failures);
+        let certificate = self.certificate();
+        let epoch = certificate.as_ref().map(|identity| identity.epoch());
+        while let (Choice::Certificate, Some(identity)) =
+            (ladder.next(epoch, config.token_file.is_some()), &certificate)
+        {
+            let credentials = Credentials::Certificate(identity.clone());
+            match ca::issue(self.runtime, &credentials, &roots, failures).await {
+                Err(error)
+                    if is_certificate_refused(&error) || error.kind() == ErrorKind::Unauthenticated =>
+                {
+                    tracing::warn!(
+                        error = error.report(),
+                        "istiod refuses the certificate; trying the token"
+                    );
+                    ladder.refuse(identity.epoch());
+                }
+                result => return result,
+            }
+        }
+        let file = config.token_file().ok_or_else(|| {
+            Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
+        })?;
+        let token = Credentials::Token(Arc::new(Token::read(file).await?));
+        ca::issue(self.runtime, &token, &roots, failures).await
+    }
+
+    /// A certificate that istiod may accept: the one in use, or at the first time the one that another program has left.
+    fn certificate(&self) -> Option<Arc<Identity>> {
+        let current = self.identity.current().or_else(|| self.bootstrap());
+        current.filter(|identity| !identity.remaining(self.runtime.now()).is_zero())
+    }
+
+    fn bootstrap(&self) -> Option<Arc<Identity>> {
+        let files = self.runtime.config.bootstrap.as_ref()?;
+        let read = FileContents::read(files).and_then(|contents| {
+            contents.identity(self.runtime.provider.clone()).map_err(|error| named(files, error))
+        });
+        let not_used =
+            |error: &Error| tracing::warn!(error = error.report(), "a provided certificate is not used");
+        read.inspect_err(not_used).ok().map(Arc::new)
+    }
+
+    /// Puts a new certificate into use, unless this host's clock makes it useless.
+    fn accept(&self, issued: Issued) -> Result<Arc<Identity>, Error> {
+        let Issued { identity, roots } = issued;
+        let now = self.runtime.now();
+        let clock = clock_error(identity.not_before(), now);
+        if let Some(error) = clock.clone().filter(|_| identity.remaining(now).is_zero()) {
+            return Err(error);
+        }
+        let expected = self.runtime.config.trust_domain.as_deref();
+        if let Some(expected) = expected.filter(|domain| *domain != identity.spiffe_id().trust_domain()) {
+            let trust_domain = identity.spiffe_id().trust_domain();
+            tracing::warn!(
+                trust_domain,
+                expected,
+                "the certificate's trust domain differs from TRUST_DOMAIN"
+            );
+        }
+        let identity = self.identity.replace(identity, roots)?;
+        self.health.certificate_issued(identity.not_after(), clock);
+        Ok(identity)
+    }
+}
+
+/// A failed renewal, with what it means for the certificate in use.
+fn consequence(current: Option<&Identity>, error: Error, now: SystemTime) -> Error {
+    let Some(identity) = current else { return error };
+    let id = identity.spiffe_id();
+    match now.duration_since(identity.not_after()) {
+        Ok(ago) => {
+            let message = format!("the certificate of {id} ended {} ago and cannot be renewed", Rough(ago));
+            Error::with_source(ErrorKind::Unauthenticated, message, error)
+        }
+        Err(left) => {
+            let left = Rough(left.duration());
+            let message = format!("the certificate of {id} ends in {left} and could not be renewed yet");
+            Error::with_source(error.kind(), message, error)
+        }
+    }
+}

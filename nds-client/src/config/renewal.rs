@@ -1,0 +1,62 @@
+//! When certificates are renewed.
+
+use std::time::Duration;
+
+/// How much of a certificate's life is left when it is renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal {
+    /// The share that is left at least.
+    pub(crate) grace: f64,
+    /// By how much more it may be, so that a fleet does not come at once. Istio's agent spreads to both sides (istio
+    /// `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`), which at a small share may be too late.
+    pub(crate) jitter: f64,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self { grace: 0.5, jitter: 0.01 }
+    }
+}
+
+impl Renewal {
+    /// How long to wait before renewing a certificate that was just received and is valid for `remaining`; `random` is
+    /// between 0 and 1.
+    ///
+    /// Counted from receipt: istiod dates certificates two minutes back, so that the middle between the dates of a
+    /// certificate of a few minutes may already have passed.
+    pub(crate) fn delay(&self, remaining: Duration, random: f64) -> Duration {
+        let left = self.grace + self.jitter * random.clamp(0.0, 1.0);
+        remaining.mul_f64((1.0 - left).max(0.0)).max(Duration::from_secs(1))
+    }
+
+    /// The same for a certificate of this `lifetime` that was received before this process started.
+    pub(crate) fn restored_delay(&self, lifetime: Duration, remaining: Duration) -> Duration {
+        remaining.saturating_sub(lifetime.mul_f64(self.grace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn a_certificate_is_renewed_at_half_of_its_life_less_a_little() {
+        let half = Renewal::default();
+        assert_eq!(half.delay(DAY, 0.0), DAY / 2);
+        assert_eq!(half.delay(DAY, 1.0), DAY.mul_f64(0.49));
+        assert_eq!(half.delay(Duration::ZERO, 0.5), Duration::from_secs(1));
+        let late = Renewal { grace: 0.25, jitter: 0.25 };
+        assert_eq!([0.0, 1.0].map(|random| late.delay(DAY, random)), [DAY * 3 / 4, DAY / 2]);
+        let early = Renewal { grace: 0.9, jitter: 0.9 };
+        assert_eq!(early.delay(DAY, 1.0), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_restored_certificate_is_renewed_when_it_would_have_been() {
+        let half = Renewal::default();
+        assert_eq!(half.restored_delay(DAY, DAY * 3 / 4), DAY / 4);
+        assert_eq!(half.restored_delay(DAY, DAY / 3), Duration::ZERO);
+    }
+}

@@ -1,0 +1,64 @@
+//! A key, and the request to certify it.
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType, string::Ia5String};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::{
+    config::KeyType,
+    error::{Error, ErrorKind},
+};
+
+/// A fresh key and a request for it. The key exists in memory only.
+pub(crate) struct SigningRequest {
+    pub(crate) pem: String,
+    key: KeyPair,
+}
+
+impl SigningRequest {
+    /// istiod ignores the names in the request and issues for who asks; it wants the common name empty (istio
+    /// `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
+    pub(crate) fn new(namespace: &str, service_account: &str, key_type: KeyType) -> Result<Self, Error> {
+        let failed = |error| {
+            Error::with_source(ErrorKind::Credentials, "no key and signing request could be made", error)
+        };
+        let key = generate(key_type).map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // The trust domain is the mesh's to say; istiod replaces the name.
+        let uri = format!("spiffe://cluster.local/ns/{namespace}/sa/{service_account}");
+        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).map_err(failed)?)];
+        let pem = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)?;
+        Ok(Self { pem, key })
+    }
+
+    pub(crate) fn into_key(self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+    }
+}
+
+fn generate(key_type: KeyType) -> Result<KeyPair, rcgen::Error> {
+    match key_type {
+        KeyType::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyType::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => rsa(2048),
+        KeyType::Rsa3072 => rsa(3072),
+        KeyType::Rsa4096 => rsa(4096),
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn rsa(bits: u16) -> Result<KeyPair, rcgen::Error> {
+    use rcgen::RsaKeySize;
+    let size = match bits {
+        2048 => RsaKeySize::_2048,
+        3072 => RsaKeySize::_3072,
+        _ => RsaKeySize::_4096,
+    };
+    KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size)
+}
+
+/// ring makes no RSA keys.
+#[cfg(not(feature = "aws-lc-rs"))]
+fn rsa(_: u16) -> Result<KeyPair, rcgen::Error> {
+    Err(rcgen::Error::KeyGenerationUnavailable)
+}

@@ -1,0 +1,49 @@
+//! What a leaf certificate says.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::GeneralName,
+    prelude::{ASN1Time, FromDer as _},
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    resources::spiffe::SpiffeId,
+};
+
+/// The parts of a leaf that an identity needs.
+pub(super) struct Leaf {
+    pub(super) spiffe_id: SpiffeId,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+impl Leaf {
+    /// Reads the leaf only: an intermediate of istiod's CA has a URI of its own.
+    pub(super) fn parse(leaf: Option<&CertificateDer<'_>>) -> Result<Self, Error> {
+        let invalid = |what: &str| Error::new(ErrorKind::Credentials, format!("the certificate {what}"));
+        let leaf = leaf.ok_or_else(|| invalid("chain is empty"))?;
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| invalid("is not X.509"))?;
+        let names = leaf.subject_alternative_name().map_err(|_| invalid("names its subject twice"))?;
+        let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
+        let uris: Vec<_> = names
+            .iter()
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
+            .collect();
+        let [uri] = uris[..] else {
+            return Err(invalid(&format!("has {} URIs where a workload's has one", uris.len())));
+        };
+        let spiffe_id = uri.parse().map_err(|error| {
+            Error::with_source(ErrorKind::Credentials, "the certificate's URI is no workload identity", error)
+        })?;
+        let validity = leaf.validity();
+        Ok(Self { spiffe_id, not_before: time(validity.not_before), not_after: time(validity.not_after) })
+    }
+}
+
+fn time(time: ASN1Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}

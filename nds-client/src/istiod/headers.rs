@@ -1,0 +1,31 @@
+//! The headers of calls to istiod.
+
+use tonic::metadata::{MetadataKey, MetadataValue};
+
+use crate::{
+    error::{Error, ErrorKind},
+    identity::credentials::Credentials,
+};
+
+/// Adds the headers of a call: the cluster, the token where it is presented, and `extra`.
+pub(crate) fn authorize<T>(
+    request: &mut tonic::Request<T>,
+    credentials: &Credentials,
+    cluster_id: &str,
+    extra: &[(String, String)],
+) -> Result<(), Error> {
+    let metadata = request.metadata_mut();
+    let invalid = |what: &str| Error::new(ErrorKind::Config, format!("{what} cannot be sent as a header"));
+    // The key under which istiod looks for it (istio `kubeauth/kube_jwt.go`).
+    metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster id"))?);
+    for (name, value) in extra {
+        let name: MetadataKey<_> = name.parse().map_err(|_| invalid(name))?;
+        metadata.insert(name, value.parse().map_err(|_| invalid(value))?);
+    }
+    if let Credentials::Token(token) = credentials {
+        let mut bearer: MetadataValue<_> = token.bearer().parse().map_err(|_| invalid("the token"))?;
+        bearer.set_sensitive(true);
+        metadata.insert("authorization", bearer);
+    }
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! From the wire's `Cluster` to ours.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use xds_proto::{
+    any,
+    envoy::{
+        config::{
+            cluster::v3::{
+                Cluster as Wire,
+                cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, TransportSocketMatch},
+            },
+            core::v3::{Metadata, TransportSocket as WireSocket, proxy_protocol_config::Version},
+        },
+        extensions::{
+            transport_sockets::{
+                proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+                tls::v3::{
+                    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, UpstreamTlsContext,
+                    common_tls_context::ValidationContextType, tls_parameters::TlsProtocol,
+                },
+            },
+            upstreams::http::v3::{
+                HttpProtocolOptions,
+                http_protocol_options::{UpstreamProtocolOptions, explicit_http_config::ProtocolConfig},
+            },
+        },
+        r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
+    },
+    google::protobuf::{Value, value::Kind},
+    type_url,
+};
+
+use super::{
+    Certificate, CircuitBreakers, Cluster, ClusterName, ConnectionLife, Discovery, Http, LoadBalancing,
+    OutlierDetection, ProxyProtocol, Roots, SanMatcher, TcpKeepalive, TlsContext, TlsVersion, TransportMatch,
+    TransportSocket, duration::duration,
+};
+use crate::{
+    error::InvalidResource,
+    resources::{endpoint, metadata::texts},
+};
+
+/// The key of the only extension options that are read.
+pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Envoy's own default, where a cluster says nothing.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Cluster {
+    /// Reads an `envoy.config.cluster.v3.Cluster` message. `None` for one that is no way to a service: inbound
+    /// clusters and istiod's `BlackHoleCluster`, `PassthroughCluster`, `InboundPassthroughCluster`.
+    ///
+    /// # Errors
+    ///
+    /// The bytes, or a message inside them, are not what they claim to be.
+    pub fn decode(wire: Bytes) -> Result<Option<Self>, InvalidResource> {
+        Ok(decode(Wire::decode(wire)?)?)
+    }
+}
+
+/// The name of a cluster that leads to a service. Inbound clusters and `BlackHoleCluster`, `PassthroughCluster`,
+/// `InboundPassthroughCluster` do not.
+pub(super) fn name(wire: &Wire) -> Option<ClusterName> {
+    let name: ClusterName = wire.name.parse().ok()?;
+    Some(ClusterName { host: name.host.to_ascii_lowercase(), ..name })
+}
+
+pub(super) fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> {
+    let Some(name) = name(&wire) else {
+        return Ok(None);
+    };
+    let options = http_options(&wire)?;
+    let upstream = options.upstream_http_protocol_options.unwrap_or_default();
+    let keepalive =
+        wire.upstream_connection_options.as_ref().and_then(|options| options.tcp_keepalive.as_ref());
+    Ok(Some(Cluster {
+        discovery: discovery(&wire),
+        connect_timeout: duration(wire.connect_timeout.as_ref()).unwrap_or(CONNECT_TIMEOUT),
+        transport_socket_matches: wire
+            .transport_socket_matches
+            .iter()
+            .map(transport_match)
+            .collect::<Result<_, _>>()?,
+        transport_socket: transport_socket(wire.transport_socket.as_ref())?,
+        http: http(&options),
+        auto_sni: upstream.auto_sni,
+        auto_san_validation: upstream.auto_san_validation,
+        external: is_external(wire.metadata.as_ref()),
+        tls_origination: originates_tls(wire.metadata.as_ref()),
+        load_balancing: LoadBalancing::of(&wire),
+        outlier_detection: wire.outlier_detection.as_ref().map(OutlierDetection::of),
+        circuit_breakers: CircuitBreakers::of(wire.circuit_breakers.as_ref()),
+        tcp_keepalive: keepalive.map(TcpKeepalive::of),
+        connection_life: ConnectionLife::of(options.common_http_protocol_options.as_ref()),
+        upstream_port_override: upstream_port_override(&wire),
+        service_hosts: service_hosts(wire.metadata.as_ref()),
+        config: config(wire.metadata.as_ref()),
+        name,
+    }))
+}
+
+fn discovery(wire: &Wire) -> Discovery {
+    let kind = match wire.cluster_discovery_type {
+        Some(ClusterDiscoveryType::Type(kind)) => {
+            DiscoveryType::try_from(kind).unwrap_or(DiscoveryType::Static)
+        }
+        _ => DiscoveryType::Static,
+    };
+    match kind {
+        DiscoveryType::Eds => {
+            let named = wire.eds_cluster_config.as_ref().map(|config| config.service_name.clone());
+            let service_name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| wire.name.clone());
+            Discovery::Eds { service_name }
+        }
+        DiscoveryType::OriginalDst => Discovery::OriginalDestination,
+        DiscoveryType::Static | DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
+            let assignment = wire.load_assignment.clone().unwrap_or_default();
+            Discovery::Inline(endpoint::decode(assignment).into())
+        }
+    }
+}
+
+fn upstream_port_override(wire: &Wire) -> Option<u16> {
+    let Some(LbConfig::OriginalDstLbConfig(config)) = &wire.lb_config else { return None };
+    u16::try_from(config.upstream_port_override?.value).ok()
+}
+
+fn http_options(wire: &Wire) -> Result<HttpProtocolOptions, prost::DecodeError> {
+    wire.typed_extension_protocol_options
+        .get(HTTP_OPTIONS)
+        .map_or_else(|| Ok(HttpProtocolOptions::default()), any::unpack)
+}
+
+fn http(options: &HttpProtocolOptions) -> Http {
+    match &options.upstream_protocol_options {
+        Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => Http::Detected,
+        Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)) => match config.protocol_config {
+            Some(ProtocolConfig::Http2ProtocolOptions(_)) => Http::Http2,
+            _ => Http::Http1,
+        },
+        None => Http::Http1,
+    }
+}
+
+/// `metadata.filter_metadata.istio.external: true` marks a MESH_EXTERNAL service.
+fn is_external(metadata: Option<&Metadata>) -> bool {
+    matches!(istio(metadata, "external"), Some(Kind::BoolValue(true)))
+}
+
+/// `metadata.filter_metadata.istio.alpn_override` is there for tls modes SIMPLE and MUTUAL alone (istio
+/// `pilot/pkg/networking/util/util.go`, `AddALPNOverrideToMetadata`).
+fn originates_tls(metadata: Option<&Metadata>) -> bool {
+    istio(metadata, "alpn_override").is_some()
+}
+
+/// `metadata.filter_metadata.istio.services[].host`.
+fn service_hosts(metadata: Option<&Metadata>) -> Vec<String> {
+    let Some(Kind::ListValue(services)) = istio(metadata, "services") else { return Vec::new() };
+    let host = |service: &Value| match &service.kind {
+        Some(Kind::StructValue(service)) => match service.fields.get("host")?.kind.as_ref()? {
+            Kind::StringValue(host) => Some(host.to_ascii_lowercase()),
+            _ => None,
+        },
+        _ => None,
+    };
+    services.values.iter().filter_map(host).collect()
+}
+
+/// `metadata.filter_metadata.istio.config` (istio `pilot/pkg/networking/util/util.go`, `AddConfigInfoMetadata`).
+fn config(metadata: Option<&Metadata>) -> Option<String> {
+    match istio(metadata, "config")? {
+        Kind::StringValue(path) => Some(path.clone()),
+        _ => None,
+    }
+}
+
+fn istio<'a>(metadata: Option<&'a Metadata>, key: &str) -> Option<&'a Kind> {
+    metadata?.filter_metadata.get("istio")?.fields.get(key)?.kind.as_ref()
+}
+
+fn transport_match(wire: &TransportSocketMatch) -> Result<TransportMatch, prost::DecodeError> {
+    Ok(TransportMatch {
+        name: wire.name.clone(),
+        criteria: wire.r#match.as_ref().map(texts).unwrap_or_default(),
+        transport_socket: transport_socket(wire.transport_socket.as_ref())?,
+    })
+}
+
+pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSocket, prost::DecodeError> {
+    let Some(wire) = wire else {
+        return Ok(TransportSocket::Absent);
+    };
+    let Some(config) = &wire.typed_config else {
+        let plaintext = wire.name == "envoy.transport_sockets.raw_buffer";
+        let type_url = wire.name.clone();
+        return Ok(if plaintext {
+            TransportSocket::Plaintext
+        } else {
+            TransportSocket::Unsupported { type_url }
+        });
+    };
+    match config.type_url.as_str() {
+        type_url::RAW_BUFFER => Ok(TransportSocket::Plaintext),
+        type_url::UPSTREAM_TLS_CONTEXT => Ok(TransportSocket::Tls(tls_context(any::unpack(config)?))),
+        type_url::PROXY_PROTOCOL => {
+            let around: ProxyProtocolUpstreamTransport = any::unpack(config)?;
+            let version = match around.config.unwrap_or_default().version() {
+                Version::V1 => ProxyProtocol::V1,
+                Version::V2 => ProxyProtocol::V2,
+            };
+            let inner = transport_socket(around.transport_socket.as_ref())?;
+            Ok(TransportSocket::ProxyProtocol { version, inner: Box::new(inner) })
+        }
+        other => Ok(TransportSocket::Unsupported { type_url: other.to_owned() }),
+    }
+}
+
+fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
+    let common = wire.common_tls_context.unwrap_or_default();
+    let (validation, roots) = validation(&common);
+    // The untyped field is the one that istiod fills (istio `cluster_tls.go`); the typed one stays empty.
+    let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
+    let versions = common.tls_params.unwrap_or_default();
+    TlsContext {
+        minimum_version: tls_version(versions.tls_minimum_protocol_version()),
+        maximum_version: tls_version(versions.tls_maximum_protocol_version()),
+        sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
+        subject_alt_names: names.iter().map(san_matcher).collect(),
+        certificate: match common.tls_certificate_sds_secret_configs.first() {
+            None => Certificate::None,
+            Some(secret) if secret.name == "default" => Certificate::Workload,
+            Some(secret) => Certificate::Named(secret.name.clone()),
+        },
+        roots: match roots {
+            None => Roots::None,
+            Some(secret) if secret.name == "ROOTCA" => Roots::Mesh,
+            Some(secret) => Roots::Named(secret.name.clone()),
+        },
+        alpn_protocols: common.alpn_protocols,
+    }
+}
+
+fn tls_version(wire: TlsProtocol) -> Option<TlsVersion> {
+    match wire {
+        TlsProtocol::TlsAuto => None,
+        TlsProtocol::TlSv10 => Some(TlsVersion::V1_0),
+        TlsProtocol::TlSv11 => Some(TlsVersion::V1_1),
+        TlsProtocol::TlSv12 => Some(TlsVersion::V1_2),
+        TlsProtocol::TlSv13 => Some(TlsVersion::V1_3),
+    }
+}
+
+fn validation(
+    common: &CommonTlsContext,
+) -> (Option<&CertificateValidationContext>, Option<&SdsSecretConfig>) {
+    match &common.validation_context_type {
+        Some(ValidationContextType::CombinedValidationContext(combined)) => (
+            combined.default_validation_context.as_ref(),
+            combined.validation_context_sds_secret_config.as_ref(),
+        ),
+        Some(ValidationContextType::ValidationContext(context)) => (Some(context), None),
+        Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)) => (None, Some(secret)),
+        None => (None, None),
+    }
+}
+
+fn san_matcher(wire: &StringMatcher) -> SanMatcher {
+    let matcher = match wire.match_pattern.clone() {
+        Some(MatchPattern::Contains(text)) => SanMatcher::Contains(text),
+        Some(MatchPattern::Exact(text)) => SanMatcher::Exact(text),
+        Some(MatchPattern::Prefix(text)) => SanMatcher::Prefix(text),
+        Some(MatchPattern::SafeRegex(regex)) => SanMatcher::regex(regex.regex),
+        Some(MatchPattern::Suffix(text)) => SanMatcher::Suffix(text),
+        None => SanMatcher::Unsupported(String::new()),
+    };
+    if wire.ignore_case { matcher.ignoring_case() } else { matcher }
+}

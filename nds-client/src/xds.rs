@@ -1,0 +1,13 @@
+//! The aggregated discovery stream (ADS, delta) to istiod: NDS always, CDS and EDS on demand.
+//!
+//! [`session`] is the protocol without IO; [`driver`] connects, retries and publishes.
+
+pub(crate) mod driver;
+mod node;
+mod publish;
+pub(crate) mod session;
+mod stream;
+mod watchdog;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! One stream, from its first message to its end.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep_until},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+use xds_proto::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
+
+use super::{
+    publish,
+    session::Session,
+    watchdog::{Due, Watchdog},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    identity::{Identity, credentials::Credentials, root_store},
+    istiod::{Connection, Connector, authorize, status_error},
+    metrics,
+    state::State,
+};
+
+/// A large mesh comes as one message; istio's own clients set no limit (istio `pkg/istio-agent/xds_proxy.go`).
+const DECODE_LIMIT: usize = i32::MAX as usize;
+/// How many messages may wait in tonic. Others wait in the stream, where they hold up nothing.
+const QUEUE: usize = 16;
+/// With so many messages unsent, nothing is read: each response makes another.
+const UNSENT: usize = 64;
+
+/// An open stream.
+pub(super) struct Stream<'a> {
+    state: &'a State,
+    session: &'a mut Session,
+    connection: Connection,
+    unsent: VecDeque<DeltaDiscoveryRequest>,
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+    watchdog: Watchdog,
+    synced: &'a Notify,
+    /// Whether a response has come.
+    heard: bool,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub(super) enum StreamEnd {
+    /// It was open and said something. `None` where istiod or we simply ended it, as happens every half hour.
+    AfterSync(Option<Error>),
+    /// It was not opened, or ended before it said anything.
+    Failed(Error),
+    /// istiod said something and then no more.
+    Stalled(Error),
+}
+
+/// What a stream is opened with.
+pub(super) struct StreamParams<'a> {
+    pub(super) identity: &'a Arc<Identity>,
+    pub(super) credentials: Credentials,
+    /// Whether the token is presented although istiod has not, as far as is known, refused the certificate.
+    pub(super) token_instead: bool,
+    /// How many attempts failed since the last good stream.
+    pub(super) failures: u32,
+    /// How many streams in a row stalled.
+    pub(super) stalled: u32,
+    /// Notified when a good name table has come.
+    pub(super) synced: &'a Notify,
+}
+
+impl<'a> Stream<'a> {
+    /// Connects, and says the first messages.
+    pub(super) async fn open(
+        state: &'a State,
+        session: &'a mut Session,
+        params: &StreamParams<'a>,
+    ) -> Result<Self, Error> {
+        let config = &state.runtime.config;
+        let roots = match &config.istiod_roots[..] {
+            [] => params.identity.roots().clone(),
+            own => Arc::new(root_store(&[&state.identity.roots().union()[..], own].concat())?),
+        };
+        let (runtime, failures) = (&state.runtime, params.failures);
+        let connector = Connector { runtime, servers: &config.discovery, roots, failures };
+        let connection = connector.connect(&params.credentials).await?;
+        let mut unsent: VecDeque<_> = session.open(state.subscriptions.all()).into();
+        let (requests, queue) = mpsc::channel(QUEUE);
+        // istiod answers with headers only once it has a message: the first ones wait in the queue.
+        let first = unsent.drain(..unsent.len().min(QUEUE));
+        for message in first {
+            metrics::request_sent();
+            requests.try_send(message).map_err(|_| Error::closed())?;
+        }
+        let mut call = tonic::Request::new(ReceiverStream::new(queue));
+        authorize(&mut call, &connection.credentials, &config.cluster_id, &config.xds_headers)?;
+        let watchdog = Watchdog::new(Instant::now(), params.stalled, fastrand::f64());
+        let mut client = AggregatedDiscoveryServiceClient::new(connection.channel.clone())
+            .max_decoding_message_size(DECODE_LIMIT);
+        let responses = tokio::select! {
+            responses = client.delta_aggregated_resources(call) => responses,
+            () = sleep_until(watchdog.next()) => return Err(silence(state, session, &watchdog)),
+        };
+        let responses = responses.map_err(|status| status_error(runtime, &connection, status))?.into_inner();
+        if params.token_instead {
+            // The token opens what the certificate did not: that was refused, and the refusal was not heard.
+            state.identity.refuse();
+        }
+        let synced = params.synced;
+        Ok(Self { state, session, connection, unsent, requests, responses, watchdog, synced, heard: false })
+    }
+
+    /// Until it ends.
+    pub(super) async fn exchange(mut self) -> StreamEnd {
+        loop {
+            let readable = self.unsent.len() < UNSENT;
+            tokio::select! {
+                response = self.responses.message(), if readable => match response {
+                    Ok(Some(response)) => {
+                        self.heard = true;
+                        metrics::response_received();
+                        if let Some(received) = publish::receive(self.state, self.session, response) {
+                            self.unsent.push_back(received.reply);
+                            if received.names {
+                                self.synced.notify_one();
+                            }
+                        }
+                    }
+                    Ok(None) => return self.ended(None),
+                    Err(status) => return self.ended(Some(status)),
+                },
+                () = self.state.subscriptions.changed() => {
+                    self.unsent.extend(self.session.change(self.state.subscriptions.change()));
+                }
+                permit = self.requests.reserve(), if !self.unsent.is_empty() => match (permit, self.unsent.pop_front()) {
+                    (Ok(permit), Some(message)) => {
+                        metrics::request_sent();
+                        permit.send(message);
+                    }
+                    // The end comes with the next response.
+                    _ => self.unsent.clear(),
+                },
+                () = sleep_until(self.watchdog.next()) => match self.watchdog.due(Instant::now()) {
+                    Some(Due::GiveUp) => return self.stalled(),
+                    Some(Due::Renew) => return StreamEnd::AfterSync(None),
+                    Some(Due::Sweep) => {
+                        publish::drop_idle(self.state);
+                        self.unsent.extend(self.session.change(self.state.subscriptions.change()));
+                    }
+                    None => {}
+                },
+            }
+            self.watchdog.awaits(self.session.unanswered().is_some(), Instant::now());
+        }
+    }
+
+    fn ended(&self, status: Option<Status>) -> StreamEnd {
+        match status.map(|status| status_error(&self.state.runtime, &self.connection, status)) {
+            error if self.heard => StreamEnd::AfterSync(error),
+            Some(error) => StreamEnd::Failed(error),
+            None => StreamEnd::Failed(Error::new(
+                ErrorKind::Unavailable,
+                "istiod ended the stream before it said anything",
+            )),
+        }
+    }
+
+    fn stalled(&self) -> StreamEnd {
+        let error = silence(self.state, self.session, &self.watchdog);
+        if self.heard { StreamEnd::Stalled(error) } else { StreamEnd::Failed(error) }
+    }
+}
+
+fn silence(state: &State, session: &Session, watchdog: &Watchdog) -> Error {
+    let message = format!(
+        "istiod at {} accepts connections and has not answered a request for {} within {:?}",
+        state.runtime.config.istiod_address(),
+        session.unanswered().unwrap_or("the stream"),
+        watchdog.patience()
+    );
+    Error::new(ErrorKind::Unavailable, message)
+}
