@@ -2,7 +2,7 @@
 
 mod malformed;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::LazyLock};
 
 use hickory_resolver::proto::{
     op::{Edns, Message, OpCode, Query as Question, ResponseCode},
@@ -19,7 +19,12 @@ use crate::{MeshResolver, Scope, Upstream, dns::MAX_MESSAGE};
 const UDP: Transport = Transport::Udp { most: 65_507 };
 
 /// The fixture of Istio's own tests, a bit shorter, with a headless service of many pods.
-fn resolver() -> MeshResolver {
+fn resolver() -> &'static MeshResolver {
+    static RESOLVER: LazyLock<MeshResolver> = LazyLock::new(new_resolver);
+    &RESOLVER
+}
+
+fn new_resolver() -> MeshResolver {
     let many: Vec<_> = (0..100).map(|pod| format!("10.9.0.{pod}")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     let entry = |name: &str, ips: &[&str], service: Option<(&str, &str)>| {
@@ -249,8 +254,7 @@ proptest! {
     ) {
         let asked = question(&name, kind);
         let asked = size.map_or(asked.clone(), |size| with_edns(asked, size));
-        let resolver = resolver();
-        let names = resolver.inner().mesh.load();
+        let names = resolver().inner().mesh.load();
         let expected: Option<BTreeSet<IpAddr>> = names.lookup(&name).map(|answer| {
             answer.entry().addresses().filter(|ip| ip.is_ipv4() == (kind == RecordType::A)).collect()
         });
