@@ -2,11 +2,17 @@
 
 mod ips;
 
-use std::{fmt, net::IpAddr, ops::Deref, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    ops::Deref,
+    time::Duration,
+};
 
 use nds_client::SyncState;
 use smallvec::SmallVec;
 
+use self::ips::Few;
 pub(crate) use self::ips::Ips;
 use crate::lookup::{Answer, Via};
 
@@ -20,14 +26,19 @@ pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 /// Up to eight addresses are held without an allocation; a headless service with more costs one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
-    ips: Ips,
+    ips: Few,
     via: Via,
 }
 
 impl Addresses {
-    #[inline]
     pub(crate) fn of(answer: &Answer<'_>) -> Self {
-        Self { ips: Ips::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
+        Self { ips: Few::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
+    }
+
+    /// The address of a name that the table has as it stands.
+    #[inline]
+    pub(crate) fn only(address: Ipv4Addr) -> Self {
+        Self { ips: Few::One([IpAddr::V4(address)]), via: Via::Exact }
     }
 
     /// How the name found its entry.

@@ -2,9 +2,12 @@
 
 mod first_table;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
-use nds_client::{Health, NameEntry, NameTable, Ref, SyncState, Watch};
+use nds_client::{Health, NameTable, Ref, SyncState, Watch};
 
 pub(crate) use self::first_table::First;
 use crate::{
@@ -14,13 +17,13 @@ use crate::{
     scope::Scope,
 };
 
-/// The classification of a name. Each lookup makes one, against one table, and everything else follows from it.
-pub(crate) enum Local<A> {
+/// Why the mesh has no answer to a name. Together with the answer this is the classification of the name: each lookup makes
+/// one, against one table, and everything else follows from it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NotMesh {
     /// The name is an address.
     Literal(IpAddr),
-    /// The mesh answers.
-    Mesh(A),
-    /// istiod has not sent a table yet: the name may be a mesh name.
+    /// istiod had not sent a table yet: the name may be a mesh name.
     NotReady,
     /// Upstream DNS answers: the mesh does not know the name, or the answer mode leaves it to upstream.
     Unknown,
@@ -38,58 +41,51 @@ pub(crate) struct NameSource {
 /// One name table. For a look that ends soon.
 pub(crate) struct Names<'s> {
     table: Ref<'s, NameTable>,
-    /// Whether istiod had sent a table before this one was loaded: a name that it does not have is no mesh name.
-    ready: bool,
     source: &'s NameSource,
 }
 
 impl NameSource {
     /// Loads the current table. Wait-free, without allocation.
-    #[inline(always)]
     pub(crate) fn load(&self) -> Names<'_> {
+        Names { table: self.names.load(), source: self }
+    }
+
+    /// The first step of a classification, which is all of it for the usual name: the table has it as it stands, with one
+    /// address that is given out as it is. Otherwise the loaded table, for the other steps.
+    // In the caller's code, always, as `lookup::exact`. Nothing that is not usual has a part in it.
+    #[inline(always)]
+    pub(crate) fn usual(&self, name: &str) -> Result<Ipv4Addr, Names<'_>> {
         let table = self.names.load();
-        if table.is_empty() {
-            return self.load_without_names();
+        match only(&table, &self.mode, name) {
+            Some(address) => Ok(address),
+            None => Err(Names { table, source: self }),
         }
-        Names { table, ready: true, source: self }
-    }
-
-    /// The table is empty: it is that of a mesh without names, or istiod has not sent one yet.
-    #[cold]
-    fn load_without_names(&self) -> Names<'_> {
-        self.load_after(&self.sync_state())
-    }
-
-    /// Loads the table after the state has been read, because the client publishes them the other way round: a table that
-    /// comes meanwhile is not missed.
-    fn load_after(&self, state: &SyncState) -> Names<'_> {
-        let table = self.names.load();
-        Names { ready: *state != SyncState::Connecting || !table.is_empty(), table, source: self }
     }
 
     /// How current the table is.
+    #[inline]
     pub(crate) fn sync_state(&self) -> SyncState {
         self.health.load().sync.clone()
     }
 }
 
-impl Names<'_> {
-    /// Classifies a name. Pure, without allocation for an ASCII name.
-    // In the caller's code, always, as `lookup::exact`: it is nearly every lookup.
-    #[inline(always)]
-    pub(crate) fn local(&self, name: &str) -> Local<Answer<'_>> {
-        match exact(&self.table, name) {
-            Some(entry) if self.source.mode.keeps(entry) => Local::Mesh(Answer::exact(entry, name)),
-            entry => self.local_further(name, entry),
-        }
+#[inline(always)]
+fn only(table: &NameTable, mode: &Mode, name: &str) -> Option<Ipv4Addr> {
+    let entry = exact(table, name)?;
+    match (entry.ipv4(), entry.ipv6()) {
+        ([only], []) if mode.keeps(entry) => Some(*only),
+        _ => None,
     }
+}
 
-    /// The same where the table does not have the name as it stands, or where something else may be given out for its
-    /// entry.
-    #[inline(never)]
-    fn local_further<'a>(&'a self, name: &str, entry: Option<NameEntry<'a>>) -> Local<Answer<'a>> {
-        if let Some(address) = host::address(name) {
-            return Local::Literal(address);
+impl Names<'_> {
+    /// Classifies a name. Without allocation for an ASCII name.
+    pub(crate) fn local(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
+        let entry = exact(&self.table, name);
+        if entry.is_none()
+            && let Some(address) = host::address(name)
+        {
+            return Err(NotMesh::Literal(address));
         }
         let name = host::ascii(name);
         let answer = match entry {
@@ -97,37 +93,23 @@ impl Names<'_> {
             None => lookup_further(&self.table, &self.source.scope, &name),
         };
         match answer.and_then(|answer| self.source.mode.give(answer, &name)) {
-            Some(answer) => Local::Mesh(answer),
-            None if self.ready => Local::Unknown,
-            None => Local::NotReady,
+            Some(answer) => Ok(answer),
+            None if self.is_sent() => Err(NotMesh::Unknown),
+            None => Err(NotMesh::NotReady),
         }
+    }
+
+    /// Whether istiod has sent this table. One without names is sent only by a mesh without names: the state says that a
+    /// table has come, and it is still empty after that. The client publishes a table before the state, so one that came
+    /// since this one was loaded is not taken for it.
+    fn is_sent(&self) -> bool {
+        let is_empty = || self.source.names.load().is_empty();
+        !self.table.is_empty() || self.source.sync_state() != SyncState::Connecting && is_empty()
     }
 
     /// istiod's answer, whatever the answer mode makes of it.
     pub(crate) fn lookup(&self, name: &str) -> Option<Answer<'_>> {
         lookup(&self.table, &self.source.scope, name)
-    }
-}
-
-impl<A> Local<A> {
-    /// The mesh's answer, if it has one.
-    #[inline]
-    pub(crate) fn mesh(self) -> Option<A> {
-        match self {
-            Self::Mesh(answer) => Some(answer),
-            _ => None,
-        }
-    }
-
-    /// The same with another form of the mesh's answer.
-    #[inline]
-    pub(crate) fn map<B>(self, change: impl FnOnce(A) -> B) -> Local<B> {
-        match self {
-            Self::Literal(address) => Local::Literal(address),
-            Self::Mesh(answer) => Local::Mesh(change(answer)),
-            Self::NotReady => Local::NotReady,
-            Self::Unknown => Local::Unknown,
-        }
     }
 }
 

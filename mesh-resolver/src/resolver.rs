@@ -2,7 +2,11 @@
 
 mod external;
 
-use std::{fmt, future::ready, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use nds_client::NdsClient;
 
@@ -10,8 +14,8 @@ use crate::{
     answer::{Addresses, Ips, Lookup, MESH_TTL, Source},
     error::Error,
     host,
-    lookup::Answer,
-    names::{Local, NameSource},
+    lookup::{Answer, Via},
+    names::{NameSource, Names, NotMesh},
     observe,
     recent::Recent,
     scope::Scope,
@@ -90,22 +94,26 @@ impl MeshResolver {
     ///
     /// `None` for a name that the table does not know, and for everything before the first table. Neither address
     /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
-    // Always: see `lookup::exact`. What is not usual is a function of its own.
+    // Always: see `NameSource::usual`.
     #[must_use]
     #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        self.0.mesh.load().local(name).mesh().map(|answer| Addresses::of(&answer))
+        match self.0.mesh.usual(name) {
+            Ok(address) => Some(Addresses::only(address)),
+            Err(names) => addresses(names, name),
+        }
     }
 
     /// What [`lookup_ip`](Self::lookup_ip) says of a name that the table has, without a future: at once, on any thread,
-    /// and without allocation (as [`try_lookup`](Self::try_lookup)). [`last_resolved`](Self::last_resolved) learns of it.
+    /// and without allocation where there is one address. [`last_resolved`](Self::last_resolved) learns of it.
     ///
     /// `None` for everything that somebody else would be asked for, and for address literals.
     #[must_use]
     pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
-        let found = self.0.local(name).mesh()?;
-        observe::found(name, &found);
-        Some(found)
+        match self.0.mesh.usual(name) {
+            Ok(address) => Some(self.0.found_usual(name, address)),
+            Err(names) => self.0.found(names, name).ok(),
+        }
     }
 
     /// The addresses of a name, whoever knows them.
@@ -137,16 +145,14 @@ impl MeshResolver {
     ///
     /// Dropping the future abandons the lookup and nothing else.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
-        match self.0.local(name) {
-            Local::Mesh(found) => {
-                observe::found(name, &found);
-                Ok(found)
-            }
-            Local::Literal(address) => observed(name, ready(Ok(Lookup::literal(name, address)))).await,
-            // On the heap: whoever asks for a mesh name does not carry the room for asking others around.
-            Local::NotReady => observed(name, Box::pin(self.0.before_first_table(name))).await,
-            Local::Unknown => observed(name, Box::pin(self.0.external(name))).await,
-        }
+        let class = match self.0.mesh.usual(name) {
+            Ok(address) => return Ok(self.0.found_usual(name, address)),
+            Err(names) => match self.0.found(names, name) {
+                Ok(found) => return Ok(found),
+                Err(class) => class,
+            },
+        };
+        self.0.elsewhere(name, class).await
     }
 
     /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
@@ -181,28 +187,42 @@ impl MeshResolver {
     }
 }
 
-/// The outcome of a lookup, written down with the time that it took.
-async fn observed(name: &str, lookup: impl Future<Output = Result<Lookup, Error>>) -> Result<Lookup, Error> {
-    let start = Instant::now();
-    let outcome = lookup.await;
-    observe::looked_up(name, start.elapsed(), &outcome);
-    outcome
+/// All addresses of a name that is not usual.
+#[inline(never)]
+#[allow(clippy::needless_pass_by_value, reason = "nothing is left to do for the caller")]
+fn addresses(names: Names<'_>, name: &str) -> Option<Addresses> {
+    names.local(name).ok().map(|answer| Addresses::of(&answer))
 }
 
 impl Inner {
-    /// What this process knows of a name by itself. The mesh's answer is complete, and remembered.
+    /// The mesh's answer to a usual name, remembered for whoever dials the address.
     #[inline]
-    fn local(&self, name: &str) -> Local<Lookup> {
-        self.mesh.load().local(name).map(|answer| self.given(&answer))
+    fn found_usual(&self, name: &str, address: Ipv4Addr) -> Lookup {
+        let canonical = name.strip_suffix('.').unwrap_or(name);
+        let found = self.given(Ips::One([address.into()]), canonical, Via::Exact);
+        observe::found(name, &found);
+        found
+    }
+
+    /// The mesh's answer to any other name.
+    #[inline(never)]
+    #[allow(clippy::needless_pass_by_value, reason = "nothing is left to do for the caller")]
+    fn found(&self, names: Names<'_>, name: &str) -> Result<Lookup, NotMesh> {
+        let found = names.local(name).map(|answer| self.given_of(&answer))?;
+        observe::found(name, &found);
+        Ok(found)
+    }
+
+    fn given_of(&self, answer: &Answer<'_>) -> Lookup {
+        self.given(Ips::shuffled(answer.ipv4(), answer.ipv6()), answer.name(), answer.via())
     }
 
     /// An answer of the mesh as it is given to a caller, remembered for whoever dials the addresses.
     #[inline]
-    fn given(&self, answer: &Answer<'_>) -> Lookup {
-        let addresses = Ips::shuffled(answer.ipv4(), answer.ipv6());
-        self.recent.record(answer.name(), &addresses);
-        let source = Source::Mesh { via: answer.via(), state: self.mesh.sync_state() };
-        Lookup::new(addresses, answer.name(), source, MESH_TTL)
+    fn given(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
+        self.recent.record(canonical, &addresses);
+        let source = Source::Mesh { via, state: self.mesh.sync_state() };
+        Lookup::new(addresses, canonical, source, MESH_TTL)
     }
 }
 

@@ -52,10 +52,12 @@ fn a_lookup_in_the_table_does_not_allocate() {
         assert_eq!(resolver.try_lookup(name).is_some(), known, "{name}");
         let used = measure(|| drop(resolver.try_lookup(name)));
         assert_eq!(used.count_total, 0, "{name}: {used:?}");
-        // What is last resolved is remembered, the first time with an allocation.
-        assert_eq!(resolver.try_lookup_ip(name).is_some(), known, "{name}");
+        // What is last resolved is remembered, the first time with an allocation; several addresses are on the heap.
+        let found = resolver.try_lookup_ip(name);
+        assert_eq!(found.is_some(), known, "{name}");
+        let expected = u64::from(found.is_some_and(|found| found.addresses().len() > 1));
         let used = measure(|| drop(resolver.try_lookup_ip(name)));
-        assert_eq!(used.count_total, 0, "{name}, the complete answer: {used:?}");
+        assert_eq!(used.count_total, expected, "{name}, the complete answer: {used:?}");
     }
     let used = measure(|| {
         let table = names.load();

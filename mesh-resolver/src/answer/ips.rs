@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::Deref,
+    ops::{Deref, DerefMut},
 };
 
 use smallvec::SmallVec;
@@ -10,30 +10,32 @@ use smallvec::SmallVec;
 /// The number of addresses that need no allocation.
 pub(super) const INLINE: usize = 8;
 
+/// Addresses of which a few need no allocation.
+pub(super) type Few = OneOr<SmallVec<[IpAddr; INLINE]>>;
+
+/// Addresses that take little room themselves.
+pub(crate) type Ips = OneOr<Vec<IpAddr>>;
+
 /// One address, or any other number. One is nearly every answer, and is written in place, instead of being moved there with
 /// the room for others.
 #[derive(Clone, Debug)]
-pub(crate) enum Ips {
+pub(crate) enum OneOr<S> {
     One([IpAddr; 1]),
-    Several(SmallVec<[IpAddr; INLINE]>),
+    Several(S),
 }
 
-impl Ips {
+impl<S: FromIterator<IpAddr> + DerefMut<Target = [IpAddr]>> OneOr<S> {
     /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
     /// shares. Families are kept apart, because most callers dial in the order given.
-    #[inline]
     pub(crate) fn shuffled(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Self {
-        match (v4, v6) {
-            ([only], []) => Self::One([IpAddr::V4(*only)]),
-            _ => Self::several(v4, v6),
+        if let ([only], []) = (v4, v6) {
+            return Self::One([IpAddr::V4(*only)]);
         }
-    }
-
-    fn several(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Self {
-        let mut ips: SmallVec<_> = v4.iter().copied().map(IpAddr::V4).collect();
-        shuffle(&mut ips);
-        ips.extend(v6.iter().copied().map(IpAddr::V6));
-        shuffle(&mut ips[v4.len()..]);
+        let all = v4.iter().copied().map(IpAddr::V4).chain(v6.iter().copied().map(IpAddr::V6));
+        let mut ips: S = all.collect();
+        let (first, second) = ips.split_at_mut(v4.len());
+        shuffle(first);
+        shuffle(second);
         Self::Several(ips)
     }
 }
@@ -44,7 +46,7 @@ fn shuffle(ips: &mut [IpAddr]) {
     }
 }
 
-impl Deref for Ips {
+impl<S: Deref<Target = [IpAddr]>> Deref for OneOr<S> {
     type Target = [IpAddr];
 
     #[inline]
@@ -56,28 +58,28 @@ impl Deref for Ips {
     }
 }
 
-impl PartialEq for Ips {
+impl<S: Deref<Target = [IpAddr]>> PartialEq for OneOr<S> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for Ips {}
+impl<S: Deref<Target = [IpAddr]>> Eq for OneOr<S> {}
 
-impl FromIterator<IpAddr> for Ips {
+impl<S: FromIterator<IpAddr>> FromIterator<IpAddr> for OneOr<S> {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(ips: I) -> Self {
         Self::Several(ips.into_iter().collect())
     }
 }
 
-impl IntoIterator for Ips {
+impl<S: Into<SmallVec<[IpAddr; INLINE]>>> IntoIterator for OneOr<S> {
     type Item = IpAddr;
     type IntoIter = smallvec::IntoIter<[IpAddr; INLINE]>;
 
     fn into_iter(self) -> Self::IntoIter {
         match self {
             Self::One(only) => SmallVec::from_slice(&only).into_iter(),
-            Self::Several(all) => all.into_iter(),
+            Self::Several(all) => all.into().into_iter(),
         }
     }
 }

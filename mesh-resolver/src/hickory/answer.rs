@@ -14,7 +14,7 @@ use hickory_resolver::{
 use crate::{
     answer::Ips,
     lookup::Answer,
-    names::{First, Local},
+    names::{First, NotMesh},
     resolver::MeshResolver,
 };
 
@@ -30,9 +30,9 @@ pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsReques
     };
     let asked = Asked { host: query.name().to_ascii(), query, id: request.id, ttl };
     match asked.of(&mesh) {
-        Local::Mesh(response) => response,
-        Local::Literal(_) | Local::Unknown => upstream(request).await,
-        Local::NotReady => before_first_table(&mesh, &asked, upstream(request)).await,
+        Ok(response) => response,
+        Err(NotMesh::Literal(_) | NotMesh::Unknown) => upstream(request).await,
+        Err(NotMesh::NotReady) => before_first_table(&mesh, &asked, upstream(request)).await,
     }
 }
 
@@ -50,10 +50,10 @@ async fn before_first_table(
     match mesh.inner().mesh.first(&asked.host, &mut upstream).await {
         Ok(First::Upstream(response)) => response,
         Ok(First::Table) => match asked.of(mesh) {
-            Local::Mesh(response) => response,
-            _ => upstream.await.unwrap_or_else(|unknown| *unknown),
+            Ok(response) => response,
+            Err(_) => upstream.await.unwrap_or_else(|unknown| *unknown),
         },
-        Ok(First::TableAfter(unknown)) => asked.of(mesh).mesh().unwrap_or(*unknown),
+        Ok(First::TableAfter(unknown)) => asked.of(mesh).unwrap_or(*unknown),
         Err(not_ready) => Err(NetError::Msg(not_ready.report())),
     }
 }
@@ -72,7 +72,7 @@ struct Asked {
 
 impl Asked {
     /// What Istio's proxy answers to it where it is for a mesh name.
-    fn of(&self, mesh: &MeshResolver) -> Local<Response> {
+    fn of(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
         inner.mesh.load().local(&self.host).map(|answer| {
             let addresses = self.addresses(&answer);

@@ -6,7 +6,7 @@
 use crate::{
     answer::MESH_TTL_SECONDS,
     dns::{query::Query, reply},
-    names::{Local, Names},
+    names::{Names, NotMesh},
 };
 
 /// What becomes of a packet.
@@ -56,7 +56,7 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
     };
     let local = query.is_for_addresses().then(|| names.local(query.name()));
     match local {
-        Some(Local::Mesh(answer)) => {
+        Some(Ok(answer)) => {
             let limit = transport.limit(&query).min(packet.len());
             let alias = answer.alias(query.name());
             let found = reply::Addresses {
@@ -68,7 +68,7 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
             Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &found, limit))
         }
         other => {
-            let before_first_table = matches!(other, Some(Local::NotReady));
+            let before_first_table = matches!(other, Some(Err(NotMesh::NotReady)));
             Verdict::Forward(Box::new(Forwarded { query, before_first_table }))
         }
     }

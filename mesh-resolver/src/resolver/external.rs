@@ -3,39 +3,53 @@
 
 use std::{iter, pin::pin, time::Instant};
 
+use futures_util::future::BoxFuture;
+
 use super::Inner;
 use crate::{
     answer::{Lookup, Source},
     error::Error,
     host,
-    names::{First, Local},
+    names::{First, NotMesh},
+    observe,
     upstream::{self, Failure},
 };
 
 impl Inner {
-    /// Asks others for a name that the mesh does not know.
+    /// The lookup of a name to which the mesh has no answer. On the heap, and put there apart: a lookup of a mesh name has no
+    /// room for it on its stack.
     ///
     /// # Errors
     ///
     /// Those of [`MeshResolver::lookup_ip`](super::MeshResolver::lookup_ip).
-    pub(super) async fn external(&self, name: &str) -> Result<Lookup, Error> {
+    #[inline(never)]
+    pub(super) fn elsewhere<'a>(
+        &'a self,
+        name: &'a str,
+        class: NotMesh,
+    ) -> BoxFuture<'a, Result<Lookup, Error>> {
+        Box::pin(async move {
+            let start = Instant::now();
+            let outcome = self.outcome(name, class).await.map_err(|error| error.asked_for(name));
+            observe::looked_up(name, start.elapsed(), &outcome);
+            outcome
+        })
+    }
+
+    async fn outcome(&self, name: &str, class: NotMesh) -> Result<Lookup, Error> {
+        if let NotMesh::Literal(address) = class {
+            return Ok(Lookup::literal(name, address));
+        }
         let host = host::ascii(name);
-        host::check_name(&host).map_err(|error| error.asked_for(name))?;
-        self.ask(&host).await.map_err(|error| error.asked_for(name))
+        host::check_name(&host)?;
+        match class {
+            NotMesh::NotReady => self.before_first_table(&host).await,
+            _ => self.ask(&host).await,
+        }
     }
 
     /// Asks others for a name that may be the mesh's, and waits for the first table.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`MeshResolver::lookup_ip`](super::MeshResolver::lookup_ip).
-    pub(super) async fn before_first_table(&self, name: &str) -> Result<Lookup, Error> {
-        let host = host::ascii(name);
-        host::check_name(&host).map_err(|error| error.asked_for(name))?;
-        self.first(&host).await.map_err(|error| error.asked_for(name))
-    }
-
-    async fn first(&self, host: &str) -> Result<Lookup, Error> {
+    async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
         // The `hosts` file may even know names of the mesh: istioctl writes istiod's into it.
         if let Some(found) = self.upstream.state().hosts_answer(host) {
             return Ok(self.foreign(found));
@@ -43,18 +57,23 @@ impl Inner {
         match self.mesh.first(host, pin!(self.ask(host))).await? {
             First::Upstream(found) => Ok(found),
             First::Table => match self.local(host) {
-                Local::Mesh(found) => Ok(found),
-                _ => self.ask(host).await,
+                Ok(found) => Ok(found),
+                Err(_) => self.ask(host).await,
             },
             First::TableAfter(denied) => self.in_table(host).ok_or(denied),
         }
+    }
+
+    /// The mesh's answer to a name that this lookup has come to.
+    fn local(&self, host: &str) -> Result<Lookup, NotMesh> {
+        self.mesh.load().local(host).map(|answer| self.given_of(&answer))
     }
 
     /// The mesh's answer to a name or to the first of its completions that has one.
     fn in_table(&self, host: &str) -> Option<Lookup> {
         let (names, completed) = (self.mesh.load(), self.upstream.state().candidates(host));
         let mut all = iter::once(host).chain(completed.iter().map(String::as_str));
-        all.find_map(|name| names.local(name).mesh()).map(|answer| self.given(&answer))
+        all.find_map(|name| names.local(name).ok()).map(|answer| self.given_of(&answer))
     }
 
     /// Everybody but the table, about a name that it does not have; last, where nobody has an address, the system's own
@@ -83,7 +102,7 @@ impl Inner {
         for name in upstream.candidates(host) {
             // A completed name may be the mesh's. The name itself has been classified already.
             if name != host
-                && let Local::Mesh(found) = self.local(&name)
+                && let Ok(found) = self.local(&name)
             {
                 return Ok(found);
             }
