@@ -224,11 +224,16 @@ impl ClusterManager {
         let _one_at_a_time = self.updating.lock();
         let inputs = self.inputs()?;
         let snapshot = self.current.load();
-        let mut next = match self.is_current(&snapshot) {
+        let is_current = self.is_current(&snapshot);
+        let found = self.find(target, &inputs, dns);
+        if is_current && !matches!(found, Ok(Some(_))) {
+            return Some(found.map(|_| Route::Passthrough));
+        }
+        let mut next = match is_current {
             true => Snapshot::clone(&snapshot),
             false => self.updated(&snapshot, &inputs),
         };
-        let route = self.find(target, &inputs, dns).map(|cluster| {
+        let route = found.map(|cluster| {
             let Some(cluster) = cluster else { return Route::Passthrough };
             let fresh = || self.entry(cluster.clone(), &inputs, None);
             let entry = next.entries.entry(cluster.name.clone()).or_insert_with(fresh).clone();

@@ -185,11 +185,7 @@ endpoints: []
     assert_eq!(before.len(), 2);
     let mut known = mesh.client().endpoints("outbound|3002||forecast.weather.svc.cluster.local");
     world.sandbox.apply("cluster1", no_pods).unwrap();
-    let fewer = async {
-        while known.current().is_none_or(|endpoints| endpoints.iter().count() > 1) {
-            known.changed().await;
-        }
-    };
+    let fewer = known.wait_for(|endpoints| endpoints.iter().count() == 1);
     timeout(PATIENCE, fewer).await.unwrap();
     let after = endpoints().await;
     assert!(after.len() == 1 && after.is_subset(&before), "{before:?}, {after:?}");
