@@ -40,6 +40,7 @@ pub(crate) struct ConnectionKey {
 
 #[derive(Debug)]
 pub(crate) struct Details {
+    #[cfg_attr(not(feature = "hyper"), expect(dead_code, reason = "of the HTTP pools"))]
     pub(crate) key: ConnectionKey,
     pub(crate) host: String,
     pub(crate) port: u16,
