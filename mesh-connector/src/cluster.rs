@@ -5,6 +5,8 @@
 
 mod entry;
 mod original_destination;
+#[cfg(feature = "hyper")]
+mod passthrough;
 mod route;
 mod static_gateways;
 
@@ -24,6 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::entry::{ClusterEntry, EndpointSource};
+#[cfg(feature = "hyper")]
+use self::passthrough::PassthroughCluster;
 use self::{entry::same_identity, static_gateways::StaticGateways};
 use crate::{
     dns::Dns,
@@ -53,6 +57,8 @@ pub(crate) struct ClusterManager {
     /// What the snapshots say of clusters with static gateways.
     no_clusters: Arc<Clusters>,
     tls: Arc<TlsSettings>,
+    #[cfg(feature = "hyper")]
+    passthrough: PassthroughCluster,
     current: ArcSwap<Snapshot>,
     updating: Mutex<()>,
     /// Wakes the task that brings clusters up to date when the first one comes into use.
@@ -84,10 +90,18 @@ impl ClusterManager {
             static_gateways: (!gateways.is_empty()).then(|| StaticGateways::new(gateways)),
             no_clusters: Arc::default(),
             tls: Arc::new(tls),
+            #[cfg(feature = "hyper")]
+            passthrough: PassthroughCluster::new(),
             current: ArcSwap::default(),
             updating: Mutex::new(()),
             in_use: Arc::default(),
         }
+    }
+
+    /// The connections to hosts outside of the mesh.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn passthrough(&self) -> &PassthroughCluster {
+        &self.passthrough
     }
 
     /// Istiod's clusters; an empty value where static gateways stand in for them. `None` before the first push. The
@@ -165,8 +179,9 @@ impl ClusterManager {
         if !self.is_current(&snapshot)
             && let Some(inputs) = self.inputs()
         {
-            snapshot = Arc::new(self.updated(&snapshot, &inputs));
-            self.current.store(snapshot.clone());
+            let next = Arc::new(self.updated(&snapshot, &inputs));
+            self.store(&snapshot, next.clone());
+            snapshot = next;
         }
         drop(updating);
         snapshot.entries.values().for_each(|entry| entry.refresh_hosts());
@@ -209,11 +224,16 @@ impl ClusterManager {
         let _one_at_a_time = self.updating.lock();
         let inputs = self.inputs()?;
         let snapshot = self.current.load();
-        let mut next = match self.is_current(&snapshot) {
+        let is_current = self.is_current(&snapshot);
+        let found = self.find(target, &inputs, dns);
+        if is_current && !matches!(found, Ok(Some(_))) {
+            return Some(found.map(|_| Route::Passthrough));
+        }
+        let mut next = match is_current {
             true => Snapshot::clone(&snapshot),
             false => self.updated(&snapshot, &inputs),
         };
-        let route = self.find(target, &inputs, dns).map(|cluster| {
+        let route = found.map(|cluster| {
             let Some(cluster) = cluster else { return Route::Passthrough };
             let fresh = || self.entry(cluster.clone(), &inputs, None);
             let entry = next.entries.entry(cluster.name.clone()).or_insert_with(fresh).clone();
@@ -226,11 +246,21 @@ impl ClusterManager {
             Route::Cluster(entry)
         });
         let is_first = snapshot.entries.is_empty() && !next.entries.is_empty();
-        self.current.store(Arc::new(next));
+        self.store(&snapshot, Arc::new(next));
         if is_first {
             self.in_use.notify_one();
         }
         Some(route)
+    }
+
+    /// Replaces a snapshot. The HTTP connections of entries that the next one does not have serve no further request.
+    fn store(&self, before: &Snapshot, next: Arc<Snapshot>) {
+        self.current.store(next.clone());
+        for (name, entry) in &before.entries {
+            if next.entries.get(name).is_none_or(|next| !Arc::ptr_eq(next, entry)) {
+                entry.drain();
+            }
+        }
     }
 
     /// The clusters in use over another state of the control plane.

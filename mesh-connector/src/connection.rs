@@ -1,7 +1,5 @@
 //! What is known about a connection.
 
-#[cfg(feature = "hyper")]
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{
     fmt,
     net::SocketAddr,
@@ -9,8 +7,6 @@ use std::{
 };
 
 use nds_client::SpiffeId;
-#[cfg(feature = "hyper")]
-use tokio::time::Instant;
 
 use crate::hosts::Held;
 
@@ -44,6 +40,7 @@ pub(crate) struct ConnectionKey {
 
 #[derive(Debug)]
 pub(crate) struct Details {
+    #[cfg_attr(not(feature = "hyper"), expect(dead_code, reason = "of the HTTP pools"))]
     pub(crate) key: ConnectionKey,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -58,16 +55,6 @@ pub(crate) struct Details {
     pub(crate) tls: Option<TlsDetails>,
     /// While the connection is open, what counts it.
     pub(crate) held: Weak<Held>,
-    #[cfg(feature = "hyper")]
-    pub(crate) age: Age,
-}
-
-/// What decides whether an HTTP client uses a connection again.
-#[cfg(feature = "hyper")]
-#[derive(Debug)]
-pub(crate) struct Age {
-    since: Instant,
-    requests: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -190,23 +177,6 @@ impl ConnectionInfo {
     /// What the connection may serve.
     pub(crate) fn key(&self) -> ConnectionKey {
         self.0.key
-    }
-
-    /// When the connection came about.
-    pub(crate) fn since(&self) -> Instant {
-        self.0.age.since
-    }
-
-    /// Counts a request over this connection, and says how many there have been.
-    pub(crate) fn count_request(&self) -> u32 {
-        self.0.age.requests.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-#[cfg(feature = "hyper")]
-impl Default for Age {
-    fn default() -> Self {
-        Self { since: Instant::now(), requests: AtomicU32::new(0) }
     }
 }
 

@@ -1,15 +1,12 @@
 //! A connector: a handle with what all of its connections have in common.
 
 #[cfg(feature = "hyper")]
+mod exchange;
+#[cfg(feature = "hyper")]
 mod hyper;
 #[cfg(feature = "tower")]
 mod tower;
 
-#[cfg(feature = "hyper")]
-use nds_client::ConnectionLife;
-
-#[cfg(feature = "hyper")]
-use crate::{cluster::Route, membership::after};
 use crate::{
     error::Error,
     mesh::Mesh,
@@ -19,9 +16,11 @@ use crate::{
 
 /// Makes connections of one kind: for one protocol, to one subset.
 ///
-/// With the feature `tower` it is a service from [`Target`]s to streams. With the feature `hyper` it is a service from `http::Uri` to a stream, as hyper-util's clients take it.
-/// `http://` URIs only: the mesh adds mTLS itself. A client that keeps connections in a pool must not keep them
-/// beyond the identity they were made with: the `HttpClient` of that feature sees to it.
+/// With the feature `tower` it is a service from [`Target`]s to streams. With the feature `hyper` it is a service from
+/// `http::Uri` to a stream, as hyper-util's clients take it. `http://` URIs only: the mesh adds mTLS itself.
+///
+/// A client with a pool of its own does not see that policy, identity or expected SANs have changed since a connection
+/// was made. The `HttpClient` of that feature does.
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     mesh: Mesh,
@@ -54,6 +53,13 @@ impl MeshConnector {
         Self { subset: subset.into(), ..self }
     }
 
+    /// The same connector, whose connections have no more than this time to come about.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn within(self, deadline: std::time::Duration) -> Self {
+        let deadline = deadline.min(self.mesh.settings().connect_deadline);
+        Self { mesh: self.mesh.with_connect_deadline(deadline), ..self }
+    }
+
     /// The membership it connects through.
     #[must_use]
     pub fn mesh(&self) -> &Mesh {
@@ -66,26 +72,15 @@ impl MeshConnector {
         self.protocol
     }
 
-    /// Which identity its next connection is made with.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn identity_epoch(&self) -> Option<u64> {
-        self.mesh.client().identity().current().map(|identity| identity.epoch())
-    }
-
-    /// How long a connection that a URI leads to is kept.
+    /// Where a URI leads.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect_to`], as far as they are about the route.
+    /// `InvalidTarget` and `Unsupported` for URIs that are not `http://HOST…`.
     #[cfg(feature = "hyper")]
-    pub(crate) async fn connection_life(&self, uri: &http::Uri) -> Result<ConnectionLife, Error> {
+    pub(crate) fn target_of(&self, uri: &http::Uri) -> Result<Target, Error> {
         let (host, port) = hyper::authority(uri)?;
-        let (membership, target) = (self.mesh.membership(), self.target(host, port)?);
-        membership.refuse_if_closed(&target)?;
-        Ok(match membership.route(&target, after(self.mesh.settings().connect_deadline)).await? {
-            Route::Cluster(entry) => entry.config().connection_life,
-            Route::Passthrough => ConnectionLife::default(),
-        })
+        self.target(host, port)
     }
 
     fn target(&self, host: &str, port: u16) -> Result<Target, Error> {

@@ -1,4 +1,4 @@
-//! HTTP over the mesh's connections: one pool per cluster and protocol.
+//! HTTP over the mesh's connections: the pools of one cluster.
 
 mod body;
 mod connection;
@@ -11,10 +11,9 @@ mod pool;
 mod response;
 
 pub use self::response::ResponseBody;
-#[cfg_attr(not(test), expect(unused_imports, reason = "HttpClient moves onto these pools next"))]
 pub(crate) use self::{
     body::RequestBody,
-    pool::{HttpPool, Upstream},
+    pool::{HttpPools, Upstream},
 };
 
 #[cfg(test)]

@@ -1,44 +1,47 @@
-//! HTTP clients of hyper-util over the connector.
-
-mod pool;
+//! An HTTP client over the mesh's pools.
 
 use std::{
     error::Error as StdError,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
 use http_body::Body;
-use hyper::body::Incoming;
 use tower_service::Service;
 
-use self::pool::Pool;
 use crate::{
-    connection::ConnectionInfo,
     connector::MeshConnector,
-    error::{Error, ErrorKind},
+    error::Error,
+    http::{RequestBody, ResponseBody},
     mesh::Mesh,
     target::Protocol,
 };
 
-/// An HTTP client whose requests go through the mesh. Cheap to clone; clones share their connections.
+/// An HTTP client whose requests go through the mesh. Cheap to clone.
 ///
 /// It speaks HTTP/1.1 or HTTP/2, as its connector's protocol says, and never the other: connections say which one
 /// they carry when they are made. URIs are `http://`; the mesh adds mTLS. Responses carry the
 /// [`ConnectionInfo`](crate::ConnectionInfo) of their connection in their extensions.
 ///
-/// # Connections and identities
+/// # Connections
 ///
-/// Connections are kept for further requests, and never beyond the identity that they were made with: the first request
-/// after a renewal begins a new pool, and the connections of the old one end with the requests on them.
+/// Connections belong to the clusters of the membership: all clients of one [`Mesh`], its gRPC channels and the bridge's
+/// HTTP proxy share them. Each request chooses an endpoint as the cluster's load balancing says, and uses a connection to
+/// it that is idle, or, over HTTP/2, has room for a stream; else it makes one.
 ///
-/// A DestinationRule's `connectionPool` says for how long: `idleTimeout` without a request (90 seconds where it says
-/// nothing), `maxConnectionDuration` in all, `maxRequestsPerConnection` (over HTTP/2, those that are under way at the
-/// same time come on top). A connection whose time is over carries no further request, and ends with those on it.
+/// No connection serves a request under another policy than it was made under: when the cluster's configuration, the
+/// expected identities of its peers or the own identity change, when its endpoint is gone, or when its host moves into the
+/// mesh. It ends with the responses that are on it then.
+///
+/// A DestinationRule's `connectionPool` limits a connection's life: `idleTimeout` without a request (90 seconds where it
+/// says nothing), `maxConnectionDuration` in all, `maxRequestsPerConnection`.
+///
+/// A request that was not sent because the peer has closed an idle connection is sent over another. No other request is
+/// repeated.
 ///
 /// ```no_run
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -55,13 +58,13 @@ use crate::{
 /// # }
 /// ```
 pub struct HttpClient<B> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<Shared>,
+    body: PhantomData<fn(B)>,
 }
 
-struct Shared<B> {
+struct Shared {
     connector: MeshConnector,
     max_idle_per_host: usize,
-    pool: ArcSwap<Pool<B>>,
 }
 
 impl Mesh {
@@ -70,7 +73,6 @@ impl Mesh {
     pub fn http_client<B>(&self) -> HttpClient<B>
     where
         B: Body + Send + Unpin + 'static,
-        B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         HttpClient::new(self.connector())
@@ -80,29 +82,27 @@ impl Mesh {
 impl<B> HttpClient<B>
 where
     B: Body + Send + Unpin + 'static,
-    B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     /// A client over a connector: for HTTP/2 if that is the connector's protocol, else for HTTP/1.1.
     #[must_use]
     pub fn new(connector: MeshConnector) -> Self {
-        Self::with_pool(connector, usize::MAX)
+        let protocol = match connector.protocol() {
+            Protocol::Http2 => Protocol::Http2,
+            Protocol::Http1 | Protocol::Tcp => Protocol::Http1,
+        };
+        Self::with_idle(connector.with_protocol(protocol), usize::MAX)
     }
 
-    /// The same client, with its own connections, of which at most `max` to one host are kept without a request on
-    /// them. 0: each request has a connection of its own, which chooses its endpoint anew. For HTTP/1.1; HTTP/2 has
-    /// one connection for all requests.
+    /// The same client, whose requests leave at most `max` connections of a service without a request on them. 0: each
+    /// request has a connection of its own.
     #[must_use]
     pub fn with_max_idle_per_host(self, max: usize) -> Self {
-        Self::with_pool(self.shared.connector.clone(), max)
+        Self::with_idle(self.shared.connector.clone(), max)
     }
 
-    fn with_pool(connector: MeshConnector, max_idle_per_host: usize) -> Self {
-        let protocol =
-            if connector.protocol() == Protocol::Http2 { Protocol::Http2 } else { Protocol::Http1 };
-        let connector = connector.with_protocol(protocol);
-        let pool = ArcSwap::from_pointee(Pool::new(connector.clone(), max_idle_per_host));
-        Self { shared: Arc::new(Shared { connector, max_idle_per_host, pool }) }
+    fn with_idle(connector: MeshConnector, max_idle_per_host: usize) -> Self {
+        Self { shared: Arc::new(Shared { connector, max_idle_per_host }), body: PhantomData }
     }
 
     /// Sends a request and waits for the head of the response.
@@ -113,27 +113,17 @@ where
     /// [`ErrorKind::Unsupported`] for URIs that are not `http://HOST…`; [`ErrorKind::Exchange`] where the connection
     /// was made and the exchange failed.
     ///
+    /// [`ErrorKind::InvalidTarget`]: crate::ErrorKind::InvalidTarget
+    /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
+    /// [`ErrorKind::Exchange`]: crate::ErrorKind::Exchange
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the request; whether it has been sent is unknown then.
-    pub async fn request(&self, mut request: Request<B>) -> Result<Response<Incoming>, Error> {
-        let uri = request.uri().clone();
-        let life = self.shared.connector.connection_life(&uri).await?;
-        let pool = self.shared.current();
-        let used = pool.begin(life, &mut request);
-        let response = pool.client(life).request(request).await;
-        if let Ok(response) = &response
-            && let Some(connection) = response.extensions().get::<ConnectionInfo>()
-        {
-            connection.report_status(response.status().as_u16());
-            if let Some(used) = used {
-                pool.end(used, connection);
-            }
-        }
-        response.map_err(|error| match Error::find(&error) {
-            Some(found) => found.clone(),
-            None => Error::with_source(ErrorKind::Exchange, format!("the request to `{uri}` failed"), error),
-        })
+    pub async fn request(&self, request: Request<B>) -> Result<Response<ResponseBody>, Error> {
+        let Shared { connector, max_idle_per_host } = &*self.shared;
+        let target = connector.target_of(request.uri())?;
+        connector.send(&target, request.map(RequestBody::new), *max_idle_per_host).await
     }
 
     /// A GET.
@@ -145,7 +135,7 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future ends the request; whether it has been sent is unknown then.
-    pub async fn get(&self, uri: Uri) -> Result<Response<Incoming>, Error>
+    pub async fn get(&self, uri: Uri) -> Result<Response<ResponseBody>, Error>
     where
         B: Default,
     {
@@ -155,32 +145,12 @@ where
     }
 }
 
-impl<B> Shared<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    /// The pool of the current identity.
-    fn current(&self) -> Arc<Pool<B>> {
-        let pool = self.pool.load_full();
-        if pool.is_current() {
-            return pool;
-        }
-        let fresh = Arc::new(Pool::new(self.connector.clone(), self.max_idle_per_host));
-        let before = self.pool.compare_and_swap(&pool, fresh.clone());
-        // Another request may have been faster: its pool is the one that counts.
-        if Arc::ptr_eq(&before, &pool) { fresh } else { Arc::clone(&before) }
-    }
-}
-
 impl<B> Service<Request<B>> for HttpClient<B>
 where
     B: Body + Send + Unpin + 'static,
-    B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    type Response = Response<Incoming>;
+    type Response = Response<ResponseBody>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>> + Send>>;
 
@@ -196,7 +166,7 @@ where
 
 impl<B> Clone for HttpClient<B> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self { shared: self.shared.clone(), body: PhantomData }
     }
 }
 

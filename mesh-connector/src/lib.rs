@@ -33,7 +33,7 @@
 //! | priorities and failover, locality and endpoint weights, health, panic threshold, slow start, round robin, least request, random | yes, as the cluster says |
 //! | hashes (`RING_HASH`, `MAGLEV`) | by chance: connections have nothing to hash |
 //! | outlier detection by failures in a row, limits of connections, connect timeout, TCP keepalive, PROXY protocol | yes, as the cluster says |
-//! | life of connections (`idleTimeout`, `maxConnectionDuration`, `maxRequestsPerConnection`) | by `HttpClient` and the bridge's HTTP proxy; not by gRPC channels and raw streams |
+//! | life of connections (`idleTimeout`, `maxConnectionDuration`, `maxRequestsPerConnection`) | by `HttpClient`, gRPC channels and the bridge's HTTP proxy; not by raw streams |
 //! | limits of requests and retries, outlier detection by success rate | no: they are of a proxy's requests |
 //! | mesh mTLS, SPIFFE identity verified inside the handshake (exact, prefix, suffix, part, expression, any case), TLS 1.2 and 1.3 as the mesh allows | yes |
 //! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |
@@ -59,7 +59,7 @@
 //! | `ring` | no | the crypto provider of that name |
 //! | `bridge` | no | `bridge`: proxies, Unix sockets and loopback addresses for clients that accept no connector |
 //! | `reqwest` | no | the bridge as a ready proxy and client builder of reqwest |
-//! | `tonic` | no | `MeshChannel`: a channel for gRPC clients of tonic's |
+//! | `tonic` | no | `MeshChannel`: a channel for gRPC clients of tonic |
 //! | `tower` | no | `MeshConnector` as a tower service from [`Target`] to [`MeshStream`] |
 //! | `metrics` | no | Istio's standard metrics of connections, through the `metrics` facade |
 //! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
@@ -82,7 +82,6 @@ mod explain;
 mod grpc;
 mod hosts;
 #[cfg(feature = "hyper")]
-#[cfg_attr(not(test), expect(dead_code, reason = "HttpClient moves onto these pools next"))]
 mod http;
 #[cfg(feature = "hyper")]
 mod http_client;

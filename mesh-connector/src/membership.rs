@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     cluster::{ClusterEntry, ClusterManager, Route},
+    connection::ConnectionKey,
     dial::{self, Dialer},
     dns::{Dns, unresolved},
     error::{Error, ErrorKind},
@@ -229,7 +230,7 @@ impl Membership {
         Dialer { target, entry, hosts, mtls: settings.mtls, upstream: &self.dns, deadline }
     }
 
-    async fn connect_to_cluster(
+    pub(crate) async fn connect_to_cluster(
         &self,
         target: &Target,
         entry: &ClusterEntry,
@@ -251,7 +252,9 @@ impl Membership {
             Resolved::Cluster(target, entry) => {
                 self.connect_to_cluster(&target, &entry, settings, deadline).await
             }
-            Resolved::Passthrough(addresses) => dial::passthrough(target, &addresses, deadline).await,
+            Resolved::Passthrough(addresses) => {
+                dial::passthrough(target, &addresses, ConnectionKey::default(), deadline).await
+            }
         }
     }
 

@@ -48,6 +48,7 @@ fn held() -> (usize, usize) {
 async fn settled(before: (usize, usize)) {
     let back = async {
         while held().0 > before.0 || held().1 > before.1 {
+            // polling: neither the kernel nor the runtime tells that a descriptor or a task is gone.
             tokio::task::yield_now().await;
         }
     };

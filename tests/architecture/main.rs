@@ -12,6 +12,7 @@ mod imports;
 mod resolution;
 mod source;
 mod tree;
+mod waits;
 mod workspace;
 
 use std::{
@@ -62,4 +63,22 @@ fn every_source_file_belongs_to_a_module_that_was_found() {
             assert!(trees.iter().any(|tree| tree.has_file(file)), "no module declares {}", file.display());
         }
     }
+}
+
+/// Tests and the crates themselves wait for events.
+#[test]
+fn nothing_polls_or_spins() {
+    let (root, crates) = workspace::crates();
+    let mut found = Vec::new();
+    for file in crates.iter().flat_map(Crate::files) {
+        let text = fs::read_to_string(&file).unwrap();
+        let file = file.strip_prefix(&root).unwrap();
+        let polls = waits::polls(file, &text);
+        found.extend(polls.iter().map(|(line, call)| format!("{}:{line}: {call}", file.display())));
+    }
+    let found = found.join("\n");
+    assert!(
+        found.is_empty(),
+        "wait for an event, or give the reason in a comment (`// polling: …`):\n{found}"
+    );
 }

@@ -9,7 +9,6 @@ use http::{
     header::{HOST, PROXY_AUTHENTICATE},
     uri::Scheme,
 };
-use http_body_util::{Either, Full};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -24,11 +23,12 @@ use self::headers::{authenticated, remove_hop_by_hop};
 use super::{Shared, access::Accepted, services, tunnel};
 use crate::{
     error::{Error, ErrorKind},
+    http::ResponseBody,
     stream::MeshStream,
     target::Target,
 };
 
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type Answer = Response<ResponseBody>;
 
 /// Where the kind of an error stands in the proxy's own answers.
 const ERROR_KIND: &str = "x-sidestep-error";
@@ -108,7 +108,7 @@ impl Session<'_> {
         let upgrade = hyper::upgrade::on(request);
         let tunnel = Tunnel { upgrade, target, stream };
         *self.tunnel.lock() = Some(tunnel);
-        Ok(Response::new(Either::Right(Full::default())))
+        Ok(Response::new(ResponseBody::default()))
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Error> {
@@ -121,7 +121,7 @@ impl Session<'_> {
         *onward.uri_mut() = parts.uri;
         *onward.headers_mut() = headers;
         let (parts, body) = self.shared.http.request(onward).await?.into_parts();
-        let mut answer = Response::new(Either::Left(body));
+        let mut answer = Response::new(body);
         (*answer.status_mut(), *answer.version_mut()) = (parts.status, Version::HTTP_11);
         *answer.headers_mut() = parts.headers;
         remove_hop_by_hop(answer.headers_mut());
@@ -176,7 +176,7 @@ fn failed(error: &Error) -> Answer {
 }
 
 fn told(status: StatusCode, text: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Either::Right(Full::from(text.into() + "\n")));
+    let mut answer = Response::new(ResponseBody::from(Bytes::from(text.into() + "\n")));
     *answer.status_mut() = status;
     answer
 }

@@ -7,6 +7,8 @@ use nds_client::{Cluster, ClusterName, Discovery, Endpoints, EndpointsWatch, Ide
 use parking_lot::Mutex;
 
 use super::original_destination::original_destination;
+#[cfg(feature = "hyper")]
+use crate::http::HttpPools;
 use crate::{
     dns::MeshNames,
     hosts::{ClusterStats, EndpointStatus, HostSet},
@@ -14,11 +16,11 @@ use crate::{
     tls::TlsConfigs,
 };
 
-/// A cluster in use: its configuration, its endpoints with their health and statistics, and the TLS configurations for
-/// the workload's identity (Envoy: `ClusterManagerImpl::ClusterEntry`).
+/// A cluster in use: its configuration, its endpoints with their health and statistics, and, for the workload's
+/// identity, the TLS configurations and the HTTP connections (Envoy: `ClusterManagerImpl::ClusterEntry`).
 ///
-/// Configuration and identity never change. A push that changes either replaces the entry; a push of endpoints
-/// replaces its [`HostSet`]. Statistics outlive both.
+/// Configuration and identity never change. A push that changes either replaces the entry, and its HTTP connections
+/// serve no further request; a push of endpoints replaces its [`HostSet`]. Statistics outlive both.
 pub(crate) struct ClusterEntry {
     config: Arc<Cluster>,
     /// `None` before the first certificate.
@@ -29,6 +31,8 @@ pub(crate) struct ClusterEntry {
     hosts: ArcSwapOption<HostSet>,
     updating: Mutex<()>,
     stats: Arc<ClusterStats>,
+    #[cfg(feature = "hyper")]
+    http: HttpPools,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -69,8 +73,17 @@ impl ClusterEntry {
             let endpoints = known.endpoints().clone();
             Arc::new(HostSet::new(config.clone(), endpoints, Some(&known), stats.clone()))
         });
-        let hosts = ArcSwapOption::new(hosts);
-        Self { config, identity, tls, source, hosts, updating: Mutex::new(()), stats }
+        Self {
+            #[cfg(feature = "hyper")]
+            http: HttpPools::new(config.connection_life),
+            config,
+            identity,
+            tls,
+            source,
+            hosts: ArcSwapOption::new(hosts),
+            updating: Mutex::new(()),
+            stats,
+        }
     }
 
     /// Whether it was made for this configuration and identity.
@@ -101,6 +114,18 @@ impl ClusterEntry {
 
     pub(crate) fn tls(&self) -> &TlsConfigs {
         &self.tls
+    }
+
+    /// Its HTTP connections.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn http(&self) -> &HttpPools {
+        &self.http
+    }
+
+    /// Ends the use of its HTTP connections: another entry replaces it, or its cluster is gone.
+    pub(super) fn drain(&self) {
+        #[cfg(feature = "hyper")]
+        self.http.drain();
     }
 
     /// The endpoints for a target as they were last pushed; `None` before the first push. Wait-free while no push
@@ -154,6 +179,8 @@ impl ClusterEntry {
         let next = HostSet::new(self.config.clone(), endpoints, before.as_deref(), self.stats.clone());
         let next = Arc::new(next);
         self.hosts.store(Some(next.clone()));
+        #[cfg(feature = "hyper")]
+        self.http.retain(|key| next.has_host(key.host));
         next
     }
 

@@ -112,8 +112,6 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
             workload: (!named.0.is_empty()).then_some(named),
             tls,
             held: Arc::downgrade(&held),
-            #[cfg(feature = "hyper")]
-            age: Default::default(),
         };
         MeshStream::new(io, ConnectionInfo(Arc::new(details)), Some(held))
     }

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) async fn passthrough(
     target: &Target,
     addresses: &[IpAddr],
+    key: ConnectionKey,
     deadline: Instant,
 ) -> Result<MeshStream, Error> {
     let addresses: Vec<_> = addresses.iter().map(|ip| SocketAddr::new(*ip, target.port())).collect();
@@ -32,7 +33,7 @@ pub(crate) async fn passthrough(
     };
     let peer_addr = tcp.peer_addr().map_err(|error| cannot_connect(target, error))?;
     let details = Details {
-        key: ConnectionKey::default(),
+        key,
         host: target.host().to_string(),
         port: target.port(),
         service: None,
@@ -44,8 +45,6 @@ pub(crate) async fn passthrough(
         workload: None,
         tls: None,
         held: Weak::new(),
-        #[cfg(feature = "hyper")]
-        age: Default::default(),
     };
     Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
 }

@@ -5,12 +5,10 @@ mod identities;
 mod originated;
 mod policies;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Mutex,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use nds_client::{Endpoint, Endpoints, Identity};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -101,7 +99,7 @@ impl Client {
 
     /// The cluster's entry for an identity, as the manager replaces it.
     fn entry(&self, identity: Option<&Arc<Identity>>) -> Arc<ClusterEntry> {
-        let mut last = self.entry.lock().unwrap();
+        let mut last = self.entry.lock();
         match &*last {
             Some(entry) if entry.is_of(&self.cluster, identity) => entry.clone(),
             before => {
@@ -116,7 +114,7 @@ impl Client {
     }
 
     fn statuses(&self) -> Vec<EndpointStatus> {
-        self.entry.lock().unwrap().as_ref().map(|entry| entry.statuses()).unwrap_or_default()
+        self.entry.lock().as_ref().map(|entry| entry.statuses()).unwrap_or_default()
     }
 
     async fn dial_one(&self, address: SocketAddr) -> Result<MeshStream, Error> {

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     cluster::{ClusterEntry, Route},
+    connection::ConnectionKey,
     dial,
     error::Error,
     hosts::failures_to_eject,
@@ -136,7 +137,7 @@ impl Explainer<'_> {
         outside.addresses.clone_from(&addresses);
         if self.probe == Probe::Handshake {
             let start = Instant::now();
-            let stream = dial::passthrough(target, &addresses, deadline).await?;
+            let stream = dial::passthrough(target, &addresses, ConnectionKey::default(), deadline).await?;
             explanation.connection = Some(connected(stream, start).await?);
         }
         Ok(())

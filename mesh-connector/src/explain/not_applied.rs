@@ -19,7 +19,7 @@ pub(super) fn of(cluster: &Cluster) -> Vec<String> {
                 .to_owned()
         }),
         lives.then(|| {
-            "how long connections live is kept by `HttpClient` and the bridge's HTTP proxy; gRPC channels and raw \
+            "how long connections live is limited for `HttpClient`, gRPC channels and the bridge's HTTP proxy; raw \
              streams live as long as they are held"
                 .to_owned()
         }),

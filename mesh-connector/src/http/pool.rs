@@ -25,17 +25,14 @@ use crate::{
     target::Protocol,
 };
 
-/// The connections of one cluster to its endpoints, for one version of HTTP.
+/// The HTTP connections of one cluster to its endpoints.
 ///
 /// A connection serves requests until its endpoint is gone, the policy changes ([`drain`](Self::drain)), its limits
-/// are reached, or the pool is dropped. It ends when the responses that are on it then have been read.
+/// are reached, or the pools are dropped. It ends when the responses that are on it then have been read.
 #[derive(Debug)]
-pub(crate) struct HttpPool(Pools);
-
-#[derive(Debug)]
-enum Pools {
-    Http1(Pool<Http1>),
-    Http2(Pool<Http2>),
+pub(crate) struct HttpPools {
+    http1: Pool<Http1>,
+    http2: Pool<Http2>,
 }
 
 /// What a pool needs of its cluster.
@@ -54,52 +51,46 @@ pub(crate) trait Upstream: Sync {
     fn connect(&self, first: Option<Self::Choice>) -> impl Future<Output = Result<MeshStream, Error>> + Send;
 }
 
-impl HttpPool {
-    /// A pool for HTTP/2 if that is the protocol, else for HTTP/1.1.
-    pub(crate) fn new(protocol: Protocol, life: ConnectionLife) -> Self {
+impl HttpPools {
+    pub(crate) fn new(life: ConnectionLife) -> Self {
         let limits = life.into();
-        Self(match protocol {
-            Protocol::Http2 => Pools::Http2(Pool::new(limits)),
-            Protocol::Http1 | Protocol::Tcp => Pools::Http1(Pool::new(limits)),
-        })
+        Self { http1: Pool::new(limits), http2: Pool::new(limits) }
     }
 
     /// Ends the use of all connections but those of these keys, for endpoints that are gone.
-    pub(crate) fn retain(&self, keep: impl FnMut(ConnectionKey) -> bool) {
-        match &self.0 {
-            Pools::Http1(pool) => pool.0.lock().retain(keep),
-            Pools::Http2(pool) => pool.0.lock().retain(keep),
-        }
+    pub(crate) fn retain(&self, keep: impl Fn(ConnectionKey) -> bool) {
+        self.http1.0.lock().retain(&keep);
+        self.http2.0.lock().retain(&keep);
     }
 
     /// Ends the use of all connections: their policy, the identity or the expected SANs have changed.
     pub(crate) fn drain(&self) {
-        match &self.0 {
-            Pools::Http1(pool) => pool.0.lock().drain(),
-            Pools::Http2(pool) => pool.0.lock().drain(),
-        }
+        self.http1.0.lock().drain();
+        self.http2.0.lock().drain();
     }
 
-    /// Sends a request over a connection to the endpoint that `upstream` chooses for it. At most `max_idle` connections
-    /// are without a request afterwards; with 0 the request has a connection of its own.
+    /// Sends a request over a connection to the endpoint that `upstream` chooses for it: HTTP/2 if that is the protocol,
+    /// else HTTP/1.1. At most `max_idle` connections are without a request afterwards; with 0 the request has a
+    /// connection of its own.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the request, and an attempt to connect: requests that wait for it begin another.
     pub(crate) async fn send<U: Upstream>(
         &self,
+        protocol: Protocol,
         request: Request<RequestBody>,
         max_idle: usize,
         upstream: &U,
     ) -> Result<Response<ResponseBody>, Error> {
-        match &self.0 {
-            Pools::Http1(pool) => {
+        match protocol {
+            Protocol::Http1 | Protocol::Tcp => {
                 let sent = request.body().sent();
-                let (response, lease) = pool.send(request, max_idle, upstream).await?;
+                let (response, lease) = self.http1.send(request, max_idle, upstream).await?;
                 Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http1(lease, sent))))
             }
-            Pools::Http2(pool) => {
-                let (response, lease) = pool.send(request, max_idle, upstream).await?;
+            Protocol::Http2 => {
+                let (response, lease) = self.http2.send(request, max_idle, upstream).await?;
                 Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http2(lease))))
             }
         }

@@ -38,8 +38,7 @@ pub(super) enum AnyLease {
 }
 
 impl ResponseBody {
-    pub(super) fn received(body: Incoming, lease: impl Into<AnyLease>) -> Self {
-        let lease = lease.into();
+    pub(super) fn received(body: Incoming, lease: AnyLease) -> Self {
         match body.is_end_stream() {
             true => {
                 lease.complete();

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::peer::{Cluster, Peer};
-use super::{HttpPool, RequestBody, ResponseBody};
+use super::{HttpPools, RequestBody, ResponseBody};
 use crate::{
     connection::ConnectionInfo,
     error::{Error, ErrorKind},
@@ -31,8 +31,26 @@ use crate::{
 const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 const KEEP_ALL: usize = usize::MAX;
 
-fn pool(protocol: Protocol) -> HttpPool {
-    HttpPool::new(protocol, ConnectionLife::default())
+/// The pool of one version of HTTP.
+struct Pool(HttpPools, Protocol);
+
+impl Pool {
+    fn new(protocol: Protocol, life: ConnectionLife) -> Self {
+        Self(HttpPools::new(life), protocol)
+    }
+
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        max_idle: usize,
+        cluster: &Cluster,
+    ) -> Result<Response<ResponseBody>, Error> {
+        self.0.send(self.1, request, max_idle, cluster).await
+    }
+}
+
+fn pool(protocol: Protocol) -> Pool {
+    Pool::new(protocol, ConnectionLife::default())
 }
 
 fn request(path: &str) -> Request<RequestBody> {
@@ -41,7 +59,7 @@ fn request(path: &str) -> Request<RequestBody> {
         .unwrap()
 }
 
-async fn get(pool: &HttpPool, cluster: &Cluster, path: &str) -> Result<Response<ResponseBody>, Error> {
+async fn get(pool: &Pool, cluster: &Cluster, path: &str) -> Result<Response<ResponseBody>, Error> {
     pool.send(request(path), KEEP_ALL, cluster).await
 }
 
@@ -49,7 +67,7 @@ async fn text(response: Response<ResponseBody>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
-async fn exchange(pool: &HttpPool, cluster: &Cluster) {
+async fn exchange(pool: &Pool, cluster: &Cluster) {
     assert_eq!(text(get(pool, cluster, "/").await.unwrap()).await, "hello");
 }
 
@@ -303,7 +321,7 @@ async fn a_connection_of_age_is_closed_when_its_response_has_been_read() {
         let mut peer = Peer::start(protocol, 100).await;
         let mut life = ConnectionLife::default();
         life.max_duration = Some(Duration::from_secs(5));
-        let (pool, cluster) = (HttpPool::new(protocol, life), Cluster::of(&peer));
+        let (pool, cluster) = (Pool::new(protocol, life), Cluster::of(&peer));
         let chunks = peer.chunks();
         let response = get(&pool, &cluster, "/chunks").await.unwrap();
         tokio::time::sleep(Duration::from_secs(6)).await;
@@ -317,17 +335,17 @@ async fn a_connection_of_age_is_closed_when_its_response_has_been_read() {
 }
 
 /// What ends the use of a pool's connections.
-type Change = fn(HttpPool) -> Option<HttpPool>;
+type Change = fn(Pool) -> Option<Pool>;
 
 #[tokio::test]
 async fn after_a_change_of_policy_idle_connections_end_and_responses_are_read_to_their_end() {
     let changes: [Change; 3] = [
         |pool| {
-            pool.drain();
+            pool.0.drain();
             Some(pool)
         },
         |pool| {
-            pool.retain(|_| false);
+            pool.0.retain(|_| false);
             Some(pool)
         },
         |_dropped| None,
@@ -365,7 +383,7 @@ async fn a_connection_begun_before_a_change_of_policy_serves_one_request() {
         for request in &mut requests {
             begin(request.as_mut()).await;
         }
-        pool.drain();
+        pool.0.drain();
         cluster.gate.add_permits(4);
         for response in join_all(requests).await {
             assert_eq!(text(response.unwrap()).await, "hello");

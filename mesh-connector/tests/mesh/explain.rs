@@ -93,7 +93,7 @@ spec:
         "not applied  at most 50 requests at a time",
         "at most 2 retries at a time",
         "the hash of something in the request",
-        "gRPC channels and raw streams live as long as they are held",
+        "raw streams live as long as they are held",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }

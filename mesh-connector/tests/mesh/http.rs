@@ -3,27 +3,30 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
-use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, nds_client::Clusters};
-use mesh_sandbox::Sandbox;
+use mesh_connector::{
+    ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, ResponseBody, nds_client::Clusters,
+};
 use tower_service::Service as _;
 
 use crate::{FORECAST, US, World};
 
 const URL: &str = "http://forecast.weather:3002/";
+/// A service with one endpoint: the gateway of the other network.
+const ARCHIVE: &str = "http://archive.weather:3003/";
 
 fn client(mesh: &Mesh, protocol: Protocol) -> HttpClient<Empty<Bytes>> {
     HttpClient::new(mesh.connector().with_protocol(protocol))
 }
 
-fn connection(response: &Response<Incoming>) -> &ConnectionInfo {
+fn connection(response: &Response<ResponseBody>) -> &ConnectionInfo {
     response.extensions().get().unwrap()
 }
 
 /// The body as text, whole, so that the connection can serve the next request.
-async fn body(response: Response<Incoming>) -> String {
+async fn body(response: Response<ResponseBody>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
@@ -40,52 +43,59 @@ async fn a_response_says_how_it_came_and_the_service_saw_who_asked() {
 }
 
 #[tokio::test]
-async fn the_http_2_client_speaks_http_2_over_one_connection() {
+async fn the_http_2_client_speaks_http_2_over_one_connection_to_each_endpoint() {
     let world = World::start().await;
     let mesh = world.join().await;
     let client = client(&mesh, Protocol::Http2);
-    for _ in 0..3 {
-        let response = client.get(URL.parse().unwrap()).await.unwrap();
-        assert_eq!(response.version(), Version::HTTP_2);
-        assert_eq!(connection(&response).alpn(), Some("h2"));
-        body(response).await;
+    let mut endpoints = BTreeSet::new();
+    for _ in 0..16 {
+        let responses = [(); 2].map(|()| client.get(URL.parse().unwrap()));
+        for response in join_all(responses).await {
+            let response = response.unwrap();
+            assert_eq!(response.version(), Version::HTTP_2);
+            assert_eq!(connection(&response).alpn(), Some("h2"));
+            endpoints.insert(connection(&response).endpoint().to_owned());
+            body(response).await;
+        }
     }
-    assert_eq!(world.through_gateways(), 1);
+    assert_eq!((endpoints.len(), world.through_gateways()), (2, 2));
 }
 
 #[tokio::test]
-async fn connections_are_used_again_unless_the_client_is_told_to_keep_none() {
+async fn connections_are_used_again_unless_each_request_is_to_have_its_own() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let keeps = client(&mesh, Protocol::Http1);
-    for _ in 0..3 {
-        body(keeps.get(URL.parse().unwrap()).await.unwrap()).await;
-    }
-    assert_eq!(world.through_gateways(), 1);
-    let keeps_none = keeps.with_max_idle_per_host(0);
+    let shares = client(&mesh, Protocol::Http1);
+    let request = async |client: &HttpClient<_>| {
+        let response = client.get(URL.parse().unwrap()).await.unwrap();
+        let cluster = connection(&response).workload_cluster().unwrap().to_owned();
+        body(response).await;
+        cluster
+    };
     let mut clusters = BTreeSet::new();
     for _ in 0..64 {
-        let response = keeps_none.get(URL.parse().unwrap()).await.unwrap();
-        clusters.insert(connection(&response).workload_cluster().unwrap().to_owned());
-        body(response).await;
+        clusters.insert(request(&shares).await);
     }
-    assert_eq!(world.through_gateways(), 65);
-    assert_eq!(clusters.len(), 2);
+    assert_eq!((clusters.len(), world.through_gateways()), (2, 2));
+    let shares_none = shares.clone().with_max_idle_per_host(0);
+    for _ in 0..64 {
+        clusters.insert(request(&shares_none).await);
+    }
+    assert_eq!((clusters.len(), world.through_gateways()), (2, 66));
+    request(&shares).await;
+    assert_eq!(world.through_gateways(), 66);
 }
 
 #[tokio::test]
-async fn a_new_identity_means_new_connections() {
-    let second = Duration::from_secs(2);
-    let world = World::start_with(Sandbox::builder().certificate_lifetimes(second, second)).await;
+async fn all_clients_of_a_mesh_share_the_connections_of_a_service() {
+    let world = World::start().await;
     let mesh = world.join().await;
-    let client = client(&mesh, Protocol::Http1);
-    body(client.get(URL.parse().unwrap()).await.unwrap()).await;
-    let mut identity = mesh.client().identity().clone();
-    let first = identity.current().unwrap().epoch();
-    let renewed = identity.wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first));
-    tokio::time::timeout(Duration::from_secs(10), renewed).await.unwrap().unwrap();
-    body(client.get(URL.parse().unwrap()).await.unwrap()).await;
-    assert_eq!(world.through_gateways(), 2);
+    for name in ["archive.weather", "archive.weather.svc.cluster.local"] {
+        let url = format!("http://{name}:3003/");
+        let response = client(&mesh, Protocol::Http1).get(url.parse().unwrap()).await.unwrap();
+        body(response).await;
+    }
+    assert_eq!(world.through_gateways(), 1);
 }
 
 #[tokio::test]
@@ -112,22 +122,22 @@ async fn the_client_is_a_tower_service() {
     assert!(response.status().is_success());
 }
 
-/// A rule about the connections to the forecast, and a client to which it applies.
+/// A rule about the connections to the archive, and a client to which it applies.
 async fn ruled(connection_pool: &str, protocol: Protocol) -> (World, HttpClient<Empty<Bytes>>) {
     let rule = format!(
         "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata: {{name: forecast, namespace: weather}}
-spec: {{host: forecast.weather.svc.cluster.local, trafficPolicy: {{connectionPool: {connection_pool}}}}}
+metadata: {{name: archive, namespace: weather}}
+spec: {{host: archive.weather.svc.cluster.local, trafficPolicy: {{connectionPool: {connection_pool}}}}}
 "
     );
     let world = World::start().await;
     world.sandbox.apply("cluster1", &rule).unwrap();
     let mesh = world.join().await;
     let ruled = |clusters: &Clusters| {
-        let forecast = clusters.get("forecast.weather.svc.cluster.local", 3002, "");
-        forecast.is_some_and(|cluster| cluster.config.is_some())
+        let archive = clusters.get("archive.weather.svc.cluster.local", 3003, "");
+        archive.is_some_and(|cluster| cluster.config.is_some())
     };
     let mut clusters = mesh.client().clusters().clone();
     clusters.wait_for(|clusters| clusters.as_deref().is_some_and(ruled)).await.unwrap();
@@ -135,12 +145,19 @@ spec: {{host: forecast.weather.svc.cluster.local, trafficPolicy: {{connectionPoo
     (world, client)
 }
 
+/// Lets time pass for everything in this process.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
 async fn a_connection_carries_as_many_requests_as_its_rule_allows() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let (world, client) = ruled("{http: {maxRequestsPerConnection: 3}}", protocol).await;
         for _ in 0..7 {
-            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+            body(client.get(ARCHIVE.parse().unwrap()).await.unwrap()).await;
         }
         assert_eq!(world.through_gateways(), 3, "{protocol:?}: three, three and one");
     }
@@ -148,15 +165,15 @@ async fn a_connection_carries_as_many_requests_as_its_rule_allows() {
 
 #[tokio::test]
 async fn a_connection_without_requests_or_of_age_serves_no_longer_than_its_rule_says() {
-    for rule in ["{http: {idleTimeout: 20ms}}", "{tcp: {maxConnectionDuration: 20ms}}"] {
+    for rule in ["{http: {idleTimeout: 2s}}", "{tcp: {maxConnectionDuration: 2s}}"] {
         for protocol in [Protocol::Http1, Protocol::Http2] {
             let (world, client) = ruled(rule, protocol).await;
-            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
-            let over = std::time::Instant::now() + Duration::from_millis(40);
-            while std::time::Instant::now() < over {
-                tokio::task::yield_now().await;
+            for _ in 0..2 {
+                body(client.get(ARCHIVE.parse().unwrap()).await.unwrap()).await;
             }
-            body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+            assert_eq!(world.through_gateways(), 1, "{rule}, {protocol:?}");
+            pass(Duration::from_secs(2)).await;
+            body(client.get(ARCHIVE.parse().unwrap()).await.unwrap()).await;
             assert_eq!(world.through_gateways(), 2, "{rule}, {protocol:?}");
         }
     }
@@ -164,10 +181,10 @@ async fn a_connection_without_requests_or_of_age_serves_no_longer_than_its_rule_
 
 #[tokio::test]
 async fn a_connection_ends_at_its_time_however_busy_it_is_and_no_request_with_it() {
-    let (world, client) = ruled("{tcp: {maxConnectionDuration: 20ms}}", Protocol::Http1).await;
-    let over = std::time::Instant::now() + Duration::from_millis(200);
-    while std::time::Instant::now() < over {
-        body(client.get(URL.parse().unwrap()).await.unwrap()).await;
+    let (world, client) = ruled("{tcp: {maxConnectionDuration: 2s}}", Protocol::Http1).await;
+    for _ in 0..10 {
+        body(client.get(ARCHIVE.parse().unwrap()).await.unwrap()).await;
+        pass(Duration::from_millis(500)).await;
     }
     assert!(world.through_gateways() > 1);
 }

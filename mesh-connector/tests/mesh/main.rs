@@ -14,6 +14,8 @@ mod grpc;
 mod http;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "tonic")]
+mod policies;
 mod services;
 
 use std::{io, time::Duration};

@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use parking_lot::Mutex;
 
 use crate::{FORECAST, US, World, exchange};
 
@@ -22,7 +23,7 @@ impl Recorder for Counts {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.0.lock().unwrap().entry(key.clone()).or_default().clone())
+        Counter::from_arc(self.0.lock().entry(key.clone()).or_default().clone())
     }
 
     fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
@@ -37,13 +38,13 @@ impl Recorder for Counts {
 impl Counts {
     /// The sum over all labels.
     fn of(&self, name: &str) -> u64 {
-        let counts = self.0.lock().unwrap();
+        let counts = self.0.lock();
         let named = counts.iter().filter(|(key, _)| key.name() == name);
         named.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
     }
 
     fn labels(&self, name: &str) -> HashMap<String, String> {
-        let counts = self.0.lock().unwrap();
+        let counts = self.0.lock();
         let (key, _) = counts.iter().find(|(key, _)| key.name() == name).unwrap();
         key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
     }

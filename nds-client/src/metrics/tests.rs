@@ -1,9 +1,7 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ::metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use parking_lot::Mutex;
 
 use crate::{
     health::Health,
@@ -18,7 +16,7 @@ struct One(Seen, String);
 
 impl One {
     fn set(&self, change: impl FnOnce(f64) -> f64) {
-        let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.0.lock();
         let value = all.entry(self.1.clone()).or_default();
         *value = change(*value);
     }
@@ -53,7 +51,7 @@ impl Seen {
     }
 
     fn value(&self, name: &str) -> f64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         *all.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", all.keys()))
     }
 }

@@ -1,6 +1,6 @@
 //! The name table: what istiod says about names, as one immutable value.
 //!
-//! A table is made in one pass over the bytes from the wire, without an allocation per name: the names stand one after
+//! A table is made of the bytes from the wire without an allocation per name: the names stand one after
 //! the other in one text, addresses are parsed once, and an index finds them. The bytes themselves are not kept; they are
 //! more than twice as long. Alternate names (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored:
 //! they are the resolver's business, computed at lookup from [`NameEntry::short_name`] and [`NameEntry::namespace`].
@@ -57,7 +57,7 @@ struct Slot {
 const HASHER: FixedState = FixedState::with_seed(0);
 
 impl NameTable {
-    /// Builds a table from the bytes of a `NameTable` message, in one pass.
+    /// Builds a table from the bytes of a `NameTable` message.
     ///
     /// Entries without a usable address are left out, as Istio's DNS proxy does (`pkg/dns/client/dns.go`,
     /// `UpdateLookupTable`): such a name is unknown, not empty. So are names of more than 255 bytes, which no DNS

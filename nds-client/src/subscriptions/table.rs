@@ -35,6 +35,8 @@ pub(crate) struct SubscriptionDelta {
 pub(super) struct Table {
     clusters: bool,
     endpoints: BTreeMap<Arc<str>, Entry>,
+    /// How many of the names are subscribed to.
+    subscribed: usize,
     subscribe: BTreeSet<Arc<str>>,
     unsubscribe: BTreeSet<Arc<str>>,
 }
@@ -81,6 +83,7 @@ impl Table {
         entry.usage.touch(now);
         let is_new = !entry.usage.subscribed.swap(true, Relaxed);
         if is_new {
+            self.subscribed += 1;
             self.subscribe.insert(name.clone());
         }
         (is_new, (name, entry.sender.subscribe(), entry.usage.clone()))
@@ -92,7 +95,7 @@ impl Table {
 
     /// How many names are subscribed to.
     pub(super) fn len(&self) -> usize {
-        self.subscribed().count()
+        self.subscribed
     }
 
     /// The endpoints of all subscribed names, as far as they have come.
@@ -122,6 +125,7 @@ impl Table {
             }
             subscribed.load(Relaxed) || entry.sender.has_subscribers()
         });
+        self.subscribed -= dropped;
         dropped
     }
 

@@ -107,7 +107,7 @@ impl Conversation {
 
     async fn take(&mut self, request: DeltaDiscoveryRequest) {
         self.istiod.0.requests.send_modify(|all| all.push(request.clone()));
-        if !request.response_nonce.is_empty() || self.istiod.0.settings.lock().unwrap().door == Door::Mute {
+        if !request.response_nonce.is_empty() || self.istiod.0.settings.lock().door == Door::Mute {
             return;
         }
         let kind = request.type_url;

@@ -19,7 +19,7 @@ impl Istiod {
     pub(super) fn authenticate<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let certified = request.extensions().get::<Caller>().is_some_and(|caller| caller.certified);
         let token = request.metadata().contains_key("authorization");
-        let accepts_tokens = self.0.settings.lock().unwrap().accepts_tokens;
+        let accepts_tokens = self.0.settings.lock().accepts_tokens;
         if certified || (token && accepts_tokens) {
             return Ok(());
         }
@@ -34,12 +34,12 @@ impl IstioCertificateService for Ca {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         self.0.authenticate(&request)?;
-        let settings = self.0.0.settings.lock().unwrap();
+        let settings = self.0.0.settings.lock();
         if !settings.signs {
             return Err(Status::internal("CSR signing error"));
         }
         let request = request.into_inner();
-        *self.0.0.asked.lock().unwrap() = Some(request.clone());
+        *self.0.0.asked.lock() = Some(request.clone());
         let asked = Duration::from_secs(u64::try_from(request.validity_duration).unwrap());
         if asked > settings.max_ttl {
             return Err(Status::invalid_argument("requested TTL is greater than the max"));

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use std::{
 
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     server::WebPkiClientVerifier,
@@ -138,11 +139,11 @@ impl Istiod {
     }
 
     pub(crate) fn authority(&self) -> Arc<Authority> {
-        self.0.settings.lock().unwrap().signer.clone()
+        self.0.settings.lock().signer.clone()
     }
 
     pub(super) fn set(&self, change: impl FnOnce(&mut Settings)) {
-        change(&mut self.0.settings.lock().unwrap());
+        change(&mut self.0.settings.lock());
     }
 
     pub(crate) fn set_door(&self, door: Door) {
@@ -173,7 +174,7 @@ impl Istiod {
 
     /// How often the name was resolved.
     pub(crate) fn resolved(&self) -> u64 {
-        self.0.settings.lock().unwrap().resolved
+        self.0.settings.lock().resolved
     }
 
     /// How many certificates were signed.
@@ -183,7 +184,7 @@ impl Istiod {
 
     /// The last request for a certificate.
     pub(crate) fn asked(&self) -> Option<IstioCertificateRequest> {
-        self.0.asked.lock().unwrap().clone()
+        self.0.asked.lock().clone()
     }
 
     /// How many xDS streams were opened.
@@ -199,7 +200,7 @@ impl Istiod {
     /// Ends, and leaves every connection without a word.
     pub(crate) fn crash(&self) {
         self.set_door(Door::Closed);
-        self.0.connections.lock().unwrap().drain(..).for_each(|connection| connection.abort());
+        self.0.connections.lock().drain(..).for_each(|connection| connection.abort());
     }
 
     /// Every connection stays open, and nothing goes over it any more: a cable is pulled.
@@ -221,7 +222,7 @@ impl Istiod {
                 _ = freezes.changed() => std::future::pending().await,
             }
         });
-        let mut connections = self.0.connections.lock().unwrap();
+        let mut connections = self.0.connections.lock();
         connections.retain(|connection| !connection.is_finished());
         connections.push(task.abort_handle());
     }
@@ -242,7 +243,7 @@ impl Transport for Memory {
         _: &'a str,
         _: u16,
     ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
-        let mut settings = self.0.settings.lock().unwrap();
+        let mut settings = self.0.settings.lock();
         settings.resolved += 1;
         Box::pin(std::future::ready(Ok(settings.addresses.clone())))
     }
@@ -256,7 +257,7 @@ impl Transport for Memory {
             if address.ip().to_string().ends_with(".0") {
                 std::future::pending::<()>().await;
             }
-            let door = self.0.settings.lock().unwrap().door;
+            let door = self.0.settings.lock().door;
             if door == Door::Closed {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
@@ -297,7 +298,7 @@ async fn serve(istiod: Istiod, stream: DuplexStream) {
 
 fn tls(istiod: &Istiod) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let settings = istiod.0.settings.lock().unwrap();
+    let settings = istiod.0.settings.lock();
     let mut roots = settings.signer.root_store();
     if !settings.accepts_certificates {
         roots = Authority::new("nobody's", istiod.clock()).root_store();

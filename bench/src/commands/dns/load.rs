@@ -107,6 +107,7 @@ impl Load {
                     let asked = asked.remove(&u16::from_be_bytes([packet[0], packet[1]]));
                     latencies.extend(asked.map(|asked| asked.elapsed().as_secs_f64() * 1e9));
                 }
+                // polling: to wait in the kernel would add its wake-up to each latency.
                 Err(_) => hint::spin_loop(),
             }
         }

@@ -1,5 +1,7 @@
 //! Who talks to whom.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use rustls::version;
 
 use super::*;
@@ -218,29 +220,26 @@ async fn ten_thousand_rotations_under_load_fail_no_connection() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     // Keys are few, so that the time goes into rotations; identities are all different.
-    let current = arc_swap::ArcSwap::from_pointee(authority.identity(CLIENT));
+    let current = Arc::new(arc_swap::ArcSwap::from_pointee(authority.identity(CLIENT)));
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let connections = std::sync::atomic::AtomicUsize::new(0);
-    let load = async {
-        while !done.load(std::sync::atomic::Ordering::Relaxed) {
-            let identity = current.load_full();
-            let mut stream = client.dial_with(&identity, server.address).await.unwrap();
-            assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
-            connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    };
-    let rotate = async {
-        for rotation in 1.. {
-            if rotation > ROTATIONS && connections.load(std::sync::atomic::Ordering::Relaxed) > CONNECTIONS {
-                break;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let rotations = tokio::task::spawn_blocking({
+        let (current, connections) = (current.clone(), connections.clone());
+        move || {
+            let mut rotation = 0;
+            while rotation < ROTATIONS || connections.load(Relaxed) < CONNECTIONS {
+                current.store(authority.identity(CLIENT).into());
+                rotation += 1;
             }
-            current.store(authority.identity(CLIENT).into());
-            tokio::task::yield_now().await;
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-    };
-    tokio::join!(rotate, load);
+    });
+    while !rotations.is_finished() {
+        let identity = current.load_full();
+        let mut stream = client.dial_with(&identity, server.address).await.unwrap();
+        assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+        connections.fetch_add(1, Relaxed);
+    }
+    rotations.await.unwrap();
     // What was made for identities that are gone is gone.
     assert_eq!(client.statuses().len(), 1);
     assert_eq!(Arc::strong_count(&client.tls), 2, "the client and one entry");

@@ -136,7 +136,7 @@ async fn keys_are_logged_where_that_was_asked_for() {
     struct Log(Mutex<Vec<String>>);
     impl rustls::KeyLog for Log {
         fn log(&self, label: &str, _client_random: &[u8], _secret: &[u8]) {
-            self.0.lock().unwrap().push(label.to_owned());
+            self.0.lock().push(label.to_owned());
         }
     }
     let authority = Authority::new();
@@ -146,5 +146,5 @@ async fn keys_are_logged_where_that_was_asked_for() {
     client.dial_one(server.address).await.unwrap();
     (client.tls, client.entry) = (Arc::new(TlsSettings::new(Some(log.clone()))), Mutex::default());
     client.dial_one(server.address).await.unwrap();
-    assert!(log.0.lock().unwrap().contains(&"CLIENT_TRAFFIC_SECRET_0".to_owned()));
+    assert!(log.0.lock().contains(&"CLIENT_TRAFFIC_SECRET_0".to_owned()));
 }

@@ -202,7 +202,6 @@ impl Upstream for Cluster {
             workload: None,
             tls: None,
             held: std::sync::Weak::new(),
-            age: Default::default(),
         };
         Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
     }

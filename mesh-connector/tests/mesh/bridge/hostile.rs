@@ -141,6 +141,7 @@ async fn a_handshake_byte_by_byte_and_one_that_comes_with_the_first_bytes_are_al
     client.set_nodelay(true).unwrap();
     for byte in &whole {
         client.write_all(&[*byte]).await.unwrap();
+        // polling: the bridge has its turn between two bytes; nothing depends on what it makes of it.
         tokio::task::yield_now().await;
     }
     let answer = say_all(client, "").await;

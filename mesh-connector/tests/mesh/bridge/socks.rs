@@ -129,6 +129,7 @@ async fn a_client_that_drips_is_let_go_and_those_behind_it_are_served() {
                 if write.write_all(&[*byte]).await.is_err() {
                     return;
                 }
+                // polling: no wait, but a client that takes its time.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -113,7 +113,7 @@ impl Builder {
         let mut service = Service::default();
         for field in Fields(info) {
             match field? {
-                (1, ip) => match str::from_utf8(ip).ok().and_then(|ip| ip.parse().ok()) {
+                (1, ip) => match address(ip) {
                     Some(IpAddr::V4(ip)) => self.v4.push(ip),
                     Some(IpAddr::V6(ip)) => self.v6.push(ip),
                     None => {}
@@ -171,7 +171,64 @@ impl Builder {
     }
 }
 
+#[inline]
+fn address(text: &[u8]) -> Option<IpAddr> {
+    dotted(text).map(IpAddr::V4).or_else(|| str::from_utf8(text).ok()?.parse().ok())
+}
+
+/// Four decimal numbers without leading zeros: nearly all addresses, and read faster than by the standard library, which
+/// reads the others.
+#[inline]
+fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut at, mut octet, mut digits) = ([0u8; 4], 0, 0u16, 0);
+    for byte in text {
+        match byte {
+            b'0'..=b'9' if digits == 0 || octet != 0 => {
+                octet = octet * 10 + u16::from(byte - b'0');
+                digits += 1;
+                if octet > 255 {
+                    return None;
+                }
+            }
+            b'.' if digits > 0 && at < 3 => {
+                octets[at] = u8::try_from(octet).ok()?;
+                (at, octet, digits) = (at + 1, 0, 0);
+            }
+            _ => return None,
+        }
+    }
+    octets[3] = u8::try_from(octet).ok()?;
+    (at == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+}
+
 /// An index into the text, or into a list that is no longer than the wire.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
     u32::try_from(at).map_err(|_| InvalidNameTable("more than 4 GiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_read_as_the_standard_library_reads_them(text in "[0-9.]{0,16}|[0-9a-f:.]{0,24}") {
+            prop_assert_eq!(address(text.as_bytes()), text.parse().ok());
+        }
+
+        #[test]
+        fn every_ipv4_address_is_read(ip: Ipv4Addr) {
+            prop_assert_eq!(dotted(ip.to_string().as_bytes()), Some(ip));
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_leading_zero_is_no_part_of_an_address() {
+        for text in ["10.0.0.01", "00.0.0.0", "10.0.0", "10.0.0.0.1", "256.0.0.1", "10..0.1", "10.0.0.", ""] {
+            assert_eq!(address(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(address(b"0.0.0.0"), Some(Ipv4Addr::UNSPECIFIED.into()));
+    }
 }

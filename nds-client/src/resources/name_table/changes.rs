@@ -23,23 +23,19 @@ impl Changes {
     pub(super) fn between(previous: &NameTable, next: &NameTable) -> Self {
         let (mut changed, mut expected, mut known) = (Vec::new(), 0, 0);
         for (at, entry) in (0u32..).zip(next.iter()) {
-            let walked = previous.records.get(expected).map(|_| previous.entry(expected));
-            let before = match walked.filter(|walked| walked.name() == entry.name()) {
-                Some(walked) => Some(walked),
-                None => previous.position(entry.name()).map(|found| {
-                    expected = found;
-                    previous.entry(found)
-                }),
-            };
-            let Some(before) = before else {
-                changed.push(at);
-                continue;
-            };
+            let same = |at| previous.records.get(at).is_some_and(|_| previous.entry(at).is_same(&entry));
+            if !same(expected) {
+                let Some(found) = previous.position(entry.name()) else {
+                    changed.push(at);
+                    continue;
+                };
+                expected = found;
+                if !same(found) {
+                    changed.push(at);
+                }
+            }
             expected += 1;
             known += 1;
-            if !before.is_like(&entry) {
-                changed.push(at);
-            }
         }
         let all_known = known == previous.len();
         let gone = previous.iter().filter(|entry| !all_known && next.get(entry.name()).is_none());

@@ -27,7 +27,7 @@ pub(super) struct Record {
 }
 
 /// Where a name is from, and where in the text the short name and the namespace stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Origin {
     pub(super) registry: Registry,
     /// Whether they stand one after the other behind the name, because the name does not begin with them.
@@ -38,6 +38,21 @@ impl Record {
     #[inline]
     pub(super) fn name_bytes<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         &text[self.at as usize..][..usize::from(self.name_len)]
+    }
+
+    /// All bytes of its texts.
+    #[inline]
+    fn bytes<'a>(&self, text: &'a str) -> &'a [u8] {
+        let service = if self.origin.apart { [self.short_len, self.namespace_len] } else { [0, 0] };
+        let [short, namespace] = service.map(usize::from);
+        &text.as_bytes()[self.at as usize..][..usize::from(self.name_len) + short + namespace]
+    }
+
+    /// What its texts and addresses are, beside their content.
+    #[inline]
+    fn layout(&self) -> (u16, u16, [u8; 3], Origin) {
+        let Self { v4_count, v6_count, name_len, short_len, namespace_len, origin, .. } = *self;
+        (v4_count, v6_count, [name_len, short_len, namespace_len], origin)
     }
 
     #[inline]
@@ -149,9 +164,18 @@ impl<'a> NameEntry<'a> {
         (self.short_name(), self.namespace(), self.registry())
     }
 
-    /// Whether both say the same.
-    pub(super) fn is_like(&self, other: &NameEntry<'_>) -> bool {
-        self.ipv4() == other.ipv4() && self.ipv6() == other.ipv6() && self.service() == other.service()
+    /// Whether both are the same name with the same content. What a name says decides how it is laid out, so that equal
+    /// bytes in an equal layout are all that has to be compared.
+    #[inline]
+    pub(super) fn is_same(&self, other: &NameEntry<'_>) -> bool {
+        let addresses = || match self.record.v4_count {
+            1 => self.record.v4 == other.record.v4,
+            _ => self.ipv4() == other.ipv4(),
+        };
+        self.record.layout() == other.record.layout()
+            && self.record.bytes(&self.table.text) == other.record.bytes(&other.table.text)
+            && addresses()
+            && self.ipv6() == other.ipv6()
     }
 }
 

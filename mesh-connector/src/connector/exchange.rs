@@ -1,0 +1,167 @@
+//! One HTTP request: from its target to its response.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use http::{Request, Response};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::MeshConnector;
+use crate::{
+    cluster::{ClusterEntry, Route},
+    connection::ConnectionKey,
+    dial::{self, Choice, Dialer},
+    dns::Dns,
+    error::Error,
+    hosts::HostSet,
+    http::{RequestBody, ResponseBody, Upstream},
+    membership::{Membership, Resolved, after},
+    settings::Settings,
+    stream::MeshStream,
+    target::Target,
+};
+
+/// What a request and its connections have in common.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    membership: &'a Membership,
+    settings: &'a Settings,
+    target: &'a Target,
+    deadline: Instant,
+}
+
+impl MeshConnector {
+    /// Sends a request to a target, over a connection that the target's cluster has, or a new one. After it, at most
+    /// `max_idle` connections of the cluster are without a request; with 0 the request has a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` where the connection was made and the exchange
+    /// failed.
+    pub(crate) async fn send(
+        &self,
+        target: &Target,
+        request: Request<RequestBody>,
+        max_idle: usize,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let (membership, settings) = (self.mesh.membership(), self.mesh.settings());
+        membership.refuse_if_closed(target)?;
+        let deadline = after(settings.connect_deadline);
+        let context = Context { membership, settings, target, deadline };
+        match membership.route(target, deadline).await? {
+            Route::Cluster(entry) => context.send_to_cluster(&entry, request, max_idle).await,
+            Route::Passthrough => context.send_outside(request, max_idle).await,
+        }
+    }
+}
+
+impl Context<'_> {
+    async fn send_to_cluster(
+        self,
+        entry: &ClusterEntry,
+        request: Request<RequestBody>,
+        max_idle: usize,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let hosts = self.membership.hosts(self.target, entry, self.deadline).await?;
+        let upstream = ToCluster { context: self, entry, hosts };
+        entry.http().send(self.target.protocol(), request, max_idle, &upstream).await
+    }
+
+    async fn send_outside(
+        self,
+        request: Request<RequestBody>,
+        max_idle: usize,
+    ) -> Result<Response<ResponseBody>, Error> {
+        self.settings.allow_outside(self.target)?;
+        let cluster = self.membership.clusters.passthrough();
+        let names = self.membership.client.names().get();
+        let key = match cluster.key(self.target, &names) {
+            Some(key) => key,
+            None => match self.membership.resolve_outside(self.target, self.deadline).await? {
+                Resolved::Passthrough(_) => cluster.insert(self.target, &names),
+                Resolved::Cluster(target, entry) => {
+                    let inside = Context { target: &target, ..self };
+                    return inside.send_to_cluster(&entry, request, max_idle).await;
+                }
+            },
+        };
+        let upstream = Outside { context: self, key };
+        cluster.http().send(self.target.protocol(), request, max_idle, &upstream).await
+    }
+
+    /// Logs and counts a connection.
+    async fn record(
+        self,
+        connecting: impl Future<Output = Result<MeshStream, Error>>,
+    ) -> Result<MeshStream, Error> {
+        let span = tracing::debug_span!("connect", target = %self.target);
+        let outcome = connecting.instrument(span.clone()).await;
+        span.in_scope(|| self.membership.record(self.target, outcome))
+    }
+}
+
+/// A cluster, with the endpoints that one request may choose among.
+struct ToCluster<'a> {
+    context: Context<'a>,
+    entry: &'a ClusterEntry,
+    hosts: Arc<HostSet>,
+}
+
+impl ToCluster<'_> {
+    fn dialer(&self) -> Dialer<'_, Dns> {
+        let Context { membership, settings, target, deadline } = self.context;
+        membership.dialer(target, self.entry, &self.hosts, settings, deadline)
+    }
+}
+
+impl Upstream for ToCluster<'_> {
+    type Choice = Choice;
+
+    fn choose(&self) -> Option<Choice> {
+        self.dialer().choose(&mut Rng::new())
+    }
+
+    fn key(choice: &Choice) -> ConnectionKey {
+        choice.key
+    }
+
+    async fn connect(&self, first: Option<Choice>) -> Result<MeshStream, Error> {
+        let connecting = async { self.dialer().connect(first, &mut Rng::new()).await };
+        self.context.record(connecting).await
+    }
+}
+
+/// A host outside of the mesh.
+struct Outside<'a> {
+    context: Context<'a>,
+    key: ConnectionKey,
+}
+
+impl Upstream for Outside<'_> {
+    type Choice = ConnectionKey;
+
+    fn choose(&self) -> Option<ConnectionKey> {
+        Some(self.key)
+    }
+
+    fn key(choice: &ConnectionKey) -> ConnectionKey {
+        *choice
+    }
+
+    async fn connect(&self, _: Option<ConnectionKey>) -> Result<MeshStream, Error> {
+        let Context { membership, settings, target, deadline } = self.context;
+        let connecting = async {
+            match membership.resolve_outside(target, deadline).await? {
+                Resolved::Passthrough(addresses) => {
+                    dial::passthrough(target, &addresses, self.key, deadline).await
+                }
+                // It has moved into the mesh just now: the connection serves this request alone.
+                Resolved::Cluster(target, entry) => {
+                    membership.connect_to_cluster(&target, &entry, settings, deadline).await
+                }
+            }
+        };
+        self.context.record(connecting).await
+    }
+}

@@ -1,0 +1,238 @@
+//! Pooled connections never outlive the policy, the identity and the expected identities that they were made under.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use mesh_connector::{
+    ConnectionInfo, Error, HttpClient, Mesh, Protocol, Transport,
+    nds_client::{Cluster, Clusters},
+};
+use mesh_sandbox::Sandbox;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+use tonic::{body::Body, transport::Endpoint};
+use tower_service::Service as _;
+
+use crate::World;
+
+const ORDERS: &str = "orders.example";
+const URL: &str = "http://orders.example/";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends a request, reads the response, and says over which connection.
+type Call = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionInfo, Error>>>;
+
+fn http(mesh: &Mesh, protocol: Protocol, url: &str) -> Call {
+    let client = HttpClient::<Empty<Bytes>>::new(mesh.connector().with_protocol(protocol));
+    let url: Uri = url.parse().unwrap();
+    Box::new(move || {
+        let (client, url) = (client.clone(), url.clone());
+        Box::pin(async move {
+            let response = client.get(url).await?;
+            let connection = response.extensions().get::<ConnectionInfo>().unwrap().clone();
+            response.into_body().collect().await?;
+            Ok(connection)
+        })
+    })
+}
+
+fn grpc(mesh: &Mesh, url: &str) -> Call {
+    let channel = mesh.grpc_channel(Endpoint::from_shared(url.to_owned()).unwrap());
+    Box::new(move || {
+        let mut channel = channel.clone();
+        Box::pin(async move {
+            let request = Request::post("/orders.Orders/List").body(Body::empty()).unwrap();
+            let response =
+                channel.call(request).await.map_err(|status| Error::find(&status).unwrap().clone())?;
+            let connection = response.extensions().get::<ConnectionInfo>().unwrap().clone();
+            response.into_body().collect().await?;
+            Ok(connection)
+        })
+    })
+}
+
+/// Every way to call.
+fn calls(mesh: &Mesh, url: &str) -> [Call; 3] {
+    [http(mesh, Protocol::Http1, url), http(mesh, Protocol::Http2, url), grpc(mesh, url)]
+}
+
+/// A service at one endpoint that has this identity, with this TLS mode for its clients.
+fn orders(mode: &str, identity: &str) -> String {
+    format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: orders, namespace: payments}}
+spec:
+  hosts: [{ORDERS}]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints:
+    - {{address: 2.2.2.9, serviceAccount: {identity}, labels: {{security.istio.io/tlsMode: istio}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: orders, namespace: payments}}
+spec: {{host: {ORDERS}, trafficPolicy: {{tls: {{mode: {mode}}}}}}}
+"
+    )
+}
+
+fn orders_of(clusters: Option<&Clusters>) -> Option<Arc<Cluster>> {
+    clusters?.get(ORDERS, 80, "")
+}
+
+/// Applies YAML, and waits until istiod has sent what it makes of a cluster.
+async fn change(world: &World, mesh: &Mesh, yaml: &str) {
+    let mut clusters = mesh.client().clusters().clone();
+    let before = orders_of(clusters.current().as_deref());
+    world.sandbox.apply("cluster1", yaml).unwrap();
+    let changed = clusters.wait_for(|clusters| {
+        let now = orders_of(clusters.as_deref());
+        now.as_ref().map(Arc::as_ptr) != before.as_ref().map(Arc::as_ptr)
+    });
+    timeout(PATIENCE, changed).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_rule_that_demands_mtls_moves_busy_clients_off_plaintext_at_the_next_request() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    change(&world, &mesh, &orders("DISABLE", "orders")).await;
+    let calls = calls(&mesh, URL);
+    for call in &calls {
+        for _ in 0..2 {
+            assert_eq!(call().await.unwrap().transport(), Transport::Plaintext);
+        }
+    }
+    change(&world, &mesh, &orders("ISTIO_MUTUAL", "orders")).await;
+    for call in &calls {
+        let connection = call().await.unwrap();
+        assert_eq!(connection.transport(), Transport::MutualTls);
+        assert_eq!(connection.peer().unwrap().service_account(), "orders");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_expected_identities_means_new_connections() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    change(&world, &mesh, &orders("ISTIO_MUTUAL", "orders")).await;
+    let calls = calls(&mesh, URL);
+    for identity in ["orders", "billing"] {
+        if identity != "orders" {
+            change(&world, &mesh, &orders("ISTIO_MUTUAL", identity)).await;
+        }
+        for call in &calls {
+            assert_eq!(call().await.unwrap().peer().unwrap().service_account(), identity);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_identity_means_new_connections() {
+    let second = Duration::from_secs(2);
+    let world = World::start_with(Sandbox::builder().certificate_lifetimes(second, second)).await;
+    let mesh = world.join().await;
+    let calls = calls(&mesh, "http://archive.weather:3003/");
+    for call in &calls {
+        call().await.unwrap();
+    }
+    assert_eq!(world.through_gateways(), 2, "one of each version of HTTP");
+    let mut identity = mesh.client().identity().clone();
+    let first = identity.current().unwrap().epoch();
+    let renewed = identity.wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first));
+    timeout(PATIENCE, renewed).await.unwrap().unwrap();
+    for call in &calls {
+        call().await.unwrap();
+    }
+    assert_eq!(world.through_gateways(), 4);
+}
+
+#[tokio::test]
+async fn connections_to_an_endpoint_that_is_gone_serve_no_request() {
+    // Without this pod the gateway of its network is no endpoint of the service; it runs on.
+    let no_pods = "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: forecast-x1
+  namespace: weather
+  labels: {kubernetes.io/service-name: forecast}
+addressType: IPv4
+ports: [{name: http, port: 8080, protocol: TCP}]
+endpoints: []
+";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let calls = calls(&mesh, "http://forecast.weather:3002/");
+    let endpoints = async || {
+        let mut endpoints = BTreeSet::new();
+        for call in calls.iter().cycle().take(48) {
+            endpoints.insert(call().await.unwrap().endpoint().to_owned());
+        }
+        endpoints
+    };
+    let before = endpoints().await;
+    assert_eq!(before.len(), 2);
+    let mut known = mesh.client().endpoints("outbound|3002||forecast.weather.svc.cluster.local");
+    world.sandbox.apply("cluster1", no_pods).unwrap();
+    let fewer = known.wait_for(|endpoints| endpoints.iter().count() == 1);
+    timeout(PATIENCE, fewer).await.unwrap();
+    let after = endpoints().await;
+    assert!(after.len() == 1 && after.is_subset(&before), "{before:?}, {after:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_moves_into_the_mesh_is_not_called_over_connections_from_before() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let outside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = outside.accept().await {
+            let service = service_fn(async |_: Request<Incoming>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(Empty::<Bytes>::new()))
+            });
+            http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await.unwrap();
+            let _ = tell.send(());
+        }
+    });
+    let call = http(&mesh, Protocol::Http1, &format!("http://127.0.0.1:{port}/"));
+    for _ in 0..2 {
+        let connection = call().await.unwrap();
+        assert_eq!((connection.service(), connection.transport()), (None, Transport::Plaintext));
+    }
+    let entry = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: moved, namespace: payments}}
+spec:
+  hosts: [moved.example]
+  addresses: [127.0.0.1]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: {port}, name: http, protocol: HTTP}}]
+  endpoints:
+    - {{address: 2.2.2.7, serviceAccount: moved, labels: {{security.istio.io/tlsMode: istio}}}}
+"
+    );
+    world.apply(&mesh, "cluster1", &entry, "moved.example").await;
+    let connection = call().await.unwrap();
+    assert_eq!(connection.service(), Some("moved.example"));
+    assert_eq!(connection.transport(), Transport::MutualTls);
+    let before = Instant::now();
+    tokio::time::pause();
+    ended.recv().await.unwrap();
+    assert!(before.elapsed() <= Duration::from_secs(90), "it ends by its idle time");
+}
