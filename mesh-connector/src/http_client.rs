@@ -9,7 +9,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Uri};
+use arc_swap::ArcSwapOption;
+use http::{
+    Request, Response, Uri,
+    uri::{Authority, Scheme},
+};
 use http_body::Body;
 use tower_service::Service;
 
@@ -18,7 +22,7 @@ use crate::{
     error::Error,
     http::{RequestBody, ResponseBody},
     mesh::Mesh,
-    target::Protocol,
+    target::{Protocol, Target},
 };
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone.
@@ -65,6 +69,8 @@ pub struct HttpClient<B> {
 struct Shared {
     connector: MeshConnector,
     max_idle_per_host: usize,
+    /// Where the request before went: most clients call one service.
+    last: ArcSwapOption<(Option<Authority>, Target)>,
 }
 
 impl Mesh {
@@ -102,7 +108,8 @@ where
     }
 
     fn with_idle(connector: MeshConnector, max_idle_per_host: usize) -> Self {
-        Self { shared: Arc::new(Shared { connector, max_idle_per_host }), body: PhantomData }
+        let last = ArcSwapOption::empty();
+        Self { shared: Arc::new(Shared { connector, max_idle_per_host, last }), body: PhantomData }
     }
 
     /// Sends a request and waits for the head of the response.
@@ -121,9 +128,9 @@ where
     ///
     /// Dropping the future ends the request; whether it has been sent is unknown then.
     pub async fn request(&self, request: Request<B>) -> Result<Response<ResponseBody>, Error> {
-        let Shared { connector, max_idle_per_host } = &*self.shared;
-        let target = connector.target_of(request.uri())?;
-        connector.send(&target, request.map(RequestBody::new), *max_idle_per_host).await
+        let Shared { connector, max_idle_per_host, .. } = &*self.shared;
+        let to = self.shared.to(request.uri())?;
+        connector.send(&to.1, request.map(RequestBody::new), *max_idle_per_host).await
     }
 
     /// A GET.
@@ -142,6 +149,21 @@ where
         let mut request = Request::new(B::default());
         *request.uri_mut() = uri;
         self.request(request).await
+    }
+}
+
+impl Shared {
+    /// Where a URI leads.
+    fn to(&self, uri: &Uri) -> Result<Arc<(Option<Authority>, Target)>, Error> {
+        if let Some(last) = &*self.last.load()
+            && uri.scheme() == Some(&Scheme::HTTP)
+            && uri.authority() == last.0.as_ref()
+        {
+            return Ok(last.clone());
+        }
+        let to = Arc::new((uri.authority().cloned(), self.connector.target_of(uri)?));
+        self.last.store(Some(to.clone()));
+        Ok(to)
     }
 }
 
