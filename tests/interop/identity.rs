@@ -10,6 +10,8 @@ use std::{
 use mesh_tests::{peers::RealMesh, pki::PluggedCa, vm_files::Vm};
 use nds_client::{Config, Health, Identity, NdsClient};
 
+use crate::state_dir;
+
 /// The files of a VM whose state folder is beside them.
 fn vm(mesh: &RealMesh) -> (PathBuf, Config) {
     let files = mesh.vm_files(&Vm::default());
@@ -17,20 +19,20 @@ fn vm(mesh: &RealMesh) -> (PathBuf, Config) {
     (files, config)
 }
 
-/// Joins, and waits until everything that is due has been kept.
+/// Joins, and waits until certificate and roots have been persisted.
 async fn join(config: &Config, files: &Path) -> NdsClient {
     let client = NdsClient::join(config.clone()).await.unwrap();
-    kept(&client, files, |_| true).await;
+    persisted(files, |_| true).await;
     client
 }
 
-async fn kept(client: &NdsClient, files: &Path, like: impl Fn(&str) -> bool) {
-    let file = files.join("state/roots.pem");
-    let kept = || files.join("state/identity.pem").exists() && like(&fs::read_to_string(&file).unwrap());
-    let mut health = client.health().clone();
-    while !kept() {
-        assert!(health.changed().await);
-    }
+/// Waits until certificate and roots have been persisted, the roots like this.
+async fn persisted(files: &Path, like: impl Fn(&str) -> bool + Send + 'static) {
+    let is_there = move |folder: &Path| {
+        let roots = fs::read_to_string(folder.join("roots.pem"));
+        folder.join("identity.pem").exists() && roots.is_ok_and(|roots| like(&roots))
+    };
+    state_dir::wait_for(files.join("state"), is_there).await;
 }
 
 async fn identity(client: &NdsClient, like: impl Fn(&Identity) -> bool) -> Arc<Identity> {
@@ -128,7 +130,7 @@ pub(crate) async fn roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_
 
     // A process that starts after all that has the old root file, and what was kept.
     let new_root = b.root_pem().lines().nth(3).unwrap().to_owned();
-    kept(&client, &files, |roots| roots.contains(&new_root)).await;
+    persisted(&files, move |roots| roots.contains(&new_root)).await;
     drop(client);
     let client = NdsClient::join(config).await.unwrap();
     client.health().clone().wait_for(Health::is_ok).await.unwrap();

@@ -1,6 +1,7 @@
 //! Calls that must not notice what happens to certificates, roots and istiod.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,7 +23,7 @@ use mesh_tests::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::common::join;
+use crate::{common::join, state_dir};
 
 const URL: &str = "http://forecast.weather:3002/";
 
@@ -183,16 +184,13 @@ pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     let first = identity.current().unwrap();
     let address = real.stop_istiod().await;
     // No certificate can be had until this one has ended.
-    let mut health = mesh.health().clone();
-    while !first.remaining(std::time::SystemTime::now()).is_zero() {
-        health.changed().await;
-    }
+    tokio::time::sleep(first.remaining(std::time::SystemTime::now())).await;
     real.restart_istiod(address).await;
     identity
         .wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first.epoch()))
         .await
         .unwrap();
-    health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    mesh.health().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
 }
 
 pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot() {
@@ -202,17 +200,13 @@ pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot(
     let config = Config::from_vm_files(&files).unwrap().with_state_dir(files.join("state"));
     let mesh = Mesh::join(config.clone()).await.unwrap();
     mesh.connect("forecast.weather", 3002).await.unwrap();
-    let has_endpoints = || {
-        let snapshot = std::fs::read(files.join("state/snapshot")).unwrap_or_default();
+    let has_endpoints = |folder: &Path| {
+        let snapshot = std::fs::read(folder.join("snapshot")).unwrap_or_default();
         let metadata = b"envoy.transport_socket_match";
         snapshot.windows(metadata.len()).any(|window| window == metadata)
     };
-    // The health is told anew with each file that is kept.
-    let mut health = mesh.health().clone();
-    while !has_endpoints() {
-        assert!(health.changed().await);
-    }
-    drop((mesh, health));
+    state_dir::wait_for(files.join("state"), has_endpoints).await;
+    drop(mesh);
     let address = real.stop_istiod().await;
     let mesh = Mesh::join(config).await.unwrap();
     assert!(matches!(mesh.health().get().sync, SyncState::FromDisk { .. }), "{:?}", mesh.health().get());

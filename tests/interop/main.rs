@@ -22,6 +22,7 @@ mod outside;
 mod policies;
 mod programs;
 mod sidecar;
+mod state_dir;
 
 use std::{pin::Pin, process::ExitCode, time::Duration};
 
