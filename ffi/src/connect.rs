@@ -69,7 +69,7 @@ pub(crate) fn connecting(
     let mesh = member.mesh.clone();
     let mesh = patience.map_or_else(|| mesh.clone(), |patience| mesh.with_connect_deadline(patience));
     let connections = member.connections.clone();
-    async move { descriptor::of(mesh.connect_to(&target).await?, pair, &connections) }
+    async move { descriptor::connect(mesh.connect_to(&target), pair, &connections).await }
 }
 
 /// Connects to `port` of `host` (a service's name, short names included, its address, or a host outside of the mesh) and

@@ -1,7 +1,7 @@
 //! Counters, gauges and sums behind the `metrics` facade, and their text (Prometheus' exposition format 0.0.4).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
     sync::{
         Arc,
@@ -20,7 +20,9 @@ pub(crate) struct Counted {
     summaries: Series<Summary>,
 }
 
-struct Series<T>(Mutex<BTreeMap<Key, Arc<T>>>);
+/// By the hashes of their keys. `Key` is equal to one with the same labels in another order, and sorts both sides to see
+/// that, which is more than all else that counting a connection takes. Each metric is counted in one place, with one order.
+struct Series<T>(Mutex<HashMap<u64, Vec<(Key, Arc<T>)>>>);
 
 #[derive(Default)]
 struct Summary(Mutex<(f64, u64)>);
@@ -34,23 +36,30 @@ impl<T> Default for Series<T> {
 impl<T: Default> Series<T> {
     fn get(&self, key: &Key) -> Arc<T> {
         let mut series = self.0.lock();
-        match series.get(key) {
-            Some(known) => known.clone(),
-            None => series.entry(key.clone()).or_default().clone(),
+        let of_hash = series.entry(key.get_hash()).or_default();
+        if let Some((_, known)) = of_hash.iter().find(|(known, _)| is_same(known, key)) {
+            return known.clone();
         }
+        let new = Arc::<T>::default();
+        of_hash.push((key.clone(), new.clone()));
+        new
     }
 
     /// Adds to the lines of each name.
     fn lines(&self, lines: &mut Lines, kind: &'static str, write: impl Fn(&T, &str, &str) -> String) {
-        for (key, value) in self.0.lock().iter() {
-            let (_, text) = lines.entry(key.name().to_owned()).or_insert((kind, String::new()));
-            text.push_str(&write(value, key.name(), &labels(key)));
+        for (key, value) in self.0.lock().values().flatten() {
+            let (_, of_name) = lines.entry(key.name().to_owned()).or_insert((kind, BTreeSet::new()));
+            of_name.insert(write(value, key.name(), &labels(key)));
         }
     }
 }
 
+fn is_same(one: &Key, other: &Key) -> bool {
+    one.name() == other.name() && one.labels().eq(other.labels())
+}
+
 /// By name: what kind it is, and its lines.
-type Lines = BTreeMap<String, (&'static str, String)>;
+type Lines = BTreeMap<String, (&'static str, BTreeSet<String>)>;
 
 impl Counted {
     pub(crate) fn render(&self) -> String {
@@ -65,9 +74,10 @@ impl Counted {
             let (sum, count) = *value.0.lock();
             format!("{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n")
         });
-        lines.iter().fold(String::new(), |mut text, (name, (kind, lines))| {
+        lines.into_iter().fold(String::new(), |mut text, (name, (kind, lines))| {
             // Writing to a text does not fail.
-            let _ = write!(text, "# TYPE {name} {kind}\n{lines}");
+            let _ = writeln!(text, "# TYPE {name} {kind}");
+            text.extend(lines);
             text
         })
     }

@@ -15,12 +15,13 @@ use std::{
 };
 
 use mesh_connector::{
-    ConnectionInfo, MeshStream,
+    ConnectionInfo, Error, MeshStream,
     bridge::{LocalSocket, relay},
 };
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
+use self::pair::Ends;
 pub(crate) use self::pair::Pair;
 use crate::{failure::Failure, status::SIDESTEP_TIMEOUT};
 
@@ -85,12 +86,19 @@ impl Drop for Open {
     }
 }
 
-/// The program's end of a connection. On the mesh's threads.
-pub(crate) fn of(stream: MeshStream, pair: Pair, connections: &Arc<Connections>) -> Result<OwnedFd, Failure> {
-    let served = match pair {
-        Pair::Unix => pair::unix().and_then(|(theirs, ours)| serve(theirs, ours, stream, connections)),
-        Pair::Tcp => pair::tcp().and_then(|(theirs, ours)| serve(theirs, ours, stream, connections)),
-    };
+/// The program's end of a new connection. On the mesh's threads.
+pub(crate) async fn connect(
+    connecting: impl Future<Output = Result<MeshStream, Error>>,
+    pair: Pair,
+    connections: &Arc<Connections>,
+) -> Result<OwnedFd, Failure> {
+    // The pair is opened while the peer answers.
+    let (stream, ends) = tokio::join!(connecting, async { pair.open() });
+    let stream = stream?;
+    let served = ends.and_then(|ends| match ends {
+        Ends::Tcp(theirs, ours) => serve(theirs, ours, stream, connections),
+        Ends::Unix(theirs, ours) => serve(theirs, ours, stream, connections),
+    });
     served.map_err(|error| Failure::of_system("no descriptor", &error))
 }
 

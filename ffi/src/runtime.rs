@@ -1,6 +1,8 @@
 //! The threads of a mesh: one that works, and one more while the system's own name lookup is asked. They sleep while
 //! nothing happens.
 
+mod threads;
+
 use std::{
     future::Future,
     sync::{
@@ -10,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
+
+use self::threads::Threads;
 
 use crate::{
     failure::Failure,
@@ -19,12 +23,8 @@ use crate::{
     thread::{self, Reports},
 };
 
-/// How long the end of a mesh waits for its threads, at most: the system's name lookup cannot be called back. The others
-/// end at once, but on a machine that has no time for them.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
-
 pub(crate) struct Runtime {
-    runtime: Option<tokio::runtime::Runtime>,
+    threads: Threads,
     handle: Handle,
     log: Arc<Gate>,
 }
@@ -32,17 +32,9 @@ pub(crate) struct Runtime {
 impl Runtime {
     pub(crate) fn start(workers: usize, reports: Reports) -> Result<Self, Failure> {
         let log = reports.gate.clone();
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers)
-            .max_blocking_threads(1)
-            .thread_name("sidestep")
-            .on_thread_start(move || thread::begin(&reports))
-            .on_thread_stop(thread::end)
-            .enable_all()
-            .build()
+        let (threads, handle) = Threads::start(workers, reports)
             .map_err(|error| Failure::of_system("no thread for the mesh", &error))?;
-        let handle = runtime.handle().clone();
-        Ok(Self { runtime: Some(runtime), handle, log })
+        Ok(Self { threads, handle, log })
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -79,13 +71,8 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
         // One of its own threads cannot wait for itself to end.
-        if Handle::try_current().is_ok() {
-            runtime.shutdown_background();
-        } else {
-            runtime.shutdown_timeout(LAST_MOMENTS);
-        }
+        self.threads.end(Handle::try_current().is_err());
         // Whatever has not ended says no more: what the program gave for its log may go now.
         self.log.close();
     }

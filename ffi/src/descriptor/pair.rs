@@ -17,21 +17,31 @@ pub(crate) enum Pair {
     Unix,
 }
 
-/// In a runtime.
-pub(super) fn unix() -> io::Result<(OwnedFd, tokio::net::UnixStream)> {
-    let (theirs, ours) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    Ok((theirs.into(), tokio::net::UnixStream::from_std(ours)?))
+/// The program's end and the mesh's.
+pub(crate) enum Ends {
+    Tcp(OwnedFd, tokio::net::TcpStream),
+    Unix(OwnedFd, tokio::net::UnixStream),
 }
 
-/// In a runtime.
-pub(super) fn tcp() -> io::Result<(OwnedFd, tokio::net::TcpStream)> {
-    let (theirs, ours) = over_loopback()?;
-    theirs.set_nodelay(true)?;
-    set_no_linger_after_end(&theirs)?;
-    ours.set_nodelay(true)?;
-    ours.set_nonblocking(true)?;
-    Ok((theirs.into(), tokio::net::TcpStream::from_std(ours)?))
+impl Pair {
+    /// In a runtime.
+    pub(crate) fn open(self) -> io::Result<Ends> {
+        match self {
+            Self::Tcp => {
+                let (theirs, ours) = over_loopback()?;
+                theirs.set_nodelay(true)?;
+                set_no_linger_after_end(&theirs)?;
+                ours.set_nodelay(true)?;
+                ours.set_nonblocking(true)?;
+                Ok(Ends::Tcp(theirs.into(), tokio::net::TcpStream::from_std(ours)?))
+            }
+            Self::Unix => {
+                let (theirs, ours) = UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                Ok(Ends::Unix(theirs.into(), tokio::net::UnixStream::from_std(ours)?))
+            }
+        }
+    }
 }
 
 fn over_loopback() -> io::Result<(TcpStream, TcpStream)> {
