@@ -118,6 +118,7 @@ fn serve(
         }
         // The sockets are closed.
         drop(open);
+        tracing::debug!(endpoint = connection.endpoint(), "a connection ended");
     });
     Ok(theirs)
 }

@@ -89,7 +89,8 @@ impl One {
 
     fn end(self, wait: bool) {
         drop(self.run);
-        let ended = || self.ended.into_inner().recv_timeout(LAST_MOMENTS) == Err(RecvTimeoutError::Disconnected);
+        let ended =
+            || self.ended.into_inner().recv_timeout(LAST_MOMENTS) == Err(RecvTimeoutError::Disconnected);
         if wait && ended() {
             // It has nothing left to do.
             let _ = self.thread.join();

@@ -71,13 +71,33 @@ static inline sidestep_settings *settings_of(char **arguments) {
     return settings;
 }
 
-static inline sidestep_mesh *join(char **arguments) {
-    sidestep_settings *settings = settings_of(arguments);
+static inline sidestep_mesh *join_with(sidestep_settings *settings) {
     sidestep_mesh *mesh = NULL;
     WORKS(sidestep_join(settings, &mesh, &error));
     CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
     WORKS(sidestep_wait_ready(mesh, PATIENCE, &error));
     return mesh;
+}
+
+static inline sidestep_mesh *join(char **arguments) {
+    return join_with(settings_of(arguments));
+}
+
+/* A byte for each connection that has ended, as the log tells it. */
+static int ended[2] = {-1, -1};
+
+static inline void note_ended(void *user_data, int32_t level, const char *line) {
+    (void)user_data;
+    (void)level;
+    CHECK(!strstr(line, "a connection ended") || write(ended[1], "", 1) == 1);
+}
+
+/* `join`, for `wait_for_connections`. */
+static inline sidestep_mesh *join_noting_ends(char **arguments) {
+    sidestep_settings *settings = settings_of(arguments);
+    CHECK(pipe(ended) == 0);
+    WORKS(sidestep_settings_log(settings, SIDESTEP_LOG_DEBUG, note_ended, NULL, &error));
+    return join_with(settings);
 }
 
 static inline void send_all(int fd, const char *text) {
@@ -105,11 +125,11 @@ static inline size_t receive_all(int fd, char *buffer, size_t size) {
     return length;
 }
 
-/* Waits until so many connections of the mesh are open: nothing else tells of their end. */
+/* Waits until no more than so many connections of a mesh of `join_noting_ends` are open. */
 static inline void wait_for_connections(const sidestep_mesh *mesh, int expected) {
-    char text[64];
+    char text[64], byte;
     snprintf(text, sizeof text, "\"connections\":%d,\"endpoints\"", expected);
-    for (int waited = 0; waited < PATIENCE; waited += 10) {
+    for (;;) {
         sidestep_text *health = NULL;
         WORKS(sidestep_health(mesh, &health, &error));
         int there = strstr(sidestep_text_get(health), text) != NULL;
@@ -117,9 +137,9 @@ static inline void wait_for_connections(const sidestep_mesh *mesh, int expected)
         if (there) {
             return;
         }
-        CHECK(poll(NULL, 0, 10) == 0);
+        struct pollfd waited = {.fd = ended[0], .events = POLLIN};
+        CHECK(poll(&waited, 1, PATIENCE) == 1 && read(ended[0], &byte, 1) == 1);
     }
-    CHECK(!"more or fewer connections are open");
 }
 
 #endif

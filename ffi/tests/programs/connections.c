@@ -214,7 +214,7 @@ static void count_signal(int signal) {
 int main(int count, char **arguments) {
     CHECK(count == 4);
     CHECK(signal(SIGPIPE, count_signal) != SIG_ERR);
-    sidestep_mesh *mesh = join(arguments);
+    sidestep_mesh *mesh = join_noting_ends(arguments);
     http(mesh, 0);
     http(mesh, SIDESTEP_TCP_PAIR);
     a_large_body(mesh);

@@ -83,7 +83,7 @@ int main(int count, char **arguments) {
     limit.rlim_cur = 256;
     CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
 
-    sidestep_mesh *mesh = join(arguments);
+    sidestep_mesh *mesh = join_noting_ends(arguments);
     sidestep_queue *queue = NULL;
     sidestep_bridge *bridge = NULL;
     int open = -1, fd = -1;
