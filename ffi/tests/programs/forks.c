@@ -18,6 +18,8 @@ static void use(char **arguments) {
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
 }
 
+/* The address sanitizer's allocator stays locked in a child of a process of which another thread was in it: glibc's does not. */
+#ifndef __SANITIZE_ADDRESS__
 static void *join_and_leave(void *arguments) {
     for (int round = 0; round < ROUNDS; round++) {
         use(arguments);
@@ -40,6 +42,7 @@ static void during_a_join(char **arguments) {
     }
     CHECK(pthread_join(other, NULL) == 0);
 }
+#endif
 
 int main(int count, char **arguments) {
     CHECK(count == 4);
@@ -96,6 +99,8 @@ int main(int count, char **arguments) {
     use(arguments);
     CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+#ifndef __SANITIZE_ADDRESS__
     during_a_join(arguments);
+#endif
     return 0;
 }
