@@ -39,7 +39,7 @@ impl Mesh {
     }
 
     /// Waits for the identity and the first name table, for the configuration's join timeout at most: after
-    /// [`MeshBuilder::spawn`].
+    /// [`MeshBuilder::spawn`](crate::MeshBuilder::spawn).
     ///
     /// # Errors
     ///
