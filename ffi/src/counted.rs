@@ -22,7 +22,9 @@ pub(crate) struct Counted {
 
 /// By the hashes of their keys. `Key` is equal to one with the same labels in another order, and sorts both sides to see
 /// that, which is more than all else that counting a connection takes. Each metric is counted in one place, with one order.
-struct Series<T>(Mutex<HashMap<u64, Vec<(Key, Arc<T>)>>>);
+struct Series<T>(Mutex<HashMap<u64, OfOneHash<T>>>);
+
+type OfOneHash<T> = Vec<(Key, Arc<T>)>;
 
 #[derive(Default)]
 struct Summary(Mutex<(f64, u64)>);
