@@ -19,6 +19,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use nds_client::{
     Cluster, ClusterName, Clusters, Identity, NameTable, NdsClient, ServerAddress, SpiffeId, Watch,
 };
@@ -70,7 +71,7 @@ pub(crate) struct ClusterManager {
 struct Snapshot {
     of: Option<Inputs>,
     /// By target. An address is routed anew each time: the name that was last resolved to it is not an input.
-    routes: HashMap<Target, Arc<ClusterEntry>>,
+    routes: HashMap<Target, Arc<ClusterEntry>, RandomState>,
     entries: HashMap<ClusterName, Arc<ClusterEntry>>,
 }
 
@@ -302,7 +303,7 @@ impl Snapshot {
         };
         let in_use = self.entries.values().filter(|entry| !entry.is_idle());
         let entries = in_use.filter_map(updated).map(|entry| (entry.name().clone(), entry)).collect();
-        Self { of: Some(inputs.clone()), routes: HashMap::new(), entries }
+        Self { of: Some(inputs.clone()), routes: HashMap::default(), entries }
     }
 }
 

@@ -20,7 +20,7 @@ fn entry(config: Arc<Cluster>, inputs: &Inputs, before: Option<&ClusterEntry>) -
 /// A snapshot in which all clusters are in use.
 fn in_use(inputs: &Inputs) -> Snapshot {
     let entries = inputs.clusters.iter().map(|cluster| (cluster.name.clone(), entry(cluster, inputs, None)));
-    Snapshot { of: Some(inputs.clone()), routes: HashMap::new(), entries: entries.collect() }
+    Snapshot { of: Some(inputs.clone()), routes: HashMap::default(), entries: entries.collect() }
 }
 
 fn updated(snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {

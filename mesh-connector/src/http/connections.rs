@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::limits::{Limits, Usage};
@@ -26,7 +27,7 @@ pub(super) trait Sender: Sized {
 /// protects a connection to it. `F` is what a request waits for that joins an attempt to make a connection.
 pub(super) struct Connections<K, S, F> {
     limits: Limits,
-    endpoints: HashMap<K, Endpoint<S, F>>,
+    endpoints: HashMap<K, Endpoint<S, F>, RandomState>,
     /// How often the pool was drained.
     drained: u64,
     next_id: u64,
@@ -65,7 +66,7 @@ pub(super) struct Ticket {
 
 impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, endpoints: HashMap::new(), drained: 0, next_id: 0 }
+        Self { limits, endpoints: HashMap::default(), drained: 0, next_id: 0 }
     }
 
     /// Takes a connection for one request: the one used last, so that others become idle.
