@@ -24,7 +24,7 @@ use crate::{
 
 const ROUNDS: usize = 25;
 const CONNECTIONS: usize = 40;
-const MOST: Budget = Budget::Ratio(1.1);
+const MOST: Budget = Budget::Ratio(1.05);
 
 /// A request whose answer is small, and ends the connection.
 const REQUEST: &[u8] = b"GET /bytes/1 HTTP/1.1\r\nHost: forecast\r\nConnection: close\r\n\r\n";
