@@ -7,6 +7,7 @@ use std::{
     collections::HashMap,
     io,
     os::fd::{BorrowedFd, OwnedFd},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -92,9 +93,13 @@ pub(crate) async fn connect(
     pair: Pair,
     connections: &Arc<Connections>,
 ) -> Result<OwnedFd, Failure> {
-    // The pair is opened while the peer answers.
-    let (stream, ends) = tokio::join!(connecting, async { pair.open() });
-    let stream = stream?;
+    let mut connecting = pin!(connecting);
+    let (stream, ends) = tokio::select! {
+        biased;
+        stream = &mut connecting => (stream?, pair.open()),
+        // While the peer answers.
+        ends = async { pair.open() } => (connecting.await?, ends),
+    };
     let served = ends.and_then(|ends| match ends {
         Ends::Tcp(theirs, ours) => serve(theirs, ours, stream, connections),
         Ends::Unix(theirs, ours) => serve(theirs, ours, stream, connections),
