@@ -3,7 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`bounded_map`] | a map of bounded weight that evicts by generation |
-//! | [`error`] | an error and its causes on one line |
+//! | [`error`] | the common structure of errors, reports of an error with its causes |
 //! | [`file_stamp`] | detection of changed files without reading them |
 //! | [`happy_eyeballs`] | staggered connection attempts to several addresses (RFC 8305) |
 //! | [`host_name`] | validation of host names (RFC 1035) |
