@@ -38,6 +38,9 @@ impl<'a> Iterator for Fields<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
         // A text of fewer than 128 bytes, as nearly all are.
         if let [tag @ ..0x80, length @ ..0x80, rest @ ..] = self.0
             && tag & 7 == 2
@@ -51,6 +54,21 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The next field, if it has this number, below 16, and fewer than 128 bytes. A message whose fields come in the usual
+    /// order is read without a look at what else they could be; whatever is left is iterated over.
+    #[inline]
+    pub(crate) fn next_short(&mut self, number: u8) -> Option<&'a [u8]> {
+        match self.0 {
+            [tag, length @ ..0x80, rest @ ..] if *tag == number << 3 | 2 => {
+                let (value, rest) = rest.split_at_checked(usize::from(*length))?;
+                self.0 = rest;
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
     fn next_of_any_form(&mut self) -> Option<Field<'a>> {
         while !self.0.is_empty() {
             match self.field() {

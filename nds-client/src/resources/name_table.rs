@@ -73,7 +73,7 @@ impl NameTable {
 
     /// From the fields of this number in a message of any kind, each an entry of the table.
     pub(crate) fn of_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
-        let mut builder = Builder::new(wire, number)?;
+        let mut builder = Builder::new(wire)?;
         for field in Fields(wire) {
             match field? {
                 (found, entry) if found == number => builder.entry(entry)?,

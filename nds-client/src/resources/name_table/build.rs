@@ -5,6 +5,7 @@
 //! repeated string alt_hosts = 5`.
 
 use std::{
+    mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str,
 };
@@ -21,10 +22,10 @@ use crate::protobuf::Fields;
 /// A table that grows.
 pub(super) struct Builder {
     text: Vec<u8>,
+    /// A name may be there twice.
     records: Vec<Record>,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
-    index: HashTable<Slot>,
 }
 
 /// What an entry says about its service.
@@ -37,35 +38,56 @@ struct Service<'a> {
 }
 
 impl Builder {
-    /// With room for what is in `wire`.
-    pub(super) fn new(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
+    /// With room for what is in `wire`. What of it is not needed is never touched, and given back in the end.
+    pub(super) fn new(wire: &[u8]) -> Result<Self, InvalidNameTable> {
         offset(wire.len())?;
-        let names = Fields(wire).filter(|field| matches!(field, Ok((found, _)) if *found == number)).count();
-        Ok(Self {
-            text: Vec::with_capacity(wire.len() / 2),
-            records: Vec::with_capacity(names),
-            v4: Vec::new(),
-            v6: Vec::new(),
-            index: HashTable::with_capacity(names),
-        })
+        let (text, records) = (Vec::with_capacity(wire.len() / 2), Vec::with_capacity(wire.len() / 64));
+        Ok(Self { text, records, v4: Vec::new(), v6: Vec::new() })
     }
 
-    pub(super) fn finish(self) -> Result<NameTable, InvalidNameTable> {
+    pub(super) fn finish(mut self) -> Result<NameTable, InvalidNameTable> {
         let not_text = |_| InvalidNameTable("a name that is not UTF-8");
+        let index = self.index();
         Ok(NameTable {
             text: String::from_utf8(self.text).map_err(not_text)?.into_boxed_str(),
             records: self.records.into_boxed_slice(),
             v4: self.v4.into_boxed_slice(),
             v6: self.v6.into_boxed_slice(),
-            index: self.index,
+            index,
             generation: 0,
             changes: Changes::All,
         })
     }
 
+    /// The index of all names. A map on the wire may name a key twice: only the last record of a name stays.
+    fn index(&mut self) -> HashTable<Slot> {
+        let (text, records) = (&*self.text, &*self.records);
+        let (mut index, mut replaced) = (HashTable::<Slot>::with_capacity(records.len()), Vec::new());
+        let name_of = |slot: &Slot| records[slot.record as usize].name_bytes(text);
+        for (number, record) in (0u32..).zip(records) {
+            let (name, slot) = (record.name_bytes(text), Slot { record: number, text: record.at });
+            match index.entry(hash(name), |slot| name_of(slot) == name, |slot| hash(name_of(slot))) {
+                hash_table::Entry::Occupied(mut entry) => {
+                    replaced.push(mem::replace(entry.get_mut(), slot).record)
+                }
+                hash_table::Entry::Vacant(entry) => {
+                    entry.insert(slot);
+                }
+            }
+        }
+        if replaced.is_empty() {
+            return index;
+        }
+        replaced.sort_unstable();
+        let mut number = 0..;
+        self.records.retain(|_| number.next().is_none_or(|number| replaced.binary_search(&number).is_err()));
+        self.index()
+    }
+
     pub(super) fn entry(&mut self, wire: &[u8]) -> Result<(), InvalidNameTable> {
-        let (mut name, mut info): (&[u8], &[u8]) = (&[], &[]);
-        for field in Fields(wire) {
+        let mut fields = Fields(wire);
+        let [mut name, mut info] = [1, 2].map(|number| fields.next_short(number).unwrap_or_default());
+        for field in fields {
             match field? {
                 (1, value) => name = value,
                 (2, value) => info = value,
@@ -110,16 +132,19 @@ impl Builder {
 
     /// Takes the addresses, and gives the rest.
     fn read<'a>(&mut self, info: &'a [u8]) -> Result<Service<'a>, InvalidNameTable> {
-        let mut service = Service::default();
-        for field in Fields(info) {
+        let (mut service, mut fields) = (Service::default(), Fields(info));
+        while let Some(ip) = fields.next_short(1) {
+            self.address(ip);
+        }
+        if let Some(registry) = fields.next_short(2) {
+            service.registry = registry_of(registry);
+        }
+        [service.short_name, service.namespace] =
+            [3, 4].map(|number| fields.next_short(number).unwrap_or_default());
+        for field in fields {
             match field? {
-                (1, ip) => match address(ip) {
-                    Some(IpAddr::V4(ip)) => self.v4.push(ip),
-                    Some(IpAddr::V6(ip)) => self.v6.push(ip),
-                    None => {}
-                },
-                (2, b"Kubernetes") => service.registry = Registry::Kubernetes,
-                (2, _) => service.registry = Registry::External,
+                (1, ip) => self.address(ip),
+                (2, registry) => service.registry = registry_of(registry),
                 (3, short_name) => service.short_name = short_name,
                 (4, namespace) => service.namespace = namespace,
                 (5, _) => service.has_alternates = true,
@@ -129,25 +154,21 @@ impl Builder {
         Ok(service)
     }
 
+    #[inline]
+    fn address(&mut self, text: &[u8]) {
+        match address(text) {
+            Some(IpAddr::V4(ip)) => self.v4.push(ip),
+            Some(IpAddr::V6(ip)) => self.v6.push(ip),
+            None => {}
+        }
+    }
+
     fn add(&mut self, name: &[u8], service: &Service<'_>, record: Record) -> Result<(), InvalidNameTable> {
         let name = name.strip_suffix(b".").unwrap_or(name);
         let Ok(name_len) = u8::try_from(name.len()) else { return Ok(()) };
-        let record = Record { at: offset(self.text.len())?, name_len, ..self.place(name, service, record) };
-        let Self { text, records, index, .. } = self;
-        let name = record.name_bytes(text);
-        let next = Slot { record: offset(records.len())?, text: record.at };
-        let name_of = |slot: &Slot| records[slot.record as usize].name_bytes(text);
-        match index.entry(hash(name), |slot| name_of(slot) == name, |slot| hash(name_of(slot))) {
-            // A map on the wire may name a key twice: the last one counts.
-            hash_table::Entry::Occupied(mut slot) => {
-                records[slot.get().record as usize] = record;
-                slot.get_mut().text = record.at;
-            }
-            hash_table::Entry::Vacant(slot) => {
-                slot.insert(next);
-                records.push(record);
-            }
-        }
+        let at = offset(self.text.len())?;
+        let record = self.place(name, service, Record { at, name_len, ..record });
+        self.records.push(record);
         Ok(())
     }
 
@@ -156,7 +177,7 @@ impl Builder {
     fn place(&mut self, name: &[u8], service: &Service<'_>, record: Record) -> Record {
         let at = self.text.len();
         self.text.extend_from_slice(name);
-        self.text[at..].make_ascii_lowercase();
+        lower_case(&mut self.text[at..]);
         let fits = |text: &[u8]| u8::try_from(text.len()).unwrap_or(0);
         let (short_len, namespace_len) = (fits(service.short_name), fits(service.namespace));
         let short_name = &service.short_name[..usize::from(short_len)];
@@ -171,6 +192,26 @@ impl Builder {
     }
 }
 
+/// A block at a time, the last one together with bytes that have been seen already.
+#[inline]
+fn lower_case(text: &mut [u8]) {
+    const BLOCK: usize = 16;
+    match text.last_chunk_mut::<BLOCK>() {
+        Some(last) => {
+            last.make_ascii_lowercase();
+            text.as_chunks_mut::<BLOCK>().0.iter_mut().for_each(|block| block.make_ascii_lowercase());
+        }
+        None => text.make_ascii_lowercase(),
+    }
+}
+
+fn registry_of(text: &[u8]) -> Registry {
+    match text {
+        b"Kubernetes" => Registry::Kubernetes,
+        _ => Registry::External,
+    }
+}
+
 #[inline]
 fn address(text: &[u8]) -> Option<IpAddr> {
     dotted(text).map(IpAddr::V4).or_else(|| str::from_utf8(text).ok()?.parse().ok())
@@ -180,25 +221,28 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 /// reads the others.
 #[inline]
 fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut at, mut octet, mut digits) = ([0u8; 4], 0, 0u16, 0);
-    for byte in text {
-        match byte {
-            b'0'..=b'9' if digits == 0 || octet != 0 => {
-                octet = octet * 10 + u16::from(byte - b'0');
-                digits += 1;
-                if octet > 255 {
-                    return None;
-                }
-            }
-            b'.' if digits > 0 && at < 3 => {
-                octets[at] = u8::try_from(octet).ok()?;
-                (at, octet, digits) = (at + 1, 0, 0);
-            }
-            _ => return None,
-        }
+    let (first, rest) = number(text)?;
+    let (second, rest) = number(rest.strip_prefix(b".")?)?;
+    let (third, rest) = number(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = number(rest.strip_prefix(b".")?)?;
+    rest.is_empty().then(|| Ipv4Addr::new(first, second, third, fourth))
+}
+
+/// Up to three digits, without leading zeros, and what follows them.
+#[inline]
+fn number(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let [first, rest @ ..] = text else { return None };
+    let first = digit(*first)?;
+    let [second, after_second @ ..] = rest else { return Some((first, rest)) };
+    let Some(second) = digit(*second) else { return Some((first, rest)) };
+    if first == 0 {
+        return None;
     }
-    octets[3] = u8::try_from(octet).ok()?;
-    (at == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
+    let tens = first * 10 + second;
+    let [third, after_third @ ..] = after_second else { return Some((tens, after_second)) };
+    let Some(third) = digit(*third) else { return Some((tens, after_second)) };
+    Some((tens.checked_mul(10)?.checked_add(third)?, after_third))
 }
 
 /// An index into the text, or into a list that is no longer than the wire.

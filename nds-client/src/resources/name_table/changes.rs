@@ -1,6 +1,9 @@
 //! What is different between a table and the one before it.
 
-use super::NameTable;
+use super::{
+    NameTable,
+    entry::{NameEntry, Record},
+};
 
 /// The names that changed.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +25,10 @@ impl Changes {
     /// is looked up.
     pub(super) fn between(previous: &NameTable, next: &NameTable) -> Self {
         let (mut changed, mut expected, mut known) = (Vec::new(), 0, 0);
+        let mut texts = Texts::of(previous, next);
         for (at, entry) in (0u32..).zip(next.iter()) {
-            let same = |at| previous.records.get(at).is_some_and(|_| previous.entry(at).is_same(&entry));
+            let mut same =
+                |at| previous.records.get(at).is_some_and(|_| texts.is_same(previous.entry(at), entry));
             if !same(expected) {
                 let Some(found) = previous.position(entry.name()) else {
                     changed.push(at);
@@ -54,5 +59,56 @@ impl Changes {
         let changed = changed.iter().map(|at| table.entry(*at as usize));
         let there = all.into_iter().flatten().chain(changed).map(|entry| entry.name());
         there.chain(removed.iter().map(|name| &**name))
+    }
+}
+
+/// The texts of two tables. Where names follow each other in both in the same order, so do their bytes, and many names are
+/// compared at once.
+struct Texts<'a> {
+    previous: &'a [u8],
+    next: &'a [u8],
+    /// Where equal bytes begin in both, and how many there are.
+    equal: (usize, usize, usize),
+}
+
+/// Bytes that are compared at once, and how many times that without a look at what they are compared for.
+const BLOCK: usize = 64;
+const BLOCKS: usize = 64;
+
+impl<'a> Texts<'a> {
+    fn of(previous: &'a NameTable, next: &'a NameTable) -> Self {
+        Self { previous: previous.text.as_bytes(), next: next.text.as_bytes(), equal: (0, 0, 0) }
+    }
+
+    #[inline]
+    fn is_same(&mut self, previous: NameEntry<'_>, next: NameEntry<'_>) -> bool {
+        let (one, other) = (previous.record(), next.record());
+        one.layout() == other.layout() && self.has_same_bytes(one, other) && previous.has_addresses_of(next)
+    }
+
+    #[inline]
+    fn has_same_bytes(&mut self, one: &Record, other: &Record) -> bool {
+        let (at_one, at_other, len) = (one.at as usize, other.at as usize, one.len());
+        self.is_in_equal(at_one, at_other, len) || {
+            self.compare(at_one, at_other);
+            self.is_in_equal(at_one, at_other, len)
+                || self.previous[at_one..at_one + len] == self.next[at_other..at_other + len]
+        }
+    }
+
+    #[inline]
+    fn is_in_equal(&self, one: usize, other: usize, len: usize) -> bool {
+        let (from_one, from_other, equal) = self.equal;
+        other >= from_other
+            && one.wrapping_sub(from_one) == other - from_other
+            && other + len <= from_other + equal
+    }
+
+    /// Compares what begins at these places.
+    fn compare(&mut self, one: usize, other: usize) {
+        let (previous, _) = self.previous[one..].as_chunks::<BLOCK>();
+        let (next, _) = self.next[other..].as_chunks::<BLOCK>();
+        let blocks = previous.iter().zip(next).take(BLOCKS).take_while(|(one, other)| one == other).count();
+        self.equal = (one, other, blocks * BLOCK);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::NameTable;
 
 /// One name, in 20 bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     /// Where its name begins in the text of the table.
     pub(super) at: u32,
@@ -40,19 +40,20 @@ impl Record {
         &text[self.at as usize..][..usize::from(self.name_len)]
     }
 
-    /// All bytes of its texts.
+    /// How many bytes its texts have. They stand one after the other.
     #[inline]
-    fn bytes<'a>(&self, text: &'a str) -> &'a [u8] {
+    pub(super) fn len(&self) -> usize {
         let service = if self.origin.apart { [self.short_len, self.namespace_len] } else { [0, 0] };
         let [short, namespace] = service.map(usize::from);
-        &text.as_bytes()[self.at as usize..][..usize::from(self.name_len) + short + namespace]
+        usize::from(self.name_len) + short + namespace
     }
 
-    /// What its texts and addresses are, beside their content.
+    /// What it says beside the bytes of its texts and the addresses in the table's lists, and how these are laid out. What a
+    /// name says decides that.
     #[inline]
-    fn layout(&self) -> (u16, u16, [u8; 3], Origin) {
-        let Self { v4_count, v6_count, name_len, short_len, namespace_len, origin, .. } = *self;
-        (v4_count, v6_count, [name_len, short_len, namespace_len], origin)
+    pub(super) fn layout(&self) -> Self {
+        let v4 = if self.v4_count == 1 { self.v4 } else { Ipv4Addr::UNSPECIFIED };
+        Self { at: 0, v4, v6: 0, ..*self }
     }
 
     #[inline]
@@ -164,18 +165,15 @@ impl<'a> NameEntry<'a> {
         (self.short_name(), self.namespace(), self.registry())
     }
 
-    /// Whether both are the same name with the same content. What a name says decides how it is laid out, so that equal
-    /// bytes in an equal layout are all that has to be compared.
+    pub(super) fn record(&self) -> &'a Record {
+        self.record
+    }
+
+    /// Whether both have the same addresses, where their [`layout`](Record::layout) is the same.
     #[inline]
-    pub(super) fn is_same(&self, other: &NameEntry<'_>) -> bool {
-        let addresses = || match self.record.v4_count {
-            1 => self.record.v4 == other.record.v4,
-            _ => self.ipv4() == other.ipv4(),
-        };
-        self.record.layout() == other.record.layout()
-            && self.record.bytes(&self.table.text) == other.record.bytes(&other.table.text)
-            && addresses()
-            && self.ipv6() == other.ipv6()
+    pub(super) fn has_addresses_of(&self, other: NameEntry<'_>) -> bool {
+        (self.record.v4_count == 1 || self.ipv4() == other.ipv4())
+            && (self.record.v6_count == 0 || self.ipv6() == other.ipv6())
     }
 }
 

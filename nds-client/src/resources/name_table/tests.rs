@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -111,6 +111,20 @@ fn of_a_name_that_is_there_twice_the_last_one_counts() {
 }
 
 #[test]
+fn a_name_that_is_there_many_times_is_in_the_table_once() {
+    let part = |name: &str, ip: &str| {
+        Wire { table: [(name.to_owned(), info("External", &[ip]))].into() }.encode_to_vec()
+    };
+    let wire = ["", "b.example", "", "a.example", "b.example", "b.example"].map(|name| part(name, "1.1.1.1"));
+    let table = NameTable::decode([wire.concat(), part("b.example", "2.2.2.2")].concat().into()).unwrap();
+    let mut names: Vec<_> = table.iter().map(|entry| entry.name()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["", "a.example", "b.example"]);
+    assert!(names.iter().all(|name| table.get(name).unwrap().name() == *name));
+    assert_eq!(table.get("b.example").unwrap().ipv4(), [Ipv4Addr::new(2, 2, 2, 2)]);
+}
+
+#[test]
 fn a_table_that_says_the_same_is_no_new_one_and_another_says_what_changed() {
     let names = |table: &NameTable| table.changes().map(str::to_owned).collect::<BTreeSet<_>>();
     let (one, two) = (info("External", &["1.1.1.1"]), info("External", &["2.2.2.2"]));
@@ -131,17 +145,25 @@ fn a_table_that_says_the_same_is_no_new_one_and_another_says_what_changed() {
 proptest! {
     #[test]
     fn the_changes_are_those_that_a_map_finds(
-        before in proptest::collection::hash_map("[a-e]{1,2}", 0u32..3, 0..20),
-        after in proptest::collection::hash_map("[a-e]{1,2}", 0u32..3, 0..20),
+        before in proptest::collection::btree_map("[a-e]{1,2}", 0u32..3, 0..30),
+        after in proptest::collection::btree_map("[a-e]{1,2}", 0u32..3, 0..30),
+        turned in 0usize..30,
     ) {
-        let of = |names: &HashMap<String, u32>| {
-            let entry = |(name, ip): (&String, &u32)| (name.clone(), info("External", &[&Ipv4Addr::from(*ip).to_string()]));
-            NameTable::decode(Wire { table: names.iter().map(entry).collect() }.encode_to_vec().into()).unwrap()
+        // As long as names are: several go into what is compared at once.
+        let long = |name: &str| format!("{name}.namespace-{name}.svc.cluster.local");
+        let of = |names: &BTreeMap<String, u32>, turned: usize| {
+            let part = |(name, ip): (&String, &u32)| {
+                Wire { table: [(long(name), info("External", &[&Ipv4Addr::from(*ip).to_string()]))].into() }.encode_to_vec()
+            };
+            let mut parts: Vec<_> = names.iter().map(part).collect();
+            let middle = turned.min(parts.len());
+            parts.rotate_left(middle);
+            NameTable::decode(parts.concat().into()).unwrap()
         };
         let names = before.keys().chain(after.keys());
-        let expected: BTreeSet<_> = names.filter(|name| before.get(*name) != after.get(*name)).map(|name| &**name).collect();
-        match of(&after).after(&of(&before)) {
-            Some(next) => prop_assert_eq!(next.changes().collect::<BTreeSet<_>>(), expected),
+        let expected: BTreeSet<_> = names.filter(|name| before.get(*name) != after.get(*name)).map(|name| long(name)).collect();
+        match of(&after, turned).after(&of(&before, 0)) {
+            Some(next) => prop_assert_eq!(next.changes().map(str::to_owned).collect::<BTreeSet<_>>(), expected),
             None => prop_assert!(expected.is_empty()),
         }
     }
