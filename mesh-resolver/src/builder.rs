@@ -7,7 +7,7 @@ use nds_client::{Health, NameTable, NdsClient, Watch};
 use crate::{
     error::Error,
     mode::{External, LocalAddresses, Mode},
-    names::NameSource,
+    names::{NameSource, SyncWatch},
     recent::Recent,
     resolver::{Inner, MeshResolver},
     scope::Scope,
@@ -124,7 +124,7 @@ impl MeshResolverBuilder {
         };
         let mesh = NameSource {
             names: self.names,
-            health: self.health,
+            sync: SyncWatch::new(self.health),
             scope,
             mode: self.mode,
             first_table_timeout: self.first_table_timeout,

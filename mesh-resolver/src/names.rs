@@ -1,15 +1,16 @@
 //! What this process knows of a name by itself: one loaded table, read by Istio's rules and by the answer mode.
 
 mod first_table;
+mod sync;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
-use nds_client::{Health, NameTable, Ref, SyncState, Watch};
+use nds_client::{NameTable, Ref, SyncState, Watch};
 
-pub(crate) use self::first_table::First;
+pub(crate) use self::{first_table::First, sync::SyncWatch};
 use crate::{
     host,
     lookup::{Answer, exact, lookup, lookup_further},
@@ -32,7 +33,7 @@ pub(crate) enum NotMesh {
 /// The name table of a client as it changes, and how it is read.
 pub(crate) struct NameSource {
     pub(crate) names: Watch<NameTable>,
-    pub(crate) health: Watch<Health>,
+    pub(crate) sync: SyncWatch,
     pub(crate) scope: Scope,
     pub(crate) mode: Mode,
     pub(crate) first_table_timeout: Duration,
@@ -65,7 +66,7 @@ impl NameSource {
     /// How current the table is.
     #[inline]
     pub(crate) fn sync_state(&self) -> SyncState {
-        self.health.load().sync.clone()
+        self.sync.state()
     }
 }
 

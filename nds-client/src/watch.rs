@@ -1,6 +1,17 @@
 //! A value that one task publishes and everybody reads: wait-free to load, with a signal for readers that wait.
 
-use std::{fmt, marker::PhantomData, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -19,7 +30,8 @@ impl<T> WatchSender<T> {
     /// Publishes `first` as the first value.
     pub fn new(first: T) -> Self {
         let (signal, changes) = watch::channel(());
-        let watch = Watch { current: Arc::new(ArcSwap::from_pointee(first)), changes };
+        let current = Current { value: ArcSwap::from_pointee(first), version: AtomicU64::new(0) };
+        let watch = Watch { current: Arc::new(current), changes };
         Self { watch, signal, writing: Mutex::new(()) }
     }
 
@@ -44,7 +56,8 @@ impl<T> WatchSender<T> {
     }
 
     fn replace(&self, value: Arc<T>) {
-        self.watch.current.store(value);
+        self.watch.current.value.store(value);
+        self.watch.current.version.fetch_add(1, Release);
         self.signal.send_replace(());
     }
 
@@ -76,8 +89,13 @@ impl<T> WatchSender<Option<Arc<T>>> {
 
 /// The reading side of a value that changes as a whole. Clones see the same value; each waits for changes on its own.
 pub struct Watch<T> {
-    current: Arc<ArcSwap<T>>,
+    current: Arc<Current<T>>,
     changes: watch::Receiver<()>,
+}
+
+struct Current<T> {
+    value: ArcSwap<T>,
+    version: AtomicU64,
 }
 
 /// A loaded value, without a reference count of its own: for a short look. Replacing the value never waits for it.
@@ -106,13 +124,21 @@ impl<T> Watch<T> {
     #[must_use]
     #[inline]
     pub fn load(&self) -> Ref<'_, T> {
-        Ref { guard: self.current.load(), watch: PhantomData }
+        Ref { guard: self.current.value.load(), watch: PhantomData }
     }
 
     /// The current value, to keep.
     #[must_use]
     pub fn get(&self) -> Arc<T> {
-        self.current.load_full()
+        self.current.value.load_full()
+    }
+
+    /// How many values have followed the first one. What was derived from a value that was loaded after this number was read
+    /// holds while the number is the same, and looking at it costs less than [`load`](Self::load).
+    #[must_use]
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.current.version.load(Acquire)
     }
 
     /// Waits until a value is published that this handle has not seen, and marks it as seen. `false` when no
@@ -178,9 +204,9 @@ mod tests {
     async fn a_reader_sees_each_value_and_then_the_end() {
         let sender = WatchSender::new(1);
         let mut reader = sender.subscribe();
-        assert_eq!(*reader.get(), 1);
+        assert_eq!((*reader.get(), reader.version()), (1, 0));
         sender.send(2);
-        assert_eq!(*reader.get(), 2);
+        assert_eq!((*reader.get(), reader.version()), (2, 1));
         assert!(reader.changed().await);
         assert_eq!(reader.wait_for(|value| *value == 2).await.as_deref(), Some(&2));
         drop(sender);

@@ -49,7 +49,7 @@ impl NameSource {
     }
 
     async fn first_table(&self, host: &str) -> Result<(), Error> {
-        let (mut health, limit) = (self.health.clone(), self.first_table_timeout);
+        let (mut health, limit) = (self.sync.health().clone(), self.first_table_timeout);
         let synced = health.wait_for(|health| health.sync != SyncState::Connecting);
         match timeout(limit, synced).await {
             Ok(Some(_)) => Ok(()),
@@ -66,7 +66,7 @@ impl NameSource {
 
     fn not_ready(&self, host: &str, message: &str) -> Error {
         let error = Error::new(ErrorKind::NotReady, host, message);
-        let health = self.health.load();
+        let health = self.sync.health().load();
         match health.stream.as_ref().or(health.identity.as_ref()) {
             Some(cause) => error.because_of(cause.clone()),
             None => error,

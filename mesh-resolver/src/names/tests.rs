@@ -1,4 +1,4 @@
-use nds_client::WatchSender;
+use nds_client::{Health, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -31,7 +31,7 @@ impl Published {
         let (names, health) = (WatchSender::new(table), WatchSender::new(health));
         let source = NameSource {
             names: names.subscribe(),
-            health: health.subscribe(),
+            sync: SyncWatch::new(health.subscribe()),
             scope: Scope::new("vms", "svc.cluster.local"),
             mode: Mode::default(),
             first_table_timeout: Duration::ZERO,
