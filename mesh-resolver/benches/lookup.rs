@@ -1,17 +1,6 @@
 //! What a lookup costs, beside what it would cost elsewhere: `cargo bench -p mesh-resolver --bench lookup`.
 //!
-//! The ratios count. What was tried, and what it gave:
-//!
-//! | change | effect |
-//! |---|---|
-//! | a name is looked up as it stands before its case is looked at | a third of a lookup in the table |
-//! | a name with one address is answered without any other form of answer in between | 81 to 40 ns for `try_lookup` |
-//! | what was last resolved is noted by a hash, without a lock, where it is the same as before; the canonical name is part of the answer | 297 to 190 ns for `lookup_ip` |
-//! | asking others is a future of its own, on the heap | 190 to 120 ns |
-//! | an answer as a whole on the heap | nothing: what moving it costs, allocating it costs |
-//! | `try_lookup` as one stretch of code in its caller | 10 % for one name, a quarter for random ones: more of the next lookup overlaps with this one |
-//! | the listener sends the answers of a turn with one system call (`sendmmsg`), and calls the kernel without libc's cancellation points | from 1.3 to between 0.9 and 1.1 of the CPU that an echo loop takes per query, saturated: medians of seven and nine rounds in turns |
-//! | the listener asks for a second packet only where several come at once | a system call per query below saturation |
+//! The ratios count. What was tried, and what it gave, is in `bench/README.md`.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 use std::{
