@@ -41,6 +41,12 @@ impl<K, V, S: Default> BoundedMap<K, V, S> {
 }
 
 impl<K, V, S> BoundedMap<K, V, S> {
+    /// All values, in no order. None of them counts as used.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        let entries = self.young.entries.values().chain(self.old.entries.values());
+        entries.map(|entry| &entry.value)
+    }
+
     /// The weight of all entries.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -135,6 +141,9 @@ mod tests {
         map.insert("a".to_owned(), 4, 1);
         assert_eq!(map.peek("a"), Some(&4));
         assert_eq!(map.weight(), 3, "the value in the old generation is gone");
+        let mut values: Vec<_> = map.values().copied().collect();
+        values.sort_unstable();
+        assert_eq!(values, [2, 3, 4]);
         *map.get("a").unwrap() = 5;
         assert_eq!(["a", "b", "a"].map(|key| map.remove(key)), [Some(5), Some(2), None]);
         assert_eq!(map.weight(), 1);

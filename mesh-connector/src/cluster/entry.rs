@@ -1,10 +1,18 @@
 //! One cluster in use.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use nds_client::{Cluster, ClusterName, Discovery, Endpoints, EndpointsWatch, Identity, NdsClient};
 use parking_lot::Mutex;
+use sidestep_util::bounded_map::BoundedMap;
 
 use super::original_destination::original_destination;
 #[cfg(feature = "hyper")]
@@ -12,9 +20,16 @@ use crate::http::HttpPools;
 use crate::{
     dns::MeshNames,
     hosts::{ClusterStats, EndpointStatus, HostSet},
-    target::Target,
+    target::{Host, Target},
     tls::TlsConfigs,
 };
+
+/// A cluster with inline endpoints that was not used for so long, and has no connection, is dropped. Of others their
+/// subscription says that.
+pub(super) const INLINE_IDLE: Duration = Duration::from_secs(300);
+
+/// How many original destinations of a cluster a generation of the known ones has.
+const DESTINATIONS: usize = 1024;
 
 /// A cluster in use: its configuration, its endpoints with their health and statistics, and, for the workload's
 /// identity, the TLS configurations and the HTTP connections (Envoy: `ClusterManagerImpl::ClusterEntry`).
@@ -30,10 +45,16 @@ pub(crate) struct ClusterEntry {
     /// The endpoints that were last asked for.
     hosts: ArcSwapOption<HostSet>,
     updating: Mutex<()>,
+    /// Where EDS has no endpoints of an original destination: those of each target.
+    destinations: Mutex<Destinations>,
     stats: Arc<ClusterStats>,
+    /// When inline endpoints were last asked for, in seconds.
+    used: AtomicU64,
     #[cfg(feature = "hyper")]
     http: HttpPools,
 }
+
+type Destinations = BoundedMap<(Host, u16), Arc<HostSet>>;
 
 /// Where the endpoints of a cluster come from.
 pub(crate) enum EndpointSource {
@@ -73,6 +94,8 @@ impl ClusterEntry {
             let endpoints = known.endpoints().clone();
             Arc::new(HostSet::new(config.clone(), endpoints, Some(&known), stats.clone()))
         });
+        let no_destinations = || Destinations::new(DESTINATIONS);
+        let destinations = before.map_or_else(no_destinations, |before| before.destinations.lock().clone());
         Self {
             #[cfg(feature = "hyper")]
             http: HttpPools::new(config.connection_life),
@@ -82,6 +105,8 @@ impl ClusterEntry {
             source,
             hosts: ArcSwapOption::new(hosts),
             updating: Mutex::new(()),
+            destinations: Mutex::new(destinations),
+            used: AtomicU64::new(stats.now().as_secs()),
             stats,
         }
     }
@@ -93,11 +118,17 @@ impl ClusterEntry {
 
     /// Whether nothing uses the cluster: no connection, and no subscription to its endpoints.
     pub(super) fn is_idle(&self) -> bool {
-        let subscribed = match &self.source {
-            EndpointSource::Inline(_) => true,
+        let in_use = match &self.source {
+            EndpointSource::Inline(_) => {
+                self.stats.now() < Duration::from_secs(self.used.load(Relaxed)) + INLINE_IDLE
+            }
             EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch) => watch.is_subscribed(),
         };
-        !subscribed && self.stats.connections() == 0
+        !in_use && !self.has_connections()
+    }
+
+    pub(super) fn has_connections(&self) -> bool {
+        self.stats.connections() > 0
     }
 
     pub(crate) fn name(&self) -> &ClusterName {
@@ -132,12 +163,15 @@ impl ClusterEntry {
     /// comes.
     pub(crate) fn hosts(&self, target: &Target, names: &impl MeshNames) -> Option<Arc<HostSet>> {
         Some(match &self.source {
-            EndpointSource::Inline(endpoints) => self.hosts_of(endpoints.clone()),
+            EndpointSource::Inline(endpoints) => {
+                self.used.store(self.stats.now().as_secs(), Relaxed);
+                self.hosts_of(endpoints.clone())
+            }
             EndpointSource::Eds(watch) => self.hosts_of(watch.current()?),
             EndpointSource::OriginalDestination(watch) => match watch.current()? {
                 none if none.is_empty() => {
                     let port = self.config.upstream_port_override;
-                    self.hosts_of(Arc::new(original_destination(target, port, names)))
+                    self.destination(target, original_destination(target, port, names))
                 }
                 endpoints => self.hosts_of(endpoints),
             },
@@ -149,11 +183,12 @@ impl ClusterEntry {
         let (EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch)) = &self.source else {
             return;
         };
-        // Without endpoints of EDS, those of an original destination are each target's own.
-        let endpoints = watch
-            .peek()
-            .filter(|endpoints| matches!(self.source, EndpointSource::Eds(_)) || !endpoints.is_empty());
-        if let (Some(endpoints), Some(_)) = (endpoints, &*self.hosts.load()) {
+        // EDS without endpoints of an original destination: each target has its own.
+        let is_news = |endpoints: &Arc<Endpoints>| match &*self.hosts.load() {
+            Some(hosts) => !(hosts.endpoints().is_empty() && endpoints.is_empty()),
+            None => false,
+        };
+        if let Some(endpoints) = watch.peek().filter(is_news) {
             self.hosts_of(endpoints);
         }
     }
@@ -179,8 +214,27 @@ impl ClusterEntry {
         let next = HostSet::new(self.config.clone(), endpoints, before.as_deref(), self.stats.clone());
         let next = Arc::new(next);
         self.hosts.store(Some(next.clone()));
+        *self.destinations.lock() = Destinations::new(DESTINATIONS);
         #[cfg(feature = "hyper")]
         self.http.retain(|key| next.has_host(key.host));
+        next
+    }
+
+    /// These endpoints, which are those of one target alone.
+    fn destination(&self, target: &Target, endpoints: Endpoints) -> Arc<HostSet> {
+        let key = (target.host().clone(), target.port());
+        let mut destinations = self.destinations.lock();
+        let known = destinations.get(&key);
+        if let Some(hosts) = &known
+            && hosts.is_of(&self.config)
+            && **hosts.endpoints() == endpoints
+        {
+            return Arc::clone(hosts);
+        }
+        let before = known.map(|hosts| &**hosts);
+        let next = HostSet::new(self.config.clone(), Arc::new(endpoints), before, self.stats.clone());
+        let next = Arc::new(next);
+        destinations.insert(key, next.clone(), 1);
         next
     }
 
@@ -191,7 +245,8 @@ impl ClusterEntry {
 
     /// The state of each endpoint, in the order of the last push.
     pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
-        self.hosts.load().as_ref().map(|hosts| hosts.statuses().collect()).unwrap_or_default()
+        let (hosts, destinations) = (self.hosts.load(), self.destinations.lock());
+        hosts.iter().chain(destinations.values()).flat_map(|hosts| hosts.statuses()).collect()
     }
 }
 

@@ -73,7 +73,7 @@ impl Default for ClusterStats {
 
 impl ClusterStats {
     /// Since the cluster came into use.
-    pub(super) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -104,6 +104,11 @@ impl HostSet {
 
     pub(crate) fn name(&self) -> &ClusterName {
         &self.cluster.name
+    }
+
+    /// Whether it was made for this configuration.
+    pub(crate) fn is_of(&self, cluster: &Arc<Cluster>) -> bool {
+        Arc::ptr_eq(&self.cluster, cluster)
     }
 
     /// When an endpoint is ejected, where the cluster says so.

@@ -15,6 +15,7 @@ use mesh_connector::{
 use mesh_sandbox::Sandbox;
 use tokio::{
     net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::{Instant, timeout},
 };
 use tonic::{body::Body, transport::Endpoint};
@@ -191,22 +192,64 @@ endpoints: []
     assert!(after.len() == 1 && after.is_subset(&before), "{before:?}, {after:?}");
 }
 
+/// A server outside of the mesh, at every loopback address: its port, and the ends of its connections.
+async fn outside() -> (u16, UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, ended) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let tell = tell.clone();
+            let service = service_fn(async |_: Request<Incoming>| {
+                Ok::<_, std::convert::Infallible>(http::Response::new(Empty::<Bytes>::new()))
+            });
+            tokio::spawn(async move {
+                http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await.unwrap();
+                let _ = tell.send(());
+            });
+        }
+    });
+    (port, ended)
+}
+
+#[tokio::test]
+async fn requests_to_two_original_destinations_in_turns_take_two_connections() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let (port, mut ended) = outside().await;
+    let entry = format!(
+        "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: direct, namespace: payments}}
+spec:
+  hosts: [direct.example]
+  addresses: [127.0.0.1, 127.0.0.2]
+  location: MESH_EXTERNAL
+  resolution: NONE
+  ports: [{{number: {port}, name: http, protocol: HTTP}}]
+"
+    );
+    world.apply(&mesh, "cluster1", &entry, "direct.example").await;
+    let addresses = ["127.0.0.1", "127.0.0.2"];
+    let calls = addresses.map(|address| http(&mesh, Protocol::Http1, &format!("http://{address}:{port}/")));
+    for _ in 0..4 {
+        for (call, address) in calls.iter().zip(addresses) {
+            let connection = call().await.unwrap();
+            assert_eq!(connection.service(), Some("direct.example"));
+            assert_eq!(connection.endpoint(), format!("{address}:{port}"));
+        }
+    }
+    let connections: Vec<_> = mesh.health().endpoints().iter().map(|status| status.connections).collect();
+    assert_eq!(connections, [1, 1]);
+    assert!(ended.try_recv().is_err(), "none has ended");
+}
+
 #[tokio::test]
 async fn a_host_that_moves_into_the_mesh_is_not_called_over_connections_from_before() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let outside = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = outside.local_addr().unwrap().port();
-    let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = outside.accept().await {
-            let service = service_fn(async |_: Request<Incoming>| {
-                Ok::<_, std::convert::Infallible>(http::Response::new(Empty::<Bytes>::new()))
-            });
-            http1::Builder::new().serve_connection(TokioIo::new(tcp), service).await.unwrap();
-            let _ = tell.send(());
-        }
-    });
+    let (port, mut ended) = outside().await;
     let call = http(&mesh, Protocol::Http1, &format!("http://127.0.0.1:{port}/"));
     for _ in 0..2 {
         let connection = call().await.unwrap();
