@@ -41,6 +41,9 @@ use crate::{
 /// The greatest number of routes that are remembered. When one more comes, all are forgotten.
 const MOST_ROUTES: usize = 4096;
 
+/// The greatest number of clusters in use. When one more comes, those without a connection are dropped.
+const MOST_ENTRIES: usize = 4096;
+
 /// Where a target leads.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
@@ -236,8 +239,7 @@ impl ClusterManager {
         };
         let route = found.map(|cluster| {
             let Some(cluster) = cluster else { return Route::Passthrough };
-            let fresh = || self.entry(cluster.clone(), &inputs, None);
-            let entry = next.entries.entry(cluster.name.clone()).or_insert_with(fresh).clone();
+            let entry = next.entry(&cluster.name, || self.entry(cluster.clone(), &inputs, None));
             if matches!(target.host(), Host::Name(_)) {
                 if next.routes.len() >= MOST_ROUTES {
                     next.routes.clear();
@@ -266,9 +268,10 @@ impl ClusterManager {
 
     /// The clusters in use over another state of the control plane.
     fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
-        let config = |name: &ClusterName| match &self.static_gateways {
-            Some(gateways) => Some(gateways.cluster(name.clone(), inputs.own_id())),
-            None => inputs.clusters.get(&name.host, name.port, &name.subset),
+        let before = snapshot.of.as_ref().and_then(Inputs::own_id);
+        let config = |cluster: &Arc<Cluster>| match &self.static_gateways {
+            Some(gateways) => Some(gateways.successor(cluster, before, inputs.own_id())),
+            None => inputs.cluster(&cluster.name),
         };
         snapshot.updated(inputs, config, |config, before| self.entry(config, inputs, Some(before)))
     }
@@ -286,16 +289,28 @@ impl ClusterManager {
 }
 
 impl Snapshot {
+    /// The entry of a cluster. `fresh` makes one where there is none.
+    fn entry(&mut self, name: &ClusterName, fresh: impl FnOnce() -> Arc<ClusterEntry>) -> Arc<ClusterEntry> {
+        if let Some(entry) = self.entries.get(name) {
+            return entry.clone();
+        }
+        if self.entries.len() >= MOST_ENTRIES {
+            self.routes.clear();
+            self.entries.retain(|_, entry| entry.has_connections());
+        }
+        self.entries.entry(name.clone()).or_insert_with(fresh).clone()
+    }
+
     /// The clusters in use over another state of the control plane, which has these configurations. Entries that it does
     /// not affect stay as they are; those of clusters that are gone or idle are dropped.
     fn updated(
         &self,
         inputs: &Inputs,
-        config: impl Fn(&ClusterName) -> Option<Arc<Cluster>>,
+        config: impl Fn(&Arc<Cluster>) -> Option<Arc<Cluster>>,
         successor: impl Fn(Arc<Cluster>, &ClusterEntry) -> Arc<ClusterEntry>,
     ) -> Self {
         let updated = |entry: &Arc<ClusterEntry>| {
-            let config = config(entry.name())?;
+            let config = config(entry.config())?;
             Some(match entry.is_of(&config, inputs.identity.as_ref()) {
                 true => entry.clone(),
                 false => successor(config, entry),
@@ -308,6 +323,10 @@ impl Snapshot {
 }
 
 impl Inputs {
+    fn cluster(&self, name: &ClusterName) -> Option<Arc<Cluster>> {
+        self.clusters.get(&name.host, name.port, &name.subset)
+    }
+
     fn own_id(&self) -> Option<&SpiffeId> {
         self.identity.as_deref().map(Identity::spiffe_id)
     }

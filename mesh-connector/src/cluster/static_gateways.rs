@@ -3,12 +3,11 @@
 //! They are for control planes that send names and nothing else. The content of a CDS cluster is synthesised from the
 //! name: the server name by which east-west gateways know a service, and an identity that is bound to its namespace.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use nds_client::{
     Cluster, ClusterName, Endpoint, Endpoints, LocalityEndpoints, SanMatcher, ServerAddress, SpiffeId,
 };
-use parking_lot::Mutex;
 
 use super::route::service_of_address;
 use crate::{
@@ -20,14 +19,6 @@ use crate::{
 /// The gateways, as endpoints of every service.
 pub(crate) struct StaticGateways {
     endpoints: Arc<Endpoints>,
-    synthesised: Mutex<Synthesised>,
-}
-
-/// The clusters that were asked for.
-#[derive(Default)]
-struct Synthesised {
-    trust_domain: Option<String>,
-    clusters: HashMap<ClusterName, Arc<Cluster>>,
 }
 
 impl StaticGateways {
@@ -43,7 +34,7 @@ impl StaticGateways {
         locality.endpoints = gateways.into_iter().map(endpoint).collect();
         let mut endpoints = Endpoints::default();
         endpoints.localities.push(locality);
-        Self { endpoints: endpoints.into(), synthesised: Mutex::default() }
+        Self { endpoints: endpoints.into() }
     }
 
     /// The cluster that a target leads to. `None`: the name table does not have the target's host, which is outside of
@@ -70,26 +61,30 @@ impl StaticGateways {
         Ok(Some(self.cluster(name, own_id)))
     }
 
-    /// The cluster of this name. It is the same value while the workload's trust domain is the same.
-    pub(super) fn cluster(&self, name: ClusterName, own_id: Option<&SpiffeId>) -> Arc<Cluster> {
-        let trust_domain = own_id.map(SpiffeId::trust_domain);
-        let mut synthesised = self.synthesised.lock();
-        if synthesised.trust_domain.as_deref() != trust_domain {
-            *synthesised =
-                Synthesised { trust_domain: trust_domain.map(Into::into), ..Synthesised::default() };
-        }
-        let endpoints = &self.endpoints;
-        let cluster = |name: &ClusterName| {
-            let identities = match (trust_domain, namespace(&name.host)) {
-                (Some(domain), Some(namespace)) => {
-                    vec![SanMatcher::Prefix(format!("spiffe://{domain}/ns/{namespace}/sa/"))]
-                }
-                // Any of the own trust domain.
-                _ => Vec::new(),
-            };
-            Arc::new(Cluster::of_mesh(name.clone(), endpoints.clone(), identities))
+    /// The cluster of this name.
+    fn cluster(&self, name: ClusterName, own_id: Option<&SpiffeId>) -> Arc<Cluster> {
+        let identities = match (own_id.map(SpiffeId::trust_domain), namespace(&name.host)) {
+            (Some(domain), Some(namespace)) => {
+                vec![SanMatcher::Prefix(format!("spiffe://{domain}/ns/{namespace}/sa/"))]
+            }
+            // Any of the own trust domain.
+            _ => Vec::new(),
         };
-        synthesised.clusters.entry(name).or_insert_with_key(cluster).clone()
+        Arc::new(Cluster::of_mesh(name, self.endpoints.clone(), identities))
+    }
+
+    /// The cluster that follows one in use, which was made for the identity `before`. It is the same value while the
+    /// workload's trust domain is the same: there is nothing else that it follows from.
+    pub(super) fn successor(
+        &self,
+        cluster: &Arc<Cluster>,
+        before: Option<&SpiffeId>,
+        own_id: Option<&SpiffeId>,
+    ) -> Arc<Cluster> {
+        match before.map(SpiffeId::trust_domain) == own_id.map(SpiffeId::trust_domain) {
+            true => cluster.clone(),
+            false => self.cluster(cluster.name.clone(), own_id),
+        }
     }
 }
 
@@ -108,7 +103,7 @@ impl fmt::Debug for StaticGateways {
 
 #[cfg(test)]
 mod tests {
-    use super::namespace;
+    use super::*;
 
     #[test]
     fn services_of_kubernetes_have_a_namespace_and_other_hosts_none() {
@@ -116,5 +111,25 @@ mod tests {
         for host in ["api.example.com", "forecast.weather", "localhost", "a.b.c.svc"] {
             assert_eq!(namespace(host), None, "{host}");
         }
+    }
+
+    #[test]
+    fn a_cluster_in_use_is_one_value_per_trust_domain() {
+        let gateways = StaticGateways::new(Vec::new());
+        let name = ClusterName { port: 80, subset: String::new(), host: "a.b.svc.cluster.local".into() };
+        let [one, again, two] =
+            ["spiffe://one/ns/a/sa/b", "spiffe://one/ns/a/sa/c", "spiffe://two/ns/a/sa/b"]
+                .map(|id| id.parse().ok());
+        let first = gateways.cluster(name, one.as_ref());
+        assert!(Arc::ptr_eq(&first, &gateways.successor(&first, one.as_ref(), again.as_ref())));
+        assert!(!Arc::ptr_eq(&first, &gateways.successor(&first, one.as_ref(), two.as_ref())));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_clusters_that_are_not_in_use() {
+        let gateways = StaticGateways::new(Vec::new());
+        let name = ClusterName { port: 80, subset: String::new(), host: "a.b.svc.cluster.local".into() };
+        let cluster = gateways.cluster(name, None);
+        assert_eq!(Arc::strong_count(&cluster), 1);
     }
 }

@@ -1,10 +1,31 @@
-use super::*;
+use std::{net::IpAddr, time::Duration};
+
+use super::{entry::INLINE_IDLE, *};
 use crate::{
+    dns::MeshNames,
     hosts::Held,
     testing::{Authority, auto_mtls, bare, clusters, endpoint, endpoints, locality},
 };
 
 const NAME: &str = "outbound|3002||forecast.weather.svc.cluster.local";
+
+/// A name table without names.
+struct NoNames;
+
+impl MeshNames for NoNames {
+    fn canonical(&self, _host: &str) -> Option<String> {
+        None
+    }
+    fn addresses(&self, _host: &str) -> Vec<IpAddr> {
+        Vec::new()
+    }
+    fn last_resolved(&self, _ip: IpAddr) -> Option<String> {
+        None
+    }
+    fn at(&self, _ip: IpAddr) -> Vec<String> {
+        Vec::new()
+    }
+}
 
 /// The state of a control plane with these clusters.
 fn inputs(clusters: Clusters, identity: Option<&Arc<Identity>>) -> Inputs {
@@ -24,7 +45,7 @@ fn in_use(inputs: &Inputs) -> Snapshot {
 }
 
 fn updated(snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
-    let config = |name: &ClusterName| inputs.clusters.get(&name.host, name.port, &name.subset);
+    let config = |cluster: &Arc<Cluster>| inputs.cluster(&cluster.name);
     snapshot.updated(inputs, config, |config, before| entry(config, inputs, Some(before)))
 }
 
@@ -76,12 +97,39 @@ async fn entries_of_clusters_that_are_gone_are_dropped() {
     assert_eq!(only(&after).name().host, "stays");
 }
 
-#[test]
-fn a_static_gateways_cluster_is_one_value_per_trust_domain() {
-    let gateways = StaticGateways::new(Vec::new());
-    let name = ClusterName { port: 80, subset: String::new(), host: "a.b.svc.cluster.local".into() };
-    let [one, two] = ["spiffe://one/ns/a/sa/b", "spiffe://two/ns/a/sa/b"].map(|id| id.parse().unwrap());
-    let first = gateways.cluster(name.clone(), Some(&one));
-    assert!(Arc::ptr_eq(&first, &gateways.cluster(name.clone(), Some(&one))));
-    assert!(!Arc::ptr_eq(&first, &gateways.cluster(name, Some(&two))));
+#[tokio::test(start_paused = true)]
+async fn an_inline_cluster_is_dropped_when_it_has_neither_connections_nor_been_used_for_a_while() {
+    let state =
+        inputs(clusters([bare("outbound|80||a"), bare("outbound|80||b"), bare("outbound|80||c")]), None);
+    let before = in_use(&state);
+    let entry = |host: &str| before.entries.values().find(|entry| entry.name().host == host).unwrap();
+    let address = endpoint(([127, 0, 0, 1], 1).into());
+    let hosts = entry("a").hosts_of(Arc::new(endpoints(vec![locality(0, 1, vec![address])])));
+    let _connection = Held::new(&hosts, 0);
+    let target = Target::new("b", 80).unwrap();
+    tokio::time::advance(INLINE_IDLE - Duration::from_secs(1)).await;
+    assert_eq!(updated(&before, &state).entries.len(), 3);
+    assert!(entry("b").hosts(&target, &NoNames).is_some());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let left = updated(&before, &state);
+    let mut left: Vec<_> = left.entries.keys().map(|name| &*name.host).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn the_clusters_in_use_are_bounded() {
+    let state = inputs(clusters([bare("outbound|80||in-use")]), None);
+    let mut snapshot = in_use(&state);
+    let address = endpoint(([127, 0, 0, 1], 1).into());
+    let hosts = only(&snapshot).hosts_of(Arc::new(endpoints(vec![locality(0, 1, vec![address])])));
+    let _connection = Held::new(&hosts, 0);
+    for number in 0..3 * MOST_ENTRIES {
+        let config = Arc::new(bare(&format!("outbound|80||h{number}")));
+        let target = Target::new(&config.name.host, 80).unwrap();
+        let one = snapshot.entry(&config.name.clone(), || entry(config, &state, None));
+        snapshot.routes.insert(target, one);
+        assert!(snapshot.entries.len() <= MOST_ENTRIES && snapshot.routes.len() <= MOST_ENTRIES);
+    }
+    assert!(snapshot.entries.keys().any(|name| name.host == "in-use"));
 }
