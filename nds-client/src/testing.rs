@@ -5,7 +5,12 @@ mod ca;
 mod istiod;
 mod pki;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::crypto::CryptoProvider;
 use tempfile::TempDir;
@@ -15,8 +20,10 @@ pub(crate) use self::{
     pki::Authority,
 };
 use crate::{
+    client::NdsClient,
     clock::Clock,
     config::{Config, ServerAddress},
+    identity::Identity,
 };
 
 pub(crate) const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
@@ -55,6 +62,18 @@ pub(crate) fn mesh_with_state_dir() -> (TempDir, Istiod, Config, PathBuf) {
     let (dir, istiod, config) = mesh();
     let state = dir.path().join("state");
     (dir, istiod, config.with_state_dir(&state), state)
+}
+
+/// The identity that a client has.
+pub(crate) fn identity(client: &NdsClient) -> Arc<Identity> {
+    client.identity().current().unwrap()
+}
+
+/// Joins, and waits until the identity has been written.
+pub(crate) async fn join(istiod: &Istiod, config: &Config, state: &Path) -> NdsClient {
+    let client = istiod.join(config.clone()).await.unwrap();
+    client.persisted(|| state.join("identity.pem").is_file()).await;
+    client
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

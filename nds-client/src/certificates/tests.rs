@@ -5,7 +5,6 @@ mod lasting;
 mod rotation;
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,16 +15,5 @@ use crate::{
     error::ErrorKind,
     health::{Health, SyncState},
     identity::Identity,
-    testing::{self, Authority, Door, ID, Istiod, mesh, mesh_with_state_dir},
+    testing::{self, Authority, Door, ID, Istiod, identity, join, mesh, mesh_with_state_dir},
 };
-
-fn identity(client: &NdsClient) -> Arc<Identity> {
-    client.identity().current().unwrap()
-}
-
-/// Joins, and waits until the identity has been written.
-async fn join(istiod: &Istiod, config: &Config, state: &Path) -> NdsClient {
-    let client = istiod.join(config.clone()).await.unwrap();
-    client.persisted(|| state.join("identity.pem").is_file()).await;
-    client
-}

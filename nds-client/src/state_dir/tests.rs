@@ -1,30 +1,16 @@
 //! A state folder that is broken, in use, full, or not there.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, time::Duration};
 
 use tokio::time::timeout;
 
 use crate::{
-    client::NdsClient,
-    config::Config,
     error::ErrorKind,
     health::Health,
-    identity::Identity,
-    testing::{Istiod, mesh, mesh_with_state_dir},
+    testing::{identity, join, mesh, mesh_with_state_dir},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-fn identity(client: &NdsClient) -> Arc<Identity> {
-    client.identity().current().unwrap()
-}
-
-/// Joins, and waits until the identity has been written.
-async fn join(istiod: &Istiod, config: &Config, state: &Path) -> NdsClient {
-    let client = istiod.join(config.clone()).await.unwrap();
-    client.persisted(|| state.join("identity.pem").is_file()).await;
-    client
-}
 
 #[tokio::test(start_paused = true)]
 async fn broken_files_in_the_folder_are_told_and_replaced() {

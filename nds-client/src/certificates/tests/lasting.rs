@@ -1,6 +1,6 @@
 //! An identity that outlives processes, tokens and outages of the CA.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::UnixTime;
@@ -215,8 +215,8 @@ async fn keys_of_other_kinds_are_certified_and_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_renewals_leave_no_moment_without_a_certificate_that_works() {
-    const RENEWALS: u64 = 10_000;
+async fn a_thousand_renewals_leave_no_moment_without_a_certificate_that_works() {
+    const RENEWALS: u64 = 1_000;
     let (_dir, istiod, config) = mesh();
     let client = istiod.join(config.with_certificate_ttl(Duration::from_secs(4))).await.unwrap();
     fs::remove_file(client.config().token_file().unwrap()).unwrap();
