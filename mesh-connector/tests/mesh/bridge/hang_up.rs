@@ -29,6 +29,23 @@ async fn heard(connection: &mut TcpStream) -> Vec<u8> {
     said
 }
 
+/// A client half-closes its connection and then ends it, and the only slot of the bridge is free for the next one.
+async fn ends_and_frees_its_slot<S: AsyncRead + AsyncWrite + Unpin>(
+    service: &Service,
+    connect: impl AsyncFn() -> S,
+    end: impl FnOnce(S),
+) {
+    let mut client = connect().await;
+    client.write_all(b"first").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut silent = service.accept().await;
+    assert_eq!(heard(&mut silent).await, b"first");
+    end(client);
+    let mut second = connect().await;
+    second.write_all(b"second").await.unwrap();
+    assert_eq!(exactly(&mut service.accept().await, 6).await, b"second");
+}
+
 #[tokio::test]
 async fn a_unix_client_that_half_closes_and_then_closes_frees_its_slot() {
     let (world, service) = (World::start().await, Service::start().await);
@@ -37,15 +54,7 @@ async fn a_unix_client_that_half_closes_and_then_closes_frees_its_slot() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("service");
     bridge.listen_unix(&path, &service.target).await.unwrap();
-    let mut client = UnixStream::connect(&path).await.unwrap();
-    client.write_all(b"first").await.unwrap();
-    client.shutdown().await.unwrap();
-    let mut silent = service.accept().await;
-    assert_eq!(heard(&mut silent).await, b"first");
-    drop(client);
-    let mut second = UnixStream::connect(&path).await.unwrap();
-    second.write_all(b"second").await.unwrap();
-    assert_eq!(exactly(&mut service.accept().await, 6).await, b"second");
+    ends_and_frees_its_slot(&service, async || UnixStream::connect(&path).await.unwrap(), drop).await;
 }
 
 #[tokio::test]
@@ -54,16 +63,8 @@ async fn a_tcp_client_that_half_closes_and_then_resets_frees_its_slot() {
     let mesh = world.join().await;
     let bridge = mesh.bridge().with_max_connections(1).start().await.unwrap();
     let address = bridge.listen_local(&service.target, Default::default()).await.unwrap();
-    let mut client = connect(address).await;
-    client.write_all(b"first").await.unwrap();
-    client.shutdown().await.unwrap();
-    let mut silent = service.accept().await;
-    assert_eq!(heard(&mut silent).await, b"first");
-    client.set_zero_linger().unwrap();
-    drop(client);
-    let mut second = connect(address).await;
-    second.write_all(b"second").await.unwrap();
-    assert_eq!(exactly(&mut service.accept().await, 6).await, b"second");
+    let reset = |client: TcpStream| client.set_zero_linger().unwrap();
+    ends_and_frees_its_slot(&service, async || connect(address).await, reset).await;
 }
 
 #[tokio::test]
