@@ -70,9 +70,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     /// Chooses the endpoint of the first attempt. `None`: no endpoint may be dialled, or nothing may protect a connection
     /// to the chosen one; [`connect`](Self::connect) says why, or tries others.
     #[cfg(feature = "hyper")]
-    pub(crate) fn choose(&self, rng: &mut Rng) -> Option<Choice> {
-        let index = self.hosts.plan(rng).first(rng, |index| self.hosts.connections(index))?;
-        self.choice(index).ok()
+    pub(crate) fn choose(&self, now: Instant, rng: &mut Rng) -> Option<Choice> {
+        self.choice(self.hosts.first(now, rng)?).ok()
     }
 
     fn choice(&self, index: usize) -> Result<Choice, Failed> {

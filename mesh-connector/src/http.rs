@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod connections;
+mod exchange;
 mod first_read;
 mod head;
 mod lease;
@@ -13,6 +14,7 @@ mod response;
 pub use self::response::ResponseBody;
 pub(crate) use self::{
     body::RequestBody,
+    exchange::{Leased, exchange},
     pool::{HttpPools, Upstream},
 };
 

@@ -49,7 +49,9 @@ pub(crate) fn protection<'a>(
     mtls: Mtls,
 ) -> Result<Protection<'a>, Error> {
     let index = cluster.transport_socket_index(endpoint);
-    let (socket, proxy_protocol) = match cluster.transport_socket_for(endpoint) {
+    let selected = cluster.transport_socket_matches.get(index);
+    let socket = selected.map_or(&cluster.transport_socket, |selected| &selected.transport_socket);
+    let (socket, proxy_protocol) = match socket {
         TransportSocket::ProxyProtocol { version, inner } => (&**inner, Some(*version)),
         socket => (socket, None),
     };

@@ -15,7 +15,7 @@ use crate::{
     dns::Dns,
     error::Error,
     hosts::HostSet,
-    http::{RequestBody, ResponseBody, Upstream},
+    http::{Leased, RequestBody, ResponseBody, Upstream, exchange},
     membership::{Membership, Resolved, after},
     settings::Settings,
     stream::MeshStream,
@@ -39,40 +39,35 @@ impl MeshConnector {
     ///
     /// Those of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` where the connection was made and the exchange
     /// failed.
-    pub(crate) async fn send(
-        &self,
-        target: &Target,
+    pub(crate) fn send<'a>(
+        &'a self,
+        target: &'a Target,
         request: Request<RequestBody>,
         max_idle: usize,
-    ) -> Result<Response<ResponseBody>, Error> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send + 'a {
         let (membership, settings) = (self.mesh.membership(), self.mesh.settings());
-        membership.refuse_if_closed(target)?;
         let deadline = after(settings.connect_deadline);
         let context = Context { membership, settings, target, deadline };
-        match membership.route(target, deadline).await? {
-            Route::Cluster(entry) => context.send_to_cluster(&entry, request, max_idle).await,
-            Route::Passthrough => context.send_outside(request, max_idle).await,
-        }
+        exchange(request, move || context.lease(max_idle))
     }
 }
 
 impl Context<'_> {
-    async fn send_to_cluster(
-        self,
-        entry: &ClusterEntry,
-        request: Request<RequestBody>,
-        max_idle: usize,
-    ) -> Result<Response<ResponseBody>, Error> {
-        let hosts = self.membership.hosts(self.target, entry, self.deadline).await?;
-        let upstream = ToCluster { context: self, entry, hosts };
-        entry.http().send(self.target.protocol(), request, max_idle, &upstream).await
+    async fn lease(self, max_idle: usize) -> Result<Leased, Error> {
+        self.membership.refuse_if_closed(self.target)?;
+        match self.membership.route(self.target, self.deadline).await? {
+            Route::Cluster(entry) => self.lease_in_cluster(&entry, max_idle).await,
+            Route::Passthrough => self.lease_outside(max_idle).await,
+        }
     }
 
-    async fn send_outside(
-        self,
-        request: Request<RequestBody>,
-        max_idle: usize,
-    ) -> Result<Response<ResponseBody>, Error> {
+    async fn lease_in_cluster(self, entry: &ClusterEntry, max_idle: usize) -> Result<Leased, Error> {
+        let hosts = self.membership.hosts(self.target, entry, self.deadline).await?;
+        let upstream = ToCluster { context: self, entry, hosts };
+        entry.http().lease(self.target.protocol(), max_idle, &upstream).await
+    }
+
+    async fn lease_outside(self, max_idle: usize) -> Result<Leased, Error> {
         self.settings.allow_outside(self.target)?;
         let cluster = self.membership.clusters.passthrough();
         let names = self.membership.client.names().get();
@@ -82,12 +77,12 @@ impl Context<'_> {
                 Resolved::Passthrough(_) => cluster.insert(self.target, &names),
                 Resolved::Cluster(target, entry) => {
                     let inside = Context { target: &target, ..self };
-                    return inside.send_to_cluster(&entry, request, max_idle).await;
+                    return inside.lease_in_cluster(&entry, max_idle).await;
                 }
             },
         };
         let upstream = Outside { context: self, key };
-        cluster.http().send(self.target.protocol(), request, max_idle, &upstream).await
+        cluster.http().lease(self.target.protocol(), max_idle, &upstream).await
     }
 
     /// Logs and counts a connection.
@@ -118,8 +113,8 @@ impl ToCluster<'_> {
 impl Upstream for ToCluster<'_> {
     type Choice = Choice;
 
-    fn choose(&self) -> Option<Choice> {
-        self.dialer().choose(&mut Rng::new())
+    fn choose(&self, now: Instant) -> Option<Choice> {
+        self.dialer().choose(now, &mut Rng::new())
     }
 
     fn key(choice: &Choice) -> ConnectionKey {
@@ -141,7 +136,7 @@ struct Outside<'a> {
 impl Upstream for Outside<'_> {
     type Choice = ConnectionKey;
 
-    fn choose(&self) -> Option<ConnectionKey> {
+    fn choose(&self, _now: Instant) -> Option<ConnectionKey> {
         Some(self.key)
     }
 

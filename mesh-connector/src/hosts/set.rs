@@ -120,22 +120,36 @@ impl HostSet {
         &self.endpoints
     }
 
+    /// Whom to try first, by the state of the hosts now. Wait-free while nothing happens to them.
+    pub(crate) fn first(&self, now: Instant, rng: &mut Rng) -> Option<usize> {
+        let now = now.saturating_duration_since(self.stats.began);
+        self.with_plan(now, rng, |plan, rng| plan.first(rng, |index| self.connections(index)))
+    }
+
     /// Whom to try first and next, by the state of the hosts now. Wait-free while nothing happens to them.
     pub(crate) fn plan(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
-        let now = self.stats.now();
+        self.with_plan(self.stats.now(), rng, |plan, _| plan.clone())
+    }
+
+    fn with_plan<T>(
+        &self,
+        now: Duration,
+        rng: &mut Rng,
+        look: impl FnOnce(&Arc<PlanSnapshot>, &mut Rng) -> T,
+    ) -> T {
         let version = self.stats.version.load(Ordering::Acquire);
         if let Some(snapshot) = &*self.plan.load()
             && snapshot.version == version
             && now < snapshot.until
         {
-            return snapshot.clone();
+            return look(snapshot, rng);
         }
         let mut until = Duration::MAX;
         let candidates = self.candidates(now, &mut until);
         let plan = Plan::new(&candidates, &self.cluster.load_balancing, rng);
         let snapshot = Arc::new(PlanSnapshot { plan, version, until });
         self.plan.store(Some(snapshot.clone()));
-        snapshot
+        look(&snapshot, rng)
     }
 
     /// `until` becomes the time at which the first of them changes by itself.

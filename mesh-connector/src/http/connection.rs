@@ -21,7 +21,6 @@ use super::{
     body::RequestBody,
     connections::{ASSUMED_STREAMS, Sender},
     first_read::FirstRead,
-    head,
 };
 use crate::{
     connection::ConnectionInfo,
@@ -32,7 +31,8 @@ use crate::{
 /// Sends, receives, and ends when the connection does.
 pub(super) type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
-type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
+/// What became of a request: where nothing of it was sent, it is in the error.
+pub(super) type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 /// What requests of one version of HTTP are sent with.
 pub(super) trait Connection: Sender + Send + Sync + 'static {
@@ -42,9 +42,6 @@ pub(super) trait Connection: Sender + Send + Sync + 'static {
     fn open(stream: MeshStream) -> impl Future<Output = hyper::Result<(Self, Driver)>> + Send;
 
     fn info(&self) -> &ConnectionInfo;
-
-    /// Brings a request into the form of this version.
-    fn prepare(request: &mut Request<RequestBody>);
 
     /// Waits until the connection has done with the request before. `false`: it has ended.
     fn ready(&mut self) -> impl Future<Output = bool> + Send;
@@ -110,10 +107,6 @@ impl Connection for Http1 {
         &self.info
     }
 
-    fn prepare(request: &mut Request<RequestBody>) {
-        head::to_http1(request);
-    }
-
     async fn ready(&mut self) -> bool {
         self.requests.is_ready() || self.requests.ready().await.is_ok()
     }
@@ -147,8 +140,6 @@ impl Connection for Http2 {
     fn info(&self) -> &ConnectionInfo {
         &self.info
     }
-
-    fn prepare(_request: &mut Request<RequestBody>) {}
 
     async fn ready(&mut self) -> bool {
         self.is_open()

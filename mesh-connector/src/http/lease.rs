@@ -24,6 +24,8 @@ pub(super) struct Shared<S>(Mutex<Connections<ConnectionKey, S, watch::Receiver<
 /// What one request is sent with.
 pub(super) struct Lease<S: Connection> {
     sender: S,
+    /// Whether the connection was made for this request.
+    is_new: bool,
     place: Place<S>,
 }
 
@@ -34,7 +36,6 @@ struct Place<S: Connection> {
     id: Option<Id>,
     key: ConnectionKey,
     max_idle: usize,
-    returned: Option<S>,
 }
 
 impl<S: Connection> Shared<S> {
@@ -50,7 +51,16 @@ impl<S: Connection> Shared<S> {
 impl<S: Connection> Lease<S> {
     pub(super) fn new(shared: Arc<Shared<S>>, id: Option<Id>, sender: S, max_idle: usize) -> Self {
         let key = sender.info().key();
-        Self { sender, place: Place { shared, id, key, max_idle, returned: None } }
+        Self { sender, is_new: false, place: Place { shared, id, key, max_idle } }
+    }
+
+    /// The same lease, of a connection that was made for the request.
+    pub(super) fn made_for_it(self) -> Self {
+        Self { is_new: true, ..self }
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     pub(super) fn info(&self) -> &ConnectionInfo {
@@ -64,16 +74,22 @@ impl<S: Connection> Lease<S> {
     /// The response has ended: the connection may serve another request. Where this is not said, the request was broken
     /// off, and a connection that only serves one at a time ends with it.
     pub(super) fn complete(self) {
-        let Self { sender, mut place } = self;
-        place.returned = Some(sender);
+        let Self { sender, mut place, .. } = self;
+        place.give_back(Some(sender));
+    }
+}
+
+impl<S: Connection> Place<S> {
+    fn give_back(&mut self, sender: Option<S>) {
+        if let Some(id) = self.id.take() {
+            self.shared.lock().give_back((self.key, id), sender, Instant::now(), self.max_idle);
+        }
     }
 }
 
 impl<S: Connection> Drop for Place<S> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.shared.lock().give_back((self.key, id), self.returned.take(), Instant::now(), self.max_idle);
-        }
+        self.give_back(None);
     }
 }
 

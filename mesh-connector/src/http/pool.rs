@@ -1,22 +1,20 @@
 //! The HTTP connections of one cluster, for one version of HTTP.
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use nds_client::ConnectionLife;
 use tokio::{
     sync::watch,
+    task::unconstrained,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    body::RequestBody,
     connection::{Connection, Driver, Http1, Http2, failed},
     connections::{Connections, Id, Ticket},
+    exchange::{Kind, Leased},
     lease::{Lease, Outcome, Shared},
     limits::Limits,
-    response::{AnyLease, ResponseBody},
 };
 use crate::{
     connection::{ConnectionInfo, ConnectionKey},
@@ -42,7 +40,7 @@ pub(crate) trait Upstream: Sync {
 
     /// The choice for one request, by the cluster's load balancer. `None`: there is none, and
     /// [`connect`](Self::connect) says why.
-    fn choose(&self) -> Option<Self::Choice>;
+    fn choose(&self, now: Instant) -> Option<Self::Choice>;
 
     /// Which connections may serve a request with this choice.
     fn key(choice: &Self::Choice) -> ConnectionKey;
@@ -69,31 +67,23 @@ impl HttpPools {
         self.http2.0.lock().drain();
     }
 
-    /// Sends a request over a connection to the endpoint that `upstream` chooses for it: HTTP/2 if that is the protocol,
-    /// else HTTP/1.1. At most `max_idle` connections are without a request afterwards; with 0 the request has a
-    /// connection of its own.
+    /// A connection for one request, to the endpoint that `upstream` chooses for it: HTTP/2 if that is the protocol, else
+    /// HTTP/1.1. At most `max_idle` connections are without a request afterwards; with 0 the request has a connection of
+    /// its own.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the request, and an attempt to connect: requests that wait for it begin another.
-    pub(crate) async fn send<U: Upstream>(
+    /// Dropping the future ends an attempt to connect: requests that wait for it begin another.
+    pub(crate) async fn lease<U: Upstream>(
         &self,
         protocol: Protocol,
-        request: Request<RequestBody>,
         max_idle: usize,
         upstream: &U,
-    ) -> Result<Response<ResponseBody>, Error> {
-        match protocol {
-            Protocol::Http1 | Protocol::Tcp => {
-                let sent = request.body().sent();
-                let (response, lease) = self.http1.send(request, max_idle, upstream).await?;
-                Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http1(lease, sent))))
-            }
-            Protocol::Http2 => {
-                let (response, lease) = self.http2.send(request, max_idle, upstream).await?;
-                Ok(response.map(|body| ResponseBody::received(body, AnyLease::Http2(lease))))
-            }
-        }
+    ) -> Result<Leased, Error> {
+        Ok(Leased(match protocol {
+            Protocol::Http1 | Protocol::Tcp => Kind::Http1(self.http1.lease(max_idle, upstream).await?),
+            Protocol::Http2 => Kind::Http2(self.http2.lease(max_idle, upstream).await?),
+        }))
     }
 }
 
@@ -104,43 +94,18 @@ impl<S: Connection> Pool<S> {
         Self(Shared::new(Connections::new(limits)))
     }
 
-    async fn send<U: Upstream>(
-        &self,
-        mut request: Request<RequestBody>,
-        max_idle: usize,
-        upstream: &U,
-    ) -> Result<(Response<Incoming>, Lease<S>), Error> {
-        S::prepare(&mut request);
-        loop {
-            let (mut lease, is_new) = self.lease(max_idle, upstream).await?;
-            match lease.sender().send(request).await {
-                Ok(mut response) => {
-                    lease.info().report_status(response.status().as_u16());
-                    response.extensions_mut().insert(lease.info().clone());
-                    return Ok((response, lease));
-                }
-                Err(mut error) => match error.take_message() {
-                    // The connection ended before anything of the request was sent.
-                    Some(unsent) if !is_new => request = unsent,
-                    _ => return Err(failed(lease.info(), "the request to", error.into_error())),
-                },
-            }
-        }
-    }
-
-    /// A connection for one request, and whether it was made for it.
-    async fn lease<U: Upstream>(&self, max_idle: usize, upstream: &U) -> Result<(Lease<S>, bool), Error> {
+    /// A connection for one request.
+    async fn lease<U: Upstream>(&self, max_idle: usize, upstream: &U) -> Result<Lease<S>, Error> {
         if max_idle == 0 {
-            let (sender, driver) = open::<S, U>(upstream, None).await?;
-            tokio::spawn(drive(driver, sender.info().clone()));
-            return Ok((Lease::new(self.0.clone(), None, sender, max_idle), true));
+            return Box::pin(self.lease_alone(upstream)).await;
         }
         loop {
-            let choice = upstream.choose();
-            match self.next(choice.as_ref().map(U::key), max_idle) {
+            let now = Instant::now();
+            let choice = upstream.choose(now);
+            match self.next(choice.as_ref().map(U::key), max_idle, now) {
                 Next::Use(mut lease) => {
                     if lease.sender().ready().await {
-                        return Ok((lease, false));
+                        return Ok(lease);
                     }
                 }
                 // Where the request that connects is dropped, or the pool drained, one that joined it begins anew.
@@ -148,16 +113,22 @@ impl<S: Connection> Pool<S> {
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     Ok(Some(Ok(key))) => {
                         if let Some(lease) = self.check_out(*key, max_idle) {
-                            return Ok((lease, false));
+                            return Ok(lease);
                         }
                     }
                     Ok(None) | Err(_) => {}
                 },
-                Next::Connect(attempt) => {
-                    return Ok((attempt.run(max_idle, upstream, choice).await?, true));
-                }
+                // Boxed: a request that need not connect does not carry what connecting takes.
+                Next::Connect(attempt) => return Box::pin(attempt.run(max_idle, upstream, choice)).await,
             }
         }
+    }
+
+    /// A connection that serves one request.
+    async fn lease_alone<U: Upstream>(&self, upstream: &U) -> Result<Lease<S>, Error> {
+        let (sender, driver) = open::<S, U>(upstream, None).await?;
+        tokio::spawn(drive(driver, sender.info().clone()));
+        Ok(Lease::new(self.0.clone(), None, sender, 0).made_for_it())
     }
 
     fn check_out(&self, key: ConnectionKey, max_idle: usize) -> Option<Lease<S>> {
@@ -165,14 +136,14 @@ impl<S: Connection> Pool<S> {
         Some(Lease::new(self.0.clone(), Some(id), sender, max_idle))
     }
 
-    fn next(&self, key: Option<ConnectionKey>, max_idle: usize) -> Next<S> {
+    fn next(&self, key: Option<ConnectionKey>, max_idle: usize, now: Instant) -> Next<S> {
         let mut connections = self.0.lock();
         let attempt =
             |ticket, shared_by| Next::Connect(Attempt { shared: self.0.clone(), ticket, shared_by });
         let Some(key) = key else {
             return attempt(connections.begin(), None);
         };
-        if let Some((id, sender)) = connections.check_out(key, Instant::now()) {
+        if let Some((id, sender)) = connections.check_out(key, now) {
             return Next::Use(Lease::new(self.0.clone(), Some(id), sender, max_idle));
         }
         if let Some(outcome) = connections.join(key) {
@@ -223,7 +194,7 @@ impl<S: Connection> Attempt<S> {
                 tokio::spawn(drive(driver, info));
             }
         }
-        Ok(Lease::new(shared, id, sender, max_idle))
+        Ok(Lease::new(shared, id, sender, max_idle).made_for_it())
     }
 
     fn tell(&self, outcome: Result<ConnectionKey, Error>) {
@@ -271,21 +242,23 @@ async fn drive_pooled<S: Connection>(
     let look = || shared.lock().expire(info.key(), id, Instant::now());
     let mut next = look();
     let mut timer = pin!(sleep_until(next.unwrap_or_else(Instant::now)));
-    loop {
-        tokio::select! {
-            biased;
-            outcome = &mut driver => {
-                shared.lock().remove(info.key(), id);
-                return ended(&info, outcome);
-            }
-            () = &mut timer, if next.is_some() => {
+    let mut is_set = false;
+    let driven = poll_fn(|cx| {
+        let outcome = driver.as_mut().poll(cx);
+        // The waker is that of this task each time: a timer that has it need not be polled whenever bytes come.
+        while outcome.is_pending() && next.is_some() && (!is_set || timer.is_elapsed()) {
+            // Unconstrained, because pending would not mean that it has the waker otherwise.
+            is_set = pin!(unconstrained(timer.as_mut())).poll(cx).is_pending();
+            if !is_set {
                 next = look();
-                if let Some(next) = next {
-                    timer.as_mut().reset(next);
-                }
+                timer.as_mut().reset(next.unwrap_or_else(Instant::now));
             }
         }
-    }
+        outcome
+    });
+    let outcome = driven.await;
+    shared.lock().remove(info.key(), id);
+    ended(&info, outcome);
 }
 
 fn ended(info: &ConnectionInfo, outcome: hyper::Result<()>) {

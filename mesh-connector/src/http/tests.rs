@@ -45,7 +45,7 @@ impl Pool {
         max_idle: usize,
         cluster: &Cluster,
     ) -> Result<Response<ResponseBody>, Error> {
-        self.0.send(self.1, request, max_idle, cluster).await
+        super::exchange(request, || self.0.lease(self.1, max_idle, cluster)).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use fastrand::Rng;
 use nds_client::{ClusterName, Endpoint};
+use tokio::time::Instant;
 
 use crate::hosts::HostSet;
 
@@ -17,7 +18,7 @@ pub struct NextHop {
 impl NextHop {
     /// `None` where no endpoint may be dialled.
     pub(super) fn of(hosts: Arc<HostSet>, rng: &mut Rng) -> Option<Self> {
-        let index = hosts.plan(rng).first(rng, |index| hosts.connections(index))?;
+        let index = hosts.first(Instant::now(), rng)?;
         Some(Self { hosts, index })
     }
 

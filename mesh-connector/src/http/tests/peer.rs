@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
+    time::Instant,
 };
 
 use super::super::Upstream;
@@ -173,7 +174,7 @@ impl Cluster {
 impl Upstream for Cluster {
     type Choice = SocketAddr;
 
-    fn choose(&self) -> Option<SocketAddr> {
+    fn choose(&self, _now: Instant) -> Option<SocketAddr> {
         self.endpoints.get(self.choice.load(Ordering::Relaxed)).copied()
     }
 
