@@ -15,6 +15,7 @@ pub use self::response::ResponseBody;
 pub(crate) use self::{
     body::RequestBody,
     exchange::{Leased, exchange},
+    head::host,
     pool::{HttpPools, Upstream},
 };
 

@@ -9,18 +9,19 @@ use std::{
     task::{Context, Poll},
 };
 
-use arc_swap::ArcSwapOption;
-use http::{
-    Request, Response, Uri,
+use ::http::{
+    HeaderValue, Request, Response, Uri,
+    header::HOST,
     uri::{Authority, Scheme},
 };
+use arc_swap::ArcSwapOption;
 use http_body::Body;
 use tower_service::Service;
 
 use crate::{
     connector::MeshConnector,
     error::Error,
-    http::{RequestBody, ResponseBody},
+    http::{self, RequestBody, ResponseBody},
     mesh::Mesh,
     target::{Protocol, Target},
 };
@@ -70,7 +71,15 @@ struct Shared {
     connector: MeshConnector,
     max_idle_per_host: usize,
     /// Where the request before went: most clients call one service.
-    last: ArcSwapOption<(Option<Authority>, Target)>,
+    last: ArcSwapOption<Origin>,
+}
+
+/// What the URIs of one authority have in common.
+struct Origin {
+    authority: Option<Authority>,
+    target: Target,
+    /// For HTTP/1.1: what `Host` says.
+    host: Option<HeaderValue>,
 }
 
 impl Mesh {
@@ -127,10 +136,13 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future ends the request; whether it has been sent is unknown then.
-    pub async fn request(&self, request: Request<B>) -> Result<Response<ResponseBody>, Error> {
+    pub async fn request(&self, mut request: Request<B>) -> Result<Response<ResponseBody>, Error> {
         let Shared { connector, max_idle_per_host, .. } = &*self.shared;
-        let to = self.shared.to(request.uri())?;
-        connector.send(&to.1, request.map(RequestBody::new), *max_idle_per_host).await
+        let origin = self.shared.origin(request.uri())?;
+        if let Some(host) = &origin.host {
+            request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
+        }
+        connector.send(&origin.target, request.map(RequestBody::new), *max_idle_per_host).await
     }
 
     /// A GET.
@@ -154,16 +166,21 @@ where
 
 impl Shared {
     /// Where a URI leads.
-    fn to(&self, uri: &Uri) -> Result<Arc<(Option<Authority>, Target)>, Error> {
+    fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, Error> {
         if let Some(last) = &*self.last.load()
             && uri.scheme() == Some(&Scheme::HTTP)
-            && uri.authority() == last.0.as_ref()
+            && uri.authority().map(Authority::as_str) == last.authority.as_ref().map(Authority::as_str)
         {
             return Ok(last.clone());
         }
-        let to = Arc::new((uri.authority().cloned(), self.connector.target_of(uri)?));
-        self.last.store(Some(to.clone()));
-        Ok(to)
+        let (authority, target) = (uri.authority().cloned(), self.connector.target_of(uri)?);
+        let host = match target.protocol() {
+            Protocol::Http2 => None,
+            Protocol::Http1 | Protocol::Tcp => authority.as_ref().and_then(http::host),
+        };
+        let origin = Arc::new(Origin { authority, target, host });
+        self.last.store(Some(origin.clone()));
+        Ok(origin)
     }
 }
 

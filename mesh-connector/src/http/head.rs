@@ -16,7 +16,7 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
     let uri = mem::take(request.uri_mut()).into_parts();
     if let Some(authority) = &uri.authority
         && !request.headers().contains_key(HOST)
-        && let Ok(host) = host(authority)
+        && let Some(host) = host(authority)
     {
         request.headers_mut().insert(HOST, host);
     }
@@ -30,14 +30,15 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
     }
 }
 
-/// Without user information, and without the default port.
-fn host(authority: &Authority) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+/// What `Host` says of an authority: without user information, and without the default port.
+pub(crate) fn host(authority: &Authority) -> Option<HeaderValue> {
     let text = authority.as_str();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    match authority.port_u16() {
-        Some(HTTP_PORT) => HeaderValue::from_str(authority.host()),
-        _ => HeaderValue::from_str(text),
-    }
+    let host = match authority.port_u16() {
+        Some(HTTP_PORT) => authority.host(),
+        _ => text,
+    };
+    HeaderValue::from_str(host).ok()
 }
 
 #[cfg(test)]
