@@ -53,7 +53,7 @@ pub(crate) enum Route {
     Passthrough,
 }
 
-/// The clusters in use of one membership. Routing to a cluster in use is wait-free and allocates nothing.
+/// The clusters in use of one membership. Routing by a name that was routed before is wait-free and allocates nothing.
 pub(crate) struct ClusterManager {
     client: NdsClient,
     /// In place of the control plane's clusters, where the program has named them.
@@ -74,7 +74,7 @@ pub(crate) struct ClusterManager {
 struct Snapshot {
     of: Option<Inputs>,
     /// By target. An address is routed anew each time: the name that was last resolved to it is not an input.
-    routes: HashMap<Target, Arc<ClusterEntry>, RandomState>,
+    routes: HashMap<Target, Route, RandomState>,
     entries: HashMap<ClusterName, Arc<ClusterEntry>>,
 }
 
@@ -135,14 +135,18 @@ impl ClusterManager {
         if !self.is_current(&snapshot) {
             return self.route_anew(target, dns);
         }
-        if let Some(entry) = snapshot.routes.get(target) {
-            return Some(Ok(Route::Cluster(entry.clone())));
+        if let Some(route) = snapshot.routes.get(target) {
+            return Some(Ok(route.clone()));
         }
-        if let (Host::Ip(_), Some(inputs)) = (target.host(), &snapshot.of)
-            && let Ok(Some(cluster)) = self.find(target, inputs, dns)
-            && let Some(entry) = snapshot.entries.get(&cluster.name)
-        {
-            return Some(Ok(Route::Cluster(entry.clone())));
+        if let (Host::Ip(_), Some(inputs)) = (target.host(), &snapshot.of) {
+            let entry = match self.find(target, inputs, dns) {
+                Ok(Some(cluster)) => snapshot.entries.get(&cluster.name),
+                Ok(None) => return Some(Ok(Route::Passthrough)),
+                Err(error) => return Some(Err(error)),
+            };
+            if let Some(entry) = entry {
+                return Some(Ok(Route::Cluster(entry.clone())));
+            }
         }
         self.route_anew(target, dns)
     }
@@ -230,7 +234,8 @@ impl ClusterManager {
         let snapshot = self.current.load();
         let is_current = self.is_current(&snapshot);
         let found = self.find(target, &inputs, dns);
-        if is_current && !matches!(found, Ok(Some(_))) {
+        let is_remembered = found.is_ok() && matches!(target.host(), Host::Name(_));
+        if is_current && !is_remembered && !matches!(found, Ok(Some(_))) {
             return Some(found.map(|_| Route::Passthrough));
         }
         let mut next = match is_current {
@@ -239,15 +244,14 @@ impl ClusterManager {
         };
         let route = found.map(|cluster| {
             let Some(cluster) = cluster else { return Route::Passthrough };
-            let entry = next.entry(&cluster.name, || self.entry(cluster.clone(), &inputs, None));
-            if matches!(target.host(), Host::Name(_)) {
-                if next.routes.len() >= MOST_ROUTES {
-                    next.routes.clear();
-                }
-                next.routes.insert(target.clone(), entry.clone());
-            }
-            Route::Cluster(entry)
+            Route::Cluster(next.entry(&cluster.name, || self.entry(cluster.clone(), &inputs, None)))
         });
+        if let (true, Ok(route)) = (is_remembered, &route) {
+            if next.routes.len() >= MOST_ROUTES {
+                next.routes.clear();
+            }
+            next.routes.insert(target.clone(), route.clone());
+        }
         let is_first = snapshot.entries.is_empty() && !next.entries.is_empty();
         self.store(&snapshot, Arc::new(next));
         if is_first {

@@ -4,7 +4,7 @@ use mesh_connector::{Config, Mesh, Target};
 use mesh_sandbox::Sandbox;
 
 #[tokio::test]
-async fn the_routing_decision_allocates_nothing_once_the_cluster_is_known() {
+async fn the_routing_decision_allocates_nothing_once_the_route_is_known() {
     let sandbox = Sandbox::builder().without_reload().start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let mesh = Mesh::join(Config::from_vm_files(vm.path()).unwrap()).await.unwrap();
@@ -19,4 +19,8 @@ async fn the_routing_decision_allocates_nothing_once_the_cluster_is_known() {
         seen.insert(hop.unwrap().endpoint().port);
     }
     assert_eq!(seen.len(), 2, "each call chooses anew, among both gateways");
+    let outside = Target::new("outside.test", 80).unwrap();
+    assert!(mesh.next_hop(&outside).is_none());
+    let counted = allocation_counter::measure(|| assert!(mesh.next_hop(&outside).is_none()));
+    assert_eq!(counted.count_total, 0, "that a name leads outside is remembered");
 }
