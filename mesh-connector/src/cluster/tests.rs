@@ -128,7 +128,7 @@ async fn the_clusters_in_use_are_bounded() {
         let config = Arc::new(bare(&format!("outbound|80||h{number}")));
         let target = Target::new(&config.name.host, 80).unwrap();
         let one = snapshot.entry(&config.name.clone(), || entry(config, &state, None));
-        snapshot.routes.insert(target, one);
+        snapshot.routes.insert(target, Route::Cluster(one));
         assert!(snapshot.entries.len() <= MOST_ENTRIES && snapshot.routes.len() <= MOST_ENTRIES);
     }
     assert!(snapshot.entries.keys().any(|name| name.host == "in-use"));
