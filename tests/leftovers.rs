@@ -31,7 +31,8 @@ fn clients(runtime: &Runtime, times: usize) {
     let sandbox =
         sandbox_runtime.block_on(Sandbox::builder().mesh_dir(folder).without_reload().start()).unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
-    let config = Config::from_vm_files(vm.path()).unwrap().with_state_dir(vm.path().join("state"));
+    let config =
+        Config::builder().with_vm_files(vm.path()).with_state_dir(vm.path().join("state")).build().unwrap();
     runtime.block_on(async {
         for _ in 0..times {
             let mark = sandbox.events().mark();

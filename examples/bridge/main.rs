@@ -82,11 +82,11 @@ async fn main() -> ExitCode {
 
 /// The program's own exit code; 1 where it has none.
 async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
-    let mut config = Config::from_vm_files(&cli.vm_files)?;
+    let mut config = Config::builder().with_vm_files(&cli.vm_files);
     if let Some(name) = &cli.istiod_name {
         config = config.with_istiod_name(name);
     }
-    let mesh = Mesh::join(config).await?;
+    let mesh = Mesh::join(config.build()?).await?;
     let sockets = tempfile::tempdir()?;
     // The program is another process: the proxy's password is for it alone, the sockets are for this user.
     let bridge = mesh.bridge().with_access(Access::SameUser).start().await?;

@@ -60,11 +60,11 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
         (None, []) => Upstream::system(),
         (None, servers) => Upstream::servers(servers.iter().copied()),
     };
-    let mut config = Config::from_vm_files(&cli.vm_files)?;
+    let mut config = Config::builder().with_vm_files(&cli.vm_files);
     if let Some(name) = cli.istiod_name {
         config = config.with_istiod_name(name);
     }
-    let client = NdsClient::spawn(config)?;
+    let client = NdsClient::spawn(config.build()?)?;
     let resolver =
         MeshResolver::builder_for(&client).with_upstream(upstream).with_upstream_for_external().build()?;
     let listener =

@@ -7,7 +7,7 @@ mod report;
 
 use std::time::Duration;
 
-use mesh_connector::{Config, Mesh, nds_client::SyncState};
+use mesh_connector::{Config, Mesh, nds_client::health::SyncState};
 use mesh_sandbox::{Sandbox, VmFiles};
 
 use report::report;

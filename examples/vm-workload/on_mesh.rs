@@ -12,11 +12,11 @@ use crate::show;
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 async fn join(dir: &Path, istiod_name: Option<String>) -> Outcome<Mesh> {
-    let mut config = Config::from_vm_files(dir)?;
+    let mut config = Config::builder().with_vm_files(dir);
     if let Some(name) = istiod_name {
         config = config.with_istiod_name(name);
     }
-    let mesh = Mesh::join(config).await?;
+    let mesh = Mesh::join(config.build()?).await?;
     if let Some(identity) = mesh.client().identity().current() {
         anstream::eprintln!("joined as {}, {}", identity.spiffe_id(), show::validity(&identity));
     }

@@ -20,7 +20,7 @@ mod levels;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
-use nds_client::{LbPolicy, LoadBalancing};
+use nds_client::resources::cluster::{LbPolicy, LoadBalancing};
 
 use self::{
     group::Group,

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use mesh_resolver::Upstream;
-use nds_client::{Config, NdsClient, ServerAddress};
+use nds_client::{Config, NdsClient, config::ServerAddress};
 use rustls::{KeyLog, crypto::CryptoProvider};
 
 use crate::{

@@ -21,7 +21,13 @@ use std::{
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use nds_client::{
-    Cluster, ClusterName, Clusters, Identity, NameTable, NdsClient, ServerAddress, SpiffeId, Watch,
+    Identity, NdsClient, SpiffeId,
+    config::ServerAddress,
+    resources::{
+        cluster::{Cluster, ClusterName, Clusters},
+        name_table::NameTable,
+    },
+    watch::Watch,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;

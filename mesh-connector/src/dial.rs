@@ -9,7 +9,7 @@ mod socket;
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, ClusterName};
+use nds_client::resources::cluster::{Cluster, ClusterName};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 

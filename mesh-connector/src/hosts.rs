@@ -19,7 +19,7 @@ mod outlier;
 mod set;
 mod status;
 
-use nds_client::Endpoint;
+use nds_client::resources::endpoint::Endpoint;
 
 pub use self::status::EndpointStatus;
 pub(crate) use self::{

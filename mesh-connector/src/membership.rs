@@ -11,7 +11,7 @@ use std::{
 
 use fastrand::Rng;
 use mesh_resolver::Upstream;
-use nds_client::{Clusters, NdsClient, ServerAddress};
+use nds_client::{NdsClient, config::ServerAddress, resources::cluster::Clusters};
 use rustls::KeyLog;
 use tokio::{
     task::AbortHandle,
@@ -78,9 +78,9 @@ impl Membership {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.client.shutdown();
+        self.client.shutdown().await;
     }
 
     pub(crate) fn refuse_if_closed(&self, target: &Target) -> Result<(), Error> {

@@ -149,7 +149,7 @@ impl Mesh {
     /// Leaves the mesh, for all clones: ends the connection to istiod and the tasks behind it. Connections that are
     /// open stay open; new ones are refused with [`ErrorKind::Closed`]. Names are still answered, by what is known.
     pub async fn shutdown(&self) {
-        self.membership.close();
+        self.membership.close().await;
     }
 }
 

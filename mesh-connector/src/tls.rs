@@ -14,7 +14,10 @@ use std::{
     },
 };
 
-use nds_client::{Cluster, Identity, TlsContext};
+use nds_client::{
+    Identity,
+    resources::cluster::{Cluster, TlsContext},
+};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
 

@@ -15,7 +15,13 @@
 //! A PROXY protocol header around any of these comes before its first byte. Where mTLS is required, everything but mesh
 //! mTLS is refused.
 
-use nds_client::{Certificate, Cluster, Endpoint, ProxyProtocol, Roots, TlsContext, TransportSocket};
+use nds_client::resources::{
+    cluster::{
+        ClientCertificate as Certificate, Cluster, ProxyProtocol, TlsContext, TransportSocket,
+        ValidationContext as Roots,
+    },
+    endpoint::Endpoint,
+};
 
 use crate::{
     error::{Error, ErrorKind},

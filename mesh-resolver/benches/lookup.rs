@@ -18,7 +18,11 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use reqwest::dns::Resolve;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
@@ -49,7 +53,7 @@ fn mesh(names: u32) -> Mesh {
         ..NameInfo::default()
     };
     let table = (0..names).map(|number| (name(number), info(number))).collect();
-    let table = NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap();
+    let table = NameTable::decode(&Wire { table }.encode_to_vec()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use nds_client::SyncState;
+use nds_client::health::SyncState;
 use smallvec::SmallVec;
 
 use self::ips::Few;

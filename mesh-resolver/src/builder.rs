@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use nds_client::{Health, NameTable, NdsClient, Watch};
+use nds_client::{NdsClient, health::Health, resources::name_table::NameTable, watch::Watch};
 
 use crate::{
     error::Error,

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use hickory_resolver::proto::op::Message;
-use nds_client::{Health, NameTable, WatchSender};
+use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 
 use crate::{MeshResolver, Scope, Upstream, listener, upstream};
 
@@ -37,7 +37,7 @@ fn wire() -> Vec<u8> {
 fn resolver() -> &'static MeshResolver {
     static RESOLVER: OnceLock<MeshResolver> = OnceLock::new();
     RESOLVER.get_or_init(|| {
-        let table = NameTable::decode(wire().into()).unwrap();
+        let table = NameTable::decode(&wire()).unwrap();
         assert_eq!(table.len(), 3);
         let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
         let scope = Scope::new("n", "svc.cluster.local").with_search_domain("n.svc.cluster.local");

@@ -5,7 +5,7 @@
 //! ```
 //! use hickory_resolver::{Resolver, config::{ResolverConfig, NameServerConfig}};
 //! use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshProvider};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));

@@ -4,7 +4,7 @@
 //! ```
 //! use hyper_util::client::legacy::connect::HttpConnector;
 //! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));

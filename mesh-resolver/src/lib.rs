@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Source, Upstream};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //! # use prost::Message as _;
 //! # use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 //!
@@ -17,7 +17,7 @@
 //! #     shortname: "forecast".into(), namespace: "weather".into(), ..NameInfo::default()
 //! # };
 //! # let wire = Wire { table: [("forecast.weather.svc.cluster.local".into(), forecast)].into() };
-//! # let names = WatchSender::new(NameTable::decode(wire.encode_to_vec().into())?);
+//! # let names = WatchSender::new(NameTable::decode(&wire.encode_to_vec())?);
 //! # let health = WatchSender::new(Health::default());
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
 //! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))

@@ -28,7 +28,7 @@ use std::{
     slice,
 };
 
-use nds_client::{NameEntry, NameTable, Registry};
+use nds_client::resources::name_table::{NameEntry, NameTable, Registry};
 
 use crate::{
     name::{MAX_NAME, NameBuffer},

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use nds_client::{NameEntry, NdsClient, Registry};
+use nds_client::{
+    NdsClient,
+    resources::name_table::{NameEntry, Registry},
+};
 
 use crate::lookup::{Answer, Via};
 
@@ -89,5 +92,5 @@ const VIRTUAL_IPV6: [u16; 3] = [0x2001, 2, 0];
 /// who dials a virtual address gets nowhere, whatever is behind it.
 fn is_external(client: &NdsClient, host: &str) -> bool {
     let clusters = client.clusters().current();
-    clusters.is_none_or(|clusters| clusters.of_host(host).iter().any(|cluster| cluster.external))
+    clusters.is_none_or(|clusters| clusters.for_host(host).iter().any(|cluster| cluster.external))
 }

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use nds_client::{NameTable, Ref, SyncState, Watch};
+use nds_client::{
+    health::SyncState,
+    resources::name_table::NameTable,
+    watch::{Ref, Watch},
+};
 
 pub(crate) use self::{first_table::First, sync::SyncWatch};
 use crate::{

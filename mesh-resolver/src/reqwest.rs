@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));

@@ -51,7 +51,7 @@ use crate::{
 ///
 /// ```
 /// use mesh_resolver::{MeshResolver, Scope, Upstream};
-/// use nds_client::{Health, NameTable, WatchSender};
+/// use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mesh_resolver::Error> {

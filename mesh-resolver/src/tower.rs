@@ -3,7 +3,7 @@
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream, tower::LookupService};
 //! use tower::{ServiceBuilder, ServiceExt as _};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

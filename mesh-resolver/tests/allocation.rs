@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, WatchSender};
+use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -26,7 +26,7 @@ fn table() -> NameTable {
         ("*.wildcard", info(&["10.1.2.5"], "External", "", "")),
     ];
     let table = table.into_iter().map(|(name, info)| (name.to_owned(), info)).collect();
-    NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap()
+    NameTable::decode(&Wire { table }.encode_to_vec()).unwrap()
 }
 
 #[test]

@@ -16,7 +16,11 @@ use std::process::Command;
 
 use libtest_mimic::{Arguments, Trial};
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -55,7 +59,7 @@ fn with_upstream(upstream: Upstream) -> MeshResolver {
         ("many.example".to_owned(), info(many)),
         ("*.wildcard.example".to_owned(), info(vec!["10.3.0.1".into()])),
     ];
-    let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
+    let table = NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));

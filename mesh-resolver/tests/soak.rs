@@ -21,7 +21,11 @@ use hickory_resolver::proto::{
     rr::{Name, RecordType},
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use tokio::{
     net::UdpSocket,
@@ -50,7 +54,7 @@ fn table(generation: u32) -> NameTable {
         ..NameInfo::default()
     };
     let wire = Wire { table: (0..NAMES).map(|number| (name(number), info(number))).collect() };
-    NameTable::decode(wire.encode_to_vec().into()).unwrap()
+    NameTable::decode(&wire.encode_to_vec()).unwrap()
 }
 
 /// What all tasks share.

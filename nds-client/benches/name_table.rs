@@ -1,6 +1,7 @@
-//! What a push of names and a lookup cost: `cargo bench -p nds-client --bench name_table`.
+//! The cost of a push of names and of a lookup: `cargo bench -p nds-client --bench name_table`.
 //!
-//! The ratios count. `cargo run --release -p mesh-bench -- push` and `-- lookup` compare in interleaved rounds.
+//! Compare ratios, not absolute times. `cargo run --release -p mesh-bench -- push` and `-- lookup` compare in
+//! interleaved rounds.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use foldhash::fast::RandomState;
-use nds_client::NameTable;
+use nds_client::resources::name_table::NameTable;
 use prost::{Message as _, bytes::Bytes};
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -25,7 +26,7 @@ fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0000 + number)
 }
 
-/// As istiod sends them, in order.
+/// The names in the order of istiod.
 fn wire() -> Bytes {
     let info = |number| NameInfo {
         ips: vec![address(number).to_string()],
@@ -48,12 +49,12 @@ fn random_names() -> Vec<Box<str>> {
 
 fn push(criterion: &mut Criterion) {
     let wire = wire();
-    let table = NameTable::decode(wire.clone()).unwrap();
+    let table = NameTable::decode(&wire).unwrap();
     let mut group = criterion.benchmark_group("push of 100 000 names");
     group.sample_size(20).throughput(Throughput::Bytes(wire.len() as u64));
-    group.bench_function("decode", |bench| bench.iter(|| NameTable::decode(wire.clone()).unwrap()));
+    group.bench_function("decode", |bench| bench.iter(|| NameTable::decode(&wire).unwrap()));
     group.bench_function("compare with the table before", |bench| {
-        let again = || NameTable::decode(wire.clone()).unwrap();
+        let again = || NameTable::decode(&wire).unwrap();
         bench.iter_batched(again, |next| next.after(&table), BatchSize::LargeInput);
     });
     group.bench_function("prost into a map", |bench| {
@@ -69,7 +70,7 @@ fn push(criterion: &mut Criterion) {
 }
 
 fn lookup(criterion: &mut Criterion) {
-    let table = NameTable::decode(wire()).unwrap();
+    let table = NameTable::decode(&wire()).unwrap();
     let map: HashMap<Box<str>, IpAddr, RandomState> =
         random_names().into_iter().zip((0..NAMES).map(|number| address(number).into())).collect();
     let (hot, names) = (name(4711), random_names());

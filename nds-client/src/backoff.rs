@@ -1,8 +1,8 @@
-//! How long to wait before the next try.
+//! Delays between connection attempts.
 
 use std::time::Duration;
 
-/// Capped exponential backoff with full jitter: many clients that lost the same server do not come back together.
+/// Capped exponential backoff with full jitter. The jitter spreads the reconnects of clients that lost the same server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -12,8 +12,8 @@ const BASE: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(15);
 
 impl Backoff {
-    /// The next wait: up to `BASE` doubled with each failure, at most `CAP`, as `random` (0 to 1) says. Never
-    /// panics, however long an outage lasts.
+    /// Returns the next delay: `random` (0 to 1) times a limit that starts at `BASE`, doubles with each failure and
+    /// never exceeds `CAP`.
     pub(crate) fn next(&mut self, random: f64) -> Duration {
         let most = BASE.saturating_mul(1 << self.failures.min(20)).min(CAP);
         self.failures = self.failures.saturating_add(1);
@@ -33,7 +33,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wait_never_exceeds_the_cap(failures: u32, random: f64) {
+        fn a_delay_never_exceeds_the_cap(failures: u32, random: f64) {
             let mut backoff = Backoff { failures };
             prop_assert!(backoff.next(random) <= CAP);
             prop_assert!(backoff.failures >= failures);
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_until_the_cap() {
+    fn delays_double_until_the_cap() {
         let mut backoff = Backoff::default();
         let waits: Vec<_> = (0..10).map(|_| backoff.next(1.0)).collect();
         assert_eq!(&waits[..3], [BASE, BASE * 2, BASE * 4]);

@@ -1,4 +1,4 @@
-//! The certificate of this process: obtained, renewed, replaced.
+//! The certificate of this process: issuance, renewal, replacement.
 
 mod clock;
 mod files;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::state::State;
 
-/// Provides the identity for as long as the client lives. Runs until it is dropped.
+/// Provides the identity until the future is dropped.
 pub(crate) async fn run(state: Arc<State>) {
     let State { runtime, identity, health, .. } = &*state;
     match &runtime.config.certificate_files {

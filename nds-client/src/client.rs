@@ -1,17 +1,18 @@
-//! The handle that programs hold.
+//! The client: the handle that programs use.
 
 mod builder;
+mod tasks;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{
-    task::AbortHandle,
+    sync::watch,
     time::{error::Elapsed, timeout},
 };
 use tracing::{Instrument as _, Span, info_span};
 
-pub use self::builder::ClientBuilder;
+pub use self::builder::NdsClientBuilder;
+use self::tasks::Tasks;
 use crate::{
     certificates,
     config::Config,
@@ -21,15 +22,16 @@ use crate::{
     resources::{cluster::Clusters, endpoint::Endpoints, name_table::NameTable},
     runtime::Runtime,
     state::State,
-    state_dir::{self, Folder},
+    state_dir,
     subscriptions::EndpointsWatch,
-    watch::Watch,
+    watched::Watch,
     xds,
 };
 
-/// A process in the mesh: its identity, and what istiod says about names, clusters and endpoints, kept live.
+/// A workload in the mesh: its identity, and the names, clusters and endpoints that istiod pushes.
 ///
-/// Clones share one connection to istiod. Dropping the last one ends the tasks behind it; handles taken from it
+/// Clones share one connection to istiod. Dropping the last clone aborts the tasks of the client;
+/// [`shutdown`](Self::shutdown) also waits for the last write of the state directory. Watches taken from the client
 /// ([`names`](Self::names) and the like) keep the last values.
 #[derive(Clone, Debug)]
 pub struct NdsClient {
@@ -43,37 +45,16 @@ pub struct NdsClient {
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Ends its tasks with the last handle.
-#[derive(Debug)]
-struct Tasks {
-    handles: [AbortHandle; 3],
-    /// The tasks borrow it, so that its lock is free as soon as the client is gone.
-    folder: Mutex<Option<Arc<Folder>>>,
-}
-
-impl Tasks {
-    fn end(&self) {
-        self.handles.iter().for_each(AbortHandle::abort);
-        self.folder.lock().take();
-    }
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 impl NdsClient {
-    /// Begins to join the mesh, on the current tokio runtime, and returns at once.
+    /// Starts to join the mesh on the current tokio runtime and returns immediately.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`]: no crypto provider.
+    /// [`ErrorKind::Config`] without a crypto provider.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn(config: Config) -> Result<Self, Error> {
         Self::builder(config).spawn()
     }
@@ -82,23 +63,23 @@ impl NdsClient {
     ///
     /// # Errors
     ///
-    /// Those of both.
+    /// The errors of both.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the attempt and leaves nothing behind.
+    /// Dropping the future stops the client.
     pub async fn join(config: Config) -> Result<Self, Error> {
         Self::builder(config).join().await
     }
 
-    /// Joins with a crypto provider of the caller's choice.
-    pub fn builder(config: Config) -> ClientBuilder {
-        ClientBuilder::new(config)
+    /// Returns a builder with this configuration, for further settings such as the crypto provider.
+    pub fn builder(config: Config) -> NdsClientBuilder {
+        NdsClientBuilder::new(config)
     }
 
     fn start(runtime: Runtime) -> Self {
         let state = Arc::new(State::new(runtime));
-        let folder = state_dir::restore(&state).map(Arc::new);
+        let directory = state_dir::restore(&state).map(Arc::new);
         let config = &state.runtime.config;
         let span = info_span!(
             "nds_client",
@@ -106,161 +87,167 @@ impl NdsClient {
             service_account = config.service_account,
             istiod = %config.istiod_address(),
         );
-        let spawn = |span: Span, task: Task| tokio::spawn(task.instrument(span)).abort_handle();
-        let handles = [
+        let spawn = |span: Span, task: Task| tokio::spawn(task.instrument(span));
+        let connected = vec![
             spawn(info_span!(parent: &span, "identity"), Box::pin(certificates::run(state.clone()))),
-            spawn(info_span!(parent: &span, "ads"), Box::pin(xds::driver::run(state.clone()))),
-            spawn(
-                info_span!(parent: &span, "state_folder"),
-                Box::pin(state_dir::run(state.clone(), folder.as_ref().map(Arc::downgrade))),
-            ),
+            spawn(info_span!(parent: &span, "xds"), Box::pin(xds::driver::run(state.clone()))),
         ];
+        let (stop_writer, stop) = watch::channel(false);
+        let writer = state_dir::run(state.clone(), directory.as_ref().map(Arc::downgrade), stop);
+        let writer = spawn(info_span!(parent: &span, "state_dir"), Box::pin(writer));
         Self {
             names: state.published.names.subscribe(),
             health: state.health.subscribe(),
             identity: state.identity.subscribe(),
             clusters: state.published.clusters.subscribe(),
-            tasks: Arc::new(Tasks { handles, folder: Mutex::new(folder) }),
+            tasks: Arc::new(Tasks::new(connected, writer, stop_writer, directory)),
             state,
         }
     }
 
-    /// Waits for the certificate and the first name table, at most for the configured time. Those of the state folder
-    /// count; [`Health::sync`] says where the table is from.
+    /// Waits for the certificate and the first name table, at most for the configured time
+    /// ([`join_timeout`](Config::join_timeout)).
+    ///
+    /// A certificate and a name table from the state directory count; [`Health::sync`] tells where the table came from.
     ///
     /// # Errors
     ///
-    /// At once where waiting cannot help: [`ErrorKind::Credentials`], [`ErrorKind::Unauthenticated`],
-    /// [`ErrorKind::UntrustedServer`], [`ErrorKind::Config`]. [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]
-    /// after the time has passed. None of these where there is a table of the state folder: names are served then, and
-    /// the health says what is wrong. The client goes on trying in any case.
+    /// Immediately if a retry cannot succeed: [`ErrorKind::Credentials`], [`ErrorKind::Unauthenticated`],
+    /// [`ErrorKind::UntrustedServer`], [`ErrorKind::Config`]. After the configured time: [`ErrorKind::Unavailable`],
+    /// [`ErrorKind::Timeout`]. With a name table from the state directory the call succeeds instead: names can be
+    /// resolved, and [`health`](Self::health) contains the error. The client keeps trying after an error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect on the client.
     pub async fn ready(&self) -> Result<(), Error> {
         let mut health = self.health.clone();
-        let lasting = |health: &Health| {
+        let permanent = |health: &Health| {
             let errors = [&health.identity, &health.stream];
-            errors.into_iter().flatten().find(|error| !error.kind().is_transient()).cloned()
+            errors.into_iter().flatten().find(|error| !error.is_transient()).cloned()
         };
         let has_names = |health: &Health| health.sync != SyncState::Connecting;
         let reached = health.wait_for(|health| {
-            has_names(health) && self.identity.load().is_some() || lasting(health).is_some()
+            has_names(health) && self.identity.load().is_some() || permanent(health).is_some()
         });
         match timeout(self.state.runtime.config.join_timeout, reached).await {
             Ok(Some(health)) if has_names(&health) => Ok(()),
-            Ok(Some(health)) => Err(lasting(&health).unwrap_or_else(Error::closed)),
+            Ok(Some(health)) => Err(permanent(&health).unwrap_or_else(Error::closed)),
             Ok(None) => Err(Error::closed()),
             Err(_) if has_names(&self.health.load()) => Ok(()),
-            Err(elapsed) => Err(self.no_answer("a certificate and the names", elapsed)),
+            Err(elapsed) => Err(self.no_answer("a certificate and the name table", elapsed)),
         }
     }
 
-    /// The configuration that this client joined with.
+    /// Returns the configuration of this client.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.state.runtime.config
     }
 
-    /// The name table: empty until the first one, then always the last good one.
+    /// Returns the name table: empty before the first push, afterwards the last valid one.
     #[must_use]
     pub fn names(&self) -> &Watch<NameTable> {
         &self.names
     }
 
-    /// The certificate, key and roots: `None` until the first issuance.
+    /// Returns the certificate, key and roots: `None` before the first certificate.
     #[must_use]
     pub fn identity(&self) -> &Watch<Option<Arc<Identity>>> {
         &self.identity
     }
 
-    /// How the client is doing.
+    /// Returns the health of the client.
     #[must_use]
     pub fn health(&self) -> &Watch<Health> {
         &self.health
     }
 
-    /// All clusters: `None` until istiod has sent them, then always the last good ones. The first call subscribes to them;
-    /// [`wait_for_clusters`](Self::wait_for_clusters) waits for the answer.
+    /// Returns all clusters: `None` before the first push, afterwards the last valid ones.
+    ///
+    /// The first call subscribes to clusters; [`wait_for_clusters`](Self::wait_for_clusters) waits for the response.
     #[must_use]
     pub fn clusters(&self) -> &Watch<Option<Arc<Clusters>>> {
         self.state.subscriptions.subscribe_clusters();
         &self.clusters
     }
 
-    /// The endpoints under a name of EDS. The first call for a name subscribes to it;
-    /// [`wait_for_endpoints`](Self::wait_for_endpoints) waits for the answer. istiod answers any name: one that it does
-    /// not know has no endpoints.
+    /// Returns the endpoints of an EDS name.
+    ///
+    /// The first call for a name subscribes to it; [`wait_for_endpoints`](Self::wait_for_endpoints) waits for the
+    /// response. istiod answers every name: for an unknown name it sends no endpoints.
     #[must_use]
     pub fn endpoints(&self, eds_name: &str) -> EndpointsWatch {
         EndpointsWatch::new(&self.state.subscriptions, eds_name)
     }
 
-    /// Counts the changes of endpoints, of all names together: a signal for readers of many
-    /// [`EndpointsWatch`]es.
+    /// Returns a counter of endpoint changes over all EDS names, as a signal for readers of many [`EndpointsWatch`]es.
     #[must_use]
     pub fn endpoint_changes(&self) -> Watch<u64> {
         self.state.subscriptions.published()
     }
 
-    /// The clusters, for which this waits at most `patience` where they have not come yet.
+    /// Returns the clusters; waits at most `limit` for the first push.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`], or the kind of the last failure to reach istiod.
+    /// [`ErrorKind::Timeout`], or the last error of the connection to istiod.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the subscription.
-    pub async fn wait_for_clusters(&self, patience: Duration) -> Result<Arc<Clusters>, Error> {
+    /// Dropping the future keeps the subscription.
+    pub async fn wait_for_clusters(&self, limit: Duration) -> Result<Arc<Clusters>, Error> {
         let mut clusters = self.clusters().clone();
         if let Some(clusters) = clusters.current() {
             return Ok(clusters);
         }
-        match timeout(patience, clusters.wait_for(Option::is_some)).await {
+        match timeout(limit, clusters.wait_for(Option::is_some)).await {
             Ok(clusters) => clusters.and_then(|clusters| (*clusters).clone()).ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer("the clusters", elapsed)),
         }
     }
 
-    /// The endpoints under a name of EDS, for which this waits at most `patience` where they have not come yet.
+    /// Returns the endpoints of an EDS name; waits at most `limit` for the first push.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`], or the kind of the last failure to reach istiod.
+    /// [`ErrorKind::Timeout`], or the last error of the connection to istiod.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the subscription.
-    pub async fn wait_for_endpoints(
-        &self,
-        eds_name: &str,
-        patience: Duration,
-    ) -> Result<Arc<Endpoints>, Error> {
+    /// Dropping the future keeps the subscription.
+    pub async fn wait_for_endpoints(&self, eds_name: &str, limit: Duration) -> Result<Arc<Endpoints>, Error> {
         let mut endpoints = self.endpoints(eds_name);
         if let Some(endpoints) = endpoints.current() {
             return Ok(endpoints);
         }
-        match timeout(patience, endpoints.wait_for(|_| true)).await {
+        match timeout(limit, endpoints.wait_for(|_| true)).await {
             Ok(endpoints) => endpoints.ok_or_else(Error::closed),
             Err(elapsed) => Err(self.no_answer(&format!("the endpoints of {eds_name}"), elapsed)),
         }
     }
 
-    /// Ends the connection to istiod and the tasks behind it, for all clones. What was published stays readable.
-    pub fn shutdown(&self) {
-        self.tasks.end();
+    /// Shuts the client down, for all clones: closes the connection to istiod, writes the latest changes to the state
+    /// directory, and waits until the tasks have ended.
+    ///
+    /// The call waits at most 5 seconds; after that it logs a warning and aborts the tasks. Watches keep the last
+    /// values. Further calls have no effect.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo the shutdown: the tasks still end, and a later call waits for them.
+    pub async fn shutdown(&self) {
+        self.tasks.shut_down().await;
     }
 
-    /// What to say when istiod has not answered in time: why it could not be reached, where that is known.
+    /// Returns the error of a wait that istiod did not end in time: the last connection error, if one is known.
     fn no_answer(&self, what: &str, elapsed: Elapsed) -> Error {
         let health = self.health.load();
         match health.identity.as_ref().or(health.stream.as_ref()) {
             Some(error) => error.clone(),
             None => {
                 let message = format!(
-                    "istiod at {} has not sent {what} in time",
+                    "istiod at {} has not sent {what} in time: check the log of istiod",
                     self.state.runtime.config.istiod_address()
                 );
                 Error::with_source(ErrorKind::Timeout, message, elapsed)
@@ -275,7 +262,7 @@ impl NdsClient {
         &self.state
     }
 
-    /// Waits until the state folder satisfies `condition`, which is checked now and after each write.
+    /// Waits until the state directory satisfies `condition`. Checks it now and after each write.
     pub(crate) async fn persisted(&self, condition: impl Fn() -> bool) {
         let mut writes = self.state.persisted.subscribe();
         while !condition() {

@@ -1,16 +1,16 @@
-//! What time it is, as a value.
+//! The wall clock as a value.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
-/// The wall clock. Only dates are read from it; what has to last is measured by tokio's monotonic clock.
+/// The wall clock, used for dates. Durations are measured with tokio's monotonic clock.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Clock {
-    /// The host's.
+    /// Returns the clock of the host.
     pub(crate) fn system() -> Self {
         Self(Arc::new(SystemTime::now))
     }
@@ -22,15 +22,15 @@ impl Clock {
 
 #[cfg(test)]
 impl Clock {
-    /// A clock that `now` reads.
-    pub(crate) fn of(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+    /// Creates a clock that calls `now`.
+    pub(crate) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The host's time now, going on with tokio's clock: where that is paused, a day takes no time.
-    pub(crate) fn of_tokio() -> Self {
+    /// Creates a clock that starts at the host's time and advances with tokio's clock, which tests can pause.
+    pub(crate) fn from_tokio() -> Self {
         let (wall, start) = (SystemTime::now(), tokio::time::Instant::now());
-        Self::of(move || wall + start.elapsed())
+        Self::new(move || wall + start.elapsed())
     }
 }
 

@@ -1,11 +1,11 @@
-//! Durations as people write and read them.
+//! Durations in messages and in Istio's settings.
 
 use std::{fmt, time::Duration};
 
-/// A duration for people: two digits are enough.
-pub(crate) struct Rough(pub(crate) Duration);
+/// Displays a duration in the largest suitable unit, without fractions.
+pub(crate) struct HumanDuration(pub(crate) Duration);
 
-impl fmt::Display for Rough {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_secs() {
             seconds @ 0..120 => write!(f, "{seconds} s"),
@@ -16,7 +16,7 @@ impl fmt::Display for Rough {
     }
 }
 
-/// A duration as Go reads it: `24h`, `1h30m`, `1.5h`, `500ms`.
+/// Parses a duration in Go's format: `24h`, `1h30m`, `1.5h`, `500ms`.
 pub(crate) fn parse_go(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
@@ -37,7 +37,7 @@ pub(crate) fn parse_go(text: &str) -> Option<Duration> {
         total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
         rest = next;
     }
-    // Go counts nanoseconds in an `i64`.
+    // Go stores nanoseconds in an `i64`.
     (total.as_nanos() <= i64::MAX as u128).then_some(total)
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn go_durations_are_parsed() {
         let seconds = |text| parse_go(text).map(|duration| duration.as_secs());
         assert_eq!(seconds("1h30m"), Some(5400));
         assert_eq!(seconds("90s"), Some(90));
@@ -57,8 +57,9 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_told_in_the_unit_that_fits() {
-        let told = [90, 600, 7300, 200_000].map(|seconds| Rough(Duration::from_secs(seconds)).to_string());
-        assert_eq!(told, ["90 s", "10 min", "2 h", "2 days"]);
+    fn a_duration_is_displayed_in_the_largest_suitable_unit() {
+        let texts =
+            [90, 600, 7300, 200_000].map(|seconds| HumanDuration(Duration::from_secs(seconds)).to_string());
+        assert_eq!(texts, ["90 s", "10 min", "2 h", "2 days"]);
     }
 }

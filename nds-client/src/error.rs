@@ -1,50 +1,53 @@
-//! What can go wrong on the way into the mesh.
+//! Errors of this crate.
 
-use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use sidestep_util::error::{BoxError, ErrorCore};
 
 /// An operation of this crate failed.
 ///
-/// [`Display`](fmt::Display) names the object and, where there is one, the next step; the cause is in
-/// [`source`](StdError::source); [`report`](Self::report) is both on one line. Errors are cheap to clone, because the
-/// last one stays readable in [`Health`](crate::Health).
+/// [`Display`](fmt::Display) names the object, what failed and the next step.
+/// [`source`](std::error::Error::source) is the cause. [`report`](Self::report) is both on one line;
+/// [`Debug`](fmt::Debug) writes each cause on a line of its own. Errors are cheap to clone:
+/// [`Health`](crate::health::Health) holds the latest one of each component.
 #[derive(Clone)]
-pub struct Error(Arc<Inner>);
+pub struct Error(Arc<ErrorCore<ErrorKind, Details>>);
 
-struct Inner {
-    kind: ErrorKind,
-    message: String,
-    problems: Vec<Problem>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+const _: () = assert!(size_of::<Error>() == size_of::<usize>(), "results stay small");
+
+#[derive(Default)]
+struct Details {
+    problems: Vec<ConfigProblem>,
 }
 
-/// What an [`Error`] is about. Stable: match on it, label metrics with it.
+/// The category of an [`Error`]. The variants and labels are stable: match on them and label metrics with them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// This host's clock is wrong, as certificates tell: good ones cannot be verified.
+    /// The clock of this host is wrong: valid certificates fail verification.
     Clock,
     /// The client was shut down.
     Closed,
-    /// The configuration cannot be used; [`Error::problems`] lists why.
+    /// The configuration is invalid; [`Error::problems`] lists the reasons.
     Config,
-    /// The token or the certificate at hand cannot be used.
+    /// The token or the certificate of this workload cannot be used.
     Credentials,
-    /// istiod sent something that is not what it claims to be.
+    /// istiod sent a message that cannot be decoded or used.
     InvalidResource,
-    /// The state folder, or a file in it, cannot be used.
+    /// The state directory, or a file in it, cannot be read or written.
     Storage,
     /// A deadline passed.
     Timeout,
-    /// istiod does not accept who we say we are.
+    /// istiod rejected the credentials of this workload.
     Unauthenticated,
-    /// istiod cannot be reached, or went away.
+    /// istiod cannot be reached, or the connection to it was lost.
     Unavailable,
-    /// What answers at istiod's address is not istiod as far as the roots tell.
+    /// The server at the address of istiod failed verification against the configured roots.
     UntrustedServer,
 }
 
 impl ErrorKind {
-    /// A short name for metric labels.
+    /// Returns a short name for metric labels.
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {
@@ -61,8 +64,9 @@ impl ErrorKind {
         }
     }
 
-    /// Whether trying again can help although nobody changes a file, a token or a setting. A clock counts as such:
-    /// a host that has just started sets it by itself.
+    /// Returns whether a retry can succeed although nobody changes a file, a token or a setting.
+    ///
+    /// [`Clock`](Self::Clock) is transient: a host that has just started synchronizes its clock by itself.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(
@@ -72,21 +76,21 @@ impl ErrorKind {
     }
 }
 
-/// One thing that is wrong with the configuration.
+/// One problem in a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Problem {
-    /// The file it stands in, if it stands in one.
+pub struct ConfigProblem {
+    /// The file that contains the problem, if the setting came from a file.
     pub file: Option<PathBuf>,
     /// The line in that file, counted from 1.
     pub line: Option<usize>,
-    /// The key, variable or field.
+    /// The key, variable, field or setting.
     pub key: Option<String>,
-    /// What is wrong, and what to do about it.
+    /// The problem and the next step.
     pub what: String,
 }
 
-impl Problem {
+impl ConfigProblem {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { file: None, line: None, key: None, what: what.into() }
     }
@@ -104,7 +108,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             write!(f, "{}", file.display())?;
@@ -120,91 +124,87 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The bytes of a pushed resource are not the message that they claim to be.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidResource(String);
-
-impl From<prost::DecodeError> for InvalidResource {
-    fn from(error: prost::DecodeError) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), problems: Vec::new(), source: None }))
+        Self(Arc::new(ErrorCore::new(kind, message).with_details(Details::default())))
     }
 
     pub(crate) fn with_source(
         kind: ErrorKind,
         message: impl Into<String>,
-        source: impl Into<Box<dyn StdError + Send + Sync>>,
+        source: impl Into<BoxError>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            message: message.into(),
-            problems: Vec::new(),
-            source: Some(source.into()),
-        }))
+        let core = ErrorCore::new(kind, message).with_details(Details::default());
+        Self(Arc::new(core.with_source(source)))
     }
 
-    /// The configuration as a whole, with everything that is wrong with it.
-    pub(crate) fn config(problems: Vec<Problem>) -> Self {
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let message = match &lines[..] {
-            [one] => one.clone(),
-            many => format!("{} problems in the configuration: {}", many.len(), many.join("; ")),
+    /// Creates the error of an invalid configuration, with all its problems.
+    pub(crate) fn config(problems: Vec<ConfigProblem>) -> Self {
+        let message = match &problems[..] {
+            [problem] => problem.to_string(),
+            problems => {
+                let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+                format!("the configuration has {} problems:{lines}", problems.len())
+            }
         };
-        Self(Arc::new(Inner { kind: ErrorKind::Config, message, problems, source: None }))
+        Self(Arc::new(ErrorCore::new(ErrorKind::Config, message).with_details(Details { problems })))
     }
 
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the client was shut down: join the mesh again")
     }
 
-    /// What it is about.
+    /// Returns the category of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// For [`ErrorKind::Config`]: everything that is wrong, each with the file and key it came from.
+    /// Returns whether a retry can succeed, as [`ErrorKind::is_transient`] does.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.0.problems
+    pub fn is_transient(&self) -> bool {
+        self.kind().is_transient()
     }
 
-    /// The error and its causes on one line.
+    /// Returns the problems of an [`ErrorKind::Config`] error, each with its file and key. Empty for other errors.
+    #[must_use]
+    pub fn problems(&self) -> &[ConfigProblem] {
+        &self.0.details.problems
+    }
+
+    /// Returns the error and its causes on one line. The problems of a configuration stay on separate lines.
     #[must_use]
     pub fn report(&self) -> String {
-        sidestep_util::error::report(self)
+        self.0.report()
     }
 
-    /// Whether the other is this error, or one of the same kind that says the same.
+    /// Returns whether both errors have the same kind and the same report.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.kind() == other.kind() && self.report() == other.report()
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
+sidestep_util::impl_error!(Error);
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("source", &self.0.source)
-            .finish_non_exhaustive()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    #[test]
+    fn each_problem_of_a_configuration_is_on_its_own_line() {
+        let problem = |what: &str| ConfigProblem::new(what).in_file("cluster.env").at_line(3).about("KEY");
+        assert_eq!(Error::config(vec![problem("is empty")]).to_string(), "cluster.env:3: KEY: is empty");
+        let error = Error::config(vec![problem("is empty"), ConfigProblem::new("no roots")]);
+        let expected = "the configuration has 2 problems:\n  cluster.env:3: KEY: is empty\n  no roots";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.problems().len(), 2);
+    }
+
+    #[test]
+    fn debug_output_is_the_message_followed_by_the_causes() {
+        let cause = Error::new(ErrorKind::Unavailable, "connection refused");
+        let error = Error::with_source(ErrorKind::Timeout, "istiod did not answer", cause);
+        assert_eq!(format!("{error:?}"), "istiod did not answer\n\nCaused by:\n    connection refused");
+        assert!(error.is_transient() && !Error::closed().is_transient());
     }
 }

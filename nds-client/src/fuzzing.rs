@@ -1,4 +1,4 @@
-//! Parsers of foreign bytes that are not public, for the fuzz targets. Not part of the crate otherwise.
+//! Entry points of the fuzz targets for private parsers. Compiled only for fuzzing.
 #![allow(clippy::expect_used, missing_docs, reason = "what fails here is found")]
 
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::{
     xds::session::Session,
 };
 
-/// Responses one after the other, each as long as the two bytes before it say.
+/// Passes responses to a session. Each response has a length prefix of two bytes.
 pub fn ads_session(mut bytes: &[u8]) {
     let mut session = Session::new(Node::default());
     session.open(SubscriptionSet { clusters: true, endpoints: ["a".into()].into() });
@@ -31,7 +31,7 @@ pub fn ads_session(mut bytes: &[u8]) {
 }
 
 pub fn cluster(bytes: &[u8]) {
-    let whole = Cluster::decode(bytes.to_vec().into());
+    let whole = Cluster::decode(bytes);
     let compact = Templates::default().read(bytes.to_vec().into());
     let (Ok(Some(whole)), Ok(Some(compact))) = (&whole, compact) else {
         return;
@@ -41,8 +41,8 @@ pub fn cluster(bytes: &[u8]) {
 }
 
 pub fn endpoints(bytes: &[u8]) {
-    let Ok(endpoints) = Endpoints::decode(bytes.to_vec().into()) else { return };
-    let again = Endpoints::decode(endpoint::encode(&endpoints).encode_to_vec().into());
+    let Ok(endpoints) = Endpoints::decode(bytes) else { return };
+    let again = Endpoints::decode(&endpoint::encode(&endpoints).encode_to_vec());
     assert_eq!(again.expect("our own message"), endpoints);
 }
 
@@ -52,5 +52,5 @@ pub fn snapshot(bytes: &[u8]) {
 }
 
 pub fn token(text: &str) {
-    let _ = Token::of(text).why_refused(SystemTime::now());
+    let _ = Token::new(text).rejection_reason(SystemTime::now());
 }

@@ -1,70 +1,70 @@
-//! How the client is doing.
+//! The health of a client.
 
-mod board;
+mod reporter;
 
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::board::HealthBoard;
+pub(crate) use self::reporter::HealthReporter;
 use crate::error::Error;
 
-/// Where the names, clusters and endpoints at hand come from.
+/// The origin of the current names, clusters and endpoints.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SyncState {
-    /// No name table yet.
+    /// No name table has been received.
     #[default]
     Connecting,
-    /// From the state folder: istiod has not answered since this process started.
+    /// The values are from the state directory; istiod has not answered since this process started.
     FromDisk {
-        /// How old they were when they were read.
+        /// The age of the snapshot at the time it was read.
         age: Duration,
     },
-    /// From the stream that is open now.
+    /// The values are from the current stream.
     Synced,
-    /// From a stream that has ended; what it said still holds.
+    /// The values are from a stream that has ended. They are still in use.
     Stale {
-        /// When the stream ended.
+        /// The time at which the stream ended.
         since: SystemTime,
     },
 }
 
-/// How the client is doing, at one moment.
+/// The health of a client at one time.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
-    /// Where the snapshots come from.
+    /// The origin of the current values.
     pub sync: SyncState,
-    /// Why istiod cannot be reached or refuses us; `None` while the stream is open.
+    /// The error of the connection to istiod; `None` while the stream is open.
     pub stream: Option<Error>,
-    /// Why the certificate could not be issued or renewed; `None` after a success.
+    /// The error of the last certificate request; `None` after a success.
     pub identity: Option<Error>,
-    /// The last push that was rejected, while what it would have replaced stays in use.
+    /// The error of the last rejected push. The values before that push stay in use.
     pub rejected: Option<Error>,
-    /// Why the state folder, or something in it, could not be used.
+    /// The error of the last access to the state directory.
     pub storage: Option<Error>,
-    /// Why this host's clock cannot be right. Certificates may be refused that are good, or the reverse.
+    /// The error of the host's clock. A wrong clock makes valid certificates fail verification, and expired ones pass.
     pub clock: Option<Error>,
-    /// When the certificate in use ends.
+    /// The time at which the current certificate expires.
     pub certificate_ends: Option<SystemTime>,
-    since: [Option<SystemTime>; PARTS],
-    /// The type of the rejected push.
+    since: [Option<SystemTime>; COMPONENTS],
+    /// The type URL of the rejected push.
     rejected_type: Option<&'static str>,
-    /// By [`StateDirPart`].
+    /// The errors of the state directory by [`StateDirPart`].
     state_dir: [Option<Error>; 3],
 }
 
-const PARTS: usize = 5;
+const COMPONENTS: usize = 5;
 
-/// A part of the state folder that can fail while the others work.
+/// A part of the state directory that can fail independently of the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StateDirPart {
-    Folder,
+    Directory,
     Identity,
     Snapshot,
 }
 
 impl SyncState {
-    /// A short name for metric labels.
+    /// Returns a short name for metric labels.
     fn as_label(&self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
@@ -75,26 +75,26 @@ impl SyncState {
     }
 }
 
-/// A part of the client that can fail while the others work.
+/// A component of the client that can fail independently of the others.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Part {
-    /// [`Health::clock`]
+pub enum Component {
+    /// The clock of the host: [`Health::clock`].
     Clock,
-    /// [`Health::identity`]
+    /// The certificate of the workload: [`Health::identity`].
     Identity,
-    /// [`Health::rejected`]
+    /// The pushed resources: [`Health::rejected`].
     Push,
-    /// [`Health::storage`]
+    /// The state directory: [`Health::storage`].
     Storage,
-    /// [`Health::stream`]
+    /// The xDS stream: [`Health::stream`].
     Stream,
 }
 
-impl Part {
-    const ALL: [Self; PARTS] = [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
+impl Component {
+    const ALL: [Self; COMPONENTS] = [Self::Clock, Self::Identity, Self::Push, Self::Storage, Self::Stream];
 
-    /// A short name for logs and metric labels.
+    /// Returns a short name for logs and metric labels.
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {
@@ -107,45 +107,45 @@ impl Part {
     }
 }
 
-/// One part of the client that does not work.
+/// A component of the client that fails.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Failure<'a> {
-    /// Which.
-    pub part: Part,
-    /// Why, as last seen.
+pub struct ComponentFailure<'a> {
+    /// The component.
+    pub component: Component,
+    /// The most recent error.
     pub error: &'a Error,
-    /// Since when it has not worked without a success in between.
+    /// The time of the first error since the last success.
     pub since: SystemTime,
 }
 
 impl Health {
-    /// Whether everything works.
+    /// Returns whether the client is synchronized and no component fails.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.sync == SyncState::Synced && self.failures().next().is_none()
     }
 
-    /// Everything that does not work, each with its reason and since when.
-    pub fn failures(&self) -> impl Iterator<Item = Failure<'_>> {
-        Part::ALL.into_iter().filter_map(|part| {
-            let error = self.part(part).as_ref()?;
-            let since = self.since[part as usize].unwrap_or(SystemTime::UNIX_EPOCH);
-            Some(Failure { part, error, since })
+    /// Returns the failing components with their errors.
+    pub fn failures(&self) -> impl Iterator<Item = ComponentFailure<'_>> {
+        Component::ALL.into_iter().filter_map(|component| {
+            let error = self.error(component).as_ref()?;
+            let since = self.since[component as usize].unwrap_or(SystemTime::UNIX_EPOCH);
+            Some(ComponentFailure { component, error, since })
         })
     }
 
-    fn part(&self, part: Part) -> &Option<Error> {
-        match part {
-            Part::Clock => &self.clock,
-            Part::Identity => &self.identity,
-            Part::Push => &self.rejected,
-            Part::Storage => &self.storage,
-            Part::Stream => &self.stream,
+    fn error(&self, component: Component) -> &Option<Error> {
+        match component {
+            Component::Clock => &self.clock,
+            Component::Identity => &self.identity,
+            Component::Push => &self.rejected,
+            Component::Storage => &self.storage,
+            Component::Stream => &self.stream,
         }
     }
 
-    /// Whether the other says the same.
+    /// Returns whether both values have the same content.
     fn is_same(&self, other: &Self) -> bool {
         let same = |one: &Option<Error>, other: &Option<Error>| match (one, other) {
             (Some(one), Some(other)) => one.is_same(other),
@@ -154,15 +154,15 @@ impl Health {
         self.sync == other.sync
             && self.certificate_ends == other.certificate_ends
             && self.rejected_type == other.rejected_type
-            && Part::ALL.into_iter().all(|part| same(self.part(part), other.part(part)))
+            && Component::ALL.into_iter().all(|component| same(self.error(component), other.error(component)))
             && self.state_dir.iter().zip(&other.state_dir).all(|(one, other)| same(one, other))
     }
 
-    /// Notes when the failures of now began.
-    fn note_times(&mut self, now: SystemTime) {
-        for part in Part::ALL {
-            let failing = self.part(part).is_some();
-            let since = &mut self.since[part as usize];
+    /// Records the begin of new failures and removes that of ended ones.
+    fn record_begin(&mut self, now: SystemTime) {
+        for component in Component::ALL {
+            let failing = self.error(component).is_some();
+            let since = &mut self.since[component as usize];
             *since = failing.then(|| since.unwrap_or(now));
         }
     }
@@ -174,23 +174,26 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn each_failure_has_its_reason_and_the_time_it_began() {
+    fn each_failure_has_an_error_and_the_time_of_its_begin() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let mut health = Health { sync: SyncState::Synced, ..Health::default() };
         assert!(health.is_ok());
         health.stream = Some(Error::new(ErrorKind::Unavailable, "gone"));
-        health.note_times(at(1));
+        health.record_begin(at(1));
         health.stream = Some(Error::new(ErrorKind::Unavailable, "still gone"));
         health.identity = Some(Error::new(ErrorKind::Unavailable, "no CA"));
-        health.note_times(at(2));
+        health.record_begin(at(2));
         let failures: Vec<_> =
-            health.failures().map(|one| (one.part, one.error.to_string(), one.since)).collect();
+            health.failures().map(|one| (one.component, one.error.to_string(), one.since)).collect();
         assert_eq!(
             failures,
-            [(Part::Identity, "no CA".to_owned(), at(2)), (Part::Stream, "still gone".to_owned(), at(1))]
+            [
+                (Component::Identity, "no CA".to_owned(), at(2)),
+                (Component::Stream, "still gone".to_owned(), at(1))
+            ]
         );
         health.stream = None;
-        health.note_times(at(3));
+        health.record_begin(at(3));
         assert_eq!(health.failures().count(), 1);
         assert!(!health.is_ok());
     }

@@ -1,4 +1,4 @@
-//! Who this process is in the mesh: key, certificate chain, roots.
+//! The identity of this process in the mesh: private key, certificate chain, roots.
 
 pub(crate) mod credentials;
 mod csr;
@@ -20,17 +20,18 @@ use sidestep_util::pem;
 
 pub(crate) use self::{
     csr::SigningRequest,
-    files::{FileContents, named},
+    files::{FileContents, with_file_names},
     roots::{certificates, root_store},
     store::IdentityStore,
     token::Token,
 };
 use crate::{
     error::{Error, ErrorKind},
-    resources::spiffe::SpiffeId,
+    resources::spiffe_id::SpiffeId,
 };
 
-/// A workload identity as it was issued: one value, replaced as a whole when it is renewed.
+/// The identity of a workload as issued: certificate chain, private key and trusted roots. A renewal creates a new
+/// value.
 #[derive(Clone)]
 pub struct Identity {
     spiffe_id: SpiffeId,
@@ -44,12 +45,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An identity from PEM texts: the chain leaf first, the key in PKCS#8, SEC1 or PKCS#1, the roots of the mesh.
+    /// Creates an identity from PEM texts: the chain with the leaf first, the key in PKCS#8, SEC1 or PKCS#1, the roots
+    /// of the mesh.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Credentials`]: a text is not PEM, the leaf carries no SPIFFE identity of Istio's form, or the key
-    /// is not the leaf's.
+    /// [`ErrorKind::Credentials`] if a text is not PEM, the leaf has no SPIFFE ID in Istio's form, or the key does not
+    /// match the leaf.
     pub fn from_pem(
         chain: &[u8],
         key: &[u8],
@@ -60,7 +62,7 @@ impl Identity {
         Self::from_pem_pair(chain, key, provider)?.with_roots(&roots)
     }
 
-    /// The same without roots.
+    /// Creates an identity without roots from PEM texts.
     pub(crate) fn from_pem_pair(
         chain: &[u8],
         key: &[u8],
@@ -68,12 +70,16 @@ impl Identity {
     ) -> Result<Self, Error> {
         let chain = certificates(chain, "the certificate chain")?;
         let key = pem::private_key(key).map_err(|error| {
-            Error::with_source(ErrorKind::Credentials, "the private key is not a key in PEM", error)
+            Error::with_source(
+                ErrorKind::Credentials,
+                "the private key is not valid PEM: use PKCS#8, SEC1 or PKCS#1",
+                error,
+            )
         })?;
         Self::new(chain, key, provider)
     }
 
-    /// An identity from a chain, leaf first and without roots.
+    /// Creates an identity without roots. The chain starts with the leaf.
     pub(crate) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
@@ -81,7 +87,7 @@ impl Identity {
     ) -> Result<Self, Error> {
         let leaf = leaf::Leaf::parse(chain.first())?;
         let certified_key = CertifiedKey::from_der(chain, key.clone_key(), &provider).map_err(|error| {
-            let message = format!("the private key is not the one of the certificate of {}", leaf.spiffe_id);
+            let message = format!("the private key does not match the certificate of {}", leaf.spiffe_id);
             Error::with_source(ErrorKind::Credentials, message, error)
         })?;
         Ok(Self {
@@ -104,56 +110,57 @@ impl Identity {
         Self { epoch, ..self }
     }
 
-    /// The key, to be kept where only this user reads it.
+    /// Returns the private key, for the state directory.
     pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
         &self.key
     }
 
-    /// The name in the certificate. Its trust domain is the mesh's.
+    /// Returns the SPIFFE ID in the certificate. Its trust domain is that of the mesh.
     #[must_use]
     pub fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }
 
-    /// The chain to present, leaf first and without roots, and its key.
+    /// Returns the certificate chain without roots, and its private key.
     #[must_use]
     pub fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.certified_key
     }
 
-    /// What peers' certificates must chain up to: the roots of the configuration, those that came with the last
-    /// certificate, and those that istiod last pushed, together.
+    /// Returns the roots that verify peers: those of the configuration, those issued with the last certificate, and
+    /// those that istiod last pushed.
     #[must_use]
     pub fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
     }
 
-    /// When the certificate begins to be valid.
+    /// Returns the time at which the certificate becomes valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.not_before
     }
 
-    /// When the certificate ends.
+    /// Returns the time at which the certificate expires.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// How long the certificate is valid from `now`; zero when it has ended.
+    /// Returns the time from `now` until the certificate expires; zero if it has expired.
     #[must_use]
     pub fn remaining(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()
     }
 
-    /// The crypto provider that the configuration chose.
+    /// Returns the crypto provider of the client.
     #[must_use]
     pub fn provider(&self) -> &Arc<CryptoProvider> {
         &self.provider
     }
 
-    /// Counts the identities of this process: another certificate, and other roots, have a higher one. What was derived
-    /// from another epoch (TLS configurations, pools) must not be used further.
+    /// Returns the number of this identity. It increases with each new certificate and each change of the roots. Values
+    /// that are derived from an identity (TLS configurations, connection pools) must be replaced when the epoch
+    /// changes.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -1,13 +1,15 @@
-//! Joins an Istio mesh as a VM workload, in the process and without a sidecar, and keeps what istiod says live.
+//! Joins an Istio mesh as a VM workload, in the process and without a sidecar, and follows the configuration that istiod
+//! pushes.
 //!
-//! [`NdsClient`] reads the files that `istioctl x workload entry configure` writes ([`Config`]), gets a certificate
-//! from istiod's CA and renews it ([`Identity`]), and holds one xDS stream: the name discovery service always
-//! ([`NameTable`]), clusters and endpoints once they are asked for ([`Clusters`], [`Endpoints`]). What comes over it
-//! is published as immutable snapshots ([`Watch`]); a bad push, a lost connection or a failed renewal changes
-//! [`Health`], never what works.
+//! [`NdsClient`] reads the files of `istioctl x workload entry configure` ([`Config`]), requests a certificate from the
+//! CA of istiod and renews it ([`Identity`]), and opens one xDS stream. It always subscribes to the name table
+//! ([`NameTable`](resources::name_table::NameTable)), and to clusters and endpoints on demand
+//! ([`Clusters`](resources::cluster::Clusters), [`Endpoints`](resources::endpoint::Endpoints)). Each push is published
+//! as an immutable value ([`Watch`](watch::Watch)). A rejected push, a lost connection or a failed renewal changes
+//! [`Health`](health::Health); the last valid values stay in use.
 //!
-//! It does not resolve names as a program would (short names, wildcards, upstream DNS: the crate `mesh-resolver`) and
-//! opens no connections to services (the crate `mesh-connector`).
+//! The crate `mesh-resolver` resolves names (short names, wildcards, upstream DNS). The crate `mesh-connector` connects to
+//! services.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), nds_client::Error> {
@@ -16,58 +18,62 @@
 //! let client = NdsClient::join(Config::from_vm_files("/var/lib/sidestep")?).await?;
 //! let names = client.names().get();
 //! if let Some(entry) = names.get("forecast.weather.svc.cluster.local") {
-//!     println!("{} is at {:?}", entry.name(), entry.ipv4());
+//!     println!("{} has the addresses {:?}", entry.name(), entry.ipv4());
 //! }
+//! client.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | effect |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | the crypto provider of that name, used where the client is given none |
-//! | `metrics` | no | counters and gauges through the `metrics` facade: below |
-//! | `ring` | no | the crypto provider of that name, used where neither the caller nor `aws-lc-rs` gives one |
+//! | `aws-lc-rs` | yes | adds the crypto provider aws-lc-rs, the default provider |
+//! | `metrics` | no | records metrics through the `metrics` facade; see below |
+//! | `ring` | no | adds the crypto provider ring, the default provider without `aws-lc-rs` |
+//! | `test-util` | no | adds constructors for tests: `WatchSender::new`, `decode` functions |
 //!
-//! Each adds to the others. Without a crypto provider the caller has to give one
-//! ([`ClientBuilder::with_crypto_provider`]), and, as nothing is there then to make keys, the files of a certificate
-//! ([`Config::with_certificate_files`]).
+//! Features only add. Without `aws-lc-rs` and `ring`, the program sets a crypto provider
+//! ([`NdsClientBuilder::with_crypto_provider`]) and the files of a certificate
+//! ([`ConfigBuilder::with_certificate_files`]), because the client cannot generate keys.
 //!
 //! # Observability
 //!
-//! What happens is told through `tracing`: each certificate, each stream and its end at info, failures at warn with what
-//! follows from them, pushes at debug. [`Health`] says what does not work, why and since when. With the feature
-//! `metrics`; what Istio's agent has too has its name:
+//! The client logs through `tracing`: certificates and the begin and end of streams at info, failures with their
+//! consequence at warn, pushes at debug. [`Health`](health::Health) lists the components that fail, with the reason and
+//! the time of the first failure. The feature `metrics` adds these metrics; those that Istio's agent also has use its
+//! names:
 //!
-//! | metric | what |
+//! | metric | meaning |
 //! |---|---|
-//! | `istio_agent_cert_expiry_seconds` (`resource_name`) | seconds until the certificate ends; negative afterwards |
-//! | `istio_agent_num_outgoing_requests`, `istio_agent_num_failed_outgoing_requests` (`request_type`) | certificates asked for, and in vain |
-//! | `istio_agent_outgoing_latency` (`request_type`) | milliseconds that these took, summed |
-//! | `istio_agent_istiod_connection_failures` | streams that were not opened or fell silent |
-//! | `istio_agent_istiod_connection_terminations` (`type`) | streams that ended, by `error` or as `cancelled` |
-//! | `istio_agent_xds_proxy_requests`, `istio_agent_xds_proxy_responses` | messages to and from istiod |
-//! | `nds_client_certificate_failures_total` (`kind`) | certificates asked for in vain, by [`ErrorKind`] |
-//! | `nds_client_pushes_total` (`type`, `outcome`) | pushes `accepted`, `rejected`, `unchanged` |
-//! | `nds_client_push_seconds` (`type`) | from a push to its publication |
-//! | `nds_client_names`, `nds_client_clusters`, `nds_client_subscribed_clusters` | how many there are now |
-//! | `nds_client_sync_state` (`state`) | 1 for the state of [`SyncState`] that holds |
-//! | `nds_client_failing` (`part`) | 1 for each [`Part`] that fails |
+//! | `istio_agent_cert_expiry_seconds` (`resource_name`) | seconds until the certificate expires; negative afterwards |
+//! | `istio_agent_num_outgoing_requests`, `istio_agent_num_failed_outgoing_requests` (`request_type`) | certificate requests, and those that failed |
+//! | `istio_agent_outgoing_latency` (`request_type`) | total duration of certificate requests in milliseconds |
+//! | `istio_agent_istiod_connection_failures` | streams that could not be opened or stalled |
+//! | `istio_agent_istiod_connection_terminations` (`type`) | streams that ended: `error` or `cancelled` |
+//! | `istio_agent_xds_proxy_requests`, `istio_agent_xds_proxy_responses` | xDS messages to and from istiod |
+//! | `nds_client_certificate_failures_total` (`kind`) | failed certificate requests by [`ErrorKind`] |
+//! | `nds_client_pushes_total` (`type`, `outcome`) | pushes: `accepted`, `rejected`, `unchanged` |
+//! | `nds_client_push_seconds` (`type`) | duration from the receipt of a push to its publication |
+//! | `nds_client_names`, `nds_client_clusters`, `nds_client_endpoint_subscriptions` | current number of names, clusters and EDS subscriptions |
+//! | `nds_client_sync_state` (`state`) | 1 for the current [`SyncState`](health::SyncState), 0 for the others |
+//! | `nds_client_failing` (`component`) | 1 for each [`Component`](health::Component) that fails, else 0 |
 
 #![forbid(unsafe_code)]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod backoff;
 mod certificates;
 mod client;
 mod clock;
-mod config;
+pub mod config;
 mod duration;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod health;
+pub mod health;
 mod identity;
 mod istiod;
 mod metrics;
@@ -81,26 +87,16 @@ mod subscriptions;
 #[cfg(test)]
 mod testing;
 mod transport;
-mod watch;
+pub mod watch;
+mod watched;
 mod xds;
 
+pub use rustls;
+
 pub use self::{
-    client::{ClientBuilder, NdsClient},
-    config::{Config, ConfigBuilder, InvalidServerAddress, KeyType, ServerAddress},
-    error::{Error, ErrorKind, InvalidResource, Problem},
-    health::{Failure, Health, Part, SyncState},
+    client::{NdsClient, NdsClientBuilder},
+    config::{builder::ConfigBuilder, settings::Config},
+    error::{Error, ErrorKind},
     identity::Identity,
-    resources::{
-        cluster::{
-            Certificate, CircuitBreakers, Cluster, ClusterName, Clusters, ConnectionLife, Discovery, Http,
-            InvalidClusterName, LbPolicy, LoadBalancing, OutlierDetection, ProxyProtocol, Roots, SanMatcher,
-            SanRegex, SlowStart, TcpKeepalive, TlsContext, TlsVersion, TransportMatch, TransportSocket,
-        },
-        endpoint::{Endpoint, Endpoints, Health as EndpointHealth, LocalityEndpoints, Workload},
-        locality::Locality,
-        name_table::{InvalidNameTable, NameEntry, NameTable, Registry},
-        spiffe::{InvalidSpiffeId, SpiffeId},
-    },
-    subscriptions::EndpointsWatch,
-    watch::{Ref, Watch, WatchSender},
+    resources::spiffe_id::SpiffeId,
 };

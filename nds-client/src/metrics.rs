@@ -1,10 +1,10 @@
-//! What the client counts, through the `metrics` facade. Nothing without the feature of that name.
+//! Metrics of the client through the `metrics` facade. Without the feature `metrics` all functions are empty.
 
 use std::time::{Duration, SystemTime};
 
 use crate::error::Error;
 
-/// What became of a push.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Push {
     Accepted,
@@ -12,11 +12,11 @@ pub(crate) enum Push {
     Unchanged,
 }
 
-/// How many of what are known.
+/// A gauge that contains a number of objects.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Known {
+pub(crate) enum Gauge {
     Clusters,
-    /// Clusters whose endpoints are subscribed to.
+    /// EDS subscriptions.
     Endpoints,
     Names,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Known {
 mod counted {
     use ::metrics::{counter, gauge, histogram};
 
-    use super::{Duration, Error, Known, Push, SystemTime};
+    use super::{Duration, Error, Gauge, Push, SystemTime};
 
     pub(crate) fn request_sent() {
         counter!("istio_agent_xds_proxy_requests").increment(1);
@@ -44,7 +44,7 @@ mod counted {
         counter!("istio_agent_istiod_connection_terminations", "type" => kind).increment(1);
     }
 
-    pub(crate) fn certificate_asked(outcome: Result<(), &Error>, took: Duration) {
+    pub(crate) fn certificate_requested(outcome: Result<(), &Error>, took: Duration) {
         counter!("istio_agent_num_outgoing_requests", "request_type" => "csr").increment(1);
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         counter!("istio_agent_outgoing_latency", "request_type" => "csr").increment(milliseconds);
@@ -74,11 +74,11 @@ mod counted {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    pub(crate) fn known(what: Known, count: usize) {
+    pub(crate) fn set_gauge(what: Gauge, count: usize) {
         let gauge = match what {
-            Known::Clusters => gauge!("nds_client_clusters"),
-            Known::Endpoints => gauge!("nds_client_subscribed_clusters"),
-            Known::Names => gauge!("nds_client_names"),
+            Gauge::Clusters => gauge!("nds_client_clusters"),
+            Gauge::Endpoints => gauge!("nds_client_endpoint_subscriptions"),
+            Gauge::Names => gauge!("nds_client_names"),
         };
         gauge.set(count as f64);
     }
@@ -89,8 +89,8 @@ mod counted {
         }
     }
 
-    pub(crate) fn failing(part: &'static str, fails: bool) {
-        gauge!("nds_client_failing", "part" => part).set(flag(fails));
+    pub(crate) fn failing(component: &'static str, fails: bool) {
+        gauge!("nds_client_failing", "component" => component).set(flag(fails));
     }
 
     fn flag(is: bool) -> f64 {
@@ -100,16 +100,16 @@ mod counted {
 
 #[cfg(not(feature = "metrics"))]
 mod counted {
-    use super::{Duration, Error, Known, Push, SystemTime};
+    use super::{Duration, Error, Gauge, Push, SystemTime};
 
     pub(crate) fn request_sent() {}
     pub(crate) fn response_received() {}
     pub(crate) fn connection_failed() {}
     pub(crate) fn stream_ended(_: Option<&Error>) {}
-    pub(crate) fn certificate_asked(_: Result<(), &Error>, _: Duration) {}
+    pub(crate) fn certificate_requested(_: Result<(), &Error>, _: Duration) {}
     pub(crate) fn certificate_ends(_: SystemTime, _: SystemTime) {}
     pub(crate) fn pushed(_: &str, _: Push, _: Duration) {}
-    pub(crate) fn known(_: Known, _: usize) {}
+    pub(crate) fn set_gauge(_: Gauge, _: usize) {}
     pub(crate) fn sync_state(_: &str) {}
     pub(crate) fn failing(_: &str, _: bool) {}
 }

@@ -1,6 +1,7 @@
-//! The fields of a protobuf message where they lie. Only length-delimited ones are of interest; others are skipped.
+//! Reads and writes length-delimited fields of protobuf messages without copying. Fields of other wire types are
+//! skipped.
 
-/// The bytes are not a protobuf message.
+/// The bytes are not a valid protobuf message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Malformed(&'static str);
@@ -11,10 +12,10 @@ impl Malformed {
     }
 }
 
-/// A field's number and its bytes.
+/// The number of a field and its bytes.
 pub(crate) type Field<'a> = Result<(u64, &'a [u8]), Malformed>;
 
-/// Writes a length-delimited field; `number` is below 16.
+/// Writes a length-delimited field. `number` must be below 16.
 pub(crate) fn put(out: &mut Vec<u8>, number: u8, value: &[u8]) {
     out.push(number << 3 | 2);
     let mut length = value.len();
@@ -30,7 +31,7 @@ pub(crate) fn put(out: &mut Vec<u8>, number: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// The length-delimited fields of one message; ends after the first error.
+/// Iterates over the length-delimited fields of a message. Ends after the first error.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -41,7 +42,7 @@ impl<'a> Iterator for Fields<'a> {
         if self.0.is_empty() {
             return None;
         }
-        // A text of fewer than 128 bytes, as nearly all are.
+        // Fast path for fields of fewer than 128 bytes.
         if let [tag @ ..0x80, length @ ..0x80, rest @ ..] = self.0
             && tag & 7 == 2
             && let Some((value, rest)) = rest.split_at_checked(usize::from(*length))
@@ -49,13 +50,13 @@ impl<'a> Iterator for Fields<'a> {
             self.0 = rest;
             return Some(Ok((u64::from(tag >> 3), value)));
         }
-        self.next_of_any_form()
+        self.next_slow()
     }
 }
 
 impl<'a> Fields<'a> {
-    /// The next field, if it has this number, below 16, and fewer than 128 bytes. A message whose fields come in the usual
-    /// order is read without a look at what else they could be; whatever is left is iterated over.
+    /// Returns the next field if it has this number, below 16, and fewer than 128 bytes. Otherwise returns `None` and
+    /// leaves the field for the iterator. Fast for messages with their fields in the usual order.
     #[inline]
     pub(crate) fn next_short(&mut self, number: u8) -> Option<&'a [u8]> {
         match self.0 {
@@ -69,7 +70,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(never)]
-    fn next_of_any_form(&mut self) -> Option<Field<'a>> {
+    fn next_slow(&mut self) -> Option<Field<'a>> {
         while !self.0.is_empty() {
             match self.field() {
                 Ok(None) => {}
@@ -83,7 +84,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// One field; `None` for one that is not length-delimited.
+    /// Reads one field. Returns `None` for a field that is not length-delimited.
     fn field(&mut self) -> Result<Option<(u64, &'a [u8])>, Malformed> {
         let tag = self.varint()?;
         let length = match tag & 7 {
@@ -94,10 +95,10 @@ impl<'a> Fields<'a> {
             1 => 8,
             2 => self.varint()?,
             5 => 4,
-            _ => return Err(Malformed("an unknown wire type")),
+            _ => return Err(Malformed("unknown wire type")),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let too_long = Malformed("a field longer than its message");
+        let too_long = Malformed("field longer than its message");
         let (value, rest) = self.0.split_at_checked(length).ok_or(too_long)?;
         self.0 = rest;
         Ok((tag & 7 == 2).then_some((tag >> 3, value)))
@@ -106,13 +107,13 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(Malformed("a message cut short"))?;
+            let (byte, rest) = self.0.split_first().ok_or(Malformed("truncated message"))?;
             self.0 = rest;
             value |= u64::from(byte & 0x7f) << shift;
             if *byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(Malformed("a number of more than ten bytes"))
+        Err(Malformed("varint of more than ten bytes"))
     }
 }

@@ -1,14 +1,14 @@
-//! The names and clusters that istiod last sent, as readers see them.
+//! The published names and clusters.
 
 use std::sync::Arc;
 
 use crate::{
-    metrics::{self, Known},
+    metrics::{self, Gauge},
     resources::{cluster::Clusters, name_table::NameTable},
     watch::WatchSender,
 };
 
-/// The last good values. Each is replaced as a whole, and only by one that differs.
+/// The last valid values. A value is replaced as a whole, and only by a different value.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) names: WatchSender<NameTable>,
@@ -17,27 +17,31 @@ pub(crate) struct Published {
 
 impl Published {
     pub(crate) fn new() -> Self {
-        Self { names: WatchSender::new(NameTable::default()), clusters: WatchSender::new(None) }
+        Self { names: WatchSender::with_first(NameTable::default()), clusters: WatchSender::with_first(None) }
     }
 
-    /// Publishes a name table. Returns whether it differs from the one before.
+    /// Publishes a name table. Returns whether it differs from the previous one.
     pub(crate) fn replace_names(&self, table: NameTable) -> bool {
         let next = table.after(&self.names.load());
         let changed = next.is_some();
         if let Some(table) = next {
-            tracing::debug!(names = table.len(), changed = table.changes().count(), "name table");
-            metrics::known(Known::Names, table.len());
+            tracing::debug!(
+                names = table.len(),
+                changed = table.changes().count(),
+                "received the name table"
+            );
+            metrics::set_gauge(Gauge::Names, table.len());
             self.names.send(table);
         }
         changed
     }
 
-    /// Publishes the clusters. Returns whether they differ from those before.
+    /// Publishes the clusters. Returns whether they differ from the previous ones.
     pub(crate) fn replace_clusters(&self, clusters: Clusters) -> bool {
         let changed = self.clusters.current().is_none_or(|known| !known.is_same(&clusters));
         if changed {
-            tracing::debug!(clusters = clusters.len(), "clusters");
-            metrics::known(Known::Clusters, clusters.len());
+            tracing::debug!(clusters = clusters.len(), "received clusters");
+            metrics::set_gauge(Gauge::Clusters, clusters.len());
             self.clusters.send(Some(Arc::new(clusters)));
         }
         changed

@@ -1,4 +1,4 @@
-//! What a running client works with beside its configuration: the clock, the network and the cryptography of its process.
+//! The values that a running client uses besides its configuration: clock, network, crypto provider.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,7 +11,7 @@ use crate::{
     transport::{System, Transport},
 };
 
-/// The configuration of a client and its surroundings. Neither changes while the client lives.
+/// The configuration and the runtime values of a client. They do not change.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) config: Config,
@@ -20,26 +20,25 @@ pub(crate) struct Runtime {
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
-/// The surroundings, as far as they are given.
+/// The runtime values that can be replaced.
 #[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct RuntimeOptions {
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) provider: Option<Arc<CryptoProvider>>,
 }
 
-impl Default for Surroundings {
-    /// Those of the host.
+impl Default for RuntimeOptions {
     fn default() -> Self {
         Self { clock: Clock::system(), transport: Arc::new(System), provider: None }
     }
 }
 
 impl Runtime {
-    pub(crate) fn new(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
-        let Surroundings { clock, transport, provider } = surroundings;
+    pub(crate) fn new(config: Config, options: RuntimeOptions) -> Result<Self, Error> {
+        let RuntimeOptions { clock, transport, provider } = options;
         let provider = provider.or_else(compiled_in).ok_or_else(|| {
-            let what = "no crypto provider: enable the feature `aws-lc-rs` or `ring`, or give one to the client's builder";
+            let what = "no crypto provider: enable the feature `aws-lc-rs` or `ring`, or call `NdsClientBuilder::with_crypto_provider`";
             Error::new(ErrorKind::Config, what)
         })?;
         Ok(Self { config, clock, transport, provider })

@@ -1,21 +1,21 @@
-//! The parts of a client that its tasks share with its handles.
+//! The state of a client that its tasks and handles share.
 
 use std::sync::Arc;
 
 use crate::{
-    health::HealthBoard, identity::IdentityStore, published::Published, runtime::Runtime,
+    health::HealthReporter, identity::IdentityStore, published::Published, runtime::Runtime,
     subscriptions::Subscriptions,
 };
 
-/// Shared between the handles and the tasks; the tasks do not keep the handles alive.
+/// The shared state. Tasks hold it; it does not hold the handles, so that dropping the last handle ends the tasks.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) runtime: Runtime,
     pub(crate) identity: IdentityStore,
-    pub(crate) health: HealthBoard,
+    pub(crate) health: HealthReporter,
     pub(crate) published: Published,
     pub(crate) subscriptions: Arc<Subscriptions>,
-    /// Signals each attempt to write to the state folder.
+    /// Notified after each attempt to write to the state directory.
     #[cfg(test)]
     pub(crate) persisted: tokio::sync::watch::Sender<()>,
 }
@@ -24,7 +24,7 @@ impl State {
     pub(crate) fn new(runtime: Runtime) -> Self {
         Self {
             identity: IdentityStore::new(runtime.config.roots.clone()),
-            health: HealthBoard::new(runtime.clock.clone()),
+            health: HealthReporter::new(runtime.clock.clone()),
             published: Published::new(),
             subscriptions: Arc::new(Subscriptions::new()),
             #[cfg(test)]

@@ -1,13 +1,14 @@
-//! The state folder: what outlives the process. It is read before istiod is asked, and written when something changes.
+//! The state directory, which persists the identity and the resources across restarts. It is read before the connection
+//! to istiod and written after changes.
 
-mod folder;
+mod directory;
 mod identity;
 #[cfg_attr(fuzzing, allow(unreachable_pub, reason = "the fuzz targets read snapshots"))]
 pub(crate) mod snapshot;
 mod writer;
 
 use self::snapshot::{Owner, Snapshot};
-pub(crate) use self::{folder::Folder, writer::run};
+pub(crate) use self::{directory::Directory, writer::run};
 use crate::{
     error::{Error, ErrorKind},
     health::StateDirPart,
@@ -16,43 +17,44 @@ use crate::{
 
 const SNAPSHOT: &str = "snapshot";
 
-/// Opens the state folder and puts what is in it into use.
-pub(crate) fn restore(state: &State) -> Option<Folder> {
+/// Opens the state directory and uses its contents.
+pub(crate) fn restore(state: &State) -> Option<Directory> {
     let config = &state.runtime.config;
-    let folder = Folder::new(config.state_dir.as_ref()?);
-    // What is in it can perhaps be read all the same.
-    report(state, StateDirPart::Folder, folder.acquire().err());
+    let directory = Directory::new(config.state_dir.as_ref()?);
+    // The files may be readable although the lock is not available.
+    report(state, StateDirPart::Directory, directory.lock().err());
     if config.certificate_files.is_none() {
-        report(state, StateDirPart::Identity, restore_identity(state, &folder).err());
+        report(state, StateDirPart::Identity, restore_identity(state, &directory).err());
     }
     if !config.snapshot_age.is_zero() {
-        report(state, StateDirPart::Snapshot, restore_snapshot(state, &folder).err());
+        report(state, StateDirPart::Snapshot, restore_snapshot(state, &directory).err());
     }
-    Some(folder)
+    Some(directory)
 }
 
-fn restore_identity(state: &State, folder: &Folder) -> Result<(), Error> {
-    let roots = identity::roots(folder)?;
+fn restore_identity(state: &State, directory: &Directory) -> Result<(), Error> {
+    let roots = identity::roots(directory)?;
     state.identity.change_roots(|all| all.issued.clone_from(&roots))?;
-    let Some(identity) = identity::load(folder, &state.runtime)? else {
+    let Some(identity) = identity::load(directory, &state.runtime)? else {
         return Ok(());
     };
     let identity = state.identity.replace(identity, roots)?;
     let remaining = identity.remaining(state.runtime.now());
-    tracing::info!(spiffe_id = %identity.spiffe_id(), ?remaining, "certificate of an earlier run");
+    tracing::info!(spiffe_id = %identity.spiffe_id(), ?remaining, "restored the certificate from the state directory");
     state.health.certificate_read(identity.not_after());
     Ok(())
 }
 
-fn restore_snapshot(state: &State, folder: &Folder) -> Result<(), Error> {
-    let Some(file) = folder.read(SNAPSHOT)? else { return Ok(()) };
-    let (owner, now) = (Owner::of(state), state.runtime.now());
+fn restore_snapshot(state: &State, directory: &Directory) -> Result<(), Error> {
+    let Some(file) = directory.read(SNAPSHOT)? else { return Ok(()) };
+    let (owner, now) = (Owner::new(state), state.runtime.now());
     let Snapshot { names, clusters, endpoints, age } =
         snapshot::read(&file, &owner, now, state.runtime.config.snapshot_age).map_err(|reason| {
-            let message = format!("{} {reason}: it is not used", folder.path(SNAPSHOT).display());
+            let message =
+                format!("the snapshot {} is ignored: it {reason}", directory.path(SNAPSHOT).display());
             Error::new(ErrorKind::Storage, message)
         })?;
-    tracing::info!(names = names.len(), ?age, "what istiod said to an earlier run");
+    tracing::info!(names = names.len(), ?age, "restored the snapshot from the state directory");
     state.published.replace_names(names);
     if let Some(clusters) = clusters {
         state.subscriptions.subscribe_clusters();
@@ -65,7 +67,7 @@ fn restore_snapshot(state: &State, folder: &Folder) -> Result<(), Error> {
 
 fn report(state: &State, part: StateDirPart, error: Option<Error>) {
     if let Some(error) = error {
-        tracing::warn!(error = error.report(), "state folder");
+        tracing::warn!(error = error.report(), "the state directory cannot be used completely");
         state.health.state_dir(part, Some(error));
     }
 }

@@ -1,4 +1,4 @@
-//! What this process subscribes to beside names: all clusters, and endpoints by EDS name; and the endpoints that came.
+//! The subscriptions of this process besides names: clusters, and endpoints by EDS name. Holds the received endpoints.
 
 mod endpoints_watch;
 mod table;
@@ -16,18 +16,18 @@ use self::table::{Subscribed, Table};
 pub(crate) use self::table::{SubscriptionDelta, SubscriptionSet};
 use crate::{
     resources::endpoint::Endpoints,
-    watch::{Watch, WatchSender},
+    watched::{Watch, WatchSender},
 };
 
-/// The subscriptions of a client. Callers add to them, the stream follows, and drops the endpoints that are not in use.
+/// The subscriptions of a client. Callers add subscriptions; the stream sends them to istiod and drops idle endpoints.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     table: Mutex<Table>,
-    /// The same as in the table, for the calls after the first.
+    /// A copy of the flag in the table, read without the lock.
     clusters: AtomicBool,
-    /// Wakes the stream, which has to tell istiod.
+    /// Wakes the stream, which sends the change to istiod.
     changed: Notify,
-    /// Counts the endpoints that were published or dropped, of all names.
+    /// The number of changes of the endpoints of any name.
     published: WatchSender<u64>,
     begin: Instant,
 }
@@ -38,12 +38,12 @@ impl Subscriptions {
             table: Mutex::default(),
             clusters: AtomicBool::new(false),
             changed: Notify::new(),
-            published: WatchSender::new(0),
+            published: WatchSender::with_first(0),
             begin: Instant::now(),
         }
     }
 
-    /// When the client began.
+    /// Returns the time at which the client started.
     pub(crate) fn begin(&self) -> Instant {
         self.begin
     }
@@ -67,22 +67,22 @@ impl Subscriptions {
         subscribed
     }
 
-    /// Waits until the open stream has something to change.
+    /// Waits until the subscriptions change.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Everything, for a new stream.
+    /// Returns all subscriptions, for a new stream.
     pub(crate) fn all(&self) -> SubscriptionSet {
         self.table.lock().all()
     }
 
-    /// What is new since the last call.
+    /// Returns the changes since the last call.
     pub(crate) fn change(&self) -> SubscriptionDelta {
         self.table.lock().change()
     }
 
-    /// Publishes endpoints under their names, as far as they are subscribed to. How many names made a difference.
+    /// Publishes the endpoints of subscribed names. Returns the number of names whose endpoints changed.
     pub(crate) fn publish(&self, endpoints: Vec<(Arc<str>, Endpoints)>) -> usize {
         let table = self.table.lock();
         let changed = endpoints.into_iter().filter_map(|(name, new)| table.publish(&name, new)).count();
@@ -91,7 +91,7 @@ impl Subscriptions {
         changed
     }
 
-    /// Puts endpoints of an earlier run into use, and subscribes to them.
+    /// Publishes endpoints from the state directory and subscribes to them.
     pub(crate) fn restore(&self, endpoints: Vec<(Arc<str>, Endpoints)>) {
         for (name, _) in &endpoints {
             self.subscribe_endpoints(name);
@@ -99,7 +99,7 @@ impl Subscriptions {
         self.publish(endpoints);
     }
 
-    /// Drops the endpoints that were not used in the last `idle` seconds. How many these are.
+    /// Drops the endpoints that were not used in the last `idle` seconds. Returns the number of dropped names.
     pub(crate) fn drop_idle(&self, idle: u64) -> usize {
         let dropped = self.table.lock().drop_idle(self.seconds(), idle);
         self.count(dropped);
@@ -115,17 +115,17 @@ impl Subscriptions {
         }
     }
 
-    /// Counts the changes of the endpoints of any name.
+    /// Returns a counter of the changes of the endpoints of any name.
     pub(crate) fn published(&self) -> Watch<u64> {
         self.published.subscribe()
     }
 
-    /// How many names are subscribed to.
+    /// Returns the number of EDS subscriptions.
     pub(crate) fn len(&self) -> usize {
         self.table.lock().len()
     }
 
-    /// The endpoints of all names, as far as they have come.
+    /// Returns the received endpoints of all subscribed names.
     pub(crate) fn endpoints(&self) -> Vec<(Arc<str>, Arc<Endpoints>)> {
         self.table.lock().endpoints()
     }

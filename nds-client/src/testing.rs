@@ -1,4 +1,4 @@
-//! An istiod in this process, without a network: its CA, its xDS server, and its failures, under tokio's clock.
+//! An in-process istiod without a network: CA, xDS server and failures, under tokio's clock.
 
 mod ads;
 mod ca;
@@ -16,7 +16,7 @@ use rustls::crypto::CryptoProvider;
 use tempfile::TempDir;
 
 pub(crate) use self::{
-    istiod::{Door, Istiod},
+    istiod::{Connectivity, Istiod},
     pki::Authority,
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 pub(crate) const ID: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 pub(crate) const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 
-/// A VM's configuration for `istiod`, with a token file in `dir`.
+/// Returns the configuration of a VM for `istiod`, with a token file in `dir`.
 pub(crate) fn config(istiod: &Istiod, dir: &TempDir) -> Config {
     let token = dir.path().join("istio-token");
     fs::write(&token, "a.b.c").unwrap();
@@ -49,27 +49,27 @@ pub(crate) fn config(istiod: &Istiod, dir: &TempDir) -> Config {
     }
 }
 
-/// A folder, an istiod under tokio's clock, and the configuration of a VM that joins it.
+/// Returns a directory, an istiod under tokio's clock, and the configuration of a VM.
 pub(crate) fn mesh() -> (TempDir, Istiod, Config) {
     let dir = tempfile::tempdir().unwrap();
-    let istiod = Istiod::new(Clock::of_tokio());
+    let istiod = Istiod::new(Clock::from_tokio());
     let config = config(&istiod, &dir);
     (dir, istiod, config)
 }
 
-/// The same with a state folder.
+/// Returns the same and the path of a state directory.
 pub(crate) fn mesh_with_state_dir() -> (TempDir, Istiod, Config, PathBuf) {
     let (dir, istiod, config) = mesh();
     let state = dir.path().join("state");
-    (dir, istiod, config.with_state_dir(&state), state)
+    (dir, istiod, config.with(|config| config.state_dir = Some(state.clone())), state)
 }
 
-/// The identity that a client has.
+/// Returns the current identity of a client.
 pub(crate) fn identity(client: &NdsClient) -> Arc<Identity> {
     client.identity().current().unwrap()
 }
 
-/// Joins, and waits until the identity has been written.
+/// Joins and waits until the identity has been written.
 pub(crate) async fn join(istiod: &Istiod, config: &Config, state: &Path) -> NdsClient {
     let client = istiod.join(config.clone()).await.unwrap();
     client.persisted(|| state.join("identity.pem").is_file()).await;

@@ -1,4 +1,4 @@
-//! How names are resolved and connections opened: the system's way, or a test's.
+//! Name resolution and TCP connections: those of the host, or those of a test.
 
 use std::{fmt::Debug, io, net::SocketAddr, pin::Pin};
 
@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpStream, lookup_host},
 };
 
-/// A connection in both directions.
+/// A byte stream in both directions.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -16,14 +16,14 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// The network between this process and istiod.
 pub(crate) trait Transport: Debug + Send + Sync {
-    /// The addresses of a name, at this moment.
+    /// Resolves a host name.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Boxed<'a, Vec<SocketAddr>>;
 
-    /// A new connection.
+    /// Opens a connection.
     fn connect(&self, address: SocketAddr) -> Boxed<'_, Box<dyn Io>>;
 }
 
-/// The host's.
+/// The network of the host.
 #[derive(Debug)]
 pub(crate) struct System;
 

@@ -1,4 +1,4 @@
-//! The aggregated discovery stream (ADS, delta) to istiod: NDS always, CDS and EDS on demand.
+//! The delta ADS stream to istiod: names always, clusters and endpoints on demand.
 //!
 //! [`session`] is the protocol without IO; [`driver`] connects, retries and publishes.
 

@@ -1,16 +1,16 @@
-//! What the name table takes from the allocator: nothing per name, and nothing per lookup. Counted per thread, by an
-//! allocator of this binary alone.
+//! Memory allocations of the name table: none per name and none per lookup. An allocator of this binary counts them per
+//! thread.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{hint::black_box, sync::Arc};
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use nds_client::{NameTable, WatchSender};
+use nds_client::{resources::name_table::NameTable, watch::WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
-/// Services of one and of several addresses, of both families, and of other registries.
+/// Returns services with one and with several addresses, of both address families and of different registries.
 fn wire(names: usize) -> Bytes {
     let entry = |at: usize| {
         let (short_name, namespace) = (format!("service-{at}"), format!("namespace-{}", at % 100));
@@ -34,44 +34,44 @@ fn wire(names: usize) -> Bytes {
 
 fn decoding(wire: &Bytes) -> AllocationInfo {
     measure(|| {
-        black_box(NameTable::decode(wire.clone()).unwrap());
+        black_box(NameTable::decode(wire).unwrap());
     })
 }
 
 #[test]
 fn decoding_allocates_nothing_per_name() {
     let [few, many] = [100, 20_000].map(|names| decoding(&wire(names)).count_total);
-    // What grows with the names are a few lists, each of which doubles.
+    // The number of lists is constant; each list grows by doubling.
     assert!(few <= 30 && many <= few + 30, "{few} and {many}");
 }
 
 #[test]
-fn a_table_is_shorter_than_the_wire_and_is_made_within_the_length_of_both() {
+fn a_table_is_smaller_than_its_message_and_decoding_needs_no_more_than_both() {
     const NAMES: usize = 20_000;
     let wire = wire(NAMES);
     let mut table = None;
-    let made = measure(|| table = NameTable::decode(wire.clone()).ok());
-    let (kept, most) =
+    let made = measure(|| table = NameTable::decode(&wire).ok());
+    let (retained, most) =
         (usize::try_from(made.bytes_current).unwrap(), usize::try_from(made.bytes_max).unwrap());
     assert_eq!(table.map(|table| table.len()), Some(NAMES));
-    assert!(kept < wire.len(), "{kept} bytes of {}", wire.len());
-    assert!(most <= wire.len() + kept, "{most} bytes while it is made, {kept} afterwards");
+    assert!(retained < wire.len(), "{retained} bytes of {}", wire.len());
+    assert!(most <= wire.len() + retained, "{most} bytes during decoding, {retained} afterwards");
 }
 
 #[test]
-fn a_push_that_says_the_same_leaves_nothing_behind() {
+fn an_unchanged_push_retains_no_memory() {
     let wire = wire(1000);
-    let table = NameTable::decode(wire.clone()).unwrap().after(&NameTable::default()).unwrap();
-    let again = measure(|| assert!(NameTable::decode(wire.clone()).unwrap().after(&table).is_none()));
+    let table = NameTable::decode(&wire).unwrap().after(&NameTable::default()).unwrap();
+    let again = measure(|| assert!(NameTable::decode(&wire).unwrap().after(&table).is_none()));
     assert_eq!((again.bytes_current, again.count_current), (0, 0));
-    let compared = NameTable::decode(wire).unwrap();
+    let compared = NameTable::decode(&wire).unwrap();
     let comparison = measure(|| drop(black_box(compared.after(&table))));
     assert_eq!(comparison.count_total, 0, "{comparison:?}");
 }
 
 #[test]
-fn a_lookup_in_the_published_table_allocates_nothing_while_tables_are_replaced() {
-    let table = NameTable::decode(wire(1000)).unwrap();
+fn a_lookup_allocates_nothing_while_tables_are_replaced() {
+    let table = NameTable::decode(&wire(1000)).unwrap();
     let sender = WatchSender::new(table.clone());
     let reader = sender.subscribe();
     let look = || {
@@ -81,7 +81,7 @@ fn a_lookup_in_the_published_table_allocates_nothing_while_tables_are_replaced()
         assert_eq!((dual.ipv4().len(), dual.ipv6().len()), (2, 1));
         assert_eq!((dual.short_name(), dual.namespace()), ("service-10", "namespace-10"));
     };
-    // The first use in a thread sets up the thread's own state.
+    // The first use in a thread initializes thread-local state.
     look();
     for _ in 0..3 {
         sender.send(Arc::new(table.clone()));

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use mesh_tests::{peers::RealMesh, vm_files::Vm};
-use nds_client::{Config, Error, ErrorKind, NdsClient, SyncState};
+use nds_client::{Config, Error, ErrorKind, NdsClient, health::SyncState};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FORECAST: &str = "forecast.weather.svc.cluster.local";
@@ -65,7 +65,8 @@ pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
     fs::write(files.join("cluster.env"), env).unwrap();
     fs::write(files.join("hosts"), "127.0.0.1 ingress.example\n").unwrap();
     assert_eq!(join(&files).await.unwrap_err().kind(), ErrorKind::UntrustedServer);
-    let config = Config::from_vm_files(&files).unwrap().with_istiod_name("istiod.istio-system.svc");
+    let config =
+        Config::builder().with_vm_files(&files).with_istiod_name("istiod.istio-system.svc").build().unwrap();
     NdsClient::join(config).await.unwrap();
 }
 
@@ -121,7 +122,11 @@ pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
         assert!(client.wait_for_clusters(PATIENCE).await.unwrap().get(FORECAST, 3002, "").is_some());
     }
     gateway.end().await;
-    let config = Config::from_vm_files(&files).unwrap().with_join_timeout(Duration::from_millis(500));
+    let config = Config::builder()
+        .with_vm_files(&files)
+        .with_join_timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
     assert_eq!(NdsClient::join(config).await.unwrap_err().kind(), ErrorKind::Unavailable, "no other way");
 }
 
@@ -169,7 +174,8 @@ pub(crate) async fn names_stay_while_istiod_is_gone_and_follow_it_when_it_is_bac
 pub(crate) async fn a_certificate_is_renewed_many_times_by_the_certificate_before_it() {
     let mesh = RealMesh::start().await;
     let files = mesh.vm_files(&Vm::default());
-    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(4));
+    let config =
+        Config::builder().with_vm_files(&files).with_certificate_ttl(Duration::from_secs(4)).build().unwrap();
     let client = NdsClient::join(config).await.unwrap();
     fs::remove_file(files.join("istio-token")).unwrap();
     let mut identity = client.identity().clone();
@@ -209,7 +215,7 @@ pub(crate) async fn a_refused_token_is_explained_by_its_own_claims() {
     let expired = refused(vm.token("istio-ca", Duration::ZERO)).await;
     assert!(expired.contains("it expired"), "{expired}");
     let nonsense = refused("nonsense".to_owned()).await;
-    assert!(nonsense.contains("not a JSON web token"), "{nonsense}");
+    assert!(nonsense.contains("not a JSON Web Token"), "{nonsense}");
 }
 
 pub(crate) async fn a_root_that_is_not_istiods_is_named() {
@@ -236,7 +242,11 @@ pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over()
     let mut mesh = RealMesh::start().await;
     let files = mesh.vm_files(&Vm::default());
     let address = mesh.stop_istiod().await;
-    let config = Config::from_vm_files(&files).unwrap().with_join_timeout(Duration::from_millis(500));
+    let config = Config::builder()
+        .with_vm_files(&files)
+        .with_join_timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
     let error = NdsClient::join(config).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
     assert!(error.to_string().contains(&address.to_string()), "{error}");

@@ -8,20 +8,20 @@ use std::{
 };
 
 use mesh_tests::{peers::RealMesh, pki::PluggedCa, vm_files::Vm};
-use nds_client::{Config, Health, Identity, NdsClient};
+use nds_client::{Config, ConfigBuilder, Identity, NdsClient, health::Health};
 
 use crate::state_dir;
 
 /// The files of a VM whose state folder is beside them.
-fn vm(mesh: &RealMesh) -> (PathBuf, Config) {
+fn vm(mesh: &RealMesh) -> (PathBuf, ConfigBuilder) {
     let files = mesh.vm_files(&Vm::default());
-    let config = Config::from_vm_files(&files).unwrap().with_state_dir(files.join("state"));
+    let config = Config::builder().with_vm_files(&files).with_state_dir(files.join("state"));
     (files, config)
 }
 
 /// Joins, and waits until certificate and roots have been persisted.
-async fn join(config: &Config, files: &Path) -> NdsClient {
-    let client = NdsClient::join(config.clone()).await.unwrap();
+async fn join(config: &ConfigBuilder, files: &Path) -> NdsClient {
+    let client = NdsClient::join(config.clone().build().unwrap()).await.unwrap();
     persisted(files, |_| true).await;
     client
 }
@@ -52,7 +52,7 @@ pub(crate) async fn a_vm_that_starts_again_joins_although_its_token_is_long_dead
     let before = identity(&client, |_| true).await.not_after();
     drop(client);
     kill_token(&files);
-    let client = NdsClient::join(config).await.unwrap();
+    let client = NdsClient::join(config.build().unwrap()).await.unwrap();
     assert_eq!(identity(&client, |_| true).await.not_after(), before);
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
@@ -63,7 +63,7 @@ pub(crate) async fn a_restored_certificate_is_renewed_without_the_token() {
     let config = config.with_certificate_ttl(Duration::from_secs(8));
     drop(join(&config, &files).await);
     kill_token(&files);
-    let client = NdsClient::join(config).await.unwrap();
+    let client = NdsClient::join(config.build().unwrap()).await.unwrap();
     identity(&client, |identity| identity.epoch() >= 3).await;
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
@@ -75,7 +75,7 @@ pub(crate) async fn a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token(
     let old = leaf(&*identity(&join(&config, &files).await, |_| true).await);
     let (_, config) = vm(&second);
     let config = config.with_state_dir(files.join("state"));
-    let client = NdsClient::join(config).await.unwrap();
+    let client = NdsClient::join(config.build().unwrap()).await.unwrap();
     identity(&client, |identity| leaf(identity) != old).await;
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
@@ -83,12 +83,12 @@ pub(crate) async fn a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token(
 pub(crate) async fn a_certificate_in_files_that_another_process_renews_is_followed() {
     let mesh = RealMesh::start().await;
     let (files, config) = vm(&mesh);
-    let agent = join(&config.with_certificate_ttl(Duration::from_secs(30)), &files).await;
+    let agent = join(&config.clone().with_certificate_ttl(Duration::from_secs(30)), &files).await;
     let pair = files.join("state/identity.pem");
-    let config = Config::from_vm_files(&files).unwrap();
+    let config = Config::builder().with_vm_files(&files);
     let config = config.with_certificate_files(&pair, &pair, files.join("root-cert.pem"));
     kill_token(&files);
-    let client = NdsClient::join(config).await.unwrap();
+    let client = NdsClient::join(config.build().unwrap()).await.unwrap();
     let first = identity(&client, |_| true).await;
     let second = identity(&client, |identity| identity.not_after() > first.not_after()).await;
     assert!(second.epoch() > first.epoch());
@@ -132,6 +132,6 @@ pub(crate) async fn roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_
     let new_root = b.root_pem().lines().nth(3).unwrap().to_owned();
     persisted(&files, move |roots| roots.contains(&new_root)).await;
     drop(client);
-    let client = NdsClient::join(config).await.unwrap();
+    let client = NdsClient::join(config.build().unwrap()).await.unwrap();
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }

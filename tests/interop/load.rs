@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use mesh_connector::{
     Config, Mesh,
-    nds_client::{Identity, SyncState},
+    nds_client::{Identity, health::SyncState},
 };
 use mesh_tests::{
     peers::{Child, RealMesh},
@@ -104,8 +104,9 @@ pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
     let real = plugged(&a).environment("ISTIO_MULTIROOT_MESH", "true").start().await;
     // Renews twice while we renew once, and takes up the roots that come with each certificate.
     let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "forecast", &["--ttl=3s"]));
-    let config = Config::from_vm_files(real.vm_files(&Vm::default())).unwrap();
-    let mesh = Mesh::join(config.with_certificate_ttl(Duration::from_secs(6))).await.unwrap();
+    let config = Config::builder().with_vm_files(real.vm_files(&Vm::default()));
+    let config = config.with_certificate_ttl(Duration::from_secs(6)).build().unwrap();
+    let mesh = Mesh::join(config).await.unwrap();
     let load = Load::start(&mesh);
     let mut identity = mesh.client().identity().clone();
     for (signer, roots, more) in [(&a, &[&a, &b][..], 3), (&b, &[&a, &b], 3), (&b, &[&b], 2)] {
@@ -144,7 +145,8 @@ pub(crate) async fn certificates_renewed_many_times_under_load_fail_no_call() {
     let real = RealMesh::start().await;
     let _peers = network2(&real).await;
     let files = real.vm_files(&Vm::default());
-    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(3));
+    let config =
+        Config::builder().with_vm_files(&files).with_certificate_ttl(Duration::from_secs(3)).build().unwrap();
     let mesh = Mesh::join(config).await.unwrap();
     std::fs::remove_file(files.join("istio-token")).unwrap();
     let load = Load::start(&mesh);
@@ -178,7 +180,8 @@ pub(crate) async fn istiod_restarted_under_load_fails_no_call() {
 pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     let mut real = RealMesh::start().await;
     let files = real.vm_files(&Vm::default());
-    let config = Config::from_vm_files(&files).unwrap().with_certificate_ttl(Duration::from_secs(2));
+    let config =
+        Config::builder().with_vm_files(&files).with_certificate_ttl(Duration::from_secs(2)).build().unwrap();
     let mesh = Mesh::join(config).await.unwrap();
     let mut identity = mesh.client().identity().clone();
     let first = identity.current().unwrap();
@@ -197,7 +200,7 @@ pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot(
     let mut real = RealMesh::start().await;
     let _peers = network2(&real).await;
     let files = real.vm_files(&Vm::default());
-    let config = Config::from_vm_files(&files).unwrap().with_state_dir(files.join("state"));
+    let config = Config::builder().with_vm_files(&files).with_state_dir(files.join("state")).build().unwrap();
     let mesh = Mesh::join(config.clone()).await.unwrap();
     mesh.connect("forecast.weather", 3002).await.unwrap();
     let has_endpoints = |folder: &Path| {

@@ -158,7 +158,7 @@ pub(crate) async fn a_rules_warm_up_and_the_life_of_its_connections_are_read() {
     assert_eq!(warm_up.window, Duration::from_secs(60));
     assert!((warm_up.minimum_percent - 25.0).abs() < f64::EPSILON, "{warm_up:?}");
     assert!((warm_up.aggression - 2.0).abs() < f64::EPSILON, "{warm_up:?}");
-    let life = cluster.connection_life;
+    let life = cluster.connection_limits;
     assert_eq!(life.idle_timeout, Some(Duration::from_secs(7)));
     assert_eq!(life.max_duration, Some(Duration::from_secs(300)));
     assert_eq!(life.max_requests, Some(9));

@@ -39,7 +39,8 @@ async fn unhealthy_endpoints_are_told_apart_from_none() {
     let sandbox = super::sandbox().await;
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     // Health is visible for endpoints of the own network only: gateways are of unknown health.
-    let config = mesh_connector::Config::from_vm_files(vm.path()).unwrap().with_network("network1");
+    let config =
+        mesh_connector::Config::builder().with_vm_files(vm.path()).with_network("network1").build().unwrap();
     let mesh = mesh_connector::Mesh::join(config).await.unwrap();
     sandbox
         .apply(

@@ -1,6 +1,6 @@
 //! A control plane that misbehaves or goes away changes health, not what works.
 
-use mesh_connector::nds_client::{ErrorKind, SyncState};
+use mesh_connector::nds_client::{ErrorKind, health::SyncState};
 use mesh_sandbox::Event;
 
 use super::stage;
@@ -60,7 +60,7 @@ async fn a_deleted_service_loses_its_endpoints_and_its_name() {
     let stage = stage().await;
     let host = "archive.weather.svc.cluster.local";
     let clusters = stage.mesh.client().wait_for_clusters(std::time::Duration::from_secs(10)).await.unwrap();
-    let cluster = clusters.of_host(host)[0].clone();
+    let cluster = clusters.for_host(host)[0].clone();
     stage.mesh.connect(host, cluster.name.port).await.unwrap();
     stage.sandbox.delete("cluster2", "Service", "weather", "archive").unwrap();
     stage.mesh.client().names().clone().wait_for(|names| names.get(host).is_none()).await.unwrap();

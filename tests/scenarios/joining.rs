@@ -55,7 +55,11 @@ async fn an_istiod_that_is_not_there_is_named_by_its_address() {
     let (sandbox, vm) = vm().await;
     let address = sandbox.istiod_address().to_string();
     sandbox.stop_istiod().await;
-    let config = Config::from_vm_files(vm.path()).unwrap().with_join_timeout(Duration::from_millis(200));
+    let config = Config::builder()
+        .with_vm_files(vm.path())
+        .with_join_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap();
     let error = NdsClient::join(config).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.report());
     assert!(error.to_string().contains(&address), "{error}");
@@ -64,7 +68,8 @@ async fn an_istiod_that_is_not_there_is_named_by_its_address() {
 #[tokio::test]
 async fn a_name_that_istiods_certificate_does_not_have_is_told_with_the_next_step() {
     let (_sandbox, vm) = vm().await;
-    let config = Config::from_vm_files(vm.path()).unwrap().with_istiod_name("istiod.elsewhere.svc");
+    let config =
+        Config::builder().with_vm_files(vm.path()).with_istiod_name("istiod.elsewhere.svc").build().unwrap();
     let error = NdsClient::join(config).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UntrustedServer);
     assert!(error.to_string().contains("istiod.elsewhere.svc"), "{error}");

@@ -9,9 +9,9 @@ use std::{
 
 /// A hash map whose entries together weigh no more than twice a capacity.
 ///
-/// Two generations bound it without bookkeeping per use: an insertion that does not fit into the young generation makes
-/// that one the old generation and drops the previous old one. An entry that is used ([`get`](Self::get)) moves to the
-/// young generation, so an entry used at least once per generation stays.
+/// The bound needs no bookkeeping per use: an insertion that does not fit into the young generation turns that
+/// generation into the old one and drops the previous old one. A use ([`get`](Self::get)) moves an entry to the young
+/// generation, so an entry that is used at least once per generation is retained.
 #[derive(Clone, Debug)]
 pub struct BoundedMap<K, V, S = RandomState> {
     young: Generation<K, V, S>,
@@ -32,8 +32,8 @@ struct Entry<V> {
 }
 
 impl<K, V, S: Default> BoundedMap<K, V, S> {
-    /// An empty map. `capacity` is the weight of one generation, in the unit of the weights given to
-    /// [`insert`](Self::insert): entries or bytes, for example.
+    /// Creates an empty map. `capacity` is the weight of one generation, in the unit of the weights passed to
+    /// [`insert`](Self::insert), for example entries or bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { young: Generation::default(), old: Generation::default(), capacity }
@@ -41,13 +41,13 @@ impl<K, V, S: Default> BoundedMap<K, V, S> {
 }
 
 impl<K, V, S> BoundedMap<K, V, S> {
-    /// All values, in no order. None of them counts as used.
+    /// Returns all values in no particular order, without marking them as used.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         let entries = self.young.entries.values().chain(self.old.entries.values());
         entries.map(|entry| &entry.value)
     }
 
-    /// The weight of all entries.
+    /// Returns the weight of all entries.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.young.weight + self.old.weight
@@ -55,7 +55,7 @@ impl<K, V, S> BoundedMap<K, V, S> {
 }
 
 impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
-    /// The value of `key`, which counts as used.
+    /// Returns the value of `key` and marks it as used.
     pub fn get<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -66,7 +66,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
         self.young.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// The value of `key`, which does not count as used.
+    /// Returns the value of `key` without marking it as used.
     #[must_use]
     pub fn peek<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
@@ -76,10 +76,10 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
         entry.map(|entry| &entry.value)
     }
 
-    /// Sets the value of `key`. An entry heavier than the capacity has a generation of its own.
+    /// Sets the value of `key`. An entry heavier than the capacity gets a generation of its own.
     ///
-    /// Returns whether a new generation began: all other entries are in the old one then, and leave with the next
-    /// generation unless they are used or inserted again.
+    /// Returns whether a new generation began. Then all other entries are in the old generation and are dropped with
+    /// the next one, unless they are used or inserted again.
     pub fn insert(&mut self, key: K, value: V, weight: usize) -> bool {
         self.remove(&key);
         self.add(key, Entry { value, weight })
@@ -94,7 +94,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
         Some(entry.value)
     }
 
-    /// Adds an entry whose key is in neither generation.
+    /// Inserts an entry whose key is in neither generation.
     fn add(&mut self, key: K, entry: Entry<V>) -> bool {
         let full = !self.young.entries.is_empty() && self.young.weight + entry.weight > self.capacity;
         if full {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weight_is_bounded_by_two_generations_and_the_oldest_leave_first() {
+    fn the_weight_is_bounded_by_two_generations_and_the_oldest_entries_are_dropped_first() {
         let mut map = map(10);
         for number in 0..1000_u32 {
             map.insert(number.to_string(), number, 3);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_in_use_stays_and_one_only_looked_at_does_not() {
+    fn an_entry_in_use_is_retained_and_a_peeked_one_is_not() {
         let mut map = map(10);
         map.insert("used".to_owned(), 1, 1);
         map.insert("looked at".to_owned(), 2, 1);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_heavier_than_the_capacity_stays_until_two_more_generations_begin() {
+    fn an_entry_heavier_than_the_capacity_is_retained_for_two_generations() {
         let mut map = map(10);
         map.insert("heavy".to_owned(), 1, 1000);
         assert_eq!(map.peek("heavy"), Some(&1));

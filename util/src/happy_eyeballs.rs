@@ -10,12 +10,16 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to the address that answers first.
 ///
-/// Attempts start in the order of the addresses: the next one after `delay`, or as soon as an attempt fails, while the
-/// earlier ones go on. The first success ends the other attempts. Dropping the future ends all of them.
+/// Attempts start in the order of the addresses. The next one starts after `delay`, or immediately when an attempt
+/// fails; earlier attempts continue. The first success ends the other attempts.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends all attempts.
 ///
 /// # Errors
 ///
-/// The errors of all attempts in the order in which they failed; none where there is no address.
+/// The errors of all attempts in the order of the failures; empty without addresses.
 pub async fn connect<A, T, E, F>(
     addresses: impl IntoIterator<Item = A>,
     delay: Duration,
@@ -51,7 +55,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What an address does with a connection.
+    /// The behaviour of an address in a test.
     #[derive(Clone, Copy)]
     enum Peer {
         AcceptsAfter(Duration),
@@ -80,25 +84,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_address_delays_the_next_by_the_stagger_only() {
+    async fn an_unresponsive_address_delays_the_next_only_by_the_delay() {
         let accepts = AcceptsAfter(Duration::ZERO);
         assert_eq!(run(&[Silent, Silent, accepts]).await, (Ok(2), 2 * SECOND));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_starts_the_next_attempt_immediately() {
+    async fn a_failed_attempt_starts_the_next_immediately() {
         let (refuses, accepts) = (RefusesAfter(SECOND / 10), AcceptsAfter(SECOND / 10));
         assert_eq!(run(&[refuses, accepts]).await, (Ok(1), SECOND / 5));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_earlier_attempt_may_still_win_once_a_later_one_runs() {
+    async fn an_earlier_attempt_can_succeed_after_a_later_one_started() {
         let (slow, slower) = (AcceptsAfter(SECOND * 3 / 2), AcceptsAfter(2 * SECOND));
         assert_eq!(run(&[slow, slower]).await, (Ok(0), SECOND * 3 / 2));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_failure_of_every_attempt_is_a_failure_and_it_has_all_errors() {
+    async fn if_every_attempt_fails_all_errors_are_returned() {
         let (slow, fast) = (RefusesAfter(3 * SECOND), RefusesAfter(SECOND / 2));
         assert_eq!(run(&[slow, fast]).await, (Err(vec![1, 0]), 3 * SECOND));
         assert_eq!(run(&[]).await, (Err(vec![]), Duration::ZERO));

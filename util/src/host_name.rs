@@ -6,23 +6,23 @@ pub const MAX_LENGTH: usize = 253;
 /// The longest label in bytes.
 pub const MAX_LABEL_LENGTH: usize = 63;
 
-/// Why a text is not a host name. The message completes a sentence that names the text.
+/// The reason why a text is not a host name. The message completes a sentence about the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHostName {
     /// The name is empty.
     #[error("it is empty")]
     Empty,
-    /// The name is not ASCII: an internationalised name has to be in its `xn--` form.
-    #[error("it has no ASCII form (xn--…)")]
+    /// The name contains non-ASCII characters; an internationalised name must be in its `xn--` form.
+    #[error("it contains non-ASCII characters: use its xn-- form")]
     NotAscii,
-    /// The name contains a character that host names do not.
+    /// The name contains a character that is not allowed in host names.
     #[error("only letters, digits, '-', '_' and '.' are allowed")]
     Character,
     /// The name exceeds [`MAX_LENGTH`].
     #[error("it is longer than {MAX_LENGTH} bytes")]
     TooLong,
-    /// Two dots follow each other, or the name starts with one.
+    /// The name contains two consecutive dots or starts with a dot.
     #[error("it has an empty label")]
     EmptyLabel,
     /// A label exceeds [`MAX_LABEL_LENGTH`].
@@ -30,12 +30,12 @@ pub enum InvalidHostName {
     LabelTooLong,
 }
 
-/// Checks that `name` can have addresses in DNS: labels of letters, digits, `-` and `_`. Underscores are not valid in
-/// host names (RFC 952) but common in service names. One trailing dot is allowed.
+/// Checks that `name` can be the name of address records: labels of letters, digits, `-` and `_`, and optionally one
+/// trailing dot. Underscores are not valid in host names (RFC 952) but common in service names.
 ///
 /// # Errors
 ///
-/// [`InvalidHostName`]: the first rule that the name violates.
+/// [`InvalidHostName`]: the first violated rule.
 pub fn validate(name: &str) -> Result<(), InvalidHostName> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_dns_carries_are_valid() {
+    fn dns_names_are_valid() {
         let longest = format!("{}a", "a.".repeat(126));
         let label = "a".repeat(63);
         for name in
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_name_is_refused_with_the_reason() {
+    fn an_invalid_name_is_an_error_with_the_reason() {
         let long_label = format!("{}.example", "a".repeat(64));
         let long_name = "a.".repeat(127) + "ab";
         for (name, reason) in [

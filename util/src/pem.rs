@@ -5,7 +5,7 @@ use rustls::{
     pki_types::{self, CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 
-/// Why a text has no certificate or key to use.
+/// The error of a PEM text without a usable certificate or private key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
@@ -20,7 +20,7 @@ pub enum PemError {
     NoPrivateKey,
 }
 
-/// The certificates of a PEM text in their order, at least one. Other sections, and text of any encoding between them,
+/// Returns the certificates of a PEM text in their order; at least one. Other sections, and text between the sections,
 /// are skipped.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
     }
 }
 
-/// The first private key of a PEM text, in PKCS#8, PKCS#1 or SEC1. Other sections are skipped.
+/// Returns the first private key of a PEM text, in PKCS#8, PKCS#1 or SEC1. Other sections are skipped.
 ///
 /// # Errors
 ///
@@ -47,11 +47,11 @@ pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     })
 }
 
-/// A store of these root certificates, each once.
+/// Returns a store of these root certificates, without duplicates.
 ///
 /// # Errors
 ///
-/// A certificate that rustls cannot use as a trust anchor.
+/// rustls cannot use a certificate as a trust anchor.
 pub fn root_store<'a>(
     roots: impl IntoIterator<Item = &'a CertificateDer<'static>>,
 ) -> Result<RootCertStore, rustls::Error> {
@@ -62,7 +62,7 @@ pub fn root_store<'a>(
     Ok(store)
 }
 
-/// The certificates in their order, each once.
+/// Returns the certificates in their order, without duplicates.
 #[must_use]
 pub fn distinct<'a>(
     certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_and_key_of_one_text_are_each_read_past_the_other_and_past_notes() {
+    fn certificates_and_key_are_read_from_one_text_with_comments() {
         let ((first, key), (second, _)) = (pair(), pair());
         let text = [b"notes \xff\n", first.as_bytes(), key.as_bytes(), second.as_bytes()].concat();
         let read = certificates(&text).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_the_wanted_section_is_an_error_that_says_so() {
+    fn a_missing_section_is_an_error_with_its_name() {
         let (certificate, key) = pair();
         let error = certificates(key.as_bytes()).unwrap_err();
         assert!(matches!(error, PemError::NoCertificate), "{error}");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_section_is_an_error_although_another_one_is_good() {
+    fn a_malformed_section_is_an_error_despite_a_valid_one() {
         let (certificate, _) = pair();
         let text = format!("{certificate}-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
         let error = certificates(text.as_bytes()).unwrap_err();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_has_each_root_once_and_refuses_what_is_not_a_certificate() {
+    fn a_store_has_no_duplicates_and_rejects_invalid_certificates() {
         let ((first, _), (second, _)) = (pair(), pair());
         let roots = certificates(format!("{first}{second}{first}").as_bytes()).unwrap();
         assert_eq!(roots.len(), 3);

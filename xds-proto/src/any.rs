@@ -1,19 +1,19 @@
-//! Packing messages into `google.protobuf.Any` and out of it.
+//! Conversions between messages and `google.protobuf.Any`.
 
 use prost::Message;
 
 use crate::google::protobuf::Any;
 
-/// Wraps `message` under `type_url`.
+/// Wraps `message` in an `Any` with this type URL.
 pub fn pack(type_url: &str, message: &impl Message) -> Any {
     Any { type_url: type_url.to_owned(), value: message.encode_to_vec().into() }
 }
 
-/// Decodes the message in `any`.
+/// Decodes the message in `any`. The caller checks the type URL and chooses `M` accordingly.
 ///
 /// # Errors
 ///
-/// The bytes are not a message of type `M`. The type URL is the caller's to check: it says which `M` to ask for.
+/// The bytes are not a valid message of type `M`.
 pub fn unpack<M: Message + Default>(any: &Any) -> Result<M, prost::DecodeError> {
     M::decode(any.value.clone())
 }

@@ -1,11 +1,10 @@
-//! The messages of xDS, NDS and Istio's certificate service that Sidestep speaks: the same packages, names and
-//! field numbers as the originals, without the fields that nothing here reads or writes.
+//! The protobuf messages of xDS, NDS and Istio's certificate service that Sidestep uses, with the packages, names and
+//! field numbers of the originals. Fields that Sidestep neither reads nor writes are omitted.
 //!
-//! The Rust code is generated and checked in, so that nobody who builds needs `protoc`. After a change of a file
-//! under `proto/`: `SIDESTEP_REGENERATE=1 cargo test -p xds-proto`.
+//! The generated Rust code is checked in, so that a build does not need `protoc`. After a change of a file in `proto/`,
+//! run `SIDESTEP_REGENERATE=1 cargo test -p xds-proto`.
 //!
-//! `bytes` fields are [`bytes::Bytes`]: an [`Any`](google::protobuf::Any) decoded by tonic is a slice of the buffer
-//! that came from the wire, not a copy.
+//! `bytes` fields are [`bytes::Bytes`]: an [`Any`](google::protobuf::Any) decoded by tonic shares the received buffer.
 
 #![forbid(unsafe_code)]
 

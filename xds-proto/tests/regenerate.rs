@@ -1,5 +1,5 @@
-//! Compares the checked-in code with what the `.proto` files give, and writes it anew on request:
-//! `SIDESTEP_REGENERATE=1 cargo test -p xds-proto`. No `protoc` is needed: protox compiles the files.
+//! Compares the checked-in code with the code generated from the `.proto` files. `SIDESTEP_REGENERATE=1 cargo test -p
+//! xds-proto` updates the checked-in code. protox compiles the files; `protoc` is not needed.
 
 #![allow(clippy::expect_used, reason = "a test that cannot prepare itself fails")]
 
@@ -27,12 +27,12 @@ fn generate(into: &Path) {
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
         .include_file("mod.rs")
         .compile_fds(descriptors)
-        .expect("the descriptors give Rust code");
+        .expect("Rust code is generated from the descriptors");
 }
 
 fn files(dir: &Path) -> Vec<(String, String)> {
     let mut files: Vec<_> = fs::read_dir(dir)
-        .expect("the folder of generated code")
+        .expect("the directory of generated code")
         .map(|entry| entry.expect("an entry").path())
         .map(|path| {
             let name = path.file_name().expect("a file name").to_string_lossy().into_owned();
@@ -44,9 +44,9 @@ fn files(dir: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_checked_in_code_is_what_the_proto_files_give() {
+fn the_checked_in_code_matches_the_proto_files() {
     let generated = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generated");
-    let fresh = tempfile::tempdir().expect("a temporary folder");
+    let fresh = tempfile::tempdir().expect("a temporary directory");
     generate(fresh.path());
     if std::env::var_os("SIDESTEP_REGENERATE").is_some() {
         fs::create_dir_all(&generated).expect("src/generated");

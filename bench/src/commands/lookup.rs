@@ -15,7 +15,11 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::bytes::Bytes;
 
 use crate::{
@@ -46,7 +50,7 @@ struct Mesh {
 fn mesh(names: u32) -> Result<Mesh, Failure> {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let table = NameTable::decode(name_table(names).into())?;
+    let table = NameTable::decode(&name_table(names))?;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local");
     let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
@@ -145,7 +149,7 @@ fn pushed(report: &mut Report) -> Result<(), Failure> {
                 let wire = next.next().cloned().unwrap_or_default();
                 thread::scope(|scope| {
                     scope.spawn(|| {
-                        let table = NameTable::decode(wire).ok();
+                        let table = NameTable::decode(&wire).ok();
                         if let Some(next) = table.and_then(|table| table.after(&mesh.names.load())) {
                             mesh.names.send(next);
                         }

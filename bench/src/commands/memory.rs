@@ -4,7 +4,7 @@ mod mesh;
 
 use std::{fs, hint::black_box};
 
-use nds_client::{NameTable, WatchSender};
+use nds_client::{resources::name_table::NameTable, watch::WatchSender};
 use serde_json::{Value, json};
 
 pub(super) use self::mesh::many;
@@ -52,7 +52,7 @@ pub(super) fn child(file: &str) -> Result<String, Failure> {
     let before = private_dirty()?;
     let table = WatchSender::new(NameTable::default());
     let push = || -> Result<(), Failure> {
-        table.send(NameTable::decode(fs::read(file)?.into())?);
+        table.send(NameTable::decode(&fs::read(file)?)?);
         Ok(())
     };
     push()?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, hint::black_box, net::IpAddr};
 
-use nds_client::{NameTable, WatchSender};
+use nds_client::{resources::name_table::NameTable, watch::WatchSender};
 use prost::{Message as _, bytes::Bytes};
 use xds_proto::istio::networking::nds::v1::NameTable as Wire;
 
@@ -25,7 +25,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     // Each push arrives in a buffer of its own, and differs from the one before it.
     let wires = || pushes.iter().cycle().map(|bytes| Bytes::from(bytes.clone()));
     let (mut next, mut next_of_map) = (wires(), wires());
-    let settled = WatchSender::new(NameTable::decode(pushes[0].clone().into())?);
+    let settled = WatchSender::new(NameTable::decode(&pushes[0])?);
     let [ours, prost, identical] = interleaved(
         21,
         [
@@ -53,7 +53,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
 /// As the client does it: decoded, compared with the table before it, published where it differs.
 fn push(table: &WatchSender<NameTable>, wire: Bytes) -> f64 {
     let start = thread_time();
-    if let Some(next) = NameTable::decode(wire).ok().and_then(|next| next.after(&table.load())) {
+    if let Some(next) = NameTable::decode(&wire).ok().and_then(|next| next.after(&table.load())) {
         table.send(next);
     }
     thread_time() - start

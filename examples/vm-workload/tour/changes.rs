@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use mesh_connector::nds_client::SyncState;
+use mesh_connector::nds_client::health::SyncState;
 use mesh_resolver::Source;
 
 use super::{Outcome, Stage, calls, check, saw, say};

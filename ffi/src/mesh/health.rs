@@ -1,6 +1,6 @@
 //! Health, as JSON.
 
-use mesh_connector::nds_client::SyncState;
+use mesh_connector::nds_client::health::SyncState;
 use serde_json::{Value, json};
 
 use super::Member;
@@ -12,7 +12,7 @@ pub(super) fn json(member: &Member) -> Value {
     let identity = identity.map(|identity| identity.spiffe_id().to_string());
     let problems: Vec<_> = membership
         .failures()
-        .map(|failure| json!({ "part": failure.part.as_label(), "message": failure.error.report() }))
+        .map(|failure| json!({ "part": failure.component.as_label(), "message": failure.error.report() }))
         .collect();
     let endpoints: Vec<_> = health
         .endpoints()

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use mesh_connector::{
     Config, Mesh, MeshBuilder, Mtls, Outside, Upstream,
-    nds_client::{self, ConfigBuilder, ServerAddress},
+    nds_client::{self, ConfigBuilder, config::ServerAddress},
 };
 
 use super::{Key, Settings};
@@ -26,8 +26,8 @@ impl Joining {
     pub(crate) fn read(settings: &Settings) -> Result<Self, Failure> {
         let chosen = settings.chosen.lock().clone();
         let sources = chosen.iter().fold(Config::builder(), source);
-        let config = sources.build().map_err(|error| unusable(&error))?;
-        let config = chosen.iter().try_fold(config, setting)?;
+        let builder = chosen.iter().try_fold(sources, setting)?;
+        let config = builder.build().map_err(|error| unusable(&error))?;
         let mut joining = Self { mesh: Mesh::builder(config), threads: 1, log: *settings.log.lock() };
         for (key, value) in &chosen {
             joining = joining.with(key, value)?;
@@ -65,7 +65,7 @@ fn source(builder: ConfigBuilder, (key, value): &(Key, String)) -> ConfigBuilder
     }
 }
 
-fn setting(config: Config, (key, value): &(Key, String)) -> Result<Config, Failure> {
+fn setting(config: ConfigBuilder, (key, value): &(Key, String)) -> Result<ConfigBuilder, Failure> {
     Ok(match key {
         Key::IstiodAddress => config.with_istiod_address(parsed::<ServerAddress>(value)?),
         Key::IstiodName => config.with_istiod_name(value),

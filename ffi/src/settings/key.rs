@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
-use mesh_connector::nds_client::ServerAddress;
+use mesh_connector::nds_client::config::ServerAddress;
 
 use crate::{failure::Failure, status::SIDESTEP_INVALID_ARGUMENT};
 

@@ -1,6 +1,6 @@
 //! What the bridge asks about services.
 
-use nds_client::Http;
+use nds_client::resources::cluster::UpstreamHttpProtocol as Http;
 
 use crate::{
     cluster::Route,
@@ -32,7 +32,7 @@ pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Err
 /// The service ports of a host of the mesh; none while istiod has not sent its clusters.
 pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
     let clusters = mesh.membership().clusters.clusters().unwrap_or_default();
-    let mut ports: Vec<_> = clusters.of_host(host).iter().map(|cluster| cluster.name.port).collect();
+    let mut ports: Vec<_> = clusters.for_host(host).iter().map(|cluster| cluster.name.port).collect();
     ports.dedup();
     ports
 }

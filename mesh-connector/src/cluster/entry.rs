@@ -10,7 +10,14 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use nds_client::{Cluster, ClusterName, Discovery, Endpoints, EndpointsWatch, Identity, NdsClient};
+use nds_client::{
+    Identity, NdsClient,
+    resources::{
+        cluster::{Cluster, ClusterName, DiscoveryType as Discovery},
+        endpoint::Endpoints,
+    },
+    watch::EndpointsWatch,
+};
 use parking_lot::Mutex;
 use sidestep_util::bounded_map::BoundedMap;
 
@@ -98,7 +105,7 @@ impl ClusterEntry {
         let destinations = before.map_or_else(no_destinations, |before| before.destinations.lock().clone());
         Self {
             #[cfg(feature = "hyper")]
-            http: HttpPools::new(config.connection_life),
+            http: HttpPools::new(config.connection_limits),
             config,
             identity,
             tls,

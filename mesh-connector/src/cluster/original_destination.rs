@@ -1,7 +1,7 @@
 //! The endpoints of a cluster that has none of its own, because its callers go where they would have gone without it
 //! (`ORIGINAL_DST`).
 
-use nds_client::{Endpoint, Endpoints, LocalityEndpoints};
+use nds_client::resources::endpoint::{Endpoint, Endpoints, LocalityEndpoints};
 
 use crate::{
     dns::MeshNames,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nds_client::{ConnectionLife, NameTable};
+use nds_client::resources::{cluster::ConnectionLimits as ConnectionLife, name_table::NameTable};
 use parking_lot::Mutex;
 use sidestep_util::bounded_map::BoundedMap;
 

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use nds_client::{Cluster, Clusters};
+use nds_client::resources::cluster::{Cluster, Clusters};
 
 use crate::{
     dns::MeshNames,
@@ -70,7 +70,7 @@ fn service_at(
     names: &impl MeshNames,
 ) -> Result<Option<String>, Error> {
     let on_port =
-        |host: &String| clusters.of_host(host).iter().any(|cluster| cluster.name.port == target.port());
+        |host: &String| clusters.for_host(host).iter().any(|cluster| cluster.name.port == target.port());
     let canonical = names.last_resolved(ip).map(|name| names.canonical(&name).unwrap_or(name));
     if let Some(name) = canonical.filter(on_port) {
         return Ok(Some(name));
@@ -80,7 +80,7 @@ fn service_at(
     match candidates.len() {
         0 => match known.iter().find(|host| clusters.has_host(host)) {
             // The address is a service's, the port is not: dialling it in plaintext would be wrong in any case.
-            Some(host) => Err(unknown_port(target, host, &clusters.of_host(host))),
+            Some(host) => Err(unknown_port(target, host, &clusters.for_host(host))),
             None => Ok(None),
         },
         1 => Ok(candidates.into_iter().next().cloned()),
@@ -114,7 +114,7 @@ fn cluster(target: &Target, host: &str, clusters: &Clusters) -> Result<Arc<Clust
     if let Some(cluster) = clusters.get(host, target.port(), target.subset()) {
         return Ok(cluster);
     }
-    let all = clusters.of_host(host);
+    let all = clusters.for_host(host);
     let on_port: Vec<_> = all.iter().filter(|cluster| cluster.name.port == target.port()).collect();
     if on_port.is_empty() {
         return Err(unknown_port(target, host, &all));

@@ -6,7 +6,12 @@
 use std::{fmt, sync::Arc};
 
 use nds_client::{
-    Cluster, ClusterName, Endpoint, Endpoints, LocalityEndpoints, SanMatcher, ServerAddress, SpiffeId,
+    SpiffeId,
+    config::ServerAddress,
+    resources::{
+        cluster::{Cluster, ClusterName, SanMatcher},
+        endpoint::{Endpoint, Endpoints, LocalityEndpoints},
+    },
 };
 
 use super::route::service_of_address;
@@ -70,7 +75,7 @@ impl StaticGateways {
             // Any of the own trust domain.
             _ => Vec::new(),
         };
-        Arc::new(Cluster::of_mesh(name, self.endpoints.clone(), identities))
+        Arc::new(Cluster::from_endpoints(name, self.endpoints.clone(), identities))
     }
 
     /// The cluster that follows one in use, which was made for the identity `before`. It is the same value while the

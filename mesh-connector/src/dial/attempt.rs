@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
 
-use nds_client::{Endpoint, Identity, ProxyProtocol};
+use nds_client::{
+    Identity,
+    resources::{cluster::ProxyProtocol, endpoint::Endpoint},
+};
 use rustls::{CertificateError, Error as TlsError, OtherError};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};

@@ -1,7 +1,7 @@
 //! What dialling would do with each endpoint, without dialling.
 
 use fastrand::Rng;
-use nds_client::{Endpoint, LocalityEndpoints};
+use nds_client::resources::endpoint::{Endpoint, LocalityEndpoints};
 
 use super::{Dialer, Failed, Protected};
 use crate::{balance::Place, dns::UpstreamLookup, error::Error, hosts::EndpointStatus};

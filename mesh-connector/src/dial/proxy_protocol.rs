@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use nds_client::ProxyProtocol;
+use nds_client::resources::cluster::ProxyProtocol;
 
 /// §2.2
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

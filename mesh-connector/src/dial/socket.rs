@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use nds_client::TcpKeepalive;
+use nds_client::resources::cluster::TcpKeepalive;
 use sidestep_util::happy_eyeballs::{self, ATTEMPT_DELAY};
 use socket2::SockRef;
 use tokio::net::TcpStream;

@@ -7,7 +7,10 @@ mod policies;
 
 use std::net::{IpAddr, SocketAddr};
 
-use nds_client::{Endpoint, Endpoints, Identity};
+use nds_client::{
+    Identity,
+    resources::endpoint::{Endpoint, Endpoints},
+};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

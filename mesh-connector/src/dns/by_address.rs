@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwapOption;
-use nds_client::NameTable;
+use nds_client::resources::name_table::NameTable;
 use parking_lot::Mutex;
 
 /// Made when an address is first asked for that nobody resolved, and again for each new table. Reading is wait-free; one
@@ -68,7 +68,7 @@ mod tests {
     fn table(names: &[(&str, &str)]) -> Arc<NameTable> {
         let info = |ip: &str| NameInfo { ips: vec![ip.into()], ..NameInfo::default() };
         let table = names.iter().map(|(name, ip)| ((*name).to_owned(), info(ip))).collect();
-        Arc::new(NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap())
+        Arc::new(NameTable::decode(&Wire { table }.encode_to_vec()).unwrap())
     }
 
     #[test]

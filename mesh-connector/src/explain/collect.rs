@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use nds_client::{Cluster, Clusters, Discovery, Http, LbPolicy, SyncState};
+use nds_client::{
+    health::SyncState,
+    resources::cluster::{
+        Cluster, Clusters, DiscoveryType as Discovery, LbPolicy, UpstreamHttpProtocol as Http,
+    },
+};
 use tokio::{
     io::AsyncReadExt as _,
     time::{Instant, timeout},
@@ -202,7 +207,7 @@ fn explained_membership(membership: &Membership) -> ExplainedMembership {
 }
 
 fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster {
-    let of_host = clusters.of_host(&cluster.name.host);
+    let of_host = clusters.for_host(&cluster.name.host);
     let on_port = of_host.iter().filter(|other| other.name.port == cluster.name.port);
     let subsets = on_port.map(|other| other.name.subset.clone()).filter(|subset| !subset.is_empty());
     let balancing = &cluster.load_balancing;
@@ -230,9 +235,9 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         panic_threshold_percent: balancing.healthy_panic_threshold,
         ejected_after: cluster.outlier_detection.as_ref().and_then(failures_to_eject),
         max_connections: Some(cluster.circuit_breakers.max_connections).filter(|limit| *limit < u32::MAX),
-        idle_timeout_millis: cluster.connection_life.idle_timeout.map(millis),
-        max_connection_duration_millis: cluster.connection_life.max_duration.map(millis),
-        max_requests_per_connection: cluster.connection_life.max_requests,
+        idle_timeout_millis: cluster.connection_limits.idle_timeout.map(millis),
+        max_connection_duration_millis: cluster.connection_limits.max_duration.map(millis),
+        max_requests_per_connection: cluster.connection_limits.max_requests,
         config: cluster.config.clone(),
         subsets: subsets.collect(),
     }

@@ -1,6 +1,6 @@
 //! The third step: each endpoint, and why it is kept or dropped.
 
-use nds_client::{EndpointHealth, ProxyProtocol};
+use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus as EndpointHealth};
 use serde::Serialize;
 
 use crate::{

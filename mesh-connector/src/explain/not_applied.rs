@@ -1,6 +1,6 @@
 //! What a cluster says, and this client does not do: a sidecar would.
 
-use nds_client::{Cluster, ConnectionLife, LbPolicy};
+use nds_client::resources::cluster::{Cluster, ConnectionLimits as ConnectionLife, LbPolicy};
 
 /// One sentence for each.
 pub(super) fn of(cluster: &Cluster) -> Vec<String> {
@@ -8,7 +8,7 @@ pub(super) fn of(cluster: &Cluster) -> Vec<String> {
     // istiod says so where the rule says nothing.
     let limit = |limit: u32| (limit < u32::MAX).then_some(limit);
     let hashes = matches!(cluster.load_balancing.policy, LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. });
-    let lives = cluster.connection_life != ConnectionLife::default();
+    let lives = cluster.connection_limits != ConnectionLife::default();
     [
         limit(limits.max_requests)
             .map(|most| format!("at most {most} requests at a time: counted by sidecars only")),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use nds_client::{ClusterName, EndpointHealth};
+use nds_client::resources::{cluster::ClusterName, endpoint::HealthStatus as EndpointHealth};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{outlier::Record, status::EndpointStatus};

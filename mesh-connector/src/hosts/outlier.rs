@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use nds_client::OutlierDetection;
+use nds_client::resources::cluster::OutlierDetection;
 
 /// What an endpoint did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

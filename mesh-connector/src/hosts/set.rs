@@ -13,9 +13,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use fastrand::Rng;
-use nds_client::{
-    CircuitBreakers, Cluster, ClusterName, Endpoint, EndpointHealth, Endpoints, LocalityEndpoints,
-    OutlierDetection, SlowStart,
+use nds_client::resources::{
+    cluster::{CircuitBreakers, Cluster, ClusterName, OutlierDetection, SlowStart},
+    endpoint::{Endpoint, Endpoints, HealthStatus as EndpointHealth, LocalityEndpoints},
 };
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nds_client::EndpointHealth;
+use nds_client::resources::endpoint::HealthStatus as EndpointHealth;
 
 use crate::error::ErrorKind;
 

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use nds_client::{Cluster, Endpoints};
+use nds_client::resources::{cluster::Cluster, endpoint::Endpoints};
 
 use super::*;
 use crate::{

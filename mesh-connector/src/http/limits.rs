@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nds_client::ConnectionLife;
+use nds_client::resources::cluster::ConnectionLimits as ConnectionLife;
 use tokio::time::Instant;
 
 /// The idle timeout of clusters without one.

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
-use nds_client::ConnectionLife;
+use nds_client::resources::cluster::ConnectionLimits as ConnectionLife;
 use tokio::{
     sync::watch,
     task::unconstrained,

@@ -14,7 +14,7 @@ use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Bytes;
-use nds_client::ConnectionLife;
+use nds_client::resources::cluster::ConnectionLimits as ConnectionLife;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,

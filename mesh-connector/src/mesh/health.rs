@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref};
 
-use nds_client::{Health, Watch};
+use nds_client::{health::Health, watch::Watch};
 
 use crate::{cluster::ClusterManager, hosts::EndpointStatus};
 

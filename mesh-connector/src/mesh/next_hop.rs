@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use fastrand::Rng;
-use nds_client::{ClusterName, Endpoint};
+use nds_client::resources::{cluster::ClusterName, endpoint::Endpoint};
 use tokio::time::Instant;
 
 use crate::hosts::HostSet;

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use nds_client::{Cluster, Clusters, Endpoint, Endpoints, LocalityEndpoints};
+use nds_client::resources::{
+    cluster::{Cluster, Clusters},
+    endpoint::{Endpoint, Endpoints, LocalityEndpoints},
+};
 use prost::Message as _;
 use xds_proto::{
     any,
@@ -118,7 +121,7 @@ pub(crate) fn endpoints(localities: Vec<LocalityEndpoints>) -> Endpoints {
 }
 
 fn decode(wire: Wire) -> Cluster {
-    Cluster::decode(wire.encode_to_vec().into()).unwrap().unwrap()
+    Cluster::decode(&wire.encode_to_vec()).unwrap().unwrap()
 }
 
 fn wire(name: &str) -> Wire {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nds_client::{Cluster, TlsContext, TlsVersion};
+use nds_client::resources::cluster::{Cluster, TlsContext, TlsVersion};
 use rustls::{
     ClientConfig, KeyLog, RootCertStore, SupportedProtocolVersion,
     client::Resumption,

@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use nds_client::{Certificate, Cluster, Identity, Roots};
+use nds_client::{
+    Identity,
+    resources::cluster::{ClientCertificate as Certificate, Cluster, ValidationContext as Roots},
+};
 use rustls::{RootCertStore, pki_types::CertificateDer, sign::CertifiedKey};
 use sidestep_util::{file_stamp::FileStamp, pem};
 
@@ -57,7 +60,7 @@ impl Material {
 
     /// Whether the files are unchanged, checked without reading them.
     pub(super) fn is_current(&self) -> bool {
-        self.files.iter().all(|(path, stamp)| FileStamp::of(path).is_ok_and(|now| now == *stamp))
+        self.files.iter().all(|(path, stamp)| FileStamp::from_path(path).is_ok_and(|now| now == *stamp))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who may be at the other end: the names of certificates, and which of them are expected.
 
-use nds_client::SanMatcher;
+use nds_client::resources::cluster::SanMatcher;
 use rustls::{
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName},

@@ -8,7 +8,8 @@ const NAME: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const CLIENT: &str = "spiffe://cluster.local/ns/vms/sa/vm";
 
 fn context(cluster: &Cluster) -> &TlsContext {
-    let nds_client::TransportSocket::Tls(context) = &cluster.transport_socket_matches[0].transport_socket
+    let nds_client::resources::cluster::TransportSocket::Tls(context) =
+        &cluster.transport_socket_matches[0].transport_socket
     else {
         panic!("not TLS")
     };
@@ -17,7 +18,8 @@ fn context(cluster: &Cluster) -> &TlsContext {
 
 fn with_sni(sni: Option<&str>, name: &str) -> Arc<Cluster> {
     let mut cluster = auto_mtls(name, &[]);
-    let nds_client::TransportSocket::Tls(context) = &mut cluster.transport_socket_matches[0].transport_socket
+    let nds_client::resources::cluster::TransportSocket::Tls(context) =
+        &mut cluster.transport_socket_matches[0].transport_socket
     else {
         panic!("not TLS")
     };

@@ -83,7 +83,7 @@ impl fmt::Debug for PeerVerifier {
 
 #[cfg(test)]
 mod tests {
-    use nds_client::SanMatcher;
+    use nds_client::resources::cluster::SanMatcher;
 
     use super::*;
     use crate::testing::{Authority, provider};

@@ -1,6 +1,6 @@
 //! Fixed gateways: what a control plane without CDS and EDS leaves.
 
-use mesh_connector::{ErrorKind, Probe, Target, nds_client::ServerAddress};
+use mesh_connector::{ErrorKind, Probe, Target, nds_client::config::ServerAddress};
 
 use super::*;
 

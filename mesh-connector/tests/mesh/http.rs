@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_connector::{
-    ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, ResponseBody, nds_client::Clusters,
+    ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, ResponseBody,
+    nds_client::resources::cluster::Clusters,
 };
 use tower_service::Service as _;
 

@@ -10,7 +10,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use mesh_connector::{
     ConnectionInfo, Error, HttpClient, Mesh, Protocol, Transport,
-    nds_client::{Cluster, Clusters},
+    nds_client::resources::cluster::{Cluster, Clusters},
 };
 use mesh_sandbox::Sandbox;
 use tokio::{

@@ -26,7 +26,7 @@ use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
 /// use hickory_server::Server;
 /// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshHandler};
 /// use tokio::net::UdpSocket;
-/// # use nds_client::{Health, NameTable, WatchSender};
+/// # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

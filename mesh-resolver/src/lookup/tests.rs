@@ -28,7 +28,7 @@ fn table(rows: &[Row<'_>]) -> NameTable {
 }
 
 fn decode(wire: Wire) -> NameTable {
-    NameTable::decode(wire.encode_to_vec().into()).unwrap()
+    NameTable::decode(&wire.encode_to_vec()).unwrap()
 }
 
 fn fixture() -> NameTable {

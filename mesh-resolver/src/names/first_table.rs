@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use nds_client::SyncState;
+use nds_client::health::SyncState;
 use tokio::time::timeout;
 
 use super::NameSource;

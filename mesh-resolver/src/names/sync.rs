@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use nds_client::{Health, SyncState, Watch};
+use nds_client::{
+    health::{Health, SyncState},
+    watch::Watch,
+};
 
 /// The health of a client, of which one part is in each answer: nearly always that the table is [`SyncState::Synced`].
 /// That is remembered by the version of the health that said so, and costs a look at two numbers then.
@@ -44,7 +47,7 @@ impl SyncWatch {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use nds_client::WatchSender;
+    use nds_client::watch::WatchSender;
 
     use super::*;
 

@@ -1,4 +1,4 @@
-use nds_client::{Health, WatchSender};
+use nds_client::{health::Health, watch::WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -14,7 +14,7 @@ fn table() -> NameTable {
         namespace: "weather".into(),
         ..NameInfo::default()
     };
-    NameTable::decode(Wire { table: [(FORECAST.to_owned(), info)].into() }.encode_to_vec().into()).unwrap()
+    NameTable::decode(&Wire { table: [(FORECAST.to_owned(), info)].into() }.encode_to_vec()).unwrap()
 }
 
 /// What is published, and its reader.

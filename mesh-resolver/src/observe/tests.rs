@@ -3,7 +3,11 @@
 #[cfg(feature = "metrics")]
 mod counted;
 
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -15,7 +19,7 @@ const FORECAST: &str = "forecast.weather.svc.cluster.local";
 fn of_the_mesh(upstream: Upstream) -> MeshResolver {
     let info = NameInfo { ips: vec!["10.1.2.3".into()], ..NameInfo::default() };
     let wire = Wire { table: [(FORECAST.to_owned(), info)].into() };
-    let table = NameTable::decode(wire.encode_to_vec().into()).unwrap();
+    let table = NameTable::decode(&wire.encode_to_vec()).unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));

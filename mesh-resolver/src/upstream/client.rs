@@ -103,7 +103,7 @@ impl Client {
 
 /// `None` while a file is not there.
 fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
-    files.iter().map(|file| FileStamp::of(file).ok()).collect()
+    files.iter().map(|file| FileStamp::from_path(file).ok()).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! A mesh that consists of a table and a state of health.
 
 use mesh_resolver::{MeshResolver, MeshResolverBuilder, Scope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -66,5 +70,5 @@ fn table(names: &[(&str, &[&str])]) -> NameTable {
         ((*name).to_owned(), info)
     };
     let wire = Wire { table: names.iter().map(info).collect() };
-    NameTable::decode(wire.encode_to_vec().into()).unwrap()
+    NameTable::decode(&wire.encode_to_vec()).unwrap()
 }

@@ -60,7 +60,7 @@ impl Folder {
         for path in paths {
             let files = if path.is_dir() { entries(&path).unwrap_or_default() } else { vec![path] };
             for file in files {
-                if let Ok(of_file) = FileStamp::of(&file) {
+                if let Ok(of_file) = FileStamp::from_path(&file) {
                     stamp.insert(file, of_file);
                 }
             }

@@ -1,4 +1,4 @@
-//! Responses on the stream, whatever is in them.
+//! Arbitrary responses on the stream.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nds_client::fuzzing::ads_session(bytes));

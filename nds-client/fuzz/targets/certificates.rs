@@ -1,4 +1,4 @@
-//! Certificates and keys in PEM, of files or from the CA.
+//! Certificates and private keys in PEM, from files or from the CA.
 #![no_main]
 
 use std::sync::Arc;

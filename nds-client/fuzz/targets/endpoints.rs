@@ -1,4 +1,4 @@
-//! A pushed assignment of endpoints: written and read again, it says the same.
+//! A pushed assignment is the same after encoding and decoding.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nds_client::fuzzing::endpoints(bytes));

@@ -1,4 +1,4 @@
-//! The files of a VM, as somebody may have edited them.
+//! Arbitrary VM files.
 #![no_main]
 
 use std::{cell::RefCell, fs};
@@ -7,7 +7,7 @@ use nds_client::Config;
 use tempfile::TempDir;
 
 thread_local! {
-    static DIR: RefCell<TempDir> = RefCell::new(tempfile::tempdir().expect("a folder"));
+    static DIR: RefCell<TempDir> = RefCell::new(tempfile::tempdir().expect("a directory"));
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

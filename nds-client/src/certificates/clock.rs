@@ -1,27 +1,27 @@
-//! What a fresh certificate tells about this host's clock.
+//! Detection of a wrong clock from the dates of a new certificate.
 
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
 };
 
-/// Why the clock cannot be right, by the begin of a certificate that was issued this very moment. istiod dates
-/// certificates two minutes back; other CAs do not.
+/// Returns the error of the host's clock, if the dates of a certificate that was issued just now prove one. istiod
+/// dates certificates back by two minutes; other CAs do not.
 pub(super) fn clock_error(not_before: SystemTime, now: SystemTime) -> Option<Error> {
     const TOLERANCE: Duration = Duration::from_secs(7 * 60);
     let message = match (not_before.duration_since(now), now.duration_since(not_before)) {
         (Ok(ahead), _) if !ahead.is_zero() => {
             format!(
-                "this host's clock is slow: a certificate that was just issued begins {} from now; set the clock",
-                Rough(ahead)
+                "the clock of this host is slow: a new certificate becomes valid {} from now; set the clock",
+                HumanDuration(ahead)
             )
         }
         (_, Ok(age)) if age > TOLERANCE => {
             format!(
-                "this host's clock is fast: a certificate that was just issued is dated {} back; set the clock",
-                Rough(age)
+                "the clock of this host is fast: a new certificate became valid {} ago; set the clock",
+                HumanDuration(age)
             )
         }
         _ => return None,
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_dated_a_little_back_says_nothing_about_the_clock() {
+    fn a_certificate_dated_back_within_the_tolerance_proves_no_clock_error() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000);
         let minute = Duration::from_secs(60);
         assert!(clock_error(now - 2 * minute, now).is_none());

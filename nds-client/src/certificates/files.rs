@@ -1,4 +1,4 @@
-//! Follows the files of a certificate that another program renews.
+//! Follows certificate files that another program renews.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use tokio::time::sleep;
 
 use crate::{
     config::CertificateFiles,
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
-    health::HealthBoard,
-    identity::{FileContents, Identity, IdentityStore, named},
+    health::HealthReporter,
+    identity::{FileContents, Identity, IdentityStore, with_file_names},
     metrics,
     runtime::Runtime,
 };
 
-/// How often the files are read.
+/// The interval at which the files are read.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Puts what is in the files into use, each time it changes. Runs until it is dropped.
+/// Uses the contents of the files, and their changes, until the future is dropped.
 pub(super) async fn follow(
     runtime: &Runtime,
     identity: &IdentityStore,
-    health: &HealthBoard,
+    health: &HealthReporter,
     files: &CertificateFiles,
 ) {
     let mut follower = Follower { runtime, identity, health, used: None, failures: 0, warned: None };
     loop {
         match FileContents::read(files).and_then(|contents| follower.take(&contents)) {
             Ok(()) => follower.succeeded(),
-            Err(error) => follower.failed(named(files, error)),
+            Err(error) => follower.failed(with_file_names(files, error)),
         }
         sleep(INTERVAL).await;
     }
@@ -37,24 +37,24 @@ pub(super) async fn follow(
 struct Follower<'a> {
     runtime: &'a Runtime,
     identity: &'a IdentityStore,
-    health: &'a HealthBoard,
+    health: &'a HealthReporter,
     /// The fingerprint of the contents in use.
     used: Option<u64>,
-    /// How often the files could not be used, in a row.
+    /// The number of consecutive failures.
     failures: u32,
-    /// The epoch of the identity whose end was warned of.
+    /// The epoch of the identity whose expiry was logged.
     warned: Option<u64>,
 }
 
 impl Follower<'_> {
-    /// Puts the contents into use, where they are new, whole and good.
+    /// Uses the contents if they are new and valid.
     fn take(&mut self, contents: &FileContents) -> Result<(), Error> {
         let fingerprint = contents.fingerprint();
         if self.used == Some(fingerprint) {
             return Ok(());
         }
         let identity = contents.identity(self.runtime.provider.clone())?;
-        if let Some(error) = self.ended(&identity) {
+        if let Some(error) = self.expired(&identity) {
             return Err(error);
         }
         let identity = self.identity.replace(identity, contents.roots()?)?;
@@ -69,26 +69,29 @@ impl Follower<'_> {
     fn succeeded(&mut self) {
         self.failures = 0;
         let current = self.identity.current();
-        self.health.identity(current.as_deref().and_then(|identity| self.ended(identity)));
+        self.health.identity(current.as_deref().and_then(|identity| self.expired(identity)));
         if let Some(identity) = current {
-            self.warn_before_end(&identity);
+            self.warn_before_expiry(&identity);
         }
     }
 
     fn failed(&mut self, error: Error) {
         self.failures = self.failures.saturating_add(1);
-        // The files may be in the middle of being replaced: only the second time it is a failure, unless there is
-        // nothing to go on with.
+        // The files may be read in the middle of a replacement: the first failure is reported only if no certificate is
+        // in use.
         if self.failures > 1 || self.used.is_none() {
             if self.failures <= 2 {
-                tracing::warn!(error = error.report(), "the certificate files cannot be used");
+                tracing::warn!(
+                    error = error.report(),
+                    "the certificate files cannot be used: the previous certificate stays in use"
+                );
             }
             self.health.identity(Some(error));
         }
     }
 
-    /// Warns once for each certificate that its end is near: the program that renews the files has not done so.
-    fn warn_before_end(&mut self, identity: &Identity) {
+    /// Warns once per certificate that it expires soon because the files were not renewed.
+    fn warn_before_expiry(&mut self, identity: &Identity) {
         let now = self.runtime.now();
         metrics::certificate_ends(identity.not_after(), now);
         let lifetime = identity.not_after().duration_since(identity.not_before()).unwrap_or_default();
@@ -96,17 +99,17 @@ impl Follower<'_> {
         if remaining <= lifetime / 10 && self.warned != Some(identity.epoch()) {
             self.warned = Some(identity.epoch());
             tracing::warn!(
-                spiffe_id = %identity.spiffe_id(), ?remaining, "the certificate in the files ends soon"
+                spiffe_id = %identity.spiffe_id(), ?remaining, "the certificate in the files expires soon: renew the files"
             );
         }
     }
 
-    fn ended(&self, identity: &Identity) -> Option<Error> {
+    fn expired(&self, identity: &Identity) -> Option<Error> {
         let ago = self.runtime.now().duration_since(identity.not_after()).ok()?;
         let message = format!(
-            "the certificate of {} ended {} ago and was not renewed",
+            "the certificate of {} expired {} ago and the files were not renewed",
             identity.spiffe_id(),
-            Rough(ago)
+            HumanDuration(ago)
         );
         Some(Error::new(ErrorKind::Unauthenticated, message))
     }

@@ -1,4 +1,4 @@
-//! Obtains certificates from istiod's CA and renews them.
+//! Requests certificates from istiod's CA and renews them.
 
 use std::{
     sync::Arc,
@@ -10,34 +10,34 @@ use tokio::time::{Instant, sleep};
 use super::{clock::clock_error, schedule::due};
 use crate::{
     backoff::Backoff,
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
-    health::HealthBoard,
+    health::HealthReporter,
     identity::{
         FileContents, Identity, IdentityStore, Token,
-        credentials::{Choice, CredentialLadder, Credentials},
-        named,
+        credentials::{Choice, CredentialSelector, Credentials},
+        with_file_names,
     },
     istiod::{
         ca::{self, Issued},
-        is_certificate_refused,
+        is_certificate_rejected,
     },
     metrics,
     runtime::Runtime,
 };
 
-/// A certificate that istiod's xDS server refuses is replaced early, but not more often than this.
-const RENEWAL_APART: Duration = Duration::from_secs(60);
+/// The shortest time between two requests when istiod's xDS server rejects the certificates.
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Provides certificates of istiod's CA.
 pub(super) struct Manager<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) identity: &'a IdentityStore,
-    pub(super) health: &'a HealthBoard,
+    pub(super) health: &'a HealthReporter,
 }
 
 impl Manager<'_> {
-    /// Runs until it is dropped.
+    /// Runs until the future is dropped.
     pub(super) async fn run(&self) {
         let renewal = self.runtime.config.renewal;
         if let Some(identity) = self.identity.current() {
@@ -51,16 +51,16 @@ impl Manager<'_> {
             tracing::info!(
                 spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), renewal_in = ?delay, "certificate issued"
             );
-            sleep(RENEWAL_APART.min(delay)).await;
-            self.wait(delay.saturating_sub(RENEWAL_APART)).await;
+            sleep(MIN_RENEWAL_INTERVAL.min(delay)).await;
+            self.wait(delay.saturating_sub(MIN_RENEWAL_INTERVAL)).await;
         }
     }
 
-    /// Waits until the certificate is due, or istiod has refused it.
+    /// Waits until the renewal is due or istiod's xDS server has rejected the certificate.
     async fn wait(&self, delay: Duration) {
         tokio::select! {
             () = due(&self.runtime.clock, delay, || self.record_end()) => {}
-            () = self.identity.refused() => {}
+            () = self.identity.rejected() => {}
         }
     }
 
@@ -70,7 +70,7 @@ impl Manager<'_> {
         }
     }
 
-    /// Tries until it succeeds.
+    /// Requests a certificate until a request succeeds.
     async fn obtain(&self) -> Arc<Identity> {
         let mut backoff = Backoff::default();
         let mut failures = 0u32;
@@ -79,14 +79,18 @@ impl Manager<'_> {
             self.record_end();
             let begin = Instant::now();
             let outcome = self.issue(failures).await.and_then(|issued| self.accept(issued));
-            metrics::certificate_asked(outcome.as_ref().map(|_| ()), begin.elapsed());
+            metrics::certificate_requested(outcome.as_ref().map(|_| ()), begin.elapsed());
             match outcome {
                 Ok(identity) => return identity,
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let error = consequence(self.identity.current().as_deref(), error, self.runtime.now());
                     let wait = backoff.next(fastrand::f64());
-                    tracing::warn!(error = error.report(), ?wait, "no certificate from istiod's CA");
+                    tracing::warn!(
+                        error = error.report(),
+                        ?wait,
+                        "the certificate request to istiod's CA failed: retrying"
+                    );
                     self.health.identity(Some(error));
                     sleep(wait).await;
                 }
@@ -94,38 +98,40 @@ impl Manager<'_> {
         }
     }
 
-    /// One attempt: with the certificate, and at once with the token where istiod refuses that.
+    /// Makes one request: with the certificate, and immediately afterwards with the token if istiod rejects the
+    /// certificate.
     async fn issue(&self, failures: u32) -> Result<Issued, Error> {
         let config = &self.runtime.config;
         let roots = [self.identity.roots().union(), config.istiod_roots.clone()].concat();
-        let mut ladder = CredentialLadder::after(failures);
+        let mut selector = CredentialSelector::after(failures);
         let certificate = self.certificate();
         let epoch = certificate.as_ref().map(|identity| identity.epoch());
         while let (Choice::Certificate, Some(identity)) =
-            (ladder.next(epoch, config.token_file.is_some()), &certificate)
+            (selector.next(epoch, config.token_file.is_some()), &certificate)
         {
             let credentials = Credentials::Certificate(identity.clone());
             match ca::issue(self.runtime, &credentials, &roots, failures).await {
                 Err(error)
-                    if is_certificate_refused(&error) || error.kind() == ErrorKind::Unauthenticated =>
+                    if is_certificate_rejected(&error) || error.kind() == ErrorKind::Unauthenticated =>
                 {
                     tracing::warn!(
                         error = error.report(),
-                        "istiod refuses the certificate; trying the token"
+                        "istiod rejected the certificate: retrying with the token"
                     );
-                    ladder.refuse(identity.epoch());
+                    selector.reject(identity.epoch());
                 }
                 result => return result,
             }
         }
         let file = config.token_file().ok_or_else(|| {
-            Error::new(ErrorKind::Credentials, "there is no certificate that can be used, and no token")
+            Error::new(ErrorKind::Credentials, "no valid certificate and no token file: set a token file")
         })?;
         let token = Credentials::Token(Arc::new(Token::read(file).await?));
         ca::issue(self.runtime, &token, &roots, failures).await
     }
 
-    /// A certificate that istiod may accept: the one in use, or at the first time the one that another program has left.
+    /// Returns a certificate that istiod may accept: the current one or, before the first issuance, one provided by
+    /// another program.
     fn certificate(&self) -> Option<Arc<Identity>> {
         let current = self.identity.current().or_else(|| self.bootstrap());
         current.filter(|identity| !identity.remaining(self.runtime.now()).is_zero())
@@ -134,14 +140,18 @@ impl Manager<'_> {
     fn bootstrap(&self) -> Option<Arc<Identity>> {
         let files = self.runtime.config.bootstrap.as_ref()?;
         let read = FileContents::read(files).and_then(|contents| {
-            contents.identity(self.runtime.provider.clone()).map_err(|error| named(files, error))
+            contents.identity(self.runtime.provider.clone()).map_err(|error| with_file_names(files, error))
         });
-        let not_used =
-            |error: &Error| tracing::warn!(error = error.report(), "a provided certificate is not used");
+        let not_used = |error: &Error| {
+            tracing::warn!(
+                error = error.report(),
+                "the provided certificate cannot be used: continuing with the token"
+            )
+        };
         read.inspect_err(not_used).ok().map(Arc::new)
     }
 
-    /// Puts a new certificate into use, unless this host's clock makes it useless.
+    /// Uses a new certificate, unless it is already expired by the clock of this host.
     fn accept(&self, issued: Issued) -> Result<Arc<Identity>, Error> {
         let Issued { identity, roots } = issued;
         let now = self.runtime.now();
@@ -155,7 +165,7 @@ impl Manager<'_> {
             tracing::warn!(
                 trust_domain,
                 expected,
-                "the certificate's trust domain differs from TRUST_DOMAIN"
+                "the trust domain of the certificate differs from TRUST_DOMAIN"
             );
         }
         let identity = self.identity.replace(identity, roots)?;
@@ -164,18 +174,19 @@ impl Manager<'_> {
     }
 }
 
-/// A failed renewal, with what it means for the certificate in use.
+/// Adds the consequence for the current certificate to the error of a failed request.
 fn consequence(current: Option<&Identity>, error: Error, now: SystemTime) -> Error {
     let Some(identity) = current else { return error };
     let id = identity.spiffe_id();
     match now.duration_since(identity.not_after()) {
         Ok(ago) => {
-            let message = format!("the certificate of {id} ended {} ago and cannot be renewed", Rough(ago));
+            let message =
+                format!("the certificate of {id} expired {} ago and cannot be renewed", HumanDuration(ago));
             Error::with_source(ErrorKind::Unauthenticated, message, error)
         }
         Err(left) => {
-            let left = Rough(left.duration());
-            let message = format!("the certificate of {id} ends in {left} and could not be renewed yet");
+            let left = HumanDuration(left.duration());
+            let message = format!("the certificate of {id} expires in {left} and could not be renewed yet");
             Error::with_source(error.kind(), message, error)
         }
     }

@@ -1,4 +1,4 @@
-//! Waiting for a date.
+//! Waits for a date.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 
-/// How often the wall clock is looked at.
-const LOOK: Duration = Duration::from_secs(60);
+/// The interval at which the wall clock is read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Waits for `delay`, by the monotonic clock or by the wall clock: the monotonic one stands still while a VM sleeps. Calls
-/// `look` each time it looks at the clock.
-pub(super) async fn due(clock: &Clock, delay: Duration, look: impl Fn()) {
+/// Waits until `delay` has passed on the monotonic clock or on the wall clock. The monotonic clock stops while a VM is
+/// suspended. Calls `check` each time it reads the clocks.
+pub(super) async fn due(clock: &Clock, delay: Duration, check: impl Fn()) {
     let (end, date) = (Instant::now() + delay, clock.now() + delay);
     while Instant::now() < end && clock.now() < date {
-        look();
-        sleep(LOOK.min(end - Instant::now())).await;
+        check();
+        sleep(CHECK_INTERVAL.min(end - Instant::now())).await;
     }
 }
 
@@ -34,9 +34,9 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[tokio::test(start_paused = true)]
-    async fn a_vm_that_slept_renews_by_the_date() {
+    async fn a_suspended_vm_renews_by_the_wall_clock() {
         let slept = Arc::new(AtomicU64::new(0));
-        let clock = Clock::of({
+        let clock = Clock::new({
             let slept = slept.clone();
             move || SystemTime::UNIX_EPOCH + Duration::from_secs(slept.load(Ordering::Relaxed))
         });
@@ -47,9 +47,9 @@ mod tests {
         let mut waiting = std::pin::pin!(due(&clock, DAY, || {}));
         tokio::select! {
             () = &mut waiting => panic!("too early"),
-            () = sleep(LOOK / 2) => slept.store(DAY.as_secs(), Ordering::Relaxed),
+            () = sleep(CHECK_INTERVAL / 2) => slept.store(DAY.as_secs(), Ordering::Relaxed),
         }
         waiting.await;
-        assert_eq!(start.elapsed(), LOOK);
+        assert_eq!(start.elapsed(), CHECK_INTERVAL);
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates that are issued, renewed, replaced and refused, under tokio's paused clock.
+//! Issuance, renewal, replacement and rejection of certificates, under tokio's paused clock.
 
 mod files;
 mod lasting;
@@ -15,5 +15,5 @@ use crate::{
     error::ErrorKind,
     health::{Health, SyncState},
     identity::Identity,
-    testing::{self, Authority, Door, ID, Istiod, identity, join, mesh, mesh_with_state_dir},
+    testing::{self, Authority, Connectivity, ID, Istiod, identity, join, mesh, mesh_with_state_dir},
 };

@@ -1,4 +1,4 @@
-//! Joining a mesh with other surroundings than the host's.
+//! The builder of a client.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::{clock::Clock, transport::Transport};
 use crate::{
     config::Config,
     error::Error,
-    runtime::{Runtime, Surroundings},
+    runtime::{Runtime, RuntimeOptions},
 };
 
-/// A client that is about to join: a configuration, and what the running client uses beside it.
+/// Builds an [`NdsClient`] from a configuration and the settings that are not part of it.
 ///
 /// # Examples
 ///
 /// ```no_run
-/// # async fn example(provider: rustls::crypto::CryptoProvider) -> Result<(), nds_client::Error> {
+/// # async fn example(provider: nds_client::rustls::crypto::CryptoProvider) -> Result<(), nds_client::Error> {
 /// use nds_client::{Config, NdsClient};
 ///
 /// let config = Config::from_vm_files("/var/lib/sidestep")?;
@@ -28,57 +28,58 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct ClientBuilder {
+pub struct NdsClientBuilder {
     config: Config,
-    surroundings: Surroundings,
+    options: RuntimeOptions,
 }
 
-impl ClientBuilder {
+impl NdsClientBuilder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, surroundings: Surroundings::default() }
+        Self { config, options: RuntimeOptions::default() }
     }
 
-    /// The crypto provider of every TLS connection: aws-lc-rs where that feature is enabled, else ring. Nothing is
-    /// installed process-wide.
+    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if that feature is enabled, else ring.
+    ///
+    /// The process-wide default provider of rustls is neither read nor changed.
     pub fn with_crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
-        self.surroundings.provider = Some(provider.into());
+        self.options.provider = Some(provider.into());
         self
     }
 
     #[cfg(test)]
     pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
-        self.surroundings.clock = clock;
+        self.options.clock = clock;
         self
     }
 
     #[cfg(test)]
     pub(crate) fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.surroundings.transport = transport;
+        self.options.transport = transport;
         self
     }
 
-    /// As [`NdsClient::spawn`].
+    /// Starts the client, as [`NdsClient::spawn`] does.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config): no crypto provider.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without a crypto provider.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn(self) -> Result<NdsClient, Error> {
-        Ok(NdsClient::start(Runtime::new(self.config, self.surroundings)?))
+        Ok(NdsClient::start(Runtime::new(self.config, self.options)?))
     }
 
-    /// As [`NdsClient::join`].
+    /// Starts the client and waits until it is ready, as [`NdsClient::join`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`spawn`](Self::spawn) and of [`NdsClient::ready`].
+    /// The errors of [`spawn`](Self::spawn) and of [`NdsClient::ready`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the attempt and leaves nothing behind.
+    /// Dropping the future stops the client.
     pub async fn join(self) -> Result<NdsClient, Error> {
         let client = self.spawn()?;
         client.ready().await?;

@@ -1,44 +1,44 @@
-//! `host:port`.
+//! Server addresses of the form `host:port`.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// A server by name or IP address, and its port.
+/// A server: a host name or IP address, and a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ServerAddress {
-    /// A DNS name or an IP address without brackets.
+    /// A DNS name, or an IP address without brackets.
     pub host: String,
     /// The TCP port.
     pub port: u16,
 }
 
-/// A text is not an address of the form `host:port`.
+/// The error of a text that is not of the form `host:port`.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{0}` is not of the form host:port")]
 pub struct InvalidServerAddress(String);
 
-/// istiod's port for TLS.
+/// The TLS port of istiod.
 pub(super) const PORT: u16 = 15012;
 
 impl ServerAddress {
-    /// A server at `host` and `port`.
+    /// Creates an address from a host and a port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
     }
 
-    /// Whether istiod's certificate can have this host in it: it has no IP addresses, and nobody else's `localhost`.
+    /// Returns whether a certificate of istiod can contain this host. It contains no IP addresses and no `localhost`.
     pub(crate) fn is_provable(&self) -> bool {
         self.host.parse::<IpAddr>().is_err() && !self.host.contains("localhost")
     }
 
-    /// istiod's secure port on its usual name.
+    /// Returns the TLS port at the default name of istiod.
     #[cfg(test)]
     pub(super) fn istiod() -> Self {
         Self::new("istiod.istio-system.svc", PORT)
     }
 }
 
-/// `host:port`, `[v6]:port`, or without a port, which is then 15012.
+/// Parses `host:port` or `[IPv6 address]:port`. The default port is 15012.
 impl FromStr for ServerAddress {
     type Err = InvalidServerAddress;
 

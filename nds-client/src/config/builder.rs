@@ -1,35 +1,39 @@
-//! Putting a configuration together.
+//! Combines files, variables and values into a configuration.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
-    Config,
+    CertificateFiles, Config, KeyType, ServerAddress,
     environment::Environment,
     host::Host,
+    overrides::Overrides,
     sources::{Files, Need, Reader, provisioned},
     values::Values,
 };
-use crate::error::{Error, Problem};
+use crate::{
+    error::{ConfigProblem, Error},
+    resources::locality::Locality,
+};
 
-/// Collects what is known about this workload and its mesh; [`build`](Self::build) reads all of it and reports all
-/// problems together.
+/// Collects the sources of a [`Config`]; [`build`](Self::build) reads them and reports all problems together.
 ///
-/// Where several sources say something, the first of this list counts:
+/// If several sources contain a setting, the first one in this list is used:
 ///
-/// 1. what is given here by name ([`with_namespace`](Self::with_namespace), …);
-/// 2. variables given here ([`with_env`](Self::with_env));
+/// 1. values set by name ([`with_namespace`](Self::with_namespace), …);
+/// 2. variables ([`with_env`](Self::with_env));
 /// 3. `cluster.env`, then `sidecar.env`;
-/// 4. the annotation `proxy.istio.io/config`, the variable `PROXY_CONFIG`, then `mesh.yaml`: the discovery address and
-///    `proxyMetadata`, which counts as variables;
+/// 4. the annotation `proxy.istio.io/config`, the variable `PROXY_CONFIG`, then `mesh.yaml`: their `discoveryAddress`,
+///    and their `proxyMetadata` as variables;
 /// 5. the defaults of [`Config`].
 ///
 /// # Examples
 ///
 /// ```no_run
-/// use nds_client::{Config, ServerAddress};
+/// use nds_client::{Config, config::ServerAddress};
 ///
 /// let config = Config::builder()
 ///     .with_namespace("vms")
@@ -37,8 +41,8 @@ use crate::error::{Error, Problem};
 ///     .with_env([("ISTIO_META_CLUSTER_ID", "cluster1"), ("ISTIO_META_NETWORK", "vm-network")])
 ///     .with_roots_file("/etc/mesh/root-cert.pem")
 ///     .with_token_file("/run/secrets/istio-token")
-///     .build()?
-///     .with_istiod_address(ServerAddress::new("istiod.example", 15012));
+///     .with_istiod_address(ServerAddress::new("istiod.example", 15012))
+///     .build()?;
 /// # Ok::<(), nds_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -48,28 +52,31 @@ pub struct ConfigBuilder {
     variables: BTreeMap<String, String>,
     files: Files,
     roots_pem: Option<Vec<u8>>,
-    certificates: Option<[PathBuf; 3]>,
+    certificate_files: Option<[PathBuf; 3]>,
+    overrides: Overrides,
 }
 
 impl ConfigBuilder {
-    /// Reads a folder that `istioctl x workload entry configure` wrote.
+    /// Reads a directory that `istioctl x workload entry configure` wrote.
     pub fn with_vm_files(self, dir: impl AsRef<Path>) -> Self {
-        Self { files: Files::vm_folder(dir.as_ref()), ..self }
+        Self { files: Files::vm_files(dir.as_ref()), ..self }
     }
 
-    /// Reads the paths at which Istio's package for VMs is installed, under `root`, which is `/` unless the files are
-    /// another machine's: `/var/lib/istio/envoy/cluster.env` and `sidecar.env`, `/etc/istio/config/mesh`,
-    /// `/var/run/secrets/tokens/istio-token`, `/etc/certs`, `/etc/istio/pod`.
+    /// Reads the files at the paths of Istio's package for VMs: `/var/lib/istio/envoy/cluster.env` and `sidecar.env`,
+    /// `/etc/istio/config/mesh`, `/var/run/secrets/tokens/istio-token`, `/etc/certs`, `/etc/istio/pod`.
+    ///
+    /// `root` is prepended to the paths: `/`, or the root of a copy of another machine's files.
     pub fn with_installed(self, root: impl AsRef<Path>) -> Self {
         Self { files: Files::installed(root.as_ref(), Need::Required), ..self }
     }
 
-    pub(super) fn with_installed_if_there(self, root: impl AsRef<Path>) -> Self {
+    pub(super) fn with_installed_if_present(self, root: impl AsRef<Path>) -> Self {
         Self { files: Files::installed(root.as_ref(), Need::Optional), ..self }
     }
 
-    /// Variables as Istio's agent reads them from its environment, over those of files. Nothing is read from the
-    /// process' own environment unless it is given here.
+    /// Adds variables with the names that Istio's agent reads from its environment. They replace those in files.
+    ///
+    /// The environment of the process is not read unless the program passes it here.
     pub fn with_env<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -78,42 +85,132 @@ impl ConfigBuilder {
         self
     }
 
-    /// The workload's namespace.
+    /// Sets the namespace of the workload.
     pub fn with_namespace(self, namespace: impl Into<String>) -> Self {
         self.named("POD_NAMESPACE", namespace)
     }
 
-    /// The workload's service account.
+    /// Sets the service account of the workload.
     pub fn with_service_account(self, service_account: impl Into<String>) -> Self {
         self.named("SERVICE_ACCOUNT", service_account)
     }
 
-    /// The file of the bootstrap token, read again at each use.
+    /// Sets the path of the bootstrap token. The file is read again for each request.
     pub fn with_token_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.token = Some(file.into());
         self
     }
 
-    /// The file of the mesh's roots in PEM, read again before each use.
+    /// Sets the path of the mesh roots in PEM. The file is read again for each certificate request.
     pub fn with_roots_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.roots = Some(file.into());
         self
     }
 
-    /// The mesh's roots, in PEM, instead of a file.
+    /// Sets the mesh roots as PEM text instead of a file.
     pub fn with_roots_pem(self, pem: impl Into<Vec<u8>>) -> Self {
         Self { roots_pem: Some(pem.into()), ..self }
     }
 
-    /// Files that something else renews, instead of a certificate from istiod's CA and of a token; as
-    /// [`Config::with_certificate_files`].
+    /// Uses a certificate that another program (a SPIRE agent, cert-manager) issues and renews, instead of a
+    /// certificate from istiod's CA and a token.
+    ///
+    /// The files are in PEM: the chain with the leaf first, the private key, and the roots of the mesh. They are read
+    /// every few seconds. A new pair is used once key and certificate match; until then the previous pair is used.
     pub fn with_certificate_files(
         self,
         chain: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
         roots: impl Into<PathBuf>,
     ) -> Self {
-        Self { certificates: Some([chain.into(), key.into(), roots.into()]), ..self }
+        Self { certificate_files: Some([chain.into(), key.into(), roots.into()]), ..self }
+    }
+
+    /// Sets the name that the certificate of istiod must contain, for its CA and its xDS server. Required if the
+    /// configured address is not a name in that certificate.
+    pub fn with_istiod_name(mut self, name: impl Into<String>) -> Self {
+        self.overrides.istiod_name = Some(name.into());
+        self
+    }
+
+    /// Sets the address of istiod, for its CA and its xDS server.
+    ///
+    /// If this is an IP address and the other sources contain a host name, the certificate of istiod must still contain
+    /// that host name.
+    pub fn with_istiod_address(self, address: ServerAddress) -> Self {
+        self.with_istiod_addresses([address])
+    }
+
+    /// Sets several addresses of istiod, tried in this order. After a failure the next attempt starts with another
+    /// address. An empty list has no effect.
+    pub fn with_istiod_addresses(mut self, addresses: impl IntoIterator<Item = ServerAddress>) -> Self {
+        self.overrides.istiod_addresses = addresses.into_iter().collect();
+        self
+    }
+
+    /// Sets the time that [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready) wait at
+    /// most.
+    pub fn with_join_timeout(mut self, timeout: Duration) -> Self {
+        self.overrides.join_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the time after the last use at which the endpoints of a cluster are dropped, in whole seconds. Nothing is
+    /// dropped while istiod cannot be reached.
+    pub fn with_idle_endpoints(mut self, time: Duration) -> Self {
+        self.overrides.idle_endpoints = Some(time);
+        self
+    }
+
+    /// Sets the certificate lifetime to request, in whole seconds. If the CA rejects it, the default lifetime of the CA
+    /// is requested.
+    pub fn with_certificate_ttl(mut self, ttl: Duration) -> Self {
+        self.overrides.certificate_ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the directory that persists the private key, the certificate, the roots and a snapshot of the resources.
+    ///
+    /// With it, a VM joins again after a restart although its token has expired, and has names before istiod answers.
+    /// The directory is created if it does not exist, with access for the current user only. One process writes to it at
+    /// a time: a second process reports that in [`Health::storage`](crate::health::Health::storage) and starts to write
+    /// when the first one has exited.
+    pub fn with_state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.overrides.state_dir = Some(dir.into());
+        self
+    }
+
+    /// Sets the maximum age of a snapshot that is used before istiod answers. Zero disables snapshots.
+    ///
+    /// A snapshot contains the names, the clusters if they were subscribed to, and the endpoints in use.
+    pub fn with_snapshot_age(mut self, maximum: Duration) -> Self {
+        self.overrides.snapshot_age = Some(maximum);
+        self
+    }
+
+    /// Sets the type of the private key.
+    pub fn with_key_type(mut self, key_type: KeyType) -> Self {
+        self.overrides.key_type = Some(key_type);
+        self
+    }
+
+    /// Sets the locality of this process. Without it, and without labels that contain it, locality failover has no
+    /// effect.
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.overrides.locality = Some(locality);
+        self
+    }
+
+    /// Sets the DNS domain of the workload. The default is `<namespace>.svc.cluster.local`.
+    pub fn with_dns_domain(mut self, domain: impl Into<String>) -> Self {
+        self.overrides.dns_domain = Some(domain.into());
+        self
+    }
+
+    /// Sets the network of this process.
+    pub fn with_network(mut self, network: impl Into<String>) -> Self {
+        self.overrides.network = Some(network.into());
+        self
     }
 
     fn named(mut self, key: &str, value: impl Into<String>) -> Self {
@@ -121,19 +218,21 @@ impl ConfigBuilder {
         self
     }
 
-    /// Reads everything.
+    /// Reads all sources.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), with all problems of all sources together.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources. A missing directory is one
+    /// problem, reported alone.
     pub fn build(self) -> Result<Config, Error> {
         self.read(&Host::here()).map_err(Error::config)
     }
 
-    pub(super) fn read(mut self, host: &Host) -> Result<Config, Vec<Problem>> {
-        self.place_files();
-        let Self { named, variables, files, roots_pem, certificates } = self;
-        let mut reader = Reader::default();
+    pub(super) fn read(mut self, host: &Host) -> Result<Config, Vec<ConfigProblem>> {
+        self.apply_paths();
+        let Self { named, variables, files, roots_pem, certificate_files, overrides } = self;
+        files.missing_dir().map_or(Ok(()), |problem| Err(vec![problem]))?;
+        let mut reader = Reader { problems: overrides.problems() };
         let mut environment = Environment::default();
         environment.add(None, named);
         environment.add(None, variables);
@@ -141,13 +240,13 @@ impl ConfigBuilder {
 
         let mut values = Values { environment: &environment, problems: std::mem::take(&mut reader.problems) };
         let config = values.config(host, discovery_address.as_ref(), file_labels);
-        if certificates.is_none() {
+        if certificate_files.is_none() {
             values.ca_provider();
         }
         let istiod_roots = values.istiod_roots();
         reader.problems = values.problems;
 
-        let own_roots = certificates.as_ref().map(|[_, _, roots]| roots.clone());
+        let own_roots = certificate_files.as_ref().map(|[_, _, roots]| roots.clone());
         let roots_file = if roots_pem.is_some() { None } else { own_roots.or(files.roots) };
         let roots = match roots_pem {
             Some(pem) => reader.roots_of(&pem),
@@ -157,29 +256,39 @@ impl ConfigBuilder {
         let hosts = files.hosts.map(|path| reader.hosts(&path)).unwrap_or_default();
         let bootstrap = files.certificates.filter(|files| files.key.exists());
         let need =
-            if bootstrap.is_some() || certificates.is_some() { Need::Optional } else { Need::Required };
+            if bootstrap.is_some() || certificate_files.is_some() { Need::Optional } else { Need::Required };
         let token_file = reader.token_file(files.token, need);
         match config {
             Some(config) if reader.problems.is_empty() => {
-                let config =
-                    Config { roots, roots_file, istiod_roots, hosts, token_file, bootstrap, ..config };
-                Ok(match certificates {
-                    Some([chain, key, roots]) => config.with_certificate_files(chain, key, roots),
-                    None => config,
-                })
+                let certificate_files = certificate_files.map(|[chain, key, roots]| CertificateFiles {
+                    chain,
+                    key,
+                    roots: Some(roots),
+                });
+                let config = Config {
+                    roots,
+                    roots_file,
+                    istiod_roots,
+                    hosts,
+                    token_file,
+                    bootstrap,
+                    certificate_files,
+                    ..config
+                };
+                Ok(overrides.apply(config))
             }
             _ => Err(reader.problems),
         }
     }
 
-    /// Variables may say where the files are.
-    fn place_files(&mut self) {
+    /// Applies the variables that contain paths of files.
+    fn apply_paths(&mut self) {
         let path = |key: &str| self.variables.get(key).filter(|path| !path.is_empty()).map(PathBuf::from);
         let [vm, token] = ["SIDESTEP_VM_FILES", "SIDESTEP_TOKEN_FILE"].map(path);
         let [cluster, sidecar, provided] =
             ["ISTIO_CLUSTER_CONFIG", "ISTIO_SIDECAR_CONFIG", "PROV_CERT"].map(path);
         if let Some(dir) = vm {
-            self.files = Files::vm_folder(&dir);
+            self.files = Files::vm_files(&dir);
         }
         if let Some(file) = cluster {
             self.files.variables.insert(0, (file, Need::Required));

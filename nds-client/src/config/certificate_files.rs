@@ -1,8 +1,8 @@
-//! A certificate in files.
+//! The paths of certificate files.
 
 use std::path::PathBuf;
 
-/// Where the chain (leaf first), the key and the roots of the mesh are, in PEM.
+/// The paths of the chain (leaf first), the private key and the roots of the mesh, all in PEM.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateFiles {
     pub(crate) chain: PathBuf,

@@ -1,15 +1,15 @@
-//! `cluster.env`: `KEY=value` lines with values quoted as a shell quotes them.
+//! Parses `cluster.env`: lines of the form `KEY=value` with shell quoting.
 //!
 //! istioctl writes single quotes (istio `istioctl/pkg/workload/workload.go`, `mapToString`), `istio-start.sh` sources
-//! the file; people edit it by hand. So: single and double quotes, over several lines too, backslashes, comments,
-//! `export`, and the line ends and the byte order mark of other systems' editors.
+//! the file, and people edit it. Therefore the parser accepts single and double quotes over several lines, backslashes,
+//! comments, `export`, CRLF line ends and a byte order mark.
 
 use std::collections::BTreeMap;
 
-use crate::error::Problem;
+use crate::error::ConfigProblem;
 
-/// Reads the file's text. What is broken is reported with its line; the other lines hold.
-pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
+/// Parses the text of a file. A malformed line is a problem with its line number; the other lines are used.
+pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
@@ -31,23 +31,23 @@ pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<Problem>) {
     (values, problems)
 }
 
-/// Key, value, and the text from the next line on.
-fn assignment(text: &str) -> Result<(&str, String, &str), Problem> {
+/// Parses one assignment. Returns the key, the value and the text after the line.
+fn assignment(text: &str) -> Result<(&str, String, &str), ConfigProblem> {
     let line = text.lines().next().unwrap_or_default();
     let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
     let Some((key, _)) = exported.map_or(line, str::trim_start).split_once('=') else {
-        return Err(Problem::new("not of the form KEY=value: correct or remove the line"));
+        return Err(ConfigProblem::new("not of the form KEY=value: correct or remove the line"));
     };
     let first = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !first || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(Problem::new("the text before = is not the name of a variable").about(key));
+        return Err(ConfigProblem::new("the text before `=` is not a variable name").about(key));
     }
     let (_, value) = text.split_once('=').unwrap_or_default();
-    let (value, after) = unquote(value).map_err(|what| Problem::new(what).about(key))?;
+    let (value, after) = unquote(value).map_err(|what| ConfigProblem::new(what).about(key))?;
     Ok((key, value, after))
 }
 
-/// The value as a shell would read it, without expansions, and the text from the next line on.
+/// Removes shell quoting without expansions. Returns the value and the text after the line.
 fn unquote(text: &str) -> Result<(String, &str), &'static str> {
     let mut value = String::new();
     let mut chars = text.chars();
@@ -55,15 +55,15 @@ fn unquote(text: &str) -> Result<(String, &str), &'static str> {
         match c {
             '\n' => break,
             '\'' => loop {
-                match chars.next().ok_or("a single quote that is not closed")? {
+                match chars.next().ok_or("an unclosed single quote")? {
                     '\'' => break,
                     c => value.push(c),
                 }
             },
             '"' => loop {
-                match chars.next().ok_or("a double quote that is not closed")? {
+                match chars.next().ok_or("an unclosed double quote")? {
                     '"' => break,
-                    '\\' => match chars.next().ok_or("a double quote that is not closed")? {
+                    '\\' => match chars.next().ok_or("an unclosed double quote")? {
                         '\n' => {}
                         c @ ('"' | '\\' | '$' | '`') => value.push(c),
                         c => value.extend(['\\', c]),
@@ -81,7 +81,7 @@ fn unquote(text: &str) -> Result<(String, &str), &'static str> {
                 if line.is_empty() || line.starts_with('#') {
                     return Ok((value, after));
                 }
-                return Err("a space outside of quotes: quote the value");
+                return Err("a space outside quotes: quote the value");
             }
             c => value.push(c),
         }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_as_a_shell_reads_them() {
+    fn values_are_unquoted_like_in_a_shell() {
         let text = "A='*'\nexport B=\"x \\\"y\\\" \\n\"\nC=plain # a comment\n\n# a comment\nD='it'\\''s'\nE=\nF='{\"a\":\"b=c\"}'\n";
         let (values, problems) = parse(text);
         assert_eq!(problems, []);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_have_several_lines_and_the_file_any_editors_line_ends() {
+    fn multiline_values_crlf_and_a_byte_order_mark_are_accepted() {
         let (values, problems) = parse("\u{feff}A=1 \r\nexport\tB='x\ny=\"z\"\n'\r\nC=one\\\ntwo\n2D=x");
         let expected = [("A", "1"), ("B", "x\ny=\"z\"\n"), ("C", "onetwo")];
         assert_eq!(values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_not_closed_spoils_no_other_line() {
+    fn an_unclosed_quote_does_not_affect_other_lines() {
         let (values, problems) = parse("A='one\nB='two'\nC=3\n");
         assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(1)]);
         assert_eq!(values.keys().collect::<Vec<_>>(), ["B", "C"]);
     }
 
     #[test]
-    fn every_broken_line_is_reported_and_the_others_hold() {
+    fn every_malformed_line_is_reported_and_the_others_are_used() {
         let (values, problems) = parse("A=1\nnonsense\nB='open\n2C=x\nD=a b\nE=2\n");
         let lines: Vec<_> = problems.iter().filter_map(|problem| problem.line).collect();
         assert_eq!(lines, [2, 3, 4, 5]);

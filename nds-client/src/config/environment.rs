@@ -1,13 +1,13 @@
-//! Variables by where they come from.
+//! Variables by source.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use crate::error::Problem;
+use crate::error::ConfigProblem;
 
-/// Layers of variables. The first that has a variable counts; there it may be empty, which is as good as unset.
+/// Layers of variables. The first layer that contains a variable determines its value; an empty value means unset.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
     layers: Vec<Layer>,
@@ -19,7 +19,7 @@ struct Layer {
     variables: BTreeMap<String, String>,
 }
 
-/// A variable that is set to something.
+/// A variable that is not empty.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variable<'a> {
     pub(super) key: &'a str,
@@ -28,7 +28,7 @@ pub(super) struct Variable<'a> {
 }
 
 impl Environment {
-    /// Adds variables that count where no layer before has them.
+    /// Adds a layer with lower precedence than the existing ones.
     pub(super) fn add(&mut self, file: Option<PathBuf>, variables: BTreeMap<String, String>) {
         self.layers.push(Layer { file, variables });
     }
@@ -43,12 +43,12 @@ impl Environment {
         self.get(key).map(|variable| variable.text)
     }
 
-    /// The first of these that is set.
+    /// Returns the first of these variables that is set.
     pub(super) fn first<'a>(&'a self, keys: &[&'a str]) -> Option<Variable<'a>> {
         keys.iter().find_map(|key| self.get(key))
     }
 
-    /// Every variable whose name begins with `prefix`, with the rest of its name; empty ones too.
+    /// Returns all variables whose names start with `prefix`, with the rest of the name. Includes empty variables.
     pub(super) fn with_prefix<'a>(
         &'a self,
         prefix: &'a str,
@@ -65,10 +65,10 @@ impl Environment {
         all.into_iter()
     }
 
-    /// Where people would expect a variable that is missing.
-    pub(super) fn missing(&self, key: &str, what: &str) -> Problem {
+    /// Returns the problem of a missing variable, with the file in which users would set it.
+    pub(super) fn missing(&self, key: &str, what: &str) -> ConfigProblem {
         let file = self.layers.iter().find_map(|layer| layer.file.as_ref());
-        let problem = Problem::new(what).about(key);
+        let problem = ConfigProblem::new(what).about(key);
         match file {
             Some(file) => problem.in_file(file),
             None => problem,
@@ -77,8 +77,8 @@ impl Environment {
 }
 
 impl Variable<'_> {
-    pub(super) fn problem(&self, what: impl Into<String>) -> Problem {
-        let problem = Problem::new(what).about(self.key);
+    pub(super) fn problem(&self, what: impl Into<String>) -> ConfigProblem {
+        let problem = ConfigProblem::new(what).about(self.key);
         match self.file {
             Some(file) => problem.in_file(file),
             None => problem,

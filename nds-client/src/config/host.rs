@@ -1,8 +1,8 @@
-//! What the operating system says about this host.
+//! Facts about this host.
 
 use std::{fs, net::IpAddr};
 
-/// The parts of the environment that a configuration takes from the host it is read on.
+/// The facts about the host that a configuration uses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
     pub(super) name: Option<String>,

@@ -1,8 +1,8 @@
-//! `labels` and `annotations` as Kubernetes' downward API writes them: `key="value"`, a line each.
+//! Parses `labels` and `annotations` files of the Kubernetes downward API: one `key="value"` per line.
 
 use std::collections::BTreeMap;
 
-/// Reads the text; lines of another form are left out, as Istio's agent does (istio `pkg/bootstrap/config.go`,
+/// Parses the text. Lines of another form are skipped, as in Istio's agent (istio `pkg/bootstrap/config.go`,
 /// `ParseDownwardAPI`).
 pub(super) fn parse(text: &str) -> BTreeMap<String, String> {
     let pair = |line: &str| {

@@ -1,14 +1,15 @@
-//! When certificates are renewed.
+//! The time of certificate renewals.
 
 use std::time::Duration;
 
-/// How much of a certificate's life is left when it is renewed.
+/// The remaining fraction of the certificate lifetime at renewal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Renewal {
-    /// The share that is left at least.
+    /// The minimum fraction.
     pub(crate) grace: f64,
-    /// By how much more it may be, so that a fleet does not come at once. Istio's agent spreads to both sides (istio
-    /// `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`), which at a small share may be too late.
+    /// The maximum of a random fraction added to `grace`, which spreads the renewals of a fleet. Istio's agent adds or
+    /// subtracts it (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace` that may
+    /// be too late.
     pub(crate) jitter: f64,
 }
 
@@ -19,17 +20,17 @@ impl Default for Renewal {
 }
 
 impl Renewal {
-    /// How long to wait before renewing a certificate that was just received and is valid for `remaining`; `random` is
-    /// between 0 and 1.
+    /// Returns the delay before the renewal of a certificate that was just received and is valid for `remaining`.
+    /// `random` is between 0 and 1.
     ///
-    /// Counted from receipt: istiod dates certificates two minutes back, so that the middle between the dates of a
-    /// certificate of a few minutes may already have passed.
+    /// The delay starts at the receipt: istiod dates certificates back by two minutes, so half of the lifetime of a
+    /// very short certificate may already have passed.
     pub(crate) fn delay(&self, remaining: Duration, random: f64) -> Duration {
         let left = self.grace + self.jitter * random.clamp(0.0, 1.0);
         remaining.mul_f64((1.0 - left).max(0.0)).max(Duration::from_secs(1))
     }
 
-    /// The same for a certificate of this `lifetime` that was received before this process started.
+    /// Returns the delay for a certificate with this `lifetime` that was received before this process started.
     pub(crate) fn restored_delay(&self, lifetime: Duration, remaining: Duration) -> Duration {
         remaining.saturating_sub(lifetime.mul_f64(self.grace))
     }
@@ -42,7 +43,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[test]
-    fn a_certificate_is_renewed_at_half_of_its_life_less_a_little() {
+    fn a_certificate_is_renewed_shortly_before_half_of_its_lifetime() {
         let half = Renewal::default();
         assert_eq!(half.delay(DAY, 0.0), DAY / 2);
         assert_eq!(half.delay(DAY, 1.0), DAY.mul_f64(0.49));
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_certificate_is_renewed_when_it_would_have_been() {
+    fn a_restored_certificate_is_renewed_at_the_time_determined_by_its_lifetime() {
         let half = Renewal::default();
         assert_eq!(half.restored_delay(DAY, DAY * 3 / 4), DAY / 4);
         assert_eq!(half.restored_delay(DAY, DAY / 3), Duration::ZERO);

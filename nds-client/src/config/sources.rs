@@ -1,4 +1,4 @@
-//! The files that describe a VM, wherever they are.
+//! The files that describe a VM.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,14 @@ use sidestep_util::{
 };
 
 use super::{CertificateFiles, env_file, environment::Environment, labels, mesh_yaml};
-use crate::error::Problem;
+use crate::error::ConfigProblem;
 
-/// Where to look. What is required and not there is a problem.
+/// The paths of the files. A required file that does not exist is a problem.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
-    /// Files of variables, the one that counts first.
+    /// The directory that must exist. If it does not, that is the only problem.
+    pub(super) dir: Option<PathBuf>,
+    /// Files with variables, in order of precedence.
     pub(super) variables: Vec<(PathBuf, Need)>,
     pub(super) mesh: Option<PathBuf>,
     pub(super) hosts: Option<PathBuf>,
@@ -27,7 +29,7 @@ pub(super) struct Files {
     pub(super) roots: Option<PathBuf>,
     pub(super) labels: Option<PathBuf>,
     pub(super) annotations: Option<PathBuf>,
-    /// A key and certificate from elsewhere, to be shown to istiod at the first time: `PROV_CERT`.
+    /// A provided private key and certificate for the first request to istiod: `PROV_CERT`.
     pub(super) certificates: Option<CertificateFiles>,
 }
 
@@ -38,9 +40,11 @@ pub(super) enum Need {
 }
 
 impl Files {
-    /// The folder that `istioctl x workload entry configure` writes (istio `istioctl/pkg/workload/workload.go`).
-    pub(super) fn vm_folder(dir: &Path) -> Self {
+    /// Returns the paths in a directory written by `istioctl x workload entry configure` (istio
+    /// `istioctl/pkg/workload/workload.go`).
+    pub(super) fn vm_files(dir: &Path) -> Self {
         Self {
+            dir: Some(dir.to_owned()),
             variables: vec![(dir.join("cluster.env"), Need::Required)],
             mesh: Some(dir.join("mesh.yaml")),
             hosts: Some(dir.join("hosts")),
@@ -50,11 +54,12 @@ impl Files {
         }
     }
 
-    /// The paths of Istio's package (istio `tools/packaging/common/istio-start.sh`, `pkg/config/constants`).
-    /// `cluster.env` is sourced after `sidecar.env`, so it counts first.
+    /// Returns the paths of Istio's package (istio `tools/packaging/common/istio-start.sh`, `pkg/config/constants`).
+    /// `cluster.env` is sourced after `sidecar.env` and takes precedence.
     pub(super) fn installed(root: &Path, need: Need) -> Self {
         let certificates = root.join("etc/certs");
         Self {
+            dir: (need == Need::Required).then(|| root.to_owned()),
             variables: vec![
                 (root.join("var/lib/istio/envoy/cluster.env"), need),
                 (root.join("var/lib/istio/envoy/sidecar.env"), Need::Optional),
@@ -68,14 +73,22 @@ impl Files {
             certificates: Some(provisioned(&certificates)),
         }
     }
+
+    /// Returns the problem of the missing directory.
+    pub(super) fn missing_dir(&self) -> Option<ConfigProblem> {
+        let dir = self.dir.as_ref().filter(|dir| !dir.is_dir())?;
+        let what = "is not a directory: write the VM files to it with `istioctl x workload entry configure`, or correct the path";
+        Some(ConfigProblem::new(what).in_file(dir))
+    }
 }
 
-/// The pair in a folder of Istio's agent (istio `security/pkg/nodeagent/util/util.go`).
+/// Returns the paths of the pair in a certificate directory of Istio's agent (istio
+/// `security/pkg/nodeagent/util/util.go`).
 pub(super) fn provisioned(dir: &Path) -> CertificateFiles {
     CertificateFiles { chain: dir.join("cert-chain.pem"), key: dir.join("key.pem"), roots: None }
 }
 
-/// The `discoveryAddress` of a proxy configuration.
+/// The `discoveryAddress` of a `ProxyConfig`.
 #[derive(Clone, Debug)]
 pub(super) struct DiscoveryAddress {
     pub(super) text: String,
@@ -83,13 +96,13 @@ pub(super) struct DiscoveryAddress {
 }
 
 impl DiscoveryAddress {
-    fn of(proxy: &mesh_yaml::ProxyConfig, file: Option<&Path>) -> Option<Self> {
+    fn new(proxy: &mesh_yaml::ProxyConfig, file: Option<&Path>) -> Option<Self> {
         let text = proxy.discovery_address.clone().filter(|text| !text.is_empty())?;
         Some(Self { text, file: file.map(Path::to_owned) })
     }
 
-    pub(super) fn problem(&self, what: String) -> Problem {
-        let problem = Problem::new(what).about("defaultConfig.discoveryAddress");
+    pub(super) fn problem(&self, what: String) -> ConfigProblem {
+        let problem = ConfigProblem::new(what).about("defaultConfig.discoveryAddress");
         match &self.file {
             Some(file) => problem.in_file(file),
             None => problem,
@@ -97,14 +110,14 @@ impl DiscoveryAddress {
     }
 }
 
-/// Reads files and collects what is wrong with them.
+/// Reads files and collects their problems.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<ConfigProblem>,
 }
 
 impl Reader {
-    /// A file's text. One that is not there is no problem where it is optional.
+    /// Returns the text of a file. A missing optional file is not a problem.
     pub(super) fn text(&mut self, path: &Path, need: Need) -> Option<String> {
         self.content(path, need, |path| fs::read_to_string(path))
     }
@@ -120,15 +133,16 @@ impl Reader {
             Err(error) if need == Need::Optional && error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 let what = format!(
-                    "cannot be read ({error}): write it anew with `istioctl x workload entry configure`"
+                    "cannot be read ({error}): write it again with `istioctl x workload entry configure`"
                 );
-                self.problems.push(Problem::new(what).in_file(path));
+                self.problems.push(ConfigProblem::new(what).in_file(path));
                 None
             }
         }
     }
 
-    /// The variables of the files, after those that `environment` has already; and the labels of the workload.
+    /// Adds the variables of the files to `environment`, with lower precedence than the existing ones. Returns the
+    /// labels of the workload and the discovery address.
     pub(super) fn variables(
         &mut self,
         files: &Files,
@@ -142,13 +156,13 @@ impl Reader {
             }
         }
         let annotations = self.pairs(files.annotations.as_deref());
-        // Later ones override what they say (istio `pilot/cmd/pilot-agent/config/config.go`).
+        // Each source takes precedence over the following ones (istio `pilot/cmd/pilot-agent/config/config.go`).
         let annotation = annotations.get("proxy.istio.io/config").cloned();
         let variable = environment.text("PROXY_CONFIG").map(str::to_owned);
         let mut discovery = None;
         for (path, text) in [(&files.annotations, annotation), (&None, variable)] {
             if let Some(proxy) = text.and_then(|text| self.proxy_config(path.as_deref(), &text)) {
-                discovery = discovery.or(DiscoveryAddress::of(&proxy, path.as_deref()));
+                discovery = discovery.or(DiscoveryAddress::new(&proxy, path.as_deref()));
                 environment.add(path.clone(), proxy.proxy_metadata.unwrap_or_default());
             }
         }
@@ -157,7 +171,7 @@ impl Reader {
         {
             match mesh_yaml::parse(&text) {
                 Ok(proxy) => {
-                    discovery = discovery.or(DiscoveryAddress::of(&proxy, Some(path)));
+                    discovery = discovery.or(DiscoveryAddress::new(&proxy, Some(path)));
                     environment.add(Some(path.clone()), proxy.proxy_metadata.unwrap_or_default());
                 }
                 Err(problem) => self.problems.push(problem.in_file(path)),
@@ -183,14 +197,14 @@ impl Reader {
         labels::parse(&text.unwrap_or_default())
     }
 
-    /// The certificates of a PEM file. What else is in it, notes of any encoding too, does not count.
+    /// Returns the certificates of a PEM file. Text outside PEM blocks is ignored, in any encoding.
     pub(super) fn roots(&mut self, path: &Path, need: Need) -> Vec<CertificateDer<'static>> {
         let Some(pem) = self.content(path, need, |path| fs::read(path)) else { return Vec::new() };
         let roots = usable_roots(&pem);
-        roots.map_err(|what| self.problems.push(Problem::new(what).in_file(path))).unwrap_or_default()
+        roots.map_err(|what| self.problems.push(ConfigProblem::new(what).in_file(path))).unwrap_or_default()
     }
 
-    /// Names and their addresses, as in `/etc/hosts`.
+    /// Parses a file in the format of `/etc/hosts`.
     pub(super) fn hosts(&mut self, path: &Path) -> BTreeMap<String, Vec<IpAddr>> {
         let text = self.text(path, Need::Optional);
         let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
@@ -200,7 +214,7 @@ impl Reader {
             match address.parse() {
                 Ok(ip) => words.for_each(|name| hosts.entry(name.to_ascii_lowercase()).or_default().push(ip)),
                 Err(_) => self.problems.push(
-                    Problem::new(format!("`{address}` is not an IP address"))
+                    ConfigProblem::new(format!("`{address}` is not an IP address"))
                         .in_file(path)
                         .at_line(index + 1),
                 ),
@@ -209,49 +223,55 @@ impl Reader {
         hosts
     }
 
-    /// Whether there is a token. It is read again at each use.
+    /// Returns whether the token file exists. The token is read again for each request.
     pub(super) fn token(&mut self, path: &Path, need: Need) -> bool {
         let Some(text) = self.text(path, need) else { return false };
         if text.trim().is_empty() {
             let what = "is empty: write a token with `istioctl x workload entry configure` or `kubectl create token --audience istio-ca`";
-            self.problems.push(Problem::new(what).in_file(path));
+            self.problems.push(ConfigProblem::new(what).in_file(path));
         }
         true
     }
 
-    /// The certificates of a PEM text that was given.
+    /// Returns the certificates of a PEM text that the program set.
     pub(super) fn roots_of(&mut self, pem: &[u8]) -> Vec<CertificateDer<'static>> {
         let roots = usable_roots(pem);
-        roots.map_err(|what| self.problems.push(Problem::new(what).about("the roots"))).unwrap_or_default()
+        roots
+            .map_err(|what| self.problems.push(ConfigProblem::new(what).about("the roots")))
+            .unwrap_or_default()
     }
 
-    /// The mesh's roots; where istiod's own are given, they may as well come with the first certificate.
+    /// Returns the mesh roots. They are optional if roots for istiod are configured, because istiod sends the mesh
+    /// roots with the first certificate.
     pub(super) fn mesh_roots(&mut self, file: Option<&Path>, required: bool) -> Vec<CertificateDer<'static>> {
         let need = if required { Need::Required } else { Need::Optional };
         match file {
             Some(file) => self.roots(file, need),
             None => {
                 if required {
-                    self.problems.push(Problem::new("are not given: name a file").about("the roots"));
+                    self.problems.push(
+                        ConfigProblem::new("are not configured: set the path of a file").about("the roots"),
+                    );
                 }
                 Vec::new()
             }
         }
     }
 
-    /// A token, or something else to begin with.
+    /// Returns the path of the token file, which is optional if other credentials are configured.
     pub(super) fn token_file(&mut self, file: Option<PathBuf>, need: Need) -> Option<PathBuf> {
         if file.is_none() && need == Need::Required {
-            self.problems.push(Problem::new("is not given: name a file").about("the token"));
+            self.problems
+                .push(ConfigProblem::new("is not configured: set the path of a file").about("the token"));
         }
         file.filter(|file| self.token(file, need) || need == Need::Optional)
     }
 }
 
-/// The certificates of a PEM text, each of which can be a root.
+/// Returns the certificates of a PEM text, all of which are usable as roots.
 fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let roots = pem::certificates(pem).map_err(|error| match error {
-        PemError::NoCertificate => "holds no certificate in PEM".to_owned(),
+        PemError::NoCertificate => "contains no certificate in PEM".to_owned(),
         error => format!("is {}", error::report(&error)),
     })?;
     let unusable = |error| format!("a root certificate cannot be used: {error}");

@@ -1,6 +1,6 @@
 mod sources;
 
-use std::fs;
+use std::{collections::BTreeMap, fs, net::IpAddr};
 
 use tempfile::TempDir;
 
@@ -8,7 +8,13 @@ use super::*;
 use crate::error::ErrorKind;
 
 impl Config {
-    /// Nothing in particular.
+    /// Changes some fields.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Returns a configuration with defaults and empty values.
     pub(crate) fn for_tests() -> Self {
         Self {
             discovery: vec![ServerAddress::istiod()],
@@ -36,7 +42,7 @@ impl Config {
             renewal: Renewal::default(),
             cert_signer: None,
             join_timeout: Duration::from_secs(15),
-            idle_endpoints: IDLE_ENDPOINTS,
+            idle_endpoints: ENDPOINT_IDLE_TIMEOUT,
             trust_domain: None,
             key_type: KeyType::default(),
             certificate_files: None,
@@ -73,7 +79,7 @@ fn root() -> String {
     rcgen::generate_simple_self_signed(["root".to_owned()]).unwrap().cert.pem()
 }
 
-fn folder() -> TempDir {
+fn vm_files() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("cluster.env", CLUSTER_ENV);
@@ -88,13 +94,13 @@ fn problems(dir: &TempDir) -> Vec<String> {
     let error = Config::from_vm_files(dir.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let shown =
-        |problem: &crate::Problem| problem.to_string().replace(&format!("{}/", dir.path().display()), "");
+        |problem: &ConfigProblem| problem.to_string().replace(&format!("{}/", dir.path().display()), "");
     error.problems().iter().map(shown).collect()
 }
 
 #[test]
-fn the_folder_that_istioctl_writes_is_a_configuration() {
-    let config = Config::from_vm_files(folder().path()).unwrap();
+fn the_directory_written_by_istioctl_is_a_configuration() {
+    let config = Config::from_vm_files(vm_files().path()).unwrap();
     assert_eq!((config.namespace(), config.service_account()), ("vms", "edge-app"));
     assert_eq!((config.cluster_id(), config.network()), ("cluster1", "vm-network"));
     assert_eq!(config.dns_domain(), "vms.svc.cluster.local");
@@ -103,13 +109,13 @@ fn the_folder_that_istioctl_writes_is_a_configuration() {
     assert_eq!(config.addresses[0], "10.9.8.7".parse::<IpAddr>().unwrap());
     assert_eq!(config.labels["app"], "edge");
     assert_eq!(config.metadata["WORKLOAD_NAME"], "edge-app", "from mesh.yaml");
-    assert_eq!(config.metadata["CLUSTER_ID"], "cluster1", "cluster.env goes before mesh.yaml");
+    assert_eq!(config.metadata["CLUSTER_ID"], "cluster1", "cluster.env takes precedence over mesh.yaml");
     assert!(!config.metadata.contains_key("AUTO_REGISTER_GROUP"));
 }
 
 #[test]
 fn all_problems_of_all_files_are_reported_together() {
-    let dir = folder();
+    let dir = vm_files();
     fs::write(dir.path().join("cluster.env"), "nonsense\nISTIO_SVC_IP=here\nCA_ADDR=istiod:15010\n").unwrap();
     fs::write(dir.path().join("mesh.yaml"), "defaultConfig: [").unwrap();
     fs::write(dir.path().join("istio-token"), " \n").unwrap();
@@ -119,11 +125,11 @@ fn all_problems_of_all_files_are_reported_together() {
     let starts = [
         "cluster.env:1: not of the form KEY=value",
         "mesh.yaml:1: not a mesh configuration",
-        "root-cert.pem: holds no certificate",
+        "root-cert.pem: contains no certificate",
         "hosts:1: `istiod` is not an IP address",
         "istio-token: is empty",
         "cluster.env: POD_NAMESPACE: is not set",
-        "cluster.env: CA_ADDR: is istiod's plaintext port",
+        "cluster.env: CA_ADDR: is the plaintext port of istiod",
     ];
     for start in starts {
         assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start} in {problems:#?}");
@@ -131,8 +137,8 @@ fn all_problems_of_all_files_are_reported_together() {
 }
 
 #[test]
-fn roots_may_stand_among_notes_and_each_of_them_has_to_be_one() {
-    let dir = folder();
+fn comments_between_roots_are_ignored_and_each_root_must_be_usable() {
+    let dir = vm_files();
     let file = dir.path().join("root-cert.pem");
     let [first, second] = [root(), root()];
     let noted = [b"Aussteller: M\xfcller\n", first.as_bytes(), b"\n# the next one\n", second.as_bytes()];
@@ -148,8 +154,8 @@ fn roots_may_stand_among_notes_and_each_of_them_has_to_be_one() {
 }
 
 #[test]
-fn a_mesh_file_may_be_written_in_every_way_that_yaml_knows() {
-    let dir = folder();
+fn every_yaml_form_of_the_mesh_file_is_accepted() {
+    let dir = vm_files();
     let variables = "cluster.env";
     fs::write(dir.path().join(variables), "POD_NAMESPACE=vms\n").unwrap();
     let ways = [
@@ -178,8 +184,8 @@ fn a_mesh_file_may_be_written_in_every_way_that_yaml_knows() {
 }
 
 #[test]
-fn a_missing_token_names_the_file_and_what_writes_it() {
-    let dir = folder();
+fn a_missing_token_is_a_problem_with_its_file_and_the_next_step() {
+    let dir = vm_files();
     fs::remove_file(dir.path().join("istio-token")).unwrap();
     let problems = problems(&dir);
     assert!(problems[0].starts_with("istio-token: cannot be read"), "{problems:?}");
@@ -187,8 +193,8 @@ fn a_missing_token_names_the_file_and_what_writes_it() {
 }
 
 #[test]
-fn files_that_istioctl_may_leave_empty_or_out_are_not_needed() {
-    let dir = folder();
+fn optional_files_can_be_empty_or_missing() {
+    let dir = vm_files();
     fs::remove_file(dir.path().join("mesh.yaml")).unwrap();
     fs::write(dir.path().join("hosts"), "").unwrap();
     let config = Config::from_vm_files(dir.path()).unwrap();
@@ -196,14 +202,35 @@ fn files_that_istioctl_may_leave_empty_or_out_are_not_needed() {
 }
 
 #[test]
-fn unknown_keys_and_a_byte_of_every_kind_in_values_do_no_harm() {
-    let dir = folder();
+fn unknown_keys_and_special_characters_in_values_are_accepted() {
+    let dir = vm_files();
     fs::write(dir.path().join("cluster.env"), format!("{CLUSTER_ENV}SOMETHING_NEW='ü \"x\" #'\n")).unwrap();
     assert!(Config::from_vm_files(dir.path()).is_ok());
 }
 
 #[test]
-fn debug_shows_no_secret() {
-    let config = Config::from_vm_files(folder().path()).unwrap();
+fn debug_prints_no_secret() {
+    let config = Config::from_vm_files(vm_files().path()).unwrap();
     assert!(!format!("{config:?}").contains("a.b.c"));
+}
+
+#[test]
+fn a_missing_directory_is_one_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nowhere");
+    for error in [Config::from_vm_files(&missing), Config::from_installed(&missing)] {
+        let error = error.unwrap_err();
+        assert_eq!(error.problems().len(), 1, "{error}");
+        assert!(error.to_string().starts_with(&missing.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn several_problems_are_on_separate_lines() {
+    let dir = vm_files();
+    fs::write(dir.path().join("istio-token"), "").unwrap();
+    fs::write(dir.path().join("root-cert.pem"), "").unwrap();
+    let error = Config::from_vm_files(dir.path()).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 3, "{error}");
+    assert_eq!(format!("{error:?}"), error.to_string());
 }

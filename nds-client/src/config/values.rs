@@ -1,22 +1,22 @@
-//! From variables to values.
+//! Converts variables to values.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    Config, IDLE_ENDPOINTS, KeyType, Renewal, SNAPSHOT_AGE, ServerAddress,
+    Config, ENDPOINT_IDLE_TIMEOUT, KeyType, Renewal, SNAPSHOT_AGE, ServerAddress,
     environment::{Environment, Variable},
     host::Host,
     sources::DiscoveryAddress,
 };
-use crate::{duration::parse_go, error::Problem};
+use crate::{duration::parse_go, error::ConfigProblem};
 
 const META: &str = "ISTIO_META_";
 const META_JSON: &str = "ISTIO_METAJSON_";
 const LABELS: &str = "LABELS";
 
-/// Where systems have their roots in one file (Go `crypto/x509/root_linux.go`, which Istio's agent reads them with).
+/// The bundle files of common systems (Go `crypto/x509/root_linux.go`, which Istio's agent uses).
 const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -26,25 +26,25 @@ const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Metadata of the VM files that an outbound client must not repeat.
+/// Metadata of the VM files that an outbound client must not send.
 const NEVER_SENT: &[&str] = &[
-    // Would make this process an endpoint that serves nothing.
+    // Registers this process as an endpoint, although it serves nothing.
     "AUTO_REGISTER_GROUP",
     "WORKLOAD_ENTRY",
-    // Would hide endpoints of other networks.
+    // Hides the endpoints of other networks.
     "REQUESTED_NETWORK_VIEW",
-    // Would replace the Envoy generator by one without SNI, ALPN and mTLS.
+    // Replaces the Envoy generator by one without SNI, ALPN and mTLS.
     "GENERATOR",
 ];
 
-/// Reads values and collects what is wrong with them.
+/// Converts values and collects their problems.
 pub(super) struct Values<'a> {
     pub(super) environment: &'a Environment,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<ConfigProblem>,
 }
 
 impl Values<'_> {
-    /// The configuration without what is in files.
+    /// Returns the configuration without the contents of files.
     pub(super) fn config(
         &mut self,
         host: &Host,
@@ -55,7 +55,7 @@ impl Values<'_> {
         let namespace =
             environment.first(&["POD_NAMESPACE", "ISTIO_NAMESPACE"]).map(|variable| variable.text);
         if namespace.is_none() {
-            let what = "is not set: it must name the namespace of the WorkloadGroup";
+            let what = "is not set: set it to the namespace of the WorkloadGroup";
             self.problems.push(environment.missing("POD_NAMESPACE", what));
         }
         let (discovery, ca) = self.servers(discovery_address);
@@ -85,8 +85,8 @@ impl Values<'_> {
             xds_headers: self.headers("XDS_HEADER_"),
             certificate_ttl: self.certificate_ttl(),
             renewal: Renewal {
-                grace: self.share("SECRET_GRACE_PERIOD_RATIO", |ratio| ratio > 0.0 && ratio < 1.0, 0.5),
-                jitter: self.share(
+                grace: self.ratio("SECRET_GRACE_PERIOD_RATIO", |ratio| ratio > 0.0 && ratio < 1.0, 0.5),
+                jitter: self.ratio(
                     "SECRET_GRACE_PERIOD_RATIO_JITTER",
                     |ratio| (0.0..1.0).contains(&ratio),
                     0.01,
@@ -94,7 +94,7 @@ impl Values<'_> {
             },
             cert_signer: environment.text("ISTIO_META_CERT_SIGNER").map(str::to_owned),
             join_timeout: Duration::from_secs(15),
-            idle_endpoints: IDLE_ENDPOINTS,
+            idle_endpoints: ENDPOINT_IDLE_TIMEOUT,
             trust_domain: environment.text("TRUST_DOMAIN").map(str::to_owned),
             key_type: self.key_type(),
             certificate_files: None,
@@ -104,7 +104,7 @@ impl Values<'_> {
         namespace.map(|_| config)
     }
 
-    /// istiod's xDS server (istio `tools/packaging/common/istio-start.sh`), and its CA.
+    /// Returns the addresses of istiod's xDS server (istio `tools/packaging/common/istio-start.sh`) and of its CA.
     pub(super) fn servers(
         &mut self,
         discovery_address: Option<&DiscoveryAddress>,
@@ -126,7 +126,10 @@ impl Values<'_> {
         } else {
             discovery_address.and_then(|given| {
                 let address = given.text.parse::<ServerAddress>().map_err(|error| error.to_string());
-                address.and_then(secure).map_err(|what| self.problems.push(given.problem(what))).ok()
+                address
+                    .and_then(require_tls_port)
+                    .map_err(|what| self.problems.push(given.problem(what)))
+                    .ok()
             })
         };
         let discovery = discovery.unwrap_or(usual);
@@ -136,11 +139,11 @@ impl Values<'_> {
 
     fn server(&mut self, variable: Variable<'_>) -> Option<ServerAddress> {
         let address = variable.text.parse::<ServerAddress>().map_err(|error| error.to_string());
-        address.and_then(secure).map_err(|what| self.problems.push(variable.problem(what))).ok()
+        address.and_then(require_tls_port).map_err(|what| self.problems.push(variable.problem(what))).ok()
     }
 
-    /// This workload's addresses, those that are set first.
-    pub(super) fn addresses(&mut self, of_host: &[IpAddr]) -> Vec<IpAddr> {
+    /// Returns the addresses of this workload, configured ones first.
+    pub(super) fn addresses(&mut self, for_host: &[IpAddr]) -> Vec<IpAddr> {
         let mut addresses: Vec<IpAddr> = Vec::new();
         let set = ["ISTIO_SVC_IP", "INSTANCE_IP"].into_iter().filter_map(|key| self.environment.get(key));
         for variable in set {
@@ -151,7 +154,7 @@ impl Values<'_> {
                 }
             }
         }
-        addresses.extend(of_host);
+        addresses.extend(for_host);
         if addresses.is_empty() {
             addresses.push(IpAddr::from([127, 0, 0, 1]));
         }
@@ -164,20 +167,20 @@ impl Values<'_> {
         addresses
     }
 
-    /// `CA_PROVIDER`: istiod's CA has the name Citadel (istio `pkg/istio-agent/plugins.go`).
+    /// Checks `CA_PROVIDER`. The name of istiod's CA is Citadel (istio `pkg/istio-agent/plugins.go`).
     pub(super) fn ca_provider(&mut self) {
         if let Some(variable) =
             self.environment.get("CA_PROVIDER").filter(|variable| variable.text != "Citadel")
         {
             let what = format!(
-                "`{}` is a CA that this client does not speak to: unset it for istiod's, or give the files of a certificate that something else renews",
+                "the CA `{}` is not supported: unset the variable to use the CA of istiod, or configure certificate files that another program renews",
                 variable.text
             );
             self.problems.push(variable.problem(what));
         }
     }
 
-    /// `SECRET_TTL`, as Go writes durations.
+    /// Returns `SECRET_TTL`, a duration in Go's format.
     pub(super) fn certificate_ttl(&mut self) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let Some(variable) = self.environment.get("SECRET_TTL") else { return DAY };
@@ -188,18 +191,18 @@ impl Values<'_> {
         })
     }
 
-    /// A share of a certificate's life: `SECRET_GRACE_PERIOD_RATIO` and its jitter.
-    pub(super) fn share(&mut self, key: &str, valid: impl Fn(f64) -> bool, default: f64) -> f64 {
+    /// Returns `SECRET_GRACE_PERIOD_RATIO` or its jitter.
+    pub(super) fn ratio(&mut self, key: &str, valid: impl Fn(f64) -> bool, default: f64) -> f64 {
         let Some(variable) = self.environment.get(key) else { return default };
-        let share = variable.text.parse().ok().filter(|share| valid(*share));
-        share.unwrap_or_else(|| {
-            let what = format!("`{}` is not a share of a life, between 0 and 1", variable.text);
+        let ratio = variable.text.parse().ok().filter(|ratio| valid(*ratio));
+        ratio.unwrap_or_else(|| {
+            let what = format!("`{}` is not a ratio between 0 and 1", variable.text);
             self.problems.push(variable.problem(what));
             default
         })
     }
 
-    /// The kind of key, where a variable says one (istio `pilot/cmd/pilot-agent/options/options.go`).
+    /// Returns the key type that the variables select (istio `pilot/cmd/pilot-agent/options/options.go`).
     pub(super) fn key_type(&mut self) -> KeyType {
         if let Some(variable) = self.environment.get("ECC_SIGNATURE_ALGORITHM") {
             let curve = self.environment.text("ECC_CURVE").unwrap_or("P256");
@@ -222,7 +225,7 @@ impl Values<'_> {
         KeyType::default()
     }
 
-    /// `CA_HEADER_X` or `XDS_HEADER_X`: headers for every call.
+    /// Returns the request headers in `CA_HEADER_X` or `XDS_HEADER_X`.
     pub(super) fn headers(&mut self, prefix: &str) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         for (name, variable) in self.environment.with_prefix(prefix) {
@@ -232,13 +235,13 @@ impl Values<'_> {
             if valid {
                 headers.push((name, variable.text.to_owned()));
             } else {
-                self.problems.push(variable.problem("cannot be sent as a header"));
+                self.problems.push(variable.problem("is not a valid HTTP header"));
             }
         }
         headers
     }
 
-    /// `XDS_ROOT_CA` and `CA_ROOT_CA`: files with the roots of istiod's own certificate, where they are not the mesh's.
+    /// Returns the files in `XDS_ROOT_CA` and `CA_ROOT_CA` with additional roots for the certificate of istiod.
     pub(super) fn istiod_roots(&mut self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for variable in ["XDS_ROOT_CA", "CA_ROOT_CA"].into_iter().filter_map(|key| self.environment.get(key))
@@ -250,7 +253,7 @@ impl Values<'_> {
                 files.push(file);
             } else {
                 let what = format!(
-                    "the system's roots are at none of {}: name the file that holds them",
+                    "the system has no roots at {}: set the path of the file with the roots",
                     SYSTEM_ROOTS.join(", ")
                 );
                 self.problems.push(variable.problem(what));
@@ -260,9 +263,9 @@ impl Values<'_> {
         files
     }
 
-    /// Node metadata and labels, as the agent makes them from its variables (istio `pkg/bootstrap/config.go`,
-    /// `GetNodeMetaData`): `ISTIO_META_X` is the text `X`; the object in any `ISTIO_METAJSON_*` is merged at the top,
-    /// and that of `ISTIO_METAJSON_LABELS` are the labels.
+    /// Returns node metadata and labels, derived from variables like in Istio's agent (istio `pkg/bootstrap/config.go`,
+    /// `GetNodeMetaData`): `ISTIO_META_X` is the string `X`; the objects in `ISTIO_METAJSON_*` are merged into the
+    /// metadata; `ISTIO_METAJSON_LABELS` contains the labels.
     pub(super) fn metadata(&mut self) -> (BTreeMap<String, Value>, BTreeMap<String, String>) {
         let texts = self.environment.with_prefix(META);
         let mut metadata: BTreeMap<_, _> =
@@ -287,10 +290,10 @@ impl Values<'_> {
     }
 }
 
-/// istiod issues no certificate on its plaintext port (istio `pkg/istio-agent/plugins.go`).
-fn secure(address: ServerAddress) -> Result<ServerAddress, String> {
+/// Rejects the plaintext port of istiod, on which it issues no certificates (istio `pkg/istio-agent/plugins.go`).
+pub(super) fn require_tls_port(address: ServerAddress) -> Result<ServerAddress, String> {
     match address.port {
-        15010 => Err("is istiod's plaintext port: name its TLS port, 15012".to_owned()),
+        15010 => Err("is the plaintext port of istiod: use its TLS port, 15012".to_owned()),
         _ => Ok(address),
     }
 }

@@ -1,6 +1,7 @@
-//! The key of this process and the request to certify it.
+//! The private key of this process and the certificate signing request.
 //!
-//! Keys are made by the library of a crypto provider that is compiled in; a `CryptoProvider` of rustls' makes none.
+//! Keys are generated with the library of a compiled-in crypto provider, because the `CryptoProvider` of rustls cannot
+//! generate keys.
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod generated;

@@ -1,4 +1,4 @@
-//! A certificate in files that another program renews: a SPIRE agent, cert-manager, Istio's own agent.
+//! Certificate files that another program renews: a SPIRE agent, cert-manager, Istio's agent.
 
 use std::{fs, hash::BuildHasher as _, path::Path, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The contents of the files at one moment.
+/// The contents of the files at one time.
 #[derive(Hash)]
 pub(crate) struct FileContents {
     chain: Vec<u8>,
@@ -24,7 +24,10 @@ impl FileContents {
     pub(crate) fn read(files: &CertificateFiles) -> Result<Self, Error> {
         let read = |path: &Path| {
             fs::read(path).map_err(|error| {
-                let message = format!("certificate file {} cannot be read", path.display());
+                let message = format!(
+                    "certificate file {} cannot be read: check the path and its permissions",
+                    path.display()
+                );
                 Error::with_source(ErrorKind::Credentials, message, error)
             })
         };
@@ -32,25 +35,25 @@ impl FileContents {
         Ok(Self { chain: read(&files.chain)?, key: read(&files.key)?, roots: roots.unwrap_or_default() })
     }
 
-    /// Differs for other contents. The contents count and not the times of the files: a renewal may be a renamed folder,
-    /// and a file may be replaced twice within the resolution of its times.
+    /// Returns a hash of the contents. Modification times are not reliable here: a renewal may rename a directory, or
+    /// replace a file twice within the resolution of its timestamps.
     pub(crate) fn fingerprint(&self) -> u64 {
         FixedState::with_seed(0).hash_one(self)
     }
 
-    /// The identity, without roots.
+    /// Returns the identity without roots.
     pub(crate) fn identity(&self, provider: Arc<CryptoProvider>) -> Result<Identity, Error> {
         Identity::from_pem_pair(&self.chain, &self.key, provider)
     }
 
-    /// The roots; none where no file is named.
+    /// Returns the roots; empty if no roots file is configured.
     pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
         if self.roots.is_empty() { Ok(Vec::new()) } else { certificates(&self.roots, "the roots") }
     }
 }
 
-/// An error under the names of the files it is about.
-pub(crate) fn named(files: &CertificateFiles, error: Error) -> Error {
+/// Adds the names of the files to an error.
+pub(crate) fn with_file_names(files: &CertificateFiles, error: Error) -> Error {
     let names = format!("certificate files {} and {}", files.chain.display(), files.key.display());
     Error::with_source(error.kind(), format!("{names}: {error}"), error)
 }

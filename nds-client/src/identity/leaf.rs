@@ -1,4 +1,4 @@
-//! What a leaf certificate says.
+//! The contents of a leaf certificate.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use x509_parser::{
 
 use crate::{
     error::{Error, ErrorKind},
-    resources::spiffe::SpiffeId,
+    resources::spiffe_id::SpiffeId,
 };
 
 /// The parts of a leaf that an identity needs.
@@ -22,22 +22,28 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// Reads the leaf only: an intermediate of istiod's CA has a URI of its own.
+    /// Parses the leaf. Intermediates are not read: that of istiod's CA has a URI of its own.
     pub(super) fn parse(leaf: Option<&CertificateDer<'_>>) -> Result<Self, Error> {
         let invalid = |what: &str| Error::new(ErrorKind::Credentials, format!("the certificate {what}"));
         let leaf = leaf.ok_or_else(|| invalid("chain is empty"))?;
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| invalid("is not X.509"))?;
-        let names = leaf.subject_alternative_name().map_err(|_| invalid("names its subject twice"))?;
+        let names = leaf
+            .subject_alternative_name()
+            .map_err(|_| invalid("has more than one subjectAltName extension"))?;
         let names = names.map(|names| &names.value.general_names[..]).unwrap_or_default();
         let uris: Vec<_> = names
             .iter()
             .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
             .collect();
         let [uri] = uris[..] else {
-            return Err(invalid(&format!("has {} URIs where a workload's has one", uris.len())));
+            return Err(invalid(&format!("has {} URIs instead of exactly one SPIFFE ID", uris.len())));
         };
         let spiffe_id = uri.parse().map_err(|error| {
-            Error::with_source(ErrorKind::Credentials, "the certificate's URI is no workload identity", error)
+            Error::with_source(
+                ErrorKind::Credentials,
+                "the URI of the certificate is not a SPIFFE ID of Istio",
+                error,
+            )
         })?;
         let validity = leaf.validity();
         Ok(Self { spiffe_id, not_before: time(validity.not_before), not_after: time(validity.not_after) })

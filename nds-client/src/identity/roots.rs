@@ -1,4 +1,4 @@
-//! The roots of the mesh, by where they came from.
+//! The roots of the mesh by source.
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -6,31 +6,31 @@ use sidestep_util::pem::{self, PemError, distinct};
 
 use crate::error::{Error, ErrorKind};
 
-/// What is trusted is all of these together: while a root is being replaced, one source knows the new one before the
-/// others, and a client that knew only the old one could reach istiod no longer.
+/// The trusted roots: those of all sources together. During a root rotation one source has the new root before the
+/// others, and a client with only the old root could not reach istiod.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RootSet {
-    /// Of the configuration.
+    /// The roots of the configuration.
     pub(crate) configured: Vec<CertificateDer<'static>>,
-    /// That came with the last certificate.
+    /// The roots issued with the last certificate.
     pub(crate) issued: Vec<CertificateDer<'static>>,
-    /// That istiod last pushed.
+    /// The roots that istiod last pushed.
     pub(crate) pushed: Vec<CertificateDer<'static>>,
 }
 
 impl RootSet {
-    /// All of them, each once.
+    /// Returns all roots without duplicates.
     pub(crate) fn union(&self) -> Vec<CertificateDer<'static>> {
         distinct(self.configured.iter().chain(&self.issued).chain(&self.pushed))
     }
 
-    /// Those that the configuration does not bring anyway.
+    /// Returns the roots that are not in the configuration.
     pub(crate) fn discovered(&self) -> Vec<CertificateDer<'static>> {
         distinct(self.issued.iter().chain(&self.pushed))
     }
 }
 
-/// The certificates of a PEM text, at least one. `what` names the text.
+/// Parses a PEM text with at least one certificate. `what` names the text in the error.
 pub(crate) fn certificates(text: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     pem::certificates(text).map_err(|error| {
         let message = format!("{what}: {error}");
@@ -41,7 +41,7 @@ pub(crate) fn certificates(text: &[u8], what: &str) -> Result<Vec<CertificateDer
     })
 }
 
-/// A store of these roots, each once.
+/// Returns a store with these roots, without duplicates.
 pub(crate) fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, Error> {
     pem::root_store(roots).map_err(|error| {
         Error::with_source(ErrorKind::Credentials, "a root certificate cannot be used", error)

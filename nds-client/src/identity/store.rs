@@ -1,4 +1,4 @@
-//! The identity in use, and the roots that peers are verified with.
+//! The current identity and the roots that verify peers.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    watch::{Watch, WatchSender},
+    watched::{Watch, WatchSender},
 };
 
-/// Publishes the identity. A new certificate and new roots have the same effect: a new value with a higher epoch.
+/// Publishes the identity. A new certificate and a change of the roots both publish a new value with a higher epoch.
 #[derive(Debug)]
 pub(crate) struct IdentityStore {
     published: WatchSender<Option<Arc<Identity>>>,
     latest: Mutex<Latest>,
-    /// istiod's xDS server has refused the certificate in use.
-    refused: Notify,
+    /// Notified when istiod's xDS server rejects the current certificate.
+    rejected: Notify,
 }
 
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl IdentityStore {
     pub(crate) fn new(configured: Vec<CertificateDer<'static>>) -> Self {
         let roots = RootSet { configured, ..RootSet::default() };
         Self {
-            published: WatchSender::new(None),
+            published: WatchSender::with_first(None),
             latest: Mutex::new(Latest { roots, epoch: 0 }),
-            refused: Notify::new(),
+            rejected: Notify::new(),
         }
     }
 
@@ -48,12 +48,12 @@ impl IdentityStore {
         self.published.current()
     }
 
-    /// All roots, by their sources.
+    /// Returns all roots by source.
     pub(crate) fn roots(&self) -> RootSet {
         self.latest.lock().roots.clone()
     }
 
-    /// Puts a certificate into use, together with the roots that came with it.
+    /// Publishes a certificate together with the roots issued with it.
     pub(crate) fn replace(
         &self,
         identity: Identity,
@@ -67,13 +67,13 @@ impl IdentityStore {
         Ok(identity)
     }
 
-    /// Changes the roots. Returns whether that makes a difference.
+    /// Changes the roots. Returns whether the change has an effect.
     pub(crate) fn change_roots(&self, change: impl FnOnce(&mut RootSet)) -> Result<bool, Error> {
         let mut latest = self.latest.lock();
         let mut roots = latest.roots.clone();
         change(&mut roots);
         let union = roots.union();
-        // Unusable roots must not be stored: no certificate could be put into use any more.
+        // Unusable roots must not be stored: they would make every later certificate unusable.
         root_store(&union)?;
         let changed = union != latest.roots.union();
         latest.roots = roots;
@@ -85,31 +85,31 @@ impl IdentityStore {
         Ok(changed)
     }
 
-    /// Reads the configured roots again, so that their file can be replaced while the process runs. The last good ones
-    /// stay.
+    /// Reads the configured roots file again, so that the file can be replaced while the process runs. Keeps the last
+    /// valid roots if the file is invalid.
     pub(crate) fn reload_roots(&self, file: Option<&Path>) {
         let Some(file) = file else { return };
         let read = fs::read(file)
-            .map_err(|error| Error::with_source(ErrorKind::Credentials, "it cannot be read", error))
+            .map_err(|error| Error::with_source(ErrorKind::Credentials, "the file cannot be read", error))
             .and_then(|pem| certificates(&pem, "the file"))
             .and_then(|configured| self.change_roots(|roots| roots.configured = configured));
         let file = file.display();
         match read {
             Ok(false) => {}
-            Ok(true) => tracing::info!(%file, "the roots in the file have changed"),
+            Ok(true) => tracing::info!(%file, "the roots in the file have changed: using the new ones"),
             Err(error) => {
-                tracing::warn!(%file, error = error.report(), "the roots in the file cannot be used");
+                tracing::warn!(%file, error = error.report(), "the roots in the file cannot be used: the previous ones stay in use");
             }
         }
     }
 
-    /// Asks for another certificate: istiod's xDS server refuses the one in use.
-    pub(crate) fn refuse(&self) {
-        self.refused.notify_one();
+    /// Requests a new certificate, because istiod's xDS server rejected the current one.
+    pub(crate) fn reject(&self) {
+        self.rejected.notify_one();
     }
 
-    /// Waits until the certificate is refused.
-    pub(crate) async fn refused(&self) {
-        self.refused.notified().await;
+    /// Waits until the certificate is rejected.
+    pub(crate) async fn rejected(&self) {
+        self.rejected.notified().await;
     }
 }

@@ -24,7 +24,7 @@ fn leaf(ca: &Ca, uris: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn an_identity_says_who_it_is_and_shows_no_key() {
+fn debug_prints_the_id_and_not_the_key() {
     let ca = ca();
     let (chain, key) = leaf(&ca, &[ID]);
     let identity =
@@ -36,7 +36,7 @@ fn an_identity_says_who_it_is_and_shows_no_key() {
 }
 
 #[test]
-fn a_key_of_another_certificate_is_refused() {
+fn a_key_of_another_certificate_is_an_error() {
     let ca = ca();
     let ((chain, _), (_, key)) = (leaf(&ca, &[ID]), leaf(&ca, &[ID]));
     let error =
@@ -45,7 +45,7 @@ fn a_key_of_another_certificate_is_refused() {
 }
 
 #[test]
-fn a_certificate_without_exactly_one_identity_is_refused() {
+fn a_certificate_without_exactly_one_spiffe_id_is_an_error() {
     let ca = ca();
     for uris in [&[][..], &[ID, ID][..], &["https://example.com"][..]] {
         let (chain, key) = leaf(&ca, uris);
@@ -55,7 +55,7 @@ fn a_certificate_without_exactly_one_identity_is_refused() {
 }
 
 #[test]
-fn a_root_that_is_listed_twice_counts_once() {
+fn duplicate_roots_are_removed() {
     let ca = ca();
     let roots = certificates(format!("{}{}", ca.pem, ca.pem).as_bytes(), "the roots").unwrap();
     assert_eq!(root_store(&roots).unwrap().len(), 1);

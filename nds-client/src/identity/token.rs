@@ -11,51 +11,51 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::{
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
 };
 
-/// The audience that istiod asks the Kubernetes API about (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
+/// The audience that istiod requires (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
 const AUDIENCE: &str = "istio-ca";
 
-/// How long a file may be gone or empty because it is being replaced.
+/// The longest time for which the file may be missing or empty while it is replaced.
 const BEING_WRITTEN: Duration = Duration::from_secs(1);
 
-/// A token. Never shown.
+/// A token. `Debug` does not print it.
 pub(crate) struct Token(String);
 
 impl Token {
-    /// Reads the file anew, as at each use: whatever renews it needs no restart of ours, and may be writing it just now.
+    /// Reads the file. It is read for each use: the program that renews it may be writing it at that time.
     pub(crate) async fn read(file: &Path) -> Result<Self, Error> {
-        if let Ok(token) = Self::look(file) {
+        if let Ok(token) = Self::try_read(file) {
             return Ok(token);
         }
         sleep(BEING_WRITTEN).await;
-        Self::look(file)
+        Self::try_read(file)
     }
 
-    fn look(file: &Path) -> Result<Self, Error> {
+    fn try_read(file: &Path) -> Result<Self, Error> {
         let text = fs::read_to_string(file).map_err(|error| {
             let message =
-                format!("token file {} cannot be read: write a token there with `kubectl create token --audience {AUDIENCE}`", file.display());
+                format!("token file {} cannot be read: write a token to it with `kubectl create token --audience {AUDIENCE}`", file.display());
             Error::with_source(ErrorKind::Credentials, message, error)
         })?;
         let token = text.trim();
         let printable = token.bytes().all(|byte| byte.is_ascii_graphic());
         let what = match token {
             "" => "is empty",
-            _ if !printable => "holds more than a token",
+            _ if !printable => "contains more than a token",
             _ => return Ok(Self(token.to_owned())),
         };
         let message = format!(
-            "token file {} {what}: write a token there with `kubectl create token --audience {AUDIENCE}`",
+            "token file {} {what}: write a token to it with `kubectl create token --audience {AUDIENCE}`",
             file.display()
         );
         Err(Error::new(ErrorKind::Credentials, message))
     }
 
     #[cfg(fuzzing)]
-    pub(crate) fn of(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
@@ -63,27 +63,27 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// Why istiod may have refused the token. It does not say: a missing, an expired and a foreign token all read
-    /// the same there, so the token's own claims are looked at.
-    pub(crate) fn why_refused(&self, now: SystemTime) -> String {
+    /// Returns the probable reason why istiod rejected the token. The response of istiod is the same for a missing, an
+    /// expired and a foreign token, so the reason is derived from the claims of the token.
+    pub(crate) fn rejection_reason(&self, now: SystemTime) -> String {
         let Some(claims) = self.claims() else {
-            return "it is not a JSON web token".into();
+            return "it is not a JSON Web Token".into();
         };
         if let Some(expiry) = claims.exp {
             let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
             if let Ok(ago) = now.duration_since(expiry) {
-                return format!("it expired {} ago", Rough(ago));
+                return format!("it expired {} ago", HumanDuration(ago));
             }
         }
         let audiences = claims.aud.map(Audience::into_vec).unwrap_or_default();
         if !audiences.iter().any(|audience| audience == AUDIENCE) {
-            return format!("its audience is {audiences:?} where istiod wants {AUDIENCE:?}");
+            return format!("its audience is {audiences:?}, but istiod requires {AUDIENCE:?}");
         }
         match claims.sub {
             Some(subject) => format!(
-                "it is {subject}'s, for the right audience and not expired: the cluster id may not be one that istiod knows, or the token is another cluster's"
+                "it belongs to {subject}, has the right audience and is not expired: istiod may not know the cluster ID, or the token is from another cluster"
             ),
-            None => "it names no subject".into(),
+            None => "it has no subject".into(),
         }
     }
 
@@ -107,7 +107,7 @@ struct Claims {
     sub: Option<String>,
 }
 
-/// One audience may be written as a text (RFC 7519, 4.1.3).
+/// A single audience may be a string (RFC 7519, 4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -133,26 +133,26 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_of_a_refusal_is_found_in_the_claims() {
+    fn the_rejection_reason_is_derived_from_the_claims() {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
-        let why = |claims| token(claims).why_refused(now);
+        let why = |claims| token(claims).rejection_reason(now);
         assert_eq!(why(r#"{"aud":["istio-ca"],"exp":9000,"sub":"s"}"#), "it expired 16 min ago");
-        let audience = r#"its audience is ["https://kubernetes"] where istiod wants "istio-ca""#;
+        let audience = r#"its audience is ["https://kubernetes"], but istiod requires "istio-ca""#;
         assert_eq!(why(r#"{"aud":"https://kubernetes","exp":20000}"#), audience);
-        assert!(why(r#"{"aud":"istio-ca","exp":20000,"sub":"s"}"#).contains("cluster id"));
-        assert_eq!(Token("opaque".into()).why_refused(now), "it is not a JSON web token");
+        assert!(why(r#"{"aud":"istio-ca","exp":20000,"sub":"s"}"#).contains("cluster ID"));
+        assert_eq!(Token("opaque".into()).rejection_reason(now), "it is not a JSON Web Token");
     }
 
     #[test]
-    fn a_token_is_not_shown() {
+    fn debug_does_not_print_the_token() {
         assert_eq!(format!("{:?}", Token("secret".into())), "Token(<redacted>)");
     }
 
     #[test]
-    fn an_empty_token_file_is_an_error_that_names_it() {
+    fn an_empty_token_file_is_an_error_with_its_path() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "\n").unwrap();
-        let error = Token::look(file.path()).unwrap_err();
+        let error = Token::try_read(file.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Credentials);
         assert!(error.to_string().contains(&file.path().display().to_string()));
     }

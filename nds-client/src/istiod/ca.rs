@@ -1,4 +1,4 @@
-//! Certificates from istiod's certificate authority.
+//! Certificate requests to istiod's CA.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use crate::{
     runtime::Runtime,
 };
 
-/// A certificate, and the roots that came with it.
+/// A certificate and the roots issued with it.
 pub(crate) struct Issued {
     pub(crate) identity: Identity,
     pub(crate) roots: Vec<CertificateDer<'static>>,
 }
 
-/// Asks for a certificate for a new key, trusting `roots` for the call.
+/// Requests a certificate for a new private key. `roots` verify the server.
 pub(crate) async fn issue(
     runtime: &Runtime,
     credentials: &Credentials,
@@ -38,15 +38,15 @@ pub(crate) async fn issue(
     let connection = connector.connect(credentials).await?;
     let request = SigningRequest::new(&config.namespace, &config.service_account, config.key_type)?;
     let ttl = config.certificate_ttl.as_secs();
-    let asked = timeout(ANSWER, async {
+    let asked = timeout(SIGN_TIMEOUT, async {
         match create(runtime, &connection, &request, ttl).await? {
             Some(chain) => Ok(chain),
-            // A lifetime above the maximum is refused, not clamped; zero asks for the default (istio `pki/ca/ca.go`).
+            // The CA rejects a lifetime above its maximum; zero requests its default (istio `pki/ca/ca.go`).
             None => Ok(create(runtime, &connection, &request, 0).await?.unwrap_or_default()),
         }
     });
     let chain = asked.await.unwrap_or_else(|elapsed| {
-        let message = format!("istiod's CA at {} does not answer", config.ca[0]);
+        let message = format!("istiod's CA at {} does not answer: check its log", config.ca[0]);
         Err(Error::with_source(ErrorKind::Unavailable, message, elapsed))
     })?;
     let (chain, roots) = split(&chain)?;
@@ -54,10 +54,10 @@ pub(crate) async fn issue(
     Ok(Issued { identity, roots })
 }
 
-/// How long the CA may take to sign, once a connection is open.
-const ANSWER: Duration = Duration::from_secs(20);
+/// The maximum time between the request and the certificate.
+const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One call. `None` where the CA refuses the lifetime.
+/// Sends one request. Returns `None` if the CA rejects the lifetime.
 async fn create(
     runtime: &Runtime,
     connection: &Connection,
@@ -77,7 +77,7 @@ async fn create(
             tracing::warn!(
                 ttl_seconds,
                 reason = status.message(),
-                "the CA refuses this lifetime; asking for its default"
+                "the CA rejected the certificate lifetime: requesting its default"
             );
             Ok(None)
         }
@@ -85,28 +85,28 @@ async fn create(
     }
 }
 
-/// Where another than istiod is to sign (istio `security/pkg/nodeagent/caclient/providers/citadel/client.go`).
+/// Returns the metadata that select another signer than istiod (istio
+/// `security/pkg/nodeagent/caclient/providers/citadel/client.go`).
 fn signer(name: &str) -> Struct {
     let name = Value { kind: Some(Kind::StringValue(name.to_owned())) };
     Struct { fields: [("CertSigner".to_owned(), name)].into() }
 }
 
-/// Leaf and intermediates, and the roots: the last element is the whole bundle (istio `security/pkg/server/ca`).
+/// The chain (leaf and intermediates) and the roots. The last element of the response is the root bundle (istio
+/// `security/pkg/server/ca`).
 type Split = (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>);
 
 fn split(chain: &[String]) -> Result<Split, Error> {
     let Some((roots, chain)) = chain.split_last().filter(|(_, chain)| !chain.is_empty()) else {
-        let message = format!(
-            "istiod's CA answered with {} certificates where a chain and its root are due",
-            chain.len()
-        );
+        let message =
+            format!("istiod's CA answered with {} certificates instead of a chain and its root", chain.len());
         return Err(Error::new(ErrorKind::InvalidResource, message));
     };
     let roots = certificates(roots.as_bytes(), "the roots that istiod's CA sent")?;
     let mut leaf_first = Vec::new();
     for element in chain {
         let certificates = certificates(element.as_bytes(), "the certificate chain that istiod's CA sent")?;
-        // A plugged CA repeats its root among the intermediates; peers do not need it.
+        // A plugged-in CA repeats its root among the intermediates. Peers do not need it.
         leaf_first.extend(certificates.into_iter().filter(|certificate| !roots.contains(certificate)));
     }
     Ok((leaf_first, roots))

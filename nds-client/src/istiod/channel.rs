@@ -1,4 +1,4 @@
-//! A gRPC channel over a connection that is open already.
+//! A gRPC channel over an open TLS connection.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
-use super::refusal::certificate_alert;
+use super::rejection::certificate_alert;
 use crate::{identity::credentials::Credentials, transport::Io};
 
 /// A TLS connection to istiod.
 pub(super) type Stream = TlsStream<Box<dyn Io>>;
 
-/// istiod closes connections that ping more often than every 15 s (istio `pilot/pkg/grpc/grpc.go`).
+/// istiod closes connections that send a ping more often than every 15 s (istio `pilot/pkg/grpc/grpc.go`).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1 << 20;
@@ -32,8 +32,8 @@ const WINDOW: u32 = 1 << 20;
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
     pub(crate) credentials: Credentials,
-    /// istiod's alert about our certificate. In TLS 1.3 it arrives after the handshake, and the call that is made then
-    /// learns no more than that the connection is gone.
+    /// The TLS alert by which istiod rejected the certificate. In TLS 1.3 it arrives after the handshake, and the call
+    /// that is made then fails only with a lost connection.
     pub(super) alert: Arc<OnceLock<AlertDescription>>,
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn channel(
     credentials: Credentials,
 ) -> Result<Connection, tonic::transport::Error> {
     let alert = Arc::<OnceLock<_>>::default();
-    let stream = Alerting { stream, alert: alert.clone() };
+    let stream = AlertRecorder { stream, alert: alert.clone() };
     let channel = Endpoint::from_static("http://istiod")
         .origin(Uri::from_static("https://istiod"))
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -55,11 +55,11 @@ pub(super) async fn channel(
     Ok(Connection { channel, credentials, alert })
 }
 
-/// Hands the connection to tonic, once.
-struct Opened(Option<Alerting>);
+/// Passes the open connection to tonic, once.
+struct Opened(Option<AlertRecorder>);
 
 impl Service<Uri> for Opened {
-    type Response = TokioIo<Alerting>;
+    type Response = TokioIo<AlertRecorder>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -73,49 +73,49 @@ impl Service<Uri> for Opened {
     }
 }
 
-/// A stream that remembers an alert about our certificate.
-struct Alerting {
+/// A stream that records a TLS alert about the client certificate.
+struct AlertRecorder {
     stream: Stream,
     alert: Arc<OnceLock<AlertDescription>>,
 }
 
-impl Alerting {
-    fn look<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+impl AlertRecorder {
+    fn record<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &outcome
             && let Some(alert) = certificate_alert(error)
         {
-            // The first one counts.
+            // The first alert is the relevant one.
             let _ = self.alert.set(alert);
         }
         outcome
     }
 }
 
-impl AsyncRead for Alerting {
+impl AsyncRead for AlertRecorder {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.look(outcome)
+        self.record(outcome)
     }
 }
 
-impl AsyncWrite for Alerting {
+impl AsyncWrite for AlertRecorder {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.look(outcome)
+        self.record(outcome)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.look(outcome)
+        self.record(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.look(outcome)
+        self.record(outcome)
     }
 
     fn poll_write_vectored(
@@ -124,7 +124,7 @@ impl AsyncWrite for Alerting {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.look(outcome)
+        self.record(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
-//! One TLS connection to istiod, as a gRPC channel.
+//! Opens a TLS connection to istiod as a gRPC channel.
 //!
-//! Every stream opens a connection of its own and resolves istiod's name anew, as Istio's agent does, so that reconnects
-//! can land on another istiod. Where there are several addresses, a slow one does not hold up the next.
+//! Each stream opens its own connection and resolves the name of istiod again, like Istio's agent, so that a reconnect
+//! can reach another istiod. Attempts to several addresses are staggered.
 
 use std::{
     error::Error as StdError,
@@ -27,18 +27,18 @@ use crate::{
     runtime::Runtime,
 };
 
-/// How long one address may take to accept a connection and shake hands.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long an address is waited for before the next one is tried beside it.
-const STAGGER: Duration = Duration::from_secs(1);
+/// The maximum time of one attempt: TCP connection and TLS handshake.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The delay between the begins of two attempts.
+const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 
-/// Opens connections to istiod, wherever one of `servers` is.
+/// Opens connections to istiod at one of `servers`.
 pub(crate) struct Connector<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) servers: &'a [ServerAddress],
     pub(crate) roots: Arc<RootCertStore>,
-    /// How often this was tried in vain: each time another address comes first, because one that accepts connections
-    /// may still not answer.
+    /// The number of consecutive failures. Each failure rotates the list of addresses, because an address may accept
+    /// connections and never answer.
     pub(crate) failures: u32,
 }
 
@@ -49,15 +49,15 @@ struct Target<'a> {
 }
 
 impl Connector<'_> {
-    /// A connection that is already open.
+    /// Connects to the first address that succeeds.
     pub(crate) async fn connect(&self, credentials: &Credentials) -> Result<Connection, Error> {
         let tls = tls::connector(self.runtime, self.roots.clone(), credentials)?;
         let attempt = |target| self.attempt(target, &tls, credentials);
-        happy_eyeballs::connect(self.targets().await?, STAGGER, attempt).await.map_err(|errors| {
-            // What an istiod said tells more than another one's silence.
-            let said = errors.iter().position(|error| error.kind() != ErrorKind::Unavailable);
+        happy_eyeballs::connect(self.targets().await?, ATTEMPT_DELAY, attempt).await.map_err(|errors| {
+            // A response of istiod is a better error than a failed connection.
+            let answered = errors.iter().position(|error| error.kind() != ErrorKind::Unavailable);
             let last = errors.len().saturating_sub(1);
-            errors.into_iter().nth(said.unwrap_or(last)).unwrap_or_else(|| self.nowhere())
+            errors.into_iter().nth(answered.unwrap_or(last)).unwrap_or_else(|| self.no_address())
         })
     }
 
@@ -67,7 +67,7 @@ impl Connector<'_> {
         tls: &TlsConnector,
         credentials: &Credentials,
     ) -> Result<Connection, Error> {
-        match timeout(ATTEMPT, self.handshake(&target, tls, credentials)).await {
+        match timeout(ATTEMPT_TIMEOUT, self.handshake(&target, tls, credentials)).await {
             Ok(stream) => {
                 channel(stream?, credentials.clone()).await.map_err(|error| target.unavailable(error))
             }
@@ -89,7 +89,7 @@ impl Connector<'_> {
         })
     }
 
-    /// Every address of every server, in order, beginning with another one after each failure.
+    /// Returns all addresses of all servers in order, rotated by the number of failures.
     async fn targets(&self) -> Result<Vec<Target<'_>>, Error> {
         let (mut targets, mut failed) = (Vec::new(), None);
         for server in self.servers {
@@ -118,25 +118,31 @@ impl Connector<'_> {
         if let Some(known) = self.runtime.config.hosts.get(&host.to_ascii_lowercase()) {
             return Ok(known.iter().map(|ip| (*ip, *port).into()).collect());
         }
-        let resolved = timeout(ATTEMPT, self.runtime.transport.resolve(host, *port)).await;
+        let resolved = timeout(ATTEMPT_TIMEOUT, self.runtime.transport.resolve(host, *port)).await;
         resolved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
             let message = format!(
-                "istiod's name {host} cannot be resolved: put `<address> {host}` into the VM files' hosts, or give the address of the east-west gateway that exposes istiod"
+                "the name of istiod, {host}, cannot be resolved: add `<address> {host}` to the file `hosts` of the VM files, or configure the address of the east-west gateway that exposes istiod"
             );
             Error::with_source(ErrorKind::Unavailable, message, error)
         })
     }
 
-    fn nowhere(&self) -> Error {
+    fn no_address(&self) -> Error {
         let names: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
-        Error::new(ErrorKind::Unavailable, format!("istiod ({}) has no address", names.join(", ")))
+        Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "istiod ({}) has no address: check the DNS records or configure an IP address",
+                names.join(", ")
+            ),
+        )
     }
 }
 
 impl Target<'_> {
     fn unavailable(&self, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         let message = format!(
-            "istiod cannot be reached at {} ({}): check that it runs and that the address and port are its TLS ones",
+            "istiod cannot be reached at {} ({}): check that it is running and that this is the address of its TLS port",
             self.server, self.address
         );
         Error::with_source(ErrorKind::Unavailable, message, error)

@@ -1,4 +1,4 @@
-//! The headers of calls to istiod.
+//! Request headers of calls to istiod.
 
 use tonic::metadata::{MetadataKey, MetadataValue};
 
@@ -7,7 +7,7 @@ use crate::{
     identity::credentials::Credentials,
 };
 
-/// Adds the headers of a call: the cluster, the token where it is presented, and `extra`.
+/// Adds the headers of a call: cluster ID, token if it is used, and `extra`.
 pub(crate) fn authorize<T>(
     request: &mut tonic::Request<T>,
     credentials: &Credentials,
@@ -15,9 +15,11 @@ pub(crate) fn authorize<T>(
     extra: &[(String, String)],
 ) -> Result<(), Error> {
     let metadata = request.metadata_mut();
-    let invalid = |what: &str| Error::new(ErrorKind::Config, format!("{what} cannot be sent as a header"));
-    // The key under which istiod looks for it (istio `kubeauth/kube_jwt.go`).
-    metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster id"))?);
+    let invalid = |what: &str| {
+        Error::new(ErrorKind::Config, format!("{what} is not a valid HTTP header: correct the configuration"))
+    };
+    // The header that istiod reads (istio `kubeauth/kube_jwt.go`).
+    metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster ID"))?);
     for (name, value) in extra {
         let name: MetadataKey<_> = name.parse().map_err(|_| invalid(name))?;
         metadata.insert(name, value.parse().map_err(|_| invalid(value))?);

@@ -1,15 +1,15 @@
-//! What a gRPC status of istiod's means.
+//! Errors from gRPC status codes of istiod.
 
 use tonic::{Code, Status};
 
-use super::{channel::Connection, refusal::refused};
+use super::{channel::Connection, rejection::rejection_error};
 use crate::{
     error::{Error, ErrorKind},
     identity::credentials::Credentials,
     runtime::Runtime,
 };
 
-/// The status of a call or stream over a connection as an error that says what to do.
+/// Converts the status of a call or stream to an error with the next step.
 pub(crate) fn status_error(runtime: &Runtime, connection: &Connection, status: Status) -> Error {
     let config = &runtime.config;
     let (kind, message) = match status.code() {
@@ -19,19 +19,24 @@ pub(crate) fn status_error(runtime: &Runtime, connection: &Connection, status: S
         Code::PermissionDenied => (
             ErrorKind::Unauthenticated,
             format!(
-                "istiod does not let this identity speak for namespace {} and service account {}: the token or certificate is another workload's",
+                "istiod does not accept this identity for namespace {} and service account {}: the token or certificate belongs to another workload",
                 config.namespace, config.service_account
             ),
         ),
-        Code::FailedPrecondition | Code::InvalidArgument => {
-            (ErrorKind::Config, format!("istiod refuses this workload's description: {}", status.message()))
-        }
-        // UNKNOWN is also istiod's "server is not ready" (istio `pilot/pkg/xds/delta.go`).
+        Code::FailedPrecondition | Code::InvalidArgument => (
+            ErrorKind::Config,
+            format!(
+                "istiod rejected the node description of this workload, check the configuration: {}",
+                status.message()
+            ),
+        ),
+        // istiod also sends UNKNOWN for "server is not ready" (istio `pilot/pkg/xds/delta.go`).
         _ => match connection.alert.get() {
-            Some(alert) => return refused(&connection.credentials, *alert, status),
-            None => {
-                (ErrorKind::Unavailable, format!("istiod at {} ended the exchange", config.istiod_address()))
-            }
+            Some(alert) => return rejection_error(&connection.credentials, *alert, status),
+            None => (
+                ErrorKind::Unavailable,
+                format!("istiod at {} closed the connection", config.istiod_address()),
+            ),
         },
     };
     Error::with_source(kind, message, status)
@@ -42,15 +47,15 @@ fn unauthenticated(runtime: &Runtime, credentials: &Credentials) -> String {
     let cluster = &config.cluster_id;
     match credentials {
         Credentials::Certificate(identity) => format!(
-            "istiod does not accept the certificate of {} (cluster id {cluster})",
+            "istiod rejected the certificate of {} (cluster ID {cluster}): check the cluster ID and the trust domain",
             identity.spiffe_id()
         ),
         Credentials::Token(token) => {
             let file =
                 config.token_file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
-            let why = token.why_refused(runtime.now());
+            let why = token.rejection_reason(runtime.now());
             format!(
-                "istiod refuses the token in {file} (cluster id {cluster}): {why}; get a new one with `istioctl x workload entry configure`"
+                "istiod rejected the token in {file} (cluster ID {cluster}): {why}; create a new token with `istioctl x workload entry configure`"
             )
         }
     }

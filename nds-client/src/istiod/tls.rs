@@ -1,4 +1,4 @@
-//! TLS with istiod: what is presented, what must be proved, and what a failure means.
+//! TLS with istiod: the client certificate, the verification of the server, and errors of the handshake.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,22 +6,27 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, client::ResolvesClie
 use rustls_pki_types::{ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-use super::refusal::{certificate_alert, refused};
+use super::rejection::{certificate_alert, rejection_error};
 use crate::{
     config::{Config, ServerAddress},
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
     identity::credentials::Credentials,
     runtime::Runtime,
 };
 
-/// The name that istiod must prove (istio `pilot/pkg/grpc/tls.go`; its certificates have no IP addresses).
+/// Returns the name that the certificate of istiod must contain (istio `pilot/pkg/grpc/tls.go`). It contains no IP
+/// addresses.
 pub(super) fn server_name(config: &Config, server: &ServerAddress) -> Result<ServerName<'static>, Error> {
     let unprovable = !server.is_provable();
     let derived = if unprovable { "istiod.istio-system.svc" } else { &server.host };
     let name = config.istiod_name.as_deref().unwrap_or(derived);
     ServerName::try_from(name.to_owned()).map_err(|error| {
-        Error::with_source(ErrorKind::Config, format!("istiod's name {name:?} is not a DNS name"), error)
+        Error::with_source(
+            ErrorKind::Config,
+            format!("the name of istiod, {name:?}, is not a DNS name: correct the configuration"),
+            error,
+        )
     })
 }
 
@@ -34,7 +39,11 @@ pub(super) fn connector(
     let builder = ClientConfig::builder_with_details(runtime.provider.clone(), time)
         .with_safe_default_protocol_versions()
         .map_err(|error| {
-            Error::with_source(ErrorKind::Config, "the crypto provider has no usable TLS version", error)
+            Error::with_source(
+                ErrorKind::Config,
+                "the crypto provider supports neither TLS 1.2 nor TLS 1.3: use another one",
+                error,
+            )
         })?
         .with_root_certificates(roots);
     let mut tls = match credentials {
@@ -47,7 +56,7 @@ pub(super) fn connector(
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// Why a handshake failed, where it is about certificates; else the error again.
+/// Returns an error of the handshake that concerns certificates. Other errors are returned unchanged as `Err`.
 pub(super) fn handshake_error(
     config: &Config,
     credentials: &Credentials,
@@ -58,7 +67,7 @@ pub(super) fn handshake_error(
     if let Some(alert) =
         certificate_alert(&error).filter(|_| matches!(credentials, Credentials::Certificate(_)))
     {
-        return Ok(refused(credentials, alert, error));
+        return Ok(rejection_error(credentials, alert, error));
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(reason)) = inner else {
@@ -74,38 +83,41 @@ fn untrusted(
     name: &str,
     reason: &CertificateError,
 ) -> (ErrorKind, String) {
-    let roots = config.roots_file.as_deref().map_or("the given roots".into(), |file| file.to_string_lossy());
+    let roots =
+        config.roots_file.as_deref().map_or("the configured roots".into(), |file| file.to_string_lossy());
     let message = match reason {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "what answers at {address} has no certificate under {roots}: fetch the mesh's root anew (ConfigMap istio-ca-root-cert), or check that the address is istiod's"
+            "the certificate of the server at {address} was not issued under {roots}: update the mesh root from the ConfigMap istio-ca-root-cert, or check that the address is that of istiod"
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
-            "the certificate at {address} is not for the name {name}: set the istiod name to one that it has, usually istiod.istio-system.svc"
+            "the certificate of the server at {address} is not valid for the name {name}: set the name of istiod to one in that certificate, usually istiod.istio-system.svc"
         ),
         CertificateError::ExpiredContext { time, not_after } => {
             let by = between(*not_after, *time);
             let message = format!(
-                "istiod's certificate at {address} ended {by} ago by this host's clock: set the clock if it is fast, else renew istiod's certificate"
+                "the certificate of istiod at {address} expired {by} ago by the clock of this host: set the clock if it is fast, else renew the certificate of istiod"
             );
             return (ErrorKind::Clock, message);
         }
         CertificateError::NotValidYetContext { time, not_before } => {
             let by = between(*time, *not_before);
             let message = format!(
-                "istiod's certificate at {address} begins {by} from now by this host's clock: the clock is slow, set it"
+                "the certificate of istiod at {address} becomes valid in {by} by the clock of this host: the clock is slow, set it"
             );
             return (ErrorKind::Clock, message);
         }
-        _ => format!("the certificate at {address} cannot be verified under {roots}"),
+        _ => format!(
+            "the certificate of the server at {address} cannot be verified with {roots}: check that the address is that of istiod"
+        ),
     };
     (ErrorKind::UntrustedServer, message)
 }
 
-fn between(earlier: UnixTime, later: UnixTime) -> Rough {
-    Rough(Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs())))
+fn between(earlier: UnixTime, later: UnixTime) -> HumanDuration {
+    HumanDuration(Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs())))
 }
 
-/// Presents one certificate, whatever the server hints at.
+/// Presents one certificate regardless of the CAs that the server names.
 #[derive(Debug)]
 struct OneCertificate(Arc<CertifiedKey>);
 

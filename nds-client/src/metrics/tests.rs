@@ -5,10 +5,10 @@ use parking_lot::Mutex;
 
 use crate::{
     health::Health,
-    testing::{Door, mesh},
+    testing::{Connectivity, mesh},
 };
 
-/// The last or the summed value, by name and labels.
+/// The last or summed value by name and labels.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<BTreeMap<String, f64>>>);
 
@@ -83,9 +83,9 @@ fn certificates_streams_pushes_and_failures_are_counted() {
             istiod.crash();
             let mut health = client.health().clone();
             health.wait_for(|health| health.stream.is_some()).await.unwrap();
-            assert!((seen.value("nds_client_failing{part=stream}") - 1.0).abs() < f64::EPSILON);
+            assert!((seen.value("nds_client_failing{component=stream}") - 1.0).abs() < f64::EPSILON);
             assert!((seen.value("nds_client_sync_state{state=stale}") - 1.0).abs() < f64::EPSILON);
-            istiod.set_door(Door::Open);
+            istiod.set_connectivity(Connectivity::Open);
             health.wait_for(Health::is_ok).await.unwrap();
         });
     });
@@ -96,7 +96,7 @@ fn certificates_streams_pushes_and_failures_are_counted() {
         ("nds_client_pushes_total{type=NameTable,outcome=unchanged}", 1.0),
         ("nds_client_names{}", 1.0),
         ("nds_client_sync_state{state=synced}", 1.0),
-        ("nds_client_failing{part=stream}", 0.0),
+        ("nds_client_failing{component=stream}", 0.0),
     ];
     for (name, value) in expected {
         assert!((seen.value(name) - value).abs() < f64::EPSILON, "{name}: {}", seen.value(name));

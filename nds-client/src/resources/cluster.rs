@@ -1,7 +1,7 @@
-//! Clusters: what CDS says about how to reach a service, reduced to what a client needs.
+//! Clusters (CDS), reduced to the fields that a client needs.
 //!
-//! Everything in a cluster that decides a connection is listed in the facts this project collected about Istio's
-//! Envoy generator (istio `pilot/pkg/networking/core/cluster_tls.go`, `cluster_builder.go`).
+//! The fields are those with which Istio's Envoy generator controls connections (istio
+//! `pilot/pkg/networking/core/cluster_tls.go`, `cluster_builder.go`).
 
 mod all;
 mod balancing;
@@ -19,116 +19,116 @@ pub(crate) use self::all::Templates;
 pub use self::{
     all::Clusters,
     balancing::{LbPolicy, LoadBalancing, SlowStart},
-    connection::{CircuitBreakers, ConnectionLife, TcpKeepalive},
+    connection::{CircuitBreakers, ConnectionLimits, TcpKeepalive},
     name::{ClusterName, InvalidClusterName},
     outlier::OutlierDetection,
     tls::{
-        Certificate, ProxyProtocol, Roots, SanMatcher, SanRegex, TlsContext, TlsVersion, TransportMatch,
-        TransportSocket,
+        ClientCertificate, ProxyProtocol, SanMatcher, SanRegex, TlsContext, TlsVersion, TransportMatch,
+        TransportSocket, ValidationContext,
     },
 };
 use crate::resources::endpoint::{Endpoint, Endpoints};
 
-/// One outbound cluster: one port (and possibly one subset) of one service.
+/// An outbound cluster: one port, and optionally one subset, of a service.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Cluster {
-    /// Service port, subset and host.
+    /// The port, subset and host of the service.
     pub name: ClusterName,
-    /// Where its endpoints come from.
-    pub discovery: Discovery,
-    /// How long one attempt to connect may take.
+    /// The source of the endpoints.
+    pub discovery: DiscoveryType,
+    /// The maximum time of one connection attempt.
     pub connect_timeout: Duration,
-    /// The transport sockets that an endpoint may select by its metadata. The first that matches counts; they are
-    /// empty where `transport_socket` holds for every endpoint.
+    /// Transport sockets that endpoints select by their metadata. The first match is used. Empty if all endpoints use
+    /// `transport_socket`.
     pub transport_socket_matches: Vec<TransportMatch>,
-    /// The transport socket of endpoints that no match applies to.
+    /// The transport socket of endpoints without a match.
     pub transport_socket: TransportSocket,
-    /// Which HTTP the service speaks on this port, as far as the control plane knows.
-    pub http: Http,
-    /// Whether the service is outside of the mesh (`MESH_EXTERNAL`).
+    /// The HTTP version of the service port, as configured in the control plane.
+    pub http: UpstreamHttpProtocol,
+    /// Whether the service is outside the mesh (`MESH_EXTERNAL`).
     pub external: bool,
-    /// Whether a DestinationRule of tls mode SIMPLE or MUTUAL says what protects the connections. With a
-    /// `credentialName` that is all there is to see: the transport socket itself is [`TransportSocket::Absent`].
+    /// Whether a DestinationRule with TLS mode SIMPLE or MUTUAL applies. With a `credentialName`, istiod sends no
+    /// transport socket ([`TransportSocket::Absent`]) and this flag is the only sign of the rule.
     pub tls_origination: bool,
-    /// Whether TLS without an SNI of its own takes the requested host for it (`auto_sni`).
+    /// Whether TLS without a configured SNI uses the requested host as SNI (`auto_sni`).
     pub auto_sni: bool,
-    /// Whether the peer's certificate must be for that host (`auto_san_validation`).
+    /// Whether the certificate of the peer must be valid for the requested host (`auto_san_validation`).
     pub auto_san_validation: bool,
-    /// How connections are spread over the endpoints.
+    /// The load balancing policy.
     pub load_balancing: LoadBalancing,
-    /// When an endpoint that fails is left alone; `None` where it never is.
+    /// The outlier detection; `None` if it is disabled.
     pub outlier_detection: Option<OutlierDetection>,
-    /// How much is used at once.
+    /// The limits of connections and requests.
     pub circuit_breakers: CircuitBreakers,
-    /// Keepalive probes; `None` where none are asked for.
+    /// TCP keepalive probes; `None` if none are configured.
     pub tcp_keepalive: Option<TcpKeepalive>,
-    /// How long a connection lives.
-    pub connection_life: ConnectionLife,
-    /// The port to dial at [`Discovery::OriginalDestination`] in place of the one the caller was going to.
+    /// The limits of a single connection.
+    pub connection_limits: ConnectionLimits,
+    /// The port of endpoints of [`DiscoveryType::OriginalDestination`], instead of the requested port.
     pub upstream_port_override: Option<u16>,
-    /// The hosts of the services behind the cluster, as NDS names them too; the first is the cluster's own.
+    /// The host names of the services behind the cluster, as in the name table. The first is that of the cluster.
     pub service_hosts: Vec<String>,
-    /// The DestinationRule, or the like, that the cluster was made with: the path of the object in Kubernetes' API.
+    /// The object that configured the cluster, usually a DestinationRule, as a path of the Kubernetes API.
     pub config: Option<String>,
 }
 
-/// Where the endpoints of a cluster come from.
+/// The source of the endpoints of a cluster.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Discovery {
-    /// From EDS, under this name.
+pub enum DiscoveryType {
+    /// Endpoints from EDS.
     Eds {
-        /// The resource name to subscribe to.
+        /// The EDS name to subscribe to.
         service_name: String,
     },
-    /// Hosts named in the cluster, to be resolved by DNS where they are not addresses. `STATIC`, `STRICT_DNS` and
-    /// `LOGICAL_DNS` clusters.
+    /// Endpoints in the cluster itself: IP addresses, or host names that are resolved by DNS. Clusters of type
+    /// `STATIC`, `STRICT_DNS` and `LOGICAL_DNS`.
     Inline(Arc<Endpoints>),
-    /// Wherever the caller was going (`ORIGINAL_DST`): headless services, and load balancer `PASSTHROUGH`. istiod
-    /// answers EDS for headless services all the same, when asked explicitly under the cluster's name.
+    /// The address that the caller requested (`ORIGINAL_DST`): headless services, and load balancing policy
+    /// `PASSTHROUGH`. For headless services istiod also answers EDS under the name of the cluster.
     OriginalDestination,
 }
 
-/// Which HTTP a port speaks.
+/// The HTTP version of a service port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Http {
-    /// Unnamed port: the protocol is detected from the bytes (`use_downstream_protocol_config`).
+pub enum UpstreamHttpProtocol {
+    /// The protocol is detected from the first bytes, because the port has no protocol name
+    /// (`use_downstream_protocol_config`).
     Detected,
-    /// HTTP/1.1, or not HTTP at all: CDS does not tell these two apart.
+    /// HTTP/1.1 or a protocol other than HTTP. CDS does not distinguish them.
     Http1,
-    /// HTTP/2, gRPC included (`http2_protocol_options`).
+    /// HTTP/2, including gRPC (`http2_protocol_options`).
     Http2,
 }
 
 impl Cluster {
-    /// A cluster that no control plane has described: with these endpoints, all of which take mesh mTLS and prove to be
-    /// one of these identities; with none of those, any of the own trust domain. For control planes that send names and
-    /// nothing else.
+    /// Creates a cluster without CDS, for control planes that only send names. All endpoints use mesh mTLS and must
+    /// have one of `identities`; an empty list accepts every identity of the own trust domain.
     #[must_use]
-    pub fn of_mesh(name: ClusterName, endpoints: Arc<Endpoints>, identities: Vec<SanMatcher>) -> Self {
+    pub fn from_endpoints(name: ClusterName, endpoints: Arc<Endpoints>, identities: Vec<SanMatcher>) -> Self {
         let wire = xds_proto::envoy::config::cluster::v3::Cluster::default();
         Self {
-            discovery: Discovery::Inline(endpoints),
+            discovery: DiscoveryType::Inline(endpoints),
             connect_timeout: decode::CONNECT_TIMEOUT,
             transport_socket_matches: Vec::new(),
             transport_socket: TransportSocket::Tls(TlsContext {
                 subject_alt_names: identities,
-                certificate: Certificate::Workload,
-                roots: Roots::Mesh,
+                certificate: ClientCertificate::Workload,
+                roots: ValidationContext::Mesh,
                 ..TlsContext::default()
             }),
-            http: Http::Detected,
+            http: UpstreamHttpProtocol::Detected,
             external: false,
             tls_origination: false,
             auto_sni: false,
             auto_san_validation: false,
-            load_balancing: LoadBalancing::of(&wire),
+            load_balancing: LoadBalancing::from_wire(&wire),
             outlier_detection: None,
-            circuit_breakers: CircuitBreakers::of(None),
+            circuit_breakers: CircuitBreakers::from_wire(None),
             tcp_keepalive: None,
-            connection_life: ConnectionLife::default(),
+            connection_limits: ConnectionLimits::default(),
             upstream_port_override: None,
             service_hosts: vec![name.host.clone()],
             config: None,
@@ -136,8 +136,8 @@ impl Cluster {
         }
     }
 
-    /// The transport socket for `endpoint`: the first match whose criteria the endpoint's metadata satisfies, else
-    /// the cluster's own (Envoy `transport_socket_matches`).
+    /// Returns the transport socket of an endpoint: the first match for its metadata, else that of the cluster (Envoy
+    /// `transport_socket_matches`).
     #[must_use]
     pub fn transport_socket_for(&self, endpoint: &Endpoint) -> &TransportSocket {
         match self.transport_socket_matches.get(self.transport_socket_index(endpoint)) {
@@ -146,20 +146,21 @@ impl Cluster {
         }
     }
 
-    /// The position of the transport socket for `endpoint` among the matches; their number for the cluster's own.
+    /// Returns the index of the transport socket of an endpoint among the matches, or the number of matches for that of
+    /// the cluster.
     #[must_use]
     pub fn transport_socket_index(&self, endpoint: &Endpoint) -> usize {
         let matches = &self.transport_socket_matches;
         matches.iter().position(|candidate| candidate.applies_to(endpoint)).unwrap_or(matches.len())
     }
 
-    /// The name to subscribe to in EDS, where it can answer for this cluster.
+    /// Returns the EDS name of the cluster, if EDS has endpoints for it.
     #[must_use]
     pub fn eds_name(&self) -> Option<String> {
         match &self.discovery {
-            Discovery::Eds { service_name } => Some(service_name.clone()),
-            Discovery::OriginalDestination => Some(self.name.to_string()),
-            Discovery::Inline(_) => None,
+            DiscoveryType::Eds { service_name } => Some(service_name.clone()),
+            DiscoveryType::OriginalDestination => Some(self.name.to_string()),
+            DiscoveryType::Inline(_) => None,
         }
     }
 }

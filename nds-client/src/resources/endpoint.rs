@@ -1,12 +1,15 @@
-//! Endpoints: the addresses behind a cluster, from EDS or named in the cluster itself.
+//! Endpoints: the addresses of a cluster, from EDS or from the cluster itself.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use bytes::Bytes;
+use bytes::Buf;
 use prost::Message as _;
 use xds_proto::{
     envoy::config::{
-        core::v3::{Address, HealthStatus, Metadata, SocketAddress, address, socket_address::PortSpecifier},
+        core::v3::{
+            Address, HealthStatus as WireHealth, Metadata, SocketAddress, address,
+            socket_address::PortSpecifier,
+        },
         endpoint::v3::{
             ClusterLoadAssignment, Endpoint as WireEndpoint, LbEndpoint, LocalityLbEndpoints,
             endpoint::AdditionalAddress, lb_endpoint::HostIdentifier,
@@ -16,13 +19,13 @@ use xds_proto::{
 };
 
 use super::{locality::Locality, metadata};
-use crate::error::InvalidResource;
+use crate::resources::invalid::InvalidResource;
 
 /// The endpoints of one cluster, as istiod last pushed them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoints {
-    /// By locality, in istiod's order.
+    /// The endpoints by locality, in the order of istiod.
     pub localities: Vec<LocalityEndpoints>,
 }
 
@@ -30,50 +33,50 @@ pub struct Endpoints {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LocalityEndpoints {
-    /// Where they are.
+    /// The locality.
     pub locality: Locality,
-    /// 0 is used first; others when the ones before have failed.
+    /// The failover level. 0 is used first; higher levels are used when lower ones have failed.
     pub priority: u32,
-    /// The share of this locality among those of its priority; 0 where the control plane gives none.
+    /// The weight of this locality within its priority; 0 if the control plane sets none.
     pub weight: u32,
-    /// The endpoints, in istiod's order.
+    /// The endpoints, in the order of istiod.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// What is behind one address of a cluster: a workload, or a gateway to workloads of another network.
+/// One address of a cluster: a workload, or an east-west gateway to workloads of another network.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// An IP address, or for DNS clusters a host name.
+    /// An IP address; in DNS clusters also a host name.
     pub host: String,
-    /// The port to dial.
+    /// The TCP port.
     pub port: u16,
-    /// Where else the same is reached: the address of the other family, where istiod and the workload have both
-    /// (Envoy `Endpoint.additional_addresses`). To be tried in this order where `host` does not answer, without waiting
-    /// for long (RFC 8305).
+    /// Further addresses of the same workload, usually of the other address family (Envoy
+    /// `Endpoint.additional_addresses`). A client tries them in this order if `host` does not answer quickly (RFC
+    /// 8305).
     pub additional_addresses: Vec<SocketAddr>,
-    /// What the control plane knows about it.
-    pub health: Health,
-    /// The share of this endpoint in its locality; at least 1.
+    /// The health status that the control plane reports.
+    pub health: HealthStatus,
+    /// The weight of this endpoint within its locality; at least 1.
     pub weight: u32,
-    /// Its `envoy.transport_socket_match` metadata, by which it selects among the cluster's transport sockets:
+    /// The `envoy.transport_socket_match` metadata, which select a transport socket of the cluster, for example
     /// `tlsMode: istio`.
     pub transport_match: BTreeMap<String, String>,
-    /// Who it is.
+    /// The workload behind the endpoint.
     pub workload: Workload,
 }
 
-/// What the control plane says about an endpoint's health.
+/// The health status of an endpoint, as reported by the control plane.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Health {
-    /// Serving, but worse than healthy ones.
+pub enum HealthStatus {
+    /// The endpoint serves requests, but worse than healthy ones.
     Degraded,
-    /// Passes its checks.
+    /// The endpoint passes its health checks.
     Healthy,
-    /// Fails its checks, or is going away.
+    /// The endpoint fails its health checks or is shutting down.
     Unhealthy,
-    /// Nothing is known; gateways are always so. To be used.
+    /// The control plane does not know the health. Gateways always have this status. Treated as healthy.
     #[default]
     Unknown,
 }
@@ -83,16 +86,16 @@ pub enum Health {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Workload {
-    /// The workload's name; empty for a gateway.
+    /// The name of the workload; empty for a gateway.
     pub name: String,
-    /// Its namespace; empty for a gateway.
+    /// The namespace of the workload; empty for a gateway.
     pub namespace: String,
-    /// The cluster it runs in; of a gateway, the cluster behind it.
+    /// The Kubernetes cluster of the workload; for a gateway, the cluster behind it.
     pub cluster: String,
 }
 
 impl Endpoint {
-    /// Whether this is an east-west gateway: istiod gives gateways a cluster but no workload.
+    /// Returns whether the endpoint is an east-west gateway. istiod sets a cluster but no workload name for gateways.
     #[must_use]
     pub fn is_gateway(&self) -> bool {
         self.workload.name.is_empty() && !self.workload.cluster.is_empty()
@@ -100,37 +103,42 @@ impl Endpoint {
 }
 
 impl Endpoints {
-    /// Reads an `envoy.config.endpoint.v3.ClusterLoadAssignment` message. Endpoints that this client cannot dial
-    /// (Unix sockets, HBONE tunnels) are left out.
+    /// Decodes an `envoy.config.endpoint.v3.ClusterLoadAssignment` message. Endpoints that this client cannot connect
+    /// to (Unix sockets, HBONE tunnels) are omitted.
     ///
     /// # Errors
     ///
-    /// The bytes are not such a message.
-    pub fn decode(wire: Bytes) -> Result<Self, InvalidResource> {
-        Ok(decode(ClusterLoadAssignment::decode(wire)?))
+    /// The bytes are not a valid message of that type.
+    #[cfg(any(test, fuzzing, feature = "test-util"))]
+    pub fn decode(wire: &[u8]) -> Result<Self, InvalidResource> {
+        Self::from_wire(wire)
     }
 
-    /// All endpoints, with the locality each belongs to.
+    pub(crate) fn from_wire(wire: impl Buf) -> Result<Self, InvalidResource> {
+        ClusterLoadAssignment::decode(wire).map(decode).map_err(InvalidResource::new)
+    }
+
+    /// Returns all endpoints, each with its locality.
     pub fn iter(&self) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint)> {
         self.localities.iter().flat_map(|locality| locality.endpoints.iter().map(move |one| (locality, one)))
     }
 
-    /// Whether there is no endpoint at all.
+    /// Returns whether there are no endpoints.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 }
 
-/// From the wire's assignment to ours.
+/// Converts an assignment from the wire.
 pub(crate) fn decode(wire: ClusterLoadAssignment) -> Endpoints {
     Endpoints { localities: wire.endpoints.into_iter().map(locality).collect() }
 }
 
-/// From ours to the wire's.
+/// Converts endpoints to an assignment for the wire.
 pub(crate) fn encode(endpoints: &Endpoints) -> ClusterLoadAssignment {
     let locality = |one: &LocalityEndpoints| LocalityLbEndpoints {
-        locality: Some(one.locality.clone().into()),
+        locality: Some(one.locality.clone().into_wire()),
         priority: one.priority,
         load_balancing_weight: (one.weight > 0).then_some(UInt32Value { value: one.weight }),
         lb_endpoints: one.endpoints.iter().map(encode_endpoint).collect(),
@@ -160,10 +168,10 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
     let additional =
         additional.map(|one| AdditionalAddress { address: Some(address(one.ip().to_string(), one.port())) });
     let health = match endpoint.health {
-        Health::Degraded => HealthStatus::Degraded,
-        Health::Healthy => HealthStatus::Healthy,
-        Health::Unhealthy => HealthStatus::Unhealthy,
-        Health::Unknown => HealthStatus::Unknown,
+        HealthStatus::Degraded => WireHealth::Degraded,
+        HealthStatus::Healthy => WireHealth::Healthy,
+        HealthStatus::Unhealthy => WireHealth::Unhealthy,
+        HealthStatus::Unknown => WireHealth::Unknown,
     };
     LbEndpoint {
         health_status: health.into(),
@@ -179,7 +187,7 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
 
 fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {
     LocalityEndpoints {
-        locality: wire.locality.unwrap_or_default().into(),
+        locality: Locality::from_wire(wire.locality.unwrap_or_default()),
         priority: wire.priority,
         weight: wire.load_balancing_weight.map_or(0, |weight| weight.value),
         endpoints: wire.lb_endpoints.into_iter().filter_map(endpoint).collect(),
@@ -188,10 +196,10 @@ fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {
 
 fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
     let health = match wire.health_status() {
-        HealthStatus::Unknown => Health::Unknown,
-        HealthStatus::Healthy => Health::Healthy,
-        HealthStatus::Degraded => Health::Degraded,
-        HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout => Health::Unhealthy,
+        WireHealth::Unknown => HealthStatus::Unknown,
+        WireHealth::Healthy => HealthStatus::Healthy,
+        WireHealth::Degraded => HealthStatus::Degraded,
+        WireHealth::Unhealthy | WireHealth::Draining | WireHealth::Timeout => HealthStatus::Unhealthy,
     };
     let Some(HostIdentifier::Endpoint(endpoint)) = wire.host_identifier else {
         return None;
@@ -217,7 +225,7 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
     })
 }
 
-/// Host and port, where it is an address that can be dialled.
+/// Returns host and port of an address, if this client can connect to it.
 fn socket(address: Option<Address>) -> Option<(String, u16)> {
     let address::Address::SocketAddress(address) = address?.address? else { return None };
     let PortSpecifier::PortValue(port) = address.port_specifier? else { return None };
@@ -238,16 +246,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_has_the_addresses_of_both_families_and_is_written_as_it_was_read() {
+    fn the_addresses_of_both_families_survive_encoding_and_decoding() {
         let mut endpoint = Endpoint { host: "10.1.2.3".into(), port: 8080, weight: 1, ..Endpoint::default() };
         endpoint.additional_addresses = vec!["[2001:db8::3]:8080".parse().unwrap()];
         let locality = LocalityEndpoints { endpoints: vec![endpoint], ..LocalityEndpoints::default() };
         let endpoints = Endpoints { localities: vec![locality] };
-        assert_eq!(Endpoints::decode(encode(&endpoints).encode_to_vec().into()).unwrap(), endpoints);
+        assert_eq!(Endpoints::decode(&encode(&endpoints).encode_to_vec()).unwrap(), endpoints);
     }
 
     #[test]
-    fn an_additional_address_that_cannot_be_dialled_is_left_out_and_the_endpoint_stays() {
+    fn an_unusable_additional_address_is_omitted() {
         let address = |address| AdditionalAddress { address: Some(Address { address }) };
         let named = SocketAddress {
             address: "host.example".into(),

@@ -1,25 +1,25 @@
-//! Where something runs.
+//! The region, zone and sub-zone of a workload.
 
 use std::fmt;
 
 use xds_proto::envoy::config::core::v3::Locality as Wire;
 
-/// A place, from wide to narrow; each part may be empty.
+/// The locality of a workload, from the largest part to the smallest. Each part can be empty.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Locality {
-    /// `region1`
+    /// The region, for example `region1`.
     pub region: String,
-    /// `zone1`
+    /// The zone, for example `zone1`.
     pub zone: String,
-    /// `rack1`
+    /// The sub-zone, for example `rack1`.
     pub sub_zone: String,
 }
 
-impl Locality {
-    /// Reads `region/zone/sub_zone`, the last parts optional; `.` separates as well, as in Istio's locality label.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
+impl From<&str> for Locality {
+    /// Parses `region/zone/sub_zone` with optional last parts. Without a `/`, parts are separated by `.`, as in Istio's
+    /// locality label.
+    fn from(text: &str) -> Self {
         let separator = if text.contains('/') { '/' } else { '.' };
         let mut parts = text.splitn(3, separator).map(str::to_owned);
         let mut part = || parts.next().unwrap_or_default();
@@ -35,14 +35,12 @@ impl fmt::Display for Locality {
     }
 }
 
-impl From<Wire> for Locality {
-    fn from(wire: Wire) -> Self {
+impl Locality {
+    pub(crate) fn from_wire(wire: Wire) -> Self {
         Self { region: wire.region, zone: wire.zone, sub_zone: wire.sub_zone }
     }
-}
 
-impl From<Locality> for Wire {
-    fn from(locality: Locality) -> Self {
-        Self { region: locality.region, zone: locality.zone, sub_zone: locality.sub_zone }
+    pub(crate) fn into_wire(self) -> Wire {
+        Wire { region: self.region, zone: self.zone, sub_zone: self.sub_zone }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use xds_proto::google::protobuf::{Struct, Value, value::Kind};
 
-/// The fields of a structure as texts, by which an endpoint selects among the transport sockets of its cluster.
+/// Returns the fields of a structure as strings, by which an endpoint selects a transport socket.
 pub(super) fn texts(wire: &Struct) -> BTreeMap<String, String> {
     let text = |value: &Value| match &value.kind {
         Some(Kind::StringValue(text)) => text.clone(),
         Some(Kind::BoolValue(value)) => value.to_string(),
         Some(Kind::NumberValue(value)) => value.to_string(),
-        // A criterion that no endpoint of Istio's can satisfy.
+        // No endpoint of Istio has a value of another type.
         _ => "\0".to_owned(),
     };
     wire.fields.iter().map(|(key, value)| (key.clone(), text(value))).collect()

@@ -1,9 +1,9 @@
-//! The name table: what istiod says about names, as one immutable value.
+//! The name table (NDS) as an immutable value.
 //!
-//! A table is made of the bytes from the wire without an allocation per name: the names stand one after
-//! the other in one text, addresses are parsed once, and an index finds them. The bytes themselves are not kept; they are
-//! more than twice as long. Alternate names (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored:
-//! they are the resolver's business, computed at lookup from [`NameEntry::short_name`] and [`NameEntry::namespace`].
+//! Decoding allocates no memory per name: all names are in one string, addresses are parsed once, and a hash index
+//! finds the entries. The encoded message is more than twice as long and is not retained. Alternate names
+//! (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the resolver derives them from
+//! [`NameEntry::short_name`] and [`NameEntry::namespace`].
 
 mod build;
 mod changes;
@@ -12,7 +12,6 @@ mod entry;
 
 use std::{fmt, hash::BuildHasher as _, net::Ipv4Addr, net::Ipv6Addr};
 
-use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
@@ -20,7 +19,7 @@ pub use self::entry::{NameEntry, Registry};
 use self::{build::Builder, changes::Changes, entry::Record};
 use crate::protobuf::{Fields, Malformed};
 
-/// The bytes of a pushed name table are not a `NameTable` message.
+/// The bytes of a name table are not a valid `NameTable` message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a NameTable message: {0}")]
 pub struct InvalidNameTable(&'static str);
@@ -31,14 +30,14 @@ impl From<Malformed> for InvalidNameTable {
     }
 }
 
-/// The names of a mesh as istiod last pushed them to this workload.
+/// The names of the mesh, as istiod last pushed them to this workload.
 ///
-/// Keys are lower-case and have no trailing dot. The content is Istio's NDS: `NameTable` of
-/// `istio.networking.nds.v1`, which istiod builds per proxy.
+/// Names are lower-case without a trailing dot. The contents are the `NameTable` message of `istio.networking.nds.v1`,
+/// which istiod generates for each proxy.
 #[derive(Clone, Default)]
 pub struct NameTable {
     text: Box<str>,
-    /// In the order of the wire.
+    /// The records in the order of the message.
     records: Box<[Record]>,
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
@@ -47,7 +46,8 @@ pub struct NameTable {
     changes: Changes,
 }
 
-/// Where a name is. Both places are known at once, so that neither waits for the other to come from memory.
+/// The positions of a record and of its name. Both are in the index, so that the two memory accesses do not depend on
+/// each other.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     record: u32,
@@ -57,22 +57,26 @@ struct Slot {
 const HASHER: FixedState = FixedState::with_seed(0);
 
 impl NameTable {
-    /// Builds a table from the bytes of a `NameTable` message.
+    /// Decodes a `NameTable` message.
     ///
-    /// Entries without a usable address are left out, as Istio's DNS proxy does (`pkg/dns/client/dns.go`,
-    /// `UpdateLookupTable`): such a name is unknown, not empty. So are names of more than 255 bytes, which no DNS
-    /// question can hold (RFC 1035 §2.3.4).
+    /// Entries without a valid address are omitted, as in Istio's DNS proxy (`pkg/dns/client/dns.go`,
+    /// `UpdateLookupTable`): such a name is unknown. Names of more than 255 bytes are omitted, because a DNS question
+    /// cannot contain them (RFC 1035 §2.3.4).
     ///
     /// # Errors
     ///
     /// The bytes are not a `NameTable` message, or are longer than 4 GiB.
-    #[allow(clippy::needless_pass_by_value, reason = "whoever pushes has no further use for the bytes")]
-    pub fn decode(wire: Bytes) -> Result<Self, InvalidNameTable> {
-        Self::of_fields(&wire, 1)
+    #[cfg(any(test, fuzzing, feature = "test-util"))]
+    pub fn decode(wire: &[u8]) -> Result<Self, InvalidNameTable> {
+        Self::from_wire(wire)
     }
 
-    /// From the fields of this number in a message of any kind, each an entry of the table.
-    pub(crate) fn of_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
+    pub(crate) fn from_wire(wire: &[u8]) -> Result<Self, InvalidNameTable> {
+        Self::from_fields(wire, 1)
+    }
+
+    /// Decodes the fields with this number of any message, each of which is an entry of the table.
+    pub(crate) fn from_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
         let mut builder = Builder::new(wire)?;
         for field in Fields(wire) {
             match field? {
@@ -83,8 +87,8 @@ impl NameTable {
         builder.finish()
     }
 
-    /// This table as the one that follows `previous`: with the names that changed, and the next
-    /// [`generation`](Self::generation). `None` where both say the same, so that the previous one can stay in use.
+    /// Returns this table as the successor of `previous`, with the changed names and the next
+    /// [`generation`](Self::generation). Returns `None` if both tables have the same contents.
     #[must_use]
     pub fn after(self, previous: &Self) -> Option<Self> {
         let first = previous.is_empty() && !self.is_empty();
@@ -92,45 +96,45 @@ impl NameTable {
         (!changes.is_none()).then(|| Self { changes, generation: previous.generation + 1, ..self })
     }
 
-    /// Counts the tables of a client that differ from the one before; 0 before the first.
+    /// Returns the number of different tables that the client has received so far; 0 before the first.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The names that are new, are gone, or have other addresses than in the table of the
-    /// [`generation`](Self::generation) before. Of a first table all names. Who has missed a generation compares
-    /// everything.
+    /// Returns the names that are new, removed or have other addresses than in the previous
+    /// [`generation`](Self::generation). For the first table, returns all names. A reader that has missed a generation
+    /// must compare all names.
     pub fn changes(&self) -> impl Iterator<Item = &str> {
         self.changes.names(self)
     }
 
-    /// The entry of exactly this name: lower-case, without a trailing dot, no alternates, no wildcards.
+    /// Returns the entry of exactly this name: lower-case, without a trailing dot, without alternates and wildcards.
     #[must_use]
     #[inline]
     pub fn get(&self, name: &str) -> Option<NameEntry<'_>> {
         self.position(name).map(|at| self.entry(at))
     }
 
-    /// How many names the table has.
+    /// Returns the number of names.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether the table has no name.
+    /// Returns whether the table has no names.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// All entries, in no order.
+    /// Returns all entries in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = NameEntry<'_>> {
         self.records.iter().map(|record| NameEntry::new(self, record))
     }
 
-    /// Where the record of exactly this name is.
+    /// Returns the position of the record of exactly this name.
     #[inline]
     fn position(&self, name: &str) -> Option<usize> {
         let (text, name) = (self.text.as_bytes(), name.as_bytes());

@@ -1,17 +1,17 @@
-//! A certificate and its key in the state folder.
+//! The certificate and private key in the state directory.
 //!
-//! The token of the VM files lives an hour; a VM that starts again later joins with the certificate it had. One file holds
-//! both, so that they always belong together.
+//! The token in the VM files is valid for an hour. A VM that restarts later joins with its last certificate. One file
+//! contains certificate and key, so that they always match.
 
 use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::folder::Folder;
+use super::directory::Directory;
 use crate::{
     config::Config,
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
     identity::{Identity, certificates, root_store},
     runtime::Runtime,
@@ -20,9 +20,9 @@ use crate::{
 const IDENTITY: &str = "identity.pem";
 const ROOTS: &str = "roots.pem";
 
-/// Writes the identity, and the roots that the configuration does not bring.
+/// Writes the identity and the roots that are not in the configuration.
 pub(super) fn store(
-    folder: &Folder,
+    directory: &Directory,
     identity: &Identity,
     discovered: &[CertificateDer<'static>],
 ) -> Result<(), Error> {
@@ -34,42 +34,42 @@ pub(super) fn store(
     };
     let chain: Vec<_> = identity.certified_key().cert.iter().map(certificate).collect();
     let roots: Vec<_> = discovered.iter().map(certificate).collect();
-    folder.write(ROOTS, &[roots.concat().as_bytes()])?;
-    folder.write(IDENTITY, &[pem(label, key.secret_der()).as_bytes(), chain.concat().as_bytes()])
+    directory.write(ROOTS, &[roots.concat().as_bytes()])?;
+    directory.write(IDENTITY, &[pem(label, key.secret_der()).as_bytes(), chain.concat().as_bytes()])
 }
 
-/// The roots that an earlier run discovered.
-pub(super) fn roots(folder: &Folder) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let Some(text) = folder.read(ROOTS)?.filter(|text| !text.is_empty()) else {
+/// Returns the persisted roots.
+pub(super) fn roots(directory: &Directory) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let Some(text) = directory.read(ROOTS)?.filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
     };
     let roots = certificates(&text, "the roots").and_then(|roots| {
         root_store(&roots)?;
         Ok(roots)
     });
-    roots.map_err(|error| ignored(folder, ROOTS, error))
+    roots.map_err(|error| ignored(directory, ROOTS, error))
 }
 
-/// The identity of an earlier run, if it can still be presented: istiod fails the handshake of an expired or foreign one
-/// instead of asking for the token (istio `pkg/spiffe/spiffe.go`).
-pub(super) fn load(folder: &Folder, runtime: &Runtime) -> Result<Option<Identity>, Error> {
-    let Some(text) = folder.read(IDENTITY)? else { return Ok(None) };
+/// Returns the persisted identity, if istiod can still accept it: istiod rejects an expired or foreign certificate in
+/// the handshake instead of asking for the token (istio `pkg/spiffe/spiffe.go`).
+pub(super) fn load(directory: &Directory, runtime: &Runtime) -> Result<Option<Identity>, Error> {
+    let Some(text) = directory.read(IDENTITY)? else { return Ok(None) };
     let identity = Identity::from_pem_pair(&text, &text, runtime.provider.clone())
         .and_then(|identity| usable(&identity, &runtime.config, runtime.now()).map(|()| identity));
-    identity.map(Some).map_err(|error| ignored(folder, IDENTITY, error))
+    identity.map(Some).map_err(|error| ignored(directory, IDENTITY, error))
 }
 
-/// Whether the certificate is this workload's, and lives.
+/// Checks that the certificate is valid and belongs to this workload.
 fn usable(identity: &Identity, config: &Config, now: SystemTime) -> Result<(), Error> {
     let id = identity.spiffe_id();
-    let ended = now.duration_since(identity.not_after());
+    let expired = now.duration_since(identity.not_after());
     let foreign = id.namespace() != config.namespace
         || id.service_account() != config.service_account
         || config.trust_domain.as_ref().is_some_and(|domain| domain != id.trust_domain());
-    let what = match ended {
-        Ok(ago) => format!("the certificate of {id} ended {} ago", Rough(ago)),
+    let what = match expired {
+        Ok(ago) => format!("the certificate of {id} expired {} ago", HumanDuration(ago)),
         Err(_) if foreign => format!(
-            "the certificate is {id}'s, not one of {}/{} in trust domain {}",
+            "the certificate belongs to {id}, not to {}/{} in trust domain {}",
             config.namespace,
             config.service_account,
             config.trust_domain.as_deref().unwrap_or("(any)"),
@@ -79,8 +79,8 @@ fn usable(identity: &Identity, config: &Config, now: SystemTime) -> Result<(), E
     Err(Error::new(ErrorKind::Credentials, what))
 }
 
-fn ignored(folder: &Folder, name: &str, error: Error) -> Error {
-    let message = format!("{} is not used", folder.path(name).display());
+fn ignored(directory: &Directory, name: &str, error: Error) -> Error {
+    let message = format!("{} is ignored", directory.path(name).display());
     Error::with_source(ErrorKind::Storage, message, error)
 }
 

@@ -1,9 +1,9 @@
-//! What istiod last said, as a file: it answers before istiod does.
+//! The last resources of istiod in a file, used before istiod answers.
 //!
-//! The file begins with [`MAGIC`], whose last byte is the version, and ends with a CRC-32 of everything before. Between
-//! them are the fields of one protobuf message: 1 when it was written (seconds of Unix time, little-endian), 2 whose it
-//! is, 3 each name (as in a `NameTable` message), 4 each cluster (`Cluster`), 5 each assignment of endpoints (an EDS name
-//! and a `ClusterLoadAssignment`), 6 stands where clusters were asked for, 7 is the owner's trust domain.
+//! The file starts with [`MAGIC`], whose last byte is the version, and ends with a CRC-32 of everything before. Between
+//! them are the fields of one protobuf message: 1 the time of writing (Unix seconds, little-endian), 2 the owner, 3
+//! each name (as in a `NameTable` message), 4 each cluster (`Cluster`), 5 the endpoints of each EDS name (the name and
+//! a `ClusterLoadAssignment`), 6 present if the client was subscribed to clusters, 7 the trust domain of the owner.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use prost::Message as _;
 
 use crate::{
     config::Config,
-    duration::Rough,
+    duration::HumanDuration,
     protobuf::{Fields, put},
     resources::{
         cluster::{Clusters, Templates},
@@ -28,37 +28,37 @@ use crate::{
 const MAGIC: [u8; 9] = *b"sidestep\x01";
 const CHECKSUM: usize = 4;
 
-/// Everything that a snapshot holds.
+/// The contents of a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) names: NameTable,
-    /// `None` where nobody has asked for them.
+    /// The clusters; `None` if the client was not subscribed to them.
     pub(crate) clusters: Option<Clusters>,
-    /// By EDS name.
+    /// The endpoints by EDS name.
     pub(crate) endpoints: Vec<(Arc<str>, Endpoints)>,
-    /// How old it is.
+    /// The age of the snapshot.
     pub(crate) age: Duration,
 }
 
-/// What a snapshot is made of.
+/// The values to write.
 pub(crate) struct Content<'a> {
     pub(crate) names: &'a NameTable,
     pub(crate) clusters: Option<&'a Clusters>,
-    /// By EDS name.
+    /// The endpoints by EDS name.
     pub(crate) endpoints: &'a [(Arc<str>, Arc<Endpoints>)],
 }
 
-/// Whose the snapshot is: what istiod says is for this workload alone.
+/// The owner of the snapshot. Resources are specific to one workload.
 #[derive(Debug)]
 pub(crate) struct Owner {
     workload: String,
-    /// `None` where it is not known.
+    /// The trust domain; `None` if it is unknown.
     trust_domain: Option<String>,
 }
 
 impl Owner {
-    /// This workload. Its trust domain is that of its certificate, else the configured one.
-    pub(crate) fn of(state: &State) -> Self {
+    /// Returns this workload. The trust domain is that of its certificate, else the configured one.
+    pub(crate) fn new(state: &State) -> Self {
         let Config { cluster_id, network, namespace, service_account, trust_domain, .. } =
             &state.runtime.config;
         let certified =
@@ -77,7 +77,7 @@ impl Owner {
     }
 }
 
-/// The file, in pieces.
+/// Writes a snapshot in pieces.
 pub(crate) fn write(
     owner: &Owner,
     now: SystemTime,
@@ -124,11 +124,11 @@ pub(crate) fn write(
     out(&checksum.finalize().to_le_bytes())
 }
 
-/// Reads a file.
+/// Reads a snapshot.
 ///
 /// # Errors
 ///
-/// Why it is of no use, to be read after its name.
+/// The reason why the file cannot be used, as a predicate of its path.
 pub(crate) fn read(
     file: &[u8],
     owner: &Owner,
@@ -136,16 +136,16 @@ pub(crate) fn read(
     longest: Duration,
 ) -> Result<Snapshot, String> {
     let [name @ .., version] = MAGIC;
-    let rest = file.strip_prefix(&name).ok_or("is no snapshot")?;
-    let (found, rest) = rest.split_first().ok_or("is cut short")?;
+    let rest = file.strip_prefix(&name).ok_or("is not a snapshot")?;
+    let (found, rest) = rest.split_first().ok_or("is truncated")?;
     if *found != version {
-        return Err(format!("is of version {found}, not {version}"));
+        return Err(format!("has version {found} instead of {version}"));
     }
-    let (body, checksum) = rest.split_last_chunk::<CHECKSUM>().ok_or("is cut short")?;
+    let (body, checksum) = rest.split_last_chunk::<CHECKSUM>().ok_or("is truncated")?;
     if crc32fast::hash(&file[..file.len() - CHECKSUM]) != u32::from_le_bytes(*checksum) {
-        return Err("is damaged: its checksum is another".into());
+        return Err("is damaged: the checksum is wrong".into());
     }
-    // From here on everything is as it was written, unless somebody means ill.
+    // The checksum is correct: the following errors require a deliberately changed file.
     let mut snapshot = Snapshot::default();
     let mut templates = Templates::default();
     let mut clusters = Vec::new();
@@ -159,25 +159,25 @@ pub(crate) fn read(
                 snapshot.age =
                     written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
                 if snapshot.age > longest {
-                    let (age, longest) = (Rough(snapshot.age), Rough(longest));
-                    return Err(format!("is {age} old, and may be {longest}"));
+                    let (age, longest) = (HumanDuration(snapshot.age), HumanDuration(longest));
+                    return Err(format!("is {age} old; the maximum is {longest}"));
                 }
                 is_dated = true;
             }
             (2, found) if found == owner.workload.as_bytes() => is_owned = true,
             (2, found) => {
                 let (found, this) = (String::from_utf8_lossy(found), &owner.workload);
-                return Err(format!("is of {found}, and this is {this}"));
+                return Err(format!("belongs to {found}; this workload is {this}"));
             }
             (7, found) => {
                 if let Some(this) = owner.trust_domain.as_ref().filter(|this| this.as_bytes() != found) {
                     let found = String::from_utf8_lossy(found);
-                    return Err(format!("is of trust domain {found}, and this is {this}"));
+                    return Err(format!("belongs to trust domain {found}; this workload is in {this}"));
                 }
             }
             (4, cluster) => {
                 let read = templates.read(Bytes::copy_from_slice(cluster));
-                clusters.extend(read.map_err(|error| format!("has a damaged cluster: {error}"))?);
+                clusters.extend(read.map_err(|error| format!("contains a damaged cluster: {error}"))?);
             }
             (5, assignment) => snapshot.endpoints.push(endpoints(assignment)?),
             (6, _) => has_clusters = true,
@@ -185,10 +185,10 @@ pub(crate) fn read(
         }
     }
     if !is_dated || !is_owned {
-        return Err("is damaged: it does not say when it was written, and for whom".into());
+        return Err("is damaged: date or owner is missing".into());
     }
     snapshot.clusters = has_clusters.then(|| Clusters::default().changed(clusters, |_| true));
-    snapshot.names = NameTable::of_fields(body, 3).map_err(|error| error.to_string())?;
+    snapshot.names = NameTable::from_fields(body, 3).map_err(|error| error.to_string())?;
     Ok(snapshot)
 }
 
@@ -199,8 +199,8 @@ fn endpoints(assignment: &[u8]) -> Result<(Arc<str>, Endpoints), String> {
             (1, text) => name = std::str::from_utf8(text).map_err(|_| "is damaged: a name is not UTF-8")?,
             (2, wire) => {
                 let wire = Bytes::copy_from_slice(wire);
-                endpoints =
-                    Endpoints::decode(wire).map_err(|error| format!("has damaged endpoints: {error}"))?;
+                endpoints = Endpoints::from_wire(wire)
+                    .map_err(|error| format!("contains damaged endpoints: {error}"))?;
             }
             _ => {}
         }
@@ -208,7 +208,7 @@ fn endpoints(assignment: &[u8]) -> Result<(Arc<str>, Endpoints), String> {
     Ok((name.into(), endpoints))
 }
 
-/// A file with this between its beginning and its checksum.
+/// Returns a file with these fields.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn signed(body: &[u8]) -> Vec<u8> {
     let file = [&MAGIC[..], body].concat();

@@ -1,4 +1,4 @@
-//! A state folder that is broken, in use, full, or not there.
+//! A state directory that is damaged, in use, full or missing.
 
 use std::{fs, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::test(start_paused = true)]
-async fn broken_files_in_the_folder_are_told_and_replaced() {
+async fn damaged_files_are_reported_and_replaced() {
     let (_dir, istiod, config, state) = mesh_with_state_dir();
     drop(join(&istiod, &config, &state).await);
     fs::write(state.join("identity.pem"), "nonsense").unwrap();
@@ -26,18 +26,18 @@ async fn broken_files_in_the_folder_are_told_and_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_in_use_is_told_and_left_alone() {
+async fn a_directory_in_use_is_reported_and_only_read() {
     let (_dir, istiod, config, state) = mesh_with_state_dir();
     let first = join(&istiod, &config, &state).await;
     let second = istiod.join(config).await.unwrap();
-    assert_eq!(identity(&second).not_after(), identity(&first).not_after(), "it is read");
+    assert_eq!(identity(&second).not_after(), identity(&first).not_after(), "the second client reads it");
     let reason = second.health().get().storage.clone().unwrap();
     assert!(reason.to_string().contains("another process"), "{reason}");
     assert!(first.health().get().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_in_use_is_taken_over_when_the_other_process_has_ended() {
+async fn a_directory_in_use_is_written_after_the_other_process_has_exited() {
     let (_dir, istiod, config, state) = mesh_with_state_dir();
     let first = join(&istiod, &config, &state).await;
     let second = istiod.join(config).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_folder_in_use_is_taken_over_when_the_other_process_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_could_not_be_written_is_written_when_it_can_be() {
+async fn a_failed_write_of_the_certificate_is_retried() {
     let (_dir, istiod, config, state) = mesh_with_state_dir();
     fs::create_dir_all(state.join("identity.pem")).unwrap();
     let client = istiod.join(config).await.unwrap();
@@ -58,11 +58,11 @@ async fn a_certificate_that_could_not_be_written_is_written_when_it_can_be() {
     fs::remove_dir(state.join("identity.pem")).unwrap();
     health.wait_for(Health::is_ok).await.unwrap();
     client.persisted(|| state.join("identity.pem").is_file()).await;
-    assert_eq!(istiod.issued(), 1, "long before it is renewed");
+    assert_eq!(istiod.issued(), 1, "before the renewal");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_could_not_be_written_is_written_when_it_can_be() {
+async fn a_failed_write_of_the_snapshot_is_retried() {
     let (_dir, istiod, config, state) = mesh_with_state_dir();
     fs::create_dir_all(state.join("snapshot")).unwrap();
     let client = istiod.join(config).await.unwrap();
@@ -70,13 +70,34 @@ async fn a_snapshot_that_could_not_be_written_is_written_when_it_can_be() {
     let failed = health.wait_for(|health| health.storage.is_some()).await.unwrap();
     assert_eq!(failed.storage.as_ref().unwrap().kind(), ErrorKind::Storage);
     fs::remove_dir(state.join("snapshot")).unwrap();
-    timeout(DAY / 100, health.wait_for(Health::is_ok)).await.expect("long before the next hour").unwrap();
+    timeout(DAY / 100, health.wait_for(Health::is_ok)).await.expect("before the regular refresh").unwrap();
     assert!(state.join("snapshot").is_file());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_cannot_be_used_does_not_keep_a_vm_from_joining() {
+async fn a_vm_joins_without_a_usable_state_directory() {
     let (_dir, istiod, config) = mesh();
-    let client = istiod.join(config.with_state_dir("/proc/nowhere")).await.unwrap();
+    let client =
+        istiod.join(config.with(|config| config.state_dir = Some("/proc/nowhere".into()))).await.unwrap();
     assert_eq!(client.health().get().storage.as_ref().unwrap().kind(), ErrorKind::Storage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_the_latest_values_are_in_the_state_directory() {
+    let (_dir, istiod, config, state) = mesh_with_state_dir();
+    let client = istiod.join(config.clone()).await.unwrap();
+    client.shutdown().await;
+    assert!(state.join("identity.pem").is_file() && state.join("snapshot").is_file());
+    client.shutdown().await;
+    assert!(!client.names().load().is_empty(), "published values stay readable");
+    let next = istiod.spawn(config);
+    assert!(next.health().get().storage.is_none(), "the directory is released");
+    assert_eq!(next.names().load().len(), client.names().load().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_without_a_state_directory_ends_the_tasks() {
+    let (_dir, istiod, config) = mesh();
+    let client = istiod.join(config).await.unwrap();
+    tokio::join!(client.shutdown(), client.shutdown());
 }

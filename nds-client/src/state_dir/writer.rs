@@ -1,4 +1,4 @@
-//! Writes to the state folder what changes.
+//! Writes changes to the state directory.
 
 use std::{
     io::Write as _,
@@ -7,82 +7,125 @@ use std::{
 };
 
 use tokio::{
+    sync::watch,
     task::{JoinError, spawn_blocking},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{
     SNAPSHOT,
-    folder::Folder,
+    directory::Directory,
     identity,
     snapshot::{self, Content, Owner},
 };
 use crate::{
     error::Error, health::StateDirPart, identity::Identity, resources::cluster::Clusters,
-    resources::name_table::NameTable, state::State, watch::Watch,
+    resources::name_table::NameTable, state::State, watched::Watch,
 };
 
-/// Changes come in groups: a new mesh has names, then clusters, then endpoints.
-const SETTLE: Duration = Duration::from_secs(1);
-/// Between two snapshots, however much changes.
-const APART: Duration = Duration::from_secs(10);
-/// After a failure, until it is tried again: somebody may have made space.
-const AGAIN: Duration = Duration::from_secs(60);
-/// A snapshot of what has not changed says by its date that it still holds.
-const REFRESH: Duration = Duration::from_secs(60 * 60);
+/// The delay between a change and a snapshot: changes come in groups (names, then clusters, then endpoints).
+const DEBOUNCE: Duration = Duration::from_secs(1);
+/// The shortest time between two snapshots.
+const MIN_INTERVAL: Duration = Duration::from_secs(10);
+/// The delay before another attempt after a failure, such as a full disk.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest time between two snapshots. A snapshot without changes renews the date of the file.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Runs until it is dropped, or the folder is released.
-pub(crate) async fn run(state: Arc<State>, folder: Option<Weak<Folder>>) {
-    let Some(folder) = folder else { return };
-    let is_ours = folder.upgrade().is_some_and(|folder| folder.is_ours());
-    let restored = state.identity.current().map(|identity| identity.epoch()).filter(|_| is_ours);
-    if is_ours || acquire(&state, &folder).await {
-        tokio::join!(write_identities(&state, &folder, restored), write_snapshots(&state, &folder));
+/// Writes until `stop` is set, the directory is released, or the future is dropped. Writes pending changes before it
+/// stops.
+pub(crate) async fn run(state: Arc<State>, directory: Option<Weak<Directory>>, stop: watch::Receiver<bool>) {
+    let Some(directory) = directory else { return };
+    let is_locked = directory.upgrade().is_some_and(|directory| directory.is_locked());
+    let restored = state.identity.current().map(|identity| identity.epoch()).filter(|_| is_locked);
+    let stop = Stop(stop);
+    if is_locked || lock(&state, &directory, stop.clone()).await {
+        tokio::join!(
+            write_identities(&state, &directory, restored, stop.clone()),
+            write_snapshots(&state, &directory, stop),
+        );
     }
 }
 
-/// Waits until the folder can be written to. The process before this one may still be about to end.
-async fn acquire(state: &State, folder: &Weak<Folder>) -> bool {
+/// The signal that ends the writer.
+#[derive(Clone)]
+struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Waits until the signal is set. Returns immediately once it is.
+    async fn wait(&mut self) {
+        // An error means that the sender, and with it the client, is gone.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    /// Waits for `duration` or the signal.
+    async fn sleep(&mut self, duration: Duration) {
+        let _ = timeout(duration, self.wait()).await;
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
+/// Waits until this process holds the lock of the directory. Returns `false` if the writer stops before that.
+///
+/// The previous process may still be about to exit.
+async fn lock(state: &State, directory: &Weak<Directory>, mut stop: Stop) -> bool {
     loop {
-        sleep(AGAIN).await;
-        let Some(folder) = folder.upgrade() else { return false };
-        if folder.acquire().is_ok() {
-            tracing::info!("the state folder can be written to now");
-            state.health.state_dir(StateDirPart::Folder, None);
+        stop.sleep(RETRY_INTERVAL).await;
+        if stop.is_set() {
+            return false;
+        }
+        let Some(directory) = directory.upgrade() else { return false };
+        if directory.lock().is_ok() {
+            tracing::info!("the state directory is no longer in use by another process: writing to it");
+            state.health.state_dir(StateDirPart::Directory, None);
             return true;
         }
     }
 }
 
-async fn write_identities(state: &State, folder: &Weak<Folder>, mut written: Option<u64>) {
+async fn write_identities(
+    state: &State,
+    directory: &Weak<Directory>,
+    mut written: Option<u64>,
+    mut stop: Stop,
+) {
     if state.runtime.config.certificate_files.is_some() {
         return;
     }
     let mut identities = state.identity.subscribe();
     loop {
-        let fresh = state.identity.current().filter(|identity| Some(identity.epoch()) != written);
+        let stopping = stop.is_set();
+        let unwritten = state.identity.current().filter(|identity| Some(identity.epoch()) != written);
         let mut failed = false;
-        if let Some(identity) = fresh {
-            let Some(folder) = folder.upgrade() else { return };
+        if let Some(identity) = unwritten {
+            let Some(directory) = directory.upgrade() else { return };
             let epoch = identity.epoch();
-            failed = !write_identity(state, folder, identity).await;
+            failed = !write_identity(state, directory, identity).await;
             written = Some(epoch).filter(|_| !failed);
         }
-        if timeout(if failed { AGAIN } else { REFRESH }, identities.changed()).await == Ok(false) {
+        if stopping {
             return;
+        }
+        let wait = timeout(if failed { RETRY_INTERVAL } else { REFRESH_INTERVAL }, identities.changed());
+        tokio::select! {
+            changed = wait => if changed == Ok(false) { return },
+            () = stop.wait() => {}
         }
     }
 }
 
-/// Returns whether that succeeded.
-async fn write_identity(state: &State, folder: Arc<Folder>, identity: Arc<Identity>) -> bool {
+/// Writes the identity. Returns whether the write succeeded.
+async fn write_identity(state: &State, directory: Arc<Directory>, identity: Arc<Identity>) -> bool {
     let discovered = state.identity.roots().discovered();
-    let outcome = spawn_blocking(move || identity::store(&folder, &identity, &discovered)).await;
+    let outcome = spawn_blocking(move || identity::store(&directory, &identity, &discovered)).await;
     let consequence = "the certificate is not persisted: a restart needs a valid token";
     report(state, StateDirPart::Identity, outcome, consequence)
 }
 
-async fn write_snapshots(state: &Arc<State>, folder: &Weak<Folder>) {
+async fn write_snapshots(state: &Arc<State>, directory: &Weak<Directory>, mut stop: Stop) {
     if state.runtime.config.snapshot_age.is_zero() {
         return;
     }
@@ -91,24 +134,35 @@ async fn write_snapshots(state: &Arc<State>, folder: &Weak<Folder>) {
         clusters: state.published.clusters.subscribe(),
         endpoints: state.subscriptions.published(),
     };
-    let mut patience = REFRESH;
+    let mut wait = REFRESH_INTERVAL;
     loop {
-        if timeout(patience, changes.next()).await == Ok(false) {
+        let due = tokio::select! {
+            changed = timeout(wait, changes.next()) => match changed {
+                Ok(false) => return,
+                _ => true,
+            },
+            () = stop.wait() => false,
+        };
+        stop.sleep(DEBOUNCE).await;
+        let stopping = stop.is_set();
+        let due = due || changes.is_pending();
+        changes.mark_seen();
+        // Values from the state directory are in it already, and writing them again would make them look recent.
+        if due && state.health.is_synced() {
+            let Some(directory) = directory.upgrade() else { return };
+            let written = write_snapshot(state.clone(), directory).await;
+            wait = if written { REFRESH_INTERVAL } else { RETRY_INTERVAL };
+            if !stopping {
+                stop.sleep(MIN_INTERVAL).await;
+            }
+        }
+        if stopping {
             return;
         }
-        sleep(SETTLE).await;
-        changes.mark_seen();
-        // What comes from the disk is there already, and no younger for that.
-        if !state.health.is_synced() {
-            continue;
-        }
-        let Some(folder) = folder.upgrade() else { return };
-        patience = if write_snapshot(state.clone(), folder).await { REFRESH } else { AGAIN };
-        sleep(APART).await;
     }
 }
 
-/// The values that a snapshot holds.
+/// The values in a snapshot.
 struct Changes {
     names: Watch<NameTable>,
     clusters: Watch<Option<Arc<Clusters>>>,
@@ -116,13 +170,18 @@ struct Changes {
 }
 
 impl Changes {
-    /// Waits until one of the values changes. `false` when none can any more.
+    /// Waits until one of the values changes. Returns `false` once a value can no longer change.
     async fn next(&mut self) -> bool {
         tokio::select! {
             more = self.names.changed() => more,
             more = self.clusters.changed() => more,
             more = self.endpoints.changed() => more,
         }
+    }
+
+    /// Returns whether a value has changed since the last call of [`mark_seen`](Self::mark_seen).
+    fn is_pending(&self) -> bool {
+        self.names.has_changed() || self.clusters.has_changed() || self.endpoints.has_changed()
     }
 
     fn mark_seen(&mut self) {
@@ -132,29 +191,34 @@ impl Changes {
     }
 }
 
-/// Returns whether that succeeded.
-async fn write_snapshot(state: Arc<State>, folder: Arc<Folder>) -> bool {
+/// Writes a snapshot. Returns whether the write succeeded.
+async fn write_snapshot(state: Arc<State>, directory: Arc<Directory>) -> bool {
     let at = state.clone();
     let outcome = spawn_blocking(move || {
-        let (owner, now) = (Owner::of(&at), at.runtime.now());
+        let (owner, now) = (Owner::new(&at), at.runtime.now());
         let endpoints = at.subscriptions.endpoints();
         let (names, clusters) = (at.published.names.load(), at.published.clusters.load());
-        folder.write_with(SNAPSHOT, |file| {
+        directory.write_with(SNAPSHOT, |file| {
             let content = Content { names: &names, clusters: clusters.as_deref(), endpoints: &endpoints };
             snapshot::write(&owner, now, content, |piece| file.write_all(piece))
         })
     });
-    report(&state, StateDirPart::Snapshot, outcome.await, "no snapshot: a restart waits for istiod")
+    report(
+        &state,
+        StateDirPart::Snapshot,
+        outcome.await,
+        "the snapshot is not written: a restart waits for istiod",
+    )
 }
 
-/// Tells the health whether a file was written. Returns whether it was.
+/// Updates the health after a write. Returns whether the write succeeded.
 fn report(
     state: &State,
     part: StateDirPart,
     outcome: Result<Result<(), Error>, JoinError>,
     consequence: &'static str,
 ) -> bool {
-    // Another outcome is the end of the runtime.
+    // A join error means that the runtime is shutting down.
     let Ok(outcome) = outcome else { return false };
     if let Err(error) = &outcome {
         tracing::warn!(error = error.report(), consequence);

@@ -1,4 +1,4 @@
-//! The handle to the endpoints under one EDS name.
+//! A handle to the endpoints of one EDS name.
 
 use std::{
     fmt,
@@ -8,13 +8,14 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Subscriptions, table::Usage};
-use crate::{resources::endpoint::Endpoints, watch::Watch};
+use crate::{resources::endpoint::Endpoints, watched::Watch};
 
-/// The endpoints under one name of EDS: `None` until istiod has answered, then always the last good ones.
+/// The endpoints of one EDS name: `None` before the first push, afterwards the last valid ones.
 ///
-/// [`current`](Self::current) keeps the subscription; a handle alone does not. Endpoints that were not used in a while
-/// ([`Config::with_idle_endpoints`](crate::Config::with_idle_endpoints)) are dropped: the value is `None` again, and the
-/// next use subscribes again. Clones see the same value; each waits for changes on its own.
+/// [`current`](Self::current) marks the endpoints as used. Endpoints that are not used for some time
+/// ([`ConfigBuilder::with_idle_endpoints`](crate::ConfigBuilder::with_idle_endpoints)) are dropped: the subscription
+/// ends and the value is `None` until the next use subscribes again. Clones read the same value. Each clone tracks
+/// separately which changes it has seen.
 #[derive(Clone)]
 pub struct EndpointsWatch {
     endpoints: Watch<Option<Arc<Endpoints>>>,
@@ -25,48 +26,48 @@ pub struct EndpointsWatch {
 struct Subscription {
     name: Arc<str>,
     usage: Arc<Usage>,
-    /// When the client began.
+    /// The time at which the client started.
     begin: Instant,
     all: Weak<Subscriptions>,
 }
 
 impl EndpointsWatch {
-    /// Subscribes to a name.
     pub(crate) fn new(all: &Arc<Subscriptions>, name: &str) -> Self {
         let (name, endpoints, usage) = all.subscribe_endpoints(name);
         let subscription = Subscription { name, usage, begin: all.begin(), all: Arc::downgrade(all) };
         Self { endpoints, subscription }
     }
 
-    /// The name under which EDS has these endpoints.
+    /// Returns the EDS name.
     #[must_use]
     pub fn eds_name(&self) -> &str {
         &self.subscription.name
     }
 
-    /// The current endpoints, if there are any. Counts as use, and subscribes again where the subscription was dropped.
-    /// Wait-free while the subscription lasts.
+    /// Returns the current endpoints, if there are any, and marks them as used. Subscribes again if they were dropped.
+    /// Wait-free while the subscription exists.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Endpoints>> {
         self.subscription.touch();
         self.endpoints.current()
     }
 
-    /// The current endpoints, if there are any. Does not count as use. Wait-free.
+    /// Returns the current endpoints, if there are any, without marking them as used. Wait-free.
     #[must_use]
     pub fn peek(&self) -> Option<Arc<Endpoints>> {
         self.endpoints.current()
     }
 
-    /// Whether istiod is asked for these endpoints. `false` after they were dropped because nobody used them. Does not
-    /// count as use.
+    /// Returns whether this client is subscribed to the endpoints. `false` after they were dropped. Does not mark them
+    /// as used.
     #[must_use]
     pub fn is_subscribed(&self) -> bool {
         self.subscription.usage.is_subscribed()
     }
 
-    /// Waits until endpoints are published, or dropped, that this handle has not seen, and marks them as seen. `false`
-    /// when no further ones can come, because the client is gone. Does not count as use.
+    /// Waits until endpoints are published or dropped that this handle has not seen, and marks that change as seen.
+    /// Returns `false` if the client is gone, so that no further change is possible. Does not mark the endpoints as
+    /// used.
     ///
     /// # Cancel safety
     ///
@@ -75,8 +76,8 @@ impl EndpointsWatch {
         self.endpoints.changed().await
     }
 
-    /// Waits for endpoints that satisfy `condition`, and returns them. `None` when the client is gone before that. Counts
-    /// as use at its begin and at each change.
+    /// Waits until the endpoints satisfy `condition` and returns them. Returns `None` if the client is gone before
+    /// that. Marks the endpoints as used at the call and at each change.
     ///
     /// # Cancel safety
     ///

@@ -10,19 +10,19 @@ use std::{
 
 use crate::{
     resources::endpoint::Endpoints,
-    watch::{Watch, WatchSender},
+    watched::{Watch, WatchSender},
 };
 
-/// What a new stream subscribes to beside names.
+/// The subscriptions of a new stream besides names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SubscriptionSet {
-    /// All clusters.
+    /// Whether the stream subscribes to clusters.
     pub(crate) clusters: bool,
-    /// Endpoints, by EDS name.
+    /// The EDS names.
     pub(crate) endpoints: BTreeSet<Arc<str>>,
 }
 
-/// How the subscriptions of an open stream change. A name that was dropped and is in use again is in both lists.
+/// A change of the subscriptions of an open stream. A name that was dropped and is used again is in both lists.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SubscriptionDelta {
     pub(crate) clusters: bool,
@@ -30,29 +30,29 @@ pub(crate) struct SubscriptionDelta {
     pub(crate) unsubscribe: Vec<Arc<str>>,
 }
 
-/// The subscriptions, and what of them the stream does not know yet.
+/// All subscriptions, and the changes that the stream has not sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     clusters: bool,
     endpoints: BTreeMap<Arc<str>, Entry>,
-    /// How many of the names are subscribed to.
+    /// The number of EDS names with a subscription.
     subscribed: usize,
     subscribe: BTreeSet<Arc<str>>,
     unsubscribe: BTreeSet<Arc<str>>,
 }
 
-/// One EDS name. It stays after its subscription was dropped, for as long as somebody holds a handle to it.
+/// One EDS name. The entry exists as long as the subscription or a handle.
 #[derive(Debug)]
 struct Entry {
     sender: WatchSender<Option<Arc<Endpoints>>>,
     usage: Arc<Usage>,
 }
 
-/// Shared between the table and the handles of one name.
+/// The use of one name, shared by the table and the handles.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     subscribed: AtomicBool,
-    /// Seconds since the client began.
+    /// The time of the last use, in seconds since the client started.
     last: AtomicU64,
 }
 
@@ -66,16 +66,16 @@ impl Usage {
     }
 }
 
-/// What a handle to the endpoints of one name consists of.
+/// The parts of a handle to the endpoints of one name.
 pub(super) type Subscribed = (Arc<str>, Watch<Option<Arc<Endpoints>>>, Arc<Usage>);
 
 impl Table {
-    /// Whether that is new.
+    /// Subscribes to clusters. Returns whether the subscription is new.
     pub(super) fn subscribe_clusters(&mut self) -> bool {
         !std::mem::replace(&mut self.clusters, true)
     }
 
-    /// Whether that is new, and the handle.
+    /// Subscribes to the endpoints of a name. Returns whether the subscription is new, and the handle.
     pub(super) fn subscribe(&mut self, name: &str, now: u64) -> (bool, Subscribed) {
         let known = self.endpoints.get_key_value(name).map(|(name, _)| name.clone());
         let name = known.unwrap_or_else(|| name.into());
@@ -93,18 +93,18 @@ impl Table {
         self.endpoints.iter().filter(|(_, entry)| entry.usage.is_subscribed())
     }
 
-    /// How many names are subscribed to.
+    /// Returns the number of EDS subscriptions.
     pub(super) fn len(&self) -> usize {
         self.subscribed
     }
 
-    /// The endpoints of all subscribed names, as far as they have come.
+    /// Returns the received endpoints of all subscribed names.
     pub(super) fn endpoints(&self) -> Vec<(Arc<str>, Arc<Endpoints>)> {
         let published = |(name, entry): (&Arc<str>, &Entry)| Some((name.clone(), entry.sender.current()?));
         self.subscribed().filter_map(published).collect()
     }
 
-    /// `None` where that makes no difference.
+    /// Publishes endpoints. Returns `None` if they are unchanged or not subscribed to.
     pub(super) fn publish(&self, name: &str, endpoints: Endpoints) -> Option<()> {
         let entry = self.endpoints.get(name).filter(|entry| entry.usage.is_subscribed())?;
         let changed = entry.sender.current().as_deref() != Some(&endpoints);
@@ -147,7 +147,7 @@ impl Table {
 
 impl Entry {
     fn new() -> Self {
-        Self { sender: WatchSender::new(None), usage: Arc::default() }
+        Self { sender: WatchSender::with_first(None), usage: Arc::default() }
     }
 }
 
@@ -160,20 +160,20 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_that_nobody_asks_for_are_dropped_and_others_stay() {
+    fn only_unused_endpoints_are_dropped() {
         let mut table = Table::default();
         assert!(subscribe(&mut table, "a", 0) && subscribe(&mut table, "b", 0));
         assert_eq!(table.all().endpoints.len(), 2);
         assert!(!subscribe(&mut table, "b", 50));
         assert_eq!(table.drop_idle(60, 60), 1);
         assert_eq!(table.change().unsubscribe, ["a".into()]);
-        assert!(subscribe(&mut table, "a", 61), "it may be wanted again");
+        assert!(subscribe(&mut table, "a", 61), "a dropped name can be subscribed to again");
         assert_eq!(table.change().subscribe, ["a".into()]);
         assert_eq!(table.change(), SubscriptionDelta::default());
     }
 
     #[test]
-    fn endpoints_that_are_wanted_again_before_the_stream_has_dropped_them_are_asked_for_again() {
+    fn a_name_used_again_before_its_drop_is_sent_is_unsubscribed_and_subscribed() {
         let mut table = Table::default();
         subscribe(&mut table, "a", 0);
         table.all();
@@ -183,11 +183,11 @@ mod tests {
         assert_eq!((change.subscribe, change.unsubscribe), (vec!["a".into()], vec!["a".into()]));
         subscribe(&mut table, "b", 61);
         table.drop_idle(200, 60);
-        assert_eq!(table.change().unsubscribe, ["a".into()], "istiod never heard of b");
+        assert_eq!(table.change().unsubscribe, ["a".into()], "the subscription to b was never sent");
     }
 
     #[test]
-    fn a_push_for_one_name_changes_that_name_alone_and_only_where_it_says_something_new() {
+    fn a_push_changes_only_its_name_and_only_if_the_endpoints_differ() {
         let mut table = Table::default();
         let (_, (_, one, _)) = table.subscribe("one", 0);
         let (_, (_, other, _)) = table.subscribe("other", 0);
@@ -201,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_name_is_forgotten_with_its_last_handle() {
+    fn a_dropped_name_is_removed_with_its_last_handle() {
         let mut table = Table::default();
         let (_, (_, watch, _)) = table.subscribe("a", 0);
         table.publish("a", Endpoints::default());
         table.drop_idle(60, 60);
         assert!(watch.current().is_none());
-        assert_eq!(table.endpoints.len(), 1, "the handle may subscribe again");
+        assert_eq!(table.endpoints.len(), 1, "the handle can subscribe again");
         drop(watch);
         table.drop_idle(60, 60);
         assert!(table.endpoints.is_empty());

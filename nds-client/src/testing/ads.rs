@@ -1,4 +1,4 @@
-//! The xDS server: it answers what is subscribed and pushes what changes.
+//! The xDS server. It answers subscriptions and pushes changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,9 +19,9 @@ use xds_proto::{
     type_url,
 };
 
-use super::istiod::{Door, Istiod};
+use super::istiod::{Connectivity, Istiod};
 
-pub(super) struct Discovery(pub(super) Istiod);
+pub(super) struct DiscoveryType(pub(super) Istiod);
 
 impl Istiod {
     /// Replaces the name table.
@@ -31,19 +31,19 @@ impl Istiod {
         self.set_resource(type_url::NAME_TABLE, "", any::pack(type_url::NAME_TABLE, &NameTable { table }));
     }
 
-    /// Sets one resource of a type.
+    /// Sets a resource of a type.
     pub(crate) fn set_resource(&self, kind: &str, name: &str, value: Any) {
         self.0.resources.send_modify(|all| {
             all.insert((kind.to_owned(), name.to_owned()), value);
         });
     }
 
-    /// Every request of every stream so far.
+    /// Returns all requests of all streams.
     pub(crate) fn requests(&self) -> Vec<DeltaDiscoveryRequest> {
         self.0.requests.borrow().clone()
     }
 
-    /// Waits until a request has come that is like this.
+    /// Waits for a request that satisfies the condition.
     pub(crate) async fn requested(&self, like: impl Fn(&DeltaDiscoveryRequest) -> bool) {
         let mut requests = self.0.requests.subscribe();
         requests.wait_for(|all| all.iter().any(&like)).await.unwrap();
@@ -51,7 +51,7 @@ impl Istiod {
 }
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for Discovery {
+impl AggregatedDiscoveryService for DiscoveryType {
     type DeltaAggregatedResourcesStream =
         Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
 
@@ -77,7 +77,7 @@ impl AggregatedDiscoveryService for Discovery {
 struct Conversation {
     istiod: Istiod,
     responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
-    /// The names of each subscribed type; of wildcard types none.
+    /// The names of each subscribed type; empty for wildcard types.
     watched: BTreeMap<String, BTreeSet<String>>,
     sent: BTreeMap<(String, String), Any>,
     nonce: u64,
@@ -107,7 +107,9 @@ impl Conversation {
 
     async fn take(&mut self, request: DeltaDiscoveryRequest) {
         self.istiod.0.requests.send_modify(|all| all.push(request.clone()));
-        if !request.response_nonce.is_empty() || self.istiod.0.settings.lock().door == Door::Mute {
+        if !request.response_nonce.is_empty()
+            || self.istiod.0.settings.lock().connectivity == Connectivity::NoResponses
+        {
             return;
         }
         let kind = request.type_url;
@@ -120,7 +122,7 @@ impl Conversation {
         self.push(&kind, kind == type_url::CLUSTER).await;
     }
 
-    /// What of this type has not been sent yet; an endpoint that does not exist is an empty assignment.
+    /// Returns the resources of a type that were not sent yet. A missing endpoint is an empty assignment.
     async fn push(&mut self, kind: &str, even_if_empty: bool) {
         let all = self.istiod.0.resources.borrow().clone();
         let watched = &self.watched[kind];

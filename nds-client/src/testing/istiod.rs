@@ -1,4 +1,4 @@
-//! The process: who may connect, and what is served.
+//! The test istiod: its connectivity and its contents.
 
 use std::{
     collections::BTreeMap,
@@ -31,16 +31,16 @@ use xds_proto::{
     },
 };
 
-use super::{ads::Discovery, ca::Ca, pki::Authority};
+use super::{ads::DiscoveryType, ca::Ca, pki::Authority};
 use crate::{
-    client::{ClientBuilder, NdsClient},
+    client::{NdsClient, NdsClientBuilder},
     clock::Clock,
     config::Config,
     error::Error,
     transport::{Io, Transport},
 };
 
-/// An istiod. Clones are the same one.
+/// A test istiod. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct Istiod(pub(super) Arc<Inner>);
 
@@ -49,35 +49,35 @@ pub(super) struct Inner {
     pub(super) settings: Mutex<Settings>,
     server_key: Arc<CertifiedKey>,
     connections: Mutex<Vec<AbortHandle>>,
-    /// What the xDS server says, by type and name; each change is pushed.
+    /// The resources by type and name. Each change is pushed.
     pub(super) resources: watch::Sender<BTreeMap<(String, String), Any>>,
     pub(super) streams: watch::Sender<u64>,
     pub(super) issued: AtomicU64,
-    /// The last request for a certificate.
+    /// The last certificate request.
     pub(super) asked: Mutex<Option<IstioCertificateRequest>>,
     pub(super) requests: watch::Sender<Vec<xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest>>,
-    /// Each time it changes, the connections that are open go dead.
+    /// Each change makes the open connections unresponsive.
     freezes: watch::Sender<u64>,
-    /// Ends all streams, politely, each time it changes.
+    /// Each change ends all streams normally.
     pub(super) ends: watch::Sender<u64>,
 }
 
-/// What happens to whoever connects.
+/// The behaviour of new connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Door {
-    /// Connections are refused.
+pub(crate) enum Connectivity {
+    /// Connections are rejected.
     Closed,
-    /// Connections are accepted, and that is all.
-    Silent,
-    /// xDS streams are accepted, and never answered.
-    Mute,
+    /// Connections are accepted without a response.
+    Unresponsive,
+    /// xDS streams are accepted without a response.
+    NoResponses,
     Open,
 }
 
 pub(super) struct Settings {
-    pub(super) door: Door,
+    pub(super) connectivity: Connectivity,
     pub(super) signer: Arc<Authority>,
-    /// The root bundle that comes with each certificate.
+    /// The root bundle that is issued with each certificate.
     pub(super) bundle: String,
     pub(super) accepts_tokens: bool,
     pub(super) accepts_certificates: bool,
@@ -93,7 +93,7 @@ impl Istiod {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let server_key = Arc::new(signer.server("istiod.istio-system.svc", &provider));
         let settings = Settings {
-            door: Door::Open,
+            connectivity: Connectivity::Open,
             bundle: signer.root_pem().to_owned(),
             signer,
             accepts_tokens: true,
@@ -124,8 +124,8 @@ impl Istiod {
         self.0.clock.clone()
     }
 
-    /// A client that is about to join this istiod's mesh.
-    pub(crate) fn client(&self, config: Config) -> ClientBuilder {
+    /// Returns the builder of a client that joins this istiod.
+    pub(crate) fn client(&self, config: Config) -> NdsClientBuilder {
         let transport = Arc::new(Memory(self.0.clone()));
         NdsClient::builder(config).with_clock(self.clock()).with_transport(transport)
     }
@@ -146,8 +146,8 @@ impl Istiod {
         change(&mut self.0.settings.lock());
     }
 
-    pub(crate) fn set_door(&self, door: Door) {
-        self.set(|settings| settings.door = door);
+    pub(crate) fn set_connectivity(&self, connectivity: Connectivity) {
+        self.set(|settings| settings.connectivity = connectivity);
     }
 
     pub(crate) fn accept_tokens(&self, accept: bool) {
@@ -158,12 +158,12 @@ impl Istiod {
         self.set(|settings| settings.accepts_certificates = accept);
     }
 
-    /// Whether the CA signs at all.
+    /// Sets whether the CA signs.
     pub(crate) fn sign(&self, sign: bool) {
         self.set(|settings| settings.signs = sign);
     }
 
-    /// The root bundle that comes with certificates from now on.
+    /// Sets the root bundle that is issued with certificates.
     pub(crate) fn set_bundle(&self, bundle: impl Into<String>) {
         self.set(|settings| settings.bundle = bundle.into());
     }
@@ -172,43 +172,43 @@ impl Istiod {
         self.set(|settings| settings.addresses = addresses);
     }
 
-    /// How often the name was resolved.
+    /// Returns the number of name resolutions.
     pub(crate) fn resolved(&self) -> u64 {
         self.0.settings.lock().resolved
     }
 
-    /// How many certificates were signed.
+    /// Returns the number of signed certificates.
     pub(crate) fn issued(&self) -> u64 {
         self.0.issued.load(Ordering::Relaxed)
     }
 
-    /// The last request for a certificate.
-    pub(crate) fn asked(&self) -> Option<IstioCertificateRequest> {
+    /// Returns the last certificate request.
+    pub(crate) fn last_request(&self) -> Option<IstioCertificateRequest> {
         self.0.asked.lock().clone()
     }
 
-    /// How many xDS streams were opened.
+    /// Returns the number of opened xDS streams.
     pub(crate) fn streams(&self) -> u64 {
         *self.0.streams.borrow()
     }
 
-    /// Waits until so many xDS streams were opened.
+    /// Waits until this number of xDS streams was opened.
     pub(crate) async fn opened(&self, streams: u64) {
         self.0.streams.subscribe().wait_for(|opened| *opened >= streams).await.unwrap();
     }
 
-    /// Ends, and leaves every connection without a word.
+    /// Stops without closing the connections.
     pub(crate) fn crash(&self) {
-        self.set_door(Door::Closed);
+        self.set_connectivity(Connectivity::Closed);
         self.0.connections.lock().drain(..).for_each(|connection| connection.abort());
     }
 
-    /// Every connection stays open, and nothing goes over it any more: a cable is pulled.
+    /// Makes every open connection unresponsive, like a cable that is pulled.
     pub(crate) fn freeze(&self) {
         self.0.freezes.send_modify(|times| *times += 1);
     }
 
-    /// Ends every stream, as istiod does each half hour.
+    /// Ends every stream, as istiod does every half hour.
     pub(crate) fn end_streams(&self) {
         self.0.ends.send_modify(|times| *times += 1);
     }
@@ -248,7 +248,7 @@ impl Transport for Memory {
         Box::pin(std::future::ready(Ok(settings.addresses.clone())))
     }
 
-    /// Addresses that end in 0 accept nothing and refuse nothing.
+    /// Addresses that end in 0 do not respond.
     fn connect(
         &self,
         address: SocketAddr,
@@ -257,12 +257,12 @@ impl Transport for Memory {
             if address.ip().to_string().ends_with(".0") {
                 std::future::pending::<()>().await;
             }
-            let door = self.0.settings.lock().door;
-            if door == Door::Closed {
+            let connectivity = self.0.settings.lock().connectivity;
+            if connectivity == Connectivity::Closed {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            if door == Door::Silent {
+            if connectivity == Connectivity::Unresponsive {
                 tokio::spawn(async move {
                     let _open = theirs;
                     std::future::pending::<()>().await;
@@ -276,7 +276,7 @@ impl Transport for Memory {
     }
 }
 
-/// Whether the caller showed a certificate that is accepted.
+/// Returns whether the client presented a valid certificate.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
     pub(super) certified: bool,
@@ -285,7 +285,7 @@ pub(super) struct Caller {
 async fn serve(istiod: Istiod, stream: DuplexStream) {
     let Ok(stream) = TlsAcceptor::from(tls(&istiod)).accept(stream).await else { return };
     let caller = Caller { certified: stream.get_ref().1.peer_certificates().is_some() };
-    let discovery = AggregatedDiscoveryServiceServer::new(Discovery(istiod.clone()));
+    let discovery = AggregatedDiscoveryServiceServer::new(DiscoveryType(istiod.clone()));
     let ca = IstioCertificateServiceServer::new(Ca(istiod.clone()));
     let routes = Routes::new(discovery).add_service(ca).prepare();
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {

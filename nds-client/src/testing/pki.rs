@@ -1,4 +1,4 @@
-//! A certificate authority that dates certificates as istiod does.
+//! A certificate authority that dates certificates like istiod.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::clock::Clock;
 
-/// istiod dates certificates two minutes back (istio `security/pkg/pki/util/generate_cert.go`).
+/// istiod dates certificates back by two minutes (istio `security/pkg/pki/util/generate_cert.go`).
 const BACKDATED: Duration = Duration::from_secs(120);
 const YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -22,7 +22,7 @@ pub(crate) struct Authority {
     clock: Clock,
 }
 
-/// A key and its certificate, as PEM.
+/// A private key and its certificate in PEM.
 pub(crate) struct Pair {
     pub(crate) chain: String,
     pub(crate) key: String,
@@ -53,14 +53,14 @@ impl Authority {
         store
     }
 
-    /// A certificate for the key of a signing request.
+    /// Signs the key of a signing request.
     pub(crate) fn sign(&self, csr: &str, identity: &str, ttl: Duration) -> String {
         let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
         request.params = self.params(SanType::URI(identity.try_into().unwrap()), ttl);
         request.signed_by(&self.issuer).unwrap().pem()
     }
 
-    /// A key and a certificate of a workload.
+    /// Issues a key and certificate of a workload.
     pub(crate) fn workload(&self, identity: &str, ttl: Duration) -> Pair {
         let key = KeyPair::generate().unwrap();
         let params = self.params(SanType::URI(identity.try_into().unwrap()), ttl);
@@ -68,7 +68,7 @@ impl Authority {
         Pair { chain, key: key.serialize_pem() }
     }
 
-    /// A key and a certificate of a server.
+    /// Issues a key and certificate of a server.
     pub(crate) fn server(&self, name: &str, provider: &CryptoProvider) -> CertifiedKey {
         let key = KeyPair::generate().unwrap();
         let params = self.params(SanType::DnsName(name.try_into().unwrap()), YEARS / 2);

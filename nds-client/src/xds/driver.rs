@@ -1,4 +1,4 @@
-//! Keeps a stream open.
+//! Opens the stream again after each end.
 
 use std::{
     pin::pin,
@@ -19,29 +19,29 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    duration::Rough,
+    duration::HumanDuration,
     error::{Error, ErrorKind},
     identity::{
         Identity, Token,
-        credentials::{Choice, CredentialLadder, Credentials},
+        credentials::{Choice, CredentialSelector, Credentials},
     },
-    istiod::is_certificate_refused,
+    istiod::is_certificate_rejected,
     metrics,
     state::State,
 };
 
-/// After a good stream the next is opened without delay, but not at once with all others.
+/// The maximum of the random delay after a stream that ended normally. It spreads the reconnects of many clients.
 const RECONNECT_JITTER: Duration = Duration::from_millis(100);
-/// A stream that is back within this time counts as never gone: istiod ends streams every half hour.
+/// A stream that is replaced within this time does not make the health stale: istiod ends streams every half hour.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until it is dropped.
+/// Runs until the future is dropped.
 pub(crate) async fn run(state: Arc<State>) {
     let mut driver = Driver {
         session: Session::new(node(&state.runtime.config)),
         state: &state,
         backoff: Backoff::default(),
-        ladder: CredentialLadder::default(),
+        selector: CredentialSelector::default(),
         stalled: 0,
         lost: None,
         streams: 1,
@@ -56,17 +56,17 @@ struct Driver<'a> {
     state: &'a State,
     session: Session,
     backoff: Backoff,
-    ladder: CredentialLadder,
-    /// How many streams in a row stalled.
+    selector: CredentialSelector,
+    /// The number of consecutive stalled streams.
     stalled: u32,
-    /// Numbers the streams in the log.
+    /// The number of the current stream, for the log.
     streams: u64,
-    /// When the last good stream ended, while the health does not say so.
+    /// The end of the last good stream, unless the health already reports it.
     lost: Option<(Instant, SystemTime)>,
 }
 
 impl Driver<'_> {
-    /// Opens a stream and stays until its end; returns how long to wait before the next.
+    /// Opens a stream and follows it to its end. Returns the delay before the next one.
     async fn one_stream(&mut self) -> Duration {
         let identity = identity(self.state).await;
         self.state.identity.reload_roots(self.state.runtime.config.roots_file.as_deref());
@@ -78,7 +78,7 @@ impl Driver<'_> {
                     credentials = credentials.as_label()
                 );
                 self.streams += 1;
-                let (failures, stalled) = (self.ladder.failures(), self.stalled);
+                let (failures, stalled) = (self.selector.failures(), self.stalled);
                 let synced = &Notify::new();
                 let identity = &identity;
                 let params = StreamParams { identity, credentials, token_instead, failures, stalled, synced };
@@ -89,20 +89,20 @@ impl Driver<'_> {
         match end {
             StreamEnd::AfterSync(error) => {
                 self.backoff.reset();
-                self.ladder.succeed();
+                self.selector.succeed();
                 self.stalled = 0;
                 metrics::stream_ended(error.as_ref());
                 let reason = error.as_ref().map(Error::report);
-                tracing::info!(reason, "the stream to istiod ended; reconnecting");
+                tracing::info!(reason, "the stream to istiod ended: reconnecting");
                 self.lost = Some((Instant::now(), self.state.runtime.now()));
                 RECONNECT_JITTER.mul_f64(fastrand::f64())
             }
-            // Only the token can help now.
+            // Only the token can succeed now.
             StreamEnd::Failed(error)
-                if is_certificate_refused(&error) && self.ladder.refuse(identity.epoch()) =>
+                if is_certificate_rejected(&error) && self.selector.reject(identity.epoch()) =>
             {
-                tracing::warn!(error = error.report(), "trying the token");
-                self.state.identity.refuse();
+                tracing::warn!(error = error.report(), "istiod rejected the certificate: trying the token");
+                self.state.identity.reject();
                 Duration::ZERO
             }
             StreamEnd::Failed(error) => self.failed(error),
@@ -115,28 +115,30 @@ impl Driver<'_> {
 
     fn failed(&mut self, error: Error) -> Duration {
         metrics::connection_failed();
-        self.ladder.fail();
+        self.selector.fail();
         let wait = self.backoff.next(fastrand::f64());
-        tracing::warn!(error = error.report(), ?wait, "no stream to istiod");
+        tracing::warn!(error = error.report(), ?wait, "the stream to istiod failed: retrying");
         let since = self.lost.take().map(|(_, since)| since);
         self.state.health.stream_failed(since, Some(error));
         wait
     }
 
-    /// The credentials of the next stream, and whether they are the token in place of a certificate that can be used.
+    /// Returns the credentials of the next stream, and whether they are the token although a certificate can be used.
     async fn credentials(&self, identity: &Arc<Identity>) -> Result<(Credentials, bool), Error> {
         let now = self.state.runtime.now();
         let token_file = self.state.runtime.config.token_file();
         let valid = Some(identity.epoch()).filter(|_| !identity.remaining(now).is_zero());
-        let choice = self.ladder.next(valid, token_file.is_some());
+        let choice = self.selector.next(valid, token_file.is_some());
         if choice == Choice::Certificate {
             return Ok((Credentials::Certificate(identity.clone()), false));
         }
         let file = token_file.ok_or_else(|| {
             let id = identity.spiffe_id();
             let message = match now.duration_since(identity.not_after()) {
-                Ok(ago) => format!("the certificate of {id} ended {} ago, and there is no token", Rough(ago)),
-                Err(_) => format!("istiod refuses the certificate of {id}, and there is no token"),
+                Ok(ago) => {
+                    format!("the certificate of {id} expired {} ago, and no token is configured: set a token file", HumanDuration(ago))
+                }
+                Err(_) => format!("istiod rejected the certificate of {id}, and no token is configured: set a token file"),
             };
             Error::new(ErrorKind::Unauthenticated, message)
         })?;
@@ -144,8 +146,8 @@ impl Driver<'_> {
         Ok((token, choice == Choice::TokenInstead))
     }
 
-    /// One stream to its end. Until its names have come, the health says that the one before is lost once the grace is
-    /// over.
+    /// Follows one stream to its end. If no names arrive within the grace period, the health reports the end of the
+    /// previous stream.
     async fn stream(&mut self, params: &StreamParams<'_>) -> StreamEnd {
         let Self { state, session, lost, .. } = self;
         let mut ended = pin!(async {

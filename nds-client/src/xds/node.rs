@@ -1,4 +1,4 @@
-//! Who we tell istiod that we are.
+//! The node description that this client sends to istiod.
 
 use std::collections::BTreeMap;
 
@@ -7,44 +7,44 @@ use xds_proto::{
     google::protobuf::{ListValue, Struct, Value, value::Kind},
 };
 
-use crate::config::Config;
+use crate::{config::Config, resources::locality::Locality};
 
-/// The Istio whose behaviour this client was checked against.
+/// The version of Istio that this client was tested with.
 const ISTIO_VERSION: &str = "1.30.0";
 
-/// The node of the first message of a stream (istio `pkg/model/proxy.go`, `pilot/pkg/model/context.go`).
+/// Returns the node for the first message of a stream (istio `pkg/model/proxy.go`, `pilot/pkg/model/context.go`).
 ///
-/// Type `sidecar`: istiod gives `router` another, sometimes empty, name table. Booleans are texts: a JSON boolean ends
-/// the stream.
+/// The type is `sidecar`: for a `router` istiod generates a different, sometimes empty, name table. Booleans are
+/// strings: istiod ends the stream on a JSON boolean.
 pub(super) fn node(config: &Config) -> Node {
     let addresses: Vec<_> = config.addresses.iter().map(ToString::to_string).collect();
     let main = addresses.first().cloned().unwrap_or_default();
     let mut metadata: BTreeMap<String, Value> =
         config.metadata.iter().map(|(key, value)| (key.clone(), json(value))).collect();
     let labels = config.labels.iter().map(|(key, value)| (key.clone(), text(value)));
-    // istiod warns about proxies of no version, and treats them as the newest.
+    // istiod logs a warning for a proxy without a version, and treats it as the newest.
     metadata.entry("ISTIO_VERSION".to_owned()).or_insert_with(|| text(ISTIO_VERSION));
-    let ours = [
+    let own = [
         ("NAME", text(&config.name)),
         ("NAMESPACE", text(&config.namespace)),
         ("SERVICE_ACCOUNT", text(&config.service_account)),
         ("CLUSTER_ID", text(&config.cluster_id)),
         ("NETWORK", text(&config.network)),
-        // All addresses: istiod leaves out names and gateways of families that the node does not have.
+        // All addresses: istiod omits names and gateways of address families that the node does not have.
         ("INSTANCE_IPS", text(&addresses.join(","))),
-        // Without these two istiod leaves out ServiceEntries that have no address of their own.
+        // Without these keys istiod omits ServiceEntries without an address.
         ("DNS_CAPTURE", text("true")),
         ("DNS_AUTO_ALLOCATE", text("true")),
         ("DISABLE_HBONE_SEND", text("true")),
         ("LABELS", structure(labels.collect())),
     ];
-    metadata.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+    metadata.extend(own.map(|(key, value)| (key.to_owned(), value)));
     let Config { name, namespace, dns_domain, .. } = config;
     Node {
         id: format!("sidecar~{main}~{name}.{namespace}~{dns_domain}"),
         cluster: format!("{name}.{namespace}"),
         metadata: Some(Struct { fields: metadata.into_iter().collect() }),
-        locality: config.locality.clone().map(Into::into),
+        locality: config.locality.clone().map(Locality::into_wire),
         user_agent_name: "sidestep".to_owned(),
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_node_has_four_parts_all_addresses_and_booleans_as_texts() {
+    fn the_node_has_a_four_part_id_all_addresses_and_booleans_as_strings() {
         let config = Config {
             namespace: "vms".into(),
             service_account: "edge-app".into(),

@@ -1,22 +1,22 @@
-//! From a response of istiod to the values that readers see.
+//! Publishes the contents of responses.
 
 use tokio::time::Instant;
 use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 
 use super::session::{Reaction, Session, Update};
 use crate::{
-    metrics::{self, Known, Push},
+    metrics::{self, Gauge, Push},
     state::State,
 };
 
-/// What the stream has to know about a response.
+/// The result of a response, for the stream.
 pub(super) struct Received {
     pub(super) reply: DeltaDiscoveryRequest,
-    /// Whether it was a good name table.
+    /// Whether the response was a valid name table.
     pub(super) names: bool,
 }
 
-/// Takes a response. `None` where nothing may be said about it.
+/// Processes a response. Returns `None` if no reply may be sent.
 pub(super) fn receive(
     state: &State,
     session: &mut Session,
@@ -26,7 +26,7 @@ pub(super) fn receive(
     let Reaction { type_url, reply, update, rejected } = match session.receive(response) {
         Ok(reaction) => reaction,
         Err(error) => {
-            tracing::warn!(error = error.report(), "a push was rejected");
+            tracing::warn!(error = error.report(), "rejected a push: the previous values stay in use");
             state.health.push_rejected(None, error);
             return None;
         }
@@ -44,7 +44,7 @@ pub(super) fn receive(
     metrics::pushed(type_url, push, begin.elapsed());
     match rejected {
         Some(error) => {
-            tracing::warn!(error = error.report(), "a push was rejected");
+            tracing::warn!(error = error.report(), "rejected a push: the previous values stay in use");
             state.health.push_rejected(Some(type_url), error);
         }
         None => state.health.push_accepted(type_url),
@@ -52,7 +52,7 @@ pub(super) fn receive(
     Some(Received { reply, names })
 }
 
-/// Returns whether it made a difference.
+/// Publishes an update. Returns whether the values changed.
 fn publish(state: &State, update: Update) -> bool {
     match update {
         Update::Names(Some(table)) => state.published.replace_names(table),
@@ -60,32 +60,39 @@ fn publish(state: &State, update: Update) -> bool {
         Update::Clusters(clusters) => state.published.replace_clusters(clusters),
         Update::Endpoints(endpoints) => {
             for (name, endpoints) in &endpoints {
-                tracing::debug!(cluster = &**name, endpoints = endpoints.iter().count(), "endpoints");
+                tracing::debug!(
+                    cluster = &**name,
+                    endpoints = endpoints.iter().count(),
+                    "received endpoints"
+                );
             }
             let changed = state.subscriptions.publish(endpoints) > 0;
-            metrics::known(Known::Endpoints, state.subscriptions.len());
+            metrics::set_gauge(Gauge::Endpoints, state.subscriptions.len());
             changed
         }
         Update::Roots(roots) => match state.identity.change_roots(|all| all.pushed = roots) {
             Ok(changed) => {
                 if changed {
-                    tracing::info!("istiod has pushed other roots");
+                    tracing::info!("istiod pushed new roots");
                 }
                 changed
             }
             Err(error) => {
-                tracing::warn!(error = error.report(), "the pushed roots cannot be used");
+                tracing::warn!(
+                    error = error.report(),
+                    "the pushed roots cannot be used: the previous ones stay in use"
+                );
                 false
             }
         },
     }
 }
 
-/// Drops the endpoints that were not used in a while.
+/// Drops the endpoints that were not used for the configured time.
 pub(super) fn drop_idle(state: &State) {
     let dropped = state.subscriptions.drop_idle(state.runtime.config.idle_endpoints.as_secs());
     if dropped > 0 {
-        tracing::debug!(clusters = dropped, "endpoints that were not used are dropped");
-        metrics::known(Known::Endpoints, state.subscriptions.len());
+        tracing::debug!(clusters = dropped, "dropped unused endpoints");
+        metrics::set_gauge(Gauge::Endpoints, state.subscriptions.len());
     }
 }

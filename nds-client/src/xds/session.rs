@@ -1,12 +1,12 @@
 //! The delta xDS protocol as a value: events in, messages and updates out. No IO, no clock.
 //!
-//! What may be said to istiod is narrow, because some messages are lost and some end it (istio `pilot/pkg/xds/delta.go`
-//! and the live findings of this project):
+//! istiod accepts a subset of the protocol; it ignores some other messages and ends the stream on others (istio
+//! `pilot/pkg/xds/delta.go`):
 //!
-//! * a change of subscription goes in a message of its own, without a nonce; on a stale nonce it is lost;
-//! * an error goes only to a type that this very stream has subscribed to, and never in the first message;
-//! * only known types are named; an unknown one ends the stream;
-//! * NDS is subscribed to without names; explicit ones come back as removed.
+//! * A change of a subscription is a message of its own, without a nonce. With a stale nonce istiod ignores it.
+//! * An error (NACK) may only name a type that the same stream has subscribed to, and must not be in the first message.
+//! * Unknown types end the stream.
+//! * NDS is subscribed to without resource names. istiod reports explicit names as removed.
 
 mod request;
 
@@ -29,7 +29,7 @@ use xds_proto::{
     type_url,
 };
 
-use self::request::{MOST_BYTES, portions, request};
+use self::request::{MAX_BYTES, chunks, request};
 use crate::{
     error::{Error, ErrorKind},
     identity::{certificates, root_store},
@@ -41,45 +41,47 @@ use crate::{
     subscriptions::{SubscriptionDelta, SubscriptionSet},
 };
 
-/// Something new that istiod said.
+/// New values in a response.
 #[derive(Debug)]
 pub(crate) enum Update {
     Clusters(Clusters),
-    /// By EDS name; others are as before.
+    /// The endpoints by EDS name; others are unchanged.
     Endpoints(Vec<(Arc<str>, Endpoints)>),
-    /// `None` where the table is the one before, byte by byte.
+    /// The name table; `None` if its bytes are those of the previous table.
     Names(Option<NameTable>),
     /// The roots of the mesh.
     Roots(Vec<CertificateDer<'static>>),
 }
 
-/// What follows from a response to a subscription.
+/// The reaction to a response of a subscribed type.
 #[derive(Debug)]
 pub(crate) struct Reaction {
-    /// The type of the response.
+    /// The type URL of the response.
     pub(crate) type_url: &'static str,
-    /// The acknowledgement, or the rejection, to send.
+    /// The ACK or NACK to send.
     pub(crate) reply: DeltaDiscoveryRequest,
     pub(crate) update: Option<Update>,
-    /// Why the response, or a part of it, was rejected.
+    /// The reason of the NACK.
     pub(crate) rejected: Option<Error>,
 }
 
-/// One subscription state that outlives streams.
+/// The protocol state, which outlives streams.
 #[derive(Debug)]
 pub(crate) struct Session {
     node: Node,
-    /// The fingerprint of the last good name table's bytes.
+    /// The hash of the bytes of the last valid name table.
     names: Option<u64>,
     clusters: Clusters,
     templates: Templates,
-    /// What the open stream has subscribed to.
+    /// The subscriptions of the open stream.
     subscribed: SubscriptionSet,
-    /// Whether the open stream has ever subscribed to endpoints; istiod takes answers even after the last name.
+    /// Whether the open stream has ever subscribed to endpoints. istiod accepts replies after the last name was
+    /// removed.
     has_endpoints: bool,
-    /// What the open stream has subscribed to and not heard of since.
+    /// The subscribed types and names of the open stream without a response.
     unanswered: BTreeSet<&'static str>,
-    /// Whether the first clusters of the open stream are all there are: there were too many to say which are known.
+    /// Whether the first response with clusters on the open stream replaces all clusters. This is the case if there
+    /// were too many names for the request.
     replaces_clusters: bool,
 }
 
@@ -97,22 +99,21 @@ impl Session {
         }
     }
 
-    /// A new stream: its first messages, of which only the very first describes the node.
-    pub(crate) fn open(&mut self, wanted: SubscriptionSet) -> Vec<DeltaDiscoveryRequest> {
+    /// Starts a stream. Returns its first messages; only the first of them contains the node.
+    pub(crate) fn open(&mut self, subscriptions: SubscriptionSet) -> Vec<DeltaDiscoveryRequest> {
         self.subscribed = SubscriptionSet::default();
         self.has_endpoints = false;
         self.unanswered = BTreeSet::from([type_url::NAME_TABLE]);
         let names = DeltaDiscoveryRequest { node: Some(self.node.clone()), ..request(type_url::NAME_TABLE) };
-        // istiod pushes its roots where it runs with several of them, and says nothing otherwise (istio
-        // `pilot/pkg/xds/pcds.go`).
+        // istiod pushes its roots if it has several; otherwise it does not answer (istio `pilot/pkg/xds/pcds.go`).
         let roots = request(type_url::PROXY_CONFIG);
-        let SubscriptionSet { clusters, endpoints } = wanted;
+        let SubscriptionSet { clusters, endpoints } = subscriptions;
         let subscribe = endpoints.into_iter().collect();
         [vec![names, roots], self.change(SubscriptionDelta { clusters, subscribe, unsubscribe: Vec::new() })]
             .concat()
     }
 
-    /// What has to be said on the open stream so that it follows this change.
+    /// Returns the messages that apply a change to the open stream.
     pub(crate) fn change(&mut self, change: SubscriptionDelta) -> Vec<DeltaDiscoveryRequest> {
         let mut messages = Vec::new();
         if change.clusters && !self.subscribed.clusters {
@@ -121,7 +122,7 @@ impl Session {
             messages.push(self.first_of_clusters());
         }
         let SubscriptionSet { endpoints, .. } = &mut self.subscribed;
-        // First what was dropped: it may be wanted again.
+        // Dropped names come first, because they can be subscribed to again in the same change.
         let unsubscribe: Vec<_> =
             change.unsubscribe.into_iter().filter(|name| endpoints.remove(name)).collect();
         let subscribe = change.subscribe.into_iter().filter(|name| endpoints.insert(name.clone()));
@@ -132,37 +133,37 @@ impl Session {
             self.unanswered.remove(type_url::ENDPOINT);
         }
         self.has_endpoints |= !subscribe.is_empty();
-        messages.extend(portions(unsubscribe).map(|names| DeltaDiscoveryRequest {
+        messages.extend(chunks(unsubscribe).map(|names| DeltaDiscoveryRequest {
             resource_names_unsubscribe: names,
             ..request(type_url::ENDPOINT)
         }));
-        messages.extend(portions(subscribe).map(|names| DeltaDiscoveryRequest {
+        messages.extend(chunks(subscribe).map(|names| DeltaDiscoveryRequest {
             resource_names_subscribe: names,
             ..request(type_url::ENDPOINT)
         }));
         messages
     }
 
-    /// istiod reports what has vanished since only of names that it is told here; their versions do not count.
+    /// istiod reports the removal only of resources that are named here. It ignores their versions.
     fn first_of_clusters(&mut self) -> DeltaDiscoveryRequest {
         let names = self.clusters.names().map(|name| (name, String::new())).collect();
         let first = DeltaDiscoveryRequest { initial_resource_versions: names, ..request(type_url::CLUSTER) };
-        self.replaces_clusters = first.encoded_len() > MOST_BYTES;
+        self.replaces_clusters = first.encoded_len() > MAX_BYTES;
         if self.replaces_clusters { request(type_url::CLUSTER) } else { first }
     }
 
-    /// What the open stream has been asked for and has not answered, if anything.
+    /// Returns a subscription of the open stream without a response, if there is one.
     pub(crate) fn unanswered(&self) -> Option<&'static str> {
         self.unanswered.first().copied()
     }
 
-    /// A response on the open stream.
+    /// Processes a response on the open stream.
     ///
     /// # Errors
     ///
-    /// The stream has not subscribed to this type. Nothing may be said about it then.
+    /// The stream is not subscribed to the type. No reply may be sent.
     pub(crate) fn receive(&mut self, mut response: DeltaDiscoveryResponse) -> Result<Reaction, Error> {
-        // Without content it only says that it still holds (xDS, "TTL").
+        // A resource without contents only renews the TTL of the previous one (xDS, "TTL").
         response.resources.retain(|resource| resource.resource.is_some());
         let nonce = std::mem::take(&mut response.nonce);
         let (type_url, (update, problems)) = match &*response.type_url {
@@ -171,7 +172,7 @@ impl Session {
             type_url::CLUSTER if self.subscribed.clusters => (type_url::CLUSTER, self.clusters(response)),
             type_url::ENDPOINT if self.has_endpoints => (type_url::ENDPOINT, self.endpoints(response)),
             other => {
-                let message = format!("istiod sent {other}, which nobody asked for");
+                let message = format!("istiod pushed the type {other} without a subscription");
                 return Err(Error::new(ErrorKind::InvalidResource, message));
             }
         };
@@ -181,15 +182,14 @@ impl Session {
             let message = problems.join("; ");
             let code = tonic::Code::InvalidArgument as i32;
             reply.error_detail = Some(Status { code, message: message.clone() });
-            let message =
-                format!("a push of istiod's was rejected, what was known before stays in use: {message}");
+            let message = format!("a push was rejected, the previous values stay in use: {message}");
             Error::new(ErrorKind::InvalidResource, message)
         });
         Ok(Reaction { type_url, reply, update, rejected })
     }
 
-    /// A push of names is one resource without a name, the whole table. An answer without it says nothing new, and neither
-    /// does the table that each new stream begins with where nothing has changed: istiod writes it in the same order.
+    /// Reads a push of names: one unnamed resource with the whole table. A response without it is empty. The first
+    /// table of a new stream is often identical to the previous one, because istiod writes it in the same order.
     fn names(&mut self, mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
         if response.resources.is_empty() {
             return (None, Vec::new());
@@ -199,7 +199,7 @@ impl Session {
         if self.names == fingerprint {
             return (Some(Update::Names(None)), Vec::new());
         }
-        match NameTable::decode(wire) {
+        match NameTable::from_wire(&wire) {
             Ok(table) => {
                 self.names = fingerprint;
                 (Some(Update::Names(Some(table))), Vec::new())
@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    /// A good cluster of a push is taken although another one is bad, as xDS allows.
+    /// Valid clusters of a push are used although other clusters are invalid, as xDS allows.
     fn clusters(&mut self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
         let (mut changed, mut problems) = (Vec::new(), Vec::new());
         let removed: HashSet<_> = response.removed_resources.into_iter().collect();
@@ -236,19 +236,19 @@ impl Session {
         for resource in response.resources {
             let (name, value) = value(resource);
             let Some(name) = subscribed(&name) else { continue };
-            match Endpoints::decode(value) {
+            match Endpoints::from_wire(value) {
                 Ok(endpoints) => all.push((name, endpoints)),
                 Err(error) => problems.push(format!("endpoints of {name}: {error}")),
             }
         }
-        // istiod sends an empty assignment for a deleted service; other control planes remove it.
+        // istiod sends an empty assignment for a deleted service; other control planes remove the resource.
         let removed = response.removed_resources.iter().filter_map(|name| subscribed(name));
         all.extend(removed.map(|name| (name, Endpoints::default())));
         ((!all.is_empty()).then_some(Update::Endpoints(all)), problems)
     }
 }
 
-/// An answer without roots says nothing new.
+/// Reads a push of roots. A response without roots is empty.
 fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
     if response.resources.is_empty() {
         return (None, Vec::new());
@@ -257,7 +257,11 @@ fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) 
     let roots = match ProxyConfig::decode(value) {
         Ok(config) if config.ca_certificates_pem.is_empty() => return (None, Vec::new()),
         Ok(config) => certificates(config.ca_certificates_pem.concat().as_bytes(), "the pushed roots"),
-        Err(error) => Err(Error::with_source(ErrorKind::InvalidResource, "not a ProxyConfig message", error)),
+        Err(error) => Err(Error::with_source(
+            ErrorKind::InvalidResource,
+            "the resource is not a ProxyConfig message",
+            error,
+        )),
     };
     let usable = roots.and_then(|roots| root_store(&roots).map(|_| roots));
     match usable {

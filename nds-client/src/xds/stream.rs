@@ -1,4 +1,4 @@
-//! One stream, from its first message to its end.
+//! One stream from its first message to its end.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -26,12 +26,12 @@ use crate::{
     state::State,
 };
 
-/// A large mesh comes as one message; istio's own clients set no limit (istio `pkg/istio-agent/xds_proxy.go`).
+/// A large mesh is one message. Istio's own clients have no limit (istio `pkg/istio-agent/xds_proxy.go`).
 const DECODE_LIMIT: usize = i32::MAX as usize;
-/// How many messages may wait in tonic. Others wait in the stream, where they hold up nothing.
+/// The number of messages that wait in tonic. Others wait in the stream, where they block nothing.
 const QUEUE: usize = 16;
-/// With so many messages unsent, nothing is read: each response makes another.
-const UNSENT: usize = 64;
+/// The number of unsent messages at which the stream stops reading, because each response creates another message.
+const MAX_UNSENT: usize = 64;
 
 /// An open stream.
 pub(super) struct Stream<'a> {
@@ -43,37 +43,37 @@ pub(super) struct Stream<'a> {
     responses: Streaming<DeltaDiscoveryResponse>,
     watchdog: Watchdog,
     synced: &'a Notify,
-    /// Whether a response has come.
-    heard: bool,
+    /// Whether a response was received.
+    received: bool,
 }
 
-/// How a stream ended.
+/// The end of a stream.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// It was open and said something. `None` where istiod or we simply ended it, as happens every half hour.
+    /// The stream received a response and ended. `None` after a normal end, as happens every half hour.
     AfterSync(Option<Error>),
-    /// It was not opened, or ended before it said anything.
+    /// The stream could not be opened, or ended before the first response.
     Failed(Error),
-    /// istiod said something and then no more.
+    /// The stream received a response and then stalled.
     Stalled(Error),
 }
 
-/// What a stream is opened with.
+/// The parameters of a stream.
 pub(super) struct StreamParams<'a> {
     pub(super) identity: &'a Arc<Identity>,
     pub(super) credentials: Credentials,
-    /// Whether the token is presented although istiod has not, as far as is known, refused the certificate.
+    /// Whether the stream uses the token although a certificate can be used.
     pub(super) token_instead: bool,
-    /// How many attempts failed since the last good stream.
+    /// The number of failed attempts since the last good stream.
     pub(super) failures: u32,
-    /// How many streams in a row stalled.
+    /// The number of consecutive stalled streams.
     pub(super) stalled: u32,
-    /// Notified when a good name table has come.
+    /// Notified after a valid name table.
     pub(super) synced: &'a Notify,
 }
 
 impl<'a> Stream<'a> {
-    /// Connects, and says the first messages.
+    /// Connects and sends the first messages.
     pub(super) async fn open(
         state: &'a State,
         session: &'a mut Session,
@@ -89,7 +89,7 @@ impl<'a> Stream<'a> {
         let connection = connector.connect(&params.credentials).await?;
         let mut unsent: VecDeque<_> = session.open(state.subscriptions.all()).into();
         let (requests, queue) = mpsc::channel(QUEUE);
-        // istiod answers with headers only once it has a message: the first ones wait in the queue.
+        // istiod sends response headers only after a request, so the first messages are queued before the call.
         let first = unsent.drain(..unsent.len().min(QUEUE));
         for message in first {
             metrics::request_sent();
@@ -106,21 +106,31 @@ impl<'a> Stream<'a> {
         };
         let responses = responses.map_err(|status| status_error(runtime, &connection, status))?.into_inner();
         if params.token_instead {
-            // The token opens what the certificate did not: that was refused, and the refusal was not heard.
-            state.identity.refuse();
+            // istiod accepts the token, so it rejected the certificate in an earlier attempt without a visible alert.
+            state.identity.reject();
         }
         let synced = params.synced;
-        Ok(Self { state, session, connection, unsent, requests, responses, watchdog, synced, heard: false })
+        Ok(Self {
+            state,
+            session,
+            connection,
+            unsent,
+            requests,
+            responses,
+            watchdog,
+            synced,
+            received: false,
+        })
     }
 
-    /// Until it ends.
+    /// Exchanges messages until the stream ends.
     pub(super) async fn exchange(mut self) -> StreamEnd {
         loop {
-            let readable = self.unsent.len() < UNSENT;
+            let readable = self.unsent.len() < MAX_UNSENT;
             tokio::select! {
                 response = self.responses.message(), if readable => match response {
                     Ok(Some(response)) => {
-                        self.heard = true;
+                        self.received = true;
                         metrics::response_received();
                         if let Some(received) = publish::receive(self.state, self.session, response) {
                             self.unsent.push_back(received.reply);
@@ -140,7 +150,7 @@ impl<'a> Stream<'a> {
                         metrics::request_sent();
                         permit.send(message);
                     }
-                    // The end comes with the next response.
+                    // The end of the stream is reported by the next response.
                     _ => self.unsent.clear(),
                 },
                 () = sleep_until(self.watchdog.next()) => match self.watchdog.due(Instant::now()) {
@@ -153,33 +163,33 @@ impl<'a> Stream<'a> {
                     None => {}
                 },
             }
-            self.watchdog.awaits(self.session.unanswered().is_some(), Instant::now());
+            self.watchdog.set_awaiting(self.session.unanswered().is_some(), Instant::now());
         }
     }
 
     fn ended(&self, status: Option<Status>) -> StreamEnd {
         match status.map(|status| status_error(&self.state.runtime, &self.connection, status)) {
-            error if self.heard => StreamEnd::AfterSync(error),
+            error if self.received => StreamEnd::AfterSync(error),
             Some(error) => StreamEnd::Failed(error),
             None => StreamEnd::Failed(Error::new(
                 ErrorKind::Unavailable,
-                "istiod ended the stream before it said anything",
+                "istiod closed the stream before the first response",
             )),
         }
     }
 
     fn stalled(&self) -> StreamEnd {
         let error = silence(self.state, self.session, &self.watchdog);
-        if self.heard { StreamEnd::Stalled(error) } else { StreamEnd::Failed(error) }
+        if self.received { StreamEnd::Stalled(error) } else { StreamEnd::Failed(error) }
     }
 }
 
 fn silence(state: &State, session: &Session, watchdog: &Watchdog) -> Error {
     let message = format!(
-        "istiod at {} accepts connections and has not answered a request for {} within {:?}",
+        "istiod at {} accepted the connection but did not answer the request for {} within {:?}",
         state.runtime.config.istiod_address(),
         session.unanswered().unwrap_or("the stream"),
-        watchdog.patience()
+        watchdog.timeout()
     );
     Error::new(ErrorKind::Unavailable, message)
 }

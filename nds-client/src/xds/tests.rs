@@ -1,4 +1,4 @@
-//! Streams that end, hang, move and come back, under tokio's paused clock.
+//! Streams that end, stall, move and return, under tokio's paused clock.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     error::ErrorKind,
     health::{Health, SyncState},
     resources,
-    testing::{Door, FORECAST, Istiod, mesh},
+    testing::{Connectivity, FORECAST, Istiod, mesh},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const PATIENCE: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn joined() -> (tempfile::TempDir, Istiod, NdsClient) {
     let (dir, istiod, config) = mesh();
@@ -31,7 +31,7 @@ async fn joined() -> (tempfile::TempDir, Istiod, NdsClient) {
     (dir, istiod, client)
 }
 
-/// Waits until a name is there, which nobody else may have spoilt.
+/// Waits for a name.
 async fn name(client: &NdsClient, istiod: &Istiod, name: &str) {
     istiod.set_names(&[(name, "10.9.9.9")]);
     client.names().clone().wait_for(|names| names.get(name).is_some()).await.unwrap();
@@ -43,14 +43,14 @@ async fn health(client: &NdsClient, like: impl Fn(&Health) -> bool) -> Health {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_istiod_ends_and_takes_back_was_never_away() {
+async fn a_stream_replaced_within_the_grace_period_never_makes_the_health_stale() {
     let (_dir, istiod, client) = joined().await;
     let mut seen = client.health().clone();
     for round in 2..5 {
         istiod.end_streams();
         tokio::select! {
             () = istiod.opened(round) => {}
-            told = seen.wait_for(|health| !health.is_ok()) => panic!("{told:?}"),
+            reported = seen.wait_for(|health| !health.is_ok()) => panic!("{reported:?}"),
         }
         name(&client, &istiod, &format!("round-{round}.example")).await;
         assert!(client.health().get().is_ok());
@@ -58,57 +58,60 @@ async fn a_stream_that_istiod_ends_and_takes_back_was_never_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_istiod_that_dies_is_told_at_once_and_what_it_said_still_holds() {
+async fn a_crash_of_istiod_is_reported_immediately_and_the_values_stay() {
     let (_dir, istiod, client) = joined().await;
     istiod.crash();
-    let told = health(&client, |health| matches!(health.sync, SyncState::Stale { .. })).await;
-    assert_eq!(told.stream.unwrap().kind(), ErrorKind::Unavailable);
+    let reported = health(&client, |health| matches!(health.sync, SyncState::Stale { .. })).await;
+    assert_eq!(reported.stream.unwrap().kind(), ErrorKind::Unavailable);
     assert_eq!(client.names().get().len(), 1);
-    istiod.set_door(Door::Open);
+    istiod.set_connectivity(Connectivity::Open);
     health(&client, Health::is_ok).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reconnect_that_hangs_is_told_after_a_grace() {
+async fn an_unresponsive_reconnect_is_reported_after_the_grace_period() {
     let (_dir, istiod, client) = joined().await;
-    istiod.set_door(Door::Silent);
+    istiod.set_connectivity(Connectivity::Unresponsive);
     let (start, ended) = (Instant::now(), istiod.clock().now());
     istiod.end_streams();
-    let told = health(&client, |health| health.sync != SyncState::Synced).await;
+    let reported = health(&client, |health| health.sync != SyncState::Synced).await;
     assert_eq!(start.elapsed().as_secs(), 5);
-    let SyncState::Stale { since } = told.sync else { panic!("{told:?}") };
-    assert!(since.duration_since(ended).unwrap() < Duration::from_secs(1), "since the end of the stream");
+    let SyncState::Stale { since } = reported.sync else { panic!("{reported:?}") };
+    assert!(
+        since.duration_since(ended).unwrap() < Duration::from_secs(1),
+        "counted from the end of the stream"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_istiod_that_never_answers_is_told_and_joined_when_it_does() {
+async fn an_unresponsive_istiod_is_reported_and_joined_when_it_answers() {
     let (_dir, istiod, config) = mesh();
-    istiod.set_door(Door::Mute);
+    istiod.set_connectivity(Connectivity::NoResponses);
     let start = Instant::now();
     let client = istiod.spawn(config);
-    let told = health(&client, |health| health.stream.is_some()).await;
+    let reported = health(&client, |health| health.stream.is_some()).await;
     assert_eq!(start.elapsed().as_secs(), 30);
-    let error = told.stream.unwrap();
+    let error = reported.stream.unwrap();
     assert!(error.to_string().contains("NameTable"), "{error}");
-    istiod.set_door(Door::Open);
+    istiod.set_connectivity(Connectivity::Open);
     health(&client, Health::is_ok).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_falls_silent_is_given_up_for_another_address() {
+async fn a_stalled_stream_is_replaced_by_one_to_another_address() {
     let (_dir, istiod, client) = joined().await;
-    istiod.set_door(Door::Mute);
-    let error = client.wait_for_clusters(PATIENCE).await.unwrap_err();
+    istiod.set_connectivity(Connectivity::NoResponses);
+    let error = client.wait_for_clusters(RESPONSE_TIMEOUT).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    let told = health(&client, |health| health.stream.is_some()).await;
-    assert!(told.stream.unwrap().to_string().contains("Cluster"));
-    istiod.set_door(Door::Open);
+    let reported = health(&client, |health| health.stream.is_some()).await;
+    assert!(reported.stream.unwrap().to_string().contains("Cluster"));
+    istiod.set_connectivity(Connectivity::Open);
     client.wait_for_clusters(MINUTE).await.unwrap();
     health(&client, Health::is_ok).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_goes_dead_without_a_word_is_noticed_by_its_pings() {
+async fn an_unresponsive_connection_is_detected_by_pings() {
     let (_dir, istiod, client) = joined().await;
     istiod.freeze();
     let start = Instant::now();
@@ -119,7 +122,7 @@ async fn a_connection_that_goes_dead_without_a_word_is_noticed_by_its_pings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_that_swallows_everything_does_not_hold_up_the_next() {
+async fn an_unresponsive_address_does_not_block_the_next() {
     let (_dir, istiod, config) = mesh();
     let swallows = ([10, 0, 0, 0], 15012).into();
     istiod.set_addresses(vec![swallows, swallows, ([10, 0, 0, 3], 15012).into()]);
@@ -129,7 +132,7 @@ async fn an_address_that_swallows_everything_does_not_hold_up_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_name_of_istiod_is_resolved_anew_for_each_stream() {
+async fn the_name_of_istiod_is_resolved_for_each_stream() {
     let (_dir, istiod, client) = joined().await;
     let before = istiod.resolved();
     istiod.end_streams();
@@ -139,26 +142,26 @@ async fn the_name_of_istiod_is_resolved_anew_for_each_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_ends_is_renewed_each_hour_without_a_word() {
+async fn a_long_stream_is_replaced_every_hour_without_a_failure() {
     let (_dir, istiod, client) = joined().await;
     let mut seen = client.health().clone();
     let renewed = async {
         tokio::select! {
             () = istiod.opened(4) => {}
-            told = seen.wait_for(|health| health.sync != SyncState::Synced) => panic!("{told:?}"),
+            reported = seen.wait_for(|health| health.sync != SyncState::Synced) => panic!("{reported:?}"),
         }
     };
     timeout(4 * HOUR, renewed).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoints_that_nobody_asks_for_are_dropped_and_come_back() {
+async fn unused_endpoints_are_dropped_and_return_on_use() {
     let (_dir, istiod, client) = joined().await;
-    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
-    client.wait_for_endpoints("busy", PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, RESPONSE_TIMEOUT).await.unwrap();
+    client.wait_for_endpoints("busy", RESPONSE_TIMEOUT).await.unwrap();
     for _ in 0..12 {
         sleep(MINUTE).await;
-        client.wait_for_endpoints("busy", PATIENCE).await.unwrap();
+        client.wait_for_endpoints("busy", RESPONSE_TIMEOUT).await.unwrap();
     }
     istiod.requested(|request| request.resource_names_unsubscribe == [FORECAST]).await;
     let asked = |istiod: &Istiod| {
@@ -166,12 +169,12 @@ async fn endpoints_that_nobody_asks_for_are_dropped_and_come_back() {
         subscribes.filter(|names| names.iter().any(|name| name == FORECAST)).count()
     };
     assert_eq!(asked(&istiod), 1);
-    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, RESPONSE_TIMEOUT).await.unwrap();
     assert_eq!(asked(&istiod), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_to_endpoints_that_were_dropped_subscribes_again_when_it_is_used() {
+async fn a_handle_to_dropped_endpoints_subscribes_again_on_use() {
     let (_dir, istiod, client) = joined().await;
     let mut endpoints = client.endpoints(FORECAST);
     assert!(endpoints.wait_for(|_| true).await.is_some() && endpoints.is_subscribed());
@@ -184,38 +187,41 @@ async fn a_handle_to_endpoints_that_were_dropped_subscribes_again_when_it_is_use
     assert!(endpoints.is_subscribed());
     assert!(endpoints.wait_for(|_| true).await.is_some());
     drop(client);
-    assert!(!endpoints.changed().await, "no further ones can come");
-    assert!(endpoints.current().is_some(), "the last ones stay");
+    assert!(!endpoints.changed().await, "no further change is possible");
+    assert!(endpoints.current().is_some(), "the last endpoints stay readable");
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoints_outlive_an_outage_however_long_nobody_asks_for_them() {
+async fn unused_endpoints_are_not_dropped_during_an_outage() {
     let (_dir, istiod, client) = joined().await;
-    client.wait_for_endpoints(FORECAST, PATIENCE).await.unwrap();
+    client.wait_for_endpoints(FORECAST, RESPONSE_TIMEOUT).await.unwrap();
     istiod.crash();
     sleep(DAY / 4).await;
     client.wait_for_endpoints(FORECAST, Duration::ZERO).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_push_that_was_rejected_is_forgotten_with_the_next_good_one_of_its_type() {
+async fn a_valid_push_clears_the_rejection_of_its_type() {
     let (_dir, istiod, client) = joined().await;
     let broken = Any { value: vec![0x0a, 0xff].into(), ..Any::default() };
     istiod.set_resource(type_url::NAME_TABLE, "", broken);
-    let told = health(&client, |health| health.rejected.is_some()).await;
-    assert_eq!((told.sync, client.names().get().len()), (SyncState::Synced, 1));
-    client.wait_for_clusters(PATIENCE).await.unwrap();
-    assert!(client.health().get().rejected.is_some(), "clusters say nothing about names");
+    let reported = health(&client, |health| health.rejected.is_some()).await;
+    assert_eq!((reported.sync, client.names().get().len()), (SyncState::Synced, 1));
+    client.wait_for_clusters(RESPONSE_TIMEOUT).await.unwrap();
+    assert!(
+        client.health().get().rejected.is_some(),
+        "a push of clusters does not clear a rejection of names"
+    );
     name(&client, &istiod, "good.example").await;
     health(&client, Health::is_ok).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_push_of_sixty_megabytes_arrives_and_one_of_no_names_after_it_too() {
+async fn a_push_of_sixty_megabytes_and_an_empty_one_are_received() {
     let (_dir, istiod, client) = joined().await;
     let info = NameInfo { ips: vec!["10.0.0.1".into()], ..NameInfo::default() };
     let mut wire = NameTable { table: [("large.example".to_owned(), info)].into() }.encode_to_vec();
-    // A field that nobody knows yet makes up the weight.
+    // A field with an unknown number makes the message large.
     prost::encoding::bytes::encode(99, &vec![0u8; 60 << 20], &mut wire);
     let large = Any { type_url: type_url::NAME_TABLE.into(), value: wire.into() };
     istiod.set_resource(type_url::NAME_TABLE, "", large);
@@ -227,30 +233,36 @@ async fn a_push_of_sixty_megabytes_arrives_and_one_of_no_names_after_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_last_handle_leaves_no_task_and_no_connection() {
+async fn dropping_the_last_handle_ends_all_tasks_and_connections() {
     let (_dir, istiod, config) = mesh();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     let client = istiod.join(config).await.unwrap();
-    client.wait_for_clusters(PATIENCE).await.unwrap();
+    client.wait_for_clusters(RESPONSE_TIMEOUT).await.unwrap();
     assert!(tasks() > before);
     let names = client.names().clone();
     drop((client.clone(), client));
-    // Under the paused clock, all tasks that can do something have done it after any time.
+    // Under the paused clock, all tasks that can run have run after any sleep.
     sleep(MINUTE).await;
-    assert_eq!(tasks(), before, "istiod's tasks end with the connections, and ours with the handle");
-    assert_eq!(names.get().len(), 1, "the last values stay");
+    assert_eq!(tasks(), before, "all tasks have ended");
+    assert_eq!(names.get().len(), 1, "the last values stay readable");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_day_of_an_istiod_that_comes_and_goes_ends_in_sync_and_never_loses_a_name() {
+async fn a_day_of_outages_ends_in_sync_and_loses_no_name() {
     let (_dir, istiod, client) = joined().await;
     let mut random = fastrand::Rng::with_seed(7);
     let mut pushed = HashSet::new();
     let end = Instant::now() + DAY;
     while Instant::now() < end {
-        let doors = [Door::Open, Door::Open, Door::Closed, Door::Silent, Door::Mute];
-        istiod.set_door(doors[random.usize(..doors.len())]);
+        let connectivities = [
+            Connectivity::Open,
+            Connectivity::Open,
+            Connectivity::Closed,
+            Connectivity::Unresponsive,
+            Connectivity::NoResponses,
+        ];
+        istiod.set_connectivity(connectivities[random.usize(..connectivities.len())]);
         match random.u8(..3) {
             0 => istiod.crash(),
             1 => istiod.end_streams(),
@@ -267,7 +279,7 @@ async fn a_day_of_an_istiod_that_comes_and_goes_ends_in_sync_and_never_loses_a_n
         }));
         assert!(!names.is_empty());
     }
-    istiod.set_door(Door::Open);
+    istiod.set_connectivity(Connectivity::Open);
     istiod.set_resource(
         type_url::CLUSTER,
         FORECAST,

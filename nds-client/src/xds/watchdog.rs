@@ -1,72 +1,72 @@
-//! What a stream must not do: stay silent, or live for ever.
+//! Time limits of a stream: stalled streams end, and old streams are replaced.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long istiod may take to answer a subscription. It sends a mesh of 10 000 services within a second.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// istiod ends streams after half an hour, unless it is told not to (istio `pkg/keepalive/options.go`); then we do, so
-/// that one that has stopped to push is not listened to for ever.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// How often endpoints are looked at that nobody asks for.
-const SWEEP: Duration = Duration::from_secs(60);
+/// The time within which istiod must answer a subscription.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The age at which this client replaces a stream. By default istiod ends streams after half an hour (istio
+/// `pkg/keepalive/options.go`). This limit replaces a stream whose server no longer pushes.
+const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+/// The interval at which unused endpoints are dropped.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The time limits of one stream. A value: it is told what happens and when.
+/// The time limits of one stream, as a value.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     end: Instant,
     sweep: Instant,
-    /// Since when something has been awaited.
-    awaited: Option<Instant>,
-    patience: Duration,
+    /// The time since which a response is outstanding.
+    waiting_since: Option<Instant>,
+    timeout: Duration,
 }
 
-/// What is to be done now.
+/// An action that is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Due {
-    /// The stream is as good as dead.
+    /// End the stalled stream.
     GiveUp,
-    /// The stream has lived long enough.
+    /// Replace the old stream.
     Renew,
-    /// Drop what nobody asks for.
+    /// Drop unused endpoints.
     Sweep,
 }
 
 impl Watchdog {
-    /// For a stream that begins `now`. After `stalled` silent ones in a row the patience is longer: some question may be
-    /// one that istiod does not answer.
+    /// Creates the limits of a stream that starts `now`. The timeout increases with the number of consecutive stalled
+    /// streams, because istiod may never answer some request.
     pub(super) fn new(now: Instant, stalled: u32, random: f64) -> Self {
         Self {
-            end: now + LIFETIME.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0)),
-            sweep: now + SWEEP,
-            awaited: Some(now),
-            patience: PATIENCE.saturating_mul(1 << stalled.min(6)),
+            end: now + MAX_AGE.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0)),
+            sweep: now + SWEEP_INTERVAL,
+            waiting_since: Some(now),
+            timeout: RESPONSE_TIMEOUT.saturating_mul(1 << stalled.min(6)),
         }
     }
 
-    /// Whether an answer is awaited, after whatever was said or heard.
-    pub(super) fn awaits(&mut self, awaits: bool, now: Instant) {
-        self.awaited = awaits.then(|| self.awaited.unwrap_or(now));
+    /// Records whether a response is outstanding.
+    pub(super) fn set_awaiting(&mut self, awaits: bool, now: Instant) {
+        self.waiting_since = awaits.then(|| self.waiting_since.unwrap_or(now));
     }
 
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// When to ask next.
+    /// Returns the time of the next call of [`due`](Self::due).
     pub(super) fn next(&self) -> Instant {
-        let give_up = self.awaited.map(|since| since + self.patience);
+        let give_up = self.waiting_since.map(|since| since + self.timeout);
         give_up.into_iter().fold(self.end.min(self.sweep), Instant::min)
     }
 
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if self.awaited.is_some_and(|since| since + self.patience <= now) {
+        if self.waiting_since.is_some_and(|since| since + self.timeout <= now) {
             Some(Due::GiveUp)
         } else if self.end <= now {
             Some(Due::Renew)
         } else if self.sweep <= now {
-            self.sweep = now + SWEEP;
+            self.sweep = now + SWEEP_INTERVAL;
             Some(Due::Sweep)
         } else {
             None
@@ -79,35 +79,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_that_answers_is_renewed_after_an_hour_or_so() {
+    fn a_stream_with_responses_is_replaced_after_about_an_hour() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(start, 0, 0.5);
-        watchdog.awaits(false, start);
-        assert_eq!(watchdog.next(), start + SWEEP);
-        assert_eq!(watchdog.due(start + SWEEP), Some(Due::Sweep));
-        assert_eq!(watchdog.due(start + SWEEP), None);
-        assert_eq!(watchdog.due(start + LIFETIME), Some(Due::Renew));
+        watchdog.set_awaiting(false, start);
+        assert_eq!(watchdog.next(), start + SWEEP_INTERVAL);
+        assert_eq!(watchdog.due(start + SWEEP_INTERVAL), Some(Due::Sweep));
+        assert_eq!(watchdog.due(start + SWEEP_INTERVAL), None);
+        assert_eq!(watchdog.due(start + MAX_AGE), Some(Due::Renew));
     }
 
     #[test]
-    fn a_question_without_an_answer_ends_the_stream_and_one_with_an_answer_does_not() {
+    fn a_request_without_a_response_ends_the_stream() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(start, 0, 0.5);
-        assert_eq!(watchdog.due(start + PATIENCE), Some(Due::GiveUp), "nothing was ever heard");
-        watchdog.awaits(false, start);
-        let asked = start + PATIENCE / 2;
-        watchdog.awaits(true, asked);
-        watchdog.awaits(true, asked + PATIENCE / 2);
-        assert_eq!(watchdog.next(), asked + PATIENCE, "counted from the first question");
-        assert_eq!(watchdog.due(start + PATIENCE), None);
+        assert_eq!(watchdog.due(start + RESPONSE_TIMEOUT), Some(Due::GiveUp), "no response was received");
+        watchdog.set_awaiting(false, start);
+        let requested = start + RESPONSE_TIMEOUT / 2;
+        watchdog.set_awaiting(true, requested);
+        watchdog.set_awaiting(true, requested + RESPONSE_TIMEOUT / 2);
+        assert_eq!(
+            watchdog.next(),
+            requested + RESPONSE_TIMEOUT,
+            "counted from the first unanswered request"
+        );
+        assert_eq!(watchdog.due(start + RESPONSE_TIMEOUT), None);
     }
 
     #[test]
-    fn patience_grows_where_silence_repeats() {
+    fn the_timeout_increases_with_repeated_stalls() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(start, 2, 0.5);
-        assert_eq!(watchdog.due(start + PATIENCE * 3), Some(Due::Sweep));
-        assert_eq!(watchdog.due(start + PATIENCE * 4), Some(Due::GiveUp));
-        assert!(Watchdog::new(start, u32::MAX, 0.5).patience() < LIFETIME);
+        assert_eq!(watchdog.due(start + RESPONSE_TIMEOUT * 3), Some(Due::Sweep));
+        assert_eq!(watchdog.due(start + RESPONSE_TIMEOUT * 4), Some(Due::GiveUp));
+        assert!(Watchdog::new(start, u32::MAX, 0.5).timeout() < MAX_AGE);
     }
 }

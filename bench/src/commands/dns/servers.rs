@@ -11,7 +11,11 @@ use std::{
 };
 
 use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 
 use super::{
     name_table,
@@ -160,7 +164,7 @@ fn tell(address: SocketAddr) -> io::Result<()> {
 fn ours() -> Result<(), Failure> {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
-    let table = NameTable::decode(name_table().into())?;
+    let table = NameTable::decode(&name_table())?;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
     let scope = Scope::new("namespace-11", "svc.cluster.local");
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);

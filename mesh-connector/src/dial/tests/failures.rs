@@ -1,6 +1,6 @@
 //! What happens when endpoints do not serve.
 
-use nds_client::EndpointHealth;
+use nds_client::resources::endpoint::HealthStatus as EndpointHealth;
 use tokio::net::TcpListener;
 
 use super::*;

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use nds_client::{Certificate, Roots, SanMatcher, TlsContext, TransportSocket};
+use nds_client::resources::cluster::{
+    ClientCertificate as Certificate, SanMatcher, TlsContext, TransportSocket, ValidationContext as Roots,
+};
 use rcgen::SanType;
 use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer, server::WebPkiClientVerifier};
 use tokio::net::TcpListener;

@@ -1,6 +1,6 @@
 //! What a cluster says beside identities: limits, ejection, headers, versions, keepalive.
 
-use nds_client::{ProxyProtocol, TlsVersion, TransportSocket};
+use nds_client::resources::cluster::{ProxyProtocol, TlsVersion, TransportSocket};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;

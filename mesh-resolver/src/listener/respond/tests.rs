@@ -8,7 +8,7 @@ use hickory_resolver::proto::{
     op::{Edns, Message, OpCode, Query as Question, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use nds_client::{Health, NameTable, WatchSender};
+use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 use proptest::{prelude::*, sample::select};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
@@ -47,7 +47,7 @@ fn new_resolver() -> MeshResolver {
         entry("ipv4.localhost", &["2.2.2.2"], None),
         entry("*.wildcard", &["10.10.10.10"], None),
     ];
-    let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
+    let table = NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap();
     let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
     let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);

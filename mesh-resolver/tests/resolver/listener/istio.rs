@@ -12,7 +12,11 @@ use hickory_resolver::proto::{
     rr::{RData, RecordType::A, RecordType::AAAA},
 };
 use mesh_resolver::Scope;
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -53,7 +57,7 @@ fn table() -> NameTable {
         entry("*.svc.mesh.company.net", &["10.1.2.3"], None, &[]),
         entry("example.localhost.", &["3.3.3.3"], None, &[]),
     ];
-    NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap()
+    NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap()
 }
 
 /// The owner of the giants' addresses, whatever the question was.
@@ -347,7 +351,7 @@ async fn a_table_replaces_the_one_before_and_what_has_no_address_or_an_odd_key_i
         ]
         .into(),
     };
-    names.names.send(NameTable::decode(wire.encode_to_vec().into()).unwrap());
+    names.names.send(NameTable::decode(&wire.encode_to_vec()).unwrap());
     for unknown in ["empty.example.", "nonsense.example.", "odd.vms.svc.cluster.local.", "odd.", FORECAST] {
         assert_eq!(code(&ask(&listener, unknown, A).await), ResponseCode::NXDomain, "{unknown}");
     }

@@ -1,16 +1,21 @@
-//! Certificates that something else renews.
+//! Certificate files that another program renews.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use super::*;
+use crate::config::CertificateFiles;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A VM whose certificate comes from files; no token.
+/// Returns a VM with certificate files and without a token.
 fn vm() -> (tempfile::TempDir, Istiod, Config) {
     let (dir, istiod, config) = mesh();
     write(&istiod, dir.path(), HOUR);
     let file = |name: &str| dir.path().join(name);
-    let config = config.with_certificate_files(file("chain.pem"), file("key.pem"), file("roots.pem"));
+    let config = config.with(|config| {
+        let [chain, key, roots] = ["chain.pem", "key.pem", "roots.pem"].map(file);
+        config.certificate_files = Some(CertificateFiles { chain, key, roots: Some(roots) });
+    });
     (dir, istiod, Config { token_file: None, ..config })
 }
 
@@ -35,30 +40,30 @@ async fn a_certificate_from_files_joins_and_follows_them() {
     write(&istiod, dir.path(), 2 * HOUR);
     let second = epoch(&client, 2).await;
     assert!(second.not_after() > first.not_after());
-    assert_eq!(istiod.issued(), 0, "istiod's CA is not asked");
+    assert_eq!(istiod.issued(), 0, "no request to istiod's CA");
     assert!(client.health().get().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pair_that_does_not_match_is_not_used_and_told_when_it_lasts() {
+async fn a_mismatched_pair_is_not_used_and_reported_after_two_reads() {
     let (dir, istiod, config) = vm();
     let client = istiod.join(config).await.unwrap();
     let other = istiod.authority().workload(ID, HOUR);
     fs::write(dir.path().join("key.pem"), &other.key).unwrap();
     let mut health = client.health().clone();
     let start = tokio::time::Instant::now();
-    let told = health.wait_for(|health| health.identity.is_some()).await.unwrap();
-    assert!(start.elapsed() > Duration::from_secs(5), "once may be in the middle of a renewal");
-    let error = told.identity.as_ref().unwrap();
+    let reported = health.wait_for(|health| health.identity.is_some()).await.unwrap();
+    assert!(start.elapsed() > Duration::from_secs(5), "the first failure may be in the middle of a renewal");
+    let error = reported.identity.as_ref().unwrap();
     assert!(error.to_string().contains("key.pem"), "{error}");
-    assert_eq!(epoch(&client, 1).await.epoch(), 1, "the last good one stays");
+    assert_eq!(epoch(&client, 1).await.epoch(), 1, "the previous certificate stays in use");
     fs::write(dir.path().join("chain.pem"), &other.chain).unwrap();
     epoch(&client, 2).await;
     health.wait_for(|health| health.identity.is_none()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_are_cut_short_gone_or_expired_leave_the_last_good_certificate() {
+async fn truncated_missing_or_expired_files_keep_the_previous_certificate() {
     let (dir, istiod, config) = vm();
     let client = istiod.join(config).await.unwrap();
     let chain = dir.path().join("chain.pem");
@@ -79,7 +84,7 @@ async fn files_that_are_cut_short_gone_or_expired_leave_the_last_good_certificat
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_nothing_renews_ends_with_an_error_that_names_it() {
+async fn an_expired_certificate_is_an_error_with_its_id() {
     let (_dir, istiod, config) = vm();
     let client = istiod.join(config).await.unwrap();
     let mut health = client.health().clone();
@@ -90,19 +95,22 @@ async fn a_certificate_that_nothing_renews_ends_with_an_error_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_is_swapped_by_a_link_is_followed() {
+async fn a_directory_replaced_through_a_link_is_followed() {
     let (dir, istiod, config) = vm();
     let (link, next) = (dir.path().join("..data"), dir.path().join("..next"));
     let swap = |version: &str, ttl: Duration| {
-        let folder = dir.path().join(version);
-        fs::create_dir(&folder).unwrap();
-        write(&istiod, &folder, ttl);
-        symlink(&folder, &next).unwrap();
+        let directory = dir.path().join(version);
+        fs::create_dir(&directory).unwrap();
+        write(&istiod, &directory, ttl);
+        symlink(&directory, &next).unwrap();
         fs::rename(&next, &link).unwrap();
     };
     swap("1", HOUR);
     let file = |name: &str| link.join(name);
-    let config = config.with_certificate_files(file("chain.pem"), file("key.pem"), file("roots.pem"));
+    let config = config.with(|config| {
+        let [chain, key, roots] = ["chain.pem", "key.pem", "roots.pem"].map(file);
+        config.certificate_files = Some(CertificateFiles { chain, key, roots: Some(roots) });
+    });
     let client = istiod.join(config).await.unwrap();
     let first = epoch(&client, 1).await;
     swap("2", 2 * HOUR);
@@ -111,7 +119,7 @@ async fn a_folder_that_is_swapped_by_a_link_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn files_that_are_not_there_yet_are_waited_for() {
+async fn the_client_waits_for_missing_files() {
     let (dir, istiod, config) = vm();
     fs::remove_file(dir.path().join("chain.pem")).unwrap();
     let client = istiod.spawn(config);

@@ -1,4 +1,4 @@
-//! The mesh gets another root, and nobody is locked out.
+//! Rotation of the mesh roots.
 
 use xds_proto::{any, istio::mesh::v1alpha1::ProxyConfig, type_url};
 
@@ -10,7 +10,7 @@ fn push(istiod: &Istiod, roots: &[&str]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pushed_root_is_trusted_at_once_beside_the_others() {
+async fn a_pushed_root_is_trusted_immediately_in_addition_to_the_others() {
     let (_dir, istiod, config) = mesh();
     let client = istiod.join(config).await.unwrap();
     let mut identities = client.identity().clone();
@@ -22,9 +22,9 @@ async fn a_pushed_root_is_trusted_at_once_beside_the_others() {
     let both = (*both).clone().unwrap();
     assert_eq!(both.roots().len(), 2);
     assert_eq!(both.not_after(), before.not_after(), "the certificate is the same");
-    assert_eq!(before.roots().len(), 1, "a value does not change");
+    assert_eq!(before.roots().len(), 1, "the previous value does not change");
 
-    // The old root goes: the configuration's and the last issuance's stay until they are replaced.
+    // The old root is removed from the pushed roots. Those of the configuration and of the last issuance stay trusted.
     push(&istiod, &[second.root_pem()]);
     istiod
         .requested(|request| request.type_url == type_url::PROXY_CONFIG && request.response_nonce == "3")
@@ -33,7 +33,7 @@ async fn a_pushed_root_is_trusted_at_once_beside_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn roots_that_cannot_be_used_are_rejected_and_change_nothing() {
+async fn unusable_roots_are_rejected() {
     let (_dir, istiod, config) = mesh();
     let client = istiod.join(config).await.unwrap();
     push(&istiod, &["-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"]);
@@ -44,9 +44,9 @@ async fn roots_that_cannot_be_used_are_rejected_and_change_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_roots_of_an_issuance_replace_those_of_the_one_before_and_outlive_the_process() {
+async fn issued_roots_replace_the_previously_issued_ones_and_are_persisted() {
     let (dir, istiod, config) = mesh();
-    let config = config.with_state_dir(dir.path().join("state"));
+    let config = config.with(|config| config.state_dir = Some(dir.path().join("state")));
     let second = Authority::new("second", istiod.clock());
     istiod.set_bundle(format!("{}{}", istiod.authority().root_pem(), second.root_pem()));
     let client = istiod.join(config.clone()).await.unwrap();
@@ -62,7 +62,7 @@ async fn the_roots_of_an_issuance_replace_those_of_the_one_before_and_outlive_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_file_that_somebody_replaces_is_read_again() {
+async fn a_replaced_root_file_is_read_again() {
     let (dir, istiod, mut config) = mesh();
     let file = dir.path().join("root-cert.pem");
     let second = Authority::new("second", istiod.clock());
@@ -71,8 +71,8 @@ async fn a_root_file_that_somebody_replaces_is_read_again() {
     config.roots_file = Some(file.clone());
     let client = istiod.spawn(config);
     let mut health = client.health().clone();
-    let refused = health.wait_for(|health| health.identity.is_some()).await.unwrap();
-    assert_eq!(refused.identity.as_ref().unwrap().kind(), ErrorKind::UntrustedServer);
+    let reported = health.wait_for(|health| health.identity.is_some()).await.unwrap();
+    assert_eq!(reported.identity.as_ref().unwrap().kind(), ErrorKind::UntrustedServer);
     std::fs::write(&file, istiod.authority().root_pem()).unwrap();
     health.wait_for(Health::is_ok).await.unwrap();
 }

@@ -1,11 +1,11 @@
-//! Installed paths, environment, builder, and which of them counts.
+//! Installed paths, environment and builder, and their precedence.
 
 use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::KeyType;
+use crate::config::KeyType;
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
@@ -13,7 +13,7 @@ fn write(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Istio's package for VMs, as somebody followed Istio's documentation.
+/// Creates the files of Istio's package for VMs as in Istio's documentation.
 fn installed() -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let write = |path: &str, text: &str| write(root.path(), path, text);
@@ -46,7 +46,7 @@ fn the_paths_of_istios_package_are_a_configuration() {
     let root = installed();
     let config = Config::from_installed(root.path()).unwrap();
     assert_eq!((config.namespace(), config.service_account()), ("vms", "edge-app"));
-    assert_eq!(config.network(), "vm-network", "cluster.env goes before sidecar.env");
+    assert_eq!(config.network(), "vm-network", "cluster.env takes precedence over sidecar.env");
     assert_eq!(config.certificate_ttl, Duration::from_secs(7200), "sidecar.env");
     assert_eq!(config.metadata["WORKLOAD_NAME"], "edge-app", "the mesh file");
     assert_eq!(
@@ -60,7 +60,7 @@ fn the_paths_of_istios_package_are_a_configuration() {
 }
 
 #[test]
-fn a_certificate_that_istios_agent_has_left_stands_in_for_a_token() {
+fn a_certificate_of_istios_agent_replaces_the_token() {
     let root = installed();
     write(root.path(), "etc/certs/key.pem", "");
     write(root.path(), "etc/certs/cert-chain.pem", "");
@@ -70,7 +70,7 @@ fn a_certificate_that_istios_agent_has_left_stands_in_for_a_token() {
 }
 
 #[test]
-fn what_is_not_installed_is_told_file_by_file() {
+fn each_missing_file_of_the_package_is_a_problem() {
     let root = tempfile::tempdir().unwrap();
     let problems = problems(Config::builder().with_installed(root.path()));
     for file in ["cluster.env", "root-cert.pem", "istio-token", "POD_NAMESPACE"] {
@@ -79,19 +79,19 @@ fn what_is_not_installed_is_told_file_by_file() {
 }
 
 #[test]
-fn variables_count_before_files_and_names_before_variables() {
+fn values_take_precedence_over_variables_and_variables_over_files() {
     let root = installed();
     let variables = [("SERVICE_ACCOUNT", "from-env"), ("POD_NAMESPACE", "env"), ("ISTIO_META_NETWORK", "")];
     let config =
         build(Config::builder().with_installed(root.path()).with_env(variables).with_namespace("named"));
     assert_eq!((config.namespace(), config.service_account()), ("named", "from-env"));
-    assert_eq!(config.network(), "", "set to nothing is set");
-    assert_eq!(config.cluster_id(), "cluster1", "the files' where nothing else says");
+    assert_eq!(config.network(), "", "an empty variable replaces the value of a file");
+    assert_eq!(config.cluster_id(), "cluster1", "from a file");
 }
 
 #[test]
-fn an_environment_alone_is_enough_where_it_says_where_the_files_are() {
-    let dir = folder();
+fn an_environment_with_the_paths_of_files_is_a_configuration() {
+    let dir = vm_files();
     let vm_files = dir.path().display().to_string();
     let config =
         Config::from_env([("SIDESTEP_VM_FILES", &vm_files[..]), ("SIDESTEP_STATE_DIR", "/state")]).unwrap();
@@ -100,8 +100,8 @@ fn an_environment_alone_is_enough_where_it_says_where_the_files_are() {
 }
 
 #[test]
-fn a_builder_needs_no_files_of_istioctls() {
-    let dir = folder();
+fn a_builder_works_without_files_of_istioctl() {
+    let dir = vm_files();
     let token = dir.path().join("istio-token");
     let builder = Config::builder().with_namespace("vms").with_roots_pem(root());
     let config = build(builder.clone().with_token_file(&token));
@@ -114,7 +114,7 @@ fn a_builder_needs_no_files_of_istioctls() {
 }
 
 #[test]
-fn a_builder_without_anything_tells_everything_that_is_missing() {
+fn an_empty_builder_reports_everything_that_is_missing() {
     let problems = problems(Config::builder());
     for part in ["POD_NAMESPACE", "the roots", "the token"] {
         assert!(problems.iter().any(|problem| problem.starts_with(part)), "{part} in {problems:#?}");
@@ -122,8 +122,8 @@ fn a_builder_without_anything_tells_everything_that_is_missing() {
 }
 
 #[test]
-fn each_variable_of_istios_agent_that_matters_is_honoured() {
-    let dir = folder();
+fn each_supported_variable_of_istios_agent_is_used() {
+    let dir = vm_files();
     let roots = dir.path().join("root-cert.pem").display().to_string();
     let variables = [
         ("CA_ADDR", "istiod-canary.istio-system.svc:15012"),
@@ -161,16 +161,16 @@ fn each_variable_of_istios_agent_that_matters_is_honoured() {
 }
 
 #[test]
-fn the_discovery_address_of_a_proxy_configuration_counts_before_the_meshs() {
-    let dir = folder();
+fn the_discovery_address_of_a_proxy_configuration_takes_precedence() {
+    let dir = vm_files();
     let proxy = [("PROXY_CONFIG", "discoveryAddress: istiod-rev.istio-system.svc:15012")];
     let config = build(Config::builder().with_vm_files(dir.path()).with_env(proxy));
     assert_eq!(config.istiod_address().host, "istiod-rev.istio-system.svc");
 }
 
 #[test]
-fn values_that_cannot_be_used_are_told_with_their_variables() {
-    let dir = folder();
+fn invalid_values_are_reported_with_their_variables() {
+    let dir = vm_files();
     let variables = [
         ("PILOT_ADDRESS", "istiod:15010"),
         ("SECRET_TTL", "soon"),
@@ -190,8 +190,8 @@ fn values_that_cannot_be_used_are_told_with_their_variables() {
 }
 
 #[test]
-fn istiods_certificate_may_be_under_the_systems_roots() {
-    let dir = folder();
+fn the_roots_of_the_system_can_verify_istiod() {
+    let dir = vm_files();
     let with = |value: &str| Config::builder().with_vm_files(dir.path()).with_env([("XDS_ROOT_CA", value)]);
     match with("SYSTEM").build() {
         Ok(config) => assert!(crate::identity::root_store(&config.istiod_roots).unwrap().len() > 10),
@@ -201,13 +201,57 @@ fn istiods_certificate_may_be_under_the_systems_roots() {
 }
 
 #[test]
-fn an_address_replaced_by_an_ip_still_has_to_prove_the_name_it_had() {
-    let dir = folder();
-    let config = Config::from_vm_files(dir.path()).unwrap();
+fn an_ip_address_keeps_the_verified_name_of_the_replaced_address() {
+    let dir = vm_files();
+    let builder = Config::builder().with_vm_files(dir.path());
     let gateway = [ServerAddress::new("192.0.2.9", 15012), ServerAddress::new("192.0.2.10", 15012)];
-    let moved = config.clone().with_istiod_addresses(gateway);
+    let moved = build(builder.clone().with_istiod_addresses(gateway));
     assert_eq!(moved.istiod_name.as_deref(), Some("istiod.istio-system.svc"));
     assert_eq!(moved.discovery.len(), 2);
-    let renamed = config.with_istiod_address(ServerAddress::new("istiod.example", 15012));
-    assert_eq!(renamed.istiod_name, None, "a name proves itself");
+    let renamed = build(builder.with_istiod_address(ServerAddress::new("istiod.example", 15012)));
+    assert_eq!(renamed.istiod_name, None, "a host name is verified itself");
+}
+
+#[test]
+fn values_set_by_the_program_replace_those_of_the_sources() {
+    let dir = vm_files();
+    let config = build(
+        Config::builder()
+            .with_vm_files(dir.path())
+            .with_istiod_address(ServerAddress::new("192.0.2.9", 15012))
+            .with_network("network9")
+            .with_join_timeout(Duration::from_secs(3))
+            .with_state_dir("/var/lib/edge")
+            .with_locality("region1/zone1".into()),
+    );
+    assert_eq!(config.istiod_address().to_string(), "192.0.2.9:15012");
+    assert_eq!(config.istiod_name.as_deref(), Some("istiod.istio-system.svc"), "still verified");
+    assert_eq!((config.network(), config.join_timeout()), ("network9", Duration::from_secs(3)));
+    assert_eq!(config.state_dir.as_deref(), Some(Path::new("/var/lib/edge")));
+    assert_eq!(config.locality.unwrap().zone, "zone1");
+}
+
+#[test]
+fn invalid_values_set_by_the_program_are_problems() {
+    let dir = vm_files();
+    let builder = Config::builder()
+        .with_vm_files(dir.path())
+        .with_istiod_name("not a name")
+        .with_istiod_addresses([ServerAddress::new("istiod", 15010), ServerAddress::new("", 1)])
+        .with_dns_domain("a..b")
+        .with_certificate_ttl(Duration::ZERO)
+        .with_state_dir("");
+    let problems = problems(builder);
+    let keys = [
+        "istiod name",
+        "istiod address",
+        "istiod address",
+        "DNS domain",
+        "certificate TTL",
+        "state directory",
+    ];
+    assert_eq!(problems.len(), keys.len(), "{problems:?}");
+    for (problem, key) in problems.iter().zip(keys) {
+        assert!(problem.starts_with(key), "{problem}");
+    }
 }

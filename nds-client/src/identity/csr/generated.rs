@@ -1,4 +1,4 @@
-//! A key, and the request to certify it.
+//! Generates a private key and its certificate signing request.
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType, string::Ia5String};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -8,23 +8,27 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// A fresh key and a request for it. The key exists in memory only.
+/// A new private key and a certificate signing request for it. The key exists only in memory.
 pub(crate) struct SigningRequest {
     pub(crate) pem: String,
     key: KeyPair,
 }
 
 impl SigningRequest {
-    /// istiod ignores the names in the request and issues for who asks; it wants the common name empty (istio
-    /// `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
+    /// Creates a request. istiod ignores the names in it and certifies the authenticated identity; it requires an empty
+    /// common name (istio `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
     pub(crate) fn new(namespace: &str, service_account: &str, key_type: KeyType) -> Result<Self, Error> {
         let failed = |error| {
-            Error::with_source(ErrorKind::Credentials, "no key and signing request could be made", error)
+            Error::with_source(
+                ErrorKind::Credentials,
+                "the private key and its signing request cannot be generated",
+                error,
+            )
         };
         let key = generate(key_type).map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // The trust domain is the mesh's to say; istiod replaces the name.
+        // The mesh determines the trust domain; istiod replaces this URI.
         let uri = format!("spiffe://cluster.local/ns/{namespace}/sa/{service_account}");
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).map_err(failed)?)];
         let pem = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)?;
@@ -57,7 +61,7 @@ fn rsa(bits: u16) -> Result<KeyPair, rcgen::Error> {
     KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size)
 }
 
-/// ring makes no RSA keys.
+/// ring cannot generate RSA keys.
 #[cfg(not(feature = "aws-lc-rs"))]
 fn rsa(_: u16) -> Result<KeyPair, rcgen::Error> {
     Err(rcgen::Error::KeyGenerationUnavailable)

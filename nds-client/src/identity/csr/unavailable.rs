@@ -1,4 +1,4 @@
-//! The request where no library that makes keys is compiled in.
+//! The signing request of a build without a library that generates keys.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// Never made.
+/// A request that cannot be created.
 pub(crate) struct SigningRequest {
     pub(crate) pem: String,
     key: Infallible,
@@ -17,7 +17,7 @@ pub(crate) struct SigningRequest {
 
 impl SigningRequest {
     pub(crate) fn new(_: &str, _: &str, _: KeyType) -> Result<Self, Error> {
-        let what = "nothing here makes keys: switch on the feature `aws-lc-rs` or `ring`, or give the files of a certificate that something else renews";
+        let what = "this build cannot generate keys: enable the feature `aws-lc-rs` or `ring`, or configure certificate files that another program renews";
         Err(Error::new(ErrorKind::Config, what))
     }
 

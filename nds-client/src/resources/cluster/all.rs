@@ -1,4 +1,4 @@
-//! All clusters of a mesh, each made whole when it is asked for.
+//! All clusters of a mesh, decoded on first use.
 
 use std::{
     collections::HashSet,
@@ -11,32 +11,32 @@ use prost::Message as _;
 use xds_proto::envoy::config::cluster::v3::Cluster as Wire;
 
 use super::{Cluster, ClusterName, compact::Compact, decode};
-use crate::error::InvalidResource;
+use crate::resources::invalid::InvalidResource;
 
-/// All outbound clusters that istiod last pushed.
+/// All outbound clusters, as istiod last pushed them.
 ///
-/// They are kept in few bytes; one that is asked for is decoded then, once.
+/// Clusters are stored in a compact form. Each is decoded on its first use.
 #[derive(Clone, Default)]
 pub struct Clusters {
-    /// By host, port and subset.
+    /// The entries sorted by host, port and subset.
     sorted: Vec<Arc<ClusterEntry>>,
 }
 
-/// What several clusters share.
+/// The parts that several clusters have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Templates(HashSet<Arc<[u8]>>);
 
 /// One cluster.
 pub(crate) struct ClusterEntry {
     name: ClusterName,
-    /// `None` for one that was never on the wire.
+    /// The compact form; `None` for a cluster that was created by the program.
     compact: Option<Compact>,
     decoded: OnceLock<Option<Arc<Cluster>>>,
 }
 
 impl Clusters {
-    /// The cluster of this service host, port and subset. Hosts are lower-case fully qualified names without a
-    /// trailing dot; the default subset is empty.
+    /// Returns the cluster of a service host, port and subset. The host is a lower-case fully qualified name without a
+    /// trailing dot; the subset of the whole service is empty.
     #[must_use]
     pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<Arc<Cluster>> {
         let key = (host, port, subset);
@@ -44,19 +44,20 @@ impl Clusters {
         self.sorted[at].cluster()
     }
 
-    /// All clusters of a service host: its ports and subsets, in order.
+    /// Returns all clusters of a service host, sorted by port and subset.
     #[must_use]
-    pub fn of_host(&self, host: &str) -> Vec<Arc<Cluster>> {
-        self.entries_of(host).iter().filter_map(|entry| entry.cluster()).collect()
+    pub fn for_host(&self, host: &str) -> Vec<Arc<Cluster>> {
+        self.entries_for(host).iter().filter_map(|entry| entry.cluster()).collect()
     }
 
-    /// Whether there is a cluster of this service host.
+    /// Returns whether the service host has a cluster.
     #[must_use]
     pub fn has_host(&self, host: &str) -> bool {
-        !self.entries_of(host).is_empty()
+        !self.entries_for(host).is_empty()
     }
 
-    /// All clusters, by host, port and subset. Those that nobody has asked for before are decoded for this and let go.
+    /// Returns all clusters, sorted by host, port and subset. Clusters without an earlier use are decoded for the
+    /// iteration only.
     pub fn iter(&self) -> impl Iterator<Item = Arc<Cluster>> {
         self.sorted.iter().filter_map(|entry| match entry.decoded.get() {
             Some(decoded) => decoded.clone(),
@@ -64,31 +65,31 @@ impl Clusters {
         })
     }
 
-    /// How many clusters there are.
+    /// Returns the number of clusters.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sorted.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no clusters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
 
-    /// Whether the other was made of this one by a change that makes no difference.
+    /// Returns whether `other` was created from this value by a change without an effect.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |(one, other): (&Arc<ClusterEntry>, &Arc<ClusterEntry>)| Arc::ptr_eq(one, other);
         self.len() == other.len() && self.sorted.iter().zip(&other.sorted).all(same)
     }
 
-    fn entries_of(&self, host: &str) -> &[Arc<ClusterEntry>] {
+    fn entries_for(&self, host: &str) -> &[Arc<ClusterEntry>] {
         let start = self.sorted.partition_point(|entry| &*entry.name.host < host);
         let count = self.sorted[start..].partition_point(|entry| entry.name.host == host);
         &self.sorted[start..start + count]
     }
 
-    /// The names of all, as istiod has them.
+    /// Returns all names in the form of istiod.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.sorted.iter().map(|entry| entry.name.to_string())
     }
@@ -97,12 +98,12 @@ impl Clusters {
         self.sorted.iter().map(|entry| &**entry)
     }
 
-    /// These without those that `stays` does not name, and with `changed` in place of what has their names.
+    /// Returns these clusters without those that `stays` rejects, and with `changed` added or replaced.
     pub(crate) fn changed(&self, changed: Vec<ClusterEntry>, stays: impl Fn(&str) -> bool) -> Self {
         let mut all: Vec<Arc<ClusterEntry>> = Vec::with_capacity(self.len() + changed.len());
         all.extend(self.sorted.iter().filter(|entry| stays(&entry.name.to_string())).cloned());
         all.extend(changed.into_iter().map(|entry| {
-            // One that says what it said before stays as it is, with what was made of it.
+            // An unchanged entry is reused with its decoded cluster.
             let at = self.sorted.binary_search_by(|known| known.key().cmp(&entry.key())).ok();
             let known = at.map(|at| &self.sorted[at]).filter(|known| known.compact == entry.compact);
             known.map_or_else(|| Arc::new(entry), Arc::clone)
@@ -112,11 +113,12 @@ impl Clusters {
 }
 
 impl Templates {
-    /// Reads an `envoy.config.cluster.v3.Cluster` message. `None` for one that is no way to a service.
+    /// Reads an `envoy.config.cluster.v3.Cluster` message. Returns `None` for a cluster that is not outbound to a
+    /// service.
     pub(crate) fn read(&mut self, wire: Bytes) -> Result<Option<ClusterEntry>, InvalidResource> {
-        let wire = Wire::decode(wire)?;
+        let wire = Wire::decode(wire).map_err(InvalidResource::new)?;
         let Some(name) = decode::name(&wire) else { return Ok(None) };
-        let mut compact = Compact::of(&name, wire)?;
+        let mut compact = Compact::new(&name, wire).map_err(InvalidResource::new)?;
         match self.0.get(&compact.template) {
             Some(known) => compact.template = known.clone(),
             None => {
@@ -131,7 +133,7 @@ impl Templates {
         self.0.len()
     }
 
-    /// Forgets those that no cluster has any more.
+    /// Removes templates that no cluster uses.
     pub(crate) fn sweep(&mut self) {
         self.0.retain(|template| Arc::strong_count(template) > 1);
     }
@@ -146,20 +148,20 @@ impl ClusterEntry {
         self.decoded.get_or_init(|| self.decode()).clone()
     }
 
-    /// What was read once can be read again.
+    /// Decoding cannot fail here: the message was valid before.
     fn decode(&self) -> Option<Arc<Cluster>> {
         let wire = self.compact.as_ref()?.expand(&self.name).ok()?;
         decode::decode(wire).ok().flatten().map(Arc::new)
     }
 
-    /// The message, but for what nobody here reads.
+    /// Encodes the message, without fields that this client does not read.
     pub(crate) fn to_wire(&self) -> Option<Vec<u8>> {
         Some(self.compact.as_ref()?.expand(&self.name).ok()?.encode_to_vec())
     }
 }
 
 impl FromIterator<Arc<ClusterEntry>> for Clusters {
-    /// Of several with one name the last one counts.
+    /// The last of several clusters with the same name is used.
     fn from_iter<I: IntoIterator<Item = Arc<ClusterEntry>>>(entries: I) -> Self {
         let mut all: Vec<_> = entries.into_iter().collect();
         all.reverse();

@@ -1,4 +1,4 @@
-//! How a cluster spreads connections over its endpoints.
+//! Load balancing policies.
 
 use std::time::Duration;
 
@@ -9,70 +9,71 @@ use xds_proto::envoy::config::cluster::v3::{
 
 use super::duration::duration;
 
-/// How a cluster spreads connections over its endpoints. Where the control plane says nothing, Envoy's defaults stand
-/// here (Envoy `api/envoy/config/cluster/v3/cluster.proto`).
+/// The load balancing policy of a cluster. Missing values are Envoy's defaults (Envoy
+/// `api/envoy/config/cluster/v3/cluster.proto`).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LoadBalancing {
-    /// How one endpoint of several is chosen.
+    /// The host selection.
     pub policy: LbPolicy,
-    /// How the share of a new endpoint grows; `None` where it has its whole share at once.
+    /// Slow start; `None` if new endpoints get their full share immediately.
     pub slow_start: Option<SlowStart>,
-    /// Whether a locality is chosen by its weight before an endpoint in it; otherwise localities of one priority count
-    /// by their endpoints alone.
+    /// Whether a locality is chosen by its weight before an endpoint in it. Otherwise all endpoints of a priority are
+    /// chosen from together.
     pub locality_weighted: bool,
-    /// In percent: with a smaller share of healthy endpoints, unhealthy ones are used as well. 0 switches that off; 50
-    /// where the control plane says nothing.
+    /// The panic threshold in percent: with a smaller share of healthy endpoints, health is ignored. 0 disables it; the
+    /// default is 50.
     pub healthy_panic_threshold: f64,
 }
 
-/// How one endpoint of several is chosen.
+/// The host selection of a cluster.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LbPolicy {
-    /// The cluster's type decides (`ORIGINAL_DST`).
+    /// The type of the cluster determines the endpoint (`ORIGINAL_DST`).
     ClusterProvided,
-    /// The least busy of some chosen at random.
+    /// The endpoint with the fewest active requests among some random ones.
     LeastRequest {
-        /// How many are chosen at random.
+        /// The number of random endpoints.
         choice_count: u32,
     },
-    /// By the hash of something in the request, over a table.
+    /// A hash of a request property, looked up in a table (Maglev).
     Maglev {
-        /// How many entries the table has.
+        /// The size of the table.
         table_size: u64,
     },
-    /// At random.
+    /// A random endpoint.
     Random,
-    /// By the hash of something in the request, over a ring.
+    /// A hash of a request property, looked up in a hash ring.
     RingHash {
-        /// The least number of points on the ring.
+        /// The minimum size of the ring.
         minimum_size: u64,
-        /// The greatest number of points on the ring.
+        /// The maximum size of the ring.
         maximum_size: u64,
     },
-    /// One after the other.
+    /// The endpoints in turn.
     #[default]
     RoundRobin,
-    /// One that this client does not know.
+    /// A policy that this client does not support.
     Unsupported,
 }
 
-/// How the share of a new endpoint grows: `max(minimum_percent / 100, (age / window) ^ (1 / aggression))` of its weight
-/// while it is younger than the window (Envoy `docs/root/intro/arch_overview/upstream/load_balancing/slow_start.rst`).
+/// Slow start of new endpoints. While an endpoint is younger than the window, its weight is multiplied by
+/// `max(minimum_percent / 100, (age / window) ^ (1 / aggression))` (Envoy
+/// `docs/root/intro/arch_overview/upstream/load_balancing/slow_start.rst`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SlowStart {
-    /// How long the share grows.
+    /// The duration of the slow start.
     pub window: Duration,
-    /// 1 for a straight line; with more the share grows faster in the beginning.
+    /// The shape of the curve: 1 is linear; a larger value increases the weight faster at the beginning.
     pub aggression: f64,
-    /// The least share of the endpoint's weight, in percent.
+    /// The minimum factor of the weight, in percent.
     pub minimum_percent: f64,
 }
 
 impl LoadBalancing {
-    pub(super) fn of(wire: &Wire) -> Self {
+    pub(super) fn from_wire(wire: &Wire) -> Self {
         let common = wire.common_lb_config.as_ref();
         Self {
             policy: policy(wire),

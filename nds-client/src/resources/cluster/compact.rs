@@ -1,8 +1,8 @@
-//! A cluster in few bytes.
+//! The compact form of a cluster.
 //!
-//! Of ten thousand services most clusters differ in nothing but names: their own, the SNI made of it, the identities of
-//! their workloads. What is left without these is one of a few templates, which all share; what nobody here reads is left
-//! out. The message is made whole again when a cluster is asked for.
+//! Most clusters of a large mesh differ only in names: their own, the SNI derived from it, and the identities of their
+//! workloads. Without these, a message is one of a few templates, which clusters share. Fields that this client does
+//! not read are removed. The message is restored when the cluster is used.
 
 use std::sync::Arc;
 
@@ -28,23 +28,25 @@ use xds_proto::{
 
 use super::{ClusterName, decode};
 
-/// Stands where the cluster's own name, SNI or host, or its workloads' identities, are.
+/// The placeholder of the name, SNI, host and identities of a cluster.
 const OWN: &str = "\u{1}";
 
-/// What is special about a cluster, and what it shares.
+/// The individual parts of a cluster and its shared template.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Compact {
-    /// The identities of its workloads.
+    /// The identities of the workloads.
     pub(super) subject_alt_names: Box<[Box<str>]>,
-    /// The rest, as bytes of the message.
+    /// The rest of the message, encoded.
     pub(super) template: Arc<[u8]>,
 }
 
 impl Compact {
+    /// Creates the compact form of a message.
+    ///
     /// # Errors
     ///
-    /// A message inside the message is not what it claims to be.
-    pub(super) fn of(name: &ClusterName, mut wire: Wire) -> Result<Self, prost::DecodeError> {
+    /// A message inside the message is invalid.
+    pub(super) fn new(name: &ClusterName, mut wire: Wire) -> Result<Self, prost::DecodeError> {
         let matched = wire.transport_socket_matches.iter().map(|one| one.transport_socket.as_ref());
         for socket in matched.chain([wire.transport_socket.as_ref()]) {
             decode::transport_socket(socket)?;
@@ -77,7 +79,7 @@ impl Compact {
         })
     }
 
-    /// The message, but for what nobody here reads.
+    /// Restores the message, without fields that this client does not read.
     pub(super) fn expand(&self, name: &ClusterName) -> Result<Wire, prost::DecodeError> {
         let mut wire = Wire::decode(&*self.template)?;
         replace(&mut wire.name, OWN, &name.to_string());
@@ -108,7 +110,7 @@ fn replace(text: &mut String, from: &str, to: &str) {
     }
 }
 
-/// The TLS contexts of its transport sockets; not one behind a PROXY protocol header.
+/// Returns the TLS contexts of the transport sockets, without those inside a PROXY protocol socket.
 fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google::protobuf::Any> {
     let matched = wire.transport_socket_matches.iter_mut().map(|one| &mut one.transport_socket);
     let configs = matched.chain([&mut wire.transport_socket]).flatten();
@@ -116,7 +118,7 @@ fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google:
     configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT)
 }
 
-/// Where the expected identities stand.
+/// Returns the position of the expected identities.
 fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatcher>> {
     let context = match common?.validation_context_type.as_mut()? {
         ValidationContextType::CombinedValidationContext(combined) => {
@@ -128,7 +130,8 @@ fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatc
     Some(&mut context.match_subject_alt_names)
 }
 
-/// Identities are taken out once: those of several transport sockets are the same, or stay where they are.
+/// Identities are extracted once. The identities of other transport sockets are usually the same; different ones stay
+/// in the template.
 fn take_out(matchers: &mut Vec<StringMatcher>, identities: &mut Vec<String>) {
     let exact = matchers.iter().map(|matcher| match &matcher.match_pattern {
         Some(MatchPattern::Exact(name)) if !matcher.ignore_case && name != OWN => Some(name.clone()),
@@ -151,7 +154,7 @@ fn is_own(matchers: &[StringMatcher]) -> bool {
     matches!(matchers, [StringMatcher { match_pattern: Some(MatchPattern::Exact(name)), .. }] if name == OWN)
 }
 
-/// What of a cluster's metadata is read.
+/// Returns the metadata that this client reads.
 fn read_of(mut metadata: Metadata) -> Option<Metadata> {
     const READ: [&str; 4] = ["alpn_override", "config", "external", "services"];
     let mut istio = metadata.filter_metadata.remove("istio")?;

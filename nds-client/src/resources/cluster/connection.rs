@@ -1,4 +1,4 @@
-//! What a cluster says about its connections: how many, how long, and what keeps them alive.
+//! Connection settings of a cluster: circuit breakers, keepalive, limits of a connection.
 
 use std::time::Duration;
 
@@ -9,48 +9,48 @@ use xds_proto::envoy::config::{
 
 use super::duration::duration;
 
-/// How much of a cluster is used at once. Where the control plane says nothing, Envoy's defaults stand here (Envoy
-/// `api/envoy/config/cluster/v3/circuit_breaker.proto`); istiod says `u32::MAX` unless a DestinationRule says less.
+/// The circuit breakers of a cluster. Missing values are Envoy's defaults (Envoy
+/// `api/envoy/config/cluster/v3/circuit_breaker.proto`); istiod sends `u32::MAX` unless a DestinationRule sets a limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CircuitBreakers {
-    /// Open connections.
+    /// The maximum number of open connections.
     pub max_connections: u32,
-    /// Requests that wait for a connection.
+    /// The maximum number of requests that wait for a connection.
     pub max_pending_requests: u32,
-    /// Requests under way.
+    /// The maximum number of active requests.
     pub max_requests: u32,
-    /// Retries under way.
+    /// The maximum number of active retries.
     pub max_retries: u32,
 }
 
-/// TCP keepalive probes. What is not said is the system's to say.
+/// TCP keepalive probes. The system determines missing values.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TcpKeepalive {
-    /// How many probes go unanswered until the connection is dead.
+    /// The number of unanswered probes after which the connection is closed.
     pub probes: Option<u32>,
-    /// How long a connection is idle until the first probe.
+    /// The idle time before the first probe.
     pub time: Option<Duration>,
-    /// The time between probes.
+    /// The interval between probes.
     pub interval: Option<Duration>,
 }
 
-/// How long a connection lives.
+/// The limits of a single connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct ConnectionLife {
-    /// Without a request; `None` where nothing is said (Envoy takes an hour), zero for no limit.
+pub struct ConnectionLimits {
+    /// The maximum time without a request; `None` for Envoy's default of one hour, zero for no limit.
     pub idle_timeout: Option<Duration>,
-    /// In all; `None` for no limit.
+    /// The maximum age; `None` for no limit.
     pub max_duration: Option<Duration>,
-    /// In requests; `None` for no limit.
+    /// The maximum number of requests; `None` for no limit.
     pub max_requests: Option<u32>,
 }
 
 impl CircuitBreakers {
-    /// The first threshold that names a limit counts: istiod sends one, for the default priority.
-    pub(super) fn of(wire: Option<&WireBreakers>) -> Self {
+    /// Converts the first threshold. istiod sends one, for the default priority.
+    pub(super) fn from_wire(wire: Option<&WireBreakers>) -> Self {
         let threshold = wire.and_then(|wire| wire.thresholds.first()).cloned().unwrap_or_default();
         Self {
             max_connections: threshold.max_connections.map_or(1024, |value| value.value),
@@ -62,7 +62,7 @@ impl CircuitBreakers {
 }
 
 impl TcpKeepalive {
-    pub(super) fn of(wire: &WireKeepalive) -> Self {
+    pub(super) fn from_wire(wire: &WireKeepalive) -> Self {
         let seconds = |value: u32| Duration::from_secs(value.into());
         Self {
             probes: wire.keepalive_probes.map(|value| value.value),
@@ -72,8 +72,8 @@ impl TcpKeepalive {
     }
 }
 
-impl ConnectionLife {
-    pub(super) fn of(wire: Option<&HttpProtocolOptions>) -> Self {
+impl ConnectionLimits {
+    pub(super) fn from_wire(wire: Option<&HttpProtocolOptions>) -> Self {
         let Some(wire) = wire else { return Self::default() };
         Self {
             idle_timeout: duration(wire.idle_timeout.as_ref()),

@@ -1,8 +1,8 @@
-//! From the wire's `Cluster` to ours.
+//! Decoding of clusters.
 
 use std::time::Duration;
 
-use bytes::Bytes;
+#[cfg(any(test, fuzzing, feature = "test-util"))]
 use prost::Message as _;
 use xds_proto::{
     any,
@@ -10,7 +10,9 @@ use xds_proto::{
         config::{
             cluster::v3::{
                 Cluster as Wire,
-                cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, TransportSocketMatch},
+                cluster::{
+                    ClusterDiscoveryType, DiscoveryType as WireDiscoveryType, LbConfig, TransportSocketMatch,
+                },
             },
             core::v3::{Metadata, TransportSocket as WireSocket, proxy_protocol_config::Version},
         },
@@ -34,34 +36,34 @@ use xds_proto::{
 };
 
 use super::{
-    Certificate, CircuitBreakers, Cluster, ClusterName, ConnectionLife, Discovery, Http, LoadBalancing,
-    OutlierDetection, ProxyProtocol, Roots, SanMatcher, TcpKeepalive, TlsContext, TlsVersion, TransportMatch,
-    TransportSocket, duration::duration,
+    CircuitBreakers, ClientCertificate, Cluster, ClusterName, ConnectionLimits, DiscoveryType, LoadBalancing,
+    OutlierDetection, ProxyProtocol, SanMatcher, TcpKeepalive, TlsContext, TlsVersion, TransportMatch,
+    TransportSocket, UpstreamHttpProtocol, ValidationContext, duration::duration,
 };
-use crate::{
-    error::InvalidResource,
-    resources::{endpoint, metadata::texts},
-};
+#[cfg(any(test, fuzzing, feature = "test-util"))]
+use crate::resources::invalid::InvalidResource;
+use crate::resources::{endpoint, metadata::texts};
 
-/// The key of the only extension options that are read.
+/// The key of the extension options that this client reads.
 pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// Envoy's own default, where a cluster says nothing.
+/// The default of Envoy.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+#[cfg(any(test, fuzzing, feature = "test-util"))]
 impl Cluster {
-    /// Reads an `envoy.config.cluster.v3.Cluster` message. `None` for one that is no way to a service: inbound
-    /// clusters and istiod's `BlackHoleCluster`, `PassthroughCluster`, `InboundPassthroughCluster`.
+    /// Decodes an `envoy.config.cluster.v3.Cluster` message. Returns `None` for a cluster that is not outbound to a
+    /// service: inbound clusters, `BlackHoleCluster`, `PassthroughCluster`, `InboundPassthroughCluster`.
     ///
     /// # Errors
     ///
-    /// The bytes, or a message inside them, are not what they claim to be.
-    pub fn decode(wire: Bytes) -> Result<Option<Self>, InvalidResource> {
-        Ok(decode(Wire::decode(wire)?)?)
+    /// The bytes, or a message inside them, are not a valid protobuf message.
+    pub fn decode(wire: &[u8]) -> Result<Option<Self>, InvalidResource> {
+        Wire::decode(wire).and_then(decode).map_err(InvalidResource::new)
     }
 }
 
-/// The name of a cluster that leads to a service. Inbound clusters and `BlackHoleCluster`, `PassthroughCluster`,
-/// `InboundPassthroughCluster` do not.
+/// Returns the name of a cluster that is outbound to a service. Inbound clusters, `BlackHoleCluster`,
+/// `PassthroughCluster` and `InboundPassthroughCluster` are not.
 pub(super) fn name(wire: &Wire) -> Option<ClusterName> {
     let name: ClusterName = wire.name.parse().ok()?;
     Some(ClusterName { host: name.host.to_ascii_lowercase(), ..name })
@@ -89,11 +91,11 @@ pub(super) fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> 
         auto_san_validation: upstream.auto_san_validation,
         external: is_external(wire.metadata.as_ref()),
         tls_origination: originates_tls(wire.metadata.as_ref()),
-        load_balancing: LoadBalancing::of(&wire),
-        outlier_detection: wire.outlier_detection.as_ref().map(OutlierDetection::of),
-        circuit_breakers: CircuitBreakers::of(wire.circuit_breakers.as_ref()),
-        tcp_keepalive: keepalive.map(TcpKeepalive::of),
-        connection_life: ConnectionLife::of(options.common_http_protocol_options.as_ref()),
+        load_balancing: LoadBalancing::from_wire(&wire),
+        outlier_detection: wire.outlier_detection.as_ref().map(OutlierDetection::from_wire),
+        circuit_breakers: CircuitBreakers::from_wire(wire.circuit_breakers.as_ref()),
+        tcp_keepalive: keepalive.map(TcpKeepalive::from_wire),
+        connection_limits: ConnectionLimits::from_wire(options.common_http_protocol_options.as_ref()),
         upstream_port_override: upstream_port_override(&wire),
         service_hosts: service_hosts(wire.metadata.as_ref()),
         config: config(wire.metadata.as_ref()),
@@ -101,23 +103,23 @@ pub(super) fn decode(wire: Wire) -> Result<Option<Cluster>, prost::DecodeError> 
     }))
 }
 
-fn discovery(wire: &Wire) -> Discovery {
+fn discovery(wire: &Wire) -> DiscoveryType {
     let kind = match wire.cluster_discovery_type {
         Some(ClusterDiscoveryType::Type(kind)) => {
-            DiscoveryType::try_from(kind).unwrap_or(DiscoveryType::Static)
+            WireDiscoveryType::try_from(kind).unwrap_or(WireDiscoveryType::Static)
         }
-        _ => DiscoveryType::Static,
+        _ => WireDiscoveryType::Static,
     };
     match kind {
-        DiscoveryType::Eds => {
+        WireDiscoveryType::Eds => {
             let named = wire.eds_cluster_config.as_ref().map(|config| config.service_name.clone());
             let service_name = named.filter(|name| !name.is_empty()).unwrap_or_else(|| wire.name.clone());
-            Discovery::Eds { service_name }
+            DiscoveryType::Eds { service_name }
         }
-        DiscoveryType::OriginalDst => Discovery::OriginalDestination,
-        DiscoveryType::Static | DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
+        WireDiscoveryType::OriginalDst => DiscoveryType::OriginalDestination,
+        WireDiscoveryType::Static | WireDiscoveryType::StrictDns | WireDiscoveryType::LogicalDns => {
             let assignment = wire.load_assignment.clone().unwrap_or_default();
-            Discovery::Inline(endpoint::decode(assignment).into())
+            DiscoveryType::Inline(endpoint::decode(assignment).into())
         }
     }
 }
@@ -133,29 +135,29 @@ fn http_options(wire: &Wire) -> Result<HttpProtocolOptions, prost::DecodeError> 
         .map_or_else(|| Ok(HttpProtocolOptions::default()), any::unpack)
 }
 
-fn http(options: &HttpProtocolOptions) -> Http {
+fn http(options: &HttpProtocolOptions) -> UpstreamHttpProtocol {
     match &options.upstream_protocol_options {
-        Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => Http::Detected,
+        Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => UpstreamHttpProtocol::Detected,
         Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)) => match config.protocol_config {
-            Some(ProtocolConfig::Http2ProtocolOptions(_)) => Http::Http2,
-            _ => Http::Http1,
+            Some(ProtocolConfig::Http2ProtocolOptions(_)) => UpstreamHttpProtocol::Http2,
+            _ => UpstreamHttpProtocol::Http1,
         },
-        None => Http::Http1,
+        None => UpstreamHttpProtocol::Http1,
     }
 }
 
-/// `metadata.filter_metadata.istio.external: true` marks a MESH_EXTERNAL service.
+/// Reads `metadata.filter_metadata.istio.external`, which is true for a MESH_EXTERNAL service.
 fn is_external(metadata: Option<&Metadata>) -> bool {
     matches!(istio(metadata, "external"), Some(Kind::BoolValue(true)))
 }
 
-/// `metadata.filter_metadata.istio.alpn_override` is there for tls modes SIMPLE and MUTUAL alone (istio
-/// `pilot/pkg/networking/util/util.go`, `AddALPNOverrideToMetadata`).
+/// Returns whether `metadata.filter_metadata.istio.alpn_override` exists, which istiod sets only for TLS modes SIMPLE
+/// and MUTUAL (istio `pilot/pkg/networking/util/util.go`, `AddALPNOverrideToMetadata`).
 fn originates_tls(metadata: Option<&Metadata>) -> bool {
     istio(metadata, "alpn_override").is_some()
 }
 
-/// `metadata.filter_metadata.istio.services[].host`.
+/// Reads `metadata.filter_metadata.istio.services[].host`.
 fn service_hosts(metadata: Option<&Metadata>) -> Vec<String> {
     let Some(Kind::ListValue(services)) = istio(metadata, "services") else { return Vec::new() };
     let host = |service: &Value| match &service.kind {
@@ -168,7 +170,7 @@ fn service_hosts(metadata: Option<&Metadata>) -> Vec<String> {
     services.values.iter().filter_map(host).collect()
 }
 
-/// `metadata.filter_metadata.istio.config` (istio `pilot/pkg/networking/util/util.go`, `AddConfigInfoMetadata`).
+/// Reads `metadata.filter_metadata.istio.config` (istio `pilot/pkg/networking/util/util.go`, `AddConfigInfoMetadata`).
 fn config(metadata: Option<&Metadata>) -> Option<String> {
     match istio(metadata, "config")? {
         Kind::StringValue(path) => Some(path.clone()),
@@ -220,7 +222,7 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
 fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
     let common = wire.common_tls_context.unwrap_or_default();
     let (validation, roots) = validation(&common);
-    // The untyped field is the one that istiod fills (istio `cluster_tls.go`); the typed one stays empty.
+    // istiod fills the untyped field (istio `cluster_tls.go`) and leaves the typed one empty.
     let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
     let versions = common.tls_params.unwrap_or_default();
     TlsContext {
@@ -229,14 +231,14 @@ fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
         sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
         subject_alt_names: names.iter().map(san_matcher).collect(),
         certificate: match common.tls_certificate_sds_secret_configs.first() {
-            None => Certificate::None,
-            Some(secret) if secret.name == "default" => Certificate::Workload,
-            Some(secret) => Certificate::Named(secret.name.clone()),
+            None => ClientCertificate::None,
+            Some(secret) if secret.name == "default" => ClientCertificate::Workload,
+            Some(secret) => ClientCertificate::Named(secret.name.clone()),
         },
         roots: match roots {
-            None => Roots::None,
-            Some(secret) if secret.name == "ROOTCA" => Roots::Mesh,
-            Some(secret) => Roots::Named(secret.name.clone()),
+            None => ValidationContext::None,
+            Some(secret) if secret.name == "ROOTCA" => ValidationContext::Mesh,
+            Some(secret) => ValidationContext::Named(secret.name.clone()),
         },
         alpn_protocols: common.alpn_protocols,
     }

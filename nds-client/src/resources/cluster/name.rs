@@ -1,27 +1,28 @@
-//! Cluster names and the SNI that stands for them.
+//! Cluster names and the SNI derived from them.
 
 use std::{fmt, str::FromStr};
 
 /// The name of an outbound cluster: `outbound|<port>|<subset>|<host>` (istio `pilot/pkg/model/service.go`,
 /// `BuildSubsetKey`).
+#[expect(clippy::exhaustive_structs, reason = "Istio's form of the name is fixed")]
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ClusterName {
-    /// The service port, not the port of its endpoints.
+    /// The port of the service, which can differ from that of its endpoints.
     pub port: u16,
-    /// The subset of a DestinationRule; empty for the service as a whole.
+    /// The subset of a DestinationRule; empty for the whole service.
     pub subset: String,
-    /// The service's fully qualified host, lower-case, no trailing dot.
+    /// The fully qualified host of the service, lower-case without a trailing dot.
     pub host: String,
 }
 
-/// A text is not the name of an outbound cluster.
+/// The error of a text that is not the name of an outbound cluster.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{0}` is not of the form outbound|<port>|<subset>|<host>")]
 pub struct InvalidClusterName(String);
 
 impl ClusterName {
-    /// The SNI by which an east-west gateway knows the cluster: `outbound_.<port>_.<subset>_.<host>` (istio
-    /// `pilot/pkg/model/service.go`, `BuildDNSSrvSubsetKey`). For use only where CDS gives none.
+    /// Returns the SNI by which an east-west gateway selects the cluster: `outbound_.<port>_.<subset>_.<host>` (istio
+    /// `pilot/pkg/model/service.go`, `BuildDNSSrvSubsetKey`). Used only if CDS contains no SNI.
     #[must_use]
     pub fn sni(&self) -> String {
         format!("outbound_.{}_.{}_.{}", self.port, self.subset, self.host)

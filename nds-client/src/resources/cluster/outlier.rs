@@ -1,4 +1,4 @@
-//! When an endpoint that fails is left alone for a while.
+//! Outlier detection settings.
 
 use std::time::Duration;
 
@@ -6,41 +6,43 @@ use xds_proto::{envoy::config::cluster::v3::OutlierDetection as Wire, google::pr
 
 use super::duration::duration;
 
-/// When an endpoint that fails is left alone for a while, and for how long. Where the control plane says nothing, Envoy's
-/// defaults stand here (Envoy `api/envoy/config/cluster/v3/outlier_detection.proto`).
+/// The outlier detection of a cluster: when and for how long failing endpoints are ejected. Missing values are Envoy's
+/// defaults (Envoy `api/envoy/config/cluster/v3/outlier_detection.proto`).
 ///
-/// A count is in failures in a row; an `enforcing_` value is the chance, in percent, that one that reached its count is
-/// left alone.
+/// Counts are consecutive failures. An `enforcing_` value is the probability, in percent, that an endpoint that reaches
+/// the count is ejected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct OutlierDetection {
-    /// Server errors: a status of 500 to 599, and what counts as such (a connection that fails, a TCP service that
-    /// resets) unless these are told apart.
+    /// The number of server errors: status codes 500 to 599. Unless local-origin failures are counted separately,
+    /// failed connections and resets count too.
     pub consecutive_5xx: u32,
-    /// See [`consecutive_5xx`](Self::consecutive_5xx).
+    /// The probability of an ejection after [`consecutive_5xx`](Self::consecutive_5xx) failures.
     pub enforcing_consecutive_5xx: u32,
-    /// Gateway errors: the statuses 502, 503 and 504, and what counts as such.
+    /// The number of gateway errors: status codes 502, 503 and 504, and the failures that count as such.
     pub consecutive_gateway_failure: u32,
-    /// See [`consecutive_gateway_failure`](Self::consecutive_gateway_failure).
+    /// The probability of an ejection after [`consecutive_gateway_failure`](Self::consecutive_gateway_failure)
+    /// failures.
     pub enforcing_consecutive_gateway_failure: u32,
-    /// Whether failures of this side (to connect, a timeout, a reset) are counted apart from the server's errors.
+    /// Whether local-origin failures (failed connections, timeouts, resets) are counted separately from server errors.
     pub split_external_local_origin_errors: bool,
-    /// Failures of this side, where they are counted apart.
+    /// The number of local-origin failures, if they are counted separately.
     pub consecutive_local_origin_failure: u32,
-    /// See [`consecutive_local_origin_failure`](Self::consecutive_local_origin_failure).
+    /// The probability of an ejection after
+    /// [`consecutive_local_origin_failure`](Self::consecutive_local_origin_failure) failures.
     pub enforcing_consecutive_local_origin_failure: u32,
-    /// How often it is looked whether endpoints may come back.
+    /// The interval at which ejections are ended.
     pub interval: Duration,
-    /// How long an endpoint is left alone, times how often that has happened to it.
+    /// The ejection time, multiplied by the number of ejections of the endpoint.
     pub base_ejection_time: Duration,
-    /// The longest time an endpoint is left alone.
+    /// The maximum ejection time.
     pub max_ejection_time: Duration,
-    /// The greatest share of endpoints that are left alone together, in percent.
+    /// The maximum share of ejected endpoints, in percent.
     pub max_ejection_percent: u32,
 }
 
 impl OutlierDetection {
-    pub(super) fn of(wire: &Wire) -> Self {
+    pub(super) fn from_wire(wire: &Wire) -> Self {
         let count =
             |value: &Option<UInt32Value>, default| value.as_ref().map_or(default, |value| value.value);
         let seconds = |value, default| duration(value).unwrap_or(Duration::from_secs(default));

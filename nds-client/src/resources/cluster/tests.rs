@@ -29,7 +29,7 @@ const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const ID: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 
 fn decode(wire: &Wire) -> Option<Cluster> {
-    Cluster::decode(wire.encode_to_vec().into()).unwrap()
+    Cluster::decode(&wire.encode_to_vec()).unwrap()
 }
 
 fn mesh_tls() -> WireSocket {
@@ -57,7 +57,7 @@ fn mesh_tls() -> WireSocket {
     }
 }
 
-/// As istiod sends it for a service with automatic mTLS.
+/// Returns the cluster that istiod sends for a service with automatic mTLS.
 fn auto_mtls() -> Wire {
     let tls_mode = Value { kind: Some(Kind::StringValue("istio".into())) };
     let plaintext = WireSocket { name: "envoy.transport_sockets.raw_buffer".into(), typed_config: None };
@@ -83,28 +83,28 @@ fn auto_mtls() -> Wire {
 }
 
 #[test]
-fn an_endpoint_selects_its_transport_socket_by_its_metadata_and_the_first_match_counts() {
+fn an_endpoint_selects_the_first_transport_socket_that_matches_its_metadata() {
     let cluster = decode(&auto_mtls()).unwrap();
     let meshed =
         Endpoint { transport_match: [("tlsMode".into(), "istio".into())].into(), ..Endpoint::default() };
     let TransportSocket::Tls(tls) = cluster.transport_socket_for(&meshed) else { panic!("no TLS") };
     assert_eq!(tls.sni.as_deref(), Some("outbound_.3002_._.forecast.weather.svc.cluster.local"));
     assert_eq!(tls.subject_alt_names, [SanMatcher::Exact(ID.into())]);
-    assert_eq!((&tls.certificate, &tls.roots), (&Certificate::Workload, &Roots::Mesh));
+    assert_eq!((&tls.certificate, &tls.roots), (&ClientCertificate::Workload, &ValidationContext::Mesh));
     assert_eq!(cluster.transport_socket_for(&Endpoint::default()), &TransportSocket::Plaintext);
     assert_eq!(cluster.connect_timeout, Duration::from_secs(10));
     assert_eq!(cluster.eds_name().as_deref(), Some(FORECAST));
 }
 
 #[test]
-fn a_cluster_without_a_transport_socket_is_not_taken_for_one_that_says_plaintext() {
+fn an_absent_transport_socket_differs_from_explicit_plaintext() {
     let cluster = decode(&Wire { name: FORECAST.into(), ..Wire::default() }).unwrap();
     assert_eq!(cluster.transport_socket_for(&Endpoint::default()), &TransportSocket::Absent);
 }
 
-/// A DestinationRule SIMPLE with a credentialName leaves nothing else behind.
+/// A DestinationRule with mode SIMPLE and a credentialName has no other effect on the cluster.
 #[test]
-fn tls_that_is_not_the_meshs_is_seen_in_the_metadata() {
+fn tls_origination_is_read_from_the_metadata() {
     let says = Value { kind: Some(Kind::StringValue("false".into())) };
     let istio = Struct { fields: [("alpn_override".to_owned(), says)].into() };
     let metadata = Some(Metadata { filter_metadata: [("istio".to_owned(), istio)].into() });
@@ -114,18 +114,18 @@ fn tls_that_is_not_the_meshs_is_seen_in_the_metadata() {
 }
 
 #[test]
-fn clusters_that_lead_to_no_service_are_left_out() {
+fn clusters_that_are_not_outbound_to_a_service_are_omitted() {
     for name in ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster", "inbound|8080||"] {
         assert!(decode(&Wire { name: name.into(), ..Wire::default() }).is_none(), "{name}");
     }
 }
 
 #[test]
-fn a_transport_socket_that_does_not_decode_makes_the_cluster_invalid() {
+fn an_invalid_transport_socket_makes_the_cluster_invalid() {
     let mut socket = mesh_tls();
     socket.typed_config.as_mut().unwrap().value = vec![0xff].into();
     let wire = Wire { transport_socket: Some(socket), ..auto_mtls() };
-    assert!(Cluster::decode(wire.encode_to_vec().into()).is_err());
+    assert!(Cluster::decode(&wire.encode_to_vec()).is_err());
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn clusters_are_found_by_host_port_and_subset() {
     let host = "forecast.weather.svc.cluster.local";
     assert_eq!(clusters.get(host, 3002, "v1").unwrap().name.subset, "v1");
     assert!(clusters.get(host, 3003, "").is_none());
-    let ports: Vec<_> = clusters.of_host(host).iter().map(|cluster| cluster.name.port).collect();
+    let ports: Vec<_> = clusters.for_host(host).iter().map(|cluster| cluster.name.port).collect();
     assert_eq!(ports, [80, 3002, 3002]);
 }
 
@@ -156,7 +156,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_cluster_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Cluster::decode(bytes.clone().into());
-        let _ = Endpoints::decode(bytes.into());
+        let _ = Cluster::decode(&bytes);
+        let _ = Endpoints::decode(&bytes);
     }
 }

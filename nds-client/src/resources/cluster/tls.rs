@@ -1,4 +1,4 @@
-//! Transport sockets: how the bytes of a connection are protected.
+//! Transport sockets: plaintext and TLS parameters of connections.
 
 use std::collections::BTreeMap;
 
@@ -6,50 +6,51 @@ use regex_lite::Regex;
 
 use crate::resources::endpoint::Endpoint;
 
-/// How a connection to an endpoint is protected.
+/// The transport socket of a connection to an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransportSocket {
-    /// The control plane names no transport socket. Envoy sends plaintext then; so does a DestinationRule with a
-    /// `credentialName`, which does not mean plaintext.
+    /// The control plane sends no transport socket. Envoy then sends plaintext. A DestinationRule with a
+    /// `credentialName` has the same form and does not mean plaintext.
     Absent,
-    /// Plaintext, said explicitly (`raw_buffer`).
+    /// Explicit plaintext (`raw_buffer`).
     Plaintext,
-    /// Another transport socket, before whose first byte a PROXY protocol header goes.
+    /// A PROXY protocol header, followed by another transport socket.
     ProxyProtocol {
-        /// The form of the header.
+        /// The version of the header.
         version: ProxyProtocol,
-        /// What protects the bytes after the header.
+        /// The transport socket after the header.
         inner: Box<Self>,
     },
     /// TLS.
     Tls(TlsContext),
-    /// Something this client does not speak.
+    /// A transport socket that this client does not support.
     Unsupported {
         /// The type URL of its configuration.
         type_url: String,
     },
 }
 
-/// The form of a PROXY protocol header.
+/// The version of a PROXY protocol header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProxyProtocol {
-    /// A line of text.
+    /// Version 1, text.
     V1,
-    /// Binary.
+    /// Version 2, binary.
     V2,
 }
 
-/// One entry of a cluster's `transport_socket_matches`.
+/// An entry of `transport_socket_matches`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TransportMatch {
-    /// `tlsMode-istio`, `tlsMode-disabled`, …
+    /// The name of the entry, for example `tlsMode-istio` or `tlsMode-disabled`.
     pub name: String,
-    /// What the endpoint's `envoy.transport_socket_match` metadata must contain; empty matches every endpoint.
+    /// The values that the `envoy.transport_socket_match` metadata of an endpoint must contain. An empty map matches
+    /// every endpoint.
     pub criteria: BTreeMap<String, String>,
-    /// What to use then.
+    /// The transport socket of matching endpoints.
     pub transport_socket: TransportSocket,
 }
 
@@ -59,33 +60,33 @@ impl TransportMatch {
     }
 }
 
-/// The client side of one TLS configuration (Envoy `UpstreamTlsContext`).
+/// TLS parameters of the client (Envoy `UpstreamTlsContext`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TlsContext {
-    /// The server name to send; `None` where the control plane gives none.
+    /// The SNI; `None` if the control plane sets none.
     pub sni: Option<String>,
-    /// The protocols to offer, as the control plane lists them.
+    /// The ALPN protocols in the order of the control plane.
     pub alpn_protocols: Vec<String>,
-    /// The names the peer may have; empty means that the control plane expects none in particular.
+    /// The accepted names of the peer. An empty list means that the control plane sets no expectation.
     pub subject_alt_names: Vec<SanMatcher>,
-    /// The client's certificate.
-    pub certificate: Certificate,
-    /// What the peer's certificate must chain up to.
-    pub roots: Roots,
-    /// The oldest version to speak; `None` where the control plane leaves it to the client.
+    /// The certificate of the client.
+    pub certificate: ClientCertificate,
+    /// The roots that verify the peer.
+    pub roots: ValidationContext,
+    /// The minimum TLS version; `None` for the default of the client.
     pub minimum_version: Option<TlsVersion>,
-    /// The newest version to speak; `None` where the control plane leaves it to the client.
+    /// The maximum TLS version; `None` for the default of the client.
     pub maximum_version: Option<TlsVersion>,
 }
 
-/// A version of TLS.
+/// A TLS version.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum TlsVersion {
-    /// TLS 1.0, which is obsolete.
+    /// TLS 1.0 (obsolete).
     V1_0,
-    /// TLS 1.1, which is obsolete.
+    /// TLS 1.1 (obsolete).
     V1_1,
     /// TLS 1.2.
     V1_2,
@@ -93,54 +94,53 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Which client certificate to present.
+/// The certificate that the client presents.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Certificate {
-    /// A certificate and key by their paths (`file-cert:CERT~KEY`), or another name of the control plane's.
+pub enum ClientCertificate {
+    /// A certificate and private key with a name of the control plane, usually paths: `file-cert:CERT~KEY`.
     Named(String),
-    /// None.
+    /// No certificate.
     #[default]
     None,
-    /// The workload's own (SDS name `default`).
+    /// The certificate of the workload (SDS name `default`).
     Workload,
 }
 
-/// Which roots to trust.
+/// The roots that verify the peer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Roots {
-    /// The mesh's (SDS name `ROOTCA`).
+pub enum ValidationContext {
+    /// The roots of the mesh (SDS name `ROOTCA`).
     Mesh,
-    /// By another name: `file-root:system`, `file-root:PATH`.
+    /// Roots with another name: `file-root:system`, `file-root:PATH`.
     Named(String),
-    /// The control plane asks for no verification.
+    /// No verification.
     #[default]
     None,
 }
 
-/// One name that the peer may have. Istio generates exact ones; an EnvoyFilter can set the others.
+/// An accepted name of the peer. Istio generates exact names; an EnvoyFilter can set the other kinds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SanMatcher {
-    /// Contains this text.
+    /// Names that contain this text.
     Contains(String),
-    /// Exactly this text.
+    /// Exactly this name.
     Exact(String),
-    /// As the matcher inside says, with ASCII letters of either case (`ignore_case`).
+    /// The names of the inner matcher, without regard to ASCII case (`ignore_case`).
     IgnoreCase(Box<Self>),
-    /// Begins with this text.
+    /// Names with this prefix.
     Prefix(String),
-    /// As a whole, this regular expression.
+    /// Names that match this regular expression completely.
     Regex(SanRegex),
-    /// Ends with this text.
+    /// Names with this suffix.
     Suffix(String),
-    /// Something that this client cannot decide. Matches nothing.
+    /// A kind that this client does not support. It matches nothing.
     Unsupported(String),
 }
 
-/// A regular expression for names, in the syntax that RE2 and Rust share; without classes of Unicode, which no name of a
-/// certificate needs.
+/// A regular expression for names, in the syntax that RE2 and Rust have in common, without Unicode classes.
 #[derive(Clone, Debug)]
 pub struct SanRegex {
     text: String,
@@ -148,8 +148,8 @@ pub struct SanRegex {
 }
 
 impl SanMatcher {
-    /// Whether a certificate's name is one of those meant. Case counts unless the rule says otherwise, as URIs' paths
-    /// demand.
+    /// Returns whether a name in a certificate matches. The comparison is case-sensitive unless the matcher ignores
+    /// case.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match self {
@@ -163,7 +163,8 @@ impl SanMatcher {
         }
     }
 
-    /// Of any case. A regular expression says so itself (Envoy `api/envoy/type/matcher/v3/string.proto`).
+    /// Matches without regard to case. Regular expressions ignore this option (Envoy
+    /// `api/envoy/type/matcher/v3/string.proto`).
     pub(super) fn ignoring_case(self) -> Self {
         let lower = |text: String| text.to_ascii_lowercase();
         Self::IgnoreCase(Box::new(match self {
@@ -175,7 +176,7 @@ impl SanMatcher {
         }))
     }
 
-    /// By a regular expression; one that cannot be read matches nothing.
+    /// Creates a matcher for a regular expression. An invalid expression matches nothing.
     pub(super) fn regex(text: String) -> Self {
         match Regex::new(&format!("^(?:{text})$")) {
             Ok(whole) => Self::Regex(SanRegex { text, whole }),
@@ -185,7 +186,7 @@ impl SanMatcher {
 }
 
 impl SanRegex {
-    /// As the control plane wrote it.
+    /// Returns the expression as written in the control plane.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -207,7 +208,7 @@ mod tests {
     const NAME: &str = "spiffe://cluster.local/ns/Weather/sa/forecast";
 
     #[test]
-    fn each_kind_of_rule_decides_by_its_own_text() {
+    fn each_kind_of_matcher_compares_its_text() {
         let text = |text: &str| text.to_owned();
         for (matcher, matches) in [
             (SanMatcher::Exact(text(NAME)), true),
@@ -226,18 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_count_where_the_rule_says_so() {
+    fn a_matcher_can_ignore_case() {
         let of = |matcher: SanMatcher| matcher.ignoring_case().matches(NAME);
         assert!(of(SanMatcher::Exact(NAME.to_ascii_uppercase())));
         assert!(of(SanMatcher::Contains("/NS/weather/".into())));
         assert!(of(SanMatcher::Suffix("FORECAST".into())) && of(SanMatcher::Prefix("Spiffe".into())));
         assert!(!of(SanMatcher::Exact("other".into())));
-        // An expression says so itself.
+        // A regular expression is case-sensitive unless it contains a flag.
         assert!(!of(SanMatcher::regex("SPIFFE://.*".into())));
     }
 
     #[test]
-    fn an_expression_that_cannot_be_read_matches_nothing() {
+    fn an_invalid_expression_matches_nothing() {
         let matcher = SanMatcher::regex("(".into());
         assert_eq!(matcher, SanMatcher::Unsupported("(".into()));
         assert!(!matcher.matches("(") && !matcher.matches(""));

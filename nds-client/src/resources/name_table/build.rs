@@ -1,8 +1,7 @@
-//! Putting a table together, entry by entry.
+//! Builds a table entry by entry, in one pass over the message.
 //!
-//! The message (istio `pkg/dns/proto/nds.proto`): `map<string, NameInfo> table = 1`, and in `NameInfo`
-//! `repeated string ips = 1; string registry = 2; string shortname = 3; string namespace = 4;
-//! repeated string alt_hosts = 5`.
+//! The message (istio `pkg/dns/proto/nds.proto`): `map<string, NameInfo> table = 1`, with `NameInfo` `repeated string
+//! ips = 1; string registry = 2; string shortname = 3; string namespace = 4; repeated string alt_hosts = 5`.
 
 use std::{
     mem,
@@ -19,16 +18,16 @@ use super::{
 };
 use crate::protobuf::Fields;
 
-/// A table that grows.
+/// A table under construction.
 pub(super) struct Builder {
     text: Vec<u8>,
-    /// A name may be there twice.
+    /// Can contain a name twice until [`index`](Self::index) is built.
     records: Vec<Record>,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
 }
 
-/// What an entry says about its service.
+/// The service of an entry.
 #[derive(Default)]
 struct Service<'a> {
     short_name: &'a [u8],
@@ -38,7 +37,7 @@ struct Service<'a> {
 }
 
 impl Builder {
-    /// With room for what is in `wire`. What of it is not needed is never touched, and given back in the end.
+    /// Reserves memory for the names in `wire`. The reserve that is not needed is returned at the end.
     pub(super) fn new(wire: &[u8]) -> Result<Self, InvalidNameTable> {
         offset(wire.len())?;
         let (text, records) = (Vec::with_capacity(wire.len() / 2), Vec::with_capacity(wire.len() / 64));
@@ -59,7 +58,7 @@ impl Builder {
         })
     }
 
-    /// The index of all names. A map on the wire may name a key twice: only the last record of a name stays.
+    /// Builds the index of all names. A protobuf map can contain a key twice: only the last record of a name remains.
     fn index(&mut self) -> HashTable<Slot> {
         let (text, records) = (&*self.text, &*self.records);
         let (mut index, mut replaced) = (HashTable::<Slot>::with_capacity(records.len()), Vec::new());
@@ -98,7 +97,7 @@ impl Builder {
         let service = self.read(info)?;
         let kubernetes = service.registry == Registry::Kubernetes;
         let (v4_count, v6_count) = (self.v4.len() - v4, self.v6.len() - v6);
-        // Istio's proxy gives a Kubernetes entry with a trailing dot no name at all (`buildAlternateHosts`).
+        // Istio's proxy generates no names for a Kubernetes entry with a trailing dot (`buildAlternateHosts`).
         if v4_count + v6_count == 0 || kubernetes && name.ends_with(b".") {
             self.v4.truncate(v4);
             self.v6.truncate(v6);
@@ -130,7 +129,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Takes the addresses, and gives the rest.
+    /// Stores the addresses of an entry and returns its service.
     fn read<'a>(&mut self, info: &'a [u8]) -> Result<Service<'a>, InvalidNameTable> {
         let (mut service, mut fields) = (Service::default(), Fields(info));
         while let Some(ip) = fields.next_short(1) {
@@ -172,8 +171,8 @@ impl Builder {
         Ok(())
     }
 
-    /// Writes the texts of a record behind the others: the name in lower case, as Istio's proxy compares names, and what
-    /// the name does not begin with.
+    /// Appends the texts of a record: the name in lower case, because Istio's proxy compares names in lower case, and
+    /// the short name and namespace if the name does not start with them.
     fn place(&mut self, name: &[u8], service: &Service<'_>, record: Record) -> Record {
         let at = self.text.len();
         self.text.extend_from_slice(name);
@@ -192,7 +191,7 @@ impl Builder {
     }
 }
 
-/// A block at a time, the last one together with bytes that have been seen already.
+/// Converts to ASCII lower case in blocks. The last block may overlap the one before it.
 #[inline]
 fn lower_case(text: &mut [u8]) {
     const BLOCK: usize = 16;
@@ -217,8 +216,8 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     dotted(text).map(IpAddr::V4).or_else(|| str::from_utf8(text).ok()?.parse().ok())
 }
 
-/// Four decimal numbers without leading zeros: nearly all addresses, and read faster than by the standard library, which
-/// reads the others.
+/// Parses an IPv4 address of four decimal numbers without leading zeros. Faster than the parser of the standard
+/// library, which handles the other forms.
 #[inline]
 fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
     let (first, rest) = number(text)?;
@@ -228,7 +227,7 @@ fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
     rest.is_empty().then(|| Ipv4Addr::new(first, second, third, fourth))
 }
 
-/// Up to three digits, without leading zeros, and what follows them.
+/// Parses up to three digits without leading zeros. Returns the number and the rest of the text.
 #[inline]
 fn number(text: &[u8]) -> Option<(u8, &[u8])> {
     let digit = |byte: u8| Some(byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
@@ -245,7 +244,7 @@ fn number(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((tens.checked_mul(10)?.checked_add(third)?, after_third))
 }
 
-/// An index into the text, or into a list that is no longer than the wire.
+/// Converts an index into the text or into a list.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
     u32::try_from(at).map_err(|_| InvalidNameTable("more than 4 GiB"))
 }
@@ -258,18 +257,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn addresses_are_read_as_the_standard_library_reads_them(text in "[0-9.]{0,16}|[0-9a-f:.]{0,24}") {
+        fn addresses_are_parsed_like_in_the_standard_library(text in "[0-9.]{0,16}|[0-9a-f:.]{0,24}") {
             prop_assert_eq!(address(text.as_bytes()), text.parse().ok());
         }
 
         #[test]
-        fn every_ipv4_address_is_read(ip: Ipv4Addr) {
+        fn every_ipv4_address_is_parsed(ip: Ipv4Addr) {
             prop_assert_eq!(dotted(ip.to_string().as_bytes()), Some(ip));
         }
     }
 
     #[test]
-    fn a_number_with_a_leading_zero_is_no_part_of_an_address() {
+    fn a_number_with_a_leading_zero_is_invalid() {
         for text in ["10.0.0.01", "00.0.0.0", "10.0.0", "10.0.0.0.1", "256.0.0.1", "10..0.1", "10.0.0.", ""] {
             assert_eq!(address(text.as_bytes()), None, "{text}");
         }

@@ -1,31 +1,31 @@
-//! What is different between a table and the one before it.
+//! The differences between two consecutive tables.
 
 use super::{
     NameTable,
     entry::{NameEntry, Record},
 };
 
-/// The names that changed.
+/// The changed names.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Changes {
-    /// There was none before.
+    /// All names, because there was no previous table.
     #[default]
     All,
-    /// Some.
+    /// Some names.
     Some {
-        /// New names and those that say something else, by record.
+        /// The records of new and changed names.
         changed: Box<[u32]>,
-        /// Names that are gone.
+        /// The removed names.
         removed: Box<[Box<str>]>,
     },
 }
 
 impl Changes {
-    /// istiod sends names in order: those of both tables are walked along together, and only where they part ways a name
-    /// is looked up.
+    /// Compares two tables. istiod sends names in order, so both tables are traversed together, and a name is looked up
+    /// only where they differ.
     pub(super) fn between(previous: &NameTable, next: &NameTable) -> Self {
         let (mut changed, mut expected, mut known) = (Vec::new(), 0, 0);
-        let mut texts = Texts::of(previous, next);
+        let mut texts = Texts::new(previous, next);
         for (at, entry) in (0u32..).zip(next.iter()) {
             let mut same =
                 |at| previous.records.get(at).is_some_and(|_| texts.is_same(previous.entry(at), entry));
@@ -62,21 +62,22 @@ impl Changes {
     }
 }
 
-/// The texts of two tables. Where names follow each other in both in the same order, so do their bytes, and many names are
-/// compared at once.
+/// The texts of two tables. Where both tables contain the same names in the same order, their bytes are equal too, so
+/// that many names can be compared together.
 struct Texts<'a> {
     previous: &'a [u8],
     next: &'a [u8],
-    /// Where equal bytes begin in both, and how many there are.
+    /// The start of the known equal bytes in both texts, and their number.
     equal: (usize, usize, usize),
 }
 
-/// Bytes that are compared at once, and how many times that without a look at what they are compared for.
+/// The number of bytes in one comparison.
 const BLOCK: usize = 64;
+/// The maximum number of comparisons beyond the texts of the current names.
 const BLOCKS: usize = 64;
 
 impl<'a> Texts<'a> {
-    fn of(previous: &'a NameTable, next: &'a NameTable) -> Self {
+    fn new(previous: &'a NameTable, next: &'a NameTable) -> Self {
         Self { previous: previous.text.as_bytes(), next: next.text.as_bytes(), equal: (0, 0, 0) }
     }
 
@@ -104,7 +105,7 @@ impl<'a> Texts<'a> {
             && other + len <= from_other + equal
     }
 
-    /// Compares what begins at these places.
+    /// Compares the bytes that start at these positions.
     fn compare(&mut self, one: usize, other: usize) {
         let (previous, _) = self.previous[one..].as_chunks::<BLOCK>();
         let (next, _) = self.next[other..].as_chunks::<BLOCK>();

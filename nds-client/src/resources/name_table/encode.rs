@@ -1,10 +1,10 @@
-//! A name as a `NameTable` message has it, to be kept on disk.
+//! Encodes names for the snapshot on disk, in the form of a `NameTable` message.
 
 use super::{NameEntry, Registry};
 use crate::protobuf::put;
 
 impl NameEntry<'_> {
-    /// Writes the entry as a field of this number.
+    /// Writes the entry as a field with this number.
     pub(crate) fn put(&self, out: &mut Vec<u8>, number: u8) {
         let mut info = Vec::new();
         for ip in self.addresses() {

@@ -1,4 +1,4 @@
-//! One name.
+//! Entries of the name table.
 
 use std::{
     fmt,
@@ -8,15 +8,15 @@ use std::{
 
 use super::NameTable;
 
-/// One name, in 20 bytes.
+/// One name in 20 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
-    /// Where its name begins in the text of the table.
+    /// The position of the name in the text of the table.
     pub(super) at: u32,
-    /// The IPv4 address where there is one, which then needs no further look into memory; of several the number of the
-    /// first in the table's list, as bits.
+    /// The IPv4 address of a name with one, which saves a memory access. For several addresses, the index of the first
+    /// one in the list of the table, as bits.
     pub(super) v4: Ipv4Addr,
-    /// The number of the first IPv6 address in the table's list.
+    /// The index of the first IPv6 address in the list of the table.
     pub(super) v6: u32,
     pub(super) v4_count: u16,
     pub(super) v6_count: u16,
@@ -26,11 +26,11 @@ pub(super) struct Record {
     pub(super) origin: Origin,
 }
 
-/// Where a name is from, and where in the text the short name and the namespace stand.
+/// The registry of a name, and the position of its short name and namespace in the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Origin {
     pub(super) registry: Registry,
-    /// Whether they stand one after the other behind the name, because the name does not begin with them.
+    /// Whether short name and namespace follow the name, because the name does not start with them.
     pub(super) apart: bool,
 }
 
@@ -40,7 +40,7 @@ impl Record {
         &text[self.at as usize..][..usize::from(self.name_len)]
     }
 
-    /// How many bytes its texts have. They stand one after the other.
+    /// Returns the length of all texts of the record, which are adjacent.
     #[inline]
     pub(super) fn len(&self) -> usize {
         let service = if self.origin.apart { [self.short_len, self.namespace_len] } else { [0, 0] };
@@ -48,8 +48,8 @@ impl Record {
         usize::from(self.name_len) + short + namespace
     }
 
-    /// What it says beside the bytes of its texts and the addresses in the table's lists, and how these are laid out. What a
-    /// name says decides that.
+    /// Returns the properties of the record that must be equal before texts and address lists are compared. The
+    /// contents of a name determine them.
     #[inline]
     pub(super) fn layout(&self) -> Self {
         let v4 = if self.v4_count == 1 { self.v4 } else { Ipv4Addr::UNSPECIFIED };
@@ -77,7 +77,7 @@ impl Record {
 
 #[inline]
 fn part(text: &str, at: usize, len: u8) -> &str {
-    // Within the text and between its characters, since the table was built.
+    // The builder guarantees that the range is valid.
     text.get(at..at + usize::from(len)).unwrap_or_default()
 }
 
@@ -88,14 +88,14 @@ pub struct NameEntry<'a> {
     record: &'a Record,
 }
 
-/// Where istiod knows a name from.
+/// The service registry from which istiod has a name.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Registry {
-    /// A ServiceEntry, or anything else that is not a Kubernetes service.
+    /// A ServiceEntry or another object that is not a Kubernetes service.
     #[default]
     External,
-    /// A Kubernetes service of some cluster of the mesh.
+    /// A Kubernetes service in any cluster of the mesh.
     Kubernetes,
 }
 
@@ -105,14 +105,14 @@ impl<'a> NameEntry<'a> {
         Self { table, record }
     }
 
-    /// The name: lower-case, no trailing dot; `*.x` for a wildcard.
+    /// Returns the name: lower-case without a trailing dot, `*.x` for a wildcard.
     #[must_use]
     #[inline]
     pub fn name(&self) -> &'a str {
         self.record.name(&self.table.text)
     }
 
-    /// The IPv4 addresses, in istiod's order.
+    /// Returns the IPv4 addresses in the order of istiod.
     #[must_use]
     #[inline]
     pub fn ipv4(&self) -> &'a [Ipv4Addr] {
@@ -125,7 +125,7 @@ impl<'a> NameEntry<'a> {
         }
     }
 
-    /// The IPv6 addresses, in istiod's order.
+    /// Returns the IPv6 addresses in the order of istiod.
     #[must_use]
     #[inline]
     pub fn ipv6(&self) -> &'a [Ipv6Addr] {
@@ -133,33 +133,33 @@ impl<'a> NameEntry<'a> {
         &self.table.v6[start..start + usize::from(self.record.v6_count)]
     }
 
-    /// All addresses, IPv4 first.
+    /// Returns all addresses, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
         let v4 = self.ipv4().iter().copied().map(IpAddr::V4);
         v4.chain(self.ipv6().iter().copied().map(IpAddr::V6))
     }
 
-    /// Where istiod knows the name from.
+    /// Returns the registry of the name.
     #[must_use]
     #[inline]
     pub fn registry(&self) -> Registry {
         self.record.origin.registry
     }
 
-    /// The first part of the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless
-    /// service. Empty where istiod gives none.
+    /// Returns the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless service. Empty if
+    /// istiod sends none.
     #[must_use]
     pub fn short_name(&self) -> &'a str {
         self.record.short_name(&self.table.text)
     }
 
-    /// The Kubernetes namespace. Empty where istiod gives none.
+    /// Returns the Kubernetes namespace. Empty if istiod sends none.
     #[must_use]
     pub fn namespace(&self) -> &'a str {
         self.record.namespace(&self.table.text)
     }
 
-    /// [`short_name`](Self::short_name), [`namespace`](Self::namespace) and [`registry`](Self::registry).
+    /// Returns [`short_name`](Self::short_name), [`namespace`](Self::namespace) and [`registry`](Self::registry).
     #[must_use]
     pub fn service(&self) -> (&'a str, &'a str, Registry) {
         (self.short_name(), self.namespace(), self.registry())
@@ -169,7 +169,7 @@ impl<'a> NameEntry<'a> {
         self.record
     }
 
-    /// Whether both have the same addresses, where their [`layout`](Record::layout) is the same.
+    /// Returns whether both entries have the same addresses. Their [`layout`](Record::layout) must be equal.
     #[inline]
     pub(super) fn has_addresses_of(&self, other: NameEntry<'_>) -> bool {
         (self.record.v4_count == 1 || self.ipv4() == other.ipv4())

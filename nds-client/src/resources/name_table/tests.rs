@@ -8,7 +8,7 @@ use super::*;
 
 fn table(entries: &[(&str, WireInfo)]) -> NameTable {
     let table = entries.iter().map(|(name, info)| ((*name).to_owned(), info.clone())).collect();
-    NameTable::decode(Wire { table }.encode_to_vec().into()).unwrap()
+    NameTable::decode(&Wire { table }.encode_to_vec()).unwrap()
 }
 
 fn info(registry: &str, ips: &[&str]) -> WireInfo {
@@ -20,7 +20,7 @@ fn info(registry: &str, ips: &[&str]) -> WireInfo {
 }
 
 #[test]
-fn a_name_has_its_addresses_by_family_and_its_origin() {
+fn an_entry_has_its_addresses_by_family_and_its_registry() {
     let service = WireInfo {
         shortname: "forecast".into(),
         namespace: "weather".into(),
@@ -48,7 +48,7 @@ fn names_are_found_in_lower_case_and_without_the_trailing_dot() {
 }
 
 #[test]
-fn a_kubernetes_entry_with_a_trailing_dot_has_no_name() {
+fn a_kubernetes_entry_with_a_trailing_dot_is_omitted() {
     assert!(table(&[("a.b.svc.cluster.local.", info("Kubernetes", &["1.1.1.1"]))]).is_empty());
 }
 
@@ -61,16 +61,16 @@ fn the_deprecated_alternate_hosts_are_names_too() {
 }
 
 #[test]
-fn a_table_that_is_cut_short_is_refused() {
+fn a_truncated_table_is_an_error() {
     let wire =
         Wire { table: HashMap::from([("a".to_owned(), info("External", &["1.1.1.1"]))]) }.encode_to_vec();
     for end in 1..wire.len() {
-        assert!(NameTable::decode(wire[..end].to_vec().into()).is_err(), "{end} of {} bytes", wire.len());
+        assert!(NameTable::decode(&wire[..end]).is_err(), "{end} of {} bytes", wire.len());
     }
 }
 
 #[test]
-fn a_service_has_its_short_name_and_namespace_whether_or_not_its_name_begins_with_them() {
+fn short_name_and_namespace_are_independent_of_the_name() {
     let service = |short: &str, namespace: &str| WireInfo {
         shortname: short.into(),
         namespace: namespace.into(),
@@ -93,7 +93,7 @@ fn a_service_has_its_short_name_and_namespace_whether_or_not_its_name_begins_wit
 }
 
 #[test]
-fn a_name_that_no_question_can_hold_is_left_out() {
+fn a_name_too_long_for_a_dns_question_is_omitted() {
     let long = "a".repeat(256);
     let table =
         table(&[(&long, info("External", &["1.1.1.1"])), (&long[1..], info("External", &["1.1.1.1"]))]);
@@ -102,21 +102,21 @@ fn a_name_that_no_question_can_hold_is_left_out() {
 }
 
 #[test]
-fn of_a_name_that_is_there_twice_the_last_one_counts() {
+fn the_last_of_two_entries_with_one_name_is_used() {
     let part =
         |ip: &str| Wire { table: [("a.example".to_owned(), info("External", &[ip]))].into() }.encode_to_vec();
-    let table = NameTable::decode([part("1.1.1.1"), part("2.2.2.2")].concat().into()).unwrap();
+    let table = NameTable::decode(&[part("1.1.1.1"), part("2.2.2.2")].concat()).unwrap();
     assert_eq!((table.len(), table.iter().count()), (1, 1));
     assert_eq!(table.get("a.example").unwrap().ipv4(), [Ipv4Addr::new(2, 2, 2, 2)]);
 }
 
 #[test]
-fn a_name_that_is_there_many_times_is_in_the_table_once() {
+fn a_repeated_name_is_in_the_table_once() {
     let part = |name: &str, ip: &str| {
         Wire { table: [(name.to_owned(), info("External", &[ip]))].into() }.encode_to_vec()
     };
     let wire = ["", "b.example", "", "a.example", "b.example", "b.example"].map(|name| part(name, "1.1.1.1"));
-    let table = NameTable::decode([wire.concat(), part("b.example", "2.2.2.2")].concat().into()).unwrap();
+    let table = NameTable::decode(&[wire.concat(), part("b.example", "2.2.2.2")].concat()).unwrap();
     let mut names: Vec<_> = table.iter().map(|entry| entry.name()).collect();
     names.sort_unstable();
     assert_eq!(names, ["", "a.example", "b.example"]);
@@ -125,14 +125,14 @@ fn a_name_that_is_there_many_times_is_in_the_table_once() {
 }
 
 #[test]
-fn a_table_that_says_the_same_is_no_new_one_and_another_says_what_changed() {
+fn an_equal_table_has_no_successor_and_a_different_one_lists_its_changes() {
     let names = |table: &NameTable| table.changes().map(str::to_owned).collect::<BTreeSet<_>>();
     let (one, two) = (info("External", &["1.1.1.1"]), info("External", &["2.2.2.2"]));
     let first = table(&[("a.example", one.clone()), ("b.example", one.clone()), ("c.example", one.clone())]);
     let first = first.after(&NameTable::default()).unwrap();
     assert_eq!((first.generation(), names(&first).len()), (1, 3));
     let again = table(&[("c.example", one.clone()), ("b.example", one.clone()), ("a.example", one.clone())]);
-    assert!(again.after(&first).is_none(), "whatever the order");
+    assert!(again.after(&first).is_none(), "in any order");
     let next = table(&[("a.example", one.clone()), ("b.example", two), ("d.example", one)]);
     let next = next.after(&first).unwrap();
     assert_eq!(next.generation(), 2);
@@ -149,7 +149,7 @@ proptest! {
         after in proptest::collection::btree_map("[a-e]{1,2}", 0u32..3, 0..30),
         turned in 0usize..30,
     ) {
-        // As long as names are: several go into what is compared at once.
+        // The names have realistic lengths, so that several are compared together.
         let long = |name: &str| format!("{name}.namespace-{name}.svc.cluster.local");
         let of = |names: &BTreeMap<String, u32>, turned: usize| {
             let part = |(name, ip): (&String, &u32)| {
@@ -158,7 +158,7 @@ proptest! {
             let mut parts: Vec<_> = names.iter().map(part).collect();
             let middle = turned.min(parts.len());
             parts.rotate_left(middle);
-            NameTable::decode(parts.concat().into()).unwrap()
+            NameTable::decode(&parts.concat()).unwrap()
         };
         let names = before.keys().chain(after.keys());
         let expected: BTreeSet<_> = names.filter(|name| before.get(*name) != after.get(*name)).map(|name| long(name)).collect();
@@ -170,7 +170,7 @@ proptest! {
 
     #[test]
     fn any_bytes_give_a_table_or_an_error_and_prost_agrees(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let ours = NameTable::decode(bytes.clone().into());
+        let ours = NameTable::decode(&bytes);
         if let Ok(theirs) = Wire::decode(&bytes[..]) {
             prop_assert!(ours.is_ok() && ours.unwrap().len() <= theirs.table.len());
         }
@@ -185,7 +185,7 @@ proptest! {
                 (name.clone(), info("External", &[&Ipv4Addr::from(*ip).to_string()]))
             }).collect(),
         };
-        let table = NameTable::decode(wire.encode_to_vec().into()).unwrap();
+        let table = NameTable::decode(&wire.encode_to_vec()).unwrap();
         prop_assert_eq!(table.len(), names.len());
         for (name, ip) in &names {
             prop_assert_eq!(table.get(name).unwrap().ipv4(), [Ipv4Addr::from(*ip)]);

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     error::ErrorKind,
     health::{Health, SyncState},
-    testing::{Door, FORECAST, Istiod, mesh_with_state_dir},
+    testing::{Connectivity, FORECAST, Istiod, mesh_with_state_dir},
 };
 
 const NOW: SystemTime = UNIX_EPOCH;
@@ -32,7 +32,7 @@ fn table(names: &[(String, u32)]) -> NameTable {
         ..NameInfo::default()
     };
     let table = names.iter().map(|(name, ip)| (name.clone(), info(*ip))).collect();
-    NameTable::decode(WireTable { table }.encode_to_vec().into()).unwrap()
+    NameTable::decode(&WireTable { table }.encode_to_vec()).unwrap()
 }
 
 fn us() -> Owner {
@@ -49,39 +49,39 @@ fn file(names: &NameTable, clusters: Option<&Clusters>, now: SystemTime) -> Vec<
     file
 }
 
-fn refused(file: &[u8]) -> String {
+fn error_of(file: &[u8]) -> String {
     read(file, &us(), NOW + DAY, DAY).unwrap_err()
 }
 
 #[test]
-fn a_file_that_is_not_ours_to_use_is_refused_with_a_reason() {
+fn an_unusable_file_is_an_error_with_the_reason() {
     let good = file(&table(&[("a.example".into(), 1)]), None, NOW);
     assert!(read(&good, &us(), NOW + DAY, DAY).is_ok());
     assert!(read(&good, &us(), NOW + DAY * 3, DAY).unwrap_err().contains("3 days old"));
     assert!(
         read(&good, &Owner::named("them", None), NOW, DAY)
             .unwrap_err()
-            .contains("is of us, and this is them")
+            .contains("belongs to us; this workload is them")
     );
     let foreign = read(&good, &Owner::named("us", Some("other.example")), NOW, DAY).unwrap_err();
-    assert!(foreign.contains("trust domain cluster.local, and this is other.example"), "{foreign}");
-    assert!(read(&good, &Owner::named("us", None), NOW, DAY).is_ok(), "not known yet");
-    assert!(refused(b"").contains("no snapshot"));
-    assert!(refused(b"-----BEGIN CERTIFICATE-----").contains("no snapshot"));
+    assert!(foreign.contains("trust domain cluster.local; this workload is in other.example"), "{foreign}");
+    assert!(read(&good, &Owner::named("us", None), NOW, DAY).is_ok(), "the trust domain is not known yet");
+    assert!(error_of(b"").contains("not a snapshot"));
+    assert!(error_of(b"-----BEGIN CERTIFICATE-----").contains("not a snapshot"));
     let mut other = good;
     other[MAGIC.len() - 1] = 9;
-    assert_eq!(refused(&other), "is of version 9, not 1");
-    assert!(refused(&signed(b"")).contains("does not say"));
+    assert_eq!(error_of(&other), "has version 9 instead of 1");
+    assert!(error_of(&signed(b"")).contains("is missing"));
 }
 
 #[test]
-fn a_file_from_the_future_is_as_good_as_new() {
+fn a_file_from_the_future_has_age_zero() {
     let file = file(&table(&[("a.example".into(), 1)]), None, NOW + DAY);
     assert_eq!(read(&file, &us(), NOW, DAY).unwrap().age, Duration::ZERO);
 }
 
 #[test]
-fn a_disk_that_is_full_is_an_error_at_any_piece() {
+fn a_full_disk_is_an_error_at_every_piece() {
     let names: Vec<_> = (0..5000).map(|at| (format!("service-{at}.example"), at)).collect();
     let names = table(&names);
     for room in 0..6 {
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_with_a_wrong_byte_is_refused(at in any::<prop::sample::Index>(), change in 1u8..) {
+    fn a_file_with_a_changed_byte_is_an_error(at in any::<prop::sample::Index>(), change in 1u8..) {
         let mut file = file(&table(&[("a.example".into(), 1)]), Some(&Clusters::default()), NOW);
         let at = at.index(file.len());
         file[at] ^= change;
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn a_file_that_is_cut_short_is_refused(at in any::<prop::sample::Index>()) {
+    fn a_truncated_file_is_an_error(at in any::<prop::sample::Index>()) {
         let file = file(&table(&[("a.example".into(), 1)]), None, NOW);
         prop_assert!(read(&file[..at.index(file.len())], &us(), NOW, DAY).is_err());
     }
@@ -132,7 +132,7 @@ proptest! {
     }
 }
 
-/// A VM that has joined, used a service, and ended; and the file that it has left.
+/// Returns a VM that has joined, used a service and ended, and its snapshot file.
 async fn before() -> (tempfile::TempDir, Istiod, Config, std::path::PathBuf) {
     let (dir, istiod, config, state) = mesh_with_state_dir();
     let cluster = WireCluster { name: FORECAST.into(), ..WireCluster::default() };
@@ -141,7 +141,7 @@ async fn before() -> (tempfile::TempDir, Istiod, Config, std::path::PathBuf) {
     client.wait_for_clusters(DAY).await.unwrap();
     client.wait_for_endpoints(FORECAST, DAY).await.unwrap();
     let file = state.join("snapshot");
-    let owner = Owner::of(client.state());
+    let owner = Owner::new(client.state());
     let written = || {
         let read = fs::read(&file).map(|file| read(&file, &owner, istiod.clock().now(), DAY));
         read.is_ok_and(|read| read.is_ok_and(|read| read.clusters.is_some() && !read.endpoints.is_empty()))
@@ -151,13 +151,13 @@ async fn before() -> (tempfile::TempDir, Istiod, Config, std::path::PathBuf) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_istiod_that_is_down_at_the_start_is_answered_for_by_the_snapshot() {
+async fn a_snapshot_is_used_while_istiod_is_down() {
     let (_dir, istiod, config, _file) = before().await;
-    istiod.set_door(Door::Closed);
+    istiod.set_connectivity(Connectivity::Closed);
     sleep(DAY / 4).await;
     let start = Instant::now();
     let client = istiod.join(config).await.unwrap();
-    assert_eq!(start.elapsed(), Duration::ZERO, "the certificate is on disk too");
+    assert_eq!(start.elapsed(), Duration::ZERO, "the certificate is also on disk");
     let SyncState::FromDisk { age } = client.health().get().sync else {
         panic!("{:?}", client.health().get())
     };
@@ -166,17 +166,17 @@ async fn an_istiod_that_is_down_at_the_start_is_answered_for_by_the_snapshot() {
     assert_eq!(client.wait_for_clusters(Duration::ZERO).await.unwrap().len(), 1);
     client.wait_for_endpoints(FORECAST, Duration::ZERO).await.unwrap();
     let mut health = client.health().clone();
-    let told = health.wait_for(|health| health.stream.is_some()).await.unwrap();
-    assert!(matches!(told.sync, SyncState::FromDisk { .. }));
-    istiod.set_door(Door::Open);
+    let reported = health.wait_for(|health| health.stream.is_some()).await.unwrap();
+    assert!(matches!(reported.sync, SyncState::FromDisk { .. }));
+    istiod.set_connectivity(Connectivity::Open);
     health.wait_for(Health::is_ok).await.unwrap();
     istiod.requested(|request| request.resource_names_subscribe == [FORECAST]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_are_served_although_the_certificate_on_disk_has_ended() {
+async fn names_are_restored_although_the_certificate_on_disk_has_expired() {
     let (dir, istiod, config, _file) = before().await;
-    istiod.set_door(Door::Closed);
+    istiod.set_connectivity(Connectivity::Closed);
     fs::remove_file(dir.path().join("state/identity.pem")).unwrap();
     let client = istiod.join(config).await.unwrap();
     assert!(client.identity().get().is_none());
@@ -186,12 +186,16 @@ async fn names_are_served_although_the_certificate_on_disk_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_that_cannot_be_used_is_told_and_replaced() {
+async fn an_unusable_snapshot_is_reported_and_replaced() {
     let (_dir, istiod, config, file) = before().await;
-    let config = config.with_snapshot_age(HOUR);
+    let config = config.with(|config| config.snapshot_age = HOUR);
     let good = fs::read(&file).unwrap();
-    let cases: [(&[u8], &str); 4] =
-        [(b"nonsense", "no snapshot"), (&good[..40], "checksum"), (&[], "no snapshot"), (&good, "h old")];
+    let cases: [(&[u8], &str); 4] = [
+        (b"nonsense", "not a snapshot"),
+        (&good[..40], "checksum"),
+        (&[], "not a snapshot"),
+        (&good, "h old"),
+    ];
     for (content, reason) in cases {
         fs::write(&file, content).unwrap();
         if reason == "h old" {
@@ -208,7 +212,7 @@ async fn a_snapshot_that_cannot_be_used_is_told_and_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_of_another_workload_is_not_used() {
+async fn a_snapshot_of_another_workload_is_ignored() {
     let (_dir, istiod, config, _file) = before().await;
     let client = istiod.spawn(Config { network: "elsewhere".into(), ..config.clone() });
     let error = client.health().get().storage.clone().unwrap();
@@ -218,15 +222,15 @@ async fn a_snapshot_of_another_workload_is_not_used() {
     let client = istiod.spawn(Config { trust_domain: Some("other".into()), ..config.clone() });
     assert!(client.names().get().is_empty(), "another mesh's");
     drop(client);
-    let client = istiod.spawn(config.with_snapshot_age(Duration::ZERO));
+    let client = istiod.spawn(config.with(|config| config.snapshot_age = Duration::ZERO));
     assert!(client.names().get().is_empty(), "switched off");
     assert!(client.health().get().storage.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_folder_that_cannot_be_written_is_read_all_the_same() {
+async fn a_read_only_directory_is_read() {
     let (_dir, istiod, config, _file) = before().await;
-    istiod.set_door(Door::Closed);
+    istiod.set_connectivity(Connectivity::Closed);
     let first = istiod.spawn(config.clone());
     let second = istiod.spawn(config);
     assert_eq!(second.names().get().len(), 1);

@@ -76,7 +76,7 @@ fn broken(type_url: &str) -> Any {
 }
 
 #[test]
-fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
+fn a_stream_starts_with_the_node_and_the_name_subscription() {
     let messages = session().open(wanted(true, &[FORECAST]));
     let types: Vec<_> = messages.iter().map(|message| &message.type_url[..]).collect();
     assert_eq!(types, [type_url::NAME_TABLE, type_url::PROXY_CONFIG, type_url::CLUSTER, type_url::ENDPOINT]);
@@ -90,7 +90,7 @@ fn a_stream_begins_with_the_node_and_the_names_without_a_nonce() {
 }
 
 #[test]
-fn requests_for_many_clusters_stay_under_what_istiod_takes() {
+fn requests_for_many_clusters_stay_under_the_size_limit() {
     let many: Vec<_> =
         (0..100_000).map(|at| format!("outbound|80||service-{at}.namespace.svc.cluster.local")).collect();
     let mut session = session();
@@ -100,7 +100,8 @@ fn requests_for_many_clusters_stay_under_what_istiod_takes() {
     assert!(messages.iter().all(|message| message.encoded_len() < 4 << 20));
     let subscribed: usize = messages.iter().map(|message| message.resource_names_subscribe.len()).sum();
     assert_eq!(subscribed, many.len());
-    // On the next stream all known clusters would have to be named: too many, so none is, and what is not sent is gone.
+    // The next stream would have to name all known clusters. That exceeds the limit, so none is named, and clusters
+    // that are not sent are removed.
     let push = many.iter().map(|name| (&**name, cluster(name))).collect();
     session.receive(response(type_url::CLUSTER, "n1", push)).unwrap();
     let messages = session.open(all);
@@ -124,7 +125,7 @@ fn a_push_is_acknowledged_with_its_nonce_and_nothing_else() {
 }
 
 #[test]
-fn a_bad_cluster_is_rejected_and_the_good_ones_beside_it_are_taken() {
+fn an_invalid_cluster_is_rejected_and_the_valid_ones_are_used() {
     let mut session = session();
     session.open(wanted(true, &[]));
     let push = vec![
@@ -140,7 +141,7 @@ fn a_bad_cluster_is_rejected_and_the_good_ones_beside_it_are_taken() {
 }
 
 #[test]
-fn the_next_stream_names_the_clusters_it_knows_so_that_vanished_ones_are_reported() {
+fn the_next_stream_names_the_known_clusters() {
     let mut session = session();
     session.open(wanted(true, &[]));
     session.receive(response(type_url::CLUSTER, "c1", vec![(FORECAST, cluster(FORECAST))])).unwrap();
@@ -155,11 +156,11 @@ fn the_next_stream_names_the_clusters_it_knows_so_that_vanished_ones_are_reporte
 }
 
 #[test]
-fn endpoints_are_subscribed_and_dropped_in_messages_of_their_own() {
+fn endpoint_subscriptions_change_in_separate_messages() {
     let mut session = session();
     session.open(wanted(true, &["a", "b"]));
     let known = SubscriptionDelta { clusters: true, ..change(&["a", "b"], &["never"]) };
-    assert!(session.change(known).is_empty(), "what is subscribed is not asked for again");
+    assert!(session.change(known).is_empty(), "existing subscriptions are not sent again");
     let messages = session.change(change(&["c"], &["a"]));
     let [drop, add] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(
@@ -174,7 +175,7 @@ fn endpoints_are_subscribed_and_dropped_in_messages_of_their_own() {
 }
 
 #[test]
-fn a_subscription_larger_than_istiod_takes_is_split() {
+fn a_subscription_above_the_size_limit_is_split() {
     let names: Vec<String> =
         (0..100_000).map(|i| format!("outbound|80||service-{i}.namespace.svc.cluster.local")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -186,7 +187,7 @@ fn a_subscription_larger_than_istiod_takes_is_split() {
 }
 
 #[test]
-fn more_clusters_than_can_be_named_are_replaced_by_the_first_answer() {
+fn clusters_above_the_size_limit_are_replaced_by_the_first_response() {
     let mut session = session();
     session.open(wanted(true, &[]));
     let names: Vec<String> =
@@ -206,13 +207,13 @@ fn more_clusters_than_can_be_named_are_replaced_by_the_first_answer() {
 }
 
 #[test]
-fn it_is_known_what_istiod_has_not_answered() {
+fn an_unanswered_subscription_is_known() {
     let mut session = session();
     session.open(wanted(true, &[]));
     session.receive(response(type_url::NAME_TABLE, "n1", vec![("", names("a.example"))])).unwrap();
     assert_eq!(session.unanswered(), Some(type_url::CLUSTER));
     session.receive(response(type_url::CLUSTER, "c1", vec![])).unwrap();
-    assert_eq!(session.unanswered(), None, "roots need not be answered");
+    assert_eq!(session.unanswered(), None, "istiod does not have to answer roots");
     session.change(change(&["a"], &[]));
     assert_eq!(session.unanswered(), Some(type_url::ENDPOINT));
     session.change(change(&[], &["a"]));
@@ -220,7 +221,7 @@ fn it_is_known_what_istiod_has_not_answered() {
 }
 
 #[test]
-fn a_push_of_endpoints_changes_only_the_clusters_it_names() {
+fn a_push_of_endpoints_changes_only_its_names() {
     let mut session = session();
     session.open(wanted(true, &["a", "b"]));
     let push = vec![("a", endpoints("a", 8080)), ("nobody's", endpoints("nobody's", 1))];
@@ -231,7 +232,7 @@ fn a_push_of_endpoints_changes_only_the_clusters_it_names() {
 }
 
 #[test]
-fn a_type_that_nobody_asked_for_gets_no_reply() {
+fn a_type_without_a_subscription_gets_no_reply() {
     let mut session = session();
     session.open(SubscriptionSet::default());
     for type_url in ["type.googleapis.com/unknown", type_url::CLUSTER] {

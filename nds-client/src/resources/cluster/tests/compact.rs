@@ -1,4 +1,4 @@
-//! Clusters in few bytes say what they said on the wire.
+//! The compact form preserves clusters.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn text(text: &str) -> Value {
     Value { kind: Some(Kind::StringValue(text.into())) }
 }
 
-/// A cluster of a service of this name, as istiod would send it.
+/// Returns a cluster in the form of istiod for a service with this name.
 fn service(host: &str, identity: &str) -> Wire {
     let named = |text: &mut String| *text = text.replace("forecast.weather.svc.cluster.local", host);
     let mut wire = auto_mtls();
@@ -38,12 +38,12 @@ fn service(host: &str, identity: &str) -> Wire {
     wire
 }
 
-fn told(cluster: &Cluster) -> String {
+fn debug_of(cluster: &Cluster) -> String {
     format!("{cluster:?}")
 }
 
 #[test]
-fn clusters_that_differ_in_names_alone_share_everything_else() {
+fn clusters_that_differ_only_in_names_share_a_template() {
     let mut templates = Templates::default();
     let wires: Vec<_> = (0..100)
         .map(|at| {
@@ -56,7 +56,7 @@ fn clusters_that_differ_in_names_alone_share_everything_else() {
     let clusters = Clusters::default().changed(entries, |_| true);
     for (at, wire) in wires.iter().enumerate() {
         let cluster = clusters.get(&format!("s{at}.ns.svc.cluster.local"), 3002, "").unwrap();
-        assert_eq!(told(&cluster), told(&decode(wire).unwrap()));
+        assert_eq!(debug_of(&cluster), debug_of(&decode(wire).unwrap()));
     }
     drop(clusters);
     templates.sweep();
@@ -64,12 +64,12 @@ fn clusters_that_differ_in_names_alone_share_everything_else() {
 }
 
 #[test]
-fn a_cluster_that_says_what_it_said_before_stays_the_same() {
+fn an_unchanged_cluster_is_reused() {
     let first = read(&auto_mtls());
-    let cluster = first.of_host("forecast.weather.svc.cluster.local").remove(0);
+    let cluster = first.for_host("forecast.weather.svc.cluster.local").remove(0);
     let again = |wire: &Wire| {
         let entry = Templates::default().read(wire.encode_to_vec().into()).unwrap().unwrap();
-        first.changed(vec![entry], |_| true).of_host("forecast.weather.svc.cluster.local").remove(0)
+        first.changed(vec![entry], |_| true).for_host("forecast.weather.svc.cluster.local").remove(0)
     };
     assert!(Arc::ptr_eq(&again(&auto_mtls()), &cluster));
     let changed = again(&Wire { connect_timeout: None, ..auto_mtls() });
@@ -77,7 +77,7 @@ fn a_cluster_that_says_what_it_said_before_stays_the_same() {
 }
 
 #[test]
-fn of_a_cluster_that_is_pushed_twice_the_last_one_counts_although_it_was_known() {
+fn the_last_of_two_clusters_with_one_name_is_used_even_if_it_was_known() {
     let mut templates = Templates::default();
     let mut entry = |wire: &Wire| templates.read(wire.encode_to_vec().into()).unwrap().unwrap();
     let (known, other) = (auto_mtls(), Wire { connect_timeout: None, ..auto_mtls() });
@@ -90,14 +90,14 @@ fn of_a_cluster_that_is_pushed_twice_the_last_one_counts_although_it_was_known()
 }
 
 #[test]
-fn a_list_of_identities_that_looks_like_the_mark_of_its_absence_never_becomes_empty() {
+fn identities_equal_to_the_placeholder_are_preserved() {
     let marked = service("forecast.weather.svc.cluster.local", "\u{1}");
-    let cluster = read(&marked).of_host("forecast.weather.svc.cluster.local").remove(0);
-    assert_eq!(told(&cluster), told(&decode(&marked).unwrap()));
+    let cluster = read(&marked).for_host("forecast.weather.svc.cluster.local").remove(0);
+    assert_eq!(debug_of(&cluster), debug_of(&decode(&marked).unwrap()));
 }
 
 #[test]
-fn what_goes_before_another_socket_is_kept_as_it_is() {
+fn a_proxy_protocol_socket_is_preserved() {
     let around =
         xds_proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport {
             config: None,
@@ -111,24 +111,24 @@ fn what_goes_before_another_socket_is_kept_as_it_is() {
         }),
     };
     let wire = Wire { transport_socket: Some(socket(around.encode_to_vec())), ..auto_mtls() };
-    let cluster = read(&wire).of_host("forecast.weather.svc.cluster.local").remove(0);
-    assert_eq!(told(&cluster), told(&decode(&wire).unwrap()));
+    let cluster = read(&wire).for_host("forecast.weather.svc.cluster.local").remove(0);
+    assert_eq!(debug_of(&cluster), debug_of(&decode(&wire).unwrap()));
     let broken = Wire { transport_socket: Some(socket(vec![0xff])), ..auto_mtls() };
     assert!(Templates::default().read(broken.encode_to_vec().into()).is_err());
 }
 
 proptest! {
     #[test]
-    fn a_message_with_a_wrong_byte_is_refused_or_read_as_prost_reads_it(at in 0usize..1000, byte: u8) {
+    fn a_message_with_a_changed_byte_is_an_error_or_decoded_like_by_prost(at in 0usize..1000, byte: u8) {
         let mut bytes = service("s.ns.svc.cluster.local", ID).encode_to_vec();
         let at = at % bytes.len();
         bytes[at] = byte;
-        let whole = Cluster::decode(bytes.clone().into());
+        let whole = Cluster::decode(&bytes);
         match (Templates::default().read(bytes.into()), whole) {
             (Ok(Some(entry)), Ok(Some(whole))) => {
                 let host = whole.name.host.clone();
-                let cluster = Clusters::default().changed(vec![entry], |_| true).of_host(&host).remove(0);
-                prop_assert_eq!(told(&cluster), told(&whole));
+                let cluster = Clusters::default().changed(vec![entry], |_| true).for_host(&host).remove(0);
+                prop_assert_eq!(debug_of(&cluster), debug_of(&whole));
             }
             (Ok(None), Ok(None)) | (Err(_), Err(_)) => {}
             (compact, whole) => prop_assert!(false, "{compact:?} {whole:?}"),

@@ -1,4 +1,4 @@
-//! What a cluster says beside where to go and whom to trust.
+//! Policies of a cluster: load balancing, outlier detection, limits, TLS versions.
 
 use xds_proto::{
     envoy::{
@@ -35,7 +35,7 @@ fn seconds(seconds: i64) -> Option<WireDuration> {
     Some(WireDuration { seconds, nanos: 0 })
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "as the wire wants it")]
+#[allow(clippy::unnecessary_wraps, reason = "the fields of the message are optional")]
 fn number(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
@@ -45,14 +45,14 @@ fn named(wire: Wire) -> Cluster {
 }
 
 #[test]
-fn a_cluster_that_says_nothing_has_envoys_defaults() {
+fn missing_values_are_envoys_defaults() {
     let cluster = named(Wire::default());
     let balancing = &cluster.load_balancing;
     assert_eq!((balancing.policy, balancing.slow_start), (LbPolicy::RoundRobin, None));
     assert!(!balancing.locality_weighted);
     assert!((balancing.healthy_panic_threshold - 50.0).abs() < f64::EPSILON);
     assert_eq!((cluster.circuit_breakers.max_connections, cluster.circuit_breakers.max_retries), (1024, 3));
-    assert_eq!(cluster.connection_life, ConnectionLife::default());
+    assert_eq!(cluster.connection_limits, ConnectionLimits::default());
     assert!(cluster.outlier_detection.is_none() && cluster.tcp_keepalive.is_none());
     assert!(cluster.upstream_port_override.is_none() && cluster.config.is_none());
     assert!(cluster.service_hosts.is_empty() && !cluster.auto_sni && !cluster.auto_san_validation);
@@ -71,15 +71,15 @@ fn a_cluster_that_says_nothing_has_envoys_defaults() {
 }
 
 #[test]
-fn the_longest_ejection_is_never_shorter_than_the_first() {
+fn the_maximum_ejection_time_is_at_least_the_base_time() {
     let wire = WireOutlier { base_ejection_time: seconds(900), ..WireOutlier::default() };
     let cluster = named(Wire { outlier_detection: Some(wire), ..Wire::default() });
     assert_eq!(cluster.outlier_detection.unwrap().max_ejection_time, Duration::from_secs(900));
 }
 
-/// As istiod writes it for a DestinationRule with `outlierDetection`.
+/// Returns the outlier detection that istiod generates for a DestinationRule with `outlierDetection`.
 #[test]
-fn outlier_detection_is_read_as_it_is_said() {
+fn outlier_detection_is_decoded() {
     let wire = WireOutlier {
         consecutive_5xx: number(7),
         enforcing_consecutive_5xx: number(100),
@@ -108,7 +108,7 @@ fn outlier_detection_is_read_as_it_is_said() {
 }
 
 #[test]
-fn a_policy_is_read_with_its_settings() {
+fn a_load_balancing_policy_is_decoded_with_its_settings() {
     let slow_start = SlowStartConfig {
         slow_start_window: seconds(60),
         aggression: Some(RuntimeDouble { default_value: 2.0 }),
@@ -181,14 +181,14 @@ fn connections_have_the_limits_of_the_destination_rule() {
     let keepalive = cluster.tcp_keepalive.unwrap();
     assert_eq!((keepalive.probes, keepalive.interval), (Some(3), None));
     assert_eq!(keepalive.time, Some(Duration::from_secs(7200)));
-    let life = cluster.connection_life;
+    let life = cluster.connection_limits;
     assert_eq!((life.idle_timeout, life.max_requests), (Some(Duration::from_secs(90)), Some(10)));
     assert_eq!(life.max_duration, Some(Duration::from_secs(600)));
     assert!(cluster.auto_sni && cluster.auto_san_validation);
 }
 
 #[test]
-fn another_port_at_the_original_destination_is_seen() {
+fn the_port_override_of_an_original_destination_is_decoded() {
     let config = OriginalDstLbConfig { upstream_port_override: number(8443) };
     let wire = Wire {
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst.into())),
@@ -199,7 +199,7 @@ fn another_port_at_the_original_destination_is_seen() {
 }
 
 #[test]
-fn the_services_and_the_rule_behind_a_cluster_are_told() {
+fn the_services_and_the_destination_rule_of_a_cluster_are_decoded() {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
     let service = Struct { fields: [("host".to_owned(), text("Forecast.weather.svc.cluster.local"))].into() };
     let services = ListValue { values: vec![Value { kind: Some(Kind::StructValue(service)) }] };
@@ -216,7 +216,7 @@ fn the_services_and_the_rule_behind_a_cluster_are_told() {
 }
 
 #[test]
-fn a_proxy_protocol_header_goes_before_the_bytes_of_another_socket() {
+fn a_proxy_protocol_socket_contains_another_socket() {
     let config = ProxyProtocolConfig { version: Version::V2.into() };
     let around = ProxyProtocolUpstreamTransport { config: Some(config), transport_socket: Some(mesh_tls()) };
     let socket = WireSocket {
@@ -232,7 +232,7 @@ fn a_proxy_protocol_header_goes_before_the_bytes_of_another_socket() {
 }
 
 #[test]
-fn the_versions_of_tls_are_those_that_the_control_plane_allows() {
+fn tls_versions_are_decoded() {
     let params = TlsParameters {
         tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
         tls_maximum_protocol_version: TlsProtocol::TlsAuto.into(),

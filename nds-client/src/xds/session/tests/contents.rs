@@ -1,9 +1,9 @@
-//! Pushes that are broken, empty, or say what was said before.
+//! Invalid, empty and repeated pushes.
 
 use super::*;
 
 #[test]
-fn a_name_table_that_does_not_decode_is_rejected_once_and_changes_nothing() {
+fn an_invalid_name_table_is_rejected_once_and_changes_nothing() {
     let mut session = session();
     session.open(SubscriptionSet::default());
     let reaction = session
@@ -14,11 +14,11 @@ fn a_name_table_that_does_not_decode_is_rejected_once_and_changes_nothing() {
     let reply = reaction.reply;
     assert_eq!(reply.response_nonce, "n1");
     assert!(reply.error_detail.unwrap().message.contains("name table"));
-    assert!(session.change(SubscriptionDelta::default()).is_empty(), "nothing more is said about it");
+    assert!(session.change(SubscriptionDelta::default()).is_empty(), "no further message");
 }
 
 #[test]
-fn a_table_that_is_the_one_before_byte_by_byte_is_acknowledged_and_not_read_again() {
+fn an_identical_table_is_acknowledged_and_not_decoded() {
     let mut session = session();
     session.open(SubscriptionSet::default());
     let mut push =
@@ -32,18 +32,18 @@ fn a_table_that_is_the_one_before_byte_by_byte_is_acknowledged_and_not_read_agai
     assert_eq!(read(&again), Some(false));
     assert!(again.reply.error_detail.is_none());
     assert_eq!(read(&push(broken(type_url::NAME_TABLE))), None);
-    assert_eq!(read(&push(names("a.example"))), Some(false), "what was rejected has replaced nothing");
+    assert_eq!(read(&push(names("a.example"))), Some(false), "the rejected table did not replace the hash");
     assert_eq!(read(&push(names("b.example"))), Some(true));
     assert_eq!(
         read(&push(any::pack(type_url::NAME_TABLE, &WireTable::default()))),
         Some(true),
-        "no name at all"
+        "an empty table"
     );
     assert_eq!(read(&push(names("b.example"))), Some(true));
 }
 
 #[test]
-fn an_answer_without_a_table_says_nothing_new() {
+fn a_response_without_a_table_changes_nothing() {
     let mut session = session();
     session.open(SubscriptionSet::default());
     let reaction = session.receive(response(type_url::NAME_TABLE, "n1", vec![])).unwrap();
@@ -51,7 +51,7 @@ fn an_answer_without_a_table_says_nothing_new() {
 }
 
 #[test]
-fn a_resource_without_content_replaces_nothing() {
+fn a_resource_without_contents_changes_nothing() {
     let mut session = session();
     session.open(wanted(true, &[FORECAST]));
     for kind in [type_url::NAME_TABLE, type_url::PROXY_CONFIG, type_url::ENDPOINT] {

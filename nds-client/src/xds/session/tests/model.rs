@@ -1,4 +1,4 @@
-//! The session beside a naive model, with an adversarial server and impatient callers.
+//! Compares the session with a simple model, under an adversarial server and random callers.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// Bytes of any kind, under any type.
+    /// Arbitrary bytes under an arbitrary type.
     Garbage {
         type_url: usize,
         value: Vec<u8>,
         nonce: String,
     },
-    /// The stream is lost, and another one opened.
+    /// The stream is lost and another one is opened.
     Open,
-    /// A push of several resources, each good or broken, and of removals.
+    /// A push of several valid or invalid resources and of removals.
     Push {
         type_url: usize,
         resources: Vec<(usize, u16, bool)>,
         removed: Vec<usize>,
         nonce: u8,
     },
-    /// A response of before comes again, as late as it likes.
+    /// An earlier response is repeated.
     Again(usize),
     Want {
         clusters: bool,
@@ -53,10 +53,10 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a caller could know, kept in the plainest way: the last good value of everything.
+/// The expected state: the last valid value of each resource.
 #[derive(Debug, Default)]
 struct Model {
-    wanted: SubscriptionSet,
+    subscriptions: SubscriptionSet,
     clusters_asked: bool,
     endpoints_asked: bool,
     names: Option<String>,
@@ -89,7 +89,7 @@ impl Model {
                 let pushed =
                     push.resources.iter().map(|one| (&one.name, one.resource.as_ref().and_then(port)));
                 for (name, port) in pushed.chain(removed) {
-                    if let (Some(name), Some(port)) = (self.wanted.endpoints.get(&name[..]), port) {
+                    if let (Some(name), Some(port)) = (self.subscriptions.endpoints.get(&name[..]), port) {
                         self.endpoints.insert(name.clone(), port);
                     }
                 }
@@ -99,13 +99,13 @@ impl Model {
     }
 }
 
-/// The port of the only endpoint, 0 without one; `None` for what is no assignment.
+/// Returns the port of the only endpoint, 0 without one; `None` for an invalid assignment.
 fn port(any: &Any) -> Option<u16> {
-    let endpoints = Endpoints::decode(any.value.clone()).ok()?;
+    let endpoints = Endpoints::decode(&any.value).ok()?;
     Some(endpoints.iter().next().map_or(0, |(_, endpoint)| endpoint.port))
 }
 
-/// What the session has published, as a caller holds it.
+/// The values that the session has published.
 #[derive(Debug, Default)]
 struct Published {
     names: Option<String>,
@@ -164,7 +164,7 @@ fn push(
     push
 }
 
-/// Every message, against what istiod loses or dies of.
+/// Checks every message against the rules of istiod.
 fn check(
     said: &[DeltaDiscoveryRequest],
     opens: bool,
@@ -172,11 +172,11 @@ fn check(
 ) -> Result<(), TestCaseError> {
     for (at, message) in said.iter().enumerate() {
         let first = opens && at == 0;
-        prop_assert_eq!(message.node.is_some(), first, "the node comes in the first message alone");
+        prop_assert_eq!(message.node.is_some(), first, "only the first message contains the node");
         prop_assert!(TYPES[..4].contains(&&message.type_url[..]), "an unknown type ends the stream");
         let (more, less) = (&message.resource_names_subscribe, &message.resource_names_unsubscribe);
         let changes = !more.is_empty() || !less.is_empty();
-        prop_assert!(!changes || message.response_nonce.is_empty(), "a change never rides on a nonce");
+        prop_assert!(!changes || message.response_nonce.is_empty(), "a change has no nonce");
         prop_assert!(
             !changes || message.type_url == type_url::ENDPOINT,
             "only endpoints have explicit names"
@@ -184,7 +184,7 @@ fn check(
         if message.error_detail.is_some() {
             prop_assert!(
                 !first && subscribed.contains(&message.type_url),
-                "an error only to a type of this stream"
+                "an error only for a type of this stream"
             );
         }
         prop_assert!(message.encoded_len() < 4 << 20);
@@ -195,11 +195,11 @@ fn check(
 
 fn want(model: &mut Model, clusters: bool, endpoints: BTreeSet<usize>) -> SubscriptionDelta {
     let endpoints: BTreeSet<Arc<str>> = endpoints.into_iter().map(|at| NAMES[at].into()).collect();
-    let before = std::mem::replace(&mut model.wanted.endpoints, endpoints.clone());
-    model.wanted.clusters |= clusters;
+    let before = std::mem::replace(&mut model.subscriptions.endpoints, endpoints.clone());
+    model.subscriptions.clusters |= clusters;
     model.endpoints.retain(|name, _| endpoints.contains(name));
     SubscriptionDelta {
-        clusters: model.wanted.clusters,
+        clusters: model.subscriptions.clusters,
         subscribe: endpoints.difference(&before).cloned().collect(),
         unsubscribe: before.difference(&endpoints).cloned().collect(),
     }
@@ -220,18 +220,18 @@ proptest! {
             let next = match event {
                 Event::Open => {
                     subscribed.clear();
-                    let said = session.open(model.wanted.clone());
+                    let said = session.open(model.subscriptions.clone());
                     check(&said, true, &mut subscribed)?;
-                    model.clusters_asked = model.wanted.clusters;
-                    model.endpoints_asked = !model.wanted.endpoints.is_empty();
+                    model.clusters_asked = model.subscriptions.clusters;
+                    model.endpoints_asked = !model.subscriptions.endpoints.is_empty();
                     None
                 }
                 Event::Want { clusters, endpoints } => {
                     let change = want(&mut model, clusters, endpoints);
-                    model.clusters_asked = model.wanted.clusters;
+                    model.clusters_asked = model.subscriptions.clusters;
                     model.endpoints_asked |= !change.subscribe.is_empty();
                     check(&session.change(change), false, &mut subscribed)?;
-                    published.endpoints.retain(|name, _| model.wanted.endpoints.contains(name));
+                    published.endpoints.retain(|name, _| model.subscriptions.endpoints.contains(name));
                     None
                 }
                 Event::Garbage { type_url, value, nonce } => {

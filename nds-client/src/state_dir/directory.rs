@@ -1,7 +1,7 @@
-//! A folder of files that one process writes.
+//! A directory of files with one writing process.
 //!
-//! One process writes to it, the one that holds the lock; others read. Each file is replaced as a whole, so that a reader
-//! sees the old one or the new one and nothing else, whatever happens in between.
+//! The process that holds the lock writes; others read. Each file is replaced atomically, so that a reader sees either
+//! the old or the new file, also after a crash.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -15,23 +15,22 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, ErrorKind};
 
-/// A folder of files that only this user reads.
+/// A directory whose files only this user can read.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct Directory {
     dir: PathBuf,
-    /// Held for as long as it is open. Empty while another process holds it.
-    lock: OnceLock<File>,
+    /// The lock file, locked while it is open. Empty while another process holds the lock.
+    lock_file: OnceLock<File>,
 }
 
-impl Folder {
-    /// The folder, to read from.
+impl Directory {
+    /// Creates a handle that can read.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), lock: OnceLock::new() }
+        Self { dir: dir.to_owned(), lock_file: OnceLock::new() }
     }
 
-    /// Makes the folder where it is not there, and becomes the process that writes to it. Not to be repeated once that
-    /// is so.
-    pub(crate) fn acquire(&self) -> Result<(), Error> {
+    /// Creates the directory if it does not exist, and locks it. Must not be called again after a success.
+    pub(crate) fn lock(&self) -> Result<(), Error> {
         let failed = |error| failed(&self.dir, "cannot be used", error);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
         let mut open = OpenOptions::new();
@@ -39,12 +38,12 @@ impl Folder {
         let lock = lock.map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
-                self.lock.get_or_init(|| lock);
+                self.lock_file.get_or_init(|| lock);
                 Ok(())
             }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let message = format!(
-                    "the state folder {} is in use by another process: what is in it is read, but nothing is kept; give each process a folder of its own",
+                    "the state directory {} is in use by another process: this process reads it but persists nothing; use a separate directory for each process",
                     self.dir.display()
                 );
                 Err(Error::new(ErrorKind::Storage, message))
@@ -53,16 +52,16 @@ impl Folder {
         }
     }
 
-    /// Whether this process may write.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.lock.get().is_some()
+    /// Returns whether this process holds the lock.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock_file.get().is_some()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// A file's content; `None` where it is not there.
+    /// Returns the contents of a file; `None` if it does not exist.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         match fs::read(self.path(name)) {
             Ok(content) => Ok(Some(content)),
@@ -71,12 +70,12 @@ impl Folder {
         }
     }
 
-    /// Replaces a file. After an error, or a crash at any moment, the old one is still there.
+    /// Replaces a file. After an error or a crash the old file still exists.
     pub(crate) fn write(&self, name: &str, content: &[&[u8]]) -> Result<(), Error> {
         self.write_with(name, |file| content.iter().try_for_each(|part| file.write_all(part)))
     }
 
-    /// The same for a content that is made while it is written.
+    /// Replaces a file with contents that `fill` writes.
     pub(crate) fn write_with(
         &self,
         name: &str,
@@ -91,7 +90,7 @@ impl Folder {
         fill: impl FnOnce(&mut File) -> io::Result<()>,
         open: impl FnOnce(&Path) -> io::Result<File>,
     ) -> Result<(), Error> {
-        if !self.is_ours() {
+        if !self.is_locked() {
             return Ok(());
         }
         let (path, unfinished) = (self.path(name), self.path(&format!(".{name}.new")));
@@ -103,7 +102,7 @@ impl Folder {
             File::open(&self.dir)?.sync_all()
         };
         replace().map_err(|error| {
-            // It may never have come about.
+            // The file may not exist.
             let _ = fs::remove_file(&unfinished);
             failed(&path, "cannot be written", error)
         })
@@ -111,7 +110,7 @@ impl Folder {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    // What a crash has left behind may belong to anybody.
+    // A file left by a crash may have another owner and mode.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -120,8 +119,10 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn failed(path: &Path, what: &str, error: io::Error) -> Error {
-    let message =
-        format!("{} {what}: the state folder must be writable for this user, and have space", path.display());
+    let message = format!(
+        "{} {what}: check that this user can write to the state directory and that the disk is not full",
+        path.display()
+    );
     Error::with_source(ErrorKind::Storage, message, error)
 }
 
@@ -131,66 +132,66 @@ mod tests {
 
     use super::*;
 
-    fn open(dir: &Path) -> Folder {
-        let storage = Folder::new(dir);
-        storage.acquire().unwrap();
-        storage
+    fn open(dir: &Path) -> Directory {
+        let directory = Directory::new(dir);
+        directory.lock().unwrap();
+        directory
     }
 
     #[test]
-    fn a_file_is_for_its_owner_alone_and_replaced_as_a_whole() {
+    fn a_file_is_readable_by_its_owner_only_and_replaced_atomically() {
         let dir = tempfile::tempdir().unwrap();
-        let storage = open(&dir.path().join("state"));
-        assert_eq!(storage.read("a").unwrap(), None);
-        storage.write("a", &[b"one"]).unwrap();
-        storage.write("a", &[b"tw", b"o"]).unwrap();
-        assert_eq!(storage.read("a").unwrap().as_deref(), Some(&b"two"[..]));
+        let directory = open(&dir.path().join("state"));
+        assert_eq!(directory.read("a").unwrap(), None);
+        directory.write("a", &[b"one"]).unwrap();
+        directory.write("a", &[b"tw", b"o"]).unwrap();
+        assert_eq!(directory.read("a").unwrap().as_deref(), Some(&b"two"[..]));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&storage.path("a")), mode(&dir.path().join("state"))), (0o600, 0o700));
+        assert_eq!((mode(&directory.path("a")), mode(&dir.path().join("state"))), (0o600, 0o700));
     }
 
     #[test]
-    fn a_second_process_reads_and_does_not_write_until_the_first_is_gone() {
+    fn a_second_process_writes_only_after_the_first_has_exited() {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path());
         first.write("a", &[b"one"]).unwrap();
-        let second = Folder::new(dir.path());
-        let reason = second.acquire().unwrap_err();
+        let second = Directory::new(dir.path());
+        let reason = second.lock().unwrap_err();
         assert_eq!(reason.kind(), ErrorKind::Storage);
         assert!(reason.to_string().contains(&dir.path().display().to_string()), "{reason}");
         second.write("a", &[b"two"]).unwrap();
         assert_eq!(second.read("a").unwrap().as_deref(), Some(&b"one"[..]));
         drop(first);
-        second.acquire().unwrap();
+        second.lock().unwrap();
         second.write("a", &[b"two"]).unwrap();
         assert_eq!(second.read("a").unwrap().as_deref(), Some(&b"two"[..]));
     }
 
     #[test]
-    fn a_full_disk_leaves_the_old_file() {
+    fn a_full_disk_keeps_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
-        let storage = open(dir.path());
-        storage.write("a", &[b"old"]).unwrap();
+        let directory = open(dir.path());
+        directory.write("a", &[b"old"]).unwrap();
         let full = |_: &Path| OpenOptions::new().write(true).open("/dev/full");
-        let error = storage.write_to("a", |file| file.write_all(b"new"), full).unwrap_err();
+        let error = directory.write_to("a", |file| file.write_all(b"new"), full).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.report().contains("No space left"), "{}", error.report());
-        assert_eq!(storage.read("a").unwrap().as_deref(), Some(&b"old"[..]));
-        storage.write("a", &[b"new"]).unwrap();
+        assert_eq!(directory.read("a").unwrap().as_deref(), Some(&b"old"[..]));
+        directory.write("a", &[b"new"]).unwrap();
     }
 
     #[test]
-    fn what_a_crash_left_behind_is_no_hindrance() {
+    fn an_unfinished_file_of_a_crash_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let storage = open(dir.path());
+        let directory = open(dir.path());
         fs::write(dir.path().join(".a.new"), "half").unwrap();
-        storage.write("a", &[b"whole"]).unwrap();
-        assert_eq!(storage.read("a").unwrap().as_deref(), Some(&b"whole"[..]));
+        directory.write("a", &[b"whole"]).unwrap();
+        assert_eq!(directory.read("a").unwrap().as_deref(), Some(&b"whole"[..]));
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
-        let error = Folder::new(Path::new("/proc/nowhere")).acquire().unwrap_err();
+    fn a_directory_that_cannot_be_created_is_an_error_with_its_path() {
+        let error = Directory::new(Path::new("/proc/nowhere")).lock().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.to_string().contains("/proc/nowhere"), "{error}");
     }

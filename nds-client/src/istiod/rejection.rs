@@ -1,4 +1,4 @@
-//! Alerts of istiod's TLS about our certificate.
+//! TLS alerts by which istiod rejects the client certificate.
 
 use std::{error::Error as StdError, io};
 
@@ -9,31 +9,34 @@ use crate::{
     identity::credentials::Credentials,
 };
 
-/// istiod's TLS has refused our certificate. It fails the handshake instead of asking for the token.
+/// istiod rejected the client certificate in the TLS handshake. It does not ask for the token instead.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS alert {alert:?}")]
-struct CertificateRefused {
+struct CertificateRejected {
     alert: AlertDescription,
     source: Box<dyn StdError + Send + Sync>,
 }
 
-/// The error for an alert about the certificate of these credentials.
-pub(super) fn refused(
+/// Returns the error for an alert about the certificate of these credentials.
+pub(super) fn rejection_error(
     credentials: &Credentials,
     alert: AlertDescription,
     source: impl Into<Box<dyn StdError + Send + Sync>>,
 ) -> Error {
-    let message = format!("istiod refuses the certificate of {}", credentials.who());
-    let source = CertificateRefused { alert, source: source.into() };
+    let message = format!(
+        "istiod rejected the certificate of {}: check that its CA belongs to this mesh",
+        credentials.claimed_identity()
+    );
+    let source = CertificateRejected { alert, source: source.into() };
     Error::with_source(ErrorKind::Unauthenticated, message, source)
 }
 
-/// Whether istiod's TLS refused our certificate: only the token can help then.
-pub(crate) fn is_certificate_refused(error: &Error) -> bool {
-    StdError::source(error).is_some_and(<dyn StdError>::is::<CertificateRefused>)
+/// Returns whether istiod rejected the client certificate in the TLS handshake, so that only the token can succeed.
+pub(crate) fn is_certificate_rejected(error: &Error) -> bool {
+    StdError::source(error).is_some_and(<dyn StdError>::is::<CertificateRejected>)
 }
 
-/// The alert in an error or its causes, where it is about a certificate.
+/// Returns the alert in an error or its causes, if it is about a certificate.
 pub(super) fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<AlertDescription> {
     let mut next = Some(error);
     while let Some(error) = next {

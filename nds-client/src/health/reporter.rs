@@ -1,37 +1,37 @@
-//! The only place that changes and publishes the health.
+//! Changes and publishes the health. No other module does.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Health, Part, StateDirPart, SyncState};
+use super::{Component, Health, StateDirPart, SyncState};
 use crate::{
     clock::Clock,
     error::Error,
     metrics,
-    watch::{Watch, WatchSender},
+    watched::{Watch, WatchSender},
 };
 
-/// Takes what happens to the parts of a client, and publishes the health where that makes a difference.
+/// Records events of the components and publishes the health if it changes.
 #[derive(Debug)]
-pub(crate) struct HealthBoard {
+pub(crate) struct HealthReporter {
     health: WatchSender<Health>,
     clock: Clock,
 }
 
-impl HealthBoard {
+impl HealthReporter {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { health: WatchSender::new(Health::default()), clock }
+        Self { health: WatchSender::with_first(Health::default()), clock }
     }
 
     pub(crate) fn subscribe(&self) -> Watch<Health> {
         self.health.subscribe()
     }
 
-    /// Whether istiod's last name table came over the stream that is open now.
+    /// Returns whether the current name table was received on the current stream.
     pub(crate) fn is_synced(&self) -> bool {
         self.health.load().sync == SyncState::Synced
     }
 
-    /// The open stream has brought a good name table.
+    /// Records a valid name table on the current stream.
     pub(crate) fn synced(&self) {
         self.update(|health| {
             health.sync = SyncState::Synced;
@@ -39,12 +39,12 @@ impl HealthBoard {
         });
     }
 
-    /// A snapshot of this age was read from the state folder.
+    /// Records that a snapshot of this age was read from the state directory.
     pub(crate) fn restored(&self, age: Duration) {
         self.update(|health| health.sync = SyncState::FromDisk { age });
     }
 
-    /// The stream has ended at `since`, or could not be opened now.
+    /// Records that the stream ended at `since`, or that a stream could not be opened now.
     pub(crate) fn stream_failed(&self, since: Option<SystemTime>, error: Option<Error>) {
         let since = since.unwrap_or_else(|| self.clock.now());
         self.update(|health| {
@@ -55,7 +55,7 @@ impl HealthBoard {
         });
     }
 
-    /// A push of this type was rejected, or of no type that was asked for.
+    /// Records a rejected push. `type_url` is `None` if this client does not subscribe to its type.
     pub(crate) fn push_rejected(&self, type_url: Option<&'static str>, error: Error) {
         self.update(|health| {
             health.rejected = Some(error);
@@ -63,7 +63,7 @@ impl HealthBoard {
         });
     }
 
-    /// A good push makes up for a rejected one of its type.
+    /// Records a valid push. Clears the error of a rejected push of the same type.
     pub(crate) fn push_accepted(&self, type_url: &'static str) {
         self.update(|health| {
             if health.rejected_type == Some(type_url) {
@@ -73,7 +73,7 @@ impl HealthBoard {
         });
     }
 
-    /// istiod's CA has issued the certificate in use, which says this about the clock.
+    /// Records a new certificate from istiod's CA, and the clock error that its dates prove.
     pub(crate) fn certificate_issued(&self, ends: SystemTime, clock: Option<Error>) {
         self.update(|health| {
             health.identity = None;
@@ -82,17 +82,17 @@ impl HealthBoard {
         });
     }
 
-    /// A certificate from a file is in use.
+    /// Records a certificate that was read from a file.
     pub(crate) fn certificate_read(&self, ends: SystemTime) {
         self.update(|health| health.certificate_ends = Some(ends));
     }
 
-    /// Why there is no new certificate; `None` where there is nothing to complain of.
+    /// Records the outcome of a certificate request or of reading the certificate files.
     pub(crate) fn identity(&self, error: Option<Error>) {
         self.update(|health| health.identity = error);
     }
 
-    /// Why a part of the state folder cannot be used; `None` where it can.
+    /// Records the outcome of an access to a part of the state directory.
     pub(crate) fn state_dir(&self, part: StateDirPart, error: Option<Error>) {
         self.update(|health| {
             health.state_dir[part as usize] = error;
@@ -106,10 +106,10 @@ impl HealthBoard {
             change(health);
             let changed = !health.is_same(&before);
             if changed {
-                health.note_times(self.clock.now());
+                health.record_begin(self.clock.now());
                 metrics::sync_state(health.sync.as_label());
-                for part in Part::ALL {
-                    metrics::failing(part.as_label(), health.part(part).is_some());
+                for component in Component::ALL {
+                    metrics::failing(component.as_label(), health.error(component).is_some());
                 }
             }
             changed
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn the_health_is_published_only_when_something_changed() {
-        let board = HealthBoard::new(Clock::system());
+    fn the_health_is_published_only_if_it_changes() {
+        let board = HealthReporter::new(Clock::system());
         let health = board.subscribe();
         board.synced();
         let synced = health.get();
@@ -148,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_push_is_forgotten_with_a_good_one_of_its_type_alone() {
-        let board = HealthBoard::new(Clock::system());
+    fn only_a_valid_push_of_the_same_type_clears_a_rejected_one() {
+        let board = HealthReporter::new(Clock::system());
         board.push_rejected(Some("names"), error("broken"));
         board.push_accepted("clusters");
         assert!(board.subscribe().load().rejected.is_some());
@@ -158,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn the_state_folder_works_when_all_its_parts_do() {
-        let board = HealthBoard::new(Clock::system());
+    fn the_storage_error_is_that_of_the_first_failing_part() {
+        let board = HealthReporter::new(Clock::system());
         let storage = || board.subscribe().load().storage.as_ref().map(ToString::to_string);
         board.state_dir(StateDirPart::Snapshot, Some(error("snapshot")));
-        board.state_dir(StateDirPart::Folder, Some(error("folder")));
-        assert_eq!(storage().as_deref(), Some("folder"));
-        board.state_dir(StateDirPart::Folder, None);
+        board.state_dir(StateDirPart::Directory, Some(error("directory")));
+        assert_eq!(storage().as_deref(), Some("directory"));
+        board.state_dir(StateDirPart::Directory, None);
         assert_eq!(storage().as_deref(), Some("snapshot"));
         board.state_dir(StateDirPart::Snapshot, None);
         assert_eq!(storage(), None);

@@ -1,0 +1,80 @@
+//! The tasks of a client and how they end.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    task::{AbortHandle, JoinHandle},
+    time::timeout,
+};
+
+use crate::state_dir::Directory;
+
+/// The longest time that a shutdown waits for the tasks.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The tasks of a client. Dropping the value aborts them.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    /// The tasks that end immediately at a shutdown.
+    connected: Vec<AbortHandle>,
+    /// The task that writes the state directory. At a shutdown it ends after its last write.
+    writer: AbortHandle,
+    stop_writer: watch::Sender<bool>,
+    /// The tasks that a shutdown still has to wait for.
+    running: AsyncMutex<Vec<JoinHandle<()>>>,
+    /// The tasks hold weak references, so that the lock of the directory is released with the client.
+    directory: Mutex<Option<Arc<Directory>>>,
+}
+
+impl Tasks {
+    pub(super) fn new(
+        connected: Vec<JoinHandle<()>>,
+        writer: JoinHandle<()>,
+        stop_writer: watch::Sender<bool>,
+        directory: Option<Arc<Directory>>,
+    ) -> Self {
+        Self {
+            connected: connected.iter().map(JoinHandle::abort_handle).collect(),
+            writer: writer.abort_handle(),
+            stop_writer,
+            running: AsyncMutex::new(connected.into_iter().chain([writer]).collect()),
+            directory: Mutex::new(directory),
+        }
+    }
+
+    /// Stops the tasks, waits for them, and releases the state directory.
+    pub(super) async fn shut_down(&self) {
+        self.connected.iter().for_each(AbortHandle::abort);
+        self.stop_writer.send_replace(true);
+        if timeout(SHUTDOWN_TIMEOUT, self.ended()).await.is_err() {
+            tracing::warn!(
+                timeout = ?SHUTDOWN_TIMEOUT,
+                "the tasks of the client did not end in time: the state directory may not contain the latest changes"
+            );
+            self.abort();
+        }
+        self.directory.lock().take();
+    }
+
+    async fn ended(&self) {
+        let mut running = self.running.lock().await;
+        while let Some(task) = running.last_mut() {
+            // An aborted task ends with an error.
+            let _ = task.await;
+            running.pop();
+        }
+    }
+
+    fn abort(&self) {
+        self.connected.iter().for_each(AbortHandle::abort);
+        self.writer.abort();
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
