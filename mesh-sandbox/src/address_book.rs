@@ -1,5 +1,5 @@
-//! Where the addresses of the YAML really are: no one can bind 10.1.0.5 on a laptop, so everything listens on
-//! loopback and EDS carries the loopback sockets.
+//! The mapping between the addresses in the YAML and the sockets that serve them. An address such as 10.1.0.5 cannot be
+//! bound on a development machine, so every listener is on loopback, and EDS contains the loopback sockets.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-/// An address as the YAML has it. Two networks may use the same addresses.
+/// An address as written in the YAML. Two networks may use the same addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct YamlAddress {
-    /// The network; empty where the YAML names none.
+    /// The network; empty if the YAML names none.
     pub network: String,
     /// An IP address, or the host name of a DNS endpoint.
     pub address: String,
@@ -24,7 +24,7 @@ impl YamlAddress {
     }
 }
 
-/// The map from addresses of the YAML to sockets on loopback. Cheap to clone; shows changes as they happen.
+/// The mapping between addresses in the YAML and loopback sockets. Clones are cheap and always show the current state.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook(Arc<RwLock<BTreeMap<YamlAddress, SocketAddr>>>);
 
@@ -37,17 +37,17 @@ impl AddressBook {
         self.0.write().remove(address);
     }
 
-    /// The socket of an address of the YAML.
+    /// Returns the socket that serves an address of the YAML.
     pub fn socket(&self, network: &str, address: &str, port: u16) -> Option<SocketAddr> {
         self.0.read().get(&YamlAddress::new(network, address, port)).copied()
     }
 
-    /// The address of the YAML that a socket stands for.
+    /// Returns the address of the YAML that a socket serves.
     pub fn yaml(&self, socket: SocketAddr) -> Option<YamlAddress> {
         self.0.read().iter().find(|(_, it)| **it == socket).map(|(address, _)| address.clone())
     }
 
-    /// Everything, in order.
+    /// Returns all addresses with their sockets, sorted by address.
     pub fn entries(&self) -> Vec<(YamlAddress, SocketAddr)> {
         self.0.read().iter().map(|(address, socket)| (address.clone(), *socket)).collect()
     }

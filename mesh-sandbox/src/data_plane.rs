@@ -1,5 +1,5 @@
-//! All listeners of the mesh: endpoints and gateways. Follows the mesh: what appears is bound, what vanishes is
-//! closed with its connections, what stays keeps its socket.
+//! All listeners of the mesh: endpoints and gateways. After a change of the mesh, new addresses are bound, removed ones
+//! are closed with their connections, and all others keep their sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::model::{Endpoint, Mesh, NetworkGateway, Port};
 use crate::tasks::TaskGroup;
 use crate::workload::{self, Identities, Presented, Role, Validity, Workload};
 
-/// Workloads and gateways.
+/// The listeners of workloads and gateways.
 #[derive(Debug)]
 pub(crate) struct DataPlane {
     runtime: Handle,
@@ -33,13 +33,13 @@ pub(crate) struct DataPlane {
 struct State {
     workloads: BTreeMap<YamlAddress, Listening<Workload>>,
     gateways: BTreeMap<YamlAddress, Listening<Gateway>>,
-    /// Networks whose gateways are switched off.
+    /// Networks whose gateways are stopped.
     stopped: BTreeSet<String>,
-    /// How long the gateways of a network wait before they pass a connection on.
+    /// The delay of the gateways of each network before they forward a connection.
     delays: BTreeMap<String, watch::Sender<Duration>>,
-    /// What workloads present instead of themselves.
+    /// The identity that a workload presents instead of its own.
     impostors: BTreeMap<String, Presented>,
-    /// What is behind the endpoints of a service's port instead of the small application.
+    /// The application that serves a service port instead of the built-in application.
     applications: BTreeMap<(String, u16), SocketAddr>,
 }
 
@@ -50,18 +50,18 @@ struct Listening<T> {
     tasks: Arc<TaskGroup>,
 }
 
-/// Where an east-west gateway is.
+/// The addresses of an east-west gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayAddress {
-    /// The network that it leads into.
+    /// The network that the gateway leads into.
     pub network: String,
-    /// The cluster that it runs in.
+    /// The cluster in which the gateway runs.
     pub cluster: String,
-    /// Its address as the YAML has it.
+    /// The gateway's address in the YAML.
     pub yaml_address: String,
-    /// Its port as the YAML has it.
+    /// The gateway's port in the YAML.
     pub yaml_port: u16,
-    /// Where it really listens.
+    /// The loopback socket on which the gateway listens.
     pub address: SocketAddr,
 }
 
@@ -75,8 +75,8 @@ impl DataPlane {
         Self { runtime: runtime.clone(), book, events, identities, state: Mutex::default() }
     }
 
-    /// Makes the listeners those of `mesh`. After an error everything is as before, or nearly: sockets that were
-    /// bound stay bound.
+    /// Opens and closes listeners so that they match `mesh`. After an error the mesh works as before, but sockets that
+    /// were already bound stay bound.
     pub(crate) fn reconcile(&self, mesh: &Mesh) -> Result<()> {
         let mut state = self.state.lock();
         self.reconcile_workloads(&mut state, mesh)?;
@@ -171,7 +171,7 @@ impl DataPlane {
         addresses.collect()
     }
 
-    /// Closes the gateways of a network and their connections; their ports refuse.
+    /// Stops the gateways of a network and closes their connections. Their ports then refuse connections.
     pub(crate) async fn stop_gateway(&self, network: &str) -> bool {
         let stopping: Vec<_> = {
             let mut state = self.state.lock();
@@ -185,7 +185,7 @@ impl DataPlane {
         !stopping.is_empty()
     }
 
-    /// Opens them again, on the same ports.
+    /// Starts the gateways of a network again, on the same ports.
     pub(crate) fn start_gateway(&self, network: &str) -> Result<()> {
         let mut state = self.state.lock();
         if !state.stopped.remove(network) {
@@ -197,7 +197,7 @@ impl DataPlane {
         Ok(())
     }
 
-    /// From now on the gateways of a network take this long for a connection.
+    /// Sets the delay of the gateways of a network for every connection from now on.
     pub(crate) fn slow_gateway(&self, network: &str, delay: Duration) -> bool {
         let state = self.state.lock();
         let known = state.delays.get(network);
@@ -207,7 +207,7 @@ impl DataPlane {
         })
     }
 
-    /// From now on whoever is `identity` presents `instead`, or itself again.
+    /// Makes workloads with this identity present `instead`; `None` restores their own identity.
     pub(crate) fn present(&self, identity: String, instead: Option<Presented>, mesh: &Mesh) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -219,7 +219,7 @@ impl DataPlane {
         self.reconcile(mesh)
     }
 
-    /// From now on this application, or the small one again, is behind the endpoints of a service's port.
+    /// Sets the application that serves a service port; `None` restores the built-in application.
     pub(crate) fn serve(&self, service: (&str, u16), by: Option<SocketAddr>, mesh: &Mesh) -> Result<()> {
         let service = (service.0.to_owned(), service.1);
         {
@@ -232,7 +232,7 @@ impl DataPlane {
         self.reconcile(mesh)
     }
 
-    /// Ends every task and waits for it.
+    /// Aborts all tasks and waits until they have ended.
     pub(crate) async fn close(&self) {
         let tasks: Vec<_> = {
             let state = self.state.lock();
@@ -245,7 +245,8 @@ impl DataPlane {
     }
 }
 
-/// Owned by the task that accepts: it ends with it.
+/// A group for the tasks of the connections of one listener. The task that accepts connections owns the group and ends
+/// it.
 fn connections(runtime: &Handle) -> Arc<TaskGroup> {
     Arc::new(TaskGroup::new(runtime))
 }

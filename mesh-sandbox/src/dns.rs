@@ -1,4 +1,4 @@
-//! The DNS outside the mesh: a server that knows `upstream.hosts` and nothing else.
+//! The DNS server outside the mesh. It answers the names in `upstream.hosts` and no others.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub(crate) mod hosts;
 
 use hosts::Hosts;
 
-/// A DNS server on UDP and TCP, one port for both.
+/// A DNS server that uses the same port for UDP and TCP.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
@@ -26,7 +26,7 @@ pub(crate) struct Upstream {
     tasks: TaskGroup,
 }
 
-/// What the server knows, and how often it was asked.
+/// The names that the server answers, and the number of queries for each name.
 #[derive(Debug, Default)]
 struct Zone {
     hosts: RwLock<Hosts>,
@@ -48,7 +48,7 @@ impl Upstream {
         *self.zone.hosts.write() = hosts;
     }
 
-    /// How often a name was asked for, over all record types.
+    /// Returns the number of queries for a name, over all record types.
     pub(crate) fn queries(&self, name: &str) -> u64 {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         self.zone.queries.lock().get(&name).copied().unwrap_or_default()
@@ -59,7 +59,7 @@ impl Upstream {
     }
 }
 
-/// The same free port for both; a port that is free for TCP may not be for UDP, so another is tried.
+/// Binds the same free port for TCP and UDP. A port that is free for TCP may be in use for UDP, so several are tried.
 async fn bind() -> Result<(TcpListener, UdpSocket)> {
     let mut attempts = 0;
     loop {
@@ -88,7 +88,8 @@ impl Zone {
 async fn udp(zone: Arc<Zone>, socket: UdpSocket) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        // An error of an earlier answer (its client is gone) is reported here; there is nothing to do about it.
+        // The error of an earlier send is reported here, for example because its client has gone. Nothing can be done
+        // about it.
         let Ok((count, peer)) = socket.recv_from(&mut buffer).await else { continue };
         if let Some(response) = zone.answer(&buffer[..count], answer::Transport::Udp) {
             let _ = socket.send_to(&response, peer).await;

@@ -1,4 +1,4 @@
-//! What can go wrong when a sandbox is started or changed.
+//! The errors of starting or changing a sandbox.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,132 +8,132 @@ use crate::place::Place;
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, where (file and line), and what to do next.
+/// An error of the sandbox. Its message names the file and line, if any, and the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An address could not be bound.
     #[error("{what} cannot listen on {address}; is another process using the port?")]
     Bind {
-        /// What wanted to listen.
+        /// The server that was about to listen.
         what: &'static str,
-        /// The address that was asked for.
+        /// The requested address.
         address: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A certificate or key could not be made.
-    #[error("{what} could not be made: {problem}")]
+    /// A certificate or key could not be created.
+    #[error("{what} could not be created: {problem}")]
     Certificate {
-        /// What was being made.
+        /// The object that was being created.
         what: String,
-        /// Why not.
+        /// The cause.
         problem: String,
     },
-    /// Two documents describe the same object.
+    /// Two documents define the same object.
     #[error(
         "{place}: {kind} {namespace}/{name} is already defined at {first}; give one of them another name or delete it"
     )]
     Duplicate {
-        /// Where the second one is.
+        /// The location of the second document.
         place: Place,
-        /// Where the first one is.
+        /// The location of the first document.
         first: Place,
         /// The kind of the object.
         kind: Box<str>,
-        /// Its namespace.
+        /// The namespace of the object.
         namespace: Box<str>,
-        /// Its name.
+        /// The name of the object.
         name: Box<str>,
     },
     /// A file or folder could not be read or written.
     #[error("{}: {action}", path.display())]
     File {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What was attempted.
+        /// The operation that failed.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: io::Error,
     },
-    /// A document says something that Istio or Kubernetes would refuse, or that the sandbox cannot imitate.
+    /// Istio or Kubernetes would reject the document, or the sandbox does not support it.
     #[error("{place}: {kind} {namespace}/{name}: {problem}")]
     Invalid {
-        /// Where the document is.
+        /// The location of the document.
         place: Place,
         /// The kind of the object.
         kind: Box<str>,
-        /// Its namespace.
+        /// The namespace of the object.
         namespace: Box<str>,
-        /// Its name.
+        /// The name of the object.
         name: Box<str>,
-        /// What is wrong and what to do.
+        /// The problem and the next step.
         problem: Box<str>,
     },
-    /// The mesh folder has no cluster in it.
-    #[error("{}: no cluster; make a folder per cluster (for example cluster1) and put YAML files into it", path.display())]
+    /// The mesh folder contains no cluster folder.
+    #[error("{}: no cluster found; create one folder per cluster (for example cluster1) that contains YAML files", path.display())]
     NoCluster {
-        /// The mesh folder.
+        /// The path of the mesh folder.
         path: PathBuf,
     },
-    /// An object that a call names does not exist.
-    #[error("there is no {what} {name}; there is: {known}")]
+    /// A method was called with the name of an object that does not exist.
+    #[error("{what} {name} does not exist; existing: {known}")]
     NotFound {
-        /// The kind of thing.
+        /// The kind of the object.
         what: &'static str,
-        /// The name that was asked for.
+        /// The name that was passed.
         name: String,
-        /// What exists.
+        /// The names that exist.
         known: String,
     },
-    /// A line of `upstream.hosts` is not in the format of hosts(5).
-    #[error("{place}: {problem}; a line is an address and the names that have it")]
+    /// A line of `upstream.hosts` does not have the format of hosts(5).
+    #[error("{place}: {problem}; a line consists of an IP address and its names")]
     UpstreamHosts {
-        /// Where the line is.
+        /// The location of the line.
         place: Place,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// A file beside the clusters that the sandbox does not read.
+    /// A file beside the cluster folders that the sandbox does not read.
     #[error(
-        "{}: not supported by the sandbox; beside the folders of clusters it reads mesh.yaml, meshNetworks.yaml and \
+        "{}: not supported by the sandbox; beside the cluster folders it reads only mesh.yaml, meshNetworks.yaml and \
          upstream.hosts",
         path.display()
     )]
     UnsupportedFile {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// `mesh.yaml` changes the trust domain of a mesh that runs.
+    /// `mesh.yaml` changes the trust domain of a running mesh.
     #[error(
-        "mesh.yaml changes the trust domain or its aliases, which stand in certificates; start the sandbox anew"
+        "mesh.yaml changes the trust domain or its aliases, which are part of issued certificates; restart the sandbox"
     )]
     TrustDomainChanged,
-    /// A kind that the sandbox does not imitate.
+    /// A kind that the sandbox does not support.
     #[error(
         "{place}: kind {kind} ({api_version}) is not supported by the sandbox; \
          remove the document, or see the table of supported kinds in the documentation of mesh-sandbox"
     )]
     UnsupportedKind {
-        /// Where the document is.
+        /// The location of the document.
         place: Place,
         /// The kind.
         kind: String,
-        /// Its `apiVersion`.
+        /// The `apiVersion` of the document.
         api_version: String,
     },
-    /// A file is not YAML, or its YAML does not have the shape of the object it claims to be.
+    /// A file is not YAML, or a document does not have the structure of its kind.
     #[error("{place}: {problem}")]
     Yaml {
-        /// Where the problem is.
+        /// The location of the problem.
         place: Place,
-        /// What the parser says.
+        /// The message of the parser.
         problem: String,
     },
 }
 
 impl Error {
-    /// The file and line that the error is about, if it is about YAML.
+    /// Returns the file and line of an error in YAML.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Duplicate { place, .. }

@@ -1,4 +1,4 @@
-//! What happened in the sandbox, for tests to wait on and to assert.
+//! Events of the sandbox, for tests to wait for and to check.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,174 +8,174 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// How many events are remembered; older ones are forgotten.
+/// The number of events that are stored. Older ones are dropped.
 const REMEMBERED: usize = 20_000;
-/// How many names an event carries at most.
+/// The maximum number of resource names in an event.
 pub(crate) const NAMES: usize = 100;
 
-/// Something that happened.
+/// An event in the sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// An ADS stream was accepted: the node's id.
+    /// istiod accepted an ADS stream.
     AdsConnected {
-        /// The node's id, as it introduced itself.
+        /// The id of the node, as sent by the client.
         node: String,
-        /// The authenticated SPIFFE identity.
+        /// The authenticated SPIFFE ID of the client.
         identity: String,
     },
     /// An ADS stream ended.
     AdsDisconnected {
-        /// The node's id.
+        /// The id of the node.
         node: String,
     },
-    /// A client rejected a response (a NACK).
+    /// A client rejected a response (NACK).
     AdsRejected(Rejection),
     /// istiod sent a response on an ADS stream.
     AdsSent {
-        /// The node's id.
+        /// The id of the node.
         node: String,
-        /// The type of the resources.
+        /// The type URL of the resources.
         type_url: String,
-        /// The names of the resources sent: the first hundred, since a whole mesh may be thousands.
+        /// The names of the first hundred resources sent.
         resources: Vec<String>,
-        /// How many were sent in all.
+        /// The number of resources sent.
         count: usize,
-        /// The names of the resources that are gone: the first hundred.
+        /// The names of the first hundred removed resources.
         removed: Vec<String>,
     },
     /// The CA issued a certificate.
     CertificateIssued {
-        /// For whom.
+        /// The SPIFFE ID in the certificate.
         identity: String,
-        /// What proved it: `certificate` or `token`.
+        /// The credential of the request: `certificate` or `token`.
         proof: &'static str,
-        /// For how long.
+        /// The lifetime of the certificate.
         lifetime: Duration,
     },
-    /// The CA refused.
+    /// The CA rejected a certificate request.
     CertificateRefused {
-        /// Why; istiod does not tell the caller.
+        /// The reason, which istiod does not send to the client.
         reason: String,
     },
-    /// A gateway took a connection.
+    /// A gateway accepted a connection.
     Gateway(GatewayEvent),
-    /// istiod died, as the real one does when it dereferences nil.
+    /// istiod crashed, as a real istiod does when it dereferences a nil pointer.
     IstiodCrashed {
-        /// What the client sent.
+        /// The request that caused the crash.
         reason: String,
     },
-    /// The YAML folder changed and the mesh with it.
+    /// The sandbox reloaded the YAML folder after a change.
     Reloaded {
-        /// The objects that are new or changed, `kind namespace/name`.
+        /// The new and changed objects, as `kind namespace/name`.
         changed: Vec<String>,
-        /// The objects that are gone.
+        /// The removed objects, as `kind namespace/name`.
         removed: Vec<String>,
     },
-    /// The YAML folder changed, but cannot be used; the last good mesh stays.
+    /// The YAML folder changed but is invalid; the previous mesh stays in use.
     ReloadFailed {
-        /// File, line and problem.
+        /// The error, with file and line.
         error: String,
     },
-    /// A workload took a connection.
+    /// A workload accepted a connection.
     Workload(WorkloadEvent),
 }
 
-/// One connection at an east-west gateway.
+/// A connection to an east-west gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayEvent {
-    /// The network that the gateway is the door of.
+    /// The network that the gateway leads into.
     pub network: String,
-    /// The server name in the client hello.
+    /// The server name (SNI) in the ClientHello.
     pub sni: Option<String>,
-    /// The protocols that the client offered.
+    /// The ALPN protocols that the client offered.
     pub alpn: Vec<String>,
-    /// What the gateway did with it.
+    /// The outcome of the connection.
     pub outcome: GatewayOutcome,
 }
 
-/// What a gateway does with a connection.
+/// The outcome of a connection to a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayOutcome {
-    /// Spliced to the endpoint with this address (as in the YAML).
+    /// The gateway forwarded the connection to an endpoint.
     Forwarded {
-        /// The endpoint's address and port.
+        /// The address and port of the endpoint in the YAML.
         endpoint: String,
     },
-    /// Reset: no client hello within the inspection timeout, or no TLS at all.
+    /// The gateway reset the connection: it received no TLS, or no ClientHello within the inspection timeout.
     NoClientHello,
-    /// Reset: none of the five Istio ALPNs was offered.
+    /// The gateway reset the connection: the client offered none of the five ALPN protocols of Istio.
     NoIstioAlpn,
-    /// Reset: the service has no endpoint here that can take it.
+    /// The gateway reset the connection: the service has no endpoint in this network that accepts connections.
     NoUpstream,
-    /// Reset: no such SNI is exposed.
+    /// The gateway reset the connection: no exposed service has this SNI.
     UnknownSni,
 }
 
-/// One connection at a workload.
+/// A connection to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadEvent {
-    /// The workload's name (its pod's).
+    /// The name of the workload, which is the name of its pod.
     pub workload: String,
-    /// The cluster it runs in.
+    /// The cluster in which the workload runs.
     pub cluster: String,
-    /// The client's SPIFFE identity; nothing in plaintext.
+    /// The SPIFFE ID of the client; `None` for plaintext.
     pub client: Option<String>,
-    /// The protocol that TLS agreed on, if any.
+    /// The ALPN protocol that TLS negotiated, if any.
     pub alpn: Option<String>,
-    /// What became of it.
+    /// The outcome of the connection.
     pub outcome: WorkloadOutcome,
 }
 
-/// What a workload does with a connection.
+/// The outcome of a connection to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkloadOutcome {
-    /// Mutual TLS, then the application.
+    /// The sidecar terminated mutual TLS and passed the connection to the application.
     MutualTls,
-    /// Not TLS: the application, as PERMISSIVE allows.
+    /// The application received a plaintext connection, which PERMISSIVE mode allows.
     Plaintext,
-    /// TLS that nothing here terminates: the application was given the TLS bytes.
+    /// The application received the TLS bytes, because the sidecar does not terminate this TLS.
     PassedThrough,
-    /// Closed: no filter chain matches.
+    /// The sidecar closed the connection because no filter chain matches.
     NoFilterChain,
-    /// The handshake failed.
+    /// The TLS handshake failed.
     HandshakeFailed {
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }
 
-/// A response that a client said no to.
+/// A response that a client rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The node that rejected.
+    /// The id of the node that rejected the response.
     pub node: String,
-    /// The type that was rejected.
+    /// The type URL of the response.
     pub type_url: String,
     /// The nonce of the rejected response.
     pub nonce: String,
-    /// The status code.
+    /// The status code in the rejection.
     pub code: i32,
-    /// What the client said.
+    /// The message in the rejection.
     pub message: String,
 }
 
 /// A connected ADS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// The node's id.
+    /// The id of the node.
     pub node: String,
-    /// The authenticated SPIFFE identity.
+    /// The authenticated SPIFFE ID of the client.
     pub identity: String,
-    /// Where it comes from.
+    /// The socket address of the client.
     pub peer: SocketAddr,
-    /// The types it watches, with the names of each.
+    /// The resource types that the client subscribes to, with the subscribed names.
     pub watched: Vec<(String, Vec<String>)>,
 }
 
-/// A record of what happened, in order. Cheap to clone.
+/// The log of events, in order. Clones are cheap and share the log.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Inner>);
 
@@ -209,31 +209,31 @@ impl Events {
         self.0.count.send_modify(|count| *count += 1);
     }
 
-    /// Everything that is remembered, oldest first.
+    /// Returns all stored events, oldest first.
     pub fn all(&self) -> Vec<Event> {
         self.0.log.lock().events.iter().cloned().collect()
     }
 
-    /// A position in the record: now. See [`Events::wait_since`].
+    /// Returns the current position in the log, for [`Events::wait_since`].
     pub fn mark(&self) -> u64 {
         let log = self.0.log.lock();
         log.forgotten + u64::try_from(log.events.len()).unwrap_or(u64::MAX)
     }
 
-    /// Waits for an event that `wanted` accepts, past ones included, and returns what `wanted` made of it.
+    /// Waits until `wanted` returns `Some` for an event, past events included, and returns the value.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses no event.
     pub async fn wait<T>(&self, wanted: impl FnMut(&Event) -> Option<T>) -> T {
         self.wait_since(0, wanted).await
     }
 
-    /// Waits for an event later than `mark`.
+    /// Waits as [`Events::wait`] does, but only for events after `mark`.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when the future is dropped.
+    /// Dropping the future loses no event.
     pub async fn wait_since<T>(&self, mark: u64, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
         let mut count = self.0.count.subscribe();
         let mut next = mark;

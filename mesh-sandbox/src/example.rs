@@ -1,5 +1,5 @@
-//! The example mesh, which a sandbox is made of where no other is given. `mesh-sandbox/mesh` is a link to the examples, so
-//! that it is in the published crate.
+//! The example mesh, which a sandbox uses when no mesh folder is set. `mesh-sandbox/mesh` is a symbolic link to the
+//! mesh of the examples, so that the published crate contains its files.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// The files by their path in the folder of a mesh.
+/// The files of the example mesh, with their paths in the mesh folder.
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
         [$(($path, include_str!(concat!("../mesh/", $path)))),*]
@@ -30,7 +30,7 @@ const FILES: [(&str, &str); 12] = files![
     "upstream.hosts",
 ];
 
-/// Writes it into a folder that goes with the value.
+/// Writes the example mesh into a temporary folder, which is removed when the value is dropped.
 pub(crate) fn write() -> Result<TempDir> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -54,7 +54,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     #[test]
-    fn every_file_of_the_example_is_in_the_crate() {
+    fn the_crate_contains_every_file_of_the_example() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("mesh");
         let entries = |folder: &Path| -> Vec<PathBuf> {
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()

@@ -1,5 +1,6 @@
-//! East-west gateways: AUTO_PASSTHROUGH, as the real one is generated today (facts F.1, J.5). TLS is never
-//! terminated; an exact server name and an Istio ALPN decide; everything else is a reset without a word.
+//! East-west gateways in mode AUTO_PASSTHROUGH (istio `pilot/pkg/networking/core/gateway.go`). A gateway never
+//! terminates TLS. It forwards a connection whose SNI matches exactly and whose ALPN contains a protocol of Istio, and
+//! resets every other connection without an alert.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,14 +24,14 @@ use crate::xds::name;
 use crate::xds::policy::Target;
 use crate::yaml::kubernetes::Labels;
 
-/// How long a client may take to say hello (facts F.1).
+/// The maximum time until a client has sent its ClientHello (istio `pilot/pkg/networking/core/listener.go`).
 const INSPECTION: Duration = Duration::from_secs(15);
 
-/// What a gateway forwards: server name to the endpoints behind it.
+/// The routes of a gateway: each SNI with the endpoints behind it.
 #[derive(Debug, Default)]
 pub(crate) struct Routes(BTreeMap<String, Route>);
 
-/// The endpoints of one service port in the gateway's network.
+/// The endpoints of one service port in the network of the gateway.
 #[derive(Debug)]
 struct Route {
     endpoints: Vec<YamlAddress>,
@@ -38,7 +39,7 @@ struct Route {
 }
 
 impl Route {
-    /// Only what speaks mTLS can be behind a gateway that does not (istio `endpoint_builder.go`).
+    /// A gateway that does not terminate TLS can reach only endpoints that accept mTLS (istio `endpoint_builder.go`).
     fn of(gateway: &NetworkGateway, target: &Target<'_>) -> Self {
         let endpoints = target.service.endpoints_of(target.port).filter(|endpoint| {
             endpoint.network == gateway.network
@@ -55,7 +56,8 @@ impl Route {
 }
 
 impl Routes {
-    /// One chain per exposed service, port and subset (facts F.1).
+    /// Creates one route per exposed service, port and subset, as istiod creates filter chains (istio
+    /// `pilot/pkg/networking/core/gateway.go`).
     pub(crate) fn of(gateway: &NetworkGateway, mesh: &Mesh) -> Self {
         let servers: Vec<_> = mesh.servers.iter().filter(|server| server.is_on(gateway)).collect();
         let mut routes = BTreeMap::new();
@@ -80,18 +82,18 @@ impl Routes {
     }
 }
 
-/// One gateway address and what it needs to serve.
+/// One gateway address with the state that serving it needs.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) network: String,
-    /// How long it waits before it passes a connection on.
+    /// The delay before a connection is forwarded.
     pub(crate) delay: watch::Receiver<Duration>,
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) book: AddressBook,
     pub(crate) events: Events,
 }
 
-/// Takes connections until the group ends.
+/// Accepts connections until the task group ends.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, connections: Arc<TaskGroup>) {
     let connection = |stream, _| {
         let gateway = gateway.clone();
@@ -120,12 +122,12 @@ impl Gateway {
         let endpoint = format!("{}:{}", endpoint.address, endpoint.port);
         self.record(hello, GatewayOutcome::Forwarded { endpoint });
         if upstream.write_all(&bytes).await.is_ok() {
-            // Either side's end is the other's, and an error is an end.
+            // When one side closes or fails, both sides are closed.
             let _ = copy_bidirectional(&mut stream, &mut upstream).await;
         }
     }
 
-    /// Waits as long as the gateway is slow; less if that ends meanwhile.
+    /// Waits for the delay of the gateway, or until a shorter delay has been set.
     async fn wait(&self) {
         let (start, mut delay) = (Instant::now(), self.delay.clone());
         loop {
@@ -139,7 +141,7 @@ impl Gateway {
         }
     }
 
-    /// The endpoints to try, the next in turn first.
+    /// Returns the endpoints to try, in order; the first one rotates.
     fn choose(&self, hello: &Hello) -> Result<Vec<YamlAddress>, GatewayOutcome> {
         let routes = self.routes.read().clone();
         let route = hello.sni.as_ref().and_then(|sni| routes.0.get(sni)).ok_or(GatewayOutcome::UnknownSni)?;
@@ -155,7 +157,7 @@ impl Gateway {
         Ok(endpoints)
     }
 
-    /// The real gateway tries a TCP connection three times at most before it gives up.
+    /// Like Envoy's TCP proxy, the gateway makes at most three connection attempts.
     async fn connect(&self, endpoints: Vec<YamlAddress>) -> Option<(YamlAddress, TcpStream)> {
         for endpoint in endpoints.into_iter().take(3) {
             let socket: Option<SocketAddr> =
@@ -163,7 +165,7 @@ impl Gateway {
             if let Some(socket) = socket
                 && let Ok(stream) = TcpStream::connect(socket).await
             {
-                // Without it, small messages of both hops wait for each other's acknowledgements.
+                // With Nagle's algorithm, small messages would wait for the acknowledgements of both hops.
                 let _ = stream.set_nodelay(true);
                 return Some((endpoint, stream));
             }
@@ -171,7 +173,7 @@ impl Gateway {
         None
     }
 
-    /// No chain matches: Envoy closes the socket without an alert; the client sees a reset (facts J.5).
+    /// Resets the connection: without a matching filter chain, Envoy closes the socket without a TLS alert.
     fn reset(&self, stream: TcpStream, hello: Hello, outcome: GatewayOutcome) {
         let _ = stream.set_zero_linger();
         self.record(hello, outcome);

@@ -1,4 +1,4 @@
-//! Reading a client hello without taking it away: what Envoy's `tls_inspector` does.
+//! Reads a TLS ClientHello without consuming it, like Envoy's `tls_inspector`.
 
 use std::io;
 use std::pin::Pin;
@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// The longest hello that Envoy inspects.
+/// The maximum length of a ClientHello that Envoy inspects.
 const LIMIT: usize = 64 * 1024;
-/// The first byte of every TLS connection: a handshake record.
+/// The first byte of a TLS connection: the content type of a handshake record.
 pub(crate) const HANDSHAKE: u8 = 0x16;
 
-/// What a client hello says that decides where it goes.
+/// The fields of a ClientHello that decide how a connection is handled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) sni: Option<String>,
@@ -20,29 +20,30 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// Whether one of the five ALPNs is offered that Istio's filter chains match on (facts E.2).
+    /// Returns whether the client offers one of the five ALPN protocols that Istio's filter chains match (istio
+    /// `pilot/pkg/networking/util/util.go`).
     pub(crate) fn is_istio(&self) -> bool {
         self.offers_http() || self.alpn.iter().any(|it| it == "istio" || it == "istio-peer-exchange")
     }
 
-    /// Whether it says that HTTP is inside.
+    /// Returns whether the client offers HTTP by ALPN.
     pub(crate) fn offers_http(&self) -> bool {
         self.alpn.iter().any(|it| matches!(it.as_str(), "istio-http/1.0" | "istio-http/1.1" | "istio-h2"))
     }
 }
 
-/// What the first bytes of a connection are.
+/// The kind of a connection, detected from its first bytes.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    /// A whole client hello.
+    /// A complete ClientHello.
     Tls(Hello),
-    /// Something else, or a hello that does not parse: Envoy treats both as plaintext.
+    /// Anything else, including an invalid ClientHello: Envoy treats both as plaintext.
     Other,
-    /// The peer left without a word.
+    /// The peer closed the connection before it sent enough bytes.
     Closed,
 }
 
-/// Reads until it is clear what the connection is. All bytes read are in `bytes`.
+/// Reads until the kind of the connection is known. `bytes` contains everything that was read.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<Opening> {
     let mut acceptor = Acceptor::default();
     let mut fed = 0;
@@ -77,7 +78,7 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<
     }
 }
 
-/// A stream that gives back what was read from it before it goes on.
+/// A stream that first returns bytes that were read from it before.
 #[derive(Debug)]
 pub(crate) struct Replay<S> {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! istiod: CA and ADS on one TLS port, and the debounce between a change and its push.
+//! istiod: the CA and ADS on one TLS port, and the debounce between a change and its push.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -28,21 +28,22 @@ pub(crate) mod watched;
 pub(crate) use push::Pushes;
 pub(crate) use snapshot::Snapshot;
 
-/// Lifetimes of certificates (facts B.3).
+/// The lifetimes of certificates (istio `security/pkg/server/ca/server.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TtlPolicy {
     pub(crate) default: Duration,
     pub(crate) max: Duration,
 }
 
-/// When a connection is told to go, and when it is ended (facts C.8).
+/// The age at which a connection gets a GOAWAY, and the grace period after which it is closed (istio
+/// `pkg/keepalive/options.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgeLimit {
     pub(crate) age: Duration,
     pub(crate) grace: Duration,
 }
 
-/// What all of istiod's services share. Outlives a crash of istiod, as a cluster does.
+/// The state that the services of istiod share. It survives a crash of istiod, like the state of a Kubernetes cluster.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,
@@ -52,13 +53,13 @@ pub(crate) struct Shared {
     pub(crate) connections: Mutex<HashMap<u64, Connection>>,
     pub(crate) ttl: TtlPolicy,
     pub(crate) age: Option<AgeLimit>,
-    /// How long istiod takes for every answer: a fault for tests.
+    /// An additional delay of every response, as a fault for tests.
     pub(crate) delay: Mutex<Duration>,
-    /// The names in istiod's certificate.
+    /// The DNS names in the certificate of istiod.
     pub(crate) names: Vec<String>,
 }
 
-/// The process istiod: runs, stops, crashes, and runs again on the same port.
+/// The istiod process. It can be stopped, can crash, and can run again on the same port.
 #[derive(Debug)]
 pub(crate) struct Istiod {
     runtime: Handle,
@@ -73,12 +74,12 @@ impl Drop for Istiod {
     }
 }
 
-/// One life of istiod.
+/// One run of istiod.
 #[derive(Debug, Default)]
 pub(crate) struct Process(Mutex<Option<Arc<TaskGroup>>>);
 
 impl Process {
-    /// Dies: all connections break, the port refuses.
+    /// Ends this run: all connections break and the port refuses connections.
     pub(crate) fn crash(&self) {
         if let Some(tasks) = self.0.lock().take() {
             tasks.abort();
@@ -87,7 +88,7 @@ impl Process {
 }
 
 impl Shared {
-    /// Waits as long as istiod is made to wait.
+    /// Waits for the delay that a test has set.
     pub(crate) async fn dawdle(&self) {
         let delay = *self.delay.lock();
         if !delay.is_zero() {
@@ -111,7 +112,7 @@ impl Istiod {
         &self.shared
     }
 
-    /// Starts it again after a stop or a crash; does nothing while it runs.
+    /// Starts istiod after a stop or a crash. Does nothing while istiod runs.
     pub(crate) fn run(&self) -> Result<SocketAddr> {
         let mut process = self.process.0.lock();
         if process.is_some() {
@@ -126,7 +127,7 @@ impl Istiod {
         Ok(address)
     }
 
-    /// Ends it as a deleted pod ends: without a goodbye.
+    /// Stops istiod abruptly, as when its pod is deleted.
     pub(crate) async fn stop(&self) {
         let tasks = self.process.0.lock().take();
         if let Some(tasks) = tasks {

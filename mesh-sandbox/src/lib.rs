@@ -1,16 +1,16 @@
-//! A whole two-network Istio mesh in one process, from ordinary Kubernetes and Istio YAML: istiod (CA and delta ADS
-//! over TLS), east-west gateways, workloads behind sidecars, and the DNS of the world outside.
+//! A complete two-network Istio mesh in one process, from ordinary Kubernetes and Istio YAML: istiod (CA and delta ADS
+//! over TLS), east-west gateways, workloads behind sidecars, and the DNS server outside the mesh.
 //!
-//! It behaves as istiod, gateways and sidecars do, and not as would be convenient: wherever it were kinder than they
-//! are, it would hide a bug until production. What it sends was compared with a real istiod, message by message.
+//! The sandbox behaves as strictly as istiod, gateways and sidecars do. A more lenient sandbox would hide bugs until
+//! production. Its messages were compared with those of a real istiod, one by one.
 //!
 //! ```
 //! # async fn test() -> mesh_sandbox::Result<()> {
 //! use mesh_sandbox::Sandbox;
 //!
-//! let sandbox = Sandbox::builder().start().await?; // the example mesh; `mesh_dir` for another
+//! let sandbox = Sandbox::builder().start().await?; // uses the example mesh
 //! let vm = sandbox.vm_files("vms/edge-app")?; // cluster.env, mesh.yaml, istio-token, root-cert.pem, hosts
-//! sandbox.stop_gateway("network1").await?; // and see what the program under test makes of it
+//! sandbox.stop_gateway("network1").await?; // then test how the program reacts
 //! # drop(vm);
 //! sandbox.shutdown().await;
 //! # Ok(())
@@ -18,57 +18,59 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test()).unwrap();
 //! ```
 //!
-//! # The folder of a mesh
+//! # The mesh folder
 //!
-//! `MESH/<cluster-id>/*.yaml`; `MESH/upstream.hosts` for what DNS outside the mesh knows; `MESH/mesh.yaml` and
-//! `MESH/meshNetworks.yaml` for what istiod is told about the mesh, and about networks beside the labels. The first cluster alphabetically is the config cluster:
-//! Istio's own kinds are read from it, Services and Pods from all. The folder is followed while it changes; what
-//! cannot be used is reported with file and line, and the last good mesh stays.
+//! The folder contains `<cluster-id>/*.yaml` for each cluster; `upstream.hosts`, the names that DNS outside the mesh
+//! answers; `mesh.yaml`, the MeshConfig of istiod; and `meshNetworks.yaml`, networks that labels do not define. The
+//! first cluster in alphabetical order is the config cluster: Istio kinds are read from this cluster, Services and Pods
+//! from all clusters. The sandbox reloads the folder when it changes. Invalid YAML is reported with file and line, and
+//! the previous mesh stays in use.
 //!
-//! | kind | what of it |
+//! | kind | supported |
 //! |---|---|
-//! | Namespace | label `topology.istio.io/network` of `istio-system`: the cluster's network |
+//! | Namespace | label `topology.istio.io/network` of `istio-system`: the network of the cluster |
 //! | Service | ClusterIP, headless, LoadBalancer and `externalIPs` of east-west gateways (labels `topology.istio.io/network`, `networking.istio.io/gatewayPort`), `exportTo` and service account annotations; ExternalName as istiod treats it |
-//! | Pod, EndpointSlice, Node, ServiceAccount | endpoints, identity, tlsMode, network, locality, health; without slices a selector picks pods |
-//! | ServiceEntry, WorkloadEntry, WorkloadGroup | all of `networking.istio.io/v1` but DYNAMIC_DNS and Unix sockets |
+//! | Pod, EndpointSlice, Node, ServiceAccount | endpoints, identity, tlsMode, network, locality, health; without slices, the selector of the service selects pods |
+//! | ServiceEntry, WorkloadEntry, WorkloadGroup | all of `networking.istio.io/v1` except DYNAMIC_DNS and Unix sockets |
 //! | Gateway | servers with TLS mode AUTO_PASSTHROUGH |
 //! | PeerAuthentication | mesh, namespace, workload, port |
-//! | Sidecar | egress: which hosts a proxy sees |
-//! | DestinationRule | subsets, TLS modes, localities and failover, balancing and slow start, outlier detection, circuit breakers, timeouts and keepalive of connections, PROXY protocol |
+//! | Sidecar | egress: the hosts that are visible to a proxy |
+//! | DestinationRule | subsets, TLS modes, localities and failover, load balancing and slow start, outlier detection, circuit breakers, connection timeouts and keepalive, PROXY protocol |
 //!
-//! Refused, with file and line:
+//! The sandbox rejects, with file and line:
 //!
-//! | what | because |
+//! | rejected | reason |
 //! |---|---|
-//! | every other kind (VirtualService, EnvoyFilter, AuthorizationPolicy, Gateway API, Deployment, …) | nothing here reads it |
-//! | a field of an Istio kind that is not imitated (DestinationRule `tunnel`, `zoneAwareLbSetting`, `retryBudget`, `credentialName` beside a `workloadSelector`; Sidecar `ingress`; Gateway servers with other TLS modes, `bind`) | it would change what clients are told, or what a gateway does |
-//! | ServiceEntry with resolution DYNAMIC_DNS or endpoints `unix://…` | other kinds of clusters and addresses |
-//! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (of the Namespace, too), the labels of persistent sessions | endpoints would be others |
-//! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | so would its health |
-//! | fields of `mesh.yaml` but the trust domain, its aliases, `connectTimeout`, `tcpKeepalive` and `localityLbSetting` (what shows in listeners alone is taken) | they would change clusters or names |
-//! | other YAML beside the folders of clusters | nothing here reads it |
-//! | whatever Istio's own validation refuses | a cluster would not take it |
+//! | every other kind (VirtualService, EnvoyFilter, AuthorizationPolicy, Gateway API, Deployment, …) | the sandbox does not read it |
+//! | an unsupported field of an Istio kind (DestinationRule `tunnel`, `zoneAwareLbSetting`, `retryBudget`, `credentialName` beside a `workloadSelector`; Sidecar `ingress`; Gateway servers with other TLS modes, `bind`) | it would change the resources that clients receive, or the behaviour of a gateway |
+//! | ServiceEntry with resolution DYNAMIC_DNS or endpoints `unix://…` | it needs other types of clusters or addresses |
+//! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, or the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (also on the Namespace), or the labels of persistent sessions | it would change the endpoints |
+//! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | it would change the health of endpoints |
+//! | fields of `mesh.yaml` except the trust domain, its aliases, `connectTimeout`, `tcpKeepalive` and `localityLbSetting` (fields that affect only listeners are accepted and ignored) | they would change clusters or names |
+//! | other YAML beside the cluster folders | the sandbox does not read it |
+//! | YAML that Istio's validation rejects | a real cluster would not accept it |
 //!
-//! # What is different from a real mesh
+//! # Differences from a real mesh
 //!
-//! * **Addresses.** 10.10.1.11 cannot be bound here, so everything listens on 127.0.0.1, and EDS carries those sockets;
-//!   [`AddressBook`] maps them to the YAML's addresses and back. Names keep the YAML's addresses.
-//! * **What runs in the pods.** HTTP ports answer JSON about the caller (`/bytes/N`, `/echo`, `/status/CODE` do more;
-//!   gRPC health checks are answered, other gRPC calls echoed); others echo lines as `<pod>: <line>`. [`Sandbox::serve`]
-//!   puts an application of yours there.
-//! * **Not imitated.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
-//!   `inbound|…` of what a node serves itself, ambient mode, the limit of requests per second, several roots. Of a cluster
-//!   there is what decides a connection, and nothing of telemetry.
+//! * **Addresses.** Addresses such as 10.10.1.11 cannot be bound here. Every listener is on 127.0.0.1, and EDS contains
+//!   these sockets. An [`AddressBook`] maps them to the addresses in the YAML and back. The name table contains the
+//!   addresses in the YAML.
+//! * **Applications.** HTTP ports answer with JSON about the caller. The paths `/bytes/N`, `/echo` and `/status/CODE`
+//!   return other bodies; gRPC health checks succeed, and other gRPC calls return their messages. Other ports answer
+//!   each line with `<pod>: <line>`. [`Sandbox::serve`] puts another application behind a port.
+//! * **Not supported.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
+//!   `inbound|…` of the ports that a node serves itself, ambient mode, the limit of requests per second, and several
+//!   roots. Clusters contain the fields that decide a connection, and no telemetry.
 //!
 //! # Faults
 //!
 //! [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], [`Sandbox::stop_gateway`], [`Sandbox::slow_gateway`],
-//! [`Sandbox::impersonate`],
-//! [`Sandbox::expire_workload`], [`Sandbox::revoke_tokens`], [`Sandbox::push_broken_names`]; tokens that expire or have
-//! a wrong audience ([`TokenOptions`]); certificates of short life and connections of short age ([`SandboxBuilder`]).
-//! [`Events`] tell what happened.
+//! [`Sandbox::impersonate`], [`Sandbox::expire_workload`], [`Sandbox::revoke_tokens`], [`Sandbox::push_broken_names`];
+//! tokens that expire or have a wrong audience ([`TokenOptions`]); certificates with a short lifetime and connections
+//! with a maximum age ([`SandboxBuilder`]). [`Events`] record what happened.
 //!
-//! Nothing process-wide is touched: no default crypto provider, no subscriber, no signal handler.
+//! The sandbox changes no process-wide state: it installs no default crypto provider, no tracing subscriber and no
+//! signal handler.
 
 #![forbid(unsafe_code)]
 
@@ -106,9 +108,9 @@ pub use vm_files::VmFiles;
 
 #[cfg(test)]
 mod tests {
-    /// The lines of `yaml/read.rs` that name a kind, against the table above.
+    /// Compares the kinds that `yaml/read.rs` reads with the table above.
     #[test]
-    fn every_kind_that_is_read_stands_in_the_documentation() {
+    fn every_supported_kind_is_in_the_documentation() {
         let kinds = include_str!("yaml/read.rs").lines().filter(|line| line.contains(") => Object::"));
         let kinds: Vec<_> = kinds.filter_map(|line| line.split('"').nth(3)).collect();
         let table: Vec<_> =
@@ -116,7 +118,7 @@ mod tests {
         assert!(kinds.len() > 10, "{kinds:?}");
         for kind in kinds {
             let named = |row: &&str| row.split('|').nth(1).is_some_and(|kinds| kinds.contains(kind));
-            assert!(table.iter().any(named), "{kind} is missing in the table of src/lib.rs");
+            assert!(table.iter().any(named), "{kind} is missing from the table in src/lib.rs");
         }
     }
 }

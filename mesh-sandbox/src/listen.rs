@@ -1,4 +1,4 @@
-//! Binding loopback sockets.
+//! Functions that bind and serve loopback sockets.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::tasks::TaskGroup;
 
 /// Any free port on loopback.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-/// As many waiting connections as the kernel gives.
+/// The maximum number of pending connections.
 const BACKLOG: u32 = 1024;
-/// How long to wait after a failed accept.
+/// The delay after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A listening socket, at once: no await, so that a change of the mesh is one step.
+/// Binds a listening socket. The function is synchronous, so that a change of the mesh is one step.
 pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
     let failed = |source| Error::Bind { what, address: address.to_string(), source };
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -25,7 +25,7 @@ pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener
     socket.listen(BACKLOG).map_err(failed)
 }
 
-/// Where a listener is.
+/// Returns the local address of a listener.
 pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr> {
     listener.local_addr().map_err(|source| Error::Bind {
         what: "a listener",
@@ -48,17 +48,17 @@ pub(crate) async fn serve<F>(
     }
 }
 
-/// The next connection. An error is one connection's, or a lack of descriptors that passes.
+/// Accepts the next connection. Errors concern one connection only, or are temporary, such as too many open files.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without it, small messages of two hops wait for each other's acknowledgements.
+                // With Nagle's algorithm, small messages would wait for the acknowledgements of both hops.
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -1,5 +1,5 @@
-//! What istiod makes of the objects: services merged over clusters, endpoints with network and identity, gateways
-//! per network. Pure: objects in, [`Mesh`] out.
+//! The mesh as istiod models it: services merged over clusters, endpoints with network and identity, gateways per
+//! network. Building the mesh is a pure function from objects to a [`Mesh`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,29 +46,29 @@ pub(crate) use vip::VipAllocator;
 /// The objects of all clusters.
 pub(crate) type Objects = BTreeMap<String, BTreeMap<Key, Manifest>>;
 
-/// The mesh as istiod sees it.
+/// The mesh as istiod models it.
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) config: MeshConfig,
-    /// The cluster that Istio's own objects are read from.
+    /// The cluster from which the Istio kinds are read.
     pub(crate) config_cluster: String,
     pub(crate) networks: Networks,
     pub(crate) services: Vec<Arc<Service>>,
-    /// Gateways with an IP address, names resolved (facts F.4).
+    /// The gateways with resolved IP addresses (istio `pilot/pkg/model/network.go`).
     pub(crate) gateways: Vec<NetworkGateway>,
-    /// The same with names unresolved: what clusters resolved by DNS are told.
+    /// The gateways with unresolved names, as DNS clusters contain them.
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
     pub(crate) sidecars: Sidecars,
     pub(crate) rules: Rules,
     scopes: Scopes,
-    /// What istiod's own resolver, and the world, know.
+    /// The names that istiod's resolver and DNS outside the mesh answer.
     pub(crate) upstream: Hosts,
     pub(crate) servers: Vec<GatewayServer>,
     pub(crate) groups: Vec<Group>,
 }
 
-/// A `WorkloadGroup`: what a VM joins as.
+/// A `WorkloadGroup`, with which a VM joins.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) namespace: String,
@@ -77,14 +77,14 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// `namespace/name`.
+    /// Returns `namespace/name`.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 }
 
 impl Mesh {
-    /// Builds the mesh of `objects`.
+    /// Builds the mesh from `objects`.
     pub(crate) fn build(
         config: &MeshConfig,
         objects: &Objects,
@@ -95,13 +95,13 @@ impl Mesh {
         build::build(config, objects, networks, upstream, vips)
     }
 
-    /// Whether `name` is a name that upstream DNS leads to loopback, where its listener can be.
+    /// Returns whether upstream DNS resolves `name` to loopback, where the sandbox can listen.
     pub(crate) fn is_loopback_name(&self, name: &str) -> bool {
         self.upstream.get(name).is_some_and(|addresses| addresses.iter().all(IpAddr::is_loopback))
     }
 }
 
-/// The objects of one kind, with their manifests.
+/// Returns the objects of one kind, with their manifests.
 fn each<'a, T: 'a>(
     objects: &'a BTreeMap<Key, Manifest>,
     pick: impl Fn(&Object) -> Option<&Arc<T>>,
@@ -109,7 +109,7 @@ fn each<'a, T: 'a>(
     objects.values().filter_map(move |manifest| Some((manifest, pick(&manifest.object)?)))
 }
 
-/// Whether `labels` has everything that `selector` asks for.
+/// Returns whether `labels` contains all labels of `selector`.
 pub(crate) fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

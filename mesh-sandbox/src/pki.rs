@@ -1,4 +1,4 @@
-//! The mesh's certificate authority, and what it makes: istiod's certificate, workload certificates, tokens.
+//! The certificate authority of the mesh, which issues the certificate of istiod, workload certificates and tokens.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ pub(crate) use authority::{Authority, Lifetime, Subject};
 pub(crate) use token::TokenIssuer;
 pub use token::TokenOptions;
 
-/// The crypto provider of everything here, passed as a value: nothing process-wide is installed.
+/// Returns the crypto provider that the sandbox uses. It is passed as a value, so no process-wide provider is
+/// installed.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -1,10 +1,10 @@
-//! Places in files, for errors.
+//! Locations in files, for error messages.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A place in a file.
+/// A location in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     file: Arc<Path>,
@@ -20,12 +20,12 @@ impl Place {
         Self { file: self.file.clone(), line }
     }
 
-    /// The file, or the name under which a text was applied.
+    /// Returns the path of the file, or the name of the applied text.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// The line, counted from one.
+    /// Returns the line number, starting at 1.
     pub fn line(&self) -> u64 {
         self.line
     }

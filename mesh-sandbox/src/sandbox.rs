@@ -1,4 +1,4 @@
-//! The facade: start a mesh, join it, change it, break it.
+//! The public interface of the sandbox.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ mod reload;
 
 pub use builder::SandboxBuilder;
 
-/// A mesh that runs in this process. Dropping it ends everything it started.
+/// A mesh that runs in this process. Dropping it stops everything that it started.
 #[derive(Debug)]
 pub struct Sandbox {
     state: Arc<Mutex<State>>,
@@ -41,7 +41,7 @@ pub struct Sandbox {
     folder: MeshFolder,
 }
 
-/// Where the YAML is.
+/// The folder with the YAML.
 #[derive(Debug)]
 enum MeshFolder {
     Example(TempDir),
@@ -58,53 +58,53 @@ impl MeshFolder {
 }
 
 impl Sandbox {
-    /// Settings of a sandbox to be.
+    /// Returns a builder for a sandbox.
     pub fn builder() -> SandboxBuilder {
         SandboxBuilder::new()
     }
 
-    /// The folder with the YAML: the one that was given, else a temporary one with the example mesh, which goes with the
-    /// sandbox.
+    /// Returns the mesh folder: the configured one, otherwise a temporary folder with the example mesh, which is
+    /// removed with the sandbox.
     pub fn mesh_dir(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where istiod listens: CA and ADS, over TLS.
+    /// Returns the socket address of istiod (CA and ADS over TLS).
     pub fn istiod_address(&self) -> SocketAddr {
         self.istiod.address()
     }
 
-    /// Where the DNS server listens, UDP and TCP, that knows `upstream.hosts`.
+    /// Returns the socket address (UDP and TCP) of the DNS server that answers the names in `upstream.hosts`.
     pub fn upstream_dns(&self) -> SocketAddr {
         self.upstream.address
     }
 
-    /// How often the upstream DNS server was asked for a name, over all record types.
+    /// Returns the number of queries for a name to the upstream DNS server, over all record types.
     pub fn upstream_queries(&self, name: &str) -> u64 {
         self.upstream.queries(name)
     }
 
-    /// The east-west gateways.
+    /// Returns the addresses of the east-west gateways.
     pub fn gateways(&self) -> Vec<GatewayAddress> {
         self.plane.gateways(&self.pushes.mesh())
     }
 
-    /// The map between the addresses of the YAML and the sockets on loopback.
+    /// Returns the mapping between addresses in the YAML and loopback sockets.
     pub fn address_book(&self) -> AddressBook {
         self.book.clone()
     }
 
-    /// The mesh's root certificates, PEM.
+    /// Returns the root certificates of the mesh as PEM.
     pub fn root_certificate_pem(&self) -> String {
         self.istiod.shared().authority.root_pem().to_owned()
     }
 
-    /// What has happened.
+    /// Returns the log of events.
     pub fn events(&self) -> Events {
         self.events.clone()
     }
 
-    /// The NACKs that istiod has seen, oldest first.
+    /// Returns the NACKs that istiod received, oldest first.
     pub fn rejections(&self) -> Vec<Rejection> {
         let rejections = self.events.all().into_iter().filter_map(|event| match event {
             Event::AdsRejected(rejection) => Some(rejection),
@@ -113,23 +113,24 @@ impl Sandbox {
         rejections.collect()
     }
 
-    /// The ADS clients that are connected now.
+    /// Returns the currently connected ADS clients.
     pub fn connections(&self) -> Vec<Connection> {
         self.istiod.shared().connections.lock().values().cloned().collect()
     }
 
-    /// A service account's token, of the config cluster's API server unless the options name another.
+    /// Issues a token for a service account, by the API server of the config cluster unless the options set another
+    /// cluster.
     pub fn token(&self, namespace: &str, service_account: &str, options: &TokenOptions) -> String {
         let account = Account { namespace: namespace.to_owned(), name: service_account.to_owned() };
         self.istiod.shared().tokens.issue(&self.pushes.mesh().config_cluster, account, options)
     }
 
-    /// The files with which a VM joins as a `WorkloadGroup` (`namespace/name`), in a folder that goes with the
-    /// value.
+    /// Writes the files with which a VM joins as a `WorkloadGroup` (`namespace/name`) into a temporary folder, which is
+    /// removed when the returned value is dropped.
     ///
     /// # Errors
     ///
-    /// There is no such group, or the files cannot be written.
+    /// The group does not exist, or the files cannot be written.
     pub fn vm_files(&self, group: &str) -> Result<VmFiles> {
         let files = VmFiles::empty()?;
         self.write_vm_files(group, files.path())?;
@@ -140,7 +141,7 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// There is no such group, or the files cannot be written.
+    /// The group does not exist, or the files cannot be written.
     pub fn write_vm_files(&self, group: &str, folder: impl AsRef<Path>) -> Result<()> {
         let mesh = self.pushes.mesh();
         let group = find_group(&mesh, group)?;
@@ -160,12 +161,12 @@ impl Sandbox {
         vm_files::write(folder.as_ref(), &contents)
     }
 
-    /// The `WorkloadGroup`s that a VM can join as, `namespace/name`.
+    /// Returns the `WorkloadGroup`s with which a VM can join, as `namespace/name`.
     pub fn workload_groups(&self) -> Vec<String> {
         self.pushes.mesh().groups.iter().map(Group::full_name).collect()
     }
 
-    /// Ends everything and waits until it has ended.
+    /// Stops everything and waits until it has ended.
     pub async fn shutdown(self) {
         self.tasks.close().await;
         self.istiod.stop().await;

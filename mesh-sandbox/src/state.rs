@@ -1,4 +1,4 @@
-//! What the API servers of all clusters hold: the folder's objects, and what was applied and deleted since.
+//! The state of the API servers of all clusters: the objects of the folder, with all later changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Folder, Key, Manifest, read};
 
-/// Objects, and what was last read from the folder.
+/// The objects, and the folder as read last.
 #[derive(Debug)]
 pub(crate) struct State {
     config: MeshConfig,
@@ -22,12 +22,12 @@ pub(crate) struct State {
     vips: VipAllocator,
 }
 
-/// What a change did.
+/// The effect of a change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Difference {
-    /// The objects that are new or different.
+    /// The new and changed objects.
     pub(crate) changed: Vec<String>,
-    /// The objects that are gone.
+    /// The removed objects.
     pub(crate) removed: Vec<String>,
 }
 
@@ -43,14 +43,14 @@ impl State {
         }
     }
 
-    /// The mesh of the objects as they are.
+    /// Builds the mesh from the current objects.
     pub(crate) fn build(&mut self) -> Result<Arc<Mesh>> {
         warn_about_ignored(&self.objects);
         let Self { config, objects, networks, upstream, vips, .. } = self;
         Mesh::build(config, objects, networks, upstream, vips).map(Arc::new)
     }
 
-    /// Tries a change: kept if the mesh can be built with it, else nothing has happened.
+    /// Applies a change if the mesh can be built with it; otherwise the state is unchanged.
     fn attempt(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<Difference>,
@@ -64,7 +64,7 @@ impl State {
         attempted
     }
 
-    /// `kubectl apply` to a cluster, which is made if it is new.
+    /// `kubectl apply` to a cluster. An unknown cluster is created.
     pub(crate) fn apply(&mut self, cluster: &str, text: &str) -> Result<(Arc<Mesh>, Difference)> {
         let manifests = read::read(&PathBuf::from("(applied)"), text)?;
         self.attempt(|state| {
@@ -89,8 +89,7 @@ impl State {
         })
     }
 
-    /// The folder was read anew: applies what is different from the last time, as someone does who applies the
-    /// files they edit.
+    /// Applies the differences since the folder was read last, as a user does who applies edited files.
     pub(crate) fn reload(&mut self, folder: Folder) -> Result<(Arc<Mesh>, Difference)> {
         self.attempt(|state| {
             let mut difference = Difference::default();
@@ -139,7 +138,7 @@ fn remove(objects: &mut Objects, cluster: &str, key: &Key, difference: &mut Diff
     removed
 }
 
-/// Istio's kinds count in the config cluster only; elsewhere istiod does not even look.
+/// Istio kinds are read from the config cluster only; istiod does not watch them in other clusters.
 fn warn_about_ignored(objects: &Objects) {
     for (cluster, objects) in objects.iter().skip(1) {
         for manifest in objects.values().filter(|manifest| manifest.object.is_istio()) {
@@ -147,7 +146,7 @@ fn warn_about_ignored(objects: &Objects) {
                 cluster,
                 object = %manifest.key,
                 place = %manifest.place,
-                "ignored: Istio's kinds are read from the first cluster alone"
+                "ignored an Istio object: Istio kinds are read from the first cluster only"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Who owns the tasks: a group ends all of them when it is dropped or closed.
+//! Task groups: dropping or closing a group ends its tasks.
 
 use std::mem;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// Tasks that live no longer than this group.
+/// A group of tasks that end with it.
 #[derive(Debug)]
 pub(crate) struct TaskGroup {
     runtime: Handle,
@@ -19,7 +19,7 @@ impl TaskGroup {
         Self { runtime: runtime.clone(), tasks: Mutex::new(Some(JoinSet::new())) }
     }
 
-    /// Runs `task` until it ends or the group does. A closed group drops it unrun.
+    /// Runs `task` until it ends or the group ends. A closed group drops the task.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(tasks) = self.tasks.lock().as_mut() {
             while tasks.try_join_next().is_some() {}
@@ -27,12 +27,12 @@ impl TaskGroup {
         }
     }
 
-    /// Aborts all tasks and refuses new ones; does not wait.
+    /// Aborts all tasks and rejects new ones, without waiting.
     pub(crate) fn abort(&self) {
         drop(self.tasks.lock().take());
     }
 
-    /// Aborts all tasks, refuses new ones and waits until the last one is gone.
+    /// Aborts all tasks, rejects new ones and waits until all have ended.
     pub(crate) async fn close(&self) {
         let tasks = mem::take(&mut *self.tasks.lock());
         if let Some(mut tasks) = tasks {
@@ -41,12 +41,12 @@ impl TaskGroup {
     }
 }
 
-/// Lets hyper spawn into a group.
+/// A hyper executor that spawns into a group.
 #[derive(Clone, Debug)]
 pub(crate) struct Executor(pub(crate) Arc<TaskGroup>);
 
 impl Executor {
-    /// A group of its own, which ends with its last clone.
+    /// Creates a new group, which ends when the last clone is dropped.
     pub(crate) fn new() -> Self {
         Self(Arc::new(TaskGroup::new(&Handle::current())))
     }

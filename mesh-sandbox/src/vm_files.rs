@@ -1,4 +1,4 @@
-//! The files of `istioctl x workload entry configure` (facts A.1–A.3).
+//! The files that `istioctl x workload entry configure` writes (istio `istioctl/pkg/workload/workload.go`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,32 +10,32 @@ use tempfile::TempDir;
 use crate::error::{Error, Result};
 use crate::model::Group;
 
-/// A folder with a VM's files, which lives as long as this value.
+/// A temporary folder with the files of a VM, which is removed when this value is dropped.
 #[derive(Debug)]
 pub struct VmFiles(TempDir);
 
 impl VmFiles {
-    /// An empty temporary folder, to be filled by [`Sandbox::write_vm_files`](crate::Sandbox::write_vm_files).
+    /// Creates an empty temporary folder, for [`Sandbox::write_vm_files`](crate::Sandbox::write_vm_files).
     ///
     /// # Errors
     ///
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn empty() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("vm-files-").tempdir();
         folder.map(Self).map_err(|source| Error::File {
             path: std::env::temp_dir(),
-            action: "a folder for VM files cannot be made in it",
+            action: "cannot create a temporary folder in it",
             source,
         })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 }
 
-/// What the files are written from.
+/// The values that are written to the files.
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
     pub(crate) group: &'a Group,
@@ -46,13 +46,13 @@ pub(crate) struct Contents<'a> {
     pub(crate) root_pem: &'a str,
 }
 
-/// The host name under which VMs know istiod.
+/// The host name of istiod for VMs.
 const ISTIOD: &str = "istiod.istio-system.svc";
 
-/// Writes all five files into `folder`, which is made if need be.
+/// Writes all five files into `folder`, which is created if necessary.
 pub(crate) fn write(folder: &Path, contents: &Contents<'_>) -> Result<()> {
     let file = |path: PathBuf, action| move |source| Error::File { path, action, source };
-    fs::create_dir_all(folder).map_err(file(folder.to_owned(), "cannot be made"))?;
+    fs::create_dir_all(folder).map_err(file(folder.to_owned(), "cannot be created"))?;
     let metadata = contents.proxy_metadata();
     let files = [
         ("cluster.env", contents.cluster_env(&metadata)),
@@ -69,7 +69,8 @@ pub(crate) fn write(folder: &Path, contents: &Contents<'_>) -> Result<()> {
 }
 
 impl Contents<'_> {
-    /// Facts A.2, second table: in `mesh.yaml`, and in `cluster.env` again.
+    /// Returns the proxy metadata, which is written to `mesh.yaml` and again to `cluster.env` (istio
+    /// `istioctl/pkg/workload/workload.go`).
     fn proxy_metadata(&self) -> BTreeMap<&'static str, String> {
         let template = &self.group.object.spec.template;
         let name = &self.group.name;
@@ -118,7 +119,8 @@ impl Contents<'_> {
         }
     }
 
-    /// Facts A.2: the metadata overlaid with the overrides, sorted, quoted for a shell.
+    /// Returns `cluster.env`: the metadata with the overrides, sorted and quoted for a shell (istio
+    /// `istioctl/pkg/workload/workload.go`).
     fn cluster_env(&self, metadata: &BTreeMap<&'static str, String>) -> String {
         let template = &self.group.object.spec.template;
         let ports: Vec<String> = template.ports.values().map(u16::to_string).collect();
@@ -134,7 +136,8 @@ impl Contents<'_> {
         env.into_iter().map(|(key, value)| format!("{key}={}\n", quoted(&value))).collect()
     }
 
-    /// Facts A.3. JSON is YAML, and its strings need no care; but people read this file, so it is laid out.
+    /// Returns `mesh.yaml` (istio `istioctl/pkg/workload/workload.go`). The strings are JSON, which is valid YAML and
+    /// needs no other quoting.
     fn mesh_yaml(&self, metadata: &BTreeMap<&'static str, String>) -> String {
         let mut yaml =
             format!("defaultConfig:\n  discoveryAddress: {ISTIOD}:{}\n  proxyMetadata:\n", self.istiod_port);
@@ -148,7 +151,7 @@ impl Contents<'_> {
     }
 }
 
-/// istioctl quotes every value: single quotes, with those inside taken apart (istio `workload.go:603`).
+/// Quotes a value in single quotes as istioctl does (istio `workload.go:603`).
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\"'\"'"))
 }
@@ -158,7 +161,7 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn a_value_survives_a_shell() {
+    fn a_shell_reads_a_quoted_value_unchanged() {
         assert_eq!(quoted(r#"{"a":"it's"}"#), r#"'{"a":"it'"'"'s"}'"#);
     }
 }

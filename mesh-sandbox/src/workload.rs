@@ -1,4 +1,4 @@
-//! Workloads: a sidecar's inbound side and a small application behind it.
+//! Workloads: the inbound side of a sidecar, with a small application behind it.
 
 pub(crate) mod application;
 pub(crate) mod caller;

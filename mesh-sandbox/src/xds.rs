@@ -1,4 +1,5 @@
-//! What istiod tells a proxy: NDS, CDS and EDS, built per proxy. Pure: a mesh and a proxy in, messages out.
+//! The resources that istiod sends to a proxy: NDS, CDS and EDS. Building them is a pure function of a mesh and a
+//! proxy.
 
 pub(crate) mod cds;
 mod circuit_breakers;
@@ -23,17 +24,18 @@ use std::sync::Arc;
 
 use crate::model::{Mesh, Scope, Viewer};
 
-/// What the generators read.
+/// The input of the generators.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World<'a> {
     pub(crate) mesh: &'a Mesh,
     pub(crate) book: &'a AddressBook,
-    /// Whether istiod runs with its metadata exchange filter, as it does by default (facts J.5).
+    /// Whether istiod enables the metadata exchange filter, as it does by default (istio
+    /// `pilot/pkg/networking/core/cluster_builder.go`).
     pub(crate) metadata_exchange: bool,
 }
 
 impl World<'_> {
-    /// What the proxy may see.
+    /// Returns the services visible to the proxy.
     pub(crate) fn scope(&self, proxy: &Proxy) -> Arc<Scope> {
         let viewer = if proxy.is_router { Viewer::Gateway } else { Viewer::Workload };
         self.mesh.scope(viewer, &proxy.namespace, &proxy.labels)

@@ -1,4 +1,4 @@
-//! `mesh-sandbox up`: a two-network Istio mesh in the foreground, from a folder of YAML.
+//! `mesh-sandbox up` runs a two-network Istio mesh in the foreground, from a folder of YAML.
 
 #![forbid(unsafe_code)]
 
@@ -11,10 +11,10 @@ use clap::{Parser, Subcommand};
 use mesh_sandbox::{Event, Sandbox, VmFiles};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often tokens are written anew: they last an hour.
+/// How often the VM files are rewritten with new tokens, which expire after an hour.
 const RENEWAL: Duration = Duration::from_secs(20 * 60);
 
-/// A whole two-network Istio mesh in one process.
+/// A complete two-network Istio mesh in one process.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -24,13 +24,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a mesh until Ctrl-C, and follows its YAML.
+    /// Runs a mesh until Ctrl-C and reloads its YAML when it changes.
     Up {
-        /// A folder with a folder of Kubernetes and Istio YAML per cluster [default: the example mesh, in a
+        /// A folder that contains one folder of Kubernetes and Istio YAML per cluster [default: the example mesh, in a
         /// temporary folder].
         #[arg(long, value_name = "DIR")]
         mesh: Option<PathBuf>,
-        /// Where the VM files go, a folder per WorkloadGroup [default: a temporary folder].
+        /// The folder for the VM files, with one subfolder per WorkloadGroup [default: a temporary folder].
         #[arg(long, value_name = "DIR")]
         vm_files: Option<PathBuf>,
     },
@@ -79,7 +79,7 @@ async fn up(mesh: Option<PathBuf>, vm_files: Option<PathBuf>) -> Result<(), Box<
             _ = renewal.tick() => folder.write(&sandbox)?,
             line = events.wait_since(mark, news) => {
                 mark = events.mark();
-                // A group may be new.
+                // A reload may have added a WorkloadGroup.
                 folder.write(&sandbox)?;
                 writeln!(io::stdout(), "{line}")?;
             }
@@ -89,7 +89,7 @@ async fn up(mesh: Option<PathBuf>, vm_files: Option<PathBuf>) -> Result<(), Box<
     Ok(())
 }
 
-/// What a person wants to know while it runs.
+/// The line that is printed for an event, if a user needs to see it.
 fn news(event: &Event) -> Option<String> {
     match event {
         Event::IstiodCrashed { reason } => Some(format!("istiod crashed: {reason}")),
@@ -99,7 +99,7 @@ fn news(event: &Event) -> Option<String> {
             let lines: Vec<_> = changed.chain(removed).collect();
             Some(format!("reloaded\n{}", lines.join("\n")))
         }
-        Event::ReloadFailed { error } => Some(format!("not reloaded, the last good mesh stays\n  {error}")),
+        Event::ReloadFailed { error } => Some(format!("the YAML was not reloaded; the previous mesh stays in use\n  {error}")),
         _ => None,
     }
 }
@@ -115,12 +115,12 @@ fn describe(sandbox: &Sandbox, vm_files: &Path) -> io::Result<()> {
     writeln!(out, "upstream DNS      {}", sandbox.upstream_dns())?;
     for group in sandbox.workload_groups() {
         let folder = vm_files.join(group.replace('/', "_"));
-        writeln!(out, "VM files          {}  (joins as {group})", folder.display())?;
+        writeln!(out, "VM files          {}  (for WorkloadGroup {group})", folder.display())?;
     }
-    writeln!(out, "\nThe YAML is followed while it changes. Ctrl-C ends the mesh.")
+    writeln!(out, "\nThe YAML is reloaded when it changes. Press Ctrl-C to stop the mesh.")
 }
 
-/// Where the VM files are.
+/// The folder that contains the VM files.
 enum Folder {
     Given(PathBuf),
     Temporary(VmFiles),

@@ -1,4 +1,4 @@
-//! One DNS question, one answer: records, NODATA, or NXDOMAIN with an SOA.
+//! Answers one DNS query: with records, with NODATA, or with NXDOMAIN and an SOA record.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::hosts::Hosts;
 
-/// How a question came, which decides how long an answer may be.
+/// The transport of a query, which decides the maximum length of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
@@ -16,12 +16,12 @@ pub(crate) enum Transport {
 }
 
 const TTL: u32 = 60;
-/// How long "no" may be remembered: short, since YAML is reloaded.
+/// The TTL of negative answers. It is short because the YAML may be reloaded.
 const NEGATIVE_TTL: u32 = 5;
-/// The longest UDP answer without EDNS.
+/// The maximum length of a UDP answer to a query without EDNS.
 const PLAIN_UDP: usize = 512;
 
-/// The name asked for and the answer; nothing for what is not a question.
+/// Returns the queried name and the answer, or `None` if `query` is not a DNS query.
 pub(crate) fn answer(hosts: &Hosts, query: &[u8], transport: Transport) -> Option<(String, Vec<u8>)> {
     let query = Message::from_vec(query).ok()?;
     if query.metadata.message_type != MessageType::Query {
@@ -93,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn a_known_name_is_answered_whatever_its_case() {
+    fn a_known_name_is_answered_in_any_case() {
         let response = ask("Intranet.Example.com.", RecordType::A);
         assert_eq!(response.answers.len(), 1);
         assert_eq!(response.metadata.response_code, ResponseCode::NoError);
     }
 
     #[test]
-    fn the_missing_family_is_nodata_and_an_unknown_name_nxdomain_each_with_an_soa() {
+    fn a_missing_family_is_nodata_and_an_unknown_name_is_nxdomain_each_with_an_soa() {
         let nodata = ask("intranet.example.com.", RecordType::AAAA);
         assert_eq!((nodata.answers.len(), nodata.authorities.len()), (0, 1));
         assert_eq!(nodata.metadata.response_code, ResponseCode::NoError);

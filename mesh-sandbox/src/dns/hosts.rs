@@ -1,4 +1,4 @@
-//! `upstream.hosts`, in the format of hosts(5): what the world outside the mesh answers.
+//! The file `upstream.hosts`, in the format of hosts(5): the names that the DNS server outside the mesh answers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::place::Place;
 
-/// Names and their addresses; names in lower case, without the last dot.
+/// Names with their addresses. Names are in lower case, without a trailing dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hosts(BTreeMap<String, Vec<IpAddr>>);
 
 impl Hosts {
-    /// The addresses of a name, or nothing if the name does not exist.
+    /// Returns the addresses of a name, or `None` if the name does not exist.
     pub(crate) fn get(&self, name: &str) -> Option<&[IpAddr]> {
         self.0.get(name).map(Vec::as_slice)
     }
@@ -24,10 +24,10 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Hosts> {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(address) = words.next() else { continue };
         let failed = |problem: String| Error::UpstreamHosts { place: Place::new(file, number), problem };
-        let address: IpAddr = address.parse().map_err(|_| failed(format!("{address} is not an address")))?;
+        let address: IpAddr = address.parse().map_err(|_| failed(format!("`{address}` is not an IP address")))?;
         let names: Vec<&str> = words.collect();
         if names.is_empty() {
-            return Err(failed(format!("{address} has no name")));
+            return Err(failed(format!("the address {address} has no name")));
         }
         for name in names {
             let addresses = hosts.entry(name.trim_end_matches('.').to_ascii_lowercase()).or_default();
@@ -46,7 +46,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn names_collect_their_addresses() {
+    fn a_name_on_several_lines_has_all_their_addresses() {
         let hosts =
             parse(Path::new("h"), "192.0.2.1 a.example A2.example # one\n2001:db8::1 a.example\n").unwrap();
         assert_eq!(hosts.get("a.example").unwrap().len(), 2);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn an_invalid_line_is_reported_with_its_number() {
         let error = parse(Path::new("h"), "\n192.0.2 a.example\n").unwrap_err();
         assert_eq!(error.place().unwrap().line(), 2);
     }

@@ -1,4 +1,4 @@
-//! `AggregatedDiscoveryService`, delta: one task per stream around a [`Session`].
+//! The gRPC service `AggregatedDiscoveryService`, delta variant: one task per stream, which drives a [`Session`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,16 +29,16 @@ pub(crate) struct DiscoveryService {
 
 type Outgoing = mpsc::Sender<Message>;
 
-/// What a stream's task says to its client.
+/// A message from the task of a stream to its client.
 #[derive(Debug)]
 enum Message {
     Response(DeltaDiscoveryResponse),
-    /// The stream is over; without a status because the client has left.
+    /// The end of the stream; without a status if the client has gone.
     End(Option<Status>),
 }
 
-/// The responses of a stream. A task that vanishes without a word, because istiod died, leaves a stream that never
-/// ends: its client learns of it from the connection, as from a real istiod, and never from a status.
+/// The responses of a stream. When istiod crashes, the task ends without a message and this stream never ends: the
+/// client learns of the crash from the connection, as with a real istiod, and not from a status.
 #[derive(Debug)]
 pub(crate) struct Responses {
     first: Option<Message>,
@@ -69,10 +69,10 @@ impl AggregatedDiscoveryService for DiscoveryService {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        // Once per stream (facts C.1).
+        // Clients are authenticated once per stream (istio `pilot/pkg/xds/ads.go`).
         let caller =
             self.shared.authenticate(request.metadata(), request.extensions()).map_err(|reason| {
-                tracing::info!(reason, "an ADS stream was refused");
+                tracing::info!(reason, "rejected an ADS stream: authentication failed");
                 Status::unauthenticated("authentication failure")
             })?;
         let peer = request.extensions().get::<Peer>().map_or(listen::ANY, |peer| peer.address);
@@ -87,8 +87,8 @@ impl AggregatedDiscoveryService for DiscoveryService {
             id: STREAMS.fetch_add(1, Ordering::Relaxed),
         };
         self.streams.spawn(stream.run(request.into_inner()));
-        // grpc-go sends headers with the first message, and none before an error: a client that waits for them
-        // before it says anything waits for ever. So does one of this istiod.
+        // grpc-go sends the response headers with the first message, and sends none before an error. A client that
+        // waits for the headers before it sends a message waits forever, here as well.
         match responses.recv().await {
             Some(Message::End(Some(status))) => Err(status),
             Some(first) => Ok(Response::new(Responses { first: Some(first), rest: responses })),
@@ -97,7 +97,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
     }
 }
 
-/// Numbers streams, as istiod numbers connections.
+/// The number of streams so far: istiod numbers its connections.
 static STREAMS: AtomicU64 = AtomicU64::new(1);
 
 struct Stream {
@@ -110,13 +110,13 @@ struct Stream {
     id: u64,
 }
 
-/// Why a stream is over.
+/// The reason why a stream ends.
 enum End {
-    /// istiod has died, or the sandbox is gone.
+    /// istiod crashed, or the sandbox was dropped.
     Crash,
-    /// The client left or the connection broke.
+    /// The client closed the stream, or the connection broke.
     Gone,
-    /// With this status.
+    /// istiod ends the stream with a status.
     Status(Status),
 }
 
@@ -131,7 +131,7 @@ impl Stream {
             Err(End::Crash) => return,
             Err(End::Status(status)) => Some(status),
         };
-        // A client that is gone does not listen.
+        // Sending fails only if the client has gone.
         let _ = self.outgoing.send(Message::End(status)).await;
     }
 
@@ -143,7 +143,7 @@ impl Stream {
         self.request(&mut session, &first).await?;
         loop {
             tokio::select! {
-                // Requests go first: a client may wait for an answer before it starts at all.
+                // Requests come first: a client may need a response before it starts.
                 biased;
                 request = requests.message() => match request {
                     Ok(Some(request)) => self.request(&mut session, &request).await?,
@@ -159,7 +159,7 @@ impl Stream {
         }
     }
 
-    /// The first request that counts: a health report in its place is dropped (facts A.6).
+    /// Receives the first request. A health report before it is dropped (istio `pkg/xds/server.go`).
     async fn first(
         &self,
         requests: &mut Streaming<DeltaDiscoveryRequest>,
@@ -173,7 +173,7 @@ impl Stream {
         }
     }
 
-    /// Reads the node and checks that the caller may be it (facts C.2).
+    /// Reads the node and checks that the client may use its namespace (istio `pilot/pkg/xds/auth.go`).
     fn introduce(&self, first: &DeltaDiscoveryRequest) -> Result<Proxy, End> {
         let node = first.node.as_ref().filter(|node| !node.id.is_empty());
         let node = node.ok_or_else(|| End::Status(Status::invalid_argument("missing node information")))?;

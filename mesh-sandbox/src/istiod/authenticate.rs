@@ -1,4 +1,5 @@
-//! Who is calling (facts B.5): a client certificate if there is one, else a bearer token.
+//! Authenticates clients: by the client certificate if one was sent, otherwise by a bearer token (istio
+//! `security/pkg/server/ca/authenticate`).
 
 use tonic::Extensions;
 use tonic::metadata::MetadataMap;
@@ -6,7 +7,7 @@ use tonic::metadata::MetadataMap;
 use super::Shared;
 use crate::pki::spiffe;
 
-/// What the TLS connection knows of its client. An extension of every request.
+/// The client of a TLS connection, as an extension of every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: std::net::SocketAddr,
@@ -14,16 +15,16 @@ pub(crate) struct Peer {
     pub(crate) identity: Option<String>,
 }
 
-/// An authenticated caller.
+/// An authenticated client.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) identity: String,
-    /// `certificate` or `token`.
+    /// The credential: `certificate` or `token`.
     pub(crate) proof: &'static str,
 }
 
 impl Shared {
-    /// The caller, or the reason that istiod logs and does not tell.
+    /// Returns the authenticated client, or the reason for the rejection, which istiod logs and does not send.
     pub(crate) fn authenticate(
         &self,
         metadata: &MetadataMap,
@@ -41,8 +42,8 @@ impl Shared {
         Ok(Caller { identity, proof: "token" })
     }
 
-    /// The cluster whose API server reviews the token: the `clusterid` header if it is there exactly once
-    /// (facts B.1).
+    /// The cluster whose API server reviews the token: the value of the `clusterid` header if it occurs exactly once
+    /// (istio `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
     fn cluster(&self, metadata: &MetadataMap) -> Result<String, String> {
         let snapshot = self.snapshots.borrow();
         let mut values = metadata.get_all("clusterid").iter();

@@ -1,4 +1,4 @@
-//! `IstioCertificateService` (istio `security/pkg/server/ca/server.go`; facts B.1–B.4).
+//! The gRPC service `IstioCertificateService` (istio `security/pkg/server/ca/server.go`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl IstioCertificateService for CertificateService {
         let lifetime = self
             .lifetime(request.validity_duration)
             .map_err(|problem| refused(Code::InvalidArgument, problem))?;
-        // Whatever names the CSR has: the certificate is for who was authenticated.
+        // The names in the CSR are ignored: the certificate contains the authenticated identity.
         let subject = Subject::Spiffe(caller.identity.clone());
         let certificate = self
             .0
@@ -48,14 +48,15 @@ impl IstioCertificateService for CertificateService {
             proof: caller.proof,
             lifetime,
         });
-        // The leaf, then the bundle of roots as one element (facts B.4).
+        // The leaf certificate, then all roots as one element (istio `security/pkg/server/ca/server.go`).
         let cert_chain = vec![certificate.pem(), self.0.authority.root_pem().to_owned()];
         Ok(Response::new(IstioCertificateResponse { cert_chain }))
     }
 }
 
 impl CertificateService {
-    /// Nothing asked for is the default; too much is an error, not less (facts B.3, J.6).
+    /// A request without a lifetime gets the default. A lifetime above the maximum is an error and is not reduced
+    /// (istio `security/pkg/pki/ca/ca.go`).
     fn lifetime(&self, seconds: i64) -> Result<Duration, String> {
         let requested = match u64::try_from(seconds) {
             Ok(0) | Err(_) => return Ok(self.0.ttl.default),
@@ -73,7 +74,7 @@ impl CertificateService {
     }
 }
 
-/// As Go prints it: `2400h0m0s`.
+/// Formats a duration as Go does: `2400h0m0s`.
 fn go_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

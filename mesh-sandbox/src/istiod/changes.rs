@@ -1,5 +1,5 @@
-//! What a change of the mesh makes istiod push: by host, by namespace, or to everyone. Which change leads to which
-//! message was compared with a real istiod, push by push.
+//! Decides what istiod pushes after a change of the mesh: resources of a host, of a namespace, or everything. The
+//! pushes after each kind of change were compared with those of a real istiod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use crate::model::host::is_subset;
 use crate::model::policy::ROOT_NAMESPACE;
 use crate::model::{Endpoint, Mesh, Registry, Resolution, Service};
 
-/// When each thing changed last, counted in pushes. A stream compares with the count that it has seen, so a slow
-/// one misses nothing.
+/// The number of the push in which each object changed last. Each stream compares these numbers with the last push that
+/// it sent, so a slow stream misses no change.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     /// The number of the newest push.
     pub(crate) now: u64,
-    /// Services whose definition or identities changed: CDS and EDS of that host, and the name table.
+    /// Services whose definition or identities changed: affects CDS and EDS of the host, and the name table.
     services: BTreeMap<String, u64>,
-    /// Services whose endpoints alone changed: EDS of that host.
+    /// Services of which only endpoints changed: affects EDS of the host.
     endpoints: BTreeMap<String, u64>,
-    /// Namespaces whose PeerAuthentications changed: CDS and EDS of their services.
+    /// Namespaces whose PeerAuthentications changed: affects CDS and EDS of their services.
     policies: BTreeMap<String, u64>,
-    /// Hosts, possibly with a wildcard, whose DestinationRules changed: CDS and EDS of the services.
+    /// Hosts, possibly wildcards, whose DestinationRules changed: affects CDS and EDS of the services.
     rules: BTreeMap<String, u64>,
-    /// Namespaces whose Sidecars changed: the clusters that come and go with it, and the name table.
+    /// Namespaces whose Sidecars changed: affects their visible clusters and the name table.
     scopes: BTreeMap<String, u64>,
-    /// The PeerAuthentication of the mesh: CDS and EDS of everything.
+    /// The last change of the mesh-wide PeerAuthentication: affects CDS and EDS of all services.
     mesh_policy: u64,
-    /// Endpoints of headless services: EDS of everything.
+    /// The last change of endpoints of headless services: affects EDS of all services.
     all_endpoints: u64,
     names: u64,
-    /// Networks, gateways and the configuration of the mesh: everything to everyone.
+    /// The last change of networks, gateways or the mesh configuration: affects all resources of all clients.
     forced: u64,
 }
 
 impl Changes {
-    /// Notes the difference between two meshes as part of the next push.
+    /// Records the differences between two meshes as part of the next push.
     pub(crate) fn note(&mut self, old: &Mesh, new: &Mesh) {
         let next = self.now + 1;
         let (before, after) = (by_host(old), by_host(new));
@@ -71,7 +71,7 @@ impl Changes {
         let pairs = || before.iter().zip(after);
         let defined_alike =
             before.len() == after.len() && pairs().all(|(old, new)| is_defined_alike(old, new));
-        // A cluster that loses its last endpoint takes no identity along (istio `UpdateServiceEndpoints`).
+        // A cluster that loses its last endpoint keeps its identities (istio `UpdateServiceEndpoints`).
         let clusters: BTreeSet<&str> =
             after.iter().flat_map(|it| &it.endpoints).map(|it| &*it.cluster).collect();
         let identities = |services: &[&Arc<Service>]| -> Vec<_> {
@@ -96,13 +96,13 @@ impl Changes {
         }
     }
 
-    /// What happened after the push with this number.
+    /// Returns the changes after the push with this number.
     pub(crate) fn since(&self, seen: u64) -> Since<'_> {
         Since { changes: self, seen }
     }
 }
 
-/// The changes that a stream has not seen.
+/// The changes that a stream has not pushed yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since<'a> {
     changes: &'a Changes,
@@ -110,22 +110,22 @@ pub(crate) struct Since<'a> {
 }
 
 impl Since<'_> {
-    /// Whether everything is pushed.
+    /// Returns whether everything must be pushed.
     pub(crate) fn is_forced(&self) -> bool {
         self.changes.forced > self.seen
     }
 
-    /// Whether what a namespace sees may be other services now.
+    /// Returns whether the set of services visible to a namespace may have changed.
     pub(crate) fn touches_scope(&self, namespace: &str) -> bool {
         [namespace, ROOT_NAMESPACE].iter().any(|namespace| self.is_newer(&self.changes.scopes, namespace))
     }
 
-    /// Whether the name table is.
+    /// Returns whether the name table may have changed.
     pub(crate) fn touches_names(&self) -> bool {
         self.is_forced() || self.changes.names > self.seen
     }
 
-    /// Whether the clusters of any service are.
+    /// Returns whether any cluster may have changed.
     pub(crate) fn touches_any_cluster(&self) -> bool {
         let changes = self.changes;
         let each = changes.services.values().chain(changes.policies.values()).chain(changes.rules.values());
@@ -133,7 +133,7 @@ impl Since<'_> {
         self.is_forced() || changes.mesh_policy.max(newest.unwrap_or_default()) > self.seen
     }
 
-    /// Whether the clusters of this service are.
+    /// Returns whether the clusters of this service may have changed.
     pub(crate) fn touches_clusters(&self, host: &str, namespace: Option<&str>) -> bool {
         self.is_forced()
             || self.changes.mesh_policy > self.seen
@@ -142,7 +142,7 @@ impl Since<'_> {
             || namespace.is_some_and(|namespace| self.is_newer(&self.changes.policies, namespace))
     }
 
-    /// Whether the endpoints of this host are. A host that is unknown goes along with every policy.
+    /// Returns whether the endpoints of this host may have changed. An unknown host is included in every policy change.
     pub(crate) fn touches_endpoints(&self, host: &str, namespace: Option<&str>) -> bool {
         let policies = &self.changes.policies;
         self.touches_clusters(host, namespace)
@@ -172,7 +172,7 @@ fn is_defined_alike(old: &Service, new: &Service) -> bool {
     old.definition() == new.definition()
 }
 
-/// A policy changes what is said about an endpoint, but is pushed for itself.
+/// Compares endpoints without their policies: a change of policy has its own push.
 fn are_alike(old: &[Endpoint], new: &[Endpoint]) -> bool {
     old.len() == new.len()
         && old

@@ -1,5 +1,5 @@
-//! From a change to a push: istiod waits until nothing has changed for 100 ms, but ten seconds at most
-//! (facts C.8, J.1).
+//! The debounce between changes and pushes: istiod pushes after 100 ms without a change, and at the latest ten seconds
+//! after the first change (istio `pilot/pkg/features/tuning.go`).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,12 +13,12 @@ use super::changes::Changes;
 use crate::address_book::AddressBook;
 use crate::model::Mesh;
 
-/// How long nothing must change before a push.
+/// The time without changes before a push.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a push waits at most.
+/// The maximum delay of a push.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The side of changes.
+/// The part of istiod that receives changes and publishes snapshots.
 #[derive(Debug)]
 pub(crate) struct Pushes {
     next: Mutex<Snapshot>,
@@ -49,12 +49,12 @@ impl Pushes {
         self.published.subscribe()
     }
 
-    /// The newest mesh, pushed or not.
+    /// Returns the newest mesh, which may not be pushed yet.
     pub(crate) fn mesh(&self) -> Arc<Mesh> {
         self.next.lock().mesh.clone()
     }
 
-    /// A new mesh.
+    /// Replaces the mesh.
     pub(crate) fn change(&self, mesh: Arc<Mesh>) {
         {
             let mut next = self.next.lock();
@@ -64,14 +64,14 @@ impl Pushes {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// A name table that does not decode, to everyone at once.
+    /// Pushes an invalid name table to all clients immediately.
     pub(crate) fn break_names(&self) {
         self.next.lock().broken_names += 1;
         self.publish();
     }
 
-    /// Publishes after each burst of changes, until the task ends. Changes from now on count, whenever the task
-    /// gets to run.
+    /// Publishes a snapshot after each burst of changes, until the task ends. Changes count from this call on, even if
+    /// the task is polled later.
     pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let changes = self.changes.subscribe();
         self.publish_changes(changes)
@@ -100,7 +100,7 @@ impl Pushes {
     }
 }
 
-/// `2026-11-23T10:00:00Z/7`: when, and the how manieth.
+/// Returns a version such as `2026-11-23T10:00:00Z/7`: the time and the number of the push.
 fn version(counter: u64) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     format!("{seconds}/{counter}")

@@ -1,5 +1,5 @@
-//! istiod's TLS port: HTTP/2 with istiod's certificate; a client certificate is optional, a wrong one is not
-//! forgiven (facts B.5, B.8, C.8).
+//! The TLS port of istiod: HTTP/2 with the certificate of istiod. A client certificate is optional, but an invalid one
+//! fails the handshake (istio `pilot/pkg/bootstrap/server.go`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +27,16 @@ use crate::pki::verifier::{Demand, MeshClientVerifier};
 use crate::pki::{self, Lifetime, Subject, spiffe};
 use crate::tasks::{Executor, TaskGroup};
 
-/// How long a handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
-/// The server's own keepalive (facts C.8).
+/// The interval and timeout of the server's HTTP/2 keepalive (istio `pkg/keepalive/options.go`).
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// istiod's limit for requests (facts C.8).
+/// The maximum size of a request: the default of grpc-go.
 const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
-/// The life of istiod's own certificate.
+/// The lifetime of the certificate of istiod.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A server that is ready to take connections.
+/// A server that is ready to accept connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     shared: Arc<Shared>,
@@ -59,7 +59,7 @@ impl Server {
         Ok(Self { shared, process, tls: Arc::new(config) })
     }
 
-    /// Serves until the task ends; everything it started ends with it.
+    /// Serves until the task ends. All tasks that it started end with it.
     pub(crate) async fn serve(self, listener: TcpListener, connections: TaskGroup) {
         let streams = Arc::new(TaskGroup::new(&tokio::runtime::Handle::current()));
         let discovery = DiscoveryService {
@@ -85,10 +85,10 @@ impl Server {
     }
 }
 
-/// One HTTP/2 connection. Dropping the future closes the socket and ends its calls.
+/// Serves one HTTP/2 connection. Dropping the future closes the socket and ends its calls.
 async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, age: Option<AgeLimit>) {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return; // grpc-go insists on it
+        return; // grpc-go requires ALPN
     }
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());
@@ -107,7 +107,8 @@ async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, ag
         let _ = connection.await;
         return;
     };
-    // Forced reconnect: GOAWAY at the age, the end after the grace (facts C.8, J.1).
+    // The forced reconnect: a GOAWAY at the maximum age, and the end of the connection after the grace period (istio
+    // `pkg/keepalive/options.go`).
     if timeout(age, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(grace, connection).await;

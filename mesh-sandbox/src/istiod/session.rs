@@ -1,5 +1,5 @@
-//! One delta ADS stream as a state machine: requests and pushes in, responses out (istio `pilot/pkg/xds/delta.go`;
-//! facts C.6, J.1). Nothing here waits.
+//! One delta ADS stream as a state machine: requests and pushes in, responses out (istio `pilot/pkg/xds/delta.go`). It
+//! does no IO and never waits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,30 +25,30 @@ pub(crate) struct Session {
     /// The authenticated identity of the client.
     identity: String,
     watched: BTreeMap<String, Watched>,
-    /// The push that this stream has seen.
+    /// The number of the last push that this stream has handled.
     seen: u64,
     broken_names: u64,
 }
 
-/// What a request leads to.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// Responses, possibly none.
+    /// Responses to send, possibly none.
     Send(Vec<DeltaDiscoveryResponse>),
-    /// A NACK: noted, not answered.
+    /// A NACK, which is recorded and not answered.
     Rejected(Rejection),
     /// The stream ends with this status.
     End(Status),
-    /// istiod dereferences nil and dies (trap 12).
+    /// istiod dereferences a nil pointer and crashes. The string is the reason.
     Crash(String),
 }
 
-/// Types that istiod takes without an answer: no multiple roots, no secrets for a sidecar.
+/// Types that istiod accepts without a response: it has no PCDS trust bundle and no secrets for a sidecar.
 const SILENT: [&str; 2] = [
     "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 ];
-/// Types that istiod answers with nothing: no ambient mode, no extensions.
+/// Types that istiod answers with an empty response: ambient mode and extensions are off.
 const EMPTY: [&str; 4] = [
     "type.googleapis.com/istio.workload.Address",
     "type.googleapis.com/istio.workload.Workload",
@@ -60,9 +60,9 @@ const ABSENT: [&str; 2] = [
     "type.googleapis.com/envoy.config.listener.v3.Listener",
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 ];
-/// Debug information, which is for the control plane's own namespace.
+/// Debug information, which only identities of the control plane's namespace may request.
 const DEBUG: &str = "istio.io/debug";
-/// Health reports of registered workloads: taken without an answer.
+/// Health reports of registered workloads, which are accepted without a response.
 pub(crate) const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 impl Session {
@@ -76,13 +76,13 @@ impl Session {
         }
     }
 
-    /// The types watched and their names.
+    /// Returns the subscribed types with their names.
     pub(crate) fn watching(&self) -> Vec<(String, Vec<String>)> {
         let each = self.watched.iter();
         each.map(|(kind, watched)| (kind.clone(), watched.names.iter().cloned().collect())).collect()
     }
 
-    /// Takes a request.
+    /// Handles a request.
     pub(crate) fn request(&mut self, snapshot: &Snapshot, request: &DeltaDiscoveryRequest) -> Answer {
         let kind = request.type_url.as_str();
         if kind == HEALTH {
@@ -98,9 +98,9 @@ impl Session {
             return Answer::End(Status::unimplemented(format!("the sandbox does not serve {kind}")));
         }
         if let Some(error) = &request.error_detail {
-            // Looked at before anything is known about the type: NACKing what is not watched kills istiod.
+            // This check comes before the lookup of the type: a NACK for a type without a subscription crashes istiod.
             if !self.watched.contains_key(kind) {
-                return Answer::Crash(format!("error_detail for {kind}, which this stream does not watch"));
+                return Answer::Crash(format!("error_detail for {kind}, a type without a subscription on this stream"));
             }
             return Answer::Rejected(Rejection {
                 node: self.proxy.node_id.clone(),
@@ -111,14 +111,14 @@ impl Session {
             });
         }
         let Some(watched) = self.watched.get_mut(kind) else {
-            // Never seen on this stream: answered in full, whatever the nonce says.
+            // The first request of this type on this stream is answered in full, whatever its nonce is.
             let mut watched = Watched::default();
             let change = watched.apply(request);
             self.watched.insert(kind.to_owned(), watched);
             return self.answer(snapshot, kind, &change);
         };
         if !request.response_nonce.is_empty() && request.response_nonce != watched.nonce_sent {
-            // Stale: ignored, and whatever it wanted to subscribe to with it (trap 11).
+            // A stale nonce: the request is ignored, together with its subscriptions (istio `pilot/pkg/xds/delta.go`).
             return Answer::Send(Vec::new());
         }
         let change = watched.apply(request);
@@ -134,7 +134,8 @@ impl Session {
             type_url::NAME_TABLE => responses.push(self.send_names(snapshot, &change.subscribed)),
             type_url::CLUSTER => {
                 responses.push(self.send_all_clusters(snapshot, &change.subscribed));
-                // Clusters are followed by the endpoints of all that are watched (facts C.6).
+                // A response with clusters is followed by the endpoints of all subscribed clusters (istio
+                // `pilot/pkg/xds/delta.go`).
                 let watched = self.watched_names(type_url::ENDPOINT);
                 responses.extend(self.send_endpoints(snapshot, &watched));
             }
@@ -149,7 +150,8 @@ impl Session {
                 responses.push(response(snapshot, kind, watched, Vec::new(), Vec::new()));
             }
             _ => {
-                // The catch-all generator wants an identity of the root namespace (trap 14).
+                // The generator for all other types requires an identity of the root namespace (istio
+                // `pilot/pkg/networking/apigen/apigen.go`).
                 return Answer::End(Status::permission_denied(
                     "the api generator is restricted to the control-plane (root) namespace",
                 ));
@@ -158,7 +160,7 @@ impl Session {
         Answer::Send(responses)
     }
 
-    /// Takes a new snapshot: what has changed for this proxy, clusters first, names last.
+    /// Handles a new snapshot: returns the changed resources for this proxy, clusters first and names last.
     pub(crate) fn push(&mut self, snapshot: &Snapshot) -> Vec<DeltaDiscoveryResponse> {
         let since = snapshot.changes.since(self.seen);
         let broken = snapshot.broken_names != self.broken_names;
@@ -190,20 +192,20 @@ impl Session {
         responses
     }
 
-    /// The host in a cluster's name, and the namespace of the service if there is one.
+    /// Returns the host in the name of a cluster, and the namespace of its service if the service exists.
     fn owner<'a>(scope: &'a Scope, cluster: &'a str) -> (&'a str, Option<&'a str>) {
         let Some(name) = ClusterName::parse(cluster) else { return ("", None) };
         (name.host, scope.service(name.host).map(|service| service.namespace.as_str()))
     }
 
-    /// The whole table in one resource without name and version; names that were asked for are "removed"
-    /// (facts C.4, trap 15).
+    /// Builds a response with the whole name table in one resource without name and version. Names that the client
+    /// requested are listed as removed (istio `pilot/pkg/xds/delta.go`).
     fn send_names(&mut self, snapshot: &Snapshot, asked: &BTreeSet<String>) -> DeltaDiscoveryResponse {
         let table = any::pack(type_url::NAME_TABLE, &snapshot.names_for(&self.proxy));
         self.send_table(snapshot, table, asked)
     }
 
-    /// A table that no one can decode: for tests of a client's NACK.
+    /// Builds a response with an invalid name table, to test the NACK of a client.
     fn send_broken_names(&mut self, snapshot: &Snapshot) -> DeltaDiscoveryResponse {
         let value = Bytes::from_static(&[0x0a, 0x7f, 0x01]);
         let table = Any { type_url: type_url::NAME_TABLE.to_owned(), value };
@@ -223,7 +225,7 @@ impl Session {
         response(snapshot, type_url::NAME_TABLE, watched, vec![resource], removed)
     }
 
-    /// All clusters; names in `known` that are not among them are removed.
+    /// Builds a response with all clusters. Names in `known` without a cluster are removed.
     fn send_all_clusters(&mut self, snapshot: &Snapshot, known: &BTreeSet<String>) -> DeltaDiscoveryResponse {
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
         let removed = known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
@@ -233,7 +235,7 @@ impl Session {
         response(snapshot, type_url::CLUSTER, watched, resources, removed)
     }
 
-    /// The clusters of changed services, always with the fixed three (facts J.1).
+    /// Builds a response with the clusters of changed services, and always the three fixed clusters.
     fn send_changed_clusters(
         &mut self,
         snapshot: &Snapshot,
@@ -268,8 +270,8 @@ impl Session {
         self.watched.get(kind).map(|watched| watched.names.clone()).unwrap_or_default()
     }
 
-    /// The assignments of these clusters. No names, no answer; a name that means nothing is an empty assignment
-    /// (facts F.3, J.1).
+    /// Builds a response with the endpoints of these clusters; `None` if there are no names. An unknown name gets an
+    /// empty assignment (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
     fn send_endpoints(
         &mut self,
         snapshot: &Snapshot,

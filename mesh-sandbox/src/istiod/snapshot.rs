@@ -1,4 +1,4 @@
-//! What istiod pushes from: a mesh at one moment, with what has changed on the way to it.
+//! The input of a push: a mesh at one time, with the changes since earlier pushes.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::address_book::AddressBook;
 use crate::model::{Mesh, Scope};
 use crate::xds::{Proxy, World, cds, eds, nds};
 
-/// A push context.
+/// A snapshot (istiod: push context).
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) book: AddressBook,
     pub(crate) metadata_exchange: bool,
-    /// `<time>/<counter>`, as istiod writes versions.
+    /// The version, `<time>/<counter>`, as istiod formats it.
     pub(crate) version: String,
-    /// What must be sent anew.
+    /// The changes since earlier pushes.
     pub(crate) changes: Changes,
-    /// Moves when a test wants a name table that does not decode.
+    /// A counter that increases when a test requests an invalid name table.
     pub(crate) broken_names: u64,
 }
 

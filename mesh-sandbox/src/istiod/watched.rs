@@ -1,4 +1,5 @@
-//! What one stream watches of one type (istio `WatchedResource` and `deltaWatchedResources`; facts C.6).
+//! The subscription of one stream to one type (istio `WatchedResource` and `deltaWatchedResources` in
+//! `pilot/pkg/xds/delta.go`).
 
 use std::collections::BTreeSet;
 
@@ -7,23 +8,23 @@ use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 /// The state of a subscription.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    /// The names, as istiod counts them: what was asked for, or for wildcard types what was sent.
+    /// The names as istiod records them: the requested names or, for wildcard types, the sent names.
     pub(crate) names: BTreeSet<String>,
     pub(crate) nonce_sent: String,
 }
 
-/// What a request does to a set of names.
+/// The effect of a request on the set of names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) changed: bool,
-    /// What the answer is about: names subscribed to or known from before a reconnect.
+    /// The names to answer: new subscriptions, and names that the client has from before a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
-    /// Nothing was named, or `*` alone: the answer is about everything.
+    /// The request contains no name, or only `*`: the response contains all resources.
     pub(crate) names_nothing: bool,
 }
 
 impl Watched {
-    /// Takes the names of a request in.
+    /// Adds and removes the names of a request.
     pub(crate) fn apply(&mut self, request: &DeltaDiscoveryRequest) -> Change {
         let mut change = Change::default();
         let added = request.resource_names_subscribe.iter().chain(request.initial_resource_versions.keys());
@@ -50,7 +51,7 @@ mod tests {
     use super::Watched;
 
     #[test]
-    fn known_names_count_and_their_versions_do_not() {
+    fn known_names_are_subscriptions_and_their_versions_are_ignored() {
         let mut watched = Watched::default();
         let request = DeltaDiscoveryRequest {
             resource_names_subscribe: vec!["*".to_owned()],
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_names_again_are_no_change() {
+    fn repeating_names_changes_nothing() {
         let mut watched = Watched::default();
         let request = DeltaDiscoveryRequest {
             resource_names_subscribe: vec!["a".to_owned()],

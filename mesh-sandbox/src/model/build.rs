@@ -1,4 +1,4 @@
-//! Putting the clusters together (istio `serviceregistry/aggregate/controller.go`).
+//! Merges the clusters into one mesh (istio `serviceregistry/aggregate/controller.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -32,7 +32,7 @@ pub(super) fn build(
 ) -> Result<Mesh> {
     let trust_domain = mesh_config.trust_domain.as_str();
     let empty = BTreeMap::new();
-    // The first cluster is the config cluster: Istio's own kinds are read from it alone.
+    // The first cluster is the config cluster, the only one from which the Istio kinds are read.
     let (config_cluster, config) = objects.iter().next().map_or(("", &empty), |(id, it)| (id.as_str(), it));
     let policies = Policies::read(config);
     let entries = workload_entries(config);
@@ -67,7 +67,7 @@ pub(super) fn build(
     };
     services.extend(entry_services(&reader, config, vips)?);
     share_endpoints(&mut services);
-    // Older ones first: the first service of a host counts (istio `SortServicesByCreationTime`).
+    // Older services come first: the oldest service of a host wins (istio `SortServicesByCreationTime`).
     services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
     share_identities(&mut services);
 
@@ -96,7 +96,8 @@ pub(super) fn build(
     Ok(mesh)
 }
 
-/// Every address of a name is a gateway of its own; a name without address is none (facts F.4, J.2).
+/// Replaces the names of gateways by their addresses. Every address is a separate gateway, and names without addresses
+/// are omitted (istio `pilot/pkg/model/network.go`).
 fn resolved(gateways: &[NetworkGateway], upstream: &Hosts) -> Vec<NetworkGateway> {
     let mut resolved = Vec::new();
     for gateway in gateways {
@@ -128,9 +129,10 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
     Ok(())
 }
 
-/// istiod keeps endpoints by host and namespace, not by service: services of one host share theirs (istio
-/// `endpointshards.go`), the oldest service's first. A cluster of type LOGICAL_DNS takes one endpoint alone: where a port has
-/// some, those of a further DNS_ROUND_ROBIN entry are left out (istio `mergeServicesInstancesByNamespaceHost`).
+/// Gives all services of one host and namespace the same endpoints, the endpoints of the oldest service first, because
+/// istiod stores endpoints by host and namespace (istio `endpointshards.go`). A cluster of type LOGICAL_DNS has one
+/// endpoint: if a port has endpoints already, those of another DNS_ROUND_ROBIN entry are omitted (istio
+/// `mergeServicesInstancesByNamespaceHost`).
 fn share_endpoints(services: &mut [Service]) {
     let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, service) in services.iter().enumerate() {
@@ -154,7 +156,7 @@ fn share_endpoints(services: &mut [Service]) {
     }
 }
 
-/// So does it with identities, where the youngest service of a host counts (istio `initServiceAccounts`).
+/// Gives all services of one host and namespace the identities of the youngest one (istio `initServiceAccounts`).
 fn share_identities(services: &mut [Service]) {
     let key = |service: &Service| (service.host.clone(), service.namespace.clone());
     let youngest: BTreeMap<_, _> =
@@ -191,8 +193,8 @@ fn workload_entries(config: &BTreeMap<Key, Manifest>) -> Vec<(&Manifest, &Worklo
     .collect()
 }
 
-/// One service per host: everything of the first cluster that has it (its ports too, facts J.3), the addresses
-/// and endpoints of all.
+/// Merges the services of all clusters by host: the first cluster defines the service, including its ports, and every
+/// cluster adds addresses and endpoints (istio `serviceregistry/aggregate/controller.go`).
 fn merge<'a>(clusters: impl Iterator<Item = (&'a str, Vec<Service>)>) -> Vec<Service> {
     let mut merged: Vec<Service> = Vec::new();
     let mut by_host: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,23 +1,23 @@
-//! One address that a service can be reached at.
+//! An endpoint of a service.
 
 use crate::yaml::istio::MutualTlsMode;
 use crate::yaml::kubernetes::Labels;
 
-/// The value of `security.istio.io/tlsMode` that means a sidecar is there (facts E.6).
+/// The value of `security.istio.io/tlsMode` for a workload with a sidecar (istio `pilot/pkg/model/service.go`).
 pub(crate) const TLS_MODE_ISTIO: &str = "istio";
-/// The value for an endpoint without the label.
+/// The value for a workload without the label.
 pub(crate) const TLS_MODE_DISABLED: &str = "disabled";
-/// The label itself.
+/// The label.
 pub(crate) const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
 
 /// An endpoint of one port of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// An IP address, or the host name of a DNS service's endpoint; may be empty where only the gateway knows.
+    /// An IP address, or the host name of an endpoint of a DNS service. Empty if only the gateway knows the address.
     pub(crate) address: String,
-    /// Where it listens: the target port.
+    /// The port on which the endpoint listens (target port).
     pub(crate) port: u16,
-    /// The name of the service port that it serves.
+    /// The name of the service port.
     pub(crate) port_name: String,
     pub(crate) network: String,
     pub(crate) cluster: String,
@@ -25,40 +25,41 @@ pub(crate) struct Endpoint {
     pub(crate) locality: String,
     pub(crate) weight: u32,
     pub(crate) tls_mode: String,
-    /// What PeerAuthentication says for this very port.
+    /// The PeerAuthentication mode of this port.
     pub(crate) policy: MutualTlsMode,
-    /// The SPIFFE identity.
+    /// The SPIFFE ID.
     pub(crate) identity: Option<String>,
     pub(crate) workload: String,
-    /// The pod's own name, for people.
+    /// The name of the pod, for people.
     pub(crate) pod: String,
     pub(crate) namespace: String,
     pub(crate) labels: Labels,
     pub(crate) health: Health,
-    /// A headless service's pod: `<hostname>.<subdomain>` is a name of its own (facts D.2).
+    /// The hostname of a pod of a headless service: `<hostname>.<subdomain>` has its own entry in the name table (istio
+    /// `pkg/dns/server/name_table.go`).
     pub(crate) hostname: String,
     pub(crate) subdomain: String,
 }
 
-/// Whether an endpoint is fit, in istiod's words.
+/// The health status of an endpoint, in the terms of istiod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// Nobody checks: the endpoints of service entries.
+    /// The endpoint is not health-checked: the endpoints of service entries.
     #[default]
     Unknown,
     Healthy,
     Unhealthy,
-    /// Never sent (facts F.3).
+    /// The endpoint is never sent (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
     Terminating,
 }
 
 impl Endpoint {
-    /// Whether clients are told to use mutual TLS (facts E.6).
+    /// Returns whether clients use mutual TLS with the endpoint (istio `pilot/pkg/xds/endpoints/mtls_checker.go`).
     pub(crate) fn is_mtls(&self) -> bool {
         self.tls_mode == TLS_MODE_ISTIO && self.policy != MutualTlsMode::Disable
     }
 
-    /// Whether a sidecar stands in front of it at all.
+    /// Returns whether the endpoint has a sidecar.
     pub(crate) fn has_sidecar(&self) -> bool {
         self.tls_mode == TLS_MODE_ISTIO
     }

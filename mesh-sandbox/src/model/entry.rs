@@ -1,4 +1,4 @@
-//! Service entries: hosts that no Kubernetes service has (istio `serviceentry/conversion.go`).
+//! Service entries: hosts that are not Kubernetes services (istio `serviceentry/conversion.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +15,7 @@ use crate::yaml::Manifest;
 use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
 use crate::yaml::kubernetes::Labels;
 
-/// Where an endpoint is written.
+/// The place of an endpoint in the mesh.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home<'a> {
     pub(crate) cluster: &'a str,
@@ -24,19 +24,19 @@ pub(crate) struct Home<'a> {
     pub(crate) trust_domain: &'a str,
 }
 
-/// What service entries are read with.
+/// The input of reading service entries.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) cluster: &'a str,
     pub(crate) trust_domain: &'a str,
     pub(crate) policies: &'a Policies,
     pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
-    /// Endpoints that a `workloadSelector` picks: the pods of all clusters, without ports.
+    /// The pods of all clusters as endpoints without ports, from which a `workloadSelector` selects.
     pub(crate) pods: &'a [Endpoint],
 }
 
 impl Reader<'_> {
-    /// One service per host and address.
+    /// Returns one service per host and address.
     pub(crate) fn services(
         &self,
         manifest: &Manifest,
@@ -97,7 +97,7 @@ impl Reader<'_> {
         endpoints
     }
 
-    /// A DNS entry without endpoints: its host is the endpoint.
+    /// The host of a DNS entry without endpoints is its endpoint.
     fn of_host(&self, manifest: &Manifest, spec: &istio::ServiceEntrySpec, host: &str) -> Vec<Endpoint> {
         let workload = Workload { address: host.to_owned(), ..Workload::default() };
         let home = self.home(&manifest.key.namespace, &manifest.key.name);
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The port of an endpoint: its own, else the target port, else the service's.
+    /// Returns the endpoint's own port, otherwise the target port, otherwise the service port.
     fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
         let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
         let number = own.or(port.target_port).unwrap_or(port.number);
@@ -145,14 +145,14 @@ impl Reader<'_> {
     }
 }
 
-/// The labels of a workload entry: those of the object win over those of its spec.
+/// Returns the labels of a workload entry. Labels of the object override those of its spec.
 pub(crate) fn labels(manifest: &Manifest, workload: &Workload) -> Labels {
     let mut labels = workload.labels.clone();
     labels.extend(manifest.labels().clone());
     labels
 }
 
-/// A workload entry as an endpoint; port and port name are still to be set.
+/// Converts a workload entry to an endpoint. The caller sets port and port name.
 pub(crate) fn endpoint(
     workload: &Workload,
     labels: &Labels,
@@ -205,7 +205,8 @@ fn resolution(resolution: istio::Resolution) -> Resolution {
     }
 }
 
-/// Addresses as written, a host's prefix without its length; nothing at all stands for "unspecified".
+/// Returns the addresses of the entry, single-address prefixes without their length. Without addresses it returns
+/// "unspecified".
 fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     if spec.addresses.is_empty() {
         return vec![UNSPECIFIED.to_owned()];
@@ -218,7 +219,8 @@ fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     spec.addresses.iter().map(plain).collect()
 }
 
-/// The allocator's addresses, where the entry qualifies for them (facts D.3).
+/// Returns automatically allocated addresses if the entry qualifies for them (istio
+/// `pilot/pkg/controllers/ipallocate/ipallocate.go`).
 fn automatic(
     manifest: &Manifest,
     entry: &ServiceEntry,
@@ -263,6 +265,6 @@ fn automatic(
     };
     let addresses = vips.assign(&owner);
     live.insert(owner);
-    let (v4, v6) = addresses.ok_or_else(|| manifest.invalid("240.240.0.0/16 is used up"))?;
+    let (v4, v6) = addresses.ok_or_else(|| manifest.invalid("240.240.0.0/16 has no free address left"))?;
     Ok((Some(v4), Some(v6)))
 }

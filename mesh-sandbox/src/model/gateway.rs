@@ -1,4 +1,4 @@
-//! East-west gateways: where they are (Kubernetes) and what they let through (Istio's Gateway).
+//! East-west gateways: their addresses (Kubernetes Services) and the services that they expose (Istio Gateways).
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,13 @@ use crate::error::Result;
 use crate::yaml::kubernetes::{self, Labels};
 use crate::yaml::{Key, Manifest, Object, istio};
 
-/// The port of mTLS between networks, unless a label says otherwise (facts F.4).
+/// The default port of mTLS between networks; a label can override it (istio
+/// `pilot/pkg/serviceregistry/kube/controller/network.go`).
 const DEFAULT_PORT: u16 = 15443;
-/// The port of ambient mode's tunnels.
+/// The port of the tunnels of ambient mode.
 const HBONE_PORT: u16 = 15008;
 
-/// An AUTO_PASSTHROUGH server of a Gateway object.
+/// A server of a Gateway object with TLS mode AUTO_PASSTHROUGH.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayServer {
     namespace: String,
@@ -25,7 +26,8 @@ pub(crate) struct GatewayServer {
     hosts: Vec<String>,
 }
 
-/// The gateways of one cluster: services with a network label and an address (facts F.4).
+/// Returns the gateways of one cluster: services with a network label and an address (istio
+/// `pilot/pkg/serviceregistry/kube/controller/network.go`).
 pub(crate) fn gateways(
     cluster: &str,
     objects: &BTreeMap<Key, Manifest>,
@@ -44,7 +46,8 @@ pub(crate) fn gateways(
         .collect()
 }
 
-/// The networks that a service leads into, each with the port: what its label says, else what `meshNetworks.yaml` does.
+/// Returns the networks that a service leads into, with the port for each. Its labels take precedence over
+/// `meshNetworks.yaml`.
 fn roles(
     cluster: &str,
     manifest: &Manifest,
@@ -61,9 +64,9 @@ fn roles(
     let has = |number: u16| service.spec.ports.iter().any(|port| port.port == number);
     match () {
         () if has(number) => vec![(network.clone(), number)],
-        // A gateway, but for ambient mode alone: it counts, and no sidecar goes through it.
+        // A gateway for ambient mode only: it counts as a gateway, but sidecars do not use it.
         () if has(HBONE_PORT) => vec![(network.clone(), 0)],
-        // A label that names no port of the service is no gateway (facts J.2).
+        // A label with a port that the service does not have makes no gateway.
         () => Vec::new(),
     }
 }
@@ -106,14 +109,14 @@ fn of_service(
         .collect()
 }
 
-/// The servers of a Gateway object. Only AUTO_PASSTHROUGH is imitated.
+/// Returns the servers of a Gateway object. Only AUTO_PASSTHROUGH is supported.
 pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<Vec<GatewayServer>> {
     let mut servers = Vec::new();
     for server in &gateway.spec.servers {
         let mode = server.tls.as_ref().map_or("", |tls| tls.mode.as_str());
         if mode != "AUTO_PASSTHROUGH" || !server.port.protocol.eq_ignore_ascii_case("TLS") {
             return Err(manifest.invalid(format!(
-                "server on port {} is {} with TLS mode {mode:?}; the sandbox imitates TLS with AUTO_PASSTHROUGH only",
+                "server on port {} is {} with TLS mode {mode:?}; the sandbox supports only TLS with AUTO_PASSTHROUGH",
                 server.port.number, server.port.protocol
             )));
         }
@@ -128,13 +131,14 @@ pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<V
 }
 
 impl GatewayServer {
-    /// Whether this server runs on `gateway`.
+    /// Returns whether `gateway` runs this server.
     pub(crate) fn is_on(&self, gateway: &NetworkGateway) -> bool {
         gateway.labels.as_ref().is_none_or(|labels| selects(&self.selector, labels))
             && (self.port == gateway.target_port || self.port == gateway.port)
     }
 
-    /// Whether it exposes `service`: never an external one, and only what its hosts cover (facts F.1).
+    /// Returns whether the server exposes `service`: it must not be external, and the hosts of the server must match it
+    /// (istio `pilot/pkg/networking/core/gateway.go`).
     pub(crate) fn exposes(&self, service: &Service) -> bool {
         !service.is_external && self.hosts.iter().any(|host| self.covers(host, service))
     }

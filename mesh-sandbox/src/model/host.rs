@@ -1,6 +1,6 @@
 //! Host names that may start with a wildcard (istio `pkg/config/host/name.go`).
 
-/// Whether every name that `host` stands for is one of `pattern`.
+/// Returns whether `pattern` matches every name that `host` matches.
 pub(crate) fn is_subset(host: &str, pattern: &str) -> bool {
     match (host.strip_prefix('*'), pattern.strip_prefix('*')) {
         (_, None) => host == pattern,
@@ -14,7 +14,7 @@ mod tests {
     use super::is_subset;
 
     #[test]
-    fn a_wildcard_covers_the_names_below_it() {
+    fn a_wildcard_matches_the_names_below_it() {
         assert!(is_subset("forecast.weather.svc.cluster.local", "*.local"));
         assert!(is_subset("ledger.payments.example", "ledger.payments.example"));
         assert!(is_subset("*.payments.example", "*.example"));

@@ -1,4 +1,4 @@
-//! Services and endpoints of one Kubernetes cluster.
+//! The services and endpoints of one Kubernetes cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice};
 use crate::yaml::{Key, Manifest, Object};
 
-/// One cluster and what is needed to read it.
+/// One cluster, with the context that reading its services needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,
@@ -24,12 +24,12 @@ pub(crate) struct Cluster<'a> {
     pub(crate) pods: &'a Pods<'a>,
     pub(crate) slices: &'a Slices<'a>,
     pub(crate) policies: &'a Policies,
-    /// Workload entries of the config cluster, which a Kubernetes selector picks too.
+    /// Workload entries of the config cluster, which selectors of Kubernetes services also match.
     pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
 }
 
 impl Cluster<'_> {
-    /// All services. Those of type ExternalName are neither names nor clusters (facts J.3), but take their host.
+    /// Returns all services. Those of type ExternalName have neither names nor clusters, but occupy their host.
     pub(crate) fn services(&self) -> Vec<Service> {
         each(self.objects, |object| match object {
             Object::Service(service) => Some(service),
@@ -39,7 +39,7 @@ impl Cluster<'_> {
         .collect()
     }
 
-    /// All ready pods as endpoints without a port: what a `workloadSelector` chooses from (istio
+    /// Returns all ready pods as endpoints without a port, from which a `workloadSelector` selects (istio
     /// `kube/controller/pod.go:163`).
     pub(crate) fn pod_endpoints(&self) -> Vec<Endpoint> {
         let pods = each(self.objects, |object| match object {
@@ -99,8 +99,8 @@ impl Cluster<'_> {
         canonical.chain(accounts).collect()
     }
 
-    /// From EndpointSlices where there are any, else from the pods that the selector picks, as Kubernetes' own
-    /// controller would write slices for them.
+    /// Returns the endpoints from EndpointSlices. Without slices, it uses the pods that the selector matches, for which
+    /// Kubernetes would write slices.
     fn endpoints(&self, manifest: &Manifest, service: &kubernetes::Service) -> Vec<Endpoint> {
         let slices = self.slices.of(&manifest.key.namespace, &manifest.key.name);
         let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -116,7 +116,7 @@ impl Cluster<'_> {
         if slices.is_empty() {
             self.add_pods(manifest, service, &mut endpoints);
         }
-        // Neither headless services nor names alone (istio `collectWorkloadInstanceEndpoints`).
+        // Headless and ExternalName services have no workload entries (istio `collectWorkloadInstanceEndpoints`).
         if resolution(service) == Resolution::ClientSide {
             self.add_workload_entries(manifest, service, &mut endpoints);
         }
@@ -125,10 +125,10 @@ impl Cluster<'_> {
 
     fn add_slice(&self, manifest: &Manifest, slice: &EndpointSlice, endpoints: &mut Vec<Endpoint>) {
         if slice.address_type.as_deref() == Some("FQDN") {
-            return; // istiod leaves them out as well
+            return; // istiod omits them as well
         }
         for member in &slice.endpoints {
-            // What is not said about its end counts as ending (istio `endpointslice.go:264`).
+            // A missing `terminating` condition counts as terminating (istio `endpointslice.go:264`).
             let health = match (member.conditions.ready, member.conditions.terminating) {
                 (None | Some(true), _) => Health::Healthy,
                 (Some(false), None | Some(true)) => Health::Terminating,
@@ -136,7 +136,8 @@ impl Cluster<'_> {
             };
             for address in &member.addresses {
                 let Some(facts) = self.member_facts(manifest, member, address) else { continue };
-                // Whichever ports the service has here: in another cluster it may have these.
+                // The ports of the slice are used even if this service has others: the service may have these ports in
+                // another cluster.
                 for port in &slice.ports {
                     endpoints.push(self.endpoint(address, port.port, &port.name, health, &facts));
                 }
@@ -144,8 +145,8 @@ impl Cluster<'_> {
         }
     }
 
-    /// The pod behind a member. A member that names a pod which is not there is left out until it is; one that
-    /// names none may have none (istio `kube/controller/endpointslice.go`).
+    /// Returns the pod of a slice member. A member whose `targetRef` names a missing pod is omitted until the pod
+    /// exists; a member without `targetRef` needs no pod (istio `kube/controller/endpointslice.go`).
     fn member_facts(
         &self,
         manifest: &Manifest,
@@ -193,7 +194,8 @@ impl Cluster<'_> {
                 continue;
             }
             for port in &service.spec.ports {
-                // A target port with a name must be among the entry's own (istio `kube/controller/controller.go:835`).
+                // A named target port must be one of the ports of the entry (istio
+                // `kube/controller/controller.go:835`).
                 let number = match &port.target_port {
                     Some(kubernetes::TargetPort::Name(name)) => workload.ports.get(name).copied(),
                     Some(kubernetes::TargetPort::Number(number)) if *number > 0 => {
@@ -241,7 +243,7 @@ impl Cluster<'_> {
     }
 }
 
-/// How its endpoints are found.
+/// Returns how clients find the endpoints of the service.
 fn resolution(service: &kubernetes::Service) -> Resolution {
     match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
         (Some("ExternalName"), _) => Resolution::Alias,

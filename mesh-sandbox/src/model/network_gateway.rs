@@ -7,13 +7,13 @@ use crate::yaml::kubernetes::Labels;
 pub(crate) struct NetworkGateway {
     pub(crate) network: String,
     pub(crate) cluster: String,
-    /// An IP address or a name that istiod resolves.
+    /// An IP address, or a name that istiod resolves.
     pub(crate) address: String,
     pub(crate) port: u16,
-    /// The namespace of the gateway, which decides what it may see.
+    /// The namespace of the gateway, which decides which services are visible to it.
     pub(crate) namespace: String,
-    /// The labels of its workload; unknown where only an address is written.
+    /// The labels of the gateway's workload; `None` if only its address is configured.
     pub(crate) labels: Option<Labels>,
-    /// Where the workload listens: the target port behind [`Self::port`].
+    /// The port on which the workload listens, that is the target port of [`Self::port`].
     pub(crate) target_port: u16,
 }

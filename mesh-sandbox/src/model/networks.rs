@@ -1,5 +1,5 @@
-//! Which network something is on (istio `kube/controller/network.go`): a pod's label, its cluster's system namespace, and
-//! what `meshNetworks.yaml` says of clusters and ranges of addresses.
+//! Networks of workloads and clusters, from labels of pods, labels of system namespaces, and `meshNetworks.yaml` (istio
+//! `kube/controller/network.go`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,13 +11,13 @@ use crate::yaml::Key;
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::mesh_networks::{MeshNetworks, Range};
 
-/// The label that puts a workload on a network.
+/// The label that assigns a workload to a network.
 pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
 
 /// The networks of a mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Networks {
-    /// The network of each cluster; empty where nobody says.
+    /// The network of each cluster; empty if not configured.
     clusters: BTreeMap<String, String>,
     ranges: Vec<(Range, String)>,
     config: MeshNetworks,
@@ -46,12 +46,12 @@ impl Networks {
         Self { clusters: clusters.collect(), ranges, config: config.clone() }
     }
 
-    /// Whether istiod knows the cluster.
+    /// Returns whether istiod knows the cluster.
     pub(crate) fn has_cluster(&self, cluster: &str) -> bool {
         self.clusters.contains_key(cluster)
     }
 
-    /// The network of an endpoint in a cluster; may be empty.
+    /// Returns the network of an endpoint in a cluster, possibly empty.
     pub(crate) fn of_endpoint(&self, cluster: &str, labels: &Labels, address: &str) -> String {
         if let Some(label) = labels.get(NETWORK_LABEL).filter(|label| !label.is_empty()) {
             return label.clone();
@@ -67,9 +67,9 @@ impl Networks {
         self.ranges.iter().find(|(range, _)| range.contains(address)).map(|(_, network)| network.clone())
     }
 
-    /// The networks that a service of a cluster leads into as their gateway, each with the port.
+    /// Returns the networks for which a service of a cluster is the gateway, with the port for each.
     pub(super) fn led_into(&self, cluster: &str, host: &str) -> Vec<(String, u16)> {
-        // Only of networks that the cluster itself is part of.
+        // Only networks that the cluster is part of.
         let own = self
             .config
             .networks
@@ -82,7 +82,7 @@ impl Networks {
         .collect()
     }
 
-    /// The gateways that are written as addresses. Of no cluster, so as good for one as for another.
+    /// Returns the gateways that are configured by address. They belong to no cluster.
     pub(super) fn gateways(&self) -> Vec<NetworkGateway> {
         let all = self.config.networks.iter();
         let each =

@@ -1,4 +1,4 @@
-//! What istiod knows about a workload from its pod.
+//! The properties of workloads that istiod reads from their pods.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) struct Pods<'a> {
     nodes: BTreeMap<&'a str, &'a Labels>,
 }
 
-/// What an endpoint takes from its pod.
+/// The properties that an endpoint takes from its pod.
 #[derive(Clone, Debug)]
 pub(crate) struct PodFacts {
     pub(crate) pod: String,
@@ -48,7 +48,7 @@ impl<'a> Pods<'a> {
         };
         for (index, (manifest, pod)) in all.pods.iter().enumerate() {
             let Key { namespace, name, .. } = &manifest.key;
-            // By address istiod finds ready pods alone (istio `kube/controller/pod.go`, `onEvent`).
+            // istiod finds only ready pods by address (istio `kube/controller/pod.go`, `onEvent`).
             if let Some(address) = pod.status.pod_ip.as_deref().filter(|_| pod.is_ready() && pod.is_live()) {
                 all.by_address.entry(address).or_insert(index);
             }
@@ -57,7 +57,7 @@ impl<'a> Pods<'a> {
         all
     }
 
-    /// The live pods of a namespace that a selector picks; an empty selector picks none.
+    /// Returns the live pods of a namespace that a selector matches. An empty selector matches none.
     pub(crate) fn selected(
         &self,
         namespace: &str,
@@ -69,19 +69,19 @@ impl<'a> Pods<'a> {
         })
     }
 
-    /// The facts of the pod with this address, in a namespace.
+    /// Returns the properties of the pod with this address in a namespace.
     pub(crate) fn at(&self, namespace: &str, address: &str, trust_domain: &str) -> Option<PodFacts> {
         let (manifest, pod) = self.pods[*self.by_address.get(address)?];
         (manifest.key.namespace == namespace).then(|| self.facts(manifest, pod, trust_domain))
     }
 
-    /// The facts of the pod with this name.
+    /// Returns the properties of the pod with this name.
     pub(crate) fn named(&self, namespace: &str, name: &str, trust_domain: &str) -> Option<PodFacts> {
         let (manifest, pod) = self.pods[*self.by_name.get(namespace)?.get(name)?];
         Some(self.facts(manifest, pod, trust_domain))
     }
 
-    /// What istiod reads off a pod (istio `kube/controller/endpoint_builder.go`).
+    /// Reads the properties of a pod (istio `kube/controller/endpoint_builder.go`).
     pub(crate) fn facts(&self, manifest: &Manifest, pod: &Pod, trust_domain: &str) -> PodFacts {
         let namespace = manifest.key.namespace.clone();
         let account = pod.spec.service_account_name.as_deref().unwrap_or("default");
@@ -127,7 +127,8 @@ impl<'a> Pods<'a> {
 }
 
 impl PodFacts {
-    /// An address that no pod has: nothing is known about it, so there is no sidecar (facts E.6).
+    /// Returns the properties of an address without a pod: nothing is known, so the endpoint has no sidecar (istio
+    /// `pilot/pkg/model/service.go`).
     pub(crate) fn unknown() -> Self {
         Self {
             pod: String::new(),
@@ -144,14 +145,15 @@ impl PodFacts {
     }
 }
 
-/// A locality from labels, in which a slash cannot be written (istio `pkg/model/proxy.go:441`).
+/// Reads a locality from a label. Label values cannot contain a slash, so dots separate its parts (istio
+/// `pkg/model/proxy.go:441`).
 pub(crate) fn labelled_locality(labels: &Labels) -> Option<String> {
     let label = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
     let sane = if label.contains('/') { label.clone() } else { label.replace('.', "/") };
     (!sane.is_empty()).then_some(sane)
 }
 
-/// A number, or the number behind a name.
+/// Returns the number of a target port, which may be given by the name of a container port.
 pub(crate) fn target_port(target: Option<&TargetPort>, service_port: u16, pod: &Pod) -> Option<u16> {
     match target {
         None => Some(service_port),
@@ -167,7 +169,7 @@ pub(crate) fn target_port(target: Option<&TargetPort>, service_port: u16, pod: &
     }
 }
 
-/// The deployment's name where the pod has a generated one (istio `pkg/kube/util.go:265`).
+/// Returns the name of the pod's owner, for example its deployment (istio `pkg/kube/util.go:265`).
 fn workload_name(manifest: &Manifest) -> String {
     if let Some(name) = manifest.labels().get("service.istio.io/workload-name") {
         return name.clone();
@@ -184,7 +186,7 @@ fn workload_name(manifest: &Manifest) -> String {
             .filter_map(label)
             .find_map(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-')),
         "ReplicationController" => label("deploymentconfig"),
-        // A job of a cron job ends in a time.
+        // The name of a job of a cron job ends with a timestamp.
         "Job" => owner
             .name
             .rsplit_once('-')

@@ -1,4 +1,4 @@
-//! PeerAuthentication: mesh, namespace, workload, port.
+//! PeerAuthentication of mesh, namespace, workload and port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use crate::yaml::istio::{MutualTlsMode, PeerAuthentication};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object};
 
-/// Istio's root namespace: a policy without selector there is the mesh's.
+/// Istio's root namespace. A policy without a selector in this namespace applies to the mesh.
 pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 
-/// All policies of the config cluster, older ones first: of several that say something on one level the oldest counts.
+/// All policies of the config cluster, oldest first. Of several policies at one level, the oldest wins.
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Vec<(String, Arc<PeerAuthentication>)>);
 
@@ -29,7 +29,8 @@ impl Policies {
         Self(found.into_iter().map(own).collect())
     }
 
-    /// The mode of one port of one workload. PERMISSIVE when nobody says anything (facts E.4).
+    /// Returns the mode of one port of one workload. The default is PERMISSIVE (istio
+    /// `pilot/pkg/security/authn/policy_applier.go`).
     pub(crate) fn mode(&self, namespace: &str, labels: &Labels, port: u16) -> MutualTlsMode {
         let workload = self.0.iter().find(|(home, policy)| {
             home == namespace
@@ -44,12 +45,12 @@ impl Policies {
             .unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// The mode of a whole namespace, which decides whether CDS offers TLS at all.
+    /// Returns the mode of a namespace, which decides whether CDS contains TLS.
     pub(crate) fn namespace_mode(&self, namespace: &str) -> MutualTlsMode {
         self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// The namespaces whose policies differ from those of `other`.
+    /// Returns the namespaces whose policies differ from those in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |policies: &Self, namespace: &str| -> Vec<_> {
             let own = policies.0.iter().filter(|(home, _)| home == namespace);

@@ -1,5 +1,5 @@
-//! `DestinationRule`s: which of them counts for a host, seen from a namespace (istio `pilot/pkg/model/push_context.go`,
-//! `destination_rule.go`).
+//! `DestinationRule`s, and the selection of the rules for a host from the view of a namespace (istio
+//! `pilot/pkg/model/push_context.go`, `destination_rule.go`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,32 +12,32 @@ use crate::yaml::destination_rule::{DestinationRuleSpec, Subset, TrafficPolicy};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object};
 
-/// A rule, or several of one namespace for one host made into one.
+/// A rule, or several rules of one namespace for one host, merged.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
-    /// Of the first of them.
+    /// The namespace of the first rule.
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// Which workloads it is for; of the rule's own namespace alone.
+    /// The workloads that the rule applies to, in the namespace of the rule.
     selector: Option<Labels>,
     export_to: BTreeSet<String>,
     pub(crate) policy: Option<TrafficPolicy>,
     pub(crate) subsets: Vec<Subset>,
 }
 
-/// Rules by host, in the order in which they were made.
+/// Rules by host, oldest first.
 type ByHost = BTreeMap<String, Vec<Rule>>;
 
 /// All rules.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Rules {
-    /// What a namespace has for its own clients.
+    /// The rules of each namespace for clients of the same namespace.
     local: BTreeMap<String, ByHost>,
-    /// What it has for others, too.
+    /// The rules of each namespace for clients of other namespaces.
     exported: BTreeMap<String, ByHost>,
-    /// The private ones of the root namespace.
+    /// The private rules of the root namespace.
     root: ByHost,
-    /// Each object: its host and what it says.
+    /// The host and the spec of each object.
     objects: BTreeMap<(String, String), (String, DestinationRuleSpec)>,
 }
 
@@ -46,7 +46,7 @@ impl Rule {
         self.subsets.iter().find(|subset| subset.name == name)
     }
 
-    /// Takes another rule of the same host in: its subsets, and its policy if there is none yet.
+    /// Merges another rule for the same host: adds its subsets, and its policy if this rule has none.
     fn merge(&mut self, other: &DestinationRuleSpec) {
         let new = other.subsets.iter().filter(|subset| self.subset(&subset.name).is_none());
         self.subsets.extend(new.cloned().collect::<Vec<_>>());
@@ -103,7 +103,7 @@ impl Rules {
         }
     }
 
-    /// The hosts whose rules differ from those of `other`.
+    /// Returns the hosts whose rules differ from those in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let missing = |rules: &Self, others: &Self| -> Vec<String> {
             let own = rules.objects.iter().filter(|(key, rule)| others.objects.get(*key) != Some(rule));
@@ -112,7 +112,8 @@ impl Rules {
         missing(self, other).into_iter().chain(missing(other, self)).collect()
     }
 
-    /// The rules for a service that clients of a namespace go by: the client's own, else the service's, else the root's.
+    /// Returns the rules for a service that apply to clients in a namespace: rules of the client's namespace, otherwise
+    /// of the service's namespace, otherwise of the root namespace.
     pub(crate) fn of(&self, namespace: &str, service: &Service) -> Vec<Arc<Rule>> {
         let own = if namespace == ROOT_NAMESPACE { Some(&self.root) } else { self.local.get(namespace) };
         let found =
@@ -130,7 +131,7 @@ impl Rules {
     }
 }
 
-/// Of the rules for a host the one for a workload: one that selects it, else the last of those without a selector.
+/// Returns the rule for a workload: a rule that selects it, otherwise the last rule without a selector.
 pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Labels) -> Option<&'a Rule> {
     let selecting = rules.iter().find(|rule| {
         rule.namespace == namespace && rule.selector.as_ref().is_some_and(|it| selects(it, labels))
@@ -138,7 +139,8 @@ pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Label
     selecting.or_else(|| rules.iter().rfind(|rule| rule.selector.is_none())).map(|rule| &**rule)
 }
 
-/// Merged with a rule that has the same exports and selector, else for itself (istio `mergeDestinationRule`).
+/// Merges the rule into one with the same exports and selector, or adds it as a separate rule (istio
+/// `mergeDestinationRule`).
 fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     let mut is_separate = true;
     for known in rules.iter_mut() {
@@ -164,7 +166,7 @@ fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     }
 }
 
-/// The rules of the longest host that covers this one.
+/// Returns the rules with the longest host that matches this host.
 fn most_specific<'a>(rules: &'a ByHost, host: &str) -> Option<&'a [Rule]> {
     if let Some(rules) = rules.get(host) {
         return Some(rules);
@@ -173,7 +175,7 @@ fn most_specific<'a>(rules: &'a ByHost, host: &str) -> Option<&'a [Rule]> {
     wild.max_by_key(|(pattern, _)| pattern.len()).map(|(_, rules)| rules.as_slice())
 }
 
-/// A host without a dot is a service of the rule's namespace.
+/// Expands a host without a dot to a service in the namespace of the rule.
 fn full_name(host: &str, namespace: &str) -> String {
     if host == "*" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok() {
         return host.to_owned();

@@ -1,5 +1,5 @@
-//! What a proxy may see: the services exported to its namespace, of which it imports some, one namespace for each host
-//! (istio `pilot/pkg/model/sidecar.go`).
+//! The services visible to a proxy: of the services exported to its namespace, it imports those that its `Sidecar`
+//! names, each host from one namespace (istio `pilot/pkg/model/sidecar.go`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,41 +11,41 @@ use super::sidecar::Listener;
 use super::{Mesh, Registry, Service};
 use crate::yaml::kubernetes::Labels;
 
-/// The services of a proxy.
+/// The services visible to a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// Every service of every listener: what the name table is made from. Several may have the same host.
+    /// The services of all listeners, from which the name table is built. Several may have the same host.
     pub(crate) listed: Vec<Arc<Service>>,
-    /// One per host: what clusters and endpoints are made from.
+    /// One service per host, from which clusters and endpoints are built.
     pub(crate) services: Vec<Arc<Service>>,
     by_host: HashMap<String, usize>,
-    /// The namespace that looks.
+    /// The namespace of the proxy.
     namespace: String,
     rules: HashMap<String, Vec<Arc<Rule>>>,
 }
 
-/// Scopes are computed once for each namespace and `Sidecar`, as in istiod.
+/// A cache of scopes by namespace and `Sidecar`, as in istiod.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes(Mutex<BTreeMap<ScopeKey, Arc<Scope>>>);
 
-/// A namespace, the `Sidecar` that counts there, and who looks.
+/// A namespace, the index of its `Sidecar`, and the kind of proxy.
 type ScopeKey = (String, Option<usize>, Viewer);
 
-/// Who looks.
+/// The kind of proxy for which a scope is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Viewer {
     Workload,
-    /// Has no names, and sees everything that is exported to it.
+    /// A gateway. It has no name table, and every service exported to its namespace is visible to it.
     Gateway,
 }
 
 impl Scope {
-    /// The service with this host name.
+    /// Returns the service with this host name.
     pub(crate) fn service(&self, host: &str) -> Option<&Arc<Service>> {
         self.by_host.get(host).and_then(|index| self.services.get(*index))
     }
 
-    /// The rule for a host that counts for a workload with these labels.
+    /// Returns the rule for a host that applies to a workload with these labels.
     pub(crate) fn rule(&self, host: &str, labels: &Labels) -> Option<&Rule> {
         rules::choose(self.rules.get(host)?, &self.namespace, labels)
     }
@@ -57,7 +57,7 @@ impl Scope {
         self
     }
 
-    /// Adds a service to the one that has its host already, if it may be (istio `appendSidecarServices`).
+    /// Merges the ports of a service into the service with the same host, if allowed (istio `appendSidecarServices`).
     fn add(&mut self, service: &Arc<Service>) {
         let Some(index) = self.by_host.get(&service.host).copied() else {
             self.by_host.insert(service.host.clone(), self.services.len());
@@ -88,7 +88,7 @@ fn can_merge(one: &Service, other: &Service) -> bool {
 }
 
 impl Mesh {
-    /// The scope of a proxy.
+    /// Returns the scope of a proxy.
     pub(crate) fn scope(&self, viewer: Viewer, namespace: &str, labels: &Labels) -> Arc<Scope> {
         let sidecar = self.sidecars.of(namespace, labels).filter(|_| viewer == Viewer::Workload);
         let key = (namespace.to_owned(), sidecar.map(|(index, _)| index), viewer);
@@ -113,15 +113,15 @@ impl Mesh {
     }
 }
 
-/// Those exported to the namespace by name, then the public ones.
+/// Returns the services visible to the namespace: those exported to it by name first, then the public ones.
 fn exported<'a>(services: &'a [Arc<Service>], namespace: &str) -> Vec<&'a Arc<Service>> {
     let visible = services.iter().filter(|service| service.is_visible_to(namespace));
     let (public, private): (Vec<_>, Vec<_>) = visible.partition(|service| service.is_public());
     private.into_iter().chain(public).collect()
 }
 
-/// What a listener imports, each host from one namespace: the proxy's own before a Kubernetes service's before the
-/// first one (istio `selectServices`).
+/// Returns the services that a listener imports, each host from one namespace: the namespace of the proxy, otherwise
+/// that of a Kubernetes service, otherwise the first (istio `selectServices`).
 fn imported(listener: &Listener<'_>, exported: &[&Arc<Service>], own: &str) -> Vec<Arc<Service>> {
     let mut all: Vec<Arc<Service>> = exported.iter().filter_map(|service| listener.import(service)).collect();
     let mut chosen: HashMap<String, (String, bool)> = HashMap::new();

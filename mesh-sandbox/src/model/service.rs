@@ -1,4 +1,4 @@
-//! A service as istiod models it, whatever it was written as.
+//! A service as istiod models it, from a Kubernetes Service or a ServiceEntry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,33 +10,34 @@ use crate::yaml::kubernetes::Labels;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) host: String,
-    /// The Kubernetes name; for a `ServiceEntry` the host again.
+    /// The Kubernetes name; for a `ServiceEntry`, its host.
     pub(crate) name: String,
     pub(crate) namespace: String,
     pub(crate) registry: Registry,
     pub(crate) resolution: Resolution,
-    /// Outside the mesh: no mTLS, no gateway.
+    /// Whether the service is outside the mesh: it has no mTLS and no gateway.
     pub(crate) is_external: bool,
     pub(crate) publish_not_ready: bool,
     pub(crate) labels: Labels,
-    /// What its workloads are chosen by.
+    /// The selector of its workloads.
     pub(crate) selector: Labels,
-    /// When it was created; empty where nobody says.
+    /// The creation time; empty if unknown.
     pub(crate) created: String,
     pub(crate) ports: Vec<Port>,
     /// The addresses in each cluster; empty for a `ServiceEntry`.
     pub(crate) cluster_vips: BTreeMap<String, Vec<String>>,
-    /// The address for proxies of clusters where the service is not (facts D.2.1); `0.0.0.0` stands for none.
+    /// The address for proxies in clusters without this service (istio `pilot/pkg/model/service.go`). `0.0.0.0` means
+    /// none.
     pub(crate) default_address: String,
     pub(crate) auto_v4: Option<Ipv4Addr>,
     pub(crate) auto_v6: Option<Ipv6Addr>,
     pub(crate) export_to: BTreeSet<String>,
-    /// Identities that the service itself names, beside those of its endpoints.
+    /// Identities that the service lists, in addition to those of its endpoints.
     pub(crate) extra_identities: Vec<String>,
     pub(crate) endpoints: Vec<Endpoint>,
 }
 
-/// Who told istiod about the service.
+/// The registry from which istiod read the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registry {
     External,
@@ -52,18 +53,18 @@ impl Registry {
     }
 }
 
-/// How a client gets at the endpoints.
+/// How clients find the endpoints, which decides the discovery type of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    /// EDS.
+    /// Discovery type EDS.
     ClientSide,
-    /// STRICT_DNS.
+    /// Discovery type STRICT_DNS.
     Dns,
-    /// LOGICAL_DNS.
+    /// Discovery type LOGICAL_DNS.
     DnsRoundRobin,
-    /// ORIGINAL_DST: headless services and resolution NONE.
+    /// Discovery type ORIGINAL_DST: headless services and resolution NONE.
     Passthrough,
-    /// No cluster at all: services of type ExternalName.
+    /// Services of type ExternalName, which have no cluster.
     Alias,
 }
 
@@ -73,25 +74,25 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) number: u16,
     pub(crate) protocol: Protocol,
-    /// The port at the original destination, where it is another one (a `ServiceEntry` of resolution NONE).
+    /// The port at the original destination, if it differs (a `ServiceEntry` with resolution NONE).
     pub(crate) target: Option<u16>,
 }
 
-/// Stands for "no address" (istio `constants.UnspecifiedIP`).
+/// The address that means "no address" (istio `constants.UnspecifiedIP`).
 pub(crate) const UNSPECIFIED: &str = "0.0.0.0";
 
 impl Service {
-    /// The endpoints behind a service port.
+    /// Returns the endpoints of a service port.
     pub(crate) fn endpoints_of<'a>(&'a self, port: &'a Port) -> impl Iterator<Item = &'a Endpoint> {
         self.endpoints.iter().filter(move |endpoint| endpoint.port_name == port.name)
     }
 
-    /// The service port that an endpoint is behind.
+    /// Returns the service port of an endpoint.
     pub(crate) fn number_of(&self, endpoint: &Endpoint) -> Option<u16> {
         self.ports.iter().find(|port| port.name == endpoint.port_name).map(|port| port.number)
     }
 
-    /// The service without its endpoints: what a change of endpoints leaves alone.
+    /// Returns the service without its endpoints, to detect changes of anything else.
     pub(crate) fn definition(&self) -> Self {
         Self { endpoints: Vec::new(), ..self.clone() }
     }
@@ -104,12 +105,13 @@ impl Service {
         matches!(self.resolution, Resolution::Dns | Resolution::DnsRoundRobin)
     }
 
-    /// `exportTo` of nothing or `*`.
+    /// Returns whether `exportTo` is empty or contains `*`.
     pub(crate) fn is_public(&self) -> bool {
         self.export_to.is_empty() || self.export_to.contains("*")
     }
 
-    /// `exportTo`: nothing or `*` is everyone, `.` the own namespace, `~` beside others still no one (facts D.2).
+    /// Returns whether `exportTo` includes the namespace: empty or `*` means all, `.` means the namespace of the
+    /// service, `~` means none, also beside other values (istio `pilot/pkg/model/push_context.go`).
     pub(crate) fn is_visible_to(&self, namespace: &str) -> bool {
         self.is_public()
             || (!self.export_to.contains("~")
@@ -117,18 +119,19 @@ impl Service {
                     || (self.export_to.contains(".") && self.namespace == namespace)))
     }
 
-    /// Whether endpoints of other clusters are kept from its clients (istio `cluster_local.go`).
+    /// Returns whether clients use only endpoints of their own cluster (istio `cluster_local.go`).
     pub(crate) fn is_cluster_local(&self) -> bool {
         self.host.ends_with(".kube-system.svc.cluster.local")
             || self.host == "kubernetes.default.svc.cluster.local"
     }
 
-    /// All identities that may answer, sorted: the union over ports and clusters (facts E.5).
+    /// Returns the identities that may serve the service, sorted: the union over ports and clusters (istio
+    /// `pilot/pkg/model/push_context.go`).
     pub(crate) fn identities(&self) -> Vec<String> {
         self.identities_if(|_| true)
     }
 
-    /// The same, of some of the endpoints.
+    /// Returns the identities as [`Self::identities`] does, but only of the endpoints that `counts` accepts.
     pub(crate) fn identities_if(&self, counts: impl Fn(&Endpoint) -> bool) -> Vec<String> {
         let of_endpoints =
             self.endpoints.iter().filter(|it| counts(it)).filter_map(|it| it.identity.as_ref());

@@ -1,4 +1,4 @@
-//! `Sidecar`: what a namespace, or a workload in it, wants to see (istio `pilot/pkg/model/sidecar.go`).
+//! `Sidecar` objects: the hosts visible to a namespace or a workload (istio `pilot/pkg/model/sidecar.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use super::{Port, Protocol, Service, each, selects};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object, istio};
 
-/// All `Sidecar` objects, those with a selector first, older ones before newer ones.
+/// All `Sidecar` objects: those with a selector first, and older before newer ones.
 #[derive(Debug, Default)]
 pub(crate) struct Sidecars(Vec<Sidecar>);
 
-/// One object.
+/// A `Sidecar` object.
 #[derive(Debug)]
 pub(crate) struct Sidecar {
     namespace: String,
     object: Arc<istio::Sidecar>,
 }
 
-/// One of its egress listeners, read for a namespace.
+/// An egress listener of a `Sidecar`, for proxies of one namespace.
 #[derive(Debug)]
 pub(crate) struct Listener<'a> {
-    /// Only services with this port, and of them only this port.
+    /// If set, the listener imports only services with this port, and of these only this port.
     port: Option<u16>,
-    /// Namespace (`*` for all), host, and whether the two exclude.
+    /// The namespace (`*` for all), the host, and whether the entry excludes it.
     hosts: Vec<(&'a str, &'a str, bool)>,
 }
 
@@ -46,7 +46,7 @@ impl Sidecars {
         Self(all.into_iter().map(|(_, sidecar)| sidecar).collect())
     }
 
-    /// The namespaces whose objects differ from those of `other`.
+    /// Returns the namespaces whose objects differ from those in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |sidecars: &Self, namespace: &str| -> Vec<_> {
             let own = sidecars.0.iter().filter(|sidecar| sidecar.namespace == namespace);
@@ -56,7 +56,7 @@ impl Sidecars {
         homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
-    /// The one that counts for a workload: its namespace's, else that of the root namespace.
+    /// Returns the object for a workload: of its namespace, otherwise of the root namespace.
     pub(crate) fn of(&self, namespace: &str, labels: &Labels) -> Option<(usize, &Sidecar)> {
         let selector =
             |sidecar: &Sidecar| sidecar.object.spec.workload_selector.as_ref().map(|it| it.labels.clone());
@@ -74,7 +74,7 @@ impl Sidecars {
 }
 
 impl Sidecar {
-    /// Its listeners; without any, everything is wanted.
+    /// Returns the listeners. An object without listeners imports everything.
     pub(crate) fn listeners<'a>(&'a self, namespace: &'a str) -> Vec<Listener<'a>> {
         let egress = &self.object.spec.egress;
         if egress.is_empty() {
@@ -98,12 +98,12 @@ impl<'a> Listener<'a> {
             };
             (if namespace == "." { own } else { namespace }, host, excludes)
         });
-        // An HTTP proxy port is for everything behind it.
+        // An HTTP proxy port is not a filter for service ports.
         let port = egress.port.as_ref().filter(|port| Protocol::parse(&port.protocol) != Protocol::HttpProxy);
         Self { port: port.map(|port| port.number).filter(|number| *number > 0), hosts: hosts.collect() }
     }
 
-    /// The service as it is imported: with the listener's port alone if it has one.
+    /// Returns the service as the listener imports it, with only the port of the listener if the listener has one.
     pub(crate) fn import(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
         let concerns = |namespace: &str| namespace == "*" || namespace == service.namespace;
         let mut listed = self.hosts.iter().filter(|(namespace, ..)| concerns(namespace));

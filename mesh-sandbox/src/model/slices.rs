@@ -6,7 +6,7 @@ use super::each;
 use crate::yaml::kubernetes::EndpointSlice;
 use crate::yaml::{Key, Manifest, Object};
 
-/// Slices by namespace and service, in the order of their names.
+/// Slices by namespace and service, sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct Slices<'a>(HashMap<&'a str, HashMap<&'a str, Vec<&'a EndpointSlice>>>);
 
@@ -26,7 +26,7 @@ impl<'a> Slices<'a> {
         slices
     }
 
-    /// The slices of a service.
+    /// Returns the slices of a service.
     pub(crate) fn of(&self, namespace: &str, service: &str) -> &[&'a EndpointSlice] {
         self.0.get(namespace).and_then(|slices| slices.get(service)).map_or(&[], Vec::as_slice)
     }

@@ -1,4 +1,4 @@
-//! Where something is, as labels (istio `pilot/pkg/serviceregistry/util/label/label.go`).
+//! Labels for cluster, locality, node and network (istio `pilot/pkg/serviceregistry/util/label/label.go`).
 
 use super::networks::NETWORK_LABEL;
 use super::pods::labelled_locality;
@@ -10,7 +10,7 @@ pub(crate) const SUBZONE: &str = "topology.istio.io/subzone";
 const CLUSTER: &str = "topology.istio.io/cluster";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
-/// `labels` with what istiod adds to those of every proxy and endpoint.
+/// Returns `labels` with the topology labels that istiod adds to every proxy and endpoint.
 pub(crate) fn augmented(labels: &Labels, cluster: &str, locality: &str, node: &str, network: &str) -> Labels {
     let mut all = labels.clone();
     let mut parts = locality.split('/');
@@ -25,7 +25,7 @@ pub(crate) fn augmented(labels: &Labels, cluster: &str, locality: &str, node: &s
     all
 }
 
-/// `region/zone/subzone` from the labels of a proxy, if they say anything (istio `xds/ads.go:342`).
+/// Returns `region/zone/subzone` from the labels of a proxy, or `None` without such labels (istio `xds/ads.go:342`).
 pub(crate) fn of_proxy(labels: &Labels) -> Option<String> {
     let parts = [REGION, ZONE, SUBZONE].map(|key| labels.get(key).map(String::as_str));
     if parts.iter().all(Option::is_none) {
@@ -41,7 +41,7 @@ mod tests {
     use crate::yaml::kubernetes::Labels;
 
     #[test]
-    fn what_is_known_is_added_and_a_network_of_ones_own_stays() {
+    fn known_labels_are_added_and_a_network_label_is_not_replaced() {
         let own = Labels::from([("topology.istio.io/network".to_owned(), "own".to_owned())]);
         let all = augmented(&own, "c1", "r1/z1", "", "n1");
         let keys: Vec<_> = all.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -1,9 +1,10 @@
-//! Addresses for service entries that have none (facts D.3): sequential, stable while istiod runs.
+//! Virtual IPs for service entries without addresses, as Istio's controller allocates them: sequential, and stable
+//! while istiod runs (istio `pilot/pkg/controllers/ipallocate/ipallocate.go`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Istio's controller: the next free address of 240.240.0.0/16 and of 2001:2::/48 for each new host.
+/// The allocator: each new host gets the next free addresses of 240.240.0.0/16 and 2001:2::/48.
 #[derive(Debug, Default)]
 pub(crate) struct VipAllocator {
     assigned: HashMap<Owner, (Ipv4Addr, Ipv6Addr)>,
@@ -11,7 +12,7 @@ pub(crate) struct VipAllocator {
     last: u16,
 }
 
-/// The host of one service entry. A deleted and recreated entry is another object, so it gets another address.
+/// The host of one service entry. A recreated entry is a different owner and gets different addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Owner {
     pub(crate) namespace: String,
@@ -20,12 +21,13 @@ pub(crate) struct Owner {
 }
 
 impl VipAllocator {
-    /// Someone uses this address already: in `spec.addresses` or written by another allocator.
+    /// Marks an address as used, from `spec.addresses` or from the status that another allocator wrote.
     pub(crate) fn reserve(&mut self, address: IpAddr) {
         self.used.insert(address);
     }
 
-    /// The addresses of a host, the same as last time if there was one. `None` when the range is used up.
+    /// Returns the addresses of a host, which stay the same over calls. `None` means that the range has no free address
+    /// left.
     pub(crate) fn assign(&mut self, owner: &Owner) -> Option<(Ipv4Addr, Ipv6Addr)> {
         if let Some(addresses) = self.assigned.get(owner) {
             return Some(*addresses);
@@ -43,7 +45,7 @@ impl VipAllocator {
         None
     }
 
-    /// Forgets the hosts that are gone. Their addresses are not given out again (istio `ipallocate.go`).
+    /// Removes the hosts that no longer exist. Their addresses are not reused (istio `ipallocate.go`).
     pub(crate) fn retain(&mut self, live: &BTreeSet<Owner>) {
         self.assigned.retain(|owner, _| live.contains(owner));
     }
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_keeps_its_address_and_a_recreated_one_gets_another() {
+    fn a_host_keeps_its_address_and_a_recreated_host_gets_another() {
         let mut vips = VipAllocator::default();
         let one = vips.assign(&owner("one")).unwrap();
         let two = vips.assign(&owner("two")).unwrap();
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_use_is_skipped() {
+    fn a_reserved_address_is_not_allocated() {
         let mut vips = VipAllocator::default();
         vips.reserve("240.240.0.1".parse().unwrap());
         assert_eq!(vips.assign(&owner("one")).unwrap().0.to_string(), "240.240.0.2");

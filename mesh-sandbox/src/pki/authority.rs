@@ -14,33 +14,34 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::provider;
 use crate::error::{Error, Result};
 
-/// Certificates begin two minutes before they are made, against clocks that are slow (facts B.3, J.6).
+/// Certificates are valid from two minutes before they are issued, for peers with slow clocks (istio
+/// `security/pkg/pki/util/generate_cert.go`).
 const BACKDATED: Duration = Duration::from_secs(2 * 60);
-/// The life of istiod's self-signed root (facts B.3).
+/// The lifetime of istiod's self-signed root (istio `pilot/pkg/bootstrap/istio_ca.go`).
 const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// Who a certificate is for.
+/// The subject of a certificate.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
-    /// DNS names: istiod itself.
+    /// DNS names, for istiod.
     Names(Vec<String>),
-    /// One SPIFFE identity: a workload.
+    /// One SPIFFE ID, for a workload.
     Spiffe(String),
 }
 
-/// When a certificate ends.
+/// The lifetime of a certificate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lifetime {
-    /// This long from now.
+    /// The time from now until the certificate expires.
     For(Duration),
-    /// It has ended already: a fault for tests.
+    /// The certificate has expired already, as a fault for tests.
     Expired,
 }
 
 /// The certificate authority.
 #[derive(Debug)]
 pub(crate) struct Authority {
-    /// The trust domain, and its aliases.
+    /// The trust domain, followed by its aliases.
     trust_domains: Vec<String>,
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
@@ -49,7 +50,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// A new authority with a key of its own.
+    /// Creates an authority with a new key.
     pub(crate) fn new(trust_domains: Vec<String>) -> Result<Self> {
         let trust_domain = trust_domains.first().map_or("", String::as_str);
         let failed = |error: rcgen::Error| Error::certificate("the mesh's root certificate", error);
@@ -72,7 +73,7 @@ impl Authority {
         })
     }
 
-    /// The trust domain, and its aliases.
+    /// Returns the trust domain, followed by its aliases.
     pub(crate) fn trust_domains(&self) -> &[String] {
         &self.trust_domains
     }
@@ -85,14 +86,15 @@ impl Authority {
         &self.root_pem
     }
 
-    /// The trust anchors of the mesh.
+    /// Returns the trust anchors of the mesh.
     pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).map_err(|error| Error::certificate("the trust anchors", error))?;
         Ok(Arc::new(roots))
     }
 
-    /// Signs a certificate with both key usages, as istiod does (facts B.3).
+    /// Issues a certificate for client and server authentication, as istiod does (istio
+    /// `security/pkg/pki/util/generate_cert.go`).
     pub(crate) fn issue(
         &self,
         key: &impl PublicKeyData,
@@ -125,7 +127,7 @@ impl Authority {
         params.signed_by(key, &self.issuer).map_err(failed)
     }
 
-    /// A key and a certificate made here, ready for rustls: what a sidecar gets from its agent.
+    /// Creates a key and a certificate for rustls. A sidecar gets these from its agent.
     pub(crate) fn certified_key(&self, subject: &Subject, lifetime: Lifetime) -> Result<CertifiedKey> {
         let failed =
             |error: &dyn ToString| Error::certificate(format!("a key for {subject:?}"), error.to_string());

@@ -1,11 +1,11 @@
-//! A rustls certificate resolver over one key that never changes.
+//! A rustls certificate resolver with one certificate.
 
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// Always the same certificate, whatever the client hello says.
+/// Returns the same certificate for every ClientHello.
 #[derive(Debug)]
 pub(crate) struct OneCertificate(pub(crate) Arc<CertifiedKey>);
 

@@ -1,14 +1,14 @@
-//! `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
+//! SPIFFE IDs of the form `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The identity of a service account (facts B.2).
+/// Returns the SPIFFE ID of a service account (istio `pkg/spiffe/spiffe.go`).
 pub(crate) fn identity(trust_domain: &str, namespace: &str, service_account: &str) -> String {
     format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}")
 }
 
-/// Namespace and service account of an identity, whatever its trust domain.
+/// Returns the namespace and the service account of an identity of any trust domain.
 pub(crate) fn parse(identity: &str) -> Option<(&str, &str)> {
     let (_, path) = identity.strip_prefix("spiffe://")?.split_once('/')?;
     let mut parts = path.split('/');
@@ -18,7 +18,7 @@ pub(crate) fn parse(identity: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Whether `identity` is of `trust_domain`.
+/// Returns whether `identity` belongs to `trust_domain`.
 pub(crate) fn is_of(identity: &str, trust_domain: &str) -> bool {
     identity
         .strip_prefix("spiffe://")
@@ -26,7 +26,7 @@ pub(crate) fn is_of(identity: &str, trust_domain: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The URI names in a certificate.
+/// Returns the URI subject alternative names of a certificate.
 pub(crate) fn uris(certificate: &[u8]) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
@@ -50,13 +50,13 @@ mod tests {
     use super::{is_of, parse};
 
     #[test]
-    fn an_identity_gives_back_its_parts() {
+    fn an_identity_is_parsed_into_its_parts() {
         assert_eq!(parse("spiffe://cluster.local/ns/weather/sa/forecast"), Some(("weather", "forecast")));
         assert_eq!(parse("spiffe://cluster.local/ns/weather"), None);
     }
 
     #[test]
-    fn a_trust_domain_that_only_begins_alike_is_another_one() {
+    fn a_trust_domain_with_the_same_prefix_is_different() {
         assert!(is_of("spiffe://cluster.local/ns/a/sa/b", "cluster.local"));
         assert!(!is_of("spiffe://cluster.localhost/ns/a/sa/b", "cluster.local"));
     }

@@ -1,4 +1,5 @@
-//! Service account tokens: what Kubernetes' TokenRequest gives and what TokenReview says about them (facts B.5).
+//! Service account tokens: Kubernetes' TokenRequest and TokenReview (istio
+//! `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,12 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde_json::json;
 
-/// The audience that istiod asks for (facts B.5).
+/// The audience that istiod requires (istio `pkg/security/security.go`).
 const AUDIENCE: &str = "istio-ca";
-/// The lifetime that istioctl asks for (facts A.1).
+/// The lifetime that istioctl requests (istio `istioctl/pkg/workload/workload.go`).
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How a token is made. The default is what istioctl asks for: audience `istio-ca`, one hour.
+/// The options of a service account token. The defaults are those of istioctl: audience `istio-ca`, lifetime one hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     audience: String,
@@ -28,22 +29,22 @@ impl Default for TokenOptions {
 }
 
 impl TokenOptions {
-    /// The audience, `aud`.
+    /// Sets the audience, `aud`.
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// The cluster whose API server makes it, and which alone knows it: what header `clusterid` has to name. The config
-    /// cluster if nothing is said.
+    /// Sets the cluster whose API server issues the token. Only this API server accepts it, and the header `clusterid`
+    /// must name the cluster. The default is the config cluster.
     #[must_use]
     pub fn with_cluster(mut self, cluster: impl Into<String>) -> Self {
         self.cluster = Some(cluster.into());
         self
     }
 
-    /// The lifetime; zero makes a token that has already expired.
+    /// Sets the lifetime. Zero creates an expired token.
     #[must_use]
     pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
         self.expires_in = lifetime;
@@ -51,7 +52,7 @@ impl TokenOptions {
     }
 }
 
-/// Who a token is of.
+/// The service account of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) namespace: String,
@@ -66,14 +67,14 @@ struct Claims {
     expires: SystemTime,
 }
 
-/// The API servers of all clusters, as far as tokens go: each knows the tokens it has issued.
+/// The API servers of all clusters, limited to tokens. Each accepts only the tokens that it has issued.
 #[derive(Debug, Default)]
 pub(crate) struct TokenIssuer {
     issued: Mutex<HashMap<String, Claims>>,
 }
 
 impl TokenIssuer {
-    /// A token of the API server of the cluster that the options name, else of `cluster`.
+    /// Issues a token by the API server of the cluster in the options, otherwise of `cluster`.
     pub(crate) fn issue(&self, cluster: &str, account: Account, options: &TokenOptions) -> String {
         let cluster = options.cluster.as_deref().unwrap_or(cluster);
         let now = SystemTime::now();
@@ -91,7 +92,7 @@ impl TokenIssuer {
             "nbf": seconds(now),
             "sub": format!("system:serviceaccount:{}:{}", account.namespace, account.name),
         });
-        // No one but this issuer checks the signature, and it does so by remembering: random bytes are as good.
+        // The issuer stores all tokens and nobody else verifies the signature, so random bytes are sufficient.
         let signature: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(256).collect();
         let token = format!(
             "{}.{}.{}",
@@ -105,17 +106,18 @@ impl TokenIssuer {
         token
     }
 
-    /// Forgets every token issued so far: none of them is good any more.
+    /// Revokes every token issued so far.
     pub(crate) fn revoke_all(&self) {
         self.issued.lock().clear();
     }
 
-    /// What TokenReview of `cluster` says. The reason of a refusal stays here: istiod does not pass it on.
+    /// Reviews a token as the API server of `cluster` does. The error is the reason, which istiod does not send to the
+    /// client.
     pub(crate) fn review(&self, token: &str, cluster: &str) -> Result<Account, String> {
         let issued = self.issued.lock();
         let claims = issued.get(token).ok_or("the token was not issued here")?;
         if claims.cluster != cluster {
-            return Err(format!("the token is of {}, not of {cluster}", claims.cluster));
+            return Err(format!("the token was issued by {}, not by {cluster}", claims.cluster));
         }
         if claims.audience != AUDIENCE {
             return Err(format!("the token's audience is {}, not {AUDIENCE}", claims.audience));
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_its_account_at_its_own_cluster_only() {
+    fn only_the_issuing_cluster_accepts_a_token() {
         let issuer = TokenIssuer::default();
         let token = issuer.issue("cluster1", account(), &TokenOptions::default());
         assert_eq!(issuer.review(&token, "cluster1"), Ok(account()));

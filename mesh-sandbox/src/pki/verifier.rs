@@ -1,4 +1,4 @@
-//! Which client certificates istiod and sidecars take, decided inside the handshake.
+//! The verification of client certificates by istiod and sidecars, during the TLS handshake.
 
 use std::sync::Arc;
 
@@ -15,13 +15,14 @@ use crate::error::{Error, Result};
 /// Whether a client must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// istiod: a certificate or a token. A wrong certificate is not forgiven (facts B.5).
+    /// istiod accepts a certificate or a token, but an invalid certificate fails the handshake (istio
+    /// `security/pkg/server/ca/authenticate/cert_authenticator.go`).
     Optional,
-    /// A sidecar's mTLS filter chain (facts E.4).
+    /// The mTLS filter chain of a sidecar requires a certificate (istio `pilot/pkg/security/authn/utils/utils.go`).
     Required,
 }
 
-/// Chain, then identity.
+/// A verifier of the certificate chain, then of the identity.
 #[derive(Debug)]
 pub(crate) struct MeshClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
@@ -48,8 +49,9 @@ impl MeshClientVerifier {
         self.trust_domains.iter().any(|domain| spiffe::is_of(uri, domain))
     }
 
-    /// istiod wants exactly one URI name, of its trust domain (aliases do not count), and a certificate good for servers
-    /// too (facts B.5); a sidecar wants some URI name of the trust domain or an alias (facts E.4).
+    /// istiod requires exactly one URI name, in its trust domain (not an alias), and a certificate with serverAuth
+    /// (istio `pkg/spiffe/spiffe.go`). A sidecar requires at least one URI name in the trust domain or an alias (istio
+    /// `pilot/pkg/security/model/authentication.go`).
     fn check_identity(&self, certificate: &CertificateDer<'_>) -> std::result::Result<(), rustls::Error> {
         let uris = spiffe::uris(certificate);
         let refused = match self.demand {

@@ -1,4 +1,4 @@
-//! Starting a sandbox.
+//! The builder that starts a sandbox.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::tasks::TaskGroup;
 use crate::workload::Identities;
 use crate::yaml::Folder;
 
-/// How a sandbox is to be.
+/// A builder for a [`Sandbox`].
 ///
 /// # Defaults
 ///
 /// * mesh folder: the example mesh, in a temporary folder ([`Sandbox::mesh_dir`])
-/// * trust domain: that of `mesh.yaml`, else `cluster.local`
-/// * certificates: 24 hours unless asked otherwise, 90 days at most
+/// * trust domain: the one in `mesh.yaml`, otherwise `cluster.local`
+/// * certificate lifetimes: 24 hours by default, 90 days at most
 /// * metadata exchange: on, as in a default istiod
-/// * age of connections to istiod: unlimited (Helm's chart says 30 minutes)
-/// * reload of the folder: on
+/// * age of connections to istiod: unlimited (Istio's Helm chart: 30 minutes)
+/// * reload of the mesh folder: on
 #[derive(Clone, Debug)]
 pub struct SandboxBuilder {
     mesh_dir: Option<PathBuf>,
@@ -55,7 +55,7 @@ enum Reload {
     On,
 }
 
-/// The names in istiod's certificate (facts B.8). No addresses.
+/// The DNS names in the certificate of istiod, which contains no IP addresses (istio `pilot/pkg/bootstrap/server.go`).
 const ISTIOD_NAMES: [&str; 3] =
     ["istiod.istio-system.svc", "istiod-remote.istio-system.svc", "istio-pilot.istio-system.svc"];
 
@@ -75,21 +75,21 @@ impl SandboxBuilder {
         }
     }
 
-    /// The folder with a folder of YAML per cluster.
+    /// Sets the mesh folder, which contains one folder of YAML per cluster.
     #[must_use]
     pub fn mesh_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.mesh_dir = Some(folder.into());
         self
     }
 
-    /// The trust domain of all identities.
+    /// Sets the trust domain of all identities.
     #[must_use]
     pub fn trust_domain(mut self, trust_domain: impl Into<String>) -> Self {
         self.trust_domain = Some(trust_domain.into());
         self
     }
 
-    /// How long certificates live when nothing is asked for, and how long at most (istiod's
+    /// Sets the lifetime of certificates if a request contains none, and the maximum (istiod's
     /// `DEFAULT_WORKLOAD_CERT_TTL` and `MAX_WORKLOAD_CERT_TTL`).
     #[must_use]
     pub fn certificate_lifetimes(mut self, default: Duration, max: Duration) -> Self {
@@ -97,7 +97,7 @@ impl SandboxBuilder {
         self
     }
 
-    /// istiod without its metadata exchange filter, so without `istio-peer-exchange` in CDS
+    /// Disables the metadata exchange filter of istiod, so that CDS does not contain `istio-peer-exchange`
     /// (`PILOT_ENABLE_METADATA_EXCHANGE=false`).
     #[must_use]
     pub fn without_metadata_exchange(mut self) -> Self {
@@ -105,37 +105,37 @@ impl SandboxBuilder {
         self
     }
 
-    /// istiod tells each connection to go at this age (a GOAWAY) and ends it after the grace. Helm's chart has it 30
-    /// minutes and ten seconds.
+    /// Sets the age at which istiod sends a GOAWAY on each connection, and the grace period after which it closes the
+    /// connection. Istio's Helm chart sets 30 minutes and ten seconds.
     #[must_use]
     pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
         self.age = Some(AgeLimit { age, grace });
         self
     }
 
-    /// The folder is read once; later changes to it change nothing.
+    /// Disables the reload: later changes of the mesh folder have no effect.
     #[must_use]
     pub fn without_reload(mut self) -> Self {
         self.reload = Reload::Off;
         self
     }
 
-    /// One more name in istiod's certificate (`ISTIOD_CUSTOM_HOST`).
+    /// Adds a DNS name to the certificate of istiod (`ISTIOD_CUSTOM_HOST`).
     #[must_use]
     pub fn istiod_name(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
         self
     }
 
-    /// Reads the YAML and starts everything, on the current tokio runtime.
+    /// Reads the YAML and starts the sandbox on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// The YAML cannot be read or used (with file and line), or a socket cannot be bound.
+    /// The YAML cannot be read or is invalid (with file and line), or a socket cannot be bound.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn start(self) -> Result<Sandbox> {
         let runtime = Handle::current();
         let folder = self.mesh_dir.map_or_else(

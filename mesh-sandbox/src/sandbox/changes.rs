@@ -1,4 +1,4 @@
-//! Changing the mesh while it runs.
+//! Changes of the mesh while it runs.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::model::Mesh;
 use crate::state::{Difference, State};
 use crate::yaml::Key;
 
-/// What a change needs: shared by the facade and the watcher of the folder.
+/// The state that a change needs, shared by [`Sandbox`] and the task that reloads the folder.
 #[derive(Clone, Debug)]
 pub(super) struct Changes {
     pub(super) state: Arc<Mutex<State>>,
@@ -27,7 +27,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Makes a change: listeners first, then the push, so that no one is told of an address that refuses.
+    /// Makes a change: first the listeners, then the push, so that no client receives an address that refuses
+    /// connections.
     pub(super) fn make(
         &self,
         change: impl FnOnce(&mut State) -> Result<(Arc<Mesh>, Difference)>,
@@ -52,23 +53,23 @@ impl Sandbox {
         }
     }
 
-    /// Adds or replaces the objects in `yaml`, as `kubectl apply` does in that cluster. Clients are told after
-    /// istiod's debounce of 100 ms.
+    /// Adds or replaces the objects in `yaml`, as `kubectl apply` does in that cluster. Clients receive the change
+    /// after istiod's debounce of 100 ms.
     ///
     /// # Errors
     ///
-    /// The text cannot be read or used; the mesh is as before.
+    /// The YAML is invalid. The mesh is unchanged.
     pub fn apply(&self, cluster: &str, yaml: &str) -> Result<()> {
         self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
     }
 
-    /// Puts an application of yours behind a service's port: the endpoints hand it what clients send, as sidecars do
-    /// after mTLS, from the next connection on. `host` is the service's full name, `by` where the application listens;
-    /// `None` brings the small application back.
+    /// Puts another application behind a service port, from the next connection on: endpoints forward connections to
+    /// it, as sidecars do after mTLS. `host` is the full name of the service and `by` the address of the application;
+    /// `None` restores the built-in application.
     ///
     /// # Errors
     ///
-    /// There is no such service or port.
+    /// The service or the port does not exist.
     pub fn serve(&self, host: &str, port: u16, by: Option<SocketAddr>) -> Result<()> {
         let mesh = self.pushes.mesh();
         let mut ports = mesh.services.iter().filter(|service| service.host == host).flat_map(|it| &it.ports);
@@ -80,11 +81,11 @@ impl Sandbox {
         self.plane.serve((host, port), by, &mesh)
     }
 
-    /// Removes an object, as `kubectl delete` does. Cluster-wide objects have an empty namespace.
+    /// Removes an object, as `kubectl delete` does. The namespace of cluster-wide objects is empty.
     ///
     /// # Errors
     ///
-    /// There is no such object.
+    /// The object does not exist.
     pub fn delete(&self, cluster: &str, kind: &str, namespace: &str, name: &str) -> Result<()> {
         let key = Key { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
         self.changes().make(|state| state.delete(cluster, &key)).map(|_| ())

@@ -1,4 +1,4 @@
-//! Following the folder: its files are looked at ten times a second, and read when one has changed.
+//! The reload of the mesh folder: its files are checked ten times per second and read after a change.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::yaml::{Folder, Stamp};
 
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Runs until the task ends. What cannot be used is reported, and the last good mesh stays.
+/// Runs until the task ends. An invalid folder is reported, and the previous mesh stays in use.
 pub(super) async fn watch(changes: Changes, folder: PathBuf, mut seen: Stamp) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,7 +27,7 @@ pub(super) async fn watch(changes: Changes, folder: PathBuf, mut seen: Stamp) {
             Ok(difference) if difference.changed.is_empty() && difference.removed.is_empty() => continue,
             Ok(difference) => Event::Reloaded { changed: difference.changed, removed: difference.removed },
             Err(error) => {
-                tracing::warn!(%error, "the mesh folder cannot be used; the last good mesh stays");
+                tracing::warn!(%error, "failed to reload the mesh folder; the previous mesh stays in use");
                 Event::ReloadFailed { error: error.to_string() }
             }
         };

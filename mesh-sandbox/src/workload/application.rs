@@ -1,4 +1,4 @@
-//! The application behind every endpoint: HTTP answers JSON, TCP echoes lines.
+//! The built-in application of every endpoint: HTTP ports answer with JSON, TCP ports echo lines.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use super::{echo, http};
 use crate::hello::Replay;
 use crate::model::Protocol;
 
-/// Has another application serve one connection. One that is not there is a connection that ends.
+/// Forwards one connection to another application. If it does not accept connections, the connection ends.
 pub(crate) async fn hand_over(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if let Ok(mut application) = TcpStream::connect(address).await {
         let _ = copy_bidirectional(&mut stream, &mut application).await;
@@ -28,7 +28,7 @@ where
     if protocol != Protocol::Unsupported {
         return echo::run(&caller, stream).await;
     }
-    // Nothing declared: by the first bytes, as the sidecar would.
+    // The port has no declared protocol: it is detected from the first bytes, as in a sidecar.
     let mut bytes = vec![0; 4096];
     let Ok(count @ 1..) = stream.read(&mut bytes).await else { return };
     bytes.truncate(count);

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-/// Who is calling and who answers.
+/// The client and the server of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) workload: Arc<str>,
     pub(crate) namespace: Arc<str>,
     pub(crate) cluster: Arc<str>,
     pub(crate) port: u16,
-    /// The identity that the sidecar presented; nothing in plaintext.
+    /// The identity that the sidecar presented; `None` for plaintext.
     pub(crate) identity: Option<Arc<str>>,
-    /// The verified SPIFFE identity of the client.
+    /// The verified SPIFFE ID of the client.
     pub(crate) client: Option<String>,
     pub(crate) alpn: Option<String>,
     pub(crate) sni: Option<String>,
-    /// `TLSv1.3`, `TLSv1.2`, or nothing in plaintext.
+    /// `TLSv1.3` or `TLSv1.2`; `None` for plaintext.
     pub(crate) tls: Option<&'static str>,
 }

@@ -1,23 +1,24 @@
-//! Which filter chain takes a connection (facts E.4), and which ALPN it chooses (facts E.2).
+//! The filter chains of a sidecar (istio `pilot/pkg/networking/core/filterchain_options.go`) and their ALPN protocols
+//! (istio `pilot/pkg/security/authn/utils/utils.go`).
 
 use crate::hello::Hello;
 use crate::model::Protocol;
 use crate::yaml::istio::MutualTlsMode;
 
-/// What a sidecar does with a connection.
+/// The handling of a connection by a sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chain {
-    /// Mutual TLS, then HTTP.
+    /// Terminates mutual TLS, then serves HTTP.
     MutualTlsHttp,
-    /// Mutual TLS, then bytes.
+    /// Terminates mutual TLS, then passes on bytes.
     MutualTlsTcp,
-    /// The bytes, TLS or not, go to the application as they are.
+    /// Passes all bytes to the application unchanged, TLS or not.
     Raw,
-    /// No chain: closed.
+    /// No chain matches: the connection is closed.
     None,
 }
 
-/// The chain for a connection that begins with `hello`, or with plaintext.
+/// Returns the chain for a connection that starts with `hello`, or with plaintext.
 pub(crate) fn choose(mode: MutualTlsMode, protocol: Protocol, hello: Option<&Hello>) -> Chain {
     let Some(hello) = hello else {
         return if mode == MutualTlsMode::Strict { Chain::None } else { Chain::Raw };
@@ -29,13 +30,15 @@ pub(crate) fn choose(mode: MutualTlsMode, protocol: Protocol, hello: Option<&Hel
         MutualTlsMode::Disable => Chain::Raw,
         MutualTlsMode::Strict => terminated,
         MutualTlsMode::Permissive | MutualTlsMode::Unset if hello.is_istio() => terminated,
-        // An HTTP port has no chain for TLS that is not Istio's; others hand the bytes on (trap 1).
+        // An HTTP port has no chain for TLS without an ALPN of Istio; other ports pass the bytes on (istio
+        // `filterchain_options.go`).
         MutualTlsMode::Permissive | MutualTlsMode::Unset if protocol.is_http() => Chain::None,
         MutualTlsMode::Permissive | MutualTlsMode::Unset => Chain::Raw,
     }
 }
 
-/// The protocol that the server picks: its own order counts; no overlap is no ALPN, never an error (trap 3).
+/// Returns the ALPN protocol that the server selects, in its order of preference. Without a common protocol it selects
+/// none, which is not an error (istio `pilot/pkg/security/authn/utils/utils.go`).
 pub(crate) fn alpn(chain: Chain, offered: &[String]) -> Option<&'static str> {
     let supported: &[&str] = match chain {
         Chain::MutualTlsTcp => &["istio-peer-exchange", "h2", "http/1.1"],
@@ -56,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn permissive_terminates_only_what_is_marked_as_istios() {
+    fn permissive_terminates_only_tls_with_an_istio_alpn() {
         let istio = offers(&["istio"]);
         let plain = offers(&["http/1.1"]);
         assert_eq!(choose(Permissive, Protocol::Http, Some(&istio)), Chain::MutualTlsHttp);
@@ -67,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn strict_terminates_everything_and_refuses_plaintext() {
+    fn strict_terminates_all_tls_and_rejects_plaintext() {
         assert_eq!(choose(Strict, Protocol::Tcp, Some(&offers(&[]))), Chain::MutualTlsTcp);
         assert_eq!(choose(Strict, Protocol::Http, None), Chain::None);
         assert_eq!(choose(Disable, Protocol::Http, Some(&offers(&["istio"]))), Chain::Raw);
     }
 
     #[test]
-    fn an_undeclared_port_goes_by_the_alpn() {
+    fn the_alpn_decides_the_chain_of_an_undeclared_port() {
         assert_eq!(choose(Permissive, Protocol::Unsupported, Some(&offers(&["istio"]))), Chain::MutualTlsTcp);
         let http = offers(&["istio-http/1.1", "istio", "http/1.1"]);
         assert_eq!(choose(Permissive, Protocol::Unsupported, Some(&http)), Chain::MutualTlsHttp);
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_is_never_selected() {
+    fn the_alpn_istio_is_never_selected() {
         assert_eq!(alpn(Chain::MutualTlsHttp, &offers(&["istio"]).alpn), None);
         assert_eq!(alpn(Chain::MutualTlsHttp, &offers(&["istio-h2", "istio", "h2"]).alpn), Some("h2"));
         let exchange = offers(&["istio-peer-exchange", "istio"]);

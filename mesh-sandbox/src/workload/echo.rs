@@ -1,10 +1,10 @@
-//! A line in, `<workload>: <line>` out.
+//! An echo server: answers each line with `<workload>: <line>`.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::caller::Caller;
 
-/// A line longer than this is answered in pieces.
+/// A longer line is answered in parts.
 const LONGEST: u64 = 64 * 1024;
 
 pub(crate) async fn run(caller: &Caller, stream: impl AsyncRead + AsyncWrite + Unpin) {

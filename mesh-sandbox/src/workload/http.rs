@@ -1,5 +1,5 @@
-//! HTTP/1.1 and HTTP/2, by the connection preface where no ALPN says it. A request is answered with JSON that says
-//! who answered and who asked; some paths do more, and gRPC calls are answered as gRPC.
+//! HTTP/1.1 and HTTP/2, distinguished by the connection preface if ALPN does not decide. A request is answered with
+//! JSON that describes server and client; some paths return other bodies, and gRPC calls are answered as gRPC.
 
 use std::convert::Infallible;
 
@@ -19,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::caller::Caller;
 use crate::tasks::Executor;
 
-/// The longest body that is read.
+/// The maximum length of a request body.
 const LONGEST: usize = 16 * 1024 * 1024;
-/// `grpc.health.v1.HealthCheckResponse { status: SERVING }` in its frame.
+/// The gRPC frame of `grpc.health.v1.HealthCheckResponse { status: SERVING }`.
 const SERVING: [u8; 7] = [0, 0, 0, 0, 2, 8, 1];
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -37,11 +37,11 @@ where
     let mut builder = Builder::new(Executor::new());
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new());
-    // A connection that breaks is the client's business.
+    // A broken connection needs no handling.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Whether bytes begin an HTTP request.
+/// Returns whether `bytes` starts an HTTP request.
 pub(crate) fn looks_like(bytes: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] =
         [b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PRI *", b"PUT "];
@@ -54,7 +54,7 @@ async fn answer(caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     let is_grpc =
         parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let Ok(body) = Limited::new(body, LONGEST).collect().await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long\n");
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "the body exceeds 16 MiB\n");
     };
     let body = body.to_bytes();
     if is_grpc {
@@ -63,7 +63,7 @@ async fn answer(caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         Some(("bytes", count)) => match count.parse() {
             Ok(count) if count <= LONGEST => plain(StatusCode::OK, vec![b'x'; count]),
-            _ => plain(StatusCode::BAD_REQUEST, "how many bytes?\n"),
+            _ => plain(StatusCode::BAD_REQUEST, "expected /bytes/NUMBER\n"),
         },
         Some(("status", code)) => {
             let code = code.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
@@ -74,7 +74,7 @@ async fn answer(caller: &Caller, request: Request<Incoming>) -> Response<Body> {
     }
 }
 
-/// Who answered, who asked, and what.
+/// Returns JSON that describes server, client and request.
 fn describe(caller: &Caller, parts: &http::request::Parts, body_length: usize) -> Response<Body> {
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
@@ -105,7 +105,7 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// A health check is answered as healthy; the messages of any other method come back as they are.
+/// Answers a health check with SERVING; other methods return the messages of the request.
 fn grpc(path: &str, body: Bytes) -> Response<Body> {
     let body = if path == "/grpc.health.v1.Health/Check" { Bytes::from_static(&SERVING) } else { body };
     let mut trailers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! The certificates of all workloads, made when first needed and renewed at half of their life.
+//! The certificates of all workloads, created on first use and renewed after half of their lifetime.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::pki::server_certificate::OneCertificate;
 use crate::pki::verifier::{Demand, MeshClientVerifier};
 use crate::pki::{self, Authority, Lifetime, Subject};
 
-/// What an agent asks for (facts B.3).
+/// The lifetime that an agent requests (istio `security/pkg/cmd/constants.go`).
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// What a workload shows of itself.
+/// The identity that a workload presents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Presented {
     pub(crate) identity: String,
     pub(crate) validity: Validity,
 }
 
-/// Whether the certificate is good.
+/// The validity of the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Validity {
     Current,
     Expired,
 }
 
-/// The agents of all workloads.
+/// The agents of all workloads, which hold their certificates.
 #[derive(Debug)]
 pub(crate) struct Identities {
     authority: Arc<Authority>,
@@ -45,7 +45,7 @@ impl Identities {
         Ok(Self { authority, verifier, configs: Mutex::default() })
     }
 
-    /// TLS of a sidecar that presents itself so, with this protocol selected.
+    /// Returns the TLS configuration of a sidecar that presents this identity and selects this ALPN protocol.
     pub(crate) fn config(&self, presented: &Presented, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
         let base = self.base(presented)?;
         let Some(alpn) = alpn else { return Ok(base) };

@@ -1,4 +1,4 @@
-//! One endpoint's listener: filter chain, TLS, application.
+//! The listener of one endpoint: filter chain, TLS, application.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::pki::spiffe;
 use crate::tasks::TaskGroup;
 use crate::yaml::istio::MutualTlsMode;
 
-/// How long a handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
-/// What an endpoint is. Changes with the mesh, for the connections that come then.
+/// The configuration of an endpoint. A change of the mesh replaces it for new connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Role {
     pub(crate) workload: Arc<str>,
@@ -36,14 +36,14 @@ pub(crate) struct Role {
     pub(crate) cluster: Arc<str>,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    /// Where an application listens that is not the small one.
+    /// The address of an application that replaces the built-in one.
     pub(crate) application: Option<SocketAddr>,
     pub(crate) mode: MutualTlsMode,
-    /// What the sidecar presents; without a sidecar there is none.
+    /// The identity that the sidecar presents; `None` without a sidecar.
     pub(crate) presented: Option<Presented>,
 }
 
-/// An endpoint that listens.
+/// An endpoint with a listener.
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) role: RwLock<Arc<Role>>,
@@ -51,7 +51,7 @@ pub(crate) struct Workload {
     pub(crate) events: Events,
 }
 
-/// Takes connections until the group ends.
+/// Accepts connections until the task group ends.
 pub(crate) async fn serve(workload: Arc<Workload>, listener: TcpListener, connections: Arc<TaskGroup>) {
     let connection = |stream, _| {
         let workload = workload.clone();
@@ -142,7 +142,7 @@ impl Workload {
 }
 
 impl Role {
-    /// What the sidecar does with a connection that it has let in.
+    /// Passes an accepted connection to the application.
     async fn serve<S>(&self, protocol: Protocol, caller: Caller, stream: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -153,7 +153,7 @@ impl Role {
         }
     }
 
-    /// Someone in plaintext.
+    /// Returns the ends of a plaintext connection.
     fn caller(&self) -> Caller {
         Caller {
             workload: self.workload.clone(),
@@ -177,7 +177,7 @@ fn version<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<&
     }
 }
 
-/// The identity in the client's certificate.
+/// Returns the identity in the certificate of the client.
 fn client<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<String> {
     let certificate: &CertificateDer<'_> = stream.get_ref().1.peer_certificates()?.first()?;
     spiffe::uris(certificate).into_iter().next()

@@ -1,4 +1,4 @@
-//! The clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`; facts E, G, J.4).
+//! The clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`, `cluster_tls.go`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::{
@@ -20,12 +20,13 @@ use crate::model::{Protocol, Resolution, Service};
 use crate::yaml::destination_rule::{ClientTls, TlsMode};
 use crate::yaml::istio::MutualTlsMode;
 
-/// The mesh default (facts G).
+/// The default of the mesh (istio `pkg/config/mesh/mesh.go`).
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 10, nanos: 0 };
-/// The clusters that every proxy gets, and that every delta repeats (facts J.1).
+/// The clusters that every proxy gets and that every delta response repeats (istio
+/// `pilot/pkg/networking/core/cluster.go`).
 pub(crate) const FIXED: [&str; 3] = ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"];
 
-/// All clusters: outbound ones for every service, port and subset, then the fixed three.
+/// Returns all clusters: outbound clusters of every service, port and subset, then the three fixed clusters.
 pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     let scope = world.scope(proxy);
@@ -44,7 +45,7 @@ pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
             }
         }
     }
-    // A gateway has no original destinations to pass through to.
+    // A gateway has no passthrough clusters.
     clusters.extend(fixed(world).into_iter().take(if proxy.is_router { 1 } else { FIXED.len() }));
     clusters
 }
@@ -61,7 +62,7 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
         ..Cluster::default()
     };
     if matches!(kind, DiscoveryType::StrictDns | DiscoveryType::LogicalDns) {
-        // No EDS: the hosts are inside, and without any there is no cluster (facts J.3).
+        // A DNS cluster contains its endpoints and is omitted if it has none.
         let endpoints = eds::localities(world, proxy, target);
         if endpoints.is_empty() {
             return None;
@@ -70,7 +71,7 @@ fn outbound(world: World<'_>, proxy: &Proxy, target: &Target<'_>, kind: Discover
             Some(ClusterLoadAssignment { cluster_name: cluster.name.clone(), endpoints });
     }
     if kind == DiscoveryType::OriginalDst {
-        // A `ServiceEntry` of resolution NONE may have a port of its own at the destination.
+        // A `ServiceEntry` with resolution NONE may have a different port at the destination.
         let port = target.port.target.map(|value| UInt32Value { value: value.into() });
         cluster.lb_config = port.map(|port| {
             LbConfig::OriginalDstLbConfig(OriginalDstLbConfig { upstream_port_override: Some(port) })
@@ -109,7 +110,7 @@ fn kind_of(cluster: &Cluster) -> DiscoveryType {
     }
 }
 
-/// Sets the sockets: as the rule says, else mTLS for the endpoints that have it.
+/// Sets the transport sockets: from the rule if it has TLS settings, otherwise mTLS for endpoints that support it.
 fn protect(
     world: World<'_>,
     cluster: &mut Cluster,
@@ -148,12 +149,13 @@ fn protect(
     }
 }
 
-/// Who may answer for a service, in every trust domain of the mesh.
+/// Returns the identities that may serve the service, in every trust domain of the mesh.
 fn expected(world: World<'_>, service: &Service) -> Vec<String> {
     world.mesh.config.in_all_trust_domains(&service.identities())
 }
 
-/// A socket by files; none where the rule names a secret, which only gateways get (trap 44).
+/// Returns a TLS socket with certificates from files. A rule that names a secret gets none, because only gateways
+/// receive secrets.
 fn user_supplied(
     world: World<'_>,
     service: &Service,
@@ -171,8 +173,8 @@ fn user_supplied(
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
-/// Auto mTLS: never for what is outside the mesh or in a namespace that disables it; where addresses are passed through
-/// only if every endpoint has a sidecar (facts E.6).
+/// Returns whether auto mTLS applies: not outside the mesh, not in a namespace that disables it, and for passthrough
+/// clusters only if every endpoint has a sidecar (istio `pilot/pkg/model/push_context.go`).
 fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable

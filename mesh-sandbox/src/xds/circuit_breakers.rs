@@ -1,4 +1,4 @@
-//! Limits of a cluster's connections (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
+//! The circuit breakers of a cluster (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
 
 use xds_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use xds_proto::envoy::config::cluster::v3::{CircuitBreakers, UpstreamConnectionOptions};
@@ -9,7 +9,7 @@ use super::policy::Settings;
 use crate::yaml::destination_rule::Keepalive;
 use crate::yaml::mesh_config::MeshConfig;
 
-/// Each limit: the rule's, or none, which is written as the largest number. Zero in a rule is not set.
+/// Returns the limits of the rule. A missing limit, or zero, is encoded as the largest number.
 pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     let limit = |value: u32| Some(UInt32Value { value: if value == 0 { u32::MAX } else { value } });
     let pool = settings.connection_pool.cloned().unwrap_or_default();
@@ -23,8 +23,8 @@ pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     }
 }
 
-/// What the mesh and the rule say of TCP keepalive, in whole seconds, the rule value by value; an empty setting switches it
-/// on with the system's values.
+/// Returns the TCP keepalive settings in whole seconds. Each value of the rule overrides the value of the mesh. Empty
+/// settings enable keepalive with the defaults of the system.
 pub(super) fn keepalive(config: &MeshConfig, settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
     let of_rule = settings.connection_pool.and_then(|pool| pool.tcp().tcp_keepalive);
     let keepalive = match (config.tcp_keepalive, of_rule) {

@@ -1,4 +1,4 @@
-//! The transport sockets of a cluster (istio `cluster_tls.go`; facts E.2, E.5, E.6, J.4).
+//! The transport sockets of a cluster (istio `cluster_tls.go`).
 
 use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;
@@ -24,7 +24,7 @@ use super::structs::{fields, string};
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::yaml::destination_rule::{ClientTls, ProxyProtocol, ProxyProtocolVersion};
 
-/// What mutual TLS within the mesh goes by.
+/// The parameters of mutual TLS within the mesh.
 #[derive(Debug)]
 pub(super) struct InMesh {
     pub(super) sni: String,
@@ -33,7 +33,8 @@ pub(super) struct InMesh {
 }
 
 impl InMesh {
-    /// Certificate and roots are the proxy's own, the expected identities stand in the untyped field 9 (trap 6).
+    /// Returns the mesh mTLS socket. It uses the certificate and roots of the proxy, and the untyped field 9 for the
+    /// expected identities (istio `cluster_tls.go`).
     pub(super) fn socket(&self, http: HttpOptions) -> TransportSocket {
         let mut alpn_protocols = Vec::new();
         if self.metadata_exchange {
@@ -55,7 +56,7 @@ impl InMesh {
     }
 }
 
-/// TLS as a rule spells it out, by files of the client's (`SIMPLE` and `MUTUAL`).
+/// Returns a TLS socket that uses files of the client (TLS modes `SIMPLE` and `MUTUAL`).
 pub(super) fn from_files(tls: &ClientTls, identities: &[String], http: HttpOptions) -> TransportSocket {
     let mut certificates = Vec::new();
     if !tls.client_certificate.is_empty() {
@@ -79,7 +80,7 @@ pub(super) fn from_files(tls: &ClientTls, identities: &[String], http: HttpOptio
     })
 }
 
-/// The two matches of auto mTLS, in the order in which they are tried.
+/// Returns the two matches of auto mTLS, in the order in which they are tried.
 pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
     vec![
         TransportSocketMatch {
@@ -95,7 +96,7 @@ pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
     ]
 }
 
-/// Wraps every socket of the cluster, or plaintext.
+/// Wraps every transport socket of the cluster in PROXY protocol.
 pub(super) fn wrap(cluster: &mut Cluster, proxy_protocol: ProxyProtocol) {
     let wrapped = |inner: Option<TransportSocket>| {
         let version = match proxy_protocol.version {
@@ -108,7 +109,7 @@ pub(super) fn wrap(cluster: &mut Cluster, proxy_protocol: ProxyProtocol) {
         Some(TransportSocket { name, typed_config: Some(any::pack(type_url::PROXY_PROTOCOL, &value)) })
     };
     if cluster.transport_socket.is_none() && cluster.transport_socket_matches.is_empty() {
-        // Here, and nowhere else, istiod writes this name.
+        // istiod writes this name only here.
         let plain = TransportSocket { name: "raw_buffer".to_owned(), ..raw_buffer() };
         cluster.transport_socket = wrapped(Some(plain));
         return;

@@ -1,4 +1,4 @@
-//! The endpoints of one cluster (istio `endpoint_builder.go`; facts F.2, F.3, J.2).
+//! The endpoints of one cluster (istio `endpoint_builder.go`).
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use super::{Proxy, World};
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::model::{Endpoint, Health, selects};
 
-/// The label of a pod that shall get no new connections (istio `features.DrainingLabel`).
+/// The label of a pod that must not get new connections (istio `features.DrainingLabel`).
 const DRAINING: &str = "istio.io/draining";
 
-/// The answer for a cluster name. Whatever is unknown, or resolved by DNS, is a cluster without endpoints
-/// (facts F.3, J.1): never an error, never a removal.
+/// Returns the endpoints of a cluster. An unknown or DNS cluster gets an empty assignment, which is neither an error
+/// nor a removal (istio `endpoint_builder.go`).
 pub(crate) fn assignment(world: World<'_>, proxy: &Proxy, name: &str) -> ClusterLoadAssignment {
     ClusterLoadAssignment {
         cluster_name: name.to_owned(),
@@ -37,21 +37,21 @@ fn found(world: World<'_>, proxy: &Proxy, name: &str) -> Option<Vec<LocalityLbEn
     let scope = world.scope(proxy);
     let service = scope.service(name.host)?;
     let rule = scope.rule(name.host, &proxy.labels);
-    // A subset that no rule has selects nothing less.
+    // An unknown subset selects all endpoints.
     let subset = rule.and_then(|rule| rule.subset(name.subset));
     let target = Target { service, port: service.port(name.port)?, rule, subset };
     (!service.is_dns()).then(|| localities(world, proxy, &target))
 }
 
-/// The endpoints of a service port by locality, as `proxy` sees them.
+/// Returns the endpoints of a service port by locality, as `proxy` sees them.
 pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -> Vec<LocalityLbEndpoints> {
     let service = target.service;
     let settings = target.settings();
-    // Where the rule has clients panic, they shall not do so into what is unhealthy (istio `supportsUnhealthyEndpoints`).
+    // If the rule enables the panic threshold, unhealthy endpoints are omitted (istio `supportsUnhealthyEndpoints`).
     let panics = settings.outlier_detection.is_some_and(|detection| detection.min_health_percent > 0);
     let mut by_locality: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
     for endpoint in service.endpoints_of(target.port) {
-        // Unhealthy ones are sent, terminating ones are not (facts F.3).
+        // Unhealthy endpoints are sent, terminating ones are not (istio `endpoint_builder.go`).
         let is_hidden = endpoint.health == Health::Terminating
             || (panics && endpoint.health == Health::Unhealthy)
             || target.subset.is_some_and(|subset| !selects(&subset.labels, &endpoint.labels))
@@ -69,7 +69,7 @@ pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -
         let weight = lb_endpoints.iter().filter_map(|it| it.load_balancing_weight).map(|it| it.value).sum();
         let message = LocalityLbEndpoints {
             locality: locality_message(locality),
-            // A locality that lost all its endpoints stays, without weight (istio `refreshWeight`).
+            // A locality without endpoints stays, without a weight (istio `refreshWeight`).
             load_balancing_weight: (!lb_endpoints.is_empty()).then_some(UInt32Value { value: weight }),
             lb_endpoints,
             priority: 0,
@@ -88,7 +88,7 @@ fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
             host_identifier: Some(host(world, &endpoint.network, &endpoint.address, endpoint.port)),
             load_balancing_weight: Some(UInt32Value { value: *weight }),
         },
-        // No health and no workload: the gateway speaks for many (facts F.2.9, J.2).
+        // Without health status and workload, because a gateway represents several endpoints (istio `ep_filters.go`).
         Seen::Through { gateway, weight } => LbEndpoint {
             health_status: HealthStatus::Unknown.into(),
             metadata: Some(metadata(true, format!(";;;;{}", gateway.cluster))),
@@ -98,10 +98,10 @@ fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
     }
 }
 
-/// The socket on loopback that stands for the address of the YAML.
+/// Returns the loopback socket for an address in the YAML.
 fn host(world: World<'_>, network: &str, address: &str, port: u16) -> HostIdentifier {
     let (address, port) = match world.book.socket(network, address, port) {
-        // A name stays a name if upstream DNS leads it to the very socket.
+        // A name is not replaced if upstream DNS resolves it to the same socket.
         Some(socket) if world.mesh.is_loopback_name(address) => (address.to_owned(), socket.port()),
         Some(socket) => (socket.ip().to_string(), socket.port()),
         None => (address.to_owned(), port),
@@ -123,7 +123,8 @@ fn metadata(is_mtls: bool, workload: String) -> Metadata {
     metadata
 }
 
-/// `name;namespace;canonical name;canonical revision;cluster` (facts E.6); the revision `latest` is left out.
+/// Returns `name;namespace;canonical name;canonical revision;cluster` (istio `pilot/pkg/networking/util/util.go`). The
+/// revision `latest` is omitted.
 fn workload(endpoint: &Endpoint) -> String {
     let label = |keys: [&str; 3]| keys.iter().find_map(|key| endpoint.labels.get(*key)).map(String::as_str);
     let name = label(["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);

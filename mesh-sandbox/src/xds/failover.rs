@@ -1,4 +1,5 @@
-//! Localities relative to the proxy's own: priorities and weights (istio `networking/core/loadbalancer/loadbalancer.go`).
+//! Priorities and weights of localities relative to the locality of the proxy (istio
+//! `networking/core/loadbalancer/loadbalancer.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +14,15 @@ use crate::yaml::destination_rule::{Distribute, Failover, LocalitySetting};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::mesh_config::MeshConfig;
 
-/// The endpoints of one locality, each with its labels.
+/// The endpoints of one locality, with their labels.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) message: LocalityLbEndpoints,
     pub(super) labels: Vec<Labels>,
 }
 
-/// Priorities and weights as the rule wants them. Without outlier detection no endpoint would ever be failed over from,
-/// so nothing is done; with it, regions and zones count even if the rule does not say so.
+/// Sets priorities and weights by the rule. Failover needs outlier detection, so without it nothing is set. With
+/// outlier detection, localities are prioritised even if the rule does not configure it.
 pub(super) fn apply(
     mut groups: Vec<Group>,
     config: &MeshConfig,
@@ -47,7 +48,7 @@ pub(super) fn apply(
     groups
 }
 
-/// Region, zone, subzone.
+/// Region, zone and subzone.
 #[derive(Debug, PartialEq, Eq)]
 struct Place<'a>([&'a str; 3]);
 
@@ -61,7 +62,7 @@ impl<'a> Place<'a> {
         Self(locality.map_or([""; 3], |it| [&it.region, &it.zone, &it.sub_zone]))
     }
 
-    /// Whether it is covered by `r1/z1/*` and the like.
+    /// Returns whether the locality matches a pattern such as `r1/z1/*`.
     fn is_in(&self, pattern: &str) -> bool {
         let Place([region, zone, subzone]) = Place::of(pattern);
         let covers = |pattern: &str, own: &str| pattern == "*" || pattern == own;
@@ -71,7 +72,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The share of each locality, split by weight where a pattern covers several; the others lose their endpoints.
+/// Sets the share of each locality. Localities that match one pattern divide its share by their weights; unmatched
+/// localities lose their endpoints.
 fn distribute(groups: &mut [Group], own: &Place<'_>, settings: &[Distribute]) {
     let Some(setting) = settings.iter().find(|setting| own.is_in(&setting.from)) else { return };
     let mut left: BTreeSet<usize> = (0..groups.len()).collect();
@@ -100,7 +102,8 @@ fn distribute(groups: &mut [Group], own: &Place<'_>, settings: &[Distribute]) {
     }
 }
 
-/// The nearer, the higher; a region that the rule does not fail over to comes last.
+/// Sets priorities by locality: a nearer locality has a higher priority; regions that are not failover targets come
+/// last.
 fn by_locality(groups: &mut [Group], own: &Place<'_>, failover: &[Failover]) {
     for group in groups.iter_mut() {
         let place = Place::of_message(group.message.locality.as_ref());
@@ -115,7 +118,7 @@ fn by_locality(groups: &mut [Group], own: &Place<'_>, failover: &[Failover]) {
     close_gaps(groups);
 }
 
-/// The more of the labels, in their order, an endpoint shares with the proxy, the higher.
+/// Sets priorities by labels: the more labels an endpoint shares with the proxy, in order, the higher its priority.
 fn by_labels(groups: Vec<Group>, own: &Labels, wanted: &[String]) -> Vec<Group> {
     let wanted: Vec<(&str, Option<&str>)> = wanted
         .iter()
@@ -152,7 +155,8 @@ fn priority(labels: &Labels, own: &Labels, wanted: &[(&str, Option<&str>)]) -> u
         if labels.get(*key).map_or("", String::as_str) == value {
             continue;
         }
-        // Another network is worse than everything on the own one, and still ordered by what follows.
+        // Another network has a lower priority than all endpoints of the own network, and is still ordered by the other
+        // labels.
         if index == 0 && *key == NETWORK_LABEL {
             penalty = wanted.len();
             continue;
@@ -162,7 +166,7 @@ fn priority(labels: &Labels, own: &Labels, wanted: &[(&str, Option<&str>)]) -> u
     penalty
 }
 
-/// Envoy wants priorities without gaps.
+/// Renumbers the priorities, because Envoy requires them without gaps.
 fn close_gaps(groups: &mut [Group]) {
     let used: BTreeSet<u32> = groups.iter().map(|group| group.message.priority).collect();
     let order: BTreeMap<u32, u32> = used.into_iter().zip(0..).collect();

@@ -1,4 +1,5 @@
-//! `HttpProtocolOptions`: which HTTP a cluster speaks (istio `cluster_builder.go`, `setUpstreamProtocol`).
+//! The message `HttpProtocolOptions`: the HTTP version of a cluster (istio `cluster_builder.go`,
+//! `setUpstreamProtocol`).
 
 use xds_proto::any;
 use xds_proto::envoy::config::core::v3::{HttpProtocolOptions as CommonOptions, UpstreamHttpProtocolOptions};
@@ -22,18 +23,18 @@ pub(super) const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOpt
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HttpOptions {
     protocol: Option<Spoken>,
-    /// The server name comes from the request.
+    /// The SNI is taken from the host of the request.
     pub(super) auto_sni: bool,
-    /// So does the name that the certificate must have.
+    /// The expected SAN is taken from the host of the request.
     pub(super) auto_san_validation: bool,
-    /// How long connections are kept, and for how much.
+    /// The idle timeout and the limits of connections.
     common: Option<CommonOptions>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     Http2,
-    /// Whatever the client speaks.
+    /// The protocol of the client.
     AsTheClient,
 }
 
@@ -54,7 +55,7 @@ impl HttpOptions {
         Self { protocol, common: common(settings), ..Self::default() }
     }
 
-    /// Of the clusters that pass through: whatever the client speaks, and five minutes of idleness.
+    /// Returns the options of passthrough clusters: the protocol of the client, and an idle timeout of five minutes.
     pub(super) fn passed_through() -> Self {
         let idle_timeout = Some(Duration { seconds: 300, nanos: 0 });
         let common = Some(CommonOptions { idle_timeout, ..CommonOptions::default() });
@@ -65,12 +66,12 @@ impl HttpOptions {
         self.protocol == Some(Spoken::Http2)
     }
 
-    /// The message; none where there is nothing to say.
+    /// Returns the message, or `None` if no option is set.
     pub(super) fn pack(self) -> Option<Any> {
         if self == Self::default() {
             return None;
         }
-        // Envoy wants one of them where there are options at all.
+        // Envoy requires a protocol if the message is present.
         let protocol = match self.protocol {
             None => {
                 let protocol =
@@ -102,7 +103,7 @@ impl HttpOptions {
     }
 }
 
-/// What the rule says about the life of connections (istio `applyConnectionPool`).
+/// Returns the limits of connections in the rule (istio `applyConnectionPool`).
 fn common(settings: &Settings<'_>) -> Option<CommonOptions> {
     let pool = settings.connection_pool?;
     let options = CommonOptions {

@@ -1,4 +1,4 @@
-//! How a cluster's endpoints are chosen from (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
+//! The load balancing policy of a cluster (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::common_lb_config::LocalityWeightedLbConfig;
@@ -15,17 +15,17 @@ use super::structs::duration;
 use crate::yaml::destination_rule::{ConsistentHash, LoadBalancer, Simple};
 use crate::yaml::mesh_config::MeshConfig;
 
-/// Envoy's own default of a ring's size, which istiod spells out where a rule does not say which ring it means.
+/// Envoy's default ring size, which istiod sets explicitly if a rule does not choose a hash algorithm.
 const RING_SIZE: u64 = 1024;
 
-/// Sets the policy, and the type with it: what is passed through has no hosts.
+/// Sets the policy and the discovery type, since passthrough clusters have no endpoints.
 pub(super) fn apply(
     cluster: &mut Cluster,
     config: &MeshConfig,
     settings: &Settings<'_>,
     kind: DiscoveryType,
 ) -> DiscoveryType {
-    // Unhealthy endpoints are sent, and never chosen for want of others.
+    // Disables the panic threshold: unhealthy endpoints are sent, but must not be selected.
     let common = cluster.common_lb_config.get_or_insert_default();
     common.healthy_panic_threshold.get_or_insert_default();
     let balancer = settings.load_balancer;
@@ -89,7 +89,7 @@ fn by_hash(hash: &ConsistentHash) -> (LbPolicy, Option<LbConfig>) {
     }
 }
 
-/// New endpoints get their share slowly.
+/// Returns the slow start configuration for new endpoints.
 fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
     match (&balancer.warmup, balancer.warmup_duration_secs) {
         (Some(warmup), _) => Some(SlowStartConfig {
@@ -106,7 +106,7 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
     }
 }
 
-/// The weights of localities count where the rule distributes, or fails over (which needs outlier detection).
+/// Returns whether the weights of localities apply: if the rule has `distribute`, or failover with outlier detection.
 fn weighs_localities(config: &MeshConfig, settings: &Settings<'_>) -> bool {
     let setting = settings.localities(config);
     setting.filter(|setting| setting.enabled != Some(false)).is_some_and(|setting| {

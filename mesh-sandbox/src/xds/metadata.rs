@@ -1,5 +1,5 @@
-//! The metadata of a node, of which every key has a type, and a value of another type refuses the whole node (istio
-//! `pkg/model/proxy.go`).
+//! The metadata of a node. Every known key has a type, and a value of a different type invalidates the whole node
+//! (istio `pkg/model/proxy.go`).
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use xds_proto::google::protobuf::{Struct, Value};
 use super::structs;
 use crate::yaml::kubernetes::Labels;
 
-/// Keys of the type `StringBool`: a JSON boolean is none.
+/// Keys of type `StringBool`, which is not a JSON boolean.
 const BOOLEANS: [&str; 10] = [
     "DISABLE_HBONE_SEND",
     "DNS_AUTO_ALLOCATE",
@@ -22,7 +22,7 @@ const BOOLEANS: [&str; 10] = [
     "METADATA_DISCOVERY",
     "OUTBOUND_LISTENER_EXACT_BALANCE",
 ];
-/// Keys of strings, `StringList` among them.
+/// Keys of type string or `StringList`.
 const STRINGS: [&str; 21] = [
     "AUTO_REGISTER_GROUP",
     "BASE",
@@ -59,7 +59,7 @@ const MAPS: [&str; 4] = ["ANNOTATIONS", "LABELS", "PLATFORM_METADATA", "STATIC_L
 pub(super) struct Metadata<'a>(&'a HashMap<String, Value>);
 
 impl<'a> Metadata<'a> {
-    /// The error is that of Go's JSON, with all of the metadata in it.
+    /// Checks the types of all keys. The error has the format of Go's JSON decoder and contains all metadata.
     pub(super) fn read(fields: &'a HashMap<String, Value>) -> Result<Self, String> {
         let metadata = Self(fields);
         STRINGS.iter().try_for_each(|key| metadata.string(key).map(|_| ()))?;
@@ -96,7 +96,7 @@ impl<'a> Metadata<'a> {
         Ok(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
-    /// A JSON object of strings.
+    /// Returns a JSON object of strings.
     pub(super) fn labels(&self, key: &str) -> Result<Labels, String> {
         let labels = match self.kind(key) {
             None | Some(Kind::NullValue(_)) => return Ok(Labels::new()),
@@ -111,7 +111,8 @@ impl<'a> Metadata<'a> {
         each.collect()
     }
 
-    /// `StringBool`: a string that Go's `strconv.ParseBool` takes; a JSON boolean is a parse error (facts C.2, J.1).
+    /// Returns a `StringBool`: a string that Go's `strconv.ParseBool` accepts. A JSON boolean is an error (istio
+    /// `pkg/model/proxy.go`).
     pub(super) fn boolean(&self, key: &str) -> Result<bool, String> {
         match self.kind(key) {
             None => Ok(false),

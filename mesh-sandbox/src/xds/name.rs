@@ -1,6 +1,6 @@
-//! Cluster names and server names (facts E.1).
+//! Names of clusters and SNIs (istio `pilot/pkg/model/service.go`).
 
-/// `outbound|<port>|<subset>|<host>`, or its SNI form, taken apart.
+/// The parts of the name `outbound|<port>|<subset>|<host>` or of its SNI form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterName<'a> {
     pub(crate) port: u16,
@@ -19,12 +19,12 @@ impl<'a> ClusterName<'a> {
     }
 }
 
-/// `outbound|3002||forecast.weather.svc.cluster.local`.
+/// Returns a name such as `outbound|3002||forecast.weather.svc.cluster.local`.
 pub(crate) fn cluster(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
-/// `outbound_.3002_._.forecast.weather.svc.cluster.local`.
+/// Returns an SNI such as `outbound_.3002_._.forecast.weather.svc.cluster.local`.
 pub(crate) fn sni(port: u16, subset: &str, host: &str) -> String {
     format!("outbound_.{port}_.{subset}_.{host}")
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::{ClusterName, cluster, sni};
 
     #[test]
-    fn both_forms_are_taken_apart() {
+    fn both_forms_are_parsed() {
         for subset in ["", "v1"] {
             let parts = ClusterName { port: 3002, subset, host: "forecast.weather.svc.cluster.local" };
             assert_eq!(ClusterName::parse(&cluster(3002, subset, parts.host)), Some(parts));

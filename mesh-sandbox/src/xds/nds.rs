@@ -1,4 +1,4 @@
-//! The name table of a proxy (istio `pkg/dns/server/name_table.go`; facts D.2, D.2.1).
+//! The name table of a proxy (istio `pkg/dns/server/name_table.go`, `pilot/pkg/model/service.go`).
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::{Proxy, World};
 use crate::model::service::UNSPECIFIED;
 use crate::model::{Endpoint, Health, Registry, Resolution, Service};
 
-/// The whole table, as it is always sent.
+/// Returns the whole name table, which istiod always sends complete.
 pub(crate) fn table(world: World<'_>, proxy: &Proxy) -> NameTable {
     let mut table = HashMap::new();
-    // A router's own scope lists no services (facts C.2, trap 10).
+    // The scope of a router lists no services (istio `pilot/pkg/model/sidecar.go`).
     for service in &world.scope(proxy).listed {
         add(&mut table, service, proxy);
     }
@@ -27,7 +27,7 @@ fn add(table: &mut HashMap<String, NameInfo>, service: &Service, proxy: &Proxy) 
             headless = true;
             break;
         }
-        // A range of addresses is no address.
+        // An address range is not an address of a host.
         if !address.contains('/') {
             addresses.push(address);
         }
@@ -59,14 +59,15 @@ fn info(service: &Service, ips: Vec<String>) -> NameInfo {
     }
 }
 
-/// The own cluster's addresses, else allocated ones, else the first cluster's (facts D.2.1).
+/// Returns the addresses in the cluster of the proxy, otherwise allocated addresses, otherwise those in the first
+/// cluster (istio `pilot/pkg/model/service.go`).
 fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
     let mut addresses = service.cluster_vips.get(&proxy.cluster).cloned().unwrap_or_default();
     if addresses.is_empty() && proxy.dns_capture {
         addresses.extend(service.auto_v4.map(|address| address.to_string()));
         addresses.extend(service.auto_v6.map(|address| address.to_string()));
     }
-    // Neither dual stack nor ambient is on: the families of the proxy decide, and of two the first one.
+    // Dual stack and ambient mode are off: addresses of the proxy's families remain, and of two only the first.
     addresses.retain(|address| proxy.speaks(address));
     if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
         addresses.retain(|address| address.contains(':') == is_v6);
@@ -81,7 +82,7 @@ fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
     vec![default]
 }
 
-/// The pods of a headless service on the proxy's own network, and a name for each pod that has one.
+/// Returns the pods of a headless service on the network of the proxy, and adds a name for each pod with a hostname.
 fn headless_addresses(
     table: &mut HashMap<String, NameInfo>,
     service: &Service,
@@ -99,7 +100,8 @@ fn headless_addresses(
     near.into_iter().map(|endpoint| endpoint.address.clone()).collect()
 }
 
-/// `<hostname>.<subdomain>.<namespace>.svc.…`: pods of the own cluster first, others only where it has none.
+/// Adds `<hostname>.<subdomain>.<namespace>.svc.…` for the pods in the cluster of the proxy, otherwise for pods in
+/// other clusters.
 fn add_pods(
     table: &mut HashMap<String, NameInfo>,
     service: &Service,

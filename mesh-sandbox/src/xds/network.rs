@@ -1,4 +1,4 @@
-//! Split horizon: what an endpoint of another network becomes for a proxy (istio `ep_filters.go`; facts F.2, J.2).
+//! Split horizon: how a proxy sees endpoints of other networks (istio `ep_filters.go`).
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use super::Proxy;
 use crate::model::{Endpoint, NetworkGateway, topology};
 use crate::yaml::kubernetes::Labels;
 
-/// An endpoint, and whether clients are told to use mutual TLS with it.
+/// An endpoint, and whether clients use mutual TLS with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) is_mtls: bool,
 }
 
-/// An endpoint as a proxy sees it.
+/// An endpoint as seen by a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen<'a> {
-    /// Reached directly.
+    /// A directly reachable endpoint.
     Direct { candidate: Candidate<'a>, weight: u32 },
-    /// Reached through a gateway, which stands for several endpoints.
+    /// A gateway, which represents several endpoints.
     Through { gateway: &'a NetworkGateway, weight: u32 },
 }
 
 impl Seen<'_> {
-    /// The labels that failover goes by.
+    /// Returns the labels that failover uses.
     pub(super) fn labels(&self) -> Labels {
         match self {
             Self::Direct { candidate, .. } => candidate.endpoint.labels.clone(),
@@ -34,7 +34,7 @@ impl Seen<'_> {
     }
 }
 
-/// The endpoints of one locality, seen from `proxy`.
+/// Returns the endpoints of one locality as seen by `proxy`.
 pub(crate) fn filter<'a>(
     proxy: &Proxy,
     gateways: &'a [NetworkGateway],
@@ -54,7 +54,7 @@ pub(crate) fn filter<'a>(
         let endpoint = candidate.endpoint;
         let weight = endpoint.weight.saturating_mul(scale);
         let doors = select(gateways, &endpoint.network, &endpoint.cluster);
-        // A proxy without a network is sent through gateways where there are any (facts F.2.4).
+        // A proxy without a network uses gateways if any exist (istio `ep_filters.go`).
         let forced = proxy.network.is_empty() && !endpoint.network.is_empty() && !doors.is_empty();
         if !forced && (proxy.is_in_network(&endpoint.network) || doors.is_empty()) {
             if !endpoint.address.is_empty() {
@@ -64,7 +64,8 @@ pub(crate) fn filter<'a>(
         }
         let reachable: Vec<_> =
             doors.into_iter().filter(|door| proxy.is_dual() || proxy.speaks(&door.address)).collect();
-        // Nothing tells a gateway where plaintext wants to go: such endpoints vanish (facts F.2.7, trap 29).
+        // A gateway cannot forward plaintext, because it routes by SNI: endpoints without mTLS are omitted (istio
+        // `ep_filters.go`).
         if !candidate.is_mtls || reachable.is_empty() {
             continue;
         }
@@ -79,8 +80,8 @@ pub(crate) fn filter<'a>(
     seen
 }
 
-/// The gateways of the network in that cluster, else all of the network (facts F.2.8); of these the ones that are not for
-/// ambient mode alone.
+/// Returns the gateways of the network in that cluster, otherwise all gateways of the network, except those for ambient
+/// mode only (istio `ep_filters.go`).
 fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> Vec<&'a NetworkGateway> {
     let of_network = || gateways.iter().filter(|gateway| gateway.network == network);
     let near: Vec<_> = of_network().filter(|gateway| gateway.cluster == cluster).collect();
@@ -89,7 +90,8 @@ fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> V
     chosen
 }
 
-/// Least common multiple of the numbers of gateways per network and per network and cluster (facts F.2.2).
+/// Returns the least common multiple of the numbers of gateways per network, and per network and cluster (istio
+/// `pilot/pkg/model/network.go`).
 fn scale_factor(gateways: &[NetworkGateway]) -> u32 {
     let mut counts: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
     for gateway in gateways {

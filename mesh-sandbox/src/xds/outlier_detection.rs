@@ -1,4 +1,4 @@
-//! Which endpoints a client takes out for a while (istio `applyOutlierDetection`).
+//! The outlier detection of a cluster (istio `applyOutlierDetection`).
 
 use xds_proto::envoy::config::cluster::v3::{Cluster, OutlierDetection};
 use xds_proto::envoy::r#type::v3::Percent;
@@ -7,11 +7,11 @@ use xds_proto::google::protobuf::UInt32Value;
 use super::policy::Settings;
 use super::structs::duration;
 
-/// Sets what the rule says, and the panic threshold with it.
+/// Sets outlier detection from the rule, and the panic threshold.
 pub(super) fn apply(cluster: &mut Cluster, settings: &Settings<'_>) {
     let Some(rule) = settings.outlier_detection else { return };
     let number = |value: u32| Some(UInt32Value { value });
-    // A number of errors is enforced always; zero errors are never.
+    // A number of errors is always enforced; zero disables the check.
     let enforced = |errors: Option<u32>| errors.and_then(|errors| number(if errors > 0 { 100 } else { 0 }));
     let counted = |errors: Option<u32>| errors.and_then(number);
     let is_split = rule.split_external_local_origin_errors;

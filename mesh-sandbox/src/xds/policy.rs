@@ -1,4 +1,5 @@
-//! What a rule says about one port, and one subset, of a service (istio `GetPortLevelTrafficPolicy`, `MergeTrafficPolicy`).
+//! The settings of a rule for one port and subset of a service (istio `GetPortLevelTrafficPolicy`,
+//! `MergeTrafficPolicy`).
 
 use crate::model::endpoint::TLS_MODE_ISTIO;
 use crate::model::{Endpoint, Port, Rule, Service};
@@ -8,7 +9,7 @@ use crate::yaml::destination_rule::{
 };
 use crate::yaml::mesh_config::MeshConfig;
 
-/// What a cluster is made for.
+/// The service port and subset for which a cluster is built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) service: &'a Service,
@@ -17,7 +18,7 @@ pub(crate) struct Target<'a> {
     pub(crate) subset: Option<&'a Subset>,
 }
 
-/// The settings that count.
+/// The effective settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings<'a> {
     pub(crate) load_balancer: Option<&'a LoadBalancer>,
@@ -32,7 +33,7 @@ impl<'a> Target<'a> {
         self.subset.map_or("", |subset| &subset.name)
     }
 
-    /// The settings for it: those of the subset go before those of the rule.
+    /// Returns the effective settings. Settings of the subset override those of the rule.
     pub(crate) fn settings(&self) -> Settings<'a> {
         let policy = self.rule.and_then(|rule| rule.policy.as_ref());
         let general = policy.map(|policy| Settings::of_port(policy, self.port.number).0);
@@ -42,7 +43,7 @@ impl<'a> Target<'a> {
         let (own, has_port) = Settings::of_port(own, self.port.number);
         match general {
             None => own,
-            // What is said for a port stands for itself, even where it says nothing.
+            // Port-level settings replace the general settings completely, including fields that they do not set.
             Some(general) => Settings {
                 load_balancer: own.load_balancer.or(general.load_balancer.filter(|_| !has_port)),
                 connection_pool: own.connection_pool.or(general.connection_pool.filter(|_| !has_port)),
@@ -53,8 +54,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether clients are told to use mutual TLS with an endpoint (istio `mtls_checker.go`). A rule overrules policies, but
-    /// it gives nobody a sidecar.
+    /// Returns whether clients use mutual TLS with an endpoint (istio `mtls_checker.go`). A rule overrides policies,
+    /// but an endpoint without a sidecar never has mTLS.
     pub(crate) fn is_mtls(&self, endpoint: &Endpoint) -> bool {
         match self.rule_mode() {
             Some(mode) => mode == TlsMode::IstioMutual && endpoint.tls_mode == TLS_MODE_ISTIO,
@@ -62,7 +63,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The TLS mode that the rule has for the port.
+    /// Returns the TLS mode of the rule for the port.
     fn rule_mode(&self) -> Option<TlsMode> {
         let mode = |policy: &TrafficPolicy| {
             let of_port = policy.port_level_settings.iter().filter(|it| it.port.number == self.port.number);
@@ -73,7 +74,7 @@ impl<'a> Target<'a> {
         own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
-    /// Whether the rule has callers dial the address they have, in the words of the rule or the subset, ports left aside.
+    /// Returns whether rule or subset selects the policy PASSTHROUGH, without port-level settings.
     pub(crate) fn is_passed_through(&self) -> bool {
         let policy = match self.subset {
             Some(subset) => subset.traffic_policy.as_ref(),
@@ -85,7 +86,8 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// What counts of localities: the rule's word, else that of the mesh (istio `GetEffectiveLbSetting`).
+    /// Returns the effective locality settings: those of the rule, otherwise those of the mesh (istio
+    /// `GetEffectiveLbSetting`).
     pub(super) fn localities<'b>(&self, config: &'b MeshConfig) -> Option<&'b LocalitySetting>
     where
         'a: 'b,
@@ -94,7 +96,7 @@ impl<'a> Settings<'a> {
         own.or(config.locality_lb_setting.as_ref())
     }
 
-    /// Those for a port, and whether they are said for it.
+    /// Returns the settings for a port, and whether they are port-level settings.
     fn of_port(policy: &'a TrafficPolicy, port: u16) -> (Self, bool) {
         match policy.port_level_settings.iter().find(|it| it.port.number == port) {
             Some(of_port) => (

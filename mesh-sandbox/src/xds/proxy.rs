@@ -1,4 +1,5 @@
-//! Who is asking: the node of the first request, read as strictly as istiod reads it (facts C.2).
+//! The proxy of a stream: the node of the first request, parsed as strictly as istiod does (istio
+//! `pilot/pkg/model/context.go`).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,28 +10,28 @@ use super::metadata::Metadata;
 use crate::model::topology;
 use crate::yaml::kubernetes::Labels;
 
-/// A proxy, as far as it decides what it is told.
+/// The properties of a proxy that affect its resources.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxy {
-    /// The whole node id.
+    /// The complete node id.
     pub(crate) node_id: String,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) namespace: String,
     pub(crate) service_account: String,
     pub(crate) cluster: String,
     pub(crate) network: String,
-    /// `REQUESTED_NETWORK_VIEW`: the only networks whose endpoints it wants. Empty: all.
+    /// `REQUESTED_NETWORK_VIEW`: if not empty, the proxy gets only endpoints of these networks.
     pub(crate) network_view: Vec<String>,
     pub(crate) dns_capture: bool,
     pub(crate) is_router: bool,
-    /// `LABELS`, and where it is.
+    /// The metadata `LABELS`, with the topology labels.
     pub(crate) labels: Labels,
     /// `region/zone/subzone`.
     pub(crate) locality: String,
 }
 
 impl Proxy {
-    /// Reads a node; the error is the text of istiod's `InvalidArgument`.
+    /// Parses a node. The error is the text of istiod's `InvalidArgument`.
     pub(crate) fn read(node: &Node) -> Result<Self, String> {
         let empty = HashMap::new();
         let metadata = Metadata::read(node.metadata.as_ref().map_or(&empty, |metadata| &metadata.fields))?;
@@ -53,7 +54,7 @@ impl Proxy {
             addresses.ok_or_else(|| "no valid IP address in the service node id or metadata".to_owned())?;
         let _ = id;
         let (cluster, network) = (metadata.string("CLUSTER_ID")?, metadata.string("NETWORK")?);
-        // Labels go before what the node itself says (istio `xds/ads.go:316`).
+        // The locality in the labels takes precedence over the one in the node (istio `xds/ads.go:316`).
         let locality = topology::of_proxy(&labels).unwrap_or_else(|| own_locality(node));
         let host = metadata.string("NODE_NAME")?;
         Ok(Self {
@@ -71,29 +72,30 @@ impl Proxy {
         })
     }
 
-    /// Same network, or unknown on either side (istio `Proxy.InNetwork`).
+    /// Returns whether proxy and endpoint are in the same network, or one of the networks is unknown (istio
+    /// `Proxy.InNetwork`).
     pub(crate) fn is_in_network(&self, network: &str) -> bool {
         network.is_empty() || self.network.is_empty() || network == self.network
     }
 
-    /// Same cluster, or unknown on either side.
+    /// Returns whether proxy and endpoint are in the same cluster, or one of the clusters is unknown.
     pub(crate) fn is_in_cluster(&self, cluster: &str) -> bool {
         cluster.is_empty() || self.cluster.is_empty() || cluster == self.cluster
     }
 
-    /// Whether it wants to see endpoints of a network. No network is in every view.
+    /// Returns whether the requested network view contains a network. Every view contains the empty network.
     pub(crate) fn views(&self, network: &str) -> bool {
         network.is_empty() || self.network_view.is_empty() || self.network_view.iter().any(|it| it == network)
     }
 
-    /// Whether it has an address of the same family as `address`.
+    /// Returns whether the proxy has an address of the same family as `address`.
     pub(crate) fn speaks(&self, address: &str) -> bool {
         address
             .parse()
             .is_ok_and(|address: IpAddr| self.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4()))
     }
 
-    /// Both families.
+    /// Returns whether the proxy has addresses of both families.
     pub(crate) fn is_dual(&self) -> bool {
         self.addresses.iter().any(IpAddr::is_ipv4) && self.addresses.iter().any(IpAddr::is_ipv6)
     }
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_id_has_four_parts_a_known_type_and_an_address() {
+    fn a_node_id_needs_four_parts_a_known_type_and_an_address() {
         assert!(Proxy::read(&node("sidecar~10.0.0.1~a.b~b.svc.cluster.local")).is_ok());
         assert!(Proxy::read(&node("sidecar~10.0.0.1~a.b")).unwrap_err().contains("missing parts"));
         assert!(Proxy::read(&node("car~10.0.0.1~a.b~c")).unwrap_err().contains("invalid node type"));
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_boolean_breaks_the_metadata_and_a_string_does_not() {
+    fn a_json_boolean_invalidates_the_metadata_and_a_string_does_not() {
         let mut node = node("sidecar~10.0.0.1~a.b~c.d");
         node.metadata = Some(fields([("DNS_CAPTURE", boolean(true))]));
         assert!(Proxy::read(&node).unwrap_err().contains("failed to unmarshal node metadata"));

@@ -1,4 +1,4 @@
-//! `google.protobuf.Struct` and `Duration`, without the ceremony.
+//! Conversions of `google.protobuf.Struct` and `Duration`.
 
 use xds_proto::google::protobuf::value::Kind;
 use xds_proto::google::protobuf::{Duration, ListValue, Struct, Value};
@@ -30,7 +30,7 @@ pub(crate) fn duration(time: std::time::Duration) -> Duration {
     }
 }
 
-/// As JSON, keys in order.
+/// Converts to JSON with sorted keys.
 pub(crate) fn json(value: &Struct) -> serde_json::Value {
     serde_json::Value::Object(
         value.fields.iter().map(|(key, value)| (key.clone(), json_value(value))).collect(),
@@ -48,7 +48,7 @@ fn json_value(value: &Value) -> serde_json::Value {
     }
 }
 
-/// Go writes whole numbers without a fraction.
+/// Go writes integers without a fraction.
 fn json_number(number: f64) -> serde_json::Value {
     let whole = format!("{number:.0}").parse::<i64>().ok().filter(|_| number.fract() == 0.0);
     whole.map_or_else(|| number.into(), Into::into)

@@ -1,5 +1,5 @@
-//! `DestinationRule`: how clients treat a host. Settings of HTTP alone that show in no message that the sandbox sends are
-//! taken and go nowhere; every other field that is not here is refused.
+//! The kind `DestinationRule`. HTTP settings that affect no message of the sandbox are accepted and ignored; every
+//! other unknown field is rejected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -232,7 +232,7 @@ pub(crate) struct OutlierDetection {
     pub(crate) base_ejection_time: Option<Duration>,
     #[serde(rename = "consecutive5xxErrors")]
     pub(crate) consecutive_5xx_errors: Option<u32>,
-    /// Deprecated, and read by nobody any more.
+    /// A deprecated field that istiod ignores.
     consecutive_errors: Option<IgnoredAny>,
     pub(crate) consecutive_gateway_errors: Option<u32>,
     pub(crate) consecutive_local_origin_failures: Option<u32>,
@@ -288,7 +288,7 @@ pub(crate) enum ProxyProtocolVersion {
     V2,
 }
 
-/// `1.5s`, `250ms`, `1m30s`, as Go writes durations.
+/// Parses a duration in the format of Go: `1.5s`, `250ms`, `1m30s`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text)
@@ -323,7 +323,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn durations_are_those_of_go() {
+    fn durations_have_the_format_of_go() {
         assert_eq!(parse("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(parse("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse("1m30s"), Some(Duration::from_secs(90)));

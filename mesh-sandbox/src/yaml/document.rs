@@ -1,14 +1,14 @@
-//! Splitting a file into documents without losing count of the lines.
+//! Splits a file into documents and records their line numbers.
 
-/// One YAML document, from the first thing in it on.
+/// One YAML document, from its first content on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) text: String,
-    /// The line of the file that the text begins on.
+    /// The line of the file at which the text starts.
     pub(crate) line: u64,
 }
 
-/// The documents of a file; those of nothing but comments are left out.
+/// Returns the documents of a file. Documents that contain only comments are omitted.
 pub(crate) fn split(text: &str) -> Vec<Document> {
     let mut documents: Vec<Document> = Vec::new();
     let mut inside = false;
@@ -42,7 +42,7 @@ mod tests {
     use super::split;
 
     #[test]
-    fn documents_keep_their_lines() {
+    fn documents_have_the_line_numbers_of_the_file() {
         let documents = split("# only a comment\n---\na: 1\n---\n\n# why\nb: 2\n");
         let lines: Vec<_> = documents.iter().map(|document| document.line).collect();
         assert_eq!(lines, [3, 7]);
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_the_dashes_counts() {
+    fn content_after_the_dashes_belongs_to_the_document() {
         let documents = split("--- # the first\na: 1\n--- {b: 2}\n");
         let texts: Vec<_> = documents.iter().map(|document| document.text.as_str()).collect();
         assert_eq!(texts, ["a: 1\n", "{b: 2}\n"]);

@@ -1,4 +1,4 @@
-//! A mesh folder: a folder per cluster, YAML files in each, `upstream.hosts`, `mesh.yaml` and `meshNetworks.yaml`.
+//! A mesh folder: one folder of YAML files per cluster, `upstream.hosts`, `mesh.yaml` and `meshNetworks.yaml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::read::read;
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, Result};
 
-/// The files that are not of one cluster.
+/// The files that belong to no cluster.
 const CONFIG: &str = "mesh.yaml";
 const NETWORKS: &str = "meshNetworks.yaml";
 
@@ -27,11 +27,11 @@ pub(crate) struct Folder {
     pub(crate) networks: MeshNetworks,
 }
 
-/// The stamps of all files in a folder: other ones mean that the folder has changed.
+/// The modification stamps of all files in a folder. A difference means that the folder has changed.
 pub(crate) type Stamp = BTreeMap<PathBuf, FileStamp>;
 
 impl Folder {
-    /// Reads everything.
+    /// Reads the folder.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut clusters = BTreeMap::new();
         for path in entries(root)? {
@@ -51,7 +51,7 @@ impl Folder {
         Ok(Self { clusters, upstream, config, networks })
     }
 
-    /// The stamps of all files, which are not read.
+    /// Returns the modification stamps of all files without reading them.
     pub(crate) fn stamp(root: &Path) -> Stamp {
         let mut stamp = Stamp::new();
         let Ok(paths) = entries(root) else {
@@ -91,7 +91,7 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// A file that need not be there.
+/// Reads a file that may be missing.
 fn optional<T: Default>(file: PathBuf, read: impl Fn(&Path, &str) -> Result<T>) -> Result<T> {
     match fs::read_to_string(&file) {
         Ok(text) => read(&file, &text),
@@ -126,7 +126,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Editors leave hidden files beside the ones they write.
+/// Returns the name of a file that is not hidden. Editors create hidden files beside the files they write.
 fn visible_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|name| !name.starts_with('.'))
 }

@@ -1,5 +1,4 @@
-//! The Istio kinds. A field that is not here is refused: leaving it out in silence would make the sandbox kinder
-//! than istiod.
+//! The Istio kinds. Unknown fields are rejected: ignoring them would make the sandbox more lenient than istiod.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +85,7 @@ pub(crate) struct SidecarSpec {
     pub(crate) workload_selector: Option<Selector>,
     #[serde(default)]
     pub(crate) egress: Vec<Egress>,
-    /// Accepted: shows in listeners alone, which the sandbox does not serve.
+    /// Accepted and ignored: it affects only listeners, which the sandbox does not serve.
     #[serde(default)]
     pub(crate) outbound_traffic_policy: serde_json::Value,
 }
@@ -102,7 +101,7 @@ pub(crate) struct Egress {
     pub(crate) hosts: Vec<String>,
 }
 
-/// A `WorkloadEntry`'s spec, which is also a `ServiceEntry`'s endpoint.
+/// The spec of a `WorkloadEntry`, which is also an endpoint of a `ServiceEntry`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Workload {
@@ -128,7 +127,8 @@ pub(crate) struct ServiceEntryStatus {
     pub(crate) addresses: Vec<StatusAddress>,
 }
 
-/// An address that an allocator has written: kept, as istiod keeps it (facts D.3).
+/// An address that an allocator has written. It is used unchanged, as in istiod (istio
+/// `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
 #[derive(Debug, Deserialize)]
 pub(crate) struct StatusAddress {
     #[serde(default)]
@@ -162,7 +162,7 @@ pub(crate) struct WorkloadGroupSpec {
 pub(crate) struct GroupMetadata {
     #[serde(default)]
     pub(crate) labels: Labels,
-    /// Accepted: istioctl reads one annotation of it, which the sandbox does not.
+    /// Accepted and ignored: istioctl reads one annotation, which the sandbox does not support.
     #[serde(default)]
     #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
     pub(crate) annotations: Labels,

@@ -1,5 +1,4 @@
-//! The parts of Kubernetes objects that a mesh is made of. Fields that are not here are not read, as istiod reads
-//! only some.
+//! The Kubernetes kinds. Unknown fields are ignored, because istiod reads only a part of these objects.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +73,7 @@ pub(crate) struct ServicePort {
     pub(crate) protocol: Option<String>,
 }
 
-/// A number, or the name of a container's port.
+/// A port number, or the name of a container port.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum TargetPort {
@@ -153,12 +152,12 @@ pub(crate) struct Condition {
 }
 
 impl Pod {
-    /// Ready as Kubernetes sees it: no condition means not ready.
+    /// Returns whether Kubernetes considers the pod ready. A missing condition means not ready.
     pub(crate) fn is_ready(&self) -> bool {
         self.status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
     }
 
-    /// Whether it runs: a pod that has ended is no endpoint.
+    /// Returns whether the pod runs: a terminated pod is not an endpoint.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
     }

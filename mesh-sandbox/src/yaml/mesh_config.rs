@@ -1,5 +1,5 @@
-//! `mesh.yaml`: istiod's MeshConfig, as far as it shows in what the sandbox sends. What shows in listeners alone is taken and
-//! goes nowhere; every other field is refused.
+//! `mesh.yaml`: the fields of istiod's MeshConfig that affect the resources of the sandbox. Fields that affect only
+//! listeners are accepted and ignored; all other fields are rejected.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use serde::de::IgnoredAny;
 use super::destination_rule::{Keepalive, LocalitySetting, duration};
 use crate::error::{Error, Result};
 
-/// Istio's own.
+/// Istio's default.
 const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
-/// What istiod is told about the whole mesh.
+/// The configuration of the mesh.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct MeshConfig {
-    /// Empty where nobody says.
+    /// The trust domain; empty if not configured.
     #[serde(default)]
     pub(crate) trust_domain: String,
-    /// Former names of it, in which identities are known, too.
+    /// Former trust domains, whose identities are accepted as well.
     #[serde(default)]
     pub(crate) trust_domain_aliases: Vec<String>,
     #[serde(default, deserialize_with = "duration")]
@@ -38,26 +38,27 @@ pub(crate) struct MeshConfig {
 }
 
 impl MeshConfig {
-    /// The same with a trust domain: the one that is given, else the file's, else Istio's own.
+    /// Returns the configuration with a trust domain: `given`, otherwise the one in the file, otherwise Istio's
+    /// default.
     pub(crate) fn settled(&self, given: Option<String>) -> Self {
         let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
         let trust_domain = given.or(own).unwrap_or_else(|| DEFAULT_TRUST_DOMAIN.to_owned());
         Self { trust_domain, ..self.clone() }
     }
 
-    /// The trust domain, and its aliases.
+    /// Returns the trust domain, followed by its aliases.
     pub(crate) fn trust_domains(&self) -> Vec<String> {
         [&self.trust_domain].into_iter().chain(&self.trust_domain_aliases).cloned().collect()
     }
 
-    /// The configuration that follows on `running`, which was made of the file `before`.
+    /// Returns the configuration after a reload. `running` was created from the previous file, `before`.
     ///
     /// # Errors
     ///
-    /// It changes the trust domains, which stand in certificates.
+    /// The new file changes the trust domains, which are part of issued certificates.
     pub(crate) fn following(&self, before: &Self, running: &Self) -> Result<Self> {
         let mut next = self.clone();
-        // Another one than the file's may have been given.
+        // The builder may have set a trust domain that differs from the one in the file.
         if next.trust_domain.is_empty() || next.trust_domain == before.trust_domain {
             next.trust_domain.clone_from(&running.trust_domain);
         }
@@ -68,7 +69,7 @@ impl MeshConfig {
         }
     }
 
-    /// `identities`, each in every trust domain that the mesh goes by, in order (istio `spiffe.ExpandWithTrustDomains`).
+    /// Returns `identities`, each in every trust domain of the mesh, sorted (istio `spiffe.ExpandWithTrustDomains`).
     pub(crate) fn in_all_trust_domains(&self, identities: &[String]) -> Vec<String> {
         let path = |identity: &str| Some(identity.strip_prefix("spiffe://")?.split_once('/')?.1.to_owned());
         let mut all = identities.to_vec();
@@ -87,7 +88,7 @@ mod tests {
     use super::MeshConfig;
 
     #[test]
-    fn an_identity_is_known_in_every_alias() {
+    fn an_identity_is_expanded_to_every_alias() {
         let config = MeshConfig { trust_domain_aliases: vec!["old".into()], ..MeshConfig::default() };
         let all = config.in_all_trust_domains(&["spiffe://new/ns/a/sa/b".into(), "host.example".into()]);
         assert_eq!(all, ["host.example", "spiffe://new/ns/a/sa/b", "spiffe://old/ns/a/sa/b"]);

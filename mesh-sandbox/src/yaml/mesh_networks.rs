@@ -1,4 +1,4 @@
-//! `meshNetworks.yaml`: what istiod's ConfigMap says about networks, beside the labels in the clusters.
+//! `meshNetworks.yaml`: networks that are not configured by labels (the MeshNetworks of istiod's ConfigMap).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,17 +22,17 @@ pub(crate) struct Network {
     pub(crate) gateways: Vec<GatewayPlace>,
 }
 
-/// Which endpoints are on the network.
+/// The endpoints of a network.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Members {
-    /// All of a cluster.
+    /// The cluster whose endpoints are all in the network.
     #[serde(default)]
     pub(crate) from_registry: String,
     pub(crate) from_cidr: Option<Range>,
 }
 
-/// A gateway's address, or the service that has it.
+/// A gateway, by address or by service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GatewayPlace {
@@ -43,7 +43,7 @@ pub(crate) struct GatewayPlace {
     pub(crate) port: u16,
 }
 
-/// A range of addresses, `10.0.0.0/8`.
+/// An address range such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     address: IpAddr,
@@ -70,7 +70,7 @@ impl Range {
 impl<'de> Deserialize<'de> for Range {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("{text} is not a range like 10.0.0.0/8")))
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not an address range such as 10.0.0.0/8")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! An object: its kind, its name, its content.
+//! An object: kind, name and content.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::kubernetes::{self, Labels, Metadata};
 use crate::error::Error;
 use crate::place::Place;
 
-/// What an object is called in its cluster.
+/// The name of an object in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) kind: String,
@@ -23,18 +23,18 @@ impl fmt::Display for Key {
     }
 }
 
-/// An object and where it was written.
+/// An object and its location in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) place: Place,
     pub(crate) key: Key,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) object: Object,
-    /// The document itself: the same text is the same object.
+    /// The text of the document. Objects are equal if their texts are equal.
     pub(crate) text: Arc<str>,
 }
 
-/// The kinds that the sandbox imitates.
+/// The supported kinds.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     DestinationRule(Arc<DestinationRule>),
@@ -53,7 +53,7 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    /// Whether istiod reads it from the config cluster alone.
+    /// Returns whether istiod reads the kind only from the config cluster.
     pub(crate) fn is_istio(&self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl Manifest {
         &self.metadata.labels
     }
 
-    /// Objects in order of age, and those of one second by name (istio `configCompareByCreationTime`).
+    /// Returns a sort key by creation time, then by name (istio `configCompareByCreationTime`).
     pub(crate) fn age(&self) -> (String, String, String) {
         let Key { namespace, name, .. } = &self.key;
         (self.metadata.creation_timestamp.clone(), name.clone(), namespace.clone())

@@ -1,6 +1,6 @@
-//! The protocol of a port, as Istio reads it from its name or `appProtocol`.
+//! The protocol of a port, from its name or `appProtocol` as Istio reads them.
 
-/// What a port speaks.
+/// The protocol of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Grpc,
@@ -15,15 +15,15 @@ pub(crate) enum Protocol {
     Tcp,
     Tls,
     Udp,
-    /// Nothing is declared: the sidecar looks at the first bytes.
+    /// No protocol is declared: the sidecar detects it from the first bytes.
     Unsupported,
 }
 
-/// SMTP, DNS, MySQL, MongoDB: never sniffed (istio `pkg/config/kube/conversion.go:35`).
+/// The ports of SMTP, DNS, MySQL and MongoDB, without protocol detection (istio `pkg/config/kube/conversion.go:35`).
 const SERVER_FIRST: [u16; 4] = [25, 53, 3306, 27017];
 
 impl Protocol {
-    /// Istio's `protocol.Parse`.
+    /// Parses a protocol like Istio's `protocol.Parse`.
     pub(crate) fn parse(name: &str) -> Self {
         match name.to_ascii_lowercase().as_str() {
             "grpc" => Self::Grpc,
@@ -42,7 +42,7 @@ impl Protocol {
         }
     }
 
-    /// The protocol of a Kubernetes service's port (istio `pkg/config/kube/conversion.go:47`).
+    /// Returns the protocol of a Kubernetes service port (istio `pkg/config/kube/conversion.go:47`).
     pub(crate) fn of_port(number: u16, name: &str, transport: Option<&str>, app: Option<&str>) -> Self {
         if transport == Some("UDP") {
             return Self::Udp;
@@ -77,7 +77,7 @@ mod tests {
     use super::Protocol;
 
     #[test]
-    fn a_port_name_is_read_up_to_its_dash() {
+    fn the_protocol_is_the_port_name_before_the_dash() {
         assert_eq!(Protocol::of_port(80, "http-web", None, None), Protocol::Http);
         assert_eq!(Protocol::of_port(80, "grpc-web-x", None, None), Protocol::GrpcWeb);
         assert_eq!(Protocol::of_port(80, "web", None, None), Protocol::Unsupported);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn app_protocol_goes_before_the_name_and_well_known_ports_are_tcp() {
+    fn app_protocol_overrides_the_name_and_well_known_ports_are_tcp() {
         assert_eq!(Protocol::of_port(80, "http", None, Some("tcp")), Protocol::Tcp);
         assert_eq!(Protocol::of_port(80, "web", None, Some("kubernetes.io/h2c")), Protocol::Http2);
         assert_eq!(Protocol::of_port(3306, "", None, None), Protocol::Tcp);

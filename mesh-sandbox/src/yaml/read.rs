@@ -1,4 +1,4 @@
-//! Reading the documents of a text as objects, and refusing what a cluster or the sandbox does not take.
+//! Reads the documents of a text as objects, and rejects unsupported or invalid ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{parse, unsupported, validation};
 use crate::error::{Error, Result};
 use crate::place::Place;
 
-/// All objects in a text.
+/// Reads all objects of a text.
 pub(crate) fn read(file: &Path, text: &str) -> Result<Vec<Manifest>> {
     let file = Place::new(file, 1);
     document::split(text).into_iter().map(|document| read_one(&file, &document)).collect()
@@ -95,7 +95,7 @@ mod tests {
     use crate::yaml::object::Object;
 
     #[test]
-    fn an_unsupported_kind_is_refused_at_the_line_that_names_it() {
+    fn an_unsupported_kind_is_rejected_with_its_line() {
         let text = "# a comment\n\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n";
         let error = read(Path::new("a.yaml"), text).unwrap_err();
         assert!(matches!(&error, Error::UnsupportedKind { kind, .. } if kind == "Deployment"), "{error}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_of_an_istio_kind_is_refused_at_its_line() {
+    fn an_unknown_field_of_an_istio_kind_is_rejected_with_its_line() {
         let text = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec:\n  \
                     hosts: [a.example]\n  tpyo: 1\n";
         let error = read(Path::new("a.yaml"), text).unwrap_err();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_reads_as_a_number_or_a_truth_is_no_label() {
+    fn a_number_or_boolean_is_not_a_label_value() {
         for value in ["1", "true", "yes", "1.5"] {
             let text = format!(
                 "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: a, labels: {{x: {value}}}}}\n"
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_namespace_is_default() {
+    fn the_default_namespace_is_default() {
         let text = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
         let objects = read(Path::new("a.yaml"), text).unwrap();
         assert_eq!(objects[0].key.namespace, "default");

@@ -1,11 +1,11 @@
-//! Parts of supported kinds that would change what istiod says, and that the sandbox does not imitate. Everything else
-//! that Kubernetes knows and istiod does not read is accepted.
+//! Unsupported parts of supported kinds, which would change the resources that istiod sends. Fields that istiod does
+//! not read are accepted.
 
 use super::destination_rule::{DestinationRuleSpec, TrafficPolicy};
 use super::object::{Manifest, Object};
 use crate::error::Result;
 
-/// Annotations and labels, by kind.
+/// Unsupported annotations and labels, by kind.
 const MARKS: [(&str, &str); 8] = [
     ("Namespace", "networking.istio.io/traffic-distribution"),
     ("Service", "istio.io/persistent-session"),
@@ -17,7 +17,7 @@ const MARKS: [(&str, &str); 8] = [
     ("Namespace", "topology.istio.io/controlPlaneClusters"),
 ];
 
-/// Refuses an object that the sandbox would read differently than istiod.
+/// Rejects an object that istiod would interpret differently.
 pub(super) fn check(manifest: &Manifest) -> Result<()> {
     let refuse =
         |what: &str| Err(manifest.invalid(format!("{what} is not supported by the sandbox; remove it")));
@@ -44,7 +44,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// Whether a rule names a secret anywhere.
+/// Returns whether a rule names a secret.
 fn has_secret(spec: &DestinationRuleSpec) -> bool {
     let named = |policy: &TrafficPolicy| {
         let of_ports = policy.port_level_settings.iter().filter_map(|it| it.tls.as_ref());

@@ -1,5 +1,5 @@
-//! What Istio's own validation refuses (istio `pkg/config/validation`): its webhook would not let it into a cluster, so
-//! taking it would be kinder than istiod.
+//! The validation of Istio's webhook (istio `pkg/config/validation`). An object that it rejects cannot exist in a real
+//! cluster.
 
 mod destination_rule;
 mod service_entry;
@@ -13,7 +13,7 @@ use super::kubernetes::Labels;
 use super::object::{Manifest, Object};
 use crate::error::Result;
 
-/// Refuses an object that Istio would not take.
+/// Rejects an object that Istio's validation rejects.
 pub(super) fn check(manifest: &Manifest) -> Result<()> {
     let namespace = &manifest.key.namespace;
     let problem = match &manifest.object {
@@ -53,7 +53,7 @@ fn of_policy(policy: &PeerAuthentication) -> Option<String> {
         return Some("portLevelMtls is empty".to_owned());
     }
     if !is_selecting {
-        return Some("portLevelMtls needs a selector".to_owned());
+        return Some("portLevelMtls requires a selector".to_owned());
     }
     ports.keys().find_map(|port| number(*port))
 }
@@ -61,7 +61,7 @@ fn of_policy(policy: &PeerAuthentication) -> Option<String> {
 fn of_workload_entry(entry: &Workload) -> Option<String> {
     let address = &entry.address;
     if address.is_empty() && entry.network.is_empty() {
-        return Some("it has neither an address nor a network".to_owned());
+        return Some("it has neither address nor network".to_owned());
     }
     let is_address =
         address.is_empty() || address.starts_with("unix://") || is_ip(address) || is_host(address);
@@ -71,7 +71,7 @@ fn of_workload_entry(entry: &Workload) -> Option<String> {
     workload(entry)
 }
 
-/// What holds for every workload that is written by hand.
+/// Validates a workload entry.
 fn workload(workload: &Workload) -> Option<String> {
     workload.ports.values().find_map(|port| number(*port)).or_else(|| of_labels(&workload.labels))
 }
@@ -86,15 +86,15 @@ fn of_labels(labels: &Labels) -> Option<String> {
     labels.iter().find_map(|(key, value)| {
         let name = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
         let is_label = !name.is_empty() && is_name(name) && is_name(value);
-        (!is_label).then(|| format!("{key}: {value} is no label"))
+        (!is_label).then(|| format!("{key}: {value} is not a valid label"))
     })
 }
 
 fn number(port: u16) -> Option<String> {
-    (port == 0).then(|| "port 0 is none".to_owned())
+    (port == 0).then(|| "port 0 is invalid".to_owned())
 }
 
-/// `exportTo`: each namespace once, and nobody beside everybody.
+/// Validates `exportTo`: no duplicates, and no other value beside `*`.
 fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
     let mut seen = BTreeSet::new();
     for target in export_to {
@@ -103,14 +103,14 @@ fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
             return Some(format!("exportTo names {target} twice"));
         }
     }
-    (seen.contains("*") && seen.len() > 1).then(|| "exportTo names everybody and somebody".to_owned())
+    (seen.contains("*") && seen.len() > 1).then(|| "exportTo contains `*` and other values".to_owned())
 }
 
 fn is_ip(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
 }
 
-/// An IP address or a range of them.
+/// Returns whether `text` is an IP address or an address range.
 fn is_cidr(text: &str) -> bool {
     match text.split_once('/') {
         None => is_ip(text),
@@ -121,7 +121,7 @@ fn is_cidr(text: &str) -> bool {
     }
 }
 
-/// A host name without a wildcard.
+/// Returns whether `text` is a host name without a wildcard.
 fn is_host(text: &str) -> bool {
     let is_label = |label: &str| {
         let inner = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
@@ -133,7 +133,7 @@ fn is_host(text: &str) -> bool {
     text.len() <= 255 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
 }
 
-/// A host name, perhaps with a wildcard for its first labels.
+/// Returns whether `text` is a host name whose first labels may be a wildcard.
 fn is_pattern(text: &str) -> bool {
     text == "*" || is_host(text.strip_prefix("*.").unwrap_or(text))
 }

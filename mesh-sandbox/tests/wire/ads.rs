@@ -1,4 +1,4 @@
-//! The delta protocol as istiod speaks it, traps included.
+//! The delta protocol as istiod implements it, with its pitfalls.
 
 use mesh_sandbox::{Event, TokenOptions};
 use tonic::Code;
@@ -13,7 +13,7 @@ use crate::mesh::tour;
 
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 
-async fn refused(node: Node) -> tonic::Status {
+async fn rejection(node: Node) -> tonic::Status {
     let sandbox = tour().await;
     let mut ads = Client::vm(&sandbox).ads().await.unwrap();
     ads.introduce(&node, type_url::NAME_TABLE).await;
@@ -21,14 +21,14 @@ async fn refused(node: Node) -> tonic::Status {
 }
 
 #[tokio::test]
-async fn a_first_request_without_node_is_invalid() {
-    let status = refused(Node::default()).await;
+async fn a_first_request_without_a_node_is_invalid() {
+    let status = rejection(Node::default()).await;
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "missing node information"));
 }
 
 #[tokio::test]
 async fn a_node_id_of_three_parts_is_invalid() {
-    let status = refused(Node { id: "sidecar~10.0.0.1~a.b".to_owned(), ..Node::default() }).await;
+    let status = rejection(Node { id: "sidecar~10.0.0.1~a.b".to_owned(), ..Node::default() }).await;
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 
@@ -37,7 +37,7 @@ async fn a_json_boolean_for_dns_capture_is_invalid() {
     let mut node = node("vm-network", "cluster1");
     let capture = Value { kind: Some(Kind::BoolValue(true)) };
     node.metadata.as_mut().unwrap().fields.insert("DNS_CAPTURE".to_owned(), capture);
-    let status = refused(node).await;
+    let status = rejection(node).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("failed to unmarshal node metadata"), "{status}");
 }
@@ -75,7 +75,7 @@ async fn the_name_table_has_neither_name_nor_version() {
 }
 
 #[tokio::test]
-async fn names_asked_for_by_name_come_back_as_removed_beside_the_whole_table() {
+async fn requested_names_are_listed_as_removed_beside_the_whole_table() {
     let sandbox = tour().await;
     let ads = Client::vm(&sandbox).ads().await.unwrap();
     let mut ads = ads;
@@ -92,11 +92,11 @@ async fn names_asked_for_by_name_come_back_as_removed_beside_the_whole_table() {
 }
 
 #[tokio::test]
-async fn the_first_request_for_a_type_is_answered_whatever_its_nonce() {
+async fn the_first_request_for_a_type_is_answered_with_any_nonce() {
     let (_sandbox, mut ads) = joined().await;
     ads.send(DeltaDiscoveryRequest {
         type_url: type_url::CLUSTER.to_owned(),
-        response_nonce: "of another life".to_owned(),
+        response_nonce: "from an earlier stream".to_owned(),
         ..Default::default()
     })
     .await;
@@ -104,7 +104,7 @@ async fn the_first_request_for_a_type_is_answered_whatever_its_nonce() {
 }
 
 #[tokio::test]
-async fn clusters_known_from_before_that_are_gone_are_removed() {
+async fn clusters_known_from_an_earlier_stream_are_removed_if_they_no_longer_exist() {
     let (_sandbox, mut ads) = joined().await;
     let gone = "outbound|80||gone.a.svc.cluster.local";
     let known = [gone, FORECAST].map(|name| (name.to_owned(), "9".to_owned()));
@@ -116,11 +116,11 @@ async fn clusters_known_from_before_that_are_gone_are_removed() {
     .await;
     let response = ads.next().await;
     assert_eq!(response.removed_resources, [gone]);
-    assert!(clusters(&response).contains_key(FORECAST), "versions do not spare anything");
+    assert!(clusters(&response).contains_key(FORECAST), "a cluster is sent even if its version is known");
 }
 
 #[tokio::test]
-async fn subscribing_to_more_endpoints_is_answered_with_those_alone() {
+async fn subscribing_to_more_endpoints_is_answered_with_only_those() {
     let (_sandbox, mut ads) = joined().await;
     ads.endpoints(FORECAST).await;
     ads.subscribe(type_url::ENDPOINT, &["outbound|3003||archive.weather.svc.cluster.local"]).await;
@@ -130,7 +130,7 @@ async fn subscribing_to_more_endpoints_is_answered_with_those_alone() {
 }
 
 #[tokio::test]
-async fn an_unknown_cluster_has_no_endpoints_and_is_no_error() {
+async fn an_unknown_cluster_has_no_endpoints_and_is_not_an_error() {
     let (_sandbox, mut ads) = joined().await;
     for name in ["outbound|9999||forecast.weather.svc.cluster.local", "outbound|1||nobody", "nonsense"] {
         assert!(ads.endpoints(name).await.endpoints.is_empty(), "{name}");
@@ -138,7 +138,7 @@ async fn an_unknown_cluster_has_no_endpoints_and_is_no_error() {
 }
 
 #[tokio::test]
-async fn unsubscribing_and_repeating_are_not_answered() {
+async fn unsubscribing_and_repeated_subscribing_are_not_answered() {
     let (_sandbox, mut ads) = joined().await;
     ads.endpoints(FORECAST).await;
     ads.subscribe(type_url::ENDPOINT, &[FORECAST]).await;
@@ -170,7 +170,7 @@ async fn a_subscription_on_a_stale_nonce_is_silently_lost() {
 }
 
 #[tokio::test]
-async fn clusters_bring_the_watched_endpoints_along() {
+async fn a_response_with_clusters_is_followed_by_the_subscribed_endpoints() {
     let (_sandbox, mut ads) = joined().await;
     ads.endpoints(FORECAST).await;
     ads.subscribe(type_url::CLUSTER, &[]).await;
@@ -190,61 +190,61 @@ async fn an_unknown_type_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn proxy_config_is_taken_and_not_answered() {
+async fn proxy_config_is_accepted_and_not_answered() {
     let (_sandbox, mut ads) = joined().await;
     ads.subscribe("type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig", &[]).await;
     assert!(ads.silence().await.is_empty());
 }
 
 #[tokio::test]
-async fn ambient_types_are_answered_with_nothing() {
+async fn ambient_types_get_an_empty_response() {
     let (_sandbox, mut ads) = joined().await;
     ads.subscribe("type.googleapis.com/istio.workload.Address", &[]).await;
     assert!(ads.next().await.resources.is_empty());
 }
 
 #[tokio::test]
-async fn no_headers_come_before_the_first_answer() {
+async fn no_headers_are_sent_before_the_first_response() {
     let sandbox = tour().await;
     let mut silent = Client::vm(&sandbox).ads().await.unwrap();
     let other = async {
         let client = Client::vm(&sandbox);
         client.join(&node("vm-network", "cluster1")).await
     };
-    // istiod answers a later stream meanwhile.
+    // istiod answers a later stream while this one waits.
     tokio::select! {
         biased;
-        outcome = silent.outcome() => panic!("{outcome:?} came without a request"),
+        outcome = silent.outcome() => panic!("{outcome:?} arrived without a request"),
         _ = other => {}
     }
     let connected = |event: &Event| matches!(event, Event::AdsConnected { .. });
     let connected = sandbox.events().all().into_iter().filter(connected).count();
-    assert_eq!(connected, 1, "a stream that has not introduced itself is not connected");
+    assert_eq!(connected, 1, "a stream without a first request is not listed as connected");
 }
 
 #[tokio::test]
-async fn a_rejection_is_noted_and_not_answered() {
+async fn a_nack_is_recorded_and_not_answered() {
     let (sandbox, mut ads) = joined().await;
-    ads.nack(type_url::NAME_TABLE, "any nonce", "cannot read it").await;
+    ads.nack(type_url::NAME_TABLE, "any nonce", "cannot decode it").await;
     assert!(ads.silence().await.is_empty());
     let rejection = sandbox.rejections().remove(0);
-    assert_eq!((rejection.code, rejection.message.as_str()), (13, "cannot read it"));
+    assert_eq!((rejection.code, rejection.message.as_str()), (13, "cannot decode it"));
     assert_eq!(rejection.type_url, type_url::NAME_TABLE);
 }
 
 #[tokio::test]
-async fn rejecting_what_is_not_watched_kills_istiod() {
+async fn a_nack_for_a_type_without_a_subscription_crashes_istiod() {
     let (sandbox, mut ads) = joined().await;
     ads.nack(type_url::CLUSTER, "", "replayed after a reconnect").await;
     sandbox.events().wait(|event| matches!(event, Event::IstiodCrashed { .. }).then_some(())).await;
     assert_ne!(ads.end().await.code(), Code::Ok);
-    assert!(Client::vm(&sandbox).ads().await.is_err(), "the port refuses");
+    assert!(Client::vm(&sandbox).ads().await.is_err(), "the port refuses connections");
     sandbox.start_istiod().await.unwrap();
     Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
 }
 
 #[tokio::test]
-async fn a_rejection_as_first_message_kills_istiod_too() {
+async fn a_nack_as_the_first_message_crashes_istiod() {
     let sandbox = tour().await;
     let ads = Client::vm(&sandbox).ads().await.unwrap();
     ads.send(DeltaDiscoveryRequest {
@@ -258,7 +258,7 @@ async fn a_rejection_as_first_message_kills_istiod_too() {
 }
 
 #[tokio::test]
-async fn a_health_report_as_first_message_is_dropped() {
+async fn a_health_report_as_the_first_message_is_dropped() {
     let sandbox = tour().await;
     let mut ads = Client::vm(&sandbox).ads().await.unwrap();
     ads.subscribe("type.googleapis.com/istio.v1.HealthInformation", &[]).await;
@@ -267,7 +267,7 @@ async fn a_health_report_as_first_message_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_node_without_dns_capture_is_served_all_the_same() {
+async fn a_node_without_dns_capture_is_served() {
     let sandbox = tour().await;
     let (_, table) = Client::vm(&sandbox).join(&node_with(&[("NETWORK", "vm-network")])).await;
     assert!(table.table.contains_key("forecast.weather.svc.cluster.local"));

@@ -1,4 +1,4 @@
-//! Certificates: for whom, for how long, on what proof.
+//! Certificates: their identity, their lifetime, and the credentials that a request needs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use crate::mesh::{Folder, tour};
 use crate::tls::uris;
 
 #[tokio::test]
-async fn a_token_gets_a_certificate_for_its_own_account_whatever_the_csr_says() {
+async fn a_certificate_is_for_the_account_of_the_token_and_not_for_the_names_in_the_csr() {
     let sandbox = tour().await;
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -29,7 +29,7 @@ async fn a_token_gets_a_certificate_for_its_own_account_whatever_the_csr_says() 
 }
 
 #[tokio::test]
-async fn a_certificate_begins_two_minutes_ago_and_is_for_servers_and_clients() {
+async fn a_certificate_is_valid_from_two_minutes_ago_and_for_servers_and_clients() {
     let sandbox = tour().await;
     let response = Client::vm(&sandbox).sign(&csr(&KeyPair::generate().unwrap()), 3600).await.unwrap();
     let leaf = CertificateDer::from_pem_slice(response.cert_chain[0].as_bytes()).unwrap();
@@ -46,14 +46,14 @@ async fn a_certificate_begins_two_minutes_ago_and_is_for_servers_and_clients() {
 }
 
 #[tokio::test]
-async fn an_rsa_key_is_as_good_as_an_elliptic_one() {
+async fn an_rsa_key_is_accepted() {
     let sandbox = tour().await;
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     Client::vm(&sandbox).sign(&csr(&key), 0).await.unwrap();
 }
 
 #[tokio::test]
-async fn nothing_asked_for_is_the_default_lifetime_and_too_much_is_an_error() {
+async fn a_request_without_a_lifetime_gets_the_default_and_too_long_a_lifetime_is_an_error() {
     let folder = Folder::tour();
     let sandbox = folder
         .builder()
@@ -78,7 +78,7 @@ async fn nothing_asked_for_is_the_default_lifetime_and_too_much_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_csr_is_refused() {
+async fn a_request_that_is_not_a_csr_is_rejected() {
     let sandbox = tour().await;
     let refused = Client::vm(&sandbox).sign("not a request", 0).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
@@ -86,7 +86,7 @@ async fn what_is_not_a_csr_is_refused() {
 }
 
 #[tokio::test]
-async fn a_csr_with_a_broken_signature_is_refused() {
+async fn a_csr_with_an_invalid_signature_is_rejected() {
     let sandbox = tour().await;
     let good = csr(&KeyPair::generate().unwrap());
     let mut der =
@@ -100,7 +100,7 @@ async fn a_csr_with_a_broken_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn every_bad_token_reads_the_same() {
+async fn every_invalid_token_gets_the_same_error() {
     let sandbox = tour().await;
     let expired = TokenOptions::default().with_lifetime(Duration::ZERO);
     let foreign = TokenOptions::default().with_audience("vault");
@@ -128,7 +128,7 @@ async fn every_bad_token_reads_the_same() {
 }
 
 #[tokio::test]
-async fn a_certificate_renews_itself_without_a_token() {
+async fn a_certificate_is_renewed_without_a_token() {
     let sandbox = tour().await;
     let identity = Client::vm(&sandbox).certificate().await;
     let renewed = Client::with_identity(&sandbox, identity).certificate().await;
@@ -147,7 +147,7 @@ async fn a_certificate_renews_itself_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_mesh_fails_the_handshake_even_beside_a_good_token() {
+async fn a_certificate_of_another_mesh_fails_the_handshake_even_with_a_valid_token() {
     let sandbox = tour().await;
     let other = tour().await;
     let mut client = Client::vm(&sandbox);

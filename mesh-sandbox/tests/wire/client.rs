@@ -1,4 +1,4 @@
-//! A raw client of istiod: CSR and delta ADS.
+//! A client of istiod without Sidestep's code: CSR and delta ADS.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,10 +35,10 @@ use xds_proto::{any, type_url};
 use crate::mesh::tour;
 use crate::tls::{self, Identity};
 
-/// Longer than anything here takes; a hang fails instead of hanging.
+/// A timeout that is longer than any operation here takes, so that a hang fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who talks to istiod, and how it proves who it is.
+/// A client of istiod, with its credentials.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
@@ -48,7 +48,7 @@ pub(crate) struct Client {
     pub(crate) cluster_header: Vec<String>,
 }
 
-/// The mesh of the tour, and the certificate of its VM.
+/// Starts the mesh of the tour and requests a certificate for its VM.
 pub(crate) async fn tour_and_identity() -> (Sandbox, Identity) {
     let sandbox = tour().await;
     let identity = Client::vm(&sandbox).certificate().await;
@@ -56,7 +56,7 @@ pub(crate) async fn tour_and_identity() -> (Sandbox, Identity) {
 }
 
 impl Client {
-    /// With a token of `vms/edge-app`.
+    /// A client with a token of `vms/edge-app`.
     pub(crate) fn vm(sandbox: &Sandbox) -> Self {
         Self::with_token(sandbox, &sandbox.token("vms", "edge-app", &TokenOptions::default()))
     }
@@ -124,7 +124,7 @@ impl Client {
         timeout(PATIENCE, response).await.unwrap().map(tonic::Response::into_inner)
     }
 
-    /// A certificate for whoever this client proves to be.
+    /// Requests a certificate with the credentials of this client.
     pub(crate) async fn certificate(&self) -> Identity {
         let key = KeyPair::generate().unwrap();
         let response = self.sign(&csr(&key), 3600).await.unwrap();
@@ -133,7 +133,7 @@ impl Client {
         Identity { chain, key }
     }
 
-    /// Opens a stream. Nothing comes back before the first request: neither messages nor headers.
+    /// Opens a stream. istiod sends neither messages nor headers before the first request.
     pub(crate) async fn ads(&self) -> Result<Ads, Status> {
         let channel = self.channel().await.map_err(|error| Status::unavailable(format!("{error:?}")))?;
         let (requests, outgoing) = mpsc::channel(16);
@@ -144,7 +144,7 @@ impl Client {
         Ok(Ads { requests, responses: Responses::Called(tokio::spawn(call)) })
     }
 
-    /// A stream that has introduced itself by asking for names, and has read them.
+    /// Opens a stream that has requested and received the name table.
     pub(crate) async fn join(&self, node: &Node) -> (Ads, NameTable) {
         let mut ads = self.ads().await.unwrap();
         ads.introduce(node, type_url::NAME_TABLE).await;
@@ -161,13 +161,13 @@ pub(crate) fn csr(key: &KeyPair) -> String {
     params.serialize_request(key).unwrap().pem().unwrap()
 }
 
-/// One delta stream.
+/// A delta ADS stream.
 pub(crate) struct Ads {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Responses,
 }
 
-/// The answers, before and after the headers.
+/// The responses, before and after the response headers have been received.
 enum Responses {
     Called(JoinHandle<Result<Streaming<DeltaDiscoveryResponse>, Status>>),
     Open(Box<Streaming<DeltaDiscoveryResponse>>),
@@ -175,7 +175,7 @@ enum Responses {
 
 impl Ads {
     pub(crate) async fn send(&self, request: DeltaDiscoveryRequest) {
-        // A stream that has ended shows in what is read.
+        // The end of the stream is detected when reading.
         let _ = self.requests.send(request).await;
     }
 
@@ -216,7 +216,7 @@ impl Ads {
         self.outcome().await.unwrap().expect("the stream has ended")
     }
 
-    /// The next response of a type, others left aside.
+    /// Returns the next response of a type and ignores others.
     pub(crate) async fn next_of(&mut self, kind: &str) -> DeltaDiscoveryResponse {
         loop {
             let response = self.next().await;
@@ -236,10 +236,10 @@ impl Ads {
                 Responses::Called(_) => unreachable!(),
             }
         };
-        timeout(PATIENCE, next).await.expect("no answer")
+        timeout(PATIENCE, next).await.expect("no response")
     }
 
-    /// How the stream ends.
+    /// Returns the status with which the stream ends.
     pub(crate) async fn end(&mut self) -> Status {
         loop {
             match self.outcome().await {
@@ -250,8 +250,8 @@ impl Ads {
         }
     }
 
-    /// Asks for something that is always answered, and returns what came before that answer: nothing means that
-    /// istiod stayed silent.
+    /// Sends a request that always gets a response, and returns the responses before it. An empty list means that
+    /// istiod sent nothing else.
     pub(crate) async fn silence(&mut self) -> Vec<DeltaDiscoveryResponse> {
         let probe = format!("outbound|1||probe-{}", fastrand::u64(..));
         self.subscribe(type_url::ENDPOINT, &[&probe]).await;
@@ -296,12 +296,12 @@ pub(crate) fn assignments(response: &DeltaDiscoveryResponse) -> BTreeMap<String,
     each.map(|it| (it.name.clone(), any::unpack(it.resource.as_ref().unwrap()).unwrap())).collect()
 }
 
-/// A VM's node on `network`, of `cluster`.
+/// The node of a VM in `network` and `cluster`.
 pub(crate) fn node(network: &str, cluster: &str) -> Node {
     node_with(&[("NETWORK", network), ("CLUSTER_ID", cluster), ("DNS_CAPTURE", "true")])
 }
 
-/// A VM's node with this metadata beside its namespace and account.
+/// The node of a VM with additional metadata.
 pub(crate) fn node_with(metadata: &[(&str, &str)]) -> Node {
     let own = [("NAMESPACE", "vms"), ("SERVICE_ACCOUNT", "edge-app"), ("INSTANCE_IPS", "192.168.7.7")];
     let all = own.iter().chain(metadata).map(|(key, value)| {

@@ -1,4 +1,4 @@
-//! What CDS says about each kind of service.
+//! The clusters of each kind of service.
 
 use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;
@@ -48,7 +48,7 @@ fn http(cluster: &Cluster) -> Option<UpstreamProtocolOptions> {
 }
 
 #[tokio::test]
-async fn a_mesh_service_says_sni_alpn_and_identities() {
+async fn the_cluster_of_a_mesh_service_has_sni_alpn_and_identities() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let clusters = ads.clusters().await;
@@ -73,7 +73,7 @@ async fn a_mesh_service_says_sni_alpn_and_identities() {
 }
 
 #[tokio::test]
-async fn the_metadata_names_the_service() {
+async fn the_metadata_contains_the_service() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let clusters = ads.clusters().await;
@@ -92,7 +92,7 @@ async fn the_metadata_names_the_service() {
 }
 
 #[tokio::test]
-async fn the_fixed_three_come_along() {
+async fn every_response_contains_the_three_fixed_clusters() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let clusters = ads.clusters().await;
@@ -102,7 +102,7 @@ async fn the_fixed_three_come_along() {
 }
 
 #[tokio::test]
-async fn a_service_without_identities_offers_tls_and_expects_nobody_in_particular() {
+async fn a_service_without_identities_has_tls_and_no_expected_identities() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let clusters = ads.clusters().await;
@@ -172,7 +172,7 @@ spec:
 "#;
 
 #[tokio::test]
-async fn every_kind_of_port_and_resolution_has_its_own_cluster() {
+async fn each_port_and_resolution_has_its_cluster() {
     let folder = Folder::new(&[("c1", "n1")]);
     folder.write("c1", "kinds.yaml", &format!("{KINDS}{}", pod("many-0", "many", "10.1.1.1")));
     let sandbox = folder.start().await;
@@ -202,7 +202,7 @@ async fn every_kind_of_port_and_resolution_has_its_own_cluster() {
 }
 
 #[tokio::test]
-async fn a_headless_service_has_a_plain_socket_if_every_pod_has_a_sidecar() {
+async fn a_headless_service_has_a_tls_socket_if_every_pod_has_a_sidecar() {
     let folder = Folder::new(&[("c1", "n1")]);
     folder.write("c1", "db.yaml", &format!("{}{}", service("db", "None"), pod("db-0", "db", "10.1.0.1")));
     let sandbox = folder.start().await;
@@ -215,16 +215,16 @@ async fn a_headless_service_has_a_plain_socket_if_every_pod_has_a_sidecar() {
         tls(clusters[name].transport_socket.as_ref().unwrap()).sni,
         "outbound_.80_._.db.a.svc.cluster.local"
     );
-    // Told to those who join later: istiod pushes endpoints and names for a headless pod, and no clusters.
+    // Only new streams get the changed cluster: for a headless pod, istiod pushes endpoints and names, and no clusters.
     sandbox.apply("c1", &crate::mesh::pod_with("db-1", "db", "10.1.0.2", "side: none", "True")).unwrap();
     ads.next_of(xds_proto::type_url::NAME_TABLE).await;
     assert!(ads.silence().await.is_empty());
     let (mut later, _) = Client::vm(&sandbox).join(&node("n1", "c1")).await;
-    assert!(later.clusters().await[name].transport_socket.is_none(), "one plain pod makes all plain");
+    assert!(later.clusters().await[name].transport_socket.is_none(), "one pod without a sidecar makes the whole cluster plaintext");
 }
 
 #[tokio::test]
-async fn ports_of_a_service_in_several_clusters_are_those_of_the_first() {
+async fn a_service_in_several_clusters_has_the_ports_of_the_first() {
     let folder = Folder::new(&[("c1", "n1"), ("c2", "n2")]);
     folder.write("c1", "web.yaml", &service("web", "10.1.0.9"));
     folder.write("c2", "web.yaml", &service("web", "10.2.0.9").replace("port: 80", "port: 81"));

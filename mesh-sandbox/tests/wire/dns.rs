@@ -1,4 +1,4 @@
-//! The DNS outside the mesh.
+//! The DNS server outside the mesh.
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
@@ -33,7 +33,7 @@ async fn tcp(sandbox: &Sandbox, name: &str) -> Message {
 }
 
 #[tokio::test]
-async fn upstream_knows_its_hosts_and_no_mesh_name_and_counts() {
+async fn upstream_answers_its_hosts_but_no_mesh_name_and_counts_queries() {
     let sandbox = tour().await;
     assert_eq!(udp(&sandbox, "intranet.example.com.").await.answers.len(), 1);
     assert_eq!(tcp(&sandbox, "intranet.example.com.").await.answers.len(), 1);
@@ -45,7 +45,7 @@ async fn upstream_knows_its_hosts_and_no_mesh_name_and_counts() {
 }
 
 #[tokio::test]
-async fn a_long_answer_is_truncated_over_udp_and_whole_over_tcp() {
+async fn a_long_answer_is_truncated_over_udp_and_complete_over_tcp() {
     let folder = Folder::tour();
     let lines = (0..60).map(|index| format!("10.0.0.{index} giant.example\n"));
     std::fs::write(folder.path().join("upstream.hosts"), lines.collect::<String>()).unwrap();
@@ -55,7 +55,7 @@ async fn a_long_answer_is_truncated_over_udp_and_whole_over_tcp() {
 }
 
 #[tokio::test]
-async fn upstream_hosts_are_reloaded_too() {
+async fn upstream_hosts_are_reloaded() {
     let folder = Folder::tour();
     let sandbox = folder.start().await;
     std::fs::write(folder.path().join("upstream.hosts"), "192.0.2.99 new.example\n").unwrap();

@@ -1,4 +1,4 @@
-//! Split horizon: the same service from different networks (facts J.2).
+//! Split horizon: the same service seen from different networks (istio `ep_filters.go`).
 
 use mesh_sandbox::Sandbox;
 use xds_proto::envoy::config::core::v3::HealthStatus;
@@ -15,7 +15,7 @@ use crate::mesh::{EXPOSE, Folder, gateway, pod, pod_with, service, tour};
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const WEB: &str = "outbound|80||web.a.svc.cluster.local";
 
-/// Address of the YAML, weight, `istio` or nothing, health.
+/// The address in the YAML, the weight, `istio` or an empty string, and the health status.
 type Seen = (String, u32, String, HealthStatus);
 
 fn text(endpoint: &LbEndpoint, filter: &str, key: &str) -> String {
@@ -66,15 +66,15 @@ fn near(address: &str, weight: u32) -> Seen {
 }
 
 #[tokio::test]
-async fn a_third_network_sees_gateways_weighted_by_the_pods_behind_them() {
+async fn another_network_sees_gateways_weighted_by_the_pods_behind_them() {
     let sandbox = tour().await;
     let expected = [gw("172.18.1.1", 1), gw("172.18.2.1", 2)];
     assert_eq!(look(&sandbox, "vm-network", FORECAST).await, expected);
-    assert_eq!(look(&sandbox, "", FORECAST).await, expected, "so does a node without a network");
+    assert_eq!(look(&sandbox, "", FORECAST).await, expected, "a node without a network sees the same");
 }
 
 #[tokio::test]
-async fn the_own_networks_pods_are_seen_directly() {
+async fn pods_of_the_own_network_are_seen_directly() {
     let sandbox = tour().await;
     assert_eq!(look(&sandbox, "network1", FORECAST).await, [near("10.10.1.11", 1), gw("172.18.2.1", 2)]);
     let two = [near("10.20.1.11", 1), near("10.20.1.12", 1), gw("172.18.1.1", 1)];
@@ -82,7 +82,7 @@ async fn the_own_networks_pods_are_seen_directly() {
 }
 
 #[tokio::test]
-async fn a_workload_says_what_it_is_and_a_gateway_only_its_cluster() {
+async fn an_endpoint_has_its_workload_as_metadata_and_a_gateway_only_its_cluster() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("network1", "cluster1")).await;
     let assignment = ads.endpoints(FORECAST).await;
@@ -121,7 +121,7 @@ fn two_clusters() -> Folder {
 }
 
 #[tokio::test]
-async fn remote_pods_without_sidecar_leave_an_empty_locality() {
+async fn remote_pods_without_a_sidecar_leave_an_empty_locality() {
     let folder = two_clusters();
     let plain = pod_with("w2", "web", "10.2.1.1", "side: none", "True");
     folder.write("c2", "web.yaml", &format!("{}{plain}", service("web", "10.2.0.9")));
@@ -139,7 +139,7 @@ async fn remote_pods_without_sidecar_leave_an_empty_locality() {
 }
 
 #[tokio::test]
-async fn without_gateways_remote_pods_are_seen_raw() {
+async fn without_gateways_remote_pods_are_seen_directly() {
     let folder = two_clusters();
     folder.write(
         "c2",
@@ -151,7 +151,7 @@ async fn without_gateways_remote_pods_are_seen_raw() {
 }
 
 #[tokio::test]
-async fn two_addresses_of_a_gateway_share_the_weight_and_everything_is_scaled() {
+async fn two_addresses_of_a_gateway_share_its_weight_and_all_weights_are_scaled() {
     let folder = two_clusters();
     let label = "labels: {networking.istio.io/gatewayPort: \"15999\", ";
     let two =
@@ -169,7 +169,7 @@ async fn two_addresses_of_a_gateway_share_the_weight_and_everything_is_scaled() 
 }
 
 #[tokio::test]
-async fn a_gateway_with_a_name_is_resolved_by_istiod_and_one_that_is_not_is_none() {
+async fn istiod_resolves_the_name_of_a_gateway_and_omits_an_unresolvable_one() {
     let folder = two_clusters();
     folder.write(
         "c2",
@@ -186,7 +186,7 @@ async fn a_gateway_with_a_name_is_resolved_by_istiod_and_one_that_is_not_is_none
 }
 
 #[tokio::test]
-async fn a_gateway_of_the_other_family_drops_what_is_behind_it() {
+async fn endpoints_behind_a_gateway_of_the_other_family_are_dropped() {
     let folder = two_clusters();
     folder.write(
         "c2",
@@ -199,7 +199,7 @@ async fn a_gateway_of_the_other_family_drops_what_is_behind_it() {
 }
 
 #[tokio::test]
-async fn unhealthy_pods_are_marked_near_and_counted_far() {
+async fn unhealthy_pods_are_marked_in_the_own_network_and_counted_behind_a_gateway() {
     let folder = two_clusters();
     let sick = pod_with("w2", "web", "10.2.1.1", "security.istio.io/tlsMode: istio", "False");
     folder.write(
@@ -215,7 +215,7 @@ async fn unhealthy_pods_are_marked_near_and_counted_far() {
 }
 
 #[tokio::test]
-async fn a_requested_view_hides_the_other_networks() {
+async fn a_requested_network_view_hides_other_networks() {
     let sandbox = tour().await;
     let view = [("NETWORK", "network1"), ("REQUESTED_NETWORK_VIEW", "network1")];
     let (mut ads, _) = Client::vm(&sandbox).join(&node_with(&view)).await;
@@ -224,7 +224,7 @@ async fn a_requested_view_hides_the_other_networks() {
 }
 
 #[tokio::test]
-async fn a_headless_service_answers_with_gateways_when_asked() {
+async fn a_subscription_to_a_headless_service_gets_gateways() {
     let folder = two_clusters();
     folder.write("c2", "db.yaml", &format!("{}{}", service("db", "None"), pod("db-0", "db", "10.2.0.1")));
     folder.write("c2", "gateway.yaml", &gateway("n2", &["172.16.0.2"]));

@@ -1,4 +1,4 @@
-//! What a client must survive.
+//! The faults that tests can inject.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::client::{Client, names, node};
 use crate::mesh::{Folder, service, tour};
 
 #[tokio::test]
-async fn istiod_stops_and_comes_back_on_the_same_port_with_what_changed_meanwhile() {
+async fn istiod_restarts_on_the_same_port_with_the_changes_of_the_meantime() {
     let sandbox = tour().await;
     let address = sandbox.istiod_address();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
@@ -29,7 +29,7 @@ async fn istiod_stops_and_comes_back_on_the_same_port_with_what_changed_meanwhil
 }
 
 #[tokio::test]
-async fn a_broken_name_table_is_pushed_once_and_its_rejection_seen() {
+async fn an_invalid_name_table_is_pushed_once_and_its_nack_is_recorded() {
     let sandbox = tour().await;
     let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     sandbox.push_broken_names();
@@ -40,11 +40,11 @@ async fn a_broken_name_table_is_pushed_once_and_its_rejection_seen() {
     assert!(ads.silence().await.is_empty());
     assert_eq!(sandbox.rejections()[0].nonce, response.nonce);
     let (_, table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
-    assert_eq!(table, before, "others are served as before");
+    assert_eq!(table, before, "other clients get the valid table");
 }
 
 #[tokio::test]
-async fn a_slow_istiod_answers_late() {
+async fn a_slow_istiod_responds_late() {
     const DELAY: Duration = Duration::from_millis(300);
     let sandbox = tour().await;
     sandbox.slow_istiod(DELAY);
@@ -56,7 +56,7 @@ async fn a_slow_istiod_answers_late() {
 }
 
 #[tokio::test]
-async fn revoked_tokens_are_refused_and_open_streams_stay() {
+async fn revoked_tokens_are_rejected_and_open_streams_stay() {
     let sandbox = tour().await;
     let client = Client::vm(&sandbox);
     let (mut ads, _) = client.join(&node("vm-network", "cluster1")).await;
@@ -67,7 +67,7 @@ async fn revoked_tokens_are_refused_and_open_streams_stay() {
 }
 
 #[tokio::test]
-async fn connections_of_age_are_ended() {
+async fn connections_end_at_their_maximum_age() {
     const AGE: Duration = Duration::from_millis(200);
     let folder = Folder::tour();
     let sandbox = folder.builder().max_connection_age(AGE, AGE).start().await.unwrap();
@@ -78,18 +78,18 @@ async fn connections_of_age_are_ended() {
 }
 
 #[tokio::test]
-async fn a_dropped_sandbox_lets_go_of_its_ports() {
+async fn dropping_a_sandbox_closes_its_ports() {
     let sandbox = tour().await;
     let address = sandbox.istiod_address();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     drop(sandbox);
-    // The listener goes with the task that owns the connections.
+    // The listener is dropped with the task that owns the connections.
     assert_ne!(ads.end().await.code(), Code::Ok);
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
-async fn a_sandbox_that_is_shut_down_is_gone_at_once() {
+async fn all_ports_are_closed_when_shutdown_returns() {
     let sandbox = tour().await;
     let addresses = [sandbox.istiod_address(), sandbox.upstream_dns(), sandbox.gateways()[0].address];
     sandbox.shutdown().await;
@@ -99,7 +99,7 @@ async fn a_sandbox_that_is_shut_down_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn connections_are_listed_while_they_last() {
+async fn connections_are_listed_until_they_end() {
     let sandbox = tour().await;
     assert!(sandbox.connections().is_empty());
     let (ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;

@@ -1,4 +1,4 @@
-//! The gateway forwards what it knows and resets the rest.
+//! A gateway forwards known SNIs and resets all other connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ async fn the_peer_behind_the_gateway_is_the_workload() {
 }
 
 #[tokio::test]
-async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() {
+async fn a_slow_gateway_forwards_connections_late_and_immediately_when_the_delay_ends() {
     const DELAY: Duration = Duration::from_millis(300);
     let (sandbox, identity) = tour_and_identity().await;
     let call = async || {
@@ -51,12 +51,12 @@ async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() 
     let start = Instant::now();
     call().await;
     assert!(start.elapsed() >= DELAY);
-    // A black hole, as long as it lasts.
+    // The gateway is a black hole until the delay is removed.
     sandbox.slow_gateway("network2", Duration::from_secs(3600)).unwrap();
     let (_, answer) = tokio::join!(
         async {
             let is_waiting = tokio::time::timeout(DELAY, outcome(&sandbox));
-            assert!(is_waiting.await.is_ok(), "the first call is told");
+            assert!(is_waiting.await.is_ok(), "the first connection is recorded");
             sandbox.slow_gateway("network2", Duration::ZERO).unwrap();
         },
         call()
@@ -67,7 +67,7 @@ async fn a_slow_gateway_passes_connections_on_late_and_at_once_when_that_ends() 
 }
 
 #[tokio::test]
-async fn the_pods_behind_a_gateway_take_turns() {
+async fn a_gateway_selects_pods_in_turn() {
     let (sandbox, identity) = tour_and_identity().await;
     let mut pods = Vec::new();
     for _ in 0..2 {
@@ -80,7 +80,7 @@ async fn the_pods_behind_a_gateway_take_turns() {
 }
 
 #[tokio::test]
-async fn alpn_is_chosen_by_the_workload_as_envoy_does() {
+async fn the_workload_selects_the_alpn_like_envoy() {
     let (sandbox, identity) = tour_and_identity().await;
     let cases: [(&[&str], Option<&[u8]>); 4] = [
         (&["istio"], None),
@@ -95,7 +95,7 @@ async fn alpn_is_chosen_by_the_workload_as_envoy_does() {
 }
 
 #[tokio::test]
-async fn a_wrong_server_name_is_reset_without_an_alert() {
+async fn an_unknown_sni_is_reset_without_an_alert() {
     let names = [
         "outbound_.3003_._.forecast.weather.svc.cluster.local",
         "forecast.weather.svc.cluster.local",
@@ -122,7 +122,7 @@ async fn a_client_without_an_istio_alpn_is_reset() {
 }
 
 #[tokio::test]
-async fn a_service_of_the_other_network_is_reset_like_an_unknown_one() {
+async fn a_service_of_the_other_network_is_reset_like_an_unknown_service() {
     let (sandbox, identity) = tour_and_identity().await;
     let sni = "outbound_.3003_._.archive.weather.svc.cluster.local";
     let gateway = into(&sandbox, "network1");
@@ -141,7 +141,7 @@ async fn plaintext_is_reset() {
 }
 
 #[tokio::test]
-async fn the_service_entry_that_the_gateway_covers_speaks_through_it() {
+async fn a_service_entry_that_the_gateway_exposes_is_reachable() {
     let (sandbox, identity) = tour_and_identity().await;
     let sni = "outbound_.5432_._.ledger.payments.example";
     let stream = dial(&sandbox, into(&sandbox, "network2"), sni, &["istio"], Some(&identity)).await.unwrap();
@@ -151,10 +151,10 @@ async fn the_service_entry_that_the_gateway_covers_speaks_through_it() {
 }
 
 #[tokio::test]
-async fn a_client_without_certificate_is_refused_by_the_workload() {
+async fn the_workload_rejects_a_client_without_a_certificate() {
     let (sandbox, _) = tour_and_identity().await;
     let stream = dial(&sandbox, into(&sandbox, "network1"), SNI, &["istio"], None).await;
-    // In TLS 1.3 the client has finished before the server says no.
+    // In TLS 1.3, the handshake completes at the client before the server rejects its certificate.
     let refused = match stream {
         Ok(stream) => get(stream, "/").await.is_err(),
         Err(_) => true,
@@ -163,7 +163,7 @@ async fn a_client_without_certificate_is_refused_by_the_workload() {
 }
 
 #[tokio::test]
-async fn a_stopped_gateway_refuses_and_breaks_what_went_through_it() {
+async fn a_stopped_gateway_refuses_connections_and_closes_existing_ones() {
     let (sandbox, identity) = tour_and_identity().await;
     let gateway = into(&sandbox, "network1");
     let mut stream = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();

@@ -1,5 +1,5 @@
-//! The sandbox over the wire, with raw tonic and rustls clients: nothing of Sidestep's own client is used, so that
-//! the two cannot agree on a mistake.
+//! Tests of the sandbox over the network, with tonic and rustls clients. They use nothing of Sidestep's own client, so
+//! that the two cannot share a mistake.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests and their harness")]
 

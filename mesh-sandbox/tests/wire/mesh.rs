@@ -1,20 +1,20 @@
-//! Meshes for tests: the tour's, or one written in the test.
+//! Meshes for tests: the mesh of the tour, or one written in the test.
 
 use std::path::Path;
 
 use mesh_sandbox::{Sandbox, SandboxBuilder};
 use tempfile::TempDir;
 
-/// The mesh of the tour.
+/// Starts the mesh of the tour.
 pub(crate) async fn tour() -> Sandbox {
     Sandbox::builder().start().await.unwrap()
 }
 
-/// A mesh folder of the test's own.
+/// A mesh folder that a test writes.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    /// With clusters that have nothing but a network each.
+    /// A folder with clusters that contain only a network.
     pub(crate) fn new(clusters: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         for (cluster, network) in clusters {
@@ -23,7 +23,7 @@ impl Folder {
         folder
     }
 
-    /// A copy of the tour's.
+    /// A copy of the mesh of the tour.
     pub(crate) fn tour() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mesh");
@@ -42,7 +42,7 @@ impl Folder {
         self.0.path()
     }
 
-    /// Writes a file at once, as an editor that renames does: no one sees half of it.
+    /// Replaces a file atomically, so that a reload never sees a part of it.
     pub(crate) fn write(&self, cluster: &str, name: &str, text: &str) {
         let folder = self.path().join(cluster);
         std::fs::create_dir_all(&folder).unwrap();
@@ -71,7 +71,7 @@ fn system(network: &str) -> String {
     )
 }
 
-/// A service of namespace `a` with one port, named `http`, 80 to 8080.
+/// A service in namespace `a` with the port 80, named `http`, and target port 8080.
 pub(crate) fn service(name: &str, cluster_ip: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: a}}\nspec:\n  clusterIP: \
@@ -79,7 +79,7 @@ pub(crate) fn service(name: &str, cluster_ip: &str) -> String {
     )
 }
 
-/// A ready pod of namespace `a` with a sidecar.
+/// A ready pod in namespace `a` with a sidecar.
 pub(crate) fn pod(name: &str, app: &str, address: &str) -> String {
     pod_with(name, app, address, "security.istio.io/tlsMode: istio", "True")
 }
@@ -92,7 +92,7 @@ pub(crate) fn pod_with(name: &str, app: &str, address: &str, label: &str, ready:
     )
 }
 
-/// An east-west gateway with these load-balancer addresses.
+/// An east-west gateway with these load balancer addresses.
 pub(crate) fn gateway(network: &str, addresses: &[&str]) -> String {
     let ingress: Vec<String> = addresses
         .iter()
@@ -110,7 +110,7 @@ pub(crate) fn gateway(network: &str, addresses: &[&str]) -> String {
     )
 }
 
-/// Exposes everything that ends in `.local`.
+/// A Gateway that exposes all hosts below `.local`.
 pub(crate) const EXPOSE: &str = "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: cross, namespace: \
      istio-system}\nspec:\n  selector: {istio: eastwestgateway}\n  servers:\n  - port: {number: 15443, name: tls, \
      protocol: TLS}\n    tls: {mode: AUTO_PASSTHROUGH}\n    hosts: [\"*.local\"]\n";

@@ -1,4 +1,4 @@
-//! The name table, proxy by proxy.
+//! The name tables of different proxies.
 
 use mesh_sandbox::TokenOptions;
 use xds_proto::istio::networking::nds::v1::NameTable;
@@ -19,18 +19,18 @@ const FORECAST: &str = "forecast.weather.svc.cluster.local";
 const ARCHIVE: &str = "archive.weather.svc.cluster.local";
 
 #[tokio::test]
-async fn the_own_clusters_address_goes_first_and_the_first_clusters_for_others() {
+async fn a_proxy_gets_the_address_in_its_own_cluster_and_otherwise_in_the_first() {
     let sandbox = tour().await;
     for (cluster, address) in [("cluster1", "10.1.0.20"), ("cluster2", "10.2.0.20"), ("", "10.1.0.20")] {
         let table = table(&sandbox, &[("CLUSTER_ID", cluster)]).await;
         assert_eq!(ips(&table, FORECAST), [address], "{cluster}");
     }
     let table = table(&sandbox, &[("CLUSTER_ID", "cluster1")]).await;
-    assert_eq!(ips(&table, ARCHIVE), ["10.2.0.30"], "of the cluster that has it");
+    assert_eq!(ips(&table, ARCHIVE), ["10.2.0.30"], "the address in the only cluster with the service");
 }
 
 #[tokio::test]
-async fn a_kubernetes_name_has_its_parts_and_an_external_one_has_none() {
+async fn a_kubernetes_name_has_short_name_and_namespace_and_an_external_name_has_neither() {
     let sandbox = tour().await;
     let (_, table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let forecast = &table.table[FORECAST];
@@ -44,7 +44,7 @@ async fn a_kubernetes_name_has_its_parts_and_an_external_one_has_none() {
 }
 
 #[tokio::test]
-async fn allocated_addresses_are_for_those_who_capture_dns() {
+async fn only_proxies_that_capture_dns_get_allocated_addresses() {
     let sandbox = tour().await;
     let table = table(&sandbox, &[]).await;
     assert!(ips(&table, "mymongodb.somedomain").is_empty());
@@ -52,7 +52,7 @@ async fn allocated_addresses_are_for_those_who_capture_dns() {
 }
 
 #[tokio::test]
-async fn an_address_of_the_other_family_is_no_address() {
+async fn addresses_of_the_other_family_are_omitted() {
     let sandbox = tour().await;
     let mut node = node("vm-network", "cluster1");
     let ips = xds_proto::google::protobuf::value::Kind::StringValue("2001:db8::7".to_owned());
@@ -64,7 +64,7 @@ async fn an_address_of_the_other_family_is_no_address() {
 }
 
 #[tokio::test]
-async fn a_router_sees_no_names() {
+async fn a_router_gets_an_empty_name_table() {
     let sandbox = tour().await;
     let mut node = node("vm-network", "cluster1");
     node.id = node.id.replace("sidecar", "router");
@@ -73,7 +73,7 @@ async fn a_router_sees_no_names() {
 }
 
 #[tokio::test]
-async fn a_headless_service_is_its_ready_pods_on_the_own_network() {
+async fn a_headless_name_has_the_ready_pods_of_the_own_network() {
     let folder = Folder::new(&[("c1", "n1"), ("c2", "n2")]);
     let headless = service("db", "None");
     let named = pod("db-0", "db", "10.1.0.1").replace("spec: {", "spec: {subdomain: db, ");
@@ -91,11 +91,11 @@ async fn a_headless_service_is_its_ready_pods_on_the_own_network() {
     let far = table(&sandbox, &[("NETWORK", "vm")]).await;
     assert!(ips(&far, "db.a.svc.cluster.local").is_empty());
     let nowhere = table(&sandbox, &[]).await;
-    assert_eq!(ips(&nowhere, "db.a.svc.cluster.local").len(), 2, "no network is every network");
+    assert_eq!(ips(&nowhere, "db.a.svc.cluster.local").len(), 2, "a proxy without a network gets all pods");
 }
 
 #[tokio::test]
-async fn written_addresses_are_names_ranges_are_not_and_kubernetes_wins() {
+async fn explicit_addresses_are_used_ranges_are_not_and_kubernetes_services_win() {
     let folder = Folder::new(&[("c1", "n1")]);
     let entry = |name: &str, host: &str, addresses: &str| {
         format!(
@@ -121,7 +121,7 @@ async fn written_addresses_are_names_ranges_are_not_and_kubernetes_wins() {
 }
 
 #[tokio::test]
-async fn what_is_exported_to_its_own_namespace_is_not_seen_elsewhere() {
+async fn a_service_exported_to_its_own_namespace_is_invisible_elsewhere() {
     let folder = Folder::new(&[("c1", "n1")]);
     let private = service("web", "10.1.0.9")
         .replace("namespace: a}", "namespace: a, annotations: {networking.istio.io/exportTo: \".\"}}");

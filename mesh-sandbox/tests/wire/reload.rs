@@ -1,4 +1,4 @@
-//! Changes while it runs.
+//! Changes of a running mesh.
 
 use mesh_sandbox::{Error, Event};
 use xds_proto::type_url;
@@ -14,7 +14,7 @@ fn web() -> String {
 }
 
 #[tokio::test]
-async fn a_file_added_and_removed_is_pushed() {
+async fn adding_and_removing_a_file_is_pushed() {
     let folder = Folder::tour();
     let sandbox = folder.start().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
@@ -23,8 +23,8 @@ async fn a_file_added_and_removed_is_pushed() {
     let added = ads.next_of(type_url::CLUSTER).await;
     let sent: Vec<String> = clusters(&added).into_keys().collect();
     let three = ["BlackHoleCluster", "InboundPassthroughCluster", "PassthroughCluster"];
-    assert_eq!(sent[..3], three, "the fixed three are repeated");
-    assert_eq!(sent[3..], [WEB], "what did not change is not sent");
+    assert_eq!(sent[..3], three, "the three fixed clusters are repeated");
+    assert_eq!(sent[3..], [WEB], "unchanged clusters are not sent");
     let table = names(&ads.next_of(type_url::NAME_TABLE).await);
     assert_eq!(table.table["web.a.svc.cluster.local"].ips, ["10.1.0.9"]);
     folder.remove("cluster1", "web.yaml");
@@ -33,7 +33,7 @@ async fn a_file_added_and_removed_is_pushed() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_line() {
+async fn an_invalid_file_changes_nothing_and_is_reported_with_its_line() {
     let folder = Folder::tour();
     let sandbox = folder.start().await;
     folder.write("cluster1", "web.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web\n");
@@ -54,7 +54,7 @@ async fn a_file_that_cannot_be_used_changes_nothing_and_is_reported_with_its_lin
 }
 
 #[tokio::test]
-async fn a_deleted_service_is_an_empty_assignment_and_comes_back_by_itself() {
+async fn a_deleted_service_gets_an_empty_assignment_and_a_recreated_one_its_endpoints() {
     let sandbox = tour().await;
     sandbox.apply("cluster1", &web()).unwrap();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("network1", "cluster1")).await;
@@ -71,18 +71,18 @@ async fn a_deleted_service_is_an_empty_assignment_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_new_pod_pushes_endpoints_and_no_names() {
+async fn a_new_pod_pushes_endpoints_and_no_name_table() {
     let sandbox = tour().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     ads.endpoints(FORECAST).await;
     sandbox.delete("cluster2", "Pod", "weather", "forecast-2b").unwrap();
     let response = ads.next().await;
     assert_eq!(response.type_url, type_url::ENDPOINT);
-    assert!(ads.silence().await.is_empty(), "names stay");
+    assert!(ads.silence().await.is_empty(), "the name table is not pushed");
 }
 
 #[tokio::test]
-async fn a_service_pushes_everything_about_it_even_if_only_a_label_changed_and_nothing_if_nothing_did() {
+async fn a_changed_label_of_a_service_pushes_all_its_resources_and_an_unchanged_service_none() {
     let sandbox = tour().await;
     sandbox.apply("cluster1", &web()).unwrap();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
@@ -100,7 +100,7 @@ async fn a_service_pushes_everything_about_it_even_if_only_a_label_changed_and_n
 }
 
 #[tokio::test]
-async fn an_allocated_address_stays_and_a_recreated_entry_gets_another() {
+async fn an_allocated_address_is_stable_and_a_recreated_entry_gets_another() {
     let sandbox = tour().await;
     let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let mongo = |table: &xds_proto::istio::networking::nds::v1::NameTable| {
@@ -131,7 +131,7 @@ async fn a_burst_of_changes_is_one_push() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_refused_and_what_is_not_there_cannot_be_deleted() {
+async fn invalid_yaml_is_rejected_and_a_missing_object_cannot_be_deleted() {
     let sandbox = tour().await;
     let refused = sandbox.apply("cluster1", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n");
     assert!(matches!(refused, Err(Error::UnsupportedKind { .. })), "{refused:?}");
@@ -144,7 +144,7 @@ async fn what_cannot_be_used_is_refused_and_what_is_not_there_cannot_be_deleted(
 }
 
 #[tokio::test]
-async fn what_the_mesh_is_told_is_followed_but_for_its_trust_domain() {
+async fn mesh_yaml_is_reloaded_except_for_its_trust_domain() {
     let folder = Folder::tour();
     let sandbox = folder.start().await;
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
@@ -159,11 +159,11 @@ async fn what_the_mesh_is_told_is_followed_but_for_its_trust_domain() {
         _ => None,
     };
     let error = sandbox.events().wait(failed).await;
-    assert!(error.contains("start the sandbox anew"), "{error}");
+    assert!(error.contains("restart the sandbox"), "{error}");
 }
 
 #[tokio::test]
-async fn a_mesh_file_whose_trust_domain_gave_way_to_the_builders_is_still_followed() {
+async fn mesh_yaml_is_reloaded_if_the_builder_overrides_its_trust_domain() {
     let folder = Folder::tour();
     let file = folder.path().join("mesh.yaml");
     std::fs::write(&file, "trustDomain: file.example\n").unwrap();
@@ -176,7 +176,7 @@ async fn a_mesh_file_whose_trust_domain_gave_way_to_the_builders_is_still_follow
 }
 
 #[tokio::test]
-async fn a_workload_entry_brings_its_identity_along_even_if_an_older_entry_has_the_host() {
+async fn a_new_workload_entry_adds_its_identity_even_if_an_older_entry_has_the_host() {
     let sandbox = tour().await;
     let shared = "apiVersion: v1
 kind: Service

@@ -1,4 +1,4 @@
-//! A raw TLS client: any SNI, any ALPN, any certificate.
+//! A TLS client with any SNI, ALPN and certificate.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A certificate and its key.
+/// A certificate with its key.
 pub(crate) struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
@@ -42,7 +42,7 @@ pub(crate) fn roots(pem: &str) -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-/// Verifies the chain and no name, as a mesh client does.
+/// A verifier of the chain and not of the name, as in a mesh client.
 #[derive(Debug)]
 struct ChainOnly(Arc<RootCertStore>);
 
@@ -89,7 +89,7 @@ impl ServerCertVerifier for ChainOnly {
     }
 }
 
-/// A client configuration that verifies the chain only.
+/// A client configuration that verifies only the chain.
 pub(crate) fn config(root_pem: &str, identity: Option<&Identity>, alpn: &[&str]) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -106,7 +106,7 @@ pub(crate) fn config(root_pem: &str, identity: Option<&Identity>, alpn: &[&str])
     config
 }
 
-/// Dials a socket with this SNI and these ALPNs.
+/// Connects to a socket with this SNI and these ALPN protocols.
 pub(crate) async fn dial(
     sandbox: &Sandbox,
     socket: SocketAddr,
@@ -119,7 +119,7 @@ pub(crate) async fn dial(
     TlsConnector::from(Arc::new(config)).connect(name, TcpStream::connect(socket).await?).await
 }
 
-/// The SPIFFE identity of the peer.
+/// Returns the SPIFFE ID of the peer.
 pub(crate) fn peer(stream: &TlsStream<TcpStream>) -> String {
     let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
     uris(&certificate).remove(0)
@@ -135,7 +135,7 @@ pub(crate) fn uris(certificate: &CertificateDer<'_>) -> Vec<String> {
     uris.collect()
 }
 
-/// Sends a line, reads a line.
+/// Sends a line and reads a line.
 pub(crate) async fn exchange<S>(stream: S, line: &str) -> io::Result<String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -149,7 +149,7 @@ where
     Ok(answer)
 }
 
-/// GET over HTTP/1.1; the body as JSON.
+/// Sends a GET request over HTTP/1.1 and returns the body as JSON.
 pub(crate) async fn get<S>(mut stream: S, path: &str) -> io::Result<serde_json::Value>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,

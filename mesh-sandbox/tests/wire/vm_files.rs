@@ -1,4 +1,4 @@
-//! What istioctl would have written.
+//! The VM files, compared with those of istioctl.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::client::{Client, node};
 use crate::mesh::tour;
 
 #[tokio::test]
-async fn the_five_files_say_what_istioctl_says() {
+async fn the_five_files_have_the_content_of_istioctl() {
     let sandbox = tour().await;
     let files = sandbox.vm_files("vms/edge-app").unwrap();
     let read = |name: &str| fs::read_to_string(files.path().join(name)).unwrap();
@@ -34,7 +34,7 @@ async fn the_five_files_say_what_istioctl_says() {
 }
 
 #[tokio::test]
-async fn an_unknown_group_is_refused_with_those_that_there_are() {
+async fn the_error_of_an_unknown_group_lists_the_existing_ones() {
     let sandbox = tour().await;
     let refused = sandbox.vm_files("vms/other").unwrap_err();
     assert!(matches!(refused, Error::NotFound { .. }));

@@ -1,4 +1,4 @@
-//! A sidecar's inbound side, dialled directly.
+//! The inbound side of a sidecar, connected to directly.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,7 @@ async fn outcome(sandbox: &Sandbox) -> WorkloadOutcome {
 }
 
 #[tokio::test]
-async fn permissive_takes_plaintext_too() {
+async fn permissive_accepts_plaintext() {
     let (sandbox, _) = tour_and_identity().await;
     let answer = get(TcpStream::connect(forecast(&sandbox)).await.unwrap(), "/").await.unwrap();
     assert_eq!((answer["pod"].as_str(), answer["client"].as_str()), (Some("forecast-1a"), None));
@@ -37,14 +37,14 @@ async fn permissive_takes_plaintext_too() {
 }
 
 #[tokio::test]
-async fn tls_without_an_istio_alpn_finds_no_chain_on_an_http_port() {
+async fn tls_without_an_istio_alpn_has_no_filter_chain_on_an_http_port() {
     let (sandbox, identity) = tour_and_identity().await;
     assert!(dial(&sandbox, forecast(&sandbox), SNI, &["http/1.1"], Some(&identity)).await.is_err());
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::NoFilterChain);
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_mesh_is_refused() {
+async fn a_certificate_of_another_mesh_is_rejected() {
     let (sandbox, _) = tour_and_identity().await;
     let (_other, foreign) = tour_and_identity().await;
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&foreign)).await;
@@ -55,7 +55,7 @@ async fn a_certificate_of_another_mesh_is_refused() {
 }
 
 #[tokio::test]
-async fn a_trust_domain_of_its_own_is_in_every_identity() {
+async fn a_configured_trust_domain_is_in_every_identity() {
     let folder = Folder::tour();
     let sandbox = folder.builder().trust_domain("prod.example").start().await.unwrap();
     let identity = Client::vm(&sandbox).certificate().await;
@@ -65,7 +65,7 @@ async fn a_trust_domain_of_its_own_is_in_every_identity() {
 }
 
 #[tokio::test]
-async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
+async fn an_endpoint_without_a_sidecar_echoes_in_plaintext() {
     let (sandbox, _) = tour_and_identity().await;
     let socket = sandbox.address_book().socket("", "2.2.2.2", 27018).unwrap();
     let answer = exchange(TcpStream::connect(socket).await.unwrap(), "ping").await.unwrap();
@@ -73,7 +73,7 @@ async fn an_endpoint_without_sidecar_echoes_in_plaintext() {
 }
 
 #[tokio::test]
-async fn an_application_of_ones_own_may_be_behind_the_sidecars_of_a_service() {
+async fn another_application_can_replace_the_built_in_one_of_a_service() {
     let (sandbox, identity) = tour_and_identity().await;
     let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (service, by) = ("forecast.weather.svc.cluster.local", application.local_addr().unwrap());
@@ -98,7 +98,7 @@ async fn an_application_of_ones_own_may_be_behind_the_sidecars_of_a_service() {
 }
 
 #[tokio::test]
-async fn an_impostor_presents_another_identity_until_it_stops() {
+async fn an_impersonating_workload_presents_another_identity_until_the_fault_ends() {
     let (sandbox, identity) = tour_and_identity().await;
     for (impostor, account) in [(Some("mallory"), "mallory"), (None, "forecast")] {
         sandbox.impersonate("weather", "forecast", impostor).unwrap();
@@ -108,7 +108,7 @@ async fn an_impostor_presents_another_identity_until_it_stops() {
 }
 
 #[tokio::test]
-async fn an_expired_workload_is_refused_by_its_client() {
+async fn the_client_rejects_an_expired_certificate() {
     let (sandbox, identity) = tour_and_identity().await;
     sandbox.expire_workload("weather", "forecast").unwrap();
     let refused = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.err().unwrap();
@@ -124,17 +124,17 @@ const STRICT: &str = "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentic
                       namespace: a}\nspec: {mtls: {mode: STRICT}}\n";
 
 #[tokio::test]
-async fn a_permissive_tcp_port_hands_foreign_tls_to_the_application() {
+async fn a_permissive_tcp_port_passes_tls_without_an_istio_alpn_to_the_application() {
     let folder = Folder::new(&[("c1", "n1")]);
     tcp(&folder, "");
     let sandbox = folder.start().await;
     let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
-    assert!(dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(), "the echo is no TLS");
+    assert!(dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(), "the application echoes and speaks no TLS");
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::PassedThrough);
 }
 
 #[tokio::test]
-async fn a_client_that_offers_peer_exchange_gets_it() {
+async fn a_client_that_offers_peer_exchange_gets_the_preamble() {
     let folder = Folder::new(&[("c1", "n1")]);
     tcp(&folder, "");
     let sandbox = folder.start().await;
@@ -144,11 +144,11 @@ async fn a_client_that_offers_peer_exchange_gets_it() {
     let stream = dial(&sandbox, socket, "raw", &offer, Some(&identity)).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"istio-peer-exchange"[..]));
     let answer = exchange(stream, "ping").await;
-    assert!(!answer.is_ok_and(|answer| answer == "raw-0: ping\n"), "the preamble is in the way");
+    assert!(!answer.is_ok_and(|answer| answer == "raw-0: ping\n"), "the preamble comes before the answer");
 }
 
 #[tokio::test]
-async fn strict_closes_plaintext_and_terminates_every_tls() {
+async fn strict_closes_plaintext_and_terminates_all_tls() {
     let folder = Folder::new(&[("c1", "n1")]);
     tcp(&folder, STRICT);
     let sandbox = folder.start().await;
@@ -161,7 +161,7 @@ async fn strict_closes_plaintext_and_terminates_every_tls() {
 }
 
 #[tokio::test]
-async fn the_answer_says_what_the_handshake_was() {
+async fn the_application_reports_the_parameters_of_the_handshake() {
     let (sandbox, identity) = tour_and_identity().await;
     let offer = ["istio-http/1.1", "istio", "http/1.1"];
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &offer, Some(&identity)).await.unwrap();
@@ -185,7 +185,7 @@ async fn h2() -> (Sandbox, http2::SendRequest<Full<Bytes>>) {
 }
 
 #[tokio::test]
-async fn h2_is_served_where_it_was_agreed() {
+async fn http2_is_served_if_alpn_selected_it() {
     let (_sandbox, mut client) = h2().await;
     let request = http::Request::get("http://forecast/h2").body(Full::default()).unwrap();
     let response = client.send_request(request).await.unwrap();
@@ -195,7 +195,7 @@ async fn h2_is_served_where_it_was_agreed() {
 }
 
 #[tokio::test]
-async fn some_paths_do_more() {
+async fn bytes_echo_and_status_paths_return_other_bodies() {
     let (_sandbox, mut client) = h2().await;
     let ask = |path: &str| {
         let body = Full::from("hello");

@@ -1,4 +1,4 @@
-//! Destination rules (istio `validateDestinationRule`, `validateTrafficPolicy`, `validateTLS`).
+//! The validation of destination rules (istio `validateDestinationRule`, `validateTrafficPolicy`, `validateTLS`).
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::yaml::destination_rule::{
     OutlierDetection, PortPolicy, TlsMode, TrafficPolicy,
 };
 
-/// What is wrong with a rule.
+/// Returns the problem of a rule, if any.
 pub(super) fn problem(spec: &DestinationRuleSpec, namespace: &str) -> Option<String> {
     if spec.host.is_empty() {
         return Some("spec.host is empty".to_owned());
     }
     if spec.workload_selector.is_some() && spec.export_to.iter().any(|target| target != ".") {
         return Some(
-            "a rule with a workloadSelector is for its own namespace; exportTo names others".to_owned(),
+            "a rule with a workloadSelector applies to its own namespace, but exportTo contains others".to_owned(),
         );
     }
     let of_subset = |subset: &crate::yaml::destination_rule::Subset| {
         if !is_host(&subset.name) || subset.name.contains('.') {
-            return Some(format!("{:?} is no name of a subset", subset.name));
+            return Some(format!("{:?} is not a valid subset name", subset.name));
         }
         subset.traffic_policy.as_ref().and_then(of_policy)
     };
@@ -32,7 +32,7 @@ pub(super) fn problem(spec: &DestinationRuleSpec, namespace: &str) -> Option<Str
 
 fn of_policy(policy: &TrafficPolicy) -> Option<String> {
     if *policy == TrafficPolicy::default() {
-        return Some("a trafficPolicy says nothing".to_owned());
+        return Some("trafficPolicy is empty".to_owned());
     }
     let TrafficPolicy { load_balancer, connection_pool, outlier_detection, tls, .. } = policy;
     of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
@@ -44,12 +44,12 @@ fn of_port(policy: &PortPolicy) -> Option<String> {
     let is_empty =
         load_balancer.is_none() && connection_pool.is_none() && outlier_detection.is_none() && tls.is_none();
     if is_empty {
-        return Some(format!("the settings of port {} say nothing", port.number));
+        return Some(format!("portLevelSettings of port {} are empty", port.number));
     }
     of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
 }
 
-/// What may be said of all ports and of one.
+/// Validates the settings that are allowed for all ports and for one port.
 fn of_settings(
     balancer: Option<&LoadBalancer>,
     pool: Option<&ConnectionPool>,
@@ -81,21 +81,21 @@ fn of_localities(setting: &LocalitySetting) -> Option<String> {
     }
     let shares = setting.distribute.iter().find(|it| it.to.values().sum::<u32>() != 100);
     if let Some(shares) = shares {
-        return Some(format!("the shares from {} are not 100 together", shares.from));
+        return Some(format!("the shares from {} do not add up to 100", shares.from));
     }
     setting.failover.iter().find_map(|failover| {
         if failover.from == failover.to {
             return Some(format!("region {} fails over to itself", failover.from));
         }
         let inner = [&failover.from, &failover.to].into_iter().find(|region| region.contains('/'));
-        inner.map(|region| format!("failover is from region to region; {region} is more than a region"))
+        inner.map(|region| format!("failover is between regions; {region} is not a region"))
     })
 }
 
 fn of_pool(pool: &ConnectionPool) -> Option<String> {
     let Some(http) = &pool.http else {
         return match &pool.tcp {
-            None => Some("a connectionPool says nothing".to_owned()),
+            None => Some("connectionPool is empty".to_owned()),
             Some(tcp) => duration("connectTimeout", tcp.connect_timeout),
         };
     };
@@ -114,12 +114,12 @@ fn of_detection(detection: &OutlierDetection) -> Option<String> {
         .or_else(|| duration("baseEjectionTime", detection.base_ejection_time))
 }
 
-/// At least a millisecond, and whole ones.
+/// Returns a problem if the duration is not a positive number of whole milliseconds.
 fn duration(name: &str, value: Option<Duration>) -> Option<String> {
     let value = value?;
     let is_whole = value.subsec_nanos() % 1_000_000 == 0;
     (value < Duration::from_millis(1) || !is_whole)
-        .then(|| format!("{name} {value:?} is not a number of milliseconds above 0"))
+        .then(|| format!("{name} {value:?} is not a positive number of whole milliseconds"))
 }
 
 fn of_tls(tls: &ClientTls) -> Option<String> {
@@ -131,9 +131,9 @@ fn of_tls(tls: &ClientTls) -> Option<String> {
     }
     if !tls.credential_name.is_empty() {
         let is_own = matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual);
-        return (is_own && has_files).then(|| "credentialName contradicts files".to_owned());
+        return (is_own && has_files).then(|| "credentialName and certificate files exclude each other".to_owned());
     }
     let is_complete = !tls.client_certificate.is_empty() && !tls.private_key.is_empty();
     (tls.mode == TlsMode::Mutual && !is_complete)
-        .then(|| "tls mode MUTUAL needs clientCertificate and privateKey".to_owned())
+        .then(|| "tls mode MUTUAL requires clientCertificate and privateKey".to_owned())
 }

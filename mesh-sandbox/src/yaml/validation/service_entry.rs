@@ -1,4 +1,4 @@
-//! Service entries (istio `ValidateServiceEntry`).
+//! The validation of service entries (istio `ValidateServiceEntry`).
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{export_to, is_cidr, is_ip, is_pattern, number, workload};
 use crate::yaml::istio::{Resolution, ServiceEntrySpec, Workload};
 use crate::yaml::protocol::Protocol;
 
-/// What is wrong with an entry.
+/// Returns the problem of an entry, if any.
 pub(super) fn problem(spec: &ServiceEntrySpec, namespace: &str) -> Option<String> {
     hosts(spec)
         .or_else(|| general(spec))
@@ -18,15 +18,15 @@ pub(super) fn problem(spec: &ServiceEntrySpec, namespace: &str) -> Option<String
 
 fn hosts(spec: &ServiceEntrySpec) -> Option<String> {
     if spec.hosts.is_empty() {
-        return Some("spec.hosts is empty; name at least one host".to_owned());
+        return Some("spec.hosts is empty; add at least one host".to_owned());
     }
     let resolved = spec.endpoints.is_empty() && spec.workload_selector.is_none() && is_dns(spec.resolution);
     spec.hosts.iter().find_map(|host| {
         if host == "*" || !is_pattern(host) {
-            return Some(format!("{host} is no host"));
+            return Some(format!("{host} is not a valid host"));
         }
         (resolved && host.starts_with('*'))
-            .then(|| format!("{host} cannot be resolved; give endpoints, or a host without a wildcard"))
+            .then(|| format!("{host} cannot be resolved; add endpoints, or use a host without a wildcard"))
     })
 }
 
@@ -35,14 +35,14 @@ fn general(spec: &ServiceEntrySpec) -> Option<String> {
         return Some("only one of endpoints and workloadSelector can be set".to_owned());
     }
     if spec.resolution == Resolution::DnsRoundRobin && spec.endpoints.len() > 1 {
-        return Some("with resolution DNS_ROUND_ROBIN there is at most one endpoint".to_owned());
+        return Some("with resolution DNS_ROUND_ROBIN at most one endpoint is allowed".to_owned());
     }
     spec.addresses.iter().find_map(|address| {
         if !is_cidr(address) {
-            return Some(format!("{address} is neither an IP address nor a range of them"));
+            return Some(format!("{address} is neither an IP address nor an address range"));
         }
         (is_dns(spec.resolution) && address.contains('/'))
-            .then(|| format!("range {address} needs resolution NONE or STATIC"))
+            .then(|| format!("range {address} requires resolution NONE or STATIC"))
     })
 }
 
@@ -55,41 +55,42 @@ fn ports(spec: &ServiceEntrySpec) -> Option<String> {
     let mut numbers = BTreeSet::new();
     spec.ports.iter().find_map(|port| {
         if port.name.is_empty() {
-            return Some(format!("port {} has no name; Istio wants one", port.number));
+            return Some(format!("port {} has no name; add one", port.number));
         }
         if !names.insert(&port.name) {
             return Some(format!("port name {} is used twice", port.name));
         }
         if !numbers.insert(port.number) {
-            return Some(format!("port {} is there twice", port.number));
+            return Some(format!("port {} is used twice", port.number));
         }
         let is_known = port.protocol.is_empty() || Protocol::parse(&port.protocol) != Protocol::Unsupported;
-        number(port.number).or_else(|| (!is_known).then(|| format!("{} is no protocol", port.protocol)))
+        number(port.number).or_else(|| (!is_known).then(|| format!("{} is not a known protocol", port.protocol)))
     })
 }
 
 fn endpoint(spec: &ServiceEntrySpec, endpoint: &Workload) -> Option<String> {
     let address = &endpoint.address;
-    // Only a gateway knows an address that is not written.
+    // An endpoint without an address is reachable only through a gateway.
     let is_behind_gateway = address.is_empty() && !endpoint.network.is_empty();
     match spec.resolution {
-        Resolution::None => return Some("no endpoints may be given with resolution NONE".to_owned()),
+        Resolution::None => return Some("endpoints are not allowed with resolution NONE".to_owned()),
         _ if address.starts_with("unix://") => {
-            return Some(format!("endpoint {address}: the sandbox has no Unix sockets"));
+            return Some(format!("endpoint {address}: the sandbox does not support Unix sockets"));
         }
         Resolution::Static if !is_ip(address) && !is_behind_gateway => {
             return Some(format!(
-                "endpoint address {address} is not an IP address, as resolution STATIC wants"
+                "endpoint address {address} is not an IP address, which resolution STATIC requires"
             ));
         }
         _ => {}
     }
     let unknown = endpoint.ports.keys().find(|name| !spec.ports.iter().any(|port| port.name == **name));
-    let unknown = unknown.map(|name| format!("endpoint port {name} is not among the entry's ports"));
+    let unknown = unknown.map(|name| format!("endpoint port {name} is not a port of the entry"));
     unknown.or_else(|| workload(endpoint))
 }
 
-/// Without HTTP or TLS inside nothing tells several hosts on one port apart.
+/// Returns a problem if several hosts share a port that is neither HTTP nor TLS: nothing distinguishes their
+/// connections.
 fn ambiguous_hosts(spec: &ServiceEntrySpec) -> Option<String> {
     if spec.resolution == Resolution::None || spec.hosts.len() < 2 {
         return None;

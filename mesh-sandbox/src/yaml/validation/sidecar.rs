@@ -1,31 +1,31 @@
-//! Sidecars (istio `ValidateSidecar`).
+//! The validation of Sidecars (istio `ValidateSidecar`).
 
 use crate::yaml::istio::{Egress, SidecarSpec};
 
-/// What is wrong with a Sidecar.
+/// Returns the problem of a Sidecar, if any.
 pub(super) fn problem(spec: &SidecarSpec) -> Option<String> {
     let is_empty =
         spec.egress.is_empty() && spec.workload_selector.is_none() && spec.outbound_traffic_policy.is_null();
     if is_empty {
-        return Some("it says nothing".to_owned());
+        return Some("the spec is empty".to_owned());
     }
-    // The one without a port is for everything that the others leave, so it is the last.
+    // The listener without a port serves everything else, so it must be the last.
     let last = spec.egress.len().saturating_sub(1);
     let early = spec.egress.iter().take(last).any(|egress| egress.port.is_none());
     if early {
-        return Some("an egress without a port must be the last, and the only one".to_owned());
+        return Some("only the last egress listener may have no port".to_owned());
     }
     spec.egress.iter().find_map(of_egress)
 }
 
 fn of_egress(egress: &Egress) -> Option<String> {
     if egress.hosts.is_empty() {
-        return Some("an egress has no hosts".to_owned());
+        return Some("an egress listener has no hosts".to_owned());
     }
     if !["", "DEFAULT", "IPTABLES", "NONE"].contains(&egress.capture_mode.as_str()) {
-        return Some(format!("{} is no captureMode", egress.capture_mode));
+        return Some(format!("{} is not a valid captureMode", egress.capture_mode));
     }
     let is_whole = |host: &&String| host.split_once('/').is_none_or(|(namespace, _)| namespace.is_empty());
     let incomplete = egress.hosts.iter().find(is_whole);
-    incomplete.map(|host| format!("{host} names no namespace; write namespace/host"))
+    incomplete.map(|host| format!("{host} has no namespace; write namespace/host"))
 }
