@@ -1,4 +1,4 @@
-//! Passes on where libcurl 8 has been built: systems that people have still bring 7.88, which is no newer than it says.
+//! Passes the folder of a locally built libcurl 8 to the tests, because Debian 12 contains an older version.
 
 fn main() {
     let root = std::env::var("DEP_CURL_ROOT").unwrap_or_default();

@@ -1,6 +1,7 @@
-//! A client that is dropped leaves nothing in the process. The only test of its process, because it counts what is there.
+//! A dropped client leaves no resources in the process. This is the only test of its process, because it counts
+//! descriptors and threads.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use std::{fs, time::Duration};
 
@@ -10,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Descriptors and threads of this process.
+/// Returns the numbers of descriptors and threads of this process.
 fn things() -> (usize, usize) {
     let count = |folder| fs::read_dir(folder).unwrap().count();
     (count("/proc/self/fd"), count("/proc/self/task"))
@@ -23,9 +24,9 @@ async fn join_and_drop(config: &Config) {
     client.wait_for_endpoints(&name, PATIENCE).await.unwrap();
 }
 
-/// Joins a sandbox and drops the client, `times` over, and waits until both ends of the connections are gone.
+/// Joins a sandbox and drops the client, `times` times, and waits until both ends of the connections are closed.
 fn clients(runtime: &Runtime, times: usize) {
-    // The sandbox has a runtime of its own, which ends with everything in it.
+    // The sandbox has its own runtime, which ends with all its tasks.
     let sandbox_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
     let sandbox =
@@ -40,7 +41,7 @@ fn clients(runtime: &Runtime, times: usize) {
             let gone = |event: &Event| matches!(event, Event::AdsDisconnected { .. }).then_some(());
             tokio::time::timeout(PATIENCE, sandbox.events().wait_since(mark, gone)).await.unwrap();
         }
-        // Blocking work comes in turn: what clients still had to do is done before this.
+        // Blocking tasks run in order, so the remaining work of clients is done before this one.
         tokio::task::spawn_blocking(|| {}).await.unwrap();
     });
     drop(sandbox);
@@ -50,7 +51,7 @@ fn clients(runtime: &Runtime, times: usize) {
 #[test]
 fn dropping_the_last_handle_leaves_no_descriptor_and_no_thread() {
     let mut builder = Builder::new_current_thread();
-    // One thread for blocking work, which stays: the first client starts it.
+    // One thread for blocking work, which the first client starts and which remains.
     let runtime = builder
         .enable_all()
         .max_blocking_threads(1)

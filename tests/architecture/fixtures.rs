@@ -1,4 +1,4 @@
-//! Tests of the checks themselves, on sources as strings.
+//! Tests of the checks, with sources as strings.
 
 mod cycles;
 mod waits;

@@ -1,4 +1,4 @@
-//! Imports between the modules of one folder, and their cycles.
+//! Imports between the modules of one folder, and the cycles that they form.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,27 +12,27 @@ use crate::{
     tree::{ModuleId, Tree},
 };
 
-/// A place in the source that imports from another module.
+/// The location of an import from another module.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     file: PathBuf,
     line: usize,
-    /// The path as it is written.
+    /// The path in the source.
     path: String,
     /// The name that a `use` declaration binds.
     binding: Option<String>,
 }
 
-/// The imports between modules of one folder. A module stands for all modules below it.
+/// The imports between modules of one folder. A module includes all modules below it.
 #[derive(Debug, Default)]
 pub(crate) struct Imports {
     edges: BTreeMap<(ModuleId, ModuleId), BTreeSet<Place>>,
 }
 
-/// Modules of one folder that import each other, directly or through each other.
+/// Modules of one folder that import each other, directly or indirectly.
 #[derive(Debug)]
 pub(crate) struct Cycle {
-    /// In alphabetical order.
+    /// The modules in alphabetical order.
     pub(crate) modules: Vec<String>,
     pub(crate) imports: Vec<(String, String, Vec<Place>)>,
 }
@@ -60,7 +60,7 @@ impl Imports {
         for target in resolution::modules_of(tree, module, &path.segments) {
             let Some(edge) = siblings(tree, module, target) else { continue };
             let places = self.edges.entry(edge).or_default();
-            // A use of an imported name adds nothing to its import.
+            // The use of an imported name is already covered by its import.
             let imported =
                 |place: &Place| place.file == *file && place.binding.as_ref() == path.segments.first();
             if !places.iter().any(imported) {
@@ -70,7 +70,7 @@ impl Imports {
         }
     }
 
-    /// How many pairs of modules there are of which one imports the other.
+    /// Returns the number of pairs of modules of which one imports the other.
     pub(crate) fn len(&self) -> usize {
         self.edges.len()
     }
@@ -116,7 +116,7 @@ impl Imports {
     }
 }
 
-/// The two modules of one folder that contain `from` and `to`. `None` where one contains the other.
+/// Returns the two modules of one folder that contain `from` and `to`, or `None` if one contains the other.
 fn siblings(tree: &Tree, from: ModuleId, to: ModuleId) -> Option<(ModuleId, ModuleId)> {
     let (from, to) = (tree.ancestry(from), tree.ancestry(to));
     from.into_iter().zip(to).find(|(from, to)| from != to)

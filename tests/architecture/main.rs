@@ -1,10 +1,10 @@
-//! The rules of the architecture that the compiler does not enforce, checked on the sources of all crates.
+//! Architecture rules that the compiler does not enforce, checked on the sources of all crates.
 //!
-//! No module cycles: modules of one folder do not import each other, directly or through each other. A folder counts as
-//! one module, and a module and its own children form no cycle. Declarations (`use`), paths and re-exports all count,
-//! in macros and behind features too; tests and documentation do not.
+//! Modules of one folder must not import each other in a cycle, directly or indirectly. A folder counts as one module;
+//! imports between a module and its children are allowed. The check includes declarations (`use`), paths and
+//! re-exports, also in macros and behind features, and excludes tests and documentation.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a failed setup fails the test")]
 
 #[cfg(test)]
 mod fixtures;
@@ -23,7 +23,7 @@ use std::{
 
 use self::{imports::Imports, tree::Tree, workspace::Crate};
 
-/// The module trees of all targets of a crate. Files are relative to the workspace at `root`.
+/// Returns the module trees of all targets of a crate. Paths are relative to the workspace at `root`.
 fn trees(root: &Path, package: &Crate) -> Vec<Tree> {
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
     let trees =
@@ -47,14 +47,14 @@ fn no_crate_has_a_module_cycle() {
         table += &format!("{:<16}{modules:>8}{imports:>9}{:>8}\n", package.name, cycles.len());
         failures.extend(cycles);
     }
-    // Directly, because the harness shows what a test prints only when it fails.
+    // Written to stdout directly, because the harness shows captured output only for failed tests.
     io::stdout().write_all(format!("\n{table}\n").as_bytes()).unwrap();
     assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
 }
 
-/// A module that only a macro declares would be overlooked.
+/// A module that only a macro declares would be missed.
 #[test]
-fn every_source_file_belongs_to_a_module_that_was_found() {
+fn every_source_file_belongs_to_a_known_module() {
     let (root, crates) = workspace::crates();
     for package in &crates {
         let trees = trees(&root, package);
@@ -65,7 +65,7 @@ fn every_source_file_belongs_to_a_module_that_was_found() {
     }
 }
 
-/// Tests and the crates themselves wait for events.
+/// Crates and tests must wait for events.
 #[test]
 fn nothing_polls_or_spins() {
     let (root, crates) = workspace::crates();
@@ -79,6 +79,6 @@ fn nothing_polls_or_spins() {
     let found = found.join("\n");
     assert!(
         found.is_empty(),
-        "wait for an event, or give the reason in a comment (`// polling: …`):\n{found}"
+        "wait for an event, or state the reason in a comment (`// polling: …`):\n{found}"
     );
 }

@@ -1,4 +1,4 @@
-//! Name resolution: the modules that a path leads through.
+//! Name resolution: the modules through which a path resolves.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use crate::{
     tree::{ModuleId, ROOT, Tree},
 };
 
-/// The modules that `path`, written in `module`, leads through: those it names, those that re-export what it names, and
-/// the one that defines it. Nothing where it leads to another crate.
+/// Returns the modules through which `path`, written in `module`, resolves: the modules that it names, those that
+/// re-export its target, and the one that defines it. A path to another crate has none.
 pub(crate) fn modules_of(tree: &Tree, module: ModuleId, path: &[String]) -> BTreeSet<ModuleId> {
     let mut walk = Walk { tree, passed: BTreeSet::new(), followed: Vec::new() };
     walk.path(module, path);
@@ -18,12 +18,12 @@ pub(crate) fn modules_of(tree: &Tree, module: ModuleId, path: &[String]) -> BTre
 struct Walk<'a> {
     tree: &'a Tree,
     passed: BTreeSet<ModuleId>,
-    /// The imports on the way, by module and position: none leads through itself (`use name::name`).
+    /// The imports followed so far, by module and position, so that none is followed through itself (`use name::name`).
     followed: Vec<(ModuleId, usize)>,
 }
 
 impl Walk<'_> {
-    /// Follows a path as `module` sees it. Returns whether it leads to something in this tree.
+    /// Follows a path from `module`. Returns whether it resolves to an item of this tree.
     fn path(&mut self, module: ModuleId, path: &[String]) -> bool {
         let Some((first, mut rest)) = path.split_first() else { return false };
         match first.as_str() {
@@ -44,19 +44,19 @@ impl Walk<'_> {
         }
     }
 
-    /// Follows the rest of a path that has led to `module`.
+    /// Follows the rest of a path that has resolved to `module`.
     fn below(&mut self, module: ModuleId, rest: &[String]) -> bool {
         self.passed.insert(module);
         rest.is_empty() || self.name(module, rest, false)
     }
 
-    /// Follows a path whose first segment is a name in `module`. Only `inside` of it, names imported by its functions
-    /// count.
+    /// Follows a path whose first segment is a name in `module`. Names that its functions import are visible only if
+    /// `inside`.
     fn name(&mut self, module: ModuleId, path: &[String], inside: bool) -> bool {
         let Some((name, rest)) = path.split_first() else { return false };
         let here = &self.tree.modules[module];
         let child = here.children.get(name).is_some_and(|child| self.below(*child, rest));
-        // What shares its name with a module is no module, and has nothing below it.
+        // An item with the same name as a module has nothing below it.
         if child && !rest.is_empty() {
             return true;
         }
@@ -68,7 +68,7 @@ impl Walk<'_> {
         found || self.globs(module, path, inside)
     }
 
-    /// Follows the imports of a name. Conditional compilation and the kinds of items allow several.
+    /// Follows all imports of a name. Conditional compilation and namespaces allow several.
     fn imports(&mut self, module: ModuleId, path: &[String], inside: bool) -> bool {
         let Some((name, rest)) = path.split_first() else { return false };
         let named = |binding: &Binding| matches!(binding, Binding::Name(bound) if bound == name);
@@ -79,7 +79,7 @@ impl Walk<'_> {
         found
     }
 
-    /// Looks for a name behind glob imports. Modules on the way count only where the name is there.
+    /// Looks up a name through glob imports. Modules on the way are recorded only if they have the name.
     fn globs(&mut self, module: ModuleId, path: &[String], inside: bool) -> bool {
         for (position, target) in self.tree.imports(module, inside, |binding| *binding == Binding::Glob) {
             let before = self.passed.clone();

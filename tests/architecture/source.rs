@@ -1,4 +1,4 @@
-//! The content of a module: what it defines, what it imports, and which paths it uses.
+//! The content of a module: its items, its imports, and the paths that it uses.
 
 mod attributes;
 mod tokens;
@@ -13,7 +13,7 @@ use syn::{
 
 pub(crate) use self::attributes::{is_compiled, path_attribute};
 
-/// A path as it is written: `crate::a::b`.
+/// A path in the source, such as `crate::a::b`.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
     pub(crate) segments: Vec<String>,
@@ -25,7 +25,7 @@ pub(crate) struct Path {
 pub(crate) struct Import {
     pub(crate) path: Path,
     pub(crate) binding: Binding,
-    /// Whether the declaration is inside a function, where other modules do not see it.
+    /// Whether the declaration is inside a function and invisible to other modules.
     pub(crate) local: bool,
 }
 
@@ -43,10 +43,10 @@ pub(crate) enum Binding {
 pub(crate) struct Content {
     /// The names of types, traits, functions, values and macros.
     pub(crate) items: BTreeSet<String>,
-    /// Macros that `#[macro_export]` places into the root of the crate.
+    /// Macros that `#[macro_export]` exports from the crate root.
     pub(crate) exported_macros: Vec<String>,
     pub(crate) imports: Vec<Import>,
-    /// All paths outside of `use` declarations.
+    /// All paths outside `use` declarations.
     pub(crate) paths: Vec<Path>,
     in_item: bool,
 }
@@ -65,7 +65,7 @@ impl Content {
         self.visit_item(item);
     }
 
-    /// The path comes from a part of the source that syn does not parse.
+    /// Adds a path from a part of the source that syn does not parse.
     pub(crate) fn add_path(&mut self, segments: Vec<String>, line: usize) {
         self.paths.push(Path { segments, line });
     }
@@ -119,7 +119,7 @@ impl<'ast> Visit<'ast> for Content {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        // `use ::name` is another crate.
+        // `use ::name` names another crate.
         if item.leading_colon.is_none() {
             self.add_use(&item.tree, &[]);
         }

@@ -1,4 +1,4 @@
-//! The modules of one target: a library, a binary, a test.
+//! The modules of one target: a library, a binary or a test.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +9,10 @@ use syn::{Item, ItemMod, Lit, ext::IdentExt as _};
 
 use crate::source::{Binding, Content, is_compiled, path_attribute};
 
-/// The place of a module in [`Tree::modules`].
+/// The index of a module in [`Tree::modules`].
 pub(crate) type ModuleId = usize;
 
-/// The root, which no module precedes.
+/// The root module, which is the first one.
 pub(crate) const ROOT: ModuleId = 0;
 
 #[derive(Debug, Default)]
@@ -20,8 +20,7 @@ pub(crate) struct Tree {
     pub(crate) modules: Vec<Module>,
     /// The files of the modules.
     files: BTreeSet<PathBuf>,
-    /// The modules that are left out because they are tests: their files without extension, which are also the folders
-    /// of their own modules.
+    /// The files of omitted test modules, without extension. These paths are also the folders of their child modules.
     tests: Vec<PathBuf>,
 }
 
@@ -34,15 +33,15 @@ pub(crate) struct Module {
     pub(crate) content: Content,
 }
 
-/// Reads a file, or returns `None` where there is none.
+/// Reads a file, or returns `None` if it does not exist.
 pub(crate) type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 impl Tree {
-    /// Parses the file of the root and those of all modules that it leads to.
+    /// Parses the root file and the files of all modules below it.
     ///
     /// # Errors
     ///
-    /// A file that is missing, or that is not Rust.
+    /// A file is missing or is not valid Rust.
     pub(crate) fn parse(root: &Path, read: Read<'_>) -> Result<Self, String> {
         let mut tree = Self::default();
         let folder = root.parent().unwrap_or(Path::new("")).to_owned();
@@ -50,13 +49,13 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Whether the file is one of a module, or of a test that is left out.
+    /// Returns whether the file belongs to a module or to an omitted test module.
     pub(crate) fn has_file(&self, file: &Path) -> bool {
         self.files.contains(file)
             || self.tests.iter().any(|test| file.with_extension("") == *test || file.starts_with(test))
     }
 
-    /// The names from the root to the module, `crate` for the root itself.
+    /// Returns the names from the root to the module, or `crate` for the root.
     pub(crate) fn path(&self, module: ModuleId) -> String {
         match self.modules[module].parent {
             None | Some(ROOT) => self.modules[module].name.clone(),
@@ -64,7 +63,7 @@ impl Tree {
         }
     }
 
-    /// The module and those that contain it, from the root.
+    /// Returns the module with all modules that contain it, from the root.
     pub(crate) fn ancestry(&self, module: ModuleId) -> Vec<ModuleId> {
         let mut ancestry: Vec<_> =
             std::iter::successors(Some(module), |module| self.modules[*module].parent).collect();
@@ -72,7 +71,8 @@ impl Tree {
         ancestry
     }
 
-    /// The imports of a module with such a binding: their positions and paths. Those in functions only from `inside`.
+    /// Returns the positions and paths of the imports of a module with this binding. Imports in functions are included
+    /// only if `inside`.
     pub(crate) fn imports(
         &self,
         module: ModuleId,
@@ -85,7 +85,7 @@ impl Tree {
             .map(|(position, import)| (position, &import.path.segments[..]))
     }
 
-    /// The module whose macro of this name `#[macro_export]` places into the root.
+    /// Returns the module whose macro of this name is exported from the root by `#[macro_export]`.
     pub(crate) fn exporter(&self, name: &str) -> Option<ModuleId> {
         self.modules
             .iter()
@@ -115,7 +115,7 @@ impl Tree {
         self.modules.len() - 1
     }
 
-    /// `folder` is where files of child modules are.
+    /// Adds items. `folder` contains the files of child modules.
     fn add_items(
         &mut self,
         module: ModuleId,
@@ -160,7 +160,7 @@ impl Tree {
             }
             None => {
                 let (file, below) = match path_attribute(&child.attrs) {
-                    // Its own modules are beside such a file.
+                    // The child modules of such a file are in the folder of the file.
                     Some(path) => {
                         let file = file.with_file_name(path);
                         (file.clone(), file.parent().unwrap_or(folder).to_owned())
@@ -178,8 +178,8 @@ impl Tree {
 
     fn parse_file(&mut self, file: &Path, read: Read<'_>) -> Result<syn::File, String> {
         self.files.insert(file.to_owned());
-        let text = read(file).ok_or_else(|| format!("{} cannot be read", file.display()))?;
+        let text = read(file).ok_or_else(|| format!("cannot read {}", file.display()))?;
         syn::parse_file(&text)
-            .map_err(|error| format!("{}:{} is not Rust: {error}", file.display(), error.span().start().line))
+            .map_err(|error| format!("{}:{} is not valid Rust: {error}", file.display(), error.span().start().line))
     }
 }

@@ -1,7 +1,7 @@
-//! Waits that should be events: polling and spinning.
+//! Waits that poll or spin instead of waiting for an event.
 //!
-//! A comment that begins with `polling:`, at the wait or above it, gives the reason for an exception, for instance that
-//! another program has no event to wait for.
+//! A comment that starts with `polling:`, on the line or above it, states the reason for an exception, for example that
+//! another program offers no event to wait for.
 
 use std::{mem, path::Path};
 
@@ -13,13 +13,13 @@ use syn::{
 
 use crate::source::is_compiled;
 
-/// Calls that look at something without waiting for it, or wait for nothing in particular.
+/// Calls that check something without waiting for it, or wait for no particular event.
 const POLLS: [&str; 3] = ["now_or_never", "spin_loop", "yield_now"];
 
-/// Calls that wait for time to pass: in a loop of a test they look at something again and again.
+/// Calls that wait for time to pass. In a loop of a test, they are polling.
 const SLEEPS: [&str; 2] = ["park_timeout", "sleep"];
 
-/// The lines of a file that poll, each with the call.
+/// Returns the lines of a file that poll, each with the call.
 pub(crate) fn polls(file: &Path, text: &str) -> Vec<(usize, String)> {
     let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let in_tests = file.with_extension("").components().any(|part| {
@@ -33,7 +33,7 @@ pub(crate) fn polls(file: &Path, text: &str) -> Vec<(usize, String)> {
     calls.found
 }
 
-/// Whether there is a reason on the line, or in the comment above it.
+/// Returns whether a reason is on the line or in the comment above it.
 fn is_excused(lines: &[&str], line: usize) -> bool {
     let above = lines[..line - 1].iter().rev().take_while(|line| line.trim_start().starts_with("//"));
     above.chain(lines.get(line - 1)).any(|line| line.contains("// polling: "))
@@ -43,11 +43,11 @@ struct Calls {
     found: Vec<(usize, String)>,
     in_tests: bool,
     time: Time,
-    /// How many loops are around.
+    /// The number of enclosing loops.
     loops: usize,
 }
 
-/// The clock of a function. Under a simulated one (`start_paused = true`) a sleep is an event: the time has come.
+/// The clock of a function. Under a simulated clock (`start_paused = true`), the end of a sleep is an event.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Time {
     Real,
@@ -75,7 +75,7 @@ impl Calls {
         self.loops -= 1;
     }
 
-    /// The names in a macro, where a loop is a keyword and the braces after it.
+    /// Visits the names in a macro. A loop is a keyword followed by braces.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut is_loop = false;
         for token in tokens {

@@ -1,4 +1,4 @@
-//! The crates of the workspace and the roots of their targets, by `cargo metadata`.
+//! The crates of the workspace and the root files of their targets, from `cargo metadata`.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,7 +13,7 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// All Rust files in its folder, without those of other packages in it.
+    /// Returns all Rust files in the folder of the crate, without those of other packages in it.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut folders = vec![self.folder.clone()];
@@ -31,7 +31,7 @@ impl Crate {
     }
 }
 
-/// The folder of the workspace, and its crates.
+/// Returns the folder of the workspace, and its crates.
 pub(crate) fn crates() -> (PathBuf, Vec<Crate>) {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])

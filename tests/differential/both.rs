@@ -1,4 +1,4 @@
-//! The same mesh twice: a real istiod, and the sandbox.
+//! The same mesh in a real istiod and in the sandbox.
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
@@ -11,14 +11,14 @@ use mesh_tests::{
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The clusters of a case, first the config cluster.
+/// The clusters of a case. The first one is the config cluster.
 pub(crate) const CLUSTERS: [&str; 2] = ["cluster1", "cluster2"];
-/// Files beside the clusters that say something about the mesh.
+/// Files of a case that belong to no cluster.
 const OF_THE_MESH: [&str; 3] = ["mesh.yaml", "meshNetworks.yaml", UPSTREAM];
-/// What DNS outside of the mesh knows: in the sandbox, and where istiod asks.
+/// The names that DNS outside the mesh answers, in the sandbox and for istiod.
 pub(crate) const UPSTREAM: &str = "upstream.hosts";
 
-/// A real istiod over the YAML of a case.
+/// A real istiod that reads the YAML of a case.
 pub(crate) struct Real {
     _dir: TempDir,
     istiod: Child,
@@ -31,8 +31,8 @@ impl Real {
         Self::start_with(case, arguments, &[], None).await
     }
 
-    /// The same, with variables of istiod's environment and a DNS server (of whose address the port does not count: it
-    /// is 53).
+    /// Starts istiod with additional environment variables and a DNS server. The port of its address is ignored: istiod
+    /// uses 53.
     pub(crate) async fn start_with(
         case: &Path,
         arguments: &[&str],
@@ -43,7 +43,8 @@ impl Real {
         lay_out(case, dir.path(), "clusters");
         let path = dir.path().display().to_string();
         let all = [&["istiod", "--dir", &path, "--log", "error"][..], arguments].concat();
-        // Streams are opened all at once; istiod's limit of new ones would only cost time.
+        // All streams are opened at the same time, and istiod's rate limit for new streams would only slow the test
+        // down.
         let environment = [&[("PILOT_MAX_REQUESTS_PER_SECOND", "1000")], environment].concat();
         let istiod = match dns {
             None => Child::start(all, &environment).await,
@@ -76,7 +77,7 @@ impl Real {
     }
 }
 
-/// The sandbox over the YAML of a case.
+/// The sandbox with the YAML of a case.
 pub(crate) struct Imitation {
     _dir: TempDir,
     pub(crate) sandbox: Sandbox,
@@ -91,7 +92,7 @@ impl Imitation {
     ) -> mesh_sandbox::Result<Self> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         lay_out(case, dir.path(), "");
-        // The real one's Envoy is a stock one, so its istiod runs without metadata exchange.
+        // The Envoy of the real mesh has no Istio extensions, so its istiod runs without metadata exchange.
         let builder = Sandbox::builder().mesh_dir(dir.path()).without_reload().without_metadata_exchange();
         let sandbox = settings(builder).start().await?;
         let server = Server { address: sandbox.istiod_address(), root_pem: sandbox.root_certificate_pem() };
@@ -110,7 +111,7 @@ impl Imitation {
     }
 }
 
-/// The cluster whose API server knows the node's token: its own if it is one of the case's.
+/// Returns the cluster whose API server issues the token of the node: its own cluster if the case has it.
 fn cluster_of<'a>(node: &'a NodeBuilder, clusters: &[&'a str]) -> &'a str {
     if clusters.contains(&node.cluster_id()) { node.cluster_id() } else { CLUSTERS[0] }
 }
@@ -119,7 +120,7 @@ fn clusters(case: &Path) -> Vec<&'static str> {
     CLUSTERS.into_iter().filter(|cluster| case.join(cluster).is_dir()).collect()
 }
 
-/// Copies a case: the files of `base`, then its own. `below` is the folder that the clusters are in.
+/// Copies a case: the files of `base`, then its own. `below` is the folder for the cluster folders.
 fn lay_out(case: &Path, to: &Path, below: &str) {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/base");
     for cluster in clusters(case) {

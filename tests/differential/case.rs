@@ -1,4 +1,4 @@
-//! One case: the same YAML to both, and the differences.
+//! One case: applies the same YAML to both and compares the results.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ pub(crate) struct Case {
     folder: PathBuf,
 }
 
-/// All cases, by name.
+/// Returns all cases, sorted by name.
 pub(crate) fn all() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/cases");
     let entries = fs::read_dir(&folder).expect("the cases").map(|entry| entry.expect("an entry").path());
@@ -34,7 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 impl Case {
-    /// Whether istiod needs a DNS server that knows what the case says.
+    /// Returns whether istiod needs a DNS server with the names of the case.
     pub(crate) fn needs_dns(&self) -> bool {
         self.folder.join(UPSTREAM).is_file()
     }
@@ -46,16 +46,16 @@ impl Case {
         }
     }
 
-    /// The real istiod takes it, the sandbox says why it does not.
+    /// Checks that the real istiod accepts the YAML, and that the sandbox rejects it with these words.
     async fn refuse(&self, words: &str) -> Result<(), Failed> {
         let _real = Real::start(&self.folder, &[]).await;
         let error = match Imitation::start(&self.folder, |builder| builder).await {
             Err(error) => error.to_string(),
-            Ok(_) => return Err("the sandbox takes what it cannot imitate".into()),
+            Ok(_) => return Err("the sandbox accepts YAML that it does not support".into()),
         };
         match words.lines().find(|word| !error.contains(word)) {
             None => Ok(()),
-            Some(word) => Err(format!("the sandbox does not say {word:?} but: {error}").into()),
+            Some(word) => Err(format!("the error of the sandbox does not contain {word:?}: {error}").into()),
         }
     }
 }

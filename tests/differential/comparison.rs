@@ -1,4 +1,4 @@
-//! The same mesh at both, seen by all nodes.
+//! The same mesh in istiod and in the sandbox, as all nodes see it.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
 
@@ -15,12 +15,12 @@ use crate::{
     view::View,
 };
 
-/// How long both may take to say something that makes a difference go away: istiod allocates addresses after its start.
+/// The time in which both may send more messages until they agree: istiod allocates addresses after its start.
 const SETTLING: Duration = Duration::from_millis(1500);
-/// Longer than the debounce of 100 ms and a push: nothing comes any more.
+/// A time without messages after which none are expected: longer than the debounce of 100 ms and a push.
 const QUIET: Duration = Duration::from_millis(450);
 
-/// Both servers, and the nodes that ask them.
+/// Both servers, with the nodes that subscribe to them.
 pub(crate) struct Comparison {
     name: String,
     pub(crate) real: Real,
@@ -30,7 +30,7 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Starts both over the YAML of a folder.
+    /// Starts both with the YAML of a folder.
     pub(crate) async fn start(
         name: &str,
         folder: &Path,
@@ -49,7 +49,7 @@ impl Comparison {
         Ok(Self { name: name.to_owned(), real, imitation, pairs, _dns: dns })
     }
 
-    /// What differs, under the nodes that see it. Both may say more until then.
+    /// Returns the differences, grouped by the nodes that see them. Both may send more messages until they agree.
     pub(crate) async fn check(&mut self) -> Result<(), Failed> {
         let book = self.imitation.book();
         let mut differences = BTreeMap::<_, Vec<_>>::new();
@@ -61,7 +61,7 @@ impl Comparison {
         if differences.is_empty() { Ok(()) } else { Err(self.report(&differences).into()) }
     }
 
-    /// Takes what a change pushes to all nodes, until nothing comes any more.
+    /// Receives everything that a change pushes to all nodes, until no more messages arrive.
     pub(crate) async fn settle(&mut self) {
         let views = self.pairs.iter_mut().flat_map(|pair| [&mut pair.real, &mut pair.imitated]);
         let quiet = views.map(async |view| while view.changes_within(QUIET).await {});
@@ -84,7 +84,7 @@ impl Comparison {
     }
 }
 
-/// The same node at both.
+/// The same node, connected to both.
 struct Pair {
     node: &'static str,
     real: View,

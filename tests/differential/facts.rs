@@ -1,6 +1,6 @@
-//! What a node was told, as flat facts that can be compared: resource, field, value. Normalised away is what may differ
-//! between two runs of the same istiod, and nothing else: order, nonces, versions, which of the automatic addresses a host
-//! got, and on which port of loopback the sandbox listens for an address of the YAML.
+//! The resources of a node as comparable facts: resource, field, value. Only properties that may differ between two
+//! runs of the same istiod are normalised: order, nonces, versions, the choice of automatic addresses, and the loopback
+//! ports of the sandbox.
 
 mod addresses;
 mod clusters;
@@ -21,7 +21,7 @@ use crate::view::View;
 pub(crate) struct Fields(BTreeMap<String, String>);
 
 impl Fields {
-    /// Sets a field; a second value of the same name gets a number.
+    /// Sets a field. A second value with the same name gets a number.
     fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let name = name.into();
         let mut key = name.clone();
@@ -33,7 +33,7 @@ impl Fields {
         self.0.insert(key, value.into());
     }
 
-    /// Takes the fields of a part in, under its name.
+    /// Adds the fields of a part, prefixed with its name.
     fn nest(&mut self, part: &str, fields: Self) {
         for (name, value) in fields.0 {
             self.set(format!("{part}: {name}"), value);
@@ -60,7 +60,7 @@ impl Facts {
         Self(facts)
     }
 
-    /// One line per field that is not the same; `self` is the real one. Empty where there is no difference.
+    /// Returns one line per different field, and nothing if there is no difference. `self` is the real istiod.
     pub(crate) fn differences(&self, imitated: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         for (resource, (real, imitated)) in side_by_side(&self.0, &imitated.0) {
@@ -85,12 +85,12 @@ fn side_by_side<'a, T>(real: &'a BTreeMap<String, T>, imitated: &'a BTreeMap<Str
 }
 
 fn compare(resource: &str, real: &Fields, imitated: &Fields, lines: &mut Vec<String>) {
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for (field, (a, b)) in side_by_side(&real.0, &imitated.0) {
         if a == b {
             continue;
         }
-        // A part that one side does not have at all, such as an endpoint, is one difference and not ten.
+        // A part that is missing on one side, such as an endpoint, is reported as one difference.
         let part = field.rsplit_once(": ").map_or("", |(part, _)| part);
         let has = |fields: &Fields| {
             fields.0.keys().any(|key| key.strip_prefix(part).is_some_and(|rest| rest.starts_with(": ")))
@@ -99,12 +99,12 @@ fn compare(resource: &str, real: &Fields, imitated: &Fields, lines: &mut Vec<Str
             (true, ..) | (_, true, true) => {
                 let text =
                     |value: Option<&String>| value.map_or("nothing".to_owned(), |it| format!("{it:?}"));
-                lines.push(format!("{resource}: {field}: istiod says {}, the sandbox {}", text(a), text(b)));
+                lines.push(format!("{resource}: {field}: istiod sends {}, the sandbox {}", text(a), text(b)));
             }
-            (_, true, false) if told.insert(part) => {
+            (_, true, false) if reported.insert(part) => {
                 lines.push(format!("{resource}: {part}: only istiod has it"));
             }
-            (_, false, true) if told.insert(part) => {
+            (_, false, true) if reported.insert(part) => {
                 lines.push(format!("{resource}: {part}: only the sandbox has it"));
             }
             _ => {}

@@ -1,6 +1,6 @@
-//! Meshes that nobody thought of: objects drawn at random, by number, compared as a case is, and again after objects
-//! were changed and deleted. `SIDESTEP_MESHES=100..200` draws others than those that always run, and
-//! `SIDESTEP_KEEP=DIR` keeps the YAML.
+//! Randomly generated meshes, identified by number. Each is compared like a case, and again after objects were changed
+//! and deleted. `SIDESTEP_MESHES=100..200` selects other meshes than the default ones, and `SIDESTEP_KEEP=DIR` keeps
+//! the YAML.
 
 mod destination_rule;
 mod draw;
@@ -19,33 +19,33 @@ use crate::{both::CLUSTERS, comparison::Comparison, side::Named};
 
 /// The names of services, which are also the `app` labels of their workloads.
 const APPS: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// The host of an entry that may be a Kubernetes service, too.
+/// The host of an entry that may also be a Kubernetes service.
 const SHARED_HOST: &str = "a.weather.svc.cluster.local";
 const NAMESPACES: [&str; 3] = ["weather", "payments", "legacy"];
 const ALL_NAMESPACES: [&str; 4] = ["weather", "payments", "legacy", "istio-system"];
-/// Those that always run.
+/// The meshes that run by default.
 const ALWAYS: Range<u64> = 0..24;
-/// istiod's cache of endpoints does not tell nodes of different IP families apart: what one is told depends on who asked
-/// first.
+/// istiod's cache of endpoints does not distinguish nodes of different IP families: the result depends on the first
+/// request.
 const WITHOUT_CACHE: [(&str, &str); 1] = [("PILOT_ENABLE_XDS_CACHE", "false")];
-/// How often a mesh is changed.
+/// The number of changes of a mesh.
 const CHANGES: u32 = 3;
 
-/// A mesh by its number.
+/// A mesh, identified by its number.
 #[derive(Clone, Copy)]
 pub(crate) struct Mesh(pub(crate) u64);
 
-/// An object, and the cluster that it is in.
+/// An object with its cluster.
 struct Object {
     cluster: &'static str,
     value: Value,
 }
 
-/// The meshes that are asked for.
+/// Returns the selected meshes.
 pub(crate) fn all() -> Vec<Mesh> {
     let wanted = std::env::var("SIDESTEP_MESHES").ok().map(|text| {
-        let parse = |number: &str| number.trim().parse().expect("SIDESTEP_MESHES is like 100..200");
-        let (from, to) = text.split_once("..").expect("SIDESTEP_MESHES is like 100..200");
+        let parse = |number: &str| number.trim().parse().expect("SIDESTEP_MESHES must have the form 100..200");
+        let (from, to) = text.split_once("..").expect("SIDESTEP_MESHES must have the form 100..200");
         parse(from)..parse(to)
     });
     wanted.unwrap_or(ALWAYS).map(Mesh).collect()
@@ -63,7 +63,7 @@ impl Mesh {
         }
         let mut comparison = Comparison::start(&name, folder.path(), &WITHOUT_CACHE).await?;
         comparison.check().await?;
-        // The same kinds of objects drawn once more: some of them take the places of those that are there.
+        // Objects of the same kinds are generated again; some of them replace existing ones.
         let mut others = self::objects(&mut draw);
         let mut done = Vec::new();
         for _ in 0..CHANGES {
@@ -89,7 +89,7 @@ fn objects(draw: &mut Draw) -> Vec<Object> {
         objects.extend(kubernetes::ground(draw, cluster));
     }
     objects.extend(kubernetes::services(draw, &mut clusters));
-    // An entry for a service of its own namespace is a mistake, and one of many shapes.
+    // A ServiceEntry for a service in its own namespace is a mistake that can have many forms.
     let is_decorated = |value: &Value| {
         value["metadata"]["namespace"] == "weather"
             && value["spec"]["hosts"].as_array().is_some_and(|hosts| hosts.contains(&SHARED_HOST.into()))
@@ -99,7 +99,7 @@ fn objects(draw: &mut Draw) -> Vec<Object> {
     objects
 }
 
-/// Deletes an object, or puts another one in its place.
+/// Deletes an object, or replaces it by another.
 async fn change(
     draw: &mut Draw,
     objects: &mut Vec<Object>,
@@ -134,17 +134,17 @@ async fn change(
         namespace: &namespace,
         name: &name,
     };
-    // It may be there several times, as it was and as it was changed.
+    // The list may contain several versions of the object.
     objects.retain(|object| object.cluster != gone.cluster || self::name(object) != self::name(&gone));
     comparison.real.command("delete", named.cluster, &named.yaml()).await;
     comparison.imitation.sandbox.delete(named.cluster, named.kind, named.namespace, named.name)?;
     Ok(format!("deleting {kind} {namespace}/{name} in {}", gone.cluster))
 }
 
-/// Whether it can come, or change, without others: pods do it together with their slices, networks with everything. What
-/// istiod remembers of former times is left out as well: the last address of a gateway that has none any more, the
-/// identities of endpoints where none are left, the cluster of a headless service whose endpoints change, the subsets of a
-/// port that is gone, and whatever is no longer exported to anybody.
+/// Returns whether the object can be added or changed alone. Pods change together with their slices, and networks with
+/// everything. Also excluded are changes after which istiod still uses earlier state: the last address of a gateway
+/// that no longer has one, the identities of endpoints if none are left, the cluster of a headless service whose
+/// endpoints change, the subsets of a removed port, and services that are no longer exported.
 fn changes_alone(object: &Object, all: &[Object]) -> bool {
     let (metadata, spec) = (&object.value["metadata"], &object.value["spec"]);
     let of_service = [&metadata["namespace"], &metadata["labels"]["kubernetes.io/service-name"]];
@@ -164,9 +164,9 @@ fn changes_alone(object: &Object, all: &[Object]) -> bool {
     match object.value["kind"].as_str() {
         Some("Namespace" | "Node" | "Pod") => false,
         Some("Sidecar") => !narrows_ports(all.iter().chain([object])),
-        // Where its labels change, the services that it was behind keep it.
+        // If its labels change, istiod keeps it as an endpoint of its former services.
         Some("WorkloadEntry") => !is_there,
-        // One host twice in a namespace is a mistake.
+        // A host that occurs twice in a namespace is a mistake.
         Some("ServiceEntry") => !hosts(object).contains(&&SHARED_HOST.into()) && !all.iter().any(is_own_host),
         Some("EndpointSlice") => {
             let is_empty = object.value["endpoints"].as_array().is_none_or(Vec::is_empty);
@@ -182,8 +182,8 @@ fn changes_alone(object: &Object, all: &[Object]) -> bool {
     }
 }
 
-/// Whether it can go without others. Kubernetes sees to it that every service has slices, and where a service goes in one
-/// of its clusters, istiod keeps the identities of its endpoints there in mind.
+/// Returns whether the object can be deleted alone. Kubernetes ensures that every service has slices, and istiod keeps
+/// the identities of a service that is deleted in one cluster.
 fn goes_alone(object: &Object, all: &[Object]) -> bool {
     let is_elsewhere = |other: &Object| other.cluster != object.cluster && name(other) == name(object);
     match object.value["kind"].as_str() {
@@ -194,8 +194,8 @@ fn goes_alone(object: &Object, all: &[Object]) -> bool {
     }
 }
 
-/// Whether the ports of a host depend on what a Sidecar lets in: of several services of the host, or by a port of the
-/// Sidecar's. istiod pushes what a changed Sidecar does host by host, and forgets the ports.
+/// Returns whether a Sidecar affects the ports of a host: because several services have the host, or because the
+/// Sidecar selects a port. istiod pushes changes of a Sidecar per host and misses the ports.
 fn narrows_ports<'a>(all: impl Iterator<Item = &'a Object> + Clone) -> bool {
     let entries = || all.clone().filter(|object| object.value["kind"] == "ServiceEntry");
     let shares =
@@ -215,13 +215,13 @@ fn shares_host(one: &Object, other: &Object) -> bool {
     hosts(one).iter().any(|host| hosts(other).contains(host))
 }
 
-/// What an object is called within a cluster.
+/// Returns the name of an object in its cluster.
 fn name(object: &Object) -> [&Value; 3] {
     let metadata = &object.value["metadata"];
     [&object.value["kind"], &metadata["namespace"], &metadata["name"]]
 }
 
-/// JSON is YAML.
+/// Writes JSON, which is valid YAML.
 fn write(folder: &Path, objects: &[Object]) -> std::io::Result<()> {
     for cluster in CLUSTERS {
         let of_cluster: Vec<_> = objects.iter().filter(|object| object.cluster == cluster).collect();

@@ -1,16 +1,17 @@
-//! The sandbox against a real istiod: the same YAML goes to both, the same nodes subscribe to both, and what they are told
-//! must be equal. `tests/peers/build.sh` builds istiod; where it is missing, these tests are ignored, unless
-//! `SIDESTEP_PEERS=required` makes that a failure.
+//! Compares the sandbox with a real istiod: both get the same YAML, the same nodes subscribe to both, and their
+//! resources must be equal. `tests/peers/build.sh` builds istiod. Without it, these tests are ignored, or fail if
+//! `SIDESTEP_PEERS=required`.
 //!
-//! A case is a folder below `cases/` with a folder of YAML per cluster. It gets the files of `base/` beside its own, of
-//! which those with the same name win. A file `refused` says that the sandbox must refuse the YAML, and which words its
-//! error must have; the real istiod must take it all the same. Beside the cases there are generated meshes.
+//! A case is a folder below `cases/` with one folder of YAML per cluster. It also gets the files of `base/`, unless it
+//! has a file with the same name. A file `refused` means that the sandbox must reject the YAML with an error that
+//! contains the words in the file, and that the real istiod must accept it. In addition to the cases, meshes are
+//! generated.
 
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on fails"
+    reason = "a failed setup fails the test"
 )]
 
 mod both;
@@ -29,7 +30,7 @@ use std::{process::ExitCode, time::Duration};
 use libtest_mimic::{Arguments, Failed, Trial};
 use mesh_tests::peers;
 
-/// No test takes longer.
+/// The timeout of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         Trial::test(format!("generated::{}", mesh.0), move || run(mesh.check())).with_ignored_flag(ignored)
     });
     let mut arguments = Arguments::from_args();
-    // Each starts a mesh of its own, whose processes are mostly waited for.
+    // Each test starts its own mesh, and mostly waits for its processes.
     arguments.test_threads = arguments.test_threads.or(Some(4));
     libtest_mimic::run(&arguments, cases.chain(scripts).chain(meshes).collect()).exit_code()
 }

@@ -1,8 +1,8 @@
-//! The nodes that ask: every case is seen by all of them.
+//! The nodes that subscribe: every case is compared for all of them.
 
 use mesh_tests::ads::NodeBuilder;
 
-/// A node and what a report calls it.
+/// Returns the nodes with their names in reports.
 pub(crate) fn all() -> Vec<(&'static str, NodeBuilder)> {
     let vm = NodeBuilder::default;
     let dual = ["192.168.7.7", "fd00::7"];

@@ -1,4 +1,4 @@
-//! The sandbox's DNS server on port 53, where a resolv.conf can name it.
+//! The DNS server of the sandbox on port 53, which a resolv.conf requires.
 
 use std::{
     io,
@@ -7,14 +7,14 @@ use std::{
 
 use tokio::{net::UdpSocket, task::JoinHandle};
 
-/// A relay of questions over UDP; it ends with the value.
+/// A relay of DNS queries over UDP, which ends when the value is dropped.
 pub(crate) struct Relay {
     address: IpAddr,
     task: JoinHandle<()>,
 }
 
 impl Relay {
-    /// Takes an address of loopback that nobody else has.
+    /// Binds port 53 of an unused loopback address.
     pub(crate) async fn start(server: SocketAddr) -> io::Result<Self> {
         let mut last = None;
         for host in 1..=250 {
@@ -38,7 +38,7 @@ impl Drop for Relay {
     }
 }
 
-/// One question after the other: istiod asks a handful.
+/// Relays one query at a time, which is sufficient for istiod.
 async fn relay(clients: UdpSocket, server: SocketAddr) {
     let Ok(upstream) = UdpSocket::bind("127.0.0.1:0").await else { return };
     let mut room = [0; 4096];

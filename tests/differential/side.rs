@@ -1,17 +1,17 @@
-//! One of the two servers, for scripts that are played to both.
+//! One of the two servers, for scripts that run against both.
 
 use mesh_tests::ads::{Credentials, NodeBuilder, Server, Stream};
 use xds_proto::{envoy::service::discovery::v3::DeltaDiscoveryResponse, type_url};
 
 use crate::both::{Imitation, Real};
 
-/// A server and the mesh behind it.
+/// A server and its mesh.
 pub(crate) enum Side {
     Real(Box<Real>),
     Imitation(Box<Imitation>),
 }
 
-/// An object by name.
+/// The name of an object.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
     pub(crate) cluster: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// As the real istiod wants it named.
+    /// Returns the name as YAML, in the form that the real istiod requires.
     pub(crate) fn yaml(&self) -> String {
         let Self { api_version, kind, namespace, name, .. } = self;
         format!(
@@ -39,7 +39,7 @@ impl Side {
         }
     }
 
-    /// What a node shows to be let in.
+    /// Returns the credentials with which a node connects.
     pub(crate) fn credentials(&self, node: &NodeBuilder) -> Credentials {
         match self {
             Self::Real(real) => real.credentials(node),
@@ -51,7 +51,8 @@ impl Side {
         self.server().stream(&self.credentials(&NodeBuilder::default())).await
     }
 
-    /// A stream on which these types were asked for and have come, each acknowledged; of endpoints these clusters'.
+    /// Opens a stream, subscribes to these types (for endpoints, to these clusters), and receives and acknowledges the
+    /// responses.
     pub(crate) async fn subscribed(&self, kinds: &[&str], clusters: &[&str]) -> Stream {
         let mut stream = self.stream().await;
         let node = NodeBuilder::default().build();
@@ -74,7 +75,7 @@ impl Side {
         }
     }
 
-    /// Whether the object is taken, else why not.
+    /// Applies an object. The error is the reason for its rejection.
     pub(crate) async fn try_apply(&mut self, cluster: &str, yaml: &str) -> Result<(), String> {
         match self {
             Self::Real(real) => real.attempt("apply", cluster, yaml).await,
@@ -95,8 +96,8 @@ impl Side {
     }
 }
 
-/// A response without what differs from run to run.
-pub(crate) fn told(response: &DeltaDiscoveryResponse) -> String {
+/// Describes a response without the parts that differ between runs.
+pub(crate) fn describe(response: &DeltaDiscoveryResponse) -> String {
     let mut names: Vec<_> = response.resources.iter().map(|it| format!("{:?}", it.name)).collect();
     names.sort();
     let versions = response.resources.iter().filter(|it| !it.version.is_empty()).count();
@@ -112,12 +113,12 @@ pub(crate) fn told(response: &DeltaDiscoveryResponse) -> String {
     )
 }
 
-/// The last part of a type URL.
+/// Returns the last part of a type URL.
 pub(crate) fn short(kind: &str) -> &str {
     kind.rsplit('.').next().unwrap_or(kind)
 }
 
-/// All of them.
-pub(crate) fn all_told(responses: &[DeltaDiscoveryResponse]) -> Vec<String> {
-    responses.iter().map(told).collect()
+/// Describes all responses.
+pub(crate) fn describe_all(responses: &[DeltaDiscoveryResponse]) -> Vec<String> {
+    responses.iter().map(describe).collect()
 }

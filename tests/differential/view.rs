@@ -1,4 +1,4 @@
-//! What one node is told: its names, all its clusters, and the endpoints of each that can have some.
+//! The resources of one node: its names, its clusters, and the endpoints of each cluster that may have any.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,10 +23,10 @@ use xds_proto::{
     type_url,
 };
 
-/// Longer than an answer takes.
+/// The timeout for a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A stream, and the state that its messages add up to.
+/// A stream, and the state that its responses add up to.
 pub(crate) struct View {
     stream: Stream,
     pub(crate) names: Option<NameTable>,
@@ -36,7 +36,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Subscribes to everything and waits until everything has come.
+    /// Subscribes to all types and waits until all resources have arrived.
     pub(crate) async fn open(server: &Server, credentials: &Credentials, node: &Node) -> Self {
         let stream = server.stream(credentials).await;
         stream.introduce(node, type_url::CLUSTER).await;
@@ -58,7 +58,7 @@ impl View {
                 let missing: Vec<_> =
                     self.subscribed.iter().filter(|name| !self.endpoints.contains_key(*name)).collect();
                 panic!(
-                    "no answer; names came: {}, clusters came: {}, endpoints of these did not: {missing:?}",
+                    "no response; names received: {}, clusters received: {}, missing endpoints: {missing:?}",
                     self.names.is_some(),
                     self.clusters.is_some()
                 );
@@ -73,7 +73,7 @@ impl View {
             && self.subscribed.iter().all(|name| self.endpoints.contains_key(name))
     }
 
-    /// Takes what comes in this time, if something does.
+    /// Receives responses within this time, and returns whether any arrived.
     pub(crate) async fn changes_within(&mut self, time: Duration) -> bool {
         let Some(response) = self.stream.within(time).await else { return false };
         self.take(&response).await;
@@ -102,7 +102,7 @@ impl View {
                 self.follow().await;
             }
             type_url::ENDPOINT => {
-                // Some may have been on their way when they were unsubscribed.
+                // Assignments may arrive after they were unsubscribed.
                 for (name, assignment) in each.filter(|(name, _)| self.subscribed.contains(name)) {
                     self.endpoints.insert(name, any::unpack(assignment).expect("an assignment"));
                 }
@@ -111,7 +111,7 @@ impl View {
         }
     }
 
-    /// Subscribes to the endpoints of new clusters, and no longer to those of clusters that are gone.
+    /// Subscribes to the endpoints of new clusters and unsubscribes from those of removed clusters.
     async fn follow(&mut self) {
         let clusters = self.clusters.iter().flatten();
         let wanted: BTreeSet<String> =
@@ -129,7 +129,7 @@ impl View {
     }
 }
 
-/// EDS answers for headless services too, although Envoy does not ask (facts J.3).
+/// EDS also contains headless services, although Envoy does not subscribe to them.
 fn has_endpoints(cluster: &Cluster) -> bool {
     let of_kind =
         |kind: DiscoveryType| cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(kind.into()));

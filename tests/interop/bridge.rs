@@ -12,7 +12,7 @@ use crate::common::{LEDGER, destination_rule, join, ledger, service_entry};
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
 
-/// Sends this, ends the direction, and reads until the other one ends.
+/// Sends the text, closes the write direction, and reads until the peer closes the connection.
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -21,7 +21,8 @@ async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> Str
     answer
 }
 
-/// The server answers while the client's direction is open: Go's HTTP server takes an end of data for a client that left.
+/// Sends the request without closing the write direction: Go's HTTP server treats a closed direction as a client that
+/// has gone.
 async fn ask(mut stream: TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -51,7 +52,7 @@ pub(crate) async fn http_clients_reach_the_workload_through_the_proxy_and_a_loop
     assert!(answer.contains("/local") && answer.contains(US), "{answer}");
 }
 
-pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_ending_apart() {
+pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_and_each_direction_closes_separately() {
     let mut real = RealMesh::start().await;
     real.apply("cluster1", LEDGER).await;
     let _peers = tokio::join!(real.gateway(2), ledger(&real));
@@ -73,7 +74,7 @@ pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_with_both_directions_
     assert_eq!(say(client, "three\n").await, "ledger: three\n");
 }
 
-pub(crate) async fn a_connection_through_the_gateway_is_explained_with_the_identity_it_found() {
+pub(crate) async fn the_explanation_of_a_connection_through_the_gateway_contains_the_identity_of_the_peer() {
     let real = RealMesh::start().await;
     let _peers = tokio::join!(real.gateway(2), real.forecast(2));
     let mesh = join(&real).await;
@@ -89,7 +90,7 @@ pub(crate) async fn a_connection_through_the_gateway_is_explained_with_the_ident
     assert_eq!(json["membership"]["identity"], US);
 }
 
-pub(crate) async fn a_reset_of_the_gateway_is_explained_by_what_may_have_caused_it() {
+pub(crate) async fn the_explanation_of_a_reset_by_the_gateway_lists_possible_causes() {
     let mut real = RealMesh::start().await;
     real.apply("cluster1", &LEDGER.replace("ledger.local", "ledger.example")).await;
     let _gateway = real.gateway(2).await;
@@ -101,8 +102,8 @@ pub(crate) async fn a_reset_of_the_gateway_is_explained_by_what_may_have_caused_
     assert!(failure.candidates.len() > 1, "{}", failure.message);
 }
 
-/// SIMPLE with a credentialName leaves no transport socket, as DISABLE does: only the metadata tells them apart.
-pub(crate) async fn tls_by_a_credential_name_is_refused_and_disable_is_plaintext() {
+/// SIMPLE with a credentialName has no transport socket, like DISABLE. Only the metadata distinguishes the two.
+pub(crate) async fn tls_with_a_credential_name_is_rejected_and_disable_is_plaintext() {
     let mut real = RealMesh::start().await;
     let listener = TcpListener::bind((real.ip(2, 40), 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

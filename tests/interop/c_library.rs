@@ -1,5 +1,5 @@
-//! The C library's examples, each a process of its own: through a real gateway to a real sidecar, with an application
-//! behind it that says who called it by the sidecar's word, or a real PostgreSQL server.
+//! The examples of the C library, each in its own process. They connect through a real gateway to a real sidecar, with
+//! an application that reports its caller as the sidecar identified it, or with a real PostgreSQL server.
 
 use mesh_tests::{
     apps::{self, App},
@@ -13,7 +13,7 @@ use crate::sidecar::{Guarded, guarded};
 const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
 const GUARDED: &str = "spiffe://cluster.local/ns/weather/sa/guarded";
 
-/// What these tests need and is not on this machine.
+/// Returns the requirement of these tests that this machine lacks, if any.
 pub(crate) fn missing() -> Option<String> {
     let all = clients::HTTP.iter().chain(clients::POSTGRES);
     all.filter_map(Client::missing).next().or_else(|| postgres::find().err())
@@ -30,16 +30,16 @@ impl Stage {
         Self { guarded: guarded(protocol, "STRICT", app.address).await, _app: app }
     }
 
-    /// Runs an example, which finds the service by these arguments, and says what it said.
+    /// Runs an example with these arguments and returns its output.
     async fn run(&self, client: &Client, arguments: &[&str]) -> String {
         let folder = self.guarded.real.vm_files(&Vm::default());
-        // Whether what the examples say is to be seen.
+        // Whether to show the output of the examples.
         let show = std::env::args().any(|argument| argument == "--nocapture");
         client.run(&[&[folder.to_str().unwrap(), "guarded.weather", "4000"], arguments].concat(), show).await
     }
 }
 
-/// Every example whose name begins so says who it is, as the sidecar knows it.
+/// Runs every example with one of these names, and checks the identity that the sidecar reports.
 async fn ask_http(names: &[&str]) {
     let stage = Stage::new("http", apps::caller().await).await;
     let is_named = |client: &&Client| names.iter().any(|name| client.name.starts_with(name));
@@ -47,7 +47,7 @@ async fn ask_http(names: &[&str]) {
     for client in clients::HTTP.iter().filter(is_named) {
         let said = stage.run(client, &["/today"]).await;
         assert_eq!(said.matches(&format!("URI={US}")).count(), client.answers, "{}: {said}", client.name);
-        // Those that say with whom they speak.
+        // These examples also print the identity of their peer.
         if ["blocking_sockets_in_c", "cpp", "python"].contains(&client.name) {
             assert!(said.contains(GUARDED) && said.contains(&format!("{gateway}:15443")), "{said}");
         }

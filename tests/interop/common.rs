@@ -1,4 +1,4 @@
-//! What several of these tests do.
+//! Helpers for several of these tests.
 
 use mesh_connector::{Config, Mesh};
 use mesh_tests::{
@@ -6,12 +6,12 @@ use mesh_tests::{
     vm_files::Vm,
 };
 
-/// A VM that joins with the files that istiod would give it.
+/// Joins a VM with the files that istiod provides.
 pub(crate) async fn join(real: &RealMesh) -> Mesh {
     Mesh::join(Config::from_vm_files(real.vm_files(&Vm::default())).unwrap()).await.unwrap()
 }
 
-/// A service outside of Kubernetes that the gateway exposes: its host is under the Gateway's `*.local`.
+/// A service outside Kubernetes that the gateway exposes, because its host matches `*.local` in the Gateway.
 pub(crate) const LEDGER: &str = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: ledger, namespace: weather}
@@ -23,7 +23,7 @@ spec:
   endpoints: [{address: 127.0.2.30, network: network2, serviceAccount: ledger}]
 ";
 
-/// The workload of [`LEDGER`], which echoes lines.
+/// Starts the workload of [`LEDGER`], which echoes lines.
 pub(crate) async fn ledger(real: &RealMesh) -> Child {
     let ledger = Workload {
         name: "ledger",
@@ -37,7 +37,8 @@ pub(crate) async fn ledger(real: &RealMesh) -> Child {
     real.workload(ledger).await
 }
 
-/// The ServiceEntry of a service of the mesh, `HOST.somedomain` on port 27018, without sidecars: `endpoints` are addresses.
+/// Returns the ServiceEntry of the service `HOST.somedomain` in the mesh, on port 27018 and without sidecars.
+/// `endpoints` are addresses.
 pub(crate) fn service_entry(host: &str, endpoints: &[String], target_port: u16) -> String {
     let endpoints: Vec<_> = endpoints.iter().map(|address| format!("{{address: {address}}}")).collect();
     format!(
@@ -55,7 +56,7 @@ spec:
     )
 }
 
-/// What a DestinationRule says about that service.
+/// Returns a DestinationRule for that service.
 pub(crate) fn destination_rule(host: &str, policy: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1

@@ -1,4 +1,4 @@
-//! Joining a real istiod: certificate, names, clusters, endpoints, and what it refuses.
+//! Joining a real istiod: certificate, names, clusters, endpoints, and rejections.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -32,13 +32,13 @@ pub(crate) async fn a_vm_gets_a_certificate_and_its_names_clusters_and_endpoints
     assert_eq!(hosts, [mesh.ip(1, 2), mesh.ip(2, 2)]);
 }
 
-pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
+pub(crate) async fn istiod_is_found_by_every_form_of_address_in_vm_files() {
     let mesh = RealMesh::start().await;
     let files = mesh.vm_files(&Vm::default());
     let port = mesh.address().port();
     let env = fs::read_to_string(files.join("cluster.env")).unwrap();
     let ways = [
-        // What mesh.yaml, cluster.env and hosts say.
+        // The content of mesh.yaml, cluster.env and hosts.
         (format!("127.0.0.1:{port}"), String::new(), ""),
         (format!("localhost:{port}"), String::new(), ""),
         (format!("istiod.istio-system.svc:{port}"), String::new(), "127.0.0.1 istiod.istio-system.svc"),
@@ -56,7 +56,7 @@ pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
         fs::write(files.join("hosts"), format!("{hosts}\n")).unwrap();
         join(&files).await.unwrap_or_else(|error| panic!("{discovery} {variable}: {}", error.report()));
     }
-    // By a name that its certificate does not have, with one that it has.
+    // istiod is reached by a name that is not in its certificate, with a server name that is.
     fs::write(
         files.join("mesh.yaml"),
         format!("defaultConfig: {{discoveryAddress: 'ingress.example:{port}'}}\n"),
@@ -70,7 +70,7 @@ pub(crate) async fn istiod_is_found_in_each_way_that_vm_files_can_name_it() {
     NdsClient::join(config).await.unwrap();
 }
 
-/// What Istio's `samples/multicluster/expose-istiod.yaml` says, for an istiod outside of any pod.
+/// The resources of Istio's `samples/multicluster/expose-istiod.yaml`, for an istiod outside a pod.
 const EXPOSED: &str = "apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: istiod-gateway, namespace: istio-system}
@@ -109,7 +109,7 @@ pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
     mesh.apply("cluster1", &format!("{EXPOSED}{endpoint}")).await;
     let gateway = mesh.gateway(1).await;
     let (files, ip) = (mesh.vm_files(&Vm::default()), mesh.ip(1, 2));
-    // As istioctl writes it, with the gateway's address in `hosts`; and by the address alone.
+    // Once as istioctl writes it, with the address of the gateway in `hosts`, and once with only the address.
     let ways = [
         ("istiod.istio-system.svc:15012".to_owned(), format!("{ip} istiod.istio-system.svc\n")),
         (format!("{ip}:15012"), String::new()),
@@ -130,14 +130,14 @@ pub(crate) async fn istiod_is_reached_through_an_east_west_gateway() {
     assert_eq!(NdsClient::join(config).await.unwrap_err().kind(), ErrorKind::Unavailable, "no other way");
 }
 
-pub(crate) async fn a_vm_that_names_no_network_is_sent_through_the_gateways() {
+pub(crate) async fn a_vm_without_a_network_uses_the_gateways() {
     let mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm { network: String::new(), ..Vm::default() })).await.unwrap();
     let endpoints = client.wait_for_endpoints(&format!("outbound|3002||{FORECAST}"), PATIENCE).await.unwrap();
     assert!(endpoints.iter().count() == 2 && endpoints.iter().all(|(_, endpoint)| endpoint.is_gateway()));
 }
 
-pub(crate) async fn a_name_that_is_added_and_deleted_while_it_runs_is_seen() {
+pub(crate) async fn adding_and_deleting_a_name_updates_a_running_client() {
     let mut mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     let yaml = "apiVersion: networking.istio.io/v1
@@ -158,7 +158,7 @@ spec:
     names.wait_for(|names| names.get("ledger.example").is_none()).await.unwrap();
 }
 
-pub(crate) async fn names_stay_while_istiod_is_gone_and_follow_it_when_it_is_back() {
+pub(crate) async fn names_stay_while_istiod_is_down_and_are_updated_after_its_restart() {
     let mut mesh = RealMesh::start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     let mut health = client.health().clone();
@@ -171,7 +171,7 @@ pub(crate) async fn names_stay_while_istiod_is_gone_and_follow_it_when_it_is_bac
     assert!(client.names().get().get(FORECAST).is_some());
 }
 
-pub(crate) async fn a_certificate_is_renewed_many_times_by_the_certificate_before_it() {
+pub(crate) async fn a_certificate_is_renewed_many_times_with_the_previous_certificate() {
     let mesh = RealMesh::start().await;
     let files = mesh.vm_files(&Vm::default());
     let config =
@@ -185,7 +185,7 @@ pub(crate) async fn a_certificate_is_renewed_many_times_by_the_certificate_befor
     assert!(client.health().get().identity.is_none());
 }
 
-pub(crate) async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default() {
+pub(crate) async fn a_request_above_the_maximum_lifetime_is_repeated_with_the_default() {
     let mesh = RealMesh::builder()
         .environment("MAX_WORKLOAD_CERT_TTL", "1h")
         .environment("DEFAULT_WORKLOAD_CERT_TTL", "30m")
@@ -196,7 +196,7 @@ pub(crate) async fn a_lifetime_above_the_maximum_is_asked_again_as_the_default()
     assert!(remaining <= Duration::from_secs(30 * 60), "{remaining:?}");
 }
 
-pub(crate) async fn a_refused_token_is_explained_by_its_own_claims() {
+pub(crate) async fn the_error_of_a_rejected_token_names_the_invalid_claim() {
     let mesh = RealMesh::start().await;
     let vm = Vm::default();
     let files = mesh.vm_files(&vm);
@@ -218,7 +218,7 @@ pub(crate) async fn a_refused_token_is_explained_by_its_own_claims() {
     assert!(nonsense.contains("not a JSON Web Token"), "{nonsense}");
 }
 
-pub(crate) async fn a_root_that_is_not_istiods_is_named() {
+pub(crate) async fn the_error_of_a_wrong_root_names_the_root_file() {
     let (mesh, other) = tokio::join!(RealMesh::start(), RealMesh::start());
     let files = mesh.vm_files(&Vm::default());
     fs::write(files.join("root-cert.pem"), other.root_pem()).unwrap();
@@ -227,7 +227,7 @@ pub(crate) async fn a_root_that_is_not_istiods_is_named() {
     assert!(error.to_string().contains(&files.join("root-cert.pem").display().to_string()), "{error}");
 }
 
-pub(crate) async fn an_identity_of_another_namespace_is_refused_by_the_stream() {
+pub(crate) async fn the_stream_rejects_an_identity_of_another_namespace() {
     let mesh = RealMesh::start().await;
     let vm = Vm::default();
     let files = mesh.vm_files(&vm);
@@ -238,7 +238,7 @@ pub(crate) async fn an_identity_of_another_namespace_is_refused_by_the_stream() 
     assert!(error.to_string().contains("legacy"), "{error}");
 }
 
-pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over() {
+pub(crate) async fn the_error_after_the_join_timeout_names_the_address_of_istiod() {
     let mut mesh = RealMesh::start().await;
     let files = mesh.vm_files(&Vm::default());
     let address = mesh.stop_istiod().await;
@@ -252,11 +252,12 @@ pub(crate) async fn an_istiod_that_is_not_there_is_named_when_the_time_is_over()
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 
-pub(crate) async fn forced_reconnects_leave_no_error_behind() {
+pub(crate) async fn forced_reconnects_cause_no_error() {
     let mut mesh = RealMesh::builder().argument("--max-connection-age=1s").start().await;
     let client = join(&mesh.vm_files(&Vm::default())).await.unwrap();
     client.wait_for_clusters(PATIENCE).await.unwrap();
-    // The stream ends after a second and ten more of grace. Nobody is to notice; then a change must still arrive.
+    // The stream ends after one second and ten seconds of grace. The client must not report an error, and a later
+    // change must arrive.
     let mut health = client.health().clone();
     let noticed = health.wait_for(|health| !health.is_ok());
     assert!(tokio::time::timeout(Duration::from_secs(14), noticed).await.is_err());

@@ -24,11 +24,11 @@ async fn get(
     Ok((serde_json::from_slice(&body).unwrap(), connection))
 }
 
-pub(crate) async fn a_call_goes_through_the_gateway_to_the_workload_that_is_expected() {
+pub(crate) async fn a_call_through_the_gateway_reaches_the_expected_workload() {
     let real = RealMesh::start().await;
     let _peers = tokio::join!(real.gateway(2), real.forecast(2));
     let mesh = join(&real).await;
-    // Only network2 has a gateway that runs: attempts at the other one move on.
+    // Only the gateway of network2 runs: attempts at the other gateway fail over.
     let client = mesh.http_client();
     let (body, connection) = get(&client, "http://forecast.weather:3002/today").await.unwrap();
     assert_eq!(body["client"], "spiffe://cluster.local/ns/legacy/sa/vm");
@@ -57,7 +57,7 @@ pub(crate) async fn calls_are_spread_over_the_gateways_of_both_networks() {
     assert_eq!(seen, expected.map(|(name, gateway)| (name.to_owned(), gateway)).into());
 }
 
-pub(crate) async fn a_workload_with_another_identity_is_refused_and_both_names_are_told() {
+pub(crate) async fn a_workload_with_another_identity_is_rejected_and_the_error_names_both_identities() {
     let real = RealMesh::start().await;
     let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "mallory", &[]));
     let mesh = join(&real).await;
@@ -96,7 +96,7 @@ pub(crate) async fn a_raw_stream_through_the_gateway_needs_no_negotiated_protoco
     assert_eq!(answer, "ledger: hello\n");
 }
 
-pub(crate) async fn a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_candidates() {
+pub(crate) async fn the_error_of_a_host_that_the_gateway_does_not_expose_lists_possible_causes() {
     let mut real = RealMesh::start().await;
     real.apply("cluster1", &LEDGER.replace("ledger.local", "ledger.example")).await;
     let _gateway = real.gateway(2).await;
@@ -107,7 +107,7 @@ pub(crate) async fn a_host_that_the_gateway_does_not_expose_is_a_reset_with_its_
     assert!(error.report().contains("outbound_.5432_._.ledger.example"), "{}", error.report());
 }
 
-pub(crate) async fn plaintext_goes_where_the_control_plane_says_and_not_where_mtls_is_required() {
+pub(crate) async fn plaintext_is_used_if_the_control_plane_configures_it_and_not_if_mtls_is_required() {
     let mut real = RealMesh::start().await;
     let listener = tokio::net::TcpListener::bind((real.ip(2, 40), 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -132,7 +132,7 @@ spec:
     assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());
 }
 
-pub(crate) async fn a_port_that_the_service_does_not_have_is_told_from_the_clusters() {
+pub(crate) async fn the_error_of_an_unknown_port_lists_the_ports_of_the_service() {
     let real = RealMesh::start().await;
     let mesh = join(&real).await;
     let error = mesh.connect("forecast.weather", 3003).await.unwrap_err();

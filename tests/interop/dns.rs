@@ -1,7 +1,8 @@
-//! Our DNS listener beside the DNS proxy of Istio's own agent: one istiod, one table, one upstream, the same questions.
+//! Compares Sidestep's DNS listener with the DNS proxy of Istio's agent: the same istiod, name table, upstream and
+//! queries.
 //!
-//! What may differ is listed in the documentation of `mesh_resolver::listener` and modelled in `compare`; anything else
-//! fails the test.
+//! The documentation of `mesh_resolver::listener` lists the intended differences, and `compare` models them. Any other
+//! difference fails the test.
 
 mod compare;
 mod fixture;
@@ -28,16 +29,16 @@ use tokio::{
 
 use self::{compare::Tally, questions::Questions, upstream::UpstreamServer};
 
-/// Asked over UDP, and over TCP.
+/// The number of queries over UDP, and over TCP.
 const QUESTIONS: usize = 100_000;
 const OVER_TCP: usize = 2_000;
 
-/// On the way at once.
+/// The number of concurrent queries.
 const WINDOW: usize = 32;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Both proxies, over one mesh.
+/// Both proxies, in one mesh.
 struct Both {
     ours: DnsListener,
     agent: DnsAgent,
@@ -70,16 +71,16 @@ impl Both {
         Self { ours: listener.start().unwrap(), agent, client, _upstream: upstream, _real: real }
     }
 
-    /// The names that both must have before anything is compared.
+    /// Waits until both have all names of the table, and returns the names.
     async fn table(&self) -> Vec<String> {
         let names: Vec<_> = self.client.names().load().iter().map(|entry| entry.name().to_owned()).collect();
         let socket = connected(self.agent.dns).await;
         for name in &names {
             let name = name.replace('*', "probe");
-            // Each question is a round trip to the agent, which has the table when Envoy has connected.
+            // Each query is a round trip to the agent, which has the table once its Envoy has connected.
             let known =
                 async { while !exchange(&socket, &questions::plain(&name)).await.metadata.authoritative {} };
-            timeout(PATIENCE, known).await.unwrap_or_else(|_| panic!("the agent does not know {name}"));
+            timeout(PATIENCE, known).await.unwrap_or_else(|_| panic!("the agent does not answer {name}"));
         }
         names
     }
@@ -96,7 +97,7 @@ async fn exchange(socket: &UdpSocket, question: &[u8]) -> Message {
     Message::from_vec(&answers.remove(0)).unwrap()
 }
 
-/// Asks questions at once, each with an id of its own, and gives the answers in their order.
+/// Sends queries concurrently, each with its own id, and returns the answers in the order of the queries.
 async fn window(socket: &UdpSocket, questions: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for question in questions {
         socket.send(question).await.unwrap();
@@ -125,7 +126,7 @@ async fn over_tcp(stream: &mut TcpStream, question: &[u8]) -> Vec<u8> {
     answer
 }
 
-pub(crate) async fn the_listener_answers_as_istios_agent_does() {
+pub(crate) async fn the_listener_answers_like_the_agent_of_istio() {
     let both = Both::start().await;
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
@@ -142,7 +143,7 @@ pub(crate) async fn the_listener_answers_as_istios_agent_does() {
     }
     let mut ours = TcpStream::connect(both.ours.addresses()[0]).await.unwrap();
     for _ in 0..OVER_TCP / 100 {
-        // The agent ends a connection after 128 questions.
+        // The agent closes a connection after 128 queries.
         let mut theirs = TcpStream::connect(both.agent.dns).await.unwrap();
         for question in questions.window(100) {
             let (ours, theirs) =
@@ -153,8 +154,9 @@ pub(crate) async fn the_listener_answers_as_istios_agent_does() {
     tally.finish(QUESTIONS + OVER_TCP);
 }
 
-/// The agent's DNS library refuses such messages before the agent sees them (`pkg/dns/client/dns.go:280-286,307-310` never applies).
-pub(crate) async fn what_is_no_question_is_refused_as_istios_agent_does() {
+/// The DNS library of the agent rejects such messages before the agent sees them
+/// (`pkg/dns/client/dns.go:280-286,307-310` never applies).
+pub(crate) async fn invalid_queries_are_rejected_like_by_the_agent_of_istio() {
     let both = Both::start().await;
     let names = both.table().await;
     let (ours, theirs) = (connected(both.ours.addresses()[0]).await, connected(both.agent.dns).await);

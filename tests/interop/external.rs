@@ -1,4 +1,4 @@
-//! What istiod says of hosts outside the mesh, and what a program that only resolves makes of it.
+//! The data that istiod sends about hosts outside the mesh, and its use by a program that only resolves names.
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -14,8 +14,9 @@ use mesh_tests::{
     vm_files::Vm,
 };
 
-/// In clusters that istiod sends, `istio.external` tells hosts outside the mesh from those inside (`pilot/pkg/networking`).
-pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_an_address_of_its_own() {
+/// `istio.external` in the clusters that istiod sends distinguishes hosts outside the mesh from those inside
+/// (`pilot/pkg/networking`).
+pub(crate) async fn a_host_outside_the_mesh_gets_the_answer_of_upstream_unless_it_has_explicit_addresses() {
     let mut mesh = RealMesh::start().await;
     mesh.apply("cluster1", ENTRIES).await;
     let client =
@@ -29,7 +30,7 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
     let upstream = Upstream::servers([upstream()]);
     let builder = || MeshResolver::builder_for(&client).with_upstream(upstream.clone());
     let resolver = builder().with_upstream_for_external().build().unwrap();
-    // Before the clusters are known, and after.
+    // Once before the clusters are known, and once after.
     for _ in 0..2 {
         let found = resolver.lookup_ip(UPSTREAM).await.unwrap();
         assert_eq!((found.source(), found.addresses()), (&Source::Upstream, &[UPSTREAMS.into()][..]));
@@ -47,7 +48,7 @@ pub(crate) async fn a_host_outside_the_mesh_has_upstreams_answer_unless_it_has_a
 
 const UPSTREAMS: [u8; 4] = [192, 0, 2, 7];
 
-/// A DNS server that knows every name, at [`UPSTREAMS`]. It serves until the process ends.
+/// Starts a DNS server that answers every name with [`UPSTREAMS`]. It runs until the process ends.
 fn upstream() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -68,7 +69,7 @@ fn upstream() -> SocketAddr {
     address
 }
 
-/// An address that istiod made up (`pilot/pkg/controllers/ipallocate`).
+/// Returns whether istiod has allocated the address (`pilot/pkg/controllers/ipallocate`).
 fn is_virtual(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.octets()[0] >= 240,

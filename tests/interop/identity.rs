@@ -12,7 +12,7 @@ use nds_client::{Config, ConfigBuilder, Identity, NdsClient, health::Health};
 
 use crate::state_dir;
 
-/// The files of a VM whose state folder is beside them.
+/// Returns the files of a VM whose state directory is beside them.
 fn vm(mesh: &RealMesh) -> (PathBuf, ConfigBuilder) {
     let files = mesh.vm_files(&Vm::default());
     let config = Config::builder().with_vm_files(&files).with_state_dir(files.join("state"));
@@ -26,7 +26,7 @@ async fn join(config: &ConfigBuilder, files: &Path) -> NdsClient {
     client
 }
 
-/// Waits until certificate and roots have been persisted, the roots like this.
+/// Waits until a certificate, and roots that match `like`, have been persisted.
 async fn persisted(files: &Path, like: impl Fn(&str) -> bool + Send + 'static) {
     let is_there = move |folder: &Path| {
         let roots = fs::read_to_string(folder.join("roots.pem"));
@@ -45,7 +45,7 @@ fn kill_token(files: &Path) {
     fs::write(files.join("istio-token"), Vm::default().token("istio-ca", Duration::ZERO)).unwrap();
 }
 
-pub(crate) async fn a_vm_that_starts_again_joins_although_its_token_is_long_dead() {
+pub(crate) async fn a_restarted_vm_joins_with_an_expired_token() {
     let mesh = RealMesh::start().await;
     let (files, config) = vm(&mesh);
     let client = join(&config, &files).await;
@@ -68,7 +68,7 @@ pub(crate) async fn a_restored_certificate_is_renewed_without_the_token() {
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
 
-pub(crate) async fn a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token() {
+pub(crate) async fn a_certificate_of_a_replaced_ca_is_dropped_and_the_token_is_used() {
     let (first, second) = tokio::join!(RealMesh::start(), RealMesh::start());
     let (files, config) = vm(&first);
     let leaf = |identity: &Identity| identity.certified_key().cert[0].clone();
@@ -80,7 +80,7 @@ pub(crate) async fn a_certificate_of_a_ca_that_is_gone_is_dropped_for_the_token(
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
 }
 
-pub(crate) async fn a_certificate_in_files_that_another_process_renews_is_followed() {
+pub(crate) async fn a_certificate_in_files_is_reloaded_after_another_process_renewed_it() {
     let mesh = RealMesh::start().await;
     let (files, config) = vm(&mesh);
     let agent = join(&config.clone().with_certificate_ttl(Duration::from_secs(30)), &files).await;
@@ -95,14 +95,14 @@ pub(crate) async fn a_certificate_in_files_that_another_process_renews_is_follow
     drop(agent);
 }
 
-/// Writes the files of a CA into the folder that istiod watches, the root last: it is what istiod looks at.
+/// Writes the files of a CA into the folder that istiod watches. The root is the last file, because istiod watches it.
 fn plug(mesh: &RealMesh, ca: &PluggedCa, roots: &[&PluggedCa]) {
     for (name, text) in ca.files(roots) {
         mesh.write(&format!("cacerts/{name}"), &text);
     }
 }
 
-pub(crate) async fn roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_locks_nobody_out() {
+pub(crate) async fn pushed_roots_are_trusted_immediately_and_clients_survive_a_root_rotation() {
     let (a, b) = (PluggedCa::new("a"), PluggedCa::new("b"));
     let files = a.files(&[&a]);
     let builder = RealMesh::builder().environment("ISTIO_MULTIROOT_MESH", "true");
@@ -121,14 +121,14 @@ pub(crate) async fn roots_that_istiod_pushes_are_trusted_at_once_and_a_rotation_
 
     plug(&mesh, &b, &[&a, &b]);
     plug(&mesh, &b, &[&b]);
-    // The VM's root file knows only the old root; istiod's own certificate is now under the new one.
+    // The root file of the VM contains only the old root, and the certificate of istiod is now signed by the new one.
     let address = mesh.stop_istiod().await;
     mesh.restart_istiod(address).await;
     client.health().clone().wait_for(Health::is_ok).await.unwrap();
     let reason = client.health().get();
     assert!(reason.is_ok(), "{reason:?}");
 
-    // A process that starts after all that has the old root file, and what was kept.
+    // A process that starts afterwards has the old root file and the persisted state.
     let new_root = b.root_pem().lines().nth(3).unwrap().to_owned();
     persisted(&files, move |roots| roots.contains(&new_root)).await;
     drop(client);

@@ -1,4 +1,4 @@
-//! Calls that must not notice what happens to certificates, roots and istiod.
+//! Calls that must succeed while certificates, roots and istiod change.
 
 use std::{
     path::Path,
@@ -27,7 +27,7 @@ use crate::{common::join, state_dir};
 
 const URL: &str = "http://forecast.weather:3002/";
 
-/// Calls, one after the other from each of a few tasks, every one over a connection of its own.
+/// Sequential calls from several tasks, each over a new connection.
 struct Load {
     stop: Arc<AtomicBool>,
     calls: watch::Sender<usize>,
@@ -67,7 +67,7 @@ impl Load {
         self.calls.subscribe().wait_for(|calls| *calls >= enough).await.unwrap();
     }
 
-    /// Ends the calls, of which none may have failed.
+    /// Stops the calls and checks that none has failed.
     async fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let failures = self.callers.join_all().await.concat();
@@ -102,7 +102,7 @@ pub(crate) async fn a_plugged_ca_with_an_intermediate_is_trusted_end_to_end() {
 pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
     let (a, b) = (PluggedCa::new("a"), PluggedCa::new("b"));
     let real = plugged(&a).environment("ISTIO_MULTIROOT_MESH", "true").start().await;
-    // Renews twice while we renew once, and takes up the roots that come with each certificate.
+    // The peers renew twice as often as the client, and use the roots that come with each certificate.
     let _peers = tokio::join!(real.gateway(2), real.forecast_as(2, "forecast", &["--ttl=3s"]));
     let config = Config::builder().with_vm_files(real.vm_files(&Vm::default()));
     let config = config.with_certificate_ttl(Duration::from_secs(6)).build().unwrap();
@@ -111,8 +111,8 @@ pub(crate) async fn a_root_rotation_under_load_fails_no_call() {
     let mut identity = mesh.client().identity().clone();
     for (signer, roots, more) in [(&a, &[&a, &b][..], 3), (&b, &[&a, &b], 3), (&b, &[&b], 2)] {
         let before = identity.current().unwrap().epoch();
-        // The workload finds the roots in a file that is kept current, as the ConfigMap in a pod is; we keep those
-        // that we joined with, and learn the others from istiod.
+        // The workload reads the roots from a file that is updated, like the ConfigMap in a pod. The client joins with
+        // the first roots and gets the others from istiod.
         real.write("root-cert.pem", &roots.iter().map(|ca| ca.root_pem()).collect::<String>());
         for (name, text) in signer.files(roots) {
             real.write(&format!("cacerts/{name}"), &text);
@@ -177,7 +177,7 @@ pub(crate) async fn istiod_restarted_under_load_fails_no_call() {
     load.end().await;
 }
 
-pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
+pub(crate) async fn an_expired_certificate_is_replaced_with_the_token() {
     let mut real = RealMesh::start().await;
     let files = real.vm_files(&Vm::default());
     let config =
@@ -186,7 +186,7 @@ pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     let mut identity = mesh.client().identity().clone();
     let first = identity.current().unwrap();
     let address = real.stop_istiod().await;
-    // No certificate can be had until this one has ended.
+    // No certificate is issued until this one has expired.
     tokio::time::sleep(first.remaining(std::time::SystemTime::now())).await;
     real.restart_istiod(address).await;
     identity
@@ -196,7 +196,7 @@ pub(crate) async fn an_expired_certificate_is_replaced_by_way_of_the_token() {
     mesh.health().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
 }
 
-pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot() {
+pub(crate) async fn a_vm_that_starts_while_istiod_is_down_uses_its_snapshot() {
     let mut real = RealMesh::start().await;
     let _peers = network2(&real).await;
     let files = real.vm_files(&Vm::default());
@@ -223,7 +223,7 @@ pub(crate) async fn a_vm_that_starts_while_istiod_is_down_calls_by_its_snapshot(
     load.end().await;
 }
 
-pub(crate) async fn several_thousand_services_arrive_as_one_message_and_are_all_known() {
+pub(crate) async fn several_thousand_services_arrive_in_one_message() {
     const SERVICES: usize = 4000;
     let service = |at: usize| {
         let ip = format!("10.{}.{}.{}", 100 + at / 65_000, at / 250 % 250, at % 250 + 1);

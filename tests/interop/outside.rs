@@ -1,4 +1,4 @@
-//! What a client that reads neither listeners nor routes does not know: whether the mesh lets it out.
+//! The outbound traffic policy, which a client without listeners and routes does not know.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use xds_proto::type_url;
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
-/// A change here changes a decision in ARCHITECTURE.md.
-pub(crate) async fn the_outbound_policy_comes_with_all_listeners_or_with_the_routes_of_a_port_that_nobody_has()
+/// If this test fails, a decision in ARCHITECTURE.md must be revised.
+pub(crate) async fn the_outbound_policy_needs_all_listeners_or_the_routes_of_an_unused_port()
  {
     for (mode, catch_all) in [("ALLOW_ANY", "allow_any"), ("REGISTRY_ONLY", "block_all")] {
         let mut real = RealMesh::start().await;
@@ -31,9 +31,9 @@ spec: {{outboundTrafficPolicy: {{mode: {mode}}}, egress: [{{hosts: [\"*/*\"]}}]}
         stream.introduce(&NodeBuilder::default().build(), type_url::NAME_TABLE).await;
         stream.subscribe(LISTENER, &["virtualOutbound"]).await;
         let listeners = stream.next_of(LISTENER).await.resources;
-        assert!(listeners.len() > 1, "the name is not looked at: {}", listeners.len());
+        assert!(listeners.len() > 1, "the requested name is ignored: {}", listeners.len());
         stream.subscribe(ROUTES, &["1"]).await;
-        // istiod may take up the Sidecar later; it pushes then.
+        // istiod may process the Sidecar later, and then pushes.
         loop {
             let routes = stream.next_of(ROUTES).await;
             stream.ack(&routes).await;

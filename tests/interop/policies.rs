@@ -1,5 +1,5 @@
-//! What DestinationRules say about connections, as a real istiod passes it on: balancing, ejection, limits, keepalive, TLS
-//! of their own, PROXY protocol. The services are outside of Kubernetes and have no sidecar.
+//! DestinationRules as a real istiod sends them: load balancing, outlier detection, circuit breakers, keepalive, TLS
+//! settings, PROXY protocol. The services are outside Kubernetes and have no sidecar.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
@@ -19,13 +19,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::common::{self, destination_rule, service_entry};
 
-/// A service at these addresses and port, and what a DestinationRule says about it.
+/// Creates a service with these addresses and this port, and a DestinationRule for it.
 async fn service(real: &mut RealMesh, host: &str, addresses: &[String], port: u16, policy: &str) {
     let entry = service_entry(host, addresses, port);
     real.apply("cluster1", &format!("{entry}---\n{}", destination_rule(host, policy))).await;
 }
 
-/// Joins, and waits until istiod has told of this service.
+/// Joins, and waits until the client has the cluster of this service.
 async fn join(real: &RealMesh, host: &str) -> Mesh {
     let mesh = common::join(real).await;
     let mut clusters = mesh.client().clusters().clone();
@@ -35,7 +35,7 @@ async fn join(real: &RealMesh, host: &str) -> Mesh {
     mesh
 }
 
-/// Listeners on several addresses, on the same port.
+/// Returns listeners on several addresses with the same port.
 async fn listeners(real: &RealMesh, lasts: &[u8]) -> (Vec<TcpListener>, Vec<String>, u16) {
     let mut all: Vec<TcpListener> = Vec::new();
     let mut port = 0;
@@ -48,7 +48,7 @@ async fn listeners(real: &RealMesh, lasts: &[u8]) -> (Vec<TcpListener>, Vec<Stri
     (all, addresses, port)
 }
 
-pub(crate) async fn endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_rule_says() {
+pub(crate) async fn endpoints_are_selected_in_turn_and_a_failing_one_is_ejected_by_the_rule() {
     let mut real = RealMesh::start().await;
     let (mut all, addresses, port) = listeners(&real, &[61, 62, 63]).await;
     let policy = "{loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: {consecutive5xxErrors: 1, \
@@ -61,7 +61,7 @@ pub(crate) async fn endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_
         *seen.entry(stream.connection().peer_addr().ip().to_string()).or_default() += 1;
     }
     assert_eq!(seen, addresses.iter().map(|address| (address.clone(), 3)).collect());
-    // One goes away: nobody notices, and after one failure it is asked no more.
+    // One endpoint is stopped: no call fails, and after one failure the endpoint is no longer selected.
     drop(all.remove(0));
     for _ in 0..9 {
         mesh.connect("turns.somedomain", 27018).await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn endpoints_come_in_turn_and_one_that_fails_is_ejected_as_the_
     );
 }
 
-pub(crate) async fn a_rules_limit_of_connections_and_its_keepalive_hold() {
+pub(crate) async fn the_connection_limit_and_keepalive_of_a_rule_are_applied() {
     let mut real = RealMesh::start().await;
     let (_all, addresses, port) = listeners(&real, &[64]).await;
     let policy =
@@ -95,7 +95,7 @@ pub(crate) async fn a_rules_limit_of_connections_and_its_keepalive_hold() {
     mesh.connect("limited.somedomain", 27018).await.unwrap();
 }
 
-pub(crate) async fn a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it() {
+pub(crate) async fn a_proxy_protocol_header_is_sent_first_if_a_rule_enables_it() {
     for (version, first) in [("V1", &b"PROXY TCP4 "[..]), ("V2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c")] {
         let mut real = RealMesh::start().await;
         let (all, addresses, port) = listeners(&real, &[65]).await;
@@ -118,7 +118,7 @@ pub(crate) async fn a_proxy_protocol_header_comes_first_where_a_rule_asks_for_it
     }
 }
 
-pub(crate) async fn with_too_few_left_ejected_endpoints_are_asked_again() {
+pub(crate) async fn below_the_panic_threshold_ejected_endpoints_are_selected_again() {
     let mut real = RealMesh::start().await;
     let (all, addresses, port) = listeners(&real, &[67, 68, 69]).await;
     let policy = "{loadBalancer: {simple: ROUND_ROBIN}, outlierDetection: {consecutive5xxErrors: 1, \
@@ -129,7 +129,8 @@ pub(crate) async fn with_too_few_left_ejected_endpoints_are_asked_again() {
         let endpoints = mesh.health().endpoints().into_iter();
         endpoints.filter(|endpoint| !endpoint.ejected_for.is_zero()).count()
     };
-    // Two go away, and are ejected. A third of them is healthy then, which is less than half.
+    // Two endpoints are stopped and ejected. One third is healthy then, which is less than the panic threshold of one
+    // half.
     drop(all);
     let _third = TcpListener::bind((addresses[2].as_str(), port)).await.unwrap();
     for _ in 0..9 {
@@ -143,10 +144,10 @@ pub(crate) async fn with_too_few_left_ejected_endpoints_are_asked_again() {
         *seen.entry(stream.connection().peer_addr().ip().to_string()).or_default() += 1;
     }
     assert!(seen.contains_key(&addresses[0]), "{seen:?}");
-    assert_eq!(ejected(), 2, "still ejected, and asked all the same");
+    assert_eq!(ejected(), 2, "still ejected, and selected anyway");
 }
 
-pub(crate) async fn a_rules_warm_up_and_the_life_of_its_connections_are_read() {
+pub(crate) async fn the_warm_up_and_the_connection_limits_of_a_rule_are_applied() {
     let mut real = RealMesh::start().await;
     let (_all, addresses, port) = listeners(&real, &[70]).await;
     let policy = "{loadBalancer: {simple: LEAST_REQUEST, warmup: {duration: 60s, minimumPercent: 25, aggression: 2}}, \
@@ -164,7 +165,7 @@ pub(crate) async fn a_rules_warm_up_and_the_life_of_its_connections_are_read() {
     assert_eq!(life.max_requests, Some(9));
 }
 
-pub(crate) async fn a_service_without_endpoints_of_its_own_is_dialled_where_it_was_asked_for_at_its_own_port()
+pub(crate) async fn a_service_with_resolution_none_is_connected_to_at_the_requested_address_and_target_port()
 {
     let mut real = RealMesh::start().await;
     let (_all, addresses, port) = listeners(&real, &[71]).await;
@@ -180,8 +181,8 @@ pub(crate) async fn a_service_without_endpoints_of_its_own_is_dialled_where_it_w
     }
 }
 
-/// SIMPLE, and MUTUAL with a certificate in files.
-pub(crate) async fn tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another_name_is_refused() {
+/// TLS mode SIMPLE, and MUTUAL with a certificate in files.
+pub(crate) async fn the_tls_of_a_rule_uses_the_roots_in_its_file_and_rejects_another_name() {
     const NAME: &str = "api.example.test";
     let mut real = RealMesh::start().await;
     let dir = tempfile::tempdir().unwrap();
@@ -223,7 +224,8 @@ pub(crate) async fn tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another
         stream.read_to_string(&mut answer).await.unwrap();
         assert_eq!(answer, presented);
     }
-    // Without a certificate, the one that demands one refuses: at the first read, in TLS 1.3.
+    // Without a client certificate, the server that requires one rejects the connection: with TLS 1.3, at the first
+    // read.
     let mut stream = mesh.connect("unknown.somedomain", 27018).await.unwrap();
     stream.read_to_string(&mut String::new()).await.unwrap_err();
     let error = mesh.connect("wrong.somedomain", 27018).await.unwrap_err();
@@ -232,7 +234,7 @@ pub(crate) async fn tls_of_a_rule_is_made_with_the_roots_in_its_file_and_another
     assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());
 }
 
-/// An authority that is not the mesh's. Its root and a client's certificate are in files.
+/// A CA outside the mesh. Its root and a client certificate are in files.
 struct Outside {
     issuer: Issuer<'static, KeyPair>,
     roots: RootCertStore,
@@ -257,7 +259,7 @@ impl Outside {
         Self { issuer, roots }
     }
 
-    /// A server of this name that demands nothing of its clients, and one that demands a certificate.
+    /// Returns a TLS server with this name that requires no client certificate, and one that does.
     fn servers(&self, name: &str) -> (TlsAcceptor, TlsAcceptor) {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots.clone().into(), provider);

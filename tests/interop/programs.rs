@@ -1,5 +1,5 @@
-//! Unmodified programs, curl and psql, in the mesh: by the proxy, by a Unix socket, and by names alone in a namespace of
-//! their own. The database is a real PostgreSQL server behind a real sidecar behind a real gateway.
+//! The unmodified programs curl and psql in the mesh: through the proxy, through a Unix socket, and by name in a
+//! network namespace. The database is a real PostgreSQL server behind a real sidecar behind a real gateway.
 
 use std::{env, path::PathBuf, process::Command as Blocking};
 
@@ -17,27 +17,27 @@ use tokio::process::Command;
 
 use crate::sidecar::{Guarded, guarded};
 
-/// What a test runs in a namespace is this program with this variable: the socket of the database.
+/// In a namespace, a test runs this program with this variable, whose value is the socket of the database.
 const INSIDE: &str = "SIDESTEP_INSIDE_NAMESPACE";
 const URL: &str = "http://forecast.weather:3002/unmodified";
 const DATABASE: (&str, u16) = ("guarded.weather", 4000);
 
-/// What these tests need and is not on this machine.
+/// Returns the requirement of these tests that this machine lacks, if any.
 pub(crate) fn missing() -> Option<String> {
     let has = |program: &&str| Blocking::new(program).arg("--version").output().is_err();
     let programs = ["curl", "psql", "unshare"].iter().find(|program| has(program));
     programs.map(|program| format!("no `{program}`")).or_else(|| postgres::find().err()).or_else(|| {
         let made = Blocking::new("unshare").args(["-rn", "unshare", "-m", "true"]).output();
-        (!made.is_ok_and(|output| output.status.success())).then(|| "no namespaces without root".to_owned())
+        (!made.is_ok_and(|output| output.status.success())).then(|| "this user cannot create namespaces".to_owned())
     })
 }
 
-/// The part of a test that runs inside a namespace, where this process is that.
+/// Returns the socket of the database if this process is the part of a test that runs inside a namespace.
 pub(crate) fn inside() -> Option<PathBuf> {
     env::var_os(INSIDE).map(PathBuf::from)
 }
 
-/// The forecast, and a database behind a sidecar.
+/// The forecast service, and a database behind a sidecar.
 struct Stage {
     guarded: Guarded,
     _app: App,
@@ -55,7 +55,7 @@ async fn bridge(mesh: &Mesh) -> Bridge {
     mesh.bridge().with_access(Access::SameUser).start().await.unwrap()
 }
 
-/// Runs a script, which must succeed, and returns what it says.
+/// Runs a script, which must succeed, and returns its output.
 async fn sh(script: &str, environment: &[(&str, String)]) -> String {
     let mut command = Command::new("sh");
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY", "no_proxy", "NO_PROXY"]
@@ -74,7 +74,7 @@ fn query(connection: &str) -> String {
     format!("psql -XAt '{connection} user=me dbname=postgres' -c 'select 6 * 7'")
 }
 
-pub(crate) async fn curl_and_psql_go_by_the_proxy_and_by_unix_sockets() {
+pub(crate) async fn curl_and_psql_connect_through_the_proxy_and_unix_sockets() {
     let server = Postgres::start().await;
     let stage = stage(&server.socket()).await;
     let mesh = &stage.guarded.mesh;
@@ -97,17 +97,17 @@ pub(crate) async fn curl_and_psql_go_by_the_proxy_and_by_unix_sockets() {
     assert!(explained.contains("mutual tls"), "{explained}");
 }
 
-pub(crate) async fn in_a_namespace_of_their_own_curl_and_psql_find_the_mesh_by_its_names() {
+pub(crate) async fn in_a_network_namespace_curl_and_psql_connect_by_mesh_names() {
     let server = Postgres::start().await;
     let mut command = Command::new("unshare");
-    // A user and a network of its own: port 53, and loopback addresses that nobody else is at.
+    // A user and network namespace, in which port 53 and all loopback addresses are free.
     command.args(["-rn", "sh", "-ec", "ip link set lo up && exec \"$0\""]).arg(env::current_exe().unwrap());
     let output = command.env(INSIDE, server.socket()).kill_on_drop(true).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
 }
 
-/// The same process inside: a whole real mesh, a name server on port 53, and the two programs.
+/// The part of the test inside the namespace: a complete real mesh, a DNS server on port 53, and the two programs.
 pub(crate) async fn unmodified_programs(socket: PathBuf) {
     let stage = stage(&socket).await;
     let mesh = &stage.guarded.mesh;

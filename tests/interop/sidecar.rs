@@ -1,4 +1,5 @@
-//! Calls to a real sidecar (Istio's agent and Envoy) through a real gateway: each protocol, STRICT and PERMISSIVE.
+//! Calls to a real sidecar (Istio's agent and Envoy) through a real gateway, for each protocol, in modes STRICT and
+//! PERMISSIVE.
 
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
@@ -14,8 +15,8 @@ use xds_proto::istio::v1::auth::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
 };
 
-/// A service in cluster2 whose pod has a sidecar. `127.0.2.50` is the pod's address; `{app}` is where the application
-/// listens; `{protocol}` names the port and its protocol.
+/// A service in cluster2 whose pod has a sidecar. `127.0.2.50` is the address of the pod, `{app}` the address of the
+/// application, and `{protocol}` the name and protocol of the port.
 const SERVICE: &str = r#"apiVersion: v1
 kind: Service
 metadata: {name: guarded, namespace: weather}
@@ -45,7 +46,7 @@ endpoints:
     targetRef: {kind: Pod, name: guarded-1, namespace: weather}
 "#;
 
-/// What the control plane has to know of it: how the sidecar listens, and which mode it is in.
+/// The objects for the control plane: the listener of the sidecar, and its mTLS mode.
 const POLICY: &str = r#"apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: guarded, namespace: weather}
@@ -80,7 +81,7 @@ pub(crate) struct Guarded {
     _peers: (Child, Child),
 }
 
-/// The service `guarded.weather:4000` in cluster2, of this protocol, in this mode, before this application.
+/// Starts the service `guarded.weather:4000` in cluster2 with this protocol, mTLS mode and application.
 pub(crate) async fn guarded(protocol: &str, mode: &str, app: std::net::SocketAddr) -> Guarded {
     let mut real = RealMesh::start().await;
     let fill = |yaml: &str| {
@@ -89,7 +90,7 @@ pub(crate) async fn guarded(protocol: &str, mode: &str, app: std::net::SocketAdd
             .replace("{mode}", mode)
             .replace("{app}", &app.to_string())
     };
-    // The VM's istiod describes services by the config cluster's ports: the service is known there too.
+    // The istiod of the VM uses the ports of the config cluster, so the service must exist there too.
     let service = fill(SERVICE);
     real.apply("cluster1", service.split("---").next().unwrap()).await;
     real.apply("cluster2", &service).await;
@@ -110,7 +111,7 @@ async fn http1(guarded: &Guarded) {
     assert!(!body.is_empty());
 }
 
-/// An HTTP application of the test's own.
+/// Starts an HTTP application of the test.
 async fn http_app() -> apps::App {
     apps::http("guarded").await
 }
@@ -125,7 +126,7 @@ pub(crate) async fn http1_reaches_a_permissive_sidecar() {
     http1(&guarded("http", "PERMISSIVE", app.address).await).await;
 }
 
-/// A VM on the sidecar's own network needs no gateway.
+/// A VM in the network of the sidecar needs no gateway.
 async fn directly(mode: &str) {
     let app = http_app().await;
     let guarded = guarded("http", mode, app.address).await;
@@ -187,7 +188,7 @@ pub(crate) async fn raw_tcp_reaches_a_permissive_sidecar() {
     tcp("PERMISSIVE").await;
 }
 
-pub(crate) async fn a_subset_is_reached_by_its_own_name() {
+pub(crate) async fn a_subset_is_reached_by_its_name() {
     let app = http_app().await;
     let guarded = guarded("http", "STRICT", app.address).await;
     let target =

@@ -1,4 +1,4 @@
-//! Files that a client writes to its state folder.
+//! Files that a client writes to its state directory.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,17 @@ use rustix::{
 };
 use tokio::task::spawn_blocking;
 
-/// The longest time without a written file.
+/// The maximum time between two written files.
 const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
-/// Waits until `condition` holds for the folder, which is looked at after each file that is written to it.
+/// Waits until `condition` is true for the folder. It is checked after each file that is written.
 pub(crate) async fn wait_for(folder: PathBuf, condition: impl Fn(&Path) -> bool + Send + 'static) {
     let wait = move || {
         let changes = inotify::init(CreateFlags::CLOEXEC).unwrap();
         inotify::add_watch(&changes, &folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE).unwrap();
         while !condition(&folder) {
             let written = poll(&mut [PollFd::new(&changes, PollFlags::IN)], Some(&PATIENCE)).unwrap();
-            assert!(written > 0, "no further file is written to {}", folder.display());
+            assert!(written > 0, "no further file was written to {}", folder.display());
             read(&changes, &mut [0; 4096]).unwrap();
         }
     };

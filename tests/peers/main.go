@@ -1,5 +1,5 @@
-// Command peers brings up the real counterparts of Sidestep on one machine, without Kubernetes:
-// istiod, Istio's agent with Envoy as an east-west gateway or a sidecar, and mTLS workloads.
+// Command peers runs the real counterparts of Sidestep on one machine, without Kubernetes: istiod, Istio's agent with
+// Envoy as an east-west gateway or a sidecar, and mTLS workloads.
 package main
 
 import (
@@ -15,12 +15,12 @@ import (
 
 const usage = `usage: peers COMMAND [flags]
 
-  istiod    a real istiod over in-memory clusters read from YAML
+  istiod    a real istiod with in-memory clusters from YAML
   gateway   an east-west gateway: Istio's agent and Envoy
   sidecar   a sidecar in front of a local HTTP app: Istio's agent and Envoy
-  workload  an mTLS server with a certificate of the mesh, standing in for an app with a sidecar
+  workload  an mTLS server with a certificate of the mesh, like an app with a sidecar
   token     print a service account token that peers istiod accepts
-  smoke     bring up a two-network mesh and call through its gateway
+  smoke     start a two-network mesh and call through its gateway
   agent     Istio's agent itself (gateway and sidecar start it)
 
 "peers COMMAND -h" lists the flags. tests/peers/README.md describes the line protocol.

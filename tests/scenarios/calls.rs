@@ -1,11 +1,11 @@
-//! A connection that cannot be made says why, in the mesh's terms.
+//! The error of a failed connection names the cause in terms of the mesh.
 
 use mesh_connector::ErrorKind;
 
 use super::stage;
 
 #[tokio::test]
-async fn a_name_that_neither_the_mesh_nor_upstream_knows_is_an_unknown_host() {
+async fn a_name_unknown_to_mesh_and_upstream_is_an_unknown_host() {
     let stage = stage().await;
     let error = stage.mesh.connect("no-such-service.weather", 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownHost, "{}", error.report());
@@ -13,7 +13,7 @@ async fn a_name_that_neither_the_mesh_nor_upstream_knows_is_an_unknown_host() {
 }
 
 #[tokio::test]
-async fn a_port_that_the_service_does_not_have_is_told_with_those_it_has() {
+async fn the_error_of_an_unknown_port_lists_the_ports_of_the_service() {
     let stage = stage().await;
     let error = stage.mesh.connect("forecast.weather", 3003).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownPort, "{}", error.report());
@@ -21,7 +21,7 @@ async fn a_port_that_the_service_does_not_have_is_told_with_those_it_has() {
 }
 
 #[tokio::test]
-async fn a_service_without_an_endpoint_says_what_may_have_removed_them() {
+async fn the_error_of_a_service_without_endpoints_lists_possible_causes() {
     let stage = stage().await;
     stage
         .sandbox
@@ -35,10 +35,10 @@ async fn a_service_without_an_endpoint_says_what_may_have_removed_them() {
 }
 
 #[tokio::test]
-async fn unhealthy_endpoints_are_told_apart_from_none() {
+async fn the_error_distinguishes_unhealthy_endpoints_from_missing_ones() {
     let sandbox = super::sandbox().await;
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
-    // Health is visible for endpoints of the own network only: gateways are of unknown health.
+    // Health statuses exist only for endpoints of the same network: gateways have unknown health.
     let config =
         mesh_connector::Config::builder().with_vm_files(vm.path()).with_network("network1").build().unwrap();
     let mesh = mesh_connector::Mesh::join(config).await.unwrap();
@@ -65,7 +65,7 @@ addressType: IPv4
 ports: [{name: http, port: 8080, protocol: TCP}]
 endpoints:
   - addresses: [10.10.1.78]
-    # Without the second, istiod takes it for an endpoint that is going away.
+    # Without the second, istiod considers the endpoint to be terminating.
     conditions: {ready: false, terminating: false}
     targetRef: {kind: Pod, name: sick-1, namespace: weather}
 ",
@@ -79,7 +79,7 @@ endpoints:
 }
 
 #[tokio::test]
-async fn a_gateway_that_refuses_the_name_is_told_with_gateway_sni_and_candidates() {
+async fn the_error_of_a_gateway_reset_names_gateway_sni_and_possible_causes() {
     let stage = stage().await;
     stage
         .sandbox
@@ -107,7 +107,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_peer_with_another_identity_is_refused_in_the_handshake() {
+async fn a_peer_with_another_identity_is_rejected_in_the_handshake() {
     let stage = stage().await;
     stage.sandbox.impersonate("weather", "forecast", Some("mallory")).unwrap();
     let error = stage.mesh.connect("forecast.weather", 3002).await.unwrap_err();
@@ -118,7 +118,7 @@ async fn a_peer_with_another_identity_is_refused_in_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_down_is_passed_over_for_the_other_one() {
+async fn a_connection_fails_over_from_a_stopped_gateway_to_the_other_one() {
     let stage = stage().await;
     stage.sandbox.stop_gateway("network1").await.unwrap();
     for _ in 0..16 {
@@ -128,7 +128,7 @@ async fn a_gateway_that_is_down_is_passed_over_for_the_other_one() {
 }
 
 #[tokio::test]
-async fn a_name_of_upstream_dns_is_dialled_outside_of_the_mesh_unless_mtls_is_required() {
+async fn a_name_of_upstream_dns_uses_passthrough_unless_mtls_is_required() {
     let stage = stage().await;
     let error = stage.mesh.requiring_mtls().connect("intranet.example.com", 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());

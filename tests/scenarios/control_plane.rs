@@ -1,4 +1,4 @@
-//! A control plane that misbehaves or goes away changes health, not what works.
+//! An unavailable or misbehaving control plane changes the health of the client and not its state.
 
 use mesh_connector::nds_client::{ErrorKind, health::SyncState};
 use mesh_sandbox::Event;
@@ -8,7 +8,7 @@ use super::stage;
 const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
 #[tokio::test]
-async fn a_name_table_that_does_not_decode_is_rejected_once_and_the_last_good_one_stays() {
+async fn an_invalid_name_table_is_rejected_once_and_the_previous_one_stays_in_use() {
     let stage = stage().await;
     let mut health = stage.mesh.health().clone();
     stage.sandbox.push_broken_names();
@@ -18,7 +18,7 @@ async fn a_name_table_that_does_not_decode_is_rejected_once_and_the_last_good_on
     assert!(stage.mesh.client().names().get().get(FORECAST).is_some());
     stage.sandbox.events().wait(|event| matches!(event, Event::AdsRejected(_)).then_some(())).await;
 
-    // A good push after it is taken, and nothing was rejected a second time.
+    // A later valid push is applied, and nothing is rejected a second time.
     let yaml = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: later, namespace: payments}
@@ -36,7 +36,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_connection_that_is_open_does_not_notice_that_istiod_goes_away() {
+async fn an_open_connection_is_not_affected_when_istiod_stops() {
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
     let stage = stage().await;

@@ -1,4 +1,4 @@
-//! What a program that only resolves is told about hosts outside the mesh that somebody has declared in a ServiceEntry.
+//! The answers for hosts outside the mesh that a ServiceEntry declares, for a program that only resolves names.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -18,16 +18,16 @@ fn ip(text: &str) -> IpAddr {
 }
 
 async fn declared(sandbox: &Sandbox, client: &NdsClient) {
-    sandbox.apply("cluster1", ENTRIES).expect("the sandbox takes the entries");
+    sandbox.apply("cluster1", ENTRIES).expect("the sandbox accepts the entries");
     client
         .names()
         .clone()
         .wait_for(|table| HOSTS.iter().all(|name| table.get(name).is_some()))
         .await
-        .expect("the table");
+        .expect("the name table");
 }
 
-/// Both ways to ask, of which one knows the table alone.
+/// Resolves a name in both ways: the second one reads only the name table.
 async fn answered(resolver: &MeshResolver, name: &str) -> (IpAddr, bool) {
     let found = resolver.lookup_ip(name).await.expect(name);
     let of_the_mesh = matches!(found.source(), Source::Mesh { .. });
@@ -41,24 +41,24 @@ fn is_virtual(ip: IpAddr) -> bool {
 }
 
 #[tokio::test]
-async fn a_program_that_only_resolves_gets_upstreams_answer_instead_of_an_address_that_nobody_routes() {
+async fn a_program_that_only_resolves_gets_the_answer_of_upstream_instead_of_a_virtual_ip() {
     let stage = stage().await;
     declared(&stage.sandbox, stage.mesh.client()).await;
     let upstream = Upstream::servers([stage.sandbox.upstream_dns()]);
     let builder = || MeshResolver::builder_for(stage.mesh.client()).with_upstream(upstream.clone());
     let resolver = builder().with_upstream_for_external().build().unwrap();
-    // Before the clusters are known, and after.
+    // Once before the clusters are known, and once after.
     for _ in 0..2 {
         assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
         assert_eq!(answered(&resolver, OWN_ADDRESS).await, (ip(OWN), true), "it has an address");
         stage.mesh.client().wait_for_clusters(Duration::from_secs(10)).await.unwrap();
     }
     let (inside, of_the_mesh) = answered(&resolver, INSIDE).await;
-    assert!(is_virtual(inside) && of_the_mesh, "{inside}: only the mesh knows it");
+    assert!(is_virtual(inside) && of_the_mesh, "{inside}: the address must be virtual");
     let table = stage.mesh.client().names().load();
-    let istiods = table.get(UPSTREAM).expect("the table itself stays istiod's").ipv4()[0];
+    let istiods = table.get(UPSTREAM).expect("the name table is unchanged").ipv4()[0];
     assert!(is_virtual(istiods.into()), "{istiods}");
-    // Whoever dials virtual addresses gets them.
+    // A client that can connect to virtual IPs gets them.
     let connectors = builder().build().unwrap();
     assert_eq!(answered(&connectors, UPSTREAM).await, (istiods.into(), true));
 }
@@ -72,7 +72,7 @@ impl LocalAddresses for Loopback {
 }
 
 #[tokio::test]
-async fn a_loopback_address_stands_for_a_host_outside_the_mesh_only_where_the_table_answers() {
+async fn a_host_outside_the_mesh_has_a_local_address_only_if_the_name_table_answers_it() {
     let stage = stage().await;
     declared(&stage.sandbox, stage.mesh.client()).await;
     stage.mesh.client().wait_for_clusters(Duration::from_secs(10)).await.unwrap();

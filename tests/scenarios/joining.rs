@@ -1,4 +1,4 @@
-//! A VM that cannot join is told which file, key or address is wrong, and what to do.
+//! The error of a VM that cannot join names the wrong file, key or address, and the next step.
 
 use std::{fs, time::Duration};
 
@@ -17,7 +17,7 @@ async fn join(vm: &VmFiles) -> Result<NdsClient, Error> {
 }
 
 #[tokio::test]
-async fn a_token_of_another_audience_is_told_apart_from_an_expired_one() {
+async fn the_error_distinguishes_a_wrong_audience_from_an_expired_token() {
     let (sandbox, vm) = vm().await;
     let file = vm.path().join("istio-token");
     let refused = async |options: TokenOptions| {
@@ -32,7 +32,7 @@ async fn a_token_of_another_audience_is_told_apart_from_an_expired_one() {
 }
 
 #[tokio::test]
-async fn a_token_that_vanishes_after_the_files_were_read_is_named() {
+async fn the_error_names_a_token_file_that_was_removed() {
     let (_sandbox, vm) = vm().await;
     let config = Config::from_vm_files(vm.path()).unwrap();
     fs::remove_file(vm.path().join("istio-token")).unwrap();
@@ -42,7 +42,7 @@ async fn a_token_that_vanishes_after_the_files_were_read_is_named() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_not_istiods_is_named() {
+async fn the_error_of_a_wrong_root_names_the_root_file() {
     let ((_sandbox, vm), other) = tokio::join!(vm(), super::sandbox());
     fs::write(vm.path().join("root-cert.pem"), other.root_certificate_pem()).unwrap();
     let error = join(&vm).await.unwrap_err();
@@ -51,7 +51,7 @@ async fn a_root_that_is_not_istiods_is_named() {
 }
 
 #[tokio::test]
-async fn an_istiod_that_is_not_there_is_named_by_its_address() {
+async fn the_error_of_an_unreachable_istiod_contains_its_address() {
     let (sandbox, vm) = vm().await;
     let address = sandbox.istiod_address().to_string();
     sandbox.stop_istiod().await;
@@ -66,7 +66,7 @@ async fn an_istiod_that_is_not_there_is_named_by_its_address() {
 }
 
 #[tokio::test]
-async fn a_name_that_istiods_certificate_does_not_have_is_told_with_the_next_step() {
+async fn the_error_of_a_name_missing_in_the_certificate_of_istiod_contains_the_next_step() {
     let (_sandbox, vm) = vm().await;
     let config =
         Config::builder().with_vm_files(vm.path()).with_istiod_name("istiod.elsewhere.svc").build().unwrap();
@@ -76,7 +76,7 @@ async fn a_name_that_istiods_certificate_does_not_have_is_told_with_the_next_ste
 }
 
 #[tokio::test]
-async fn a_vm_joins_although_a_clone_of_the_client_is_dropped_and_ends_with_the_last() {
+async fn a_client_runs_until_its_last_clone_is_dropped() {
     let (sandbox, vm) = vm().await;
     let client = join(&vm).await.unwrap();
     drop(client.clone());

@@ -1,6 +1,6 @@
-//! Whole-path scenarios on the sandbox: what goes wrong, and what a caller is told.
+//! Tests of whole paths on the sandbox: failures, and the errors that callers see.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 mod calls;
 mod control_plane;
@@ -11,11 +11,11 @@ use mesh_connector::{Config, Mesh};
 use mesh_resolver::Upstream;
 use mesh_sandbox::{Sandbox, VmFiles};
 
-/// The tour's mesh, and a VM that has joined it.
+/// The mesh of the tour, and a VM that has joined it.
 struct Stage {
     sandbox: Sandbox,
     mesh: Mesh,
-    /// Kept, because the token is read again at each use.
+    /// The folder must exist as long as the client, which reads the token for each request.
     _vm: VmFiles,
 }
 

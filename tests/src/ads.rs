@@ -1,5 +1,5 @@
-//! A raw client of istiod: CA and delta ADS as they are on the wire. It knows nothing of Sidestep, so that what a server
-//! says is seen as it was said, and any single message can be sent.
+//! A client of istiod for tests: CA and delta ADS without Sidestep's code, so that a test sees every message unchanged
+//! and can send any message.
 
 use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -34,21 +34,21 @@ mod node;
 
 pub use node::NodeBuilder;
 
-/// Longer than an answer takes; a hang fails instead of hanging.
+/// The timeout of a response, so that a hang fails the test.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The name in istiod's certificate.
+/// The name in the certificate of istiod.
 const NAME: &str = "istiod.istio-system.svc";
 
-/// Where an istiod is, real or not.
+/// A real istiod or that of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// CA and ADS, over TLS.
+    /// The address of CA and ADS, over TLS.
     pub address: SocketAddr,
-    /// Its root certificates, PEM.
+    /// The root certificates as PEM.
     pub root_pem: String,
 }
 
-/// What a caller shows.
+/// The credentials of a client.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// The bearer token.
@@ -58,7 +58,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A token, and the cluster whose API server knows it.
+    /// Creates credentials from a token and the cluster whose API server issued it.
     pub fn token(token: impl Into<String>, cluster: &str) -> Self {
         Self { token: Some(token.into()), cluster_header: vec![cluster.to_owned()] }
     }
@@ -66,7 +66,7 @@ impl Credentials {
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
-            let header = format!("Bearer {token}").parse().expect("a token that fits a header");
+            let header = format!("Bearer {token}").parse().expect("a token that is a valid header");
             request.metadata_mut().insert("authorization", header);
         }
         for cluster in &self.cluster_header {
@@ -100,10 +100,10 @@ impl Server {
             }
         });
         let endpoint = Endpoint::from_static("http://istiod.istio-system.svc");
-        endpoint.connect_with_connector(dial).await.expect("an istiod that listens")
+        endpoint.connect_with_connector(dial).await.expect("istiod listens")
     }
 
-    /// Opens a delta stream. Whether istiod takes it shows in what is read.
+    /// Opens a delta stream. A rejection by istiod is visible when reading from it.
     pub async fn stream(&self, credentials: &Credentials) -> Stream {
         let (requests, outgoing) = mpsc::channel(64);
         let request = credentials.request(ReceiverStream::new(outgoing));
@@ -116,11 +116,11 @@ impl Server {
         Stream { requests, responses: Responses::Opening(Box::pin(opening)), probes: 0 }
     }
 
-    /// Asks for a certificate.
+    /// Requests a certificate.
     ///
     /// # Errors
     ///
-    /// The status with which it was refused.
+    /// Returns the status with which istiod rejected the request.
     pub async fn sign(
         &self,
         credentials: &Credentials,
@@ -132,11 +132,11 @@ impl Server {
         let request = credentials.request(message);
         let mut client = IstioCertificateServiceClient::new(self.channel().await);
         let answer = timeout(PATIENCE, client.create_certificate(request)).await;
-        answer.expect("an istiod that answers").map(tonic::Response::into_inner)
+        answer.expect("istiod responds").map(tonic::Response::into_inner)
     }
 }
 
-/// A signing request without names, PEM.
+/// Returns a certificate signing request without names, as PEM.
 pub fn csr() -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -144,7 +144,7 @@ pub fn csr() -> String {
     params.serialize_request(&key).expect("a CSR").pem().expect("a CSR")
 }
 
-/// One delta stream.
+/// A delta ADS stream.
 pub struct Stream {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Responses,
@@ -157,7 +157,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// grpc-go sends its headers with the first response, which only a request brings about.
+/// The responses of a stream. grpc-go sends its headers with the first response, which needs a request.
 enum Responses {
     Opening(Pin<Box<dyn Future<Output = Result<Streaming<DeltaDiscoveryResponse>, Status>> + Send>>),
     Open(Box<Streaming<DeltaDiscoveryResponse>>),
@@ -177,29 +177,29 @@ impl Responses {
     }
 }
 
-/// A request of this type that says nothing else.
+/// Returns an empty request of this type.
 pub fn request(kind: &str) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest { type_url: kind.to_owned(), ..DeltaDiscoveryRequest::default() }
 }
 
-/// A subscription to these names.
+/// Returns a request that subscribes to these names.
 pub fn subscription(kind: &str, names: &[&str]) -> DeltaDiscoveryRequest {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     DeltaDiscoveryRequest { resource_names_subscribe: names, ..request(kind) }
 }
 
 impl Stream {
-    /// Sends a message. A stream that has ended shows in what is read.
+    /// Sends a message. The end of the stream is detected when reading.
     pub async fn send(&self, request: DeltaDiscoveryRequest) {
         let _ = self.requests.send(request).await;
     }
 
-    /// The first message of a stream: who it is, and the type it wants.
+    /// Sends the first message of a stream, with the node and a type to subscribe to.
     pub async fn introduce(&self, node: &Node, kind: &str) {
         self.send(DeltaDiscoveryRequest { node: Some(node.clone()), ..request(kind) }).await;
     }
 
-    /// Subscribes without a nonce.
+    /// Subscribes, without a nonce.
     pub async fn subscribe(&self, kind: &str, names: &[&str]) {
         self.send(subscription(kind, names)).await;
     }
@@ -210,34 +210,34 @@ impl Stream {
         self.send(DeltaDiscoveryRequest { resource_names_unsubscribe, ..request(kind) }).await;
     }
 
-    /// Acknowledges.
+    /// Acknowledges a response.
     pub async fn ack(&self, response: &DeltaDiscoveryResponse) {
         let response_nonce = response.nonce.clone();
         self.send(DeltaDiscoveryRequest { response_nonce, ..request(&response.type_url) }).await;
     }
 
-    /// Rejects. Of a type that is not subscribed on this stream, this kills istiod.
+    /// Rejects a response. A NACK for a type without a subscription on this stream crashes istiod.
     pub async fn nack(&self, kind: &str, nonce: &str, message: &str) {
         let error_detail = Some(rpc::Status { code: 13, message: message.to_owned() });
         self.send(DeltaDiscoveryRequest { response_nonce: nonce.to_owned(), error_detail, ..request(kind) })
             .await;
     }
 
-    /// The next response, or how the stream has ended.
+    /// Waits for the next response.
     ///
     /// # Errors
     ///
-    /// The status of the end; `Ok` where there was none.
+    /// Returns the status with which the stream ended, or `Ok` if it had none.
     pub async fn outcome(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
-        timeout(PATIENCE, self.responses.message()).await.expect("an istiod that answers")
+        timeout(PATIENCE, self.responses.message()).await.expect("istiod responds")
     }
 
-    /// The next response of a stream that goes on.
+    /// Waits for the next response. Panics if the stream ends.
     pub async fn next(&mut self) -> DeltaDiscoveryResponse {
-        self.outcome().await.expect("a stream that goes on")
+        self.outcome().await.expect("the stream is open")
     }
 
-    /// The next response of a type; others are left aside.
+    /// Waits for the next response of a type and ignores others.
     pub async fn next_of(&mut self, kind: &str) -> DeltaDiscoveryResponse {
         loop {
             let response = self.next().await;
@@ -247,13 +247,13 @@ impl Stream {
         }
     }
 
-    /// The next response if one comes in time.
+    /// Returns the next response if one arrives in time.
     pub async fn within(&mut self, time: Duration) -> Option<DeltaDiscoveryResponse> {
         let answer = timeout(time, self.responses.message()).await.ok()?;
-        Some(answer.expect("a stream that goes on"))
+        Some(answer.expect("the stream is open"))
     }
 
-    /// How the stream ends, whatever comes before.
+    /// Ignores responses and waits for the end of the stream.
     pub async fn end(&mut self) -> Status {
         loop {
             if let Err(status) = self.outcome().await {
@@ -262,8 +262,8 @@ impl Stream {
         }
     }
 
-    /// What was sent until now, without waiting for it to be silent: asks for the endpoints of a cluster that is none, which
-    /// is always answered, and returns what came before that answer.
+    /// Returns the responses so far, without a timeout. It subscribes to the endpoints of an unknown cluster, which
+    /// always gets a response, and returns the responses before that one.
     pub async fn before_probe(&mut self) -> Vec<DeltaDiscoveryResponse> {
         self.probes += 1;
         let probe = format!("outbound|1||probe-{}", self.probes);

@@ -1,4 +1,4 @@
-//! Plain applications, for a sidecar to stand before.
+//! Plain applications to run behind a sidecar.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -12,10 +12,10 @@ use xds_proto::istio::v1::auth::{
     istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer},
 };
 
-/// An application on a loopback port. Dropping it ends it.
+/// An application on a loopback port. Dropping it stops it.
 #[derive(Debug)]
 pub struct App {
-    /// Where it listens.
+    /// The address on which the application listens.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -47,7 +47,7 @@ impl Drop for App {
     }
 }
 
-/// Echoes lines as `NAME: LINE`.
+/// Starts an application that answers each line with `NAME: LINE`.
 pub async fn echo(name: &str) -> App {
     let name: Arc<str> = name.into();
     App::serve(move |mut stream| {
@@ -64,7 +64,7 @@ pub async fn echo(name: &str) -> App {
     .await
 }
 
-/// Answers every HTTP/1.1 request with its name.
+/// Starts an application that answers every HTTP/1.1 request with its name.
 pub async fn http(name: &str) -> App {
     let name: Arc<str> = name.into();
     App::serve(move |mut stream| {
@@ -79,7 +79,8 @@ pub async fn http(name: &str) -> App {
     .await
 }
 
-/// Answers HTTP/1.1 requests with who asks, as the sidecar says (`x-forwarded-client-cert`); `/bytes/N` with N bytes.
+/// Starts an application that answers HTTP/1.1 requests with the caller that the sidecar reports
+/// (`x-forwarded-client-cert`), and `/bytes/N` with N bytes.
 pub async fn caller() -> App {
     App::serve(|mut stream| async move {
         while let Some(body) = asked(&mut stream).await {
@@ -95,7 +96,8 @@ fn response(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Reads the head of a request without a body, and says what [`caller`] answers. `None` at the end.
+/// Reads the head of a request without a body and returns the answer of [`caller`], or `None` at the end of the
+/// connection.
 async fn asked(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let (mut line, mut bytes, mut caller) = (String::new(), None, String::new());
     loop {
@@ -117,7 +119,7 @@ async fn asked(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     Some(bytes.map_or_else(|| format!("{caller}\n").into_bytes(), |count| vec![b'x'; count]))
 }
 
-/// Serves gRPC without TLS: one method, [`CreateCertificate`], which hands the request's text back.
+/// Starts a gRPC server without TLS. Its only method, [`CreateCertificate`], returns the text of the request.
 ///
 /// [`CreateCertificate`]: IstioCertificateService::create_certificate
 pub async fn grpc() -> App {

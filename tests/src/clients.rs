@@ -1,4 +1,4 @@
-//! The examples of the C library, built as their users build them, against the library that cargo has just built.
+//! The examples of the C library, built as a user builds them, with the library that cargo has built.
 
 mod build;
 
@@ -9,21 +9,21 @@ use tokio::time::timeout;
 use self::build::{Workshop, example, ffi};
 use crate::machine;
 
-/// No example takes longer.
+/// The timeout of an example.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program that uses the library.
+/// A program that uses the C library.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
-    /// What it is called in tests.
+    /// The name in tests.
     pub name: &'static str,
-    /// How often it says what an HTTP service answers.
+    /// The number of times that it prints the answer of an HTTP service.
     pub answers: usize,
     needs: &'static [Need],
     build: fn(&Workshop) -> Command,
 }
 
-/// What has to be on a machine.
+/// A requirement of a program.
 #[derive(Clone, Copy, Debug)]
 enum Need {
     File(&'static str),
@@ -34,7 +34,7 @@ enum Need {
 
 use Need::{File, Package, Program, PythonModule};
 
-/// Those that ask an HTTP service. Their arguments are VM files, host, port and path.
+/// Programs that send requests to an HTTP service. Their arguments are VM files, host, port and path.
 pub const HTTP: &[Client] = &[
     client("blocking_sockets_in_c", 1, &[], |it| it.c("blocking.c", &[])),
     client("an_event_loop_in_c", 0, &[], |it| it.c("events.c", &[])),
@@ -54,8 +54,8 @@ pub const HTTP: &[Client] = &[
     client("java", 3, &[Program("javac")], |it| it.java("Requests")),
 ];
 
-/// What the C++ header and the Python module promise beside what the examples show. Their arguments are VM files, and host
-/// and port of an HTTP service.
+/// Programs that test the guarantees of the C++ header and the Python module that no example covers. Their arguments
+/// are VM files, and host and port of an HTTP service.
 pub const PROMISES: &[Client] = &[
     client("the_cpp_header", 0, &[Program("c++")], |it| it.cpp(&ffi("tests/cpp/header.cc"))),
     client("the_python_module", 0, &[Program("python3")], |it| {
@@ -63,7 +63,7 @@ pub const PROMISES: &[Client] = &[
     }),
 ];
 
-/// Those that ask a PostgreSQL server. Their arguments are VM files, host, port, libpq's options and a query.
+/// Programs that query a PostgreSQL server. Their arguments are VM files, host, port, libpq options and a query.
 pub const POSTGRES: &[Client] = &[
     client("libpq", 2, &[Package("libpq")], |it| it.c("postgres.c", &it.package("libpq"))),
     client("jdbc", 1, &[Program("javac"), File(build::JDBC)], |it| it.java("Jdbc")),
@@ -79,28 +79,28 @@ const fn client(
 }
 
 impl Client {
-    /// What it needs and is not on this machine.
+    /// Returns the requirement that this machine lacks, if any.
     pub fn missing(&self) -> Option<String> {
         let compiler = Program("cc");
         self.needs.iter().chain([&compiler]).find(|need| !need.is_met()).map(|need| match need {
-            File(path) => format!("no {path}"),
-            Package(name) => format!("`{name}` is not installed for programs to be compiled with"),
+            File(path) => format!("{path} does not exist"),
+            Package(name) => format!("`{name}` and its headers are not installed"),
             Program(name) => format!("no `{name}`"),
-            PythonModule(name) => format!("no Python module `{name}`"),
+            PythonModule(name) => format!("the Python module `{name}` is not installed"),
         })
     }
 
-    /// Builds it, runs it, and returns what it said. `show`: says that on standard error too.
-    #[expect(clippy::print_stderr, reason = "where it is asked for")]
+    /// Builds and runs the program, and returns its output. `show` also prints the output on standard error.
+    #[expect(clippy::print_stderr, reason = "only if requested")]
     pub async fn run(&self, arguments: &[&str], show: bool) -> String {
         let workshop = Workshop::new();
         let mut command = tokio::process::Command::from((self.build)(&workshop));
-        // None of them is to go by a proxy that it finds there.
+        // The programs must not use a proxy from the environment.
         for name in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env(name, "http://127.0.0.1:1");
         }
         let ended = timeout(PATIENCE, command.args(arguments).kill_on_drop(true).output()).await;
-        let output = ended.expect("it ends in time").expect("it runs");
+        let output = ended.expect("the program ends in time").expect("the program starts");
         let [said, errors] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         if show {

@@ -1,6 +1,6 @@
-//! Hosts outside the mesh that somebody has declared in a ServiceEntry, and one inside.
+//! Hosts outside the mesh that a ServiceEntry declares, and one inside.
 
-/// [`UPSTREAM`], [`OWN_ADDRESS`] and [`INSIDE`], in the namespace `weather`.
+/// The ServiceEntries of [`UPSTREAM`], [`OWN_ADDRESS`] and [`INSIDE`], in the namespace `weather`.
 pub const ENTRIES: &str = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: intranet, namespace: weather}
@@ -32,11 +32,11 @@ spec:
   endpoints: [{address: 127.0.2.30}]
 ";
 
-/// A host outside the mesh without an address: upstream DNS knows it (the example mesh's `upstream.hosts`).
+/// A host outside the mesh without an address, which upstream DNS answers (`upstream.hosts` of the example mesh).
 pub const UPSTREAM: &str = "intranet.example.com";
-/// A host outside the mesh with an address of its own, 198.51.100.7.
+/// A host outside the mesh with the explicit address 198.51.100.7.
 pub const OWN_ADDRESS: &str = "vault.example.com";
 /// A host inside the mesh without an address.
 pub const INSIDE: &str = "inside.example.com";
-/// All of them.
+/// All three hosts.
 pub const HOSTS: [&str; 3] = [UPSTREAM, OWN_ADDRESS, INSIDE];

@@ -1,11 +1,11 @@
-//! What the tests across crates share: real peers, and the folder of files that a VM gets.
+//! The test harness that several crates share: real peers, example programs, and VM files.
 
 #![forbid(unsafe_code)]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::missing_panics_doc,
-    reason = "a harness that cannot go on fails its test"
+    reason = "a failure of the harness fails the test"
 )]
 
 pub mod ads;
@@ -18,7 +18,7 @@ pub mod pki;
 pub mod postgres;
 pub mod vm_files;
 
-/// The README's program compiles.
+/// Compiles the program in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,13 +1,14 @@
-//! What is on this machine.
+//! The programs and libraries of this machine.
 
 use std::process::Command;
 
-/// Whether a program is. `go` takes the argument for a command of its own, and says so: whether it can be run is enough.
+/// Returns whether a program exists. `go` reports an unknown command for this argument, so only starting it must
+/// succeed.
 pub fn has_program(name: &str) -> bool {
     Command::new(name).arg("--version").output().is_ok()
 }
 
-/// Whether a library is, with its headers, by the name that pkg-config knows it by.
+/// Returns whether a library and its headers are installed, by its pkg-config name.
 pub fn has_package(name: &str) -> bool {
     let found = Command::new("pkg-config").args(["--exists", name]).output();
     found.is_ok_and(|output| output.status.success())

@@ -1,4 +1,4 @@
-//! A real istiod, real gateways and workloads with real certificates, as `tests/peers` builds them.
+//! A real istiod, real gateways and workloads with real certificates, which `tests/peers` builds.
 
 pub mod agent;
 mod child;
@@ -11,11 +11,11 @@ pub use self::{
     mesh::{CLIENT_SIDECAR, RealMesh, RealMeshBuilder, Workload},
 };
 
-/// Where `tests/peers/build.sh` puts the peers.
+/// Returns the path of the peers that `tests/peers/build.sh` builds.
 ///
 /// # Errors
 ///
-/// They are not there: which file is missing, and what builds it.
+/// Names the missing file and the script that builds it.
 pub fn find() -> Result<PathBuf, String> {
     let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers");
     let dir = env::var_os("PEERS_OUT").map_or(built, PathBuf::from);
@@ -23,12 +23,12 @@ pub fn find() -> Result<PathBuf, String> {
     match needed.iter().find(|file| !dir.join(file).exists()) {
         None => Ok(dir.join("peers")),
         Some(missing) => {
-            Err(format!("{} is not there: run tests/peers/build.sh", dir.join(missing).display()))
+            Err(format!("{} does not exist; run tests/peers/build.sh", dir.join(missing).display()))
         }
     }
 }
 
-/// Whether missing peers are a failure: `SIDESTEP_PEERS=required`.
+/// Returns whether missing peers are an error: `SIDESTEP_PEERS=required`.
 pub fn required() -> bool {
     env::var_os("SIDESTEP_PEERS").is_some_and(|value| value == "required")
 }

@@ -1,10 +1,10 @@
-//! Certificate authorities to plug into istiod.
+//! Certificate authorities for istiod.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// A root, and an intermediate under it that signs for workloads.
+/// A root, and an intermediate below it that issues workload certificates.
 #[derive(Debug)]
 pub struct PluggedCa {
     root: Certificate,
@@ -13,7 +13,7 @@ pub struct PluggedCa {
 }
 
 impl PluggedCa {
-    /// A new root and intermediate.
+    /// Creates a root and an intermediate.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let (root_key, key) = (key(), key());
@@ -25,19 +25,19 @@ impl PluggedCa {
         Self { root, intermediate, key }
     }
 
-    /// The root, PEM.
+    /// Returns the root as PEM.
     #[must_use]
     pub fn root_pem(&self) -> String {
         self.root.pem()
     }
 
-    /// The intermediate, DER.
+    /// Returns the intermediate as DER.
     #[must_use]
     pub fn intermediate_der(&self) -> &[u8] {
         self.intermediate.der()
     }
 
-    /// The files that istiod reads, by name, with these roots as the bundle.
+    /// Returns the files that istiod reads, by name, with these roots as the trust bundle.
     #[must_use]
     pub fn files(&self, roots: &[&Self]) -> [(&'static str, String); 4] {
         [

@@ -18,18 +18,18 @@ use crate::apps::App;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server on a Unix socket. Dropping it ends it.
+/// A server on a Unix socket. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Postgres {
     dir: TempDir,
     _server: Child,
 }
 
-/// Where `initdb` and `postgres` are: Debian keeps them out of the path.
+/// Returns the folder of `initdb` and `postgres`, which Debian does not put into the path.
 ///
 /// # Errors
 ///
-/// They are not on this machine.
+/// The programs are not installed on this machine.
 pub fn find() -> Result<PathBuf, String> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -39,13 +39,13 @@ pub fn find() -> Result<PathBuf, String> {
 }
 
 impl Postgres {
-    /// A fresh database `postgres` of a user `me`, whom it lets in.
+    /// Starts a server with a new database `postgres` for the user `me`, without a password.
     pub async fn start() -> Self {
         let programs = find().expect("a PostgreSQL server");
         let dir = tempfile::tempdir().expect("a temporary folder");
         let root = user() == "0";
         if root {
-            // It refuses to run as root; Debian's package brings a user along.
+            // The server refuses to run as root; Debian's package creates a user for it.
             let owned = Command::new("chown").arg("postgres").arg(dir.path()).status().await;
             assert!(owned.is_ok_and(|status| status.success()), "a folder of the user `postgres`");
         }
@@ -66,7 +66,7 @@ impl Postgres {
         let mut initdb = program("initdb");
         initdb.args(["--auth=trust", "--username=me", "--no-locale", "--no-sync", "-D"]).arg(&data);
         let made = initdb.stdout(Stdio::null()).status().await;
-        assert!(made.is_ok_and(|status| status.success()), "initdb makes a database");
+        assert!(made.is_ok_and(|status| status.success()), "initdb creates a database");
         let mut server = program("postgres");
         server
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
@@ -88,13 +88,13 @@ impl Postgres {
         Self { dir, _server: server }
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join(".s.PGSQL.5432")
     }
 }
 
-/// The server behind this socket as an application on a loopback port, for a sidecar to stand before.
+/// Makes the server on this socket available on a loopback port, behind which a sidecar can run.
 pub async fn behind_tcp(socket: &Path) -> App {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
     let (address, socket) = (listener.local_addr().expect("its address"), socket.to_owned());
@@ -107,7 +107,7 @@ pub async fn behind_tcp(socket: &Path) -> App {
     App::new(address, task)
 }
 
-/// The number of the user that this process runs as.
+/// Returns the number of the user of this process.
 fn user() -> String {
     let output = std::process::Command::new("id").arg("-u").output().expect("id");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

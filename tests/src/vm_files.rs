@@ -9,12 +9,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// Who a VM is, and where it joins.
+/// The identity of a VM, and its mesh.
 #[derive(Clone, Debug)]
 pub struct Vm {
-    /// Kubernetes namespace.
+    /// The Kubernetes namespace.
     pub namespace: String,
-    /// Kubernetes service account.
+    /// The Kubernetes service account.
     pub service_account: String,
     /// `ISTIO_META_NETWORK`.
     pub network: String,
@@ -35,7 +35,7 @@ impl Default for Vm {
 }
 
 impl Vm {
-    /// Writes the folder. istiod is found through `hosts`, under the name in its certificate.
+    /// Writes the files. `hosts` contains the address of istiod under the name in its certificate.
     pub fn write(&self, dir: &Path, istiod: SocketAddr, root_pem: &str) -> PathBuf {
         fs::create_dir_all(dir).expect("the folder of VM files");
         let Self { namespace, service_account, network, cluster } = self;
@@ -54,7 +54,7 @@ impl Vm {
         dir.to_owned()
     }
 
-    /// A service account token that the peers' API server accepts: it looks at the claims only.
+    /// Returns a service account token that the API server of the peers accepts, which checks only the claims.
     pub fn token(&self, audience: &str, lifetime: Duration) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
         let claims = serde_json::json!({

@@ -1,4 +1,4 @@
-//! Attributes: conditional compilation, the files of modules, and paths in arguments.
+//! Attributes: conditional compilation, file paths of modules, and paths in arguments.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
@@ -8,13 +8,13 @@ use syn::{
 
 use super::tokens;
 
-/// Whether an item with these attributes is part of a build other than tests and documentation.
+/// Returns whether an item with these attributes is part of a build other than tests and documentation.
 pub(crate) fn is_compiled(attributes: &[Attribute]) -> bool {
     let cfg = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     !cfg.filter_map(|attribute| attribute.parse_args::<Meta>().ok()).any(|predicate| needs_test(&predicate))
 }
 
-/// Whether the predicate holds in no other builds than tests and documentation.
+/// Returns whether the predicate is true only in tests and documentation.
 fn needs_test(predicate: &Meta) -> bool {
     let inner = |list: &syn::MetaList| {
         let inner = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
@@ -28,7 +28,7 @@ fn needs_test(predicate: &Meta) -> bool {
     }
 }
 
-/// The file that `#[path = "…"]` names.
+/// Returns the file in `#[path = "…"]`.
 pub(crate) fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     attributes.iter().find_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
@@ -39,8 +39,8 @@ pub(crate) fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     })
 }
 
-/// Calls `found` with each path of several segments in the arguments, in strings too (`#[serde(with = "crate::a")]`).
-/// Single names are arguments, and links in documentation are not imports.
+/// Calls `found` with each path of at least two segments in the arguments, also in strings (`#[serde(with =
+/// "crate::a")]`). Single names are plain arguments, and links in documentation are not imports.
 pub(crate) fn paths(attribute: &Attribute, found: &mut dyn FnMut(Vec<String>, usize)) {
     if let Meta::List(list) = &attribute.meta {
         let mut several = |segments: Vec<String>, line| {

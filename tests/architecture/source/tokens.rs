@@ -1,4 +1,4 @@
-//! Paths among the tokens of a macro, which syn does not parse.
+//! Paths in the tokens of a macro, which syn does not parse.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
@@ -32,8 +32,8 @@ pub(crate) fn paths(tokens: TokenStream, found: &mut dyn FnMut(Vec<String>, usiz
     }
 }
 
-/// Whether a name after these tokens begins a path: not a field or method, a lifetime, a variable of the macro, or the
-/// rest of a path such as `<T as Trait>::name` and `::name`.
+/// Returns whether a name after these tokens starts a path. It does not if it is a field or method, a lifetime, a macro
+/// variable, or the rest of a path such as `<T as Trait>::name` or `::name`.
 fn starts_path(before: &[TokenTree], is_crate: bool) -> bool {
     match before {
         [.., first, second] if is(second, '.') => is(first, '.'),

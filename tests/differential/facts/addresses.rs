@@ -1,14 +1,14 @@
-//! Addresses that istiod allocates: two starts give them out in different order.
+//! Automatically allocated addresses, whose order differs between two starts of istiod.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use xds_proto::istio::networking::nds::v1::NameTable;
 
-/// The automatic addresses of a table, each with the host that has it.
+/// The automatic addresses in a name table, with their hosts.
 pub(crate) struct Automatic<'a>(BTreeMap<&'a str, &'a str>);
 
 impl<'a> Automatic<'a> {
-    /// Two hosts with the same automatic address would be a fault that no comparison by host can show.
+    /// Two hosts with the same automatic address are an error that a comparison by host would not find.
     pub(crate) fn of(table: &'a NameTable) -> Self {
         let mut owners = BTreeMap::new();
         for (host, info) in &table.table {
@@ -20,7 +20,7 @@ impl<'a> Automatic<'a> {
         Self(owners)
     }
 
-    /// The address, or whose automatic address it is.
+    /// Returns the address, or a description with the host if the address is automatic.
     pub(crate) fn name(&self, address: &str) -> String {
         let family = if address.contains(':') { "IPv6" } else { "IPv4" };
         self.0
@@ -29,7 +29,7 @@ impl<'a> Automatic<'a> {
     }
 }
 
-/// 240.240.0.0/16 and 2001:2::/48 (facts D.3).
+/// The ranges 240.240.0.0/16 and 2001:2::/48 (istio `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
 fn is_automatic(address: &str) -> bool {
     match address.parse() {
         Ok(IpAddr::V4(address)) => address.octets()[..2] == [240, 240],

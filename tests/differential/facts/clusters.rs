@@ -1,4 +1,4 @@
-//! A cluster as fields: what decides a connection (facts J.4).
+//! A cluster as fields that decide a connection (istio `cluster_builder.go`, `cluster_tls.go`).
 
 use mesh_sandbox::AddressBook;
 use xds_proto::{
@@ -14,7 +14,7 @@ use xds_proto::{
 
 use super::{Fields, endpoints, metadata, sockets};
 
-/// Everything that is compared.
+/// Returns all compared fields.
 pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
     let mut fields = Fields::default();
     fields.set("name", &cluster.name);
@@ -39,7 +39,7 @@ pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
         fields.set(key, format!("{:?}", options.upstream_protocol_options));
         fields.set(format!("{key}: connections"), format!("{:?}", options.common_http_protocol_options));
         let names = options.upstream_http_protocol_options.unwrap_or_default();
-        fields.set(format!("{key}: names from the request"), format!("{names:?}"));
+        fields.set(format!("{key}: names from the request host"), format!("{names:?}"));
     }
     fields.set("load balancing settings", format!("{:?}", cluster.lb_config));
     fields.set("common load balancing settings", format!("{:?}", cluster.common_lb_config));
@@ -60,8 +60,8 @@ pub(crate) fn fields(cluster: &Cluster, book: Option<&AddressBook>) -> Fields {
         }
     }
     if let Some(assignment) = &cluster.load_assignment {
-        // istiod scales the weights by numbers of gateways that may be old (`NetworkManager.reload` forgets to take up
-        // the last change for clusters that are resolved by DNS): what they are to each other counts.
+        // istiod scales the weights by numbers of gateways that may be outdated (`NetworkManager.reload` misses the
+        // last change for DNS clusters), so only the ratios of the weights are compared.
         fields.nest("hosts", endpoints::fields(&endpoints::reduced(assignment), book));
     }
     fields

@@ -8,7 +8,7 @@ use xds_proto::envoy::config::{
 
 use super::{Fields, metadata};
 
-/// Every locality and every endpoint.
+/// Returns the fields of all localities and endpoints.
 pub(crate) fn fields(assignment: &ClusterLoadAssignment, book: Option<&AddressBook>) -> Fields {
     let mut fields = Fields::default();
     fields.set("cluster name", &assignment.cluster_name);
@@ -33,7 +33,7 @@ pub(crate) fn fields(assignment: &ClusterLoadAssignment, book: Option<&AddressBo
     fields
 }
 
-/// The same with the smallest weights that are to each other what they were.
+/// Returns the assignment with the smallest weights of the same ratios.
 pub(crate) fn reduced(assignment: &ClusterLoadAssignment) -> ClusterLoadAssignment {
     let mut reduced = assignment.clone();
     let all = |assignment: &mut ClusterLoadAssignment, each: &mut dyn FnMut(&mut u32)| {
@@ -70,7 +70,7 @@ fn endpoint(endpoint: &LbEndpoint) -> Fields {
     fields
 }
 
-/// The addresses of an endpoint, those of the sandbox as the YAML has them.
+/// Returns the addresses of an endpoint. Loopback addresses of the sandbox are replaced by those in the YAML.
 fn address(endpoint: &LbEndpoint, book: Option<&AddressBook>) -> String {
     let Some(HostIdentifier::Endpoint(host)) = &endpoint.host_identifier else {
         return format!("{:?}", endpoint.host_identifier);

@@ -7,14 +7,14 @@ use xds_proto::{
 
 use super::Fields;
 
-/// Everything in the metadata, path by path.
+/// Adds all values of the metadata with their paths.
 pub(crate) fn fields(metadata: Option<&Metadata>, into: &mut Fields) {
     for (filter, content) in metadata.iter().flat_map(|metadata| &metadata.filter_metadata) {
         of_struct(filter, content, into);
     }
 }
 
-/// The fields of a struct under `path`.
+/// Adds the fields of a struct below `path`.
 pub(crate) fn of_struct(path: &str, content: &Struct, into: &mut Fields) {
     for (key, value) in &content.fields {
         of_value(&format!("{path}.{key}"), value, into);

@@ -1,4 +1,4 @@
-//! Transport sockets as fields: how a connection is protected.
+//! Transport sockets as fields.
 
 use xds_proto::{
     any,
@@ -17,7 +17,7 @@ use xds_proto::{
 
 use super::Fields;
 
-/// The socket and what is inside it.
+/// Returns the fields of the socket and of the sockets inside it.
 pub(crate) fn fields(socket: &TransportSocket) -> Fields {
     let mut fields = Fields::default();
     fields.set("socket", &socket.name);

@@ -1,4 +1,4 @@
-//! Destination rules: everything that a rule can say, now and then.
+//! Random destination rules, with every supported field.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
-//! Drawing: the same seed gives the same mesh.
+//! Random numbers: the same seed generates the same mesh.
 
 use std::ops::RangeInclusive;
 
-/// What is drawn from.
+/// The random number generator.
 #[derive(Debug)]
 pub(super) struct Draw(fastrand::Rng);
 
@@ -15,7 +15,7 @@ impl Draw {
         self.0.u32(range)
     }
 
-    /// True in so many of a hundred draws.
+    /// Returns true in `share` percent of the calls.
     pub(super) fn percent(&mut self, share: u32) -> bool {
         self.0.u32(0..100) < share
     }
@@ -24,7 +24,7 @@ impl Draw {
         all[self.0.usize(0..all.len())]
     }
 
-    /// Each of them in so many of a hundred draws, in their order.
+    /// Returns each item with a probability of `share` percent, in order.
     pub(super) fn some_of<T: Copy>(&mut self, all: &[T], share: u32) -> Vec<T> {
         all.iter().copied().filter(|_| self.percent(share)).collect()
     }

@@ -1,4 +1,4 @@
-//! Istio's own kinds, over the services that may be there. They count in the config cluster.
+//! Random Istio objects for the generated services. They are in the config cluster.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use super::{
     service_entry::{service_entry, workload},
 };
 
-/// All of them.
+/// Generates all objects.
 pub(super) fn objects(draw: &mut Draw) -> Vec<Value> {
     let mut objects = Vec::new();
     let mut hosts = Vec::new();
     for index in 0..draw.number(0..=4) {
         let entry = service_entry(draw, index);
-        // One host twice in a namespace is a mistake, and istiod makes of it what comes first.
+        // A host that occurs twice in a namespace is a mistake, and istiod uses the first one.
         let own = |host: &Value| (entry["metadata"]["namespace"].clone(), host.clone());
         let own: Vec<_> = entry["spec"]["hosts"].as_array().into_iter().flatten().map(own).collect();
         if own.iter().all(|host| !hosts.contains(host)) {

@@ -1,23 +1,23 @@
-//! Services, and what is behind them.
+//! Random services with their pods and slices.
 
 use serde_json::{Value, json};
 
 use super::{APPS, NAMESPACES, Object, draw::Draw};
 
-/// What a service is in every cluster that has it.
+/// The definition of a service in every cluster that has it.
 struct Shape {
     name: &'static str,
     namespace: &'static str,
-    /// Name, number, target, application protocol, transport.
+    /// Name, number, target port, application protocol and transport of each port.
     ports: Vec<Value>,
     annotations: Value,
     is_headless: bool,
 }
 
-/// One of the clusters while it is filled.
+/// A cluster while it is generated.
 pub(super) struct Cluster {
     pub(super) name: &'static str,
-    /// 1 or 2: the second octet of its addresses.
+    /// The number of the cluster, 1 or 2, which is the second octet of its addresses.
     pub(super) number: u32,
     addresses: u32,
 }
@@ -39,7 +39,7 @@ impl Cluster {
 
 pub(super) const NODES: [&str; 2] = ["node-a", "node-b"];
 
-/// What is there before the services: networks, nodes, gateways.
+/// Generates the objects that services depend on: networks, nodes, gateways.
 pub(super) fn ground(draw: &mut Draw, cluster: &mut Cluster) -> Vec<Object> {
     let own = format!("network{}", cluster.number);
     let network = if draw.percent(80) { own.as_str() } else { draw.one_of(&["network1", "network2", ""]) };
@@ -100,7 +100,7 @@ fn gateway(draw: &mut Draw, cluster: &mut Cluster, network: &str, index: u32) ->
     }))
 }
 
-/// The services of all clusters, with pods and slices.
+/// Generates the services of all clusters, with pods and slices.
 pub(super) fn services(draw: &mut Draw, clusters: &mut [Cluster]) -> Vec<Object> {
     let mut objects = Vec::new();
     for name in APPS {
@@ -138,10 +138,10 @@ fn shape(draw: &mut Draw, name: &'static str) -> Shape {
             port["protocol"] = "UDP".into();
         }
         if is_headless {
-            // As Kubernetes wants it of headless services that mean it.
+            // A headless service usually has the same port and target port.
             port["targetPort"] = if draw.percent(70) { number.into() } else { 8080.into() };
         } else {
-            // Kubernetes fills it in where it is not written; the one behind this istiod does not.
+            // Kubernetes sets a missing target port; this istiod has no Kubernetes that would.
             port["targetPort"] = match draw.number(0..=3) {
                 0 => "app".into(),
                 1 => 8081.into(),
@@ -228,12 +228,12 @@ fn service(draw: &mut Draw, cluster: &mut Cluster, shape: &Shape, objects: &mut 
     workloads(draw, cluster, shape, &ports, objects);
 }
 
-/// A moment of one day, so that order shows.
+/// Returns a time on one day, so that the order of objects varies.
 pub(super) fn created(draw: &mut Draw) -> String {
     format!("2026-01-01T{:02}:{:02}:{:02}Z", draw.number(0..=23), draw.number(0..=59), draw.number(0..=59))
 }
 
-/// A pod, as far as its slice needs to know it.
+/// The properties of a pod that its slice needs.
 struct Member {
     name: String,
     address: String,
@@ -251,7 +251,8 @@ fn workloads(
     for index in 0..draw.one_of(&[0, 1, 2, 2, 3]) {
         let number = cluster.next();
         let member = Member {
-            // Of its cluster alone: for a workloadSelector istiod knows pods by namespace and name, whatever the cluster.
+            // The name is unique over clusters: for a workloadSelector, istiod identifies pods by namespace and name
+            // only.
             name: format!("{}-{}-{index}", shape.name, cluster.number),
             address: format!("10.10.{}.{number}", cluster.number),
             is_ready: draw.percent(85),
@@ -260,7 +261,7 @@ fn workloads(
         objects.push(cluster.object(pod));
         members.push(member);
     }
-    // Some slices are cut in two. None is missing: Kubernetes sees to that, and so does the sandbox.
+    // Some slices are split in two. None is missing, because Kubernetes and the sandbox ensure that.
     let cut = if members.len() > 1 && draw.percent(15) { 1 } else { members.len() };
     for (index, part) in [&members[..cut], &members[cut..]].into_iter().enumerate() {
         if index == 0 || !part.is_empty() {
@@ -320,14 +321,15 @@ fn slice(draw: &mut Draw, shape: &Shape, ports: &[Value], members: &[Member], in
     });
     let ports: Vec<_> = ports.collect();
     let endpoints = members.iter().map(|member| {
-        // None that ends: istiod keeps it where it reads the slice before the service, which is chance.
+        // No endpoint is terminating: whether istiod keeps it depends on whether it reads the slice or the service
+        // first.
         let conditions = match (member.is_ready, draw.number(0..=9)) {
             (true, 1) => json!({}),
             (ready, _) => json!({"ready": ready, "serving": ready, "terminating": false}),
         };
         let mut endpoint = json!({"addresses": [member.address], "conditions": conditions});
         if draw.percent(8) {
-            // Of no pod; a pod that is not named istiod may find or not, as it comes.
+            // The address of no pod. Whether istiod finds a pod without `targetRef` depends on timing.
             endpoint["addresses"] = json!([member.address.replacen("10.10.", "10.20.", 1)]);
         } else {
             endpoint["targetRef"] = json!({"kind": "Pod", "name": member.name, "namespace": shape.namespace});

@@ -1,4 +1,4 @@
-//! An object of Istio's own kinds.
+//! An Istio object.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Service entries, and the workloads behind them.
+//! Random service entries and workloads.
 
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ fn hosts(draw: &mut Draw, is_named: bool) -> Vec<&'static str> {
     hosts
 }
 
-/// Several hosts on one port must be told apart from what is said on it.
+/// Several hosts on one port need a protocol that distinguishes them.
 fn ports(draw: &mut Draw, must_tell: bool) -> Vec<Value> {
     let protocols: &[&str] = if must_tell {
         &["HTTP", "HTTPS", "GRPC", "TLS", "HTTP2"]
@@ -87,8 +87,8 @@ fn endpoint(draw: &mut Draw, is_named: bool, ports: &[Value], [entry, at]: [u32;
     };
     let mut endpoint = workload(draw, address, false);
     if is_named {
-        // istiod may or may not know the gateways of another network for a cluster that is resolved by DNS: it forgets to
-        // take up the last change of them (`NetworkManager.reload`).
+        // istiod may not know the gateways of another network for a DNS cluster: it misses their last change
+        // (`NetworkManager.reload`).
         endpoint.as_object_mut().expect("an endpoint").remove("network");
     }
     if draw.percent(25) {
@@ -99,7 +99,7 @@ fn endpoint(draw: &mut Draw, is_named: bool, ports: &[Value], [entry, at]: [u32;
     endpoint
 }
 
-/// A `WorkloadEntry`'s spec, or an endpoint.
+/// Generates the spec of a `WorkloadEntry`, or an endpoint.
 pub(super) fn workload(draw: &mut Draw, address: String, is_object: bool) -> Value {
     let mut workload = json!({"address": address});
     let mut labels = json!({});

@@ -1,4 +1,4 @@
-//! What a change of the mesh pushes.
+//! The pushes after changes of the mesh.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -6,22 +6,23 @@ use mesh_tests::ads::Stream;
 use xds_proto::type_url;
 
 use super::Transcript;
-use crate::side::{Named, Side, told};
+use crate::side::{Named, Side, describe};
 
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const ARCHIVE: &str = "outbound|3003||archive.weather.svc.cluster.local";
 const LATER: &str = "outbound|80||later.example";
 const ALL: [&str; 3] = [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT];
 
-/// Longer than the debounce of 100 ms and a push: nothing comes any more.
+/// A time without messages after which none are expected: longer than the debounce of 100 ms and a push.
 const QUIET: Duration = Duration::from_millis(450);
 
-/// What is pushed until nothing comes any more: in which messages is istiod's affair, so everything as one set.
+/// Returns everything that is pushed until no more messages arrive. The result is one set, because the grouping into
+/// messages may differ.
 async fn pushed(stream: &mut Stream, what: &str) -> String {
     let mut seen = BTreeSet::new();
     while let Some(response) = stream.within(QUIET).await {
         stream.ack(&response).await;
-        seen.insert(told(&response));
+        seen.insert(describe(&response));
     }
     format!("{what}: {}", seen.into_iter().collect::<Vec<_>>().join(" | "))
 }
@@ -62,35 +63,35 @@ const READY: &str = "ready: true, serving: true, terminating: false";
 const UNREADY: &str = "ready: false, serving: false, terminating: false";
 
 #[expect(clippy::too_many_lines, reason = "a list of changes")]
-pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Transcript {
+pub(crate) async fn each_change_pushes_the_affected_resources(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, LATER]).await;
     let mut lines = vec![pushed(&mut stream, "nothing has changed").await];
     let old = "10.10.1.11";
     let steps = [
-        ("an entry is new", "cluster1", entry("endpoints: [{address: 2.2.2.2}]")),
-        ("it has another endpoint", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
-        ("it is applied as it was", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
-        ("it has a service account", "cluster1", entry("endpoints: [{address: 2.2.2.3, serviceAccount: later}]")),
+        ("a new entry", "cluster1", entry("endpoints: [{address: 2.2.2.2}]")),
+        ("the entry gets a different endpoint", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
+        ("the entry is applied unchanged", "cluster1", entry("endpoints: [{address: 2.2.2.3}]")),
+        ("the entry gets a service account", "cluster1", entry("endpoints: [{address: 2.2.2.3, serviceAccount: later}]")),
         (
-            "a slice has an unready pod",
+            "a pod in the slice becomes unready",
             "cluster1",
             slice(&member("forecast-1", old, UNREADY)),
         ),
-        ("a slice has a ready pod again", "cluster1", slice(&member("forecast-1", old, READY))),
-        ("a pod of the same account is new", "cluster1", pod("forecast-9", "10.10.1.19", "forecast")),
+        ("a pod in the slice becomes ready", "cluster1", slice(&member("forecast-1", old, READY))),
+        ("a new pod with the same account", "cluster1", pod("forecast-9", "10.10.1.19", "forecast")),
         (
-            "the slice has it",
+            "the slice gets the pod",
             "cluster1",
             slice(&format!("{}{}", member("forecast-1", old, READY), member("forecast-9", "10.10.1.19", READY))),
         ),
-        ("a pod of another account is new", "cluster1", pod("forecast-8", "10.10.1.18", "another")),
+        ("a new pod with another account", "cluster1", pod("forecast-8", "10.10.1.18", "another")),
         (
-            "the slice has that one, too",
+            "the slice gets this pod too",
             "cluster1",
             slice(&format!("{}{}", member("forecast-1", old, READY), member("forecast-8", "10.10.1.18", READY))),
         ),
         (
-            "the slice is empty",
+            "the slice becomes empty",
             "cluster1",
             slice("").replace("endpoints:\n", "endpoints: []\n"),
         ),
@@ -102,7 +103,7 @@ pub(crate) async fn each_change_pushes_what_it_touches(side: &mut Side) -> Trans
                 .to_owned(),
         ),
         (
-            "a service of the remote cluster is new",
+            "a new service of the remote cluster",
             "cluster2",
             "apiVersion: v1\nkind: Service\nmetadata: {name: fresh, namespace: weather}\nspec:\n  clusterIP: \
              10.2.0.90\n  clusterIPs: [10.2.0.90]\n  ports:\n    - {name: http, port: 80, targetPort: 8080}\n"
@@ -148,19 +149,19 @@ fn sidecar(namespace: &str, hosts: &str) -> String {
     )
 }
 
-pub(crate) async fn each_rule_pushes_what_it_touches(side: &mut Side) -> Transcript {
+pub(crate) async fn each_rule_pushes_the_affected_resources(side: &mut Side) -> Transcript {
     const SUBSET: &str = "outbound|3002|v1|forecast.weather.svc.cluster.local";
     let mut stream = side.subscribed(&ALL, &[FORECAST, ARCHIVE, SUBSET]).await;
     let mut lines = Vec::new();
     let subsets = "  subsets:\n    - {name: v1, labels: {version: v1}}\n";
     let steps = [
         ("a rule with a subset", rule("forecast", subsets)),
-        ("it says TLS", rule("forecast", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
-        ("it is for another host", rule("archive", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
-        ("it is for a host that is none", rule("nobody", subsets)),
+        ("the rule sets TLS", rule("forecast", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
+        ("the rule gets another host", rule("archive", "  trafficPolicy:\n    tls: {mode: DISABLE}\n")),
+        ("the rule gets an unknown host", rule("nobody", subsets)),
         ("a sidecar of another namespace", sidecar("payments", "\"./*\"")),
-        ("a sidecar of the own namespace", sidecar("legacy", "\"*/forecast.weather.svc.cluster.local\"")),
-        ("it wants another host", sidecar("legacy", "\"*/archive.weather.svc.cluster.local\"")),
+        ("a sidecar of the same namespace", sidecar("legacy", "\"*/forecast.weather.svc.cluster.local\"")),
+        ("the sidecar imports another host", sidecar("legacy", "\"*/archive.weather.svc.cluster.local\"")),
     ];
     for (what, yaml) in steps {
         side.apply("cluster1", &yaml).await;
@@ -175,7 +176,7 @@ pub(crate) async fn each_rule_pushes_what_it_touches(side: &mut Side) -> Transcr
     lines
 }
 
-pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
+pub(crate) async fn a_deleted_service_gets_an_empty_assignment_and_a_recreated_one_its_endpoints(
     side: &mut Side,
 ) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[LATER]).await;
@@ -197,7 +198,7 @@ pub(crate) async fn a_deleted_service_leaves_an_empty_assignment_and_comes_back(
     lines
 }
 
-pub(crate) async fn an_endpoint_that_ends_vanishes(side: &mut Side) -> Transcript {
+pub(crate) async fn a_terminating_endpoint_is_omitted(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST]).await;
     let mut lines = Vec::new();
     for conditions in [
@@ -213,12 +214,12 @@ pub(crate) async fn an_endpoint_that_ends_vanishes(side: &mut Side) -> Transcrip
     lines
 }
 
-/// What is pushed, with the number of endpoints and their weight.
+/// Returns the pushed assignments with the number of endpoints and their weights.
 async fn assignments(stream: &mut Stream) -> String {
     let mut seen = BTreeSet::new();
     while let Some(response) = stream.within(QUIET).await {
         stream.ack(&response).await;
-        seen.insert(told(&response));
+        seen.insert(describe(&response));
         for resource in response.resources.iter().filter(|_| response.type_url == type_url::ENDPOINT) {
             let any = resource.resource.as_ref().expect("a resource");
             let assignment: xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment =

@@ -1,4 +1,4 @@
-//! What ends a stream, and with which status.
+//! Rejected requests, and the status with which the stream ends.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use xds_proto::{
 use super::Transcript;
 use crate::side::Side;
 
-/// A process takes a moment to write its last words.
+/// The time in which a process writes its last output.
 const DYING: Duration = Duration::from_secs(5);
 
 fn status(status: &Status) -> String {
@@ -29,12 +29,12 @@ async fn refused(side: &Side, node: &Node) -> String {
     let mut stream = side.stream().await;
     stream.introduce(node, type_url::NAME_TABLE).await;
     match stream.outcome().await {
-        Ok(_) => "is answered".into(),
+        Ok(_) => "gets a response".into(),
         Err(end) => status(&end),
     }
 }
 
-pub(crate) async fn a_node_that_cannot_be_read_is_refused(side: &mut Side) -> Transcript {
+pub(crate) async fn an_invalid_node_is_rejected(side: &mut Side) -> Transcript {
     let node = NodeBuilder::default;
     let id = |id: &str| Node { id: id.to_owned(), ..node().build() };
     let nodes = [
@@ -51,7 +51,7 @@ pub(crate) async fn a_node_that_cannot_be_read_is_refused(side: &mut Side) -> Tr
             },
         ),
         ("no address, one in the metadata", id("sidecar~host~vm.legacy~legacy.svc.cluster.local")),
-        ("a bad address among good ones", node().addresses(&["192.168.7.7", "x"]).build()),
+        ("an invalid address among valid ones", node().addresses(&["192.168.7.7", "x"]).build()),
         ("DNS_CAPTURE as JSON true", node().value("DNS_CAPTURE", Kind::BoolValue(true)).build()),
         ("DNS_CAPTURE yes", node().text("DNS_CAPTURE", "yes").build()),
         ("DNS_CAPTURE empty", node().text("DNS_CAPTURE", "").build()),
@@ -83,7 +83,7 @@ pub(crate) async fn a_node_that_cannot_be_read_is_refused(side: &mut Side) -> Tr
     lines
 }
 
-pub(crate) async fn a_node_of_another_account_is_refused(side: &mut Side) -> Transcript {
+pub(crate) async fn a_node_of_another_account_is_rejected(side: &mut Side) -> Transcript {
     let mut lines = Vec::new();
     for (namespace, account) in [("weather", "vm"), ("legacy", "other"), ("weather", "other"), ("legacy", "")]
     {
@@ -110,7 +110,7 @@ fn token(side: &Side, audience: &str, lifetime: Duration) -> String {
     }
 }
 
-pub(crate) async fn a_token_that_is_not_accepted_is_refused_without_a_reason(side: &mut Side) -> Transcript {
+pub(crate) async fn an_invalid_token_is_rejected_without_a_reason(side: &mut Side) -> Transcript {
     let hour = Duration::from_secs(3600);
     let good = token(side, "istio-ca", hour);
     let with = |token: &str, cluster: &[&str]| Credentials {
@@ -134,7 +134,7 @@ pub(crate) async fn a_token_that_is_not_accepted_is_refused_without_a_reason(sid
     for (name, credentials) in shown {
         let mut stream = side.server().stream(&credentials).await;
         stream.introduce(&NodeBuilder::default().build(), type_url::NAME_TABLE).await;
-        let ads = stream.outcome().await.map_or_else(|end| status(&end), |_| "is answered".into());
+        let ads = stream.outcome().await.map_or_else(|end| status(&end), |_| "gets a response".into());
         let ca = side.server().sign(&credentials, &csr(), 3600).await;
         let ca = ca.map_or_else(|end| status(&end), |it| format!("{} certificates", it.cert_chain.len()));
         lines.push(format!("{name}: ADS {ads}, CA {ca}"));
@@ -142,24 +142,24 @@ pub(crate) async fn a_token_that_is_not_accepted_is_refused_without_a_reason(sid
     lines
 }
 
-pub(crate) async fn a_request_that_cannot_be_signed_is_refused(side: &mut Side) -> Transcript {
+pub(crate) async fn an_invalid_csr_is_rejected(side: &mut Side) -> Transcript {
     let credentials = side.credentials(&NodeBuilder::default());
     let (good, day) = (csr(), 24 * 3600);
     let asked = [
         ("an hour", good.clone(), 3600),
-        ("no time", good.clone(), 0),
-        ("less than no time", good.clone(), -1),
-        ("the longest time", good.clone(), 90 * day),
-        ("too long a time", good.clone(), 90 * day + 1),
+        ("no lifetime", good.clone(), 0),
+        ("a negative lifetime", good.clone(), -1),
+        ("the maximum lifetime", good.clone(), 90 * day),
+        ("a lifetime above the maximum", good.clone(), 90 * day + 1),
         ("nothing", String::new(), 3600),
         ("no PEM", "nonsense".to_owned(), 3600),
         (
-            "PEM of nonsense",
+            "PEM of random bytes",
             "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n".to_owned(),
             3600,
         ),
-        ("PEM of another kind", good.replace("CERTIFICATE REQUEST", "CERTIFICATE"), 3600),
-        ("two at once", good.repeat(2), 3600),
+        ("PEM with another label", good.replace("CERTIFICATE REQUEST", "CERTIFICATE"), 3600),
+        ("two requests", good.repeat(2), 3600),
     ];
     let mut lines = Vec::new();
     for (name, csr, seconds) in asked {
@@ -181,11 +181,12 @@ pub(crate) async fn an_unknown_type_ends_the_stream(side: &mut Side) -> Transcri
     lines
 }
 
-pub(crate) async fn a_rejection_of_what_is_not_subscribed_kills_istiod(side: &mut Side) -> Transcript {
+pub(crate) async fn a_nack_for_a_type_without_a_subscription_crashes_istiod(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     let mut bystander = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     stream.nack(type_url::CLUSTER, "", "replayed after a reconnect").await;
-    // What a client reads of a dead connection is its own words, so only that it is dead can be compared.
+    // The status after a broken connection is created by the client, so only the fact that the connection broke is
+    // compared.
     let ends = [stream.end().await, bystander.end().await].map(|status| status.code() != tonic::Code::Ok);
     let address = side.server().address;
     let closed = timeout(DYING, async { while TcpStream::connect(address).await.is_ok() {} }).await;

@@ -1,20 +1,20 @@
-//! What is answered, and what is not (facts C.6, J.1).
+//! Requests that get a response, and requests that do not (istio `pilot/pkg/xds/delta.go`).
 
 use mesh_tests::ads::{NodeBuilder, request, subscription};
 use xds_proto::{envoy::service::discovery::v3::DeltaDiscoveryRequest, type_url};
 
 use super::Transcript;
-use crate::side::{Side, all_told, told};
+use crate::side::{Side, describe_all, describe};
 
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const ARCHIVE: &str = "outbound|3003||archive.weather.svc.cluster.local";
 const ALL: [&str; 3] = [type_url::NAME_TABLE, type_url::CLUSTER, type_url::ENDPOINT];
 
-/// What comes for a first request.
+/// Returns the responses to a first request.
 async fn first(side: &Side, request: DeltaDiscoveryRequest) -> Vec<String> {
     let mut stream = side.stream().await;
     stream.send(DeltaDiscoveryRequest { node: Some(NodeBuilder::default().build()), ..request }).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
 pub(crate) async fn an_empty_subscription_and_a_star_are_the_same(side: &mut Side) -> Transcript {
@@ -32,49 +32,49 @@ pub(crate) async fn an_empty_subscription_and_a_star_are_the_same(side: &mut Sid
     lines
 }
 
-pub(crate) async fn names_asked_for_by_name_come_back_as_removed(side: &mut Side) -> Transcript {
+pub(crate) async fn requested_names_are_listed_as_removed(side: &mut Side) -> Transcript {
     let host = "forecast.weather.svc.cluster.local";
     let mut lines = first(side, subscription(type_url::NAME_TABLE, &[host, "no.such.host"])).await;
     lines.push("later:".into());
     let mut stream = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     stream.subscribe(type_url::NAME_TABLE, &[host]).await;
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     stream.subscribe(type_url::NAME_TABLE, &[host]).await;
     lines.push("again:".into());
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }
 
-pub(crate) async fn clusters_asked_for_by_name_are_all_sent(side: &mut Side) -> Transcript {
+pub(crate) async fn a_request_for_single_clusters_gets_all_clusters(side: &mut Side) -> Transcript {
     let mut lines = first(side, subscription(type_url::CLUSTER, &[FORECAST, "no|such|cluster"])).await;
     lines.push("later:".into());
     let mut stream = side.subscribed(&[type_url::CLUSTER], &[]).await;
     stream.subscribe(type_url::CLUSTER, &[FORECAST]).await;
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     stream.subscribe(type_url::CLUSTER, &["no|such|cluster"]).await;
     lines.push("unknown:".into());
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }
 
 pub(crate) async fn an_acknowledgement_is_not_answered(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST]).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
-pub(crate) async fn a_rejection_is_not_answered(side: &mut Side) -> Transcript {
+pub(crate) async fn a_nack_is_not_answered(side: &mut Side) -> Transcript {
     let mut lines = Vec::new();
     for kind in ALL {
         let mut stream = side.subscribed(&ALL, &[FORECAST]).await;
         stream.nack(kind, "", "no nonce").await;
-        stream.nack(kind, "of another life", "a stale nonce").await;
-        lines.extend(all_told(&stream.before_probe().await));
+        stream.nack(kind, "from an earlier stream", "a stale nonce").await;
+        lines.extend(describe_all(&stream.before_probe().await));
     }
     let mut stream = side.stream().await;
     stream.introduce(&NodeBuilder::default().build(), type_url::NAME_TABLE).await;
     let response = stream.next().await;
     stream.nack(type_url::NAME_TABLE, &response.nonce, "the nonce of the table").await;
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn a_repeated_request_is_not_answered(side: &mut Side) -> Trans
     stream.subscribe(type_url::ENDPOINT, &[FORECAST]).await;
     stream.subscribe(type_url::ENDPOINT, &[]).await;
     stream.subscribe(type_url::ENDPOINT, &["*"]).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
 pub(crate) async fn a_subscription_on_a_stale_nonce_is_lost(side: &mut Side) -> Transcript {
@@ -97,14 +97,14 @@ pub(crate) async fn a_subscription_on_a_stale_nonce_is_lost(side: &mut Side) -> 
         ..subscription(type_url::ENDPOINT, &[ARCHIVE])
     };
     stream.send(late).await;
-    let mut lines = all_told(&stream.before_probe().await);
+    let mut lines = describe_all(&stream.before_probe().await);
     lines.push("without a nonce:".into());
     stream.subscribe(type_url::ENDPOINT, &[ARCHIVE]).await;
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }
 
-pub(crate) async fn a_subscription_on_an_acknowledgement_counts(side: &mut Side) -> Transcript {
+pub(crate) async fn a_subscription_in_an_acknowledgement_is_answered(side: &mut Side) -> Transcript {
     let mut stream = side.stream().await;
     stream.introduce(&NodeBuilder::default().build(), type_url::CLUSTER).await;
     stream.next().await;
@@ -115,13 +115,13 @@ pub(crate) async fn a_subscription_on_an_acknowledgement_counts(side: &mut Side)
         ..subscription(type_url::ENDPOINT, &[ARCHIVE])
     };
     stream.send(both).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
-pub(crate) async fn more_names_are_answered_with_those_alone(side: &mut Side) -> Transcript {
+pub(crate) async fn subscribing_to_more_names_is_answered_with_only_those(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&ALL, &[FORECAST]).await;
     stream.subscribe(type_url::ENDPOINT, &[FORECAST, ARCHIVE]).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
 pub(crate) async fn unsubscribing_is_not_answered(side: &mut Side) -> Transcript {
@@ -140,29 +140,29 @@ pub(crate) async fn unsubscribing_is_not_answered(side: &mut Side) -> Transcript
     ] {
         stream.send(unsubscribe(kind, names)).await;
         lines.push(format!("{kind} without {names:?}"));
-        lines.extend(all_told(&stream.before_probe().await));
+        lines.extend(describe_all(&stream.before_probe().await));
     }
     stream.subscribe(type_url::ENDPOINT, &[FORECAST]).await;
-    lines.push("and again with it:".into());
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.push("and subscribed again:".into());
+    lines.extend(describe_all(&stream.before_probe().await));
     let swap = DeltaDiscoveryRequest {
         resource_names_unsubscribe: vec![FORECAST.to_owned()],
         ..subscription(type_url::ENDPOINT, &["outbound|80||local.weather.svc.cluster.local"])
     };
     stream.send(swap).await;
-    lines.push("one for another:".into());
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.push("one replaced by another:".into());
+    lines.extend(describe_all(&stream.before_probe().await));
     let both = DeltaDiscoveryRequest {
         resource_names_unsubscribe: vec![FORECAST.to_owned()],
         ..subscription(type_url::ENDPOINT, &[FORECAST])
     };
     stream.send(both).await;
     lines.push("the same in both lists:".into());
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }
 
-pub(crate) async fn a_name_that_means_nothing_is_an_empty_assignment(side: &mut Side) -> Transcript {
+pub(crate) async fn an_unknown_name_gets_an_empty_assignment(side: &mut Side) -> Transcript {
     let mut lines = Vec::new();
     let mut stream = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     for name in [
@@ -178,7 +178,7 @@ pub(crate) async fn a_name_that_means_nothing_is_an_empty_assignment(side: &mut 
     ] {
         stream.subscribe(type_url::ENDPOINT, &[name]).await;
         for response in stream.before_probe().await {
-            lines.push(told(&response));
+            lines.push(describe(&response));
             for resource in &response.resources {
                 let any = resource.resource.as_ref().expect("a resource");
                 let assignment: xds_proto::envoy::config::endpoint::v3::ClusterLoadAssignment =
@@ -195,7 +195,7 @@ pub(crate) async fn a_name_that_means_nothing_is_an_empty_assignment(side: &mut 
     lines
 }
 
-pub(crate) async fn what_was_known_before_and_is_gone_is_removed(side: &mut Side) -> Transcript {
+pub(crate) async fn names_from_an_earlier_stream_that_no_longer_exist_are_removed(side: &mut Side) -> Transcript {
     let mut lines = Vec::new();
     for kind in ALL {
         let known = [FORECAST, "outbound|1||gone.weather.svc.cluster.local", "gone.weather"];
@@ -212,23 +212,23 @@ pub(crate) async fn what_was_known_before_and_is_gone_is_removed(side: &mut Side
     lines
 }
 
-pub(crate) async fn a_first_request_is_answered_whatever_its_nonce(side: &mut Side) -> Transcript {
+pub(crate) async fn a_first_request_is_answered_with_any_nonce(side: &mut Side) -> Transcript {
     let mut lines = Vec::new();
     for kind in [type_url::NAME_TABLE, type_url::CLUSTER] {
-        let nonce = "of another life".to_owned();
+        let nonce = "from an earlier stream".to_owned();
         lines.extend(first(side, DeltaDiscoveryRequest { response_nonce: nonce, ..request(kind) }).await);
     }
-    let nonce = "of another life".to_owned();
+    let nonce = "from an earlier stream".to_owned();
     let endpoints =
         DeltaDiscoveryRequest { response_nonce: nonce, ..subscription(type_url::ENDPOINT, &[FORECAST]) };
     lines.extend(first(side, endpoints).await);
     lines
 }
 
-pub(crate) async fn clusters_bring_the_watched_endpoints_along(side: &mut Side) -> Transcript {
+pub(crate) async fn a_response_with_clusters_is_followed_by_the_subscribed_endpoints(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&[type_url::NAME_TABLE, type_url::ENDPOINT], &[FORECAST, ARCHIVE]).await;
     stream.subscribe(type_url::CLUSTER, &[]).await;
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
 pub(crate) async fn a_type_without_content_is_not_answered(side: &mut Side) -> Transcript {
@@ -241,7 +241,7 @@ pub(crate) async fn a_type_without_content_is_not_answered(side: &mut Side) -> T
     ] {
         stream.subscribe(kind, &[]).await;
     }
-    all_told(&stream.before_probe().await)
+    describe_all(&stream.before_probe().await)
 }
 
 pub(crate) async fn a_health_report_is_not_answered(side: &mut Side) -> Transcript {
@@ -249,8 +249,8 @@ pub(crate) async fn a_health_report_is_not_answered(side: &mut Side) -> Transcri
     let mut stream = side.stream().await;
     stream.subscribe(HEALTH, &[]).await;
     stream.introduce(&NodeBuilder::default().build(), type_url::NAME_TABLE).await;
-    let mut lines = vec![told(&stream.next().await)];
+    let mut lines = vec![describe(&stream.next().await)];
     stream.subscribe(HEALTH, &[]).await;
-    lines.extend(all_told(&stream.before_probe().await));
+    lines.extend(describe_all(&stream.before_probe().await));
     lines
 }

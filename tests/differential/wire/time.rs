@@ -1,4 +1,4 @@
-//! What happens by the clock.
+//! Behaviour that depends on time.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use xds_proto::type_url;
 
 use super::Transcript;
-use crate::side::{Side, told};
+use crate::side::{Side, describe};
 
-const RECONNECTS: &str = "an_old_connection_is_ended_after_its_grace";
+const RECONNECTS: &str = "a_connection_ends_after_its_maximum_age_and_grace_period";
 
-/// istiod waits for 100 ms without a change; some less, because it and this process see changes at different times.
+/// istiod waits for 100 ms without a change. This value is lower, because istiod and this process see changes at
+/// different times.
 const QUIET: Duration = Duration::from_millis(80);
 
-/// The arguments that a script's istiod needs.
+/// The arguments of istiod for a script.
 pub(crate) fn arguments(script: &str) -> Vec<&'static str> {
     if script == RECONNECTS { vec!["--max-connection-age=1s"] } else { Vec::new() }
 }
 
-/// The same for the sandbox.
+/// The settings of the sandbox for a script.
 pub(crate) fn settings(script: &str, builder: SandboxBuilder) -> SandboxBuilder {
     if script == RECONNECTS {
         builder.max_connection_age(Duration::from_secs(1), Duration::from_secs(10))
@@ -36,7 +37,8 @@ fn entry(round: u32) -> String {
     )
 }
 
-/// A change every 40 ms: istiod waits for 100 ms without one, ten seconds at most (facts C.8, J.1).
+/// A change every 40 ms: istiod waits for 100 ms without a change, but at most ten seconds (istio
+/// `pilot/pkg/features/tuning.go`).
 pub(crate) async fn constant_changes_are_not_pushed(side: &mut Side) -> Transcript {
     let mut stream = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     let start = Instant::now();
@@ -54,8 +56,8 @@ pub(crate) async fn constant_changes_are_not_pushed(side: &mut Side) -> Transcri
                 last = Instant::now();
             }
             response = stream.outcome() => {
-                stream.ack(&response.expect("a stream that goes on")).await;
-                // A busy machine may leave a gap between two changes, and then a push is due.
+                stream.ack(&response.expect("a response")).await;
+                // A busy machine may delay a change, after which a push is correct.
                 during += u32::from(longest < QUIET);
                 longest = Duration::ZERO;
             }
@@ -69,15 +71,16 @@ pub(crate) async fn constant_changes_are_not_pushed(side: &mut Side) -> Transcri
     vec![format!("pushes in two seconds of changes: {during}, and some after them: {}", after > 0)]
 }
 
-/// GOAWAY at the age, the end ten seconds later; until then the stream works (facts J.1).
-pub(crate) async fn an_old_connection_is_ended_after_its_grace(side: &mut Side) -> Transcript {
+/// A GOAWAY at the maximum age, and the end ten seconds later. The stream works until then (istio
+/// `pkg/keepalive/options.go`).
+pub(crate) async fn a_connection_ends_after_its_maximum_age_and_grace_period(side: &mut Side) -> Transcript {
     let start = Instant::now();
     let mut stream = side.subscribed(&[type_url::NAME_TABLE], &[]).await;
     let mut lines = Vec::new();
-    // After the GOAWAY, which is not seen on a stream.
+    // This is after the GOAWAY, which is invisible on the stream.
     assert!(stream.within(Duration::from_millis(2500)).await.is_none());
     side.apply("cluster1", &entry(1)).await;
-    lines.push(told(&stream.next().await));
+    lines.push(describe(&stream.next().await));
     let end = stream.end().await;
     let seconds = start.elapsed().as_secs_f64();
     lines.push(format!("the end comes after 10 to 13 seconds: {}", (10.0..13.0).contains(&seconds)));

@@ -1,4 +1,4 @@
-//! What two answers to one question have in common, and how they may differ.
+//! The comparison of two answers to one query, and the intended differences.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use super::{
     upstream,
 };
 
-/// Answers, counted by what they were.
+/// The number of answers of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: BTreeMap<&'static str, usize>,
     unexplained: Vec<String>,
 }
 
-/// Everything of an answer that must be the same: code, authority, truncation, recursion desired, and the records
-/// without their order, owners in lower case.
+/// The parts of an answer that must be equal: response code, authority, truncation, recursion desired, and the records
+/// without their order, with owner names in lower case.
 type Essence = (u16, bool, bool, bool, Vec<String>);
 
 fn essence(message: &Message) -> Essence {
@@ -33,7 +33,7 @@ fn essence(message: &Message) -> Essence {
             format!("{owner} {} {} {} {}", record.ttl, record.dns_class, record.record_type(), record.data)
         })
         .collect();
-    // What fits of a truncated answer is left to chance.
+    // The records of a truncated answer may differ.
     match flags.truncation {
         true => records.clear(),
         false => records.sort(),
@@ -72,7 +72,7 @@ impl Tally {
         for needed in [
             "mesh",
             "mesh, alias",
-            "mesh, no data",
+            "mesh, NODATA",
             "mesh, truncated",
             "upstream",
             "suffix by labels",
@@ -87,18 +87,18 @@ fn same(answer: &Message) -> &'static str {
     let alias = answer.answers.iter().any(|record| record.record_type() == RecordType::CNAME);
     match (answer.metadata.authoritative, answer.metadata.truncation) {
         (true, true) => "mesh, truncated",
-        (true, false) if answer.answers.is_empty() => "mesh, no data",
+        (true, false) if answer.answers.is_empty() => "mesh, NODATA",
         (true, false) if alias => "mesh, alias",
         (true, false) => "mesh",
         (false, _) => "upstream",
     }
 }
 
-/// The differences that the documentation of `mesh_resolver` names.
+/// Returns the intended difference, as listed in the documentation of `mesh_resolver`.
 fn deliberate(asked: &Message, question: &[u8], ours: &Message, theirs: &Message) -> Option<&'static str> {
     let query = &asked.queries[0];
     let upstreams = Message::from_vec(&upstream::answer(question)).unwrap();
-    // Suffixes are compared by labels: we expand what only ends in the search domain's text.
+    // Sidestep compares search domains by labels, so it expands a name that ends only in the text of the search domain.
     let name = query.name().to_lowercase().to_ascii();
     if name == format!("{TEXTUAL}.{}.", SEARCH[0])
         && ours.metadata.authoritative
@@ -106,18 +106,18 @@ fn deliberate(asked: &Message, question: &[u8], ours: &Message, theirs: &Message
     {
         return Some("suffix by labels");
     }
-    // Upstream's answers are kept, and what is left of their time is given.
+    // Sidestep caches upstream answers and returns them with the remaining TTL.
     if !ours.metadata.authoritative && ages(ours, theirs) {
         return Some("kept");
     }
-    // Other classes go upstream here; the agent answers with records of class IN.
+    // Sidestep forwards other classes to upstream; the agent answers with records of class IN.
     if query.query_class() != DNSClass::IN && theirs.metadata.authoritative && ages(ours, &upstreams) {
         return Some("class");
     }
     None
 }
 
-/// Whether they are the same but for time that has gone by.
+/// Returns whether the answers are equal except for elapsed TTLs.
 fn ages(ours: &Message, theirs: &Message) -> bool {
     let ttls = |message: &Message| message.answers.iter().map(|record| record.ttl).min();
     let timeless = |message: &Message| {

@@ -1,4 +1,4 @@
-//! A mesh whose names meet every rule of the table.
+//! A mesh whose names cover all rules of the name table.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use mesh_tests::peers::agent::SIDECAR;
 
 pub(super) const SEARCH: [&str; 3] = ["weather.svc.cluster.local", "svc.cluster.local", "cluster.local"];
 
-/// A host that ends in the text of the search domain but not in its labels (`pkg/dns/client/dns.go:648`).
+/// A host that ends with the text of the search domain, but not with its labels (`pkg/dns/client/dns.go:648`).
 pub(super) const TEXTUAL: &str = "a.fooweather.svc.cluster.local";
 
-/// Services of each namespace.
+/// The number of services in each namespace.
 const SERVICES: u8 = 20;
 const NAMESPACES: [&str; 3] = ["weather", "shop", "svc-like"];
 
@@ -29,10 +29,10 @@ const ENTRIES: &[(&str, &str)] = &[
     (TEXTUAL, "7.7.7.7"),
 ];
 
-/// How many names the table has at least.
+/// The minimum number of names in the table.
 pub(super) const NAMES: usize = SERVICES as usize * NAMESPACES.len() + ENTRIES.len() + 1;
 
-/// All ports are 3002, which is what the `Sidecar` of both proxies lets them see.
+/// All ports are 3002, because the `Sidecar` of both proxies imports only this port.
 pub(super) fn yaml() -> String {
     let mut yaml = SIDECAR.to_owned();
     for (space, namespace) in NAMESPACES.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Questions near the names of the table, as bytes.
+//! Random DNS queries for names similar to those in the table, as bytes.
 
 use fastrand::Rng;
 
@@ -18,7 +18,7 @@ const LABELS: [&str; 14] = [
 
 const SUFFIXES: [&str; 5] = ["svc", "svc.cluster", "svc.cluster.local", "example", "weather.svc"];
 
-/// An endless row of them.
+/// An infinite sequence of queries.
 pub(super) struct Questions {
     names: Vec<String>,
     rng: Rng,
@@ -53,7 +53,7 @@ impl Questions {
         bytes
     }
 
-    /// A name of the table, whole or in part, with something before or behind it; in any case.
+    /// Returns a name of the table, complete or partial, with a prefix or suffix, and in random case.
     fn name(&mut self) -> String {
         let rng = &mut self.rng;
         let mut labels: Vec<String> = match rng.u8(..10) {
@@ -95,7 +95,7 @@ impl Questions {
     }
 }
 
-/// A question for the A records of a name.
+/// Returns a query for the A records of a name.
 pub(super) fn plain(name: &str) -> Vec<u8> {
     query(7, name, A, IN)
 }
@@ -113,7 +113,7 @@ fn query(id: u16, name: &str, kind: u16, class: u16) -> Vec<u8> {
     bytes
 }
 
-/// No question, two, one that is cut short, other operations.
+/// Returns messages without a question, with two questions, truncated, and with other operations.
 pub(super) fn malformed(name: &str) -> Vec<Vec<u8>> {
     let changed = |at: usize, byte: u8| {
         let mut packet = plain(name);

@@ -1,4 +1,4 @@
-//! The DNS server behind both: what it answers follows from the question alone.
+//! The upstream DNS server of both. Its answers depend only on the query.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-/// It serves until the process ends: its threads hold nothing but the sockets.
+/// A server that runs until the process ends: its threads own only sockets.
 pub(super) struct UpstreamServer;
 
 impl UpstreamServer {
@@ -42,7 +42,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-/// The answer to a well-formed question.
+/// Returns the answer to a well-formed query.
 pub(super) fn answer(question: &[u8]) -> Vec<u8> {
     let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
     let asked = question[12..end].to_ascii_lowercase();
@@ -68,7 +68,7 @@ pub(super) fn answer(question: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Type, class, TTL and data of an address, or of a TXT record.
+/// Returns type, class, TTL and data of an address or TXT record.
 fn record(kind: u16, salt: u8, number: u8) -> Vec<u8> {
     let (kind, data) = match kind {
         1 => (1, vec![192, 0, salt, number]),

@@ -1,4 +1,4 @@
-//! Who a client says it is.
+//! The node with which a client identifies itself.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use xds_proto::{
     google::protobuf::{Struct, Value, value::Kind},
 };
 
-/// A node as Istio's agent writes it for a VM. The default is a VM of `legacy/vm` on a network of its own.
+/// A builder for a node as Istio's agent creates it for a VM. The default is a VM of `legacy/vm` in a separate network.
 #[derive(Clone, Debug)]
 pub struct NodeBuilder {
     namespace: String,
@@ -35,7 +35,7 @@ impl Default for NodeBuilder {
 }
 
 impl NodeBuilder {
-    /// Its namespace and service account.
+    /// Sets namespace and service account.
     #[must_use]
     pub fn account(mut self, namespace: &str, service_account: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
@@ -43,32 +43,32 @@ impl NodeBuilder {
         self
     }
 
-    /// `INSTANCE_IPS`.
+    /// Sets `INSTANCE_IPS`.
     #[must_use]
     pub fn addresses(mut self, addresses: &[&str]) -> Self {
         self.addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
         self
     }
 
-    /// `NETWORK`; empty is none.
+    /// Sets `NETWORK`; empty removes it.
     #[must_use]
     pub fn network(self, network: &str) -> Self {
         if network.is_empty() { self.without("NETWORK") } else { self.text("NETWORK", network) }
     }
 
-    /// `CLUSTER_ID`.
+    /// Sets `CLUSTER_ID`.
     #[must_use]
     pub fn cluster(self, cluster: &str) -> Self {
         self.text("CLUSTER_ID", cluster)
     }
 
-    /// A key of the metadata with a string.
+    /// Sets a metadata key to a string.
     #[must_use]
     pub fn text(self, key: &str, value: &str) -> Self {
         self.value(key, Kind::StringValue(value.to_owned()))
     }
 
-    /// A key of the metadata with any value.
+    /// Sets a metadata key to any value.
     #[must_use]
     pub fn value(mut self, key: &str, value: Kind) -> Self {
         self = self.without(key);
@@ -76,14 +76,14 @@ impl NodeBuilder {
         self
     }
 
-    /// Without a key of the metadata.
+    /// Removes a metadata key.
     #[must_use]
     pub fn without(mut self, key: &str) -> Self {
         self.metadata.retain(|(known, _)| known != key);
         self
     }
 
-    /// `LABELS`.
+    /// Sets `LABELS`.
     #[must_use]
     pub fn labels(self, labels: &[(&str, &str)]) -> Self {
         let string = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
@@ -91,7 +91,7 @@ impl NodeBuilder {
         self.value("LABELS", Kind::StructValue(Struct { fields }))
     }
 
-    /// `region/zone/subzone`, in the node itself.
+    /// Sets `region/zone/subzone` in the node message.
     #[must_use]
     pub fn locality(mut self, locality: &str) -> Self {
         let mut parts = locality.split('/').map(str::to_owned);
@@ -100,7 +100,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Its `CLUSTER_ID`; empty where it has none.
+    /// Returns the `CLUSTER_ID`, or an empty string if it is not set.
     pub fn cluster_id(&self) -> &str {
         let found = self.metadata.iter().find(|(key, _)| key == "CLUSTER_ID");
         match found {
@@ -109,17 +109,17 @@ impl NodeBuilder {
         }
     }
 
-    /// Its namespace.
+    /// Returns the namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// Its service account.
+    /// Returns the service account.
     pub fn service_account(&self) -> &str {
         &self.service_account
     }
 
-    /// The message.
+    /// Returns the node message.
     pub fn build(&self) -> Node {
         let Self { namespace, service_account, addresses, metadata, locality } = self;
         let text = |text: &str| Kind::StringValue(text.to_owned());

@@ -11,23 +11,24 @@ use std::{
 
 use tempfile::TempDir;
 
-/// What every C program is compiled with: anything to say is an error.
+/// The flags of every C program: any warning is an error.
 const STRICT: [&str; 7] = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-g"];
 
-/// PostgreSQL's driver for Java, where Debian's libpostgresql-jdbc-java puts it.
+/// The PostgreSQL JDBC driver of Debian's libpostgresql-jdbc-java.
 pub(super) const JDBC: &str = "/usr/share/java/postgresql.jar";
 
-/// A folder to build in, with the library in it.
+/// A build folder that contains the library.
 #[derive(Debug)]
 pub(super) struct Workshop {
     dir: TempDir,
 }
 
 impl Workshop {
-    /// With the shared library that is beside the program which runs: a test of a package that depends on `sidestep-ffi`.
+    /// Creates a build folder with the shared library that is in the same folder as the running test, which must belong
+    /// to a package that depends on `sidestep-ffi`.
     pub(super) fn new() -> Self {
         let library = env::current_exe().expect("this program").with_file_name("libsidestep.so");
-        assert!(library.is_file(), "{} is not there", library.display());
+        assert!(library.is_file(), "{} does not exist", library.display());
         let dir = tempfile::tempdir().expect("a temporary folder");
         for name in ["libsidestep.so", "libsidestep.so.0.1"] {
             symlink(&library, dir.path().join(name)).expect("a link");
@@ -35,12 +36,12 @@ impl Workshop {
         Self { dir }
     }
 
-    /// An example in C.
+    /// Compiles an example in C.
     pub(super) fn c(&self, source: &str, flags: &[String]) -> Command {
         self.compiled("cc", &["-std=c11", "-D_GNU_SOURCE"], &example(source), flags)
     }
 
-    /// A program in C++, with the header in two of its units.
+    /// Compiles a program in C++, with the header in two of its translation units.
     pub(super) fn cpp(&self, source: &Path) -> Command {
         let second = self.path("second.cc");
         fs::write(&second, "#include <sidestep.hpp>\n").expect("a source file");
@@ -67,13 +68,13 @@ impl Workshop {
         flags.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// The same for libcurl 8, which cargo has built.
+    /// Returns the compiler flags for libcurl 8, which cargo has built.
     pub(super) fn libcurl_8(&self) -> Vec<String> {
         let root = env!("LIBCURL_8");
         vec![format!("-I{root}/include"), format!("{root}/build/libcurl.a"), "-lz".to_owned()]
     }
 
-    /// A program in Python, for whom a warning is an error.
+    /// Returns a command that runs a Python program, with warnings as errors.
     pub(super) fn python(&self, script: &Path) -> Command {
         let mut command = command(&python(), &["-X", "dev", "-W", "error"]);
         command.arg(script).env("PYTHONPATH", ffi("python"));
@@ -81,7 +82,7 @@ impl Workshop {
         command
     }
 
-    /// An example in Go.
+    /// Compiles an example in Go.
     pub(super) fn go(&self, folder: &str) -> Command {
         let program = self.path("go-program");
         let mut go = command("go", &["build", "-buildvcs=false", "-o"]);
@@ -91,7 +92,7 @@ impl Workshop {
         Command::new(program)
     }
 
-    /// An example in Java: a class beside those of the library, and the library for JNI.
+    /// Compiles an example in Java: its class with those of the library, and the JNI library.
     pub(super) fn java(&self, class: &str) -> Command {
         let sources = ffi("examples/java");
         let mut javac = command("javac", &["-Xlint:all", "-Werror", "--release", "11", "-d"]);
@@ -114,25 +115,25 @@ impl Workshop {
     }
 }
 
-/// Where the JDK is whose `javac` is in the path.
+/// Returns the home of the JDK whose `javac` is in the path.
 fn java_home() -> PathBuf {
     let home = succeed(&mut command("java", &["-XshowSettings:properties", "-version"]));
     let line = home.lines().find_map(|line| line.trim().strip_prefix("java.home = ").map(PathBuf::from));
-    line.expect("java says where its home is")
+    line.expect("java prints its home")
 }
 
-/// The Python that has `requests`: of an environment in the target folder, where there is one.
+/// Returns the Python that has `requests`: the one of the environment in the target folder, if it exists.
 pub(super) fn python() -> String {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python3");
     if own.exists() { text(own) } else { "python3".to_owned() }
 }
 
-/// A file of the C library's examples.
+/// Returns the path of an example of the C library.
 pub(super) fn example(name: &str) -> PathBuf {
     ffi("examples").join(name)
 }
 
-/// A file of the C library's folder.
+/// Returns a path in the folder of the C library.
 pub(super) fn ffi(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi").join(path)
 }
@@ -147,7 +148,7 @@ pub(super) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs what has to succeed, and returns what it said.
+/// Runs a command that must succeed, and returns its output.
 fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said =

@@ -1,4 +1,4 @@
-//! Istio's agent with its DNS proxy, in a mount namespace with a resolv.conf of its own.
+//! Istio's agent with its DNS proxy, in a mount namespace with its own resolv.conf.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Child, RealMesh};
 
-/// The Sidecar of the agent's VM: its Envoy listens on port 3002, and both proxies see that port of every host.
+/// The Sidecar of the agent's VM. Its Envoy listens on port 3002, and both DNS proxies get the hosts with this port.
 pub const SIDECAR: &str = r#"apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: dns-agent, namespace: weather}
@@ -20,17 +20,17 @@ spec:
       hosts: ["*/*"]
 "#;
 
-/// A running agent; it ends with the value.
+/// A running agent, which stops when it is dropped.
 #[derive(Debug)]
 pub struct DnsAgent {
-    /// Where it answers DNS.
+    /// The address of the DNS proxy.
     pub dns: SocketAddr,
     process: Child,
 }
 
 impl DnsAgent {
-    /// Starts the agent of `files`' VM, a workload of namespace `weather` with the service account `dns-agent`, and waits
-    /// until its Envoy listens on port 3002.
+    /// Starts the agent of the VM in `files`, a workload of namespace `weather` with the service account `dns-agent`,
+    /// and waits until its Envoy listens on port 3002.
     pub async fn start(real: &RealMesh, files: &Path, resolv_conf: &Path) -> Self {
         let dns = free_port();
         let text = |path: &Path| path.display().to_string();
@@ -48,13 +48,13 @@ impl DnsAgent {
         Self { dns, process }
     }
 
-    /// Its process; Envoy is another.
+    /// Returns the process id of the agent. Envoy is a different process.
     pub fn pid(&self) -> Option<u32> {
         self.process.pid()
     }
 }
 
-/// A port that was free for both transports just now: the agent cannot say which one it has got.
+/// Returns a port that is free for UDP and TCP. The agent cannot report a port that it binds itself.
 fn free_port() -> SocketAddr {
     loop {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

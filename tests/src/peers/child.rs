@@ -1,4 +1,4 @@
-//! One peer: a process that speaks JSON lines and ends when its input is closed.
+//! A peer process, which reads and writes JSON lines and ends when its input is closed.
 
 use std::{
     ffi::OsStr,
@@ -15,10 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-/// A running peer. Dropping it ends it.
+/// A running peer. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Child {
-    /// What it said when it was ready.
+    /// The message with which the peer reported that it is ready.
     pub ready: Value,
     process: tokio::process::Child,
     input: Option<ChildStdin>,
@@ -26,17 +26,18 @@ pub struct Child {
     next_id: u64,
 }
 
-/// Whether a peer can have a resolv.conf of its own on this machine, with a server on port 53 of a loopback address.
+/// Returns whether a peer can have its own resolv.conf on this machine, with a DNS server on port 53 of a loopback
+/// address.
 ///
 /// # Errors
 ///
-/// Why not.
+/// Names the missing capability.
 pub fn may_mount() -> Result<(), String> {
     UdpSocket::bind((Ipv4Addr::new(127, 251, 9, 53), 53))
-        .map_err(|error| format!("port 53 of a loopback address cannot be bound: {error}"))?;
+        .map_err(|error| format!("cannot bind port 53 of a loopback address: {error}"))?;
     match std::process::Command::new("unshare").args(["-m", "true"]).output() {
         Ok(output) if output.status.success() => Ok(()),
-        _ => Err("`unshare -m` does not work here".to_owned()),
+        _ => Err("`unshare -m` does not work on this machine".to_owned()),
     }
 }
 
@@ -51,8 +52,8 @@ impl Child {
         Self::spawn(Command::new(super::find().expect("the peers are built")), arguments, environment).await
     }
 
-    /// The same, in a mount namespace of its own that has this file as /etc/resolv.conf: a resolver that reads it finds
-    /// servers on port 53 alone. See [`may_mount`].
+    /// Starts a peer in a mount namespace with this file as /etc/resolv.conf, whose DNS servers are always contacted on
+    /// port 53. See [`may_mount`].
     pub async fn start_with_resolv_conf<I: IntoIterator<Item: AsRef<OsStr>>>(
         resolv_conf: &Path,
         arguments: I,
@@ -87,7 +88,7 @@ impl Child {
         child
     }
 
-    /// Sends a command and waits for its reply, which must be good.
+    /// Sends a command and waits for its reply. Panics if the command fails.
     pub async fn command(&mut self, command: Value) -> Value {
         let what = command.to_string();
         let reply = self.attempt(command).await;
@@ -98,12 +99,12 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// What the peer says where it did not do it.
+    /// Returns the error that the peer reports.
     pub async fn attempt(&mut self, mut command: Value) -> Result<Value, String> {
         self.next_id += 1;
         command["id"] = self.next_id.into();
-        let input = self.input.as_mut().expect("a peer that runs");
-        input.write_all(format!("{command}\n").as_bytes()).await.expect("a peer that listens");
+        let input = self.input.as_mut().expect("the peer runs");
+        input.write_all(format!("{command}\n").as_bytes()).await.expect("the peer reads its input");
         loop {
             let line = self.line().await;
             if line["id"] == self.next_id {
@@ -113,30 +114,30 @@ impl Child {
         }
     }
 
-    /// A text of the ready line.
+    /// Returns a text field of the ready message.
     pub fn ready_text(&self, key: &str) -> String {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready)).to_owned()
     }
 
-    /// Its process. What it has started are the children of that.
+    /// Returns the process id. Processes that the peer has started are its children.
     pub fn pid(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Ends the peer and waits until it is gone.
+    /// Ends the peer and waits until its process has ended.
     pub async fn end(mut self) {
         self.input = None;
         timeout(PATIENCE, self.process.wait())
             .await
-            .expect("a peer ends when its input does")
-            .expect("it is a child");
+            .expect("the peer ends after its input")
+            .expect("the process is a child");
     }
 
     async fn line(&mut self) -> Value {
-        let line = timeout(PATIENCE, self.output.next_line()).await.expect("a peer that answers in time");
+        let line = timeout(PATIENCE, self.output.next_line()).await.expect("the peer responds in time");
         let line = line
-            .expect("a peer whose output can be read")
-            .expect("a peer that is still there; see its log above");
-        serde_json::from_str(&line).expect("a peer that speaks JSON")
+            .expect("the output of the peer is readable")
+            .expect("the peer still runs; see its log above");
+        serde_json::from_str(&line).expect("the peer writes JSON")
     }
 }

@@ -1,4 +1,4 @@
-//! A mesh of two clusters on two networks, of real peers.
+//! A mesh of two clusters in two networks, made of real peers.
 
 use std::{
     fs,
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::Child;
 use crate::vm_files::Vm;
 
-/// A real istiod over `tests/peers/testdata/tour`, with loopback addresses of its own: `127.N.1.x` are those of cluster1
-/// and network1, `127.N.2.x` of cluster2 and network2.
+/// A real istiod with the YAML in `tests/peers/testdata/tour` and its own loopback addresses: `127.N.1.x` belong to
+/// cluster1 and network1, `127.N.2.x` to cluster2 and network2.
 #[derive(Debug)]
 pub struct RealMesh {
     dir: TempDir,
@@ -24,26 +24,26 @@ pub struct RealMesh {
     arguments: Vec<String>,
 }
 
-/// A workload with a certificate from the real CA.
+/// A workload with a certificate of the real CA.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload<'a> {
-    /// What it calls itself in its answers.
+    /// The name in its answers.
     pub name: &'a str,
-    /// The cluster it gets its certificate in.
+    /// The cluster that issues its token.
     pub cluster: &'a str,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: &'a str,
-    /// Its service account, which its certificate names.
+    /// The service account in its certificate.
     pub service_account: &'a str,
-    /// Where it listens.
+    /// The address on which it listens.
     pub listen: &'a str,
-    /// `http`, or `tcp` to echo lines.
+    /// The mode: `http`, or `tcp` to echo lines.
     pub mode: &'a str,
-    /// Further arguments of `peers workload`: `--ttl=3s`.
+    /// Additional arguments of `peers workload`, such as `--ttl=3s`.
     pub arguments: &'a [&'a str],
 }
 
-/// What makes a client's sidecar listen on an address of its own: without it, it would listen on 127.0.0.1.
+/// The Sidecar object that makes a client's sidecar listen on its own address instead of 127.0.0.1.
 pub const CLIENT_SIDECAR: &str = "apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: client, namespace: legacy}
@@ -55,7 +55,7 @@ spec:
       hosts: [\"*/*\"]
 ";
 
-/// How a [`RealMesh`] differs from the usual one.
+/// A builder for a [`RealMesh`] with additional settings.
 #[derive(Debug, Default)]
 pub struct RealMeshBuilder {
     environment: Vec<(String, String)>,
@@ -64,34 +64,34 @@ pub struct RealMeshBuilder {
 }
 
 impl RealMeshBuilder {
-    /// An environment variable of istiod's.
+    /// Adds an environment variable for istiod.
     #[must_use]
     pub fn environment(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// An argument of `peers istiod`.
+    /// Adds an argument of `peers istiod`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
     }
 
-    /// A file in the mesh's folder, in which `127.0.1.` and `127.0.2.` stand for this mesh's addresses.
+    /// Adds a file to the folder of the mesh. `127.0.1.` and `127.0.2.` are replaced by addresses of this mesh.
     #[must_use]
     pub fn file(mut self, path: &str, text: &str) -> Self {
         self.files.push((path.to_owned(), text.to_owned()));
         self
     }
 
-    /// istiod over the YAML of the tour, without gateways and workloads.
+    /// Starts istiod with the YAML of the tour, without gateways and workloads.
     pub async fn start(self) -> RealMesh {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let block = format!("127.{}", fastrand::u8(2..250));
         let tour = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/testdata/tour");
         copy(&tour, dir.path(), &|text| localise(text, &block));
-        // The sidecar of the smoke run would take the forecast's place.
+        // The sidecar of the smoke test would replace the forecast.
         fs::remove_file(dir.path().join("clusters/cluster1/sidecar.yaml")).expect("sidecar.yaml");
         for (path, text) in &self.files {
             let path = dir.path().join(path);
@@ -106,18 +106,18 @@ impl RealMeshBuilder {
 }
 
 impl RealMesh {
-    /// istiod over the YAML of the tour, without gateways and workloads.
+    /// Starts istiod with the YAML of the tour, without gateways and workloads.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// A mesh that differs from the usual one.
+    /// Returns a builder for a mesh with additional settings.
     #[must_use]
     pub fn builder() -> RealMeshBuilder {
         RealMeshBuilder::default()
     }
 
-    /// Replaces a file in the mesh's folder.
+    /// Replaces a file in the folder of the mesh.
     pub fn write(&self, path: &str, text: &str) {
         fs::write(self.dir.path().join(path), text).expect("a file of the mesh");
     }
@@ -132,19 +132,19 @@ impl RealMesh {
         self.istiod = Some(Child::start(arguments, &environment).await);
     }
 
-    /// Ends istiod, leaving gateways and workloads, and says where it was.
+    /// Stops istiod without stopping gateways and workloads, and returns its address.
     pub async fn stop_istiod(&mut self) -> SocketAddr {
         let address = self.address();
         self.istiod.take().expect("istiod runs").end().await;
         address
     }
 
-    /// Starts istiod again, with the same CA, where it was.
+    /// Starts istiod again, with the same CA and address.
     pub async fn restart_istiod(&mut self, address: SocketAddr) {
         self.start_istiod(Some(address)).await;
     }
 
-    /// Where istiod listens.
+    /// Returns the address of istiod.
     pub fn address(&self) -> SocketAddr {
         self.istiod().ready_text("address").parse().expect("istiod's address")
     }
@@ -153,28 +153,28 @@ impl RealMesh {
         self.istiod.as_ref().expect("istiod runs")
     }
 
-    /// The mesh's root certificates, PEM.
+    /// Returns the root certificates as PEM.
     pub fn root_pem(&self) -> String {
         fs::read_to_string(self.istiod().ready_text("root_cert")).expect("the root certificate")
     }
 
-    /// An address of this mesh: `network` 1 or 2, and the last number of it.
+    /// Returns an address of this mesh, from the network (1 or 2) and the last byte.
     pub fn ip(&self, network: u8, last: u8) -> String {
         format!("{}.{network}.{last}", self.block)
     }
 
-    /// `text` with the tour's loopback addresses replaced by this mesh's.
+    /// Returns `text` with the loopback addresses of the tour replaced by those of this mesh.
     pub fn localise(&self, text: &str) -> String {
         localise(text, &self.block)
     }
 
-    /// Writes the files of a VM, in a folder of its own.
+    /// Writes the files of a VM into a separate folder.
     pub fn vm_files(&self, vm: &Vm) -> PathBuf {
         let dir = self.dir.path().join(format!("vm-{}-{}", vm.namespace, vm.service_account));
         vm.write(&dir, self.address(), &self.root_pem())
     }
 
-    /// Creates or updates the objects of `yaml`, in which `127.0.1.` and `127.0.2.` stand for this mesh's addresses.
+    /// Creates or updates the objects of `yaml`. `127.0.1.` and `127.0.2.` are replaced by addresses of this mesh.
     pub async fn apply(&mut self, cluster: &str, yaml: &str) {
         let command = json!({"op": "apply", "cluster": cluster, "yaml": self.localise(yaml)});
         self.istiod.as_mut().expect("istiod runs").command(command).await;
@@ -186,7 +186,7 @@ impl RealMesh {
         self.istiod.as_mut().expect("istiod runs").command(command).await;
     }
 
-    /// The east-west gateway of a network: Istio's agent and Envoy, with the listener that istiod gives it.
+    /// Starts the east-west gateway of a network: Istio's agent and Envoy, with the listener that istiod sends.
     pub async fn gateway(&self, network: u8) -> Child {
         let dir = self.dir.path().join(format!("gateway{network}")).display().to_string();
         let (network_name, address) = (format!("network{network}"), self.ip(network, 2));
@@ -204,19 +204,19 @@ impl RealMesh {
         .await
     }
 
-    /// An mTLS server that stands in for an application with a sidecar.
+    /// Starts an mTLS server that behaves like an application with a sidecar.
     pub async fn workload(&self, workload: Workload<'_>) -> Child {
         let Workload { name, cluster, namespace, service_account, listen, mode, arguments } = workload;
         let own = [&["--name", name, "--listen", listen, "--mode", mode], arguments].concat();
         self.member("workload", cluster, namespace, service_account, &own).await
     }
 
-    /// The forecast of a cluster, where its EndpointSlice says.
+    /// Starts the forecast of a cluster, at the address in its EndpointSlice.
     pub async fn forecast(&self, network: u8) -> Child {
         self.forecast_as(network, "forecast", &[]).await
     }
 
-    /// The forecast of a cluster, with the identity of a service account, and further arguments.
+    /// Starts the forecast of a cluster with the identity of a service account and additional arguments.
     pub async fn forecast_as(&self, network: u8, service_account: &str, arguments: &[&str]) -> Child {
         self.workload(Workload {
             name: &format!("forecast-cluster{network}"),
@@ -230,8 +230,8 @@ impl RealMesh {
         .await
     }
 
-    /// A real sidecar, Istio's agent and Envoy, of the workload of `account` in namespace `weather` at
-    /// `127.0.<network>.<last>:<port>`, as a `Sidecar` object describes it.
+    /// Starts a real sidecar, Istio's agent and Envoy, for the workload of `account` in namespace `weather` at
+    /// `127.0.<network>.<last>:<port>`, as described by a `Sidecar` object.
     pub async fn sidecar(&self, network: u8, account: &str, last: u8, port: u16) -> Child {
         let dir = self.dir.path().join(format!("sidecar{network}-{account}")).display().to_string();
         let (network_name, cluster) = (format!("network{network}"), format!("cluster{network}"));
@@ -242,8 +242,8 @@ impl RealMesh {
         self.member("sidecar", &cluster, "weather", account, &own).await
     }
 
-    /// A real sidecar of a client outside of both networks, which listens at [`client_sidecar_address`] for calls to
-    /// services on port 3002, and does nothing else. What is applied first must be [`CLIENT_SIDECAR`].
+    /// Starts a real sidecar of a client outside both networks, which listens at [`client_sidecar_address`] for calls
+    /// to services on port 3002. [`CLIENT_SIDECAR`] must have been applied before.
     ///
     /// [`client_sidecar_address`]: Self::client_sidecar_address
     pub async fn client_sidecar(&self) -> Child {
@@ -255,7 +255,7 @@ impl RealMesh {
         self.member("sidecar", "cluster1", "legacy", "vm", &own).await
     }
 
-    /// Where a client's sidecar listens.
+    /// Returns the address on which the sidecar of a client listens.
     pub fn client_sidecar_address(&self) -> String {
         format!("{}:3002", self.ip(1, 77))
     }

@@ -1,9 +1,9 @@
-// Package early runs before any package of Istio initialises. Istio reads its environment, and logs to standard
-// output, while packages initialise; by the time main runs it is too late for both.
+// Package early runs before any package of Istio is initialised. Istio's packages read the environment and log to
+// standard output while they are initialised, so main would be too late.
 //
-// The order is part of the language: among the packages that are ready, the one with the smallest import path
-// goes first. This package imports only os and syscall, which Istio's packages import too, and its path
-// ("go.sidestep.dev/...") sorts before "istio.io/...". Keep both properties.
+// Go initialises ready packages in the order of their import paths. This package imports only os and syscall, which
+// Istio's packages also import, and its path ("go.sidestep.dev/...") sorts before "istio.io/...". Both properties must
+// be preserved.
 package early
 
 import (
@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// Events is the real standard output. Descriptor 1 itself is pointed at standard error, so that nothing a
-// library prints can end up between the protocol's lines.
+// Events is the real standard output. Descriptor 1 is redirected to standard error, so that output of a library cannot
+// appear between the lines of the protocol.
 var Events = os.Stdout
 
 func init() {
@@ -45,12 +45,12 @@ func claimStdout() {
 	Events = os.NewFile(uintptr(fd), "events")
 }
 
-// setIstiodDefaults gives istiod what it needs here beyond its own defaults. A caller's value wins.
+// setIstiodDefaults sets environment variables that istiod needs here. Variables of the caller take precedence.
 func setIstiodDefaults() {
 	for _, v := range [][2]string{
-		// Puts localhost into istiod's certificate; it has no IP SANs.
+		// Adds localhost to istiod's certificate, which has no IP SANs.
 		{"ISTIOD_CUSTOM_HOST", "localhost"},
-		// These two filters exist only in Istio's own Envoy build, not in the stock one that the gateways run.
+		// These two filters exist only in Istio's Envoy build, and the gateways run an Envoy without them.
 		{"PILOT_ENABLE_METADATA_EXCHANGE", "false"},
 		{"PILOT_ENABLE_ALPN_FILTER", "false"},
 		{"POD_NAME", "istiod-peers"},

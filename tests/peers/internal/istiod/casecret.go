@@ -12,8 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The self-signed CA lives in a Secret of the primary cluster. A real cluster keeps it when istiod restarts;
-// here the cluster dies with the process, so the Secret is kept in a file of DIR/run.
+// The self-signed CA is stored in a Secret of the primary cluster. In a real cluster it survives a restart of istiod.
+// Here the cluster ends with the process, so the Secret is stored in a file in DIR/run.
 const caSecretName = "istio-ca-secret"
 
 func caSecretFile(dir string) string {
@@ -26,14 +26,14 @@ func (c *inMemory) restoreCASecret(dir, namespace string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the kept CA: %w", err)
+		return fmt.Errorf("read the stored CA: %w", err)
 	}
 	var secret corev1.Secret
 	if err := json.Unmarshal(data, &secret); err != nil {
 		return fmt.Errorf("%s is damaged, delete it to get a new CA: %w", caSecretFile(dir), err)
 	}
 	if _, err := c.client.Kube().CoreV1().Secrets(namespace).Create(context.Background(), &secret, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("restore the kept CA: %w", err)
+		return fmt.Errorf("restore the stored CA: %w", err)
 	}
 	return nil
 }
@@ -49,7 +49,7 @@ func (c *inMemory) keepCASecret(dir, namespace string) error {
 		return fmt.Errorf("encode the CA: %w", err)
 	}
 	if err := os.WriteFile(caSecretFile(dir), data, 0o600); err != nil {
-		return fmt.Errorf("keep the CA: %w", err)
+		return fmt.Errorf("store the CA: %w", err)
 	}
 	return nil
 }

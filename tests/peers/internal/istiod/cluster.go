@@ -26,21 +26,21 @@ import (
 	"istio.io/istio/pkg/kube"
 )
 
-// inMemory is one Kubernetes API in memory.
+// inMemory is the API of one Kubernetes cluster, in memory.
 type inMemory struct {
 	id     string
 	client kube.CLIClient
-	// mu makes read-merge-write of one apply atomic towards other commands.
+	// mu makes the read, merge and write of one apply atomic with respect to other commands.
 	mu sync.Mutex
 }
 
-// trackerOwner is what all generated fake clientsets have in common.
+// trackerOwner is the common interface of all generated fake clientsets.
 type trackerOwner interface {
 	Tracker() clienttesting.ObjectTracker
 	PrependReactor(verb, resource string, reaction clienttesting.ReactionFunc)
 }
 
-// version numbers every write, so that watchers see updates as newer.
+// version numbers every write, so that watchers recognise updates as newer.
 var version atomic.Int64
 
 func newCluster(id string, tokens *tokenBook) (*inMemory, error) {
@@ -54,7 +54,7 @@ func newCluster(id string, tokens *tokenBook) (*inMemory, error) {
 	return c, nil
 }
 
-// registerCRDs tells the client which custom resources exist; without them istiod watches none of Istio's kinds.
+// registerCRDs registers the custom resources with the client; without them istiod watches no Istio kinds.
 func (c *inMemory) registerCRDs() error {
 	resource := c.client.Metadata().(*metadatafake.FakeMetadataClient).Resource(gvr.CustomResourceDefinition)
 	creator, ok := resource.(metadatafake.MetadataClient)
@@ -67,7 +67,7 @@ func (c *inMemory) registerCRDs() error {
 			TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"},
 			ObjectMeta: metav1.ObjectMeta{
 				Name: r.Resource + "." + r.Group,
-				// istiod ignores Gateway API kinds whose definition does not say that it is recent.
+				// istiod ignores Gateway API kinds whose definition has no recent version.
 				Annotations: map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion},
 			},
 		}
@@ -78,8 +78,8 @@ func (c *inMemory) registerCRDs() error {
 	return nil
 }
 
-// keepSpecOnStatusUpdate makes UpdateStatus change only the status, as an API server does. The in-memory
-// client stores the whole object, and istiod sends a WorkloadEntry's status without its spec.
+// keepSpecOnStatusUpdate makes UpdateStatus change only the status, as an API server does. The in-memory client stores
+// the whole object, and istiod sends the status of a WorkloadEntry without its spec.
 func (c *inMemory) keepSpecOnStatusUpdate(action clienttesting.Action) (bool, runtime.Object, error) {
 	update, ok := action.(clienttesting.UpdateAction)
 	if !ok || action.GetSubresource() != "status" {
@@ -217,8 +217,8 @@ func (c *inMemory) tracker(group string) clienttesting.ObjectTracker {
 	return withoutFieldManager(owner.(trackerOwner).Tracker())
 }
 
-// withoutFieldManager returns the store behind a tracker that keeps managed fields: that one takes over a
-// millisecond for each object, and nothing here uses them.
+// withoutFieldManager returns the store behind a tracker that records managed fields, which is slow and unnecessary
+// here.
 func withoutFieldManager(tracker clienttesting.ObjectTracker) clienttesting.ObjectTracker {
 	if v := reflect.Indirect(reflect.ValueOf(tracker)); v.Kind() == reflect.Struct {
 		if field := v.FieldByName("ObjectTracker"); field.IsValid() {

@@ -33,7 +33,7 @@ metadata: {name: vm, namespace: legacy}
 spec: {address: 1.2.3.4}
 `
 
-// Istio watches one version of each kind; YAML may use any.
+// Istio watches one version of each kind; the YAML may use any version.
 func TestVersionsAreConverted(t *testing.T) {
 	c := testCluster(t)
 	apply(t, c, entry)
@@ -48,7 +48,7 @@ func TestStatusAndSpecAreKept(t *testing.T) {
 	ctx := context.Background()
 	entries := c.client.Istio().NetworkingV1().WorkloadEntries("legacy")
 	apply(t, c, entry)
-	// istiod's health controller sends the status alone.
+	// istiod's health controller sends only the status.
 	_, err := entries.UpdateStatus(ctx, &clientnetworking.WorkloadEntry{
 		ObjectMeta: metav1.ObjectMeta{Name: "vm", Namespace: "legacy"},
 		Status:     meta.IstioStatus{Conditions: []*meta.IstioCondition{{Type: "Healthy", Status: "True"}}},
@@ -106,6 +106,6 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	if _, err := c.remove([]byte(entry)); err == nil {
-		t.Error("deleting what is not there succeeded")
+		t.Error("deleting a missing object succeeded")
 	}
 }

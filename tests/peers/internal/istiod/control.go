@@ -23,7 +23,7 @@ type command struct {
 	Reject         string `json:"reject"`
 }
 
-// reply answers a command. It repeats the command's id; ok is false when error is set.
+// reply is the reply to a command, with the id of the command; ok is false if error is set.
 type reply struct {
 	Event   string          `json:"event"`
 	ID      json.RawMessage `json:"id,omitempty"`
@@ -48,13 +48,13 @@ func (c *controller) handle(line []byte) {
 		answer.ID = cmd.ID
 		err = c.run(cmd, &answer)
 	} else {
-		err = fmt.Errorf("the command line is not a JSON object of the protocol: %w", err)
+		err = fmt.Errorf("the command is not a JSON object of the protocol: %w", err)
 	}
 	answer.OK = err == nil
 	if err != nil {
 		answer.Error = err.Error()
 	}
-	// A caller that no longer reads has gone; end of standard input follows.
+	// If the caller no longer reads, it has ended, and the end of standard input follows.
 	_ = wire.Send(answer)
 }
 
@@ -79,17 +79,17 @@ func (c *controller) run(cmd command, answer *reply) error {
 	case "get":
 		answer.Found, err = target.get([]byte(cmd.YAML))
 	default:
-		return fmt.Errorf("unknown op %q; it is one of apply, delete, get, token", cmd.Op)
+		return fmt.Errorf("unknown op %q; use apply, delete, get or token", cmd.Op)
 	}
 	return err
 }
 
 func (c *controller) token(cmd command) error {
 	if cmd.Token == "" {
-		return errors.New("op token needs the field token")
+		return errors.New("op token requires the field token")
 	}
 	if cmd.Reject == "" && (cmd.Namespace == "" || cmd.ServiceAccount == "") {
-		return errors.New("op token needs namespace and service_account, or reject")
+		return errors.New("op token requires namespace and service_account, or reject")
 	}
 	c.tokens.register(cmd.Token, verdict{namespace: cmd.Namespace, serviceAccount: cmd.ServiceAccount, reject: cmd.Reject})
 	return nil

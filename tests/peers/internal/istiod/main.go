@@ -1,4 +1,4 @@
-// Package istiod runs Istio's real control plane over Kubernetes APIs that are held in memory.
+// Package istiod runs Istio's real control plane with Kubernetes APIs in memory.
 package istiod
 
 import (
@@ -14,7 +14,7 @@ import (
 	"sidestep/tests/peers/internal/wire"
 )
 
-// ready is the event that tells where istiod listens.
+// ready is the event that contains the address of istiod.
 type ready struct {
 	Event    string   `json:"event"`
 	Address  string   `json:"address"`
@@ -27,7 +27,7 @@ type ready struct {
 // Main is "peers istiod".
 func Main(args []string) error {
 	flags := flag.NewFlagSet("peers istiod", flag.ExitOnError)
-	dir := flags.String("dir", "", "folder with clusters/<cluster-id>/*.yaml and, if wanted, mesh.yaml, meshNetworks.yaml, cacerts/")
+	dir := flags.String("dir", "", "folder with clusters/<cluster-id>/*.yaml and, optionally, mesh.yaml, meshNetworks.yaml and cacerts/")
 	primary := flags.String("primary", "", "id of the config cluster (default: the first by name)")
 	address := flags.String("address", "127.0.0.1:0", "where CA and ADS listen (TLS)")
 	domain := flags.String("domain", "cluster.local", "DNS suffix of the cluster's services")
@@ -38,7 +38,7 @@ func Main(args []string) error {
 		return err
 	}
 	if *dir == "" {
-		return errors.New("--dir is needed: the folder that holds clusters/<cluster-id>/*.yaml")
+		return errors.New("--dir is required: the folder that contains clusters/<cluster-id>/*.yaml")
 	}
 	abs, err := filepath.Abs(*dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func run(dir, primary string, o serverOptions) error {
 	if err := os.MkdirAll(runDir, 0o700); err != nil {
 		return err
 	}
-	// istiod looks for certificates and tokens under the working directory.
+	// istiod reads certificates and tokens from the working directory.
 	if err := os.Chdir(runDir); err != nil {
 		return err
 	}
@@ -119,7 +119,8 @@ func run(dir, primary string, o serverOptions) error {
 	return err
 }
 
-// chooseCADir tells istiod where a plugged CA would be. A folder that does not exist means a self-signed one.
+// chooseCADir sets the folder of a plugged CA for istiod. If the folder does not exist, istiod creates a self-signed
+// CA.
 func chooseCADir(dir, caDir string) error {
 	if caDir == "" {
 		if _, set := os.LookupEnv("ROOT_CA_DIR"); set {
@@ -137,7 +138,7 @@ func chooseCADir(dir, caDir string) error {
 func clusterIDs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "clusters"))
 	if err != nil {
-		return nil, fmt.Errorf("the folder of clusters: %w", err)
+		return nil, fmt.Errorf("read the folder of clusters: %w", err)
 	}
 	var ids []string
 	for _, e := range entries {
@@ -146,7 +147,7 @@ func clusterIDs(dir string) ([]string, error) {
 		}
 	}
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("%s holds no folder; create clusters/<cluster-id>/ with the cluster's YAML", filepath.Join(dir, "clusters"))
+		return nil, fmt.Errorf("%s contains no folder; create clusters/<cluster-id>/ with the YAML of the cluster", filepath.Join(dir, "clusters"))
 	}
 	return ids, nil
 }
@@ -157,7 +158,7 @@ func configureLog(level string) error {
 	}
 	chosen, ok := levels[level]
 	if !ok {
-		return fmt.Errorf("--log %s: it is one of debug, info, warn, error, none", level)
+		return fmt.Errorf("--log %s: use debug, info, warn, error or none", level)
 	}
 	options := log.DefaultOptions()
 	options.SetDefaultOutputLevel(log.OverrideScopeName, chosen)

@@ -38,12 +38,12 @@ func TokenMain(args []string) error {
 	namespace := flags.String("namespace", "", "namespace of the service account")
 	account := flags.String("service-account", "", "name of the service account")
 	audience := flags.String("audience", "istio-ca", "audience of the token")
-	lifetime := flags.Duration("lifetime", time.Hour, "how long the token is valid; negative makes an expired one")
+	lifetime := flags.Duration("lifetime", time.Hour, "lifetime of the token; a negative one creates an expired token")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *namespace == "" || *account == "" {
-		return errors.New("--namespace and --service-account are needed")
+		return errors.New("--namespace and --service-account are required")
 	}
 	token, err := Mint(*namespace, *account, []string{*audience}, *lifetime)
 	if err != nil {

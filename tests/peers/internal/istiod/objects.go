@@ -22,7 +22,7 @@ import (
 	"istio.io/istio/pkg/kube"
 )
 
-// document is one YAML document, already brought to the API version that istiod watches.
+// document is one YAML document, converted to the API version that istiod watches.
 type document struct {
 	gvr       schema.GroupVersionResource
 	group     string
@@ -39,7 +39,7 @@ func (d document) String() string {
 	return fmt.Sprintf("%s %s/%s", d.kind, d.namespace, d.name)
 }
 
-// parse splits a YAML text into documents. Empty ones are skipped and a List is taken apart.
+// parse splits a YAML text into documents. Empty documents are skipped, and a List is split into its items.
 func parse(text []byte) ([]document, error) {
 	var docs []document
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text)))
@@ -84,7 +84,7 @@ func newDocument(fields map[string]any) (document, error) {
 	name, _ := metadata["name"].(string)
 	namespace, _ := metadata["namespace"].(string)
 	if apiVersion == "" || kind == "" || name == "" {
-		return document{}, fmt.Errorf("apiVersion %q, kind %q, metadata.name %q: all three are needed", apiVersion, kind, name)
+		return document{}, fmt.Errorf("apiVersion %q, kind %q, metadata.name %q: all three are required", apiVersion, kind, name)
 	}
 	gv, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil {
@@ -93,11 +93,12 @@ func newDocument(fields map[string]any) (document, error) {
 	gvr, version, namespaced := schema.GroupVersionResource{}, gv.Version, namespace != ""
 	if s, ok := schemaOf(gv.Group, kind); ok {
 		gvr, version, namespaced = s.GroupVersionResource(), s.Version(), !s.IsClusterScoped()
-		gvr.Group = gv.Group // Istio's table says "core" where Kubernetes says nothing.
+		gvr.Group = gv.Group // Istio's table uses "core" for the empty group of Kubernetes.
 	} else {
 		gvr, _ = meta.UnsafeGuessKindToResource(gv.WithKind(kind))
 	}
-	// Istio serves most kinds in several versions and watches only one; a real API server converts, so does this.
+	// Istio serves most kinds in several versions and watches only one. This converts versions, as a real API server
+	// does.
 	fields["apiVersion"] = schema.GroupVersion{Group: gv.Group, Version: version}.String()
 	switch {
 	case !namespaced:
@@ -110,8 +111,7 @@ func newDocument(fields map[string]any) (document, error) {
 	return document{gvr: gvr, group: gv.Group, kind: kind, namespace: namespace, name: name, fields: fields}, nil
 }
 
-// schemaOf looks a kind up in Istio's own table, because the usual guess for the plural of Gateway
-// ("gatewaies") is wrong.
+// schemaOf looks up a kind in Istio's table, because the generic plural of Gateway ("gatewaies") is wrong.
 func schemaOf(group, kind string) (resource.Schema, bool) {
 	for _, s := range collections.All.All() {
 		if s.Kind() == kind && (s.Group() == group || s.Group() == "core" && group == "") {
@@ -121,10 +121,10 @@ func schemaOf(group, kind string) (resource.Schema, bool) {
 	return nil, false
 }
 
-// strict refuses fields that the kind does not have. kubectl asks the API server for the same.
+// strict rejects unknown fields. kubectl requests the same from the API server.
 var strict = serializer.NewCodecFactory(kube.IstioScheme, serializer.EnableStrict).UniversalDeserializer()
 
-// object decodes the document into the typed object that the in-memory clients hold.
+// object decodes the document into the typed object that the in-memory clients store.
 func (d document) object() (runtime.Object, error) {
 	data, err := json.Marshal(d.fields)
 	if err != nil {
@@ -140,7 +140,7 @@ func (d document) object() (runtime.Object, error) {
 	return obj, nil
 }
 
-// validate does what istiod's admission webhook does for Istio's own kinds: their decoder lets unknown fields pass.
+// validate validates Istio kinds as istiod's admission webhook does, because their decoder accepts unknown fields.
 func (d document) validate() error {
 	s, known := schemaOf(d.group, d.kind)
 	fields, given := d.fields["spec"]
@@ -165,16 +165,16 @@ func (d document) validate() error {
 	return err
 }
 
-// mergeFrom keeps what the new document leaves out: the status that a controller wrote (a ServiceEntry's
-// allocated addresses) when only the spec changes, and the spec when only the status is given.
+// mergeFrom keeps the parts that the new document omits: the status that a controller wrote (allocated addresses of a
+// ServiceEntry) if only the spec changes, and the spec if only the status is given.
 func (d document) mergeFrom(old runtime.Object) error {
 	data, err := json.Marshal(old)
 	if err != nil {
-		return fmt.Errorf("%s: read the present object: %w", d, err)
+		return fmt.Errorf("%s: read the existing object: %w", d, err)
 	}
 	var present map[string]any
 	if err := json.Unmarshal(data, &present); err != nil {
-		return fmt.Errorf("%s: read the present object: %w", d, err)
+		return fmt.Errorf("%s: read the existing object: %w", d, err)
 	}
 	for _, part := range []string{"spec", "status"} {
 		if _, given := d.fields[part]; given {

@@ -23,7 +23,7 @@ import (
 
 const systemNamespace = "istio-system"
 
-// server is istiod with the addresses it got.
+// server is istiod with the addresses on which it listens.
 type server struct {
 	istiod   *bootstrap.Server
 	listener net.Listener
@@ -50,8 +50,8 @@ func start(o serverOptions) (*server, error) {
 		p.RegistryOptions.ClusterRegistriesNamespace = systemNamespace
 		p.RegistryOptions.KubeOptions.ClusterID = cluster.ID(o.primary.id)
 		p.RegistryOptions.KubeOptions.DomainSuffix = o.domain
-		// Empty addresses fold plaintext gRPC, monitoring and the webhooks into the HTTP port, so that
-		// istiod binds two free ports and no fixed one.
+		// Empty addresses move plaintext gRPC, monitoring and the webhooks to the HTTP port, so that istiod binds two
+		// free ports and no fixed one.
 		p.ServerOptions.HTTPAddr = "127.0.0.1:0"
 		p.ServerOptions.SecureGRPCAddr = "127.0.0.1:0"
 		p.ServerOptions.TLSOptions.TLSMinVersion = bootstrap.TLSMinVersion1_2
@@ -70,8 +70,8 @@ func start(o serverOptions) (*server, error) {
 		return nil, fmt.Errorf("create istiod: %w", err)
 	}
 	useInMemoryRemotes(s, o.remotes)
-	// Start would listen by itself and not tell on which port; serving here instead also lets a
-	// restarted istiod come back on the address it had.
+	// Start would listen on a port that it does not report. Serving here also allows a restarted istiod to use its
+	// previous address.
 	*privateField[string](s, "secureGrpcAddress") = ""
 	out := &server{istiod: s, stop: make(chan struct{}), debug: *privateField[string](s, "httpAddr")}
 	if err := s.Start(out.stop); err != nil {
@@ -85,7 +85,7 @@ func start(o serverOptions) (*server, error) {
 	return out, nil
 }
 
-// registerRemotes writes one Secret per remote cluster, which is how istiod learns about them in production.
+// registerRemotes writes one Secret per remote cluster, from which istiod learns about them in production.
 func registerRemotes(primary *inMemory, remotes []*inMemory) error {
 	for _, r := range remotes {
 		secret := &corev1.Secret{
@@ -104,7 +104,7 @@ func registerRemotes(primary *inMemory, remotes []*inMemory) error {
 	return nil
 }
 
-// useInMemoryRemotes makes istiod take the in-memory client where it would dial the cluster of a Secret.
+// useInMemoryRemotes makes istiod use the in-memory client instead of connecting to the cluster of a Secret.
 func useInMemoryRemotes(s *bootstrap.Server, remotes []*inMemory) {
 	controller := *privateField[*multicluster.Controller](s, "multiclusterController")
 	controller.ClientBuilder = func(_ []byte, id cluster.ID, _ ...func(*rest.Config)) (kubelib.Client, error) {
@@ -117,20 +117,21 @@ func useInMemoryRemotes(s *bootstrap.Server, remotes []*inMemory) {
 	}
 }
 
-// meshFile is DIR/mesh.yaml, or where there is none a file that says what stock Envoy needs: no telemetry provider.
+// meshFile returns DIR/mesh.yaml. If it does not exist, it creates a file that disables telemetry providers, which
+// Envoy without Istio's extensions requires.
 func meshFile(dir string) string {
 	file := filepath.Join(dir, "mesh.yaml")
 	if _, err := os.Stat(file); err == nil {
 		return file
 	}
 	fallback := filepath.Join(dir, "run", "mesh.yaml")
-	// A failure shows as istiod's own complaint about the missing file, and its defaults would do.
+	// If this fails, istiod reports the missing file and uses its defaults.
 	_ = os.WriteFile(fallback, []byte("defaultProviders: {}\n"), 0o600)
 	return fallback
 }
 
-// privateField gives access to an unexported field of istiod's server. bootstrap offers no other way
-// to put an in-memory Kubernetes behind it; a renamed field fails here at once, with its name.
+// privateField returns an unexported field of istiod's server, because bootstrap has no other way to use an in-memory
+// Kubernetes. If the field has been renamed, it panics with the name of the field.
 func privateField[T any](s *bootstrap.Server, name string) *T {
 	field := reflect.ValueOf(s).Elem().FieldByName(name)
 	if !field.IsValid() {
@@ -143,7 +144,7 @@ func (s *server) rootPEM() []byte {
 	return s.istiod.CA.GetCAKeyCertBundle().GetRootCertPem()
 }
 
-// shutdown ends istiod. It does not wait long: the process ends right after.
+// shutdown stops istiod. It does not wait long, because the process ends afterwards.
 func (s *server) shutdown() {
 	_ = s.listener.Close()
 	close(s.stop)

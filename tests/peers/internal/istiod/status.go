@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// withStatusOf returns a copy of present that carries the status of given.
+// withStatusOf returns a copy of present with the status of given.
 func withStatusOf(present, given runtime.Object) (runtime.Object, error) {
 	merged, err := fieldsOf(present)
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// verdict is the answer of TokenReview for one token.
+// verdict is the result of TokenReview for one token.
 type verdict struct {
 	namespace, serviceAccount string
 	reject                    string
 }
 
-// tokenBook stands in for the API servers' TokenReview: registered tokens first, then the claims of a JWT.
-// Signatures are not checked, so that tests can mint tokens; everything after it is istiod's own code.
+// tokenBook replaces the TokenReview of the API servers: first it looks up registered tokens, then it checks the claims
+// of a JWT. It does not check signatures, so that tests can create tokens. Everything after it is istiod's code.
 type tokenBook struct {
 	mu    sync.Mutex
 	known map[string]verdict
@@ -38,7 +38,7 @@ func (b *tokenBook) register(token string, v verdict) {
 	b.known[token] = v
 }
 
-// review is the reactor for one cluster; it answers as that cluster's API server would.
+// review is the reactor for one cluster, which responds like its API server.
 func (b *tokenBook) review(clusterID string) clienttesting.ReactionFunc {
 	return func(action clienttesting.Action) (bool, runtime.Object, error) {
 		create, ok := action.(clienttesting.CreateAction)
@@ -84,7 +84,7 @@ func (b *tokenBook) judge(token string, audiences []string, now time.Time) (verd
 	return judgeJWT(token, audiences, now)
 }
 
-// claims are the parts of a service account token that TokenReview looks at.
+// claims are the claims that TokenReview checks.
 type claims struct {
 	Subject   string          `json:"sub"`
 	Audience  json.RawMessage `json:"aud"`
@@ -126,7 +126,7 @@ func judgeJWT(token string, audiences []string, now time.Time) (verdict, error) 
 	return verdict{namespace: namespace, serviceAccount: account}, nil
 }
 
-// audiences accepts both forms of the claim: one string or an array.
+// audiences accepts both forms of the claim: a string or an array.
 func (c claims) audiences() ([]string, error) {
 	var many []string
 	if json.Unmarshal(c.Audience, &many) == nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// admin is Envoy's admin interface.
+// admin is the admin interface of Envoy.
 type admin struct {
 	address string
 	client  http.Client
@@ -18,12 +18,12 @@ type admin struct {
 func newAdmin(port int) *admin {
 	return &admin{
 		address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		// Without its own transport a proxy setting of the environment would be used.
+		// A separate transport ignores the proxy settings of the environment.
 		client: http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{}},
 	}
 }
 
-// listener is one listener that Envoy got from istiod.
+// listener is a listener that Envoy received from istiod.
 type listener struct {
 	Name         string   `json:"name"`
 	Address      string   `json:"address"`
@@ -31,7 +31,7 @@ type listener struct {
 	ServerNames  []string `json:"server_names"`
 }
 
-// listeners returns the active listeners that came from istiod.
+// listeners returns the active listeners that istiod sent.
 func (a *admin) listeners() ([]listener, error) {
 	var dump struct {
 		Configs []struct {
@@ -63,7 +63,7 @@ func (a *admin) listeners() ([]listener, error) {
 	for _, c := range dump.Configs {
 		if c.ActiveState == nil {
 			if c.ErrorState != nil {
-				return nil, fmt.Errorf("Envoy refused listener %s: %s", c.Name, c.ErrorState.Details)
+				return nil, fmt.Errorf("Envoy rejected listener %s: %s", c.Name, c.ErrorState.Details)
 			}
 			continue
 		}
@@ -86,11 +86,11 @@ func (a *admin) listeners() ([]listener, error) {
 func (a *admin) get(path string, into any) error {
 	answer, err := a.client.Get("http://" + a.address + path)
 	if err != nil {
-		return fmt.Errorf("Envoy's admin interface: %w", err)
+		return fmt.Errorf("request to Envoy's admin interface: %w", err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("Envoy's admin interface answers %s to %s", answer.Status, path)
+		return fmt.Errorf("Envoy's admin interface responded with %s to %s", answer.Status, path)
 	}
 	return json.NewDecoder(answer.Body).Decode(into)
 }

@@ -12,7 +12,7 @@ import (
 	"istio.io/istio/security/pkg/nodeagent/sds"
 )
 
-// AgentMain is "peers agent": pilot-agent as Istio ships it, so "peers agent proxy router" is a gateway's agent.
+// AgentMain is "peers agent": Istio's pilot-agent. "peers agent proxy router" is the agent of a gateway.
 func AgentMain(args []string) error {
 	log.EnableKlogWithCobra()
 	root := app.NewRootCommand(

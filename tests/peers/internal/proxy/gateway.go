@@ -32,7 +32,7 @@ func GatewayMain(args []string) error {
 		return err
 	}
 	if o.network == "" {
-		return errors.New("--network is needed: the network whose pods the gateway reaches")
+		return errors.New("--network is required: the network whose pods the gateway reaches")
 	}
 	if err := o.complete(); err != nil {
 		return err
@@ -57,7 +57,7 @@ func GatewayMain(args []string) error {
 	return r.serve()
 }
 
-// gatewayListener returns the listener on the gateway's own address, once it has filter chains and accepts.
+// gatewayListener returns the listener on the address of the gateway when it has filter chains and accepts connections.
 func gatewayListener(a *admin, address string, wildcard bool) (listener, []listener, error) {
 	all, err := a.listeners()
 	if err != nil {
@@ -71,7 +71,7 @@ func gatewayListener(a *admin, address string, wildcard bool) (listener, []liste
 		any := net.ParseIP(host).IsUnspecified()
 		if any && !wildcard {
 			return listener{}, nil, permanentError{fmt.Errorf(
-				"listener %s is bound to every address of the machine: add \"bind: %s\" to the server of its Gateway object, or give --allow-wildcard",
+				"listener %s is bound to every address of the machine: add \"bind: %s\" to the server of its Gateway object, or pass --allow-wildcard",
 				l.Name, address)}
 		}
 		if host != address && !any {

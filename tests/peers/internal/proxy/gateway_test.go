@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// fakeAdmin answers as Envoy's admin interface does for one listener.
+// fakeAdmin is an admin interface with one listener.
 func fakeAdmin(t *testing.T, address string, port int, chains string) *admin {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -11,17 +11,18 @@ import (
 	"sidestep/tests/peers/internal/early"
 )
 
-// layOut creates the folder that the agent expects: its paths are relative to its working directory.
+// layOut creates the folder that the agent expects; its paths are relative to its working directory.
 func layOut(o *options) error {
-	// A socket that an agent left when it was killed would make the next one skip the CA.
+	// With the socket of an earlier agent that was killed, the agent would not use the CA.
 	if err := os.RemoveAll(filepath.Join(o.dir, "var/run/secrets/workload-spiffe-uds")); err != nil {
-		return fmt.Errorf("remove a former agent's socket: %w", err)
+		return fmt.Errorf("remove the socket of an earlier agent: %w", err)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own executable: %w", err)
 	}
-	// Links, not copies: a test renews a token or a root by writing the file it named.
+	// The files are linked and not copied, so that a test can renew a token or a root by writing the file that it
+	// passed.
 	for path, target := range map[string]string{
 		"var/run/secrets/tokens/istio-token": o.token,
 		"etc/certs/root-cert.pem":            o.root,

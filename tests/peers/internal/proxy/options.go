@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// options describe one proxy: who it is, where it is, and whom it talks to.
+// options describe one proxy: its identity, its addresses, and its istiod.
 type options struct {
-	role           string // router or sidecar, the agent's own words
+	role           string // router or sidecar, as the agent names them
 	dir            string
 	istiod         string
 	root           string
@@ -32,31 +32,31 @@ type options struct {
 }
 
 func (o *options) register(flags *flag.FlagSet) {
-	flags.StringVar(&o.dir, "dir", "", "folder for this proxy alone; it is created")
-	flags.StringVar(&o.istiod, "istiod", "", "address of istiod, as its ready event says")
+	flags.StringVar(&o.dir, "dir", "", "folder for this proxy only; it is created")
+	flags.StringVar(&o.istiod, "istiod", "", "address of istiod, from its ready event")
 	flags.StringVar(&o.root, "root", "", "file of the mesh's root certificate")
-	flags.StringVar(&o.token, "token", "", "file of the service account token; read anew at each use")
+	flags.StringVar(&o.token, "token", "", "file of the service account token; read again for each use")
 	flags.StringVar(&o.cluster, "cluster", "", "id of the cluster that the proxy belongs to")
 	flags.StringVar(&o.network, "network", "", "network that the proxy is on")
 	flags.StringVar(&o.address, "address", "", "the proxy's own address, from 127.0.0.0/8")
-	flags.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the pod that the proxy stands for")
+	flags.StringVar(&o.namespace, "namespace", o.namespace, "namespace of the pod of the proxy")
 	flags.StringVar(&o.serviceAccount, "service-account", o.serviceAccount, "service account of that pod")
 	flags.StringVar(&o.name, "name", "", "name of that pod")
 	flags.StringVar(&o.labels, "labels", o.labels, "labels of that pod, k=v,k=v")
-	flags.StringVar(&o.envoy, "envoy", "", "Envoy's binary (default: the one that build.sh installed)")
-	flags.StringVar(&o.template, "bootstrap", "", "the agent's bootstrap template (default: the one that build.sh copied)")
+	flags.StringVar(&o.envoy, "envoy", "", "Envoy's binary (default: the one installed by build.sh)")
+	flags.StringVar(&o.template, "bootstrap", "", "the agent's bootstrap template (default: the one copied by build.sh)")
 	flags.StringVar(&o.logLevel, "envoy-log", "warning", "Envoy's log level, for DIR/proxy.log")
-	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait until the proxy is ready")
+	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "timeout until the proxy is ready")
 }
 
-// complete checks the flags and fills in what can be derived.
+// complete checks the flags and sets derived values.
 func (o *options) complete() error {
 	for name, value := range map[string]string{
 		"dir": o.dir, "istiod": o.istiod, "root": o.root, "token": o.token, "cluster": o.cluster, "address": o.address,
 		"namespace": o.namespace, "service-account": o.serviceAccount,
 	} {
 		if value == "" {
-			return fmt.Errorf("--%s is needed", name)
+			return fmt.Errorf("--%s is required", name)
 		}
 	}
 	for _, file := range []*string{&o.dir, &o.root, &o.token} {
@@ -72,7 +72,7 @@ func (o *options) complete() error {
 	if o.name == "" {
 		o.name = o.serviceAccount + "-" + o.cluster
 	}
-	// istiod's certificate names localhost, not the loopback address.
+	// The certificate of istiod contains localhost and not the loopback address.
 	host, port, err := net.SplitHostPort(o.istiod)
 	if err != nil {
 		return fmt.Errorf("--istiod %s: %w", o.istiod, err)
@@ -83,7 +83,7 @@ func (o *options) complete() error {
 	return o.findPeers()
 }
 
-// findPeers locates Envoy and the bootstrap template beside this program, where build.sh put them.
+// findPeers finds Envoy and the bootstrap template in the folder of this program, where build.sh installs them.
 func (o *options) findPeers() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -93,7 +93,7 @@ func (o *options) findPeers() error {
 	if o.envoy == "" {
 		found, _ := filepath.Glob(filepath.Join(built, "venv/lib/python*/site-packages/envoy/_bin/envoy"))
 		if len(found) == 0 {
-			return fmt.Errorf("no Envoy under %s; run tests/peers/build.sh, or give --envoy", filepath.Join(built, "venv"))
+			return fmt.Errorf("no Envoy under %s; run tests/peers/build.sh, or pass --envoy", filepath.Join(built, "venv"))
 		}
 		o.envoy = found[0]
 	}
@@ -102,13 +102,13 @@ func (o *options) findPeers() error {
 	}
 	for _, file := range []string{o.envoy, o.template, o.root, o.token} {
 		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("a file that the proxy needs: %w", err)
+			return fmt.Errorf("required file: %w", err)
 		}
 	}
 	return nil
 }
 
-// labelMap parses --labels and adds what the injector would.
+// labelMap parses --labels and adds the labels that the injector adds.
 func (o *options) labelMap() (map[string]string, error) {
 	labels := map[string]string{"service.istio.io/canonical-name": o.serviceAccount}
 	if o.network != "" {

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// freePorts picks ports that nothing listens on. They lie below the range that Linux hands out by itself
-// (32768 up), so that no outgoing connection takes one between the pick and Envoy's bind.
+// freePorts returns unused ports. They are below the ephemeral port range of Linux (from 32768), so that no outgoing
+// connection uses one before Envoy binds it.
 func freePorts(n int) ([]int, error) {
 	const low, high = 20000, 32000
 	var ports []int

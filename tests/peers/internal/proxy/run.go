@@ -26,7 +26,7 @@ type running struct {
 	err   error // of the agent; valid once done is closed
 }
 
-// start lays the folder out and starts the agent, which starts Envoy.
+// start creates the folder and starts the agent, which starts Envoy.
 func start(o *options, extraEnv ...string) (*running, error) {
 	if err := layOut(o); err != nil {
 		return nil, fmt.Errorf("lay out %s: %w", o.dir, err)
@@ -43,7 +43,7 @@ func start(o *options, extraEnv ...string) (*running, error) {
 		"proxyAdminPort":   adminPort,
 		"statusPort":       statusPort,
 		"concurrency":      1,
-		// A peer that is told to end ends: no caller waits for connections to drain.
+		// Stopping a peer must not wait until connections have drained.
 		"drainDuration":            "1s",
 		"terminationDrainDuration": "0.001s",
 	})
@@ -66,7 +66,7 @@ func start(o *options, extraEnv ...string) (*running, error) {
 	cmd.Dir = o.dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), defaults(
-		// The agent's debug port is a fixed one.
+		// The debug port of the agent is fixed, so it is disabled.
 		"PROXY_XDS_DEBUG_VIA_AGENT=false",
 	)...)
 	cmd.Env = append(cmd.Env,
@@ -87,8 +87,8 @@ func start(o *options, extraEnv ...string) (*running, error) {
 		"ENVOY_PROMETHEUS_PORT="+strconv.Itoa(prometheus),
 	)
 	cmd.Env = append(cmd.Env, extraEnv...)
-	// The agent dies with this process however it ends, and Envoy with the agent (see package early). The
-	// kernel ties the bond to the thread that forks, so this goroutine must keep its thread.
+	// The kernel ends the agent together with this process, and Envoy together with the agent (see package early). The
+	// setting belongs to the thread that forks, so this goroutine must keep its thread.
 	runtime.LockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -102,7 +102,7 @@ func start(o *options, extraEnv ...string) (*running, error) {
 	return r, nil
 }
 
-// defaults returns those of the KEY=value pairs that the caller's environment does not set.
+// defaults returns the KEY=value pairs whose keys are not set in the environment.
 func defaults(pairs ...string) []string {
 	var out []string
 	for _, pair := range pairs {
@@ -114,7 +114,7 @@ func defaults(pairs ...string) []string {
 	return out
 }
 
-// await polls until check is satisfied. check returns why it is not.
+// await polls until check succeeds. The error of check is the reason why it does not.
 func (r *running) await(timeout time.Duration, check func() error) error {
 	deadline := time.After(timeout)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -137,21 +137,21 @@ func (r *running) await(timeout time.Duration, check func() error) error {
 	}
 }
 
-// permanentError ends waiting: more time would not help.
+// permanentError stops the wait, because more time would not help.
 type permanentError struct{ error }
 
-// serve keeps the proxy until standard input closes or the agent ends by itself.
+// serve runs the proxy until standard input is closed or the agent ends.
 func (r *running) serve() error {
 	select {
 	case <-wire.Closed():
 		r.stop()
 		return nil
 	case <-r.done:
-		return fmt.Errorf("the agent ended by itself (%v); %s", r.err, r.lastLines())
+		return fmt.Errorf("the agent ended unexpectedly (%v); %s", r.err, r.lastLines())
 	}
 }
 
-// stop ends the agent in its own way, which ends Envoy, and by force if that takes too long.
+// stop stops the agent, which stops Envoy. If that takes too long, it kills the agent.
 func (r *running) stop() {
 	_ = r.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -171,5 +171,5 @@ func (r *running) lastLines() string {
 	if len(lines) > 15 {
 		lines = lines[len(lines)-15:]
 	}
-	return r.log + " ends:\n  " + strings.Join(lines, "\n  ")
+	return r.log + " ends with:\n  " + strings.Join(lines, "\n  ")
 }

@@ -18,9 +18,9 @@ func SidecarMain(args []string) error {
 	o := options{role: "sidecar"}
 	flags := flag.NewFlagSet("peers sidecar", flag.ExitOnError)
 	o.register(flags)
-	port := flags.Int("port", 0, "port of the inbound listener on --address, as the Sidecar object's ingress says; ready waits for it")
-	more := flags.String("wait", "", "further listeners that ready waits for, ADDRESS:PORT,…: outbound ones of a client's sidecar, say")
-	app := flags.String("app", "", "address of the plain HTTP app to start, as the ingress' defaultEndpoint says: 127.0.0.1:PORT or unix://PATH (default: none, the caller brings it)")
+	port := flags.Int("port", 0, "port of the inbound listener on --address, from the ingress of the Sidecar object; ready waits for it")
+	more := flags.String("wait", "", "further listeners that ready waits for, ADDRESS:PORT,…, such as outbound listeners of a client's sidecar")
+	app := flags.String("app", "", "address of the plain HTTP app to start, from the defaultEndpoint of the ingress: 127.0.0.1:PORT or unix://PATH (default: start none)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func SidecarMain(args []string) error {
 		wanted = append(wanted, strings.Split(*more, ",")...)
 	}
 	if len(wanted) == 0 {
-		return errors.New("--port or --wait is needed: which listener says that the sidecar is ready")
+		return errors.New("--port or --wait is required: the listener that makes the sidecar ready")
 	}
 	if err := o.complete(); err != nil {
 		return err
@@ -42,7 +42,7 @@ func SidecarMain(args []string) error {
 			return err
 		}
 	}
-	// Nothing redirects traffic here: inbound needs a Sidecar object that binds the pod's address.
+	// Traffic is not redirected here, so inbound traffic needs a Sidecar object that binds the address of the pod.
 	r, err := start(&o, "ISTIO_META_INTERCEPTION_MODE=NONE")
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func listens(all []listener, want string) error {
 		want, len(all))
 }
 
-// serveApp is the app behind the sidecar: it knows nothing of the mesh and says what reached it.
+// serveApp runs a plain application behind the sidecar, which reports the requests that it receives.
 func serveApp(address, name string) error {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
@@ -88,7 +88,7 @@ func serveApp(address, name string) error {
 	}
 	l, err := net.Listen(network, address)
 	if err != nil {
-		return fmt.Errorf("the app behind the sidecar: %w", err)
+		return fmt.Errorf("run the app behind the sidecar: %w", err)
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -15,22 +15,22 @@ import (
 	"sidestep/tests/peers/internal/workload"
 )
 
-// call is one GET through the gateway.
+// call is one GET request through the gateway.
 type call struct {
 	alpn []string
 	sni  string
-	// works says what must come of it.
+	// works is whether the call is expected to succeed.
 	works bool
 }
 
-// do connects, checks who is behind the gateway, and sends a GET.
+// do connects, checks the identity of the peer, and sends a GET request.
 func (c call) do(gateway string, id *workload.Identity) (seen string, err error) {
 	config := &tls.Config{
 		ServerName:   c.sni,
 		NextProtos:   c.alpn,
 		Certificates: []tls.Certificate{id.Certificate},
 		MinVersion:   tls.VersionTLS12,
-		// Mesh certificates name no host. The chain and the SPIFFE id are checked below instead.
+		// Mesh certificates contain no host name. The chain and the SPIFFE ID are checked below.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			return checkServer(s, id.Roots, "spiffe://cluster.local/ns/weather/sa/forecast")
@@ -54,7 +54,7 @@ func (c call) do(gateway string, id *workload.Identity) (seen string, err error)
 	return get(conn.(*tls.Conn), request)
 }
 
-// get speaks the version that was negotiated, HTTP/1.1 where none was.
+// get uses the negotiated HTTP version, or HTTP/1.1 if none was negotiated.
 func get(conn *tls.Conn, request *http.Request) (string, error) {
 	answer, err := roundTrip(conn, request)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// child is another peers command, spoken to as any test would: events from its output, ended by closing its input.
+// child is another peers process, controlled like in a test: it writes events and ends when its input is closed.
 type child struct {
 	name  string
 	cmd   *exec.Cmd
@@ -21,7 +21,7 @@ type child struct {
 	ready event
 }
 
-// event holds the fields of ready events that the smoke run uses.
+// event contains the fields of ready events that the smoke test uses.
 type event struct {
 	Event    string `json:"event"`
 	Address  string `json:"address"`

@@ -1,4 +1,4 @@
-// Package smoke brings up a small mesh from real peers and calls through its gateway.
+// Package smoke starts a small mesh of real peers and calls a service through its gateway.
 package smoke
 
 import (
@@ -20,15 +20,15 @@ const forecastSNI = "outbound_.3002_._.forecast.weather.svc.cluster.local"
 // Main is "peers smoke".
 func Main(tour fs.FS, args []string) error {
 	flags := flag.NewFlagSet("peers smoke", flag.ExitOnError)
-	limit := flags.Duration("timeout", time.Minute, "end by force after this time")
-	sidecar := flags.Bool("sidecar", false, "put a real sidecar before the app instead of the standing-in workload")
-	verbose := flags.Bool("v", false, "show what the peers log")
+	limit := flags.Duration("timeout", time.Minute, "timeout of the whole run")
+	sidecar := flags.Bool("sidecar", false, "use a real sidecar in front of the app instead of a simulated one")
+	verbose := flags.Bool("v", false, "show the logs of the peers")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	time.AfterFunc(*limit, func() {
-		// The children see their input close and end too.
-		fmt.Fprintf(os.Stderr, "peers smoke: not done after %s\n", *limit)
+		// The child processes end as well, because their inputs are closed.
+		fmt.Fprintf(os.Stderr, "peers smoke: timed out after %s\n", *limit)
 		os.Exit(1)
 	})
 	stderr := io.Discard
@@ -77,7 +77,7 @@ func (m *mesh) calls() error {
 		}
 		report("GET through %s, ALPN %s, SNI %s: %d ms\n    %s", gateway, strings.Join(c.alpn, ","), c.sni, time.Since(began).Milliseconds(), result)
 		if (err == nil) != c.works {
-			failed = append(failed, fmt.Errorf("ALPN %v, SNI %s: works is %t, expected %t", c.alpn, c.sni, err == nil, c.works))
+			failed = append(failed, fmt.Errorf("ALPN %v, SNI %s: success is %t, expected %t", c.alpn, c.sni, err == nil, c.works))
 		}
 	}
 	return errors.Join(failed...)

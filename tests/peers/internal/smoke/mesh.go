@@ -16,17 +16,17 @@ import (
 	"sidestep/tests/peers/internal/workload"
 )
 
-// mesh is what the smoke run brings up: istiod, the gateway of network2, and the forecast behind it.
+// mesh contains the peers of the smoke test: istiod, the gateway of network2, and the forecast behind it.
 type mesh struct {
 	dir      string
 	block    string // 127.n: the first two octets of this run's addresses
-	app      string // where the app behind the sidecar listens
+	app      string // the address of the app behind the sidecar
 	children []*child
 	istiod   *child
 	gateway  *child
 }
 
-// newMesh writes the tour's YAML with addresses of its own, so that two runs do not meet.
+// newMesh writes the YAML of the tour with its own addresses, so that two runs do not collide.
 func newMesh(tour fs.FS) (*mesh, error) {
 	dir, err := os.MkdirTemp("", "peers-smoke-")
 	if err != nil {
@@ -95,7 +95,7 @@ func (m *mesh) up(stderr io.Writer, sidecar bool) error {
 	return err
 }
 
-// join adds what every member of the mesh needs.
+// join adds the arguments that every member of the mesh needs.
 func (m *mesh) join(command, token string, more ...string) []string {
 	return append([]string{
 		command, "--istiod", m.istiod.ready.Address, "--root", m.istiod.ready.RootCert,

@@ -1,5 +1,5 @@
-// Package wire is the line protocol of every peers command: one JSON object a line, events on
-// standard output, commands on standard input. Everything else a process prints goes to standard error.
+// Package wire implements the line protocol of every peers command: one JSON object per line, events on standard
+// output, commands on standard input. All other output of a process goes to standard error.
 package wire
 
 import (
@@ -15,7 +15,7 @@ import (
 
 var mu sync.Mutex
 
-// Send writes one event line. It is safe for concurrent use.
+// Send writes one event. It is safe for concurrent use.
 func Send(event any) error {
 	line, err := json.Marshal(event)
 	if err != nil {
@@ -27,8 +27,8 @@ func Send(event any) error {
 	return err
 }
 
-// Lines calls f for each line of standard input and returns when it is closed: that is how a caller
-// (or its death, which closes the pipe too) ends a peer.
+// Lines calls f for each line of standard input and returns when it is closed. A caller ends a peer by closing its
+// input, which also happens when the caller ends.
 func Lines(f func(line []byte)) error {
 	r := bufio.NewReader(os.Stdin)
 	for {
@@ -45,7 +45,7 @@ func Lines(f func(line []byte)) error {
 	}
 }
 
-// Closed returns a channel that closes with standard input, for peers that take no commands.
+// Closed returns a channel that is closed with standard input, for peers without commands.
 func Closed() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// answer is the JSON body: who answered, and what it saw of the caller.
+// answer is the JSON body: the server, and its view of the caller.
 type answer struct {
 	Name     string `json:"name"`
 	SPIFFE   string `json:"spiffe"`
@@ -34,7 +34,7 @@ type answer struct {
 
 type peerKey struct{}
 
-// httpApp serves HTTP/1.1 and HTTP/2 on connections whose handshake is done.
+// httpApp serves HTTP/1.1 and HTTP/2 on connections after their handshake.
 type httpApp struct {
 	name   string
 	ids    *current
@@ -71,8 +71,8 @@ func newHTTPApp(name string, ids *current, addr net.Addr) *httpApp {
 	return a
 }
 
-// serve takes over one connection. Where no protocol was negotiated it looks at the first bytes, as Envoy does:
-// a client that offers "istio" alone may speak either version.
+// serve takes over one connection. If no protocol was negotiated, it detects it from the first bytes, as Envoy does: a
+// client that offers only "istio" may use either version.
 func (a *httpApp) serve(c net.Conn, p peer) {
 	conn := &peekedConn{Conn: c, r: bufio.NewReader(c), peer: p}
 	h2 := p.alpn == "h2"
@@ -104,7 +104,7 @@ func (a *httpApp) describe(w http.ResponseWriter, r *http.Request) {
 func sendBytes(w http.ResponseWriter, count string) {
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 {
-		http.Error(w, "/bytes/N needs a number", http.StatusBadRequest)
+		http.Error(w, "/bytes/N requires a number", http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -119,7 +119,7 @@ func sendBytes(w http.ResponseWriter, count string) {
 	}
 }
 
-// The HTTP/1.1 server gets its connections through the net.Listener interface.
+// The HTTP/1.1 server receives its connections through the net.Listener interface.
 
 // Accept waits for the next HTTP/1.1 connection.
 func (a *httpApp) Accept() (net.Conn, error) {
@@ -136,7 +136,7 @@ func (a *httpApp) Close() error { return nil }
 // Addr is the address of the real listener.
 func (a *httpApp) Addr() net.Addr { return a.addr }
 
-// peekedConn is a connection of which the first bytes were looked at.
+// peekedConn is a connection whose first bytes have been read.
 type peekedConn struct {
 	net.Conn
 	r    *bufio.Reader

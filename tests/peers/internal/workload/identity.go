@@ -22,7 +22,7 @@ import (
 	ca "istio.io/api/security/v1alpha1"
 )
 
-// Identity is what the mesh's CA issued: a certificate, and the roots that peers are checked against.
+// Identity is a certificate of the CA of the mesh, and the roots that verify peers.
 type Identity struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool
@@ -30,7 +30,7 @@ type Identity struct {
 	trustDomain string
 }
 
-// Issuer asks istiod for certificates as a sidecar's agent would.
+// Issuer requests certificates from istiod like the agent of a sidecar.
 type Issuer struct {
 	Istiod    string
 	RootFile  string
@@ -39,7 +39,7 @@ type Issuer struct {
 	TTL       time.Duration
 }
 
-// Issue asks for one certificate with a fresh key.
+// Issue requests one certificate with a new key.
 func (i *Issuer) Issue(ctx context.Context) (*Identity, error) {
 	roots, err := os.ReadFile(i.RootFile)
 	if err != nil {
@@ -53,7 +53,7 @@ func (i *Issuer) Issue(ctx context.Context) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	// istiod names the certificate after the token, whatever the request says.
+	// istiod takes the name from the token and ignores the names in the request.
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
 		return nil, err
@@ -69,9 +69,9 @@ func (i *Issuer) Issue(ctx context.Context) (*Identity, error) {
 func (i *Issuer) request(ctx context.Context, roots []byte, token, csr string) ([]string, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(roots) {
-		return nil, fmt.Errorf("%s holds no certificate", i.RootFile)
+		return nil, fmt.Errorf("%s contains no certificate", i.RootFile)
 	}
-	// istiod's certificate has no IP address in it, so the name to check is given.
+	// The certificate of istiod contains no IP address, so the expected name is set.
 	creds := credentials.NewTLS(&tls.Config{RootCAs: pool, ServerName: "istiod.istio-system.svc", MinVersion: tls.VersionTLS12})
 	conn, err := grpc.NewClient("passthrough:///"+i.Istiod, grpc.WithTransportCredentials(creds), grpc.WithContextDialer(
 		func(ctx context.Context, address string) (net.Conn, error) {
@@ -94,7 +94,7 @@ func (i *Issuer) request(ctx context.Context, roots []byte, token, csr string) (
 	return answer.CertChain, nil
 }
 
-// newIdentity takes the leaf and what follows as the chain, and the last element as the bundle of roots.
+// newIdentity uses all elements but the last as the chain, and the last element as the trust bundle.
 func newIdentity(chain []string, key *ecdsa.PrivateKey, fileRoots []byte) (*Identity, error) {
 	last := len(chain) - 1
 	id := &Identity{Roots: x509.NewCertPool()}
@@ -110,7 +110,7 @@ func newIdentity(chain []string, key *ecdsa.PrivateKey, fileRoots []byte) (*Iden
 		}
 	}
 	if len(id.Certificate.Certificate) == 0 {
-		return nil, errors.New("istiod's chain holds no certificate")
+		return nil, errors.New("istiod's chain contains no certificate")
 	}
 	leaf, err := x509.ParseCertificate(id.Certificate.Certificate[0])
 	if err != nil {
@@ -123,14 +123,14 @@ func newIdentity(chain []string, key *ecdsa.PrivateKey, fileRoots []byte) (*Iden
 	return id, nil
 }
 
-// spiffeOf returns the SPIFFE id of a certificate and its trust domain.
+// spiffeOf returns the SPIFFE ID of a certificate and its trust domain.
 func spiffeOf(c *x509.Certificate) (id, trustDomain string, err error) {
 	if len(c.URIs) != 1 {
 		return "", "", fmt.Errorf("%d URI names, expected exactly one", len(c.URIs))
 	}
 	uri := c.URIs[0]
 	if uri.Scheme != "spiffe" {
-		return "", "", fmt.Errorf("%s is not a SPIFFE id", uri)
+		return "", "", fmt.Errorf("%s is not a SPIFFE ID", uri)
 	}
 	return uri.String(), uri.Host, nil
 }

@@ -1,4 +1,4 @@
-// Package workload stands in for an app with a sidecar: an mTLS server with a certificate of the mesh.
+// Package workload simulates an application with a sidecar: an mTLS server with a certificate of the mesh.
 package workload
 
 import (
@@ -23,7 +23,7 @@ type ready struct {
 	Name   string `json:"name"`
 }
 
-// peer is what the handshake told about a caller.
+// peer contains the properties of a caller from the handshake.
 type peer struct {
 	spiffe, sni, alpn, version string
 }
@@ -32,27 +32,27 @@ type peer struct {
 func Main(args []string) error {
 	flags := flag.NewFlagSet("peers workload", flag.ExitOnError)
 	var i Issuer
-	flags.StringVar(&i.Istiod, "istiod", "", "address of istiod, as its ready event says")
+	flags.StringVar(&i.Istiod, "istiod", "", "address of istiod, from its ready event")
 	flags.StringVar(&i.RootFile, "root", "", "file of the mesh's root certificate")
-	flags.StringVar(&i.TokenFile, "token", "", "file of the service account token, which decides the identity; read anew at each use")
+	flags.StringVar(&i.TokenFile, "token", "", "file of the service account token, which decides the identity; read again for each use")
 	flags.StringVar(&i.Cluster, "cluster", "", "id of the cluster that the workload belongs to")
-	flags.DurationVar(&i.TTL, "ttl", 0, "lifetime to ask for (default: the CA's)")
-	namespace := flags.String("namespace", "", "namespace that the certificate must name (default: not checked)")
-	account := flags.String("service-account", "", "service account that the certificate must name (default: not checked)")
+	flags.DurationVar(&i.TTL, "ttl", 0, "requested lifetime (default: the default of the CA)")
+	namespace := flags.String("namespace", "", "expected namespace in the certificate (default: not checked)")
+	account := flags.String("service-account", "", "expected service account in the certificate (default: not checked)")
 	listen := flags.String("listen", "127.0.0.1:0", "address to serve on")
 	name := flags.String("name", "", "name in the answers (default: service account and cluster)")
 	mode := flags.String("mode", "http", "http, or tcp to echo lines")
 	tls12 := flags.Bool("tls12", false, "serve TLS 1.2 only")
 	aliases := flags.String("trust-domain-aliases", "", "further trust domains whose clients are accepted, comma-separated")
-	timeout := flags.Duration("timeout", 30*time.Second, "how long to try to get the first certificate")
+	timeout := flags.Duration("timeout", 30*time.Second, "timeout of the first certificate")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if i.Istiod == "" || i.RootFile == "" || i.TokenFile == "" {
-		return errors.New("--istiod, --root and --token are needed")
+		return errors.New("--istiod, --root and --token are required")
 	}
 	if *mode != "http" && *mode != "tcp" {
-		return fmt.Errorf("--mode %s: it is http or tcp", *mode)
+		return fmt.Errorf("--mode %s: use http or tcp", *mode)
 	}
 	if *name == "" {
 		*name = strings.Trim(*account+"-"+i.Cluster, "-")
@@ -87,7 +87,7 @@ func Main(args []string) error {
 	return nil
 }
 
-// checkOwn catches a token of somebody else: the caller would otherwise look for the fault in its client.
+// checkOwn rejects a certificate of another account, whose cause would otherwise be searched in the client under test.
 func checkOwn(spiffe, namespace, account string) error {
 	if namespace != "" && !strings.Contains(spiffe, "/ns/"+namespace+"/") {
 		return fmt.Errorf("istiod issued %s, but --namespace is %s: the token file belongs to another account", spiffe, namespace)

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// current holds the identity in use; handshakes read it, renewal replaces it.
+// current contains the identity in use: handshakes read it, and renewals replace it.
 type current struct {
 	issuer *Issuer
 	held   atomic.Pointer[Identity]
 }
 
-// obtain gets the first certificate, trying again while istiod is not there yet.
+// obtain gets the first certificate, and retries while istiod is not available.
 func (c *current) obtain(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -34,7 +34,7 @@ func (c *current) obtain(timeout time.Duration) error {
 	}
 }
 
-// renew replaces the certificate at half of its life, counted from now: NotBefore lies in the past.
+// renew replaces the certificate after half of its lifetime, counted from now because NotBefore is in the past.
 func (c *current) renew() {
 	for {
 		time.Sleep(max(time.Until(c.held.Load().Certificate.Leaf.NotAfter)/2, time.Second))
@@ -42,7 +42,7 @@ func (c *current) renew() {
 		id, err := c.issuer.Issue(ctx)
 		cancel()
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "peers workload: renewal failed, the old certificate stays: %v\n", err)
+			fmt.Fprintf(os.Stderr, "peers workload: renewal failed, the old certificate stays in use: %v\n", err)
 			continue
 		}
 		c.held.Store(id)

@@ -6,7 +6,7 @@ import (
 	"net"
 )
 
-// serveLines echoes each line with the workload's name before it, until the client ends its side.
+// serveLines answers each line with the name of the workload and the line, until the client closes its side.
 func serveLines(name string, c net.Conn) {
 	defer func() { _ = c.Close() }()
 	r := bufio.NewReader(c)

@@ -7,16 +7,16 @@ import (
 	"slices"
 )
 
-// serverALPN is what a sidecar's inbound listener offers, in its order of preference.
+// serverALPN contains the protocols of a sidecar's inbound listener, in order of preference.
 var serverALPN = []string{"h2", "http/1.1"}
 
-// tlsConfig returns what a sidecar's inbound listener does: TLS 1.2 or 1.3, a client certificate of the mesh is
-// demanded, and the protocol is chosen from what both sides know.
+// tlsConfig returns the configuration of a sidecar's inbound listener: TLS 1.2 or 1.3, a required client certificate of
+// the mesh, and a protocol that both sides support.
 func (c *current) tlsConfig(maxVersion uint16, trusted []string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		// Go refuses a client whose protocols it knows none of. Envoy goes on without one, and Istio's clients
-		// count on that: "istio" alone is never selected. So the choice is made here and Go gets its outcome.
+		// Go rejects a client without a common protocol. Envoy continues without a protocol, and Istio's clients rely
+		// on that: "istio" is never selected. So the protocol is selected here, and Go gets the result.
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			id := c.held.Load()
 			config := &tls.Config{
@@ -28,7 +28,7 @@ func (c *current) tlsConfig(maxVersion uint16, trusted []string) *tls.Config {
 				VerifyConnection: func(s tls.ConnectionState) error {
 					return checkClient(s.PeerCertificates, append([]string{id.trustDomain}, trusted...))
 				},
-				// A resumed session would skip nothing of the above, but a peer of tests should not remember.
+				// Resumption would skip none of the checks, but peers in tests should not keep state.
 				SessionTicketsDisabled: true,
 			}
 			if chosen, ok := chooseALPN(hello.SupportedProtos); ok {
@@ -57,7 +57,7 @@ func checkClient(chain []*x509.Certificate, trustDomains []string) error {
 		return fmt.Errorf("the client's certificate: %w", err)
 	}
 	if !slices.Contains(trustDomains, trustDomain) {
-		return fmt.Errorf("client %s is of trust domain %s, expected one of %q", id, trustDomain, trustDomains)
+		return fmt.Errorf("client %s belongs to trust domain %s, expected one of %q", id, trustDomain, trustDomains)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// testCA signs certificates with a SPIFFE id.
+// testCA signs certificates with a SPIFFE ID.
 type testCA struct {
 	t    *testing.T
 	key  *ecdsa.PrivateKey
@@ -69,7 +69,7 @@ func (ca *testCA) identity(spiffe string) *Identity {
 	}
 }
 
-// handshake connects a client to a workload and returns what was negotiated, or why not.
+// handshake connects a client to a workload and returns the connection state or the error.
 func handshake(server *tls.Config, client *tls.Config) (tls.ConnectionState, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -87,7 +87,7 @@ func handshake(server *tls.Config, client *tls.Config) (tls.ConnectionState, err
 		return tls.ConnectionState{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	// In TLS 1.3 a server's refusal arrives with the first read.
+	// In TLS 1.3, a rejection by the server arrives with the first read.
 	if _, err := io.WriteString(conn, "hello\n"); err != nil {
 		return tls.ConnectionState{}, err
 	}
@@ -97,7 +97,7 @@ func handshake(server *tls.Config, client *tls.Config) (tls.ConnectionState, err
 	return conn.ConnectionState(), nil
 }
 
-func TestHandshakeIsThatOfASidecar(t *testing.T) {
+func TestHandshakeBehavesLikeASidecar(t *testing.T) {
 	ca := newTestCA(t)
 	ids := &current{}
 	ids.held.Store(ca.identity("spiffe://cluster.local/ns/weather/sa/forecast"))
@@ -107,7 +107,7 @@ func TestHandshakeIsThatOfASidecar(t *testing.T) {
 
 	s, err := handshake(server, &tls.Config{Certificates: member, NextProtos: []string{"istio"}})
 	if err != nil || s.NegotiatedProtocol != "" {
-		t.Errorf("istio alone: %q, %v", s.NegotiatedProtocol, err)
+		t.Errorf("only istio: %q, %v", s.NegotiatedProtocol, err)
 	}
 	s, err = handshake(server, &tls.Config{Certificates: member, NextProtos: []string{"istio-h2", "istio", "h2"}})
 	if err != nil || s.NegotiatedProtocol != "h2" {
