@@ -1,4 +1,4 @@
-/* Connections, whichever way they are held. */
+/* Connections over a descriptor or a stream. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

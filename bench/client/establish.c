@@ -1,5 +1,5 @@
-/* establish HOW COUNT: nanoseconds from the call to the connection, and to the first byte of an answer, as medians; those
- * of the process' on the CPU for each connection, and for each with its request and its end. */
+/* establish HOW COUNT: the median times, in nanoseconds, from the call to the connection and to the first byte of an
+ * answer, then the CPU time of the process per connection, without and with the request and the close. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ static int ascending(const void *one, const void *other) {
     return (left > right) - (left < right);
 }
 
-/* Adds to `spent` what connecting took of the CPU. */
+/* Makes one connection, and adds the CPU time of connecting to `spent`. */
 static int one(const struct service *service, const char *how, double *connected, double *answered, double *spent) {
     struct connection connection;
     char buffer[4096];
@@ -45,7 +45,7 @@ struct figures establish(const struct service *service, const char *arguments) {
     }
     double before = now(CLOCK_PROCESS_CPUTIME_ID), connecting = 0;
     for (size_t at = 0; at < count; at++) {
-        /* What is left of the one before ends meanwhile. */
+        /* Wait until the previous connection has been closed completely. */
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         if (one(service, how, &connected[at], &answered[at], &connecting)) {
             return (struct figures){.count = -1};

@@ -1,8 +1,9 @@
-/* Many connections at a time:
+/* Many open connections:
  *
- * hold open HOW COUNT     opens so many more
- * hold exchange SECONDS   a request over each, again as soon as it is answered: fewest and most answers of any
- * hold close 0            closes all
+ * hold open HOW COUNT     opens COUNT more connections
+ * hold exchange SECONDS   sends a request over each connection, and the next one after each answer; returns the lowest
+ *                         and the highest number of answers of a connection
+ * hold close 0            closes all connections
  */
 #include <poll.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ static struct figures open_more(const struct service *service, const char *how, 
     return (struct figures){0, {0}};
 }
 
-/* Whether the answer that is being read has ended: its body ends with its last byte. */
+/* Returns whether the current answer is complete: its body ends with its last byte. */
 static int ended(const struct connection *connection, size_t *left) {
     char buffer[2048];
     long got = connection_read(connection, buffer, sizeof buffer - 1);

@@ -1,4 +1,5 @@
-/* lookup mesh|system NODE SERVICE|- SOCKTYPE CALLS: nanoseconds of this thread that a lookup and freeing its list take. */
+/* lookup mesh|system NODE SERVICE|- SOCKTYPE CALLS: CPU time of this thread per lookup, including freeing the list, in
+   ns. */
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* Does what its input says, a command a line, and answers with figures, a line each. Arguments: VM files, host, port. */
+/* Runs commands from standard input, one per line, and prints figures, one line each. Arguments: VM files, host, port.
+   */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static struct figures run(const struct service *service, char *line) {
             return COMMANDS[at].run(service, arguments);
         }
     }
-    return failed("no such command", NULL);
+    return failed("unknown command", NULL);
 }
 
 int main(int count, char **arguments) {

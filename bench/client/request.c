@@ -1,5 +1,5 @@
-/* request HOW COUNT: a small GET over a warm connection: nanoseconds from the request to the whole answer, as a median, and
- * those of the process' on the CPU for each. */
+/* request HOW COUNT: a small GET request over a warm connection: the median time, in nanoseconds, from the request to the
+ * complete answer, and the CPU time of the process per request. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static int ascending(const void *one, const void *other) {
     return (left > right) - (left < right);
 }
 
-/* Reads one answer, whose head and body are less than the buffer. */
+/* Reads one answer, whose head and body fit into the buffer. */
 static int answer(const struct connection *connection) {
     char buffer[4096];
     size_t length = 0;

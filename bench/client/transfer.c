@@ -1,8 +1,8 @@
-/* Long streams, a part at a time:
+/* Long streams, in parts:
  *
- * transfer open SLOT HOW HEAD        connects, and writes a request head, in which "|" is the end of a line
- * transfer receive SLOT BYTES CHUNK  nanoseconds of the process' on the CPU for each byte that is read
- * transfer send SLOT BYTES CHUNK     the same for each that is written
+ * transfer open SLOT HOW HEAD        connects and writes a request head, in which "|" is the end of a line
+ * transfer receive SLOT BYTES CHUNK  reads BYTES and returns the CPU time of the process per byte in nanoseconds
+ * transfer send SLOT BYTES CHUNK     writes BYTES and returns the CPU time of the process per byte in nanoseconds
  */
 #include <stdio.h>
 #include <string.h>

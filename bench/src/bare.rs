@@ -1,5 +1,5 @@
-//! The least that a client can be: tokio-rustls with the same certificate, roots, server name and check of the peer's
-//! identity, and nothing that decides any of it.
+//! A minimal client: tokio-rustls with the same certificate, roots, server name and check of the peer's identity as the
+//! mesh, but without any decisions.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -21,7 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::Failure;
 
-/// One way to one service.
+/// The parameters of connections to one service.
 #[derive(Clone, Debug)]
 pub(crate) struct Bare {
     config: Arc<ClientConfig>,
@@ -30,7 +30,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// The way that a connection to this target goes.
+    /// Creates a client with the parameters of the mesh's connection to this target.
     pub(crate) async fn like(mesh: &Mesh, target: &Target) -> Result<Self, Failure> {
         let stream = mesh.connect_to(target).await?;
         let info = stream.connection();
@@ -65,13 +65,14 @@ fn config(identity: &Identity, expected: String, alpn: Vec<Vec<u8>>) -> Result<C
     Ok(config)
 }
 
-/// Checks the chain, and looks for the one identity among the bytes of the certificate: no check can cost less.
+/// A verifier that checks the chain and searches the certificate for the bytes of one identity, the cheapest possible
+/// check.
 #[derive(Debug)]
 struct Verifier {
     roots: Arc<RootCertStore>,
     expected: String,
     algorithms: WebPkiSupportedAlgorithms,
-    /// rustls' own, for all but names.
+    /// The verifier of rustls, for everything but names.
     signatures: Arc<WebPkiServerVerifier>,
 }
 

@@ -1,15 +1,15 @@
-//! What can be measured: one module per command.
+//! The benchmark commands, one module each.
 
 use crate::{Failure, report::Report};
 
-/// One command: a module with `ABOUT` and `run`.
+/// A command: a module with `ABOUT` and `run`.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// How it is called.
+    /// The name on the command line.
     pub(crate) name: &'static str,
-    /// What it measures, on one line.
+    /// A description of one line.
     pub(crate) about: &'static str,
-    /// Measures, and tells the report.
+    /// Runs the measurements and adds the results to the report.
     pub(crate) run: fn(&mut Report) -> Result<(), Failure>,
 }
 
@@ -45,23 +45,23 @@ commands! {
     ffi,
 }
 
-/// The command of this name, or every one under `all`.
+/// Returns the command with this name, or all commands for `all`.
 pub(crate) fn named(name: &str) -> impl Iterator<Item = &'static Command> {
     COMMANDS.iter().filter(move |command| name == "all" || name == command.name)
 }
 
-/// Every name there is.
+/// Returns all names.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().map(|command| command.name).chain(["all"])
 }
 
-/// The names and what is behind them.
+/// Returns the names with their descriptions.
 pub(crate) fn help() -> String {
     let lines = COMMANDS.iter().map(|command| format!("  {:<10} {}\n", command.name, command.about));
-    format!("Names:\n{}  {:<10} all of them", lines.collect::<String>(), "all")
+    format!("Names:\n{}  {:<10} all commands", lines.collect::<String>(), "all")
 }
 
-/// What a command runs in a process of its own, for figures that this process would spoil.
+/// Runs a measurement in a child process, whose results this process would distort.
 pub(crate) fn child(what: &str) -> Result<String, Failure> {
     match what.split_once('-') {
         Some(("dns", server)) => dns::child(server),

@@ -1,29 +1,29 @@
-//! A mesh of many names, as istiod describes it.
+//! The name table of a large mesh, as istiod sends it.
 
 use std::net::Ipv4Addr;
 
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable, name_table::NameInfo};
 
-/// How many names the large mesh has.
+/// The number of names in the large mesh.
 pub(crate) const NAMES: u32 = 100_000;
 
-/// A Kubernetes service's name.
+/// Returns the name of a Kubernetes service.
 pub(crate) fn name(number: u32) -> String {
     format!("service-{number}.namespace-{}.svc.cluster.local", number % 100)
 }
 
-/// Its ClusterIP.
+/// Returns the ClusterIP of the service.
 pub(crate) fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0000 + number)
 }
 
-/// The table as bytes of the wire, in istiod's order.
+/// Returns the encoded name table in istiod's order.
 pub(crate) fn name_table(names: u32) -> Vec<u8> {
     name_table_but(names, None)
 }
 
-/// The same, where one service has another address.
+/// Returns the encoded name table, with a different address for one service.
 pub(crate) fn name_table_but(names: u32, moved: Option<u32>) -> Vec<u8> {
     let info = |number| NameInfo {
         ips: vec![address(if moved == Some(number) { names } else { number }).to_string()],
@@ -34,12 +34,12 @@ pub(crate) fn name_table_but(names: u32, moved: Option<u32>) -> Vec<u8> {
     };
     let mut sorted: Vec<_> = (0..names).map(|number| (name(number), info(number))).collect();
     sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
-    // A message of one entry is that entry's part of the whole.
+    // The encoding of a table is the concatenation of the encodings of its entries.
     let part = |entry| NameTable { table: [entry].into() }.encode_to_vec();
     sorted.into_iter().flat_map(part).collect()
 }
 
-/// Names in an order that no cache foresees, each a text of its own.
+/// Returns the names in random order, each separately allocated.
 pub(crate) fn random_names(count: u32) -> Vec<Box<str>> {
     let mut names: Vec<_> = (0..count).map(|number| name(number).into_boxed_str()).collect();
     fastrand::Rng::with_seed(1).shuffle(&mut names);

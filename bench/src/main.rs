@@ -1,8 +1,8 @@
-//! Sidestep beside its peers, measured in one run: `cargo run --release -p mesh-bench -- NAME…`.
+//! Benchmarks that compare Sidestep with its peers: `cargo run --release -p mesh-bench -- NAME…`.
 //!
-//! What is compared is run in turns, many short rounds of each, so that whatever else the machine does falls on all alike;
-//! medians and ratios of rounds count, absolute figures only illustrate. A command is a file in `commands/` and a line in
-//! `commands.rs`.
+//! The subjects of a comparison run alternately in many short rounds, so that other load on the machine affects all of
+//! them. Medians and ratios are meaningful; absolute figures depend on the machine. A command is a file in `commands/`
+//! and a line in `commands.rs`.
 
 #![forbid(unsafe_code)]
 
@@ -31,23 +31,23 @@ use clap::{Parser, builder::PossibleValuesParser};
 
 use crate::{commands::Command, report::Report};
 
-/// Why something could not be measured.
+/// The error of a measurement.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Measures Sidestep beside its peers. Ends with 1 where a budget is missed, with 2 where something could not be measured.
+/// Compares Sidestep with its peers. Exits with 1 if a budget is missed, and with 2 if a measurement failed.
 #[derive(Debug, Parser)]
 #[command(after_help = commands::help())]
 struct Arguments {
-    /// What to measure, one after the other.
+    /// The benchmarks to run, in order.
     #[arg(required = true, value_parser = PossibleValuesParser::new(commands::names()), hide_possible_values = true)]
     names: Vec<String>,
-    /// Writes JSON to standard output, not a table.
+    /// Writes JSON instead of a table to standard output.
     #[arg(long)]
     json: bool,
-    /// Draws the ratios as an SVG image.
+    /// Draws the comparison as an SVG image.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// What this process is to measure of itself, for the one that started it.
+    /// The measurement of a child process, for its parent.
     #[arg(long, hide = true)]
     child: Option<String>,
 }

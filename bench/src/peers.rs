@@ -1,4 +1,4 @@
-//! A real istiod, gateway, sidecar and workload, for what is measured beside them.
+//! A real istiod, gateway, sidecar and workload, for comparisons.
 
 use mesh_connector::{Config, Mesh, Protocol, Target};
 use mesh_tests::{
@@ -9,19 +9,18 @@ use tokio::runtime::Runtime;
 
 use crate::{Failure, bare::Bare, report::Report};
 
-/// What measured calls go to.
+/// The service that measured calls connect to.
 pub(crate) const HOST: &str = "forecast.weather.svc.cluster.local";
 pub(crate) const PORT: u16 = 3002;
 
-/// One istiod, one gateway, and a workload behind it. Both are the only ones of their kind, so that all subjects take the
-/// same way.
+/// One istiod, one gateway, and one workload behind it, so that all subjects use the same path.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) real: RealMesh,
     _children: (Child, Child),
 }
 
-/// Brings up a mesh, in which `yaml` is known as well; `None`, and a word in the report, where the peers are not built.
+/// Starts a mesh with additional `yaml`. If the peers are not built, notes that in the report and returns `None`.
 pub(crate) fn stage(runtime: &Runtime, report: &mut Report, yaml: &str) -> Option<Stage> {
     if let Err(why) = peers::find() {
         report.missing("istiod, gateway, sidecar", &why);
@@ -30,14 +29,14 @@ pub(crate) fn stage(runtime: &Runtime, report: &mut Report, yaml: &str) -> Optio
     Some(runtime.block_on(async {
         let mut real = RealMesh::builder().file("clusters/cluster1/more.yaml", yaml).start().await;
         real.apply("cluster1", CLIENT_SIDECAR).await;
-        // Calls go to network2 alone: no workload is in network1 then.
+        // Calls must use network2, so the workload in network1 is removed.
         real.delete("cluster1", IN_NETWORK1).await;
         let children = tokio::join!(real.gateway(2), real.forecast(2));
         Stage { real, _children: children }
     }))
 }
 
-/// A client of ours and a bare one, of the same service.
+/// A client of Sidestep and a minimal client of the same service.
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) mesh: Mesh,
@@ -46,7 +45,7 @@ pub(crate) struct Clients {
     pub(crate) stage: Stage,
 }
 
-/// Brings up a mesh and both clients; `None`, and a word in the report, where the peers are not built.
+/// Starts a mesh and both clients. If the peers are not built, notes that in the report and returns `None`.
 pub(crate) fn clients(runtime: &Runtime, report: &mut Report) -> Result<Option<Clients>, Failure> {
     let Some(stage) = stage(runtime, report, "") else { return Ok(None) };
     let mesh = runtime.block_on(stage.join())?;
@@ -55,14 +54,14 @@ pub(crate) fn clients(runtime: &Runtime, report: &mut Report) -> Result<Option<C
     Ok(Some(Clients { mesh, target, bare, stage }))
 }
 
-/// What says that the service has a workload in network1.
+/// The EndpointSlice of the service's workload in network1.
 const IN_NETWORK1: &str = "apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: forecast-1, namespace: weather}
 ";
 
 impl Stage {
-    /// A VM that joins.
+    /// Joins the mesh as a VM.
     pub(crate) async fn join(&self) -> Result<Mesh, Failure> {
         Ok(Mesh::join(self.config()?).await?)
     }
@@ -72,7 +71,7 @@ impl Stage {
     }
 }
 
-/// A runtime whose every task runs on the thread that waits for it, so that the thread's time is all of the time.
+/// Returns a runtime that runs all tasks on the current thread, so that the CPU time of the thread includes them.
 pub(crate) fn one_thread() -> Result<Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }

@@ -1,4 +1,4 @@
-//! A report as an image for the README: how long our bar is beside the peer's.
+//! A report as an image for the README, with one bar for Sidestep and one for the peer.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const WIDTH: f64 = 720.0;
 const BAR: f64 = 440.0;
 const ROW: f64 = 64.0;
 
-/// An SVG image of every row that has a peer. Readable on light and on dark ground.
+/// Draws an SVG image of every row with a peer. The colours are readable on light and dark backgrounds.
 pub(crate) fn draw(report: &Report) -> String {
     let rows: Vec<_> =
         report.rows.iter().filter_map(|row| row.peer.as_ref().map(|peer| (row, peer))).collect();
@@ -33,7 +33,7 @@ fn draw_row(svg: &mut String, top: f64, row: &Row, peer: &Peer) {
     let (ours, theirs) = (row.ours.median(), peer.figures.median());
     let longest = ours.max(theirs);
     let ratio = row.ratio().map(|ratio| digits(ratio.median())).unwrap_or_default();
-    // Writing to a text does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(svg, "<text x=\"8\" y=\"{}\">{} ({ratio})</text>", top + 4.0, escape(&row.what));
     let bars = [("Sidestep", ours, "#2f81f7"), (&*peer.name, theirs, "#8b949e")];
     let mut y = top + 12.0;
@@ -60,7 +60,7 @@ mod tests {
     use crate::{samples::Samples, unit::Unit};
 
     #[test]
-    fn a_row_with_a_peer_is_two_bars() {
+    fn a_row_with_a_peer_has_two_bars() {
         let mut report = Report::default();
         report.row("a < b", Unit::Nanoseconds, Samples::once(1.0)).beside("a map", &Samples::once(4.0));
         report.row("alone", Unit::Nanoseconds, Samples::once(1.0));

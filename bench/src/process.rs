@@ -1,4 +1,4 @@
-//! What this process takes of the machine, as the kernel counts it.
+//! The CPU time and memory of processes, as counted by the kernel.
 
 use std::fs;
 
@@ -7,27 +7,27 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Failure;
 
-/// Bytes of memory that belong to this process alone and were written to.
+/// Returns the private dirty memory of this process in bytes.
 pub(crate) fn private_dirty() -> Result<f64, Failure> {
     field("/proc/self/smaps_rollup", "Private_Dirty:")
 }
 
-/// The same of another process.
+/// Returns the private dirty memory of another process in bytes.
 pub(crate) fn private_dirty_of(pid: u32) -> Result<f64, Failure> {
     field(&format!("/proc/{pid}/smaps_rollup"), "Private_Dirty:")
 }
 
-/// Bytes of memory that are in use, shared ones as well.
+/// Returns the resident memory in bytes, including shared memory.
 pub(crate) fn resident() -> Result<f64, Failure> {
     field("/proc/self/status", "VmRSS:")
 }
 
-/// The most bytes that were ever in use since [`forget_peak`].
+/// Returns the peak of the resident memory in bytes since [`forget_peak`].
 pub(crate) fn peak() -> Result<f64, Failure> {
     field("/proc/self/status", "VmHWM:")
 }
 
-/// Counts the peak anew (proc(5), `clear_refs`).
+/// Resets the peak (proc(5), `clear_refs`).
 pub(crate) fn forget_peak() -> Result<(), Failure> {
     Ok(fs::write("/proc/self/clear_refs", "5")?)
 }
@@ -39,12 +39,12 @@ fn field(file: &str, name: &str) -> Result<f64, Failure> {
     kilobytes.map(|kilobytes| kilobytes * 1024.0).ok_or_else(|| format!("{file} has no {name}").into())
 }
 
-/// Nanoseconds that this thread has run.
+/// Returns the CPU time of this thread in nanoseconds.
 pub(crate) fn thread_time() -> f64 {
     time_of(ClockId::ThreadCPUTime)
 }
 
-/// Nanoseconds that all threads of this process have run.
+/// Returns the CPU time of all threads of this process in nanoseconds.
 pub(crate) fn process_time() -> f64 {
     time_of(ClockId::ProcessCPUTime)
 }
@@ -56,12 +56,12 @@ fn time_of(clock: ClockId) -> f64 {
     nanoseconds
 }
 
-/// Nanoseconds that all threads of a peer have run, and those of the processes that it has started.
+/// Returns the CPU time of all threads of a peer and its child processes in nanoseconds.
 pub(crate) fn tree_time(peer: &Child) -> Result<f64, Failure> {
     let mut sum = 0.0;
     for pid in tree(peer)? {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-            // A thread may have ended since.
+            // A thread may have ended in the meantime.
             let schedstat = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
             sum += schedstat.split(' ').next().and_then(|run| run.parse::<f64>().ok()).unwrap_or_default();
         }
@@ -69,7 +69,7 @@ pub(crate) fn tree_time(peer: &Child) -> Result<f64, Failure> {
     Ok(sum)
 }
 
-/// Bytes of memory that belong to a peer and the processes that it has started alone, and those that are in use.
+/// Returns the private dirty and the resident memory of a peer and its child processes in bytes.
 pub(crate) fn tree_memory(peer: &Child) -> Result<(f64, f64), Failure> {
     let mut sum = (0.0, 0.0);
     for pid in tree(peer)? {
@@ -79,7 +79,7 @@ pub(crate) fn tree_memory(peer: &Child) -> Result<(f64, f64), Failure> {
     Ok(sum)
 }
 
-/// A peer's process and those that it has started, directly or not.
+/// Returns the process of a peer and all its descendants.
 fn tree(peer: &Child) -> Result<Vec<u32>, Failure> {
     let mut found = vec![peer.pid().ok_or("the peer has ended")?];
     let mut next = 0;

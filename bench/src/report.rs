@@ -1,10 +1,10 @@
-//! What was found, row by row.
+//! The results of a run, row by row.
 
 use serde_json::{Value, json};
 
 use crate::{samples::Samples, unit::Unit};
 
-/// Everything that one run found.
+/// All results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
@@ -12,7 +12,7 @@ pub(crate) struct Report {
     command: &'static str,
 }
 
-/// One thing that was measured, beside a peer where there is one.
+/// One measurement, with that of a peer if there is one.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) command: &'static str,
@@ -23,23 +23,23 @@ pub(crate) struct Row {
     pub(crate) budget: Option<Budget>,
 }
 
-/// What a row is compared with.
+/// The measurement of a peer, for comparison.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) figures: Samples,
 }
 
-/// The most that is allowed.
+/// The maximum that is allowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Budget {
-    /// Our figure, in the row's unit.
+    /// A maximum of Sidestep's figure, in the unit of the row.
     Ours(f64),
-    /// Our figure as a multiple of the peer's.
+    /// A maximum of the ratio of Sidestep's figure to the peer's.
     Ratio(f64),
 }
 
-/// A peer that is not on the machine.
+/// A peer that is not installed on the machine.
 #[derive(Debug)]
 pub(crate) struct Missing {
     pub(crate) command: &'static str,
@@ -48,12 +48,12 @@ pub(crate) struct Missing {
 }
 
 impl Report {
-    /// What follows is of this command.
+    /// Sets the command of the following rows.
     pub(crate) fn begin(&mut self, command: &'static str) {
         self.command = command;
     }
 
-    /// A row; its peer and its budget may follow.
+    /// Adds a row. Peer and budget can be added to it.
     pub(crate) fn row(&mut self, what: &str, unit: Unit, ours: Samples) -> &mut Row {
         let row = Row { command: self.command, what: what.to_owned(), unit, ours, peer: None, budget: None };
         self.rows.push(row);
@@ -61,18 +61,18 @@ impl Report {
         &mut self.rows[last]
     }
 
-    /// A peer that cannot be asked, and why.
+    /// Records that a peer is missing, and why.
     pub(crate) fn missing(&mut self, peer: &str, why: &str) {
         self.missing.push(Missing { command: self.command, peer: peer.to_owned(), why: why.to_owned() });
     }
 
-    /// Whether every budget that could be checked is kept.
+    /// Returns whether every budget that could be checked is met.
     pub(crate) fn is_met(&self) -> bool {
         self.rows.iter().all(|row| row.is_met() != Some(false))
     }
 
-    /// For programs. Figures are medians in the row's unit; a spread is half of the distance between the quartiles, as
-    /// a share of the median; a budget is the most that is allowed of what `budget_of` names, `ours` or `ratio`.
+    /// Returns the report as JSON. Figures are medians in the unit of the row; `spread` is half of the interquartile
+    /// range divided by the median; `budget` is the maximum of the value that `budget_of` names, `ours` or `ratio`.
     pub(crate) fn to_json(&self) -> Value {
         let missing = self
             .missing
@@ -87,23 +87,23 @@ impl Report {
 }
 
 impl Row {
-    /// What it is compared with, measured in the same rounds.
+    /// Adds the measurement of a peer in the same rounds.
     pub(crate) fn beside(&mut self, name: &str, figures: &Samples) -> &mut Self {
         self.peer = Some(Peer { name: name.to_owned(), figures: figures.clone() });
         self
     }
 
-    /// The most that is allowed.
+    /// Sets the budget.
     pub(crate) fn within(&mut self, budget: Budget) {
         self.budget = Some(budget);
     }
 
-    /// Ours as a multiple of the peer's, round by round.
+    /// Returns the ratio of Sidestep's figure to the peer's in each round.
     pub(crate) fn ratio(&self) -> Option<Samples> {
         self.peer.as_ref().map(|peer| self.ours.over(&peer.figures))
     }
 
-    /// Whether the budget is kept, where there is one and what it needs was measured.
+    /// Returns whether the budget is met, or `None` without a budget or without the peer that it needs.
     pub(crate) fn is_met(&self) -> Option<bool> {
         match self.budget? {
             Budget::Ours(most) => Some(self.ours.median() <= most),
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missed_budget_is_told_and_one_without_its_peer_is_not_missed() {
+    fn a_missed_budget_is_reported_and_a_budget_without_its_peer_is_not() {
         let mut report = Report::default();
         report.begin("lookup");
         report.row("alone", Unit::Nanoseconds, Samples::once(5.0)).within(Budget::Ratio(0.5));

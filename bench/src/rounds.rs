@@ -1,27 +1,27 @@
-//! Running subjects in turns.
+//! Runs subjects alternately.
 
 use std::hint::black_box;
 
 use crate::{Failure, process::thread_time, samples::Samples};
 
-/// What is measured: one short run, and its figure.
+/// A subject of a measurement: one short run that returns its figure.
 pub(crate) type Subject<'a> = Box<dyn FnMut() -> f64 + 'a>;
 
-/// What is measured and may fail: one short run, and its figures.
+/// A subject that may fail: one short run that returns its figures.
 pub(crate) type Trial<'a, const K: usize> = Box<dyn FnMut() -> Result<[f64; K], Failure> + 'a>;
 
-/// Runs every subject once a round, each round begun by another, after one round that does not count.
+/// Runs every subject once per round, in a rotating order, after one warm-up round.
 pub(crate) fn interleaved<const N: usize>(rounds: usize, subjects: [Subject<'_>; N]) -> [Samples; N] {
     let mut figures = interleaved_all(rounds, subjects.into()).into_iter();
     [(); N].map(|()| figures.next().unwrap_or_else(|| Samples::from_iter([])))
 }
 
-/// The same, for subjects of which it is not known how many there are.
+/// Runs any number of subjects as [`interleaved`] does.
 pub(crate) fn interleaved_all(rounds: usize, subjects: Vec<Subject<'_>>) -> Vec<Samples> {
     turns(rounds, subjects).into_iter().map(Samples::from_iter).collect()
 }
 
-/// The same, for what may fail: the first failure is all that comes of it.
+/// Runs subjects that may fail as [`interleaved`] does. The first failure ends the measurement.
 pub(crate) fn tried<const N: usize, const K: usize>(
     rounds: usize,
     trials: [Trial<'_, K>; N],
@@ -37,7 +37,7 @@ pub(crate) fn tried<const N: usize, const K: usize>(
     Ok(all.map(|figures| figures.map(Samples::from_iter)))
 }
 
-/// What each came to, in the order of the rounds.
+/// Returns the results of each subject, in the order of the rounds.
 fn turns<F>(rounds: usize, mut subjects: Vec<Box<dyn FnMut() -> F + '_>>) -> Vec<Vec<F>> {
     let count = subjects.len();
     let mut all: Vec<_> = subjects.iter().map(|_| Vec::new()).collect();
@@ -53,8 +53,8 @@ fn turns<F>(rounds: usize, mut subjects: Vec<Box<dyn FnMut() -> F + '_>>) -> Vec
     all
 }
 
-/// Nanoseconds that one call takes of this thread's time, as the mean of `calls` calls: what others do on the machine in
-/// between does not count.
+/// Returns the CPU time of this thread per call in nanoseconds, as the mean of `calls` calls. Time of other threads is
+/// not included.
 pub(crate) fn nanoseconds<T>(calls: u32, mut call: impl FnMut() -> T) -> f64 {
     let start = thread_time();
     for _ in 0..calls {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_take_turns_and_the_first_round_does_not_count() {
+    fn subjects_alternate_and_the_first_round_is_ignored() {
         let order = RefCell::new(String::new());
         let subject = |name: char, figure: f64| -> Subject<'_> {
             let order = &order;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_of_trials_stay_apart_and_a_failure_is_told() {
+    fn figures_of_trials_are_separate_and_a_failure_is_returned() {
         let trial = |figure: f64| -> Trial<'_, 2> { Box::new(move || Ok([figure, figure * 2.0])) };
         let [[a, twice_a], [_, twice_b]] = tried(3, [trial(1.0), trial(2.0)]).unwrap();
         let medians = [a, twice_a, twice_b].map(|samples| samples.median());

@@ -1,21 +1,21 @@
-//! What rounds gave.
+//! The figures of several rounds.
 
-/// The figures of the rounds of one subject, in the order of the rounds.
+/// The figures of one subject, in the order of the rounds.
 #[derive(Clone, Debug)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// What was measured once, such as a count.
+    /// Creates samples with a single figure, such as a count.
     pub(crate) fn once(figure: f64) -> Self {
         Self(vec![figure])
     }
 
-    /// The middle one.
+    /// Returns the median.
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// Half of the distance between the quartiles, as a share of the median.
+    /// Returns half of the interquartile range divided by the median.
     pub(crate) fn spread(&self) -> f64 {
         let median = self.median();
         if median == 0.0 {
@@ -24,7 +24,7 @@ impl Samples {
         (self.quantile(0.75) - self.quantile(0.25)) / 2.0 / median
     }
 
-    /// The figure below which this share of all lies.
+    /// Returns the quantile for this share.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -38,7 +38,7 @@ impl Samples {
         sorted.get(at).copied().unwrap_or(f64::NAN)
     }
 
-    /// Round by round, these beside others.
+    /// Returns the ratios of these figures to others, round by round.
     pub(crate) fn over(&self, others: &Self) -> Self {
         Self(self.0.iter().zip(&others.0).map(|(one, other)| one / other).collect())
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_and_the_spread_are_not_those_of_outliers() {
+    fn outliers_do_not_affect_median_and_spread() {
         let samples: Samples = [10.0, 11.0, 9.0, 1000.0, 10.0].into_iter().collect();
         assert!((samples.median() - 10.0).abs() < 1e-9);
         assert!((samples.spread() - 0.05).abs() < 1e-9);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_one_of_rounds_and_not_of_medians() {
+    fn a_ratio_is_computed_per_round_and_not_from_medians() {
         let (fast, slow) = (Samples(vec![1.0, 2.0, 30.0]), Samples(vec![10.0, 20.0, 300.0]));
         assert!((fast.over(&slow).median() - 0.1).abs() < 1e-9);
         assert!(fast.over(&slow).spread() < 1e-9);

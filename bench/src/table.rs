@@ -1,4 +1,4 @@
-//! A report for people.
+//! A report as a text table.
 
 use crate::{
     report::{Budget, Report, Row},
@@ -8,7 +8,7 @@ use crate::{
 
 const HEADS: [&str; 7] = ["command", "what", "ours", "peer", "ratio", "budget", ""];
 
-/// Lines of columns, then the peers that are missing.
+/// Draws the rows as aligned columns, followed by the missing peers.
 pub(crate) fn draw(report: &Report) -> String {
     let lines: Vec<[String; 7]> =
         [HEADS.map(str::to_owned)].into_iter().chain(report.rows.iter().map(cells)).collect();
@@ -21,7 +21,7 @@ pub(crate) fn draw(report: &Report) -> String {
         text.push('\n');
     }
     for missing in &report.missing {
-        text.push_str(&format!("{}: without {}: {}\n", missing.command, missing.peer, missing.why));
+        text.push_str(&format!("{}: {} is missing: {}\n", missing.command, missing.peer, missing.why));
     }
     text
 }

@@ -1,18 +1,18 @@
-//! What figures are of.
+//! The units of figures.
 
-/// The unit of a row's figures.
+/// The unit of the figures in a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unit {
-    /// Memory.
+    /// Bytes of memory.
     Bytes,
-    /// What is counted.
+    /// A number.
     Count,
-    /// Time.
+    /// Nanoseconds.
     Nanoseconds,
 }
 
 impl Unit {
-    /// As programs read it.
+    /// Returns the name of the unit in JSON.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Bytes => "bytes",
@@ -21,7 +21,7 @@ impl Unit {
         }
     }
 
-    /// A figure as people read it, in three digits.
+    /// Formats a figure for people, with three digits.
     pub(crate) fn show(self, figure: f64) -> String {
         let scale: &[(f64, &str)] = match self {
             Self::Bytes => &[(1.0, "B"), (1e3, "kB"), (1e6, "MB"), (1e9, "GB")],
@@ -34,7 +34,7 @@ impl Unit {
     }
 }
 
-/// Three digits, more where there are more before the point.
+/// Formats a number with three digits, or more if its integer part has more.
 pub(crate) fn digits(figure: f64) -> String {
     let places = match figure.abs() {
         small if small < 0.01 => 5,
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_told_in_the_unit_that_fits() {
+    fn figures_are_printed_in_a_suitable_unit() {
         let told = [38.2, 2510.0, 6_400_000.0].map(|figure| Unit::Nanoseconds.show(figure));
         assert_eq!(told, ["38.2 ns", "2.51 µs", "6.40 ms"]);
         assert_eq!(Unit::Bytes.show(0.0), "0.00000 B");

@@ -1,4 +1,4 @@
-//! Runs a program with the mesh around it, without a sidecar: through the bridge, which this program is.
+//! Runs a program with access to the mesh through the bridge, without a sidecar.
 //!
 //! ```text
 //! $ bridge --vm-files ./vm -- curl -s http://forecast.weather:3002/
@@ -10,21 +10,23 @@
 //!     unshare -rm sh -c 'mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl --noproxy "*" http://forecast.weather:3002/'
 //! ```
 //!
-//! With `--dns` a program that knows nothing of any of this finds every service of the mesh by its name and real port: its
-//! resolv.conf leads to a DNS server in this process, which answers with loopback addresses behind which the bridge is.
-//! Port 53, and services' ports below 1024, are free for the taking in a network namespace of one's own, without root:
+//! With `--dns`, an unmodified program finds every service of the mesh by its name and port. Its resolv.conf names a
+//! DNS server in this process, which answers with loopback addresses on which the bridge listens. In a network
+//! namespace, port 53 and ports below 1024 are available without root:
 //!
 //! ```text
 //! $ unshare -rn sh -c 'ip link set lo up && exec bridge --vm-files ./vm --dns -- unshare -m \
 //!     sh -c "mount --bind \$SIDESTEP_DIR/resolv.conf /etc/resolv.conf && curl http://forecast.weather:3002/"'
 //! ```
 //!
-//! (A namespace made by `unshare` has no way out; one made by `pasta --config-net` has, and is made without root too.)
+//! (A namespace made by `unshare` has no external connectivity; one made by `pasta --config-net` has, also without
+//! root.)
 //!
-//! The program finds the proxy in the variables that most programs know (`http_proxy`, `https_proxy`, `all_proxy`), and
-//! Unix sockets in the folder `SIDESTEP_DIR`. With `--local` a service has a loopback address of its own, which the file
-//! `hosts` in that folder names: for programs that take neither, with that file as their /etc/hosts. Nobody else on the host can use them: the proxy wants a password that is
-//! in those variables alone, and sockets and addresses serve processes of this user.
+//! The program finds the proxy by the usual environment variables (`http_proxy`, `https_proxy`, `all_proxy`) and Unix
+//! sockets in the folder `SIDESTEP_DIR`. With `--local`, a service has a local address, which the file `hosts` in that
+//! folder names; use this file as /etc/hosts for programs that support neither proxies nor Unix sockets. Other users of
+//! the host have no access: the proxy requires a password that only these variables contain, and sockets and local
+//! addresses accept only processes of the same user.
 
 #![forbid(unsafe_code)]
 
@@ -42,26 +44,26 @@ use mesh_connector::{
 use mesh_resolver::{MeshResolver, listener::DnsListener};
 use tokio::process::Command;
 
-/// Run a program with the services of an Istio mesh within its reach.
+/// Run a program with access to the services of an Istio mesh.
 #[derive(Debug, Parser)]
 #[command(name = "bridge")]
 struct Cli {
-    /// Folder that `istioctl x workload entry configure` wrote.
+    /// Folder written by `istioctl x workload entry configure`.
     #[arg(long, value_name = "DIR")]
     vm_files: PathBuf,
-    /// Name in istiod's certificate, where it is not the one that is dialled.
+    /// DNS name in istiod's certificate, if it differs from the address that is connected to.
     #[arg(long, value_name = "NAME")]
     istiod_name: Option<String>,
-    /// Service to offer as a Unix socket, HOST:PORT in $SIDESTEP_DIR; may be given several times.
+    /// Service to offer as the Unix socket $SIDESTEP_DIR/HOST:PORT; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     unix: Vec<Target>,
-    /// Database to offer to libpq, as host=$SIDESTEP_DIR port=PORT; may be given several times.
+    /// Database to offer to libpq as host=$SIDESTEP_DIR port=PORT; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     postgres: Vec<Target>,
-    /// Service to offer at a loopback address, named in $SIDESTEP_DIR/hosts; may be given several times.
+    /// Service to offer at a local address, which $SIDESTEP_DIR/hosts names; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     local: Vec<Target>,
-    /// Answer DNS at 127.0.0.1:53, with a loopback address for each service of the mesh; $SIDESTEP_DIR/resolv.conf says so.
+    /// Answer DNS queries at 127.0.0.1:53 with local addresses; $SIDESTEP_DIR/resolv.conf names this server.
     #[arg(long)]
     dns: bool,
     /// The program and its arguments.
@@ -80,7 +82,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The program's own exit code; 1 where it has none.
+/// Returns the exit code of the program, or 1 if it has none.
 async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     let mut config = Config::builder().with_vm_files(&cli.vm_files);
     if let Some(name) = &cli.istiod_name {
@@ -88,7 +90,8 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     }
     let mesh = Mesh::join(config.build()?).await?;
     let sockets = tempfile::tempdir()?;
-    // The program is another process: the proxy's password is for it alone, the sockets are for this user.
+    // The program is a different process: only it gets the password of the proxy, and the sockets accept only this
+    // user.
     let bridge = mesh.bridge().with_access(Access::SameUser).start().await?;
     for target in &cli.unix {
         bridge.listen_unix(sockets.path().join(target.to_string()), target).await?;
@@ -102,7 +105,7 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
         hosts.push_str(&format!("{} {}\n", address.ip(), target.host()));
     }
     std::fs::write(sockets.path().join("hosts"), hosts)?;
-    // Kept as long as the program runs.
+    // The DNS server runs as long as the program.
     let _dns = if cli.dns { Some(dns(&mesh, &bridge, sockets.path()).await?) } else { None };
     let (program, arguments) = cli.program.split_first().ok_or("no program")?;
     let mut command = Command::new(program);
@@ -114,10 +117,11 @@ async fn run(cli: Cli) -> Result<u8, Box<dyn Error>> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Where programs look for a name server. resolv.conf has no place for a port.
+/// The address at which programs expect a DNS server, because resolv.conf cannot contain a port.
 const DNS: &str = "127.0.0.1:53";
 
-/// A name server that answers with loopback addresses, and the resolv.conf that leads to it, in the words of this host's own.
+/// Starts a DNS server that answers with local addresses, and writes a resolv.conf that names it and has the other
+/// settings of this host.
 async fn dns(mesh: &Mesh, bridge: &Bridge, dir: &Path) -> Result<DnsListener, Box<dyn Error>> {
     let services = bridge.local_services().await?;
     let resolver = MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?;

@@ -1,14 +1,16 @@
-//! A DNS server for a VM in an Istio mesh, without a sidecar: mesh names from istiod, all others as before.
+//! A DNS server for a VM in an Istio mesh, without a sidecar: mesh names are answered from istiod, all others from
+//! upstream.
 //!
 //! ```text
 //! $ dns-proxy --vm-files ./vm --listen 127.0.0.1:15053
-//! answering at 127.0.0.1:15053
+//! listening on 127.0.0.1:15053
 //! joined as spiffe://cluster.local/ns/vms/sa/edge-app, 24 names
 //! $ dig @127.0.0.1 -p 15053 +short forecast.weather
 //! 10.1.0.20
 //! ```
 //!
-//! It answers other names while istiod is not there yet, and mesh names while istiod is not there any more.
+//! While istiod is unavailable, the server answers other names before the VM has joined, and mesh names from the last
+//! table afterwards.
 
 #![forbid(unsafe_code)]
 
@@ -21,20 +23,20 @@ use mesh_resolver::{
 };
 use nds_client::{Config, NdsClient};
 
-/// Answer DNS queries as Istio's agent does: mesh names from istiod, all others from upstream.
+/// Answer DNS queries like Istio's agent: mesh names from istiod, all others from upstream.
 #[derive(Debug, Parser)]
 #[command(name = "dns-proxy")]
 struct Cli {
-    /// Folder that `istioctl x workload entry configure` wrote.
+    /// Folder written by `istioctl x workload entry configure`.
     #[arg(long, value_name = "DIR")]
     vm_files: PathBuf,
-    /// Name in istiod's certificate, where it is not the one that is dialled.
+    /// DNS name in istiod's certificate, if it differs from the address that is connected to.
     #[arg(long, value_name = "NAME")]
     istiod_name: Option<String>,
-    /// Where to listen, over UDP and TCP; may be given several times.
+    /// Address to listen on, over UDP and TCP; may be given several times.
     #[arg(long, value_name = "ADDR", default_values_t = [DEFAULT_ADDRESS])]
     listen: Vec<SocketAddr>,
-    /// Name server for all other names, instead of the system's; may be given several times.
+    /// DNS server for all other names, instead of the system's; may be given several times.
     #[arg(long, value_name = "IP:PORT", conflicts_with = "resolv_conf")]
     upstream: Vec<SocketAddr>,
     /// File in the format of resolv.conf, instead of the system's.
@@ -53,7 +55,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs until it is killed.
+/// Runs until the process is killed.
 async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
     let upstream = match (cli.resolv_conf, &cli.upstream[..]) {
         (Some(file), _) => Upstream::resolv_conf(file),
@@ -70,7 +72,7 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
     let listener =
         cli.listen.iter().fold(DnsListener::builder(resolver), |all, one| all.bind(one)).start()?;
     for address in listener.addresses() {
-        anstream::println!("answering at {address}");
+        anstream::println!("listening on {address}");
     }
     match client.ready().await {
         Ok(()) => {
@@ -84,7 +86,7 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
     std::future::pending().await
 }
 
-/// An error and its causes, on standard error.
+/// Prints an error and its causes to standard error.
 fn complain(error: &dyn Error) {
     anstream::eprintln!("error: {error}");
     let mut cause = error.source();

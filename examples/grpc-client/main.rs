@@ -1,6 +1,7 @@
 //! tonic in the mesh, without a sidecar: the health of a gRPC service (`grpc.health.v1.Health/Check`).
 //!
-//! Generated clients take the channel as they take tonic's own; this one is written out, so that nothing is generated.
+//! Generated clients accept this channel like tonic's own. This example has a handwritten call, so that it needs no
+//! code generation.
 //!
 //! ```text
 //! $ grpc-client ./vm forecast.weather:3002
@@ -15,14 +16,14 @@ use mesh_connector::{Config, Mesh};
 use tonic::{client::Grpc, transport::Endpoint};
 use tonic_prost::ProstCodec;
 
-/// `grpc.health.v1.HealthCheckRequest`
+/// The message `grpc.health.v1.HealthCheckRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Request {
     #[prost(string, tag = "1")]
     service: String,
 }
 
-/// `grpc.health.v1.HealthCheckResponse`
+/// The message `grpc.health.v1.HealthCheckResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Response {
     #[prost(int32, tag = "1")]
@@ -36,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: grpc-client VM-FILES HOST:PORT".into());
     };
     let mesh = Mesh::join(Config::from_vm_files(vm_files)?).await?;
-    // http, because the mesh adds mTLS itself; the server sees https.
+    // The scheme is http, because the mesh adds mTLS; the server sees https.
     let channel = mesh.grpc_channel(Endpoint::from_shared(format!("http://{service}"))?);
     let mut grpc = Grpc::new(channel);
     grpc.ready().await?;

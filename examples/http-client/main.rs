@@ -1,4 +1,5 @@
-//! hyper-util's client in the mesh, without a sidecar: HTTP/1.1 or HTTP/2, and who answered.
+//! The hyper-util client in the mesh, without a sidecar, over HTTP/1.1 or HTTP/2. It also prints the identity of the
+//! peer.
 //!
 //! ```text
 //! $ http-client ./vm http://forecast.weather:3002/ --http2
@@ -27,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let response = client.get(url.parse()?).await?;
     let connection = response.extensions().get::<ConnectionInfo>().ok_or("no connection")?;
-    let (peer, endpoint) = (connection.peer_name().unwrap_or("nobody in particular"), connection.endpoint());
+    let (peer, endpoint) = (connection.peer_name().unwrap_or("an unverified peer"), connection.endpoint());
     anstream::println!("{:?} {} from {peer} at {endpoint}", response.version(), response.status());
     let body = response.into_body().collect().await?.to_bytes();
     anstream::println!("{}", String::from_utf8_lossy(&body));

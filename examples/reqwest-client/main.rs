@@ -1,5 +1,5 @@
-//! reqwest in the mesh, without a sidecar: a client whose requests go through the bridge; with `--by-name` one that has
-//! nothing of it but another resolver, and reaches services at loopback addresses.
+//! reqwest in the mesh, without a sidecar: a client whose requests go through the bridge. With `--by-name`, only the
+//! resolver of the client is replaced, and services are reached at local addresses.
 //!
 //! ```text
 //! $ reqwest-client ./vm http://forecast.weather:3002/
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: reqwest-client VM-FILES URL [--by-name]".into());
     };
     let mesh = Mesh::join(Config::from_vm_files(vm_files)?).await?;
-    // Both are kept as long as requests are made.
+    // Both must exist as long as requests are made.
     let bridge = mesh.bridge().start().await?;
     let client = match arguments.next().as_deref() {
         Some("--by-name") => bridge.reqwest_builder_by_name().await?.build()?,

@@ -1,4 +1,4 @@
-//! hickory's own resolver over the mesh: a program written against `hickory_resolver::Resolver` keeps it.
+//! A `hickory_resolver::Resolver` that resolves mesh names, for programs that use this type.
 //!
 //! ```text
 //! $ resolve-hickory ./vm forecast.weather

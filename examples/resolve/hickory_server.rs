@@ -1,8 +1,8 @@
-//! The mesh in a server of hickory's, which may serve DNS over TLS, HTTPS or QUIC too.
+//! A hickory-server that answers mesh names. It could also serve DNS over TLS, HTTPS or QUIC.
 //!
 //! ```text
 //! $ resolve-hickory-server ./vm 127.0.0.1:5300
-//! answering at 127.0.0.1:5300
+//! listening on 127.0.0.1:5300
 //! $ dig @127.0.0.1 -p 5300 +short forecast.weather
 //! 10.1.0.20
 //! ```
@@ -24,13 +24,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let mesh = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
 
-    // Whom it answers is the server's business: an address of loopback answers this host.
+    // The listening address decides which clients have access: a loopback address serves this host.
     let mut server = Server::new(MeshHandler::new(mesh));
     let socket = UdpSocket::bind(address).await?;
     let address = socket.local_addr()?;
     server.register_listener(TcpListener::bind(address).await?, Duration::from_secs(5), 4096);
     server.register_socket(socket);
-    anstream::println!("answering at {address}");
+    anstream::println!("listening on {address}");
     server.block_until_done().await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! hyper-util's client with the mesh for its resolver.
+//! The hyper-util client with the mesh as its resolver.
 //!
 //! ```text
 //! $ resolve-hyper ./vm http://ledger.accounts:8080/

@@ -1,9 +1,9 @@
-//! Names to addresses, without any other library: asynchronous, and synchronous from the mesh's table alone.
+//! Names to addresses, without another library: asynchronous, and synchronous from the name table only.
 //!
 //! ```text
 //! $ resolve-plain ./vm forecast.weather
 //! 10.1.0.20
-//! from the table: 10.1.0.20
+//! name table: 10.1.0.20
 //! ```
 
 #![forbid(unsafe_code)]
@@ -21,13 +21,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let resolver = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
 
-    // Whoever knows it: the mesh, the hosts file, upstream DNS.
+    // Looks up the mesh, the hosts file and upstream DNS.
     for ip in resolver.lookup_ip(&name).await? {
         anstream::println!("{ip}");
     }
-    // The mesh alone: no waiting, no allocation, from any thread.
+    // Looks up the name table only: without waiting or allocation, from any thread.
     if let Some(addresses) = resolver.try_lookup(&name) {
-        anstream::println!("from the table: {}", addresses[0]);
+        anstream::println!("name table: {}", addresses[0]);
     }
     Ok(())
 }

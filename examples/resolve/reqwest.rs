@@ -1,5 +1,5 @@
-//! reqwest with the mesh for its resolver: one line at the client. The addresses must be reachable; where they are not,
-//! the bridge brings requests to them (`reqwest-client`).
+//! reqwest with the mesh as its resolver, set in one line. The addresses must be reachable; otherwise use the bridge
+//! (`reqwest-client`).
 //!
 //! ```text
 //! $ resolve-reqwest ./vm http://ledger.accounts:8080/
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let mesh = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
 
-    // A proxy from the environment would resolve the names itself.
+    // A proxy from the environment would resolve the names.
     let client = reqwest::Client::builder().dns_resolver(mesh).no_proxy().build()?;
     anstream::println!("{}", client.get(url).send().await?.status());
     Ok(())

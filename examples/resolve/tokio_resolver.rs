@@ -1,4 +1,4 @@
-//! Code that is typed on hickory's `TokioResolver`: it asks a DNS listener of the same process.
+//! A hickory `TokioResolver` that queries a DNS listener in the same process, for programs that require this type.
 //!
 //! ```text
 //! $ resolve-tokio-resolver ./vm forecast.weather

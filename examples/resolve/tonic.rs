@@ -1,5 +1,5 @@
-//! gRPC over all addresses of a name, in plaintext and without a gateway: the endpoint list of a tonic channel, which
-//! follows the table. `Mesh::grpc_channel` of the connector is for services with mesh mTLS.
+//! gRPC over all addresses of a name, in plaintext and without a gateway: a tonic channel whose endpoints follow the
+//! name table. For services with mesh mTLS, use `Mesh::grpc_channel` of the connector.
 //!
 //! ```text
 //! $ resolve-tonic ./vm http://ledger.accounts:50051
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let within = Duration::from_secs(2);
     let channel = channel(mesh, uri.parse()?, move |endpoint| endpoint.connect_timeout(within)).await?;
-    // A generated client takes the channel; this is a call without one.
+    // A generated client accepts the channel; this call needs no generated code.
     let call = Request::post("/grpc.health.v1.Health/Check").body(Body::empty())?;
     let answer = channel.oneshot(call).await?;
     let status = answer.headers().get("grpc-status").map_or(Ok("0"), |status| status.to_str())?;

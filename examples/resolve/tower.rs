@@ -1,4 +1,4 @@
-//! Lookups as a tower service, with what tower has for services: here a limit in time.
+//! Lookups as a tower service with a tower layer, here a timeout.
 //!
 //! ```text
 //! $ resolve-tower ./vm forecast.weather

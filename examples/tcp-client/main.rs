@@ -1,4 +1,4 @@
-//! A raw stream in the mesh, without a sidecar: standard input to a service, and its answer to standard output.
+//! A raw stream in the mesh, without a sidecar: copies standard input to a service, and its answer to standard output.
 //!
 //! ```text
 //! $ echo hello | tcp-client ./vm ledger.payments.example:5432
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut answer, mut question) = split(stream);
     let ask = async {
         copy(&mut stdin(), &mut question).await?;
-        // The service sees the end of the question; its answer still comes.
+        // The service sees the end of the input; its answer is still received.
         question.shutdown().await
     };
     let show = async {

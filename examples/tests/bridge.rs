@@ -1,7 +1,7 @@
-//! The bridge as people use it, around programs that know nothing of a mesh, and small clients, on the sandbox. What is
-//! not on the machine counts as ignored.
+//! The example `bridge` on the sandbox, with unmodified programs and small clients. Tests whose programs are not
+//! installed count as ignored.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use std::process::{Command as Blocking, ExitCode, Output, Stdio};
 
@@ -16,7 +16,7 @@ use tokio::{
 const URL: &str = "http://forecast.weather:3002/today";
 const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
-/// A test runs itself once more, inside a namespace, with this variable.
+/// Tests run this program again inside a namespace, with this variable.
 const INSIDE: &str = "SIDESTEP_INSIDE_NAMESPACE";
 
 fn main() -> ExitCode {
@@ -33,19 +33,19 @@ fn main() -> ExitCode {
             run(curl_finds_the_proxy_in_its_environment())
         })
         .with_ignored_flag(curl),
-        Trial::test("curl_goes_by_socks", || run(curl_goes_by_socks())).with_ignored_flag(curl),
-        Trial::test("curl_goes_by_a_unix_socket", || run(curl_goes_by_a_unix_socket()))
+        Trial::test("curl_connects_through_socks", || run(curl_connects_through_socks())).with_ignored_flag(curl),
+        Trial::test("curl_connects_through_a_unix_socket", || run(curl_connects_through_a_unix_socket()))
             .with_ignored_flag(curl),
-        Trial::test("what_cannot_be_reached_is_a_response_with_the_reason", || {
-            run(what_cannot_be_reached_is_a_response_with_the_reason())
+        Trial::test("a_failed_connection_is_a_response_with_the_reason", || {
+            run(a_failed_connection_is_a_response_with_the_reason())
         })
         .with_ignored_flag(curl),
-        Trial::test("an_unmodified_program_finds_services_by_name", || {
-            run(an_unmodified_program_finds_services_by_name())
+        Trial::test("an_unmodified_program_connects_by_name", || {
+            run(an_unmodified_program_connects_by_name())
         })
         .with_ignored_flag(curl || !has_namespaces()),
-        Trial::test("in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns", || {
-            run(in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns())
+        Trial::test("in_a_network_namespace_an_unmodified_program_finds_services_by_dns", || {
+            run(in_a_network_namespace_an_unmodified_program_finds_services_by_dns())
         })
         .with_ignored_flag(curl || !has_namespaces()),
         Trial::test("psql_finds_its_socket", || run(psql_finds_its_socket()))
@@ -58,7 +58,7 @@ fn missing(program: &str) -> bool {
     Blocking::new(program).arg("--version").output().is_err()
 }
 
-/// Whether this user may make a user and mount namespace.
+/// Returns whether this user can create user and mount namespaces.
 fn has_namespaces() -> bool {
     let made = Blocking::new("unshare").args(["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"]).output();
     made.is_ok_and(|output| output.status.success())
@@ -69,7 +69,7 @@ fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The examples' mesh and the files of a VM in it.
+/// Starts the mesh of the examples and writes the files of a VM.
 async fn mesh() -> (Sandbox, VmFiles) {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
     let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
@@ -79,7 +79,7 @@ async fn mesh() -> (Sandbox, VmFiles) {
 
 async fn bridge(vm: &VmFiles, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bridge"));
-    // Proxies of the machine that the test runs on must not matter.
+    // Proxy settings of the machine must not affect the test.
     command.env("no_proxy", "*").env("NO_PROXY", "*");
     command.arg("--vm-files").arg(vm.path()).args(arguments).output().await.unwrap()
 }
@@ -119,29 +119,29 @@ async fn curl_finds_the_proxy_in_its_environment() {
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
-async fn curl_goes_by_socks() {
+async fn curl_connects_through_socks() {
     let (_sandbox, vm) = mesh().await;
     let script = format!("curl -sS --proxy $all_proxy {URL}");
     let output = bridge(&vm, &["--", "sh", "-c", &script]).await;
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
-async fn curl_goes_by_a_unix_socket() {
+async fn curl_connects_through_a_unix_socket() {
     let (_sandbox, vm) = mesh().await;
     let script = "curl -sS --noproxy '*' --unix-socket $SIDESTEP_DIR/forecast.weather:3002 http://any/today";
     let output = bridge(&vm, &["--unix", "forecast.weather:3002", "--", "sh", "-c", script]).await;
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
-async fn what_cannot_be_reached_is_a_response_with_the_reason() {
+async fn a_failed_connection_is_a_response_with_the_reason() {
     let (_sandbox, vm) = mesh().await;
     let output = bridge(&vm, &["--", "curl", "-sS", "--fail-with-body", "http://forecast.weather:80/"]).await;
     assert_eq!(output.status.code(), Some(22), "{}", told(&output));
     assert!(told(&output).contains("has no port 80: it has 3002"), "{}", told(&output));
 }
 
-/// Neither a proxy nor a socket: the name is in the program's /etc/hosts, in a mount namespace of its own.
-async fn an_unmodified_program_finds_services_by_name() {
+/// The program uses neither a proxy nor a socket: the name is in its /etc/hosts, in a mount namespace.
+async fn an_unmodified_program_connects_by_name() {
     let (_sandbox, vm) = mesh().await;
     let script = format!("mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl -sS --noproxy '*' {URL}");
     let program = ["--local", "forecast.weather:3002", "--", "unshare", "-rm", "sh", "-c", &script];
@@ -149,8 +149,8 @@ async fn an_unmodified_program_finds_services_by_name() {
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
-/// Port 53 is free there, and every other one, without root.
-async fn in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns() {
+/// All ports are free in the namespace, including port 53, without root.
+async fn in_a_network_namespace_an_unmodified_program_finds_services_by_dns() {
     let script = "ip link set lo up && exec \"$0\"";
     let mut command = Command::new("unshare");
     command.args(["-rn", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
@@ -158,7 +158,7 @@ async fn in_a_namespace_of_its_own_an_unmodified_program_finds_services_by_dns()
     assert!(output.status.success(), "{}", told(&output));
 }
 
-/// The mesh, the bridge and the program, all inside. The program has a resolv.conf of its own.
+/// Runs the mesh, the bridge and the program in the namespace. The program has its own resolv.conf.
 async fn by_dns() {
     let (_sandbox, vm) = mesh().await;
     let script =
@@ -167,7 +167,7 @@ async fn by_dns() {
     assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
 }
 
-/// The server is outside of the mesh: what is tested is that libpq and the bridge agree about the socket.
+/// The server is outside the mesh: the test checks that libpq and the bridge use the same socket path.
 async fn psql_finds_its_socket() {
     let (_sandbox, vm) = mesh().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -186,7 +186,7 @@ async fn psql_finds_its_socket() {
     server.await.unwrap().unwrap();
 }
 
-/// As much of a PostgreSQL server as one simple query needs (PostgreSQL, "Frontend/Backend Protocol").
+/// A minimal PostgreSQL server that answers one simple query (PostgreSQL, "Frontend/Backend Protocol").
 async fn postgres(mut client: TcpStream) -> std::io::Result<()> {
     let length = client.read_u32().await?;
     let mut startup = vec![0; length as usize - 4];

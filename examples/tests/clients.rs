@@ -1,11 +1,11 @@
-//! One small program per client library, on the sandbox and through a real gateway. Where the peers are not built, the
-//! latter count as ignored, unless `SIDESTEP_PEERS=required` makes that a failure.
+//! One small program per client library, on the sandbox and through a real gateway. If the peers are not built, the
+//! latter tests count as ignored, or fail if `SIDESTEP_PEERS=required`.
 
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test that cannot go on fails"
+    reason = "a failed setup fails the test"
 )]
 
 use std::{
@@ -21,7 +21,7 @@ use mesh_tests::{
 };
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-/// A program, its arguments after the VM files, what it reads, and what its answer contains.
+/// A program, its arguments after the VM files, its input, and a part of its output.
 type Client = (&'static str, &'static str, &'static [&'static str], &'static str, &'static str);
 
 const CLIENTS: &[Client] = &[
@@ -82,8 +82,8 @@ async fn on_sandbox(client: &Client) {
     check(client, vm.path(), "spiffe://cluster.local/ns/vms/sa/edge-app").await;
 }
 
-/// What the sandbox's mesh has beside the forecast, behind the gateway of network2. Its host is under the Gateway's
-/// `*.local` alone, so that the name is another.
+/// The ServiceEntry of the ledger in the real mesh, behind the gateway of network2. The gateway exposes only `*.local`,
+/// so its host differs from the one in the sandbox.
 const LEDGER_YAML: &str = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: ledger, namespace: payments}
@@ -114,7 +114,7 @@ async fn on_real_mesh() {
     }
 }
 
-/// The program's answer is what it should be; one over HTTP says that the service saw who asked.
+/// Checks the output of a program. The output of HTTP clients contains the caller that the service saw.
 async fn check(client: &Client, vm_files: &Path, us: &str) {
     let (name, program, arguments, input, expected) = client;
     let real = us.ends_with("/vm");

@@ -1,6 +1,6 @@
-//! The program as people run it, on the sandbox, asked by clients that only speak DNS.
+//! The example `dns-proxy` on the sandbox, with DNS clients.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -61,7 +61,7 @@ async fn mesh_names_are_answered_from_istiod_and_others_from_upstream() {
     let arguments = ["--vm-files", files, "--listen", "127.0.0.1:0", "--upstream", &upstream];
     let mut proxy = Proxy::start(&arguments);
     let line = proxy.line().await;
-    let address = line.strip_prefix("answering at ").unwrap().parse().unwrap();
+    let address = line.strip_prefix("listening on ").unwrap().parse().unwrap();
     let joined = proxy.line().await;
     assert!(joined.starts_with("joined as spiffe://cluster.local/ns/vms/sa/edge-app, "), "{joined}");
     let resolver = resolver(address);
@@ -77,7 +77,7 @@ async fn mesh_names_are_answered_from_istiod_and_others_from_upstream() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_ends_the_program() {
+async fn an_error_is_printed_and_ends_the_program() {
     let mut proxy = Proxy::start(&["--vm-files", "/does/not/exist"]);
     assert!(!proxy.child.wait().await.unwrap().success());
     let error = proxy.error().await;

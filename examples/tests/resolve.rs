@@ -1,6 +1,6 @@
-//! Each way to resolve, as a program, on the sandbox.
+//! The examples of resolvers, on the sandbox.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tonic::{service::Routes, transport::Server};
 
-/// A host of the mesh that the programs can dial: its address is this host's.
+/// A mesh host that the programs can connect to: its address is on this host.
 const REACHABLE: &str = "apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: reachable, namespace: default}
@@ -31,7 +31,7 @@ spec:
   endpoints: [{address: 127.0.0.1}]
 ";
 
-/// The tour's mesh with a reachable host, and a VM in it.
+/// The mesh of the tour with a reachable host, and a VM in it.
 struct Stage {
     vm: VmFiles,
     sandbox: Sandbox,
@@ -73,10 +73,10 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_resolver_finds_a_mesh_name() {
+async fn every_resolver_resolves_a_mesh_name() {
     let stage = Stage::start().await;
     let plain = stage.says(env!("CARGO_BIN_EXE_resolve-plain"), "forecast.weather").await;
-    assert_eq!(plain, "10.1.0.20\nfrom the table: 10.1.0.20\n");
+    assert_eq!(plain, "10.1.0.20\nname table: 10.1.0.20\n");
     for program in [
         env!("CARGO_BIN_EXE_resolve-hickory"),
         env!("CARGO_BIN_EXE_resolve-tokio-resolver"),
@@ -115,18 +115,18 @@ async fn a_grpc_channel_reaches_a_mesh_name() {
     tasks.spawn(server.serve(([127, 0, 0, 1], port).into()));
     let uri = format!("http://reachable.example:{port}");
     let said = stage.says(env!("CARGO_BIN_EXE_resolve-tonic"), &uri).await;
-    assert_eq!(said, "grpc-status 12\n", "a server without methods has answered");
+    assert_eq!(said, "grpc-status 12\n", "the server without methods must have answered");
     stage.sandbox.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_hickorys_answers_mesh_names() {
+async fn a_hickory_server_answers_mesh_names() {
     let stage = Stage::start().await;
     let mut command = stage.command(env!("CARGO_BIN_EXE_resolve-hickory-server"), "127.0.0.1:0");
     let mut server = command.spawn().unwrap();
     let mut output = BufReader::new(server.stdout.take().unwrap()).lines();
     let line = output.next_line().await.unwrap().unwrap();
-    let address: std::net::SocketAddr = line.strip_prefix("answering at ").unwrap().parse().unwrap();
+    let address: std::net::SocketAddr = line.strip_prefix("listening on ").unwrap().parse().unwrap();
     let mut config = NameServerConfig::udp_and_tcp(address.ip());
     config.connections.iter_mut().for_each(|connection| connection.port = address.port());
     let config = ResolverConfig::from_name_servers(vec![config]);

@@ -1,6 +1,6 @@
-//! The program as people run it: the tour, and the commands on a mesh; on a real one where its peers are built.
+//! The example `vm-workload`: the tour, and its commands on the sandbox and, if the peers are built, on a real mesh.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 use std::process::{Command, ExitCode, Output};
 
@@ -14,22 +14,22 @@ use mesh_tests::{
 fn main() -> ExitCode {
     let no_peers = peers::find().is_err() && !peers::required();
     let trials = vec![
-        Trial::test("the_tour_succeeds_and_writes_no_colours_into_a_pipe", || {
-            the_tour_succeeds_and_writes_no_colours_into_a_pipe();
+        Trial::test("the_tour_succeeds_and_writes_no_colours_to_a_pipe", || {
+            the_tour_succeeds_and_writes_no_colours_to_a_pipe();
             Ok(())
         }),
-        Trial::test("commands_without_a_mesh_say_what_is_missing", || {
-            commands_without_a_mesh_say_what_is_missing();
+        Trial::test("the_error_names_a_missing_argument_or_file", || {
+            the_error_names_a_missing_argument_or_file();
             Ok(())
         }),
-        Trial::test("on_the_sandbox_the_answer_is_on_standard_output", || {
-            block_on(on_the_sandbox_the_answer_is_on_standard_output())
+        Trial::test("on_the_sandbox_the_answer_is_printed_to_standard_output", || {
+            block_on(on_the_sandbox_the_answer_is_printed_to_standard_output())
         }),
         Trial::test("a_connection_is_explained_as_text_and_as_json", || {
             block_on(a_connection_is_explained_as_text_and_as_json())
         }),
-        Trial::test("on_a_real_mesh_the_answer_is_on_standard_output", || {
-            block_on(on_a_real_mesh_the_answer_is_on_standard_output())
+        Trial::test("on_a_real_mesh_the_answer_is_printed_to_standard_output", || {
+            block_on(on_a_real_mesh_the_answer_is_printed_to_standard_output())
         })
         .with_ignored_flag(no_peers),
     ];
@@ -55,15 +55,15 @@ async fn run(arguments: &[&str]) -> (bool, String, String) {
     (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
-fn the_tour_succeeds_and_writes_no_colours_into_a_pipe() {
+fn the_tour_succeeds_and_writes_no_colours_to_a_pipe() {
     let output = vm_workload(&[]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains('\u{1b}'), "{text}");
-    assert!(text.contains("All 7 steps worked"), "{text}");
+    assert!(text.contains("All 7 steps succeeded"), "{text}");
 }
 
-fn commands_without_a_mesh_say_what_is_missing() {
+fn the_error_names_a_missing_argument_or_file() {
     let output = vm_workload(&["get", "http://forecast.weather:3002/"]);
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("--vm-files"));
@@ -73,7 +73,7 @@ fn commands_without_a_mesh_say_what_is_missing() {
     assert!(error.contains("/does/not/exist: ") && error.contains("istioctl"), "{error}");
 }
 
-async fn on_the_sandbox_the_answer_is_on_standard_output() {
+async fn on_the_sandbox_the_answer_is_printed_to_standard_output() {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
     let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
@@ -105,7 +105,7 @@ async fn a_connection_is_explained_as_text_and_as_json() {
     sandbox.shutdown().await;
 }
 
-async fn on_a_real_mesh_the_answer_is_on_standard_output() {
+async fn on_a_real_mesh_the_answer_is_printed_to_standard_output() {
     let real = RealMesh::start().await;
     let _peers = tokio::join!(real.gateway(2), real.forecast(2));
     let files = real.vm_files(&Vm::default());

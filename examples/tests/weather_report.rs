@@ -1,6 +1,6 @@
-//! How an application tests itself with a mesh of its own: the sandbox runs inside the test, and breaks where it is told to.
+//! Tests of an application with a mesh: the sandbox runs inside the test, which injects faults.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 #[path = "../weather-report/report.rs"]
 mod report;
@@ -12,7 +12,7 @@ use mesh_sandbox::{Sandbox, VmFiles};
 
 use report::report;
 
-/// A mesh, and the application's place in it.
+/// Starts a mesh and joins it.
 async fn stage() -> (Sandbox, VmFiles, Mesh) {
     let sandbox = Sandbox::builder().start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
@@ -37,7 +37,7 @@ async fn without_the_gateway_of_network2_there_is_a_forecast_and_no_archive() {
 }
 
 #[tokio::test]
-async fn a_forecast_of_somebody_else_is_no_report() {
+async fn a_forecast_with_a_wrong_identity_fails_the_report() {
     let (sandbox, _vm, mesh) = stage().await;
     sandbox.impersonate("weather", "forecast", Some("mallory")).unwrap();
     let error = report(&mesh).await.unwrap_err();
@@ -45,7 +45,7 @@ async fn a_forecast_of_somebody_else_is_no_report() {
 }
 
 #[tokio::test]
-async fn reports_go_on_while_istiod_is_away() {
+async fn reports_work_while_istiod_is_down() {
     let (sandbox, _vm, mesh) = stage().await;
     report(&mesh).await.unwrap();
     sandbox.stop_istiod().await;
@@ -54,7 +54,7 @@ async fn reports_go_on_while_istiod_is_away() {
 }
 
 #[tokio::test]
-async fn a_slow_gateway_makes_a_late_report() {
+async fn a_slow_gateway_delays_the_report() {
     let (sandbox, _vm, mesh) = stage().await;
     for network in ["network1", "network2"] {
         sandbox.slow_gateway(network, Duration::from_millis(100)).unwrap();
@@ -63,7 +63,7 @@ async fn a_slow_gateway_makes_a_late_report() {
 }
 
 #[tokio::test]
-async fn a_service_that_was_added_a_moment_ago_is_found() {
+async fn a_new_service_is_found() {
     let (sandbox, _vm, mesh) = stage().await;
     sandbox.delete("cluster2", "Service", "weather", "archive").unwrap();
     let host = "archive.weather.svc.cluster.local";

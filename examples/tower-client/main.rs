@@ -1,4 +1,5 @@
-//! tower in the mesh, without a sidecar: the connector as a service from targets to streams, with layers around it.
+//! tower in the mesh, without a sidecar: the connector is a service from targets to streams, to which layers can be
+//! added.
 //!
 //! ```text
 //! $ echo hello | tower-client ./vm ledger.payments.example:5432
@@ -23,7 +24,7 @@ async fn main() -> Result<(), Failure> {
     };
     let mesh = Mesh::join(Config::from_vm_files(vm_files)?).await?;
     let target: Target = target.parse()?;
-    // Any layer of tower's: no more than eight connections at a time, each within three seconds.
+    // Any tower layer works, here at most eight concurrent connections with a timeout of three seconds.
     let connector = ServiceBuilder::new().concurrency_limit(8).timeout(Duration::from_secs(3));
     let mut connector = connector.service(mesh.connector());
     let mut line = String::new();
@@ -32,7 +33,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sends a line, and returns the one that comes back.
+/// Sends a line and returns the answer.
 async fn ask<S>(connector: &mut S, target: Target, line: &str) -> Result<String, Failure>
 where
     S: Service<Target, Response = MeshStream, Error: Into<Failure>>,

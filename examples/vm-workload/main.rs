@@ -1,7 +1,7 @@
 //! A VM workload in an Istio mesh, without a sidecar.
 //!
-//! Without arguments: the tour, on a mesh that this process brings along. With the files that
-//! `istioctl x workload entry configure` writes: the same calls on the mesh that the files describe.
+//! Without arguments, runs a tour on a mesh in this process. With the files that `istioctl x workload entry configure`
+//! writes, runs commands on the mesh of these files.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ use mesh_connector::{Probe, Target};
 
 /// Resolve names of an Istio mesh and call its services, without a sidecar.
 ///
-/// Without arguments this is a tour of everything, on a mesh in this process.
+/// Without arguments, run a tour on a mesh in this process.
 #[derive(Debug, Parser)]
 #[command(name = "vm-workload", args_conflicts_with_subcommands = false)]
 struct Cli {
@@ -30,35 +30,35 @@ struct Cli {
 /// The mesh to join.
 #[derive(Args, Debug)]
 struct MeshArgs {
-    /// Folder that `istioctl x workload entry configure` wrote.
+    /// Folder written by `istioctl x workload entry configure`.
     #[arg(long, global = true, value_name = "DIR")]
     vm_files: Option<PathBuf>,
-    /// Name in istiod's certificate, where it is not the one that is dialled.
+    /// DNS name in istiod's certificate, if it differs from the address that is connected to.
     #[arg(long, global = true, value_name = "NAME")]
     istiod_name: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the addresses of names, and who answered.
+    /// Print the addresses of names, with their sources.
     Resolve {
-        /// Names, short or whole.
+        /// Short or full names.
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Print the body of a response; how it was reached goes to standard error.
+    /// Print the body of a response; details of the connection go to standard error.
     Get {
         #[arg(help = "http://HOST[:PORT]/PATH")]
         url: Uri,
     },
-    /// Explain how a connection to a service is made, step by step, and make one to see whether it is true.
+    /// Explain step by step how a connection to a service is made, and test it with a real connection.
     Explain {
-        /// HOST:PORT, the host short or whole, the port a service port
+        /// HOST:PORT, with a short or full host and a service port.
         target: Target,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// Make no connection.
+        /// Do not make a connection.
         #[arg(long)]
         no_handshake: bool,
     },
@@ -77,8 +77,8 @@ async fn main() -> ExitCode {
             let probe = if no_handshake { Probe::Nothing } else { Probe::Handshake };
             on_mesh::explain(&dir, cli.mesh.istiod_name, &target, probe, json).await
         }
-        (Some(_), None) => Err("say what to do: `resolve NAME...`, `get URL` or `explain HOST:PORT`".into()),
-        (None, Some(_)) => Err("say which mesh to join: --vm-files DIR".into()),
+        (Some(_), None) => Err("missing command; use `resolve NAME...`, `get URL` or `explain HOST:PORT`".into()),
+        (None, Some(_)) => Err("missing mesh; add --vm-files DIR".into()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

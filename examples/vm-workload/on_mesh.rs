@@ -1,4 +1,4 @@
-//! The commands on a real mesh: answers on standard output, how they came about on standard error.
+//! The commands on a real mesh. Results go to standard output, details to standard error.
 
 use std::{error::Error, io::Write as _, path::Path};
 
@@ -23,7 +23,7 @@ async fn join(dir: &Path, istiod_name: Option<String>) -> Outcome<Mesh> {
     Ok(mesh)
 }
 
-/// One line for each name: name, addresses, source.
+/// Prints one line per name: name, addresses, source.
 pub(crate) async fn resolve(dir: &Path, istiod_name: Option<String>, names: &[String]) -> Outcome {
     let mesh = join(dir, istiod_name).await?;
     let mut failed = 0;
@@ -44,7 +44,7 @@ pub(crate) async fn resolve(dir: &Path, istiod_name: Option<String>, names: &[St
     }
 }
 
-/// The body as it comes.
+/// Prints the body as it arrives.
 pub(crate) async fn get(dir: &Path, istiod_name: Option<String>, url: Uri) -> Outcome {
     let mesh = join(dir, istiod_name).await?;
     let response = mesh.http_client::<Empty<Bytes>>().get(url).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn get(dir: &Path, istiod_name: Option<String>, url: Uri) -> Ou
     Ok(())
 }
 
-/// The whole decision, on standard output; an error where no connection comes about.
+/// Prints the whole explanation to standard output. Returns an error if the connection fails.
 pub(crate) async fn explain(
     dir: &Path,
     istiod_name: Option<String>,

@@ -1,4 +1,4 @@
-//! How things are put into words.
+//! The texts for connections, lookups, identities and errors.
 
 use std::{
     error::Error,
@@ -15,7 +15,7 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// An error and its causes, on standard error.
+/// Prints an error and its causes to standard error.
 pub(crate) fn error(error: &dyn Error) {
     anstream::eprintln!("{BAD}error:{BAD:#} {error}");
     let mut cause = error.source();
@@ -25,23 +25,23 @@ pub(crate) fn error(error: &dyn Error) {
     }
 }
 
-/// `10.1.0.10, 10.1.0.11`
+/// Formats the addresses, for example `10.1.0.10, 10.1.0.11`.
 pub(crate) fn addresses(lookup: &Lookup) -> String {
     lookup.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Who knew the name.
+/// Formats the source of an answer.
 pub(crate) fn source(lookup: &Lookup) -> String {
     match lookup.source() {
         Source::Mesh { .. } => format!("mesh: {}", lookup.canonical_name()),
         Source::Hosts => "hosts file".to_owned(),
-        Source::Literal => "an address already".to_owned(),
+        Source::Literal => "an IP address".to_owned(),
         Source::Upstream => "upstream DNS".to_owned(),
         other => format!("{other:?}"),
     }
 }
 
-/// `valid until 2026-11-24 05:33 UTC (23 h 59 min)`
+/// Formats the validity, for example `valid until 2026-11-24 05:33 UTC (23 h 59 min)`.
 pub(crate) fn validity(identity: &Identity) -> String {
     let until = OffsetDateTime::from(identity.not_after());
     let (date, hour, minute) = (until.date(), until.hour(), until.minute());
@@ -49,7 +49,7 @@ pub(crate) fn validity(identity: &Identity) -> String {
     format!("valid until {date} {hour:02}:{minute:02} UTC ({remaining})")
 }
 
-/// A duration for people.
+/// Formats a duration for people.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -61,7 +61,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// The way a connection took.
+/// Formats the path of a connection.
 pub(crate) fn decision(connection: &ConnectionInfo) -> String {
     let way = match (connection.is_through_gateway(), connection.workload_cluster()) {
         (true, Some(cluster)) => format!("gateway {} of {cluster}", connection.endpoint()),

@@ -1,4 +1,4 @@
-//! The tour: everything a VM workload does in a mesh, step by step, on the sandbox.
+//! The tour: the main functions of a VM workload in a mesh, step by step, on the sandbox.
 
 mod calls;
 mod changes;
@@ -15,20 +15,20 @@ use std::{
 use self::stage::Stage;
 use crate::show::{self, BAD, BOLD, DIM, GOOD, duration};
 
-/// What a step hands on and what it has to say in the summary, or why it failed.
+/// The result of a step with its summary, or the error.
 type Outcome<T = ()> = Result<(T, String), Box<dyn Error>>;
 
-/// A step that hangs has failed.
+/// The timeout of a step.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const INTRODUCTION: &str = "\
-Sidestep: a process on a VM, in an Istio mesh, without a sidecar, without iptables and without root.
+Sidestep: a process on a VM that uses an Istio mesh without a sidecar, iptables or root.
 
-This tour brings its own mesh along, inside this process: a control plane (istiod) and two Kubernetes clusters,
-each on a network of its own behind an east-west gateway. We are a VM on a third network: of the clusters we can
-reach nothing but their gateways.";
+This tour runs a whole mesh inside this process: a control plane (istiod) and two Kubernetes clusters, each in
+a separate network behind an east-west gateway. This process acts as a VM in a third network, from which only the
+gateways of the clusters are reachable.";
 
-/// Runs all steps. The first that fails ends the tour.
+/// Runs all steps. The first failure ends the tour.
 pub(crate) async fn run() -> ExitCode {
     let started = Instant::now();
     anstream::println!("{INTRODUCTION}\n");
@@ -38,8 +38,8 @@ pub(crate) async fn run() -> ExitCode {
     match outcome {
         Ok(()) => {
             let steps = progress.done.len();
-            anstream::println!("\nAll {steps} steps worked, in {}.", duration(started.elapsed()));
-            anstream::println!("{DIM}The same on a real mesh: vm-workload --vm-files DIR get URL{DIM:#}");
+            anstream::println!("\nAll {steps} steps succeeded in {}.", duration(started.elapsed()));
+            anstream::println!("{DIM}To try it on a real mesh: vm-workload --vm-files DIR get URL{DIM:#}");
             ExitCode::SUCCESS
         }
         Err(Failed { step, error }) => {
@@ -56,26 +56,26 @@ async fn steps(progress: &mut Progress) -> Result<(), Failed> {
     progress.step("call a service in both clusters", calls::forecast(&stage)).await?;
     progress.step("reach endpoints without mTLS", calls::mongodb(&stage)).await?;
     progress.step("reach endpoints with mTLS", calls::ledger(&stage)).await?;
-    progress.step("see a new service", changes::new_service(&stage)).await?;
-    progress.step("go on without istiod", changes::without_istiod(&stage)).await?;
+    progress.step("use a new service", changes::new_service(&stage)).await?;
+    progress.step("continue without istiod", changes::without_istiod(&stage)).await?;
     stage.leave().await;
     Ok(())
 }
 
-/// The steps that worked, and what they said.
+/// The completed steps with their summaries.
 #[derive(Default)]
 struct Progress {
     done: Vec<(&'static str, String)>,
 }
 
-/// The step that did not work.
+/// The failed step.
 struct Failed {
     step: &'static str,
     error: Box<dyn Error>,
 }
 
 impl Progress {
-    /// Runs a step, for as long as it may take.
+    /// Runs a step with a timeout.
     async fn step<T>(
         &mut self,
         title: &'static str,
@@ -86,7 +86,7 @@ impl Progress {
         anstream::println!("{BOLD}{number}. {heading}{BOLD:#}\n");
         let outcome = tokio::time::timeout(PATIENCE, step).await;
         let outcome =
-            outcome.unwrap_or_else(|_| Err(format!("not done after {}", duration(PATIENCE)).into()));
+            outcome.unwrap_or_else(|_| Err(format!("timed out after {}", duration(PATIENCE)).into()));
         let outcome = outcome.map_err(|error| {
             show::error(&*error);
             Failed { step: title, error }
@@ -105,19 +105,19 @@ impl Progress {
     }
 }
 
-/// A line of explanation.
+/// Prints an explanation.
 fn say(text: impl std::fmt::Display) {
     for line in text.to_string().lines() {
         anstream::println!("   {DIM}{line}{DIM:#}");
     }
 }
 
-/// Something that was seen.
+/// Prints an observation.
 fn saw(what: impl std::fmt::Display) {
     anstream::println!("   {GOOD}*{GOOD:#} {what}");
 }
 
-/// Ends a step that did not see what it should have.
+/// Returns an error if an expectation is not met.
 fn check(holds: bool, otherwise: impl Into<String>) -> Result<(), Box<dyn Error>> {
     if holds { Ok(()) } else { Err(otherwise.into().into()) }
 }

@@ -1,4 +1,5 @@
-//! An application in the mesh: a report of two services. How it is tested without a mesh is in `examples/tests/weather_report.rs`.
+//! An application in the mesh: a report from two services. `examples/tests/weather_report.rs` shows how it is tested
+//! with the sandbox.
 //!
 //! ```text
 //! $ weather-report ./vm

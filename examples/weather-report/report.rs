@@ -1,23 +1,23 @@
-//! What the application does: it asks two services of the mesh, and makes one answer of it.
+//! The logic of the application: it calls two services of the mesh and combines their answers.
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Uri, body::Bytes};
 use mesh_connector::{HttpClient, Mesh};
 
-/// The forecast is the report; the archive is left out where it cannot be had.
+/// The report of the forecast. The archive is optional.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Who made the forecast.
+    /// The pod that made the forecast.
     pub(crate) forecast_by: String,
-    /// Who keeps the archive.
+    /// The pod that has the archive.
     pub(crate) archive_by: Option<String>,
 }
 
-/// Asks for both.
+/// Calls both services.
 ///
 /// # Errors
 ///
-/// The forecast cannot be had: the connection's error says why.
+/// The forecast failed: the error of the connection contains the cause.
 pub(crate) async fn report(mesh: &Mesh) -> Result<Report, Box<dyn std::error::Error>> {
     let client = mesh.http_client();
     let (forecast, archive) = tokio::join!(
@@ -25,12 +25,12 @@ pub(crate) async fn report(mesh: &Mesh) -> Result<Report, Box<dyn std::error::Er
         get(&client, "http://archive.weather:3003/today"),
     );
     if let Err(error) = &archive {
-        anstream::eprintln!("no archive in this report: {error}");
+        anstream::eprintln!("the archive is not available: {error}");
     }
     Ok(Report { forecast_by: forecast?, archive_by: archive.ok() })
 }
 
-/// The pod that answered.
+/// Returns the name of the pod that answered.
 async fn get(client: &HttpClient<Empty<Bytes>>, url: &str) -> Result<String, Box<dyn std::error::Error>> {
     let response = client.get(url.parse::<Uri>()?).await?;
     let body = response.into_body().collect().await?.to_bytes();

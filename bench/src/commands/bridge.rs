@@ -1,5 +1,5 @@
-//! A long stream through the bridge to a client that accepts no connector, beside the least that could bring it there,
-//! and beside a sidecar.
+//! A long stream through the bridge to a client that accepts no connector, compared with a minimal copier and with a
+//! sidecar.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,10 +21,10 @@ use crate::{
     unit::Unit,
 };
 
-pub(super) const ABOUT: &str = "1 GiB through the gateway to a plain socket of this host, CPU per byte";
+pub(super) const ABOUT: &str = "1 GiB through the gateway to a local plaintext socket, CPU per byte";
 
 const ROUNDS: usize = 5;
-/// What is copied at a time, by the bridge as well.
+/// The buffer size of a copy, which is also that of the bridge.
 const BUFFER: usize = 16 * 1024;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -58,7 +58,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A listener that brings each client to the service, and does nothing else.
+/// Starts a listener that copies each client connection to and from the service.
 async fn copier(bare: &Bare) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let (address, bare) = (listener.local_addr()?, bare.clone());
@@ -76,7 +76,7 @@ async fn copier(bare: &Bare) -> Result<(SocketAddr, tokio::task::JoinHandle<()>)
     Ok((address, task))
 }
 
-/// Nanoseconds on the CPU per byte that a client on another thread reads.
+/// Returns the CPU time per byte, in nanoseconds, that a client on another thread reads.
 fn per_byte(
     runtime: &Runtime,
     address: SocketAddr,

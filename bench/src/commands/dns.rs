@@ -1,8 +1,8 @@
-//! DNS servers on loopback, asked for the names of a mesh.
+//! DNS servers on loopback that answer the names of a mesh.
 //!
-//! What a query costs is the CPU time of the server's process, as the kernel counts it (`schedstat`), over the queries it
-//! answered while it was asked for as many as it could answer. A loop that sends every packet back is the least that any
-//! server costs.
+//! The cost of a query is the CPU time of the server process, as counted by the kernel (`schedstat`), divided by the
+//! number of answered queries while the server is saturated. A loop that sends every packet back shows the minimum cost
+//! of a server.
 
 mod load;
 mod names;
@@ -23,13 +23,13 @@ use self::{load::Load, names::Names, servers::Server};
 pub(super) const ABOUT: &str =
     "the DNS listener: CPU per query when saturated, latency at half load, 10 000 names";
 
-/// Names that every server knows.
+/// The number of names that every server answers.
 const NAMES: u32 = 10_000;
 
 const ROUNDS: usize = 7;
 const RUN: Duration = Duration::from_secs(1);
 
-/// What a server of this program's own does: in a process of its own, until nobody holds its standard input.
+/// Runs a server of this program in a child process, until its standard input is closed.
 pub(super) fn child(what: &str) -> Result<String, Failure> {
     servers::serve(what)
 }
@@ -70,7 +70,7 @@ fn saturated(
     let subject =
         |server| -> Subject<'_> { Box::new(move || load.cpu_per_query(server, RUN).unwrap_or(f64::NAN)) };
     let mut figures = interleaved_all(ROUNDS, all.map(subject).collect()).into_iter();
-    let (Some(ours), Some(echo)) = (figures.next(), figures.next()) else { return Err("no figures".into()) };
+    let (Some(ours), Some(echo)) = (figures.next(), figures.next()) else { return Err("no measurements".into()) };
     answered(&ours)?;
     report
         .row("CPU per query", Unit::Nanoseconds, ours.clone())
@@ -83,7 +83,7 @@ fn saturated(
     Ok(())
 }
 
-/// Both at half of what the peer can do at most.
+/// Measures both servers at half of the peer's maximum rate.
 fn at_half_load(report: &mut Report, load: &Load, ours: &Server, unbound: &Server) -> Result<(), Failure> {
     let most: Samples = (0..3).map(|_| load.queries_per_second(unbound, RUN).unwrap_or(f64::NAN)).collect();
     answered(&most)?;
@@ -91,7 +91,7 @@ fn at_half_load(report: &mut Report, load: &Load, ours: &Server, unbound: &Serve
     let p99 = |server| -> Subject<'_> { Box::new(move || load.p99(server, half, RUN).unwrap_or(f64::NAN)) };
     let mut figures = interleaved_all(ROUNDS, vec![p99(ours), p99(unbound)]).into_iter();
     let (Some(ours), Some(theirs)) = (figures.next(), figures.next()) else {
-        return Err("no figures".into());
+        return Err("no measurements".into());
     };
     answered(&ours)?;
     answered(&theirs)?;
@@ -102,20 +102,20 @@ fn at_half_load(report: &mut Report, load: &Load, ours: &Server, unbound: &Serve
     Ok(())
 }
 
-/// A figure that is none is a measurement that failed.
+/// Returns an error if a measurement failed.
 fn answered(figures: &Samples) -> Result<(), Failure> {
     match figures.median().is_finite() {
         true => Ok(()),
-        false => Err("a server could not be measured".into()),
+        false => Err("a measurement of a server failed".into()),
     }
 }
 
-/// A socket that nobody else has.
+/// Binds an unused socket.
 fn socket() -> Result<UdpSocket, Failure> {
     Ok(UdpSocket::bind("127.0.0.1:0")?)
 }
 
-/// The table that our server answers from.
+/// Returns the name table of Sidestep's server.
 fn name_table() -> Vec<u8> {
     fixture::name_table(NAMES)
 }

@@ -1,4 +1,4 @@
-//! The C library as a program in C has it, beside the same without it: the connector in Rust, a bare TLS client, glibc.
+//! The C library in a C program, compared with the same without it: the connector in Rust, a minimal TLS client, glibc.
 
 mod bare;
 mod connect;
@@ -17,9 +17,9 @@ use crate::{
     report::Report,
 };
 
-pub(super) const ABOUT: &str = "the C library in a program in C: lookups, connections, streams, idleness";
+pub(super) const ABOUT: &str = "the C library in a program in C: lookups, connections, streams, idle cost";
 
-/// Names of the large mesh.
+/// The number of names in the large mesh.
 const NAMES: usize = 10_000;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -38,7 +38,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     lookup::run(report, &Program::start(&stage)?, "a mesh of 10 000", "s4711.weather")
 }
 
-/// What a command runs in a process of its own.
+/// Runs a measurement in a child process.
 pub(super) fn child(files: &str) -> Result<String, Failure> {
     hold::child(files)
 }

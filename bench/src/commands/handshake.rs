@@ -1,4 +1,4 @@
-//! A new connection with mesh mTLS through the gateway, beside the same handshake without a mesh around it.
+//! A new mesh mTLS connection through the gateway, compared with the same handshake of a minimal client.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ pub(super) const ABOUT: &str = "a new mTLS connection through the gateway, from 
 const ROUNDS: usize = 25;
 const CONNECTIONS: usize = 40;
 
-/// A request whose answer is small, and ends the connection.
+/// A request with a small answer that closes the connection.
 const REQUEST: &[u8] = b"GET /bytes/1 HTTP/1.1\r\nHost: forecast\r\nConnection: close\r\n\r\n";
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The median time of a connection, and the time on the CPU of each.
+/// Returns the median time of a connection, and the CPU time of each.
 fn round<S: AsyncRead + AsyncWrite + Unpin>(
     runtime: &Runtime,
     connect: impl AsyncFn() -> Result<S, Failure>,
@@ -62,7 +62,7 @@ fn round<S: AsyncRead + AsyncWrite + Unpin>(
             stream.write_all(REQUEST).await?;
             stream.read_u8().await?;
             times.push(start.elapsed().as_secs_f64() * 1e9);
-            // The rest is read, so that session tickets are taken in by both alike.
+            // Reads to the end, so that both clients process session tickets.
             stream.read_to_end(&mut Vec::new()).await.ok();
         }
         Ok(times.into_iter().collect())

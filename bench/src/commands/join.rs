@@ -1,4 +1,4 @@
-//! From a token to the first answer of a service, beside Istio's agent with Envoy.
+//! The time from a token to the first answer of a service, compared with Istio's agent and Envoy.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::{
 pub(super) const ABOUT: &str = "from a token to the first answer, on a mesh of four services";
 
 const ROUNDS: usize = 7;
-/// How often it is looked whether the sidecar serves.
+/// The interval of checks whether the sidecar accepts connections.
 const LOOK: Duration = Duration::from_millis(2);
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Names of the mesh looked up in the process.
+//! Lookups of mesh names in the process.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::{
     unit::Unit,
 };
 
-pub(super) const ABOUT: &str = "names of the mesh, one over and over and random ones of 100 000";
+pub(super) const ABOUT: &str = "lookups of mesh names: a hot name, and random names of 100 000";
 
 const HOT: u32 = 4711;
 
@@ -62,7 +62,7 @@ fn hot(report: &mut Report) -> Result<(), Failure> {
         (tokio::runtime::Builder::new_current_thread().enable_all().build()?, mesh(10_000)?);
     let (hickory, name) = (hickory(10_000)?, name(HOT));
     if mesh.resolver.try_lookup(&name).is_none() || runtime.block_on(hickory.lookup_ip(&*name)).is_err() {
-        return Err("the name is not found".into());
+        return Err("the name was not found".into());
     }
     let [ours, theirs] = interleaved(
         41,
@@ -109,14 +109,14 @@ fn random(report: &mut Report) -> Result<(), Failure> {
         ],
     );
     for (what, ours) in
-        [("a random name of 100 000, the table alone", of_table), ("a random name of 100 000", ours)]
+        [("a random name of 100 000, only the name table", of_table), ("a random name of 100 000", ours)]
     {
         report
             .row(what, Unit::Nanoseconds, ours.clone())
             .beside("a hash map of boxed strings", &of_map)
             .within(Budget::Ratio(1.0));
-        // The map that is left when only the hash function of the table is taken from it: without a budget.
-        report.row(what, Unit::Nanoseconds, ours).beside("such a map that hashes by foldhash", &of_fast);
+        // A map that differs only in the hash function, for information without a budget.
+        report.row(what, Unit::Nanoseconds, ours).beside("the same map with foldhash", &of_fast);
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ fn entries() -> impl Iterator<Item = (Box<str>, IpAddr)> {
     (0..NAMES).map(|number| (name(number).into(), address(number).into()))
 }
 
-/// Lookups one by one, while nothing is pushed and while 100 000 names are pushed each second.
+/// Measures single lookups without pushes, and while 100 000 names are pushed each second.
 fn pushed(report: &mut Report) -> Result<(), Failure> {
     const ROUND: Duration = Duration::from_secs(1);
     let (mesh, names) = (mesh(NAMES)?, random_names(NAMES));
@@ -166,7 +166,7 @@ fn pushed(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// hickory's own resolver, which finds the names in its hosts.
+/// Creates a hickory resolver that finds the names in its hosts file.
 fn hickory(names: u32) -> Result<Resolver<TokioRuntimeProvider>, Failure> {
     let hosts = (0..names).map(|number| format!("{} {}\n", address(number), name(number)));
     let mut parsed = Hosts::default();

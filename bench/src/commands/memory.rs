@@ -1,4 +1,4 @@
-//! What a mesh costs in memory, measured in processes that do nothing else.
+//! The memory of a mesh, measured in separate processes.
 
 mod mesh;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) const ABOUT: &str =
-    "100 000 names, settled and at the peak of a push; a whole membership beside a sidecar";
+    "100 000 names, after a push and at its peak; a mesh client compared with a sidecar";
 
 const ROUNDS: usize = 5;
 
@@ -35,7 +35,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let per_name: Samples =
         found.iter().filter_map(|found| Some(found["settled"].as_f64()? / names)).collect();
     let table = per_name.median() * names;
-    report.row("per name of 100 000, settled", Unit::Bytes, per_name).within(Budget::Ours(150.0));
+    report.row("per name of 100 000, after a push", Unit::Bytes, per_name).within(Budget::Ours(150.0));
     report.row("the same after ten identical pushes", Unit::Bytes, figures("identical"));
     #[allow(clippy::cast_precision_loss, reason = "some megabytes")]
     report
@@ -44,7 +44,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     mesh::run(report)
 }
 
-/// Two pushes, as two buffers that nothing was in before; or, under another name, a membership.
+/// Two pushes in separate buffers; or, for other arguments, a mesh client.
 pub(super) fn child(file: &str) -> Result<String, Failure> {
     if let Some(files) = file.strip_prefix("mesh:") {
         return mesh::child(files);

@@ -1,4 +1,4 @@
-//! A push of a large mesh's names, from the bytes of the wire until lookups see it.
+//! A push of the names of a large mesh, from the received bytes until lookups return the new data.
 
 use std::{collections::HashMap, hint::black_box, net::IpAddr};
 
@@ -15,14 +15,14 @@ use crate::{
     unit::Unit,
 };
 
-pub(super) const ABOUT: &str = "100 000 names, from the bytes of the wire until lookups see them";
+pub(super) const ABOUT: &str = "100 000 names, from the received bytes until lookups return them";
 
 type Map = HashMap<String, Vec<IpAddr>>;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let pushes = [name_table(NAMES), name_table_but(NAMES, Some(4711))];
     let (table, map) = (WatchSender::new(NameTable::default()), WatchSender::new(Map::new()));
-    // Each push arrives in a buffer of its own, and differs from the one before it.
+    // Each push is in a separate buffer and differs from the previous one.
     let wires = || pushes.iter().cycle().map(|bytes| Bytes::from(bytes.clone()));
     let (mut next, mut next_of_map) = (wires(), wires());
     let settled = WatchSender::new(NameTable::decode(&pushes[0])?);
@@ -50,7 +50,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As the client does it: decoded, compared with the table before it, published where it differs.
+/// Does the same as the client: decodes the table, compares it with the previous one, and publishes it if it differs.
 fn push(table: &WatchSender<NameTable>, wire: Bytes) -> f64 {
     let start = thread_time();
     if let Some(next) = NameTable::decode(&wire).ok().and_then(|next| next.after(&table.load())) {

@@ -1,4 +1,4 @@
-//! A small request over a warm connection through the gateway, beside a sidecar that makes it, and beside a bare client, whose
+//! A small request over a warm connection through the gateway, compared with a sidecar and with a minimal client, whose
 //! times are those of gateway and workload.
 
 use std::time::Instant;
@@ -30,7 +30,7 @@ use crate::{
 pub(super) const ABOUT: &str = "a GET of 1 KiB over a warm connection through the gateway";
 
 const ROUNDS: usize = 11;
-/// Of a round's p99, forty are beyond it: with fewer, it is one of the machine's hiccups.
+/// Forty requests of a round are slower than its p99; with fewer, random delays of the machine would decide it.
 const REQUESTS: usize = 4000;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
             Box::new(|| round(&runtime, least, None)),
         ],
     )?;
-    // The most that is allowed beside the sidecar, and beside the bare client.
+    // The budgets compared with the sidecar, and with the minimal client.
     let rows = [
         ("p50", p50, their_p50, least_p50, Some(0.45), None),
         ("p99", p99, their_p99, least_p99, None, Some(1.05)),
@@ -75,14 +75,14 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// HTTP/1.1 over a bare connection.
+/// Opens an HTTP/1.1 connection of the minimal client.
 async fn http1(bare: &Bare) -> Result<SendRequest<Empty<Bytes>>, Failure> {
     let (requests, connection) = http1::handshake(TokioIo::new(bare.connect().await?)).await?;
     tokio::spawn(connection);
     Ok(requests)
 }
 
-/// The median, the 99th percentile, and the time on the CPU of each request.
+/// Returns the median, the 99th percentile, and the CPU time per request.
 fn round<B>(
     runtime: &Runtime,
     get: impl AsyncFn() -> Result<Response<B>, Failure>,

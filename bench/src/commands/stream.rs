@@ -1,4 +1,4 @@
-//! A long stream through the gateway, beside the same without a mesh around it.
+//! A long stream through the gateway, compared with a minimal client.
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -16,13 +16,13 @@ use crate::{
 
 pub(super) const ABOUT: &str = "1 GiB through the gateway, CPU per byte";
 
-/// What a stream is long.
+/// The length of a stream.
 pub(super) const BYTES: usize = 1 << 30;
-/// Both streams are open at the same time, and are read in turns: so much of each.
+/// Both streams are open at the same time and are read alternately, this number of bytes each.
 const SLICE: usize = BYTES / 16;
 /// Four streams of each.
 const ROUNDS: usize = 63;
-/// What is read at a time.
+/// The size of a read.
 const BUFFER: usize = 64 * 1024;
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A stream that is read slice by slice, and begun anew at its end.
+/// A stream that is read in slices. After its end, it is opened again.
 struct Stream<'a, S, C> {
     runtime: &'a Runtime,
     connect: C,
@@ -58,7 +58,7 @@ where
         Self { runtime, connect, open: None, left: 0, buffer: vec![0; BUFFER] }
     }
 
-    /// Nanoseconds on the CPU per byte of the next slice.
+    /// Returns the CPU time per byte, in nanoseconds, of the next slice.
     fn slice(&mut self) -> Result<[f64; 1], Failure> {
         let Self { runtime, connect, open, left, buffer } = self;
         runtime.block_on(async {
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// What a workload answers with so many bytes.
+/// Returns the request that a workload answers with this number of bytes.
 pub(super) fn request() -> String {
     format!("GET /bytes/{BYTES} HTTP/1.1\r\nHost: {HOST}:{PORT}\r\n\r\n")
 }

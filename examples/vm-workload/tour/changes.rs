@@ -1,4 +1,4 @@
-//! Steps 6 and 7: what changes while we run.
+//! Steps 6 and 7: changes while the process runs.
 
 use std::{fs, time::Instant};
 
@@ -13,18 +13,18 @@ const GREETER: &str = include_str!("greeter.yaml");
 
 pub(crate) async fn new_service(stage: &Stage) -> Outcome {
     let name = "greeter.weather.svc.cluster.local";
-    say("Somebody deploys a service in cluster2. istiod pushes it; nothing here is restarted.");
+    say("A new service is deployed in cluster2. istiod pushes it, and no restart is needed.");
     let mut names = stage.mesh.client().names().clone();
-    check(names.load().get(name).is_none(), format!("{name} is there already"))?;
+    check(names.load().get(name).is_none(), format!("{name} already exists"))?;
     let started = Instant::now();
     fs::write(stage.yaml.path().join("cluster2/greeter.yaml"), GREETER)?;
-    names.wait_for(|names| names.get(name).is_some()).await.ok_or("the names will not change any more")?;
+    names.wait_for(|names| names.get(name).is_some()).await.ok_or("the client has stopped")?;
     let seen = duration(started.elapsed());
-    saw(format_args!("{name} is known after {seen}"));
-    // Names may be a push ahead of clusters.
+    saw(format_args!("{name} is in the name table after {seen}"));
+    // The name table may arrive before the clusters.
     let mut clusters = stage.mesh.client().clusters().clone();
     let known = clusters.wait_for(|all| all.as_ref().is_some_and(|all| all.has_host(name)));
-    known.await.ok_or("the clusters will not change any more")?;
+    known.await.ok_or("the client has stopped")?;
     let url = "http://greeter.weather:80/";
     let (answer, _) = calls::get(&stage.mesh, url).await?;
     saw(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
@@ -33,11 +33,11 @@ pub(crate) async fn new_service(stage: &Stage) -> Outcome {
 
 pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     say(
-        "istiod is stopped. What it said last still holds: names and new connections go on, labelled as stale.",
+        "istiod is stopped. Names and new connections still work with its last data, which is marked as stale.",
     );
     let mut health = stage.mesh.health().clone();
     stage.sandbox.stop_istiod().await;
-    health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.ok_or("left the mesh")?;
+    health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.ok_or("the client has stopped")?;
     let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await?;
     match lookup.source() {
         Source::Mesh { state: SyncState::Stale { .. }, .. } => {
@@ -48,7 +48,7 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     let (_, connection) = calls::get(&stage.mesh, "http://forecast.weather:3002/").await?;
     saw(format_args!("a new connection: {}", crate::show::decision(&connection)));
     stage.sandbox.start_istiod().await?;
-    health.wait_for(|health| health.sync == SyncState::Synced).await.ok_or("left the mesh")?;
-    saw("istiod is back, and so are we");
-    Ok(((), "names and calls went on, then caught up".to_owned()))
+    health.wait_for(|health| health.sync == SyncState::Synced).await.ok_or("the client has stopped")?;
+    saw("istiod runs again, and the client is synchronised");
+    Ok(((), "names and calls worked, then synchronised again".to_owned()))
 }

@@ -30,7 +30,7 @@ pub(crate) async fn join() -> Outcome<Stage> {
         .await?;
     let took = duration(started.elapsed());
     let identity = mesh.client().identity().current().ok_or("joined without an identity")?;
-    saw(format_args!("we are {}, certificate {}", identity.spiffe_id(), validity(&identity)));
+    saw(format_args!("joined as {}, certificate {}", identity.spiffe_id(), validity(&identity)));
     saw(format_args!(
         "istiod at {} sent {} names",
         sandbox.istiod_address(),

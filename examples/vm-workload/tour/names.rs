@@ -1,17 +1,17 @@
-//! Step 2: names, and who knows them.
+//! Step 2: names, and the sources of their addresses.
 
 use mesh_resolver::{ErrorKind, Source};
 
 use super::{Outcome, Stage, check, saw, say};
 use crate::show;
 
-/// Name, what it shows, and whether the mesh knows it.
+/// A name, what it demonstrates, and whether it is in the mesh.
 const NAMES: &[(&str, &str, bool)] = &[
     ("forecast.weather", "a service of both clusters, by its short name", true),
-    ("archive.weather", "a service of the other cluster alone", true),
-    ("mymongodb.somedomain", "a ServiceEntry without an address: istiod gave it one", true),
+    ("archive.weather", "a service of the other cluster only", true),
+    ("mymongodb.somedomain", "a ServiceEntry without an address: istiod allocated one", true),
     ("ledger.payments.example", "another ServiceEntry", true),
-    ("intranet.example.com", "nothing of the mesh's", false),
+    ("intranet.example.com", "a name outside the mesh", false),
 ];
 
 pub(crate) async fn resolve(stage: &Stage) -> Outcome {
@@ -30,9 +30,9 @@ pub(crate) async fn resolve(stage: &Stage) -> Outcome {
     let unknown = "no-such-service.weather";
     match resolver.lookup_ip(unknown).await {
         Err(error) if error.kind() == ErrorKind::NameNotFound => {
-            saw(format_args!("{unknown:<24} {:<24} {:<13} neither knows it", "-", "nobody"));
+            saw(format_args!("{unknown:<24} {:<24} {:<13} an unknown name", "-", "nobody"));
         }
-        other => return Err(format!("{unknown}: {other:?} where no address was due").into()),
+        other => return Err(format!("{unknown}: unexpected result {other:?}").into()),
     }
     say(
         "The mesh's addresses are of no use to a VM on another network: nothing routes them here. So calls go by\n\

@@ -1,14 +1,14 @@
-//! What the steps work with.
+//! The state of the tour.
 
 use mesh_connector::Mesh;
 use mesh_sandbox::Sandbox;
 use tempfile::TempDir;
 
-/// The mesh around us and our place in it.
+/// The mesh, and the client in it.
 pub(crate) struct Stage {
     pub(crate) sandbox: Sandbox,
     pub(crate) mesh: Mesh,
-    /// The YAML that the sandbox runs from, a copy that the tour may change.
+    /// A copy of the sandbox's YAML that the tour may change.
     pub(crate) yaml: TempDir,
 }
 

@@ -1,4 +1,4 @@
-//! Who asks.
+//! DNS clients that generate load.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,43 +14,43 @@ use crate::Failure;
 
 /// Clients of DNS servers.
 pub(super) struct Load {
-    /// What dnsperf asks, where it is there.
+    /// The query file of dnsperf, if dnsperf is installed.
     dnsperf: Option<PathBuf>,
     messages: Vec<Vec<u8>>,
 }
 
-/// On the way at once.
+/// The number of concurrent queries.
 const WINDOW: u16 = 200;
 
 impl Load {
-    /// dnsperf when the server shall be saturated.
+    /// Uses dnsperf to saturate servers.
     pub(super) fn new(names: &Names) -> Result<Self, String> {
         let there = Command::new("dnsperf").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        there.map_err(|error| format!("{error} (Debian package dnsperf): this program asks by itself"))?;
+        there.map_err(|error| format!("{error} (Debian package dnsperf): using the built-in load generator instead"))?;
         let questions = names.questions().map_err(|error| error.to_string())?;
         Ok(Self { dnsperf: Some(questions), messages: names.messages() })
     }
 
-    /// This program itself.
+    /// Uses this program to saturate servers.
     pub(super) fn own(names: &Names) -> Self {
         Self { dnsperf: None, messages: names.messages() }
     }
 
-    /// Nanoseconds of the server's CPU time per answered query, while it is asked for as many as it can answer.
+    /// Returns the CPU time of the server per answered query, in nanoseconds, while the server is saturated.
     pub(super) fn cpu_per_query(&self, server: &Server, run: Duration) -> Result<f64, Failure> {
         let before = cpu(server.pid)?;
         let answered = self.saturate(server, run)?;
         Ok((cpu(server.pid)? - before) / answered)
     }
 
-    /// How many queries it answers at most.
+    /// Returns the maximum number of answered queries per second.
     pub(super) fn queries_per_second(&self, server: &Server, run: Duration) -> Result<f64, Failure> {
         let start = Instant::now();
         let answered = self.saturate(server, run)?;
         Ok(answered / start.elapsed().as_secs_f64())
     }
 
-    /// Gives the number of answers.
+    /// Saturates the server and returns the number of answers.
     fn saturate(&self, server: &Server, run: Duration) -> Result<f64, Failure> {
         match &self.dnsperf {
             Some(questions) => dnsperf(questions, server, run),
@@ -58,7 +58,7 @@ impl Load {
         }
     }
 
-    /// A window of queries that is kept full.
+    /// Keeps a window of queries in flight.
     fn flood(&self, server: &Server, run: Duration) -> Result<f64, Failure> {
         let socket = connected(server)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -71,7 +71,7 @@ impl Load {
         (0..WINDOW).try_for_each(&mut ask)?;
         let (start, mut answered, mut packet) = (Instant::now(), 0.0, [0; 4096]);
         while start.elapsed() < run {
-            // What was lost is asked again.
+            // Lost queries are sent again.
             match socket.recv(&mut packet) {
                 Ok(_) => answered += 1.0,
                 Err(_) => (0..WINDOW).try_for_each(&mut ask)?,
@@ -81,7 +81,8 @@ impl Load {
         Ok(answered)
     }
 
-    /// Nanoseconds within which 99 of 100 queries are answered, asked at a steady rate whatever the server does.
+    /// Returns the 99th percentile of the latency in nanoseconds, with queries at a steady rate that does not depend on
+    /// the server.
     pub(super) fn p99(&self, server: &Server, rate: f64, run: Duration) -> Result<f64, Failure> {
         let socket = connected(server)?;
         socket.set_nonblocking(true)?;
@@ -97,7 +98,7 @@ impl Load {
                 let message = &mut questions[usize::from(id) % count];
                 message[..2].copy_from_slice(&id.to_be_bytes());
                 if socket.send(message).is_ok() {
-                    // From when it was due: what is late here is late for who asks.
+                    // The latency counts from the time at which the query was due.
                     asked.insert(id, due);
                 }
                 due += pace;
@@ -107,7 +108,7 @@ impl Load {
                     let asked = asked.remove(&u16::from_be_bytes([packet[0], packet[1]]));
                     latencies.extend(asked.map(|asked| asked.elapsed().as_secs_f64() * 1e9));
                 }
-                // polling: to wait in the kernel would add its wake-up to each latency.
+                // polling: a wait in the kernel would add its wake-up to each latency.
                 Err(_) => hint::spin_loop(),
             }
         }
@@ -127,7 +128,7 @@ fn dnsperf(questions: &PathBuf, server: &Server, run: Duration) -> Result<f64, F
     let (ip, port) = (server.address.ip().to_string(), server.address.port().to_string());
     let seconds = format!("{:.0}", run.as_secs_f64().ceil());
     let output = Command::new("dnsperf")
-        // What a server has lost is waited for at the end: a second, and not five.
+        // dnsperf waits for lost answers at the end: one second instead of five.
         .args(["-s", &ip, "-p", &port, "-l", &seconds, "-t", "1", "-c", "4", "-q", &WINDOW.to_string(), "-d"])
         .arg(questions)
         .output()?;
@@ -139,7 +140,7 @@ fn dnsperf(questions: &PathBuf, server: &Server, run: Duration) -> Result<f64, F
         .ok_or_else(|| format!("dnsperf: {text}{}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
-/// Nanoseconds of CPU time that a process and its descendants have had: proc(5), `schedstat`.
+/// Returns the CPU time of a process and its descendants in nanoseconds (proc(5), `schedstat`).
 fn cpu(pid: u32) -> Result<f64, Failure> {
     let mut sum = 0.0;
     for process in family(pid)? {
@@ -153,14 +154,14 @@ fn cpu(pid: u32) -> Result<f64, Failure> {
     Ok(sum)
 }
 
-/// A process and all that came of it.
+/// Returns a process and its descendants.
 fn family(pid: u32) -> Result<HashSet<u32>, Failure> {
     let mut parents = HashMap::new();
     for process in fs::read_dir("/proc")?.flatten() {
         let Some(child) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // The name in parentheses may hold anything; behind it come the state and the parent.
+        // The name in parentheses may contain anything; state and parent follow it.
         let text = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
         let parent = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         parents.extend(parent.map(|parent: u32| (child, parent)));

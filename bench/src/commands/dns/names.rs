@@ -1,4 +1,4 @@
-//! The names that are asked for, in the forms in which servers and clients want them.
+//! The queried names, in the formats of servers and clients.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use crate::{
     fixture::{address, name},
 };
 
-/// Files in a folder that goes with the value.
+/// Files in a temporary folder, which is removed when this value is dropped.
 pub(super) struct Names {
     dir: TempDir,
     count: u32,
@@ -28,24 +28,24 @@ impl Names {
         self.dir.path()
     }
 
-    /// What dnsperf asks, in an order that no cache foresees.
+    /// Returns the query file of dnsperf, in random order.
     pub(super) fn questions(&self) -> Result<PathBuf, Failure> {
         let mut numbers: Vec<_> = (0..self.count).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut numbers);
         self.write("questions", numbers.into_iter().map(|number| format!("{} A\n", name(number))))
     }
 
-    /// The same, as messages.
+    /// Returns the queries as messages, in random order.
     pub(super) fn messages(&self) -> Vec<Vec<u8>> {
         (0..self.count).map(|number| message(&name(number))).collect()
     }
 
-    /// In the format of a `hosts` file.
+    /// Returns a file in the format of /etc/hosts.
     pub(super) fn hosts(&self) -> Result<PathBuf, Failure> {
         self.write("hosts", (0..self.count).map(|number| format!("{} {}\n", address(number), name(number))))
     }
 
-    /// As local data of unbound's.
+    /// Returns local data for unbound.
     pub(super) fn local_data(&self) -> String {
         (0..self.count).fold(String::new(), |mut text, number| {
             let _ = writeln!(text, "  local-data: \"{} 30 A {}\"", name(number), address(number));
@@ -53,7 +53,7 @@ impl Names {
         })
     }
 
-    /// As ServiceEntries of a hundred hosts each.
+    /// Returns ServiceEntries of one hundred hosts each.
     pub(super) fn service_entries(&self) -> String {
         let mut yaml = String::new();
         for (number, hosts) in (0..self.count).collect::<Vec<_>>().chunks(100).enumerate() {
@@ -78,7 +78,7 @@ impl Names {
     }
 }
 
-/// A question for the A records of a name.
+/// Returns a query for the A records of a name.
 pub(super) fn message(name: &str) -> Vec<u8> {
     let mut bytes = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {

@@ -1,4 +1,4 @@
-//! The servers: ours and the echo loop in processes of this program's, the peers as they are installed.
+//! The DNS servers: Sidestep's and the echo loop as child processes, and installed peers.
 
 mod agent;
 
@@ -26,14 +26,14 @@ use crate::{Failure, fixture::name};
 
 pub(super) const UNBOUND: &str = "unbound";
 
-/// A server that answers.
+/// A running server.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) pid: u32,
     _running: Box<dyn Running>,
 }
 
-/// What ends a server when it is dropped.
+/// A guard that stops a server when it is dropped.
 trait Running {}
 
 struct Process(Child);
@@ -47,11 +47,11 @@ impl Drop for Process {
     }
 }
 
-/// How long a server may take to answer its first question.
+/// The timeout of the first answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Server {
-    /// A server of this program's.
+    /// Starts a server of this program.
     pub(super) fn own(what: &str) -> Result<Self, Failure> {
         let mut command = Command::new(env::current_exe()?);
         command.args(["dns", "--child", &format!("dns-{what}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -68,7 +68,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Asks until there is an answer to the last name.
+    /// Sends queries until the last name is answered.
     fn answers(&self) -> Result<(), Failure> {
         let (socket, question) = (socket()?, message(&name(super::NAMES - 1)));
         socket.connect(self.address)?;
@@ -78,7 +78,7 @@ impl Server {
             let _ = socket.send(&question);
             match socket.recv(&mut answer) {
                 Ok(len) if len >= question.len() && answer[3] & 0x0f == 0 => return Ok(()),
-                // Not yet there, or without the name; not as fast as can be.
+                // The server has not started or does not have the name yet; retry after a pause.
                 _ => std::thread::sleep(Duration::from_millis(20)),
             }
         }
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-/// Every peer, or why it is not there.
+/// Starts every peer, or returns why it is missing.
 pub(super) fn peers(names: &Names) -> [(&'static str, Result<Server, String>); 3] {
     let told = |server: Result<Server, Failure>| server.map_err(|error| error.to_string());
     [
@@ -130,7 +130,7 @@ fn dnsmasq(names: &Names) -> Result<Server, Failure> {
     start(&mut command, address)
 }
 
-/// A program that ends with this one, however this one ends (setpriv(1); prctl(2), `PR_SET_PDEATHSIG`).
+/// Returns a command that ends together with this process (setpriv(1); prctl(2), `PR_SET_PDEATHSIG`).
 fn tied(program: &str, package: &str) -> Result<Command, Failure> {
     let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     there.map_err(|error| format!("{error} (Debian package {package})"))?;
@@ -144,17 +144,17 @@ fn start(command: &mut Command, address: SocketAddr) -> Result<Server, Failure> 
     Server::when_ready(process, address)
 }
 
-/// What a server of this program's own does.
+/// Runs a server of this program.
 pub(super) fn serve(what: &str) -> Result<String, Failure> {
     match what {
         "ours" => ours()?,
         "echo" => echo()?,
-        _ => return Err(format!("no such server: {what}").into()),
+        _ => return Err(format!("unknown server: {what}").into()),
     }
     Ok(String::new())
 }
 
-/// Says where, and waits for the end of standard input.
+/// Prints the address and waits for the end of standard input.
 fn tell(address: SocketAddr) -> io::Result<()> {
     writeln!(io::stdout(), "{address}")?;
     io::stdout().flush()?;
@@ -176,14 +176,14 @@ fn ours() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The least that a server does: one thread, a socket that blocks, every packet back to where it came from.
+/// Runs a minimal server: one thread with a blocking socket that sends every packet back.
 fn echo() -> Result<(), Failure> {
     let socket = socket()?;
     let address = socket.local_addr()?;
     std::thread::spawn(move || {
         let mut packet = [0; 4096];
         while let Ok((len, peer)) = socket.recv_from(&mut packet) {
-            // An answer, as far as clients look.
+            // Sets the response flag, which is sufficient for clients.
             packet[2] |= 0x80;
             let _ = socket.send_to(&packet[..len], peer);
         }

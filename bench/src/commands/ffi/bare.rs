@@ -1,5 +1,5 @@
-//! What streams of the library are beside: a bare TLS client that is read and written by calls, and one that copies into a
-//! pair of sockets.
+//! The baselines of the library's streams: a minimal TLS client with blocking reads and writes, and one that copies
+//! into a socket pair.
 
 use std::{
     io::{self, Read, Write},
@@ -15,14 +15,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{Failure, bare::Bare, peers};
 
-/// What is copied at a time: a TLS record.
+/// The buffer size of a copy: one TLS record.
 const BUFFER: usize = 16 * 1024;
 
-/// What blocks.
+/// A blocking stream.
 pub(super) trait Plain: Read + Write {}
 impl<P: Read + Write> Plain for P {}
 
-/// How the program holds a connection.
+/// The form of a connection in the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum How {
     Unix,
@@ -30,14 +30,14 @@ pub(super) enum How {
     Stream,
 }
 
-/// A bare client with threads as the library has them.
+/// A minimal client with the same threads as the library.
 pub(super) struct Client<'a> {
     bare: &'a Bare,
     how: How,
     runtime: &'a Runtime,
 }
 
-/// The threads: one that copies, or none where calls do the work.
+/// Returns a runtime with a thread that copies, or without one if calls do the work.
 pub(super) fn runtime(how: How) -> Result<Runtime, Failure> {
     match how {
         How::Stream => peers::one_thread(),

@@ -1,4 +1,4 @@
-//! `sidestep_connect` beside the connector in Rust, to the same service.
+//! `sidestep_connect`, compared with the connector in Rust, to the same service.
 
 use std::{
     thread,
@@ -26,7 +26,7 @@ const ROUNDS: usize = 25;
 const CONNECTIONS: usize = 40;
 const MOST: Budget = Budget::Ratio(1.05);
 
-/// A request whose answer is small, and ends the connection.
+/// A request with a small answer that closes the connection.
 const REQUEST: &[u8] = b"GET /bytes/1 HTTP/1.1\r\nHost: forecast\r\nConnection: close\r\n\r\n";
 
 pub(super) fn run(
@@ -35,7 +35,7 @@ pub(super) fn run(
     runtime: &Runtime,
     clients: &Clients,
 ) -> Result<(), Failure> {
-    // Once on the program's only thread, once on a thread for the mesh, as the library has one.
+    // Measured once on the only thread of the program, and once with a thread for the mesh, as in the library.
     let threads = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mesh = threads.block_on(clients.stage.join())?;
     let ours = |how: &'static str| move || program.ask(&format!("establish {how} {CONNECTIONS}"));
@@ -54,8 +54,8 @@ pub(super) fn run(
             }),
         ],
     )?;
-    // Each request over a descriptor takes two more turns of threads, and a TCP pair is two sockets more: what belongs to
-    // descriptors as such has no budget here.
+    // Each request over a descriptor takes two more thread switches, and a TCP pair adds two sockets. These inherent
+    // costs of descriptors have no budget here.
     for (what, ours) in [
         ("sidestep_connect", unix),
         ("sidestep_connect, a TCP pair", tcp),
@@ -85,18 +85,18 @@ pub(super) fn run(
 const ALONE: &str = "Mesh::connect_to, one thread";
 const THREADED: &str = "Mesh::connect_to, a thread for the mesh";
 
-/// What one connection took.
+/// The times of one connection.
 struct One {
     connected: f64,
     answered: f64,
     connecting: f64,
 }
 
-/// Medians of both times, and the times on the CPU, without the request and its end and with them.
+/// Returns the medians of both times, and the CPU times without and with the request and the close.
 fn round(one: impl Fn() -> Result<One, Failure>) -> Result<[f64; 4], Failure> {
     let (before, mut all) = (process_time(), Vec::new());
     for _ in 0..CONNECTIONS {
-        // What is left of the one before ends meanwhile.
+        // Wait until the previous connection has been closed completely.
         thread::sleep(Duration::from_millis(1));
         all.push(one()?);
     }
@@ -106,7 +106,7 @@ fn round(one: impl Fn() -> Result<One, Failure>) -> Result<[f64; 4], Failure> {
     Ok([median(|one| one.connected), median(|one| one.answered), connecting, cpu])
 }
 
-/// As the program in C: to the end, and with a word to the peer that it is the end.
+/// Does the same as the C program: reads to the end and closes the connection properly.
 async fn one(mesh: &Mesh, target: &Target) -> Result<One, Failure> {
     let (before, start) = (process_time(), Instant::now());
     let nanoseconds = || start.elapsed().as_secs_f64() * 1e9;

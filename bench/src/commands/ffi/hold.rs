@@ -1,4 +1,4 @@
-//! What a thousand connections take of memory, beside as many of the connector's in Rust.
+//! The memory of a thousand connections, compared with the same number of the connector in Rust.
 
 use mesh_connector::{Config, Mesh, Protocol, Target};
 use mesh_tests::vm_files::Vm;
@@ -38,7 +38,7 @@ pub(super) fn run(report: &mut Report, program: &Program, stage: &Stage) -> Resu
     Ok(())
 }
 
-/// A thousand connections of the connector's, over each of which a request has gone.
+/// Opens a thousand connections of the connector and sends a request over each.
 pub(super) fn child(files: &str) -> Result<String, Failure> {
     let runtime = peers::one_thread()?;
     let each = runtime.block_on(async {

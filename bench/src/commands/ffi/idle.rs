@@ -1,4 +1,4 @@
-//! What a mesh does while nobody asks anything of it.
+//! The cost of an idle mesh.
 
 use std::{fs, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 const WHILE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(report: &mut Report, program: &Program) -> Result<(), Failure> {
-    // What was asked before has ended, and the system's lookup is remembered.
+    // Earlier operations have ended, and the system lookup is cached.
     thread::sleep(Duration::from_secs(1));
     let before = threads(program)?;
     thread::sleep(WHILE);
@@ -24,20 +24,20 @@ pub(super) fn run(report: &mut Report, program: &Program) -> Result<(), Failure>
     #[allow(clippy::cast_precision_loss, reason = "some threads")]
     let count = Samples::once(after.len() as f64);
     report.row("idle: threads", Unit::Count, count).within(Budget::Ours(2.0));
-    report.row("idle: wake-ups a second", Unit::Count, spent(switches)).within(Budget::Ours(5.0));
+    report.row("idle: wake-ups per second", Unit::Count, spent(switches)).within(Budget::Ours(5.0));
     report.row("idle: CPU a second", Unit::Nanoseconds, spent(time)).within(Budget::Ours(1e6));
     Ok(())
 }
 
-/// One of the mesh's.
+/// A thread of the mesh.
 struct Thread {
-    /// How often it has gone to sleep.
+    /// The number of context switches.
     switches: f64,
-    /// Nanoseconds that it has run.
+    /// The CPU time in nanoseconds.
     time: f64,
 }
 
-/// All but the program's own.
+/// Returns all threads except those of the program.
 fn threads(program: &Program) -> Result<Vec<Thread>, Failure> {
     let pid = program.pid();
     let entries = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();

@@ -1,4 +1,4 @@
-//! `sidestep_getaddrinfo` of a mesh name, beside glibc's of a name of /etc/hosts.
+//! `sidestep_getaddrinfo` for a mesh name, compared with glibc for a name in /etc/hosts.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const ROUNDS: usize = 31;
 const MOST: Budget = Budget::Ours(1000.0);
-/// SOCK_STREAM.
+/// The value of SOCK_STREAM.
 const STREAM: u8 = 1;
 
 pub(super) fn run(report: &mut Report, program: &Program, mesh: &str, short: &str) -> Result<(), Failure> {
@@ -40,10 +40,10 @@ pub(super) fn run(report: &mut Report, program: &Program, mesh: &str, short: &st
     Ok(())
 }
 
-/// A name that is in this host's /etc/hosts.
+/// Returns a name in /etc/hosts.
 fn of_hosts() -> Result<String, Failure> {
     let hosts = fs::read_to_string("/etc/hosts")?;
     let lines = hosts.lines().filter_map(|line| line.split('#').next());
     let mut names = lines.filter_map(|line| line.split_whitespace().nth(1));
-    names.next().map(str::to_owned).ok_or_else(|| "/etc/hosts has no name".into())
+    names.next().map(str::to_owned).ok_or_else(|| "/etc/hosts contains no name".into())
 }

@@ -1,4 +1,4 @@
-//! The program in C, `bench/client`, over the library as it is installed.
+//! The C program in `bench/client`, built with the library as it is installed.
 
 use std::{
     cell::RefCell,
@@ -16,7 +16,7 @@ use crate::{
     peers::{HOST, PORT, Stage},
 };
 
-/// A running program that does what it is told, and tells what it cost.
+/// A running program that executes commands and returns measurements.
 pub(super) struct Program {
     process: Child,
     input: ChildStdin,
@@ -25,7 +25,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Builds library and program, and has it join.
+    /// Builds the library and the program, and starts the program, which joins the mesh.
     pub(super) fn start(stage: &Stage) -> Result<Self, Failure> {
         let dir = tempfile::tempdir()?;
         let program = dir.path().join("client");
@@ -47,7 +47,7 @@ impl Program {
         self.process.id()
     }
 
-    /// Has it run a command.
+    /// Runs a command and returns its figures.
     pub(super) fn ask<const K: usize>(&self, command: &str) -> Result<[f64; K], Failure> {
         writeln!(&self.input, "{command}")?;
         self.answer().map_err(|error| format!("{command}: {error}").into())
@@ -64,7 +64,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Where it fails, it has ended already.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -74,10 +74,11 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of the shared library, which is built as `ffi/install.sh` builds it, beside this program.
+/// Returns the folder of the shared library, which is built with the settings of `ffi/install.sh` in the target folder
+/// of this program.
 fn library() -> Result<PathBuf, Failure> {
     let this = env::current_exe()?;
-    let target = this.parent().and_then(Path::parent).ok_or("this program is in no target folder")?;
+    let target = this.parent().and_then(Path::parent).ok_or("this program is not in a target folder")?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--quiet", "--package", "sidestep-ffi", "--target-dir"]).arg(target);
     succeed(cargo.current_dir(here()))?;
@@ -87,7 +88,7 @@ fn library() -> Result<PathBuf, Failure> {
 fn compile(library: &Path, to: &Path) -> Result<(), Failure> {
     let sources = ["main", "connection", "lookup", "establish", "request", "transfer", "hold"];
     let sources = sources.map(|name| here().join("client").join(name).with_extension("c"));
-    // The library's own name has its ABI behind it, under which it is not in cargo's folder.
+    // The soname of the library contains the ABI number, and cargo creates no file with this name.
     let shared = library.join("libsidestep.so");
     let soname = to.with_file_name("libsidestep.so.0.1");
     std::os::unix::fs::symlink(&shared, &soname)?;

@@ -1,4 +1,4 @@
-//! A small request over a warm connection, beside the same in Rust.
+//! A small request over a warm connection, compared with the same in Rust.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ const ROUNDS: usize = 11;
 const REQUESTS: usize = 1000;
 const REQUEST: &[u8] = b"GET /bytes/1024 HTTP/1.1\r\nHost: forecast\r\n\r\n";
 const BODY: usize = 1024;
-/// A descriptor takes two more turns of threads than a `MeshStream`, which is polled where it is used.
+/// A descriptor takes two more thread switches than a `MeshStream`, which is polled on the thread that uses it.
 const MOST: Budget = Budget::Ratio(1.6);
 
 pub(super) fn run(
@@ -49,7 +49,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The median, and the time on the CPU of each.
+/// Returns the median time and the CPU time per request.
 fn round(runtime: &Runtime, stream: &mut MeshStream) -> Result<[f64; 2], Failure> {
     let before = process_time();
     let times: Result<Samples, Failure> = runtime.block_on(async {
@@ -66,7 +66,7 @@ fn round(runtime: &Runtime, stream: &mut MeshStream) -> Result<[f64; 2], Failure
     Ok([times?.median(), cpu])
 }
 
-/// Reads one answer, as the program in C does.
+/// Reads one answer, as the C program does.
 async fn answer(stream: &mut MeshStream) -> Result<(), Failure> {
     let (mut buffer, mut length) = ([0; 4096], 0);
     loop {

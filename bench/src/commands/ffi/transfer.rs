@@ -1,4 +1,4 @@
-//! Long streams in both directions, beside a bare TLS client in a process of the same threads.
+//! Long streams in both directions, compared with a minimal TLS client in a process with the same threads.
 
 use super::{
     Program,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 const ROUNDS: usize = 25;
-/// What a stream is long.
+/// The length of a stream.
 const BYTES: usize = 1 << 30;
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ enum Direction {
     Send,
 }
 
-/// Direction, and how much the program passes at a time.
+/// The direction, and the chunk size of the program.
 const PATTERNS: [(Direction, usize); 5] = [
     (Direction::Receive, 64 << 10),
     (Direction::Receive, 16 << 10),
@@ -61,12 +61,12 @@ pub(super) fn run(report: &mut Report, program: &Program, bare: &Bare) -> Result
     Ok(())
 }
 
-/// What is passed in a round: less where it takes longer.
+/// Returns the number of bytes per round, which is lower for slower patterns.
 fn part(chunk: usize) -> usize {
     if chunk < 4096 { 4 << 20 } else { 32 << 20 }
 }
 
-/// The head of a request: `/` takes what is sent.
+/// Returns the head of a request. A POST to `/` accepts any body.
 fn head(direction: Direction, end_of_line: &str) -> String {
     let host = format!("Host: {HOST}:{PORT}{end_of_line}");
     match direction {
@@ -86,7 +86,7 @@ struct Ours<'a> {
 }
 
 impl Ours<'_> {
-    /// Nanoseconds on the CPU per byte of the next part, on a stream that is begun anew at its end.
+    /// Returns the CPU time per byte, in nanoseconds, of the next part. After its end, the stream is opened again.
     fn part(&mut self) -> Result<[f64; 1], Failure> {
         let (part, chunk) = (part(self.chunk), self.chunk);
         if self.left < part {
@@ -103,7 +103,7 @@ impl Ours<'_> {
             Direction::Send => "send",
         };
         let [per_byte, passed] = self.program.ask(&format!("transfer {direction} 0 {part} {chunk}"))?;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
         let passed = passed as usize;
         self.left = self.left.saturating_sub(passed);
         Ok([per_byte])

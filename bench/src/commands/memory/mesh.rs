@@ -1,4 +1,4 @@
-//! What a process takes that has joined a real mesh and made a call, beside Istio's agent with Envoy.
+//! The memory of a process that has joined a real mesh and made a call, compared with Istio's agent and Envoy.
 
 use std::{thread, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 const ROUNDS: usize = 3;
-/// Until nothing more is freed or taken.
+/// The time after which memory use is stable.
 const SETTLED: Duration = Duration::from_secs(2);
 
 pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
@@ -28,7 +28,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
 
 fn measure(report: &mut Report, services: usize, most: f64, budget: Budget) -> Result<(), Failure> {
     let runtime = peers::one_thread()?;
-    // The tour's own mesh has four.
+    // The mesh of the tour has four services.
     let yaml = if services > 4 { many(services) } else { String::new() };
     let Some(stage) = peers::stage(&runtime, report, &yaml) else { return Ok(()) };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -59,7 +59,7 @@ fn measure(report: &mut Report, services: usize, most: f64, budget: Budget) -> R
     Ok(())
 }
 
-/// YAML of so many services, `s0.weather` and so on.
+/// Returns YAML for this number of services, `s0.weather` and so on.
 pub(in crate::commands) fn many(services: usize) -> String {
     let service = |at: usize| {
         let ip = format!("10.{}.{}.{}", 100 + at / 62_500, at / 250 % 250, at % 250 + 1);

@@ -1,4 +1,4 @@
-//! Istio's agent with its DNS proxy, over a real istiod.
+//! Istio's agent with its DNS proxy and a real istiod.
 
 use mesh_tests::{
     peers::{
