@@ -52,8 +52,8 @@ mod tests {
 
     #[test]
     fn figures_are_printed_in_a_suitable_unit() {
-        let told = [38.2, 2510.0, 6_400_000.0].map(|figure| Unit::Nanoseconds.show(figure));
-        assert_eq!(told, ["38.2 ns", "2.51 µs", "6.40 ms"]);
+        let shown = [38.2, 2510.0, 6_400_000.0].map(|figure| Unit::Nanoseconds.show(figure));
+        assert_eq!(shown, ["38.2 ns", "2.51 µs", "6.40 ms"]);
         assert_eq!(Unit::Bytes.show(0.0), "0.00000 B");
     }
 }

@@ -84,7 +84,7 @@ async fn bridge(vm: &VmFiles, arguments: &[&str]) -> Output {
     command.arg("--vm-files").arg(vm.path()).args(arguments).output().await.unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn text(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
@@ -94,8 +94,8 @@ async fn reqwest_calls_a_service() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reqwest-client"));
     command.env("http_proxy", "http://127.0.0.1:1").env("all_proxy", "http://127.0.0.1:1");
     let output = command.arg(vm.path()).arg(URL).output().await.unwrap();
-    assert!(output.status.success(), "{}", told(&output));
-    assert!(told(&output).starts_with("200 OK") && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).starts_with("200 OK") && text(&output).contains(US), "{}", text(&output));
 }
 
 async fn a_raw_stream_carries_lines_there_and_back() {
@@ -106,38 +106,38 @@ async fn a_raw_stream_carries_lines_there_and_back() {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"one\ntwo\n").await.unwrap();
     let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", text(&output));
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines.len() == 2 && lines[0].ends_with("one") && lines[1].ends_with("two"), "{text}");
-    assert!(told(&output).contains("spiffe://cluster.local/ns/payments/sa/ledger"), "{}", told(&output));
+    assert!(text(&output).contains("spiffe://cluster.local/ns/payments/sa/ledger"), "{}", text(&output));
 }
 
 async fn curl_finds_the_proxy_in_its_environment() {
     let (_sandbox, vm) = mesh().await;
     let output = bridge(&vm, &["--", "curl", "-sS", URL]).await;
-    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success() && text(&output).contains(US), "{}", text(&output));
 }
 
 async fn curl_connects_through_socks() {
     let (_sandbox, vm) = mesh().await;
     let script = format!("curl -sS --proxy $all_proxy {URL}");
     let output = bridge(&vm, &["--", "sh", "-c", &script]).await;
-    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success() && text(&output).contains(US), "{}", text(&output));
 }
 
 async fn curl_connects_through_a_unix_socket() {
     let (_sandbox, vm) = mesh().await;
     let script = "curl -sS --noproxy '*' --unix-socket $SIDESTEP_DIR/forecast.weather:3002 http://any/today";
     let output = bridge(&vm, &["--unix", "forecast.weather:3002", "--", "sh", "-c", script]).await;
-    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success() && text(&output).contains(US), "{}", text(&output));
 }
 
 async fn a_failed_connection_is_a_response_with_the_reason() {
     let (_sandbox, vm) = mesh().await;
     let output = bridge(&vm, &["--", "curl", "-sS", "--fail-with-body", "http://forecast.weather:80/"]).await;
-    assert_eq!(output.status.code(), Some(22), "{}", told(&output));
-    assert!(told(&output).contains("has no port 80: it has 3002"), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(22), "{}", text(&output));
+    assert!(text(&output).contains("has no port 80: it has 3002"), "{}", text(&output));
 }
 
 /// The program uses neither a proxy nor a socket: the name is in its /etc/hosts, in a mount namespace.
@@ -146,7 +146,7 @@ async fn an_unmodified_program_connects_by_name() {
     let script = format!("mount --bind $SIDESTEP_DIR/hosts /etc/hosts && curl -sS --noproxy '*' {URL}");
     let program = ["--local", "forecast.weather:3002", "--", "unshare", "-rm", "sh", "-c", &script];
     let output = bridge(&vm, &program).await;
-    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success() && text(&output).contains(US), "{}", text(&output));
 }
 
 /// All ports are free in the namespace, including port 53, without root.
@@ -155,7 +155,7 @@ async fn in_a_network_namespace_an_unmodified_program_finds_services_by_dns() {
     let mut command = Command::new("unshare");
     command.args(["-rn", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
     let output = command.output().await.unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", text(&output));
 }
 
 /// Runs the mesh, the bridge and the program in the namespace. The program has its own resolv.conf.
@@ -164,7 +164,7 @@ async fn by_dns() {
     let script =
         format!("mount --bind $SIDESTEP_DIR/resolv.conf /etc/resolv.conf; curl -sS --noproxy '*' {URL}");
     let output = bridge(&vm, &["--dns", "--", "unshare", "-m", "sh", "-ec", &script]).await;
-    assert!(output.status.success() && told(&output).contains(US), "{}", told(&output));
+    assert!(output.status.success() && text(&output).contains(US), "{}", text(&output));
 }
 
 /// The server is outside the mesh: the test checks that libpq and the bridge use the same socket path.
@@ -181,8 +181,8 @@ async fn psql_finds_its_socket() {
     );
     let service = format!("127.0.0.1:{port}");
     let output = bridge(&vm, &["--postgres", &service, "--", "sh", "-c", &script]).await;
-    assert!(output.status.success(), "{}", told(&output));
-    assert_eq!(told(&output), "42\n");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(text(&output), "42\n");
     server.await.unwrap().unwrap();
 }
 

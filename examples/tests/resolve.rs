@@ -53,7 +53,7 @@ impl Stage {
         command
     }
 
-    async fn says(&self, program: &str, argument: &str) -> String {
+    async fn output(&self, program: &str, argument: &str) -> String {
         let output = self.command(program, argument).stderr(Stdio::piped()).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -75,14 +75,14 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_resolver_resolves_a_mesh_name() {
     let stage = Stage::start().await;
-    let plain = stage.says(env!("CARGO_BIN_EXE_resolve-plain"), "forecast.weather").await;
+    let plain = stage.output(env!("CARGO_BIN_EXE_resolve-plain"), "forecast.weather").await;
     assert_eq!(plain, "10.1.0.20\nname table: 10.1.0.20\n");
     for program in [
         env!("CARGO_BIN_EXE_resolve-hickory"),
         env!("CARGO_BIN_EXE_resolve-tokio-resolver"),
         env!("CARGO_BIN_EXE_resolve-tower"),
     ] {
-        assert_eq!(stage.says(program, "forecast.weather").await, "10.1.0.20\n", "{program}");
+        assert_eq!(stage.output(program, "forecast.weather").await, "10.1.0.20\n", "{program}");
     }
     stage.sandbox.shutdown().await;
 }
@@ -101,7 +101,7 @@ async fn every_http_client_reaches_a_mesh_name() {
         }
     });
     for program in [env!("CARGO_BIN_EXE_resolve-reqwest"), env!("CARGO_BIN_EXE_resolve-hyper")] {
-        assert_eq!(stage.says(program, &url).await, "200 OK\n", "{program}");
+        assert_eq!(stage.output(program, &url).await, "200 OK\n", "{program}");
     }
     stage.sandbox.shutdown().await;
 }
@@ -114,8 +114,8 @@ async fn a_grpc_channel_reaches_a_mesh_name() {
     let mut tasks = JoinSet::new();
     tasks.spawn(server.serve(([127, 0, 0, 1], port).into()));
     let uri = format!("http://reachable.example:{port}");
-    let said = stage.says(env!("CARGO_BIN_EXE_resolve-tonic"), &uri).await;
-    assert_eq!(said, "grpc-status 12\n", "the server without methods must have answered");
+    let output = stage.output(env!("CARGO_BIN_EXE_resolve-tonic"), &uri).await;
+    assert_eq!(output, "grpc-status 12\n", "the server without methods must have answered");
     stage.sandbox.shutdown().await;
 }
 

@@ -92,28 +92,28 @@ impl Progress {
             Failed { step: title, error }
         });
         anstream::println!();
-        let (value, said) = outcome?;
-        self.done.push((title, said));
+        let (value, summary) = outcome?;
+        self.done.push((title, summary));
         Ok(value)
     }
 
     fn summary(&self) {
         anstream::println!("{BOLD}Summary{BOLD:#}\n");
-        for (at, (step, said)) in self.done.iter().enumerate() {
-            anstream::println!("  {GOOD}ok{GOOD:#}      {}  {step:<34} {said}", at + 1);
+        for (at, (step, summary)) in self.done.iter().enumerate() {
+            anstream::println!("  {GOOD}ok{GOOD:#}      {}  {step:<34} {summary}", at + 1);
         }
     }
 }
 
 /// Prints an explanation.
-fn say(text: impl std::fmt::Display) {
+fn explain(text: impl std::fmt::Display) {
     for line in text.to_string().lines() {
         anstream::println!("   {DIM}{line}{DIM:#}");
     }
 }
 
 /// Prints an observation.
-fn saw(what: impl std::fmt::Display) {
+fn observe(what: impl std::fmt::Display) {
     anstream::println!("   {GOOD}*{GOOD:#} {what}");
 }
 

@@ -89,7 +89,7 @@ impl Process {
 
 impl Shared {
     /// Waits for the delay that a test has set.
-    pub(crate) async fn dawdle(&self) {
+    pub(crate) async fn wait_for_delay(&self) {
         let delay = *self.delay.lock();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;

@@ -103,13 +103,13 @@ pub(crate) fn describe(response: &DeltaDiscoveryResponse) -> String {
     let versions = response.resources.iter().filter(|it| !it.version.is_empty()).count();
     let mut removed = response.removed_resources.clone();
     removed.sort();
-    let says = |text: &str| if text.is_empty() { "without" } else { "with" };
+    let presence = |text: &str| if text.is_empty() { "without" } else { "with" };
     format!(
         "{} [{}], {versions} versions, removed {removed:?}, {} nonce, {} system version",
         short(&response.type_url),
         names.join(" "),
-        says(&response.nonce),
-        says(&response.system_version_info)
+        presence(&response.nonce),
+        presence(&response.system_version_info)
     )
 }
 

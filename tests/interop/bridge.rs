@@ -13,7 +13,7 @@ const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const US: &str = "spiffe://cluster.local/ns/legacy/sa/vm";
 
 /// Sends the text, closes the write direction, and reads until the peer closes the connection.
-async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
+async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> String {
     stream.write_all(text.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = String::new();
@@ -62,7 +62,7 @@ pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_and_each_direction_cl
     let target = Target::new("ledger.local", 5432).unwrap();
     let path = bridge.listen_postgres(dir.path(), &target).await.unwrap();
     assert_eq!(
-        say(UnixStream::connect(path).await.unwrap(), "one\ntwo\n").await,
+        send(UnixStream::connect(path).await.unwrap(), "one\ntwo\n").await,
         "ledger: one\nledger: two\n"
     );
 
@@ -71,7 +71,7 @@ pub(crate) async fn raw_bytes_pass_a_unix_socket_and_socks_and_each_direction_cl
     let mut answer = [0; 12];
     client.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer[..4], [5, 0, 5, 0]);
-    assert_eq!(say(client, "three\n").await, "ledger: three\n");
+    assert_eq!(send(client, "three\n").await, "ledger: three\n");
 }
 
 pub(crate) async fn the_explanation_of_a_connection_through_the_gateway_contains_the_identity_of_the_peer() {

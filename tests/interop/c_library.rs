@@ -45,11 +45,11 @@ async fn ask_http(names: &[&str]) {
     let is_named = |client: &&Client| names.iter().any(|name| client.name.starts_with(name));
     let gateway = stage.guarded.real.ip(2, 2);
     for client in clients::HTTP.iter().filter(is_named) {
-        let said = stage.run(client, &["/today"]).await;
-        assert_eq!(said.matches(&format!("URI={US}")).count(), client.answers, "{}: {said}", client.name);
+        let output = stage.run(client, &["/today"]).await;
+        assert_eq!(output.matches(&format!("URI={US}")).count(), client.answers, "{}: {output}", client.name);
         // These examples also print the identity of their peer.
         if ["blocking_sockets_in_c", "cpp", "python"].contains(&client.name) {
-            assert!(said.contains(GUARDED) && said.contains(&format!("{gateway}:15443")), "{said}");
+            assert!(output.contains(GUARDED) && output.contains(&format!("{gateway}:15443")), "{output}");
         }
     }
 }
@@ -72,7 +72,7 @@ pub(crate) async fn libpq_reaches_a_database_behind_a_sidecar_through_the_gatewa
     let own = server.socket().parent().unwrap().display().to_string();
     for client in clients::POSTGRES {
         let query = "show unix_socket_directories";
-        let said = stage.run(client, &["user=me dbname=postgres", query]).await;
-        assert_eq!(said.matches(&own).count(), client.answers, "{said}");
+        let output = stage.run(client, &["user=me dbname=postgres", query]).await;
+        assert_eq!(output.matches(&own).count(), client.answers, "{output}");
     }
 }

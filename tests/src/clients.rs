@@ -101,13 +101,13 @@ impl Client {
         }
         let ended = timeout(PATIENCE, command.args(arguments).kill_on_drop(true).output()).await;
         let output = ended.expect("the program ends in time").expect("the program starts");
-        let [said, errors] =
+        let [text, errors] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         if show {
-            eprintln!("=== {} {}\n{said}{errors}", self.name, arguments[1..].join(" "));
+            eprintln!("=== {} {}\n{text}{errors}", self.name, arguments[1..].join(" "));
         }
-        assert!(output.status.success(), "{}: {}\n{said}{errors}", self.name, output.status);
-        said
+        assert!(output.status.success(), "{}: {}\n{text}{errors}", self.name, output.status);
+        text
     }
 }
 

@@ -84,13 +84,13 @@ fn per_byte(
 ) -> Result<[f64; 1], Failure> {
     runtime.block_on(async {
         let before = spent()?;
-        let (tell, told) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
         let client = thread::spawn(move || {
             let read = read(address);
-            let _ = tell.send(());
+            let _ = done.send(());
             read
         });
-        told.await?;
+        is_done.await?;
         let read = client.join().map_err(|_| "the client ended")??;
         Ok([(spent()? - before) / read as f64])
     })

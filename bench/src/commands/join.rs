@@ -30,7 +30,7 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let Some(stage) = peers::stage(&runtime, report, "") else { return Ok(()) };
     let mut failure = None;
     let failed = std::cell::RefCell::new(&mut failure);
-    let told = |outcome: Result<f64, Failure>| {
+    let record = |outcome: Result<f64, Failure>| {
         outcome.unwrap_or_else(|error| {
             **failed.borrow_mut() = Some(error);
             f64::NAN
@@ -39,8 +39,8 @@ pub(super) fn run(report: &mut Report) -> Result<(), Failure> {
     let [ours, theirs] = interleaved(
         ROUNDS,
         [
-            Box::new(|| told(runtime.block_on(ours(&stage)))),
-            Box::new(|| told(runtime.block_on(sidecar(&stage)))),
+            Box::new(|| record(runtime.block_on(ours(&stage)))),
+            Box::new(|| record(runtime.block_on(sidecar(&stage)))),
         ],
     );
     if let Some(failure) = failure {

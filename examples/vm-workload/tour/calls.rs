@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use mesh_connector::{ConnectionInfo, ErrorKind, Mesh, MeshStream, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::{Outcome, Stage, check, saw, say};
+use super::{Outcome, Stage, check, observe, explain};
 use crate::show;
 
 const CLUSTERS: usize = 2;
@@ -46,7 +46,7 @@ async fn exchange(stream: &mut MeshStream, line: &str) -> Result<String, Box<dyn
 
 pub(crate) async fn forecast(stage: &Stage) -> Outcome {
     let url = "http://forecast.weather:3002/";
-    say(format!(
+    explain(format!(
         "GET {url}: the service runs in both clusters, so calls are balanced over both gateways. A gateway\n\
          forwards TLS by its SNI without decrypting it, so the verified peer is the service itself."
     ));
@@ -62,22 +62,22 @@ pub(crate) async fn forecast(stage: &Stage) -> Outcome {
     for (cluster, (body, connection)) in &seen {
         check(connection.is_through_gateway(), format!("{} is not a gateway", connection.endpoint()))?;
         check(connection.transport() == Transport::MutualTls, "a call was made in plaintext")?;
-        saw(format_args!("{} of {cluster} answered", text(body, "pod")));
-        say(format!(
+        observe(format_args!("{} of {cluster} answered", text(body, "pod")));
+        explain(format!(
             "  gateway {}\n  SNI     {}\n  peer    {}",
             connection.endpoint(),
             connection.sni().unwrap_or_default(),
             connection.peer_name().unwrap_or_default(),
         ));
     }
-    saw(format_args!("both identified the caller as {us}"));
+    observe(format_args!("both identified the caller as {us}"));
     check(seen.len() == CLUSTERS, format!("after {calls} calls only {:?} answered", seen.keys()))?;
     Ok(((), format!("both answered within {calls} calls, mTLS through {CLUSTERS} gateways")))
 }
 
 pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
     let (host, port) = ("mymongodb.somedomain", 27018);
-    say(format!(
+    explain(format!(
         "{host}:{port} is a ServiceEntry with two endpoints without sidecars. The control plane configures\n\
          direct plaintext connections to them, as for a sidecar. The service can be called by name, or by the address\n\
          that was resolved before."
@@ -85,18 +85,18 @@ pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
     let mut stream = stage.mesh.connect(host, port).await?;
     check(stream.connection().transport() == Transport::Plaintext, "the connection is not plaintext")?;
     let answer = exchange(&mut stream, "hello by name").await?;
-    saw(format_args!("{answer}   [{}]", show::decision(stream.connection())));
+    observe(format_args!("{answer}   [{}]", show::decision(stream.connection())));
 
     let vip = stage.mesh.resolver().lookup_ip(host).await?.addresses().first().copied();
     let vip = vip.ok_or("no address")?;
     let mut stream = stage.mesh.connect(&vip.to_string(), port).await?;
     check(stream.connection().service() == Some(host), format!("{vip} was not recognised as {host}"))?;
     let answer = exchange(&mut stream, "hello by address").await?;
-    saw(format_args!("{answer}   [{vip} is {host}; {}]", show::decision(stream.connection())));
+    observe(format_args!("{answer}   [{vip} is {host}; {}]", show::decision(stream.connection())));
 
     match stage.mesh.requiring_mtls().connect(host, port).await {
         Err(error) if error.kind() == ErrorKind::PlaintextRefused => {
-            saw(format_args!("rejected if mTLS is required: {error}"));
+            observe(format_args!("rejected if mTLS is required: {error}"));
         }
         Err(error) => return Err(error.into()),
         Ok(_) => return Err("a plaintext connection was made although mTLS is required".into()),
@@ -106,7 +106,7 @@ pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
 
 pub(crate) async fn ledger(stage: &Stage) -> Outcome {
     let (host, port) = ("ledger.payments.example", 5432);
-    say(format!(
+    explain(format!(
         "{host}:{port} is also a ServiceEntry, but its endpoints have a network and a service account, and the\n\
          gateway exposes the host, so the connection uses mTLS through the gateway."
     ));
@@ -114,6 +114,6 @@ pub(crate) async fn ledger(stage: &Stage) -> Outcome {
     let answer = exchange(&mut stream, "hello").await?;
     let connection = stream.connection();
     check(connection.is_through_gateway(), format!("{} is not a gateway", connection.endpoint()))?;
-    saw(format_args!("{answer}   [{}]", show::decision(connection)));
+    observe(format_args!("{answer}   [{}]", show::decision(connection)));
     Ok(((), format!("mTLS through the gateway, peer {}", connection.peer_name().unwrap_or_default())))
 }

@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use mesh_connector::nds_client::health::SyncState;
 use mesh_resolver::Source;
 
-use super::{Outcome, Stage, calls, check, saw, say};
+use super::{Outcome, Stage, calls, check, observe, explain};
 use crate::show::duration;
 
 /// A service that the mesh does not have yet.
@@ -13,26 +13,26 @@ const GREETER: &str = include_str!("greeter.yaml");
 
 pub(crate) async fn new_service(stage: &Stage) -> Outcome {
     let name = "greeter.weather.svc.cluster.local";
-    say("A new service is deployed in cluster2. istiod pushes it, and no restart is needed.");
+    explain("A new service is deployed in cluster2. istiod pushes it, and no restart is needed.");
     let mut names = stage.mesh.client().names().clone();
     check(names.load().get(name).is_none(), format!("{name} already exists"))?;
     let started = Instant::now();
     fs::write(stage.yaml.path().join("cluster2/greeter.yaml"), GREETER)?;
     names.wait_for(|names| names.get(name).is_some()).await.ok_or("the client has stopped")?;
     let seen = duration(started.elapsed());
-    saw(format_args!("{name} is in the name table after {seen}"));
+    observe(format_args!("{name} is in the name table after {seen}"));
     // The name table may arrive before the clusters.
     let mut clusters = stage.mesh.client().clusters().clone();
     let known = clusters.wait_for(|all| all.as_ref().is_some_and(|all| all.has_host(name)));
     known.await.ok_or("the client has stopped")?;
     let url = "http://greeter.weather:80/";
     let (answer, _) = calls::get(&stage.mesh, url).await?;
-    saw(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
+    observe(format_args!("{url} answered: {}", calls::text(&answer, "pod")));
     Ok(((), format!("known after {seen}, and called")))
 }
 
 pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
-    say(
+    explain(
         "istiod is stopped. Names and new connections still work with its last data, which is marked as stale.",
     );
     let mut health = stage.mesh.health().clone();
@@ -41,14 +41,14 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await?;
     match lookup.source() {
         Source::Mesh { state: SyncState::Stale { .. }, .. } => {
-            saw(format_args!("forecast.weather is {}, stale", crate::show::addresses(&lookup)));
+            observe(format_args!("forecast.weather is {}, stale", crate::show::addresses(&lookup)));
         }
         other => return Err(format!("forecast.weather came from {other:?}").into()),
     }
     let (_, connection) = calls::get(&stage.mesh, "http://forecast.weather:3002/").await?;
-    saw(format_args!("a new connection: {}", crate::show::decision(&connection)));
+    observe(format_args!("a new connection: {}", crate::show::decision(&connection)));
     stage.sandbox.start_istiod().await?;
     health.wait_for(|health| health.sync == SyncState::Synced).await.ok_or("the client has stopped")?;
-    saw("istiod runs again, and the client is synchronised");
+    observe("istiod runs again, and the client is synchronised");
     Ok(((), "names and calls worked, then synchronised again".to_owned()))
 }

@@ -6,7 +6,7 @@ use mesh_connector::{Config, Mesh};
 use mesh_resolver::Upstream;
 use mesh_sandbox::Sandbox;
 
-use super::{Outcome, Stage, saw, say};
+use super::{Outcome, Stage, observe, explain};
 use crate::show::{duration, validity};
 
 /// Starts the sandbox and joins it.
@@ -14,14 +14,14 @@ pub(crate) async fn join() -> Outcome<Stage> {
     let yaml = tempfile::tempdir()?;
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/mesh")), yaml.path())?;
     let sandbox = Sandbox::builder().mesh_dir(yaml.path()).start().await?;
-    say("Ordinary Kubernetes and Istio YAML describes the mesh (examples/mesh). An operator ran\n\
-         `istioctl x workload entry configure` for us; it wrote five files, with a token that lives an hour.");
+    explain("Ordinary Kubernetes and Istio YAML describes the mesh (examples/mesh). An operator ran\n\
+         `istioctl x workload entry configure` to write five files for the VM, with a token that is valid for one hour.");
     let vm = sandbox.vm_files("vms/edge-app")?;
     let mut files = fs::read_dir(vm.path())?
         .map(|file| file.map(|file| file.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>, _>>()?;
     files.sort();
-    saw(format_args!("the VM's files: {}", files.join(", ")));
+    observe(format_args!("the VM's files: {}", files.join(", ")));
 
     let started = Instant::now();
     let mesh = Mesh::builder(Config::from_vm_files(vm.path())?)
@@ -30,14 +30,14 @@ pub(crate) async fn join() -> Outcome<Stage> {
         .await?;
     let took = duration(started.elapsed());
     let identity = mesh.client().identity().current().ok_or("joined without an identity")?;
-    saw(format_args!("joined as {}, certificate {}", identity.spiffe_id(), validity(&identity)));
-    saw(format_args!(
+    observe(format_args!("joined as {}, certificate {}", identity.spiffe_id(), validity(&identity)));
+    observe(format_args!(
         "istiod at {} sent {} names",
         sandbox.istiod_address(),
         mesh.client().names().load().len()
     ));
-    let said = format!("as {}, in {took}", identity.spiffe_id());
-    Ok((Stage { sandbox, mesh, yaml }, said))
+    let summary = format!("as {}, in {took}", identity.spiffe_id());
+    Ok((Stage { sandbox, mesh, yaml }, summary))
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use mesh_resolver::{ErrorKind, Source};
 
-use super::{Outcome, Stage, check, saw, say};
+use super::{Outcome, Stage, check, observe, explain};
 use crate::show;
 
 /// A name, what it demonstrates, and whether it is in the mesh.
@@ -15,7 +15,7 @@ const NAMES: &[(&str, &str, bool)] = &[
 ];
 
 pub(crate) async fn resolve(stage: &Stage) -> Outcome {
-    say(
+    explain(
         "istiod pushes a table of all names that this workload may see. Names in it are answered in the process,\n\
          all others by the DNS servers that the VM always had.",
     );
@@ -25,18 +25,18 @@ pub(crate) async fn resolve(stage: &Stage) -> Outcome {
         let from_mesh = matches!(lookup.source(), Source::Mesh { .. });
         check(from_mesh == *of_the_mesh, format!("{name} came from {}", show::source(&lookup)))?;
         let who = if from_mesh { "mesh" } else { "upstream DNS" };
-        saw(format_args!("{name:<24} {:<24} {who:<13} {what}", show::addresses(&lookup)));
+        observe(format_args!("{name:<24} {:<24} {who:<13} {what}", show::addresses(&lookup)));
     }
     let unknown = "no-such-service.weather";
     match resolver.lookup_ip(unknown).await {
         Err(error) if error.kind() == ErrorKind::NameNotFound => {
-            saw(format_args!("{unknown:<24} {:<24} {:<13} an unknown name", "-", "nobody"));
+            observe(format_args!("{unknown:<24} {:<24} {:<13} an unknown name", "-", "-"));
         }
         other => return Err(format!("{unknown}: unexpected result {other:?}").into()),
     }
-    say(
-        "The mesh's addresses are of no use to a VM on another network: nothing routes them here. So calls go by\n\
-         what istiod says about clusters and endpoints, as in the next step.",
+    explain(
+        "A VM in another network cannot connect to these addresses. Calls therefore use the clusters and endpoints that\n\
+         istiod sends, as in the next step.",
     );
     Ok(((), format!("{} names, from the mesh and from upstream", NAMES.len())))
 }

@@ -219,7 +219,7 @@ impl Stream {
 
     async fn send(&self, session: &Session, responses: Vec<DeltaDiscoveryResponse>) -> Result<(), End> {
         for response in responses {
-            self.shared.dawdle().await;
+            self.shared.wait_for_delay().await;
             let resources = response.resources.iter().map(|resource| resource.name.clone());
             let removed = response.removed_resources.iter().cloned();
             self.shared.events.record(Event::AdsSent {

@@ -21,7 +21,7 @@ impl IstioCertificateService for CertificateService {
         &self,
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
-        self.0.dawdle().await;
+        self.0.wait_for_delay().await;
         let caller = self.0.authenticate(request.metadata(), request.extensions()).map_err(|reason| {
             self.0.events.record(Event::CertificateRefused { reason });
             Status::unauthenticated("request authenticate failure")

@@ -108,7 +108,7 @@ fn deliberate(asked: &Message, question: &[u8], ours: &Message, theirs: &Message
     }
     // Sidestep caches upstream answers and returns them with the remaining TTL.
     if !ours.metadata.authoritative && ages(ours, theirs) {
-        return Some("kept");
+        return Some("cached");
     }
     // Sidestep forwards other classes to upstream; the agent answers with records of class IN.
     if query.query_class() != DNSClass::IN && theirs.metadata.authoritative && ages(ours, &upstreams) {

@@ -88,11 +88,11 @@ impl Server {
 
 /// Starts every peer, or returns why it is missing.
 pub(super) fn peers(names: &Names) -> [(&'static str, Result<Server, String>); 3] {
-    let told = |server: Result<Server, Failure>| server.map_err(|error| error.to_string());
+    let as_text = |server: Result<Server, Failure>| server.map_err(|error| error.to_string());
     [
-        (UNBOUND, told(unbound(names))),
-        ("dnsmasq", told(dnsmasq(names))),
-        ("Istio's agent", told(agent::start(names))),
+        (UNBOUND, as_text(unbound(names))),
+        ("dnsmasq", as_text(dnsmasq(names))),
+        ("Istio's agent", as_text(agent::start(names))),
     ]
 }
 
@@ -155,7 +155,7 @@ pub(super) fn serve(what: &str) -> Result<String, Failure> {
 }
 
 /// Prints the address and waits for the end of standard input.
-fn tell(address: SocketAddr) -> io::Result<()> {
+fn announce(address: SocketAddr) -> io::Result<()> {
     writeln!(io::stdout(), "{address}")?;
     io::stdout().flush()?;
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
@@ -172,7 +172,7 @@ fn ours() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let builder = DnsListener::builder(resolver).bind("127.0.0.1:0").with_runtime(runtime.handle().clone());
     let listener = builder.start()?;
-    tell(*listener.addresses().first().ok_or("no address")?)?;
+    announce(*listener.addresses().first().ok_or("no address")?)?;
     Ok(())
 }
 
@@ -188,5 +188,5 @@ fn echo() -> Result<(), Failure> {
             let _ = socket.send_to(&packet[..len], peer);
         }
     });
-    Ok(tell(address)?)
+    Ok(announce(address)?)
 }
