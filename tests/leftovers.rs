@@ -30,7 +30,7 @@ fn clients(runtime: &Runtime, times: usize) {
     let sandbox_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
     let sandbox =
-        sandbox_runtime.block_on(Sandbox::builder().mesh_dir(folder).without_reload().start()).unwrap();
+        sandbox_runtime.block_on(Sandbox::builder().with_mesh_dir(folder).without_reload().start()).unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let config =
         Config::builder().with_vm_files(vm.path()).with_state_dir(vm.path().join("state")).build().unwrap();

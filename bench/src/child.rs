@@ -11,7 +11,9 @@ pub(crate) fn ask(command: &str, what: &str) -> Result<Value, Failure> {
     let output = Command::new(env::current_exe()?).args([command, "--child", what]).output()?;
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("failed to measure {what} in a child process: {}: {errors}", output.status).into());
+        return Err(
+            format!("failed to measure {what} in a child process: {}: {errors}", output.status).into()
+        );
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -33,7 +33,8 @@ fn main() -> ExitCode {
             run(curl_finds_the_proxy_in_its_environment())
         })
         .with_ignored_flag(curl),
-        Trial::test("curl_connects_through_socks", || run(curl_connects_through_socks())).with_ignored_flag(curl),
+        Trial::test("curl_connects_through_socks", || run(curl_connects_through_socks()))
+            .with_ignored_flag(curl),
         Trial::test("curl_connects_through_a_unix_socket", || run(curl_connects_through_a_unix_socket()))
             .with_ignored_flag(curl),
         Trial::test("a_failed_connection_is_a_response_with_the_reason", || {
@@ -72,7 +73,7 @@ fn run(test: impl Future<Output = ()>) -> Result<(), Failed> {
 /// Starts the mesh of the examples and writes the files of a VM.
 async fn mesh() -> (Sandbox, VmFiles) {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
-    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let sandbox = Sandbox::builder().with_mesh_dir(mesh).start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     (sandbox, vm)
 }
@@ -107,9 +108,9 @@ async fn a_raw_stream_carries_lines_there_and_back() {
     child.stdin.take().unwrap().write_all(b"one\ntwo\n").await.unwrap();
     let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let lines: Vec<_> = text.lines().collect();
-    assert!(lines.len() == 2 && lines[0].ends_with("one") && lines[1].ends_with("two"), "{text}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<_> = stdout.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with("one") && lines[1].ends_with("two"), "{stdout}");
     assert!(text(&output).contains("spiffe://cluster.local/ns/payments/sa/ledger"), "{}", text(&output));
 }
 

@@ -54,7 +54,7 @@ fn resolver(server: SocketAddr) -> TokioResolver {
 #[tokio::test(flavor = "multi_thread")]
 async fn mesh_names_are_answered_from_istiod_and_others_from_upstream() {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
-    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let sandbox = Sandbox::builder().with_mesh_dir(mesh).start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let upstream = sandbox.upstream_dns().to_string();
     let files = vm.path().to_str().unwrap();

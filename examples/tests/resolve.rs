@@ -43,7 +43,7 @@ impl Stage {
         let mesh = tempfile::tempdir().unwrap();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("mesh"), mesh.path());
         fs::write(mesh.path().join("cluster1/95-reachable.yaml"), REACHABLE).unwrap();
-        let sandbox = Sandbox::builder().mesh_dir(mesh.path()).without_reload().start().await.unwrap();
+        let sandbox = Sandbox::builder().with_mesh_dir(mesh.path()).without_reload().start().await.unwrap();
         Self { vm: sandbox.vm_files("vms/edge-app").unwrap(), sandbox, _mesh: mesh }
     }
 

@@ -75,7 +75,7 @@ fn the_error_names_a_missing_argument_or_file() {
 
 async fn on_the_sandbox_the_answer_is_printed_to_standard_output() {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
-    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let sandbox = Sandbox::builder().with_mesh_dir(mesh).start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let files = vm.path().to_str().unwrap();
     let (ok, body, decision) = run(&["--vm-files", files, "get", "http://forecast.weather:3002/x"]).await;
@@ -90,7 +90,7 @@ async fn on_the_sandbox_the_answer_is_printed_to_standard_output() {
 
 async fn a_connection_is_explained_as_text_and_as_json() {
     let mesh = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh");
-    let sandbox = Sandbox::builder().mesh_dir(mesh).start().await.unwrap();
+    let sandbox = Sandbox::builder().with_mesh_dir(mesh).start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let files = vm.path().to_str().unwrap();
     let (ok, text, error) = run(&["--vm-files", files, "explain", "forecast.weather:3002"]).await;

@@ -39,7 +39,7 @@ async fn without_the_gateway_of_network2_there_is_a_forecast_and_no_archive() {
 #[tokio::test]
 async fn a_forecast_with_a_wrong_identity_fails_the_report() {
     let (sandbox, _vm, mesh) = stage().await;
-    sandbox.impersonate("weather", "forecast", Some("mallory")).unwrap();
+    sandbox.impersonate("weather", "forecast", "mallory").unwrap();
     let error = report(&mesh).await.unwrap_err();
     assert!(error.to_string().contains("forecast.weather"), "{error}");
 }

@@ -77,7 +77,9 @@ async fn main() -> ExitCode {
             let probe = if no_handshake { Probe::Nothing } else { Probe::Handshake };
             on_mesh::explain(&dir, cli.mesh.istiod_name, &target, probe, json).await
         }
-        (Some(_), None) => Err("missing command; use `resolve NAME...`, `get URL` or `explain HOST:PORT`".into()),
+        (Some(_), None) => {
+            Err("missing command; use `resolve NAME...`, `get URL` or `explain HOST:PORT`".into())
+        }
         (None, Some(_)) => Err("missing mesh; add --vm-files DIR".into()),
     };
     match outcome {

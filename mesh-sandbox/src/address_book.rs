@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 /// An address as written in the YAML. Two networks may use the same addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct YamlAddress {
     /// The network; empty if the YAML names none.
     pub network: String,
@@ -22,6 +23,22 @@ impl YamlAddress {
     pub(crate) fn new(network: &str, address: &str, port: u16) -> Self {
         Self { network: network.to_owned(), address: address.to_owned(), port }
     }
+}
+
+/// The addresses of an east-west gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayAddress {
+    /// The network that the gateway leads into.
+    pub network: String,
+    /// The cluster in which the gateway runs.
+    pub cluster: String,
+    /// The gateway's address in the YAML.
+    pub yaml_address: String,
+    /// The gateway's port in the YAML.
+    pub yaml_port: u16,
+    /// The loopback socket on which the gateway listens.
+    pub address: SocketAddr,
 }
 
 /// The mapping between addresses in the YAML and loopback sockets. Clones are cheap and always show the current state.

@@ -10,9 +10,9 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::address_book::{AddressBook, YamlAddress};
+use crate::address_book::{AddressBook, GatewayAddress, YamlAddress};
 use crate::error::Result;
-use crate::event::Events;
+use crate::events::Events;
 use crate::gateway::{self, Gateway, Routes};
 use crate::listen;
 use crate::model::{Endpoint, Mesh, NetworkGateway, Port};
@@ -38,7 +38,7 @@ struct State {
     /// The delay of the gateways of each network before they forward a connection.
     delays: BTreeMap<String, watch::Sender<Duration>>,
     /// The identity that a workload presents instead of its own.
-    impostors: BTreeMap<String, Presented>,
+    presented: BTreeMap<String, Presented>,
     /// The application that serves a service port instead of the built-in application.
     applications: BTreeMap<(String, u16), SocketAddr>,
 }
@@ -48,21 +48,6 @@ struct Listening<T> {
     what: Arc<T>,
     socket: SocketAddr,
     tasks: Arc<TaskGroup>,
-}
-
-/// The addresses of an east-west gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayAddress {
-    /// The network that the gateway leads into.
-    pub network: String,
-    /// The cluster in which the gateway runs.
-    pub cluster: String,
-    /// The gateway's address in the YAML.
-    pub yaml_address: String,
-    /// The gateway's port in the YAML.
-    pub yaml_port: u16,
-    /// The loopback socket on which the gateway listens.
-    pub address: SocketAddr,
 }
 
 impl DataPlane {
@@ -212,8 +197,8 @@ impl DataPlane {
         {
             let mut state = self.state.lock();
             match instead {
-                Some(instead) => state.impostors.insert(identity, instead),
-                None => state.impostors.remove(&identity),
+                Some(instead) => state.presented.insert(identity, instead),
+                None => state.presented.remove(&identity),
             };
         }
         self.reconcile(mesh)
@@ -266,14 +251,14 @@ fn wanted_workloads(mesh: &Mesh, state: &State) -> BTreeMap<YamlAddress, Role> {
                 let address = YamlAddress::new(&endpoint.network, &endpoint.address, endpoint.port);
                 wanted
                     .entry(address)
-                    .or_insert_with(|| Role { application, ..role(port, endpoint, &state.impostors) });
+                    .or_insert_with(|| Role { application, ..role(port, endpoint, &state.presented) });
             }
         }
     }
     wanted
 }
 
-fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, Presented>) -> Role {
+fn role(port: &Port, endpoint: &Endpoint, presented: &BTreeMap<String, Presented>) -> Role {
     let name = if endpoint.pod.is_empty() { &endpoint.address } else { &endpoint.pod };
     let own = endpoint.identity.clone().filter(|_| endpoint.has_sidecar());
     Role {
@@ -285,7 +270,7 @@ fn role(port: &Port, endpoint: &Endpoint, impostors: &BTreeMap<String, Presented
         application: None,
         mode: endpoint.policy,
         presented: own.map(|own| {
-            let instead = impostors.get(&own).cloned();
+            let instead = presented.get(&own).cloned();
             instead.unwrap_or(Presented { identity: own, validity: Validity::Current })
         }),
     }

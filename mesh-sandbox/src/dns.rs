@@ -69,10 +69,7 @@ async fn bind() -> Result<(TcpListener, UdpSocket)> {
         match UdpSocket::bind(address).await {
             Ok(socket) => return Ok((listener, socket)),
             Err(_) if attempts < 16 => {}
-            Err(source) => {
-                let address = address.to_string();
-                return Err(Error::Bind { what: "the upstream DNS server", address, source });
-            }
+            Err(source) => return Err(Error::bind("the upstream DNS server", address, source)),
         }
     }
 }

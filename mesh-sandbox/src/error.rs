@@ -1,151 +1,137 @@
 //! The errors of starting or changing a sandbox.
 
+use std::fmt::Display;
 use std::io;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::place::Place;
+use sidestep_util::error::ErrorCore;
 
-/// A result whose error is [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+use crate::location::SourceLocation;
 
-/// An error of the sandbox. Its message names the file and line, if any, and the next step.
-#[derive(Debug, thiserror::Error)]
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the sandbox.
+///
+/// The message names the file and line, if any, and the next step. `Debug` prints the message and each cause on its own
+/// line.
+#[derive(Clone)]
+pub struct Error(Arc<ErrorCore<ErrorKind, Option<SourceLocation>>>);
+
+sidestep_util::impl_error!(Error);
+
+/// The category of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ErrorKind {
     /// An address could not be bound.
-    #[error("{what} cannot listen on {address}; is another process using the port?")]
-    Bind {
-        /// The server that was about to listen.
-        what: &'static str,
-        /// The requested address.
-        address: String,
-        /// The cause.
-        source: io::Error,
-    },
+    Bind,
     /// A certificate or key could not be created.
-    #[error("{what} could not be created: {problem}")]
-    Certificate {
-        /// The object that was being created.
-        what: String,
-        /// The cause.
-        problem: String,
-    },
+    Certificate,
     /// Two documents define the same object.
-    #[error(
-        "{place}: {kind} {namespace}/{name} is already defined at {first}; give one of them another name or delete it"
-    )]
-    Duplicate {
-        /// The location of the second document.
-        place: Place,
-        /// The location of the first document.
-        first: Place,
-        /// The kind of the object.
-        kind: Box<str>,
-        /// The namespace of the object.
-        namespace: Box<str>,
-        /// The name of the object.
-        name: Box<str>,
-    },
+    DuplicateObject,
     /// A file or folder could not be read or written.
-    #[error("{}: {action}", path.display())]
-    File {
-        /// The path of the file or folder.
-        path: PathBuf,
-        /// The operation that failed.
-        action: &'static str,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Istio or Kubernetes would reject the document, or the sandbox does not support it.
-    #[error("{place}: {kind} {namespace}/{name}: {problem}")]
-    Invalid {
-        /// The location of the document.
-        place: Place,
-        /// The kind of the object.
-        kind: Box<str>,
-        /// The namespace of the object.
-        namespace: Box<str>,
-        /// The name of the object.
-        name: Box<str>,
-        /// The problem and the next step.
-        problem: Box<str>,
-    },
-    /// The mesh folder contains no cluster folder.
-    #[error("{}: no cluster found; create one folder per cluster (for example cluster1) that contains YAML files", path.display())]
-    NoCluster {
-        /// The path of the mesh folder.
-        path: PathBuf,
-    },
-    /// A method was called with the name of an object that does not exist.
-    #[error("{what} {name} does not exist; existing: {known}")]
-    NotFound {
-        /// The kind of the object.
-        what: &'static str,
-        /// The name that was passed.
-        name: String,
-        /// The names that exist.
-        known: String,
-    },
+    File,
     /// A line of `upstream.hosts` does not have the format of hosts(5).
-    #[error("{place}: {problem}; a line consists of an IP address and its names")]
-    UpstreamHosts {
-        /// The location of the line.
-        place: Place,
-        /// The problem.
-        problem: String,
-    },
-    /// A file beside the cluster folders that the sandbox does not read.
-    #[error(
-        "{}: not supported by the sandbox; beside the cluster folders it reads only mesh.yaml, meshNetworks.yaml and \
-         upstream.hosts",
-        path.display()
-    )]
-    UnsupportedFile {
-        /// The path of the file.
-        path: PathBuf,
-    },
-    /// `mesh.yaml` changes the trust domain of a running mesh.
-    #[error(
-        "mesh.yaml changes the trust domain or its aliases, which are part of issued certificates; restart the sandbox"
-    )]
-    TrustDomainChanged,
-    /// A kind that the sandbox does not support.
-    #[error(
-        "{place}: kind {kind} ({api_version}) is not supported by the sandbox; \
-         remove the document, or see the table of supported kinds in the documentation of mesh-sandbox"
-    )]
-    UnsupportedKind {
-        /// The location of the document.
-        place: Place,
-        /// The kind.
-        kind: String,
-        /// The `apiVersion` of the document.
-        api_version: String,
-    },
+    InvalidHosts,
+    /// Istio or Kubernetes would reject the object, or the sandbox does not support it.
+    InvalidObject,
     /// A file is not YAML, or a document does not have the structure of its kind.
-    #[error("{place}: {problem}")]
-    Yaml {
-        /// The location of the problem.
-        place: Place,
-        /// The message of the parser.
-        problem: String,
-    },
+    InvalidYaml,
+    /// The mesh folder contains no cluster folder.
+    NoCluster,
+    /// A method was called with the name of an object that does not exist.
+    NotFound,
+    /// `mesh.yaml` changes the trust domain of a running mesh.
+    TrustDomainChanged,
+    /// The sandbox does not read a file beside the cluster folders.
+    UnsupportedFile,
+    /// The sandbox does not support the kind of a document.
+    UnsupportedKind,
+}
+
+impl ErrorKind {
+    /// Returns a short name in snake case, for logs and metrics.
+    #[must_use]
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Certificate => "certificate",
+            Self::DuplicateObject => "duplicate_object",
+            Self::File => "file",
+            Self::InvalidHosts => "invalid_hosts",
+            Self::InvalidObject => "invalid_object",
+            Self::InvalidYaml => "invalid_yaml",
+            Self::NoCluster => "no_cluster",
+            Self::NotFound => "not_found",
+            Self::TrustDomainChanged => "trust_domain_changed",
+            Self::UnsupportedFile => "unsupported_file",
+            Self::UnsupportedKind => "unsupported_kind",
+        }
+    }
 }
 
 impl Error {
-    /// Returns the file and line of an error in YAML.
-    pub fn place(&self) -> Option<&Place> {
-        match self {
-            Self::Duplicate { place, .. }
-            | Self::Invalid { place, .. }
-            | Self::UpstreamHosts { place, .. }
-            | Self::UnsupportedKind { place, .. }
-            | Self::Yaml { place, .. } => Some(place),
-            _ => None,
-        }
+    /// Returns the category of the error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
-    pub(crate) fn certificate(what: impl Into<String>, problem: impl ToString) -> Self {
-        Self::Certificate { what: what.into(), problem: problem.to_string() }
+    /// Returns the file and line of an error in YAML or in `upstream.hosts`.
+    #[must_use]
+    pub fn location(&self) -> Option<&SourceLocation> {
+        self.0.details.as_ref()
+    }
+
+    /// Returns the message and its causes on one line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        self.0.report()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(ErrorCore::new(kind, message).with_details(None)))
+    }
+
+    fn with_source(kind: ErrorKind, message: String, source: io::Error) -> Self {
+        Self(Arc::new(ErrorCore::new(kind, message).with_details(None).with_source(source)))
+    }
+
+    /// Creates an error whose message starts with a location.
+    pub(crate) fn at(kind: ErrorKind, location: SourceLocation, problem: impl Display) -> Self {
+        let message = format!("{location}: {problem}");
+        Self(Arc::new(ErrorCore::new(kind, message).with_details(Some(location))))
+    }
+
+    pub(crate) fn bind(what: &str, address: SocketAddr, source: io::Error) -> Self {
+        let message = format!("{what} cannot listen on {address}; is another process using the port?");
+        Self::with_source(ErrorKind::Bind, message, source)
+    }
+
+    pub(crate) fn certificate(what: impl Display, problem: impl Display) -> Self {
+        Self::new(ErrorKind::Certificate, format!("{what} could not be created: {problem}"))
+    }
+
+    pub(crate) fn file(path: &Path, action: &str, source: io::Error) -> Self {
+        Self::with_source(ErrorKind::File, format!("{}: {action}", path.display()), source)
+    }
+
+    pub(crate) fn not_found(what: &str, name: impl Display, known: &[String]) -> Self {
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Self::new(ErrorKind::NotFound, format!("{what} {name} does not exist; existing: {known}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_the_message_and_the_cause() {
+        let error = Error::file(Path::new("a.yaml"), "cannot be read", io::Error::other("denied"));
+        assert_eq!(error.report(), "a.yaml: cannot be read: denied");
+        assert_eq!(format!("{error:?}"), "a.yaml: cannot be read\n\nCaused by:\n    denied");
     }
 }

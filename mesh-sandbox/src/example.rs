@@ -34,7 +34,7 @@ const FILES: [(&str, &str); 12] = files![
 pub(crate) fn write() -> Result<TempDir> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| Error::File { path, action: "cannot be written", source }
+        move |source| Error::file(&path, "cannot be written", source)
     };
     let folder = tempfile::Builder::new().prefix("mesh-").tempdir().map_err(failed(&std::env::temp_dir()))?;
     for (path, text) in FILES {

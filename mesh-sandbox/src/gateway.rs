@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::address_book::{AddressBook, YamlAddress};
-use crate::event::{Event, Events, GatewayEvent, GatewayOutcome};
+use crate::events::{Event, Events, GatewayEvent, GatewayOutcome};
 use crate::hello::{self, Hello, Opening};
 use crate::listen;
 use crate::model::{Health, Mesh, NetworkGateway, Protocol, Viewer, selects};

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::Result;
-use crate::event::{Connection, Events};
+use crate::events::{AdsConnection, Events};
 use crate::listen;
 use crate::pki::{Authority, TokenIssuer};
 use crate::tasks::TaskGroup;
@@ -23,7 +23,7 @@ pub(crate) mod push;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod snapshot;
-pub(crate) mod watched;
+pub(crate) mod subscription;
 
 pub(crate) use push::Pushes;
 pub(crate) use snapshot::Snapshot;
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) tokens: TokenIssuer,
     pub(crate) events: Events,
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(crate) connections: Mutex<HashMap<u64, Connection>>,
+    pub(crate) connections: Mutex<HashMap<u64, AdsConnection>>,
     pub(crate) ttl: TtlPolicy,
     pub(crate) age: Option<AgeLimit>,
     /// An additional delay of every response, as a fault for tests.

@@ -5,7 +5,7 @@
 //! production. Its messages were compared with those of a real istiod, one by one.
 //!
 //! ```
-//! # async fn test() -> mesh_sandbox::Result<()> {
+//! # async fn test() -> Result<(), mesh_sandbox::Error> {
 //! use mesh_sandbox::Sandbox;
 //!
 //! let sandbox = Sandbox::builder().start().await?; // uses the example mesh
@@ -53,7 +53,8 @@
 //! # Differences from a real mesh
 //!
 //! * **Addresses.** Addresses such as 10.10.1.11 cannot be bound here. Every listener is on 127.0.0.1, and EDS contains
-//!   these sockets. An [`AddressBook`] maps them to the addresses in the YAML and back. The name table contains the
+//!   these sockets. An
+//!   [`AddressBook`](address_book::AddressBook) maps them to the addresses in the YAML and back. The name table contains the
 //!   addresses in the YAML.
 //! * **Applications.** HTTP ports answer with JSON about the caller. The paths `/bytes/N`, `/echo` and `/status/CODE`
 //!   return other bodies; gRPC health checks succeed, and other gRPC calls return their messages. Other ports answer
@@ -64,29 +65,36 @@
 //!
 //! # Faults
 //!
-//! [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], [`Sandbox::stop_gateway`], [`Sandbox::slow_gateway`],
-//! [`Sandbox::impersonate`], [`Sandbox::expire_workload`], [`Sandbox::revoke_tokens`], [`Sandbox::push_broken_names`];
-//! tokens that expire or have a wrong audience ([`TokenOptions`]); certificates with a short lifetime and connections
-//! with a maximum age ([`SandboxBuilder`]). [`Events`] record what happened.
+//! | fault | ended by |
+//! |---|---|
+//! | [`Sandbox::stop_istiod`], [`Sandbox::slow_istiod`], a client that crashes istiod | [`Sandbox::restore_istiod`] |
+//! | [`Sandbox::stop_gateway`], [`Sandbox::slow_gateway`] | [`Sandbox::restore_gateway`] |
+//! | [`Sandbox::impersonate`], [`Sandbox::expire_workload`] | [`Sandbox::restore_workload`] |
+//! | [`Sandbox::push_invalid_name_table`] | the next push |
+//! | [`Sandbox::revoke_tokens`], and [`TokenOptions`] with a wrong audience or an expired lifetime | a new token |
+//!
+//! [`SandboxBuilder`] sets short lifetimes of certificates and connections. [`Events`](event::Events) record what
+//! happened.
 //!
 //! The sandbox changes no process-wide state: it installs no default crypto provider, no tracing subscriber and no
 //! signal handler.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
-mod address_book;
+pub mod address_book;
 mod data_plane;
 mod dns;
 mod error;
-mod event;
+mod events;
 mod example;
 mod gateway;
 mod hello;
 mod istiod;
 mod listen;
+mod location;
 mod model;
 mod pki;
-mod place;
 mod sandbox;
 mod state;
 mod tasks;
@@ -95,16 +103,19 @@ mod workload;
 mod xds;
 mod yaml;
 
-pub use address_book::{AddressBook, YamlAddress};
-pub use data_plane::GatewayAddress;
-pub use error::{Error, Result};
-pub use event::{
-    Connection, Event, Events, GatewayEvent, GatewayOutcome, Rejection, WorkloadEvent, WorkloadOutcome,
-};
+pub use error::{Error, ErrorKind};
+pub use events::Event;
+pub use location::SourceLocation;
 pub use pki::TokenOptions;
-pub use place::Place;
 pub use sandbox::{Sandbox, SandboxBuilder};
 pub use vm_files::VmFiles;
+
+/// The log of events, and the types in an [`Event`].
+pub mod event {
+    pub use crate::events::{
+        AdsConnection, Events, GatewayEvent, GatewayOutcome, Rejection, WorkloadEvent, WorkloadOutcome,
+    };
+}
 
 #[cfg(test)]
 mod tests {

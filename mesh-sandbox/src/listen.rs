@@ -17,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds a listening socket. The function is synchronous, so that a change of the mesh is one step.
 pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
-    let failed = |source| Error::Bind { what, address: address.to_string(), source };
+    let failed = |source| Error::bind(what, address, source);
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(failed)?;
     socket.set_reuseaddr(true).map_err(failed)?;
@@ -27,11 +27,7 @@ pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener
 
 /// Returns the local address of a listener.
 pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr> {
-    listener.local_addr().map_err(|source| Error::Bind {
-        what: "a listener",
-        address: ANY.to_string(),
-        source,
-    })
+    listener.local_addr().map_err(|source| Error::bind("a listener", ANY, source))
 }
 
 /// Serves each connection in a task of the group, until the future is dropped.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use crate::address_book::AddressBook;
-use crate::data_plane::{DataPlane, GatewayAddress};
+use crate::address_book::{AddressBook, GatewayAddress};
+use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
 use crate::error::{Error, Result};
-use crate::event::{Connection, Event, Events, Rejection};
+use crate::events::{AdsConnection, Event, Events, Rejection};
 use crate::istiod::{Istiod, Pushes};
 use crate::model::{Group, Mesh};
 use crate::pki::TokenOptions;
@@ -114,7 +114,7 @@ impl Sandbox {
     }
 
     /// Returns the currently connected ADS clients.
-    pub fn connections(&self) -> Vec<Connection> {
+    pub fn connections(&self) -> Vec<AdsConnection> {
         self.istiod.shared().connections.lock().values().cloned().collect()
     }
 
@@ -178,10 +178,6 @@ impl Sandbox {
 fn find_group<'a>(mesh: &'a Mesh, name: &str) -> Result<&'a Group> {
     mesh.groups.iter().find(|group| group.full_name() == name).ok_or_else(|| {
         let known: Vec<_> = mesh.groups.iter().map(Group::full_name).collect();
-        Error::NotFound {
-            what: "WorkloadGroup",
-            name: name.to_owned(),
-            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
-        }
+        Error::not_found("WorkloadGroup", name, &known)
     })
 }

@@ -85,7 +85,7 @@ impl State {
             }
             let known = state.objects.get(cluster).into_iter().flatten().map(|(key, _)| key.to_string());
             let known: Vec<_> = known.collect();
-            Err(Error::NotFound { what: "object", name: key.to_string(), known: known.join(", ") })
+            Err(Error::not_found("object", key, &known))
         })
     }
 
@@ -145,7 +145,7 @@ fn warn_about_ignored(objects: &Objects) {
             tracing::warn!(
                 cluster,
                 object = %manifest.key,
-                place = %manifest.place,
+                location = %manifest.location,
                 "ignored an Istio object: Istio kinds are read from the first cluster only"
             );
         }

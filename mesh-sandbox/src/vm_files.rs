@@ -22,10 +22,8 @@ impl VmFiles {
     /// The folder cannot be created.
     pub fn empty() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("vm-files-").tempdir();
-        folder.map(Self).map_err(|source| Error::File {
-            path: std::env::temp_dir(),
-            action: "cannot create a temporary folder in it",
-            source,
+        folder.map(Self).map_err(|source| {
+            Error::file(&std::env::temp_dir(), "cannot create a temporary folder in it", source)
         })
     }
 
@@ -51,7 +49,7 @@ const ISTIOD: &str = "istiod.istio-system.svc";
 
 /// Writes all five files into `folder`, which is created if necessary.
 pub(crate) fn write(folder: &Path, contents: &Contents<'_>) -> Result<()> {
-    let file = |path: PathBuf, action| move |source| Error::File { path, action, source };
+    let file = |path: PathBuf, action| move |source| Error::file(&path, action, source);
     fs::create_dir_all(folder).map_err(file(folder.to_owned(), "cannot be created"))?;
     let metadata = contents.proxy_metadata();
     let files = [

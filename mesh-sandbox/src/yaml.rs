@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
-use crate::place::Place;
+use crate::error::{Error, ErrorKind, Result};
+use crate::location::SourceLocation;
 
 pub(crate) mod destination_rule;
 pub(crate) mod document;
@@ -26,11 +26,11 @@ pub(crate) use object::{Key, Manifest, Object};
 /// Parses a file with one document. An empty file is the default value.
 fn parse_file<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T> {
     let is_empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
-    if is_empty { Ok(T::default()) } else { parse(text, &Place::new(file, 1)) }
+    if is_empty { Ok(T::default()) } else { parse(text, &SourceLocation::new(file, 1)) }
 }
 
-/// Parses one document, which starts at `place`.
-fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
+/// Parses one document, which starts at `location`.
+fn parse<T: DeserializeOwned>(text: &str, location: &SourceLocation) -> Result<T> {
     // As Kubernetes does: `version: 1` and `enabled: yes` are not strings.
     let options = serde_saphyr::options! { no_schema: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
@@ -38,6 +38,6 @@ fn parse<T: DeserializeOwned>(text: &str, place: &Place) -> Result<T> {
         let problem = error.without_snippet().to_string();
         // The parser counts lines from the start of the document, the location counts from the start of the file.
         let problem = problem.rfind(" at line ").map_or(problem.as_str(), |end| &problem[..end]);
-        Error::Yaml { place: place.at(place.line() + line.max(1) - 1), problem: problem.to_owned() }
+        Error::at(ErrorKind::InvalidYaml, location.at(location.line() + line.max(1) - 1), problem)
     })
 }

@@ -179,7 +179,8 @@ impl Tree {
     fn parse_file(&mut self, file: &Path, read: Read<'_>) -> Result<syn::File, String> {
         self.files.insert(file.to_owned());
         let text = read(file).ok_or_else(|| format!("cannot read {}", file.display()))?;
-        syn::parse_file(&text)
-            .map_err(|error| format!("{}:{} is not valid Rust: {error}", file.display(), error.span().start().line))
+        syn::parse_file(&text).map_err(|error| {
+            format!("{}:{} is not valid Rust: {error}", file.display(), error.span().start().line)
+        })
     }
 }

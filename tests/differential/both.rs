@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
-use mesh_sandbox::{AddressBook, Sandbox, SandboxBuilder, TokenOptions};
+use mesh_sandbox::{Sandbox, SandboxBuilder, TokenOptions, address_book::AddressBook};
 use mesh_tests::{
     ads::{Credentials, NodeBuilder, Server},
     peers::Child,
@@ -89,11 +89,12 @@ impl Imitation {
     pub(crate) async fn start(
         case: &Path,
         settings: impl FnOnce(SandboxBuilder) -> SandboxBuilder,
-    ) -> mesh_sandbox::Result<Self> {
+    ) -> Result<Self, mesh_sandbox::Error> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         lay_out(case, dir.path(), "");
         // The Envoy of the real mesh has no Istio extensions, so its istiod runs without metadata exchange.
-        let builder = Sandbox::builder().mesh_dir(dir.path()).without_reload().without_metadata_exchange();
+        let builder =
+            Sandbox::builder().with_mesh_dir(dir.path()).without_reload().without_metadata_exchange();
         let sandbox = settings(builder).start().await?;
         let server = Server { address: sandbox.istiod_address(), root_pem: sandbox.root_certificate_pem() };
         Ok(Self { _dir: dir, sandbox, clusters: clusters(case), server })

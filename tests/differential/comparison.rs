@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
 
 use libtest_mimic::Failed;
-use mesh_sandbox::AddressBook;
+use mesh_sandbox::address_book::AddressBook;
 use mesh_tests::ads::NodeBuilder;
 use tokio_stream::StreamExt as _;
 

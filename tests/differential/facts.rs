@@ -10,7 +10,7 @@ mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_sandbox::AddressBook;
+use mesh_sandbox::address_book::AddressBook;
 use xds_proto::istio::networking::nds::v1::NameTable;
 
 use self::addresses::Automatic;

@@ -44,7 +44,8 @@ struct Object {
 /// Returns the selected meshes.
 pub(crate) fn all() -> Vec<Mesh> {
     let wanted = std::env::var("SIDESTEP_MESHES").ok().map(|text| {
-        let parse = |number: &str| number.trim().parse().expect("SIDESTEP_MESHES must have the form 100..200");
+        let parse =
+            |number: &str| number.trim().parse().expect("SIDESTEP_MESHES must have the form 100..200");
         let (from, to) = text.split_once("..").expect("SIDESTEP_MESHES must have the form 100..200");
         parse(from)..parse(to)
     });

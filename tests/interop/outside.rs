@@ -13,8 +13,7 @@ const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration";
 
 /// If this test fails, a decision in ARCHITECTURE.md must be revised.
-pub(crate) async fn the_outbound_policy_needs_all_listeners_or_the_routes_of_an_unused_port()
- {
+pub(crate) async fn the_outbound_policy_needs_all_listeners_or_the_routes_of_an_unused_port() {
     for (mode, catch_all) in [("ALLOW_ANY", "allow_any"), ("REGISTRY_ONLY", "block_all")] {
         let mut real = RealMesh::start().await;
         let sidecar = format!(

@@ -28,7 +28,8 @@ pub(crate) fn missing() -> Option<String> {
     let programs = ["curl", "psql", "unshare"].iter().find(|program| has(program));
     programs.map(|program| format!("no `{program}`")).or_else(|| postgres::find().err()).or_else(|| {
         let made = Blocking::new("unshare").args(["-rn", "unshare", "-m", "true"]).output();
-        (!made.is_ok_and(|output| output.status.success())).then(|| "this user cannot create namespaces".to_owned())
+        (!made.is_ok_and(|output| output.status.success()))
+            .then(|| "this user cannot create namespaces".to_owned())
     })
 }
 

@@ -109,7 +109,7 @@ spec:
 #[tokio::test]
 async fn a_peer_with_another_identity_is_rejected_in_the_handshake() {
     let stage = stage().await;
-    stage.sandbox.impersonate("weather", "forecast", Some("mallory")).unwrap();
+    stage.sandbox.impersonate("weather", "forecast", "mallory").unwrap();
     let error = stage.mesh.connect("forecast.weather", 3002).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
     let mismatch = error.identity_mismatch().unwrap();

@@ -11,7 +11,7 @@ const FORECAST: &str = "forecast.weather.svc.cluster.local";
 async fn an_invalid_name_table_is_rejected_once_and_the_previous_one_stays_in_use() {
     let stage = stage().await;
     let mut health = stage.mesh.health().clone();
-    stage.sandbox.push_broken_names();
+    stage.sandbox.push_invalid_name_table();
     let health = health.wait_for(|health| health.rejected.is_some()).await.unwrap();
     assert_eq!(health.rejected.as_ref().unwrap().kind(), ErrorKind::InvalidResource);
     assert_eq!(health.sync, SyncState::Synced);
@@ -51,7 +51,7 @@ async fn an_open_connection_is_not_affected_when_istiod_stops() {
     assert!(answer.ends_with("still there?\n"), "{answer}");
     let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await.unwrap();
     assert_eq!(lookup.mesh_name(), Some(FORECAST));
-    stage.sandbox.start_istiod().await.unwrap();
+    stage.sandbox.restore_istiod().unwrap();
     health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
 }
 

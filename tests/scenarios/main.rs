@@ -21,7 +21,7 @@ struct Stage {
 
 async fn sandbox() -> Sandbox {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mesh");
-    Sandbox::builder().mesh_dir(folder).without_reload().start().await.expect("the sandbox starts")
+    Sandbox::builder().with_mesh_dir(folder).without_reload().start().await.expect("the sandbox starts")
 }
 
 async fn stage() -> Stage {

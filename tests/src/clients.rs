@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A program that uses the C library.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
-    /// The name in tests.
+    /// The name of the program in tests.
     pub name: &'static str,
     /// The number of times that it prints the answer of an HTTP service.
     pub answers: usize,

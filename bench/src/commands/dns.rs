@@ -70,7 +70,9 @@ fn saturated(
     let subject =
         |server| -> Subject<'_> { Box::new(move || load.cpu_per_query(server, RUN).unwrap_or(f64::NAN)) };
     let mut figures = interleaved_all(ROUNDS, all.map(subject).collect()).into_iter();
-    let (Some(ours), Some(echo)) = (figures.next(), figures.next()) else { return Err("no measurements".into()) };
+    let (Some(ours), Some(echo)) = (figures.next(), figures.next()) else {
+        return Err("no measurements".into());
+    };
     answered(&ours)?;
     report
         .row("CPU per query", Unit::Nanoseconds, ours.clone())

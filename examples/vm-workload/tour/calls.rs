@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use mesh_connector::{ConnectionInfo, ErrorKind, Mesh, MeshStream, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::{Outcome, Stage, check, observe, explain};
+use super::{Outcome, Stage, check, explain, observe};
 use crate::show;
 
 const CLUSTERS: usize = 2;

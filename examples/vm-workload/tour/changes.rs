@@ -5,7 +5,7 @@ use std::{fs, time::Instant};
 use mesh_connector::nds_client::health::SyncState;
 use mesh_resolver::Source;
 
-use super::{Outcome, Stage, calls, check, observe, explain};
+use super::{Outcome, Stage, calls, check, explain, observe};
 use crate::show::duration;
 
 /// A service that the mesh does not have yet.
@@ -37,7 +37,10 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     );
     let mut health = stage.mesh.health().clone();
     stage.sandbox.stop_istiod().await;
-    health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.ok_or("the client has stopped")?;
+    health
+        .wait_for(|health| matches!(health.sync, SyncState::Stale { .. }))
+        .await
+        .ok_or("the client has stopped")?;
     let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await?;
     match lookup.source() {
         Source::Mesh { state: SyncState::Stale { .. }, .. } => {
@@ -47,7 +50,7 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     }
     let (_, connection) = calls::get(&stage.mesh, "http://forecast.weather:3002/").await?;
     observe(format_args!("a new connection: {}", crate::show::decision(&connection)));
-    stage.sandbox.start_istiod().await?;
+    stage.sandbox.restore_istiod()?;
     health.wait_for(|health| health.sync == SyncState::Synced).await.ok_or("the client has stopped")?;
     observe("istiod runs again, and the client is synchronised");
     Ok(((), "names and calls worked, then synchronised again".to_owned()))

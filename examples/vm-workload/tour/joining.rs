@@ -6,16 +6,18 @@ use mesh_connector::{Config, Mesh};
 use mesh_resolver::Upstream;
 use mesh_sandbox::Sandbox;
 
-use super::{Outcome, Stage, observe, explain};
+use super::{Outcome, Stage, explain, observe};
 use crate::show::{duration, validity};
 
 /// Starts the sandbox and joins it.
 pub(crate) async fn join() -> Outcome<Stage> {
     let yaml = tempfile::tempdir()?;
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/mesh")), yaml.path())?;
-    let sandbox = Sandbox::builder().mesh_dir(yaml.path()).start().await?;
-    explain("Ordinary Kubernetes and Istio YAML describes the mesh (examples/mesh). An operator ran\n\
-         `istioctl x workload entry configure` to write five files for the VM, with a token that is valid for one hour.");
+    let sandbox = Sandbox::builder().with_mesh_dir(yaml.path()).start().await?;
+    explain(
+        "Ordinary Kubernetes and Istio YAML describes the mesh (examples/mesh). An operator ran\n\
+         `istioctl x workload entry configure` to write five files for the VM, with a token that is valid for one hour.",
+    );
     let vm = sandbox.vm_files("vms/edge-app")?;
     let mut files = fs::read_dir(vm.path())?
         .map(|file| file.map(|file| file.file_name().to_string_lossy().into_owned()))

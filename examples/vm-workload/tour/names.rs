@@ -2,7 +2,7 @@
 
 use mesh_resolver::{ErrorKind, Source};
 
-use super::{Outcome, Stage, check, observe, explain};
+use super::{Outcome, Stage, check, explain, observe};
 use crate::show;
 
 /// A name, what it demonstrates, and whether it is in the mesh.

@@ -45,13 +45,7 @@ async fn main() -> ExitCode {
     match up(mesh, vm_files).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut report = format!("mesh-sandbox: {error}");
-            let mut cause = std::error::Error::source(&*error);
-            while let Some(inner) = cause {
-                report.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            let _ = writeln!(io::stderr(), "{report}");
+            let _ = writeln!(io::stderr(), "mesh-sandbox: {}", sidestep_util::error::report(&*error));
             ExitCode::FAILURE
         }
     }
@@ -60,7 +54,7 @@ async fn main() -> ExitCode {
 async fn up(mesh: Option<PathBuf>, vm_files: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = Sandbox::builder();
     if let Some(mesh) = mesh {
-        builder = builder.mesh_dir(mesh);
+        builder = builder.with_mesh_dir(mesh);
     }
     let sandbox = builder.start().await?;
     let folder = Folder::new(vm_files)?;
@@ -99,7 +93,9 @@ fn news(event: &Event) -> Option<String> {
             let lines: Vec<_> = changed.chain(removed).collect();
             Some(format!("reloaded\n{}", lines.join("\n")))
         }
-        Event::ReloadFailed { error } => Some(format!("the YAML was not reloaded; the previous mesh stays in use\n  {error}")),
+        Event::ReloadFailed { error } => {
+            Some(format!("the YAML was not reloaded; the previous mesh stays in use\n  {error}"))
+        }
         _ => None,
     }
 }
@@ -127,7 +123,7 @@ enum Folder {
 }
 
 impl Folder {
-    fn new(given: Option<PathBuf>) -> mesh_sandbox::Result<Self> {
+    fn new(given: Option<PathBuf>) -> Result<Self, mesh_sandbox::Error> {
         given.map_or_else(|| VmFiles::empty().map(Self::Temporary), |given| Ok(Self::Given(given)))
     }
 
@@ -138,7 +134,7 @@ impl Folder {
         }
     }
 
-    fn write(&self, sandbox: &Sandbox) -> mesh_sandbox::Result<()> {
+    fn write(&self, sandbox: &Sandbox) -> Result<(), mesh_sandbox::Error> {
         for group in sandbox.workload_groups() {
             sandbox.write_vm_files(&group, self.path().join(group.replace('/', "_")))?;
         }

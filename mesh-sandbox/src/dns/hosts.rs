@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::place::Place;
+use crate::error::{Error, ErrorKind, Result};
+use crate::location::SourceLocation;
 
 /// Names with their addresses. Names are in lower case, without a trailing dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,12 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Hosts> {
     for (line, number) in text.lines().zip(1..) {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let Some(address) = words.next() else { continue };
-        let failed = |problem: String| Error::UpstreamHosts { place: Place::new(file, number), problem };
-        let address: IpAddr = address.parse().map_err(|_| failed(format!("`{address}` is not an IP address")))?;
+        let failed = |problem: String| {
+            let problem = format!("{problem}; a line consists of an IP address and its names");
+            Error::at(ErrorKind::InvalidHosts, SourceLocation::new(file, number), problem)
+        };
+        let address: IpAddr =
+            address.parse().map_err(|_| failed(format!("`{address}` is not an IP address")))?;
         let names: Vec<&str> = words.collect();
         if names.is_empty() {
             return Err(failed(format!("the address {address} has no name")));
@@ -57,6 +61,6 @@ mod tests {
     #[test]
     fn an_invalid_line_is_reported_with_its_number() {
         let error = parse(Path::new("h"), "\n192.0.2 a.example\n").unwrap_err();
-        assert_eq!(error.place().unwrap().line(), 2);
+        assert_eq!(error.location().unwrap().line(), 2);
     }
 }

@@ -13,7 +13,7 @@ use xds_proto::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDisco
 use super::authenticate::{Caller, Peer};
 use super::session::{Answer, HEALTH, Session};
 use super::{Process, Shared, Snapshot};
-use crate::event::{Connection, Event, NAMES};
+use crate::events::{AdsConnection, Event, NAMES};
 use crate::listen;
 use crate::pki::spiffe;
 use crate::tasks::TaskGroup;
@@ -191,7 +191,7 @@ impl Stream {
         let node = proxy.node_id.clone();
         let identity = self.caller.identity.clone();
         self.shared.events.record(Event::AdsConnected { node: node.clone(), identity: identity.clone() });
-        let connection = Connection { node, identity, peer: self.peer, watched: Vec::new() };
+        let connection = AdsConnection { node, identity, peer: self.peer, subscriptions: Vec::new() };
         self.shared.connections.lock().insert(self.id, connection);
         Ok(proxy)
     }
@@ -200,7 +200,7 @@ impl Stream {
         let snapshot = self.snapshots.borrow().clone();
         let answer = session.request(&snapshot, request);
         if let Some(connection) = self.shared.connections.lock().get_mut(&self.id) {
-            connection.watched = session.watching();
+            connection.subscriptions = session.subscriptions();
         }
         match answer {
             Answer::Send(responses) => self.send(session, responses).await,

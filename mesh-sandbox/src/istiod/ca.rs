@@ -8,7 +8,7 @@ use xds_proto::istio::v1::auth::istio_certificate_service_server::IstioCertifica
 use xds_proto::istio::v1::auth::{IstioCertificateRequest, IstioCertificateResponse};
 
 use super::Shared;
-use crate::event::Event;
+use crate::events::Event;
 use crate::pki::{Lifetime, Subject, csr};
 
 /// The certificate service.

@@ -12,8 +12,8 @@ use xds_proto::{any, type_url};
 
 use super::Snapshot;
 use super::changes::Since;
-use super::watched::{Change, Watched};
-use crate::event::Rejection;
+use super::subscription::{Change, Subscription};
+use crate::events::Rejection;
 use crate::model::Scope;
 use crate::xds::name::ClusterName;
 use crate::xds::{Proxy, cds};
@@ -24,7 +24,7 @@ pub(crate) struct Session {
     pub(crate) proxy: Proxy,
     /// The authenticated identity of the client.
     identity: String,
-    watched: BTreeMap<String, Watched>,
+    subscriptions: BTreeMap<String, Subscription>,
     /// The number of the last push that this stream has handled.
     seen: u64,
     broken_names: u64,
@@ -70,16 +70,17 @@ impl Session {
         Self {
             proxy,
             identity,
-            watched: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             seen: snapshot.changes.now,
             broken_names: snapshot.broken_names,
         }
     }
 
     /// Returns the subscribed types with their names.
-    pub(crate) fn watching(&self) -> Vec<(String, Vec<String>)> {
-        let each = self.watched.iter();
-        each.map(|(kind, watched)| (kind.clone(), watched.names.iter().cloned().collect())).collect()
+    pub(crate) fn subscriptions(&self) -> Vec<(String, Vec<String>)> {
+        let each = self.subscriptions.iter();
+        each.map(|(kind, subscription)| (kind.clone(), subscription.names.iter().cloned().collect()))
+            .collect()
     }
 
     /// Handles a request.
@@ -99,8 +100,10 @@ impl Session {
         }
         if let Some(error) = &request.error_detail {
             // This check comes before the lookup of the type: a NACK for a type without a subscription crashes istiod.
-            if !self.watched.contains_key(kind) {
-                return Answer::Crash(format!("error_detail for {kind}, a type without a subscription on this stream"));
+            if !self.subscriptions.contains_key(kind) {
+                return Answer::Crash(format!(
+                    "error_detail for {kind}, a type without a subscription on this stream"
+                ));
             }
             return Answer::Rejected(Rejection {
                 node: self.proxy.node_id.clone(),
@@ -110,18 +113,18 @@ impl Session {
                 message: error.message.clone(),
             });
         }
-        let Some(watched) = self.watched.get_mut(kind) else {
+        let Some(subscription) = self.subscriptions.get_mut(kind) else {
             // The first request of this type on this stream is answered in full, whatever its nonce is.
-            let mut watched = Watched::default();
-            let change = watched.apply(request);
-            self.watched.insert(kind.to_owned(), watched);
+            let mut subscription = Subscription::default();
+            let change = subscription.apply(request);
+            self.subscriptions.insert(kind.to_owned(), subscription);
             return self.answer(snapshot, kind, &change);
         };
-        if !request.response_nonce.is_empty() && request.response_nonce != watched.nonce_sent {
+        if !request.response_nonce.is_empty() && request.response_nonce != subscription.nonce_sent {
             // A stale nonce: the request is ignored, together with its subscriptions (istio `pilot/pkg/xds/delta.go`).
             return Answer::Send(Vec::new());
         }
-        let change = watched.apply(request);
+        let change = subscription.apply(request);
         if !change.changed {
             return Answer::Send(Vec::new());
         }
@@ -136,18 +139,18 @@ impl Session {
                 responses.push(self.send_all_clusters(snapshot, &change.subscribed));
                 // A response with clusters is followed by the endpoints of all subscribed clusters (istio
                 // `pilot/pkg/xds/delta.go`).
-                let watched = self.watched_names(type_url::ENDPOINT);
-                responses.extend(self.send_endpoints(snapshot, &watched));
+                let subscribed = self.subscribed_names(type_url::ENDPOINT);
+                responses.extend(self.send_endpoints(snapshot, &subscribed));
             }
             type_url::ENDPOINT if change.names_nothing => {
-                let watched = self.watched_names(type_url::ENDPOINT);
-                responses.extend(self.send_endpoints(snapshot, &watched));
+                let subscribed = self.subscribed_names(type_url::ENDPOINT);
+                responses.extend(self.send_endpoints(snapshot, &subscribed));
             }
             type_url::ENDPOINT => responses.extend(self.send_endpoints(snapshot, &change.subscribed)),
             kind if SILENT.contains(&kind) => {}
             kind if EMPTY.contains(&kind) => {
-                let watched = self.watched.entry(kind.to_owned()).or_default();
-                responses.push(response(snapshot, kind, watched, Vec::new(), Vec::new()));
+                let subscription = self.subscriptions.entry(kind.to_owned()).or_default();
+                responses.push(response(snapshot, kind, subscription, Vec::new(), Vec::new()));
             }
             _ => {
                 // The generator for all other types requires an identity of the root namespace (istio
@@ -167,22 +170,22 @@ impl Session {
         self.seen = snapshot.changes.now;
         self.broken_names = snapshot.broken_names;
         let mut responses = Vec::new();
-        if self.watched.contains_key(type_url::CLUSTER) {
+        if self.subscriptions.contains_key(type_url::CLUSTER) {
             if since.is_forced() {
-                let known = self.watched_names(type_url::CLUSTER);
+                let known = self.subscribed_names(type_url::CLUSTER);
                 responses.push(self.send_all_clusters(snapshot, &known));
             } else {
                 responses.extend(self.send_changed_clusters(snapshot, since));
             }
         }
-        let mut stale = self.watched_names(type_url::ENDPOINT);
+        let mut stale = self.subscribed_names(type_url::ENDPOINT);
         let scope = snapshot.scope_for(&self.proxy);
         stale.retain(|name| {
             let (host, namespace) = Self::owner(&scope, name);
             since.touches_endpoints(host, namespace)
         });
         responses.extend(self.send_endpoints(snapshot, &stale));
-        if self.watched.contains_key(type_url::NAME_TABLE) {
+        if self.subscriptions.contains_key(type_url::NAME_TABLE) {
             if broken {
                 responses.push(self.send_broken_names(snapshot));
             } else if since.touches_names() || since.touches_scope(&self.proxy.namespace) {
@@ -218,11 +221,11 @@ impl Session {
         table: Any,
         asked: &BTreeSet<String>,
     ) -> DeltaDiscoveryResponse {
-        let watched = self.watched.entry(type_url::NAME_TABLE.to_owned()).or_default();
-        watched.names = BTreeSet::from([String::new()]);
+        let subscription = self.subscriptions.entry(type_url::NAME_TABLE.to_owned()).or_default();
+        subscription.names = BTreeSet::from([String::new()]);
         let resource = Resource { resource: Some(table), ..Resource::default() };
         let removed = asked.iter().filter(|name| !name.is_empty()).cloned().collect();
-        response(snapshot, type_url::NAME_TABLE, watched, vec![resource], removed)
+        response(snapshot, type_url::NAME_TABLE, subscription, vec![resource], removed)
     }
 
     /// Builds a response with all clusters. Names in `known` without a cluster are removed.
@@ -230,9 +233,9 @@ impl Session {
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
         let removed = known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
         let resources = clusters.values().map(cluster_resource).collect();
-        let watched = self.watched.entry(type_url::CLUSTER.to_owned()).or_default();
-        watched.names = clusters.keys().cloned().collect();
-        response(snapshot, type_url::CLUSTER, watched, resources, removed)
+        let subscription = self.subscriptions.entry(type_url::CLUSTER.to_owned()).or_default();
+        subscription.names = clusters.keys().cloned().collect();
+        response(snapshot, type_url::CLUSTER, subscription, resources, removed)
     }
 
     /// Builds a response with the clusters of changed services, and always the three fixed clusters.
@@ -246,7 +249,7 @@ impl Session {
             return None;
         }
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
-        let known = self.watched_names(type_url::CLUSTER);
+        let known = self.subscribed_names(type_url::CLUSTER);
         let removed: Vec<String> =
             known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
         let scope = snapshot.scope_for(&self.proxy);
@@ -261,13 +264,13 @@ impl Session {
         }
         let fixed = clusters.values().filter(|cluster| cds::FIXED.contains(&cluster.name.as_str()));
         let resources = fixed.chain(changed).map(cluster_resource).collect();
-        let watched = self.watched.get_mut(type_url::CLUSTER)?;
-        watched.names = clusters.keys().cloned().collect();
-        Some(response(snapshot, type_url::CLUSTER, watched, resources, removed))
+        let subscription = self.subscriptions.get_mut(type_url::CLUSTER)?;
+        subscription.names = clusters.keys().cloned().collect();
+        Some(response(snapshot, type_url::CLUSTER, subscription, resources, removed))
     }
 
-    fn watched_names(&self, kind: &str) -> BTreeSet<String> {
-        self.watched.get(kind).map(|watched| watched.names.clone()).unwrap_or_default()
+    fn subscribed_names(&self, kind: &str) -> BTreeSet<String> {
+        self.subscriptions.get(kind).map(|subscription| subscription.names.clone()).unwrap_or_default()
     }
 
     /// Builds a response with the endpoints of these clusters; `None` if there are no names. An unknown name gets an
@@ -280,7 +283,7 @@ impl Session {
         if names.is_empty() {
             return None;
         }
-        let watched = self.watched.get_mut(type_url::ENDPOINT)?;
+        let subscription = self.subscriptions.get_mut(type_url::ENDPOINT)?;
         let mut resources = Vec::new();
         for name in names {
             let assignment = snapshot.endpoints_for(&self.proxy, name);
@@ -290,7 +293,7 @@ impl Session {
                 ..Resource::default()
             });
         }
-        Some(response(snapshot, type_url::ENDPOINT, watched, resources, Vec::new()))
+        Some(response(snapshot, type_url::ENDPOINT, subscription, resources, Vec::new()))
     }
 }
 
@@ -309,16 +312,16 @@ fn cluster_resource(cluster: &Cluster) -> Resource {
 fn response(
     snapshot: &Snapshot,
     kind: &str,
-    watched: &mut Watched,
+    subscription: &mut Subscription,
     resources: Vec<Resource>,
     removed_resources: Vec<String>,
 ) -> DeltaDiscoveryResponse {
-    watched.nonce_sent = format!("{}{:032x}", snapshot.version, fastrand::u128(..));
+    subscription.nonce_sent = format!("{}{:032x}", snapshot.version, fastrand::u128(..));
     DeltaDiscoveryResponse {
         system_version_info: snapshot.version.clone(),
         resources,
         type_url: kind.to_owned(),
-        nonce: watched.nonce_sent.clone(),
+        nonce: subscription.nonce_sent.clone(),
         removed_resources,
     }
 }

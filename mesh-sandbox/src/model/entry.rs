@@ -15,7 +15,7 @@ use crate::yaml::Manifest;
 use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
 use crate::yaml::kubernetes::Labels;
 
-/// The place of an endpoint in the mesh.
+/// The cluster, namespace and network of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home<'a> {
     pub(crate) cluster: &'a str,

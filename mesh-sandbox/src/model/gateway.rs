@@ -66,7 +66,7 @@ fn roles(
         () if has(number) => vec![(network.clone(), number)],
         // A gateway for ambient mode only: it counts as a gateway, but sidecars do not use it.
         () if has(HBONE_PORT) => vec![(network.clone(), 0)],
-        // A label with a port that the service does not have makes no gateway.
+        // A service whose label names a port that it does not have is not a gateway.
         () => Vec::new(),
     }
 }

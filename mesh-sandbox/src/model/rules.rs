@@ -81,9 +81,9 @@ impl Rules {
         };
         let object = (namespace.clone(), manifest.key.name.clone());
         self.objects.insert(object, (host.clone(), spec.clone()));
-        let is_own = |place: &str| place == "." || place == namespace;
-        let is_local = export_to.is_empty() || export_to.iter().any(|place| place == "*" || is_own(place));
-        let is_private = export_to.len() == 1 && export_to.iter().all(|place| is_own(place));
+        let is_own = |target: &str| target == "." || target == namespace;
+        let is_local = export_to.is_empty() || export_to.iter().any(|target| target == "*" || is_own(target));
+        let is_private = export_to.len() == 1 && export_to.iter().all(|target| is_own(target));
         let rule = Rule {
             namespace: namespace.clone(),
             name: manifest.key.name.clone(),

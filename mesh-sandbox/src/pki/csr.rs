@@ -13,7 +13,9 @@ pub(crate) fn verified_key(pem: &str) -> Result<SubjectPublicKeyInfo, String> {
     let (_, block) = parse_x509_pem(pem.as_bytes())
         .map_err(|_| "certificate signing request is not properly encoded".to_owned())?;
     let (_, request) = X509CertificationRequest::from_der(&block.contents).map_err(|_| unparsable())?;
-    request.verify_signature().map_err(|error| format!("the signature of the request is invalid: {error}"))?;
+    request
+        .verify_signature()
+        .map_err(|error| format!("the signature of the request is invalid: {error}"))?;
     SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw)
         .map_err(|error| format!("unsupported key: {error}"))
 }

@@ -12,7 +12,7 @@ use crate::address_book::AddressBook;
 use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
 use crate::error::Result;
-use crate::event::Events;
+use crate::events::Events;
 use crate::example;
 use crate::istiod::{AgeLimit, Istiod, Pushes, Shared, TtlPolicy};
 use crate::listen;
@@ -77,14 +77,14 @@ impl SandboxBuilder {
 
     /// Sets the mesh folder, which contains one folder of YAML per cluster.
     #[must_use]
-    pub fn mesh_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+    pub fn with_mesh_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.mesh_dir = Some(folder.into());
         self
     }
 
     /// Sets the trust domain of all identities.
     #[must_use]
-    pub fn trust_domain(mut self, trust_domain: impl Into<String>) -> Self {
+    pub fn with_trust_domain(mut self, trust_domain: impl Into<String>) -> Self {
         self.trust_domain = Some(trust_domain.into());
         self
     }
@@ -92,7 +92,7 @@ impl SandboxBuilder {
     /// Sets the lifetime of certificates if a request contains none, and the maximum (istiod's
     /// `DEFAULT_WORKLOAD_CERT_TTL` and `MAX_WORKLOAD_CERT_TTL`).
     #[must_use]
-    pub fn certificate_lifetimes(mut self, default: Duration, max: Duration) -> Self {
+    pub fn with_certificate_lifetimes(mut self, default: Duration, max: Duration) -> Self {
         self.ttl = TtlPolicy { default, max };
         self
     }
@@ -108,7 +108,7 @@ impl SandboxBuilder {
     /// Sets the age at which istiod sends a GOAWAY on each connection, and the grace period after which it closes the
     /// connection. Istio's Helm chart sets 30 minutes and ten seconds.
     #[must_use]
-    pub fn max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
+    pub fn with_max_connection_age(mut self, age: Duration, grace: Duration) -> Self {
         self.age = Some(AgeLimit { age, grace });
         self
     }
@@ -122,7 +122,7 @@ impl SandboxBuilder {
 
     /// Adds a DNS name to the certificate of istiod (`ISTIOD_CUSTOM_HOST`).
     #[must_use]
-    pub fn istiod_name(mut self, name: impl Into<String>) -> Self {
+    pub fn with_istiod_name(mut self, name: impl Into<String>) -> Self {
         self.names.push(name.into());
         self
     }

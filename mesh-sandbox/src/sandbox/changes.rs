@@ -10,7 +10,7 @@ use super::Sandbox;
 use crate::data_plane::DataPlane;
 use crate::dns::Upstream;
 use crate::error::{Error, Result};
-use crate::event::Events;
+use crate::events::Events;
 use crate::istiod::Pushes;
 use crate::model::Mesh;
 use crate::state::{Difference, State};
@@ -63,22 +63,35 @@ impl Sandbox {
         self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
     }
 
-    /// Puts another application behind a service port, from the next connection on: endpoints forward connections to
-    /// it, as sidecars do after mTLS. `host` is the full name of the service and `by` the address of the application;
-    /// `None` restores the built-in application.
+    /// Puts another application behind a service port, from the next connection on: endpoints forward connections to it,
+    /// as sidecars do after mTLS. `host` is the full name of the service. [`Sandbox::restore_application`] restores the
+    /// built-in application.
     ///
     /// # Errors
     ///
     /// The service or the port does not exist.
-    pub fn serve(&self, host: &str, port: u16, by: Option<SocketAddr>) -> Result<()> {
+    pub fn serve(&self, host: &str, port: u16, application: SocketAddr) -> Result<()> {
+        self.set_application(host, port, Some(application))
+    }
+
+    /// Restores the built-in application behind a service port, from the next connection on.
+    ///
+    /// # Errors
+    ///
+    /// The service or the port does not exist.
+    pub fn restore_application(&self, host: &str, port: u16) -> Result<()> {
+        self.set_application(host, port, None)
+    }
+
+    fn set_application(&self, host: &str, port: u16, application: Option<SocketAddr>) -> Result<()> {
         let mesh = self.pushes.mesh();
         let mut ports = mesh.services.iter().filter(|service| service.host == host).flat_map(|it| &it.ports);
         if !ports.any(|it| it.number == port) {
-            let known: BTreeSet<_> = mesh.services.iter().map(|service| &*service.host).collect();
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(Error::NotFound { what: "service and port", name: format!("{host}:{port}"), known });
+            let known: BTreeSet<_> = mesh.services.iter().map(|service| service.host.clone()).collect();
+            let known: Vec<_> = known.into_iter().collect();
+            return Err(Error::not_found("service and port", format!("{host}:{port}"), &known));
         }
-        self.plane.serve((host, port), by, &mesh)
+        self.plane.serve((host, port), application, &mesh)
     }
 
     /// Removes an object, as `kubectl delete` does. The namespace of cluster-wide objects is empty.

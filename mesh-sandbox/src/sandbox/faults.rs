@@ -9,55 +9,66 @@ use crate::workload::{Presented, Validity};
 
 impl Sandbox {
     /// Stops istiod abruptly, as when its pod is deleted: connections break and the port refuses connections. The mesh
-    /// can still change.
+    /// can still change. [`Sandbox::restore_istiod`] ends the fault.
     pub async fn stop_istiod(&self) {
         self.istiod.stop().await;
     }
 
-    /// Starts istiod again on the same port, after [`Sandbox::stop_istiod`] or after a client crashed it. Does nothing
-    /// while istiod runs.
-    ///
-    /// # Errors
-    ///
-    /// Another process has taken the port.
-    pub async fn start_istiod(&self) -> Result<()> {
-        self.istiod.run().map(|_| ())
-    }
-
-    /// Delays every response and every certificate of istiod. Zero removes the delay.
+    /// Delays every response and every certificate of istiod. [`Sandbox::restore_istiod`] ends the fault.
     pub fn slow_istiod(&self, delay: Duration) {
         *self.istiod.shared().delay.lock() = delay;
     }
 
+    /// Ends all faults of istiod: removes the delay, and starts istiod again on the same port if it was stopped or if a
+    /// client crashed it.
+    ///
+    /// # Errors
+    ///
+    /// Another process has taken the port.
+    pub fn restore_istiod(&self) -> Result<()> {
+        self.slow_istiod(Duration::ZERO);
+        self.istiod.run().map(|_| ())
+    }
+
     /// Revokes all tokens issued so far. Open streams stay open, as with a real istiod, which checks a token once per
-    /// stream.
+    /// stream. New tokens are valid.
     pub fn revoke_tokens(&self) {
         self.istiod.shared().tokens.revoke_all();
     }
 
     /// Pushes an invalid name table to every connected client, once.
-    pub fn push_broken_names(&self) {
+    pub fn push_invalid_name_table(&self) {
         self.pushes.break_names();
     }
 
     /// Makes the workloads of a service account present the identity of another account of the same namespace, from the
-    /// next connection on. `None` ends this fault, and that of [`Sandbox::expire_workload`].
+    /// next connection on. [`Sandbox::restore_workload`] ends the fault.
     ///
     /// # Errors
     ///
     /// A listener that the mesh needs cannot be bound.
-    pub fn impersonate(&self, namespace: &str, service_account: &str, instead: Option<&str>) -> Result<()> {
-        self.present(namespace, service_account, instead.map(|account| (account, Validity::Current)))
+    pub fn impersonate(&self, namespace: &str, service_account: &str, other_account: &str) -> Result<()> {
+        self.present(namespace, service_account, Some((other_account, Validity::Current)))
     }
 
-    /// Makes the workloads of a service account present an expired certificate, from the next connection on, until
-    /// [`Sandbox::impersonate`] is called with `None`.
+    /// Makes the workloads of a service account present an expired certificate, from the next connection on.
+    /// [`Sandbox::restore_workload`] ends the fault.
     ///
     /// # Errors
     ///
     /// A listener that the mesh needs cannot be bound.
     pub fn expire_workload(&self, namespace: &str, service_account: &str) -> Result<()> {
         self.present(namespace, service_account, Some((service_account, Validity::Expired)))
+    }
+
+    /// Ends all faults of the workloads of a service account: they present their own, valid certificates, from the next
+    /// connection on.
+    ///
+    /// # Errors
+    ///
+    /// A listener that the mesh needs cannot be bound.
+    pub fn restore_workload(&self, namespace: &str, service_account: &str) -> Result<()> {
+        self.present(namespace, service_account, None)
     }
 
     fn present(&self, namespace: &str, account: &str, instead: Option<(&str, Validity)>) -> Result<()> {
@@ -68,6 +79,7 @@ impl Sandbox {
     }
 
     /// Stops the east-west gateways of a network and closes the connections through them.
+    /// [`Sandbox::restore_gateway`] ends the fault.
     ///
     /// # Errors
     ///
@@ -77,7 +89,7 @@ impl Sandbox {
     }
 
     /// Delays the east-west gateways into a network: they read the ClientHello and wait before they forward the
-    /// connection. An hour makes the gateway a black hole. Zero removes the delay, also for waiting connections.
+    /// connection. An hour makes the gateway a black hole. [`Sandbox::restore_gateway`] ends the fault.
     ///
     /// # Errors
     ///
@@ -86,17 +98,19 @@ impl Sandbox {
         if self.plane.slow_gateway(network, delay) { Ok(()) } else { Err(self.unknown_gateway(network)) }
     }
 
-    fn unknown_gateway(&self, network: &str) -> Error {
-        let known: Vec<_> = self.gateways().into_iter().map(|gateway| gateway.network).collect();
-        Error::NotFound { what: "gateway into network", name: network.to_owned(), known: known.join(", ") }
-    }
-
-    /// Starts the gateways into a network again after [`Sandbox::stop_gateway`], on the same ports.
+    /// Ends all faults of the east-west gateways of a network: starts them again on the same ports if they were
+    /// stopped, and removes the delay, also for waiting connections.
     ///
     /// # Errors
     ///
-    /// Another process has taken a port.
-    pub fn start_gateway(&self, network: &str) -> Result<()> {
-        self.plane.start_gateway(network)
+    /// No gateway leads into the network, or another process has taken a port.
+    pub fn restore_gateway(&self, network: &str) -> Result<()> {
+        self.plane.start_gateway(network)?;
+        self.slow_gateway(network, Duration::ZERO)
+    }
+
+    fn unknown_gateway(&self, network: &str) -> Error {
+        let known: Vec<_> = self.gateways().into_iter().map(|gateway| gateway.network).collect();
+        Error::not_found("gateway into network", network, &known)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::changes::Changes;
-use crate::event::Event;
+use crate::events::Event;
 use crate::yaml::{Folder, Stamp};
 
 const EVERY: Duration = Duration::from_millis(100);

@@ -17,7 +17,7 @@ use super::application;
 use super::caller::Caller;
 use super::chain::{self, Chain};
 use super::{Identities, Presented, peer_exchange};
-use crate::event::{Event, Events, WorkloadEvent, WorkloadOutcome};
+use crate::events::{Event, Events, WorkloadEvent, WorkloadOutcome};
 use crate::hello::{self, Hello, Opening, Replay};
 use crate::listen;
 use crate::model::Protocol;

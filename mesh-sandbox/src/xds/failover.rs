@@ -34,7 +34,7 @@ pub(super) fn apply(
     if setting.enabled == Some(false) {
         return groups;
     }
-    let locality = Place::of(&proxy.locality);
+    let locality = LocalityParts::of(&proxy.locality);
     if !setting.distribute.is_empty() {
         distribute(&mut groups, &locality, &setting.distribute);
     } else if settings.outlier_detection.is_some() {
@@ -50,9 +50,9 @@ pub(super) fn apply(
 
 /// Region, zone and subzone.
 #[derive(Debug, PartialEq, Eq)]
-struct Place<'a>([&'a str; 3]);
+struct LocalityParts<'a>([&'a str; 3]);
 
-impl<'a> Place<'a> {
+impl<'a> LocalityParts<'a> {
     fn of(text: &'a str) -> Self {
         let mut parts = text.split('/');
         Self([(); 3].map(|()| parts.next().unwrap_or_default()))
@@ -64,7 +64,7 @@ impl<'a> Place<'a> {
 
     /// Returns whether the locality matches a pattern such as `r1/z1/*`.
     fn is_in(&self, pattern: &str) -> bool {
-        let Place([region, zone, subzone]) = Place::of(pattern);
+        let LocalityParts([region, zone, subzone]) = LocalityParts::of(pattern);
         let covers = |pattern: &str, own: &str| pattern == "*" || pattern == own;
         covers(region, self.0[0])
             && (zone.is_empty() || covers(zone, self.0[1]))
@@ -74,14 +74,16 @@ impl<'a> Place<'a> {
 
 /// Sets the share of each locality. Localities that match one pattern divide its share by their weights; unmatched
 /// localities lose their endpoints.
-fn distribute(groups: &mut [Group], own: &Place<'_>, settings: &[Distribute]) {
+fn distribute(groups: &mut [Group], own: &LocalityParts<'_>, settings: &[Distribute]) {
     let Some(setting) = settings.iter().find(|setting| own.is_in(&setting.from)) else { return };
     let mut left: BTreeSet<usize> = (0..groups.len()).collect();
     for (pattern, share) in &setting.to {
         let covered: Vec<usize> = left
             .iter()
             .copied()
-            .filter(|index| Place::of_message(groups[*index].message.locality.as_ref()).is_in(pattern))
+            .filter(|index| {
+                LocalityParts::of_message(groups[*index].message.locality.as_ref()).is_in(pattern)
+            })
             .collect();
         let weight =
             |index: usize| groups[index].message.load_balancing_weight.map_or(1, |weight| weight.value);
@@ -104,13 +106,13 @@ fn distribute(groups: &mut [Group], own: &Place<'_>, settings: &[Distribute]) {
 
 /// Sets priorities by locality: a nearer locality has a higher priority; regions that are not failover targets come
 /// last.
-fn by_locality(groups: &mut [Group], own: &Place<'_>, failover: &[Failover]) {
+fn by_locality(groups: &mut [Group], own: &LocalityParts<'_>, failover: &[Failover]) {
     for group in groups.iter_mut() {
-        let place = Place::of_message(group.message.locality.as_ref());
-        let same = place.0.iter().zip(own.0).take_while(|(a, b)| **a == *b).count();
+        let locality = LocalityParts::of_message(group.message.locality.as_ref());
+        let same = locality.0.iter().zip(own.0).take_while(|(a, b)| **a == *b).count();
         let mut priority = 3 - same;
         let setting = failover.iter().find(|it| it.from == own.0[0]);
-        if priority == 3 && setting.is_some_and(|setting| setting.to != place.0[0]) {
+        if priority == 3 && setting.is_some_and(|setting| setting.to != locality.0[0]) {
             priority = 4;
         }
         group.message.priority = group.message.priority * 5 + u32::try_from(priority).unwrap_or(4);

@@ -12,7 +12,7 @@ use super::object::{Key, Manifest};
 use super::parse_file;
 use super::read::read;
 use crate::dns::hosts::{self, Hosts};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The files that belong to no cluster.
 const CONFIG: &str = "mesh.yaml";
@@ -39,11 +39,25 @@ impl Folder {
             if path.is_dir() {
                 clusters.insert(name.to_owned(), read_cluster(&path)?);
             } else if is_yaml(&path) && ![CONFIG, NETWORKS].contains(&name) {
-                return Err(Error::UnsupportedFile { path });
+                return Err(Error::new(
+                    ErrorKind::UnsupportedFile,
+                    format!(
+                        "{}: not supported by the sandbox; beside the cluster folders it reads only mesh.yaml, \
+                         meshNetworks.yaml and upstream.hosts",
+                        path.display()
+                    ),
+                ));
             }
         }
         if clusters.is_empty() {
-            return Err(Error::NoCluster { path: root.to_owned() });
+            return Err(Error::new(
+                ErrorKind::NoCluster,
+                format!(
+                    "{}: no cluster found; create one folder per cluster (for example cluster1) that contains YAML \
+                     files",
+                    root.display()
+                ),
+            ));
         }
         let upstream = optional(root.join("upstream.hosts"), hosts::parse)?;
         let config = optional(root.join(CONFIG), parse_file)?;
@@ -75,11 +89,8 @@ fn read_cluster(folder: &Path) -> Result<BTreeMap<Key, Manifest>> {
         if !is_yaml(&path) || visible_name(&path).is_none() {
             continue;
         }
-        let text = fs::read_to_string(&path).map_err(|source| Error::File {
-            path: path.clone(),
-            action: "cannot be read",
-            source,
-        })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| Error::file(&path, "cannot be read", source))?;
         for manifest in read(&path, &text)? {
             add(&mut objects, manifest)?;
         }
@@ -96,27 +107,24 @@ fn optional<T: Default>(file: PathBuf, read: impl Fn(&Path, &str) -> Result<T>) 
     match fs::read_to_string(&file) {
         Ok(text) => read(&file, &text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
-        Err(source) => Err(Error::File { path: file, action: "cannot be read", source }),
+        Err(source) => Err(Error::file(&file, "cannot be read", source)),
     }
 }
 
 fn add(objects: &mut BTreeMap<Key, Manifest>, manifest: Manifest) -> Result<()> {
     if let Some(first) = objects.get(&manifest.key) {
-        let Key { kind, namespace, name } = manifest.key;
-        return Err(Error::Duplicate {
-            place: manifest.place,
-            first: first.place.clone(),
-            kind: kind.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-        });
+        let problem = format!(
+            "{} is already defined at {}; give one of them another name or delete it",
+            manifest.key, first.location
+        );
+        return Err(Error::at(ErrorKind::DuplicateObject, manifest.location, problem));
     }
     objects.insert(manifest.key.clone(), manifest);
     Ok(())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |source| Error::File { path: folder.to_owned(), action: "cannot be listed", source };
+    let failed = |source| Error::file(folder, "cannot be listed", source);
     let mut paths = fs::read_dir(folder)
         .map_err(failed)?
         .map(|entry| entry.map(|entry| entry.path()))

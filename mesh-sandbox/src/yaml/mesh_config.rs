@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::destination_rule::{Keepalive, LocalitySetting, duration};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Istio's default.
 const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
@@ -65,7 +65,11 @@ impl MeshConfig {
         if next.trust_domains() == running.trust_domains() {
             Ok(next)
         } else {
-            Err(Error::TrustDomainChanged)
+            Err(Error::new(
+                ErrorKind::TrustDomainChanged,
+                "mesh.yaml changes the trust domain or its aliases, which are part of issued certificates; restart the \
+                 sandbox",
+            ))
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Network {
     #[serde(default)]
     pub(crate) endpoints: Vec<Members>,
     #[serde(default)]
-    pub(crate) gateways: Vec<GatewayPlace>,
+    pub(crate) gateways: Vec<GatewayReference>,
 }
 
 /// The endpoints of a network.
@@ -35,7 +35,7 @@ pub(crate) struct Members {
 /// A gateway, by address or by service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct GatewayPlace {
+pub(crate) struct GatewayReference {
     #[serde(default)]
     pub(crate) address: String,
     #[serde(default)]
@@ -70,7 +70,8 @@ impl Range {
 impl<'de> Deserialize<'de> for Range {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not an address range such as 10.0.0.0/8")))
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not an address range such as 10.0.0.0/8")))
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::destination_rule::DestinationRule;
 use super::istio;
 use super::kubernetes::{self, Labels, Metadata};
-use crate::error::Error;
-use crate::place::Place;
+use crate::error::{Error, ErrorKind};
+use crate::location::SourceLocation;
 
 /// The name of an object in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ impl fmt::Display for Key {
 /// An object and its location in a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
-    pub(crate) place: Place,
+    pub(crate) location: SourceLocation,
     pub(crate) key: Key,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) object: Object,
@@ -80,12 +80,7 @@ impl Manifest {
     }
 
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> Error {
-        Error::Invalid {
-            place: self.place.clone(),
-            kind: self.key.kind.as_str().into(),
-            namespace: self.key.namespace.as_str().into(),
-            name: self.key.name.as_str().into(),
-            problem: problem.into().into(),
-        }
+        let problem = format!("{}: {}", self.key, problem.into());
+        Error::at(ErrorKind::InvalidObject, self.location.clone(), problem)
     }
 }

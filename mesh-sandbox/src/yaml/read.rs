@@ -10,12 +10,12 @@ use super::document::{self, Document};
 use super::kubernetes::Metadata;
 use super::object::{Key, Manifest, Object};
 use super::{parse, unsupported, validation};
-use crate::error::{Error, Result};
-use crate::place::Place;
+use crate::error::{Error, ErrorKind, Result};
+use crate::location::SourceLocation;
 
 /// Reads all objects of a text.
 pub(crate) fn read(file: &Path, text: &str) -> Result<Vec<Manifest>> {
-    let file = Place::new(file, 1);
+    let file = SourceLocation::new(file, 1);
     document::split(text).into_iter().map(|document| read_one(&file, &document)).collect()
 }
 
@@ -29,10 +29,10 @@ struct Header {
     metadata: Metadata,
 }
 
-fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
-    let place = file.at(document.line);
-    let header: Header = parse(&document.text, &place)?;
-    let object = typed(&header, document, &place)?;
+fn read_one(file: &SourceLocation, document: &Document) -> Result<Manifest> {
+    let location = file.at(document.line);
+    let header: Header = parse(&document.text, &location)?;
+    let object = typed(&header, document, &location)?;
     let clustered = matches!(object, Object::Namespace | Object::Node);
     let namespace = match header.metadata.namespace.clone() {
         _ if clustered => String::new(),
@@ -41,7 +41,7 @@ fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
     };
     let key = Key { kind: header.kind, namespace, name: header.metadata.name.clone() };
     let manifest = Manifest {
-        place,
+        location,
         key,
         metadata: Arc::new(header.metadata),
         object,
@@ -55,33 +55,37 @@ fn read_one(file: &Place, document: &Document) -> Result<Manifest> {
     Ok(manifest)
 }
 
-fn typed(header: &Header, document: &Document, place: &Place) -> Result<Object> {
-    fn content<T: DeserializeOwned>(document: &Document, place: &Place) -> Result<Arc<T>> {
-        parse(&document.text, place).map(Arc::new)
+fn typed(header: &Header, document: &Document, location: &SourceLocation) -> Result<Object> {
+    fn content<T: DeserializeOwned>(document: &Document, location: &SourceLocation) -> Result<Arc<T>> {
+        parse(&document.text, location).map(Arc::new)
     }
     let group = header.api_version.split_once('/').map_or("", |(group, _)| group);
     Ok(match (group, header.kind.as_str()) {
         ("", "Namespace") => Object::Namespace,
         ("", "Node") => Object::Node,
-        ("", "Pod") => Object::Pod(content(document, place)?),
-        ("", "Service") => Object::Service(content(document, place)?),
+        ("", "Pod") => Object::Pod(content(document, location)?),
+        ("", "Service") => Object::Service(content(document, location)?),
         ("", "ServiceAccount") => Object::ServiceAccount,
-        ("discovery.k8s.io", "EndpointSlice") => Object::EndpointSlice(content(document, place)?),
-        ("networking.istio.io", "DestinationRule") => Object::DestinationRule(content(document, place)?),
-        ("networking.istio.io", "Gateway") => Object::Gateway(content(document, place)?),
-        ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content(document, place)?),
-        ("networking.istio.io", "Sidecar") => Object::Sidecar(content(document, place)?),
-        ("networking.istio.io", "WorkloadEntry") => Object::WorkloadEntry(content(document, place)?),
-        ("networking.istio.io", "WorkloadGroup") => Object::WorkloadGroup(content(document, place)?),
-        ("security.istio.io", "PeerAuthentication") => Object::PeerAuthentication(content(document, place)?),
+        ("discovery.k8s.io", "EndpointSlice") => Object::EndpointSlice(content(document, location)?),
+        ("networking.istio.io", "DestinationRule") => Object::DestinationRule(content(document, location)?),
+        ("networking.istio.io", "Gateway") => Object::Gateway(content(document, location)?),
+        ("networking.istio.io", "ServiceEntry") => Object::ServiceEntry(content(document, location)?),
+        ("networking.istio.io", "Sidecar") => Object::Sidecar(content(document, location)?),
+        ("networking.istio.io", "WorkloadEntry") => Object::WorkloadEntry(content(document, location)?),
+        ("networking.istio.io", "WorkloadGroup") => Object::WorkloadGroup(content(document, location)?),
+        ("security.istio.io", "PeerAuthentication") => {
+            Object::PeerAuthentication(content(document, location)?)
+        }
         _ => {
             let mut lines = document.text.lines().zip(document.line..);
             let line = lines.find_map(|(line, number)| line.starts_with("kind:").then_some(number));
-            return Err(Error::UnsupportedKind {
-                place: place.at(line.unwrap_or(document.line)),
-                kind: header.kind.clone(),
-                api_version: header.api_version.clone(),
-            });
+            let location = location.at(line.unwrap_or(document.line));
+            let problem = format!(
+                "kind {} ({}) is not supported by the sandbox; remove the document, or see the table of supported \
+                 kinds in the documentation of mesh-sandbox",
+                header.kind, header.api_version
+            );
+            return Err(Error::at(ErrorKind::UnsupportedKind, location, problem));
         }
     })
 }
@@ -91,15 +95,16 @@ mod tests {
     use std::path::Path;
 
     use super::read;
-    use crate::error::Error;
+    use crate::error::ErrorKind;
     use crate::yaml::object::Object;
 
     #[test]
     fn an_unsupported_kind_is_rejected_with_its_line() {
         let text = "# a comment\n\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n";
         let error = read(Path::new("a.yaml"), text).unwrap_err();
-        assert!(matches!(&error, Error::UnsupportedKind { kind, .. } if kind == "Deployment"), "{error}");
-        assert_eq!(error.place().unwrap().line(), 4);
+        assert_eq!(error.kind(), ErrorKind::UnsupportedKind, "{error}");
+        assert!(error.to_string().contains("kind Deployment (apps/v1)"), "{error}");
+        assert_eq!(error.location().unwrap().line(), 4);
     }
 
     #[test]
@@ -107,8 +112,8 @@ mod tests {
         let text = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec:\n  \
                     hosts: [a.example]\n  tpyo: 1\n";
         let error = read(Path::new("a.yaml"), text).unwrap_err();
-        assert!(matches!(error, Error::Yaml { .. }), "{error}");
-        assert_eq!(error.place().unwrap().line(), 7, "{error}");
+        assert_eq!(error.kind(), ErrorKind::InvalidYaml, "{error}");
+        assert_eq!(error.location().unwrap().line(), 7, "{error}");
     }
 
     #[test]

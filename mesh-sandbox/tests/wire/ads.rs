@@ -164,8 +164,8 @@ async fn a_subscription_on_a_stale_nonce_is_silently_lost() {
     })
     .await;
     assert!(ads.silence().await.is_empty());
-    let watched = sandbox.connections().remove(0).watched;
-    let (_, endpoints) = watched.iter().find(|(kind, _)| kind == type_url::ENDPOINT).unwrap();
+    let subscriptions = sandbox.connections().remove(0).subscriptions;
+    let (_, endpoints) = subscriptions.iter().find(|(kind, _)| kind == type_url::ENDPOINT).unwrap();
     assert!(!endpoints.contains(&FORECAST.to_owned()), "{endpoints:?}");
 }
 
@@ -239,7 +239,7 @@ async fn a_nack_for_a_type_without_a_subscription_crashes_istiod() {
     sandbox.events().wait(|event| matches!(event, Event::IstiodCrashed { .. }).then_some(())).await;
     assert_ne!(ads.end().await.code(), Code::Ok);
     assert!(Client::vm(&sandbox).ads().await.is_err(), "the port refuses connections");
-    sandbox.start_istiod().await.unwrap();
+    sandbox.restore_istiod().unwrap();
     Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
 }
 

@@ -57,7 +57,7 @@ async fn a_request_without_a_lifetime_gets_the_default_and_too_long_a_lifetime_i
     let folder = Folder::tour();
     let sandbox = folder
         .builder()
-        .certificate_lifetimes(Duration::from_secs(600), Duration::from_secs(1200))
+        .with_certificate_lifetimes(Duration::from_secs(600), Duration::from_secs(1200))
         .start()
         .await
         .unwrap();

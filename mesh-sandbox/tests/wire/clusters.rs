@@ -220,7 +220,10 @@ async fn a_headless_service_has_a_tls_socket_if_every_pod_has_a_sidecar() {
     ads.next_of(xds_proto::type_url::NAME_TABLE).await;
     assert!(ads.silence().await.is_empty());
     let (mut later, _) = Client::vm(&sandbox).join(&node("n1", "c1")).await;
-    assert!(later.clusters().await[name].transport_socket.is_none(), "one pod without a sidecar makes the whole cluster plaintext");
+    assert!(
+        later.clusters().await[name].transport_socket.is_none(),
+        "one pod without a sidecar makes the whole cluster plaintext"
+    );
 }
 
 #[tokio::test]

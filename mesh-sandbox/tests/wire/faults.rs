@@ -19,20 +19,20 @@ async fn istiod_restarts_on_the_same_port_with_the_changes_of_the_meantime() {
     assert_ne!(ads.end().await.code(), Code::Ok);
     assert!(Client::vm(&sandbox).ads().await.is_err());
     sandbox.apply("cluster1", &service("web", "10.1.0.9")).unwrap();
-    sandbox.start_istiod().await.unwrap();
+    sandbox.restore_istiod().unwrap();
     assert_eq!(sandbox.istiod_address(), address);
     let (mut ads, mut table) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     while !table.table.contains_key("web.a.svc.cluster.local") {
         table = names(&ads.next_of(type_url::NAME_TABLE).await);
     }
-    sandbox.start_istiod().await.unwrap();
+    sandbox.restore_istiod().unwrap();
 }
 
 #[tokio::test]
 async fn an_invalid_name_table_is_pushed_once_and_its_nack_is_recorded() {
     let sandbox = tour().await;
     let (mut ads, before) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
-    sandbox.push_broken_names();
+    sandbox.push_invalid_name_table();
     let response = ads.next().await;
     let resource = response.resources[0].resource.as_ref().unwrap();
     assert!(any::unpack::<NameTable>(resource).is_err());
@@ -51,7 +51,7 @@ async fn a_slow_istiod_responds_late() {
     let start = std::time::Instant::now();
     Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     assert!(start.elapsed() >= DELAY);
-    sandbox.slow_istiod(Duration::ZERO);
+    sandbox.restore_istiod().unwrap();
     Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
 }
 
@@ -70,7 +70,7 @@ async fn revoked_tokens_are_rejected_and_open_streams_stay() {
 async fn connections_end_at_their_maximum_age() {
     const AGE: Duration = Duration::from_millis(200);
     let folder = Folder::tour();
-    let sandbox = folder.builder().max_connection_age(AGE, AGE).start().await.unwrap();
+    let sandbox = folder.builder().with_max_connection_age(AGE, AGE).start().await.unwrap();
     let (mut ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     ads.end().await;
     sandbox.events().wait(|event| matches!(event, Event::AdsDisconnected { .. }).then_some(())).await;
@@ -105,7 +105,7 @@ async fn connections_are_listed_until_they_end() {
     let (ads, _) = Client::vm(&sandbox).join(&node("vm-network", "cluster1")).await;
     let connection = sandbox.connections().remove(0);
     assert_eq!(connection.identity, "spiffe://cluster.local/ns/vms/sa/edge-app");
-    assert_eq!(connection.watched[0].0, type_url::NAME_TABLE);
+    assert_eq!(connection.subscriptions[0].0, type_url::NAME_TABLE);
     drop(ads);
     sandbox.events().wait(|event| matches!(event, Event::AdsDisconnected { .. }).then_some(())).await;
     assert!(sandbox.connections().is_empty());

@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mesh_sandbox::{Event, GatewayOutcome, Sandbox};
+use mesh_sandbox::event::GatewayOutcome;
+use mesh_sandbox::{Event, Sandbox};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -57,7 +58,7 @@ async fn a_slow_gateway_forwards_connections_late_and_immediately_when_the_delay
         async {
             let is_waiting = tokio::time::timeout(DELAY, outcome(&sandbox));
             assert!(is_waiting.await.is_ok(), "the first connection is recorded");
-            sandbox.slow_gateway("network2", Duration::ZERO).unwrap();
+            sandbox.restore_gateway("network2").unwrap();
         },
         call()
     );
@@ -172,7 +173,7 @@ async fn a_stopped_gateway_refuses_connections_and_closes_existing_ones() {
     assert!(!matches!(stream.read(&mut byte).await, Ok(1..)));
     let refused = dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.err().unwrap();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    sandbox.start_gateway("network1").unwrap();
+    sandbox.restore_gateway("network1").unwrap();
     dial(&sandbox, gateway, SNI, &["istio"], Some(&identity)).await.unwrap();
     assert!(sandbox.stop_gateway("nowhere").await.is_err());
 }

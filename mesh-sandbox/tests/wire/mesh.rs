@@ -56,7 +56,7 @@ impl Folder {
     }
 
     pub(crate) fn builder(&self) -> SandboxBuilder {
-        Sandbox::builder().mesh_dir(self.path())
+        Sandbox::builder().with_mesh_dir(self.path())
     }
 
     pub(crate) async fn start(&self) -> Sandbox {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mesh_sandbox::{Event, Sandbox, WorkloadOutcome};
+use mesh_sandbox::event::WorkloadOutcome;
+use mesh_sandbox::{Event, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -57,7 +58,7 @@ async fn a_certificate_of_another_mesh_is_rejected() {
 #[tokio::test]
 async fn a_configured_trust_domain_is_in_every_identity() {
     let folder = Folder::tour();
-    let sandbox = folder.builder().trust_domain("prod.example").start().await.unwrap();
+    let sandbox = folder.builder().with_trust_domain("prod.example").start().await.unwrap();
     let identity = Client::vm(&sandbox).certificate().await;
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
     assert_eq!(peer(&stream), "spiffe://prod.example/ns/weather/sa/forecast");
@@ -77,7 +78,7 @@ async fn another_application_can_replace_the_built_in_one_of_a_service() {
     let (sandbox, identity) = tour_and_identity().await;
     let application = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (service, by) = ("forecast.weather.svc.cluster.local", application.local_addr().unwrap());
-    sandbox.serve(service, 3002, Some(by)).unwrap();
+    sandbox.serve(service, 3002, by).unwrap();
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
     assert_eq!(peer(&stream), "spiffe://cluster.local/ns/weather/sa/forecast");
     let served = async {
@@ -90,21 +91,24 @@ async fn another_application_can_replace_the_built_in_one_of_a_service() {
     let (answer, ()) = tokio::join!(exchange(stream, "ping"), served);
     assert_eq!(answer.unwrap(), "you said ping\n");
 
-    sandbox.serve(service, 3002, None).unwrap();
+    sandbox.restore_application(service, 3002).unwrap();
     let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
     assert_eq!(get(stream, "/").await.unwrap()["pod"], "forecast-1a");
-    let unknown = sandbox.serve(service, 80, Some(by)).unwrap_err();
+    let unknown = sandbox.serve(service, 80, by).unwrap_err();
     assert!(unknown.to_string().contains("forecast.weather.svc.cluster.local:80"), "{unknown}");
 }
 
 #[tokio::test]
 async fn an_impersonating_workload_presents_another_identity_until_the_fault_ends() {
     let (sandbox, identity) = tour_and_identity().await;
-    for (impostor, account) in [(Some("mallory"), "mallory"), (None, "forecast")] {
-        sandbox.impersonate("weather", "forecast", impostor).unwrap();
+    let presented = async || {
         let stream = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
-        assert_eq!(peer(&stream), format!("spiffe://cluster.local/ns/weather/sa/{account}"));
-    }
+        peer(&stream)
+    };
+    sandbox.impersonate("weather", "forecast", "mallory").unwrap();
+    assert_eq!(presented().await, "spiffe://cluster.local/ns/weather/sa/mallory");
+    sandbox.restore_workload("weather", "forecast").unwrap();
+    assert_eq!(presented().await, "spiffe://cluster.local/ns/weather/sa/forecast");
 }
 
 #[tokio::test]
@@ -113,6 +117,8 @@ async fn the_client_rejects_an_expired_certificate() {
     sandbox.expire_workload("weather", "forecast").unwrap();
     let refused = dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.err().unwrap();
     assert!(refused.to_string().contains("expired"), "{refused}");
+    sandbox.restore_workload("weather", "forecast").unwrap();
+    dial(&sandbox, forecast(&sandbox), SNI, &["istio"], Some(&identity)).await.unwrap();
 }
 
 fn tcp(folder: &Folder, extra: &str) {
@@ -129,7 +135,10 @@ async fn a_permissive_tcp_port_passes_tls_without_an_istio_alpn_to_the_applicati
     tcp(&folder, "");
     let sandbox = folder.start().await;
     let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
-    assert!(dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(), "the application echoes and speaks no TLS");
+    assert!(
+        dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(),
+        "the application echoes and speaks no TLS"
+    );
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::PassedThrough);
 }
 

@@ -1,6 +1,6 @@
 //! A cluster as fields that decide a connection (istio `cluster_builder.go`, `cluster_tls.go`).
 
-use mesh_sandbox::AddressBook;
+use mesh_sandbox::address_book::AddressBook;
 use xds_proto::{
     any,
     envoy::{

@@ -1,6 +1,6 @@
 //! The endpoints of a cluster as fields.
 
-use mesh_sandbox::AddressBook;
+use mesh_sandbox::address_book::AddressBook;
 use xds_proto::envoy::config::{
     core::v3::{Locality, address::Address, socket_address::PortSpecifier},
     endpoint::v3::{ClusterLoadAssignment, LbEndpoint, lb_endpoint::HostIdentifier},

@@ -4,7 +4,7 @@ use mesh_tests::ads::{NodeBuilder, request, subscription};
 use xds_proto::{envoy::service::discovery::v3::DeltaDiscoveryRequest, type_url};
 
 use super::Transcript;
-use crate::side::{Side, describe_all, describe};
+use crate::side::{Side, describe, describe_all};
 
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 const ARCHIVE: &str = "outbound|3003||archive.weather.svc.cluster.local";
@@ -195,7 +195,9 @@ pub(crate) async fn an_unknown_name_gets_an_empty_assignment(side: &mut Side) ->
     lines
 }
 
-pub(crate) async fn names_from_an_earlier_stream_that_no_longer_exist_are_removed(side: &mut Side) -> Transcript {
+pub(crate) async fn names_from_an_earlier_stream_that_no_longer_exist_are_removed(
+    side: &mut Side,
+) -> Transcript {
     let mut lines = Vec::new();
     for kind in ALL {
         let known = [FORECAST, "outbound|1||gone.weather.svc.cluster.local", "gone.weather"];
@@ -225,7 +227,9 @@ pub(crate) async fn a_first_request_is_answered_with_any_nonce(side: &mut Side) 
     lines
 }
 
-pub(crate) async fn a_response_with_clusters_is_followed_by_the_subscribed_endpoints(side: &mut Side) -> Transcript {
+pub(crate) async fn a_response_with_clusters_is_followed_by_the_subscribed_endpoints(
+    side: &mut Side,
+) -> Transcript {
     let mut stream = side.subscribed(&[type_url::NAME_TABLE, type_url::ENDPOINT], &[FORECAST, ARCHIVE]).await;
     stream.subscribe(type_url::CLUSTER, &[]).await;
     describe_all(&stream.before_probe().await)

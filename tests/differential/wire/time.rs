@@ -23,7 +23,7 @@ pub(crate) fn arguments(script: &str) -> Vec<&'static str> {
 /// The settings of the sandbox for a script.
 pub(crate) fn settings(script: &str, builder: SandboxBuilder) -> SandboxBuilder {
     if script == RECONNECTS {
-        builder.max_connection_age(Duration::from_secs(1), Duration::from_secs(10))
+        builder.with_max_connection_age(Duration::from_secs(1), Duration::from_secs(10))
     } else {
         builder
     }

@@ -151,8 +151,8 @@ pub(super) fn command(program: &str, arguments: &[&str]) -> Command {
 /// Runs a command that must succeed, and returns its output.
 fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let output =
+    let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success(), "{command:?}\n{output}");
-    output
+    assert!(output.status.success(), "{command:?}\n{text}");
+    text
 }

@@ -26,7 +26,9 @@ impl Load {
     /// Uses dnsperf to saturate servers.
     pub(super) fn new(names: &Names) -> Result<Self, String> {
         let there = Command::new("dnsperf").arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        there.map_err(|error| format!("{error} (Debian package dnsperf): using the built-in load generator instead"))?;
+        there.map_err(|error| {
+            format!("{error} (Debian package dnsperf): using the built-in load generator instead")
+        })?;
         let questions = names.questions().map_err(|error| error.to_string())?;
         Ok(Self { dnsperf: Some(questions), messages: names.messages() })
     }

@@ -15,7 +15,8 @@ pub(super) fn problem(spec: &DestinationRuleSpec, namespace: &str) -> Option<Str
     }
     if spec.workload_selector.is_some() && spec.export_to.iter().any(|target| target != ".") {
         return Some(
-            "a rule with a workloadSelector applies to its own namespace, but exportTo contains others".to_owned(),
+            "a rule with a workloadSelector applies to its own namespace, but exportTo contains others"
+                .to_owned(),
         );
     }
     let of_subset = |subset: &crate::yaml::destination_rule::Subset| {
@@ -131,7 +132,8 @@ fn of_tls(tls: &ClientTls) -> Option<String> {
     }
     if !tls.credential_name.is_empty() {
         let is_own = matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual);
-        return (is_own && has_files).then(|| "credentialName and certificate files exclude each other".to_owned());
+        return (is_own && has_files)
+            .then(|| "credentialName and certificate files exclude each other".to_owned());
     }
     let is_complete = !tls.client_certificate.is_empty() && !tls.private_key.is_empty();
     (tls.mode == TlsMode::Mutual && !is_complete)

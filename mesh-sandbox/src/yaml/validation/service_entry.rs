@@ -64,7 +64,8 @@ fn ports(spec: &ServiceEntrySpec) -> Option<String> {
             return Some(format!("port {} is used twice", port.number));
         }
         let is_known = port.protocol.is_empty() || Protocol::parse(&port.protocol) != Protocol::Unsupported;
-        number(port.number).or_else(|| (!is_known).then(|| format!("{} is not a known protocol", port.protocol)))
+        number(port.number)
+            .or_else(|| (!is_known).then(|| format!("{} is not a known protocol", port.protocol)))
     })
 }
 

@@ -7,7 +7,7 @@ use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 /// The state of a subscription.
 #[derive(Debug, Default)]
-pub(crate) struct Watched {
+pub(crate) struct Subscription {
     /// The names as istiod records them: the requested names or, for wildcard types, the sent names.
     pub(crate) names: BTreeSet<String>,
     pub(crate) nonce_sent: String,
@@ -17,13 +17,13 @@ pub(crate) struct Watched {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) changed: bool,
-    /// The names to answer: new subscriptions, and names that the client has from before a reconnect.
+    /// The names to include in the response: new subscriptions, and names that the client has from before a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
     /// The request contains no name, or only `*`: the response contains all resources.
     pub(crate) names_nothing: bool,
 }
 
-impl Watched {
+impl Subscription {
     /// Adds and removes the names of a request.
     pub(crate) fn apply(&mut self, request: &DeltaDiscoveryRequest) -> Change {
         let mut change = Change::default();
@@ -48,28 +48,28 @@ impl Watched {
 mod tests {
     use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-    use super::Watched;
+    use super::Subscription;
 
     #[test]
     fn known_names_are_subscriptions_and_their_versions_are_ignored() {
-        let mut watched = Watched::default();
+        let mut subscription = Subscription::default();
         let request = DeltaDiscoveryRequest {
             resource_names_subscribe: vec!["*".to_owned()],
             initial_resource_versions: [("a".to_owned(), "7".to_owned())].into(),
             ..DeltaDiscoveryRequest::default()
         };
-        assert!(watched.apply(&request).changed);
-        assert_eq!(watched.names.iter().collect::<Vec<_>>(), ["a"]);
+        assert!(subscription.apply(&request).changed);
+        assert_eq!(subscription.names.iter().collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]
     fn repeating_names_changes_nothing() {
-        let mut watched = Watched::default();
+        let mut subscription = Subscription::default();
         let request = DeltaDiscoveryRequest {
             resource_names_subscribe: vec!["a".to_owned()],
             ..DeltaDiscoveryRequest::default()
         };
-        assert!(watched.apply(&request).changed);
-        assert!(!watched.apply(&request).changed);
+        assert!(subscription.apply(&request).changed);
+        assert!(!subscription.apply(&request).changed);
     }
 }

@@ -83,6 +83,7 @@ pub enum Event {
 
 /// A connection to an east-west gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GatewayEvent {
     /// The network that the gateway leads into.
     pub network: String,
@@ -115,6 +116,7 @@ pub enum GatewayOutcome {
 
 /// A connection to a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WorkloadEvent {
     /// The name of the workload, which is the name of its pod.
     pub workload: String,
@@ -149,6 +151,7 @@ pub enum WorkloadOutcome {
 
 /// A response that a client rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rejection {
     /// The id of the node that rejected the response.
     pub node: String,
@@ -164,7 +167,8 @@ pub struct Rejection {
 
 /// A connected ADS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+#[non_exhaustive]
+pub struct AdsConnection {
     /// The id of the node.
     pub node: String,
     /// The authenticated SPIFFE ID of the client.
@@ -172,7 +176,7 @@ pub struct Connection {
     /// The socket address of the client.
     pub peer: SocketAddr,
     /// The resource types that the client subscribes to, with the subscribed names.
-    pub watched: Vec<(String, Vec<String>)>,
+    pub subscriptions: Vec<(String, Vec<String>)>,
 }
 
 /// The log of events, in order. Clones are cheap and share the log.

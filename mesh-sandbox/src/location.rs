@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 /// A location in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct SourceLocation {
     file: Arc<Path>,
     line: u64,
 }
 
-impl Place {
+impl SourceLocation {
     pub(crate) fn new(file: impl Into<PathBuf>, line: u64) -> Self {
         Self { file: file.into().into(), line }
     }
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
