@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UdpSocket};
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(vm_files), Some(address)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: resolve-hickory-server VM-FILES ADDRESS".into());
+        return Err("usage: resolve-hickory-server VM-FILES IP:PORT".into());
     };
     let mesh = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
 

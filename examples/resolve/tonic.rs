@@ -19,7 +19,7 @@ use tower::ServiceExt as _;
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(vm_files), Some(uri)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: resolve-tonic VM-FILES URI".into());
+        return Err("usage: resolve-tonic VM-FILES URL".into());
     };
     let mesh = MeshResolver::new(&NdsClient::join(Config::from_vm_files(vm_files)?).await?)?;
 

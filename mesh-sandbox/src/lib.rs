@@ -42,7 +42,7 @@
 //! | rejected | reason |
 //! |---|---|
 //! | every other kind (VirtualService, EnvoyFilter, AuthorizationPolicy, Gateway API, Deployment, …) | the sandbox does not read it |
-//! | an unsupported field of an Istio kind (DestinationRule `tunnel`, `zoneAwareLbSetting`, `retryBudget`, `credentialName` beside a `workloadSelector`; Sidecar `ingress`; Gateway servers with other TLS modes, `bind`) | it would change the resources that clients receive, or the behaviour of a gateway |
+//! | an unsupported field of an Istio kind (DestinationRule `tunnel`, `zoneAwareLbSetting`, `retryBudget`, `credentialName` together with a `workloadSelector`; Sidecar `ingress`; Gateway servers with other TLS modes, `bind`) | it would change the resources that clients receive, or the behaviour of a gateway |
 //! | ServiceEntry with resolution DYNAMIC_DNS or endpoints `unix://…` | it needs other types of clusters or addresses |
 //! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, or the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (also on the Namespace), or the labels of persistent sessions | it would change the endpoints |
 //! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | it would change the health of endpoints |

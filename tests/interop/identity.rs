@@ -117,7 +117,7 @@ pub(crate) async fn pushed_roots_are_trusted_immediately_and_clients_survive_a_r
     plug(&mesh, &a, &[&a, &b]);
     let both = identity(&client, |identity| identity.roots().len() == 2).await;
     assert!(both.epoch() > first.epoch());
-    assert_eq!(both.not_after(), first.not_after(), "roots come without a new certificate");
+    assert_eq!(both.not_after(), first.not_after(), "the roots are updated without a new certificate");
 
     plug(&mesh, &b, &[&a, &b]);
     plug(&mesh, &b, &[&b]);

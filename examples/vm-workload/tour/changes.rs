@@ -46,7 +46,7 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
         Source::Mesh { state: SyncState::Stale { .. }, .. } => {
             observe(format_args!("forecast.weather is {}, stale", crate::show::addresses(&lookup)));
         }
-        other => return Err(format!("forecast.weather came from {other:?}").into()),
+        other => return Err(format!("unexpected source of forecast.weather: {other:?}").into()),
     }
     let (_, connection) = calls::get(&stage.mesh, "http://forecast.weather:3002/").await?;
     observe(format_args!("a new connection: {}", crate::show::decision(&connection)));

@@ -115,7 +115,7 @@ impl TokenIssuer {
     /// client.
     pub(crate) fn review(&self, token: &str, cluster: &str) -> Result<Account, String> {
         let issued = self.issued.lock();
-        let claims = issued.get(token).ok_or("the token was not issued here")?;
+        let claims = issued.get(token).ok_or("the API server has not issued this token")?;
         if claims.cluster != cluster {
             return Err(format!("the token was issued by {}, not by {cluster}", claims.cluster));
         }

@@ -31,7 +31,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<()> {
     let service = match &manifest.object {
         Object::Service(service) => service,
         Object::DestinationRule(rule) if rule.spec.workload_selector.is_some() && has_secret(&rule.spec) => {
-            return refuse("credentialName beside a workloadSelector");
+            return refuse("credentialName together with workloadSelector");
         }
         _ => return Ok(()),
     };

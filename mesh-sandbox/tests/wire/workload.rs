@@ -135,10 +135,7 @@ async fn a_permissive_tcp_port_passes_tls_without_an_istio_alpn_to_the_applicati
     tcp(&folder, "");
     let sandbox = folder.start().await;
     let socket = sandbox.address_book().socket("n1", "10.1.1.1", 8080).unwrap();
-    assert!(
-        dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(),
-        "the application echoes and speaks no TLS"
-    );
+    assert!(dial(&sandbox, socket, "raw", &["h2"], None).await.is_err(), "the application does not use TLS");
     assert_eq!(outcome(&sandbox).await, WorkloadOutcome::PassedThrough);
 }
 
