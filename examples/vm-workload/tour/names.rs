@@ -16,8 +16,8 @@ const NAMES: &[(&str, &str, bool)] = &[
 
 pub(crate) async fn resolve(stage: &Stage) -> Outcome {
     explain(
-        "istiod pushes a table of all names that this workload may see. Names in it are answered in the process,\n\
-         all others by the DNS servers that the VM always had.",
+        "istiod pushes a name table with all names visible to this workload. The process answers names in the table,\n\
+         the DNS servers of the VM answer all others.",
     );
     let resolver = stage.mesh.resolver();
     for (name, what, of_the_mesh) in NAMES {
