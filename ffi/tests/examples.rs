@@ -67,7 +67,7 @@ async fn ask_postgres(client: &Client, show: bool) {
     let application = postgres::behind_tcp(&server.socket()).await;
     let (sandbox, vm) = mesh().await;
     let (folder, host) = (vm.path().to_str().unwrap(), "ledger.payments.example");
-    sandbox.serve(host, 5432, Some(application.address)).unwrap();
+    sandbox.serve(host, 5432, application.address).unwrap();
     let options = "user=me dbname=postgres";
     let said = client.run(&[folder, host, "5432", options, "show unix_socket_directories"], show).await;
     let own = server.socket().parent().unwrap().display().to_string();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_connector::{Error, ErrorKind, Mesh, Mtls, Outside, Protocol, Target, Transport};
-use mesh_sandbox::{Event, GatewayOutcome};
+use mesh_sandbox::{Event, event::GatewayOutcome};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -159,7 +159,7 @@ async fn when_one_gateway_is_gone_the_other_takes_all_connections() {
     let error = mesh.connect("forecast.weather", 3002).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Dial);
     assert_eq!(error.attempts().len(), 2, "{error}");
-    world.sandbox.start_gateway("network1").unwrap();
+    world.sandbox.restore_gateway("network1").unwrap();
     assert_eq!(clusters(&mesh, 4).await, ["cluster1".to_owned()].into());
 }
 
@@ -167,13 +167,13 @@ async fn when_one_gateway_is_gone_the_other_takes_all_connections() {
 async fn a_workload_with_another_identity_is_refused_and_both_are_named() {
     let world = World::start().await;
     let mesh = world.join().await;
-    world.sandbox.impersonate("weather", "forecast", Some("archive")).unwrap();
+    world.sandbox.impersonate("weather", "forecast", "archive").unwrap();
     let error: Error = mesh.connect("forecast.weather", 3002).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PeerIdentity);
     let mismatch = error.identity_mismatch().unwrap();
     assert_eq!(mismatch.expected, [FORECAST]);
     assert_eq!(mismatch.presented, ["spiffe://cluster.local/ns/weather/sa/archive"]);
-    world.sandbox.impersonate("weather", "forecast", None).unwrap();
+    world.sandbox.restore_workload("weather", "forecast").unwrap();
     assert!(mesh.connect("forecast.weather", 3002).await.is_ok());
 }
 

@@ -201,7 +201,7 @@ async fn gateways_that_are_gone_are_told_one_by_one() {
 async fn another_identity_is_shown_beside_the_expected_one() {
     let world = World::start().await;
     let mesh = world.join().await;
-    world.sandbox.impersonate("weather", "forecast", Some("archive")).unwrap();
+    world.sandbox.impersonate("weather", "forecast", "archive").unwrap();
     let explanation = live(&mesh, "forecast.weather", 3002).await;
     assert_eq!(failure(&explanation), "peer_identity");
     let failure = explanation.failure.as_ref().unwrap();

@@ -195,7 +195,7 @@ async fn a_gateway_that_restarts_again_and_again_fails_no_connection_while_the_o
         for _ in 0..4 {
             mesh.connect("forecast.weather", 3002).await.unwrap();
         }
-        world.sandbox.start_gateway("network2").unwrap();
+        world.sandbox.restore_gateway("network2").unwrap();
         for _ in 0..4 {
             mesh.connect("forecast.weather", 3002).await.unwrap();
         }
@@ -216,7 +216,7 @@ async fn a_slow_gateway_is_waited_for_within_the_deadline_and_passed_over_where_
     assert!(error.to_string().contains("within the deadline"), "{error}");
     mesh.connect("forecast.weather", 3002).await.unwrap();
     world.sandbox.slow_gateway("network1", Duration::from_secs(60)).unwrap();
-    world.sandbox.slow_gateway("network2", Duration::ZERO).unwrap();
+    world.sandbox.restore_gateway("network2").unwrap();
     for _ in 0..4 {
         let stream =
             mesh.with_connect_deadline(Duration::from_secs(3)).connect("forecast.weather", 3002).await;

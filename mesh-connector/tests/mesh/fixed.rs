@@ -38,7 +38,7 @@ async fn services_are_reached_by_names_and_gateways_alone() {
 #[tokio::test]
 async fn the_peer_has_to_be_of_the_services_namespace() {
     let world = World::start().await;
-    world.sandbox.impersonate("weather", "forecast", Some("other")).unwrap();
+    world.sandbox.impersonate("weather", "forecast", "other").unwrap();
     let mesh = world.join_by_gateway("network2").await;
     // Another service account of the same namespace is all that a name can promise.
     mesh.connect("forecast.weather", 3002).await.unwrap();

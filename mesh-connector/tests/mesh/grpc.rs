@@ -44,7 +44,7 @@ async fn the_server_sees_who_calls_and_an_origin_with_tls() {
     let mesh = world.join().await;
     let (seen, mut calls) = mpsc::unbounded_channel();
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    world.sandbox.serve(HOST, 3002, Some(server.local_addr().unwrap())).unwrap();
+    world.sandbox.serve(HOST, 3002, server.local_addr().unwrap()).unwrap();
     tokio::spawn(async move {
         loop {
             let (tcp, _) = server.accept().await.unwrap();
@@ -74,7 +74,7 @@ async fn a_call_ends_at_its_deadline() {
     let world = World::start().await;
     let mesh = world.join().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    world.sandbox.serve(HOST, 3002, Some(silent.local_addr().unwrap())).unwrap();
+    world.sandbox.serve(HOST, 3002, silent.local_addr().unwrap()).unwrap();
     let channel = mesh.grpc_channel(Endpoint::from_static(URL));
     let hasty = channel.clone().with_timeout(Duration::from_millis(20));
     let mut request = Request::post("/weather.Forecast/Today").body(Body::empty()).unwrap();

@@ -141,7 +141,7 @@ async fn a_change_of_the_expected_identities_means_new_connections() {
 #[tokio::test]
 async fn a_new_identity_means_new_connections() {
     let second = Duration::from_secs(2);
-    let world = World::start_with(Sandbox::builder().certificate_lifetimes(second, second)).await;
+    let world = World::start_with(Sandbox::builder().with_certificate_lifetimes(second, second)).await;
     let mesh = world.join().await;
     let calls = calls(&mesh, "http://archive.weather:3003/");
     for call in &calls {
