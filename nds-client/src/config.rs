@@ -21,9 +21,7 @@ pub use self::{
     address::{InvalidServerAddress, ServerAddress},
     key_type::KeyType,
 };
-pub(crate) use self::{
-    builder::ConfigBuilder, certificate_files::CertificateFiles, renewal::Renewal, settings::Config,
-};
+pub(crate) use self::{certificate_files::CertificateFiles, renewal::Renewal, settings::Config};
 pub use crate::error::ConfigProblem;
 
 /// The default time after the last use at which endpoints are dropped.

@@ -56,6 +56,62 @@ pub struct ConfigBuilder {
     overrides: Overrides,
 }
 
+impl Config {
+    /// Reads a directory that `istioctl x workload entry configure` wrote: `cluster.env`, `mesh.yaml`, `istio-token`,
+    /// `root-cert.pem` and `hosts`. Unknown keys are ignored or sent as node metadata.
+    ///
+    /// The token file is read again for each request, so that another program can replace the token.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all files.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let config = nds_client::Config::from_vm_files("/var/lib/sidestep")?;
+    /// # Ok::<(), nds_client::Error>(())
+    /// ```
+    pub fn from_vm_files(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().with_vm_files(dir).build()
+    }
+
+    /// Reads the files at the paths of Istio's package for VMs, as [`ConfigBuilder::with_installed`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all files.
+    pub fn from_installed(root: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder().with_installed(root).build()
+    }
+
+    /// Reads environment variables, and the files of Istio's package for VMs if they exist.
+    ///
+    /// `SIDESTEP_VM_FILES`, `SIDESTEP_TOKEN_FILE`, `ISTIO_CLUSTER_CONFIG`, `ISTIO_SIDECAR_CONFIG` and `PROV_CERT` name
+    /// files at other paths.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let config = nds_client::Config::from_env(std::env::vars())?;
+    /// # Ok::<(), nds_client::Error>(())
+    /// ```
+    pub fn from_env<K: Into<String>, V: Into<String>>(
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, Error> {
+        Self::builder().with_installed_if_present("/").with_env(variables).build()
+    }
+
+    /// Returns a builder, which combines files, variables and values.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder::default()
+    }
+}
+
 impl ConfigBuilder {
     /// Reads a directory that `istioctl x workload entry configure` wrote.
     pub fn with_vm_files(self, dir: impl AsRef<Path>) -> Self {

@@ -10,8 +10,8 @@ use std::{
 
 use rustls_pki_types::CertificateDer;
 
-use super::{CertificateFiles, ConfigBuilder, KeyType, Renewal, ServerAddress};
-use crate::{error::Error, resources::locality::Locality};
+use super::{CertificateFiles, KeyType, Renewal, ServerAddress};
+use crate::resources::locality::Locality;
 
 /// The configuration of a workload that joins a mesh.
 ///
@@ -89,60 +89,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a directory that `istioctl x workload entry configure` wrote: `cluster.env`, `mesh.yaml`, `istio-token`,
-    /// `root-cert.pem` and `hosts`. Unknown keys are ignored or sent as node metadata.
-    ///
-    /// The token file is read again for each request, so that another program can replace the token.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all files.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// let config = nds_client::Config::from_vm_files("/var/lib/sidestep")?;
-    /// # Ok::<(), nds_client::Error>(())
-    /// ```
-    pub fn from_vm_files(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::builder().with_vm_files(dir).build()
-    }
-
-    /// Reads the files at the paths of Istio's package for VMs, as [`ConfigBuilder::with_installed`] does.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all files.
-    pub fn from_installed(root: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::builder().with_installed(root).build()
-    }
-
-    /// Reads environment variables, and the files of Istio's package for VMs if they exist.
-    ///
-    /// `SIDESTEP_VM_FILES`, `SIDESTEP_TOKEN_FILE`, `ISTIO_CLUSTER_CONFIG`, `ISTIO_SIDECAR_CONFIG` and `PROV_CERT` name
-    /// files at other paths.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// let config = nds_client::Config::from_env(std::env::vars())?;
-    /// # Ok::<(), nds_client::Error>(())
-    /// ```
-    pub fn from_env<K: Into<String>, V: Into<String>>(
-        variables: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Self, Error> {
-        Self::builder().with_installed_if_present("/").with_env(variables).build()
-    }
-
-    /// Returns a builder, which combines files, variables and values.
-    pub fn builder() -> ConfigBuilder {
-        ConfigBuilder::default()
-    }
-
     /// Returns the namespace of the workload, for example `vms`.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::KeyType;
+use crate::config::{KeyType, builder::ConfigBuilder};
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
