@@ -1,6 +1,6 @@
-//! What a lookup costs, beside what it would cost elsewhere: `cargo bench -p mesh-resolver --bench lookup`.
+//! Measures lookups and compares them with alternatives: `cargo bench -p mesh-resolver --bench lookup`.
 //!
-//! The ratios count. What was tried, and what it gave, is in `bench/README.md`.
+//! Compare the ratios, not the absolute times. `bench/README.md` lists the optimisations that were tried.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 use std::{
@@ -63,7 +63,7 @@ fn mesh(names: u32) -> Mesh {
     Mesh { resolver, names, _health: health }
 }
 
-/// Names in an order that no cache foresees, each a string of its own.
+/// Returns the names in random order, each in its own allocation.
 fn random_names(count: u32) -> Vec<Box<str>> {
     let mut names: Vec<_> = (0..count).map(|number| name(number).into_boxed_str()).collect();
     fastrand::seed(1);
@@ -95,14 +95,14 @@ fn hot(criterion: &mut Criterion) {
         });
     }
     group.bench_function("lookup_ip", |bench| {
-        // polling: an answer from the table is ready at once, and a runtime would be measured with it.
+        // polling: an answer from the table is ready immediately, and a runtime would add its own cost.
         bench.iter(|| resolver.lookup_ip(black_box(HOT)).now_or_never().unwrap().unwrap());
     });
     let url_host = || reqwest::dns::Name::from_str(HOT).unwrap();
     group.bench_function("reqwest adapter", |bench| {
         bench.iter_batched(
             url_host,
-            // polling: as above.
+            // polling: see above.
             |name| Resolve::resolve(resolver, name).now_or_never().unwrap().unwrap().count(),
             criterion::BatchSize::SmallInput,
         );
@@ -114,7 +114,7 @@ fn hot(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// hickory's own resolver, which finds the names in its hosts.
+/// Returns hickory's resolver with the names in its `hosts` data.
 fn hickory(names: u32) -> Resolver<TokioRuntimeProvider> {
     let hosts = (0..names).map(|number| format!("{} {}\n", address(number), name(number)));
     let mut parsed = Hosts::default();

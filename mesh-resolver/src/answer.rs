@@ -1,4 +1,4 @@
-//! What a resolver gives back.
+//! The types of an answer: addresses, their source and their lifetime.
 
 mod ips;
 
@@ -16,14 +16,14 @@ use self::ips::Few;
 pub(crate) use self::ips::Ips;
 use crate::lookup::{Answer, Via};
 
-/// How long an answer of the mesh may be kept: what Istio's DNS proxy says (`pkg/dns/client/dns.go`,
-/// `defaultTTLInSeconds`).
+/// The TTL of mesh answers, as in Istio's DNS proxy (`pkg/dns/client/dns.go`, `defaultTTLInSeconds`).
 pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
 pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 
-/// The addresses of a mesh name, IPv4 first, shuffled within each family: a list, and how the name was found.
+/// The addresses of a mesh name, and how the name matched its table entry.
 ///
-/// Up to eight addresses are held without an allocation; a headless service with more costs one.
+/// The list is never empty. IPv4 addresses come first; each family is shuffled. Up to eight addresses need no
+/// allocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
     ips: Few,
@@ -35,13 +35,13 @@ impl Addresses {
         Self { ips: Few::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
     }
 
-    /// The address of a name that the table has as it stands.
+    /// The single address of a name that the table contains verbatim.
     #[inline]
     pub(crate) fn only(address: Ipv4Addr) -> Self {
         Self { ips: Few::One([IpAddr::V4(address)]), via: Via::Exact }
     }
 
-    /// How the name found its entry.
+    /// How the name matched its table entry.
     #[must_use]
     pub fn via(&self) -> Via {
         self.via
@@ -74,32 +74,33 @@ impl<'a> IntoIterator for &'a Addresses {
     }
 }
 
-/// Where an answer came from.
+/// The source of an answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Source {
-    /// The host's `hosts` file, or the loopback addresses that `localhost` always has (RFC 6761 §6.3).
+    /// The host's `hosts` file, or the loopback addresses of `localhost` (RFC 6761 §6.3).
     Hosts,
-    /// The name was an address.
+    /// The name is an address literal.
     Literal,
-    /// istiod's name table. The addresses may be virtual: a ClusterIP, or an address of 240.240.0.0/16 that only
-    /// the mesh connector can dial.
+    /// istiod's name table. The addresses may be virtual: a ClusterIP, or an address of 240.240.0.0/16 that only a
+    /// mesh connector can dial.
     #[non_exhaustive]
     Mesh {
-        /// How the name found its entry.
+        /// How the name matched its table entry.
         via: Via,
-        /// How current the table was.
+        /// The synchronisation state of the table at the time of the lookup.
         state: SyncState,
     },
-    /// Upstream DNS, when it last answered: no server answers now ([`Upstream::with_stale_answers`]).
+    /// A cached upstream answer whose TTL has expired, returned because no upstream server answers now
+    /// ([`Upstream::with_stale_answers`]).
     ///
     /// [`Upstream::with_stale_answers`]: crate::Upstream::with_stale_answers
     #[non_exhaustive]
     Stale {
-        /// For how long the answer has been out of date.
+        /// The time since the TTL expired.
         age: Duration,
     },
-    /// The system's own lookup, `getaddrinfo`: DNS does not know the name ([`Upstream::with_getaddrinfo`]).
+    /// The system's `getaddrinfo`, for a name that DNS does not know ([`Upstream::with_getaddrinfo`]).
     ///
     /// [`Upstream::with_getaddrinfo`]: crate::Upstream::with_getaddrinfo
     System,
@@ -108,7 +109,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// A short name for metric labels.
+    /// Returns the value of the metric label `outcome`.
     pub(crate) fn as_label(&self) -> &'static str {
         match self {
             Self::Hosts => "hosts",
@@ -121,7 +122,7 @@ impl Source {
     }
 }
 
-/// The complete answer to a name: its addresses, its canonical name, who gave them, and for how long.
+/// The complete answer to a lookup: addresses, canonical name, source and TTL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lookup {
     addresses: Ips,
@@ -136,39 +137,44 @@ impl Lookup {
         Self { addresses, canonical_name: Text::new(canonical_name), source, ttl }
     }
 
-    /// The answer of a name that is an address.
+    /// The answer to an address literal.
     pub(crate) fn literal(name: &str, address: IpAddr) -> Self {
         Self::new(Ips::One([address]), name, Source::Literal, Duration::MAX)
     }
 
-    /// The addresses, IPv4 first; never empty. Those of a mesh name are shuffled within each family, those of other
-    /// names are in the order in which they came.
+    /// Returns the addresses, IPv4 first. The list is never empty.
+    ///
+    /// Addresses of a mesh name are shuffled within each family. Other addresses have the order of their source.
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
 
-    /// The name that has the addresses: in the mesh the key of istiod's table (`*.x` for a wildcard), upstream the
-    /// end of the chain of aliases; lower-case, without a trailing dot. An address as it was given.
+    /// Returns the name that owns the addresses, in lower case and without a trailing dot.
+    ///
+    /// For a mesh name this is the key of istiod's table (`*.x` for a wildcard entry). For an upstream name it is the
+    /// target of the last CNAME record. For an address literal it is the text that was looked up.
     #[must_use]
     pub fn canonical_name(&self) -> &str {
         self.canonical_name.as_str()
     }
 
-    /// The canonical name, if the mesh answered.
+    /// Returns the canonical name if the answer comes from istiod's name table.
     #[must_use]
     pub fn mesh_name(&self) -> Option<&str> {
         matches!(self.source, Source::Mesh { .. }).then(|| self.canonical_name())
     }
 
-    /// Where the answer came from.
+    /// Returns the source of the answer.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// How long the answer may be kept. 30 seconds for a mesh name, what is left of the records' time for an
-    /// upstream one, [`Duration::MAX`] for an address, zero for the `hosts` file and the system's own lookup.
+    /// Returns how long the caller may cache the answer.
+    ///
+    /// This is 30 seconds for a mesh name, the remaining TTL of the records for an upstream name, [`Duration::MAX`]
+    /// for an address literal, and zero for the `hosts` file and `getaddrinfo`.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -184,7 +190,7 @@ impl IntoIterator for Lookup {
     }
 }
 
-/// The addresses of an answer, one by one.
+/// An owning iterator over the addresses of an answer.
 #[derive(Clone, Debug)]
 pub struct IntoIter(smallvec::IntoIter<[IpAddr; ips::INLINE]>);
 
@@ -202,7 +208,7 @@ impl Iterator for IntoIter {
 
 impl ExactSizeIterator for IntoIter {}
 
-/// A host name, without an allocation where it is not unusually long.
+/// A host name that is stored inline if it has at most 56 bytes.
 #[derive(Clone, Eq, PartialEq)]
 struct Text(SmallVec<[u8; 56]>);
 

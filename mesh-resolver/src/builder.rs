@@ -1,4 +1,4 @@
-//! Setting a resolver up.
+//! The builder of a resolver.
 
 use std::{fmt, time::Duration};
 
@@ -15,22 +15,28 @@ use crate::{
 };
 
 impl MeshResolver {
-    /// A resolver over the names of a client, seen from where the client's configuration says it is, with the
-    /// host's own DNS upstream, for a program that dials the addresses itself: hosts outside the mesh that have only a
-    /// virtual address there get upstream's answer
-    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the client
-    /// alive.
+    /// Creates a resolver for a program that resolves names and dials the addresses itself.
+    ///
+    /// The resolver reads the name table of `client`, uses the namespace and DNS domain of the client's
+    /// configuration, and asks the host's DNS servers for all other names. For hosts outside the mesh whose only
+    /// address in the table is virtual, it returns the addresses of upstream DNS
+    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the
+    /// client alive.
+    ///
+    /// The addresses are those of istiod's table: see the section [Raw addresses](crate#raw-addresses).
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) where upstream DNS cannot be set up. A host without a usable
-    /// resolv.conf is no error here; see [`Upstream::system`].
+    /// [`Config`](crate::ErrorKind::Config): the upstream DNS settings are invalid. A host without a usable
+    /// resolv.conf is not an error here; see [`Upstream::system`].
     pub fn new(client: &NdsClient) -> Result<Self, Error> {
         Self::builder_for(client).with_upstream_for_external().build()
     }
 
-    /// Starts a resolver over the names of a client, to be set up further. It gives out what the table says, as a
-    /// connector needs it that dials virtual addresses.
+    /// Returns a builder for a resolver that reads the name table of `client`.
+    ///
+    /// Unless configured otherwise, the resolver returns the addresses of the table unchanged, including virtual
+    /// addresses. A mesh connector needs exactly these.
     pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
         let config = client.config();
         let scope = Scope::new(config.namespace(), config.dns_domain());
@@ -38,7 +44,7 @@ impl MeshResolver {
         MeshResolverBuilder { client: Some(client.clone()), ..builder }
     }
 
-    /// Starts a resolver over any name table that is kept current.
+    /// Returns a builder for a resolver that reads the given name table.
     pub fn builder(names: Watch<NameTable>, health: Watch<Health>, scope: Scope) -> MeshResolverBuilder {
         MeshResolverBuilder {
             names,
@@ -52,13 +58,13 @@ impl MeshResolver {
     }
 }
 
-/// Sets a [`MeshResolver`] up.
+/// Builds a [`MeshResolver`].
 ///
 /// # Defaults
 ///
-/// * upstream: [`Upstream::system`];
-/// * the first table is waited for 3 seconds;
-/// * the first search domain of the scope is upstream's.
+/// * Upstream DNS is [`Upstream::system`].
+/// * A lookup waits up to 3 seconds for the first name table.
+/// * The search domain of the scope is the first search domain of upstream DNS.
 #[must_use = "a builder does nothing until it builds"]
 pub struct MeshResolverBuilder {
     names: Watch<NameTable>,
@@ -73,29 +79,32 @@ pub struct MeshResolverBuilder {
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl MeshResolverBuilder {
-    /// Sets who answers for names that the mesh does not know.
+    /// Sets how names outside the mesh are resolved.
     pub fn with_upstream(self, upstream: Upstream) -> Self {
         Self { upstream, ..self }
     }
 
-    /// Sets how long a lookup may wait for the first table. Zero: not at all.
+    /// Sets how long a lookup may wait for the first name table. Zero disables the wait.
     pub fn with_first_table_timeout(self, timeout: Duration) -> Self {
         Self { first_table_timeout: timeout, ..self }
     }
 
-    /// Gives out upstream's answer for those mesh names that are of something outside the mesh, instead of a virtual
-    /// address that only a mesh connector can dial: what a program wants that only resolves. `external` is asked with
-    /// the canonical name, `*.x` for a wildcard. Which names they are, the clusters of istiod say (`MESH_EXTERNAL`) and
-    /// the name table does not.
+    /// Resolves those mesh names through upstream DNS for which `external` returns true.
+    ///
+    /// A program that dials addresses itself needs this for hosts outside the mesh: the table may contain only a
+    /// virtual address, which only a mesh connector can dial. `external` receives the canonical name (`*.x` for a
+    /// wildcard entry). The name table does not say which hosts are outside the mesh; istiod's clusters do
+    /// (`MESH_EXTERNAL`).
     pub fn with_external(mut self, external: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.mode.external = Some(External::Told(Box::new(external)));
         self
     }
 
-    /// The same by what the clusters of istiod say, for those names whose addresses are istiod's own inventions
-    /// (240.240.0.0/16, 2001:2::/48): addresses that a ServiceEntry has are given out as they are. istiod is asked for
-    /// its clusters when the first such name is looked up. For a resolver of a client's
-    /// ([`MeshResolver::builder_for`]); elsewhere it changes nothing.
+    /// Resolves those hosts through upstream DNS that istiod's clusters mark as outside the mesh (`MESH_EXTERNAL`)
+    /// and that have only addresses allocated by istiod (240.240.0.0/16, 2001:2::/48).
+    ///
+    /// Addresses that a ServiceEntry defines are returned unchanged. The first lookup of such a name subscribes to
+    /// istiod's clusters. The setting has an effect only on builders of [`MeshResolver::builder_for`].
     pub fn with_upstream_for_external(mut self) -> Self {
         if let Some(client) = &self.client {
             self.mode.external = Some(External::Clusters(client.clone()));
@@ -103,19 +112,19 @@ impl MeshResolverBuilder {
         self
     }
 
-    /// Gives out loopback addresses for mesh names (`Local` mode), behind which somebody listens and brings connections
-    /// to where they belong.
+    /// Returns loopback addresses instead of the addresses of the table for mesh names. A listener behind each
+    /// loopback address must forward connections to the service.
     pub fn with_local_addresses(mut self, local: impl LocalAddresses) -> Self {
         self.mode.local = Some(Box::new(local));
         self
     }
 
-    /// Builds the resolver. Reads the host's DNS configuration and `hosts` file; connects to nobody.
+    /// Builds the resolver. Reads the host's DNS configuration and `hosts` file. Opens no connection.
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config): upstream without a name server, or a `hosts` file that was named and
-    /// cannot be read.
+    /// [`Config`](crate::ErrorKind::Config): [`Upstream::servers`] without a server, or a configured `hosts` file
+    /// that cannot be read.
     pub fn build(self) -> Result<MeshResolver, Error> {
         let upstream = Client::new(self.upstream)?;
         let scope = match upstream.state().search().first() {

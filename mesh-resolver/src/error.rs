@@ -1,11 +1,11 @@
-//! What can go wrong on the way from a name to addresses.
+//! The errors of this crate.
 
 use std::{error::Error as StdError, fmt};
 
-/// A name could not be resolved, or a resolver could not be built.
+/// A failed lookup, or a resolver or listener that could not be created.
 ///
-/// [`Display`](fmt::Display) names the host and the next step; the cause, where there is one, is in
-/// [`source`](StdError::source); [`report`](Self::report) is both on one line.
+/// [`Display`](fmt::Display) names the host and the next step. [`source`](StdError::source) returns the cause.
+/// [`report`](Self::report) returns both in one line.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -15,32 +15,32 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-const _: () = assert!(size_of::<Error>() == size_of::<usize>(), "results stay small");
+const _: () = assert!(size_of::<Error>() == size_of::<usize>(), "an Error has the size of a pointer");
 
-/// What an [`Error`] is about. Stable: match on it, label metrics with it.
+/// The kind of an [`Error`]. It is stable: programs may match on it and use it as a metric label.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The resolver's own configuration, or the host's, cannot be used.
+    /// The configuration of the resolver or of the host is invalid.
     Config,
-    /// What was asked for is not a host name.
+    /// The text is not a host name.
     InvalidName,
-    /// A DNS listener cannot listen where it should.
+    /// The DNS listener cannot listen on its address.
     Listen,
-    /// Neither the mesh nor upstream DNS knows the name (NXDOMAIN).
+    /// The name exists neither in the mesh nor in upstream DNS (NXDOMAIN).
     NameNotFound,
-    /// The name exists, and has no address (NODATA).
+    /// The name exists but has no address (NODATA).
     NoRecords,
-    /// istiod has not sent a name table yet, and the name cannot be answered without one.
+    /// istiod has not sent a name table yet, and the name may be a mesh name.
     NotReady,
     /// Upstream DNS did not answer in time.
     Timeout,
-    /// Upstream DNS cannot be reached, or fails.
+    /// Upstream DNS is unreachable or returned a failure.
     Upstream,
 }
 
 impl ErrorKind {
-    /// A short name for metric labels.
+    /// Returns a stable snake_case name for metric labels.
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {
@@ -55,13 +55,13 @@ impl ErrorKind {
         }
     }
 
-    /// Whether asking again can help although nobody changes a name or a setting.
+    /// Whether a retry can succeed without a change of the name or the configuration.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(self, Self::NotReady | Self::Timeout | Self::Upstream)
     }
 
-    /// Whether this is an answer, and a definite one: there is no such name, or no address under it.
+    /// Whether this is a definite negative answer: the name does not exist, or has no address.
     #[must_use]
     pub fn is_negative(self) -> bool {
         matches!(self, Self::NameNotFound | Self::NoRecords)
@@ -78,25 +78,25 @@ impl Error {
         self
     }
 
-    /// The same, about the name as it was asked for.
+    /// Sets the host to the name that the caller passed.
     pub(crate) fn asked_for(mut self, host: &str) -> Self {
         self.0.host = host.to_owned();
         self
     }
 
-    /// What it is about.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The name that was asked for, as it was asked for; empty where no lookup failed.
+    /// Returns the name that the caller looked up, as it was passed. Empty if the error does not concern a lookup.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
     }
 
-    /// The error and its causes on one line.
+    /// Returns the message and its causes in one line.
     #[must_use]
     pub fn report(&self) -> String {
         sidestep_util::error::report(self)

@@ -1,5 +1,5 @@
-//! What the fuzz targets check: bytes from outside never do more than they may.
-#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is what a fuzzer looks for")]
+//! The entry points of the fuzz targets. They check that arbitrary input causes no panic and no invalid output.
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is a finding of the fuzzer")]
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchS
 
 use crate::{MeshResolver, Scope, Upstream, listener, upstream};
 
-/// A name of each kind, as `istio.networking.nds.v1.NameTable`: this crate has no protobuf of its own.
+/// Encodes an `istio.networking.nds.v1.NameTable` with one name of each kind. This crate has no protobuf dependency.
 fn wire() -> Vec<u8> {
     let field = |number: u8, bytes: &[u8]| {
         let mut field = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
@@ -46,8 +46,8 @@ fn resolver() -> &'static MeshResolver {
     })
 }
 
-/// A packet to the DNS listener: what is answered is a DNS message with the packet's id, no longer than it may be, and
-/// what is passed on is as it was.
+/// Sends a packet to the DNS listener. A response must be a DNS message with the ID of the packet and a valid length.
+/// A forwarded packet must be unchanged.
 pub fn query(bytes: &[u8]) {
     for answer in listener::answers(&resolver().inner().mesh.load(), bytes) {
         assert_eq!(answer[..2], bytes[..2]);
@@ -56,7 +56,7 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
-/// A packet from an upstream server: it is kept and aged, or not, and read, or not.
+/// Treats the input as a packet from an upstream server, which is cached, aged and parsed.
 pub fn answer(bytes: &[u8]) {
     upstream::keep_and_read(bytes);
 }

@@ -1,6 +1,6 @@
-//! hickory's own resolver over the mesh (feature `hickory`).
+//! An adapter for hickory's `Resolver` (feature `hickory`).
 //!
-//! A program that is written against `hickory_resolver::Resolver` keeps it, and changes what it connects to:
+//! A program that uses `hickory_resolver::Resolver` keeps its code and replaces the connection provider:
 //!
 //! ```
 //! use hickory_resolver::{Resolver, config::{ResolverConfig, NameServerConfig}};
@@ -14,10 +14,10 @@
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //!
-//! // With the upstream DNS of the mesh resolver:
+//! // With the upstream DNS servers of the mesh resolver:
 //! let resolver: Resolver<MeshProvider> = MeshProvider::new(mesh.clone()).into_resolver()?;
 //!
-//! // Or with name servers and options of one's own:
+//! // Or with other name servers and options:
 //! let config = ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp("192.0.2.53".parse()?)]);
 //! let resolver = Resolver::builder_with_config(config, MeshProvider::over(mesh, Default::default())).build()?;
 //! # let _: Resolver<MeshProvider> = resolver;
@@ -25,21 +25,21 @@
 //! # }
 //! ```
 //!
-//! Questions for A and AAAA records of mesh names are answered from the table; everything else goes upstream, other
-//! record types of mesh names too (`pkg/dns/client/dns.go`, `lookupHost`). A mesh name without the family asked for
-//! gives an empty answer, not NXDOMAIN. hickory's search list works: a name with the first search domain behind it
-//! is answered with a CNAME record and the addresses. What hickory does before it asks anybody stays: the `hosts`
-//! file, names under `localhost`.
+//! A and AAAA queries for mesh names are answered from the name table. All other queries go upstream, including other
+//! record types of mesh names (`pkg/dns/client/dns.go`, `lookupHost`). A mesh name without addresses of the requested
+//! family gives an empty answer, not NXDOMAIN. hickory's search list works: a name with the first search domain
+//! appended is answered with a CNAME record and the addresses. hickory still answers names in the `hosts` file and
+//! under `localhost` itself.
 //!
-//! Before the first table, names are treated as by [`MeshResolver::lookup_ip`], each question on its own: what does
-//! not exist upstream waits for the table. hickory asks again where that fails, `attempts` times.
+//! Before the first name table, each query is handled like a call of [`MeshResolver::lookup_ip`]: a name that does
+//! not exist upstream waits for the table. hickory repeats a failed query `attempts` times.
 //!
 //! # Caching
 //!
-//! hickory's cache sits before the mesh. Answers of the mesh therefore have a TTL of zero here (30 seconds
-//! elsewhere), so that the cache never hides a change of the table. A name that upstream DNS denied stays denied for
-//! as long as upstream said; a program that cannot wait for that when a service is created sets `cache_size` or
-//! `negative_max_ttl` to zero, as [`into_resolver`](MeshProvider::into_resolver) does.
+//! hickory caches the answers of this provider. Mesh answers therefore have a TTL of zero here (30 seconds
+//! elsewhere), so that a change of the name table is visible immediately. hickory caches a negative upstream answer
+//! until its TTL expires. To see a new service immediately, set `cache_size` or `negative_max_ttl` to zero, as
+//! [`into_resolver`](MeshProvider::into_resolver) does.
 
 mod answer;
 #[cfg(feature = "hickory-server")]
@@ -80,9 +80,10 @@ use crate::{
     upstream::NoAnswer,
 };
 
-/// What hickory's resolver connects to: the mesh's table, and behind it the servers that it would have connected to.
+/// A hickory connection provider that answers mesh names from the name table and forwards all other queries.
 ///
-/// Connections upstream are made when the first name needs one: a server that is down does not hold mesh names up.
+/// The provider connects to an upstream server when the first query needs it. An unreachable server does not delay
+/// mesh names.
 #[derive(Clone)]
 pub struct MeshProvider<P = TokioRuntimeProvider> {
     mesh: MeshResolver,
@@ -90,28 +91,30 @@ pub struct MeshProvider<P = TokioRuntimeProvider> {
     behind: Behind,
 }
 
-/// Who answers what the mesh does not.
+/// The destination of queries for names outside the mesh.
 #[derive(Clone, Copy, Debug)]
 enum Behind {
-    /// The servers of hickory's configuration, through the inner provider.
+    /// The name servers of hickory's configuration, reached through the inner provider.
     Configured,
-    /// The upstream DNS of the mesh resolver.
+    /// The upstream DNS servers of the mesh resolver.
     MeshResolver,
 }
 
 impl MeshProvider {
-    /// A provider whose upstream is that of the mesh resolver. The name servers in hickory's configuration do not
-    /// matter, except that there must be one.
+    /// Creates a provider that forwards queries to the upstream DNS servers of the mesh resolver.
+    ///
+    /// hickory's configuration must contain a name server, but the provider ignores it.
     #[must_use]
     pub fn new(mesh: MeshResolver) -> Self {
         Self { mesh, inner: TokioRuntimeProvider::default(), behind: Behind::MeshResolver }
     }
 
-    /// A resolver with the search list and upstream DNS of the mesh resolver, that caches no denial.
+    /// Creates a hickory resolver with the search list and the upstream DNS servers of the mesh resolver. It does not
+    /// cache negative answers.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config): hickory refuses the configuration.
+    /// [`Config`](ErrorKind::Config): hickory rejects the configuration.
     pub fn into_resolver(self) -> Result<Resolver<Self>, Error> {
         let upstream = self.mesh.inner().upstream.state();
         let search = upstream.search().iter().filter_map(|domain| Name::from_ascii(domain).ok()).collect();
@@ -124,22 +127,25 @@ impl MeshProvider {
         options.attempts = 0;
         options.negative_max_ttl = Some(Duration::ZERO);
         builder.build().map_err(|error| {
-            Error::new(ErrorKind::Config, "", "hickory's resolver cannot be set up").because_of(error)
+            Error::new(ErrorKind::Config, "", "hickory's resolver cannot be created").because_of(error)
         })
     }
 }
 
 impl<P> MeshProvider<P> {
-    /// A provider whose upstream is what hickory's configuration says, connected to through `inner`.
+    /// Creates a provider that forwards queries to the name servers of hickory's configuration, through the provider
+    /// `inner`.
     #[must_use]
     pub fn over(mesh: MeshResolver, inner: P) -> Self {
         Self { mesh, inner, behind: Behind::Configured }
     }
 }
 
-/// The configuration with which code that is typed on `TokioResolver` asks a listener of this process:
-/// `TokioResolver::builder_with_config(config_for(&listener)?, Default::default())`. It has no search list; names are
-/// answered as by the mesh resolver, and hickory's cache keeps them for as long as they say, 30 seconds.
+/// Returns a hickory configuration that sends all queries to a DNS listener.
+///
+/// Use it for code that requires the type `TokioResolver`:
+/// `TokioResolver::builder_with_config(config_for(&listener)?, Default::default())`. The configuration has no search
+/// list, because the listener resolves short names. hickory caches mesh answers for their TTL, 30 seconds.
 ///
 /// # Errors
 ///
@@ -147,7 +153,11 @@ impl<P> MeshProvider<P> {
 #[cfg(all(feature = "listener", unix))]
 pub fn config_for(listener: &crate::listener::DnsListener) -> Result<ResolverConfig, Error> {
     let Some(address) = listener.addresses().first() else {
-        return Err(Error::new(ErrorKind::Config, "", "a DNS listener without an address"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            "",
+            "the DNS listener has no address: add one with DnsListenerBuilder::bind",
+        ));
     };
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -193,10 +203,10 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     }
 }
 
-/// The TTL of mesh names in front of which hickory's cache sits.
+/// The TTL of mesh answers that hickory caches.
 const UNCACHED: u32 = 0;
 
-/// One of hickory's connections: the table, and a server behind it.
+/// A connection of hickory's resolver: the name table, and one upstream server.
 pub struct MeshHandle<R> {
     mesh: MeshResolver,
     upstream: Ask,
@@ -224,7 +234,7 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
     }
 }
 
-/// The connection that hickory asked for, made when the first question needs it.
+/// Wraps a connection to an upstream server, which is established by the first query.
 fn connected_on_demand<C: DnsHandle>(
     connecting: impl Future<Output = Result<C, NetError>> + Send + 'static,
 ) -> Ask {
@@ -235,14 +245,14 @@ fn connected_on_demand<C: DnsHandle>(
     })
 }
 
-/// The upstream servers of the mesh resolver, as they are when they are asked.
+/// Wraps the upstream DNS servers of the mesh resolver in their current configuration.
 fn sequential(mesh: MeshResolver) -> Ask {
     Arc::new(move |request| {
         let upstream = mesh.inner().upstream.state();
         async move {
-            let asker = upstream
-                .asker()
-                .map_err(|unusable| NetError::Msg(format!("the host has no upstream DNS: {unusable}")))?;
+            let asker = upstream.asker().map_err(|unusable| {
+                NetError::Msg(format!("the host has no usable upstream DNS: {unusable}"))
+            })?;
             match asker.ask_fully(&request.to_vec()?).await {
                 Ok(response) => Ok(DnsResponse::from_buffer(response.message)?),
                 Err(NoAnswer::Nobody) => Ok(unknown(&request)?),
@@ -256,7 +266,7 @@ fn sequential(mesh: MeshResolver) -> Ask {
     })
 }
 
-/// Without anybody upstream no name is known.
+/// Returns NXDOMAIN, the answer of a resolver without upstream DNS.
 fn unknown(request: &DnsRequest) -> Result<DnsResponse, NetError> {
     let mut message = Message::error_msg(request.id, OpCode::Query, ResponseCode::NXDomain);
     message.add_queries(request.queries.iter().cloned());

@@ -1,4 +1,4 @@
-//! What a caller may ask for: an address, or a host name.
+//! The text that a caller looks up: an address literal or a host name.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -7,9 +7,9 @@ use sidestep_util::host_name;
 
 use crate::error::{Error, ErrorKind};
 
-/// The address, if the text is one; IPv6 also in brackets, as in a URL.
+/// Parses an address literal. An IPv6 address may be in brackets, as in a URL.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
-    // Most hosts are names, and this is asked of each: only what may be an address is parsed.
+    // Most hosts are names. This cheap check avoids parsing them.
     if !text.ends_with(|last: char| last.is_ascii_digit()) && !text.contains(':') {
         return None;
     }
@@ -17,8 +17,8 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     bare.unwrap_or(text).parse().ok()
 }
 
-/// The form in which DNS knows a name: an internationalised one in ASCII (UTS 46, RFC 5891), as the system's own lookup
-/// makes it (`AI_IDN`) and as it stands in URLs. What has no such form stays as it is.
+/// Converts an internationalised name to ASCII (UTS 46, RFC 5891), like `getaddrinfo` with `AI_IDN`. A text that
+/// cannot be converted is returned unchanged.
 pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -29,9 +29,11 @@ pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Checks that a text is a host name.
+///
 /// # Errors
 ///
-/// `InvalidName` for a text that can have no address in any DNS.
+/// `InvalidName`: no DNS server can have an address for the text.
 pub(crate) fn check_name(text: &str) -> Result<(), Error> {
     host_name::validate(text)
         .map_err(|problem| Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}")))
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn address_literals_are_distinguished_from_names() {
         for (text, expected) in
             [("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("[2001:db8::a]", "2001:db8::a"), ("::", "::")]
         {
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_name_is_refused_with_the_reason() {
+    fn an_invalid_host_name_is_rejected_with_the_reason() {
         let long_label = format!("{}.example", "a".repeat(64));
         let long_name = "a.".repeat(127) + "ab";
         for (text, reason) in [

@@ -1,5 +1,7 @@
-//! A resolver for hyper-util's `HttpConnector`, or for anything else that takes a tower service from names to
-//! addresses (feature `hyper`).
+//! An adapter for hyper-util's `HttpConnector` (feature `hyper`).
+//!
+//! [`MeshResolver`] implements `tower::Service<Name>`, so any HTTP client that accepts such a service as its resolver
+//! can use it. The connector dials the resolved addresses directly: see [Raw addresses](crate#raw-addresses).
 //!
 //! ```
 //! use hyper_util::client::legacy::connect::HttpConnector;
@@ -30,7 +32,7 @@ use tower_service::Service;
 
 use crate::{answer::IntoIter, error::Error, resolver::MeshResolver};
 
-/// The addresses of a name, with port 0: the connector puts in the port of the URL.
+/// An iterator over the addresses of a name. The port is 0; the connector replaces it with the port of the URL.
 #[derive(Clone, Debug)]
 pub struct SocketAddrs(IntoIter);
 

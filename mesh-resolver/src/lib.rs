@@ -1,8 +1,8 @@
-//! Resolves the names of an Istio mesh inside the process, with upstream DNS behind them.
+//! Resolves the names of an Istio mesh inside the process, with upstream DNS for all other names.
 //!
-//! istiod tells [`nds_client`] every name of the mesh and its addresses. This crate reads names from that table as
-//! Istio's DNS proxy would, and sends everything else where the host would have sent it. No sidecar, no port 53, no
-//! iptables: a lookup is a function call.
+//! istiod pushes the names of the mesh and their addresses to [`nds_client`]. This crate looks names up in that name
+//! table by the rules of Istio's DNS proxy and sends all other names to the DNS servers of the host. It needs no
+//! sidecar, no port 53 and no iptables rules: a lookup is a function call.
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Source, Upstream};
@@ -29,80 +29,84 @@
 //! assert_eq!(found.canonical_name(), "forecast.weather.svc.cluster.local");
 //! assert!(matches!(found.source(), Source::Mesh { .. }));
 //!
-//! // The table alone, without async and without an allocation:
+//! // Only the name table, without async and without allocation:
 //! assert!(resolver.try_lookup("forecast.weather.svc").is_some());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Who answers
+//! # Order of sources
 //!
-//! 1. An address literal is itself.
-//! 2. The mesh's table: the name as it is, as a short name, by the search domain, by a wildcard
-//!    ([`Via`] says which).
+//! 1. An address literal resolves to itself.
+//! 2. The name table: an exact name, a short name, a name in the search domain, or a wildcard ([`Via`]).
 //! 3. The `hosts` file, and `localhost`.
-//! 4. Upstream DNS ([`Upstream`]), by the host's search list. Each completed name is looked for in the table first.
-//! 5. The system's `getaddrinfo`, where it may know more ([`Upstream::with_getaddrinfo`]).
+//! 4. Upstream DNS ([`Upstream`]), with the host's search list. Each completed name is looked up in the name table
+//!    first.
+//! 5. The system's `getaddrinfo`, if it has further sources ([`Upstream::with_getaddrinfo`]).
 //!
-//! Upstream DNS is what the host has, or what the program says; never a public resolver.
-//! [`MeshResolver::lookup_ip`] says what happens before istiod's first table.
+//! Upstream DNS uses the servers of the host or of the configuration, never a public resolver.
+//! [`MeshResolver::lookup_ip`] describes lookups before istiod's first name table.
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | API |
 //! |---|---|
-//! | `hickory` | `hickory::MeshProvider`: hickory's own `Resolver` over the mesh |
-//! | `hickory-server` | `hickory::MeshHandler`: the mesh in a server of hickory's |
-//! | `hyper` | `MeshResolver` as the resolver of hyper-util's `HttpConnector`, a tower `Service<Name>` |
-//! | `listener` | `listener::DnsListener`: a DNS server for programs that only speak DNS (Unix) |
-//! | `metrics` | counters and latencies through the `metrics` facade: below |
-//! | `reqwest` | `MeshResolver` as `reqwest::dns::Resolve` |
-//! | `tonic` | `tonic::channel`: a gRPC channel over all addresses of a name, which follows their changes |
-//! | `tower` | `tower::LookupService`: a tower `Service` from names to addresses |
-//! | `aws-lc-rs` (default), `ring` | the crypto provider of [`nds_client`] |
+//! | `hickory` | `hickory::MeshProvider`: a connection provider for hickory's `Resolver` |
+//! | `hickory-server` | `hickory_server::MeshHandler`: a request handler for hickory's `Server` |
+//! | `hyper` | `MeshResolver` implements `Service<Name>`, the resolver of hyper-util's `HttpConnector` |
+//! | `listener` | `listener::DnsListener`: a DNS server for programs that send DNS queries (Unix) |
+//! | `metrics` | counters and histograms through the `metrics` facade: see [Logs and metrics](#logs-and-metrics) |
+//! | `reqwest` | `MeshResolver` implements `reqwest::dns::Resolve` |
+//! | `tonic` | `tonic::channel`: a gRPC channel over all addresses of a name, updated when they change |
+//! | `tower` | `tower::LookupService`: a tower service that maps names to addresses |
+//! | `aws-lc-rs` (default), `ring` | the cryptographic provider of [`nds_client`] |
 //!
-//! Whoever resolves needs a tokio runtime with IO and time enabled, except for
-//! [`try_lookup`](MeshResolver::try_lookup), [`try_lookup_ip`](MeshResolver::try_lookup_ip) and
-//! [`resolve`](MeshResolver::resolve).
+//! An adapter for another library lives in the public module named like its feature, together with the `impl` blocks
+//! that it adds to [`MeshResolver`].
 //!
-//! # What of Istio's DNS proxy is here
+//! Lookups need a tokio runtime with IO and time enabled, except [`try_lookup`](MeshResolver::try_lookup),
+//! [`try_lookup_ip`](MeshResolver::try_lookup_ip) and [`resolve`](MeshResolver::resolve).
 //!
-//! | behaviour | in Istio | here |
+//! # Differences from Istio's agent
+//!
+//! | behaviour of the agent | function | behaviour of this crate |
 //! |---|---|---|
-//! | short names, wildcards, first search domain, case, trailing dots | `pkg/dns/client/dns.go` | as there, with three deliberate differences: below |
-//! | a known name without the family asked for has no data; it is not unknown | `lookupHost` | as there |
-//! | other record types go upstream | `lookupHost` | as there (`hickory`) |
-//! | shuffled answers, TTL of 30 seconds | `roundRobinResponse`, `defaultTTLInSeconds` | as there; TTL 0 before hickory's cache |
-//! | a new table replaces the old one at once; entries without a usable address are not in it | `UpdateLookupTable` | as there |
-//! | SERVFAIL for everything before the first table; on port 53 upstream is asked | `ServeDNS` | a bounded wait for mesh names, upstream for others, on any port |
-//! | upstream: one server after the other in random order, any response counts | `queryUpstreamSequential` | as glibc: in order, SERVFAIL, NOTIMP and REFUSED make way for the next server |
-//! | upstream: all servers at once (`DNS_FORWARD_PARALLEL`) | `queryUpstreamParallel` | not there: one server sees each name |
-//! | 5 seconds for dialling, writing and reading each | `NewProxy` | resolv.conf's `timeout` for all of it |
-//! | `/var/lib/istio/resolv.conf` before the host's, for root on port 53 | `NewLocalDNSServer` | `Upstream::resolv_conf` |
-//! | nothing is kept, an answer too long for UDP is SERVFAIL | `queryUpstream` | kept for as long as answers say; TCP where truncated |
-//! | DNS listener on port 15053 | `StartDNS` | `listener::DnsListener`, which names its own differences |
+//! | short names, wildcards, first search domain, case, trailing dots | `pkg/dns/client/dns.go` | the same, with the three differences below |
+//! | a known name without addresses of the requested family is NODATA, not NXDOMAIN | `lookupHost` | the same |
+//! | other record types go upstream | `lookupHost` | the same (`hickory`, `listener`) |
+//! | shuffled answers, TTL of 30 seconds | `roundRobinResponse`, `defaultTTLInSeconds` | the same; a TTL of 0 in the module `hickory`, which caches |
+//! | a new table replaces the old one immediately; entries without a valid address are ignored | `UpdateLookupTable` | the same |
+//! | before the first table, SERVFAIL for every name; on port 53, upstream DNS | `ServeDNS` | mesh names wait with a timeout, other names go upstream |
+//! | upstream servers are tried in random order, and any response is accepted | `queryUpstreamSequential` | like glibc: in order; SERVFAIL, NOTIMP and REFUSED lead to the next server |
+//! | optionally, all upstream servers are queried simultaneously (`DNS_FORWARD_PARALLEL`) | `queryUpstreamParallel` | not supported: one server sees each name |
+//! | 5 seconds each for connecting, writing and reading | `NewProxy` | `timeout` of resolv.conf for the whole query |
+//! | `/var/lib/istio/resolv.conf` precedes the host's file, for root on port 53 | `NewLocalDNSServer` | [`Upstream::resolv_conf`] selects a file |
+//! | no cache; SERVFAIL for an answer too long for UDP | `queryUpstream` | a cache by TTL; TCP for truncated answers |
+//! | DNS listener on port 15053 | `StartDNS` | `listener::DnsListener`, whose documentation lists further differences |
 //!
-//! Deliberate differences in the table's semantics:
+//! The lookup rules of the name table differ deliberately in three points:
 //!
-//! * Suffixes are compared label by label, where the agent compares text: `a.foons1.svc.cluster.local` does not end
-//!   in the search domain `ns1.svc.cluster.local`.
-//! * Where entries collide, the more literal reading wins: the name itself, then a short name, then the search
-//!   domain. In the agent the order of a Go map decides, and an expansion hides a service of that very name.
-//! * Short names belong to Kubernetes services named `short.ns.<domain>`, which is what Kubernetes calls them.
+//! * Suffixes are compared by label, not as strings: `a.foons1.svc.cluster.local` does not end in the search domain
+//!   `ns1.svc.cluster.local`.
+//! * If several entries match a name, the most literal match wins: the exact name, then a short name, then the search
+//!   domain. In the agent, the iteration order of a Go map decides, and an expansion can hide a service of exactly
+//!   that name.
+//! * Only Kubernetes services whose key is `short.ns.<domain>` have short names.
 //!
-//! # Watching it
+//! # Logs and metrics
 //!
-//! At debug there is an event of `tracing` for each lookup, each query to a listener, each name asked for upstream and each
-//! server asked; a server that takes a second or more is told at info. With the feature `metrics`:
+//! Each lookup, each query to a listener, each name that is resolved upstream and each query to an upstream server
+//! emits a `tracing` event at level debug. A query to an upstream server that takes a second or longer is logged at
+//! level info. With the feature `metrics`, these metrics are recorded:
 //!
-//! | metric | labels |
-//! |---|---|
-//! | `mesh_resolver_lookups_total` | `outcome`: `mesh`, `hosts`, `literal`, `stale`, `system`, `upstream`, or [`ErrorKind::as_label`] |
-//! | `mesh_resolver_lookup_seconds` | a lookup that the table did not answer at once: a clock would take as long as that. `outcome` as above |
-//! | `mesh_resolver_upstream_seconds` | a name, both families. `outcome`: `upstream`, `stale`, or why there is no address |
-//! | `mesh_resolver_server_seconds` | one question to one server. `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
-//! | `mesh_resolver_cached_total` | `kind`: `fresh`, `stale` |
-//! | `mesh_resolver_queries_total` | a listener's queries. `outcome`: the fields of `listener::ListenerStats` |
+//! | metric | value | labels |
+//! |---|---|---|
+//! | `mesh_resolver_lookups_total` | lookups | `outcome`: `mesh`, `hosts`, `literal`, `stale`, `system`, `upstream`, or [`ErrorKind::as_label`] |
+//! | `mesh_resolver_lookup_seconds` | duration of a lookup that needed more than the name table | `outcome`, as above |
+//! | `mesh_resolver_upstream_lookup_seconds` | duration of the upstream lookup of one name, both families | `outcome`: `upstream`, `stale`, or the reason of the failure |
+//! | `mesh_resolver_upstream_query_seconds` | duration of one query to one server | `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
+//! | `mesh_resolver_cached_answers_total` | answers from the upstream cache | `kind`: `fresh`, `stale` |
+//! | `mesh_resolver_listener_queries_total` | queries to listeners | `outcome`: the fields of `listener::ListenerStats` |
 //!
 //! # What a lookup costs
 //!
@@ -112,16 +116,25 @@
 //! measures them on this machine, beside hickory's lookup in memory and beside a hash map of strings; `-- dns` the listener
 //! beside other servers. `bench/README.md` says what decides the figures.
 //!
-//! # Virtual addresses
+//! # Raw addresses
 //!
-//! Answers are what istiod's table says: ClusterIPs, and for a ServiceEntry without addresses one out of
-//! 240.240.0.0/16, which nothing but a mesh connector can dial. That includes hosts outside the mesh that somebody
-//! declared in a ServiceEntry (`MESH_EXTERNAL`). A program that only resolves, and dials by itself, could reach such a
-//! host before it was declared: [`MeshResolver::new`] therefore gives it upstream's answer
-//! ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external);
-//! [`with_external`](MeshResolverBuilder::with_external) for other sources of that knowledge). A program that accepts
-//! only a resolver crosses networks by way of loopback addresses
-//! ([`with_local_addresses`](MeshResolverBuilder::with_local_addresses)) behind which a connector listens.
+//! The addresses of mesh names are exactly those of istiod's table: ClusterIPs, pod addresses, and for a ServiceEntry
+//! without addresses a virtual IP of 240.240.0.0/16 that only a mesh connector can dial. **Dialling such an address
+//! directly bypasses the mesh**: the connection is plaintext, without mTLS, gateways or load balancing policies, and
+//! reaches whatever owns the address in the local network.
+//!
+//! Clients that resolve and dial by themselves, such as reqwest, hyper's `HttpConnector`, or callers of
+//! `getaddrinfo`, have two ways to use the mesh:
+//!
+//! * `Bridge::resolver` in the crate `mesh-connector` returns a resolver that answers mesh names with loopback
+//!   addresses on which the bridge listens. The bridge forwards each connection through the mesh.
+//! * [`with_local_addresses`](MeshResolverBuilder::with_local_addresses) does the same for other implementations of
+//!   [`LocalAddresses`].
+//!
+//! A table may also contain hosts outside the mesh that a ServiceEntry declares (`MESH_EXTERNAL`), with a virtual IP
+//! instead of their real address. A resolver from [`MeshResolver::new`] resolves them through upstream DNS
+//! ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)), and
+//! [`with_external`](MeshResolverBuilder::with_external) selects names by a predicate.
 
 #![forbid(unsafe_code)]
 

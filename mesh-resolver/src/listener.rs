@@ -1,4 +1,4 @@
-//! A DNS server for programs that only speak DNS (feature `listener`, Unix).
+//! A DNS server for programs that send DNS queries (feature `listener`, Unix).
 //!
 //! ```no_run
 //! use mesh_resolver::{MeshResolver, listener::DnsListener};
@@ -11,46 +11,52 @@
 //! # }
 //! ```
 //!
-//! It answers as the DNS proxy of Istio's agent does. Mesh names are answered from the table, over the query itself and
-//! on a thread of its own; everything else goes upstream, comes back as it is, and is kept for as long as it says
+//! The listener behaves like the DNS proxy of Istio's agent. A dedicated thread answers mesh names from the name
+//! table. All other queries go upstream; their answers are forwarded unchanged and cached until their TTL expires
 //! ([`Upstream`](crate::Upstream)).
 //!
-//! | case | answer |
+//! | case | response |
 //! |---|---|
-//! | A or AAAA of a mesh name | its addresses in random order, TTL 30 seconds, authoritative; behind the search domain a CNAME record first |
-//! | the mesh name has no address of this family | NOERROR without records |
-//! | everything else | upstream's; SERVFAIL where nobody upstream answers |
-//! | before istiod's first table | as [`MeshResolver::lookup_ip`]: mesh suffixes wait, others go upstream at once |
-//! | a question from a host that may not ask it; a transfer of a zone (AXFR, IXFR) | REFUSED |
-//! | the query cannot be read, has not exactly one question (RFC 9619), or not its only OPT record in its place (RFC 6891) | FORMERR; nothing where it has no header, or is an answer |
-//! | another operation than a query | NOTIMP |
-//! | a later version of EDNS | BADVERS |
+//! | A or AAAA query for a mesh name | its addresses in random order, TTL 30 seconds, authoritative; preceded by a CNAME record if the name ends in the search domain |
+//! | the mesh name has no address of the requested family | NOERROR without records |
+//! | any other query | the upstream answer; SERVFAIL if no upstream server answers |
+//! | before istiod's first name table | as in [`MeshResolver::lookup_ip`]: names with a mesh suffix wait, others go upstream immediately |
+//! | the client may not resolve names outside the mesh; zone transfer (AXFR, IXFR) | REFUSED |
+//! | the query is malformed, does not have exactly one question (RFC 9619), or has a misplaced or second OPT record (RFC 6891) | FORMERR; none if the packet has no header or is a response |
+//! | an opcode other than QUERY | NOTIMP |
+//! | an EDNS version other than 0 | BADVERS |
 //!
-//! An answer of the mesh that is longer than the asker takes is cut to whole records, one of upstream's to none; both are
-//! marked truncated, for the asker to come back over TCP.
+//! A response that exceeds the size that the client accepts is truncated: a mesh response to the records that fit, an
+//! upstream response to no records. The client retries over TCP.
 //!
 //! # Differences from Istio's agent
 //!
-//! Besides those of the table's semantics ([crate documentation](crate)):
+//! These differences add to those of the name table ([crate documentation](crate)):
 //!
-//! * the owner of a record is the name as it was asked, in its case; the agent makes it lower-case;
-//! * RA is set; the answer to a query with an OPT record has one (RFC 6891 §6.1.1);
-//! * classes other than IN go upstream; the agent answers them with records of class IN;
-//! * NOTIFY is answered NOTIMP; the agent treats it as a query;
-//! * upstream servers are asked in the order of resolv.conf, and one that fails (SERVFAIL, NOTIMP, REFUSED) makes way for
-//!   the next; the agent asks in random order, and any answer counts;
-//! * upstream's answers are kept, with what is left of their TTLs, and given for a while longer with a TTL of 30 seconds where
-//!   no server answers; the agent asks each time;
-//! * an answer too long for the asker is marked truncated; the agent answers SERVFAIL where upstream does not truncate;
-//! * hosts other than this one get at most 1232 bytes over UDP, and no recursion unless that is set.
+//! * The owner of a record has the spelling of the query. The agent converts it to lower case.
+//! * The RA bit is set, and the response to a query with an OPT record has one (RFC 6891 §6.1.1).
+//! * Classes other than IN go upstream. The agent answers them with records of class IN.
+//! * The response to NOTIFY is NOTIMP. The agent treats NOTIFY as a query.
+//! * Upstream servers are tried in the order of resolv.conf, and a failure (SERVFAIL, NOTIMP, REFUSED) leads to the
+//!   next server. The agent tries them in random order and accepts any response.
+//! * Upstream answers are cached with their remaining TTL. After that they are stale: the listener returns them with
+//!   a TTL of 30 seconds while no server answers. The agent caches nothing.
+//! * A response that exceeds the size that the client accepts is truncated. The agent returns SERVFAIL unless the
+//!   upstream server truncated it.
+//! * Other hosts get at most 1232 bytes over UDP. They may resolve names outside the mesh only if
+//!   [`with_recursion_for`](DnsListenerBuilder::with_recursion_for) allows it.
 //!
 //! # Limits
 //!
-//! Memory and work are bounded ([`Limits`]): a flood of questions for names outside the mesh is answered SERVFAIL beyond
-//! a number of them; mesh names go on being answered. Those cost one thread a microsecond each and no memory, and are not
-//! counted where they come from this host; other hosts, whose senders may be forged, get at most 1232 bytes an answer and so
-//! many answers a second, and are sent to TCP for more. An upstream server that is this listener itself is not asked; a
-//! query that comes back by way of another server waits for the one that is on its way already, and so ends.
+//! [`Limits`] bounds memory and work. When too many queries wait for upstream DNS, the listener answers further ones
+//! with SERVFAIL; mesh names are still answered. Mesh names use no memory and no task, so local clients have no limit
+//! for them.
+//!
+//! The source address of a UDP query from another host may be forged. The listener therefore limits the size of these
+//! responses and their rate per client network (response rate limiting), and makes the client retry over TCP.
+//!
+//! The listener does not send queries to itself if it is its own upstream server. A query that returns through
+//! another server joins the pending query for the same name, which ends the loop.
 
 mod abroad;
 mod forward;
@@ -78,38 +84,40 @@ use self::shared::Shared;
 pub use self::{shared::ListenerStats, start::DnsListenerBuilder};
 use crate::{error::Error, resolver::MeshResolver};
 
-/// Where a listener listens that is not told otherwise: where Istio's agent does.
+/// The default listen address, the same as that of Istio's agent.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15053);
 
-/// A running DNS server. It ends when it is dropped: its thread, its tasks, its connections.
-#[must_use = "a listener ends when it is dropped"]
+/// A running DNS server.
+///
+/// Dropping the listener stops its thread and its tasks, and closes its sockets and connections.
+#[must_use = "dropping a listener stops it"]
 pub struct DnsListener {
     addresses: Arc<[SocketAddr]>,
     shared: Shared,
-    /// Closed to end the thread.
+    /// Closing this socket stops the thread.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     tasks: Vec<AbortHandle>,
 }
 
-/// How much a listener does at once.
+/// The resource limits of a listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// UDP queries on their way upstream. Those beyond are answered SERVFAIL.
+    /// The maximum number of UDP queries that wait for upstream DNS. Further ones are answered with SERVFAIL.
     pub upstream_queries: usize,
-    /// UDP queries in a second from one network of other hosts (IPv4 /24, IPv6 /56), whose senders may be forged. Those
-    /// beyond have no records for an answer and are marked truncated, which sends whoever really asks to TCP. This host
-    /// may ask as often as it likes.
+    /// The maximum number of UDP queries per second from one network of other hosts (IPv4 /24, IPv6 /56). Responses
+    /// to further queries have no records and are truncated, so that a genuine client retries over TCP. Queries from
+    /// this host have no limit.
     pub udp_queries_per_network: u32,
-    /// Open TCP connections. Those beyond wait.
+    /// The maximum number of open TCP connections. Further connections wait to be accepted.
     pub tcp_connections: usize,
-    /// How long a TCP connection may have nothing to say, or not read its answers.
+    /// The time after which a TCP connection is closed if the client neither sends queries nor reads responses.
     pub tcp_idle: Duration,
 }
 
 impl Default for Limits {
-    /// 1024 queries on their way, 1000 a second from a network, 64 connections, 10 seconds.
+    /// Returns 1024 upstream queries, 1000 queries per second and network, 64 connections and 10 seconds.
     fn default() -> Self {
         Self {
             upstream_queries: 1024,
@@ -121,27 +129,29 @@ impl Default for Limits {
 }
 
 impl DnsListener {
-    /// Starts to set a listener up.
+    /// Returns a builder for a listener.
     pub fn builder(resolver: MeshResolver) -> DnsListenerBuilder {
         DnsListenerBuilder::new(resolver)
     }
 
-    /// A listener at [`DEFAULT_ADDRESS`], on the current tokio runtime.
+    /// Starts a listener at [`DEFAULT_ADDRESS`] on the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`Listen`](crate::ErrorKind::Listen): the address is in use, or this is no tokio runtime.
+    /// [`Listen`](crate::ErrorKind::Listen): the address is in use, or the function is called outside a tokio
+    /// runtime.
     pub fn start(resolver: MeshResolver) -> Result<Self, Error> {
         Self::builder(resolver).start()
     }
 
-    /// Where it listens, UDP first; each address once. Port 0 has become a real one.
+    /// Returns the listen addresses, without duplicates: those of the UDP sockets, then those of the TCP sockets.
+    /// Port 0 is replaced by the port that the system chose.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// What has become of the queries so far.
+    /// Returns the number of queries by outcome.
     #[must_use]
     pub fn stats(&self) -> ListenerStats {
         self.shared.counters.read()
@@ -155,12 +165,12 @@ impl Drop for DnsListener {
             task.abort();
         }
         drop(self.stop.take());
-        // It may be dropped on that thread itself, by what a log does there.
+        // A subscriber of `tracing` may drop the listener on that thread.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
             && thread.join().is_err()
         {
-            tracing::error!("the thread of a DNS listener had panicked");
+            tracing::error!("the thread of a DNS listener panicked");
         }
     }
 }

@@ -1,27 +1,27 @@
-//! What Istio's DNS proxy would answer from a name table: pure, wait-free, without allocation.
+//! Looks a name up in a name table by the rules of Istio's DNS proxy: without IO, locks or allocation.
 //!
-//! The agent expands each table into a map of every name it answers. Here nothing is expanded: a question is
-//! turned into the few keys it could be an expansion of, and those are looked up. The rules, with their place in
-//! Istio's `pkg/dns/client/dns.go`:
+//! The agent expands each table into a map of all names that it answers. This crate expands nothing: it derives from
+//! the queried name the few table keys that it may be an expansion of, and looks them up. The rules come from
+//! `pkg/dns/client/dns.go` in Istio:
 //!
-//! | rule | agent |
+//! | rule | function |
 //! |---|---|
-//! | case and the trailing dot of a question do not matter | `ServeDNS`, `buildDNSAnswers` |
-//! | a Kubernetes entry under the proxy's domain is also `short.ns` and `short.ns.svc`, and `short` in the own namespace; never `short.ns.svc.cluster` | `generateAltHosts` |
-//! | any known name with the first search domain behind it is known too, unless it already ends in that domain | `buildDNSAnswers` |
-//! | what is not known is looked for as `*.b.c`, then `*.c`; `*.x` does not match `x` | `lookupHost` |
-//! | a known name without the family asked for has no records; it is not unknown | `lookupHost` |
+//! | the case and the trailing dot of a query are ignored | `ServeDNS`, `buildDNSAnswers` |
+//! | a Kubernetes entry in the domain of the proxy also matches `short.ns` and `short.ns.svc`, and `short` in the proxy's namespace; it never matches `short.ns.svc.cluster` | `generateAltHosts` |
+//! | a matching name also matches with the first search domain appended, unless it already ends in that domain | `buildDNSAnswers` |
+//! | any other name `a.b.c` matches the wildcard entry `*.b.c`, else `*.c`; `*.x` does not match `x` | `lookupHost` |
+//! | a known name without addresses of the requested family is NODATA, not NXDOMAIN | `lookupHost` |
 //!
 //! # Deliberate differences
 //!
-//! * **Suffixes are compared by labels.** The agent compares text: it takes `a.foons1.svc.cluster.local` for a name
-//!   that already ends in the search domain `ns1.svc.cluster.local`, and does not expand it. Here it is expanded.
-//!   By the same reasoning, an entry under `foosvc.cluster.local` gets no short names in `svc.cluster.local`.
-//! * **The more literal reading wins.** Where two entries of a table claim one name (as itself, as a short name, by
-//!   the search domain), the agent's answer depends on the order of a Go map, and an expansion by the search domain
-//!   hides a service of that very name. Here the order is always: the name itself, a short name, the search domain.
-//! * **Short names belong to entries named `short.ns.<domain>`**, as all of Kubernetes' are. The agent would also
-//!   give them to an entry whose fields and key disagree.
+//! * **Suffixes are compared by label.** The agent compares strings: it treats `a.foons1.svc.cluster.local` as a name
+//!   that already ends in the search domain `ns1.svc.cluster.local`, and does not expand it. This crate expands it.
+//!   For the same reason, an entry in `foosvc.cluster.local` has no short names in `svc.cluster.local`.
+//! * **The most literal match wins.** Two entries of a table may match one name: exactly, by a short name, or by the
+//!   search domain. In the agent, the iteration order of a Go map decides, and an expansion by the search domain can
+//!   hide a service of exactly that name. Here the order is fixed: the exact name, a short name, the search domain.
+//! * **Short names require entries named `short.ns.<domain>`**, as all Kubernetes services are. The agent also
+//!   assigns short names to an entry whose fields do not agree with its key.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -35,36 +35,36 @@ use crate::{
     scope::Scope,
 };
 
-/// How a question found its entry.
+/// How a name matched its entry in the name table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Via {
-    /// A short name of a Kubernetes service: `forecast.weather`, `forecast.weather.svc`, `forecast`.
+    /// The name is a short name of a Kubernetes service: `forecast.weather`, `forecast.weather.svc`, `forecast`.
     Alternate,
-    /// The name that the table has.
+    /// The name equals the key of the entry.
     Exact,
-    /// One of the other ways, with the host's first search domain behind it.
+    /// The name without the host's first search domain matches.
     SearchDomain,
-    /// A wildcard entry that covers the name.
+    /// The name matches a wildcard entry.
     Wildcard,
 }
 
-/// The mesh's answer to one question.
+/// The answer of the name table to one query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer<'a> {
     entry: NameEntry<'a>,
     via: Via,
-    /// How much of the question is the name that was known, when the search domain is cut off.
+    /// The length of the matched name, which is the query without the search domain.
     known_len: u8,
-    /// Where in the question the `*` of the wildcard that matched would stand; [`NO_STAR`].
+    /// The position in the query of the `*` of the matched wildcard, or [`NO_STAR`].
     star: u8,
-    /// The address that is given out instead of the entry's.
+    /// The address that replaces those of the entry.
     local: Option<IpAddr>,
 }
 
-/// Behind the end of any name.
+/// A position beyond the end of any name.
 const NO_STAR: u8 = u8::MAX;
-const _: () = assert!(MAX_NAME < NO_STAR as usize, "positions in a name fit");
+const _: () = assert!(MAX_NAME < NO_STAR as usize, "a position in a name fits into a u8");
 
 impl<'a> Answer<'a> {
     #[inline]
@@ -78,36 +78,36 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The answer to a question that [`exact`] found the entry of.
+    /// Creates the answer for an entry that [`exact`] found.
     #[inline]
     pub(crate) fn exact(entry: NameEntry<'a>, question: &str) -> Self {
         Self::new(entry, Via::Exact, question.strip_suffix('.').unwrap_or(question))
     }
 
-    /// The same answer with an address in the place of the entry's.
+    /// Replaces the addresses of the entry.
     pub(crate) fn with_local(self, local: Option<IpAddr>) -> Self {
         Self { local, ..self }
     }
 
-    /// The entry that answers.
+    /// Returns the table entry.
     pub(crate) fn entry(&self) -> NameEntry<'a> {
         self.entry
     }
 
-    /// The canonical name: the key of the table, under which istiod also knows the clusters of the service.
-    /// `*.x` where a wildcard entry answers.
+    /// Returns the canonical name: the key of the entry (`*.x` for a wildcard entry). istiod names the clusters of
+    /// the service by it.
     #[inline]
     pub(crate) fn name(&self) -> &'a str {
         self.entry.name()
     }
 
-    /// How the question found the entry.
+    /// Returns how the name matched.
     #[inline]
     pub(crate) fn via(&self) -> Via {
         self.via
     }
 
-    /// The IPv4 addresses, in istiod's order. Without any, a question for A has no data; the name is still known.
+    /// Returns the IPv4 addresses in istiod's order. Without any, an A query is NODATA.
     #[inline]
     pub(crate) fn ipv4(&self) -> &[Ipv4Addr] {
         match &self.local {
@@ -117,7 +117,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The IPv6 addresses, in istiod's order. Without any, a question for AAAA has no data; the name is still known.
+    /// Returns the IPv6 addresses in istiod's order. Without any, an AAAA query is NODATA.
     #[inline]
     pub(crate) fn ipv6(&self) -> &[Ipv6Addr] {
         match &self.local {
@@ -127,11 +127,12 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The target of the CNAME record that a DNS answer to `question` begins with, if it begins with one. The target
-    /// of a wildcard stays literal (`lookupHost`). `question` must be the one that was looked up.
+    /// Returns the target of the CNAME record with which a DNS response begins, if the name matched by the search
+    /// domain. The target of a wildcard entry stays literal (`lookupHost`). `question` must be the name that was
+    /// looked up.
     #[cfg_attr(
         not(any(feature = "hickory", feature = "listener")),
-        allow(dead_code, reason = "for those who answer in DNS records")
+        allow(dead_code, reason = "for adapters that write DNS records")
     )]
     pub(crate) fn alias(&self, question: &str) -> Option<String> {
         if self.via != Via::SearchDomain {
@@ -144,13 +145,13 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// The question without the search domain, where that was cut off, in lower case.
+    /// Returns the matched name in lower case: the query without the search domain.
     pub(crate) fn known(&self, question: &str) -> Option<String> {
         question.get(..self.known_len.into()).map(str::to_ascii_lowercase)
     }
 }
 
-/// The answer of the table to a question, `None` for a name it does not know.
+/// Looks a name up. Returns `None` for an unknown name.
 #[inline]
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     match exact(table, question) {
@@ -159,18 +160,17 @@ pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) ->
     }
 }
 
-/// The entry of a question that is in the form of the table already: most are, and neither their case nor anything else
-/// is looked at.
+/// Finds the entry whose key equals the name, except for a trailing dot. Most queries match here, without conversion
+/// to lower case.
 ///
-/// In the caller's code, always: what the processor begins of the next lookup while this one waits for memory is bounded by
-/// the instructions in between.
+/// The function is always inlined: few instructions between two memory accesses let the processor overlap lookups.
 #[inline(always)]
 pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntry<'a>> {
     let plain = question.strip_suffix('.').unwrap_or(question);
     table.get(plain).filter(|_| !plain.is_empty())
 }
 
-/// The same, for a question that is not a name of the table as it stands.
+/// Looks up a name that equals no key of the table.
 #[inline(never)]
 pub(crate) fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
@@ -182,7 +182,7 @@ pub(crate) fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: 
     by_name.or_else(|| wildcard(table, scope, name))
 }
 
-/// The answer to a name in table form, `find` being who knows names: as it is, or with the search domain behind it.
+/// Looks up a lower-case name with `find`, first unchanged, then without the search domain.
 fn known<'a>(
     scope: &Scope,
     name: &str,
@@ -200,7 +200,7 @@ fn known<'a>(
     Some(Answer::new(entry, Via::SearchDomain, short))
 }
 
-/// The Kubernetes entry that has this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
+/// Finds the Kubernetes entry with this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
 fn alternate<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<NameEntry<'a>> {
     if scope.domain().is_empty() {
         return None;
@@ -215,7 +215,8 @@ fn alternate<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Name
         .or_else(|| service(table, scope, name, scope.namespace()))
 }
 
-/// The Kubernetes service of one's own cluster domain. Short names of pods contain a dot: `mysql-0.mysql`.
+/// Finds a Kubernetes service in the cluster domain of the scope. The short name of a pod contains a dot:
+/// `mysql-0.mysql`.
 fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str) -> Option<NameEntry<'a>> {
     if short.is_empty() || namespace.is_empty() {
         return None;
@@ -225,7 +226,7 @@ fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str
     (entry.service() == (short, namespace, Registry::Kubernetes)).then_some(entry)
 }
 
-/// The answer of the most specific wildcard that covers the name. No short name is a wildcard.
+/// Finds the most specific wildcard entry that matches the name. Wildcard entries have no short names.
 fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     buffer.join(&[name])?;
@@ -240,7 +241,7 @@ fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answe
     None
 }
 
-/// The name without `.suffix`, if it ends so. No name ends with the empty suffix.
+/// Returns the name without `.suffix`, or `None` if it does not end in it. No name ends in the empty suffix.
 fn strip_suffix<'n>(name: &'n str, suffix: &str) -> Option<&'n str> {
     name.strip_suffix(suffix).filter(|_| !suffix.is_empty())?.strip_suffix('.')
 }

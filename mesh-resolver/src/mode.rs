@@ -1,4 +1,5 @@
-//! What of the table's answers is given out: all of it, or for some names something else.
+//! The policy that decides which addresses a resolver returns for a mesh name: those of the table, a loopback
+//! address, or those of upstream DNS.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,25 +10,29 @@ use nds_client::{
 
 use crate::lookup::{Answer, Via};
 
-/// Hands out loopback addresses, each of which stands for one mesh name because something listens there that brings
-/// connections to it. The mesh connector's bridge is one.
+/// Assigns loopback addresses to mesh names.
+///
+/// A listener behind each address must forward connections to the service. The bridge of the mesh connector
+/// implements this trait.
 pub trait LocalAddresses: Send + Sync + 'static {
-    /// The address that stands for a host; `None` leaves the host to the table. `host` is the canonical name of a
-    /// service, and under a wildcard the name that was asked for; lower-case, without a trailing dot.
+    /// Returns the loopback address of a host, or `None` to use the addresses of the name table.
     ///
-    /// It is called at each lookup of a mesh name, on the thread that looks up: it answers from memory.
+    /// `host` is the canonical name of a service, or the queried name if a wildcard entry matched. It is in lower
+    /// case, without a trailing dot.
+    ///
+    /// Each lookup of a mesh name calls this method on its own thread, so the method must not block.
     fn address(&self, host: &str) -> Option<IpAddr>;
 }
 
-/// Says whether a mesh name is of something outside the mesh.
+/// Decides whether a mesh name belongs to a host outside the mesh.
 pub(crate) enum External {
-    /// Whoever set the resolver up.
+    /// A predicate from the builder.
     Told(Box<dyn Fn(&str) -> bool + Send + Sync>),
-    /// The clusters of istiod, about names whose addresses nobody routes.
+    /// istiod's clusters, for names whose addresses are not routable.
     Clusters(NdsClient),
 }
 
-/// The answer mode of a resolver.
+/// The policy of a resolver.
 #[derive(Default)]
 pub(crate) struct Mode {
     pub(crate) external: Option<External>,
@@ -35,7 +40,7 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    /// Whether the addresses of an entry are given out as the table has them, whatever the name.
+    /// Whether the addresses of an entry are returned unchanged for every name.
     #[inline]
     pub(crate) fn keeps(&self, entry: NameEntry<'_>) -> bool {
         self.local.is_none()
@@ -46,7 +51,7 @@ impl Mode {
             }
     }
 
-    /// The answer as it is given out; `None` where upstream DNS answers instead of the table.
+    /// Applies the policy. Returns `None` if upstream DNS must answer instead of the name table.
     pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Answer<'a>> {
         if self.keeps(answer.entry()) {
             return Some(answer);
@@ -79,17 +84,18 @@ impl External {
     }
 }
 
-/// istiod's own addresses for ServiceEntries without any: of 240.240.0.0/16 (`pilot/pkg/controllers/ipallocate`), or of
-/// another part of what is reserved. Only a sidecar or a mesh connector knows what is behind them.
+/// Whether an address is allocated by istiod for a ServiceEntry without addresses: 240.240.0.0/16
+/// (`pilot/pkg/controllers/ipallocate`), or another part of the reserved range. Only a sidecar or a mesh connector
+/// can dial these addresses.
 fn is_virtual(ip: Ipv4Addr) -> bool {
     ip.octets()[0] >= 240
 }
 
-/// 2001:2::/48, their IPv6 counterpart.
+/// The IPv6 range that istiod allocates from, 2001:2::/48.
 const VIRTUAL_IPV6: [u16; 3] = [0x2001, 2, 0];
 
-/// What the clusters say of a host. The first to ask subscribes to them; before they come, a host counts as external:
-/// who dials a virtual address gets nowhere, whatever is behind it.
+/// Whether istiod's clusters mark a host as outside the mesh. The first call subscribes to the clusters. Until they
+/// arrive, the result is true, because a virtual address cannot be dialled anyway.
 fn is_external(client: &NdsClient, host: &str) -> bool {
     let clusters = client.clusters().current();
     clusters.is_none_or(|clusters| clusters.for_host(host).iter().any(|cluster| cluster.external))

@@ -1,9 +1,10 @@
-//! Host names on the stack: folded to lower case, joined with suffixes, never allocated.
+//! A buffer for host names on the stack.
 
-/// The longest host name in text form, without the trailing dot (RFC 1035 §2.3.4: 255 bytes on the wire).
+/// The maximum length of a host name in text form, without the trailing dot (RFC 1035 §2.3.4: 255 bytes in wire
+/// format).
 pub(crate) use sidestep_util::host_name::MAX_LENGTH as MAX_NAME;
 
-/// Room for one name, and for the name with a suffix behind it as long as the two are still a name.
+/// A buffer for one host name.
 pub(crate) struct NameBuffer {
     bytes: [u8; MAX_NAME],
     len: usize,
@@ -14,7 +15,7 @@ impl NameBuffer {
         Self { bytes: [0; MAX_NAME], len: 0 }
     }
 
-    /// `parts`, with a dot between each two. `None` where that is longer than a name can be.
+    /// Joins the parts with dots. Returns `None` if the result is longer than a host name.
     pub(crate) fn join(&mut self, parts: &[&str]) -> Option<&str> {
         self.len = 0;
         for (at, part) in parts.iter().enumerate() {
@@ -26,13 +27,14 @@ impl NameBuffer {
         self.text()
     }
 
-    /// The name as tables have it: lower-case, without a trailing dot. `None` for what is no name: empty, too long.
+    /// Converts a name to the form of name table keys: lower case, without a trailing dot. Returns `None` for an
+    /// empty or too long name.
     pub(crate) fn fold<'a>(&'a mut self, name: &'a str) -> Option<&'a str> {
         let name = name.strip_suffix('.').unwrap_or(name);
         if name.is_empty() || name.len() > MAX_NAME {
             return None;
         }
-        // All of it, without a way out: that is done many bytes at a time.
+        // The loop has no early exit, so that the compiler vectorises it.
         if !name.bytes().fold(false, |upper, byte| upper | byte.is_ascii_uppercase()) {
             return Some(name);
         }
@@ -42,8 +44,8 @@ impl NameBuffer {
         self.text()
     }
 
-    /// `*` in place of the byte at `star`, and everything behind it: with `star` at the last byte of a label, the
-    /// wildcard that covers that label. `name` must be what the buffer was filled with.
+    /// Replaces the byte at `star` by `*` and returns the rest of the name from there. If `star` is the last byte of
+    /// a label, the result is the wildcard that matches the label. The buffer must contain the name.
     pub(crate) fn wildcard(&mut self, star: usize) -> Option<&str> {
         *self.bytes.get_mut(star)? = b'*';
         std::str::from_utf8(self.bytes.get(star..self.len)?).ok()
@@ -66,11 +68,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folding_lowers_the_case_and_drops_one_trailing_dot() {
+    fn folding_converts_to_lower_case_and_removes_one_trailing_dot() {
         let mut buffer = NameBuffer::new();
         assert_eq!(buffer.fold("Forecast.Weather."), Some("forecast.weather"));
         assert_eq!(buffer.fold("forecast"), Some("forecast"));
-        assert_eq!(buffer.fold("a.."), Some("a."), "the second dot is an empty label, which no table has");
+        assert_eq!(
+            buffer.fold("a.."),
+            Some("a."),
+            "the second dot ends an empty label, which no table key has"
+        );
         assert_eq!(buffer.fold("."), None);
         assert_eq!(buffer.fold(""), None);
     }
@@ -87,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_takes_the_place_of_the_label_before_it() {
+    fn a_wildcard_replaces_the_labels_before_it() {
         let mut buffer = NameBuffer::new();
         assert_eq!(buffer.join(&["foo.bar", "example"]), Some("foo.bar.example"));
         assert_eq!(buffer.wildcard(2), Some("*.bar.example"));

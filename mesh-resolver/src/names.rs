@@ -1,4 +1,4 @@
-//! What this process knows of a name by itself: one loaded table, read by Istio's rules and by the answer mode.
+//! Classifies a name by one loaded name table: Istio's lookup rules, then the answer policy.
 
 mod first_table;
 mod sync;
@@ -22,19 +22,18 @@ use crate::{
     scope::Scope,
 };
 
-/// Why the mesh has no answer to a name. Together with the answer this is the classification of the name: each lookup makes
-/// one, against one table, and everything else follows from it.
+/// The reason why the name table does not answer a name. Each lookup classifies its name once, against one table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NotMesh {
-    /// The name is an address.
+    /// The name is an address literal.
     Literal(IpAddr),
-    /// istiod had not sent a table yet: the name may be a mesh name.
+    /// istiod has not sent a table yet, so the name may be a mesh name.
     NotReady,
-    /// Upstream DNS answers: the mesh does not know the name, or the answer mode leaves it to upstream.
+    /// Upstream DNS must answer: the name is unknown to the mesh, or the answer policy sends it upstream.
     Unknown,
 }
 
-/// The name table of a client as it changes, and how it is read.
+/// The live name table of a client, with everything that determines its answers.
 pub(crate) struct NameSource {
     pub(crate) names: Watch<NameTable>,
     pub(crate) sync: SyncWatch,
@@ -43,21 +42,21 @@ pub(crate) struct NameSource {
     pub(crate) first_table_timeout: Duration,
 }
 
-/// One name table. For a look that ends soon.
+/// One loaded name table. Holding it for long delays the release of its memory.
 pub(crate) struct Names<'s> {
     table: Ref<'s, NameTable>,
     source: &'s NameSource,
 }
 
 impl NameSource {
-    /// Loads the current table. Wait-free, without allocation.
+    /// Loads the current table. Wait-free and without allocation.
     pub(crate) fn load(&self) -> Names<'_> {
         Names { table: self.names.load(), source: self }
     }
 
-    /// The first step of a classification, which is all of it for the usual name: the table has it as it stands, with one
-    /// address that is given out as it is. Otherwise the loaded table, for the other steps.
-    // In the caller's code, always, as `lookup::exact`. Nothing that is not usual has a part in it.
+    /// Classifies the most frequent case: a name that equals a key of the table, with one address that the policy
+    /// does not change. Returns the loaded table in all other cases.
+    // Always inlined, like `lookup::exact`. Code for other cases stays out of it.
     #[inline(always)]
     pub(crate) fn usual(&self, name: &str) -> Result<Ipv4Addr, Names<'_>> {
         let table = self.names.load();
@@ -67,7 +66,7 @@ impl NameSource {
         }
     }
 
-    /// How current the table is.
+    /// Returns the synchronisation state of the table.
     #[inline]
     pub(crate) fn sync_state(&self) -> SyncState {
         self.sync.state()
@@ -84,7 +83,7 @@ fn only(table: &NameTable, mode: &Mode, name: &str) -> Option<Ipv4Addr> {
 }
 
 impl Names<'_> {
-    /// Classifies a name. Without allocation for an ASCII name.
+    /// Classifies a name. Allocates only for a name that is not ASCII.
     pub(crate) fn local(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
         if entry.is_none()
@@ -104,15 +103,15 @@ impl Names<'_> {
         }
     }
 
-    /// Whether istiod has sent this table. One without names is sent only by a mesh without names: the state says that a
-    /// table has come, and it is still empty after that. The client publishes a table before the state, so one that came
-    /// since this one was loaded is not taken for it.
+    /// Whether istiod sent this table. An empty table counts as sent if the state says that a table has arrived and
+    /// the current table is still empty. The client publishes a table before the state, so a table that arrives in
+    /// between is not missed.
     fn is_sent(&self) -> bool {
         let is_empty = || self.source.names.load().is_empty();
         !self.table.is_empty() || self.source.sync_state() != SyncState::Connecting && is_empty()
     }
 
-    /// istiod's answer, whatever the answer mode makes of it.
+    /// Returns istiod's answer without applying the answer policy.
     pub(crate) fn lookup(&self, name: &str) -> Option<Answer<'_>> {
         lookup(&self.table, &self.source.scope, name)
     }

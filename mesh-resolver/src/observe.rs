@@ -1,10 +1,10 @@
-//! What lookups leave behind for those who watch: events of `tracing`, and metrics where the feature is on.
+//! Log events and metrics of lookups.
 
 use std::time::Duration;
 
 use crate::{answer::Lookup, error::Error};
 
-/// The query log: one line at debug for each lookup. Here those for which more than the table was asked.
+/// Logs and measures a lookup that needed more than the name table.
 pub(crate) fn looked_up(host: &str, took: Duration, outcome: &Result<Lookup, Error>) {
     let label = match outcome {
         Ok(answer) => {
@@ -13,17 +13,18 @@ pub(crate) fn looked_up(host: &str, took: Duration, outcome: &Result<Lookup, Err
         }
         Err(error) => {
             let label = error.kind().as_label();
-            tracing::debug!(host, error = %error.report(), "not resolved");
+            tracing::debug!(host, error = %error.report(), "lookup failed");
             count(label);
             label
         }
     };
-    tracing::trace!(host, outcome = label, ?took, "looked up");
+    tracing::trace!(host, outcome = label, ?took, "lookup finished");
     #[cfg(feature = "metrics")]
     metrics::histogram!("mesh_resolver_lookup_seconds", "outcome" => label).record(took);
 }
 
-/// The same, of one that found something. What the table answers at once is not timed: to read a clock takes as long.
+/// Logs and counts a successful lookup. An answer from the name table is not timed, because reading a clock takes as
+/// long as the lookup.
 #[inline]
 pub(crate) fn found(host: &str, answer: &Lookup) {
     tracing::debug!(
@@ -40,7 +41,7 @@ pub(crate) fn found(host: &str, answer: &Lookup) {
 fn count(outcome: &'static str) {
     #[cfg(feature = "metrics")]
     match outcome {
-        // A label that is known beforehand needs no memory.
+        // A constant label needs no allocation.
         "mesh" => metrics::counter!("mesh_resolver_lookups_total", "outcome" => "mesh").increment(1),
         _ => metrics::counter!("mesh_resolver_lookups_total", "outcome" => outcome).increment(1),
     }

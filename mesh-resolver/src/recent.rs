@@ -1,7 +1,7 @@
-//! What this process last resolved, so that an address it dials can be traced back to a name.
+//! Maps the addresses that this process resolved recently back to their mesh names.
 //!
-//! Addresses of the mesh are ambiguous: two clusters give one ClusterIP to two services. What a caller means by an
-//! address is most likely the name it got the address for.
+//! Mesh addresses are ambiguous, because two clusters may assign one ClusterIP to two services. A caller that dials
+//! an address most likely means the name that it resolved to this address.
 
 use std::{
     hash::BuildHasher as _,
@@ -16,27 +16,27 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use sidestep_util::bounded_map::BoundedMap;
 
-/// Address to mesh name, for the last few thousand addresses that were handed out. What was just recorded is recorded again
-/// without a lock: nearly all lookups are of that kind.
+/// A bounded map from addresses to mesh names. Recording an unchanged pair again needs no lock; nearly all lookups do
+/// that.
 #[derive(Debug)]
 pub(crate) struct Recent {
     names: Mutex<BoundedMap<IpAddr, Arc<str>, RandomState>>,
-    /// For a few addresses, a hash of address and name as they were last recorded. Written under the lock.
+    /// Hashes of recently recorded pairs of address and name. They are written under the lock.
     latest: Box<[AtomicU64; LATEST]>,
     hasher: RandomState,
 }
 
-/// Addresses per generation.
+/// The number of addresses per generation of the map.
 const CAPACITY: usize = 2048;
 
-/// Addresses whose record is known without a lock.
+/// The number of hashes.
 const LATEST: usize = 1024;
 
-/// No record.
+/// The value of an unused slot.
 const NONE: u64 = 0;
 
 impl Recent {
-    /// Records that these are the addresses of the mesh name.
+    /// Records the addresses of a mesh name.
     #[inline]
     pub(crate) fn record(&self, name: &str, addresses: &[IpAddr]) {
         if !addresses.iter().all(|ip| self.latest(*ip).load(Relaxed) == self.mark(*ip, name)) {
@@ -50,14 +50,15 @@ impl Recent {
         let name = known.cloned().unwrap_or_else(|| name.into());
         for ip in addresses {
             if names.insert(*ip, name.clone(), 1) {
-                // Addresses that are still resolved move to the new generation.
+                // The map started a new generation. Clearing the hashes lets addresses that are still in use move to
+                // it.
                 self.latest.iter().for_each(|latest| latest.store(NONE, Relaxed));
             }
             self.latest(*ip).store(self.mark(*ip, &name), Relaxed);
         }
     }
 
-    /// Records that these addresses belong to something outside the mesh.
+    /// Removes addresses that were resolved for a host outside the mesh.
     pub(crate) fn forget(&self, addresses: &[IpAddr]) {
         let mut names = self.names.lock();
         for ip in addresses {
@@ -66,12 +67,12 @@ impl Recent {
         }
     }
 
-    /// The mesh name that the address was last handed out for.
+    /// Returns the mesh name that was last resolved to the address.
     pub(crate) fn name(&self, ip: IpAddr) -> Option<Arc<str>> {
         self.names.lock().peek(&ip).cloned()
     }
 
-    /// Where the last record of an address is noted; addresses share a place.
+    /// Returns the slot for the hash of an address. Several addresses share a slot.
     fn latest(&self, ip: IpAddr) -> &AtomicU64 {
         let bits = match ip {
             IpAddr::V4(ip) => ip.to_bits(),
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_leads_to_the_name_it_was_last_handed_out_for() {
+    fn an_address_maps_to_the_name_that_was_last_resolved_to_it() {
         let recent = Recent::default();
         recent.record("a", &[ip(1), ip(2)]);
         recent.record("b", &[ip(2)]);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_upstream_dns_gave_for_another_name_is_no_longer_the_meshs() {
+    fn an_address_from_upstream_dns_no_longer_maps_to_a_mesh_name() {
         let recent = Recent::default();
         recent.record("a", &[ip(1), ip(2)]);
         recent.forget(&[ip(1)]);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_resolved_again_is_not_copied_again() {
+    fn resolving_a_name_again_does_not_copy_it() {
         let recent = Recent::default();
         let names = || recent.name(ip(1)).unwrap();
         recent.record("a", &[ip(1)]);
@@ -135,11 +136,11 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &names()));
     }
 
-    /// The note that spares the lock must not outlive what it is about.
+    /// The hash must not outlive the pair that it stands for.
     #[test]
-    fn a_name_recorded_again_after_another_had_its_address_counts_again() {
+    fn a_name_can_regain_its_address_from_another_name() {
         let recent = Recent::default();
-        // The second address shares its place with the first one.
+        // The second address shares the slot of the first one.
         for other in [ip(1), ip(1 + LATEST)] {
             recent.record("a", &[ip(1)]);
             recent.record("b", &[other]);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_oldest_goes_first() {
+    fn memory_is_bounded_and_the_oldest_address_is_evicted_first() {
         let recent = Recent::default();
         for number in 0..10 * CAPACITY {
             recent.record("a", &[ip(number)]);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_resolved_again_and_again_is_never_forgotten() {
+    fn an_address_that_is_resolved_repeatedly_is_never_evicted() {
         let recent = Recent::default();
         for number in 1..10 * CAPACITY {
             recent.record("a", &[ip(0)]);

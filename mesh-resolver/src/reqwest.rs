@@ -1,4 +1,4 @@
-//! `reqwest::dns::Resolve` for [`MeshResolver`] (feature `reqwest`).
+//! An adapter for reqwest (feature `reqwest`): [`MeshResolver`] implements `reqwest::dns::Resolve`.
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream};
@@ -10,14 +10,15 @@
 //! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
-//! // Without `no_proxy`, a proxy from the environment would be asked to resolve the names.
+//! // Without `no_proxy`, a proxy from the environment would resolve the names.
 //! let client = reqwest::Client::builder().dns_resolver(resolver).no_proxy().build()?;
 //! # let _ = client;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! The port is always the URL's: the addresses carry port 0, for which reqwest puts in the scheme's.
+//! reqwest dials the resolved addresses directly: see [Raw addresses](crate#raw-addresses). The addresses have port
+//! 0, which reqwest replaces with the port of the URL or the default port of its scheme.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The resolver: the table first, upstream DNS second.
+//! The resolver: the name table first, then upstream DNS.
 
 mod external;
 
@@ -22,30 +22,35 @@ use crate::{
     upstream::Client,
 };
 
-/// Resolves names as a program in the mesh expects: istiod's names from the table in this process, all others
-/// through upstream DNS.
+/// Resolves mesh names from istiod's name table and all other names through upstream DNS.
 ///
-/// Clones are cheap and share everything. A resolver made from an [`NdsClient`] keeps that client alive.
+/// Clones are cheap handles to the same resolver. A resolver that is created from an [`NdsClient`] keeps the client
+/// alive.
+///
+/// The addresses of mesh names are those of istiod's table. Dialling one directly bypasses the mesh: see [Raw
+/// addresses](crate#raw-addresses).
 ///
 /// # Names
 ///
-/// A host name in any case, with or without a trailing dot; an address literal, IPv6 also in brackets. An
-/// internationalised name may be in Unicode: it is asked for in its ASCII form (`xn--…`), as by `getaddrinfo` with
-/// `AI_IDN` and in URLs.
+/// A name is a host name in any case, with or without a trailing dot, or an address literal; an IPv6 literal may be
+/// in brackets. An internationalised name may be in Unicode. It is converted to ASCII (`xn--…`), like in URLs and in
+/// `getaddrinfo` with `AI_IDN`.
 ///
 /// # Methods
 ///
-/// Every lookup classifies the name once, against the table of that moment: an address literal, a mesh name, a name that may be
-/// in a table that has not come yet, or a name for upstream DNS. The methods differ in the sources and in the result:
+/// Every lookup classifies the name once, against the current name table: an address literal, a mesh name, a name
+/// that may be in a table that has not arrived yet, or a name for upstream DNS. The methods differ in their sources
+/// and results:
 ///
 /// | method | sources | result |
 /// |---|---|---|
-/// | [`lookup_ip`](Self::lookup_ip) | all, with the host's search list | a [`Lookup`]: addresses, canonical name, source, lifetime |
-/// | [`try_lookup_ip`](Self::try_lookup_ip) | the name table, without waiting | the same [`Lookup`]; for callers without a runtime |
-/// | [`try_lookup`](Self::try_lookup) | the name table, without waiting | the [`Addresses`] alone, in half the time |
+/// | [`lookup_ip`](Self::lookup_ip) | all, with the host's search list | a [`Lookup`]: addresses, canonical name, source, TTL |
+/// | [`try_lookup_ip`](Self::try_lookup_ip) | the name table, without waiting | a [`Lookup`], for callers without a runtime |
+/// | [`try_lookup`](Self::try_lookup) | the name table, without waiting | only the [`Addresses`], in half the time |
 /// | [`resolve`](Self::resolve) | the name table, without waiting | the canonical name, for routing by name |
 ///
-/// The entries of the table, before short names, wildcards and the answer mode, are [`NdsClient::names`].
+/// [`NdsClient::names`] gives access to the entries of the table, without short names, wildcards and address
+/// policies.
 ///
 /// # Example
 ///
@@ -72,7 +77,7 @@ pub(crate) struct Inner {
     pub(crate) mesh: NameSource,
     pub(crate) upstream: Client,
     pub(crate) recent: Recent,
-    /// Keeps what feeds `mesh` alive.
+    /// Keeps the client alive that updates `mesh`.
     pub(crate) _client: Option<NdsClient>,
 }
 
@@ -89,12 +94,13 @@ impl MeshResolver {
         &self.0
     }
 
-    /// The addresses that the mesh has for a name, from the current table alone: at once, wait-free, without
-    /// allocation for up to eight addresses.
+    /// Returns the addresses of a mesh name from the current name table. Wait-free, and without allocation for up to
+    /// eight addresses.
     ///
-    /// `None` for a name that the table does not know, and for everything before the first table. Neither address
-    /// literals nor the search list are considered, and [`last_resolved`](Self::last_resolved) learns nothing.
-    // Always: see `NameSource::usual`.
+    /// Returns `None` for a name that the table does not contain, and for every name before the first table. The
+    /// method does not accept address literals, does not use the search list, and does not affect
+    /// [`last_resolved`](Self::last_resolved).
+    // Always inlined: see `NameSource::usual`.
     #[must_use]
     #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
@@ -104,10 +110,10 @@ impl MeshResolver {
         }
     }
 
-    /// What [`lookup_ip`](Self::lookup_ip) says of a name that the table has, without a future: at once, on any thread,
-    /// and without allocation where there is one address. [`last_resolved`](Self::last_resolved) learns of it.
+    /// Returns the result of [`lookup_ip`](Self::lookup_ip) for a mesh name immediately, without a future and on any
+    /// thread. It does not allocate for one address, and [`last_resolved`](Self::last_resolved) records it.
     ///
-    /// `None` for everything that somebody else would be asked for, and for address literals.
+    /// Returns `None` for address literals and for all names that need another source than the name table.
     #[must_use]
     pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
         match self.0.mesh.usual(name) {
@@ -118,32 +124,33 @@ impl MeshResolver {
 
     /// The addresses of a name, whoever knows them.
     ///
-    /// In this order: an address literal is itself; the mesh's table; the `hosts` file; upstream DNS. A name is
-    /// completed by the host's search list as the system does it, and each completed name is looked up in the table
-    /// before upstream is asked for it.
+    /// Address literals resolve to themselves. For other names, the sources are tried in this order: the name table,
+    /// the `hosts` file, upstream DNS. The host's search list completes names as in the system resolver. Each
+    /// completed name is looked up in the name table before it is sent upstream.
     ///
-    /// Before the first table, where the `hosts` file does not know the name:
+    /// Before the first name table, names that are not in the `hosts` file are resolved as follows:
     ///
-    /// * names that only the mesh can know wait for it, bounded
-    ///   ([`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout)): what ends in the cluster's
-    ///   domain (`.cluster.local`), in `.svc`, or in `.clusterset.local`;
-    /// * all others go upstream at once, and an answer from there is the answer. Only where upstream knows no
-    ///   address is the table waited for, because the name may be the mesh's: `forecast.weather`, or the host of a
+    /// * Names that only the mesh can contain wait for the table, up to
+    ///   [`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout). These are names in the
+    ///   cluster's domain (`.cluster.local`), in `.svc`, and in `.clusterset.local`.
+    /// * All other names go upstream immediately, and a positive upstream answer is the result. Without one, the
+    ///   lookup waits for the table, because the name may be a mesh name: `forecast.weather`, or the host of a
     ///   ServiceEntry.
     ///
     /// # Errors
     ///
-    /// * [`InvalidName`](crate::ErrorKind::InvalidName): this is no host name.
-    /// * [`NameNotFound`](crate::ErrorKind::NameNotFound), [`NoRecords`](crate::ErrorKind::NoRecords): neither the
-    ///   mesh nor upstream knows the name, or upstream knows no address of it.
-    /// * [`NotReady`](crate::ErrorKind::NotReady): istiod did not send a table in time; the cause is its last error.
+    /// * [`InvalidName`](crate::ErrorKind::InvalidName): the text is not a host name.
+    /// * [`NameNotFound`](crate::ErrorKind::NameNotFound): the name exists neither in the mesh nor upstream.
+    /// * [`NoRecords`](crate::ErrorKind::NoRecords): the name exists upstream, but has no address.
+    /// * [`NotReady`](crate::ErrorKind::NotReady): istiod did not send a table in time. The source is the last error
+    ///   of the client.
     /// * [`Timeout`](crate::ErrorKind::Timeout), [`Upstream`](crate::ErrorKind::Upstream),
-    ///   [`Config`](crate::ErrorKind::Config): the mesh does not know the name, and upstream DNS did not answer,
-    ///   failed, or is not configured. Names of the mesh never fail so.
+    ///   [`Config`](crate::ErrorKind::Config): the name is not a mesh name, and upstream DNS did not answer, failed,
+    ///   or is not configured. Mesh names do not fail with these errors.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future abandons the lookup and nothing else.
+    /// Dropping the future cancels the lookup and has no other effect.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
         let class = match self.0.mesh.usual(name) {
             Ok(address) => return Ok(self.0.found_usual(name, address)),
@@ -155,11 +162,12 @@ impl MeshResolver {
         self.0.elsewhere(name, class).await
     }
 
-    /// The canonical name of a mesh service, `None` for a name that the table does not know: `forecast.weather` is
-    /// `forecast.weather.svc.cluster.local`. Under the canonical name istiod knows the clusters of the service.
+    /// Returns the canonical name of a mesh service, or `None` for a name that the table does not contain. For
+    /// example, `forecast.weather` is `forecast.weather.svc.cluster.local`. istiod names the clusters of a service by
+    /// its canonical name.
     ///
-    /// A name with fewer dots than `ndots` is also tried with the host's first search domain, as
-    /// [`lookup_ip`](Self::lookup_ip) does.
+    /// A name with fewer dots than `ndots` is also tried with the host's first search domain, like in
+    /// [`lookup_ip`](Self::lookup_ip).
     #[must_use]
     pub fn resolve(&self, name: &str) -> Option<String> {
         let (names, name) = (self.0.mesh.load(), host::ascii(name));
@@ -170,32 +178,32 @@ impl MeshResolver {
         answer.map(|answer| answer.name().to_owned())
     }
 
-    /// The mesh name that this process last resolved to an address, `None` for an address that it resolved from no
-    /// mesh name, or too long ago: the last few thousand addresses are remembered.
+    /// Returns the mesh name that this process last resolved to an address. Returns `None` if no mesh name was
+    /// resolved to it, or if too many addresses were resolved since; the resolver remembers a few thousand addresses.
     ///
-    /// Addresses of the mesh are ambiguous, because clusters give out the same ClusterIPs. For a caller who resolves
-    /// first and dials the address later, this is the name that was meant.
+    /// Mesh addresses are ambiguous, because several clusters may assign the same ClusterIP. For a caller that
+    /// resolves a name and dials its address later, the result is the name that it resolved.
     #[must_use]
     pub fn last_resolved(&self, address: IpAddr) -> Option<String> {
         self.0.recent.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
     }
 
-    /// From where names are read.
+    /// Returns the search scope, by which short names are completed.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.0.mesh.scope
     }
 }
 
-/// All addresses of a name that is not usual.
+/// Returns the addresses of a name that `NameSource::usual` does not cover.
 #[inline(never)]
-#[allow(clippy::needless_pass_by_value, reason = "nothing is left to do for the caller")]
+#[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
 fn addresses(names: Names<'_>, name: &str) -> Option<Addresses> {
     names.local(name).ok().map(|answer| Addresses::of(&answer))
 }
 
 impl Inner {
-    /// The mesh's answer to a usual name, remembered for whoever dials the address.
+    /// Builds the answer for the most frequent case and records it in the reverse index.
     #[inline]
     fn found_usual(&self, name: &str, address: Ipv4Addr) -> Lookup {
         let canonical = name.strip_suffix('.').unwrap_or(name);
@@ -204,9 +212,9 @@ impl Inner {
         found
     }
 
-    /// The mesh's answer to any other name.
+    /// Looks up all other mesh names.
     #[inline(never)]
-    #[allow(clippy::needless_pass_by_value, reason = "nothing is left to do for the caller")]
+    #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
     fn found(&self, names: Names<'_>, name: &str) -> Result<Lookup, NotMesh> {
         let found = names.local(name).map(|answer| self.given_of(&answer))?;
         observe::found(name, &found);
@@ -217,7 +225,7 @@ impl Inner {
         self.given(Ips::shuffled(answer.ipv4(), answer.ipv6()), answer.name(), answer.via())
     }
 
-    /// An answer of the mesh as it is given to a caller, remembered for whoever dials the addresses.
+    /// Builds an answer from the name table and records it in the reverse index.
     #[inline]
     fn given(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
         self.recent.record(canonical, &addresses);

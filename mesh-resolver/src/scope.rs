@@ -1,10 +1,10 @@
-//! Where the process stands among the names: its namespace, its cluster's domain, the host's first search domain.
+//! The search scope: namespace, cluster domain and search domain, by which short names are completed.
 
-/// The point of view from which names are read.
+/// The namespace and domains by which short names are completed.
 ///
-/// Short names mean something only from somewhere: `forecast` is a service of one's own namespace, and
-/// `forecast.weather` one of one's own cluster domain. A scope is what Istio's agent takes from its proxy's
-/// namespace, DNS domain and resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
+/// Short names are relative: `forecast` is a service of the own namespace, and `forecast.weather` is a service of the
+/// own cluster domain. Istio's agent derives the same values from the proxy's namespace, its DNS domain and
+/// resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scope {
     namespace: String,
@@ -13,11 +13,11 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope in a Kubernetes `namespace`, with the proxy's DNS domain.
+    /// Creates a scope from a Kubernetes namespace and the proxy's DNS domain.
     ///
-    /// `dns_domain` is what Istio calls the proxy domain: `vms.svc.cluster.local` for a workload in `vms`, or
-    /// `svc.cluster.local`. A leading label that is the namespace is dropped, as the agent does. Case and a
-    /// trailing dot do not matter. An empty `dns_domain` means no short names at all.
+    /// `dns_domain` is Istio's proxy domain: `vms.svc.cluster.local` for a workload in the namespace `vms`, or
+    /// `svc.cluster.local`. A first label that equals the namespace is removed, as in the agent. The case and a
+    /// trailing dot are ignored. An empty `dns_domain` disables short names.
     #[must_use]
     pub fn new(namespace: &str, dns_domain: &str) -> Self {
         let (namespace, domain) = (normal(namespace), normal(dns_domain));
@@ -26,47 +26,47 @@ impl Scope {
         Self { namespace, domain, search_domain: String::new() }
     }
 
-    /// Sets the first search domain of the host, which DNS clients append to the names they ask for.
+    /// Sets the first search domain of the host, which DNS clients append to names.
     ///
-    /// [`MeshResolverBuilder::build`](crate::MeshResolverBuilder::build) takes it from the upstream configuration
-    /// where it is not set here.
+    /// Without this setting, [`MeshResolverBuilder::build`](crate::MeshResolverBuilder::build) uses the first search
+    /// domain of the upstream configuration.
     #[must_use]
     pub fn with_search_domain(self, domain: &str) -> Self {
         Self { search_domain: normal(domain), ..self }
     }
 
-    /// The namespace whose services have one-label names.
+    /// Returns the namespace whose services have one-label names.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The domain of the cluster's services, without the namespace: `svc.cluster.local`.
+    /// Returns the domain of the cluster's services, without the namespace: `svc.cluster.local`.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The host's first search domain; empty where there is none.
+    /// Returns the first search domain of the host, or an empty string.
     #[must_use]
     pub fn search_domain(&self) -> &str {
         &self.search_domain
     }
 
-    /// The first label of the domain, and the rest: `svc` and `cluster.local`.
+    /// Splits the domain into its first label and the rest: `svc` and `cluster.local`.
     pub(crate) fn domain_parts(&self) -> (&str, &str) {
         self.domain.split_once('.').unwrap_or((&self.domain, ""))
     }
 
-    /// Whether `name` can only be a name of the mesh, so that no other DNS needs to be asked for it before the
-    /// first table: it is under the cluster's domain (`cluster.local`), under `svc`, or under `clusterset.local`.
+    /// Whether `name` can only be a mesh name, so that it is not sent upstream before the first table: it is in the
+    /// cluster's domain (`cluster.local`), in `svc`, or in `clusterset.local`.
     pub(crate) fn claims(&self, name: &str) -> bool {
         let (service, cluster) = self.domain_parts();
         [service, cluster, "clusterset.local"].iter().any(|suffix| is_under(name, suffix))
     }
 }
 
-/// Whether `name` ends with `.suffix`, in any case.
+/// Whether `name` ends in `.suffix`. The case is ignored.
 pub(crate) fn is_under(name: &str, suffix: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let Some(head) = name.len().checked_sub(suffix.len() + 1).filter(|_| !suffix.is_empty()) else {
@@ -86,7 +86,7 @@ mod tests {
 
     /// `pkg/dns/client/dns.go:124-133`.
     #[test]
-    fn the_namespace_is_dropped_from_the_domain() {
+    fn the_namespace_is_removed_from_the_domain() {
         assert_eq!(Scope::new("vms", "vms.svc.cluster.local").domain(), "svc.cluster.local");
         assert_eq!(Scope::new("vms", "svc.cluster.local").domain(), "svc.cluster.local");
         assert_eq!(Scope::new("vms", "VMs.svc.Cluster.local.").domain(), "svc.cluster.local");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mesh_claims_what_is_under_its_suffixes_and_nothing_else() {
+    fn the_mesh_claims_exactly_the_names_under_its_suffixes() {
         let scope = Scope::new("vms", "vms.svc.cluster.local");
         for name in ["a.b.svc.cluster.local", "x.cluster.local.", "A.B.SVC", "a.b.svc.clusterset.local"] {
             assert!(scope.claims(name), "{name}");

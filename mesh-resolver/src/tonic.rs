@@ -1,4 +1,4 @@
-//! gRPC over all addresses of a name (feature `tonic`): the endpoint list of a tonic channel, kept current.
+//! An adapter for tonic (feature `tonic`): a gRPC channel over all addresses of a name.
 //!
 //! ```no_run
 //! use mesh_resolver::{MeshResolver, tonic::channel};
@@ -14,8 +14,9 @@
 //! # }
 //! ```
 //!
-//! It dials the addresses that the table has, in plaintext or with tonic's own TLS: for headless services and others whose
-//! addresses can be reached. Through gateways, and with the mesh's identities, goes the connector's channel.
+//! The channel dials the resolved addresses directly, in plaintext or with tonic's TLS: see [Raw
+//! addresses](crate#raw-addresses). Use it for headless services and other reachable addresses. For mesh mTLS and
+//! east-west gateways, use the channel of the mesh connector.
 
 use std::{collections::BTreeSet, future::pending, net::IpAddr, time::Duration};
 
@@ -28,27 +29,29 @@ use crate::{
     resolver::MeshResolver,
 };
 
-/// A channel whose calls are spread over all addresses of the host of `uri`. `setup` sets each endpoint up: timeouts,
-/// TLS; requests name the host itself, whichever address they go to.
+/// Creates a channel that distributes calls over all addresses of the host of `uri`.
 ///
-/// Addresses are added and removed with the table, and those of names outside the mesh when the answer's time is over.
-/// Where the name can no longer be resolved, the last addresses stay. That is done by a task which ends with the channel.
+/// `setup` configures each endpoint, for example its timeouts and TLS. Requests carry the authority of `uri` for
+/// every address.
+///
+/// A task updates the addresses: those of a mesh name when the name table changes, those of other names when their
+/// TTL expires. While a lookup fails, the last addresses stay in use. The task ends with the channel.
 ///
 /// # Errors
 ///
 /// * [`InvalidName`](ErrorKind::InvalidName): the URI has no host.
-/// * As [`MeshResolver::lookup_ip`]: the host has no address now.
+/// * The errors of [`MeshResolver::lookup_ip`]: the host has no address now.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future leaves nothing behind.
+/// Dropping the future cancels the lookup. No task is started.
 pub async fn channel(
     resolver: MeshResolver,
     uri: Uri,
     setup: impl Fn(Endpoint) -> Endpoint + Send + 'static,
 ) -> Result<Channel, Error> {
     let host = uri.host().map(ToOwned::to_owned);
-    let host = host.ok_or_else(|| Error::new(ErrorKind::InvalidName, "", "a URI without a host"))?;
+    let host = host.ok_or_else(|| Error::new(ErrorKind::InvalidName, "", "the URI has no host"))?;
     let (ips, ttl) = addresses(&resolver, &host).await?;
     let (channel, changes) = Channel::balance_channel(CHANGES);
     let mut list = List { uri, setup, changes, ips: BTreeSet::new() };
@@ -58,10 +61,10 @@ pub async fn channel(
     Ok(channel)
 }
 
-/// Changes on their way to the channel.
+/// The number of address changes that are buffered for the channel.
 const CHANGES: usize = 64;
 
-/// How long a name that could not be resolved is left alone, and the least time between two looks at one outside the mesh.
+/// The pause after a failed lookup, and the minimum time between two lookups of a name outside the mesh.
 const PAUSE: Duration = Duration::from_secs(5);
 
 async fn addresses(resolver: &MeshResolver, host: &str) -> Result<(BTreeSet<IpAddr>, Duration), Error> {
@@ -85,7 +88,7 @@ impl<S: Fn(Endpoint) -> Endpoint> List<S> {
         mut ttl: Duration,
     ) {
         loop {
-            // What is no longer published changes by time alone.
+            // After the client has shut down, only the TTL triggers lookups.
             let changed = async {
                 if !names.changed().await {
                     pending::<()>().await;
@@ -101,14 +104,15 @@ impl<S: Fn(Endpoint) -> Endpoint> List<S> {
                     ttl = until;
                 }
                 Err(error) => {
-                    tracing::debug!(error = %error.report(), "the addresses of a channel stay what they were");
+                    tracing::debug!(error = %error.report(), "lookup failed: the channel keeps its addresses");
                     ttl = PAUSE;
                 }
             }
         }
     }
 
-    /// Tells the channel what has come and what has gone. A channel that is gone needs not be told.
+    /// Sends the added and removed addresses to the channel. Errors are ignored, because they mean that the channel
+    /// is dropped.
     async fn become_these(&mut self, ips: BTreeSet<IpAddr>) {
         for ip in ips.difference(&self.ips) {
             let _ = self.changes.send(Change::Insert(*ip, self.endpoint(*ip))).await;
@@ -130,7 +134,7 @@ impl<S: Fn(Endpoint) -> Endpoint> List<S> {
         };
         let scheme = self.uri.scheme_str().unwrap_or("http");
         let at = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
-        // An address and a port make a URI.
+        // An address and a port always form a valid URI.
         let endpoint = Endpoint::from(at.unwrap_or_else(|_| self.uri.clone()));
         (self.setup)(endpoint.origin(self.uri.clone()))
     }

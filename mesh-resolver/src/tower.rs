@@ -1,4 +1,4 @@
-//! A tower service from names to addresses (feature `tower`).
+//! An adapter for tower (feature `tower`): a service that maps names to addresses.
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, Scope, Upstream, tower::LookupService};
@@ -12,7 +12,7 @@
 //! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
-//! // With whatever tower has: limits, timeouts, retries.
+//! // The service composes with tower layers: limits, timeouts, retries.
 //! let lookups = ServiceBuilder::new().concurrency_limit(100).service(LookupService::new(resolver));
 //! let found = lookups.oneshot("localhost".to_owned()).await?;
 //! assert!(found.addresses()[0].is_loopback());
@@ -29,12 +29,12 @@ use tower_service::Service;
 
 use crate::{answer::Lookup, error::Error, resolver::MeshResolver};
 
-/// [`MeshResolver::lookup_ip`] as a tower service, always ready.
+/// A tower service that calls [`MeshResolver::lookup_ip`]. It is always ready.
 #[derive(Clone, Debug)]
 pub struct LookupService(MeshResolver);
 
 impl LookupService {
-    /// A service over a resolver.
+    /// Creates a service that uses `resolver`.
     #[must_use]
     pub fn new(resolver: MeshResolver) -> Self {
         Self(resolver)

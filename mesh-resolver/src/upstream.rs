@@ -1,7 +1,7 @@
-//! Upstream DNS: who answers for names that the mesh does not know.
+//! Upstream DNS, which resolves names outside the mesh.
 //!
-//! It asks as the host's own resolver would: the servers of resolv.conf in their order and one at a time, its search
-//! list, its `hosts` file first. It never asks anybody else: there is no public resolver behind it.
+//! It behaves like the host's resolver: the `hosts` file comes first, the search list completes names, and the
+//! servers of resolv.conf are tried in order, one at a time. It never uses a public resolver.
 
 mod ask;
 mod cache;
@@ -25,31 +25,37 @@ pub(crate) use self::exchange::Transport;
 pub(crate) use self::failure::NoAnswer;
 pub(crate) use self::{client::Client, failure::Failure, observe::asked};
 
-/// Who answers for names that the mesh does not know: settings.
+/// The settings of upstream DNS, which resolves names outside the mesh.
 ///
 /// # Defaults
 ///
-/// * the host's `hosts` file comes first, whichever servers are asked;
-/// * search list, `ndots`, `timeout`, `attempts` and `rotate` are resolv.conf's for [`system`](Self::system) and
-///   [`resolv_conf`](Self::resolv_conf); with servers given by the caller there is no search list, and the others
-///   are resolv.conf's defaults: 1, 5 seconds, 2, no rotation. `edns0`, `use-vc` and `no-aaaa` are heeded too;
-/// * `getaddrinfo` is asked last where [`system`](Self::system) finds sources in nsswitch.conf that it does not know;
-/// * answers are given for up to a day after their time where no server answers.
+/// * The host's `hosts` file is read first, for any choice of servers.
+/// * [`system`](Self::system) and [`resolv_conf`](Self::resolv_conf) take the search list, `ndots`, `timeout`,
+///   `attempts` and `rotate` from resolv.conf, and respect `edns0`, `use-vc` and `no-aaaa`.
+///   [`servers`](Self::servers) has no search list and uses the defaults of resolv.conf: `ndots` 1, 5 seconds, 2
+///   attempts, no rotation.
+/// * [`system`](Self::system) uses `getaddrinfo` as the last source if nsswitch.conf lists sources that this crate
+///   does not read.
+/// * Stale answers are returned for up to one day while no server answers.
 ///
-/// Changes of resolv.conf and of the `hosts` file count within a second; a file that has become unusable does not. The
-/// search domain that the [`Scope`](crate::Scope) took from resolv.conf stays what it was.
+/// Changes of resolv.conf and of the `hosts` file take effect within a second. An unusable new version is ignored.
+/// The search domain of the resolver's [`Scope`](crate::Scope) does not change.
 ///
-/// # How the servers are asked
+/// # Queries
 ///
-/// One at a time, in the order given, `attempts` times around, over UDP and, where an answer is truncated, over TCP. A
-/// server that does not answer, or answers SERVFAIL, NOTIMP or REFUSED, makes way for the next. Equal questions on their
-/// way at once are one. A [`DnsListener`](crate::listener::DnsListener) over the same resolver is never asked, and what
-/// comes back to it by way of others is asked only once.
+/// The servers are queried one at a time, in order, for `attempts` rounds, over UDP and, if the answer is truncated,
+/// over TCP. If a server does not answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried.
+/// Simultaneous equal queries are sent once. A [`DnsListener`](crate::listener::DnsListener) of the same resolver is
+/// never queried. A query that returns to the listener through another server is not sent again.
 ///
-/// Answers are kept for as long as they say, at most a day; denials as long as their SOA record says, at most three
-/// hours (RFC 2308). What is kept is bounded: about 2 MB. Where no server answers, or not within 1.8 seconds, the last
-/// answer is given with a TTL of 30 seconds, and the servers are asked again after 30 seconds (RFC 8767);
-/// [`Source::Stale`](crate::Source::Stale) says so. A denial is never given after its time.
+/// # Cache
+///
+/// Positive answers are cached for their TTL, at most one day; negative answers for the TTL of their SOA record, at
+/// most three hours (RFC 2308). The cache uses at most about 2 MB.
+///
+/// If no server answers within 1.8 seconds, an expired positive answer is returned with a TTL of 30 seconds, and the
+/// servers are queried again after 30 seconds (RFC 8767). [`Source::Stale`](crate::Source::Stale) marks such an
+/// answer. Expired negative answers are never returned.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     servers: Servers,
@@ -63,7 +69,7 @@ pub struct Upstream {
     getaddrinfo: Option<bool>,
 }
 
-/// RFC 8767 §5 suggests one to three days.
+/// The default limit of stale answers. RFC 8767 §5 suggests one to three days.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug)]
@@ -82,7 +88,7 @@ enum HostsFile {
 }
 
 impl Upstream {
-    /// The host's own configuration: `/etc/resolv.conf`.
+    /// Uses the host's configuration, `/etc/resolv.conf`.
     ///
     /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config).
@@ -91,7 +97,7 @@ impl Upstream {
         Self::from(Servers::System)
     }
 
-    /// A file in the format of resolv.conf.
+    /// Uses a file in the format of resolv.conf.
     ///
     /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config).
@@ -100,70 +106,73 @@ impl Upstream {
         Self::from(Servers::ResolvConf(file.into()))
     }
 
-    /// These name servers, and no others.
+    /// Uses the given DNS servers.
     #[must_use]
     pub fn servers(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self::from(Servers::Given(servers.into_iter().collect()))
     }
 
-    /// Nobody: a name that the mesh does not know is not found. The `hosts` file is not read either.
+    /// Disables upstream DNS and the `hosts` file: a name outside the mesh is not found.
     #[must_use]
     pub fn none() -> Self {
         Self::from(Servers::None).without_hosts_file()
     }
 
-    /// Sets the search list: the domains that are tried behind names with fewer than `ndots` dots, and behind all
-    /// others after the name itself. Names with a trailing dot are never searched for.
+    /// Sets the search list: the domains that are appended to a name. A name with fewer than `ndots` dots is tried
+    /// with these domains first, then unchanged; any other name is tried unchanged first. A name with a trailing dot
+    /// is not completed.
     #[must_use]
     pub fn with_search<D: Into<String>>(self, domains: impl IntoIterator<Item = D>) -> Self {
         Self { search: Some(domains.into_iter().map(Into::into).collect()), ..self }
     }
 
-    /// Sets how many dots make a name that is asked for as it is before the search list.
+    /// Sets the number of dots from which a name is tried unchanged before the search list.
     #[must_use]
     pub fn with_ndots(self, ndots: usize) -> Self {
         Self { ndots: Some(ndots), ..self }
     }
 
-    /// Sets how long one server may take to answer one question.
+    /// Sets the time limit for one query to one server.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
 
-    /// Sets how many times all servers are asked; 0 means 1.
+    /// Sets the number of rounds in which all servers are queried. Zero means one.
     #[must_use]
     pub fn with_attempts(self, attempts: usize) -> Self {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Sets whether each question begins with the next server in turn, instead of always with the first.
+    /// Sets whether successive queries start with different servers, instead of always with the first one.
     #[must_use]
     pub fn with_rotation(self, rotate: bool) -> Self {
         Self { rotate: Some(rotate), ..self }
     }
 
-    /// Sets for how long after its time an answer may still be given where no server answers; zero for not at all.
+    /// Sets how long after the end of its TTL a positive answer may be returned while no server answers. Zero
+    /// disables stale answers.
     #[must_use]
     pub fn with_stale_answers(self, limit: Duration) -> Self {
         Self { stale: limit, ..self }
     }
 
-    /// Sets whether the system's own `getaddrinfo` is asked for names that DNS does not know or cannot be asked for:
-    /// for sources behind nsswitch.conf, such as multicast DNS or a directory service. It runs on a thread of the
-    /// runtime's, eight at once, and cannot be cancelled.
+    /// Sets whether the system's `getaddrinfo` resolves names that DNS does not know or cannot resolve.
+    ///
+    /// This covers other sources in nsswitch.conf, such as multicast DNS or a directory service. The calls run on the
+    /// blocking threads of the runtime, at most eight simultaneously, and cannot be cancelled.
     #[must_use]
     pub fn with_getaddrinfo(self, asked: bool) -> Self {
         Self { getaddrinfo: Some(asked), ..self }
     }
 
-    /// Sets the `hosts` file.
+    /// Sets the path of the `hosts` file.
     #[must_use]
     pub fn with_hosts_file(self, file: impl Into<PathBuf>) -> Self {
         Self { hosts: HostsFile::File(file.into()), ..self }
     }
 
-    /// Leaves the `hosts` file alone.
+    /// Disables the `hosts` file.
     #[must_use]
     pub fn without_hosts_file(self) -> Self {
         Self { hosts: HostsFile::None, ..self }
@@ -185,13 +194,13 @@ impl Upstream {
 }
 
 impl Default for Upstream {
-    /// [`Upstream::system`].
+    /// Returns [`Upstream::system`].
     fn default() -> Self {
         Self::system()
     }
 }
 
-/// What becomes of bytes that come from a server: for the fuzzer.
+/// Caches and parses bytes from a server, for the fuzzer.
 #[cfg(fuzzing)]
 pub(crate) fn keep_and_read(bytes: &[u8]) {
     use std::time::Instant;

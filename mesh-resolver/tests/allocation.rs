@@ -1,5 +1,5 @@
-//! A lookup in the table does not allocate. Counted per thread, by an allocator of this binary alone.
-#![expect(clippy::unwrap_used, reason = "a test")]
+//! Checks that a lookup in the name table does not allocate. The allocator of this binary counts per thread.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use allocation_counter::measure;
 use mesh_resolver::{MeshResolver, Scope, Upstream};
@@ -30,7 +30,7 @@ fn table() -> NameTable {
 }
 
 #[test]
-fn a_lookup_in_the_table_does_not_allocate() {
+fn a_lookup_in_the_name_table_does_not_allocate() {
     let (names, health) = (WatchSender::new(table()), WatchSender::new(Health::default()));
     let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
     let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
@@ -48,11 +48,11 @@ fn a_lookup_in_the_table_does_not_allocate() {
         ("eight.example", true),
         ("www.example.org", false),
     ] {
-        // The first use in a thread sets up the thread's own state.
+        // The first lookup initialises thread-local state.
         assert_eq!(resolver.try_lookup(name).is_some(), known, "{name}");
         let used = measure(|| drop(resolver.try_lookup(name)));
         assert_eq!(used.count_total, 0, "{name}: {used:?}");
-        // What is last resolved is remembered, the first time with an allocation; several addresses are on the heap.
+        // The first lookup of a name allocates in the reverse index. Several addresses are on the heap.
         let found = resolver.try_lookup_ip(name);
         assert_eq!(found.is_some(), known, "{name}");
         let expected = u64::from(found.is_some_and(|found| found.addresses().len() > 1));
@@ -63,6 +63,6 @@ fn a_lookup_in_the_table_does_not_allocate() {
         let table = names.load();
         assert_eq!(table.get("hundred.example").unwrap().ipv4().len(), 100);
     });
-    assert_eq!(used.count_total, 0, "a look at the table itself: {used:?}");
-    assert!(measure(|| drop(resolver.try_lookup("hundred.example"))).count_total > 0, "the counter counts");
+    assert_eq!(used.count_total, 0, "reading the table directly: {used:?}");
+    assert!(measure(|| drop(resolver.try_lookup("hundred.example"))).count_total > 0, "the counter works");
 }

@@ -1,10 +1,10 @@
-//! What needs more of a machine than each one has: programs, or namespaces of its own. What is missing is said, and its
-//! tests count as ignored.
+//! Tests that need more than every machine provides: other programs, or namespaces. If something is missing, the
+//! affected tests print a message and count as ignored.
 
 #![allow(
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a test that cannot go on fails, one that cannot run says so"
+    reason = "a failed unwrap fails the test, and an ignored test prints the reason"
 )]
 
 #[path = "machine/dig.rs"]
@@ -30,14 +30,14 @@ fn main() {
     }
     let no_dig = Command::new("dig").arg("-v").output().is_err();
     if no_dig {
-        eprintln!("dig is not on this machine (package bind9-dnsutils): its test is ignored");
+        eprintln!("dig is not installed (package bind9-dnsutils): its test is ignored");
     }
     let no_namespace = namespace::missing();
     if no_namespace {
-        eprintln!("no namespaces can be made on this machine (unshare, ip, mount): their tests are ignored");
+        eprintln!("this machine cannot create namespaces (unshare, ip, mount): their tests are ignored");
     }
-    let dig = Trial::test("dig_reads_the_answers", || {
-        dig::reads_the_answers();
+    let dig = Trial::test("dig_reads_the_responses", || {
+        dig::reads_the_responses();
         Ok(())
     });
     let namespaces = namespace::TESTS

@@ -1,7 +1,7 @@
-//! A minute, or as many seconds as `SIDESTEP_SOAK` says, with another table every second and an upstream that is dead:
-//! every mesh name is answered all the time, and memory stays what it is.
+//! Replaces the name table every second while upstream DNS is dead, for a minute or the number of seconds in
+//! `SIDESTEP_SOAK`. Every mesh name must be answered all the time, and memory use must stay constant.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 #[path = "soak/flat.rs"]
 mod flat;
@@ -40,7 +40,7 @@ fn name(number: u32) -> String {
     format!("service-{number}.shop.svc.cluster.local")
 }
 
-/// Where a name is in a generation of the table.
+/// Returns the address of a name in one generation of the table.
 fn address(number: u32, generation: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0000 + number * 256 + generation % 256)
 }
@@ -57,7 +57,7 @@ fn table(generation: u32) -> NameTable {
     NameTable::decode(&wire.encode_to_vec()).unwrap()
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 struct Stage {
     resolver: MeshResolver,
     listener: SocketAddr,
@@ -66,7 +66,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// An address of this generation, or of the one before or after: the table changes between two looks.
+    /// Checks that the address belongs to this generation, or to the previous or next one, because the table may
+    /// change between the reads.
     fn check(&self, number: u32, ip: IpAddr, before: u32) {
         let now = self.generation.load(Relaxed);
         let known = (before.saturating_sub(1)..=now + 1).any(|generation| ip == address(number, generation));
@@ -88,13 +89,13 @@ impl Stage {
         self.check(number, answer.answers[0].data.ip_addr().unwrap(), before);
     }
 
-    /// A name that nobody knows and nobody has asked for before.
-    async fn look_up_elsewhere(&self) {
+    /// Looks up an unknown name that was not looked up before.
+    async fn look_up_outside_the_mesh(&self) {
         let name = format!("n{}.example.org", fastrand::u64(..));
         assert!(self.resolver.lookup_ip(&name).await.is_err());
     }
 
-    async fn query_elsewhere(&self, socket: &UdpSocket) {
+    async fn query_outside_the_mesh(&self, socket: &UdpSocket) {
         let answer = exchange(socket, &format!("n{}.example.org", fastrand::u64(..))).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     }
@@ -106,7 +107,7 @@ async fn exchange(socket: &UdpSocket, name: &str) -> Message {
     let mut packet = [0; 512];
     loop {
         socket.send(&message.to_vec().unwrap()).await.unwrap();
-        // A datagram may be lost, and an answer may come late.
+        // A datagram may be lost, and a response may be late.
         while let Ok(len) = timeout(Duration::from_secs(2), socket.recv(&mut packet)).await {
             let answer = Message::from_vec(&packet[..len.unwrap()]).unwrap();
             if answer.id == message.id {
@@ -116,7 +117,7 @@ async fn exchange(socket: &UdpSocket, name: &str) -> Message {
     }
 }
 
-/// Bytes in use.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
     let text = fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -125,9 +126,9 @@ fn resident() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute: run with --ignored"]
-async fn memory_is_flat_while_tables_change_and_upstream_is_dead() {
+async fn memory_use_is_constant_while_tables_change_and_upstream_is_dead() {
     let seconds = env::var("SIDESTEP_SOAK").map_or(60, |text| text.parse().unwrap());
-    // It is there, and never answers.
+    // The server exists but never answers.
     let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut health = Health::default();
     health.sync = SyncState::Synced;
@@ -154,7 +155,7 @@ async fn memory_is_flat_while_tables_change_and_upstream_is_dead() {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             socket.connect(other.listener).await.unwrap();
             loop {
-                tokio::join!(other.look_up_elsewhere(), other.query_elsewhere(&socket));
+                tokio::join!(other.look_up_outside_the_mesh(), other.query_outside_the_mesh(&socket));
             }
         });
     }
@@ -165,10 +166,10 @@ async fn memory_is_flat_while_tables_change_and_upstream_is_dead() {
         names.send(table(generation));
         stage.generation.store(generation, Relaxed);
         memory.push(resident());
-        assert!(tasks.try_join_next().is_none(), "a task has failed: its reason is above");
+        assert!(tasks.try_join_next().is_none(), "a task failed: see its panic message above");
     }
     tasks.shutdown().await;
     assert!(start.elapsed() >= Duration::from_secs(u64::from(seconds) - 1));
     assert_eq!(flat::grown(&memory), None, "{memory:?}");
-    assert!(stage.answered.load(Relaxed) > 1000, "the mesh was asked for");
+    assert!(stage.answered.load(Relaxed) > 1000, "mesh names were queried");
 }

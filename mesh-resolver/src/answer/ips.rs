@@ -1,4 +1,4 @@
-//! A list of addresses, with the usual case apart.
+//! A list of addresses that is optimised for one address.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -7,17 +7,17 @@ use std::{
 
 use smallvec::SmallVec;
 
-/// The number of addresses that need no allocation.
+/// The number of addresses that are stored inline.
 pub(super) const INLINE: usize = 8;
 
-/// Addresses of which a few need no allocation.
+/// A list that stores up to [`INLINE`] addresses inline.
 pub(super) type Few = OneOr<SmallVec<[IpAddr; INLINE]>>;
 
-/// Addresses that take little room themselves.
+/// A list that is small itself and stores several addresses on the heap.
 pub(crate) type Ips = OneOr<Vec<IpAddr>>;
 
-/// One address, or any other number. One is nearly every answer, and is written in place, instead of being moved there with
-/// the room for others.
+/// One address, or any number of addresses. Most answers have one address. It is written in place, which avoids
+/// moving the space for several addresses.
 #[derive(Clone, Debug)]
 pub(crate) enum OneOr<S> {
     One([IpAddr; 1]),
@@ -25,8 +25,9 @@ pub(crate) enum OneOr<S> {
 }
 
 impl<S: FromIterator<IpAddr> + DerefMut<Target = [IpAddr]>> OneOr<S> {
-    /// Istio's proxy shuffles each answer (`roundRobinResponse`), so that the members of a headless service get equal
-    /// shares. Families are kept apart, because most callers dial in the order given.
+    /// Collects the addresses, IPv4 first, and shuffles each family, so that the pods of a headless service get equal
+    /// shares (`pkg/dns/client/dns.go`, `roundRobinResponse`). The families are not mixed, because most callers dial
+    /// the addresses in order.
     pub(crate) fn shuffled(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> Self {
         if let ([only], []) = (v4, v6) {
             return Self::One([IpAddr::V4(*only)]);

@@ -1,8 +1,8 @@
-//! The header of a message: RFC 1035 §4.1.1, with AD and CD of RFC 4035 §3.2.
+//! The message header (RFC 1035 §4.1.1), with the AD and CD bits (RFC 4035 §3.2).
 
 use super::record::u16_at;
 
-/// The length of a header.
+/// The length of the header in bytes.
 pub(crate) const HEADER: usize = 12;
 
 /// Bits of the third byte.
@@ -31,14 +31,15 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// The response code of a message without its extension in the OPT record. `None`: another code, or no header.
+    /// Returns the response code in the header, without the extension in the OPT record. Returns `None` for any other
+    /// code, or without a header.
     pub(crate) fn of(message: &[u8]) -> Option<Self> {
         let codes =
             [Self::NoError, Self::FormErr, Self::ServFail, Self::NxDomain, Self::NotImp, Self::Refused];
         codes.get(usize::from(message.get(3)? & RCODE)).copied()
     }
 
-    /// The four bits of the header, and the eight above them in the OPT record.
+    /// Returns the four bits for the header and the upper eight bits for the OPT record.
     #[cfg(all(feature = "listener", unix))]
     pub(super) fn bits(self) -> (u8, u8) {
         let code = self as u8;
@@ -46,7 +47,7 @@ impl Code {
     }
 }
 
-/// SERVFAIL, NOTIMP, REFUSED: what makes way for the next server (glibc's `res_nsend`).
+/// Whether the resolver must try the next server: SERVFAIL, NOTIMP or REFUSED (glibc's `res_nsend`).
 pub(crate) fn is_failure(answer: &[u8]) -> bool {
     answer.len() < HEADER || matches!(Code::of(answer), Some(Code::ServFail | Code::NotImp | Code::Refused))
 }
@@ -55,7 +56,7 @@ pub(crate) fn is_truncated(answer: &[u8]) -> bool {
     answer.get(2).is_some_and(|flags| flags & TC != 0)
 }
 
-/// The number of records in each section: answers, authorities, additional ones.
+/// Returns the record counts of the answer, authority and additional sections.
 pub(super) fn counts(message: &[u8]) -> Option<[usize; 3]> {
     let count = |at| u16_at(message, at).map(usize::from);
     Some([count(6)?, count(8)?, count(10)?])

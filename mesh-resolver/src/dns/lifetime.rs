@@ -1,4 +1,4 @@
-//! How long an answer may be cached (RFC 1035 §3.2.1, RFC 2308, RFC 2181 §8).
+//! The cache lifetime of an answer (RFC 1035 §3.2.1, RFC 2308, RFC 2181 §8).
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use super::{
     record::{ANY, OPT, Record, SOA, u16_at, u32_at},
 };
 
-/// How long an answer may be kept.
+/// The cache lifetime of an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Lifetime {
     pub(crate) ttl: Duration,
-    /// Whether it has records of the type asked for. It is a denial otherwise.
+    /// True if the answer has records of the requested type. Otherwise it is NODATA or NXDOMAIN.
     pub(crate) positive: bool,
 }
 
-/// No answer is kept for longer, whatever it says (RFC 8767 §4 allows up to a week; RFC 2308 §5 an hour to three for
-/// denials).
+/// The upper bounds of the lifetime. RFC 8767 §4 allows up to a week; RFC 2308 §5 suggests one to three hours for
+/// negative answers.
 const LONGEST: u32 = 24 * 3600;
 const LONGEST_DENIAL: u32 = 3 * 3600;
 
 impl Lifetime {
-    /// `None` for what is not kept: failures, truncated answers, denials without a SOA record (RFC 2308 §5), and what
-    /// cannot be read.
+    /// Returns the lifetime of an answer. Returns `None` for answers that must not be cached: failures, truncated
+    /// answers, negative answers without an SOA record (RFC 2308 §5), and malformed messages.
     pub(crate) fn of(answer: &[u8]) -> Option<Self> {
         let code = Code::of(answer)?;
         if is_truncated(answer) || !matches!(code, Code::NoError | Code::NxDomain) {
@@ -40,7 +40,7 @@ impl Lifetime {
                 ttl = ttl.min(seconds(record.ttl));
                 positive |= record.kind == asked || asked == ANY;
             } else if record.kind == SOA {
-                // Its last field bounds denials as well.
+                // The last field of an SOA record, MINIMUM, also bounds negative answers.
                 let minimum = u32_at(answer, record.data.end.checked_sub(4)?)?;
                 soa = Some(seconds(record.ttl).min(minimum).min(LONGEST_DENIAL));
             }
@@ -51,18 +51,18 @@ impl Lifetime {
     }
 }
 
-/// RFC 2181 §8: a TTL with the highest bit set is zero.
+/// Returns zero for a TTL with the highest bit set (RFC 2181 §8).
 fn seconds(ttl: u32) -> u32 {
     if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
 
-/// Changes all TTLs; `None`, and nothing more, where the message cannot be read to its end.
+/// Applies `change` to all TTLs. Returns `None` for a malformed message, whose earlier TTLs may be changed already.
 pub(crate) fn with_ttls(answer: &mut [u8], change: impl Fn(u32) -> u32) -> Option<()> {
     let mut at = end(answer)?;
     for _ in 0..counts(answer)?.iter().sum() {
         let record = Record::read(answer, at)?;
         at = record.data.end;
-        // The TTL of an OPT record is something else (RFC 6891 §6.1.3).
+        // The TTL field of an OPT record contains flags (RFC 6891 §6.1.3).
         if record.kind != OPT {
             let ttl = change(seconds(record.ttl)).to_be_bytes();
             answer[record.ttl_at..record.ttl_at + 4].copy_from_slice(&ttl);

@@ -1,9 +1,9 @@
-//! Names on the wire: RFC 1035 §3.1, §4.1.4.
+//! Names in wire format (RFC 1035 §3.1, §4.1.4).
 
 #[cfg(all(feature = "listener", unix))]
 use crate::name::MAX_NAME;
 
-/// Where the name at `at` ends. Pointers are not followed: what they point at does not matter here.
+/// Returns the end of the name at `at`. Compression pointers are not followed.
 pub(super) fn skip(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match usize::from(*message.get(at)?) {
@@ -15,9 +15,9 @@ pub(super) fn skip(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Reads the name of a question in the form of name tables, lower-case and without the trailing dot. Gives its length, and
-/// where it ends in the message. A byte that no table has in a name is replaced by another such byte, so that only
-/// wildcards cover it.
+/// Reads the name of a question as a name table key: in lower case and without the trailing dot. Returns the length
+/// of the name and its end in the message. A byte that no table key contains is replaced by a placeholder, so that
+/// only wildcard entries match the name.
 #[cfg(all(feature = "listener", unix))]
 pub(super) fn read(message: &[u8], mut at: usize, name: &mut [u8; MAX_NAME]) -> Option<(usize, usize)> {
     let mut end = 0;
@@ -25,7 +25,7 @@ pub(super) fn read(message: &[u8], mut at: usize, name: &mut [u8; MAX_NAME]) -> 
         let len = usize::from(*message.get(at)?);
         let label = message.get(at + 1..at + 1 + len)?;
         at += 1 + len;
-        // No pointer is valid in the first name of a message; the other two kinds of label were never assigned.
+        // A pointer is invalid in the first name of a message. The other two label types were never assigned.
         if len > 63 {
             return None;
         }

@@ -1,4 +1,4 @@
-//! One query, read in place: RFC 1035 §4.1 and, for the OPT record, RFC 6891 §6.1.
+//! A query, parsed in place (RFC 1035 §4.1), with its OPT record (RFC 6891 §6.1).
 
 use super::{
     PLAIN_UDP_SIZE,
@@ -19,32 +19,34 @@ pub(crate) struct Query {
     pub(super) edns: Option<Edns>,
 }
 
-/// The asker's OPT record.
+/// The OPT record of the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Edns {
-    /// The largest UDP answer it takes.
+    /// The largest UDP answer that the client accepts.
     pub(super) size: u16,
-    /// Whether it wants DNSSEC records; repeated in the answer (RFC 3225 §3).
+    /// The DO bit, which is copied into the answer (RFC 3225 §3).
     pub(super) dnssec_ok: bool,
 }
 
-/// Why a packet is no query that can be answered.
+/// The reason why a packet cannot be answered as a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unfit {
-    /// A later version of EDNS than 0: BADVERS (RFC 6891 §6.1.3).
+    /// The EDNS version is not 0. The response is BADVERS (RFC 6891 §6.1.3).
     BadVersion,
-    /// It cannot be read, or does not have exactly one question (RFC 9619 §4): FORMERR.
+    /// The packet is malformed, or does not have exactly one question (RFC 9619 §4). The response is FORMERR.
     Malformed,
-    /// Too short for a header, or an answer: nobody waits for an answer to it.
+    /// The packet is shorter than a header, or is a response. It gets no response.
     NotAQuery,
-    /// Another operation than a query: NOTIMP.
+    /// The opcode is not QUERY. The response is NOTIMP.
     NotImplemented,
 }
 
 impl Query {
+    /// Parses a packet.
+    ///
     /// # Errors
     ///
-    /// Why it cannot be answered.
+    /// The reason why the packet cannot be answered.
     pub(crate) fn parse(packet: &[u8]) -> Result<Self, Unfit> {
         let header = packet.get(..HEADER).ok_or(Unfit::NotAQuery)?;
         if header[2] & QR != 0 {
@@ -57,14 +59,14 @@ impl Query {
             return Err(Unfit::Malformed);
         }
         let mut query = Self::question(packet).ok_or(Unfit::Malformed)?;
-        // The usual query ends here, or with an OPT record.
+        // Most queries end here or after one OPT record.
         if header[6..] != [0; 6] {
             query.edns = edns(packet, query.question_end)?;
         }
         Ok(query)
     }
 
-    /// The first question of a message, whatever else it is.
+    /// Reads the first question of any message.
     pub(crate) fn question(packet: &[u8]) -> Option<Self> {
         let mut name = [0; MAX_NAME];
         let (name_len, at) = name::read(packet, HEADER, &mut name)?;
@@ -72,28 +74,28 @@ impl Query {
         Some(Self { name, name_len, question_end: at + 4, kind, class, edns: None })
     }
 
-    /// The name in the form of tables: lower-case, without the trailing dot.
+    /// Returns the name as a name table key: in lower case and without the trailing dot.
     pub(crate) fn name(&self) -> &str {
         std::str::from_utf8(&self.name[..self.name_len]).unwrap_or_default()
     }
 
-    /// Whether the mesh can have an answer to it (`pkg/dns/client/dns.go:587-590`: all other types go upstream).
+    /// Whether the query asks for addresses. All other types go upstream (`pkg/dns/client/dns.go:587-590`).
     pub(crate) fn is_for_addresses(&self) -> bool {
         self.class == IN && matches!(self.kind, A | AAAA)
     }
 
-    /// Whether it asks for all of a zone (RFC 5936, RFC 1995): a conversation, which is not passed on.
+    /// Whether the query is a zone transfer (RFC 5936, RFC 1995). The listener does not forward zone transfers.
     pub(crate) fn is_for_a_zone(&self) -> bool {
         matches!(self.kind, IXFR | AXFR)
     }
 
-    /// The longest answer over UDP (RFC 6891 §6.2.3: less than 512 means 512).
+    /// Returns the largest UDP answer that the client accepts. A value below 512 means 512 (RFC 6891 §6.2.3).
     pub(crate) fn udp_size(&self) -> u16 {
         self.edns.map_or(PLAIN_UDP_SIZE, |edns| edns.size.max(PLAIN_UDP_SIZE))
     }
 }
 
-/// The OPT record among the records behind the question.
+/// Reads the OPT record in the records that follow the question.
 fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
     let [answers, authorities, additional] = counts(packet).ok_or(Unfit::Malformed)?;
     let before = answers + authorities;
@@ -104,7 +106,8 @@ fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
         if record.kind != OPT {
             continue;
         }
-        // One only, among the additional records, and its owner is the root (RFC 6891 §6.1.1, §6.1.2).
+        // At most one OPT record is allowed. It belongs to the additional section, and its owner is the root (RFC
+        // 6891 §6.1.1, §6.1.2).
         if found.is_some() || number < before || !record.owner_is_root {
             return Err(Unfit::Malformed);
         }

@@ -1,4 +1,4 @@
-//! What of a message decides and bounds its answer, and whether a message is that answer.
+//! The parts of a message that determine its answer, and the check that a message answers a question.
 
 use super::{
     PLAIN_UDP_SIZE,
@@ -7,13 +7,14 @@ use super::{
     record::{OPT, Record, u16_at},
 };
 
-/// A question, as far as its answer depends on it: name in lower case, type, class, RD, AD and CD, and whether there is
-/// an OPT record, with DO.
+/// The cache key of a question: name in lower case, type, class, the bits RD, AD and CD, the presence of an OPT
+/// record and its DO bit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Question(Box<[u8]>);
 
 impl Question {
-    /// `None` for a message whose answer may depend on anything else: several questions, EDNS options, other records.
+    /// Returns the cache key of a message. Returns `None` if the answer may depend on more than the key: several
+    /// questions, EDNS options, or other records.
     pub(crate) fn of(message: &[u8]) -> Option<Self> {
         let end = end(message)?;
         let edns = match counts(message)? {
@@ -32,20 +33,20 @@ impl Question {
     }
 }
 
-/// Where the only question of a message ends.
+/// Returns the end of the question. Returns `None` unless the message has exactly one question.
 pub(super) fn end(message: &[u8]) -> Option<usize> {
     let end = name::skip(message, HEADER)? + 4;
     (u16_at(message, 4)? == 1 && message.len() >= end).then_some(end)
 }
 
-/// The longest answer over UDP that the asker takes (RFC 1035 §4.2.1; RFC 6891 §6.2.3).
+/// Returns the largest UDP answer that the client accepts (RFC 1035 §4.2.1; RFC 6891 §6.2.3).
 pub(crate) fn udp_size(message: &[u8]) -> usize {
     let opt = end(message).and_then(|end| Record::read(message, end)).filter(|record| record.kind == OPT);
     opt.map_or(PLAIN_UDP_SIZE, |opt| opt.class.max(PLAIN_UDP_SIZE)).into()
 }
 
-/// Whether it answers this question: the id, the operation, and the question, whose case the server may have changed.
-/// An answer that failed early may come without the question.
+/// Whether a message answers this question: the ID, the opcode and the question must match. The server may change the
+/// case of the name. A failure response may omit the question.
 pub(crate) fn is_answer(answer: &[u8], question: &[u8]) -> bool {
     let asked = end(question).unwrap_or(question.len());
     let (Some(header), Some(asked)) = (answer.get(..HEADER), question.get(HEADER..asked)) else {
@@ -60,7 +61,7 @@ pub(crate) fn is_answer(answer: &[u8], question: &[u8]) -> bool {
         && (same_question() || header[3] & RCODE != 0 && header[4..6] == [0, 0])
 }
 
-/// Gives an answer the id, and the case of the question, of the message that it is an answer to.
+/// Copies the ID and the spelling of the question from `message` into its answer.
 pub(crate) fn address_to(answer: &mut [u8], message: &[u8]) {
     answer[..2].copy_from_slice(&message[..2]);
     let end = end(message).filter(|end| self::end(answer) == Some(*end));

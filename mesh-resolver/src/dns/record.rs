@@ -1,10 +1,10 @@
-//! Records: RFC 1035 §4.1.3.
+//! Resource records (RFC 1035 §4.1.3).
 
 use std::ops::Range;
 
 use super::name;
 
-/// Record types and classes that are looked at.
+/// The record types and classes that this crate interprets.
 pub(super) const A: u16 = 1;
 pub(super) const CNAME: u16 = 5;
 pub(super) const SOA: u16 = 6;
@@ -22,13 +22,13 @@ pub(super) struct Record {
     pub(super) kind: u16,
     pub(super) class: u16,
     pub(super) ttl: u32,
-    /// Where its TTL and its data are.
+    /// The offset of the TTL; the range of the data follows.
     pub(super) ttl_at: usize,
     pub(super) data: Range<usize>,
 }
 
 impl Record {
-    /// The record at `at`; `None` where there is none.
+    /// Reads the record at `at`. Returns `None` if it is malformed.
     pub(super) fn read(message: &[u8], at: usize) -> Option<Self> {
         let fixed = name::skip(message, at)?;
         let (ttl_at, data) = (fixed + 4, fixed + 10);
@@ -45,13 +45,13 @@ impl Record {
     }
 }
 
-/// Two bytes, most significant first.
+/// Reads a big-endian `u16`.
 pub(super) fn u16_at(message: &[u8], at: usize) -> Option<u16> {
     let bytes = message.get(at..at.checked_add(2)?)?;
     Some(u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
-/// Four bytes, most significant first.
+/// Reads a big-endian `u32`.
 pub(super) fn u32_at(message: &[u8], at: usize) -> Option<u32> {
     Some(u32::from(u16_at(message, at)?) << 16 | u32::from(u16_at(message, at + 2)?))
 }

@@ -1,4 +1,4 @@
-//! Answers, written over the query: its header and question stay where they are.
+//! Responses that are written over the query. The header and the question stay in place.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,10 +9,11 @@ use super::{
     record::{A, AAAA, CNAME, IN, OPT},
 };
 
-/// An OPT record without options.
+/// The length of an OPT record without options.
 const OPT_LEN: usize = 11;
 
-/// Writes the answer to a query that cannot be read as one; `None` where there is none.
+/// Writes the response to a packet that is not a valid query. Returns its length, or `None` if the packet gets no
+/// response.
 pub(crate) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
     let mut writer = Writer::over(packet, HEADER);
     match unfit {
@@ -27,7 +28,7 @@ pub(crate) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
     Some(writer.at)
 }
 
-/// Writes an answer without records, and gives its length.
+/// Writes a response without records and returns its length.
 pub(crate) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
     let additional = writer.end(query, code);
@@ -36,36 +37,37 @@ pub(crate) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
     writer.at
 }
 
-/// Writes that the answer does not fit: the asker comes back over TCP.
+/// Writes a truncated response, so that the client retries over TCP.
 pub(crate) fn truncated(packet: &mut [u8], query: &Query) -> usize {
     let len = empty(packet, query, Code::NoError);
     packet[2] |= TC;
     len
 }
 
-/// The addresses of a name, to be written as records.
+/// The addresses of a name, for address records.
 pub(crate) struct Addresses<'a> {
-    /// The target of the CNAME record before them, which is their owner then.
+    /// The target of the CNAME record that precedes the addresses and owns them.
     pub(crate) alias: Option<&'a str>,
     pub(crate) ipv4: &'a [Ipv4Addr],
     pub(crate) ipv6: &'a [Ipv6Addr],
-    /// In seconds.
+    /// The TTL in seconds.
     pub(crate) ttl: u32,
 }
 
-/// Writes the addresses of the family asked for, and gives the length of the answer: at most `limit`, records that do not
-/// fit left out. `packet` has room for `limit` bytes.
+/// Writes the addresses of the requested family and returns the length of the response. Records that exceed `limit`
+/// are left out. `packet` must have space for `limit` bytes.
 pub(crate) fn addresses(packet: &mut [u8], query: &Query, found: &Addresses<'_>, limit: usize) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
     writer.ttl = found.ttl;
-    // An OPT record is there whatever else is left out.
+    // The OPT record is never left out.
     writer.limit = limit - if query.edns.is_some() { OPT_LEN } else { 0 };
     let all = match query.kind {
         AAAA => found.ipv6.len(),
         _ => found.ipv4.len(),
     };
     let mut written = 0;
-    // A known name without the family asked for: no data, and no CNAME record either (`pkg/dns/client/dns.go:312-321,592-620`).
+    // A known name without addresses of the requested family is NODATA, without a CNAME record
+    // (`pkg/dns/client/dns.go:312-321,592-620`).
     if all > 0
         && let Some(owner) = writer.alias(found.alias)
     {
@@ -104,8 +106,8 @@ impl<'p> Writer<'p> {
         Self { packet, at, limit, answers: 0, ttl: 0 }
     }
 
-    /// Turns the header of the query into that of its answer, without a question (RFC 1035 §4.1.1): the id, the
-    /// operation and RD stay, CD too (RFC 4035 §3.2.2).
+    /// Turns the header of the query into the header of its response, with a question count of zero (RFC 1035
+    /// §4.1.1). The ID, the opcode, RD and CD are preserved (RFC 4035 §3.2.2).
     fn header(&mut self, code: Code, answers: u16, additional: u16) {
         let header = &mut self.packet[..HEADER];
         header[2] = QR | header[2] & (OPCODE | RD);
@@ -116,12 +118,12 @@ impl<'p> Writer<'p> {
         header[10..12].copy_from_slice(&additional.to_be_bytes());
     }
 
-    /// Says that the question is there.
+    /// Sets the question count to one.
     fn question(&mut self) {
         self.packet[5] = 1;
     }
 
-    /// The OPT record of an answer to a query that has one (RFC 6891 §6.1.1); gives the number of records.
+    /// Writes the OPT record of the response if the query has one (RFC 6891 §6.1.1). Returns the number of records.
     fn end(&mut self, query: &Query, code: Code) -> u16 {
         match query.edns {
             Some(edns) => {
@@ -141,11 +143,11 @@ impl<'p> Writer<'p> {
         self.put(&[0, 0, opt, size_0, size_1, high, 0, dnssec_ok, 0, 0, 0]);
     }
 
-    /// The CNAME record that an answer by way of the search domain begins with; gives the owner of the addresses.
-    /// `None` where it does not fit.
+    /// Writes the CNAME record of a name that matched through the search domain. Returns a pointer to the owner of
+    /// the addresses, or `None` if the record does not fit.
     fn alias(&mut self, target: Option<&str>) -> Option<u16> {
         let Some(target) = target else { return Some(QUESTION) };
-        // Its labels, each with its length before it, and the root.
+        // The target has a length byte before each label, and the root label.
         let len = target.len() + 2;
         if self.at + FIXED + len > self.limit {
             return None;
@@ -160,7 +162,8 @@ impl<'p> Writer<'p> {
         Some(owner)
     }
 
-    /// Address records, in an order that chance decides (`pkg/dns/client/dns.go:325-327,352-412`); as many as fit. Gives their number.
+    /// Writes as many address records as fit, in random order (`pkg/dns/client/dns.go:325-327,352-412`). Returns
+    /// their number.
     fn records<I: Copy, const LEN: usize>(
         &mut self,
         owner: u16,
@@ -171,7 +174,7 @@ impl<'p> Writer<'p> {
         let room = (self.limit - self.at) / (FIXED + LEN);
         let count = ips.len().min(room);
         let first = self.at;
-        // Where not all fit, each has its turn.
+        // If not all records fit, a random start gives each address an equal chance.
         let start = if ips.len() > 1 { fastrand::usize(..ips.len()) } else { 0 };
         for ip in ips[start..].iter().chain(&ips[..start]).take(count) {
             self.fixed(owner, kind, u16::try_from(LEN).unwrap_or_default());
@@ -184,7 +187,7 @@ impl<'p> Writer<'p> {
         count
     }
 
-    /// A record up to its data.
+    /// Writes the fields of a record that precede its data.
     fn fixed(&mut self, owner: u16, kind: u16, len: u16) {
         let ttl = self.ttl.to_be_bytes();
         let ([o0, o1], [k0, k1], [c0, c1]) = (owner.to_be_bytes(), kind.to_be_bytes(), IN.to_be_bytes());
@@ -198,10 +201,10 @@ impl<'p> Writer<'p> {
     }
 }
 
-/// A record without its data, its owner a pointer.
+/// The length of a record without its data, if the owner is a pointer.
 const FIXED: usize = 12;
 
-/// Shuffles the data of records that are equal but for it.
+/// Shuffles the data of records that differ only in their data.
 fn shuffle<const LEN: usize>(records: &mut [u8]) {
     let count = records.len() / (FIXED + LEN);
     for last in (1..count).rev() {

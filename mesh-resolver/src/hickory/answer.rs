@@ -1,4 +1,4 @@
-//! From a DNS request to a DNS response: records made of the table, or whatever upstream says.
+//! Answers a DNS request of hickory's from the name table or from upstream DNS.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -20,10 +20,11 @@ use crate::{
 
 pub(super) type Response = Result<DnsResponse, NetError>;
 
-/// Who answers what the mesh does not.
+/// Forwards a request to upstream DNS.
 pub(super) type Ask = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
 
-/// The table first, upstream second, in the order of [`MeshResolver::lookup_ip`]. Records of the mesh have this TTL.
+/// Answers a request in the order of [`MeshResolver::lookup_ip`]: the name table, then upstream DNS. `ttl` is the TTL
+/// of mesh answers.
 pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest, ttl: u32) -> Response {
     let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
         return upstream(request).await;
@@ -41,7 +42,7 @@ async fn before_first_table(
     asked: &Asked,
     upstream: BoxFuture<'static, Response>,
 ) -> Response {
-    // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
+    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not.
     let mut upstream = upstream.map(|response| match response {
         Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
@@ -62,7 +63,7 @@ fn is_for_addresses(query: &Query) -> bool {
     query.query_class() == DNSClass::IN && matches!(query.query_type(), RecordType::A | RecordType::AAAA)
 }
 
-/// A question for addresses, and the TTL of its answer.
+/// An A or AAAA query, and the TTL of its answer.
 struct Asked {
     host: String,
     query: Query,
@@ -71,7 +72,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// What Istio's proxy answers to it where it is for a mesh name.
+    /// Returns the answer of Istio's DNS proxy if the name is a mesh name.
     fn of(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
         inner.mesh.load().local(&self.host).map(|answer| {
@@ -81,7 +82,7 @@ impl Asked {
         })
     }
 
-    /// The addresses of the family asked for.
+    /// Returns the addresses of the requested family.
     fn addresses(&self, answer: &Answer<'_>) -> Ips {
         match self.query.query_type() {
             RecordType::A => Ips::shuffled(answer.ipv4(), &[]),
@@ -95,7 +96,7 @@ impl Asked {
         message.metadata.recursion_desired = true;
         message.metadata.recursion_available = true;
         message.add_query(self.query.clone());
-        // A known name without the family asked for: no data, and no CNAME record either.
+        // A known name without addresses of the requested family is NODATA, without a CNAME record.
         if !addresses.is_empty() {
             message.add_answers(self.records(answer, addresses)?);
         }

@@ -1,4 +1,4 @@
-//! The mesh in a server of hickory's (feature `hickory-server`).
+//! An adapter for hickory's `Server` (feature `hickory-server`).
 
 use std::slice;
 
@@ -15,12 +15,13 @@ use hickory_server::{
 use super::{answer::answer, sequential};
 use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
 
-/// Answers the queries of a `hickory_server::Server`: mesh names from the table, all others by the upstream DNS of the
-/// mesh resolver. For a program that has such a server already, or that serves DNS over TLS, HTTPS or QUIC; a
-/// [`DnsListener`](crate::listener::DnsListener) costs less.
+/// A request handler for a `hickory_server::Server`. It answers mesh names from the name table and all other names
+/// through the upstream DNS of the mesh resolver.
 ///
-/// Whom the server answers is the server's business (`Server::with_access`): names outside the mesh are resolved for
-/// everybody.
+/// Use it in a program that already runs such a server, or to serve DNS over TLS, HTTPS or QUIC. A
+/// [`DnsListener`](crate::listener::DnsListener) needs less CPU time.
+///
+/// The handler resolves names outside the mesh for every client. Restrict the clients with `Server::with_access`.
 ///
 /// ```
 /// use hickory_server::Server;
@@ -47,7 +48,7 @@ pub struct MeshHandler {
 }
 
 impl MeshHandler {
-    /// A handler over a resolver.
+    /// Creates a handler that uses `mesh`.
     #[must_use]
     pub fn new(mesh: MeshResolver) -> Self {
         Self { mesh }
@@ -72,7 +73,7 @@ impl MeshHandler {
                 failure(response_code)
             }
             Err(error) => {
-                tracing::debug!(%error, "a query is answered SERVFAIL");
+                tracing::debug!(%error, "upstream DNS failed: the query is answered with SERVFAIL");
                 failure(ResponseCode::ServFail)
             }
         }
@@ -101,13 +102,13 @@ impl RequestHandler for MeshHandler {
         );
         let sent = to.send_response(response).await;
         sent.unwrap_or_else(|error| {
-            tracing::debug!(%error, "an answer could not be sent");
+            tracing::debug!(%error, "a DNS response cannot be sent");
             failed(metadata)
         })
     }
 }
 
-/// What the server is told of an answer that nobody got.
+/// Builds the result of a response that could not be sent.
 fn failed(metadata: Metadata) -> ResponseInfo {
     let counts = Default::default();
     ResponseInfo::from(hickory_resolver::proto::op::Header { metadata, counts })

@@ -1,6 +1,8 @@
-//! Hosts other than this one. A datagram says where it comes from and may lie, so what is sent there is bounded: in length,
-//! so that little is gained by a forged sender, and in number, so that nothing is. Whoever really asks is sent to TCP,
-//! where a sender cannot be forged (response rate limiting, as name servers on the internet do it).
+//! Response rate limiting (RRL) for clients on other hosts.
+//!
+//! The source address of a datagram may be forged. Responses to other hosts are therefore limited in size, which
+//! reduces the gain of an amplification attack, and in rate. A genuine client retries over TCP, where the source
+//! address is verified.
 
 use std::{
     cell::Cell,
@@ -14,7 +16,7 @@ use foldhash::fast::RandomState;
 use super::respond::Transport;
 use crate::dns::EDNS_UDP_SIZE;
 
-/// The longest answer that fits into a datagram.
+/// The largest payload of a UDP datagram.
 const MOST_AT_HOME: u16 = 65_507;
 
 pub(super) fn transport(peer: SocketAddr) -> Transport {
@@ -25,13 +27,13 @@ fn is_at_home(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-/// How many datagrams came from each network of other hosts in this second. Networks share a place now and then, and then
-/// what they may have: memory stays what it is, whoever asks.
+/// Counts the datagrams per second from each network of other hosts. Networks whose hashes collide share a counter,
+/// so that memory use is constant.
 pub(super) struct Rate {
-    /// How many each may send.
+    /// The maximum number of datagrams per second and network.
     most: u32,
     places: Box<[Cell<Place>]>,
-    /// Nobody outside can tell which networks share a place.
+    /// A random seed, so that attackers cannot predict which networks share a counter.
     hasher: RandomState,
     start: Instant,
 }
@@ -49,8 +51,8 @@ impl Rate {
         Self { most, places: vec![Cell::default(); PLACES].into(), hasher: RandomState::default(), start }
     }
 
-    /// Counts a datagram, and says whether it is one too many. This host may send as many as it likes. `now` is asked for
-    /// only where it matters.
+    /// Counts a datagram and returns whether its network exceeds the limit. This host has no limit. The clock is read
+    /// only for other hosts.
     pub(super) fn is_exceeded(&self, peer: IpAddr, now: impl FnOnce() -> Instant) -> bool {
         if is_at_home(peer) {
             return false;
@@ -65,7 +67,7 @@ impl Rate {
     }
 }
 
-/// Whoever forges senders may choose any of a network: IPv4 /24, IPv6 /56.
+/// Returns the network of an address: IPv4 /24, IPv6 /56. An attacker can forge any address of a network.
 fn network(peer: IpAddr) -> (bool, u64) {
     match peer.to_canonical() {
         IpAddr::V4(ip) => (false, u64::from(ip.to_bits() >> 8)),
@@ -81,14 +83,14 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// How many of so many datagrams are not one too many, after so many seconds.
+    /// Returns how many of 100 datagrams are within the limit at the given time.
     fn admitted(rate: &Rate, peers: &[&str], seconds: u64) -> usize {
         let now = rate.start + Duration::from_secs(seconds);
         (0..100).filter(|at| !rate.is_exceeded(ip(peers[at % peers.len()]), || now)).count()
     }
 
     #[test]
-    fn a_network_of_other_hosts_may_send_so_many_datagrams_each_second() {
+    fn the_limit_applies_to_each_network_and_each_second() {
         let rate = Rate::new(10, Instant::now());
         for second in [0, 1, 2, 60] {
             assert_eq!(admitted(&rate, &["192.0.2.1", "192.0.2.200", "::ffff:192.0.2.7"], second), 10);
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_may_send_as_many_as_it_likes_and_no_clock_is_read_for_it() {
+    fn this_host_has_no_limit_and_its_datagrams_do_not_read_the_clock() {
         let rate = Rate::new(0, Instant::now());
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(!rate.is_exceeded(ip(peer), || unreachable!("the clock")), "{peer}");
@@ -105,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn networks_do_not_take_from_each_other() {
+    fn networks_have_separate_limits() {
         let rate = Rate::new(10, Instant::now());
-        // Two of a thousand may share a place; that all do cannot be chance.
+        // Some of the thousand networks share a counter.
         let full = (0..1000u32).filter(|network| {
             let peer = format!("10.{}.{}.1", network / 256, network % 256);
             admitted(&rate, &[&peer], 0) == 10
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_other_hosts_are_short() {
+    fn responses_to_other_hosts_are_small() {
         let most = |peer: &str| transport(SocketAddr::new(ip(peer), 1000));
         assert_eq!(most("192.0.2.1"), Transport::Udp { most: 1232 });
         assert_eq!(most("::ffff:127.0.0.1"), Transport::Udp { most: 65_507 });

@@ -1,4 +1,4 @@
-//! What happens to a query that the table does not answer at once: upstream, and the time before the first table.
+//! Answers the queries that the name table cannot answer: through upstream DNS, or after the first name table.
 
 use std::{io, pin::pin};
 
@@ -12,14 +12,14 @@ use crate::{
     upstream::{NoAnswer, Transport as UpstreamTransport},
 };
 
-/// Answers queries by way of upstream DNS.
+/// Forwards queries to upstream DNS.
 #[derive(Clone)]
 pub(super) struct Forwarder {
     pub(super) resolver: MeshResolver,
 }
 
 impl Forwarder {
-    /// The answer to a query, whoever has it; SERVFAIL where nobody does.
+    /// Returns the response to a query; SERVFAIL if neither the mesh nor upstream DNS answers.
     pub(super) async fn answer(&self, message: &[u8], asked: &Forwarded, transport: Transport) -> Vec<u8> {
         match asked.before_first_table {
             true => self.before_first_table(message, &asked.query, transport).await,
@@ -31,7 +31,8 @@ impl Forwarder {
     }
 
     async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
-        // A name that does not exist upstream may be the mesh's. One that exists without this family is upstream's.
+        // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is
+        // not.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
             Ok(answer) if Code::of(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),
@@ -45,7 +46,7 @@ impl Forwarder {
             },
             Ok(First::TableAfter(unknown)) => mesh().ok_or(unknown),
             Err(not_ready) => {
-                tracing::debug!(error = %not_ready.report(), "a query is answered SERVFAIL");
+                tracing::debug!(error = %not_ready.report(), "a DNS query is answered with SERVFAIL");
                 return failure(message, query, Code::ServFail);
             }
         };
@@ -79,7 +80,7 @@ impl Forwarder {
         Ok(packet)
     }
 
-    /// What the table says by now.
+    /// Returns the answer of the current name table.
     fn mesh(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet.get_mut(..message.len())?.copy_from_slice(message);
@@ -99,15 +100,17 @@ impl Forwarder {
 
     fn failed(&self, message: &[u8], query: &Query, error: &NoAnswer) -> Vec<u8> {
         let code = match error {
-            // Another record type of a mesh name: the name exists.
+            // The query is for another record type of a mesh name, so the name exists.
             NoAnswer::Nobody if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
             NoAnswer::Nobody => Code::NxDomain,
             NoAnswer::Loop => {
-                tracing::warn!("the only upstream name server is this listener itself");
+                tracing::warn!(
+                    "the only upstream DNS server is this listener: configure another one with Upstream::servers or in resolv.conf"
+                );
                 Code::ServFail
             }
             NoAnswer::Unreachable(_) => {
-                tracing::debug!(%error, "a query is answered SERVFAIL");
+                tracing::debug!(%error, "a DNS query is answered with SERVFAIL");
                 Code::ServFail
             }
         };
@@ -115,7 +118,7 @@ impl Forwarder {
     }
 }
 
-/// The reply without records to a query. It is never longer: where it has an OPT record, the query had one.
+/// Builds a response without records. It is never longer than the query.
 pub(super) fn failure(message: &[u8], query: &Query, code: Code) -> Vec<u8> {
     let mut packet = message.to_vec();
     let len = reply::empty(&mut packet, query, code);

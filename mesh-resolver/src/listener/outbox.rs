@@ -1,5 +1,5 @@
-//! Answers on their way out: made where the queries came in, one behind the other, and sent together. One system call for
-//! all of a turn, and whoever waits for several is woken once.
+//! A batch of responses that is sent with one system call (`sendmmsg`). The responses are written into one buffer,
+//! each over its query.
 
 use std::{net::UdpSocket, ops::Range};
 
@@ -7,10 +7,10 @@ use rustix::net::{SendFlags, SocketAddrAny, sendto};
 
 use crate::dns::MAX_MESSAGE;
 
-/// So many answers go together. More are not faster.
+/// The maximum number of responses in a batch. A larger batch is not faster.
 const MOST: usize = 32;
 
-/// Behind so many bytes of answers no other is made before they are sent.
+/// The batch is sent when it exceeds this number of bytes.
 const FULL: usize = 16 * 1024;
 
 pub(super) struct Outbox {
@@ -32,13 +32,13 @@ impl Outbox {
         self.answers.last().map_or(0, |answer| answer.at.end)
     }
 
-    /// Room for a packet, and for its answer in its place.
+    /// Returns the buffer for the next packet and its response.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let end = self.end();
         &mut self.bytes[end..end + MAX_MESSAGE]
     }
 
-    /// The first `len` bytes of the room are an answer. They are sent at once where there is no room for another one.
+    /// Adds the response in the first `len` bytes of the buffer. Sends the batch if it is full.
     pub(super) fn add(&mut self, len: usize, peer: SocketAddrAny, socket: &UdpSocket) {
         let start = self.end();
         self.answers.push(Answer { at: start..start + len, peer });
@@ -47,7 +47,7 @@ impl Outbox {
         }
     }
 
-    /// Sends what can be sent at once: whoever misses an answer asks again.
+    /// Sends the batch without blocking. A client that misses a response retries.
     pub(super) fn send(&mut self, socket: &UdpSocket) {
         match &*self.answers {
             [] => return,
@@ -59,7 +59,7 @@ impl Outbox {
 
     fn send_one(&self, socket: &UdpSocket, answer: &Answer) {
         if let Err(error) = sendto(socket, &self.bytes[answer.at.clone()], SendFlags::empty(), &answer.peer) {
-            tracing::debug!(peer = ?answer.peer, %error, "an answer could not be sent");
+            tracing::debug!(peer = ?answer.peer, %error, "a DNS response cannot be sent");
         }
     }
 
@@ -82,9 +82,9 @@ impl Outbox {
             let mut messages: Vec<_> = parts
                 .map(|((answer, slice), nothing)| MMsgHdr::new_with_addr(&answer.peer, slice, nothing))
                 .collect();
-            // It ends before the first that cannot be sent, and fails where that is the first of all.
+            // `sendmmsg` stops before the first message that cannot be sent, and fails if that is the first one.
             let sent = sendmmsg(socket, &mut messages, SendFlags::empty()).unwrap_or_else(|error| {
-                tracing::debug!(peer = ?answers[0].peer, %error, "an answer could not be sent");
+                tracing::debug!(peer = ?answers[0].peer, %error, "a DNS response cannot be sent");
                 1
             });
             answers = answers.get(sent.max(1)..).unwrap_or_default();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_go_to_whom_they_are_for_in_their_order_however_many_they_are() {
+    fn responses_reach_their_clients_in_order() {
         let ((sender, _), mut outbox) = (socket(), Outbox::new());
         let peers = [socket(), socket()];
         for count in [1, 2, MOST, 3 * MOST + 1] {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn long_answers_do_not_wait_for_others() {
+    fn a_batch_of_long_responses_is_sent_early() {
         let ((sender, _), (peer, address), mut outbox) = (socket(), socket(), Outbox::new());
         for byte in 0..8 {
             outbox.room()[..9000].fill(byte);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_sent_costs_no_other() {
+    fn a_response_that_cannot_be_sent_does_not_affect_others() {
         let ((sender, _), (peer, address), mut outbox) = (socket(), socket(), Outbox::new());
         let nowhere: SocketAddr = "[2001:db8::1]:53".parse().unwrap();
         for to in [nowhere.into(), address.clone(), nowhere.into(), nowhere.into(), address] {

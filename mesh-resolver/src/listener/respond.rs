@@ -1,7 +1,7 @@
-//! What a DNS server of the mesh says to one packet: bytes in, bytes out, no IO.
+//! Answers one packet from the name table: bytes in, bytes out, no IO.
 //!
-//! The rules are those of Istio's DNS proxy (`pkg/dns/client/dns.go`, `ServeDNS`) and, where it leaves a packet to its
-//! DNS library, of the RFCs.
+//! The rules are those of Istio's DNS proxy (`pkg/dns/client/dns.go`, `ServeDNS`). Where the proxy relies on its DNS
+//! library, the rules are those of the RFCs.
 
 use crate::{
     answer::MESH_TTL_SECONDS,
@@ -9,37 +9,38 @@ use crate::{
     names::{Names, NotMesh},
 };
 
-/// What becomes of a packet.
+/// The result of handling a packet.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// The answer has taken its place, and is so long.
+    /// The response replaced the packet and has this length.
     Answer(usize),
     /// The table has no answer. The packet is unchanged.
     Forward(Box<Forwarded>),
-    /// It was no query that can be answered. The reply has taken its place; without a length there is none.
+    /// The packet is not a valid query. The response replaced the packet and has this length; `None` if there is no
+    /// response.
     Unfit(Option<usize>),
 }
 
-/// A query for upstream DNS.
+/// A query that upstream DNS must answer.
 #[derive(Debug)]
 pub(super) struct Forwarded {
     pub(super) query: Query,
-    /// No table has come yet: the name may be a mesh name.
+    /// True if istiod has not sent a name table yet, so the name may be a mesh name.
     pub(super) before_first_table: bool,
 }
 
-/// How a query came.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Transport {
     Tcp,
-    /// With the longest answer that may be sent to this asker, whatever it says that it takes.
+    /// UDP, with the largest response that the listener sends to this client.
     Udp {
         most: u16,
     },
 }
 
 impl Transport {
-    /// The longest answer to a query.
+    /// Returns the maximum size of the response to a query.
     pub(super) fn limit(self, query: &Query) -> usize {
         match self {
             Self::Tcp => usize::from(u16::MAX),
@@ -48,7 +49,7 @@ impl Transport {
     }
 }
 
-/// Answers the query in the first `len` bytes of `packet`, in place. `packet` has room for any message.
+/// Answers the query in the first `len` bytes of `packet`, in place. `packet` must have space for any message.
 pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transport: Transport) -> Verdict {
     let query = match Query::parse(packet.get(..len).unwrap_or_default()) {
         Ok(query) => query,
@@ -74,7 +75,7 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
     }
 }
 
-/// The answers to a packet over each transport, checked: for the fuzzer.
+/// Returns the responses to a packet over each transport, for the fuzzer.
 #[cfg(fuzzing)]
 pub(crate) fn answers(names: &Names<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
     let bytes = &bytes[..bytes.len().min(crate::dns::MAX_MESSAGE)];

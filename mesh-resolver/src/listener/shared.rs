@@ -1,4 +1,4 @@
-//! What both transports of a listener share: how a query is decided, and what is counted.
+//! State that both transports of a listener share: the forwarder, the access rule and the counters.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::dns::{header::Code, query::Query};
 
-/// Who may ask for names outside the mesh.
+/// Decides which clients may resolve names outside the mesh.
 pub(super) type Recursion = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The answer to a host that may not ask for names outside the mesh, or not for this.
+    /// Returns a REFUSED response if the client may not resolve this name, or if the query is a zone transfer.
     pub(super) fn refusal(&self, peer: IpAddr, message: &[u8], query: &Query) -> Option<Vec<u8>> {
         if (self.recursion)(peer.to_canonical()) && !query.is_for_a_zone() {
             return None;
@@ -35,7 +35,7 @@ impl Shared {
         Some(forward::failure(message, query, Code::Refused))
     }
 
-    /// The answer that upstream has.
+    /// Returns the response of upstream DNS.
     pub(super) async fn forward(
         &self,
         peer: IpAddr,
@@ -48,7 +48,7 @@ impl Shared {
     }
 }
 
-/// How often what has happened.
+/// The number of queries by outcome.
 #[derive(Debug)]
 pub(super) struct Counters {
     pub(super) mesh: Count,
@@ -78,7 +78,7 @@ impl Counters {
     }
 }
 
-/// One of them, here and for whoever watches.
+/// One counter, also exported as a metric.
 pub(super) struct Count {
     outcome: &'static str,
     here: AtomicU64,
@@ -92,11 +92,11 @@ impl Count {
             outcome,
             here: AtomicU64::new(0),
             #[cfg(feature = "metrics")]
-            watched: metrics::counter!("mesh_resolver_queries_total", "outcome" => outcome),
+            watched: metrics::counter!("mesh_resolver_listener_queries_total", "outcome" => outcome),
         }
     }
 
-    /// Counts a query, and writes it to the query log. `packet` begins with it, or with the answer to it.
+    /// Counts a query and logs it. `packet` begins with the query or with its response.
     pub(super) fn add(&self, peer: IpAddr, packet: &[u8]) {
         self.here.fetch_add(1, Relaxed);
         #[cfg(feature = "metrics")]
@@ -120,20 +120,21 @@ impl fmt::Debug for Count {
     }
 }
 
-/// How many queries a [`DnsListener`](super::DnsListener) has seen, by what became of them.
+/// The number of queries that a [`DnsListener`](super::DnsListener) received, by outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ListenerStats {
-    /// Answered from the table.
+    /// Queries answered from the name table.
     pub mesh: u64,
-    /// Passed on to upstream DNS.
+    /// Queries forwarded to upstream DNS.
     pub forwarded: u64,
-    /// Sent to TCP because the network they came from asks too often over UDP.
+    /// UDP queries answered with a truncated response, because their network exceeded the rate limit.
     pub limited: u64,
-    /// Not a query that can be answered.
+    /// Packets that are not valid queries.
     pub malformed: u64,
-    /// Answered SERVFAIL because too many others were on their way upstream.
+    /// Queries answered with SERVFAIL, because too many queries waited for upstream DNS.
     pub overload: u64,
-    /// Refused because the host may not ask for names outside the mesh, or because a whole zone was asked for.
+    /// Queries refused, because the client may not resolve names outside the mesh, or because they are zone
+    /// transfers.
     pub refused: u64,
 }

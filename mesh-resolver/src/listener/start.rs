@@ -1,4 +1,4 @@
-//! From settings to a running listener.
+//! The builder of a listener.
 
 use std::{
     any::Any,
@@ -29,14 +29,14 @@ use crate::{
     resolver::MeshResolver,
 };
 
-/// Sets a [`DnsListener`] up.
+/// Builds a [`DnsListener`].
 ///
 /// # Defaults
 ///
-/// * [`DEFAULT_ADDRESS`], where no address and no socket is given;
-/// * only this host may ask for names outside the mesh;
-/// * the current tokio runtime asks upstream.
-#[must_use = "a builder does nothing until it starts"]
+/// * Without an address and a socket, the listener uses [`DEFAULT_ADDRESS`].
+/// * Only clients on this host may resolve names outside the mesh.
+/// * Upstream queries run on the current tokio runtime.
+#[must_use = "a builder does nothing until `start` is called"]
 pub struct DnsListenerBuilder {
     resolver: MeshResolver,
     addresses: Vec<Result<SocketAddr, String>>,
@@ -48,7 +48,7 @@ pub struct DnsListenerBuilder {
     begin: Begin,
 }
 
-/// What is done first on the thread, and what of it ends with the thread.
+/// Runs at the start of the thread. The thread drops the returned value when it ends.
 type Begin = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
 
 impl DnsListenerBuilder {
@@ -65,66 +65,73 @@ impl DnsListenerBuilder {
         }
     }
 
-    /// Adds an address, for UDP and TCP. Port 0 is one that is free for both. On a host with several addresses, name
-    /// them: from a socket that listens on all of them, an answer over UDP may leave by another than it was sent to.
+    /// Adds a listen address for UDP and TCP. Port 0 selects a port that is free for both.
+    ///
+    /// On a host with several addresses, add each of them instead of the unspecified address: a UDP response from an
+    /// unspecified address may have another source address than the one that was queried.
     pub fn bind(mut self, address: impl ToSocketAddrs + fmt::Debug) -> Self {
         match address.to_socket_addrs() {
             Ok(found) => self.addresses.extend(found.map(Ok)),
-            Err(error) => {
-                self.addresses.push(Err(format!("{address:?} is not an address to listen on: {error}")))
-            }
+            Err(error) => self.addresses.push(Err(format!("{address:?} is not a listen address: {error}"))),
         }
         self
     }
 
-    /// Adds a socket of the caller's, for a privileged port or one that was handed over.
+    /// Adds a bound UDP socket, for example one with a privileged port or one inherited from a parent process.
     pub fn with_udp(mut self, socket: UdpSocket) -> Self {
         self.udp.push(socket);
         self
     }
 
-    /// Adds a socket of the caller's.
+    /// Adds a listening TCP socket.
     pub fn with_tcp(mut self, socket: TcpListener) -> Self {
         self.tcp.push(socket);
         self
     }
 
-    /// Sets who may ask for names outside the mesh; others get REFUSED for them. A server that answers everybody on the
-    /// internet is misused to attack others, which [`Limits::udp_queries_per_network`] bounds and does not prevent.
+    /// Sets which clients may resolve names outside the mesh. Other clients get REFUSED for them.
+    ///
+    /// A server that resolves names for the whole internet can be misused for attacks.
+    /// [`Limits::udp_queries_per_network`] reduces the damage but does not prevent it.
     pub fn with_recursion_for(self, hosts: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         Self { recursion: Arc::new(hosts), ..self }
     }
 
-    /// Sets how much is done at once.
+    /// Sets the resource limits.
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Sets the runtime that asks upstream, with IO and time enabled.
+    /// Sets the runtime for upstream queries. Its IO and time drivers must be enabled.
     pub fn with_runtime(self, runtime: Handle) -> Self {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// Does something first on the thread that answers, and drops what it returns when the thread ends: for a log or a
-    /// recorder of metrics that are a thread's own.
+    /// Runs `begin` at the start of the thread that answers queries. The thread drops the returned value when it
+    /// ends. Use this to install a thread-local `tracing` subscriber or metrics recorder.
     pub fn with_thread<T: 'static>(self, begin: impl FnOnce() -> T + Send + 'static) -> Self {
         Self { begin: Box::new(|| Box::new(begin())), ..self }
     }
 
-    /// Starts to answer.
+    /// Starts the listener.
     ///
     /// # Errors
     ///
-    /// [`Listen`](ErrorKind::Listen): an address cannot be listened on, or this is no tokio runtime and none was given.
+    /// [`Listen`](ErrorKind::Listen): an address is not available, or no runtime is set and the function is called
+    /// outside a tokio runtime.
     pub fn start(mut self) -> Result<DnsListener, Error> {
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
-            None => Handle::try_current()
-                .map_err(|error| listen("a DNS listener needs a tokio runtime".into()).because_of(error))?,
+            None => Handle::try_current().map_err(|error| {
+                listen(
+                    "a DNS listener needs a tokio runtime: call start inside one, or use with_runtime".into(),
+                )
+                .because_of(error)
+            })?,
         };
         self.sockets()?;
         let ready = |socket: io::Result<()>| {
-            socket.map_err(|error| listen("a socket cannot be set up".into()).because_of(error))
+            socket.map_err(|error| listen("a DNS socket cannot be configured".into()).because_of(error))
         };
         self.udp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
         self.tcp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
@@ -139,7 +146,7 @@ impl DnsListenerBuilder {
         Ok(listener)
     }
 
-    /// Opens a socket of each kind at each address.
+    /// Opens a UDP and a TCP socket at each address.
     fn sockets(&mut self) -> Result<(), Error> {
         if self.addresses.is_empty() && self.udp.is_empty() && self.tcp.is_empty() {
             self.addresses.push(Ok(DEFAULT_ADDRESS));
@@ -148,11 +155,13 @@ impl DnsListenerBuilder {
             let address = address.map_err(listen)?;
             let (udp, tcp) = pair(address).map_err(|error| {
                 let hint = match error.kind() {
-                    AddrInUse => ": something else listens there, choose another address",
-                    io::ErrorKind::PermissionDenied => ": a port below 1024 needs the right to it",
+                    AddrInUse => ": another program uses the address, choose another one",
+                    io::ErrorKind::PermissionDenied => {
+                        ": a port below 1024 requires CAP_NET_BIND_SERVICE, choose a higher port"
+                    }
                     _ => "",
                 };
-                listen(format!("DNS cannot be served at {address}{hint}")).because_of(error)
+                listen(format!("the DNS listener cannot bind {address}{hint}")).because_of(error)
             })?;
             self.udp.push(udp);
             self.tcp.push(tcp);
@@ -183,7 +192,7 @@ impl DnsListener {
         let _guard = runtime.enter();
         for socket in sockets {
             let socket = tokio::net::TcpListener::from_std(socket)
-                .map_err(|error| listen("a socket cannot be set up".into()).because_of(error))?;
+                .map_err(|error| listen("a DNS socket cannot be configured".into()).because_of(error))?;
             let task = runtime.spawn(tcp::serve(socket, self.shared.clone(), limits));
             self.tasks.push(task.abort_handle());
         }
@@ -198,7 +207,9 @@ impl DnsListener {
         begin: Begin,
     ) -> Result<(), Error> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let no_thread = |error: io::Error| listen("a thread cannot be started".into()).because_of(error);
+        let no_thread = |error: io::Error| {
+            listen("the thread of the DNS listener cannot be started".into()).because_of(error)
+        };
         let (stop, stopped) = UnixStream::pair().map_err(no_thread)?;
         let server = UdpServer {
             sockets: sockets.into_iter().map(Arc::new).collect(),
@@ -221,9 +232,9 @@ impl DnsListener {
     }
 }
 
-/// Sockets of both kinds at one address.
+/// Opens a UDP and a TCP socket at one address.
 fn pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    /// How often a free port of one kind may be taken for the other.
+    /// The maximum number of attempts to find a port that is free for both.
     const TRIES: usize = 16;
     let mut tried = 0;
     loop {

@@ -1,4 +1,4 @@
-//! DNS over TCP: RFC 7766, with several queries on the way at once, and limits.
+//! DNS over TCP with pipelined queries and limits (RFC 7766).
 
 use std::{io, net::IpAddr, time::Duration};
 
@@ -20,13 +20,14 @@ use super::{
 };
 use crate::dns::MAX_MESSAGE;
 
-/// No query is longer.
+/// The maximum size of a query.
 const LONGEST_QUERY: usize = 4096;
 
-/// So many queries of one connection may be on their way upstream; it is not read from before one is back.
+/// The maximum number of queries of one connection that wait for upstream DNS. The connection is not read while it is
+/// reached.
 const PIPELINE: usize = 16;
 
-/// Serves connections until dropped. Those beyond the limit wait to be accepted.
+/// Serves connections until the future is dropped. Connections beyond the limit wait to be accepted.
 pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits) {
     let mut open = JoinSet::new();
     loop {
@@ -37,13 +38,13 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits)
                     let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle };
                     open.spawn(async move {
                         if let Err(error) = connection.serve(stream).await {
-                            tracing::debug!(%peer, %error, "a DNS connection ends");
+                            tracing::debug!(%peer, %error, "a DNS connection failed");
                         }
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a DNS connection cannot be accepted");
-                    // Most likely there are too many open files, for a while.
+                    tracing::warn!(%error, "a DNS connection cannot be accepted: accepting continues after a pause");
+                    // The usual cause is too many open files.
                     sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -59,7 +60,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Answers until the other side has nothing more to ask, or is idle for too long.
+    /// Answers queries until the client closes the connection or is idle for too long.
     async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let (mut reader, mut writer) = stream.split();
         let (mut incoming, mut asking) = (Incoming::default(), true);
@@ -86,7 +87,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The answer that needs nobody else, or the way to the one that does.
+    /// Returns the response, or a future that resolves to the response of upstream DNS.
     fn at_once(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
@@ -115,7 +116,7 @@ impl Connection {
         }))
     }
 
-    /// Writes an answer; one who does not read it in time is gone.
+    /// Writes a response. Fails if the client does not read it in time.
     async fn write(&self, writer: &mut WriteHalf<'_>, answer: Option<Vec<u8>>) -> io::Result<()> {
         let Some(answer) = answer else { return Ok(()) };
         let len = u16::try_from(answer.len()).unwrap_or(u16::MAX);
@@ -125,17 +126,21 @@ impl Connection {
     }
 }
 
-/// What has been read and not yet been answered.
+/// The bytes that were read and do not form a complete message yet.
 #[derive(Default)]
 struct Incoming(Vec<u8>);
 
 impl Incoming {
-    /// The next message, `None` when the other side has nothing more to say. Dropped halfway, it loses nothing.
+    /// Reads the next message. Returns `None` when the client has closed the connection. Dropping the future loses no
+    /// data.
     async fn next(&mut self, reader: &mut ReadHalf<'_>) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(len) = self.message_len() {
                 if len > LONGEST_QUERY {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a query that is too long"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the query is longer than 4096 bytes",
+                    ));
                 }
                 if self.0.len() >= 2 + len {
                     let rest = self.0.split_off(2 + len);

@@ -1,4 +1,4 @@
-//! The thread that answers over UDP: the mesh's names at once, all others by way of the runtime.
+//! The thread that serves UDP. It answers mesh names itself and sends all other queries to the runtime.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -26,18 +26,18 @@ use super::{
 };
 use crate::dns::{MAX_MESSAGE, header::Code, query::Query, reply};
 
-/// So many packets of one socket are answered before the others have their turn.
+/// The maximum number of packets that are read from one socket before the next socket.
 const TURN: usize = 64;
 
-/// How many packets are asked for after each wait. Where they come one by one, asking for a second one is a system call
-/// for nothing.
+/// Adapts the number of packets to read after each wait. When packets arrive one by one, an attempt to read a second
+/// one wastes a system call.
 #[derive(Debug, Default)]
 struct Pace {
     one_by_one: bool,
     turns: u8,
 }
 
-/// Every so many turns it is looked whether there are more.
+/// The interval, in turns, at which a full turn checks for more packets.
 const LOOK: u8 = 16;
 
 impl Pace {
@@ -53,7 +53,7 @@ impl Pace {
     }
 }
 
-/// A query on its way upstream.
+/// A query that waits for upstream DNS.
 pub(super) struct Job {
     message: Box<[u8]>,
     asked: Box<Forwarded>,
@@ -62,7 +62,7 @@ pub(super) struct Job {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Passes queries on until the thread is gone.
+/// Forwards queries until the thread has ended.
 pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let mut running = JoinSet::new();
     loop {
@@ -85,20 +85,20 @@ impl Job {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 pub(super) struct UdpServer {
     pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) shared: Shared,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    /// One for each query that may be on its way upstream.
+    /// One permit for each query that may wait for upstream DNS.
     pub(super) permits: Arc<Semaphore>,
     pub(super) rate: Rate,
-    /// The thread ends when the other end is closed.
+    /// The thread ends when the other end of this socket is closed.
     pub(super) stop: UnixStream,
 }
 
 impl UdpServer {
-    /// Answers until told to stop.
+    /// Serves queries until `stop` is closed.
     pub(super) fn run(self) {
         let mut outbox = Outbox::new();
         let stop = PollFd::new(&self.stop, PollFlags::IN);
@@ -109,7 +109,7 @@ impl UdpServer {
             match poll(&mut waiting, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the DNS listener cannot wait for queries and ends");
+                    tracing::error!(%error, "poll failed: the DNS listener stops answering over UDP");
                     return;
                 }
             }
@@ -123,7 +123,7 @@ impl UdpServer {
         }
     }
 
-    /// Answers what has arrived, at most so many packets, and gives their number.
+    /// Answers at most `most` packets that have arrived and returns their number.
     fn turn(&self, socket: &Arc<UdpSocket>, outbox: &mut Outbox, most: usize) -> usize {
         let mut arrived = 0;
         while arrived < most {
@@ -135,12 +135,12 @@ impl UdpServer {
                         outbox.add(len, address, socket);
                     }
                 }
-                // Nobody to answer to.
+                // The packet has no source address.
                 Ok((_, _, None)) => {}
                 Err(Errno::AGAIN) => break,
-                // What an earlier answer came to: its receiver is gone. It is told once.
+                // The socket reports once that the receiver of an earlier response does not exist.
                 Err(error) => {
-                    tracing::trace!(%error, "a DNS listener's socket reports an error");
+                    tracing::trace!(%error, "the socket of a DNS listener reported an error");
                     break;
                 }
             }
@@ -150,7 +150,7 @@ impl UdpServer {
         arrived
     }
 
-    /// The length of the answer that has taken the packet's place, where there is one at once.
+    /// Returns the length of the response that replaced the packet, if there is one.
     fn answer(
         &self,
         socket: &Arc<UdpSocket>,
@@ -163,7 +163,7 @@ impl UdpServer {
             counters.limited.add(peer.ip(), &packet[..len]);
             return send_to_tcp(&mut packet[..len]);
         }
-        // For each packet anew: a name that is there when it is asked for is answered.
+        // The table is loaded for each packet, so that a new name is answered immediately.
         match respond(&self.shared.forwarder.resolver.inner().mesh.load(), packet, len, transport(peer)) {
             Verdict::Answer(len) => {
                 counters.mesh.add(peer.ip(), &packet[..len]);
@@ -189,7 +189,7 @@ impl UdpServer {
         };
         let job = Job { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
         if let Err(mpsc::error::SendError(job)) = self.jobs.send(job) {
-            // The runtime is gone.
+            // The runtime has shut down.
             self.overloaded(socket, message, &job.asked.query, peer);
         }
     }
@@ -200,15 +200,15 @@ impl UdpServer {
     }
 }
 
-/// The answer that is no longer than the query, for whoever has asked too often. What is no query has none.
+/// Builds a truncated response, which makes the client retry over TCP. A packet that is not a query gets no response.
 fn send_to_tcp(packet: &mut [u8]) -> Option<usize> {
     let query = Query::parse(packet).ok()?;
     Some(reply::truncated(packet, &query))
 }
 
-/// Sends what can be sent at once: whoever misses an answer asks again.
+/// Sends a response without blocking. A client that misses a response retries.
 fn send(socket: &UdpSocket, answer: &[u8], peer: SocketAddr) {
     if let Err(error) = socket.send_to(answer, peer) {
-        tracing::debug!(%peer, %error, "an answer could not be sent");
+        tracing::debug!(%peer, %error, "a DNS response cannot be sent");
     }
 }

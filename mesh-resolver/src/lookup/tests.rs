@@ -1,6 +1,5 @@
-//! The table's part of the cases of Istio's `pkg/dns/client/dns_test.go`, in our words, over its fixture: a proxy in
-//! `ns1` whose first search domain is `ns1.svc.cluster.local`. What is not known here goes upstream, which the tests
-//! of the resolver check.
+//! The name table cases of Istio's `pkg/dns/client/dns_test.go`, over the same fixture: a proxy in `ns1` whose first
+//! search domain is `ns1.svc.cluster.local`. Unknown names go upstream, which the integration tests cover.
 
 mod model;
 
@@ -9,7 +8,7 @@ use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameI
 
 use super::*;
 
-/// Key, addresses, and short name and namespace of a Kubernetes service.
+/// The key, the addresses, and the short name and namespace of a Kubernetes service.
 type Row<'a> = (&'a str, &'a [&'a str], Option<(&'a str, &'a str)>);
 
 fn table(rows: &[Row<'_>]) -> NameTable {
@@ -56,7 +55,7 @@ fn scope() -> Scope {
     Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local")
 }
 
-/// How a question is answered: key of the entry, way, target of the CNAME record.
+/// Returns the key of the matched entry, how the name matched, and the target of the CNAME record.
 fn answered(question: &str) -> Option<(String, Via, Option<String>)> {
     let table = fixture();
     let answer = lookup(&table, &scope(), question)?;
@@ -65,7 +64,7 @@ fn answered(question: &str) -> Option<(String, Via, Option<String>)> {
 }
 
 #[track_caller]
-fn known_as(question: &str, name: &str, via: Via, alias: Option<&str>) {
+fn assert_match(question: &str, name: &str, via: Via, alias: Option<&str>) {
     let found = answered(question);
     assert_eq!(found, Some((name.to_owned(), via, alias.map(ToOwned::to_owned))), "{question}");
 }
@@ -74,56 +73,56 @@ const PRODUCTPAGE: &str = "productpage.ns1.svc.cluster.local";
 const EXAMPLE: &str = "example.ns2.svc.cluster.local";
 
 #[test]
-fn a_name_of_the_table_is_known_in_any_case_and_with_a_trailing_dot() {
+fn a_name_of_the_table_matches_in_any_case_and_with_a_trailing_dot() {
     for question in ["www.google.com", "www.google.com.", "WWW.Google.COM."] {
-        known_as(question, "www.google.com", Via::Exact, None);
+        assert_match(question, "www.google.com", Via::Exact, None);
     }
-    known_as("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
+    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
 }
 
 /// `pkg/dns/client/dns.go:508-537`, `generateAltHosts`.
 #[test]
-fn a_service_of_the_own_namespace_has_three_short_names() {
+fn a_service_in_the_own_namespace_has_three_short_names() {
     for question in ["productpage.", "productpage.ns1.", "productpage.ns1.svc."] {
-        known_as(question, PRODUCTPAGE, Via::Alternate, None);
+        assert_match(question, PRODUCTPAGE, Via::Alternate, None);
     }
 }
 
 /// `pkg/dns/client/dns.go:508-537`.
 #[test]
-fn a_service_of_another_namespace_has_two_short_names() {
-    known_as("example.ns2.", EXAMPLE, Via::Alternate, None);
-    known_as("example.ns2.svc.", EXAMPLE, Via::Alternate, None);
+fn a_service_in_another_namespace_has_two_short_names() {
+    assert_match("example.ns2.", EXAMPLE, Via::Alternate, None);
+    assert_match("example.ns2.svc.", EXAMPLE, Via::Alternate, None);
     assert_eq!(answered("example."), None);
 }
 
-/// `pkg/dns/client/dns.go:508-537`: one label of the domain, no more.
+/// `pkg/dns/client/dns.go:508-537`: short names contain at most one label of the domain.
 #[test]
-fn half_of_the_clusters_domain_is_not_a_short_name() {
+fn a_name_with_part_of_the_cluster_domain_is_not_a_short_name() {
     assert_eq!(answered("productpage.ns1.svc.cluster."), None);
 }
 
 /// `pkg/dns/client/dns.go:508-537`: `strings.HasSuffix(hostname, proxyDomain)`.
 #[test]
-fn a_service_of_another_clusters_domain_has_no_short_names() {
-    known_as("details.ns2.svc.cluster.remote.", "details.ns2.svc.cluster.remote", Via::Exact, None);
+fn a_service_in_another_cluster_domain_has_no_short_names() {
+    assert_match("details.ns2.svc.cluster.remote.", "details.ns2.svc.cluster.remote", Via::Exact, None);
     assert_eq!(answered("details.ns2."), None);
     assert_eq!(answered("details.ns2.svc."), None);
 }
 
 /// The short name of a pod of a headless service is `pod.service` (`pkg/dns/server/name_table.go`).
 #[test]
-fn a_pod_of_a_headless_service_has_short_names_too() {
+fn a_pod_of_a_headless_service_has_short_names() {
     let pod = "mysql-0.mysql.ns1.svc.cluster.local";
     for question in ["mysql-0.mysql", "mysql-0.mysql.ns1", "mysql-0.mysql.ns1.svc"] {
-        known_as(question, pod, Via::Alternate, None);
+        assert_match(question, pod, Via::Alternate, None);
     }
     assert_eq!(answered("mysql-0"), None);
 }
 
 /// `pkg/dns/client/dns.go:242-247`.
 #[test]
-fn an_external_entry_has_no_short_names_whatever_its_fields_say() {
+fn an_external_entry_has_no_short_names() {
     let wire = Wire {
         table: [(
             PRODUCTPAGE.to_owned(),
@@ -143,13 +142,13 @@ fn an_external_entry_has_no_short_names_whatever_its_fields_say() {
 }
 
 #[test]
-fn without_a_proxy_domain_there_are_no_short_names() {
+fn an_empty_proxy_domain_disables_short_names() {
     let table = fixture();
     assert!(lookup(&table, &Scope::new("ns1", ""), "productpage.ns1").is_none());
 }
 
 #[test]
-fn a_namespace_with_another_domain_still_drops_only_itself() {
+fn only_the_namespace_is_removed_from_a_custom_domain() {
     let table = table(&[("a.ns1.services.example", &["1.1.1.1"], Some(("a", "ns1")))]);
     let scope = Scope::new("ns1", "ns1.services.example");
     for question in ["a", "a.ns1", "a.ns1.services"] {
@@ -159,24 +158,24 @@ fn a_namespace_with_another_domain_still_drops_only_itself() {
 
 /// `pkg/dns/client/dns.go:648-667`, `pkg/dns/client/dns.go:573-580,608-617`, `buildDNSAnswers`.
 #[test]
-fn a_known_name_is_known_with_the_first_search_domain_behind_it_and_answered_with_an_alias() {
+fn a_known_name_matches_with_the_first_search_domain_appended_and_has_a_cname_record() {
     let question = "www.google.com.ns1.svc.cluster.local.";
-    known_as(question, "www.google.com", Via::SearchDomain, Some("www.google.com"));
+    assert_match(question, "www.google.com", Via::SearchDomain, Some("www.google.com"));
     let question = "Productpage.ns1.ns1.svc.cluster.local.";
-    known_as(question, PRODUCTPAGE, Via::SearchDomain, Some("productpage.ns1"));
+    assert_match(question, PRODUCTPAGE, Via::SearchDomain, Some("productpage.ns1"));
 }
 
-/// `pkg/dns/client/dns.go:648-667`: what already ends in the search domain is not expanded again.
+/// `pkg/dns/client/dns.go:648-667`: a name that already ends in the search domain is not expanded again.
 #[test]
-fn a_name_that_ends_in_the_search_domain_is_not_known_with_it_behind_once_more() {
+fn a_name_in_the_search_domain_does_not_match_with_the_domain_appended_again() {
     assert_eq!(answered("productpage.ns1.svc.cluster.local.ns1.svc.cluster.local."), None);
     assert_eq!(answered("ns1.svc.cluster.local.ns1.svc.cluster.local."), None);
 }
 
-/// `pkg/dns/client/dns.go:648-667`: the expansion is one of the service's own names, so there is no alias.
+/// `pkg/dns/client/dns.go:648-667`: the expansion equals a name of the service, so the answer has no CNAME record.
 #[test]
-fn a_short_name_completed_to_the_full_one_is_the_full_one() {
-    known_as("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
+fn a_short_name_completed_to_the_full_name_matches_exactly() {
+    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
 }
 
 #[test]
@@ -185,24 +184,24 @@ fn only_the_first_search_domain_is_expanded() {
     assert_eq!(answered("www.google.com.cluster.local."), None);
 }
 
-/// `pkg/dns/client/dns.go:648`, knowingly not replicated: the agent compares text, and does not expand this one.
+/// `pkg/dns/client/dns.go:648`. Deliberate difference: the agent compares strings and does not expand this name.
 #[test]
-fn a_name_that_ends_in_the_text_of_the_search_domain_but_not_in_its_labels_is_expanded() {
+fn the_search_domain_is_compared_by_label() {
     let table = table(&[("a.foons1.svc.cluster.local", &["1.1.1.1"], None)]);
     let answer = lookup(&table, &scope(), "a.foons1.svc.cluster.local.ns1.svc.cluster.local").unwrap();
     assert_eq!(answer.via(), Via::SearchDomain);
 }
 
-/// `pkg/dns/client/dns.go:514`, the same in the suffix that decides about short names.
+/// `pkg/dns/client/dns.go:514`. The proxy domain is also compared by label.
 #[test]
-fn a_domain_that_only_ends_in_the_text_of_the_proxy_domain_is_another_domain() {
+fn the_proxy_domain_is_compared_by_label() {
     let table = table(&[("a.ns1.foosvc.cluster.local", &["1.1.1.1"], Some(("a", "ns1")))]);
     assert!(lookup(&table, &scope(), "a.ns1").is_none());
 }
 
-/// Knowingly different: in the agent the expansion of `forecast` hides the service of another namespace.
+/// Deliberate difference: in the agent, the expansion of `forecast` hides the service in another namespace.
 #[test]
-fn a_service_is_not_hidden_by_the_expansion_of_a_short_name() {
+fn the_expansion_of_a_short_name_does_not_hide_a_service() {
     let table = table(&[
         ("forecast.ns1.svc.cluster.local", &["1.1.1.1"], Some(("forecast", "ns1"))),
         ("forecast.weather.svc.cluster.local", &["2.2.2.2"], Some(("forecast", "weather"))),
@@ -214,43 +213,43 @@ fn a_service_is_not_hidden_by_the_expansion_of_a_short_name() {
 
 /// `pkg/dns/client/dns.go:550-560`, `lookupHost`.
 #[test]
-fn a_wildcard_covers_names_several_labels_deep_and_the_most_specific_one_wins() {
-    known_as("foo.wildcard.", "*.wildcard", Via::Wildcard, None);
-    known_as("a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
-    known_as("a.c.wildcard.", "*.wildcard", Via::Wildcard, None);
-    known_as("x.a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
-    known_as("foo.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
-    known_as("foo.foons.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
+fn a_wildcard_matches_several_labels_and_the_most_specific_one_wins() {
+    assert_match("foo.wildcard.", "*.wildcard", Via::Wildcard, None);
+    assert_match("a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
+    assert_match("a.c.wildcard.", "*.wildcard", Via::Wildcard, None);
+    assert_match("x.a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
+    assert_match("foo.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
+    assert_match("foo.foons.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
 }
 
 /// `pkg/dns/client/dns.go:550-560`.
 #[test]
-fn a_wildcard_does_not_cover_its_own_domain() {
+fn a_wildcard_does_not_match_its_own_domain() {
     assert_eq!(answered("wildcard."), None);
-    known_as("b.wildcard.", "*.wildcard", Via::Wildcard, None);
+    assert_match("b.wildcard.", "*.wildcard", Via::Wildcard, None);
 }
 
-/// `pkg/dns/client/dns.go:550-560`: the last that is tried is `*..`, which no entry is called.
+/// `pkg/dns/client/dns.go:550-560`: the agent's last candidate is `*..`, which is never a key.
 #[test]
-fn a_wildcard_without_a_domain_covers_nothing() {
+fn a_wildcard_without_a_domain_matches_nothing() {
     let table = table(&[("*", &["1.1.1.1"], None), ("*.", &["1.1.1.2"], None)]);
     for question in ["example.", "www.example.", "a.b.c."] {
         assert!(lookup(&table, &scope(), question).is_none(), "{question}");
     }
 }
 
-/// `pkg/dns/client/dns.go:594-605`: the target stays the literal `*.x.`.
+/// `pkg/dns/client/dns.go:594-605`: the CNAME target stays the literal `*.x.`.
 #[test]
-fn a_wildcard_with_the_search_domain_behind_it_is_an_alias_of_the_literal_wildcard() {
+fn a_wildcard_match_in_the_search_domain_has_a_cname_record_to_the_literal_wildcard() {
     let question = "foo.wildcard.ns1.svc.cluster.local.";
-    known_as(question, "*.wildcard", Via::SearchDomain, Some("*.wildcard"));
+    assert_match(question, "*.wildcard", Via::SearchDomain, Some("*.wildcard"));
     let question = "foo.svc.mesh.company.net.ns1.svc.cluster.local.";
-    known_as(question, "*.svc.mesh.company.net", Via::SearchDomain, Some("*.svc.mesh.company.net"));
+    assert_match(question, "*.svc.mesh.company.net", Via::SearchDomain, Some("*.svc.mesh.company.net"));
 }
 
-/// `pkg/dns/client/dns.go:312-321,592-620`: no data is not the same as no name.
+/// `pkg/dns/client/dns.go:312-321,592-620`: NODATA differs from NXDOMAIN.
 #[test]
-fn a_name_without_a_family_is_known_all_the_same() {
+fn a_name_without_addresses_of_a_family_is_known() {
     let table = fixture();
     let find = |name| lookup(&table, &scope(), name).unwrap();
     let (v4, v6) = (find("ipv4.localhost."), find("ipv6.localhost."));
@@ -261,12 +260,12 @@ fn a_name_without_a_family_is_known_all_the_same() {
 }
 
 #[test]
-fn a_key_with_a_trailing_dot_is_known_like_any_other() {
-    known_as("example.localhost.", "example.localhost", Via::Exact, None);
+fn a_key_with_a_trailing_dot_matches() {
+    assert_match("example.localhost.", "example.localhost", Via::Exact, None);
 }
 
 #[test]
-fn what_nobody_knows_is_not_known() {
+fn other_names_are_unknown() {
     let too_long = "a.".repeat(200);
     for question in ["www.bing.com.", "", ".", "..", "a..wildcard.x", "ns1", "svc", &too_long] {
         assert_eq!(answered(question), None, "{question}");

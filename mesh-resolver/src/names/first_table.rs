@@ -1,4 +1,4 @@
-//! The time before istiod's first table: a name may be a mesh name, and nobody can say yet.
+//! Lookups before istiod's first name table, when a name may or may not be a mesh name.
 
 use std::pin::pin;
 
@@ -9,26 +9,26 @@ use tokio::time::timeout;
 use super::NameSource;
 use crate::error::{Error, ErrorKind};
 
-/// What comes first of the first table and upstream's answer.
+/// The event that ends the wait: the first table or the upstream answer.
 #[derive(Debug)]
 pub(crate) enum First<T, E> {
-    /// Upstream DNS answers. The table does not matter.
+    /// Upstream DNS answered, so the table is not needed.
     Upstream(T),
-    /// The table. Upstream DNS has not answered yet, or has not been asked.
+    /// The table arrived. Upstream DNS has not answered yet, or was not queried.
     Table,
-    /// Upstream DNS has no answer, and then the table came.
+    /// The table arrived after a negative upstream answer.
     TableAfter(E),
 }
 
 impl NameSource {
-    /// Waits for the first table, bounded, or for upstream's answer to a name that need not be the mesh's.
+    /// Waits, with a timeout, for the first table or for an upstream answer.
     ///
-    /// A name in a domain of the mesh waits for the table, and `upstream` is not polled. For any other name an answer from
-    /// upstream ends the wait; a denial does not.
+    /// A name in a mesh domain waits for the table, and `upstream` is not polled. For any other name, a positive
+    /// upstream answer ends the wait; a negative one does not.
     ///
     /// # Errors
     ///
-    /// `NotReady`: istiod has not sent a table in time, and upstream DNS has no answer.
+    /// `NotReady`: istiod did not send a table in time, and upstream DNS has no answer.
     pub(crate) async fn first<T, E>(
         &self,
         host: &str,
@@ -53,11 +53,11 @@ impl NameSource {
         let synced = health.wait_for(|health| health.sync != SyncState::Connecting);
         match timeout(limit, synced).await {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(self.not_ready(host, "the client was shut down before istiod sent a name table")),
+            Ok(None) => Err(self.not_ready(host, "the client was shut down before istiod sent a name table: create a new client")),
             Err(_) => Err(self.not_ready(
                 host,
                 &format!(
-                    "istiod has not sent a name table within {limit:?}: check that it can be reached and accepts \
+                    "istiod has not sent a name table within {limit:?}: check that it is reachable and accepts \
                      this workload"
                 ),
             )),

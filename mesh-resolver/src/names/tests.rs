@@ -17,7 +17,7 @@ fn table() -> NameTable {
     NameTable::decode(&Wire { table: [(FORECAST.to_owned(), info)].into() }.encode_to_vec()).unwrap()
 }
 
-/// What is published, and its reader.
+/// The published values, and a source that reads them.
 struct Published {
     names: WatchSender<NameTable>,
     health: WatchSender<Health>,
@@ -50,7 +50,7 @@ impl Published {
 }
 
 #[test]
-fn a_name_is_of_one_class() {
+fn each_name_has_one_class() {
     let synced = Published::new(table(), SyncState::Synced);
     for (name, class) in [
         (FORECAST, "mesh"),
@@ -66,9 +66,9 @@ fn a_name_is_of_one_class() {
     }
 }
 
-/// A mesh may have no names; a table of names is one, whatever the state says.
+/// A mesh may have no names. A table with names was sent, whatever the state is.
 #[test]
-fn a_name_that_no_table_has_is_unknown_only_where_istiod_has_sent_one() {
+fn a_name_is_unknown_only_after_istiod_has_sent_a_table() {
     for (table, state, class) in [
         (NameTable::default(), SyncState::Connecting, "not ready"),
         (NameTable::default(), SyncState::Synced, "unknown"),
@@ -81,9 +81,9 @@ fn a_name_that_no_table_has_is_unknown_only_where_istiod_has_sent_one() {
     }
 }
 
-/// Neither the names of that table nor others are unknown then: who waits for the first table finds it there.
+/// The names of the first table are not unknown during its arrival: the lookup waits for the table and finds them.
 #[test]
-fn a_first_table_that_comes_while_a_name_is_looked_up_is_not_missed() {
+fn a_first_table_that_arrives_during_a_lookup_is_not_missed() {
     let published = Published::new(NameTable::default(), SyncState::Connecting);
     let before = published.source.load();
     published.names.send(table());

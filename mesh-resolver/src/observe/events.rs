@@ -1,4 +1,4 @@
-//! The events of `tracing` that this thread leaves behind, for tests.
+//! Captures the `tracing` events of the current thread, for tests.
 
 use std::{
     fmt::{Debug, Write as _},
@@ -12,7 +12,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// One line for each event of this crate while `work` runs: level, message, fields.
+/// Returns one line for each event of this crate during `work`: level, message, fields.
 pub(crate) fn of(work: impl FnOnce()) -> Vec<String> {
     let lines = Arc::default();
     tracing::subscriber::with_default(Lines(Arc::clone(&lines)), work);

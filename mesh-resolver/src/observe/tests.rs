@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 #[cfg(feature = "metrics")]
 mod counted;
@@ -16,7 +16,7 @@ use crate::{MeshResolver, Scope, Upstream};
 
 const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
-fn of_the_mesh(upstream: Upstream) -> MeshResolver {
+fn mesh_resolver(upstream: Upstream) -> MeshResolver {
     let info = NameInfo { ips: vec!["10.1.2.3".into()], ..NameInfo::default() };
     let wire = Wire { table: [(FORECAST.to_owned(), info)].into() };
     let table = NameTable::decode(&wire.encode_to_vec()).unwrap();
@@ -27,24 +27,26 @@ fn of_the_mesh(upstream: Upstream) -> MeshResolver {
     builder.with_upstream(upstream).build().unwrap()
 }
 
-/// The query log.
 #[test]
-fn each_lookup_is_told_at_debug_with_the_name_and_what_became_of_it() {
+fn each_lookup_is_logged_at_debug_with_its_name_and_outcome() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let resolver = of_the_mesh(Upstream::none());
-    let told = |name: &str| {
-        let told = events::of(|| drop(runtime.block_on(resolver.lookup_ip(name))));
-        let log = told.into_iter().filter(|event| event.contains("resolved")).collect::<Vec<_>>();
+    let resolver = mesh_resolver(Upstream::none());
+    let logged = |name: &str| {
+        let events = events::of(|| drop(runtime.block_on(resolver.lookup_ip(name))));
+        let log = events
+            .into_iter()
+            .filter(|event| event.contains("resolved") || event.contains("failed"))
+            .collect::<Vec<_>>();
         assert_eq!(log.len(), 1, "{log:?}");
         log[0].clone()
     };
     assert_eq!(
-        told(FORECAST),
+        logged(FORECAST),
         format!(
             "DEBUG resolved host=\"{FORECAST}\" source=\"mesh\" name=\"{FORECAST}\" addresses=[10.1.2.3]"
         )
     );
-    assert!(told("localhost").starts_with("DEBUG resolved host=\"localhost\" source=\"hosts\""));
-    let unknown = told("www.example.org");
-    assert!(unknown.starts_with("DEBUG not resolved host=\"www.example.org\" error="), "{unknown}");
+    assert!(logged("localhost").starts_with("DEBUG resolved host=\"localhost\" source=\"hosts\""));
+    let unknown = logged("www.example.org");
+    assert!(unknown.starts_with("DEBUG lookup failed host=\"www.example.org\" error="), "{unknown}");
 }

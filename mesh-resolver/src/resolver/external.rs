@@ -1,5 +1,5 @@
-//! A name that this process does not know by itself: the `hosts` file, upstream DNS by the host's search list, the system's
-//! own lookup; and before the first table the wait for it.
+//! Lookups that the name table cannot answer: the `hosts` file, upstream DNS with the search list, `getaddrinfo`, and
+//! the wait for the first table.
 
 use std::{iter, pin::pin, time::Instant};
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Inner {
-    /// The lookup of a name to which the mesh has no answer. On the heap, and put there apart: a lookup of a mesh name has no
-    /// room for it on its stack.
+    /// Looks up a name that is not a mesh name. The future is boxed, so that it does not enlarge the future of a
+    /// lookup of a mesh name.
     ///
     /// # Errors
     ///
@@ -48,9 +48,9 @@ impl Inner {
         }
     }
 
-    /// Asks others for a name that may be the mesh's, and waits for the first table.
+    /// Looks up a name before the first table.
     async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
-        // The `hosts` file may even know names of the mesh: istioctl writes istiod's into it.
+        // The `hosts` file may contain mesh names: istioctl writes the name of istiod into it.
         if let Some(found) = self.upstream.state().hosts_answer(host) {
             return Ok(self.foreign(found));
         }
@@ -64,20 +64,19 @@ impl Inner {
         }
     }
 
-    /// The mesh's answer to a name that this lookup has come to.
+    /// Looks up a completed name in the name table.
     fn local(&self, host: &str) -> Result<Lookup, NotMesh> {
         self.mesh.load().local(host).map(|answer| self.given_of(&answer))
     }
 
-    /// The mesh's answer to a name or to the first of its completions that has one.
+    /// Looks up a name and its completions in the name table and returns the first match.
     fn in_table(&self, host: &str) -> Option<Lookup> {
         let (names, completed) = (self.mesh.load(), self.upstream.state().candidates(host));
         let mut all = iter::once(host).chain(completed.iter().map(String::as_str));
         all.find_map(|name| names.local(name).ok()).map(|answer| self.given_of(&answer))
     }
 
-    /// Everybody but the table, about a name that it does not have; last, where nobody has an address, the system's own
-    /// lookup.
+    /// Looks up a name in all sources but the name table. `getaddrinfo` comes last.
     async fn ask(&self, host: &str) -> Result<Lookup, Error> {
         let found = match self.search(host).await {
             Err(failure) => match self.upstream.ask_the_system(host).await {
@@ -92,7 +91,8 @@ impl Inner {
         }
     }
 
-    /// As glibc's `res_nsearch`: the first name with an address wins; servers that cannot be reached end the search.
+    /// Searches like glibc's `res_nsearch`: the first name with an address wins, and unreachable servers end the
+    /// search.
     async fn search(&self, host: &str) -> Result<Lookup, Failure> {
         let upstream = self.upstream.state();
         if let Some(found) = upstream.hosts_answer(host) {
@@ -100,7 +100,7 @@ impl Inner {
         }
         let mut failure = Failure::Unknown;
         for name in upstream.candidates(host) {
-            // A completed name may be the mesh's. The name itself has been classified already.
+            // A completed name may be a mesh name. The name itself is already classified.
             if name != host
                 && let Ok(found) = self.local(&name)
             {

@@ -1,4 +1,4 @@
-//! One question, asked once: from what is kept, with those who ask the same, or of the servers.
+//! A DNS client with a cache: answers a query from the cache, joins an equal pending query, or queries the servers.
 
 use std::{
     collections::HashMap,
@@ -28,10 +28,10 @@ use crate::dns::{
     question::{self, Question},
 };
 
-/// Asks the servers, and keeps their answers.
+/// Queries the servers and caches their answers.
 pub(crate) struct Asker {
     shared: Arc<Parts>,
-    /// Questions that are asked although nobody waits for them any more. They end with the asker.
+    /// Queries that refresh the cache and that no caller waits for. They are aborted with the client.
     refreshing: Mutex<JoinSet<()>>,
 }
 
@@ -41,23 +41,23 @@ struct Parts {
     flights: Mutex<HashMap<Flight, WeakShared<Asked>>>,
 }
 
-/// Equal questions that can share an answer. How long an answer may be over UDP is part of it.
+/// The key of a pending query. Equal queries share one answer. The maximum UDP size is part of the key.
 type Flight = (Question, Transport, usize);
 
 type Asked = BoxFuture<'static, Result<Arc<[u8]>, NoAnswer>>;
 
-/// An answer of upstream DNS.
+/// An answer from upstream DNS.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) message: Vec<u8>,
-    /// For how long the answer has been out of date, where it is.
+    /// The time since the TTL expired, for a stale answer.
     pub(crate) stale: Option<Duration>,
 }
 
-/// RFC 8767 §5, client response timer: an answer that is out of date is given when the servers take longer.
+/// The time after which a stale answer is returned (RFC 8767 §5, client response timer).
 const PATIENCE: Duration = Duration::from_millis(1800);
 
-/// So many questions are asked for nobody at once.
+/// The maximum number of simultaneous refreshes.
 const REFRESHING: usize = 256;
 
 impl Asker {
@@ -66,8 +66,8 @@ impl Asker {
         Self { shared: Arc::new(parts), refreshing: Mutex::default() }
     }
 
-    /// The answer to a message with one question, with its id. SERVFAIL and its like only where no server has anything
-    /// better, and nothing is kept.
+    /// Returns the answer to a message with one question, with the message's ID. A failure response such as SERVFAIL
+    /// is returned only if no server has a better answer and the cache has none.
     pub(crate) async fn ask(&self, message: &[u8], transport: Transport) -> Result<Response, NoAnswer> {
         let Some(question) = Question::of(message) else {
             let message = self.shared.exchange.ask(message, transport).await?;
@@ -99,7 +99,7 @@ impl Asker {
         }
     }
 
-    /// An answer over whatever transport it takes.
+    /// Queries over UDP and, if the answer is truncated, over TCP.
     pub(crate) async fn ask_fully(&self, message: &[u8]) -> Result<Response, NoAnswer> {
         let answer = self.ask(message, Transport::Udp).await?;
         match is_truncated(&answer.message) {
@@ -108,7 +108,7 @@ impl Asker {
         }
     }
 
-    /// The question on its way, alone or with equal ones.
+    /// Returns the pending query for an equal question, or starts one.
     fn flight(&self, question: Question, message: &[u8], transport: Transport) -> Shared<Asked> {
         let flight = (question, transport, question::udp_size(message));
         let mut flights = self.shared.flights.lock();
@@ -120,7 +120,7 @@ impl Asker {
         asked
     }
 
-    /// A good answer that comes soon. One that comes later is kept for the next who asks.
+    /// Returns a successful answer that arrives in time. When a later answer arrives, it updates the cache.
     async fn refreshed(&self, asked: Shared<Asked>) -> Option<Arc<[u8]>> {
         self.go_on_with(asked.clone());
         match select(asked, pin!(sleep(PATIENCE))).await {
@@ -140,13 +140,13 @@ impl Asker {
 
 impl Parts {
     async fn ask(parts: Arc<Self>, flight: Flight, message: Vec<u8>) -> Result<Arc<[u8]>, NoAnswer> {
-        // However it ends, and where it is dropped: whoever asks next asks anew.
+        // The guard removes the pending query when it ends or is dropped, so that the next caller starts a new one.
         let _landed = Landed { parts: &parts, flight: &flight };
         let (question, transport, _) = &flight;
         let answer = parts.exchange.ask(&message, *transport).await;
         let now = now();
         match &answer {
-            // Whoever cannot take it over UDP asks again; what is kept stays until then.
+            // The caller repeats a truncated query over TCP. The cached answer stays until then.
             Ok(answer) if is_truncated(answer) => {}
             Ok(answer) if !is_failure(answer) => parts.cache.put(question.clone(), answer, now),
             _ => parts.cache.failed(question, now),
@@ -155,7 +155,7 @@ impl Parts {
     }
 }
 
-/// By the runtime's clock, which tests can move.
+/// The time of the runtime's clock, which tests can pause.
 fn now() -> Instant {
     time::Instant::now().into_std()
 }

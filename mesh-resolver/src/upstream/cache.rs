@@ -1,5 +1,5 @@
-//! Answers of upstream DNS, kept for as long as they say, denials too (RFC 2308); and for a while longer, for the time
-//! when no server answers (RFC 8767). A value: time comes in, nothing goes out.
+//! A cache of upstream answers, positive and negative (RFC 2308), that also returns stale answers (RFC 8767). It does
+//! no IO and reads no clock.
 
 use std::{
     sync::Arc,
@@ -15,11 +15,11 @@ use crate::dns::{
     question::Question,
 };
 
-/// Answers by question. What is used stays.
+/// A bounded map from questions to answers. Answers in use are not evicted.
 #[derive(Debug)]
 pub(super) struct Cache {
     answers: Mutex<BoundedMap<Question, Kept, RandomState>>,
-    /// How long an answer may be given after its time.
+    /// How long after its TTL an answer may be returned.
     stale: Duration,
 }
 
@@ -28,28 +28,29 @@ struct Kept {
     message: Arc<[u8]>,
     since: Instant,
     lifetime: Lifetime,
-    /// No server is asked again before, because none has answered (RFC 8767 §5, failure recheck timer).
+    /// The time before which the servers are not queried again, because none answered (RFC 8767 §5, failure recheck
+    /// timer).
     retry: Option<Instant>,
 }
 
-/// Bytes of messages and questions per generation.
+/// The size of one generation of the map, in bytes of messages and questions.
 const CAPACITY: usize = 1 << 20;
 
-/// What a kept answer costs beside its bytes, about.
+/// The approximate overhead of a cached answer in bytes.
 const OVERHEAD: usize = 200;
 
-/// RFC 8767 §5: what is given after its time says that it may be kept for 30 seconds.
+/// The TTL of a stale answer (RFC 8767 §5).
 pub(super) const STALE_TTL: Duration = Duration::from_secs(30);
 
-/// RFC 8767 §5.
+/// The pause after a failed query (RFC 8767 §5).
 const RETRY: Duration = Duration::from_secs(30);
 
-/// What there is for a question.
+/// The result of a cache lookup.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Found {
-    /// An answer whose time is not over; its TTLs are what is left.
+    /// An answer that has not expired, with the remaining TTLs.
     Fresh(Vec<u8>),
-    /// An answer whose time has been over for so long, for the case that no server answers, and whether to ask one.
+    /// An expired answer, the time since it expired, and whether to query the servers now.
     Stale {
         answer: Vec<u8>,
         age: Duration,
@@ -83,7 +84,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an answer, if it is one to keep.
+    /// Stores an answer if it may be cached.
     pub(super) fn put(&self, question: Question, answer: &[u8], now: Instant) {
         let lifetime = Lifetime::of(answer).filter(|lifetime| !lifetime.ttl.is_zero());
         let mut answers = self.answers.lock();
@@ -92,12 +93,12 @@ impl Cache {
                 let kept = Kept { message: answer.into(), since: now, lifetime, retry: None };
                 answers.insert(question, kept, OVERHEAD + answer.len());
             }
-            // What was kept is no longer what upstream says.
+            // The old answer is no longer valid.
             None => drop(answers.remove(&question)),
         }
     }
 
-    /// No server has answered: for a while they need not be asked again where there is something to give.
+    /// Records that no server answered, which delays the next query for a cached question.
     pub(super) fn failed(&self, question: &Question, now: Instant) {
         if let Some(kept) = self.answers.lock().get(question) {
             kept.retry = Some(now + RETRY);

@@ -1,4 +1,4 @@
-//! Upstream DNS that follows the host's files.
+//! Upstream DNS that reloads the host's files.
 
 use std::{
     path::PathBuf,
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
 };
 
-/// Asks upstream DNS. Changes of resolv.conf and of the `hosts` file count soon after they are made.
+/// The upstream DNS of a resolver. It reloads resolv.conf and the `hosts` file when they change.
 pub(crate) struct Client {
     upstream: Upstream,
     state: ArcSwap<State>,
@@ -26,23 +26,25 @@ pub(crate) struct Client {
     nss: Option<Nss>,
 }
 
-/// The files as they were when they were last looked at.
+/// The state of the files at the last check.
 struct Seen {
     at: Instant,
     stamps: Vec<Option<FileStamp>>,
 }
 
-/// The files are looked at no more often.
+/// The minimum time between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Client {
+    /// Reads the host's files.
+    ///
     /// # Errors
     ///
-    /// `Config` where the settings cannot be used. A host without usable configuration is no error here, but one at
-    /// each question.
+    /// `Config`: the settings are invalid. An unusable configuration of the host is not an error here; each query
+    /// reports it.
     pub(crate) fn new(upstream: Upstream) -> Result<Self, Error> {
         let files = upstream.files();
-        // Before they are read: a change in between is seen as one.
+        // The check precedes the reading, so that a change in between is detected later.
         let seen = Seen { at: Instant::now(), stamps: stamps(&files) };
         let own = Arc::default();
         let state = ArcSwap::from_pointee(State::new(&upstream, &own, None)?);
@@ -50,13 +52,13 @@ impl Client {
         Ok(Self { upstream, state, files, seen: Mutex::new(seen), own, nss })
     }
 
-    /// Where this process answers DNS by this upstream.
+    /// Returns the addresses of the DNS listeners of this resolver.
     #[cfg(all(feature = "listener", unix))]
     pub(crate) fn own(&self) -> &Own {
         &self.own
     }
 
-    /// What the system's own lookup knows about a name that DNS has no address for.
+    /// Looks up a name with `getaddrinfo`, for a name without an address in DNS.
     pub(crate) async fn ask_the_system(&self, host: &str) -> Option<Lookup> {
         let ips = self.nss.as_ref()?.addresses(host).await;
         let canonical = host.trim_end_matches('.').to_ascii_lowercase();
@@ -65,16 +67,16 @@ impl Client {
         (!ips.is_empty()).then(lookup)
     }
 
-    /// As things are now.
+    /// Returns the current state, reloaded if the files have changed.
     pub(crate) fn state(&self) -> Arc<State> {
         self.look_at(Instant::now());
         self.state.load_full()
     }
 
-    /// Reads the files again where they have changed. What cannot be used does not replace what can: a file may be
-    /// half written, and is then looked at again.
+    /// Reloads the files if they have changed. An unusable version does not replace a usable one, because the file
+    /// may be partially written. It is checked again later.
     fn look_at(&self, now: Instant) {
-        // Whoever finds somebody else looking goes by what there is.
+        // Another thread is checking the files: use the current state.
         let Some(mut seen) = self.seen.try_lock() else { return };
         if self.files.is_empty() || now.saturating_duration_since(seen.at) < INTERVAL {
             return;
@@ -88,20 +90,20 @@ impl Client {
         let before = self.state.load();
         match State::new(&self.upstream, &self.own, Some(&**before)) {
             Ok(state) if state.is_usable() || !before.is_usable() => {
-                tracing::info!("the host's DNS configuration has changed");
+                tracing::info!("the host's DNS configuration has changed and is reloaded");
                 self.state.store(Arc::new(state));
             }
             Ok(_) => {
-                tracing::warn!("the host's DNS configuration has become unusable: the last good one stays")
+                tracing::warn!("the host's new DNS configuration is unusable: the previous one stays in use")
             }
             Err(error) => {
-                tracing::warn!(error = %error.report(), "the host's DNS configuration cannot be read again");
+                tracing::warn!(error = %error.report(), "the host's new DNS configuration cannot be read: the previous one stays in use");
             }
         }
     }
 }
 
-/// `None` while a file is not there.
+/// Returns the stamps of the files, `None` for a missing file.
 fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
     files.iter().map(|file| FileStamp::from_path(file).ok()).collect()
 }
@@ -112,38 +114,38 @@ mod tests {
 
     use super::*;
 
-    fn wrote(dir: &tempfile::TempDir, text: &str) -> PathBuf {
+    fn written(dir: &tempfile::TempDir, text: &str) -> PathBuf {
         let file = dir.path().join("resolv.conf");
         fs::write(&file, text).unwrap();
         file
     }
 
     #[test]
-    fn a_changed_resolv_conf_counts_and_an_unusable_one_does_not() {
+    fn a_changed_resolv_conf_is_reloaded_and_an_unusable_one_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
-        let file = wrote(&dir, "nameserver 192.0.2.1\nsearch a.example\n");
+        let file = written(&dir, "nameserver 192.0.2.1\nsearch a.example\n");
         let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
         let search = |later: u64| {
             client.look_at(Instant::now() + INTERVAL * u32::try_from(later).unwrap());
             client.state.load().search().to_vec()
         };
-        wrote(&dir, "nameserver 192.0.2.1\nsearch longer.example\n");
-        assert_eq!(search(0), ["a.example"], "not looked at yet");
+        written(&dir, "nameserver 192.0.2.1\nsearch longer.example\n");
+        assert_eq!(search(0), ["a.example"], "not checked yet");
         assert_eq!(search(2), ["longer.example"]);
-        wrote(&dir, "");
+        written(&dir, "");
         assert_eq!(search(4), ["longer.example"]);
         fs::remove_file(&file).unwrap();
         assert_eq!(search(6), ["longer.example"]);
-        wrote(&dir, "nameserver 192.0.2.1\nsearch again.example\n");
+        written(&dir, "nameserver 192.0.2.1\nsearch again.example\n");
         assert_eq!(search(8), ["again.example"]);
     }
 
-    /// As editors and network managers do it.
+    /// Editors and network managers replace files in this way.
     #[cfg(unix)]
     #[test]
-    fn a_file_that_takes_the_place_of_another_counts_although_it_is_as_long_and_as_old() {
+    fn a_replaced_file_with_the_same_size_and_time_is_reloaded() {
         let dir = tempfile::tempdir().unwrap();
-        let file = wrote(&dir, "nameserver 192.0.2.1\nsearch one.example\n");
+        let file = written(&dir, "nameserver 192.0.2.1\nsearch one.example\n");
         let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
         let written = fs::metadata(&file).unwrap().modified().unwrap();
         let new = dir.path().join("resolv.conf.new");
@@ -155,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_appears_is_used() {
+    fn a_file_that_is_created_later_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let client = Client::new(Upstream::resolv_conf(dir.path().join("resolv.conf"))).unwrap();
         assert!(!client.state.load().is_usable());
-        wrote(&dir, "nameserver 192.0.2.1\n");
+        written(&dir, "nameserver 192.0.2.1\n");
         client.look_at(Instant::now() + INTERVAL * 2);
         assert!(client.state.load().is_usable());
     }

@@ -1,4 +1,4 @@
-//! From settings and the host's files to what is needed to ask.
+//! Combines the settings with the host's files.
 
 use std::{
     fs::{self, File},
@@ -12,7 +12,7 @@ use hickory_resolver::Hosts;
 use super::{HostsFile, Servers, Upstream, options::Effective};
 use crate::error::{Error, ErrorKind};
 
-/// Why the host's configuration cannot be used.
+/// The reason why the host's configuration is unusable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{file}")]
 pub(crate) struct Unusable {
@@ -21,21 +21,24 @@ pub(crate) struct Unusable {
 }
 
 impl Upstream {
-    /// What the settings and the host's files amount to; the inner error is the host's, the outer the caller's.
+    /// Returns the effective options. The outer error concerns the settings, the inner one the host's configuration.
     pub(super) fn effective(&self) -> Result<Result<Effective, Unusable>, Error> {
         let read = match &self.servers {
             Servers::Given(servers) if servers.is_empty() => {
                 return Err(Error::new(
                     ErrorKind::Config,
                     "",
-                    "an upstream without name servers: give at least one, or use Upstream::none()",
+                    "the list of upstream DNS servers is empty: pass at least one server, or use Upstream::none()",
                 ));
             }
             Servers::Given(servers) => Ok(Effective { servers: servers.clone(), ..Effective::default() }),
             Servers::None => Ok(Effective::default()),
             Servers::ResolvConf(file) => resolv_conf(file).map_err(|source| unusable(file, source)),
             Servers::System => system().map_err(|source| {
-                unusable(self.servers.file().unwrap_or(Path::new("the system's DNS configuration")), source)
+                unusable(
+                    self.servers.file().unwrap_or(Path::new("the DNS configuration of the system")),
+                    source,
+                )
             }),
         };
         Ok(read.map(|effective| self.overrule(effective)))
@@ -54,7 +57,7 @@ impl Upstream {
         }
     }
 
-    /// The files that all this is read from.
+    /// Returns the files that the options are read from.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let hosts = match &self.hosts {
             HostsFile::File(file) => Some(&**file),
@@ -64,22 +67,25 @@ impl Upstream {
         self.servers.file().into_iter().chain(hosts).map(Path::to_owned).collect()
     }
 
-    /// The names of the `hosts` file.
+    /// Reads the `hosts` file.
     ///
     /// # Errors
     ///
-    /// `Config` where a file that the caller named cannot be read. The host's own may be missing.
+    /// `Config`: a file that the settings name cannot be read. The host's own file may be missing.
     pub(super) fn hosts(&self) -> Result<Hosts, Error> {
         match &self.hosts {
             HostsFile::None => Ok(Hosts::default()),
             HostsFile::System => Ok(Hosts::from_system().unwrap_or_else(|error| {
-                tracing::warn!(%error, "the hosts file cannot be read and is left out");
+                tracing::warn!(%error, "the hosts file cannot be read and is ignored");
                 Hosts::default()
             })),
             HostsFile::File(file) => {
                 let mut hosts = Hosts::default();
                 File::open(file).and_then(|opened| hosts.read_hosts_conf(opened)).map_err(|error| {
-                    let message = format!("the hosts file {} cannot be read", file.display());
+                    let message = format!(
+                        "the hosts file {} cannot be read: check that it exists and is readable",
+                        file.display()
+                    );
                     Error::new(ErrorKind::Config, "", message).because_of(error)
                 })?;
                 Ok(hosts)
@@ -98,13 +104,13 @@ impl Servers {
     }
 }
 
-/// A file without a name server is as good as none: most likely it is being written.
+/// A file without a DNS server is treated as missing, because it is most likely being written.
 fn resolv_conf(file: &Path) -> io::Result<Effective> {
     let text = fs::read(file)?;
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let effective = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
     match effective.servers.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::InvalidData, "no name server in it")),
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it contains no valid nameserver line")),
         false => Ok(effective),
     }
 }
@@ -114,7 +120,7 @@ fn system() -> io::Result<Effective> {
     resolv_conf(Path::new("/etc/resolv.conf"))
 }
 
-/// hickory knows where other systems keep it.
+/// hickory reads the configuration of other systems.
 #[cfg(not(unix))]
 fn system() -> io::Result<Effective> {
     let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;

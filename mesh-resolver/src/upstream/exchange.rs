@@ -1,7 +1,7 @@
-//! Whole DNS messages, to the servers and back.
+//! Sends DNS messages to the servers and receives their answers.
 //!
-//! As the host's own resolver asks: one server at a time, in order, `attempts` times around. A server that does not
-//! answer, or answers SERVFAIL, NOTIMP or REFUSED, makes way for the next (glibc's `res_nsend`).
+//! Like the host's resolver, it queries one server at a time, in order, for `attempts` rounds. If a server does not
+//! answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried (glibc's `res_nsend`).
 
 use std::{
     collections::hash_map::RandomState,
@@ -27,18 +27,18 @@ use crate::dns::{
     question::{is_answer, udp_size},
 };
 
-/// The servers.
+/// The servers, and how they are queried.
 #[derive(Debug)]
 pub(super) struct Exchange {
     servers: Vec<SocketAddr>,
     attempts: usize,
     timeout: Duration,
     turn: Option<AtomicUsize>,
-    /// Where this process answers DNS itself: no question goes there, it would come back.
+    /// The DNS listeners of this resolver. They are never queried, because the query would return.
     own: Arc<Own>,
 }
 
-/// How a message travels.
+/// The transport of a message.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Transport {
     Tcp,
@@ -56,7 +56,8 @@ impl Exchange {
         }
     }
 
-    /// The answer of the first server that has one, with the id of the message; a failure where all fail.
+    /// Returns the answer of the first server that succeeds, with the ID of the message; a failure response if all
+    /// fail.
     pub(super) async fn ask(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
         if self.servers.is_empty() {
             return Err(NoAnswer::Nobody);
@@ -89,7 +90,7 @@ impl Exchange {
 }
 
 async fn exchange(server: SocketAddr, message: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
-    // An id that nobody who does not see it can foresee: std's hash keys come from the system.
+    // An unpredictable ID: the keys of std's hasher come from the system's random source.
     let id = RandomState::new().hash_one(server).to_be_bytes();
     let mut question = message.to_vec();
     question[..2].copy_from_slice(&id[..2]);
@@ -98,13 +99,13 @@ async fn exchange(server: SocketAddr, message: &[u8], transport: Transport) -> i
         Transport::Udp => over_udp(server, &question).await?,
     };
     if !is_answer(&answer, &question) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to another question"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer does not match the question"));
     }
     answer[..2].copy_from_slice(&message[..2]);
     Ok(answer)
 }
 
-/// Over a socket of its own, so that the port is another one each time.
+/// Each query uses a new socket and thus a random source port.
 async fn over_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -122,7 +123,7 @@ async fn over_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
-    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "a message of more than 64 KiB");
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "the message is longer than 64 KiB");
     let len = u16::try_from(question.len()).map_err(too_long)?;
     let mut stream = TcpStream::connect(server).await?;
     let mut framed = len.to_be_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Why upstream DNS has no address for a name.
+//! The reasons why upstream DNS has no address for a name.
 
 use std::{io, sync::Arc};
 
@@ -7,39 +7,39 @@ use hickory_resolver::proto::op::ResponseCode;
 use super::config::Unusable;
 use crate::error::{Error, ErrorKind};
 
-/// Why there is no answer.
+/// The reason why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    #[error("no upstream name server is left that is not a DNS listener of this process itself")]
+    #[error("all upstream DNS servers are DNS listeners of this process")]
     Loop,
-    /// Nobody is upstream, and that is as it should be.
-    #[error("there is no upstream")]
+    /// Upstream DNS is disabled.
+    #[error("upstream DNS is disabled")]
     Nobody,
-    #[error("no upstream name server answered: {0}")]
+    #[error("no upstream DNS server answered: {0}")]
     Unreachable(#[source] Arc<io::Error>),
 }
 
-/// Why upstream DNS has no address for one name.
+/// The reason why upstream DNS has no address for a name.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The name cannot be asked for.
+    /// The name is not a valid DNS name.
     Invalid,
-    /// The name exists, and has no address.
+    /// The name exists but has no address.
     NoRecords,
-    /// The servers refuse or fail to answer.
+    /// The servers returned a failure.
     Refused(ResponseCode),
-    /// There is no such name.
+    /// The name does not exist.
     Unknown,
     /// No server answered.
     Unreachable(NoAnswer),
-    /// A server's answer cannot be read.
+    /// The answer of a server is malformed.
     Unreadable,
-    /// The host's configuration cannot be used.
+    /// The host's configuration is unusable.
     Unusable(Unusable),
 }
 
 impl Failure {
-    /// A short name for metric labels.
+    /// Returns the value of the metric label `outcome`.
     pub(crate) fn as_label(&self) -> &'static str {
         match self {
             Self::Invalid => "invalid_name",
@@ -53,49 +53,49 @@ impl Failure {
         }
     }
 
-    /// Of two failures the one to report, as glibc's `res_nsearch` does: a server that could not say counts more than
-    /// one that said no, and no address counts more than no name.
+    /// Returns the more significant of two failures, like glibc's `res_nsearch`: a failed query outweighs a negative
+    /// answer, and NODATA outweighs NXDOMAIN.
     pub(crate) fn or(self, next: Self) -> Self {
         if next.weight() > self.weight() { next } else { self }
     }
 
-    /// As an error about the host that was asked for.
+    /// Converts the failure to an error for a host.
     pub(crate) fn about(self, host: &str) -> Error {
         match self {
-            Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a name that DNS can be asked for"),
+            Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a valid DNS name"),
             Self::NoRecords => {
-                Error::new(ErrorKind::NoRecords, host, "the name exists upstream, without an address")
+                Error::new(ErrorKind::NoRecords, host, "the name exists in upstream DNS but has no address: check its A and AAAA records")
             }
             Self::Refused(code) => Error::new(
                 ErrorKind::Upstream,
                 host,
-                format!("not a mesh name, and upstream DNS fails: {code}"),
+                format!("not a mesh name, and upstream DNS returned a failure ({code}): check its spelling and the upstream DNS servers"),
             ),
             Self::Unreadable => Error::new(
                 ErrorKind::Upstream,
                 host,
-                "not a mesh name, and upstream DNS gives an answer that cannot be read",
+                "not a mesh name, and the answer of upstream DNS is malformed: check the upstream DNS servers",
             ),
             Self::Unknown => Error::new(
                 ErrorKind::NameNotFound,
                 host,
-                "neither the mesh nor upstream DNS knows the name: check its spelling, or whether the service is \
+                "the name exists neither in the mesh nor in upstream DNS: check its spelling, or whether the service is \
                  exported to this namespace",
             ),
             Self::Unreachable(cause) if is_late(&cause) => Error::new(
                 ErrorKind::Timeout,
                 host,
-                "not a mesh name, and upstream DNS did not answer in time",
+                "not a mesh name, and upstream DNS did not answer in time: check the upstream DNS servers",
             )
             .because_of(cause),
             Self::Unreachable(cause) => {
-                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS cannot be reached")
+                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS is unreachable: check the upstream DNS servers")
                     .because_of(cause)
             }
             Self::Unusable(cause) => Error::new(
                 ErrorKind::Config,
                 host,
-                "not a mesh name, and the host has no upstream DNS: set it right, or give name servers with \
+                "not a mesh name, and the host has no usable upstream DNS: fix its configuration, or set servers with \
                  Upstream::servers",
             )
             .because_of(cause),

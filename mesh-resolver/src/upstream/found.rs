@@ -1,4 +1,4 @@
-//! What an answer of upstream DNS says about the addresses of a name.
+//! Reads the addresses of a name from an upstream answer.
 
 use std::{cmp::min, net::IpAddr, time::Duration};
 
@@ -9,26 +9,26 @@ use hickory_resolver::proto::{
 
 use super::failure::Failure;
 
-/// Addresses, and at the end of which chain of aliases they are.
+/// The addresses of a name, and the end of its CNAME chain.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) ips: Vec<IpAddr>,
     pub(super) owner: Name,
     pub(super) ttl: Duration,
-    /// For how long they have been out of date, where they are.
+    /// The time since the TTL expired, for a stale answer.
     pub(super) stale: Option<Duration>,
 }
 
 impl Found {
-    /// Both families as one.
+    /// Merges the addresses of both families.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.ips.extend(other.ips);
         Self { ttl: min(self.ttl, other.ttl), stale: self.stale.max(other.stale), ..self }
     }
 }
 
-/// Reads the answer to a question for `kind` of `name`. Aliases are followed within it, and no further, as by glibc: a
-/// recursive server gives the whole chain (RFC 1034 §4.3.2).
+/// Reads the answer to a query for `kind` records of `name`. CNAME records are followed within the answer only, as in
+/// glibc, because a recursive server returns the whole chain (RFC 1034 §4.3.2).
 pub(super) fn read(
     message: &[u8],
     name: &Name,
@@ -43,7 +43,7 @@ pub(super) fn read(
     }
     let (mut owner, mut ttl, mut ips) = (name.clone(), u32::MAX, Vec::new());
     for record in message.answers.iter().filter(|record| record.record_type() != RecordType::OPT) {
-        // Names are compared without their case.
+        // Names compare without regard to case.
         if record.name != owner {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What only the system's own lookup knows: the sources of nsswitch.conf beside files and DNS.
+//! Access to the sources of nsswitch.conf other than files and DNS, through `getaddrinfo`.
 
 use std::{fs, net::IpAddr};
 
@@ -6,14 +6,14 @@ use tokio::sync::Semaphore;
 
 use super::{Servers, Upstream};
 
-/// The system's `getaddrinfo`, a few at once.
+/// Calls `getaddrinfo`, with a limit on simultaneous calls.
 pub(super) struct Nss(Semaphore);
 
-/// A call may take as long as its slowest source.
+/// The maximum number of simultaneous calls. A call takes as long as its slowest source.
 const AT_ONCE: usize = 8;
 
 impl Nss {
-    /// `None` where it is not to be asked.
+    /// Returns `None` if `getaddrinfo` is not to be used.
     pub(super) fn new(upstream: &Upstream) -> Option<Self> {
         let found = || {
             let text = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
@@ -22,26 +22,26 @@ impl Nss {
         upstream.getaddrinfo.unwrap_or_else(found).then(|| Self(Semaphore::new(AT_ONCE)))
     }
 
-    /// Its addresses of a name; none where it knows none.
+    /// Returns the addresses of a name; empty for an unknown name.
     pub(super) async fn addresses(&self, host: &str) -> Vec<IpAddr> {
         let Ok(_permit) = self.0.acquire().await else { return Vec::new() };
         match tokio::net::lookup_host((host, 0)).await {
             Ok(found) => found.map(|address| address.ip()).collect(),
             Err(error) => {
-                tracing::debug!(host, %error, "getaddrinfo does not know the name either");
+                tracing::debug!(host, %error, "getaddrinfo found no address");
                 Vec::new()
             }
         }
     }
 }
 
-/// Whether the `hosts` line names a source that is not read here: nsswitch.conf(5).
+/// Whether the `hosts` line of nsswitch.conf(5) lists a source that this crate does not read.
 fn has_other_sources(text: &str) -> bool {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let Some(sources) = lines.filter_map(|line| line.strip_prefix("hosts:")).next_back() else {
         return false;
     };
-    // What to do where a source has no answer is in brackets.
+    // Actions are in brackets.
     let mut in_brackets = false;
     sources.split_whitespace().any(|word| {
         let source = !in_brackets && !word.starts_with('[');
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn getaddrinfo_is_asked_only_where_it_may_know_more() {
+    fn getaddrinfo_is_used_only_for_other_sources() {
         for (text, expected) in [
             ("hosts: files dns\n", false),
             ("passwd: files sss\nhosts:\tfiles dns # mdns\n", false),

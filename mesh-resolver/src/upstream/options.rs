@@ -1,8 +1,8 @@
-//! How the servers are asked, and the search list.
+//! The resolver options of resolv.conf(5).
 
 use std::{net::SocketAddr, time::Duration};
 
-/// Servers, search list and options, as they will be used.
+/// The effective servers, search list and options.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Effective {
     pub(super) servers: Vec<SocketAddr>,
@@ -11,16 +11,16 @@ pub(super) struct Effective {
     pub(super) timeout: Duration,
     pub(super) attempts: usize,
     pub(super) rotate: bool,
-    /// Whether questions have an OPT record.
+    /// Whether queries have an OPT record (`edns0`).
     pub(super) edns: bool,
-    /// Whether questions go over TCP at once.
+    /// Whether queries use TCP immediately (`use-vc`).
     pub(super) tcp: bool,
-    /// Whether IPv6 addresses are not asked for.
+    /// Whether AAAA queries are suppressed (`no-aaaa`).
     pub(super) no_aaaa: bool,
 }
 
 impl Default for Effective {
-    /// glibc's defaults.
+    /// Returns glibc's defaults.
     fn default() -> Self {
         Self {
             servers: Vec::new(),

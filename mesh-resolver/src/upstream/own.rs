@@ -1,20 +1,20 @@
-//! Where this process answers DNS itself, so that it does not ask itself.
+//! The addresses of the DNS listeners of this process, which upstream DNS must not query.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use parking_lot::RwLock;
 
-/// The addresses of the DNS listeners over one resolver.
+/// The addresses of the DNS listeners of one resolver.
 #[derive(Debug, Default)]
 pub(crate) struct Own(RwLock<Vec<SocketAddr>>);
 
 impl Own {
-    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "for the listener"))]
+    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "only the listener uses it"))]
     pub(crate) fn add(&self, addresses: &[SocketAddr]) {
         self.0.write().extend_from_slice(addresses);
     }
 
-    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "for the listener"))]
+    #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "only the listener uses it"))]
     pub(crate) fn remove(&self, addresses: &[SocketAddr]) {
         let mut own = self.0.write();
         for address in addresses {
@@ -24,7 +24,8 @@ impl Own {
         }
     }
 
-    /// Whether a name server is one of them. Who listens on all addresses listens on each of this host's.
+    /// Whether a DNS server is one of the listeners. A listener on the unspecified address listens on all addresses
+    /// of the host.
     pub(super) fn is(&self, server: SocketAddr) -> bool {
         let same = |own: &SocketAddr| {
             own.port() == server.port()
@@ -35,7 +36,8 @@ impl Own {
     }
 }
 
-/// The address from which an address of this host is reached is that address itself. Nothing is sent.
+/// Whether an address belongs to this host: connecting to such an address selects the same source address. Nothing is
+/// sent.
 fn is_of_this_host(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let reached_from = || {
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_known_also_where_it_listens_on_all_addresses() {
+    fn a_listener_on_the_unspecified_address_is_recognised() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         for (own, server, same) in [
             ("127.0.0.1:53", "127.0.0.1:53", true),

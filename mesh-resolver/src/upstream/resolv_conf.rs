@@ -1,4 +1,5 @@
-//! resolv.conf(5), read as glibc reads it: what cannot be understood is passed over, what comes last counts.
+//! A parser of resolv.conf(5) that behaves like glibc: invalid parts are ignored, and the last of several values is
+//! used.
 
 use std::{
     fs,
@@ -9,16 +10,16 @@ use std::{
 
 use super::options::Effective;
 
-/// The port of name servers.
+/// The port of DNS servers.
 const PORT: u16 = 53;
 
-/// glibc's bounds.
+/// The limits of glibc.
 const MOST_SERVERS: usize = 3;
 const MOST_DOTS: u64 = 15;
 const LONGEST_TIMEOUT: u64 = 30;
 const MOST_ATTEMPTS: u64 = 5;
 
-/// What a file says. The host's name is its search list where the file has none: the part behind the first dot.
+/// Parses a file. Without a search list, the domain of the host name is used: the part after the first dot.
 pub(super) fn parse(text: &str, host_name: &str) -> Effective {
     let mut effective = Effective::default();
     let mut search: Option<Vec<String>> = None;
@@ -59,7 +60,7 @@ fn option(effective: &mut Effective, option: &str) {
     }
 }
 
-/// An address; a link-local one may name its interface (RFC 4007 §11).
+/// Parses an address. A link-local address may name its interface (RFC 4007 §11).
 fn server(text: &str) -> Option<SocketAddr> {
     match text.split_once('%') {
         None => Some(SocketAddr::new(text.parse::<IpAddr>().ok()?, PORT)),
@@ -70,7 +71,7 @@ fn server(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// The number of an interface.
+/// Returns the index of a network interface.
 fn interface(name: &str) -> Option<u32> {
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
     let file = Path::new("/sys/class/net").join(Some(name).filter(|_| plain)?).join("ifindex");
@@ -97,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_does_not_say_is_glibcs_default() {
+    fn missing_options_have_glibcs_defaults() {
         let read = read("nameserver 192.0.2.1\n");
         assert_eq!((read.ndots, read.timeout, read.attempts), (1, Duration::from_secs(5), 2));
         assert!(!read.rotate && !read.edns && !read.tcp && !read.no_aaaa);
     }
 
     #[test]
-    fn servers_come_in_the_order_of_the_file_over_ipv4_and_ipv6() {
+    fn servers_keep_the_order_of_the_file() {
         let read = read("nameserver 2001:db8::53\nnameserver 192.0.2.53\nnameserver fe80::1%1\n");
         let servers: Vec<_> = read.servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["[2001:db8::53]:53", "192.0.2.53:53", "[fe80::1%1]:53"]);
@@ -112,7 +113,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_link_local_server_is_reached_by_its_interface() {
+    fn the_interface_of_a_link_local_server_is_resolved() {
         let index: u32 = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().parse().unwrap();
         let SocketAddr::V6(server) = read("nameserver fe80::1%lo\n").servers[0] else { panic!("IPv6") };
         assert_eq!(server.scope_id(), index);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_domain_and_search_counts() {
+    fn the_last_domain_or_search_line_is_used() {
         assert_eq!(read("search a.example b.example\ndomain c.example\n").search, ["c.example"]);
         assert_eq!(
             read("domain c.example\nsearch\ta.example\tb.example\n").search,
@@ -129,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn without_either_the_domain_of_the_host_is_searched() {
+    fn without_a_search_list_the_domain_of_the_host_is_used() {
         assert_eq!(parse("nameserver 192.0.2.1\n", "vm.corp.example\n").search, ["corp.example"]);
         assert_eq!(read("nameserver 192.0.2.1\n").search, [""]);
     }
 
     #[test]
-    fn what_cannot_be_understood_is_passed_over() {
+    fn invalid_lines_and_options_are_ignored() {
         let read = read(
             "# nameserver 192.0.2.9\n; nameserver 192.0.2.9\nnameserver\nnameserver nonsense\nsortlist 1.2.3.4\n\
              nameserver 192.0.2.1 # a comment\noptions ndots:many ndots: unknown:3 rotation\noptions\n\u{fffd}\n",
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_three_servers_count() {
+    fn at_most_three_servers_are_used() {
         let lines =
             |count: u8| (1..=count).map(|last| format!("nameserver 192.0.2.{last}\n")).collect::<String>();
         assert_eq!(read(&lines(5)).servers, read(&lines(3)).servers);
@@ -153,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn a_port_behind_an_address_is_not_understood() {
+    fn an_address_with_a_port_is_invalid() {
         let text = "nameserver 192.0.2.1:5353\nnameserver 192.0.2.1#53\nnameserver [2001:db8::1]:53\nnameserver [::1]\n";
         assert!(read(text).servers.is_empty());
     }
 
     #[test]
-    fn a_file_from_another_system_or_without_its_last_newline_is_read_alike() {
+    fn crlf_line_ends_and_a_missing_last_newline_are_accepted() {
         let unix = read("nameserver 192.0.2.1\nsearch a.example b.example\noptions ndots:3 edns0");
         let dos = read("nameserver 192.0.2.1\r\nsearch a.example b.example\r\noptions ndots:3 edns0\r\n");
         assert_eq!(unix, dos);
@@ -167,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_search_domains_counts() {
+    fn the_number_of_search_domains_is_unlimited() {
         let read = read("nameserver 192.0.2.1\nsearch a b c d e f g.example h.example\n");
         assert_eq!(read.search.len(), 8);
     }
 
     #[test]
-    fn numbers_are_bounded_as_by_glibc() {
+    fn numbers_have_glibcs_limits() {
         let read = read("options ndots:99 timeout:99 attempts:99\noptions timeout:0 attempts:0\n");
         assert_eq!((read.ndots, read.timeout, read.attempts), (15, Duration::from_secs(1), 1));
         let read = parse("options timeout:99 attempts:99999999999999999999", "");

@@ -1,4 +1,4 @@
-//! One name upstream: the `hosts` file, then the servers.
+//! Looks up one name: the `hosts` file, then the servers.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -33,7 +33,7 @@ use crate::{
     scope::is_under,
 };
 
-/// Asks upstream DNS, as its settings and the host's files were when it was made.
+/// Upstream DNS with one version of the host's files.
 pub(crate) struct State {
     dns: Result<Dns, Unusable>,
     hosts: Hosts,
@@ -46,18 +46,19 @@ struct Dns {
 }
 
 impl State {
-    /// `before` is the state that this one replaces: where the servers are the same, their answers are.
+    /// Reads the host's files. `before` is the state to replace. If the options are unchanged, the new state keeps
+    /// its cache.
     ///
     /// # Errors
     ///
-    /// `Config` where the settings cannot be used. A host without usable configuration is no error here, but one at
-    /// each question.
+    /// `Config`: the settings are invalid. An unusable configuration of the host is not an error here; each query
+    /// reports it.
     pub(super) fn new(upstream: &Upstream, own: &Arc<Own>, before: Option<&Self>) -> Result<Self, Error> {
         let hosts = upstream.hosts()?;
         let effective = match upstream.effective()? {
             Ok(effective) => effective,
             Err(unusable) => {
-                tracing::warn!(error = %unusable, "no upstream DNS: only mesh names will resolve");
+                tracing::warn!(error = %unusable, "the host has no usable upstream DNS: only mesh names can be resolved");
                 return Ok(Self { dns: Err(unusable), hosts });
             }
         };
@@ -72,28 +73,28 @@ impl State {
         Ok(Self { dns: Ok(dns), hosts })
     }
 
-    /// Whether the host's files could be used.
+    /// Whether the host's configuration is usable.
     pub(super) fn is_usable(&self) -> bool {
         self.dns.is_ok()
     }
 
-    /// Who is asked, for whole messages.
+    /// Returns the client for whole messages.
     #[cfg(any(feature = "hickory", feature = "listener"))]
     pub(crate) fn asker(&self) -> Result<&Arc<Asker>, &Unusable> {
         self.dns.as_ref().map(|dns| &dns.asker)
     }
 
-    /// How many dots make a name that is asked for as it is before the search list.
+    /// Returns the number of dots from which a name is tried unchanged before the search list.
     pub(crate) fn ndots(&self) -> usize {
         self.dns.as_ref().map_or(1, |dns| dns.effective.ndots)
     }
 
-    /// The search list, lower-case, without trailing dots.
+    /// Returns the search list, in lower case and without trailing dots.
     pub(crate) fn search(&self) -> &[String] {
         self.dns.as_ref().map(|dns| &*dns.effective.search).unwrap_or_default()
     }
 
-    /// The names to ask for when a program asks for `host`, in order (resolv.conf(5), `ndots` and `search`).
+    /// Returns the names to try for `host`, in order (resolv.conf(5), `ndots` and `search`).
     pub(crate) fn candidates(&self, host: &str) -> Vec<String> {
         if host.ends_with('.') || is_localhost(host) {
             return vec![host.to_owned()];
@@ -110,7 +111,7 @@ impl State {
         names
     }
 
-    /// What the `hosts` file says about a name; `localhost` is always known.
+    /// Looks a name up in the `hosts` file. `localhost` always has an answer.
     pub(crate) fn hosts_answer(&self, host: &str) -> Option<Lookup> {
         let name = absolute(host)?;
         let mut found = Vec::new();
@@ -125,7 +126,7 @@ impl State {
         Some(Lookup::new(found.into_iter().collect(), &text(&name), Source::Hosts, Duration::ZERO))
     }
 
-    /// Asks the servers for both families of exactly this name.
+    /// Queries the servers for both families of exactly this name.
     pub(crate) async fn query(&self, host: &str) -> Result<Lookup, Failure> {
         let dns = self.dns.as_ref().map_err(|unusable| Failure::Unusable(unusable.clone()))?;
         let name = absolute(host).ok_or(Failure::Invalid)?;
@@ -144,7 +145,7 @@ impl State {
 }
 
 impl Dns {
-    /// The addresses of one family. Servers from before EDNS are asked without it, as by glibc (RFC 6891 §7).
+    /// Queries one family. A server without EDNS support is queried again without EDNS, as in glibc (RFC 6891 §7).
     async fn addresses(&self, name: &Name, kind: RecordType) -> Result<Found, Failure> {
         match self.ask(name, kind, self.effective.edns).await {
             Err(Failure::Refused(ResponseCode::FormErr | ResponseCode::NotImp)) if self.effective.edns => {

@@ -1,10 +1,10 @@
-//! A resolver that is not ours.
+//! Queries the listener with `dig`, an independent DNS client.
 
 use std::process::Command;
 
 use mesh_resolver::listener::DnsListener;
 
-pub(super) fn reads_the_answers() {
+pub(super) fn reads_the_responses() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let builder =
         DnsListener::builder(super::resolver()).bind("127.0.0.1:0").with_runtime(runtime.handle().clone());

@@ -1,4 +1,5 @@
-//! Hosts with other addresses and other files than this one: this program again, in a network and with mounts of its own.
+//! Tests with other host addresses and other files in `/etc`. Each runs this program again in its own network and
+//! mount namespaces.
 
 use std::{
     env, fs,
@@ -21,17 +22,17 @@ use tokio::runtime::Runtime;
 type Test = fn();
 
 pub(super) const TESTS: &[(&str, Test)] = &[
-    ("other_hosts_are_sent_to_tcp_when_they_ask_too_often", other_hosts_are_sent_to_tcp),
-    ("other_hosts_are_refused_names_outside_the_mesh", other_hosts_are_refused),
-    ("what_only_nss_knows_is_found_by_getaddrinfo", what_only_nss_knows),
-    ("the_servers_of_resolv_conf_are_asked_as_its_options_say", the_options_of_resolv_conf),
+    ("other_hosts_are_rate_limited_and_can_retry_over_tcp", other_hosts_are_rate_limited),
+    ("other_hosts_may_not_resolve_names_outside_the_mesh", other_hosts_are_refused),
+    ("getaddrinfo_finds_names_that_only_nss_knows", names_that_only_nss_knows),
+    ("the_options_of_resolv_conf_apply_to_its_servers", the_options_of_resolv_conf),
 ];
 
-/// Which test this process is, and the folder whose files lie over those of `/etc`.
+/// The test that this process runs, and the folder whose files replace those of `/etc`.
 const TEST: &str = "SIDESTEP_NAMESPACE_TEST";
 const FOLDER: &str = "SIDESTEP_NAMESPACE_FOLDER";
 
-/// An address that is this host's and not a loopback one, so that it counts as another host's.
+/// A non-loopback address of this host, which counts as an address of another host.
 const ADDRESS: &str = "198.51.100.1";
 
 const SETUP: &str = "set -e
@@ -41,7 +42,7 @@ ip address add fe80::53/64 dev lo nodad
 for file in hosts nsswitch.conf resolv.conf; do mount --bind \"$SIDESTEP_NAMESPACE_FOLDER/$file\" \"/etc/$file\"; done
 exec \"$0\"";
 
-/// The test that this process is inside a namespace for.
+/// Returns the test that this process must run inside a namespace.
 pub(super) fn inside() -> Option<Test> {
     let name = env::var(TEST).ok()?;
     TESTS.iter().find(|(test, _)| *test == name).map(|(_, test)| *test)
@@ -88,7 +89,7 @@ fn question(id: u8, name: &str) -> Vec<u8> {
     message
 }
 
-/// A listener at [`ADDRESS`], and who asks it from there.
+/// Starts a listener at [`ADDRESS`] and connects a client socket to it from there.
 fn listener(runtime: &Runtime, limits: Limits) -> (DnsListener, UdpSocket) {
     let resolver = super::with_upstream(Upstream::servers(["127.0.0.99:53".parse().unwrap()]));
     let builder = DnsListener::builder(resolver).bind(format!("{ADDRESS}:0")).with_limits(limits);
@@ -99,13 +100,13 @@ fn listener(runtime: &Runtime, limits: Limits) -> (DnsListener, UdpSocket) {
     (listener, socket)
 }
 
-fn other_hosts_are_sent_to_tcp() {
+fn other_hosts_are_rate_limited() {
     let mut limits = Limits::default();
     limits.udp_queries_per_network = 5;
     let runtime = runtime();
     let (listener, socket) = listener(&runtime, limits);
     let (mut cut, mut whole, mut answer) = (0, 0, [0; 512]);
-    // At least one second of them all lies within one second.
+    // At least one second of queries falls into one second of the clock.
     while cut == 0 {
         let asked = question(1, "forecast.example");
         socket.send(&asked).unwrap();
@@ -114,7 +115,7 @@ fn other_hosts_are_sent_to_tcp() {
         match answer[2] & 2 {
             0 => whole += 1,
             _ => {
-                assert_eq!(len, asked.len(), "no more than was asked");
+                assert_eq!(len, asked.len(), "the response is not longer than the query");
                 cut += 1;
             }
         }
@@ -122,7 +123,7 @@ fn other_hosts_are_sent_to_tcp() {
     assert!(whole >= 5, "{whole}");
     let stats = listener.stats();
     assert_eq!((stats.mesh, stats.limited), (whole, 1));
-    // What is no query has no answer from which anybody gains.
+    // A TCP client is not limited.
     let tcp = std::net::TcpStream::connect(listener.addresses()[0]).unwrap();
     ask_over_tcp(tcp, &question(2, "forecast.example"));
 }
@@ -133,7 +134,7 @@ fn ask_over_tcp(mut stream: std::net::TcpStream, question: &[u8]) {
     stream.write_all(question).unwrap();
     let mut answer = [0; 14];
     stream.read_exact(&mut answer).unwrap();
-    assert_eq!(answer[8..10], [0, 1], "one record, over TCP");
+    assert_eq!(answer[8..10], [0, 1], "one record over TCP");
 }
 
 fn other_hosts_are_refused() {
@@ -148,27 +149,27 @@ fn other_hosts_are_refused() {
     assert_eq!((listener.stats().mesh, listener.stats().refused), (1, 1));
 }
 
-/// The `hosts` file as glibc's `nss_files` reads it stands for what neither we nor DNS know.
-fn what_only_nss_knows() {
+/// glibc's `nss_files` reads the `hosts` file, which represents a source that neither this crate nor DNS knows.
+fn names_that_only_nss_knows() {
     let runtime = runtime();
     let lookup = |upstream: Upstream| {
         let resolver: MeshResolver = super::with_upstream(upstream);
         runtime.block_on(resolver.lookup_ip("printer.nss.example"))
     };
     let found = lookup(Upstream::system().without_hosts_file()).unwrap();
-    assert_eq!(found.source(), &Source::System, "nsswitch.conf names a source that is not read here");
+    assert_eq!(found.source(), &Source::System, "nsswitch.conf lists a source that this crate does not read");
     assert_eq!(found.addresses(), ["192.0.2.77".parse::<IpAddr>().unwrap()]);
     assert_eq!(lookup(Upstream::system()).unwrap().source(), &Source::Hosts, "the hosts file comes first");
-    let told = lookup(Upstream::system().without_hosts_file().with_getaddrinfo(false)).unwrap_err();
-    assert_eq!(told.kind(), ErrorKind::Upstream);
+    let disabled = lookup(Upstream::system().without_hosts_file().with_getaddrinfo(false)).unwrap_err();
+    assert_eq!(disabled.kind(), ErrorKind::Upstream);
     let folder = env::var(FOLDER).unwrap();
     fs::write(Path::new(&folder).join("nsswitch.conf"), "hosts: files dns\n").unwrap();
     let plain = lookup(Upstream::system().without_hosts_file()).unwrap_err();
-    assert_eq!(plain.kind(), ErrorKind::Upstream, "nobody knows more than files and DNS");
+    assert_eq!(plain.kind(), ErrorKind::Upstream, "no source is left besides files and DNS");
 }
 
-/// One server at each address, port 53, which this namespace has for itself: IPv4, and IPv6 by its interface. They do not
-/// know EDNS (RFC 6891 §7), and say from where they were asked how.
+/// Starts one server on port 53 of each address: IPv4, and link-local IPv6. The servers do not support EDNS (RFC 6891
+/// §7) and record their queries.
 fn the_options_of_resolv_conf() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     for address in ["127.0.0.53", "127.0.0.54", "fe80::53%1"] {
@@ -183,7 +184,7 @@ fn the_options_of_resolv_conf() {
                 let edns = room[11] == 1;
                 asked.lock().push((address, edns));
                 let mut answer = room[..if edns { 12 } else { len }].to_vec();
-                // No such name, for a while; or a question that cannot be read.
+                // NXDOMAIN, or FORMERR for a query with EDNS.
                 answer[2..4].copy_from_slice(&[0x81, if edns { 0x81 } else { 0x83 }]);
                 if edns {
                     answer[4..].fill(0);
@@ -209,7 +210,7 @@ fn the_options_of_resolv_conf() {
     assert_eq!(rotated, [("127.0.0.53", false), ("127.0.0.54", false)]);
     let without = servers("nameserver 127.0.0.54\noptions edns0 trust-ad no-aaaa\n");
     assert_eq!(without, [("127.0.0.54", false), ("127.0.0.54", true)]);
-    // 127.0.0.99 is nobody: it makes way.
+    // No server runs at 127.0.0.99, so the next one is queried.
     let next = servers("nameserver 127.0.0.99\nnameserver 127.0.0.54\noptions no-aaaa\nsearch .");
     assert_eq!(next, [("127.0.0.54", false)]);
 }

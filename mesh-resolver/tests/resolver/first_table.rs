@@ -1,4 +1,4 @@
-//! The time before istiod's first table.
+//! Lookups before istiod's first name table.
 
 use std::{error::Error as _, io::Write as _, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_mesh_name_waits_for_the_first_table_and_is_then_answered() {
+async fn a_mesh_name_waits_for_the_first_table() {
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::none());
     let lookup = resolver.lookup_ip(FORECAST);
@@ -24,7 +24,7 @@ async fn a_mesh_name_waits_for_the_first_table_and_is_then_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mesh_name_waits_no_longer_than_set_and_the_error_says_why() {
+async fn the_wait_for_the_first_table_is_bounded_and_the_error_has_the_cause() {
     let mesh = Mesh::connecting();
     let cause = Config::from_vm_files("/nonexistent").unwrap_err();
     mesh.health(|health| health.stream = Some(cause.clone()));
@@ -41,7 +41,7 @@ async fn a_mesh_name_waits_no_longer_than_set_and_the_error_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_no_time_to_wait_a_mesh_name_fails_at_once() {
+async fn with_a_zero_timeout_a_mesh_name_fails_immediately() {
     let resolver = Mesh::connecting().builder().with_first_table_timeout(Duration::ZERO).build().unwrap();
     let start = Instant::now();
     assert_eq!(resolver.lookup_ip(FORECAST).await.unwrap_err().kind(), ErrorKind::NotReady);
@@ -49,7 +49,7 @@ async fn with_no_time_to_wait_a_mesh_name_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_client_is_gone_nobody_waits_for_it() {
+async fn a_lookup_does_not_wait_for_a_client_that_is_shut_down() {
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::none());
     drop(mesh);
@@ -58,9 +58,9 @@ async fn when_the_client_is_gone_nobody_waits_for_it() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// On the real clock: there are sockets here, and whoever waits for the table would wait for a minute.
+/// This test uses the real clock, because it uses sockets. A lookup that waited for the table would take a minute.
 #[tokio::test]
-async fn a_name_that_upstream_knows_does_not_wait() {
+async fn a_name_that_upstream_dns_knows_does_not_wait() {
     let server = NameServer::start(|name, _| match name {
         "www.example.org" => Reply::Addresses(ips(&["192.0.2.1"])),
         _ => Reply::NxDomain,
@@ -79,7 +79,7 @@ async fn a_name_that_upstream_knows_does_not_wait() {
 }
 
 #[tokio::test]
-async fn only_the_meshs_own_suffixes_are_kept_from_upstream() {
+async fn names_with_mesh_suffixes_are_not_sent_upstream() {
     let server = NameServer::start(|_, _| Reply::NxDomain).await;
     let mesh = Mesh::connecting();
     let upstream = Upstream::servers([server.address()]);
@@ -92,7 +92,7 @@ async fn only_the_meshs_own_suffixes_are_kept_from_upstream() {
 }
 
 #[tokio::test]
-async fn a_name_that_upstream_does_not_know_may_be_the_meshs_and_waits() {
+async fn a_name_unknown_upstream_waits_for_the_first_table() {
     let server = NameServer::start(|_, _| Reply::NxDomain).await;
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
@@ -108,7 +108,7 @@ async fn a_name_that_upstream_does_not_know_may_be_the_meshs_and_waits() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_first_table_does_not_have_either_is_unknown() {
+async fn a_name_missing_from_the_first_table_and_upstream_is_unknown() {
     let server = NameServer::start(|_, _| Reply::NxDomain).await;
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
@@ -119,9 +119,9 @@ async fn a_name_that_the_first_table_does_not_have_either_is_unknown() {
     }
 }
 
-/// The search list counts for the first table too, although upstream has long denied the completed names.
+/// The search list also applies to the first table, although upstream DNS has already denied the completed names.
 #[tokio::test(start_paused = true)]
-async fn a_short_name_is_completed_once_the_first_table_is_there() {
+async fn a_short_name_is_completed_after_the_first_table_arrives() {
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::none().with_search(["corp.example", "weather.svc.cluster.local"]));
     let lookup = resolver.lookup_ip("forecast");
@@ -131,7 +131,7 @@ async fn a_short_name_is_completed_once_the_first_table_is_there() {
     assert_eq!(lookup.await.unwrap().mesh_name(), Some(FORECAST));
 }
 
-/// istioctl writes istiod's own name, a mesh name, into the `hosts` file of a VM.
+/// istioctl writes istiod's name, which is a mesh name, into the `hosts` file of a VM.
 #[tokio::test(start_paused = true)]
 async fn a_name_in_the_hosts_file_does_not_wait() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -141,9 +141,9 @@ async fn a_name_in_the_hosts_file_does_not_wait() {
     assert_eq!(found.source(), &Source::Hosts);
 }
 
-/// A table that comes while a dead upstream is being asked answers without it.
+/// A table that arrives while a dead upstream server is queried answers the lookup.
 #[tokio::test]
-async fn a_dead_upstream_does_not_hold_up_the_first_table() {
+async fn a_dead_upstream_does_not_delay_the_first_table() {
     let server = NameServer::silent().await;
     let mesh = Mesh::connecting();
     let upstream = Upstream::servers([server.address()]).with_timeout(Duration::from_secs(60));

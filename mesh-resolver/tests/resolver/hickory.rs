@@ -1,4 +1,4 @@
-//! hickory's own resolver, with the mesh behind it.
+//! Tests of hickory's resolver with the mesh provider.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -25,7 +25,7 @@ fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
     lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect()
 }
 
-/// Addresses, a text under every name, or nothing.
+/// Starts a server that knows one address, a TXT record for every name, and nothing else.
 async fn upstream() -> NameServer {
     NameServer::start(|name, kind| match (name, kind) {
         (_, RecordType::TXT) => Reply::Records(vec![RData::TXT(TXT::new(vec!["upstream".into()]))]),
@@ -50,13 +50,13 @@ async fn hickory_resolves_mesh_names_and_upstream_names() {
 }
 
 #[tokio::test]
-async fn no_data_and_no_name_are_told_apart() {
+async fn nodata_differs_from_nxdomain() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = resolver(&mesh, Upstream::servers([server.address()]));
-    let no_data = resolver.ipv6_lookup(format!("{FORECAST}.")).await.unwrap_err();
-    assert!(no_data.is_no_records_found() && !no_data.is_nx_domain(), "{no_data:?}");
-    assert!(server.asked().is_empty(), "NODATA is the mesh's own answer");
+    let nodata = resolver.ipv6_lookup(format!("{FORECAST}.")).await.unwrap_err();
+    assert!(nodata.is_no_records_found() && !nodata.is_nx_domain(), "{nodata:?}");
+    assert!(server.asked().is_empty(), "NODATA comes from the name table");
     let no_name = resolver.ipv4_lookup("nobody.weather.svc.cluster.local.").await.unwrap_err();
     assert!(no_name.is_nx_domain(), "{no_name:?}");
     let nobody_upstream = self::resolver(&mesh, Upstream::none());
@@ -65,7 +65,7 @@ async fn no_data_and_no_name_are_told_apart() {
 
 /// `pkg/dns/client/dns.go:587-590`, `lookupHost`.
 #[tokio::test]
-async fn other_record_types_of_mesh_names_are_upstreams() {
+async fn other_record_types_of_mesh_names_go_upstream() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = resolver(&mesh, Upstream::servers([server.address()]));
@@ -76,7 +76,7 @@ async fn other_record_types_of_mesh_names_are_upstreams() {
 
 /// `pkg/dns/client/dns.go:573-580,608-617`, `lookupHost`.
 #[tokio::test]
-async fn a_name_completed_with_the_first_search_domain_is_an_alias() {
+async fn a_name_completed_with_the_first_search_domain_has_a_cname_record() {
     let mesh = Mesh::synced(&[("www.example.com", &["10.1.2.3"]), ("*.wildcard", &["10.1.2.4"])]);
     let resolver = resolver(&mesh, Upstream::none().with_search(["vms.svc.cluster.local"]));
     for (name, target) in [("www.example.com", "www.example.com."), ("foo.wildcard", "*.wildcard.")] {
@@ -90,7 +90,7 @@ async fn a_name_completed_with_the_first_search_domain_is_an_alias() {
 }
 
 #[tokio::test]
-async fn a_change_of_the_table_is_seen_at_once() {
+async fn a_change_of_the_name_table_is_visible_immediately() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = resolver(&mesh, Upstream::none());
     let ask = async || resolver.ipv4_lookup(format!("{FORECAST}.")).await.map(|found| addresses(&found));
@@ -100,16 +100,16 @@ async fn a_change_of_the_table_is_seen_at_once() {
     mesh.sync(&[]);
     assert!(ask().await.unwrap_err().is_nx_domain());
     mesh.sync(&[(FORECAST, &["10.1.2.5"])]);
-    assert_eq!(ask().await.unwrap(), ips(&["10.1.2.5"]), "a denial is not kept either");
+    assert_eq!(ask().await.unwrap(), ips(&["10.1.2.5"]), "a negative answer is not cached");
 }
 
 #[tokio::test]
-async fn what_hickory_resolves_can_be_traced_back_to_its_name() {
+async fn an_address_that_hickory_resolved_maps_to_its_name() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
-    let ours = mesh.resolver(Upstream::none());
-    let hickory = MeshProvider::new(ours.clone()).into_resolver().unwrap();
+    let mesh_resolver = mesh.resolver(Upstream::none());
+    let hickory = MeshProvider::new(mesh_resolver.clone()).into_resolver().unwrap();
     hickory.lookup_ip("forecast.weather").await.unwrap();
-    assert_eq!(ours.last_resolved("10.1.2.3".parse().unwrap()).as_deref(), Some(FORECAST));
+    assert_eq!(mesh_resolver.last_resolved("10.1.2.3".parse().unwrap()).as_deref(), Some(FORECAST));
 }
 
 fn configured(server: &NameServer, connection: ConnectionConfig) -> ResolverConfig {
@@ -123,7 +123,7 @@ fn configured(server: &NameServer, connection: ConnectionConfig) -> ResolverConf
 }
 
 #[tokio::test]
-async fn a_configuration_of_ones_own_is_what_stands_behind_the_mesh() {
+async fn the_servers_of_hickorys_configuration_answer_other_names() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     for connection in [ConnectionConfig::udp(), ConnectionConfig::tcp()] {
@@ -137,9 +137,9 @@ async fn a_configuration_of_ones_own_is_what_stands_behind_the_mesh() {
     }
 }
 
-/// A server that is down must not hold mesh names up.
+/// A server that is down must not delay mesh names.
 #[tokio::test]
-async fn mesh_names_need_no_connection_upstream() {
+async fn mesh_names_need_no_upstream_connection() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let config = configured(&server, ConnectionConfig::tcp());
@@ -152,24 +152,24 @@ async fn mesh_names_need_no_connection_upstream() {
     drop(server);
     for _ in 0..3 {
         assert!(resolver.lookup_ip("forecast.weather.").await.is_ok());
-        assert!(resolver.lookup_ip("elsewhere.example.org.").await.is_err());
+        assert!(resolver.lookup_ip("other.example.org.").await.is_err());
     }
 }
 
 #[tokio::test]
-async fn before_the_first_table_an_upstream_name_does_not_wait_whatever_families_it_has() {
+async fn before_the_first_table_an_upstream_name_with_one_family_does_not_wait() {
     let server = upstream().await;
     let limit = Duration::from_secs(60);
     let upstream = Upstream::servers([server.address()]);
-    let ours =
+    let mesh_resolver =
         Mesh::connecting().builder().with_upstream(upstream).with_first_table_timeout(limit).build().unwrap();
-    let resolver = MeshProvider::new(ours).into_resolver().unwrap();
+    let resolver = MeshProvider::new(mesh_resolver).into_resolver().unwrap();
     let found = tokio::time::timeout(limit / 2, resolver.lookup_ip("www.example.org.")).await;
     assert_eq!(found.unwrap().unwrap().iter().count(), 1);
 }
 
 #[tokio::test]
-async fn before_the_first_table_a_name_unknown_upstream_waits() {
+async fn before_the_first_table_a_name_unknown_upstream_waits_for_it() {
     let server = upstream().await;
     for name in [FORECAST, "forecast.weather."] {
         let mesh = Mesh::connecting();
@@ -185,8 +185,8 @@ async fn before_the_first_table_a_name_unknown_upstream_waits() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_the_first_table_is_bounded_and_the_error_names_istiod() {
     let mesh = Mesh::connecting();
-    let ours = mesh.builder().with_first_table_timeout(Duration::from_secs(3)).build().unwrap();
-    let resolver = MeshProvider::new(ours).into_resolver().unwrap();
+    let mesh_resolver = mesh.builder().with_first_table_timeout(Duration::from_secs(3)).build().unwrap();
+    let resolver = MeshProvider::new(mesh_resolver).into_resolver().unwrap();
     let start = tokio::time::Instant::now();
     let error = resolver.ipv4_lookup(format!("{FORECAST}.")).await.unwrap_err();
     assert!(error.to_string().contains("istiod"), "{error}");

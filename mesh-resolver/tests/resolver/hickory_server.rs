@@ -1,4 +1,4 @@
-//! The mesh in hickory's own server.
+//! Tests of the mesh handler in hickory's server.
 
 use hickory_resolver::{
     TokioResolver,
@@ -15,7 +15,7 @@ use crate::{
     name_server::{NameServer, Reply, ips},
 };
 
-/// A server, and a resolver that asks it.
+/// Starts a server and creates a resolver that queries it.
 async fn serving(handler: MeshHandler) -> (Server<MeshHandler>, TokioResolver) {
     let mut server = Server::new(handler);
     let (udp, tcp) = loop {
@@ -35,7 +35,7 @@ async fn serving(handler: MeshHandler) -> (Server<MeshHandler>, TokioResolver) {
 }
 
 #[tokio::test]
-async fn a_server_of_hickorys_answers_mesh_names_and_others() {
+async fn hickorys_server_answers_mesh_names_and_other_names() {
     let upstream = NameServer::start(|name, _| match name {
         "www.example.org" => Reply::Addresses(ips(&["192.0.2.1"])),
         _ => Reply::Denied,
@@ -63,7 +63,7 @@ async fn a_server_of_hickorys_answers_mesh_names_and_others() {
 }
 
 #[tokio::test]
-async fn where_upstream_does_not_answer_it_says_so() {
+async fn an_unresponsive_upstream_is_answered_with_servfail() {
     let silent = NameServer::silent().await;
     let upstream = Upstream::servers([silent.address()]).with_timeout(std::time::Duration::from_millis(50));
     let handler = MeshHandler::new(Mesh::synced(&[(FORECAST, &["10.1.2.3"])]).resolver(upstream));

@@ -1,4 +1,4 @@
-//! An HTTP server on loopback that answers everything with one text.
+//! An HTTP server on loopback that answers every request with one text.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,10 +8,10 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A running server; it ends with the value.
+/// A running server, which stops when it is dropped.
 #[cfg_attr(
     not(any(feature = "reqwest", feature = "hyper")),
-    allow(dead_code, reason = "for the HTTP clients")
+    allow(dead_code, reason = "only the HTTP clients use it")
 )]
 pub(crate) struct HttpServer {
     pub(crate) address: SocketAddr,
@@ -20,7 +20,7 @@ pub(crate) struct HttpServer {
 
 #[cfg_attr(
     not(any(feature = "reqwest", feature = "hyper")),
-    allow(dead_code, reason = "for the HTTP clients")
+    allow(dead_code, reason = "only the HTTP clients use it")
 )]
 impl HttpServer {
     pub(crate) async fn start(body: &'static str) -> Self {

@@ -1,4 +1,4 @@
-//! hyper-util's clients, with the mesh for their resolver.
+//! Tests of hyper-util's client with the mesh resolver.
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn hyper_reaches_a_mesh_name() {
+async fn hyper_connects_to_a_mesh_name() {
     let server = HttpServer::start("sunny").await;
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.1"])]);
     let connector = HttpConnector::new_with_resolver(mesh.resolver(Upstream::none()));
@@ -24,9 +24,9 @@ async fn hyper_reaches_a_mesh_name() {
 }
 
 #[tokio::test]
-async fn all_addresses_are_handed_on_so_that_the_next_is_tried() {
+async fn hyper_receives_all_addresses_and_tries_the_next_one() {
     let server = HttpServer::start("sunny").await;
-    // Nobody listens on the other loopback addresses.
+    // No server listens on the other loopback addresses.
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.2", "127.0.0.1", "127.0.0.3"])]);
     let connector = HttpConnector::new_with_resolver(mesh.resolver(Upstream::none()));
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<&[u8]>>(connector);

@@ -1,4 +1,4 @@
-//! What is kept of upstream's answers, and what is given when no server answers.
+//! Tests of the upstream cache and of stale answers.
 
 use std::{
     sync::{
@@ -22,13 +22,13 @@ const NAME: &str = "www.example.org";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A server that knows one name for a minute, until it is told to do something else.
-struct Moody {
+/// A server whose answer for one name changes when `change` is called.
+struct ChangingServer {
     server: NameServer,
     changed: Arc<AtomicBool>,
 }
 
-impl Moody {
+impl ChangingServer {
     async fn start(then: Reply) -> Self {
         let changed = Arc::new(AtomicBool::new(false));
         let now = changed.clone();
@@ -58,14 +58,14 @@ fn resolver(upstream: Upstream) -> MeshResolver {
     Mesh::synced(&[]).resolver(upstream)
 }
 
-/// Moves the clock, which stands still otherwise only while nothing happens on a socket.
+/// Advances the clock. A paused clock advances by itself while no socket is active, so it is paused only here.
 async fn later(by: Duration) {
     time::pause();
     time::advance(by).await;
     time::resume();
 }
 
-/// An answer for which no socket is needed: the clock runs ahead to whatever is waited for.
+/// Awaits an answer that needs no socket. The paused clock advances to the next timer.
 async fn without_waiting(lookup: impl Future<Output = Result<Lookup, mesh_resolver::Error>>) -> Lookup {
     time::pause();
     let found = lookup.await.unwrap();
@@ -81,22 +81,22 @@ fn stale(found: &Lookup) -> Duration {
 }
 
 #[tokio::test]
-async fn an_answer_is_asked_for_again_when_its_time_is_over() {
-    let moody = Moody::start(Reply::Addresses(ips(&["192.0.2.2"]))).await;
-    let resolver = resolver(moody.upstream());
+async fn an_expired_answer_is_queried_again() {
+    let changing = ChangingServer::start(Reply::Addresses(ips(&["192.0.2.2"]))).await;
+    let resolver = resolver(changing.upstream());
     resolver.lookup_ip(NAME).await.unwrap();
-    moody.change();
+    changing.change();
     later(MINUTE / 2).await;
-    let kept = resolver.lookup_ip(NAME).await.unwrap();
-    assert_eq!(kept.addresses(), ips(&["192.0.2.1"]));
-    assert!(kept.ttl() <= MINUTE / 2, "{:?}", kept.ttl());
+    let cached = resolver.lookup_ip(NAME).await.unwrap();
+    assert_eq!(cached.addresses(), ips(&["192.0.2.1"]));
+    assert!(cached.ttl() <= MINUTE / 2, "{:?}", cached.ttl());
     later(MINUTE / 2).await;
     assert_eq!(resolver.lookup_ip(NAME).await.unwrap().addresses(), ips(&["192.0.2.2"]));
 }
 
 /// RFC 2308 §5.
 #[tokio::test]
-async fn a_denial_is_kept_for_as_long_as_it_says() {
+async fn a_negative_answer_is_cached_until_its_ttl_expires() {
     let server = NameServer::start(|_, _| Reply::Denied).await;
     let resolver = resolver(Upstream::servers([server.address()]));
     for asked in [2, 2] {
@@ -108,26 +108,26 @@ async fn a_denial_is_kept_for_as_long_as_it_says() {
     assert_eq!(server.asked().len(), 4);
 }
 
-/// RFC 8767 §4: failures of all kinds.
+/// RFC 8767 §4: this applies to all kinds of failures.
 #[tokio::test]
-async fn the_last_answer_is_given_where_no_server_answers_and_says_so() {
+async fn a_stale_answer_is_returned_while_no_server_answers() {
     for failure in [Reply::Silence, Reply::ServFail] {
-        let moody = Moody::start(failure).await;
-        let resolver = resolver(moody.upstream().with_timeout(Duration::from_millis(50)));
+        let changing = ChangingServer::start(failure).await;
+        let resolver = resolver(changing.upstream().with_timeout(Duration::from_millis(50)));
         resolver.lookup_ip(NAME).await.unwrap();
-        moody.change();
+        changing.change();
         later(2 * MINUTE).await;
         assert!(stale(&resolver.lookup_ip(NAME).await.unwrap()) >= MINUTE);
-        let asked = moody.asked();
+        let asked = changing.asked();
         stale(&resolver.lookup_ip(NAME).await.unwrap());
-        // The other family had no address, and a denial is never given after its time: it is asked for.
-        assert!(moody.asked() <= asked + 1, "the servers are left alone for thirty seconds");
+        // The other family is NODATA, and a negative answer is never stale, so it is queried.
+        assert!(changing.asked() <= asked + 1, "the servers are not queried again for thirty seconds");
     }
 }
 
 /// RFC 8767 §5, client response timer.
 #[tokio::test]
-async fn servers_that_take_long_are_not_waited_for_where_there_is_an_answer() {
+async fn a_stale_answer_is_returned_when_servers_are_slow() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))).await;
     let resolver = resolver(Upstream::servers([server.address()]).with_timeout(HOUR));
     resolver.lookup_ip(NAME).await.unwrap();
@@ -144,23 +144,23 @@ async fn servers_that_take_long_are_not_waited_for_where_there_is_an_answer() {
 }
 
 #[tokio::test]
-async fn there_is_a_limit_to_the_age_of_an_answer() {
+async fn the_age_of_stale_answers_is_limited() {
     for limit in [Duration::ZERO, MINUTE] {
-        let moody = Moody::start(Reply::ServFail).await;
-        let resolver = resolver(moody.upstream().with_stale_answers(limit));
+        let changing = ChangingServer::start(Reply::ServFail).await;
+        let resolver = resolver(changing.upstream().with_stale_answers(limit));
         resolver.lookup_ip(NAME).await.unwrap();
-        moody.change();
+        changing.change();
         later(MINUTE + limit).await;
         assert_eq!(resolver.lookup_ip(NAME).await.unwrap_err().kind(), ErrorKind::Upstream);
     }
 }
 
 #[tokio::test]
-async fn a_denial_takes_the_place_of_an_answer_that_is_out_of_date() {
-    let moody = Moody::start(Reply::NxDomain).await;
-    let resolver = resolver(moody.upstream());
+async fn a_negative_answer_replaces_a_stale_answer() {
+    let changing = ChangingServer::start(Reply::NxDomain).await;
+    let resolver = resolver(changing.upstream());
     resolver.lookup_ip(NAME).await.unwrap();
-    moody.change();
+    changing.change();
     later(2 * MINUTE).await;
     for _ in 0..2 {
         assert_eq!(resolver.lookup_ip(NAME).await.unwrap_err().kind(), ErrorKind::NameNotFound);
@@ -168,7 +168,7 @@ async fn a_denial_takes_the_place_of_an_answer_that_is_out_of_date() {
 }
 
 #[tokio::test]
-async fn equal_questions_at_once_are_one() {
+async fn simultaneous_equal_queries_are_sent_once() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))).await;
     let resolver = resolver(Upstream::servers([server.address()]));
     let found = join_all((0..100).map(|_| resolver.lookup_ip(NAME))).await;
@@ -177,23 +177,23 @@ async fn equal_questions_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_leaves_the_others_waiting() {
+async fn cancelling_one_lookup_does_not_cancel_an_equal_one() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))).await;
     let resolver = resolver(Upstream::servers([server.address()]));
-    let mut impatient = Box::pin(resolver.lookup_ip(NAME));
-    assert!(futures_util::poll!(&mut impatient).is_pending());
-    let mut patient = Box::pin(resolver.lookup_ip(NAME));
-    assert!(futures_util::poll!(&mut patient).is_pending());
-    drop(impatient);
-    assert!(patient.await.is_ok());
+    let mut cancelled = Box::pin(resolver.lookup_ip(NAME));
+    assert!(futures_util::poll!(&mut cancelled).is_pending());
+    let mut waiting = Box::pin(resolver.lookup_ip(NAME));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(cancelled);
+    assert!(waiting.await.is_ok());
 }
 
-/// The question that is asked for the next one is on a TCP connection, which ends with its task.
+/// The query that refreshes the cache uses a TCP connection, which ends with its task.
 #[tokio::test]
 async fn no_task_outlives_the_last_handle() {
     let silent = Arc::new(AtomicBool::new(false));
-    let zone = silent.clone();
-    let server = NameServer::start(move |_, _| match zone.load(Relaxed) {
+    let is_silent = silent.clone();
+    let server = NameServer::start(move |_, _| match is_silent.load(Relaxed) {
         false => Reply::TcpOnly(ips(&["192.0.2.1", "2001:db8::1"])),
         true => Reply::TcpSilence,
     })
@@ -210,7 +210,7 @@ async fn no_task_outlives_the_last_handle() {
         _ = &mut lookup => panic!("the servers are silent"),
         () = server.has_seen(|seen| seen.open == 2) => {}
     }
-    assert!(tasks.num_alive_tasks() > before, "the questions that are asked for the next one");
+    assert!(tasks.num_alive_tasks() > before, "the queries that refresh the cache");
     drop(lookup);
     drop(resolver);
     server.has_seen(|seen| seen.open == 0).await;

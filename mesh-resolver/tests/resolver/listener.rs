@@ -1,4 +1,4 @@
-//! The DNS server on real sockets, beside loopback name servers.
+//! Tests of the DNS listener on real sockets, with upstream servers on loopback.
 
 mod clients;
 mod istio;
@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::mesh::{FORECAST, Mesh};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn builder(resolver: MeshResolver) -> DnsListenerBuilder {
     DnsListener::builder(resolver).bind((Ipv4Addr::LOCALHOST, 0))
@@ -45,14 +45,14 @@ fn question(name: &str, kind: RecordType) -> Message {
     message
 }
 
-/// One datagram there and one back.
+/// Sends one datagram and receives the response.
 async fn exchange(server: SocketAddr, packet: &[u8]) -> Vec<u8> {
     let any: SocketAddr = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
     let socket = UdpSocket::bind(any).await.unwrap();
     socket.connect(server).await.unwrap();
     socket.send(packet).await.unwrap();
     let mut answer = vec![0; 65_535];
-    let len = timeout(PATIENCE, socket.recv(&mut answer)).await.expect("an answer").unwrap();
+    let len = timeout(TIMEOUT, socket.recv(&mut answer)).await.expect("an answer").unwrap();
     answer.truncate(len);
     answer
 }
@@ -84,7 +84,7 @@ async fn write(stream: &mut TcpStream, message: &Message) {
 }
 
 async fn read(stream: &mut TcpStream) -> Message {
-    let len = timeout(PATIENCE, stream.read_u16()).await.expect("an answer").unwrap();
+    let len = timeout(TIMEOUT, stream.read_u16()).await.expect("an answer").unwrap();
     let mut answer = vec![0; len.into()];
     stream.read_exact(&mut answer).await.unwrap();
     Message::from_vec(&answer).unwrap()
@@ -107,7 +107,7 @@ async fn a_mesh_name_is_answered_over_udp_and_tcp_on_ipv4_and_ipv6() {
 }
 
 #[tokio::test]
-async fn sockets_may_be_the_callers() {
+async fn the_caller_can_pass_sockets() {
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let expected = [udp.local_addr().unwrap(), tcp.local_addr().unwrap()];
@@ -119,7 +119,7 @@ async fn sockets_may_be_the_callers() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn the_error_names_an_address_in_use() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let resolver = Mesh::synced(&[]).resolver(Upstream::none());
@@ -129,7 +129,7 @@ async fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn without_a_runtime_it_says_so() {
+fn starting_without_a_runtime_is_an_error() {
     let resolver = Mesh::synced(&[]).resolver(Upstream::none());
     let error = builder(resolver).start().unwrap_err();
     assert_eq!(error.kind(), mesh_resolver::ErrorKind::Listen);
@@ -137,7 +137,7 @@ fn without_a_runtime_it_says_so() {
 }
 
 #[tokio::test]
-async fn a_new_table_is_seen_by_the_next_query() {
+async fn the_next_query_sees_a_new_name_table() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::none()));
     for last in 4..40 {
@@ -148,33 +148,33 @@ async fn a_new_table_is_seen_by_the_next_query() {
 }
 
 #[tokio::test]
-async fn what_a_thread_begins_with_is_on_it_from_first_to_last() {
-    struct Begun(std::sync::mpsc::Sender<std::thread::ThreadId>);
+async fn the_value_of_the_thread_setup_lives_as_long_as_the_thread() {
+    struct ThreadValue(std::sync::mpsc::Sender<std::thread::ThreadId>);
 
-    impl Drop for Begun {
+    impl Drop for ThreadValue {
         fn drop(&mut self) {
             self.0.send(std::thread::current().id()).unwrap();
         }
     }
 
     let mesh = Mesh::connecting();
-    let (begun, told) = std::sync::mpsc::channel();
+    let (begun, events) = std::sync::mpsc::channel();
     let begin = move || {
         begun.send(std::thread::current().id()).unwrap();
-        Begun(begun)
+        ThreadValue(begun)
     };
     let listener = builder(mesh.resolver(Upstream::none())).with_thread(begin).start().unwrap();
-    let thread = told.recv_timeout(PATIENCE).unwrap();
+    let thread = events.recv_timeout(TIMEOUT).unwrap();
     assert_ne!(thread, std::thread::current().id());
-    assert!(told.try_recv().is_err());
+    assert!(events.try_recv().is_err());
     drop(listener);
-    assert_eq!(told.try_recv().unwrap(), thread);
+    assert_eq!(events.try_recv().unwrap(), thread);
 }
 
 #[tokio::test]
-async fn the_thread_and_the_sockets_are_gone_with_the_listener() {
+async fn dropping_the_listener_stops_the_thread_and_closes_the_sockets() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
-    // The thread and the tasks hold it.
+    // The thread and the tasks own the closure, and with it the sender.
     let (held, mut gone) = oneshot::channel::<()>();
     let recursion = move |_| !held.is_closed();
     let listener = builder(mesh.resolver(Upstream::none())).with_recursion_for(recursion).start().unwrap();
@@ -184,13 +184,13 @@ async fn the_thread_and_the_sockets_are_gone_with_the_listener() {
     read(&mut open).await;
     assert_eq!(gone.try_recv(), Err(TryRecvError::Empty));
     drop(listener);
-    assert!(std::net::UdpSocket::bind(address).is_ok(), "the thread had the last handle");
-    assert!(timeout(PATIENCE, gone).await.expect("a task outlives the listener").is_err());
+    assert!(std::net::UdpSocket::bind(address).is_ok(), "the thread had the last handle of the socket");
+    assert!(timeout(TIMEOUT, gone).await.expect("a task outlives the listener").is_err());
     assert!(matches!(open.read(&mut [0; 1]).await, Ok(0) | Err(_)));
 }
 
 #[tokio::test]
-async fn what_is_malformed_is_answered_so_and_nothing_is_answered_to_answers() {
+async fn malformed_queries_are_answered_and_responses_are_not() {
     let listener = start(Mesh::synced(&[(FORECAST, &["10.1.2.3"])]).resolver(Upstream::none()));
     let address = listener.addresses()[0];
     let mut packet = question(FORECAST, RecordType::A).to_vec().unwrap();
@@ -201,11 +201,11 @@ async fn what_is_malformed_is_answered_so_and_nothing_is_answered_to_answers() {
     for dropped in [&packet[..], &packet[..5], &[]] {
         socket.send_to(dropped, address).await.unwrap();
     }
-    // In order over loopback: the first answer is that to the last question.
+    // Loopback preserves the order, so the first response belongs to the last query.
     let asked = question(FORECAST, RecordType::A);
     socket.send_to(&asked.to_vec().unwrap(), address).await.unwrap();
     let mut answer = [0; 512];
-    let len = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
+    let len = timeout(TIMEOUT, socket.recv(&mut answer)).await.unwrap().unwrap();
     assert_eq!(Message::from_vec(&answer[..len]).unwrap().id, asked.id);
     assert_eq!(listener.stats().malformed, 4);
 }

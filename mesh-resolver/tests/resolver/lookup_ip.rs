@@ -1,4 +1,4 @@
-//! The order in which a name is answered, and what an answer says.
+//! Tests of `lookup_ip`: the order of the sources, and the contents of an answer.
 
 use std::{io::Write as _, net::IpAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_mesh_name_is_answered_by_the_table_whatever_it_is_called() {
+async fn a_mesh_name_is_answered_from_the_table_for_each_kind_of_match() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("*.example.com", &["10.1.2.4"])]);
     let resolver = mesh.resolver(Upstream::none());
     for (name, canonical, expected) in [
@@ -30,7 +30,7 @@ async fn a_mesh_name_is_answered_by_the_table_whatever_it_is_called() {
 }
 
 #[tokio::test]
-async fn an_answer_says_how_current_the_table_is() {
+async fn an_answer_contains_the_sync_state_of_the_table() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::none());
     let stale = SyncState::Stale { since: std::time::SystemTime::UNIX_EPOCH };
@@ -64,7 +64,7 @@ async fn addresses_are_shuffled_within_their_family() {
 }
 
 #[tokio::test]
-async fn an_address_is_itself_without_asking_anybody() {
+async fn an_address_literal_resolves_to_itself_without_a_query() {
     let server = NameServer::silent().await;
     let resolver = Mesh::connecting().resolver(Upstream::servers([server.address()]));
     for (text, address) in [("192.0.2.1", "192.0.2.1"), ("::1", "::1"), ("[2001:db8::1]", "2001:db8::1")] {
@@ -76,7 +76,7 @@ async fn an_address_is_itself_without_asking_anybody() {
 }
 
 #[tokio::test]
-async fn a_name_that_the_mesh_does_not_know_is_upstreams() {
+async fn a_name_outside_the_mesh_is_resolved_upstream() {
     let server = NameServer::start(|name, _| match name {
         "www.example.org" => Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"])),
         "alias.example.org" => Reply::Alias("www.example.org.", ips(&["192.0.2.1"])),
@@ -113,7 +113,7 @@ async fn a_name_that_the_mesh_does_not_know_is_upstreams() {
 }
 
 #[tokio::test]
-async fn what_is_no_host_name_is_refused_and_nobody_is_asked() {
+async fn an_invalid_host_name_is_rejected_without_a_query() {
     let server = NameServer::silent().await;
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
     let error = resolver.lookup_ip("http://forecast").await.unwrap_err();
@@ -122,7 +122,7 @@ async fn what_is_no_host_name_is_refused_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn the_table_comes_before_the_hosts_file_and_the_hosts_file_before_upstream() {
+async fn the_table_precedes_the_hosts_file_which_precedes_upstream_dns() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "192.0.2.7 {FORECAST} db.example.org # a comment\n2001:db8::7 db.example.org").unwrap();
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.99"]))).await;
@@ -137,7 +137,7 @@ async fn the_table_comes_before_the_hosts_file_and_the_hosts_file_before_upstrea
 }
 
 #[tokio::test]
-async fn localhost_is_loopback_even_without_any_upstream() {
+async fn localhost_resolves_to_loopback_without_upstream_dns() {
     let resolver = Mesh::synced(&[]).resolver(Upstream::none());
     for name in ["localhost", "LocalHost.", "www.localhost"] {
         let found = resolver.lookup_ip(name).await.unwrap();
@@ -146,7 +146,7 @@ async fn localhost_is_loopback_even_without_any_upstream() {
 }
 
 #[tokio::test]
-async fn the_sync_lookup_knows_the_mesh_and_nothing_else() {
+async fn try_lookup_finds_only_mesh_names() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3", "2001:db8::1"])]);
     let resolver = mesh.resolver(Upstream::none());
     let found = resolver.try_lookup("forecast.weather").unwrap();
@@ -158,21 +158,21 @@ async fn the_sync_lookup_knows_the_mesh_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_complete_answer_of_the_table_needs_no_future_and_is_remembered() {
+async fn try_lookup_ip_returns_the_same_answer_as_lookup_ip_and_records_it() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::none().with_search(["weather.svc.cluster.local"]));
     resolver.try_lookup("forecast.weather").unwrap();
-    assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()), None, "the addresses alone are not");
+    assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()), None, "try_lookup records nothing");
     let found = resolver.try_lookup_ip("forecast.weather").unwrap();
     assert_eq!(found, resolver.lookup_ip("forecast.weather").await.unwrap());
     assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()).as_deref(), Some(FORECAST));
-    for somebody_elses in ["www.example.org", "192.0.2.1", "localhost", ""] {
-        assert_eq!(resolver.try_lookup_ip(somebody_elses), None);
+    for other in ["www.example.org", "192.0.2.1", "localhost", ""] {
+        assert_eq!(resolver.try_lookup_ip(other), None);
     }
 }
 
 #[tokio::test]
-async fn a_new_table_is_seen_at_once_and_what_is_gone_is_unknown() {
+async fn a_new_table_applies_immediately() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::none());
     assert!(resolver.try_lookup("new.example").is_none());
@@ -182,19 +182,19 @@ async fn a_new_table_is_seen_at_once_and_what_is_gone_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_host_is_mapped_to_its_canonical_name() {
+async fn a_name_is_mapped_to_its_canonical_name() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("db.vms.svc.cluster.local", &["10.1.2.4"])]);
     let search = ["weather.svc.cluster.local", "example.org"];
     let resolver = mesh.resolver(Upstream::none().with_search(search));
     assert_eq!(resolver.resolve("forecast.weather").as_deref(), Some(FORECAST));
-    assert_eq!(resolver.resolve("db").as_deref(), Some("db.vms.svc.cluster.local"), "of the own namespace");
-    assert_eq!(resolver.resolve("forecast").as_deref(), Some(FORECAST), "by the search list");
-    assert_eq!(resolver.resolve("forecast."), None, "a trailing dot ends the search");
+    assert_eq!(resolver.resolve("db").as_deref(), Some("db.vms.svc.cluster.local"), "in the own namespace");
+    assert_eq!(resolver.resolve("forecast").as_deref(), Some(FORECAST), "through the search list");
+    assert_eq!(resolver.resolve("forecast."), None, "a name with a trailing dot is not completed");
     assert_eq!(resolver.resolve("www.example.org"), None);
 }
 
 #[tokio::test]
-async fn an_address_leads_back_to_the_mesh_name_it_was_last_resolved_for() {
+async fn an_address_maps_to_the_mesh_name_that_was_last_resolved_to_it() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["10.1.2.3"]))).await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("other.example", &["10.1.2.3", "10.1.2.4"])]);
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
@@ -207,7 +207,7 @@ async fn an_address_leads_back_to_the_mesh_name_it_was_last_resolved_for() {
     assert_eq!(resolver.last_resolved(one).as_deref(), Some("other.example"));
     assert_eq!(resolver.last_resolved("::ffff:10.1.2.4".parse().unwrap()).as_deref(), Some("other.example"));
 
-    resolver.lookup_ip("elsewhere.example.org").await.unwrap();
-    assert_eq!(resolver.last_resolved(one), None, "this process now means something outside the mesh");
+    resolver.lookup_ip("outside.example.org").await.unwrap();
+    assert_eq!(resolver.last_resolved(one), None, "the address now belongs to a name outside the mesh");
     assert_eq!(resolver.last_resolved(two).as_deref(), Some("other.example"));
 }

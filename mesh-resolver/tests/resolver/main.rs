@@ -1,5 +1,5 @@
-//! The resolver from outside: tables made by hand, upstream DNS on loopback, real clients.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "the tests' own servers and tables")]
+//! Integration tests of the resolver with hand-made name tables, upstream DNS on loopback, and real clients.
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod first_table;
 mod hickory;

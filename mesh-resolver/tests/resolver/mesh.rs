@@ -1,4 +1,4 @@
-//! A mesh that consists of a table and a state of health.
+//! A mesh that consists of a name table and a health state.
 
 use mesh_resolver::{MeshResolver, MeshResolverBuilder, Scope, Upstream};
 use nds_client::{
@@ -9,29 +9,30 @@ use nds_client::{
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
-/// The writing side of what a resolver reads.
+/// The senders of the values that a resolver reads.
 pub(crate) struct Mesh {
     pub(crate) names: WatchSender<NameTable>,
     pub(crate) health: WatchSender<Health>,
 }
 
-/// The full name of the service that most tests ask for.
+/// The full name of the service that most tests look up.
 pub(crate) const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
 impl Mesh {
-    /// istiod has not said anything yet.
+    /// Creates a mesh whose istiod has not sent anything yet.
     pub(crate) fn connecting() -> Self {
         Self { names: WatchSender::new(NameTable::default()), health: WatchSender::new(Health::default()) }
     }
 
-    /// istiod has sent these names: key and addresses, Kubernetes services by their key's suffix.
+    /// Creates a mesh whose istiod has sent these names: key and addresses. The suffix of a key marks Kubernetes
+    /// services.
     pub(crate) fn synced(names: &[(&str, &[&str])]) -> Self {
         let mesh = Self::connecting();
         mesh.sync(names);
         mesh
     }
 
-    /// istiod sends these names.
+    /// Sends a new name table.
     pub(crate) fn sync(&self, names: &[(&str, &[&str])]) {
         self.names.send(table(names));
         self.health(|health| health.sync = SyncState::Synced);
@@ -43,14 +44,14 @@ impl Mesh {
         self.health.send(health);
     }
 
-    /// A resolver in the namespace `vms` with nobody upstream, to be set up further.
+    /// Returns a builder for a resolver in the namespace `vms` without upstream DNS.
     pub(crate) fn builder(&self) -> MeshResolverBuilder {
         let scope = Scope::new("vms", "vms.svc.cluster.local");
         MeshResolver::builder(self.names.subscribe(), self.health.subscribe(), scope)
             .with_upstream(Upstream::none())
     }
 
-    /// A resolver in the namespace `vms`.
+    /// Builds a resolver in the namespace `vms`.
     pub(crate) fn resolver(&self, upstream: Upstream) -> MeshResolver {
         self.builder().with_upstream(upstream).build().unwrap()
     }

@@ -1,4 +1,4 @@
-//! What is given out instead of the table's addresses.
+//! Tests of the answer policy, which replaces addresses of the name table.
 
 use std::{
     net::IpAddr,
@@ -26,8 +26,8 @@ const MESH: &[(&str, &[&str])] = &[
     ("*.wildcard.example", &["240.240.0.2"]),
 ];
 
-/// What every way to ask says about a name: the addresses, sorted.
-async fn everywhere(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
+/// Resolves a name through every interface, checks that the results are equal, and returns the sorted addresses.
+async fn resolve_by_all_means(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
     let found = resolver.lookup_ip(name).await.unwrap();
     let listener = DnsListener::builder(resolver.clone()).bind("127.0.0.1:0").start().unwrap();
     let config = config_for(&listener).unwrap();
@@ -52,9 +52,10 @@ async fn everywhere(resolver: &MeshResolver, name: &str) -> Vec<IpAddr> {
     expected
 }
 
-/// istiod gives hosts of ServiceEntries without an address one of 240.240.0.0/16 (`pilot/pkg/model/service.go:2012-2028`).
+/// istiod allocates an address of 240.240.0.0/16 for a ServiceEntry without addresses
+/// (`pilot/pkg/model/service.go:2012-2028`).
 #[tokio::test]
-async fn a_name_outside_the_mesh_has_upstreams_answer_where_nobody_dials_virtual_addresses() {
+async fn an_external_name_is_resolved_upstream_instead_of_to_a_virtual_address() {
     let server = NameServer::start(|name, kind| match (name, kind) {
         ("api.partner.example", RecordType::A) => Reply::Addresses(ips(&["192.0.2.7"])),
         ("api.partner.example", _) => Reply::Addresses(Vec::new()),
@@ -68,14 +69,14 @@ async fn a_name_outside_the_mesh_has_upstreams_answer_where_nobody_dials_virtual
         .with_external(|name| name == "api.partner.example")
         .build()
         .unwrap();
-    assert_eq!(everywhere(&resolver, "api.partner.example").await, ips(&["192.0.2.7"]));
-    assert_eq!(everywhere(&resolver, FORECAST).await, ips(&["10.1.2.3", "2001:db8::3"]));
-    assert!(mesh.names.load().get("api.partner.example").is_some(), "the table itself stays istiod's");
+    assert_eq!(resolve_by_all_means(&resolver, "api.partner.example").await, ips(&["192.0.2.7"]));
+    assert_eq!(resolve_by_all_means(&resolver, FORECAST).await, ips(&["10.1.2.3", "2001:db8::3"]));
+    assert!(mesh.names.load().get("api.partner.example").is_some(), "the table itself is unchanged");
 }
 
-/// The answer mode is asked at each classification of a mesh name, and says here that upstream DNS has its addresses.
+/// The policy runs once per classification of a mesh name. Here it sends every name upstream.
 #[tokio::test]
-async fn a_name_that_goes_upstream_is_looked_up_in_the_table_once() {
+async fn a_name_that_is_sent_upstream_is_looked_up_in_the_table_once() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.7"]))).await;
     let (mesh, looks) = (Mesh::synced(MESH), Arc::new(AtomicUsize::new(0)));
     let counted = looks.clone();
@@ -90,7 +91,7 @@ async fn a_name_that_goes_upstream_is_looked_up_in_the_table_once() {
         assert_eq!(resolver.lookup_ip(name).await.unwrap().source(), &Source::Upstream);
         assert_eq!(looks(), 1, "{name}: lookup_ip");
         assert!(resolver.try_lookup(name).is_none() && resolver.try_lookup_ip(name).is_none());
-        assert_eq!(looks(), 2, "{name}: from the table alone");
+        assert_eq!(looks(), 2, "{name}: try_lookup and try_lookup_ip");
     }
     let name = "api.partner.example.";
     let hickory = MeshProvider::new(resolver.clone()).into_resolver().unwrap();
@@ -116,14 +117,14 @@ impl LocalAddresses for Loopback {
 }
 
 #[tokio::test]
-async fn a_loopback_address_stands_for_a_mesh_name_under_all_its_names() {
+async fn a_local_address_replaces_the_addresses_of_all_names_of_a_service() {
     let mesh = Mesh::synced(MESH);
     let resolver = mesh.builder().with_local_addresses(Loopback).build().unwrap();
     for name in [FORECAST, "forecast.weather", "forecast.weather.svc"] {
-        assert_eq!(everywhere(&resolver, name).await, ips(&["127.64.0.1"]));
+        assert_eq!(resolve_by_all_means(&resolver, name).await, ips(&["127.64.0.1"]));
     }
     assert_eq!(resolver.last_resolved("127.64.0.1".parse().unwrap()).as_deref(), Some(FORECAST));
-    assert_eq!(everywhere(&resolver, "a.wildcard.example").await, ips(&["127.64.0.2"]));
-    assert_eq!(everywhere(&resolver, "b.wildcard.example").await, ips(&["240.240.0.2"]));
-    assert_eq!(everywhere(&resolver, "api.partner.example").await, ips(&["240.240.0.1"]));
+    assert_eq!(resolve_by_all_means(&resolver, "a.wildcard.example").await, ips(&["127.64.0.2"]));
+    assert_eq!(resolve_by_all_means(&resolver, "b.wildcard.example").await, ips(&["240.240.0.2"]));
+    assert_eq!(resolve_by_all_means(&resolver, "api.partner.example").await, ips(&["240.240.0.1"]));
 }

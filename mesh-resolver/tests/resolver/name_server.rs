@@ -1,4 +1,4 @@
-//! A name server on loopback, over UDP and TCP, whose answers a test writes down.
+//! A DNS server on loopback, over UDP and TCP, whose answers a test defines.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,54 +21,55 @@ use tokio::{
     time::timeout,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a server does with a question.
+/// The reaction of a server to a query.
 #[derive(Clone)]
 pub(crate) enum Reply {
-    /// An alias, and addresses under the name that it stands for.
+    /// A CNAME record and the addresses of its target.
     Alias(&'static str, Vec<IpAddr>),
-    /// Aliases, name by name, and no address.
+    /// CNAME records without addresses.
     Aliases(&'static [(&'static str, &'static str)]),
-    /// Those of the addresses that are of the family asked for.
+    /// The addresses of the queried family.
     Addresses(Vec<IpAddr>),
-    /// The addresses under another name than was asked for; marked truncated over UDP, with as many as fit.
-    Cut(&'static str, Vec<IpAddr>),
-    /// Any records.
+    /// The addresses with another owner than the queried name. Over UDP the response is truncated to the records that
+    /// fit.
+    Truncated(&'static str, Vec<IpAddr>),
+    /// Arbitrary records of the queried name.
     Records(Vec<RData>),
-    /// The name does not exist, for a minute.
+    /// NXDOMAIN with an SOA record whose TTL is one minute.
     Denied,
-    /// Addresses with a TTL of zero.
-    NotKept(Vec<IpAddr>),
-    /// The name does not exist.
+    /// Addresses with a TTL of zero, which must not be cached.
+    Uncacheable(Vec<IpAddr>),
+    /// NXDOMAIN without an SOA record.
     NxDomain,
-    /// The server fails.
+    /// SERVFAIL.
     ServFail,
-    /// No answer at all.
+    /// No response.
     Silence,
-    /// Truncated over UDP, the addresses over TCP.
+    /// A truncated response over UDP, the addresses over TCP.
     TcpOnly(Vec<IpAddr>),
-    /// Truncated over UDP, no answer over TCP.
+    /// A truncated response over UDP, no response over TCP.
     TcpSilence,
 }
 
 type Zone = dyn Fn(&str, RecordType) -> Reply + Send + Sync;
 
-/// A running server; it ends with the value.
+/// A running server, which stops when it is dropped.
 pub(crate) struct NameServer {
     address: SocketAddr,
     seen: watch::Sender<Seen>,
     _tasks: JoinSet<()>,
 }
 
-/// What has come to a server.
+/// The queries and connections that a server has received.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// The names it was asked for, in order, each as often as it was.
+    /// The queried names in order, with repetitions.
     pub(crate) asked: Vec<String>,
-    /// TCP connections ever made.
+    /// The number of TCP connections so far.
     pub(crate) connections: usize,
-    /// TCP connections that are open.
+    /// The number of open TCP connections.
     pub(crate) open: usize,
 }
 
@@ -77,12 +78,13 @@ pub(crate) fn ips(addresses: &[&str]) -> Vec<IpAddr> {
 }
 
 impl NameServer {
-    /// Starts a server that answers by `zone`: the name asked for is lower-case and without the trailing dot.
+    /// Starts a server that answers with the results of `zone`, which receives names in lower case and without the
+    /// trailing dot.
     pub(crate) async fn start(zone: impl Fn(&str, RecordType) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at(Ipv4Addr::LOCALHOST.into(), zone).await
     }
 
-    /// The same at another address of this host.
+    /// Starts a server at the given address of this host.
     pub(crate) async fn start_at(
         ip: IpAddr,
         zone: impl Fn(&str, RecordType) -> Reply + Send + Sync + 'static,
@@ -97,7 +99,7 @@ impl NameServer {
         Self { address, seen, _tasks: tasks }
     }
 
-    /// A server that never answers.
+    /// Starts a server that never answers.
     pub(crate) async fn silent() -> Self {
         Self::start(|_, _| Reply::Silence).await
     }
@@ -106,24 +108,24 @@ impl NameServer {
         self.address
     }
 
-    /// The names it was asked for, in order, each as often as it was.
+    /// The queried names in order, with repetitions.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.seen.borrow().asked.clone()
     }
 
-    /// How many TCP connections were made to it.
+    /// Returns the number of TCP connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.seen.borrow().connections
     }
 
-    /// Waits until this is true of what has come.
+    /// Waits until the condition is true for the received queries.
     pub(crate) async fn has_seen(&self, condition: impl FnMut(&Seen) -> bool) {
         let mut seen = self.seen.subscribe();
-        timeout(PATIENCE, seen.wait_for(condition)).await.expect("the server sees it").unwrap();
+        timeout(TIMEOUT, seen.wait_for(condition)).await.expect("the condition becomes true").unwrap();
     }
 }
 
-/// A port that is free for both.
+/// Binds a UDP and a TCP socket to one free port.
 async fn sockets(ip: IpAddr) -> (UdpSocket, TcpListener) {
     loop {
         let tcp = TcpListener::bind((ip, 0)).await.unwrap();
@@ -186,11 +188,11 @@ fn answer(question: &[u8], zone: &Zone, seen: &watch::Sender<Seen>, tcp: bool) -
             let [from, to] = [from, to].map(|name| Name::from_ascii(format!("{name}.")).unwrap());
             Record::from_rdata(from, 60, RData::CNAME(CNAME(to)))
         })),
-        Reply::NotKept(ips) => message.add_answers(addresses(&name, kind, ips).map(|mut record| {
+        Reply::Uncacheable(ips) => message.add_answers(addresses(&name, kind, ips).map(|mut record| {
             record.ttl = 0;
             record
         })),
-        Reply::Cut(owner, ips) => {
+        Reply::Truncated(owner, ips) => {
             let owner = Name::from_ascii(owner).unwrap();
             message.metadata.truncation = !tcp;
             message.add_answers(addresses(&owner, kind, ips));
@@ -227,6 +229,6 @@ fn code(message: &mut Message, code: ResponseCode) -> &mut Message {
 }
 
 fn addresses(owner: &Name, kind: RecordType, ips: Vec<IpAddr>) -> impl Iterator<Item = Record> {
-    let of_the_family = ips.into_iter().filter(move |ip| ip.is_ipv4() == (kind == RecordType::A));
-    of_the_family.map(move |ip| Record::from_rdata(owner.clone(), 60, RData::from(ip)))
+    let family = ips.into_iter().filter(move |ip| ip.is_ipv4() == (kind == RecordType::A));
+    family.map(move |ip| Record::from_rdata(owner.clone(), 60, RData::from(ip)))
 }

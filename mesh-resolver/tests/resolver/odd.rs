@@ -1,4 +1,4 @@
-//! Configurations and servers that are not as one would wish.
+//! Tests with unusual configurations and misbehaving servers.
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -11,14 +11,14 @@ use crate::{
 };
 
 const NAME: &str = "www.example.org";
-const SOON: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(200);
 
 async fn look_up(upstream: Upstream) -> Result<Lookup, mesh_resolver::Error> {
     Mesh::synced(&[(FORECAST, &["10.1.2.3"])]).resolver(upstream).lookup_ip(NAME).await
 }
 
-/// A server without manners: it gets each question and the answer that would be right, and sends what it likes.
-async fn rude(
+/// Starts a misbehaving server. `act` receives the correct answer for each query and sends arbitrary packets.
+async fn misbehaving(
     act: impl AsyncFn(&UdpSocket, Vec<u8>, SocketAddr) + Send + 'static,
 ) -> (SocketAddr, tokio::task::LocalSet) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -27,14 +27,14 @@ async fn rude(
     tasks.spawn_local(async move {
         let mut room = [0; 4096];
         while let Ok((len, peer)) = socket.recv_from(&mut room).await {
-            act(&socket, right(&room[..len]), peer).await;
+            act(&socket, correct_answer(&room[..len]), peer).await;
         }
     });
     (address, tasks)
 }
 
-/// The answer with one address of the right family.
-fn right(question: &[u8]) -> Vec<u8> {
+/// Builds an answer with one address of the queried family.
+fn correct_answer(question: &[u8]) -> Vec<u8> {
     let mut answer = question.to_vec();
     answer[2..4].copy_from_slice(&[0x81, 0x80]);
     answer[7] = 1;
@@ -47,12 +47,12 @@ fn right(question: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// RFC 5452 §9.1: id, question, address and port must be those of the question that was asked.
+/// RFC 5452 §9.1: the ID, question, address and port of an answer must match the query.
 #[tokio::test]
-async fn answers_with_a_wrong_id_question_or_sender_are_passed_over_and_the_right_one_counts() {
+async fn answers_with_a_wrong_id_question_or_sender_are_ignored() {
     let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let (address, tasks) = rude(async move |socket, right, peer| {
-        // All of them say something else than the right one.
+    let (address, tasks) = misbehaving(async move |socket, right, peer| {
+        // All forged answers contain another address.
         let mut forged = right.clone();
         *forged.last_mut().unwrap() = 66;
         let changed = |at: usize| {
@@ -66,7 +66,7 @@ async fn answers_with_a_wrong_id_question_or_sender_are_passed_over_and_the_righ
         {
             let _ = socket.send_to(&wrong, peer).await;
         }
-        // A question sent back is no answer either.
+        // A query that is sent back is not an answer.
         let mut question = forged.clone();
         question[2] = 0x01;
         let _ = socket.send_to(&question, peer).await;
@@ -78,21 +78,21 @@ async fn answers_with_a_wrong_id_question_or_sender_are_passed_over_and_the_righ
 }
 
 #[tokio::test]
-async fn forged_answers_alone_are_no_answer() {
-    let (address, tasks) = rude(async |socket, mut right, peer| {
+async fn a_query_with_only_forged_answers_times_out() {
+    let (address, tasks) = misbehaving(async |socket, mut right, peer| {
         right[1] ^= 1;
         let _ = socket.send_to(&right, peer).await;
     })
     .await;
-    let upstream = Upstream::servers([address]).with_timeout(SOON).with_attempts(1);
+    let upstream = Upstream::servers([address]).with_timeout(SHORT).with_attempts(1);
     let error = tasks.run_until(look_up(upstream)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.report());
 }
 
 /// RFC 1035 §4.1.4.
 #[tokio::test]
-async fn an_answer_whose_names_go_round_is_an_error_and_ends() {
-    let (address, tasks) = rude(async |socket, right, peer| {
+async fn an_answer_with_a_pointer_loop_is_an_error() {
+    let (address, tasks) = misbehaving(async |socket, right, peer| {
         let mut answer = right.clone();
         let owner = 12 + NAME.len() + 2 + 4;
         answer[owner..owner + 2].copy_from_slice(&[0xc0, u8::try_from(owner).unwrap()]);
@@ -104,7 +104,7 @@ async fn an_answer_whose_names_go_round_is_an_error_and_ends() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_once_is_asked_again() {
+async fn a_server_that_fails_once_is_queried_again() {
     let failed = parking_lot::Mutex::new(Kinds::default());
     let server = NameServer::start(move |_, kind| match failed.lock().insert(kind.into()) {
         true => Reply::ServFail,
@@ -117,14 +117,14 @@ async fn a_server_that_fails_once_is_asked_again() {
 
 type Kinds = std::collections::BTreeSet<u16>;
 
-/// A server that says "come over TCP" and does not listen there makes way as one that does not answer.
+/// A server that truncates its answer but does not listen on TCP counts as unreachable.
 #[tokio::test]
-async fn a_truncated_answer_without_tcp_behind_it_is_an_error_and_not_half_of_the_addresses() {
+async fn a_truncated_answer_without_tcp_is_an_error() {
     let truncate = async |socket: &UdpSocket, mut right: Vec<u8>, peer: SocketAddr| {
         right[2] |= 2;
         let _ = socket.send_to(&right, peer).await;
     };
-    let (address, tasks) = rude(truncate).await;
+    let (address, tasks) = misbehaving(truncate).await;
     let error = tasks.run_until(look_up(Upstream::servers([address]))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Upstream, "{}", error.report());
     let good = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.9"]))).await;
@@ -133,7 +133,7 @@ async fn a_truncated_answer_without_tcp_behind_it_is_an_error_and_not_half_of_th
 }
 
 #[tokio::test]
-async fn aliases_that_go_round_have_no_address() {
+async fn a_loop_of_cname_records_has_no_address() {
     let server = NameServer::start(|_, _| {
         Reply::Aliases(&[(NAME, "a.example"), ("a.example", NAME), (NAME, "a.example")])
     })
@@ -142,23 +142,24 @@ async fn aliases_that_go_round_have_no_address() {
     assert_eq!(error.kind(), ErrorKind::NoRecords, "{}", error.report());
 }
 
-/// As behind Istio's agent: the chain is upstream's to follow, and nobody else's to complete.
+/// As with Istio's agent, the upstream server must follow the chain of CNAME records.
 #[tokio::test]
-async fn an_alias_of_a_mesh_name_that_upstream_does_not_follow_has_no_address() {
+async fn an_upstream_cname_record_to_a_mesh_name_is_not_followed() {
     let server = NameServer::start(|_, _| Reply::Aliases(&[(NAME, FORECAST)])).await;
     let error = look_up(Upstream::servers([server.address()])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRecords, "{}", error.report());
     let server = NameServer::start(|_, _| Reply::Alias(FORECAST, ips(&["192.0.2.1"]))).await;
     let found = look_up(Upstream::servers([server.address()])).await.unwrap();
     assert_eq!((found.addresses(), found.source()), (&ips(&["192.0.2.1"])[..], &Source::Upstream));
-    assert_eq!(found.mesh_name(), None, "whoever dials it does not go by the mesh");
+    assert_eq!(found.mesh_name(), None, "the address does not belong to the mesh");
 }
 
-/// RFC 1035 §3.2.1: for the transaction in progress only. RFC 2308 §5: a denial without SOA is not kept.
+/// RFC 1035 §3.2.1: a record with a TTL of zero is not cached. RFC 2308 §5: a negative answer without an SOA record
+/// is not cached.
 #[tokio::test]
-async fn what_may_not_be_kept_is_asked_again() {
+async fn uncacheable_answers_are_queried_again() {
     for (reply, known) in
-        [(Reply::NotKept(ips(&["192.0.2.1", "2001:db8::1"])), true), (Reply::NxDomain, false)]
+        [(Reply::Uncacheable(ips(&["192.0.2.1", "2001:db8::1"])), true), (Reply::NxDomain, false)]
     {
         let server = NameServer::start(move |_, _| reply.clone()).await;
         let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
@@ -170,9 +171,9 @@ async fn what_may_not_be_kept_is_asked_again() {
     }
 }
 
-/// resolv.conf(5), `ndots`: from none to fifteen.
+/// resolv.conf(5), `ndots`: from 0 to 15.
 #[tokio::test]
-async fn any_number_of_dots_decides_what_is_asked_first() {
+async fn ndots_decides_which_name_is_tried_first() {
     for (ndots, name, first) in [
         (0, "db", "db"),
         (1, "db", "db.corp.example"),
@@ -185,13 +186,13 @@ async fn any_number_of_dots_decides_what_is_asked_first() {
         let resolver = Mesh::synced(&[]).resolver(upstream.with_ndots(ndots));
         assert!(resolver.lookup_ip(name).await.is_err());
         assert_eq!(server.asked()[0], first, "{ndots} {name}");
-        assert!(!server.asked().contains(&format!("{name}.")), "the root is no search domain");
+        assert!(!server.asked().contains(&format!("{name}.")), "the root is not a search domain");
     }
 }
 
-/// hosts(5): comments, tabs, case, several lines for a name, and lines from another system.
+/// hosts(5): comments, tabs, case, several lines for one name, and CRLF line ends.
 #[tokio::test]
-async fn a_hosts_file_is_read_whatever_it_looks_like() {
+async fn hosts_files_of_all_formats_are_read() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = "\u{feff}# 192.0.2.9 db\r\n192.0.2.1\tDB.Corp.Example  db # db2\r\n\r\nnonsense db\n2001:db8::1 db\n192.0.2.3 last";
     fs::write(file.path(), text).unwrap();

@@ -1,4 +1,4 @@
-//! reqwest, with the mesh for its resolver.
+//! Tests of reqwest with the mesh resolver.
 
 use mesh_resolver::{ErrorKind, MeshResolver, Upstream};
 
@@ -12,7 +12,7 @@ fn client(resolver: MeshResolver) -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn reqwest_reaches_a_mesh_name() {
+async fn reqwest_connects_to_a_mesh_name() {
     let server = HttpServer::start("sunny").await;
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.1"])]);
     let client = client(mesh.resolver(Upstream::none()));
@@ -23,18 +23,18 @@ async fn reqwest_reaches_a_mesh_name() {
 }
 
 #[tokio::test]
-async fn the_error_of_the_resolver_is_in_reqwests() {
+async fn reqwests_error_contains_the_error_of_the_resolver() {
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.1"])]);
     let client = client(mesh.resolver(Upstream::none()));
     let error = client.get("http://forcast.weather:3002/").send().await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
     let mut cause = std::error::Error::source(&error);
-    let ours = loop {
+    let resolver_error = loop {
         let error = cause.expect("the resolver's error is among the causes");
         match error.downcast_ref::<mesh_resolver::Error>() {
-            Some(ours) => break ours,
+            Some(resolver_error) => break resolver_error,
             None => cause = error.source(),
         }
     };
-    assert_eq!((ours.kind(), ours.host()), (ErrorKind::NameNotFound, "forcast.weather"));
+    assert_eq!((resolver_error.kind(), resolver_error.host()), (ErrorKind::NameNotFound, "forcast.weather"));
 }

@@ -1,4 +1,4 @@
-//! tonic's channel over all addresses of a name.
+//! Tests of tonic's channel over all addresses of a name.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -27,9 +27,9 @@ use tower::ServiceExt as _;
 
 use crate::mesh::{FORECAST, Mesh};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gRPC server that knows no method, at one of several loopback addresses with one port.
+/// A gRPC server without methods, at one of several loopback addresses with the same port.
 struct GrpcServer {
     connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
@@ -59,7 +59,7 @@ impl GrpcServer {
     }
 }
 
-/// Three servers at one port.
+/// Starts three servers with the same port.
 async fn servers() -> ([GrpcServer; 3], u16) {
     loop {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -73,8 +73,8 @@ async fn servers() -> ([GrpcServer; 3], u16) {
 
 async fn call(channel: &Channel) {
     let request = Request::post("/ledger.Ledger/Balance").body(Body::empty()).unwrap();
-    let response = timeout(PATIENCE, channel.clone().oneshot(request)).await.unwrap().unwrap();
-    assert_eq!(response.headers()["grpc-status"], "12", "the server knows no method, and has answered");
+    let response = timeout(TIMEOUT, channel.clone().oneshot(request)).await.unwrap().unwrap();
+    assert_eq!(response.headers()["grpc-status"], "12", "the server answered: unimplemented");
 }
 
 fn uri(port: u16) -> Uri {
@@ -82,7 +82,7 @@ fn uri(port: u16) -> Uri {
 }
 
 #[tokio::test]
-async fn calls_are_spread_over_all_addresses_and_follow_their_changes() {
+async fn calls_are_distributed_over_all_addresses_and_follow_changes() {
     let ([one, two, three], port) = servers().await;
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.1", "127.0.0.2"])]);
     let channel = channel(mesh.resolver(Upstream::none()), uri(port), |endpoint| endpoint).await.unwrap();
@@ -91,7 +91,7 @@ async fn calls_are_spread_over_all_addresses_and_follow_their_changes() {
             call(&channel).await;
         }
     };
-    timeout(PATIENCE, both).await.expect("both are called");
+    timeout(TIMEOUT, both).await.expect("both servers are called");
     assert_eq!(three.connections(), 0);
     mesh.sync(&[(FORECAST, &["127.0.0.3"])]);
     let moved = async {
@@ -99,7 +99,7 @@ async fn calls_are_spread_over_all_addresses_and_follow_their_changes() {
             call(&channel).await;
         }
     };
-    timeout(PATIENCE, moved).await.expect("the new address is called");
+    timeout(TIMEOUT, moved).await.expect("the new address is called");
     drop((one, two));
     call(&channel).await;
     mesh.sync(&[]);
@@ -107,19 +107,19 @@ async fn calls_are_spread_over_all_addresses_and_follow_their_changes() {
 }
 
 #[tokio::test]
-async fn the_task_ends_with_the_channel() {
+async fn the_task_ends_when_the_channel_is_dropped() {
     let mesh = Mesh::synced(&[(FORECAST, &["127.0.0.1"])]);
-    // The task holds what sets endpoints up.
+    // The task owns the setup closure, and with it the sender.
     let (held, mut gone) = oneshot::channel::<()>();
     let setup = move |endpoint| if held.is_closed() { unreachable!("the test waits") } else { endpoint };
     let channel = channel(mesh.resolver(Upstream::none()), uri(1), setup).await.unwrap();
     assert_eq!(gone.try_recv(), Err(TryRecvError::Empty));
     drop(channel);
-    assert!(timeout(PATIENCE, gone).await.expect("a task outlives the channel").is_err());
+    assert!(timeout(TIMEOUT, gone).await.expect("a task outlives the channel").is_err());
 }
 
 #[tokio::test]
-async fn a_host_without_an_address_is_an_error_at_once() {
+async fn a_host_without_an_address_is_an_immediate_error() {
     let resolver = Mesh::synced(&[]).resolver(Upstream::none());
     let error = channel(resolver.clone(), uri(1), |endpoint| endpoint).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NameNotFound);

@@ -1,4 +1,4 @@
-//! The resolver as a tower service.
+//! Tests of the tower service.
 
 use mesh_resolver::{ErrorKind, Upstream, tower::LookupService};
 use tower::{ServiceBuilder, ServiceExt as _};
@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn lookups_go_through_towers_layers() {
+async fn the_service_composes_with_tower_layers() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let service = LookupService::new(mesh.resolver(Upstream::none()));
     let service = ServiceBuilder::new().concurrency_limit(1).service(service);

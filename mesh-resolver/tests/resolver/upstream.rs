@@ -1,4 +1,4 @@
-//! Upstream DNS as the host's own resolver would ask it.
+//! Tests that upstream DNS behaves like the host's resolver.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -13,10 +13,10 @@ use crate::{
     name_server::{NameServer, Reply, ips},
 };
 
-const SOON: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(100);
 
-/// Knows one name.
-async fn knowing(known: &'static str) -> NameServer {
+/// Starts a server that knows one name.
+async fn server_for(known: &'static str) -> NameServer {
     NameServer::start(move |name, _| match name == known {
         true => Reply::Addresses(ips(&["192.0.2.1"])),
         false => Reply::NxDomain,
@@ -25,10 +25,10 @@ async fn knowing(known: &'static str) -> NameServer {
 }
 
 #[tokio::test]
-async fn a_dead_upstream_does_not_touch_mesh_names() {
+async fn a_dead_upstream_does_not_affect_mesh_names() {
     let server = NameServer::silent().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
-    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_timeout(SOON).with_attempts(1));
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_timeout(SHORT).with_attempts(1));
     let (mesh_name, other) =
         tokio::join!(resolver.lookup_ip(FORECAST), resolver.lookup_ip("www.example.org"));
     assert_eq!(mesh_name.unwrap().addresses(), ips(&["10.1.2.3"]));
@@ -38,7 +38,7 @@ async fn a_dead_upstream_does_not_touch_mesh_names() {
 }
 
 #[tokio::test]
-async fn a_host_without_usable_resolv_conf_still_resolves_mesh_names_and_says_what_is_wrong_for_others() {
+async fn without_a_usable_resolv_conf_only_mesh_names_resolve() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let missing = empty.path().with_extension("missing");
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
@@ -53,7 +53,7 @@ async fn a_host_without_usable_resolv_conf_still_resolves_mesh_names_and_says_wh
 
 /// `pkg/dns/client/dns.go:135-150`.
 #[tokio::test]
-async fn a_resolv_conf_gives_search_list_and_options() {
+async fn resolv_conf_provides_the_search_list_and_options() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let text =
         "search corp.example. lan.example\nnameserver 192.0.2.53\noptions ndots:2 timeout:1 attempts:1\n";
@@ -65,13 +65,13 @@ async fn a_resolv_conf_gives_search_list_and_options() {
 }
 
 #[test]
-fn an_upstream_without_servers_is_refused_when_the_resolver_is_built() {
+fn building_a_resolver_with_an_empty_server_list_fails() {
     let error = Mesh::connecting().builder().with_upstream(Upstream::servers([])).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 
 #[test]
-fn a_hosts_file_that_was_named_must_be_there() {
+fn a_configured_hosts_file_must_exist() {
     let upstream = Upstream::none().with_hosts_file("/nonexistent/hosts");
     let error = Mesh::connecting().builder().with_upstream(upstream).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -80,8 +80,8 @@ fn a_hosts_file_that_was_named_must_be_there() {
 
 /// resolv.conf(5): `ndots`, `search`.
 #[tokio::test]
-async fn short_names_are_completed_first_and_long_ones_last() {
-    let server = knowing("db.lan.example").await;
+async fn a_name_with_fewer_dots_than_ndots_is_completed_first() {
+    let server = server_for("db.lan.example").await;
     let upstream = Upstream::servers([server.address()]).with_search(["corp.example", "lan.example."]);
     let resolver = Mesh::synced(&[]).resolver(upstream);
     let found = resolver.lookup_ip("db").await.unwrap();
@@ -95,7 +95,7 @@ async fn short_names_are_completed_first_and_long_ones_last() {
     assert_eq!(in_order(&server)[5..], ["db"]);
 }
 
-/// Each name once: both families of it are asked for.
+/// Returns the queried names without repetitions, because both families are queried.
 fn in_order(server: &NameServer) -> Vec<String> {
     let mut asked = server.asked();
     asked.dedup();
@@ -103,18 +103,22 @@ fn in_order(server: &NameServer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_completed_name_is_looked_for_in_the_mesh_before_upstream() {
-    let server = knowing("forecast").await;
+async fn a_completed_name_is_looked_up_in_the_mesh_before_upstream() {
+    let server = server_for("forecast").await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let search = ["corp.example", "weather.svc.cluster.local"];
     let resolver = mesh.resolver(Upstream::servers([server.address()]).with_search(search));
     let found = resolver.lookup_ip("forecast").await.unwrap();
     assert_eq!(found.mesh_name(), Some(FORECAST));
-    assert_eq!(in_order(&server), ["forecast.corp.example"], "what comes earlier in the list is upstream's");
+    assert_eq!(
+        in_order(&server),
+        ["forecast.corp.example"],
+        "earlier domains of the search list go upstream"
+    );
 }
 
 #[tokio::test]
-async fn a_name_that_exists_without_addresses_anywhere_in_the_search_is_not_reported_as_unknown() {
+async fn nodata_for_one_completed_name_outweighs_nxdomain_for_others() {
     let server = NameServer::start(|name, _| match name {
         "a.b" => Reply::Addresses(Vec::new()),
         _ => Reply::NxDomain,
@@ -125,11 +129,12 @@ async fn a_name_that_exists_without_addresses_anywhere_in_the_search_is_not_repo
     assert_eq!(resolver.lookup_ip("a.b").await.unwrap_err().kind(), ErrorKind::NoRecords);
 }
 
-/// `pkg/dns/client/dns.go:425-435`, `453-498`: the agent asks in random order, or all at once. Here one server sees each name.
+/// `pkg/dns/client/dns.go:425-435`, `453-498`: the agent queries servers in random order, or all simultaneously. Here
+/// one server sees each name.
 #[tokio::test]
-async fn servers_are_asked_one_at_a_time_in_order_and_a_failing_one_makes_way() {
+async fn servers_are_queried_in_order_until_one_succeeds() {
     let failing = NameServer::start(|_, _| Reply::ServFail).await;
-    let (good, idle) = (knowing("www.example.org").await, knowing("www.example.org").await);
+    let (good, idle) = (server_for("www.example.org").await, server_for("www.example.org").await);
     let servers = [&failing, &good, &idle].map(NameServer::address);
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers));
     assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap().source(), &Source::Upstream);
@@ -139,17 +144,18 @@ async fn servers_are_asked_one_at_a_time_in_order_and_a_failing_one_makes_way() 
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_makes_way_for_the_next() {
-    let (silent, good) = (NameServer::silent().await, knowing("www.example.org").await);
+async fn an_unresponsive_server_is_followed_by_the_next_one() {
+    let (silent, good) = (NameServer::silent().await, server_for("www.example.org").await);
     let servers = [&silent, &good].map(NameServer::address);
-    let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers).with_timeout(SOON));
+    let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers).with_timeout(SHORT));
     assert!(resolver.lookup_ip("www.example.org").await.is_ok());
 }
 
-/// `pkg/dns/client/dns.go:425-435`: the first answer counts, whatever it says. SERVFAIL and its like make way here.
+/// `pkg/dns/client/dns.go:425-435`: the agent accepts any response. Here SERVFAIL, NOTIMP and REFUSED lead to the
+/// next server.
 #[tokio::test]
-async fn a_denial_is_an_answer_and_the_next_server_is_not_asked() {
-    let (first, second) = (knowing("nothing").await, knowing("www.example.org").await);
+async fn after_a_negative_answer_the_next_server_is_not_queried() {
+    let (first, second) = (server_for("nothing").await, server_for("www.example.org").await);
     let servers = [&first, &second].map(NameServer::address);
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers(servers));
     assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap_err().kind(), ErrorKind::NameNotFound);
@@ -157,7 +163,7 @@ async fn a_denial_is_an_answer_and_the_next_server_is_not_asked() {
 }
 
 #[tokio::test]
-async fn an_answer_too_long_for_udp_is_fetched_over_tcp() {
+async fn an_answer_too_long_for_udp_is_queried_over_tcp() {
     let many: Vec<_> = (1..=200).map(|last| format!("192.0.2.{last}").parse().unwrap()).collect();
     let expected = many.len();
     let server = NameServer::start(move |_, _| Reply::TcpOnly(many.clone())).await;
@@ -167,7 +173,7 @@ async fn an_answer_too_long_for_udp_is_fetched_over_tcp() {
 }
 
 #[tokio::test]
-async fn answers_are_kept_for_as_long_as_they_say() {
+async fn answers_are_cached_for_their_ttl() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))).await;
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address()]));
     resolver.lookup_ip("www.example.org").await.unwrap();
@@ -178,13 +184,13 @@ async fn answers_are_kept_for_as_long_as_they_say() {
 }
 
 #[tokio::test]
-async fn without_upstream_other_names_are_unknown() {
+async fn without_upstream_dns_other_names_are_unknown() {
     let resolver = Mesh::synced(&[]).resolver(Upstream::none());
     assert_eq!(resolver.lookup_ip("www.example.org").await.unwrap_err().kind(), ErrorKind::NameNotFound);
 }
 
 #[tokio::test]
-async fn nobody_is_asked_when_a_resolver_is_built() {
+async fn building_a_resolver_sends_no_query() {
     let server = NameServer::silent().await;
     let tasks = Handle::current().metrics().num_alive_tasks();
     let _resolver = Mesh::synced(&[]).resolver(Upstream::servers([server.address(), unroutable()]));
@@ -198,8 +204,8 @@ fn unroutable() -> SocketAddr {
 
 /// resolv.conf(5): `options rotate`.
 #[tokio::test]
-async fn with_rotation_each_question_begins_with_the_next_server() {
-    let (first, second) = (knowing("www.example.org").await, knowing("www.example.org").await);
+async fn with_rotation_each_query_starts_with_the_next_server() {
+    let (first, second) = (server_for("www.example.org").await, server_for("www.example.org").await);
     let servers = [&first, &second].map(NameServer::address);
     let upstream = Upstream::servers(servers).with_rotation(true);
     let resolver = Mesh::synced(&[]).resolver(upstream);
@@ -210,7 +216,7 @@ async fn with_rotation_each_question_begins_with_the_next_server() {
 }
 
 #[tokio::test]
-async fn a_server_may_be_at_an_ipv6_address() {
+async fn a_server_may_have_an_ipv6_address() {
     let server = NameServer::start_at(Ipv6Addr::LOCALHOST.into(), |_, _| {
         Reply::Addresses(ips(&["192.0.2.1", "2001:db8::1"]))
     })
@@ -220,31 +226,31 @@ async fn a_server_may_be_at_an_ipv6_address() {
     assert_eq!(found.addresses(), ips(&["192.0.2.1", "2001:db8::1"]));
 }
 
-/// `getaddrinfo` reads numbers in ways that no DNS server knows.
+/// `getaddrinfo` accepts number formats that no DNS server resolves.
 #[tokio::test]
-async fn what_only_the_system_knows_is_asked_of_it_last_and_only_where_told() {
-    let server = knowing("www.example.org").await;
+async fn getaddrinfo_is_the_last_source_and_only_used_if_enabled() {
+    let server = server_for("www.example.org").await;
     let upstream = || Upstream::servers([server.address()]);
     let resolver = Mesh::synced(&[]).resolver(upstream().with_getaddrinfo(true));
     let found = resolver.lookup_ip("127.1").await.unwrap();
     assert_eq!((found.addresses(), found.source()), (&ips(&["127.0.0.1"])[..], &Source::System));
     assert_eq!(in_order(&server), ["127.1"], "DNS comes first");
     let silent = NameServer::silent().await;
-    let dead = Upstream::servers([silent.address()]).with_timeout(SOON).with_getaddrinfo(true);
+    let dead = Upstream::servers([silent.address()]).with_timeout(SHORT).with_getaddrinfo(true);
     let resolver = Mesh::synced(&[]).resolver(dead);
-    assert!(resolver.lookup_ip("127.1").await.is_ok(), "DNS that does not answer either");
+    assert!(resolver.lookup_ip("127.1").await.is_ok(), "also if DNS does not answer");
     let resolver = Mesh::synced(&[]).resolver(upstream());
     assert_eq!(resolver.lookup_ip("127.1").await.unwrap_err().kind(), ErrorKind::NameNotFound);
 }
 
 #[tokio::test]
-async fn an_internationalised_name_is_asked_for_in_its_ascii_form() {
-    let server = knowing("xn--bcher-kva.example.org").await;
+async fn an_internationalised_name_is_looked_up_in_its_ascii_form() {
+    let server = server_for("xn--bcher-kva.example.org").await;
     let mesh = Mesh::synced(&[("xn--bcher-kva.example", &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
     assert_eq!(resolver.lookup_ip("Bücher.example").await.unwrap().addresses(), ips(&["10.1.2.3"]));
     assert_eq!(resolver.try_lookup("bücher.example").unwrap()[..], ips(&["10.1.2.3"]));
     assert_eq!(resolver.lookup_ip("bücher.example.org").await.unwrap().source(), &Source::Upstream);
     let error = resolver.lookup_ip("bücher.example.com").await.unwrap_err();
-    assert_eq!(error.host(), "bücher.example.com", "as it was asked for");
+    assert_eq!(error.host(), "bücher.example.com", "as it was passed");
 }

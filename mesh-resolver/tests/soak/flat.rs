@@ -1,8 +1,8 @@
-//! Whether memory stays what it is.
+//! Decides whether memory use grows.
 
-/// The medians of the second and of the last quarter of the samples, if the last is more than a fifth larger. A leak of a
-/// few bytes per query grows that much in a minute of some hundred thousand queries. The first quarter is for warming up.
-/// The median ignores a single sample during which the allocator had returned memory to the system.
+/// Returns the medians of the second and the last quarter of the samples if the latter is more than a fifth larger. A
+/// leak of a few bytes per query grows that much within a minute of several hundred thousand queries. The first
+/// quarter is the warm-up. The median ignores a sample during which the allocator returned memory to the system.
 pub(super) fn grown(samples: &[usize]) -> Option<(usize, usize)> {
     let quarter = samples.len() / 4;
     let early = median(samples.get(quarter..2 * quarter)?)?;
@@ -18,13 +18,13 @@ fn median(samples: &[usize]) -> Option<usize> {
 
 const MEGABYTE: usize = 1 << 20;
 
-/// A minute of samples.
+/// Returns the samples of one minute.
 fn minute(at: impl Fn(usize) -> usize) -> Vec<usize> {
     (0..60).map(at).collect()
 }
 
 #[test]
-fn what_grows_for_ever_has_grown() {
+fn a_constant_leak_is_detected() {
     for a_second in [MEGABYTE / 4, MEGABYTE, 16 * MEGABYTE] {
         let leak = minute(|second| 30 * MEGABYTE + second * a_second + second % 3 * MEGABYTE);
         assert!(grown(&leak).is_some(), "{a_second} bytes a second");
@@ -34,7 +34,7 @@ fn what_grows_for_ever_has_grown() {
 }
 
 #[test]
-fn what_goes_up_and_down_or_warms_up_has_not() {
+fn fluctuation_and_warm_up_are_not_a_leak() {
     assert_eq!(grown(&minute(|_| 30 * MEGABYTE)), None);
     assert_eq!(grown(&minute(|second| (30 + second % 7 * 5) * MEGABYTE)), None, "a table is replaced");
     assert_eq!(grown(&minute(|second| (10 + 2 * second.min(12)) * MEGABYTE)), None, "caches fill");
@@ -43,9 +43,9 @@ fn what_goes_up_and_down_or_warms_up_has_not() {
     assert_eq!(grown(&dip), None, "the allocator returned memory once");
 }
 
-/// The judge sees a real leak by what the process really uses.
+/// A real leak is visible in the measured memory of the process.
 #[test]
-fn a_deliberate_leak_is_seen_in_what_this_process_uses() {
+fn a_real_leak_is_detected() {
     let mut leak = Vec::new();
     let samples: Vec<_> = (0..40)
         .map(|number: u8| {

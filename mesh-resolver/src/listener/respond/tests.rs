@@ -1,4 +1,4 @@
-//! Packets as hickory writes them, answers as hickory reads them, and bytes that nobody wrote.
+//! Tests with packets that hickory writes, responses that hickory reads, and arbitrary bytes.
 
 mod malformed;
 
@@ -18,7 +18,7 @@ use crate::{MeshResolver, Scope, Upstream, dns::MAX_MESSAGE};
 
 const UDP: Transport = Transport::Udp { most: 65_507 };
 
-/// The fixture of Istio's own tests, a bit shorter, with a headless service of many pods.
+/// A shortened version of the fixture of Istio's tests, with a headless service of many pods.
 fn resolver() -> &'static MeshResolver {
     static RESOLVER: LazyLock<MeshResolver> = LazyLock::new(new_resolver);
     &RESOLVER
@@ -67,7 +67,7 @@ fn with_edns(mut message: Message, size: u16) -> Message {
     message
 }
 
-/// What comes out, and its length.
+/// Returns the result and the bytes that replaced the packet.
 fn answered(packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
     let mut room = vec![0; MAX_MESSAGE];
     room[..packet.len()].copy_from_slice(packet);
@@ -87,7 +87,7 @@ fn answer(question: &Message, transport: Transport) -> (Message, usize) {
     (Message::from_vec(&bytes).unwrap(), bytes.len())
 }
 
-/// Owner, and address or target, of each record.
+/// Returns the owner and the address or target of each record.
 fn records(message: &Message) -> Vec<(String, String)> {
     let data = |data: &RData| match data {
         RData::CNAME(target) => target.0.to_ascii(),
@@ -97,7 +97,7 @@ fn records(message: &Message) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn says(name: &str, kind: RecordType, expected: &[(&str, &str)]) {
+fn assert_answer(name: &str, kind: RecordType, expected: &[(&str, &str)]) {
     let (message, _) = answer(&question(name, kind), UDP);
     let expected: Vec<_> = expected.iter().map(|(owner, data)| ((*owner).into(), (*data).into())).collect();
     assert_eq!(records(&message), expected);
@@ -107,14 +107,18 @@ fn says(name: &str, kind: RecordType, expected: &[(&str, &str)]) {
 
 /// `pkg/dns/client/dns.go:289,640`, `pkg/dns/client/dns.go:312-321,592-620`.
 #[test]
-fn a_mesh_name_is_answered_with_authority_and_its_id_and_question() {
+fn the_response_for_a_mesh_name_is_authoritative_and_repeats_id_and_question() {
     let mut asked = question("Www.Google.com.", RecordType::A);
     asked.metadata.recursion_desired = true;
     asked.metadata.checking_disabled = true;
     let (message, _) = answer(&asked, UDP);
     assert_eq!(message.id, asked.id);
     assert_eq!(message.queries, asked.queries);
-    assert_eq!(records(&message), [("Www.Google.com.".into(), "1.1.1.1".into())], "in the case asked for");
+    assert_eq!(
+        records(&message),
+        [("Www.Google.com.".into(), "1.1.1.1".into())],
+        "in the spelling of the query"
+    );
     let flags = message.metadata;
     assert!(flags.authoritative && flags.recursion_desired && flags.recursion_available);
     assert!(flags.checking_disabled && !flags.truncation);
@@ -123,8 +127,8 @@ fn a_mesh_name_is_answered_with_authority_and_its_id_and_question() {
 
 /// `pkg/dns/client/dns.go:648-667`, `pkg/dns/client/dns.go:573-580,608-617`.
 #[test]
-fn a_name_behind_the_search_domain_is_an_alias_and_the_addresses_are_the_targets() {
-    says(
+fn a_name_in_the_search_domain_is_answered_with_a_cname_record_and_the_addresses() {
+    assert_answer(
         "www.google.com.ns1.svc.cluster.local.",
         RecordType::A,
         &[("www.google.com.ns1.svc.cluster.local.", "www.google.com."), ("www.google.com.", "1.1.1.1")],
@@ -133,9 +137,9 @@ fn a_name_behind_the_search_domain_is_an_alias_and_the_addresses_are_the_targets
 
 /// `pkg/dns/client/dns.go:594-605`.
 #[test]
-fn a_wildcard_is_answered_under_the_name_asked_for_and_stays_literal_behind_an_alias() {
-    says("foo.wildcard.", RecordType::A, &[("foo.wildcard.", "10.10.10.10")]);
-    says(
+fn a_wildcard_answer_is_owned_by_the_queried_name_or_by_the_literal_wildcard() {
+    assert_answer("foo.wildcard.", RecordType::A, &[("foo.wildcard.", "10.10.10.10")]);
+    assert_answer(
         "foo.wildcard.ns1.svc.cluster.local.",
         RecordType::A,
         &[("foo.wildcard.ns1.svc.cluster.local.", "*.wildcard."), ("*.wildcard.", "10.10.10.10")],
@@ -144,14 +148,14 @@ fn a_wildcard_is_answered_under_the_name_asked_for_and_stays_literal_behind_an_a
 
 /// `pkg/dns/client/dns.go:312-321,592-620`.
 #[test]
-fn a_known_name_without_the_family_has_no_records_and_no_alias() {
-    says("ipv4.localhost.", RecordType::AAAA, &[]);
-    says("ipv4.localhost.ns1.svc.cluster.local.", RecordType::AAAA, &[]);
+fn a_known_name_without_addresses_of_the_family_has_no_records() {
+    assert_answer("ipv4.localhost.", RecordType::AAAA, &[]);
+    assert_answer("ipv4.localhost.ns1.svc.cluster.local.", RecordType::AAAA, &[]);
 }
 
 /// `pkg/dns/client/dns.go:329-331`, `pkg/dns/client/dns.go:587-590`.
 #[test]
-fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged() {
+fn other_types_classes_and_names_are_forwarded_unchanged() {
     let mut chaos = question("www.google.com.", RecordType::A);
     chaos.queries[0].set_query_class(hickory_resolver::proto::rr::DNSClass::CH);
     let others = [RecordType::MX, RecordType::TXT, RecordType::SRV, RecordType::HTTPS, RecordType::ANY];
@@ -167,7 +171,7 @@ fn other_types_other_classes_and_other_names_are_for_somebody_else_and_unchanged
 
 /// `pkg/dns/client/dns.go:325-327,352-412`.
 #[test]
-fn each_address_comes_first_in_its_turn() {
+fn every_address_comes_first_sometimes() {
     for (name, kind, addresses) in
         [("details.ns2.svc.cluster.remote.", RecordType::A, 3), ("dual.localhost.", RecordType::AAAA, 2)]
     {
@@ -178,7 +182,7 @@ fn each_address_comes_first_in_its_turn() {
 
 /// `pkg/dns/client/dns.go:325-327,352-412`.
 #[test]
-fn the_alias_stays_before_the_addresses_that_take_turns() {
+fn the_cname_record_precedes_the_shuffled_addresses() {
     let asked = question("details.ns2.svc.cluster.remote.ns1.svc.cluster.local.", RecordType::A);
     let first = |_| {
         let records = records(&answer(&asked, UDP).0);
@@ -190,7 +194,7 @@ fn the_alias_stays_before_the_addresses_that_take_turns() {
 
 /// `pkg/dns/client/dns.go:332-336,708-730`, RFC 6891 §6.2.3.
 #[test]
-fn an_answer_that_does_not_fit_is_cut_to_whole_records_and_marked() {
+fn a_response_that_does_not_fit_is_truncated_to_whole_records() {
     let plain = question("many.ns1.svc.cluster.local.", RecordType::A);
     for (asked, limit, fit) in [
         (plain.clone(), 512, 29),
@@ -205,27 +209,27 @@ fn an_answer_that_does_not_fit_is_cut_to_whole_records_and_marked() {
         assert_eq!(message.edns.is_some(), asked.edns.is_some(), "RFC 6891 §6.1.1");
     }
     assert_eq!(answer(&plain, Transport::Tcp).0.answers.len(), 100);
-    let (abroad, len) = answer(&with_edns(plain, 4096), Transport::Udp { most: 1232 });
-    assert!(abroad.metadata.truncation && len <= 1232);
+    let (other_host, len) = answer(&with_edns(plain, 4096), Transport::Udp { most: 1232 });
+    assert!(other_host.metadata.truncation && len <= 1232);
 }
 
 /// RFC 3225 §3.
 #[test]
-fn the_wish_for_dnssec_is_repeated() {
+fn the_dnssec_ok_bit_is_repeated() {
     let mut asked = with_edns(question("www.google.com.", RecordType::A), 1232);
     asked.edns.as_mut().unwrap().set_dnssec_ok(true);
     assert!(answer(&asked, UDP).0.edns.unwrap().flags().dnssec_ok);
 }
 
 #[test]
-fn a_label_with_a_dot_in_it_is_not_two_labels() {
+fn a_dot_inside_a_label_does_not_separate_labels() {
     let mut bytes = question("www.google.com.", RecordType::A).to_vec().unwrap();
     bytes[12] = 10;
     bytes[16] = b'.';
     assert!(matches!(answered(&bytes, UDP).0, Verdict::Forward(_)));
 }
 
-/// Names that meet the table often, in any case.
+/// Generates names that often match the table, in any case.
 fn name() -> impl Strategy<Value = String> {
     let label =
         select(&["a", "WWW", "google", "com", "many", "details", "Dual", "localhost", "productpage"][..]);
@@ -245,9 +249,9 @@ fn name() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
-    /// hickory reads in the answer what the table has, and nothing else.
+    /// hickory reads exactly the addresses of the table from the response.
     #[test]
-    fn an_answer_says_what_the_table_says(
+    fn a_response_contains_the_addresses_of_the_table(
         name in name(),
         kind in select(&[RecordType::A, RecordType::AAAA][..]),
         size in proptest::option::of(any::<u16>()),
@@ -274,7 +278,8 @@ proptest! {
         } else {
             prop_assert_eq!(found, expected);
         }
-        // A chain: each record's owner is the question, or the target of the alias before it.
+        // The records form a chain: the owner of each record is the queried name, or the target of the previous CNAME
+        // record.
         let mut owner = asked.queries[0].name().clone();
         for record in &message.answers {
             prop_assert_eq!(&record.name, &owner);

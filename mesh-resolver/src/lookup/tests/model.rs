@@ -1,5 +1,5 @@
-//! A slow, obviously right model: it expands the whole table into a map, as the agent does, and looks names up by
-//! the agent's loop. The two must agree on every question.
+//! A slow and simple model: it expands the whole table into a map, as the agent does, and looks names up like the
+//! agent's loop. Both implementations must agree on every name.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::*;
 
 const DOMAIN: &str = "svc.cluster.local";
 
-/// All names that a table answers, each with the entries it may mean, best reading first.
+/// All names that a table answers, with their possible entries.
 #[derive(Default)]
 struct Expanded(BTreeMap<String, Vec<(Rank, String)>>);
 
@@ -47,7 +47,7 @@ impl Expanded {
         self.0.entry(known).or_default().push((rank, entry.to_owned()));
     }
 
-    /// The entries that may answer, by the loop of `lookupHost`.
+    /// Returns the entries that may answer, as the loop of `lookupHost` finds them.
     fn answers(&self, question: &str) -> Vec<String> {
         let labels: Vec<_> = question.split('.').collect();
         let wildcards = (1..labels.len()).map(|at| format!("*.{}", labels[at..].join(".")));
@@ -58,7 +58,7 @@ impl Expanded {
     }
 }
 
-/// Few labels, so that names meet each other often.
+/// Generates few different labels, so that names often collide.
 fn label() -> impl Strategy<Value = &'static str> {
     select(&["a", "b", "ns1", "ns2", "svc", "cluster", "local", "ns1-b"][..])
 }
@@ -93,7 +93,7 @@ fn question() -> impl Strategy<Value = String> {
     (name(1..5), suffix.clone(), suffix).prop_map(|(name, one, two)| format!("{name}{one}{two}"))
 }
 
-/// Key, and short name and namespace of a service. One entry per key, as in a table.
+/// Returns the key, and the short name and namespace of a service, for each entry. Keys are unique, as in a table.
 fn rows(entries: Vec<Entry>) -> BTreeMap<String, Option<(String, String)>> {
     let row = |entry| match entry {
         Entry::Foreign(name) => (name, None),
@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_question_is_answered_as_by_the_whole_table_expanded(
+    fn every_name_is_answered_as_by_the_expanded_table(
         entries in vec(entry(), 0..12),
         questions in vec(question(), 1..40),
         search in prop_oneof![Just(String::new()), Just("ns1.svc.cluster.local".to_owned()), name(1..3)],
@@ -127,8 +127,8 @@ proptest! {
         let table = table(&rows);
         let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain(&search);
         let expanded = Expanded::new(&rows, &scope);
-        let of_the_table = rows.iter().map(|(name, ..)| (*name).to_owned());
-        for question in questions.into_iter().chain(of_the_table).chain(expanded.0.keys().cloned()) {
+        let table_names = rows.iter().map(|(name, ..)| (*name).to_owned());
+        for question in questions.into_iter().chain(table_names).chain(expanded.0.keys().cloned()) {
             let found = lookup(&table, &scope, &question);
             let expected = expanded.answers(&question);
             match found {
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn case_and_a_trailing_dot_never_matter(entries in vec(entry(), 0..12), question in question()) {
+    fn case_and_a_trailing_dot_are_ignored(entries in vec(entry(), 0..12), question in question()) {
         let rows = rows(entries);
         let keys: Vec<Row<'_>> = rows.keys().map(|name| (&**name, &["192.0.2.1"][..], None)).collect();
         let table = table(&keys);
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_may_be_asked(question in "\\PC{0,300}") {
+    fn arbitrary_text_can_be_looked_up(question in "\\PC{0,300}") {
         let table = fixture();
         let _ = lookup(&table, &scope(), &question);
     }

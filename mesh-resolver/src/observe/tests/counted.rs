@@ -1,14 +1,14 @@
-//! What is counted and measured.
+//! The metrics of lookups.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use parking_lot::Mutex;
 
-use super::{FORECAST, of_the_mesh};
+use super::{FORECAST, mesh_resolver};
 use crate::Upstream;
 
-/// Counts what is recorded, by name and labels.
+/// A recorder that counts the records of each metric by name and labels.
 #[derive(Default)]
 struct Seen(Arc<Mutex<BTreeMap<String, u64>>>);
 
@@ -55,7 +55,7 @@ impl Recorder for Seen {
     }
 }
 
-/// What is counted while `work` runs.
+/// Runs `work` and returns the number of records of each metric.
 fn counted<F: Future>(work: impl FnOnce() -> F) -> BTreeMap<String, u64> {
     let seen = Seen::default();
     let counts = seen.0.clone();
@@ -66,9 +66,9 @@ fn counted<F: Future>(work: impl FnOnce() -> F) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn each_lookup_is_counted_by_who_answered() {
+fn each_lookup_is_counted_by_its_source() {
     let counts = counted(async || {
-        let resolver = of_the_mesh(Upstream::none());
+        let resolver = mesh_resolver(Upstream::none());
         assert!(resolver.lookup_ip("192.0.2.1").await.is_ok());
         assert!(resolver.lookup_ip("localhost").await.is_ok());
         assert!(resolver.lookup_ip("www.example.org").await.is_err());
@@ -80,25 +80,25 @@ fn each_lookup_is_counted_by_who_answered() {
     for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
         assert_eq!(counts[&format!("mesh_resolver_lookup_seconds outcome={outcome}")], 1);
     }
-    assert_eq!(counts["mesh_resolver_upstream_seconds outcome=name_not_found"], 1);
+    assert_eq!(counts["mesh_resolver_upstream_lookup_seconds outcome=name_not_found"], 1);
 }
 
 #[test]
-fn each_upstream_server_is_counted_by_what_it_did() {
+fn each_upstream_query_is_counted_by_server_and_outcome() {
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let counts = counted(async || {
         let upstream = Upstream::servers([closed]).with_attempts(1);
-        assert!(of_the_mesh(upstream).lookup_ip("www.example.org").await.is_err());
+        assert!(mesh_resolver(upstream).lookup_ip("www.example.org").await.is_err());
     });
-    let name = format!("mesh_resolver_server_seconds server={closed},outcome=unreachable");
+    let name = format!("mesh_resolver_upstream_query_seconds server={closed},outcome=unreachable");
     assert_eq!(counts.get(&name), Some(&2), "both families: {counts:?}");
 }
 
-/// A clock would take as long as the answer.
+/// Reading a clock takes as long as the lookup.
 #[test]
-fn what_the_table_answers_at_once_is_counted_and_not_timed() {
+fn a_lookup_in_the_name_table_is_counted_but_not_timed() {
     let counts = counted(async || {
-        assert!(of_the_mesh(Upstream::none()).lookup_ip(FORECAST).await.is_ok());
+        assert!(mesh_resolver(Upstream::none()).lookup_ip(FORECAST).await.is_ok());
     });
     assert_eq!(counts["mesh_resolver_lookups_total outcome=mesh"], 1);
     assert!(!counts.keys().any(|name| name.contains("seconds")), "{counts:?}");

@@ -56,10 +56,10 @@ fn after(start: Instant, seconds: u64) -> Instant {
 }
 
 #[test]
-fn an_answer_is_kept_for_as_long_as_its_shortest_record_and_ages() {
+fn an_answer_is_cached_for_its_shortest_ttl_and_its_ttls_decrease() {
     let (cache, start) = (Cache::new(Duration::ZERO), Instant::now());
     cache.put(question("a.example."), &positive(60), start);
-    assert_eq!(ttls(&cache.get(&question("A.Example."), after(start, 10))), [50, 55], "in any case");
+    assert_eq!(ttls(&cache.get(&question("A.Example."), after(start, 10))), [50, 55], "the case is ignored");
     assert!(matches!(cache.get(&question("a.example."), after(start, 59)), Found::Fresh(_)));
     assert_eq!(cache.get(&question("a.example."), after(start, 60)), Found::Nothing);
     assert_eq!(cache.get(&question("b.example."), start), Found::Nothing);
@@ -67,7 +67,7 @@ fn an_answer_is_kept_for_as_long_as_its_shortest_record_and_ages() {
 
 /// RFC 2308 §5.
 #[test]
-fn a_denial_is_kept_for_as_long_as_its_soa_record_says_and_not_without_one() {
+fn a_negative_answer_is_cached_for_the_ttl_of_its_soa_record() {
     let start = Instant::now();
     for (ttl, minimum, kept) in [(300, 20, 20), (20, 300, 20), (u32::MAX, 300, 0), (99_999, 99_999, 10_800)] {
         for code in [ResponseCode::NXDomain, ResponseCode::NoError] {
@@ -78,7 +78,7 @@ fn a_denial_is_kept_for_as_long_as_its_soa_record_says_and_not_without_one() {
             if kept > 0 {
                 assert!(matches!(at(kept - 1), Found::Fresh(_)));
             }
-            assert_eq!(at(kept), Found::Nothing, "a denial is never given after its time");
+            assert_eq!(at(kept), Found::Nothing, "a negative answer is never stale");
         }
     }
     let cache = Cache::new(DAY);
@@ -87,9 +87,9 @@ fn a_denial_is_kept_for_as_long_as_its_soa_record_says_and_not_without_one() {
     assert_eq!(cache.get(&question("a.example."), start), Found::Nothing);
 }
 
-/// An alias whose target has no address is a denial.
+/// A CNAME record whose target has no address is a negative answer.
 #[test]
-fn an_alias_to_nothing_is_kept_no_longer_than_the_alias() {
+fn a_negative_answer_is_cached_no_longer_than_its_cname_record() {
     let (cache, start) = (Cache::new(DAY), Instant::now());
     let alias = (RData::CNAME(CNAME(name("b.example."))), 10);
     let denial = answer("a.example.", &[alias], Some((300, 300)), ResponseCode::NoError);
@@ -99,22 +99,22 @@ fn an_alias_to_nothing_is_kept_no_longer_than_the_alias() {
 }
 
 #[test]
-fn failures_truncated_answers_and_those_without_time_are_not_kept() {
+fn failures_truncated_answers_and_answers_with_a_zero_ttl_are_not_cached() {
     let start = Instant::now();
     let mut truncated = positive(60);
     truncated[2] |= 2;
     let servfail = answer("a.example.", &[], Some((300, 300)), ResponseCode::ServFail);
-    for unkept in [truncated, servfail, positive(0), positive(60)[..40].to_vec(), Vec::new()] {
+    for uncacheable in [truncated, servfail, positive(0), positive(60)[..40].to_vec(), Vec::new()] {
         let cache = Cache::new(DAY);
         cache.put(question("a.example."), &positive(60), start);
-        cache.put(question("a.example."), &unkept, start);
+        cache.put(question("a.example."), &uncacheable, start);
         assert_eq!(cache.get(&question("a.example."), start), Found::Nothing);
     }
 }
 
 /// RFC 8767 §4, §5.
 #[test]
-fn an_answer_is_given_after_its_time_for_a_while_and_says_thirty_seconds() {
+fn a_stale_answer_has_a_ttl_of_thirty_seconds() {
     let (cache, start) = (Cache::new(Duration::from_secs(100)), Instant::now());
     cache.put(question("a.example."), &positive(60), start);
     let found = cache.get(&question("a.example."), after(start, 70));
@@ -126,7 +126,7 @@ fn an_answer_is_given_after_its_time_for_a_while_and_says_thirty_seconds() {
 
 /// RFC 8767 §5, failure recheck timer.
 #[test]
-fn servers_that_did_not_answer_are_not_asked_again_for_thirty_seconds() {
+fn unresponsive_servers_are_not_queried_again_for_thirty_seconds() {
     let (cache, start) = (Cache::new(DAY), Instant::now());
     cache.put(question("a.example."), &positive(60), start);
     cache.failed(&question("a.example."), after(start, 70));
@@ -140,7 +140,7 @@ fn servers_that_did_not_answer_are_not_asked_again_for_thirty_seconds() {
 }
 
 #[test]
-fn memory_is_bounded_and_what_is_used_stays() {
+fn memory_is_bounded_and_answers_in_use_stay() {
     let (cache, start) = (Cache::new(DAY), Instant::now());
     cache.put(question("used.example."), &positive(60), start);
     for number in 0..50_000 {
@@ -154,7 +154,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_may_come_from_upstream(
+    fn arbitrary_bytes_from_upstream_are_handled(
         mut bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..300),
             Just(positive(60)),

@@ -1,4 +1,4 @@
-//! Programs that are not ours.
+//! Tests of the listener with independent clients.
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -21,7 +21,7 @@ async fn listener() -> (NameServer, DnsListener) {
 }
 
 #[tokio::test]
-async fn a_tokio_resolver_of_hickory_resolves_by_way_of_the_listener() {
+async fn hickorys_tokio_resolver_resolves_through_the_listener() {
     let (_server, listener) = listener().await;
     let config = config_for(&listener).unwrap();
     let resolver: TokioResolver =
@@ -34,7 +34,7 @@ async fn a_tokio_resolver_of_hickory_resolves_by_way_of_the_listener() {
     };
     assert_eq!(found("forecast.weather.").await, ["10.1.2.3", "2001:db8::3"]);
     assert_eq!(found("www.example.org.").await, ["192.0.2.1"]);
-    assert_eq!(found("many.example.").await.len(), 250, "over TCP, where it does not fit");
+    assert_eq!(found("many.example.").await.len(), 250, "over TCP, because the response is too long for UDP");
     let unknown = resolver.lookup_ip("www.example.com.").await.unwrap_err();
     assert!(unknown.is_nx_domain(), "{unknown}");
 }

@@ -1,7 +1,7 @@
-//! Every case of the DNS proxy's own tests in Istio (`pkg/dns/client/dns_test.go:139-343`), in our words, over its
-//! fixture (607-672) and an upstream like its own (498-592), over UDP and TCP.
+//! The cases of the tests of Istio's DNS proxy (`pkg/dns/client/dns_test.go:139-343`), over the same fixture
+//! (607-672) and with the same upstream answers (498-592), over UDP and TCP.
 //!
-//! Where the answer differs from the agent's, the case says why. What it reads from its environment is in `setup`.
+//! A case whose result differs from the agent explains the difference. The module `setup` covers the configuration.
 
 mod setup;
 
@@ -60,16 +60,16 @@ fn table() -> NameTable {
     NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap()
 }
 
-/// The owner of the giants' addresses, whatever the question was.
+/// The owner of the addresses of the two large answers, for any query.
 const GIANT: &str = "aaaaaaaaaaaa.aaaaaa.";
 
-/// The proxy of `initDNS`, 594-605, and the upstream behind it, which knows `www.bing.com` and two giants.
+/// Starts the proxy of `initDNS`, 594-605, and its upstream server, which knows `www.bing.com` and two large answers.
 async fn proxy() -> (NameServer, DnsListener) {
     let giant: Vec<_> = (0..64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
     let server = NameServer::start(move |name, _| match name {
         "www.bing.com" => Reply::Addresses(ips(&["1.1.1.1"])),
         "giant" => Reply::Addresses(giant.clone()),
-        "giant-tc" => Reply::Cut(GIANT, giant.clone()),
+        "giant-tc" => Reply::Truncated(GIANT, giant.clone()),
         _ => Reply::NxDomain,
     })
     .await;
@@ -84,7 +84,7 @@ async fn proxy() -> (NameServer, DnsListener) {
     (server, start(resolver))
 }
 
-/// The answer over UDP, and over TCP where that is not the same.
+/// Queries over UDP and TCP and checks that the responses are equal.
 async fn both(listener: &DnsListener, name: &str, kind: RecordType) -> Message {
     let asked = question(name, kind);
     let udp = ask_with(listener, &asked).await;
@@ -96,7 +96,7 @@ async fn both(listener: &DnsListener, name: &str, kind: RecordType) -> Message {
     udp
 }
 
-/// Owner, and address or target, of each record; addresses in order.
+/// Returns the owner and the address or target of each record, sorted.
 fn said(message: &Message) -> Vec<(String, String)> {
     let data = |data: &RData| match data {
         RData::CNAME(target) => format!("CNAME {}", target.0.to_ascii()),
@@ -110,12 +110,12 @@ fn said(message: &Message) -> Vec<(String, String)> {
 
 const PRODUCTPAGE: (&str, &[(&str, &str)]) = ("", &[("", "9.9.9.9")]);
 
-/// Question, type, and records: an owner that is not named is the question.
+/// The query name, the type, and the records. An empty owner stands for the query name.
 type Case<'a> = (&'a str, RecordType, &'a [(&'a str, &'a str)]);
 
 const SEARCHED: &str = ".ns1.svc.cluster.local.";
 
-/// All of the rest that has an answer from the table.
+/// The remaining cases that the name table answers.
 const KNOWN: &[Case<'_>] = &[
     ("www.google.com.", A, &[("", "1.1.1.1")]),
     ("productpage.ns1.svc.cluster.local.", A, PRODUCTPAGE.1),
@@ -144,7 +144,7 @@ const KNOWN: &[Case<'_>] = &[
 ];
 
 #[tokio::test]
-async fn names_of_the_table_are_answered_under_the_name_that_was_asked_for() {
+async fn records_of_mesh_names_are_owned_by_the_queried_name() {
     let (server, listener) = proxy().await;
     for (name, kind, expected) in KNOWN {
         let answer = both(&listener, name, *kind).await;
@@ -155,9 +155,9 @@ async fn names_of_the_table_are_answered_under_the_name_that_was_asked_for() {
     assert!(server.asked().is_empty());
 }
 
-/// A name behind the first search domain, the name that it stands for, and the address.
+/// Each case has a name without the search domain, the CNAME target and the address.
 #[tokio::test]
-async fn names_behind_the_search_domain_are_aliases() {
+async fn names_in_the_search_domain_have_a_cname_record() {
     let (server, listener) = proxy().await;
     for (name, target, ip) in [
         ("www.google.com", "www.google.com.", "1.1.1.1"),
@@ -171,13 +171,13 @@ async fn names_behind_the_search_domain_are_aliases() {
             vec![(question.clone(), format!("CNAME {target}")), (target.into(), ip.to_owned())];
         expected.sort();
         assert_eq!(said(&answer), expected);
-        assert!(matches!(answer.answers[0].data, RData::CNAME(_)), "the alias comes first");
+        assert!(matches!(answer.answers[0].data, RData::CNAME(_)), "the CNAME record comes first");
     }
     assert!(server.asked().is_empty());
 }
 
 #[tokio::test]
-async fn a_name_without_the_family_has_no_data_and_is_not_unknown() {
+async fn a_name_without_addresses_of_the_family_is_nodata() {
     let (_server, listener) = proxy().await;
     for (name, kind) in
         [("ipv6.localhost.", A), ("ipv4.localhost.", AAAA), ("productpage.ns1.ns1.svc.cluster.local.", AAAA)]
@@ -185,12 +185,12 @@ async fn a_name_without_the_family_has_no_data_and_is_not_unknown() {
         let answer = both(&listener, name, kind).await;
         assert_eq!((said(&answer), code(&answer)), (Vec::new(), ResponseCode::NoError), "{name}");
         assert!(answer.metadata.authoritative);
-        assert!(answer.authorities.is_empty(), "no time for a denial: `pkg/dns/client/dns.go:312-321`");
+        assert!(answer.authorities.is_empty(), "no SOA record: `pkg/dns/client/dns.go:312-321`");
     }
 }
 
 #[tokio::test]
-async fn what_the_table_does_not_have_is_upstreams() {
+async fn unknown_names_go_upstream() {
     let (server, listener) = proxy().await;
     let found = both(&listener, "www.bing.com.", A).await;
     assert_eq!(said(&found), [("www.bing.com.".to_owned(), "1.1.1.1".to_owned())]);
@@ -202,24 +202,28 @@ async fn what_the_table_does_not_have_is_upstreams() {
     }
 }
 
-/// The agent gives `details` in orders that follow from its random numbers; here each address has its turn.
+/// The agent's order of `details` follows from its random numbers. Here each address comes first sometimes.
 #[tokio::test]
-async fn the_addresses_of_a_service_take_turns() {
+async fn the_addresses_of_a_service_are_shuffled() {
     let (_server, listener) = proxy().await;
     let (mut first, mut orders) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..300 {
         let order = addresses(&ask(&listener, "details.ns2.svc.cluster.remote.", A).await);
-        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 4, "each time all of them: {order:?}");
+        assert_eq!(
+            order.iter().collect::<BTreeSet<_>>().len(),
+            4,
+            "each response has all addresses: {order:?}"
+        );
         first.insert(order[0].clone());
         orders.insert(order);
     }
     assert_eq!(first.len(), 4);
-    assert!(orders.len() > 4, "not only turned round: {orders:?}");
+    assert!(orders.len() > 4, "the order is not only rotated: {orders:?}");
 }
 
-/// Over UDP without EDNS the agent fails where this says that the answer is cut (`udp: large request`).
+/// Without EDNS, the agent fails and this listener truncates the response (`udp: large request`).
 #[tokio::test]
-async fn an_answer_that_is_too_long_comes_over_tcp_or_with_edns() {
+async fn a_response_too_long_for_udp_is_available_over_tcp_or_with_edns() {
     let (_server, listener) = proxy().await;
     let mut asked = question("giant.", A);
     let cut = ask_with(&listener, &asked).await;
@@ -233,7 +237,7 @@ async fn an_answer_that_is_too_long_comes_over_tcp_or_with_edns() {
     assert_eq!(sorted(&ask_with(&listener, &asked).await), giant(64));
 }
 
-/// The first so many addresses of a giant.
+/// Returns the first `count` addresses of a large answer.
 fn giant(count: u8) -> Vec<Ipv4Addr> {
     (0..count).map(|last| Ipv4Addr::new(240, 0, 0, last)).collect()
 }
@@ -244,9 +248,10 @@ fn sorted(message: &Message) -> Vec<Ipv4Addr> {
     found
 }
 
-/// `large request truncated`: what upstream has cut is passed on as it is, with the 29 records that fit.
+/// `large request truncated`: a response that upstream DNS truncated is forwarded unchanged, with the 29 records that
+/// fit.
 #[tokio::test]
-async fn an_answer_that_upstream_has_cut_stays_cut() {
+async fn a_response_that_upstream_truncated_is_forwarded_truncated() {
     let (_server, listener) = proxy().await;
     let cut = ask(&listener, "giant-tc.", A).await;
     assert!(cut.metadata.truncation && code(&cut) == ResponseCode::NoError);
@@ -262,7 +267,7 @@ async fn an_answer_that_upstream_has_cut_stays_cut() {
 
 /// `TestBuildAlternateHosts`, 44-126: these names and no others.
 #[tokio::test]
-async fn a_service_has_exactly_its_short_names() {
+async fn a_service_has_only_its_short_names() {
     let (_server, listener) = proxy().await;
     for (short, known) in [
         ("example", &["example.ns2", "example.ns2.svc", "example.ns2.svc.cluster.local"][..]),
@@ -294,9 +299,9 @@ async fn a_service_has_exactly_its_short_names() {
     }
 }
 
-/// `TestBuildAlternateHosts`, 44-126: hosts outside of Kubernetes have the name that they have.
+/// `TestBuildAlternateHosts`, 44-126: hosts outside Kubernetes have no other names.
 #[tokio::test]
-async fn a_host_that_is_no_service_has_one_name() {
+async fn a_host_outside_kubernetes_has_one_name() {
     let (_server, listener) = proxy().await;
     for (name, known) in [
         ("www.google.com", true),
@@ -318,7 +323,7 @@ async fn a_host_that_is_no_service_has_one_name() {
 
 /// `TestDNSTimeoutBehavior`, 684-774.
 #[tokio::test]
-async fn an_upstream_that_does_not_answer_in_time_is_servfail() {
+async fn an_upstream_timeout_is_answered_with_servfail() {
     let silent = NameServer::silent().await;
     for limit in [100, 200].map(Duration::from_millis) {
         let upstream = Upstream::servers([silent.address()]).with_timeout(limit).with_attempts(1);
@@ -332,7 +337,7 @@ async fn an_upstream_that_does_not_answer_in_time_is_servfail() {
 
 /// `pkg/dns/client/dns.go:216-227`, `248-252`, `511-514`.
 #[tokio::test]
-async fn a_table_replaces_the_one_before_and_what_has_no_address_or_an_odd_key_is_not_in_it() {
+async fn a_new_table_replaces_the_old_one_and_entries_without_address_or_with_an_invalid_key_are_ignored() {
     let (server, names) = (NameServer::start(|_, _| Reply::NxDomain).await, Mesh::synced(&[]));
     let listener = start(names.resolver(Upstream::servers([server.address()])));
     let info = |ips: &[&str], registry: &str| NameInfo {

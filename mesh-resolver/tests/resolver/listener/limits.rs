@@ -1,4 +1,4 @@
-//! Who is served, and how much at once.
+//! Tests of the access rule and the limits of the listener.
 
 use mesh_resolver::listener::Limits;
 
@@ -12,7 +12,7 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 #[tokio::test]
-async fn a_host_that_may_not_ask_for_other_names_is_refused_them() {
+async fn a_client_without_recursion_is_refused_other_names() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::servers([server.address()])));
@@ -28,7 +28,7 @@ async fn a_host_that_may_not_ask_for_other_names_is_refused_them() {
 }
 
 #[tokio::test]
-async fn a_flood_of_other_names_is_turned_away_and_mesh_names_are_answered() {
+async fn mesh_names_are_answered_during_a_flood_of_other_names() {
     let server = NameServer::silent().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::servers([server.address()])));
@@ -42,7 +42,7 @@ async fn a_flood_of_other_names_is_turned_away_and_mesh_names_are_answered() {
         if number < 5 {
             continue;
         }
-        let len = timeout(PATIENCE, socket.recv(&mut answer)).await.unwrap().unwrap();
+        let len = timeout(TIMEOUT, socket.recv(&mut answer)).await.unwrap().unwrap();
         let answer = Message::from_vec(&answer[..len]).unwrap();
         assert_eq!((code(&answer), answer.id), (ResponseCode::ServFail, asked.id));
     }
@@ -50,9 +50,10 @@ async fn a_flood_of_other_names_is_turned_away_and_mesh_names_are_answered() {
     assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
 }
 
-/// RFC 7766 §6.2.1.1, §7: several queries on one connection, answers in the order in which they are there.
+/// RFC 7766 §6.2.1.1, §7: a connection has several pending queries, and the responses arrive as they become
+/// available.
 #[tokio::test]
-async fn queries_on_one_connection_do_not_wait_for_each_other() {
+async fn queries_on_one_connection_are_independent() {
     let server = NameServer::start(|name, _| match name {
         "slow.example.org" => Reply::Silence,
         _ => Reply::Addresses(ips(&["192.0.2.1"])),
@@ -71,7 +72,7 @@ async fn queries_on_one_connection_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_query_may_come_in_pieces_and_many_in_one() {
+async fn a_query_may_arrive_in_pieces_and_many_queries_in_one_segment() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::none()));
     let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
@@ -90,12 +91,12 @@ async fn a_query_may_come_in_pieces_and_many_in_one() {
 }
 
 async fn closed(stream: &mut TcpStream) {
-    let ended = timeout(PATIENCE, stream.read(&mut [0; 512])).await.expect("the connection ends");
+    let ended = timeout(TIMEOUT, stream.read(&mut [0; 512])).await.expect("the connection ends");
     assert!(matches!(ended, Ok(0) | Err(_)));
 }
 
 #[tokio::test]
-async fn a_connection_with_nothing_to_say_or_too_much_is_closed() {
+async fn an_idle_connection_and_one_with_an_oversized_query_are_closed() {
     let builder = builder(Mesh::synced(&[]).resolver(Upstream::none()));
     let short = limits(|limits| limits.tcp_idle = Duration::from_millis(50));
     let listener = builder.with_limits(short).start().unwrap();
@@ -110,7 +111,7 @@ async fn a_connection_with_nothing_to_say_or_too_much_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_one_that_ends() {
+async fn connections_beyond_the_limit_wait_until_another_one_ends() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::none()));
     let listener = builder.with_limits(limits(|limits| limits.tcp_connections = 1)).start().unwrap();

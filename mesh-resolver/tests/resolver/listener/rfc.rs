@@ -1,4 +1,4 @@
-//! What RFCs ask of a server, over sockets. Packets alone are tested beside the code (`respond/tests`).
+//! Tests of RFC rules over sockets. Tests of single packets are in `src/listener/respond/tests.rs`.
 
 use hickory_resolver::proto::op::Edns;
 
@@ -16,9 +16,9 @@ async fn connected(listener: &DnsListener) -> TcpStream {
     TcpStream::connect(listener.addresses()[0]).await.unwrap()
 }
 
-/// RFC 7766 §6.2.3: who has no more to ask may say so, and still gets what it asked for.
+/// RFC 7766 §6.2.3: a client that has closed its sending half still receives its responses.
 #[tokio::test]
-async fn answers_come_although_the_asker_has_closed_its_half() {
+async fn a_client_that_closed_its_sending_half_receives_its_responses() {
     let (_server, listener) = listener().await;
     let mut stream = connected(&listener).await;
     let asked = [FORECAST, "www.example.org."].map(|name| question(name, RecordType::A));
@@ -28,18 +28,18 @@ async fn answers_come_although_the_asker_has_closed_its_half() {
     stream.shutdown().await.unwrap();
     assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"]);
     assert_eq!(addresses(&read(&mut stream).await), ["192.0.2.1"]);
-    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "and then the end");
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the connection is closed after the responses");
 }
 
-/// RFC 7766 §8: the two bytes of the length may come apart.
+/// RFC 7766 §8: the two bytes of the length may arrive separately.
 #[tokio::test]
-async fn the_length_of_a_message_may_come_in_two_parts() {
+async fn the_length_of_a_message_may_arrive_in_two_parts() {
     let (_server, listener) = listener().await;
     let mut stream = connected(&listener).await;
     stream.set_nodelay(true).unwrap();
     let bytes = question(FORECAST, RecordType::A).to_vec().unwrap();
     stream.write_all(&[0]).await.unwrap();
-    // Somebody who comes later is answered in between.
+    // A later client is answered in between.
     let mut later = connected(&listener).await;
     write(&mut later, &question(FORECAST, RecordType::A)).await;
     read(&mut later).await;
@@ -48,9 +48,9 @@ async fn the_length_of_a_message_may_come_in_two_parts() {
     assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"]);
 }
 
-/// What cannot be read costs its own answer, and not the connection.
+/// Only the malformed message fails, not the connection.
 #[tokio::test]
-async fn a_malformed_message_does_not_end_a_connection() {
+async fn a_malformed_message_does_not_close_the_connection() {
     let (_server, listener) = listener().await;
     let mut stream = connected(&listener).await;
     let mut two_questions = question(FORECAST, RecordType::A);
@@ -60,12 +60,12 @@ async fn a_malformed_message_does_not_end_a_connection() {
     assert_eq!((code(&refused), refused.id), (ResponseCode::FormErr, two_questions.id));
     stream.write_all(&[0, 0]).await.unwrap();
     write(&mut stream, &question(FORECAST, RecordType::A)).await;
-    assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"], "an empty message has no answer");
+    assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"], "an empty message gets no response");
 }
 
-/// RFC 5936 §2.2.1: a transfer is a conversation with the server of a zone, which neither the mesh nor a forwarder is.
+/// RFC 5936 §2.2.1: only the authoritative server of a zone can transfer it.
 #[tokio::test]
-async fn a_transfer_of_a_zone_is_refused_and_not_passed_on() {
+async fn a_zone_transfer_is_refused_and_not_forwarded() {
     let (server, listener) = listener().await;
     let mut stream = connected(&listener).await;
     for kind in [RecordType::AXFR, RecordType::IXFR] {
@@ -80,9 +80,9 @@ async fn a_transfer_of_a_zone_is_refused_and_not_passed_on() {
     assert_eq!(listener.stats().refused, 8);
 }
 
-/// RFC 8482: what ANY is answered with is upstream's decision; the mesh alone has no data for it.
+/// RFC 8482: upstream DNS decides about ANY queries. Without upstream DNS, the answer for a mesh name is NODATA.
 #[tokio::test]
-async fn a_question_for_any_type_is_upstreams() {
+async fn an_any_query_goes_upstream() {
     let (server, listener) = listener().await;
     ask(&listener, FORECAST, RecordType::ANY).await;
     assert_eq!(server.asked(), [FORECAST]);
@@ -93,7 +93,7 @@ async fn a_question_for_any_type_is_upstreams() {
 
 /// RFC 6891 §6.1.3, §6.2.3, §7.
 #[tokio::test]
-async fn edns_is_answered_with_edns_over_both_transports() {
+async fn a_query_with_edns_gets_a_response_with_edns() {
     let (_server, listener) = listener().await;
     let mut stream = connected(&listener).await;
     for (version, size, expected) in

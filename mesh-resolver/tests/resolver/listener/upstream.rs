@@ -1,4 +1,4 @@
-//! What goes upstream, and how it comes back.
+//! Tests of the queries that the listener forwards.
 
 use std::{io::Write as _, time::Duration};
 
@@ -10,9 +10,9 @@ use hickory_resolver::proto::{
 use super::*;
 use crate::name_server::{NameServer, Reply, ips};
 
-const SOON: Duration = Duration::from_millis(100);
+const SHORT: Duration = Duration::from_millis(100);
 
-async fn knowing(known: &'static str) -> NameServer {
+async fn server_for(known: &'static str) -> NameServer {
     NameServer::start(move |name, kind| match (name == known, kind) {
         (true, RecordType::TXT) => Reply::Records(vec![RData::TXT(TXT::new(vec!["v=spf1 -all".into()]))]),
         (true, _) => Reply::Addresses(ips(&["192.0.2.1"])),
@@ -22,8 +22,8 @@ async fn knowing(known: &'static str) -> NameServer {
 }
 
 #[tokio::test]
-async fn a_name_outside_the_mesh_has_upstreams_answer() {
-    let server = knowing("www.example.org").await;
+async fn a_name_outside_the_mesh_is_answered_by_upstream_dns() {
+    let server = server_for("www.example.org").await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::servers([server.address()])));
     let found = ask(&listener, "www.example.org.", RecordType::A).await;
@@ -38,8 +38,8 @@ async fn a_name_outside_the_mesh_has_upstreams_answer() {
 
 /// `pkg/dns/client/dns.go:587-590`.
 #[tokio::test]
-async fn other_types_of_a_mesh_name_are_upstreams() {
-    let server = knowing(FORECAST).await;
+async fn other_record_types_of_a_mesh_name_go_upstream() {
+    let server = server_for(FORECAST).await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::servers([server.address()])));
     let found = ask(&listener, FORECAST, RecordType::TXT).await;
@@ -50,15 +50,16 @@ async fn other_types_of_a_mesh_name_are_upstreams() {
     assert_eq!(code(&ask(&alone, "www.example.org.", RecordType::TXT).await), ResponseCode::NXDomain);
 }
 
-/// `pkg/dns/client/dns.go:425-435`, `453-498`, except that in the agent any answer counts: SERVFAIL where nobody answers.
+/// `pkg/dns/client/dns.go:425-435`, `453-498`. Unlike here, the agent accepts any response. Both return SERVFAIL if
+/// no server answers.
 #[tokio::test]
-async fn a_failing_server_makes_way_and_the_last_failure_is_the_answer() {
+async fn a_failing_server_is_followed_by_the_next_one() {
     let (silent, failing) = (NameServer::silent().await, NameServer::start(|_, _| Reply::ServFail).await);
-    let good = knowing("www.example.org").await;
+    let good = server_for("www.example.org").await;
     let mesh = Mesh::synced(&[]);
     let servers = |servers: &[&NameServer]| {
         let upstream = Upstream::servers(servers.iter().map(|server| server.address()));
-        mesh.resolver(upstream.with_timeout(SOON).with_attempts(1))
+        mesh.resolver(upstream.with_timeout(SHORT).with_attempts(1))
     };
     let listener = start(servers(&[&silent, &failing, &good]));
     assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
@@ -69,9 +70,9 @@ async fn a_failing_server_makes_way_and_the_last_failure_is_the_answer() {
     }
 }
 
-/// `pkg/dns/client/proxy.go:35-47`: the transport stays.
+/// `pkg/dns/client/proxy.go:35-47`: the upstream query uses the transport of the client.
 #[tokio::test]
-async fn an_answer_too_long_for_udp_comes_over_tcp() {
+async fn an_upstream_answer_too_long_for_udp_is_available_over_tcp() {
     let many: Vec<_> = (1..=200).map(|last| format!("192.0.2.{last}").parse().unwrap()).collect();
     let server = NameServer::start(move |_, _| Reply::TcpOnly(many.clone())).await;
     let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
@@ -84,9 +85,9 @@ async fn an_answer_too_long_for_udp_comes_over_tcp() {
     assert_eq!(server.connections(), 1);
 }
 
-/// `pkg/dns/client/dns.go:258-267`, `pkg/dns/client/dns.go:332-336,708-730`, except that the agent fails where this asks to come back over TCP.
+/// `pkg/dns/client/dns.go:258-267`, `332-336,708-730`. The agent fails where this listener truncates.
 #[tokio::test]
-async fn an_answer_longer_than_the_asker_takes_is_marked_truncated() {
+async fn an_answer_larger_than_the_client_accepts_is_truncated() {
     let many: Vec<_> = (1..=64).map(|last| format!("240.0.0.{last}").parse().unwrap()).collect();
     let server = NameServer::start(move |_, _| Reply::Addresses(many.clone())).await;
     let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
@@ -99,7 +100,7 @@ async fn an_answer_longer_than_the_asker_takes_is_marked_truncated() {
 }
 
 #[tokio::test]
-async fn a_host_without_upstream_dns_answers_servfail_for_other_names() {
+async fn without_upstream_dns_other_names_are_answered_with_servfail() {
     let missing = tempfile::tempdir().unwrap();
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let listener = start(mesh.resolver(Upstream::resolv_conf(missing.path().join("resolv.conf"))));
@@ -107,7 +108,7 @@ async fn a_host_without_upstream_dns_answers_servfail_for_other_names() {
     assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
 }
 
-/// A host whose resolv.conf names the listener, as it should be for programs that read it.
+/// The resolv.conf of a host may name the listener, so that other programs use it.
 #[tokio::test]
 async fn a_listener_that_is_its_own_upstream_does_not_ask_itself() {
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -116,18 +117,18 @@ async fn a_listener_that_is_its_own_upstream_does_not_ask_itself() {
     let alone = DnsListener::builder(mesh.resolver(Upstream::servers([own])));
     let listener = alone.with_udp(udp.try_clone().unwrap()).start().unwrap();
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
-    assert_eq!(listener.stats().forwarded, 1, "it did not come round");
+    assert_eq!(listener.stats().forwarded, 1, "the query did not return");
     drop(listener);
-    let server = knowing("www.example.org").await;
+    let server = server_for("www.example.org").await;
     let both = DnsListener::builder(mesh.resolver(Upstream::servers([own, server.address()])));
     let listener = both.with_udp(udp).start().unwrap();
     assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
 }
 
-/// `pkg/dns/client/dns.go:290-303`, except that the agent fails at once, and asks upstream only where it has port 53.
+/// `pkg/dns/client/dns.go:290-303`. The agent fails immediately and queries upstream DNS only on port 53.
 #[tokio::test]
 async fn before_the_first_table_mesh_names_wait_and_others_do_not() {
-    let server = knowing("www.example.org").await;
+    let server = server_for("www.example.org").await;
     let mesh = Mesh::connecting();
     let resolver = mesh.builder().with_upstream(Upstream::servers([server.address()]));
     let listener = start(resolver.with_first_table_timeout(Duration::from_secs(60)).build().unwrap());
@@ -145,25 +146,25 @@ async fn before_the_first_table_mesh_names_wait_and_others_do_not() {
 
 /// `pkg/dns/client/dns.go:290-303`.
 #[tokio::test]
-async fn without_a_table_in_time_a_mesh_name_fails() {
+async fn without_a_table_in_time_a_mesh_name_is_answered_with_servfail() {
     let resolver = Mesh::connecting().builder().with_first_table_timeout(Duration::ZERO).build().unwrap();
     let listener = start(resolver);
     assert_eq!(code(&ask(&listener, FORECAST, RecordType::A).await), ResponseCode::ServFail);
 }
 
 #[tokio::test]
-async fn servers_come_from_a_resolv_conf() {
+async fn upstream_servers_come_from_resolv_conf() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    // Port 53 of an address where nobody listens: the answer is a failure, at once, and not NXDOMAIN.
+    // No server listens on this address. The response is a failure, not NXDOMAIN.
     file.write_all(b"nameserver 127.0.0.99\noptions timeout:1 attempts:1\n").unwrap();
     let listener = start(Mesh::synced(&[]).resolver(Upstream::resolv_conf(file.path())));
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
 }
 
-/// The agent keeps nothing (`pkg/dns/client/dns.go:258-267`).
+/// The agent caches nothing (`pkg/dns/client/dns.go:258-267`).
 #[tokio::test]
-async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question() {
-    let server = knowing("www.example.org").await;
+async fn a_cached_answer_has_the_id_and_spelling_of_each_query() {
+    let server = server_for("www.example.org").await;
     let listener = start(Mesh::synced(&[]).resolver(Upstream::servers([server.address()])));
     for name in ["www.example.org.", "WWW.Example.Org.", "www.EXAMPLE.org."] {
         let found = ask(&listener, name, RecordType::A).await;
@@ -171,7 +172,7 @@ async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question()
         assert_eq!(found.queries[0].name().to_ascii(), name);
     }
     assert_eq!(server.asked(), ["www.example.org"]);
-    // What is asked for with more says may be answered with more.
+    // A query with other EDNS parameters may have another answer.
     let mut secure = question("www.example.org.", RecordType::A);
     secure.set_edns(Edns::new());
     ask_with(&listener, &secure).await;
@@ -180,11 +181,11 @@ async fn upstreams_answer_is_kept_and_has_the_id_and_the_case_of_each_question()
     assert_eq!(server.asked().len(), 3);
 }
 
-/// A name server that passes each question on to where it is told: another forwarder on the same host.
+/// Starts a DNS server that forwards each query to an address that is set later, like another forwarder on the host.
 async fn mirror() -> (SocketAddr, oneshot::Sender<SocketAddr>, tokio::task::JoinSet<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (tell, target) = oneshot::channel();
+    let (set_target, target) = oneshot::channel();
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move {
         let target: SocketAddr = target.await.unwrap();
@@ -193,26 +194,26 @@ async fn mirror() -> (SocketAddr, oneshot::Sender<SocketAddr>, tokio::task::Join
             let _ = socket.send_to(&packet[..len], target).await;
         }
     });
-    (address, tell, task)
+    (address, set_target, task)
 }
 
-/// A loop that no address gives away: each question goes round once.
+/// The addresses do not reveal this loop. Each query goes round once.
 #[tokio::test]
-async fn a_question_that_comes_back_by_way_of_another_server_is_not_asked_again_and_again() {
-    let (address, tell, _task) = mirror().await;
-    let upstream = Upstream::servers([address]).with_timeout(SOON).with_attempts(1);
+async fn a_query_that_returns_through_another_server_is_not_sent_again() {
+    let (address, set_target, _task) = mirror().await;
+    let upstream = Upstream::servers([address]).with_timeout(SHORT).with_attempts(1);
     let listener = start(Mesh::synced(&[]).resolver(upstream));
-    tell.send(listener.addresses()[0]).unwrap();
+    set_target.send(listener.addresses()[0]).unwrap();
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
-    assert_eq!(listener.stats().forwarded, 2, "the question, and its return");
+    assert_eq!(listener.stats().forwarded, 2, "the query and its return");
 }
 
-/// A program that runs the listener that its own resolv.conf names.
+/// A program may run the listener that its own resolv.conf names.
 #[tokio::test]
-async fn lookups_of_the_same_program_do_not_ask_the_listener_either() {
+async fn lookups_of_the_same_program_do_not_query_the_listener() {
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let own = udp.local_addr().unwrap();
-    let server = knowing("www.example.org").await;
+    let server = server_for("www.example.org").await;
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers([own, server.address()]));
     let listener = DnsListener::builder(resolver.clone()).with_udp(udp).start().unwrap();
     assert!(resolver.lookup_ip("www.example.org").await.is_ok());

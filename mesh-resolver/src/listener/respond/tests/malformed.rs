@@ -1,4 +1,4 @@
-//! What is no query, or none that can be answered.
+//! Tests with packets that are not valid queries.
 
 use super::*;
 
@@ -7,19 +7,19 @@ fn plain() -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(packet: &[u8], code: ResponseCode) -> Message {
+fn assert_rejected(packet: &[u8], code: ResponseCode) -> Message {
     let (verdict, bytes) = answered(packet, UDP);
     assert!(matches!(verdict, Verdict::Unfit(Some(_))), "{verdict:?}");
     let message = Message::from_vec(&bytes).unwrap();
     assert_eq!(u16::from(message.metadata.response_code), u16::from(code));
-    assert_eq!(bytes[..2], packet[..2], "the id");
+    assert_eq!(bytes[..2], packet[..2], "the ID is repeated");
     assert!(message.answers.is_empty());
     message
 }
 
-/// RFC 1035 §4.1.1: there is no id to answer to. Answers to answers would go round for ever.
+/// RFC 1035 §4.1.1: a packet without a header has no ID for a response. Responses to responses would loop.
 #[test]
-fn what_has_no_header_or_is_an_answer_is_dropped() {
+fn packets_without_a_header_and_responses_are_dropped() {
     let mut response = plain();
     response[2] |= 0x80;
     for packet in [&response[..], &response[..12], &plain()[..11], &[]] {
@@ -28,20 +28,21 @@ fn what_has_no_header_or_is_an_answer_is_dropped() {
 }
 
 #[test]
-fn a_query_that_is_cut_short_is_malformed() {
+fn an_incomplete_query_is_malformed() {
     let whole = plain();
     for end in 12..whole.len() {
-        refused(&whole[..end], ResponseCode::FormErr);
+        assert_rejected(&whole[..end], ResponseCode::FormErr);
     }
 }
 
-/// RFC 9619 §4. The agent's DNS library refuses them alike, before the agent's own rules (`pkg/dns/client/dns.go:280-286,307-310`) count.
+/// RFC 9619 §4. The agent's DNS library also rejects them, before the rules of the agent
+/// (`pkg/dns/client/dns.go:280-286,307-310`) apply.
 #[test]
-fn no_question_and_several_questions_are_malformed() {
+fn a_query_without_exactly_one_question_is_malformed() {
     for count in [0, 2, 0xffff] {
         let mut packet = plain();
         packet[4..6].copy_from_slice(&u16::to_be_bytes(count));
-        refused(&packet, ResponseCode::FormErr);
+        assert_rejected(&packet, ResponseCode::FormErr);
     }
 }
 
@@ -50,7 +51,7 @@ fn a_question_with_a_pointer_or_an_unknown_label_is_malformed() {
     for byte in [0xc0, 0x40, 0x80, 64] {
         let mut packet = plain();
         packet[12] = byte;
-        refused(&packet, ResponseCode::FormErr);
+        assert_rejected(&packet, ResponseCode::FormErr);
     }
 }
 
@@ -62,12 +63,12 @@ fn a_name_of_more_than_255_bytes_is_malformed() {
         packet.extend_from_slice(&[b'a'; 63]);
     }
     packet.extend_from_slice(&[0, 0, 1, 0, 1]);
-    refused(&packet, ResponseCode::FormErr);
+    assert_rejected(&packet, ResponseCode::FormErr);
 }
 
-/// RFC 1035 §2.3.4: 255 bytes with all lengths and the root.
+/// RFC 1035 §2.3.4: the limit of 255 bytes includes the length bytes and the root label.
 #[test]
-fn a_name_of_255_bytes_is_one_and_of_256_none() {
+fn a_name_of_255_bytes_is_valid_and_one_of_256_bytes_is_not() {
     let name = |last: u8| {
         let mut packet = plain()[..12].to_vec();
         for label in [63, 63, 63, last] {
@@ -82,15 +83,15 @@ fn a_name_of_255_bytes_is_one_and_of_256_none() {
     let (verdict, after) = answered(&longest, UDP);
     assert!(matches!(verdict, Verdict::Forward(asked) if asked.query.name().len() == 253));
     assert_eq!(longest, after);
-    refused(&name(62), ResponseCode::FormErr);
+    assert_rejected(&name(62), ResponseCode::FormErr);
 }
 
-/// RFC 1035 §4.1.4: a pointer leads to an earlier place, and there is none before the question.
+/// RFC 1035 §4.1.4: a pointer refers to an earlier name, and no name precedes the question.
 #[test]
-fn pointers_that_go_round_are_malformed_in_the_question_and_not_followed_elsewhere() {
+fn a_pointer_loop_is_malformed_in_the_question_and_ignored_in_other_records() {
     let mut itself = plain()[..12].to_vec();
     itself.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
-    refused(&itself, ResponseCode::FormErr);
+    assert_rejected(&itself, ResponseCode::FormErr);
     let mut packet = plain();
     let [high, low] = u16::to_be_bytes(0xc000 + u16::try_from(packet.len()).unwrap());
     packet.extend_from_slice(&[high, low, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4]);
@@ -100,7 +101,7 @@ fn pointers_that_go_round_are_malformed_in_the_question_and_not_followed_elsewhe
 
 /// RFC 1035 §4.1.1.
 #[test]
-fn other_operations_are_not_implemented() {
+fn other_opcodes_are_not_implemented() {
     for operation in 1..16 {
         let mut packet = plain();
         packet[2] = packet[2] & 0x87 | operation << 3;
@@ -116,45 +117,45 @@ fn opt() -> Vec<u8> {
 
 /// RFC 6891 §6.1.3.
 #[test]
-fn a_later_version_of_edns_is_answered_with_ours() {
+fn an_unknown_edns_version_is_answered_with_version_zero() {
     let mut packet = opt();
     let version = packet.len() - 5;
     packet[version] = 1;
-    let message = refused(&packet, ResponseCode::BADVERS);
+    let message = assert_rejected(&packet, ResponseCode::BADVERS);
     assert_eq!(message.edns.unwrap().version(), 0);
 }
 
 /// RFC 6891 §6.1.1.
 #[test]
-fn two_opt_records_or_one_with_a_name_are_malformed() {
+fn two_opt_records_or_an_opt_record_with_a_name_are_malformed() {
     let mut twice = opt();
     let record = twice[twice.len() - 11..].to_vec();
     twice.extend_from_slice(&record);
     twice[11] = 2;
-    refused(&twice, ResponseCode::FormErr);
+    assert_rejected(&twice, ResponseCode::FormErr);
     let mut named = opt();
     let at = named.len() - 11;
     named.splice(at..=at, [1, b'a', 0]);
-    refused(&named, ResponseCode::FormErr);
+    assert_rejected(&named, ResponseCode::FormErr);
 }
 
-/// RFC 6891 §6.1.1: it belongs to the additional records.
+/// RFC 6891 §6.1.1: an OPT record belongs to the additional section.
 #[test]
-fn an_opt_record_among_answers_or_authorities_is_malformed() {
+fn an_opt_record_outside_the_additional_section_is_malformed() {
     for count in [7, 9] {
         let mut packet = opt();
         packet[11] = 0;
         packet[count] = 1;
-        refused(&packet, ResponseCode::FormErr);
+        assert_rejected(&packet, ResponseCode::FormErr);
     }
 }
 
-/// RFC 6891 §6.1.2: what is not known is passed over, and not repeated.
+/// RFC 6891 §6.1.2: unknown options are ignored and not repeated.
 #[test]
-fn unknown_options_and_flags_of_edns_do_not_matter() {
+fn unknown_edns_options_and_flags_are_ignored() {
     let mut packet = opt();
     let len = packet.len();
-    // All flags but DO, and an option of four bytes.
+    // All flags except DO, and an option of four bytes.
     packet[len - 4..].copy_from_slice(&[0x7f, 0xff, 0, 8]);
     packet.extend_from_slice(&[0xfd, 0xe9, 0, 4, 1, 2, 3, 4]);
     let (verdict, bytes) = answered(&packet, UDP);
@@ -163,11 +164,11 @@ fn unknown_options_and_flags_of_edns_do_not_matter() {
 }
 
 #[test]
-fn records_that_are_promised_and_missing_are_malformed() {
+fn a_query_with_fewer_records_than_its_counts_is_malformed() {
     for at in [7, 9, 11] {
         let mut packet = plain();
         packet[at] = 1;
-        refused(&packet, ResponseCode::FormErr);
+        assert_rejected(&packet, ResponseCode::FormErr);
     }
 }
 
@@ -181,7 +182,7 @@ fn other_records_in_a_query_are_skipped() {
     assert!(matches!(answered(&packet, UDP).0, Verdict::Answer(_)));
 }
 
-/// Bytes that were a query before some of them were changed.
+/// Generates queries with some bytes changed or removed.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>());
     (proptest::collection::vec(change, 0..6), any::<bool>(), any::<prop::sample::Index>()).prop_map(
@@ -203,7 +204,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_are_answered_within_limits_or_not_at_all(
+    fn arbitrary_bytes_get_a_valid_response_or_none(
         packet in prop_oneof![damaged(), proptest::collection::vec(any::<u8>(), 0..300)],
         tcp in any::<bool>(),
     ) {

@@ -1,4 +1,4 @@
-//! What the DNS proxy reads before its first question.
+//! Tests of the configuration of the DNS proxy.
 
 use std::fs;
 
@@ -6,21 +6,21 @@ use mesh_resolver::listener::DEFAULT_ADDRESS;
 
 use super::*;
 
-/// `pkg/dns/client/dns.go:178-204`. Here `localhost` is 127.0.0.1, whatever the families of the upstream servers; `[::1]`
-/// where it is asked for.
+/// `pkg/dns/client/dns.go:178-204`. The default address is 127.0.0.1, for any family of the upstream servers; `[::1]`
+/// must be added.
 #[tokio::test]
-async fn it_listens_where_the_agent_does_over_udp_and_tcp() {
+async fn the_default_address_is_that_of_the_agent() {
     assert_eq!(DEFAULT_ADDRESS, "127.0.0.1:15053".parse().unwrap());
     let listener = start(Mesh::synced(&[(FORECAST, &["10.1.2.3"])]).resolver(Upstream::none()));
     let answer = both(&listener, "forecast.weather.", A).await;
     assert_eq!(said(&answer), [("forecast.weather.".to_owned(), "10.1.2.3".to_owned())]);
-    assert_eq!(listener.addresses().len(), 1, "one address for both");
+    assert_eq!(listener.addresses().len(), 1, "one address for UDP and TCP");
 }
 
-/// `pkg/dns/client/dns.go:135-150`: the first search domain of the file is the one that names are known behind. The agent
-/// prefers `/var/lib/istio/resolv.conf` as root on port 53; here whichever file is named.
+/// `pkg/dns/client/dns.go:135-150`: names match with the first search domain of the file. The agent prefers
+/// `/var/lib/istio/resolv.conf` as root on port 53; here the caller chooses the file.
 #[tokio::test]
-async fn the_search_domain_comes_from_the_resolv_conf_that_is_named() {
+async fn the_search_domain_comes_from_the_configured_resolv_conf() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("resolv.conf");
     fs::write(&file, "nameserver 192.0.2.1\nsearch corp.example ns1.svc.cluster.local\n").unwrap();
@@ -31,17 +31,17 @@ async fn the_search_domain_comes_from_the_resolv_conf_that_is_named() {
     assert_eq!(addresses(&answer), ["1.1.1.1"]);
 }
 
-/// `pkg/dns/client/dns.go:135-150`: as the agent on port 53, on any port.
+/// `pkg/dns/client/dns.go:135-150`: like the agent on port 53, but on any port.
 #[tokio::test]
-async fn before_the_first_table_what_is_not_the_meshs_is_asked_of_upstream() {
+async fn before_the_first_table_other_names_go_upstream() {
     let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
     let listener = start(Mesh::connecting().resolver(Upstream::servers([server.address()])));
     assert_eq!(addresses(&ask(&listener, "www.bing.com.", A).await), ["192.0.2.1"]);
 }
 
-/// `pkg/dns/client/dns.go:124-133`: the domain of the services is that of the proxy without its namespace.
+/// `pkg/dns/client/dns.go:124-133`: the domain of the services is the proxy domain without its namespace.
 #[tokio::test]
-async fn services_of_the_domain_without_the_namespace_have_short_names() {
+async fn services_in_the_proxy_domain_without_the_namespace_have_short_names() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     for domain in ["vms.svc.cluster.local", "svc.cluster.local"] {
         let scope = Scope::new("vms", domain);
@@ -52,10 +52,10 @@ async fn services_of_the_domain_without_the_namespace_have_short_names() {
     }
 }
 
-/// `pkg/dns/client/dns.go:425-435`: the agent shuffles its servers; here they are asked in their order, and who answers
-/// is the only one who is asked.
+/// `pkg/dns/client/dns.go:425-435`: the agent shuffles its servers. Here they are queried in order, and the first one
+/// that answers is the only one that sees the query.
 #[tokio::test]
-async fn one_server_sees_each_question_the_first_that_answers() {
+async fn only_the_first_server_that_answers_sees_a_query() {
     let knowing = || NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"])));
     let (first, second) = (knowing().await, knowing().await);
     let servers = [&first, &second].map(NameServer::address);
@@ -66,10 +66,10 @@ async fn one_server_sees_each_question_the_first_that_answers() {
     assert_eq!((first.asked().len(), second.asked().len()), (20, 0));
 }
 
-/// `pkg/dns/client/dns.go:453-498` (`DNS_FORWARD_PARALLEL`), which is not there: a server that fails makes way all the
-/// same, and where all fail the answer is SERVFAIL.
+/// `pkg/dns/client/dns.go:453-498` (`DNS_FORWARD_PARALLEL`), which is not supported: a failure leads to the next
+/// server, and the answer is SERVFAIL if all servers fail.
 #[tokio::test]
-async fn where_one_server_answers_there_is_an_answer_and_servfail_where_none_does() {
+async fn a_query_is_answered_unless_all_servers_fail() {
     let good = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
     let failing = NameServer::start(|_, _| Reply::ServFail).await;
     let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
