@@ -12,7 +12,7 @@
 use std::{error::Error, time::Duration};
 
 use hickory_server::Server;
-use mesh_resolver::{MeshResolver, hickory::MeshHandler};
+use mesh_resolver::{MeshResolver, hickory_server::MeshHandler};
 use nds_client::{Config, NdsClient};
 use tokio::net::{TcpListener, UdpSocket};
 

@@ -12,7 +12,7 @@ use std::{
 use nds_client::health::SyncState;
 use smallvec::SmallVec;
 
-use self::ips::Few;
+use self::ips::InlineIps;
 pub(crate) use self::ips::Ips;
 use crate::lookup::{Answer, Via};
 
@@ -26,19 +26,19 @@ pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 /// allocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
-    ips: Few,
+    ips: InlineIps,
     via: Via,
 }
 
 impl Addresses {
-    pub(crate) fn of(answer: &Answer<'_>) -> Self {
-        Self { ips: Few::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
+    pub(crate) fn from_answer(answer: &Answer<'_>) -> Self {
+        Self { ips: InlineIps::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
     }
 
     /// The single address of a name that the table contains verbatim.
     #[inline]
-    pub(crate) fn only(address: Ipv4Addr) -> Self {
-        Self { ips: Few::One([IpAddr::V4(address)]), via: Via::Exact }
+    pub(crate) fn single(address: Ipv4Addr) -> Self {
+        Self { ips: InlineIps::One([IpAddr::V4(address)]), via: Via::Exact }
     }
 
     /// How the name matched its table entry.
@@ -126,7 +126,7 @@ impl Source {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lookup {
     addresses: Ips,
-    canonical_name: Text,
+    canonical_name: InlineName,
     source: Source,
     ttl: Duration,
 }
@@ -134,7 +134,7 @@ pub struct Lookup {
 impl Lookup {
     #[inline]
     pub(crate) fn new(addresses: Ips, canonical_name: &str, source: Source, ttl: Duration) -> Self {
-        Self { addresses, canonical_name: Text::new(canonical_name), source, ttl }
+        Self { addresses, canonical_name: InlineName::new(canonical_name), source, ttl }
     }
 
     /// The answer to an address literal.
@@ -210,9 +210,9 @@ impl ExactSizeIterator for IntoIter {}
 
 /// A host name that is stored inline if it has at most 56 bytes.
 #[derive(Clone, Eq, PartialEq)]
-struct Text(SmallVec<[u8; 56]>);
+struct InlineName(SmallVec<[u8; 56]>);
 
-impl Text {
+impl InlineName {
     #[inline]
     fn new(text: &str) -> Self {
         Self(SmallVec::from_slice(text.as_bytes()))
@@ -223,7 +223,7 @@ impl Text {
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for InlineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_str().fmt(f)
     }

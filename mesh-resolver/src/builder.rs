@@ -6,12 +6,12 @@ use nds_client::{NdsClient, health::Health, resources::name_table::NameTable, wa
 
 use crate::{
     error::Error,
-    mode::{External, LocalAddresses, Mode},
     names::{NameSource, SyncWatch},
-    recent::Recent,
+    policy::{AnswerPolicy, ExternalNames, LocalAddresses},
     resolver::{Inner, MeshResolver},
-    scope::Scope,
-    upstream::{Client, Upstream},
+    reverse_index::ReverseIndex,
+    search_scope::Scope,
+    upstream::{ReloadingUpstream, Upstream},
 };
 
 impl MeshResolver {
@@ -53,7 +53,7 @@ impl MeshResolver {
             upstream: Upstream::system(),
             first_table_timeout: FIRST_TABLE_TIMEOUT,
             client: None,
-            mode: Mode::default(),
+            policy: AnswerPolicy::default(),
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct MeshResolverBuilder {
     upstream: Upstream,
     first_table_timeout: Duration,
     client: Option<NdsClient>,
-    mode: Mode,
+    policy: AnswerPolicy,
 }
 
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -96,7 +96,7 @@ impl MeshResolverBuilder {
     /// wildcard entry). The name table does not say which hosts are outside the mesh; istiod's clusters do
     /// (`MESH_EXTERNAL`).
     pub fn with_external(mut self, external: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.mode.external = Some(External::Told(Box::new(external)));
+        self.policy.external = Some(ExternalNames::Predicate(Box::new(external)));
         self
     }
 
@@ -107,7 +107,7 @@ impl MeshResolverBuilder {
     /// istiod's clusters. The setting has an effect only on builders of [`MeshResolver::builder_for`].
     pub fn with_upstream_for_external(mut self) -> Self {
         if let Some(client) = &self.client {
-            self.mode.external = Some(External::Clusters(client.clone()));
+            self.policy.external = Some(ExternalNames::Clusters(client.clone()));
         }
         self
     }
@@ -115,7 +115,7 @@ impl MeshResolverBuilder {
     /// Returns loopback addresses instead of the addresses of the table for mesh names. A listener behind each
     /// loopback address must forward connections to the service.
     pub fn with_local_addresses(mut self, local: impl LocalAddresses) -> Self {
-        self.mode.local = Some(Box::new(local));
+        self.policy.local = Some(Box::new(local));
         self
     }
 
@@ -126,7 +126,7 @@ impl MeshResolverBuilder {
     /// [`Config`](crate::ErrorKind::Config): [`Upstream::servers`] without a server, or a configured `hosts` file
     /// that cannot be read.
     pub fn build(self) -> Result<MeshResolver, Error> {
-        let upstream = Client::new(self.upstream)?;
+        let upstream = ReloadingUpstream::new(self.upstream)?;
         let scope = match upstream.state().search().first() {
             Some(domain) if self.scope.search_domain().is_empty() => self.scope.with_search_domain(domain),
             _ => self.scope,
@@ -135,11 +135,11 @@ impl MeshResolverBuilder {
             names: self.names,
             sync: SyncWatch::new(self.health),
             scope,
-            mode: self.mode,
+            policy: self.policy,
             first_table_timeout: self.first_table_timeout,
         };
-        let recent = Recent::default();
-        Ok(MeshResolver::from_inner(Inner { mesh, upstream, recent, _client: self.client }))
+        let reverse_index = ReverseIndex::default();
+        Ok(MeshResolver::from_inner(Inner { mesh, upstream, reverse_index, _client: self.client }))
     }
 }
 

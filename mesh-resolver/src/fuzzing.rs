@@ -49,7 +49,7 @@ fn resolver() -> &'static MeshResolver {
 /// Sends a packet to the DNS listener. A response must be a DNS message with the ID of the packet and a valid length.
 /// A forwarded packet must be unchanged.
 pub fn query(bytes: &[u8]) {
-    for answer in listener::answers(&resolver().inner().mesh.load(), bytes) {
+    for answer in listener::responses(&resolver().inner().mesh.load(), bytes) {
         assert_eq!(answer[..2], bytes[..2]);
         assert_eq!(answer[2] & 0x80, 0x80);
         Message::from_vec(&answer).unwrap();
@@ -58,5 +58,5 @@ pub fn query(bytes: &[u8]) {
 
 /// Treats the input as a packet from an upstream server, which is cached, aged and parsed.
 pub fn answer(bytes: &[u8]) {
-    upstream::keep_and_read(bytes);
+    upstream::cache_and_parse(bytes);
 }

@@ -41,9 +41,7 @@
 //! until its TTL expires. To see a new service immediately, set `cache_size` or `negative_max_ttl` to zero, as
 //! [`into_resolver`](MeshProvider::into_resolver) does.
 
-mod answer;
-#[cfg(feature = "hickory-server")]
-mod server;
+pub(crate) mod answer;
 
 use std::{
     fmt,
@@ -71,9 +69,7 @@ use hickory_resolver::{
     },
 };
 
-use self::answer::{Ask, Response, answer};
-#[cfg(feature = "hickory-server")]
-pub use self::server::MeshHandler;
+use self::answer::{Response, UpstreamFn, answer};
 use crate::{
     error::{Error, ErrorKind},
     resolver::MeshResolver,
@@ -88,12 +84,12 @@ use crate::{
 pub struct MeshProvider<P = TokioRuntimeProvider> {
     mesh: MeshResolver,
     inner: P,
-    behind: Behind,
+    upstream_source: UpstreamSource,
 }
 
 /// The destination of queries for names outside the mesh.
 #[derive(Clone, Copy, Debug)]
-enum Behind {
+enum UpstreamSource {
     /// The name servers of hickory's configuration, reached through the inner provider.
     Configured,
     /// The upstream DNS servers of the mesh resolver.
@@ -106,7 +102,7 @@ impl MeshProvider {
     /// hickory's configuration must contain a name server, but the provider ignores it.
     #[must_use]
     pub fn new(mesh: MeshResolver) -> Self {
-        Self { mesh, inner: TokioRuntimeProvider::default(), behind: Behind::MeshResolver }
+        Self { mesh, inner: TokioRuntimeProvider::default(), upstream_source: UpstreamSource::MeshResolver }
     }
 
     /// Creates a hickory resolver with the search list and the upstream DNS servers of the mesh resolver. It does not
@@ -137,7 +133,7 @@ impl<P> MeshProvider<P> {
     /// `inner`.
     #[must_use]
     pub fn over(mesh: MeshResolver, inner: P) -> Self {
-        Self { mesh, inner, behind: Behind::Configured }
+        Self { mesh, inner, upstream_source: UpstreamSource::Configured }
     }
 }
 
@@ -175,7 +171,7 @@ impl<P> fmt::Debug for MeshProvider<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeshProvider")
             .field("mesh", &self.mesh)
-            .field("behind", &self.behind)
+            .field("upstream_source", &self.upstream_source)
             .finish_non_exhaustive()
     }
 }
@@ -191,9 +187,11 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
         config: &ConnectionConfig,
         context: &PoolContext,
     ) -> Result<Self::FutureConn, NetError> {
-        let upstream = match self.behind {
-            Behind::Configured => connected_on_demand(self.inner.new_connection(ip, config, context)?),
-            Behind::MeshResolver => sequential(self.mesh.clone()),
+        let upstream = match self.upstream_source {
+            UpstreamSource::Configured => {
+                connected_on_demand(self.inner.new_connection(ip, config, context)?)
+            }
+            UpstreamSource::MeshResolver => mesh_upstream(self.mesh.clone()),
         };
         Ok(ready(Ok(MeshHandle { mesh: self.mesh.clone(), upstream, runtime: PhantomData })))
     }
@@ -209,7 +207,7 @@ const UNCACHED: u32 = 0;
 /// A connection of hickory's resolver: the name table, and one upstream server.
 pub struct MeshHandle<R> {
     mesh: MeshResolver,
-    upstream: Ask,
+    upstream: UpstreamFn,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -237,7 +235,7 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
 /// Wraps a connection to an upstream server, which is established by the first query.
 fn connected_on_demand<C: DnsHandle>(
     connecting: impl Future<Output = Result<C, NetError>> + Send + 'static,
-) -> Ask {
+) -> UpstreamFn {
     let connecting = connecting.boxed().shared();
     Arc::new(move |request| {
         let connecting = connecting.clone();
@@ -246,16 +244,16 @@ fn connected_on_demand<C: DnsHandle>(
 }
 
 /// Wraps the upstream DNS servers of the mesh resolver in their current configuration.
-fn sequential(mesh: MeshResolver) -> Ask {
+pub(crate) fn mesh_upstream(mesh: MeshResolver) -> UpstreamFn {
     Arc::new(move |request| {
         let upstream = mesh.inner().upstream.state();
         async move {
-            let asker = upstream.asker().map_err(|unusable| {
+            let client = upstream.client().map_err(|unusable| {
                 NetError::Msg(format!("the host has no usable upstream DNS: {unusable}"))
             })?;
-            match asker.ask_fully(&request.to_vec()?).await {
+            match client.query_with_tcp_fallback(&request.to_vec()?).await {
                 Ok(response) => Ok(DnsResponse::from_buffer(response.message)?),
-                Err(NoAnswer::Nobody) => Ok(unknown(&request)?),
+                Err(NoAnswer::Disabled) => Ok(nxdomain(&request)?),
                 Err(NoAnswer::Unreachable(error)) if error.kind() == io::ErrorKind::TimedOut => {
                     Err(NetError::Timeout)
                 }
@@ -267,7 +265,7 @@ fn sequential(mesh: MeshResolver) -> Ask {
 }
 
 /// Returns NXDOMAIN, the answer of a resolver without upstream DNS.
-fn unknown(request: &DnsRequest) -> Result<DnsResponse, NetError> {
+fn nxdomain(request: &DnsRequest) -> Result<DnsResponse, NetError> {
     let mut message = Message::error_msg(request.id, OpCode::Query, ResponseCode::NXDomain);
     message.add_queries(request.queries.iter().cloned());
     Ok(DnsResponse::from_message(message)?)

@@ -147,21 +147,23 @@ mod error;
 pub mod fuzzing;
 #[cfg(feature = "hickory")]
 pub mod hickory;
+#[cfg(feature = "hickory-server")]
+pub mod hickory_server;
 mod host;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(all(feature = "listener", unix))]
 pub mod listener;
 mod lookup;
-mod mode;
 mod name;
 mod names;
 mod observe;
-mod recent;
+mod policy;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod resolver;
-mod scope;
+mod reverse_index;
+mod search_scope;
 #[cfg(feature = "tonic")]
 pub mod tonic;
 #[cfg(feature = "tower")]
@@ -173,9 +175,9 @@ pub use self::{
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
     lookup::Via,
-    mode::LocalAddresses,
+    policy::LocalAddresses,
     resolver::MeshResolver,
-    scope::Scope,
+    search_scope::Scope,
     upstream::Upstream,
 };
 

@@ -58,12 +58,12 @@
 //! The listener does not send queries to itself if it is its own upstream server. A query that returns through
 //! another server joins the pending query for the same name, which ends the loop.
 
-mod abroad;
+mod builder;
 mod forward;
-mod outbox;
+mod rate_limit;
 mod respond;
+mod send_batch;
 mod shared;
-mod start;
 mod tcp;
 mod udp;
 
@@ -79,9 +79,9 @@ use std::{
 use tokio::task::AbortHandle;
 
 #[cfg(fuzzing)]
-pub(crate) use self::respond::answers;
+pub(crate) use self::respond::responses;
 use self::shared::Shared;
-pub use self::{shared::ListenerStats, start::DnsListenerBuilder};
+pub use self::{builder::DnsListenerBuilder, shared::ListenerStats};
 use crate::{error::Error, resolver::MeshResolver};
 
 /// The default listen address, the same as that of Istio's agent.
@@ -160,7 +160,7 @@ impl DnsListener {
 
 impl Drop for DnsListener {
     fn drop(&mut self) {
-        self.shared.forwarder.resolver.inner().upstream.own().remove(&self.addresses);
+        self.shared.forwarder.resolver.inner().upstream.self_addresses().remove(&self.addresses);
         for task in &self.tasks {
             task.abort();
         }

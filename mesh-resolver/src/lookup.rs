@@ -32,7 +32,7 @@ use nds_client::resources::name_table::{NameEntry, NameTable, Registry};
 
 use crate::{
     name::{MAX_NAME, NameBuffer},
-    scope::Scope,
+    search_scope::Scope,
 };
 
 /// How a name matched its entry in the name table.
@@ -55,7 +55,7 @@ pub(crate) struct Answer<'a> {
     entry: NameEntry<'a>,
     via: Via,
     /// The length of the matched name, which is the query without the search domain.
-    known_len: u8,
+    matched_len: u8,
     /// The position in the query of the `*` of the matched wildcard, or [`NO_STAR`].
     star: u8,
     /// The address that replaces those of the entry.
@@ -72,7 +72,7 @@ impl<'a> Answer<'a> {
         Self {
             entry,
             via,
-            known_len: u8::try_from(known.len()).unwrap_or(NO_STAR),
+            matched_len: u8::try_from(known.len()).unwrap_or(NO_STAR),
             star: NO_STAR,
             local: None,
         }
@@ -138,7 +138,7 @@ impl<'a> Answer<'a> {
         if self.via != Via::SearchDomain {
             return None;
         }
-        let known = self.known(question)?;
+        let known = self.matched_name(question)?;
         match self.star {
             NO_STAR => Some(known),
             star => Some(format!("*{}", known.get(usize::from(star) + 1..)?)),
@@ -146,8 +146,8 @@ impl<'a> Answer<'a> {
     }
 
     /// Returns the matched name in lower case: the query without the search domain.
-    pub(crate) fn known(&self, question: &str) -> Option<String> {
-        question.get(..self.known_len.into()).map(str::to_ascii_lowercase)
+    pub(crate) fn matched_name(&self, question: &str) -> Option<String> {
+        question.get(..self.matched_len.into()).map(str::to_ascii_lowercase)
     }
 }
 
@@ -156,7 +156,7 @@ impl<'a> Answer<'a> {
 pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
     match exact(table, question) {
         Some(entry) => Some(Answer::exact(entry, question)),
-        None => lookup_further(table, scope, question),
+        None => lookup_other_matches(table, scope, question),
     }
 }
 
@@ -172,18 +172,22 @@ pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntr
 
 /// Looks up a name that equals no key of the table.
 #[inline(never)]
-pub(crate) fn lookup_further<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
+pub(crate) fn lookup_other_matches<'a>(
+    table: &'a NameTable,
+    scope: &Scope,
+    question: &str,
+) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
-    let by_name = known(scope, name, |name| match table.get(name) {
+    let by_name = find_with_search_domain(scope, name, |name| match table.get(name) {
         Some(entry) => Some((entry, Via::Exact)),
-        None => alternate(table, scope, name).map(|entry| (entry, Via::Alternate)),
+        None => short_name(table, scope, name).map(|entry| (entry, Via::Alternate)),
     });
     by_name.or_else(|| wildcard(table, scope, name))
 }
 
 /// Looks up a lower-case name with `find`, first unchanged, then without the search domain.
-fn known<'a>(
+fn find_with_search_domain<'a>(
     scope: &Scope,
     name: &str,
     find: impl Fn(&str) -> Option<(NameEntry<'a>, Via)>,
@@ -201,7 +205,7 @@ fn known<'a>(
 }
 
 /// Finds the Kubernetes entry with this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
-fn alternate<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<NameEntry<'a>> {
+fn short_name<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<NameEntry<'a>> {
     if scope.domain().is_empty() {
         return None;
     }
@@ -233,9 +237,9 @@ fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answe
     for (dot, _) in name.match_indices('.') {
         let star = dot.checked_sub(1)?;
         let find = |pattern: &str| Some((table.get(pattern)?, Via::Wildcard));
-        if let Some(answer) = known(scope, buffer.wildcard(star)?, find) {
+        if let Some(answer) = find_with_search_domain(scope, buffer.wildcard(star)?, find) {
             let star = u8::try_from(star).ok()?;
-            return Some(Answer { known_len: star.saturating_add(answer.known_len), star, ..answer });
+            return Some(Answer { matched_len: star.saturating_add(answer.matched_len), star, ..answer });
         }
     }
     None

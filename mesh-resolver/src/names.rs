@@ -14,12 +14,12 @@ use nds_client::{
     watch::{Ref, Watch},
 };
 
-pub(crate) use self::{first_table::First, sync::SyncWatch};
+pub(crate) use self::{first_table::FirstAnswer, sync::SyncWatch};
 use crate::{
     host,
-    lookup::{Answer, exact, lookup, lookup_further},
-    mode::Mode,
-    scope::Scope,
+    lookup::{Answer, exact, lookup, lookup_other_matches},
+    policy::AnswerPolicy,
+    search_scope::Scope,
 };
 
 /// The reason why the name table does not answer a name. Each lookup classifies its name once, against one table.
@@ -38,31 +38,31 @@ pub(crate) struct NameSource {
     pub(crate) names: Watch<NameTable>,
     pub(crate) sync: SyncWatch,
     pub(crate) scope: Scope,
-    pub(crate) mode: Mode,
+    pub(crate) policy: AnswerPolicy,
     pub(crate) first_table_timeout: Duration,
 }
 
 /// One loaded name table. Holding it for long delays the release of its memory.
-pub(crate) struct Names<'s> {
+pub(crate) struct NameTableRef<'s> {
     table: Ref<'s, NameTable>,
     source: &'s NameSource,
 }
 
 impl NameSource {
     /// Loads the current table. Wait-free and without allocation.
-    pub(crate) fn load(&self) -> Names<'_> {
-        Names { table: self.names.load(), source: self }
+    pub(crate) fn load(&self) -> NameTableRef<'_> {
+        NameTableRef { table: self.names.load(), source: self }
     }
 
     /// Classifies the most frequent case: a name that equals a key of the table, with one address that the policy
     /// does not change. Returns the loaded table in all other cases.
     // Always inlined, like `lookup::exact`. Code for other cases stays out of it.
     #[inline(always)]
-    pub(crate) fn usual(&self, name: &str) -> Result<Ipv4Addr, Names<'_>> {
+    pub(crate) fn usual(&self, name: &str) -> Result<Ipv4Addr, NameTableRef<'_>> {
         let table = self.names.load();
-        match only(&table, &self.mode, name) {
+        match only(&table, &self.policy, name) {
             Some(address) => Ok(address),
-            None => Err(Names { table, source: self }),
+            None => Err(NameTableRef { table, source: self }),
         }
     }
 
@@ -74,15 +74,15 @@ impl NameSource {
 }
 
 #[inline(always)]
-fn only(table: &NameTable, mode: &Mode, name: &str) -> Option<Ipv4Addr> {
+fn only(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Option<Ipv4Addr> {
     let entry = exact(table, name)?;
     match (entry.ipv4(), entry.ipv6()) {
-        ([only], []) if mode.keeps(entry) => Some(*only),
+        ([only], []) if policy.leaves_unchanged(entry) => Some(*only),
         _ => None,
     }
 }
 
-impl Names<'_> {
+impl NameTableRef<'_> {
     /// Classifies a name. Allocates only for a name that is not ASCII.
     pub(crate) fn local(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
@@ -94,9 +94,9 @@ impl Names<'_> {
         let name = host::ascii(name);
         let answer = match entry {
             Some(entry) => Some(Answer::exact(entry, &name)),
-            None => lookup_further(&self.table, &self.source.scope, &name),
+            None => lookup_other_matches(&self.table, &self.source.scope, &name),
         };
-        match answer.and_then(|answer| self.source.mode.give(answer, &name)) {
+        match answer.and_then(|answer| self.source.policy.apply(answer, &name)) {
             Some(answer) => Ok(answer),
             None if self.is_sent() => Err(NotMesh::Unknown),
             None => Err(NotMesh::NotReady),

@@ -15,11 +15,11 @@ use crate::{
     error::Error,
     host,
     lookup::{Answer, Via},
-    names::{NameSource, Names, NotMesh},
+    names::{NameSource, NameTableRef, NotMesh},
     observe,
-    recent::Recent,
-    scope::Scope,
-    upstream::Client,
+    reverse_index::ReverseIndex,
+    search_scope::Scope,
+    upstream::ReloadingUpstream,
 };
 
 /// Resolves mesh names from istiod's name table and all other names through upstream DNS.
@@ -75,8 +75,8 @@ pub struct MeshResolver(Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) mesh: NameSource,
-    pub(crate) upstream: Client,
-    pub(crate) recent: Recent,
+    pub(crate) upstream: ReloadingUpstream,
+    pub(crate) reverse_index: ReverseIndex,
     /// Keeps the client alive that updates `mesh`.
     pub(crate) _client: Option<NdsClient>,
 }
@@ -105,7 +105,7 @@ impl MeshResolver {
     #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
         match self.0.mesh.usual(name) {
-            Ok(address) => Some(Addresses::only(address)),
+            Ok(address) => Some(Addresses::single(address)),
             Err(names) => addresses(names, name),
         }
     }
@@ -122,7 +122,7 @@ impl MeshResolver {
         }
     }
 
-    /// The addresses of a name, whoever knows them.
+    /// Resolves a name to its addresses, using all sources.
     ///
     /// Address literals resolve to themselves. For other names, the sources are tried in this order: the name table,
     /// the `hosts` file, upstream DNS. The host's search list completes names as in the system resolver. Each
@@ -159,7 +159,7 @@ impl MeshResolver {
                 Err(class) => class,
             },
         };
-        self.0.elsewhere(name, class).await
+        self.0.lookup_outside_table(name, class).await
     }
 
     /// Returns the canonical name of a mesh service, or `None` for a name that the table does not contain. For
@@ -185,7 +185,7 @@ impl MeshResolver {
     /// resolves a name and dials its address later, the result is the name that it resolved.
     #[must_use]
     pub fn last_resolved(&self, address: IpAddr) -> Option<String> {
-        self.0.recent.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
+        self.0.reverse_index.name(address.to_canonical()).map(|name| name.as_ref().to_owned())
     }
 
     /// Returns the search scope, by which short names are completed.
@@ -198,8 +198,8 @@ impl MeshResolver {
 /// Returns the addresses of a name that `NameSource::usual` does not cover.
 #[inline(never)]
 #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
-fn addresses(names: Names<'_>, name: &str) -> Option<Addresses> {
-    names.local(name).ok().map(|answer| Addresses::of(&answer))
+fn addresses(names: NameTableRef<'_>, name: &str) -> Option<Addresses> {
+    names.local(name).ok().map(|answer| Addresses::from_answer(&answer))
 }
 
 impl Inner {
@@ -215,7 +215,7 @@ impl Inner {
     /// Looks up all other mesh names.
     #[inline(never)]
     #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
-    fn found(&self, names: Names<'_>, name: &str) -> Result<Lookup, NotMesh> {
+    fn found(&self, names: NameTableRef<'_>, name: &str) -> Result<Lookup, NotMesh> {
         let found = names.local(name).map(|answer| self.given_of(&answer))?;
         observe::found(name, &found);
         Ok(found)
@@ -228,7 +228,7 @@ impl Inner {
     /// Builds an answer from the name table and records it in the reverse index.
     #[inline]
     fn given(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
-        self.recent.record(canonical, &addresses);
+        self.reverse_index.record(canonical, &addresses);
         let source = Source::Mesh { via, state: self.mesh.sync_state() };
         Lookup::new(addresses, canonical, source, MESH_TTL)
     }

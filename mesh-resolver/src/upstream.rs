@@ -3,18 +3,18 @@
 //! It behaves like the host's resolver: the `hosts` file comes first, the search list completes names, and the
 //! servers of resolv.conf are tried in order, one at a time. It never uses a public resolver.
 
-mod ask;
+mod addresses;
 mod cache;
 mod client;
 mod config;
 mod exchange;
 mod failure;
-mod found;
 mod nss;
 mod observe;
 mod options;
-mod own;
+mod reload;
 mod resolv_conf;
+mod self_addresses;
 mod state;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -23,7 +23,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub(crate) use self::exchange::Transport;
 #[cfg(any(feature = "hickory", feature = "listener"))]
 pub(crate) use self::failure::NoAnswer;
-pub(crate) use self::{client::Client, failure::Failure, observe::asked};
+pub(crate) use self::{failure::Failure, observe::name_queried, reload::ReloadingUpstream};
 
 /// The settings of upstream DNS, which resolves names outside the mesh.
 ///
@@ -90,7 +90,7 @@ enum HostsFile {
 impl Upstream {
     /// Uses the host's configuration, `/etc/resolv.conf`.
     ///
-    /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
+    /// If the file is unreadable or contains no server, mesh names still resolve, and lookups of other names fail with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config).
     #[must_use]
     pub fn system() -> Self {
@@ -99,7 +99,7 @@ impl Upstream {
 
     /// Uses a file in the format of resolv.conf.
     ///
-    /// Where it cannot be read, or names no server, mesh names still resolve, and each other name fails with
+    /// If the file is unreadable or contains no server, mesh names still resolve, and lookups of other names fail with
     /// [`ErrorKind::Config`](crate::ErrorKind::Config).
     #[must_use]
     pub fn resolv_conf(file: impl Into<PathBuf>) -> Self {
@@ -202,7 +202,7 @@ impl Default for Upstream {
 
 /// Caches and parses bytes from a server, for the fuzzer.
 #[cfg(fuzzing)]
-pub(crate) fn keep_and_read(bytes: &[u8]) {
+pub(crate) fn cache_and_parse(bytes: &[u8]) {
     use std::time::Instant;
 
     use hickory_resolver::proto::rr::{Name, RecordType};
@@ -213,24 +213,24 @@ pub(crate) fn keep_and_read(bytes: &[u8]) {
     };
 
     let (cache, start) = (cache::Cache::new(STALE), Instant::now());
-    if let Some(question) = Question::of(bytes) {
-        cache.put(question.clone(), bytes, start);
+    if let Some(question) = Question::from_message(bytes) {
+        cache.insert(question.clone(), bytes, start);
         for seconds in [0, 1, 60, 100_000, 10_000_000] {
             match cache.get(&question, start + Duration::from_secs(seconds)) {
-                cache::Found::Fresh(kept) | cache::Found::Stale { answer: kept, .. } => {
-                    assert_eq!(kept.len(), bytes.len());
+                cache::CacheLookup::Fresh(cached) | cache::CacheLookup::Stale { answer: cached, .. } => {
+                    assert_eq!(cached.len(), bytes.len());
                 }
-                cache::Found::Nothing => {}
+                cache::CacheLookup::Miss => {}
             }
         }
     }
     let _ = question::is_answer(bytes, bytes);
     let mut answer = bytes.to_vec();
     if bytes.len() >= HEADER {
-        question::address_to(&mut answer, bytes);
+        question::copy_question(&mut answer, bytes);
         assert_eq!(answer, bytes);
     }
     for kind in [RecordType::A, RecordType::AAAA] {
-        let _ = found::read(bytes, &Name::root(), kind, None);
+        let _ = addresses::read(bytes, &Name::root(), kind, None);
     }
 }

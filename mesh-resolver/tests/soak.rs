@@ -3,8 +3,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-#[path = "soak/flat.rs"]
-mod flat;
+#[path = "soak/growth.rs"]
+mod growth;
 
 use std::{
     env, fs,
@@ -170,6 +170,6 @@ async fn memory_use_is_constant_while_tables_change_and_upstream_is_dead() {
     }
     tasks.shutdown().await;
     assert!(start.elapsed() >= Duration::from_secs(u64::from(seconds) - 1));
-    assert_eq!(flat::grown(&memory), None, "{memory:?}");
+    assert_eq!(growth::grown(&memory), None, "{memory:?}");
     assert!(stage.answered.load(Relaxed) > 1000, "mesh names were queried");
 }

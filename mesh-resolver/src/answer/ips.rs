@@ -11,20 +11,20 @@ use smallvec::SmallVec;
 pub(super) const INLINE: usize = 8;
 
 /// A list that stores up to [`INLINE`] addresses inline.
-pub(super) type Few = OneOr<SmallVec<[IpAddr; INLINE]>>;
+pub(super) type InlineIps = OneOrMany<SmallVec<[IpAddr; INLINE]>>;
 
 /// A list that is small itself and stores several addresses on the heap.
-pub(crate) type Ips = OneOr<Vec<IpAddr>>;
+pub(crate) type Ips = OneOrMany<Vec<IpAddr>>;
 
 /// One address, or any number of addresses. Most answers have one address. It is written in place, which avoids
 /// moving the space for several addresses.
 #[derive(Clone, Debug)]
-pub(crate) enum OneOr<S> {
+pub(crate) enum OneOrMany<S> {
     One([IpAddr; 1]),
-    Several(S),
+    Many(S),
 }
 
-impl<S: FromIterator<IpAddr> + DerefMut<Target = [IpAddr]>> OneOr<S> {
+impl<S: FromIterator<IpAddr> + DerefMut<Target = [IpAddr]>> OneOrMany<S> {
     /// Collects the addresses, IPv4 first, and shuffles each family, so that the pods of a headless service get equal
     /// shares (`pkg/dns/client/dns.go`, `roundRobinResponse`). The families are not mixed, because most callers dial
     /// the addresses in order.
@@ -37,7 +37,7 @@ impl<S: FromIterator<IpAddr> + DerefMut<Target = [IpAddr]>> OneOr<S> {
         let (first, second) = ips.split_at_mut(v4.len());
         shuffle(first);
         shuffle(second);
-        Self::Several(ips)
+        Self::Many(ips)
     }
 }
 
@@ -47,40 +47,40 @@ fn shuffle(ips: &mut [IpAddr]) {
     }
 }
 
-impl<S: Deref<Target = [IpAddr]>> Deref for OneOr<S> {
+impl<S: Deref<Target = [IpAddr]>> Deref for OneOrMany<S> {
     type Target = [IpAddr];
 
     #[inline]
     fn deref(&self) -> &[IpAddr] {
         match self {
             Self::One(only) => only,
-            Self::Several(all) => all,
+            Self::Many(all) => all,
         }
     }
 }
 
-impl<S: Deref<Target = [IpAddr]>> PartialEq for OneOr<S> {
+impl<S: Deref<Target = [IpAddr]>> PartialEq for OneOrMany<S> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl<S: Deref<Target = [IpAddr]>> Eq for OneOr<S> {}
+impl<S: Deref<Target = [IpAddr]>> Eq for OneOrMany<S> {}
 
-impl<S: FromIterator<IpAddr>> FromIterator<IpAddr> for OneOr<S> {
+impl<S: FromIterator<IpAddr>> FromIterator<IpAddr> for OneOrMany<S> {
     fn from_iter<I: IntoIterator<Item = IpAddr>>(ips: I) -> Self {
-        Self::Several(ips.into_iter().collect())
+        Self::Many(ips.into_iter().collect())
     }
 }
 
-impl<S: Into<SmallVec<[IpAddr; INLINE]>>> IntoIterator for OneOr<S> {
+impl<S: Into<SmallVec<[IpAddr; INLINE]>>> IntoIterator for OneOrMany<S> {
     type Item = IpAddr;
     type IntoIter = smallvec::IntoIter<[IpAddr; INLINE]>;
 
     fn into_iter(self) -> Self::IntoIter {
         match self {
             Self::One(only) => SmallVec::from_slice(&only).into_iter(),
-            Self::Several(all) => all.into().into_iter(),
+            Self::Many(all) => all.into().into_iter(),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum Code {
 impl Code {
     /// Returns the response code in the header, without the extension in the OPT record. Returns `None` for any other
     /// code, or without a header.
-    pub(crate) fn of(message: &[u8]) -> Option<Self> {
+    pub(crate) fn from_message(message: &[u8]) -> Option<Self> {
         let codes =
             [Self::NoError, Self::FormErr, Self::ServFail, Self::NxDomain, Self::NotImp, Self::Refused];
         codes.get(usize::from(message.get(3)? & RCODE)).copied()
@@ -49,7 +49,8 @@ impl Code {
 
 /// Whether the resolver must try the next server: SERVFAIL, NOTIMP or REFUSED (glibc's `res_nsend`).
 pub(crate) fn is_failure(answer: &[u8]) -> bool {
-    answer.len() < HEADER || matches!(Code::of(answer), Some(Code::ServFail | Code::NotImp | Code::Refused))
+    answer.len() < HEADER
+        || matches!(Code::from_message(answer), Some(Code::ServFail | Code::NotImp | Code::Refused))
 }
 
 pub(crate) fn is_truncated(answer: &[u8]) -> bool {

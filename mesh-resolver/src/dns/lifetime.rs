@@ -18,21 +18,21 @@ pub(crate) struct Lifetime {
 
 /// The upper bounds of the lifetime. RFC 8767 §4 allows up to a week; RFC 2308 §5 suggests one to three hours for
 /// negative answers.
-const LONGEST: u32 = 24 * 3600;
-const LONGEST_DENIAL: u32 = 3 * 3600;
+const MAX_TTL: u32 = 24 * 3600;
+const MAX_NEGATIVE_TTL: u32 = 3 * 3600;
 
 impl Lifetime {
     /// Returns the lifetime of an answer. Returns `None` for answers that must not be cached: failures, truncated
     /// answers, negative answers without an SOA record (RFC 2308 §5), and malformed messages.
-    pub(crate) fn of(answer: &[u8]) -> Option<Self> {
-        let code = Code::of(answer)?;
+    pub(crate) fn from_answer(answer: &[u8]) -> Option<Self> {
+        let code = Code::from_message(answer)?;
         if is_truncated(answer) || !matches!(code, Code::NoError | Code::NxDomain) {
             return None;
         }
         let question_end = end(answer)?;
         let asked = u16_at(answer, question_end - 4)?;
         let [answers, authorities, _] = counts(answer)?;
-        let (mut at, mut ttl, mut positive, mut soa) = (question_end, LONGEST, false, None);
+        let (mut at, mut ttl, mut positive, mut soa) = (question_end, MAX_TTL, false, None);
         for number in 0..answers + authorities {
             let record = Record::read(answer, at)?;
             at = record.data.end;
@@ -42,7 +42,7 @@ impl Lifetime {
             } else if record.kind == SOA {
                 // The last field of an SOA record, MINIMUM, also bounds negative answers.
                 let minimum = u32_at(answer, record.data.end.checked_sub(4)?)?;
-                soa = Some(seconds(record.ttl).min(minimum).min(LONGEST_DENIAL));
+                soa = Some(seconds(record.ttl).min(minimum).min(MAX_NEGATIVE_TTL));
             }
         }
         positive &= code == Code::NoError;

@@ -30,7 +30,7 @@ pub(super) struct Edns {
 
 /// The reason why a packet cannot be answered as a query.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Unfit {
+pub(crate) enum QueryError {
     /// The EDNS version is not 0. The response is BADVERS (RFC 6891 §6.1.3).
     BadVersion,
     /// The packet is malformed, or does not have exactly one question (RFC 9619 §4). The response is FORMERR.
@@ -47,18 +47,18 @@ impl Query {
     /// # Errors
     ///
     /// The reason why the packet cannot be answered.
-    pub(crate) fn parse(packet: &[u8]) -> Result<Self, Unfit> {
-        let header = packet.get(..HEADER).ok_or(Unfit::NotAQuery)?;
+    pub(crate) fn parse(packet: &[u8]) -> Result<Self, QueryError> {
+        let header = packet.get(..HEADER).ok_or(QueryError::NotAQuery)?;
         if header[2] & QR != 0 {
-            return Err(Unfit::NotAQuery);
+            return Err(QueryError::NotAQuery);
         }
         if header[2] & OPCODE != 0 {
-            return Err(Unfit::NotImplemented);
+            return Err(QueryError::NotImplemented);
         }
         if u16_at(packet, 4) != Some(1) {
-            return Err(Unfit::Malformed);
+            return Err(QueryError::Malformed);
         }
-        let mut query = Self::question(packet).ok_or(Unfit::Malformed)?;
+        let mut query = Self::question(packet).ok_or(QueryError::Malformed)?;
         // Most queries end here or after one OPT record.
         if header[6..] != [0; 6] {
             query.edns = edns(packet, query.question_end)?;
@@ -96,12 +96,12 @@ impl Query {
 }
 
 /// Reads the OPT record in the records that follow the question.
-fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
-    let [answers, authorities, additional] = counts(packet).ok_or(Unfit::Malformed)?;
+fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, QueryError> {
+    let [answers, authorities, additional] = counts(packet).ok_or(QueryError::Malformed)?;
     let before = answers + authorities;
     let mut found = None;
     for number in 0..before + additional {
-        let record = Record::read(packet, at).ok_or(Unfit::Malformed)?;
+        let record = Record::read(packet, at).ok_or(QueryError::Malformed)?;
         at = record.data.end;
         if record.kind != OPT {
             continue;
@@ -109,12 +109,12 @@ fn edns(packet: &[u8], mut at: usize) -> Result<Option<Edns>, Unfit> {
         // At most one OPT record is allowed. It belongs to the additional section, and its owner is the root (RFC
         // 6891 §6.1.1, §6.1.2).
         if found.is_some() || number < before || !record.owner_is_root {
-            return Err(Unfit::Malformed);
+            return Err(QueryError::Malformed);
         }
         found = Some(record);
     }
     match found {
-        Some(record) if record.ttl >> 16 & 0xff != 0 => Err(Unfit::BadVersion),
+        Some(record) if record.ttl >> 16 & 0xff != 0 => Err(QueryError::BadVersion),
         Some(record) => Ok(Some(Edns { size: record.class, dnssec_ok: record.ttl & 0x8000 != 0 })),
         None => Ok(None),
     }

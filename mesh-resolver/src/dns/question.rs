@@ -15,7 +15,7 @@ pub(crate) struct Question(Box<[u8]>);
 impl Question {
     /// Returns the cache key of a message. Returns `None` if the answer may depend on more than the key: several
     /// questions, EDNS options, or other records.
-    pub(crate) fn of(message: &[u8]) -> Option<Self> {
+    pub(crate) fn from_message(message: &[u8]) -> Option<Self> {
         let end = end(message)?;
         let edns = match counts(message)? {
             [0, 0, 0] => [0, 0],
@@ -62,7 +62,7 @@ pub(crate) fn is_answer(answer: &[u8], question: &[u8]) -> bool {
 }
 
 /// Copies the ID and the spelling of the question from `message` into its answer.
-pub(crate) fn address_to(answer: &mut [u8], message: &[u8]) {
+pub(crate) fn copy_question(answer: &mut [u8], message: &[u8]) {
     answer[..2].copy_from_slice(&message[..2]);
     let end = end(message).filter(|end| self::end(answer) == Some(*end));
     if let Some(end) = end {

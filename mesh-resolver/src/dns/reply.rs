@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{
     EDNS_UDP_SIZE,
     header::{AA, CD, Code, HEADER, OPCODE, QR, RA, RD, TC},
-    query::{Edns, Query, Unfit},
+    query::{Edns, Query, QueryError},
     record::{A, AAAA, CNAME, IN, OPT},
 };
 
@@ -14,13 +14,13 @@ const OPT_LEN: usize = 11;
 
 /// Writes the response to a packet that is not a valid query. Returns its length, or `None` if the packet gets no
 /// response.
-pub(crate) fn unfit(packet: &mut [u8], unfit: Unfit) -> Option<usize> {
+pub(crate) fn query_error(packet: &mut [u8], error: QueryError) -> Option<usize> {
     let mut writer = Writer::over(packet, HEADER);
-    match unfit {
-        Unfit::NotAQuery => return None,
-        Unfit::Malformed => writer.header(Code::FormErr, 0, 0),
-        Unfit::NotImplemented => writer.header(Code::NotImp, 0, 0),
-        Unfit::BadVersion => {
+    match error {
+        QueryError::NotAQuery => return None,
+        QueryError::Malformed => writer.header(Code::FormErr, 0, 0),
+        QueryError::NotImplemented => writer.header(Code::NotImp, 0, 0),
+        QueryError::BadVersion => {
             writer.opt(Edns { size: 0, dnssec_ok: false }, Code::BadVers);
             writer.header(Code::BadVers, 0, 1);
         }

@@ -14,23 +14,28 @@ use hickory_resolver::{
 use crate::{
     answer::Ips,
     lookup::Answer,
-    names::{First, NotMesh},
+    names::{FirstAnswer, NotMesh},
     resolver::MeshResolver,
 };
 
-pub(super) type Response = Result<DnsResponse, NetError>;
+pub(crate) type Response = Result<DnsResponse, NetError>;
 
 /// Forwards a request to upstream DNS.
-pub(super) type Ask = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
+pub(crate) type UpstreamFn = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// Answers a request in the order of [`MeshResolver::lookup_ip`]: the name table, then upstream DNS. `ttl` is the TTL
 /// of mesh answers.
-pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsRequest, ttl: u32) -> Response {
+pub(crate) async fn answer(
+    mesh: MeshResolver,
+    upstream: UpstreamFn,
+    request: DnsRequest,
+    ttl: u32,
+) -> Response {
     let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
         return upstream(request).await;
     };
-    let asked = Asked { host: query.name().to_ascii(), query, id: request.id, ttl };
-    match asked.of(&mesh) {
+    let asked = AddressQuery { host: query.name().to_ascii(), query, id: request.id, ttl };
+    match asked.answer(&mesh) {
         Ok(response) => response,
         Err(NotMesh::Literal(_) | NotMesh::Unknown) => upstream(request).await,
         Err(NotMesh::NotReady) => before_first_table(&mesh, &asked, upstream(request)).await,
@@ -39,7 +44,7 @@ pub(super) async fn answer(mesh: MeshResolver, upstream: Ask, request: DnsReques
 
 async fn before_first_table(
     mesh: &MeshResolver,
-    asked: &Asked,
+    asked: &AddressQuery,
     upstream: BoxFuture<'static, Response>,
 ) -> Response {
     // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not.
@@ -48,13 +53,13 @@ async fn before_first_table(
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
         unknown => Err(Box::new(unknown)),
     });
-    match mesh.inner().mesh.first(&asked.host, &mut upstream).await {
-        Ok(First::Upstream(response)) => response,
-        Ok(First::Table) => match asked.of(mesh) {
+    match mesh.inner().mesh.wait_for_first_table(&asked.host, &mut upstream).await {
+        Ok(FirstAnswer::Upstream(response)) => response,
+        Ok(FirstAnswer::Table) => match asked.answer(mesh) {
             Ok(response) => response,
             Err(_) => upstream.await.unwrap_or_else(|unknown| *unknown),
         },
-        Ok(First::TableAfter(unknown)) => asked.of(mesh).unwrap_or(*unknown),
+        Ok(FirstAnswer::TableAfterUpstream(unknown)) => asked.answer(mesh).unwrap_or(*unknown),
         Err(not_ready) => Err(NetError::Msg(not_ready.report())),
     }
 }
@@ -64,20 +69,20 @@ fn is_for_addresses(query: &Query) -> bool {
 }
 
 /// An A or AAAA query, and the TTL of its answer.
-struct Asked {
+struct AddressQuery {
     host: String,
     query: Query,
     id: u16,
     ttl: u32,
 }
 
-impl Asked {
+impl AddressQuery {
     /// Returns the answer of Istio's DNS proxy if the name is a mesh name.
-    fn of(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
+    fn answer(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
         inner.mesh.load().local(&self.host).map(|answer| {
             let addresses = self.addresses(&answer);
-            inner.recent.record(answer.name(), &addresses);
+            inner.reverse_index.record(answer.name(), &addresses);
             self.response(&answer, &addresses)
         })
     }

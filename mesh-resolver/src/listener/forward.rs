@@ -4,10 +4,10 @@ use std::{io, pin::pin};
 
 use futures_util::FutureExt as _;
 
-use super::respond::{Forwarded, Transport, Verdict, respond};
+use super::respond::{Disposition, ForwardedQuery, Transport, respond};
 use crate::{
     dns::{MAX_MESSAGE, header::Code, query::Query, reply},
-    names::First,
+    names::FirstAnswer,
     resolver::MeshResolver,
     upstream::{NoAnswer, Transport as UpstreamTransport},
 };
@@ -20,7 +20,12 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// Returns the response to a query; SERVFAIL if neither the mesh nor upstream DNS answers.
-    pub(super) async fn answer(&self, message: &[u8], asked: &Forwarded, transport: Transport) -> Vec<u8> {
+    pub(super) async fn answer(
+        &self,
+        message: &[u8],
+        asked: &ForwardedQuery,
+        transport: Transport,
+    ) -> Vec<u8> {
         match asked.before_first_table {
             true => self.before_first_table(message, &asked.query, transport).await,
             false => {
@@ -34,22 +39,23 @@ impl Forwarder {
         // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is
         // not.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
-            Ok(answer) if Code::of(&answer) != Some(Code::NxDomain) => Ok(answer),
+            Ok(answer) if Code::from_message(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),
         }));
         let mesh = || self.mesh(message, transport);
-        let answer = match self.resolver.inner().mesh.first(query.name(), upstream.as_mut()).await {
-            Ok(First::Upstream(answer)) => Ok(answer),
-            Ok(First::Table) => match mesh() {
-                Some(answer) => Ok(answer),
-                None => upstream.await,
-            },
-            Ok(First::TableAfter(unknown)) => mesh().ok_or(unknown),
-            Err(not_ready) => {
-                tracing::debug!(error = %not_ready.report(), "a DNS query is answered with SERVFAIL");
-                return failure(message, query, Code::ServFail);
-            }
-        };
+        let answer =
+            match self.resolver.inner().mesh.wait_for_first_table(query.name(), upstream.as_mut()).await {
+                Ok(FirstAnswer::Upstream(answer)) => Ok(answer),
+                Ok(FirstAnswer::Table) => match mesh() {
+                    Some(answer) => Ok(answer),
+                    None => upstream.await,
+                },
+                Ok(FirstAnswer::TableAfterUpstream(unknown)) => mesh().ok_or(unknown),
+                Err(not_ready) => {
+                    tracing::debug!(error = %not_ready.report(), "a DNS query is answered with SERVFAIL");
+                    return failure(message, query, Code::ServFail);
+                }
+            };
         match answer {
             Ok(answer) | Err(Ok(answer)) => answer,
             Err(Err(error)) => self.failed(message, query, &error),
@@ -63,14 +69,14 @@ impl Forwarder {
         transport: Transport,
     ) -> Result<Vec<u8>, NoAnswer> {
         let state = self.resolver.inner().upstream.state();
-        let asker = state.asker().map_err(|unusable| {
+        let client = state.client().map_err(|unusable| {
             NoAnswer::Unreachable(io::Error::new(io::ErrorKind::NotFound, unusable.clone()).into())
         })?;
         let over = match transport {
             Transport::Tcp => UpstreamTransport::Tcp,
             Transport::Udp { .. } => UpstreamTransport::Udp,
         };
-        let answer = asker.ask(message, over).await?.message;
+        let answer = client.query(message, over).await?.message;
         if answer.len() <= transport.limit(query) {
             return Ok(answer);
         }
@@ -85,12 +91,12 @@ impl Forwarder {
         let mut packet = vec![0; MAX_MESSAGE];
         packet.get_mut(..message.len())?.copy_from_slice(message);
         match respond(&self.resolver.inner().mesh.load(), &mut packet, message.len(), transport) {
-            Verdict::Answer(len) => {
+            Disposition::Answer(len) => {
                 packet.truncate(len);
                 packet.shrink_to_fit();
                 Some(packet)
             }
-            Verdict::Forward(_) | Verdict::Unfit(_) => None,
+            Disposition::Forward(_) | Disposition::Invalid(_) => None,
         }
     }
 
@@ -101,8 +107,8 @@ impl Forwarder {
     fn failed(&self, message: &[u8], query: &Query, error: &NoAnswer) -> Vec<u8> {
         let code = match error {
             // The query is for another record type of a mesh name, so the name exists.
-            NoAnswer::Nobody if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
-            NoAnswer::Nobody => Code::NxDomain,
+            NoAnswer::Disabled if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
+            NoAnswer::Disabled => Code::NxDomain,
             NoAnswer::Loop => {
                 tracing::warn!(
                     "the only upstream DNS server is this listener: configure another one with Upstream::servers or in resolv.conf"

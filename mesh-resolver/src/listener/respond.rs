@@ -6,24 +6,24 @@
 use crate::{
     answer::MESH_TTL_SECONDS,
     dns::{query::Query, reply},
-    names::{Names, NotMesh},
+    names::{NameTableRef, NotMesh},
 };
 
 /// The result of handling a packet.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Disposition {
     /// The response replaced the packet and has this length.
     Answer(usize),
     /// The table has no answer. The packet is unchanged.
-    Forward(Box<Forwarded>),
+    Forward(Box<ForwardedQuery>),
     /// The packet is not a valid query. The response replaced the packet and has this length; `None` if there is no
     /// response.
-    Unfit(Option<usize>),
+    Invalid(Option<usize>),
 }
 
 /// A query that upstream DNS must answer.
 #[derive(Debug)]
-pub(super) struct Forwarded {
+pub(super) struct ForwardedQuery {
     pub(super) query: Query,
     /// True if istiod has not sent a name table yet, so the name may be a mesh name.
     pub(super) before_first_table: bool,
@@ -35,7 +35,7 @@ pub(super) enum Transport {
     Tcp,
     /// UDP, with the largest response that the listener sends to this client.
     Udp {
-        most: u16,
+        max_size: u16,
     },
 }
 
@@ -44,16 +44,21 @@ impl Transport {
     pub(super) fn limit(self, query: &Query) -> usize {
         match self {
             Self::Tcp => usize::from(u16::MAX),
-            Self::Udp { most } => usize::from(query.udp_size().min(most)),
+            Self::Udp { max_size } => usize::from(query.udp_size().min(max_size)),
         }
     }
 }
 
 /// Answers the query in the first `len` bytes of `packet`, in place. `packet` must have space for any message.
-pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transport: Transport) -> Verdict {
+pub(super) fn respond(
+    names: &NameTableRef<'_>,
+    packet: &mut [u8],
+    len: usize,
+    transport: Transport,
+) -> Disposition {
     let query = match Query::parse(packet.get(..len).unwrap_or_default()) {
         Ok(query) => query,
-        Err(unfit) => return Verdict::Unfit(reply::unfit(packet, unfit)),
+        Err(error) => return Disposition::Invalid(reply::query_error(packet, error)),
     };
     let local = query.is_for_addresses().then(|| names.local(query.name()));
     match local {
@@ -66,30 +71,31 @@ pub(super) fn respond(names: &Names<'_>, packet: &mut [u8], len: usize, transpor
                 ipv6: answer.ipv6(),
                 ttl: MESH_TTL_SECONDS,
             };
-            Verdict::Answer(reply::addresses(&mut packet[..limit], &query, &found, limit))
+            Disposition::Answer(reply::addresses(&mut packet[..limit], &query, &found, limit))
         }
         other => {
             let before_first_table = matches!(other, Some(Err(NotMesh::NotReady)));
-            Verdict::Forward(Box::new(Forwarded { query, before_first_table }))
+            Disposition::Forward(Box::new(ForwardedQuery { query, before_first_table }))
         }
     }
 }
 
 /// Returns the responses to a packet over each transport, for the fuzzer.
 #[cfg(fuzzing)]
-pub(crate) fn answers(names: &Names<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn responses(names: &NameTableRef<'_>, bytes: &[u8]) -> Vec<Vec<u8>> {
     let bytes = &bytes[..bytes.len().min(crate::dns::MAX_MESSAGE)];
-    let transports = [Transport::Tcp, Transport::Udp { most: u16::MAX }, Transport::Udp { most: 1232 }];
+    let transports =
+        [Transport::Tcp, Transport::Udp { max_size: u16::MAX }, Transport::Udp { max_size: 1232 }];
     let answered = transports.into_iter().filter_map(|transport| {
         let mut packet = vec![0; crate::dns::MAX_MESSAGE];
         packet[..bytes.len()].copy_from_slice(bytes);
         let len = match respond(names, &mut packet, bytes.len(), transport) {
-            Verdict::Answer(len) => {
-                assert!(transport != Transport::Udp { most: 1232 } || len <= 1232);
+            Disposition::Answer(len) => {
+                assert!(transport != Transport::Udp { max_size: 1232 } || len <= 1232);
                 len
             }
-            Verdict::Unfit(Some(len)) => len,
-            Verdict::Unfit(None) | Verdict::Forward(_) => {
+            Disposition::Invalid(Some(len)) => len,
+            Disposition::Invalid(None) | Disposition::Forward(_) => {
                 assert_eq!(&packet[..bytes.len()], bytes);
                 return None;
             }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     forward::{self, Forwarder},
-    respond::{Forwarded, Transport},
+    respond::{ForwardedQuery, Transport},
 };
 use crate::dns::{header::Code, query::Query};
 
@@ -40,7 +40,7 @@ impl Shared {
         &self,
         peer: IpAddr,
         message: &[u8],
-        asked: &Forwarded,
+        asked: &ForwardedQuery,
         transport: Transport,
     ) -> Vec<u8> {
         self.counters.forwarded.add(peer, message);
@@ -51,18 +51,18 @@ impl Shared {
 /// The number of queries by outcome.
 #[derive(Debug)]
 pub(super) struct Counters {
-    pub(super) mesh: Count,
-    pub(super) forwarded: Count,
-    pub(super) limited: Count,
-    pub(super) malformed: Count,
-    pub(super) overload: Count,
-    pub(super) refused: Count,
+    pub(super) mesh: OutcomeCounter,
+    pub(super) forwarded: OutcomeCounter,
+    pub(super) limited: OutcomeCounter,
+    pub(super) malformed: OutcomeCounter,
+    pub(super) overload: OutcomeCounter,
+    pub(super) refused: OutcomeCounter,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
         let [mesh, forwarded, limited, malformed, overload, refused] =
-            ["mesh", "forwarded", "limited", "malformed", "overload", "refused"].map(Count::new);
+            ["mesh", "forwarded", "limited", "malformed", "overload", "refused"].map(OutcomeCounter::new);
         Self { mesh, forwarded, limited, malformed, overload, refused }
     }
 
@@ -79,28 +79,28 @@ impl Counters {
 }
 
 /// One counter, also exported as a metric.
-pub(super) struct Count {
+pub(super) struct OutcomeCounter {
     outcome: &'static str,
-    here: AtomicU64,
+    total: AtomicU64,
     #[cfg(feature = "metrics")]
-    watched: metrics::Counter,
+    metric: metrics::Counter,
 }
 
-impl Count {
+impl OutcomeCounter {
     fn new(outcome: &'static str) -> Self {
         Self {
             outcome,
-            here: AtomicU64::new(0),
+            total: AtomicU64::new(0),
             #[cfg(feature = "metrics")]
-            watched: metrics::counter!("mesh_resolver_listener_queries_total", "outcome" => outcome),
+            metric: metrics::counter!("mesh_resolver_listener_queries_total", "outcome" => outcome),
         }
     }
 
     /// Counts a query and logs it. `packet` begins with the query or with its response.
     pub(super) fn add(&self, peer: IpAddr, packet: &[u8]) {
-        self.here.fetch_add(1, Relaxed);
+        self.total.fetch_add(1, Relaxed);
         #[cfg(feature = "metrics")]
-        self.watched.increment(1);
+        self.metric.increment(1);
         if tracing::enabled!(tracing::Level::DEBUG) {
             let question = Query::question(packet);
             let name = question.as_ref().map(Query::name);
@@ -110,11 +110,11 @@ impl Count {
     }
 
     fn read(&self) -> u64 {
-        self.here.load(Relaxed)
+        self.total.load(Relaxed)
     }
 }
 
-impl fmt::Debug for Count {
+impl fmt::Debug for OutcomeCounter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.read().fmt(f)
     }

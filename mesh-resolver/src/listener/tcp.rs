@@ -15,13 +15,13 @@ use tokio::{
 
 use super::{
     Limits,
-    respond::{Transport, Verdict, respond},
+    respond::{Disposition, Transport, respond},
     shared::Shared,
 };
 use crate::dns::MAX_MESSAGE;
 
 /// The maximum size of a query.
-const LONGEST_QUERY: usize = 4096;
+const MAX_QUERY: usize = 4096;
 
 /// The maximum number of queries of one connection that wait for upstream DNS. The connection is not read while it is
 /// reached.
@@ -29,14 +29,14 @@ const PIPELINE: usize = 16;
 
 /// Serves connections until the future is dropped. Connections beyond the limit wait to be accepted.
 pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits) {
-    let mut open = JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if open.len() < limits.tcp_connections => match accepted {
+            accepted = listener.accept(), if connections.len() < limits.tcp_connections => match accepted {
                 Ok((stream, peer)) => {
                     let shared = shared.clone();
                     let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle };
-                    open.spawn(async move {
+                    connections.spawn(async move {
                         if let Err(error) = connection.serve(stream).await {
                             tracing::debug!(%peer, %error, "a DNS connection failed");
                         }
@@ -48,7 +48,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits)
                     sleep(Duration::from_millis(50)).await;
                 }
             },
-            Some(_) = open.join_next() => {}
+            Some(_) = connections.join_next() => {}
         }
     }
 }
@@ -63,18 +63,18 @@ impl Connection {
     /// Answers queries until the client closes the connection or is idle for too long.
     async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let (mut reader, mut writer) = stream.split();
-        let (mut incoming, mut asking) = (Incoming::default(), true);
+        let (mut incoming, mut open) = (Incoming::default(), true);
         let mut upstream = FuturesUnordered::new();
         let mut deadline = Instant::now() + self.idle;
-        while asking || !upstream.is_empty() {
+        while open || !upstream.is_empty() {
             tokio::select! {
-                message = incoming.next(&mut reader), if asking && upstream.len() < PIPELINE => {
+                message = incoming.next(&mut reader), if open && upstream.len() < PIPELINE => {
                     match message? {
-                        Some(message) => match self.at_once(message) {
+                        Some(message) => match self.respond_or_forward(message) {
                             Ok(answer) => self.write(&mut writer, answer).await?,
                             Err(forwarded) => upstream.push(forwarded),
                         },
-                        None => asking = false,
+                        None => open = false,
                     }
                 }
                 Some(answer) = upstream.next(), if !upstream.is_empty() => {
@@ -88,20 +88,20 @@ impl Connection {
     }
 
     /// Returns the response, or a future that resolves to the response of upstream DNS.
-    fn at_once(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
+    fn respond_or_forward(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
         let names = self.shared.forwarder.resolver.inner().mesh.load();
         let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
-            Verdict::Answer(len) => {
+            Disposition::Answer(len) => {
                 self.shared.counters.mesh.add(self.peer, &packet);
                 Some(len)
             }
-            Verdict::Unfit(reply) => {
+            Disposition::Invalid(reply) => {
                 self.shared.counters.malformed.add(self.peer, &message);
                 reply
             }
-            Verdict::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
+            Disposition::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
                     let forwarded =
@@ -136,7 +136,7 @@ impl Incoming {
     async fn next(&mut self, reader: &mut ReadHalf<'_>) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(len) = self.message_len() {
-                if len > LONGEST_QUERY {
+                if len > MAX_QUERY {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         "the query is longer than 4096 bytes",
@@ -149,7 +149,7 @@ impl Incoming {
                     return Ok(Some(message));
                 }
             }
-            self.0.reserve(LONGEST_QUERY);
+            self.0.reserve(MAX_QUERY);
             if reader.read_buf(&mut self.0).await? == 0 {
                 return Ok(None);
             }

@@ -18,35 +18,35 @@ use tokio::{
 };
 
 use super::{
-    abroad::{Rate, transport},
     forward,
-    outbox::Outbox,
-    respond::{Forwarded, Verdict, respond},
+    rate_limit::{RateLimiter, udp_transport},
+    respond::{Disposition, ForwardedQuery, respond},
+    send_batch::SendBatch,
     shared::Shared,
 };
 use crate::dns::{MAX_MESSAGE, header::Code, query::Query, reply};
 
 /// The maximum number of packets that are read from one socket before the next socket.
-const TURN: usize = 64;
+const MAX_PACKETS_PER_TURN: usize = 64;
 
 /// Adapts the number of packets to read after each wait. When packets arrive one by one, an attempt to read a second
 /// one wastes a system call.
 #[derive(Debug, Default)]
-struct Pace {
+struct AdaptiveBatch {
     one_by_one: bool,
     turns: u8,
 }
 
 /// The interval, in turns, at which a full turn checks for more packets.
-const LOOK: u8 = 16;
+const CHECK_INTERVAL: u8 = 16;
 
-impl Pace {
-    fn most(&mut self) -> usize {
-        self.turns = (self.turns + 1) % LOOK;
-        if self.one_by_one && self.turns > 0 { 1 } else { TURN }
+impl AdaptiveBatch {
+    fn next_limit(&mut self) -> usize {
+        self.turns = (self.turns + 1) % CHECK_INTERVAL;
+        if self.one_by_one && self.turns > 0 { 1 } else { MAX_PACKETS_PER_TURN }
     }
 
-    fn answered(&mut self, packets: usize) {
+    fn record(&mut self, packets: usize) {
         if self.turns == 0 || !self.one_by_one {
             self.one_by_one = packets <= 1;
         }
@@ -54,22 +54,22 @@ impl Pace {
 }
 
 /// A query that waits for upstream DNS.
-pub(super) struct Job {
+pub(super) struct PendingQuery {
     message: Box<[u8]>,
-    asked: Box<Forwarded>,
+    asked: Box<ForwardedQuery>,
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Forwards queries until the thread has ended.
-pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceiver<Job>) {
+pub(super) async fn forward_all(shared: Shared, mut pending: mpsc::UnboundedReceiver<PendingQuery>) {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
-            job = jobs.recv() => match job {
-                Some(job) => {
-                    running.spawn(job.run(shared.clone()));
+            query = pending.recv() => match query {
+                Some(query) => {
+                    running.spawn(query.run(shared.clone()));
                 }
                 None => return,
             },
@@ -78,9 +78,10 @@ pub(super) async fn forward_all(shared: Shared, mut jobs: mpsc::UnboundedReceive
     }
 }
 
-impl Job {
+impl PendingQuery {
     async fn run(self, shared: Shared) {
-        let answer = shared.forward(self.peer.ip(), &self.message, &self.asked, transport(self.peer)).await;
+        let answer =
+            shared.forward(self.peer.ip(), &self.message, &self.asked, udp_transport(self.peer)).await;
         send(&self.socket, &answer, self.peer);
     }
 }
@@ -89,10 +90,10 @@ impl Job {
 pub(super) struct UdpServer {
     pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) shared: Shared,
-    pub(super) jobs: mpsc::UnboundedSender<Job>,
+    pub(super) pending: mpsc::UnboundedSender<PendingQuery>,
     /// One permit for each query that may wait for upstream DNS.
     pub(super) permits: Arc<Semaphore>,
-    pub(super) rate: Rate,
+    pub(super) rate: RateLimiter,
     /// The thread ends when the other end of this socket is closed.
     pub(super) stop: UnixStream,
 }
@@ -100,11 +101,11 @@ pub(super) struct UdpServer {
 impl UdpServer {
     /// Serves queries until `stop` is closed.
     pub(super) fn run(self) {
-        let mut outbox = Outbox::new();
+        let mut batch = SendBatch::new();
         let stop = PollFd::new(&self.stop, PollFlags::IN);
         let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
         let mut waiting: Vec<_> = [stop].into_iter().chain(sockets).collect();
-        let mut pace = Pace::default();
+        let mut read_limit = AdaptiveBatch::default();
         loop {
             match poll(&mut waiting, None) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -116,23 +117,23 @@ impl UdpServer {
             if !waiting[0].revents().is_empty() {
                 return;
             }
-            let most = pace.most();
+            let limit = read_limit.next_limit();
             let ready = self.sockets.iter().zip(&waiting[1..]).filter(|(_, fd)| !fd.revents().is_empty());
-            let answered = ready.map(|(socket, _)| self.turn(socket, &mut outbox, most)).max();
-            pace.answered(answered.unwrap_or(0));
+            let answered = ready.map(|(socket, _)| self.turn(socket, &mut batch, limit)).max();
+            read_limit.record(answered.unwrap_or(0));
         }
     }
 
-    /// Answers at most `most` packets that have arrived and returns their number.
-    fn turn(&self, socket: &Arc<UdpSocket>, outbox: &mut Outbox, most: usize) -> usize {
+    /// Answers at most `limit` packets that have arrived and returns their number.
+    fn turn(&self, socket: &Arc<UdpSocket>, batch: &mut SendBatch, limit: usize) -> usize {
         let mut arrived = 0;
-        while arrived < most {
-            match recvfrom(socket, outbox.room(), RecvFlags::empty()) {
+        while arrived < limit {
+            match recvfrom(socket, batch.buffer(), RecvFlags::empty()) {
                 Ok((_, len, Some(address))) => {
                     if let Ok(peer) = SocketAddr::try_from(address.clone())
-                        && let Some(len) = self.answer(socket, outbox.room(), len.min(MAX_MESSAGE), peer)
+                        && let Some(len) = self.answer(socket, batch.buffer(), len.min(MAX_MESSAGE), peer)
                     {
-                        outbox.add(len, address, socket);
+                        batch.add(len, address, socket);
                     }
                 }
                 // The packet has no source address.
@@ -146,7 +147,7 @@ impl UdpServer {
             }
             arrived += 1;
         }
-        outbox.send(socket);
+        batch.send(socket);
         arrived
     }
 
@@ -161,36 +162,37 @@ impl UdpServer {
         let counters = &self.shared.counters;
         if self.rate.is_exceeded(peer.ip(), Instant::now) {
             counters.limited.add(peer.ip(), &packet[..len]);
-            return send_to_tcp(&mut packet[..len]);
+            return truncated_response(&mut packet[..len]);
         }
         // The table is loaded for each packet, so that a new name is answered immediately.
-        match respond(&self.shared.forwarder.resolver.inner().mesh.load(), packet, len, transport(peer)) {
-            Verdict::Answer(len) => {
+        match respond(&self.shared.forwarder.resolver.inner().mesh.load(), packet, len, udp_transport(peer)) {
+            Disposition::Answer(len) => {
                 counters.mesh.add(peer.ip(), &packet[..len]);
                 Some(len)
             }
-            Verdict::Forward(asked) => {
+            Disposition::Forward(asked) => {
                 self.forward(socket, &packet[..len], asked, peer);
                 None
             }
-            Verdict::Unfit(reply) => {
+            Disposition::Invalid(reply) => {
                 counters.malformed.add(peer.ip(), &packet[..len]);
                 reply
             }
         }
     }
 
-    fn forward(&self, socket: &Arc<UdpSocket>, message: &[u8], asked: Box<Forwarded>, peer: SocketAddr) {
+    fn forward(&self, socket: &Arc<UdpSocket>, message: &[u8], asked: Box<ForwardedQuery>, peer: SocketAddr) {
         if let Some(refusal) = self.shared.refusal(peer.ip(), message, &asked.query) {
             return send(socket, &refusal, peer);
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return self.overloaded(socket, message, &asked.query, peer);
         };
-        let job = Job { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
-        if let Err(mpsc::error::SendError(job)) = self.jobs.send(job) {
+        let query =
+            PendingQuery { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
+        if let Err(mpsc::error::SendError(query)) = self.pending.send(query) {
             // The runtime has shut down.
-            self.overloaded(socket, message, &job.asked.query, peer);
+            self.overloaded(socket, message, &query.asked.query, peer);
         }
     }
 
@@ -201,7 +203,7 @@ impl UdpServer {
 }
 
 /// Builds a truncated response, which makes the client retry over TCP. A packet that is not a query gets no response.
-fn send_to_tcp(packet: &mut [u8]) -> Option<usize> {
+fn truncated_response(packet: &mut [u8]) -> Option<usize> {
     let query = Query::parse(packet).ok()?;
     Some(reply::truncated(packet, &query))
 }

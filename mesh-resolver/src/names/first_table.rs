@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind};
 
 /// The event that ends the wait: the first table or the upstream answer.
 #[derive(Debug)]
-pub(crate) enum First<T, E> {
+pub(crate) enum FirstAnswer<T, E> {
     /// Upstream DNS answered, so the table is not needed.
     Upstream(T),
     /// The table arrived. Upstream DNS has not answered yet, or was not queried.
     Table,
     /// The table arrived after a negative upstream answer.
-    TableAfter(E),
+    TableAfterUpstream(E),
 }
 
 impl NameSource {
@@ -29,21 +29,23 @@ impl NameSource {
     /// # Errors
     ///
     /// `NotReady`: istiod did not send a table in time, and upstream DNS has no answer.
-    pub(crate) async fn first<T, E>(
+    pub(crate) async fn wait_for_first_table<T, E>(
         &self,
         host: &str,
         upstream: impl Future<Output = Result<T, E>> + Unpin,
-    ) -> Result<First<T, E>, Error> {
+    ) -> Result<FirstAnswer<T, E>, Error> {
         let mut table = pin!(self.first_table(host));
         if self.scope.claims(host) {
-            return table.await.map(|()| First::Table);
+            return table.await.map(|()| FirstAnswer::Table);
         }
         match select(upstream, table.as_mut()).await {
-            Either::Left((Ok(answer), _)) => Ok(First::Upstream(answer)),
-            Either::Left((Err(denied), table)) => table.await.map(|()| First::TableAfter(denied)),
-            Either::Right((Ok(()), _)) => Ok(First::Table),
+            Either::Left((Ok(answer), _)) => Ok(FirstAnswer::Upstream(answer)),
+            Either::Left((Err(denied), table)) => {
+                table.await.map(|()| FirstAnswer::TableAfterUpstream(denied))
+            }
+            Either::Right((Ok(()), _)) => Ok(FirstAnswer::Table),
             Either::Right((Err(not_ready), upstream)) => {
-                upstream.await.map(First::Upstream).map_err(|_| not_ready)
+                upstream.await.map(FirstAnswer::Upstream).map_err(|_| not_ready)
             }
         }
     }

@@ -33,7 +33,7 @@ impl Published {
             names: names.subscribe(),
             sync: SyncWatch::new(health.subscribe()),
             scope: Scope::new("vms", "svc.cluster.local"),
-            mode: Mode::default(),
+            policy: AnswerPolicy::default(),
             first_table_timeout: Duration::ZERO,
         };
         Self { names, health, source }

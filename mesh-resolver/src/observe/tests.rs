@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 #[cfg(feature = "metrics")]
-mod counted;
+mod metrics;
 
 use nds_client::{
     health::{Health, SyncState},

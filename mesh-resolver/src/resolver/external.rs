@@ -10,7 +10,7 @@ use crate::{
     answer::{Lookup, Source},
     error::Error,
     host,
-    names::{First, NotMesh},
+    names::{FirstAnswer, NotMesh},
     observe,
     upstream::{self, Failure},
 };
@@ -23,20 +23,20 @@ impl Inner {
     ///
     /// Those of [`MeshResolver::lookup_ip`](super::MeshResolver::lookup_ip).
     #[inline(never)]
-    pub(super) fn elsewhere<'a>(
+    pub(super) fn lookup_outside_table<'a>(
         &'a self,
         name: &'a str,
         class: NotMesh,
     ) -> BoxFuture<'a, Result<Lookup, Error>> {
         Box::pin(async move {
             let start = Instant::now();
-            let outcome = self.outcome(name, class).await.map_err(|error| error.asked_for(name));
+            let outcome = self.lookup_by_class(name, class).await.map_err(|error| error.asked_for(name));
             observe::looked_up(name, start.elapsed(), &outcome);
             outcome
         })
     }
 
-    async fn outcome(&self, name: &str, class: NotMesh) -> Result<Lookup, Error> {
+    async fn lookup_by_class(&self, name: &str, class: NotMesh) -> Result<Lookup, Error> {
         if let NotMesh::Literal(address) = class {
             return Ok(Lookup::literal(name, address));
         }
@@ -44,7 +44,7 @@ impl Inner {
         host::check_name(&host)?;
         match class {
             NotMesh::NotReady => self.before_first_table(&host).await,
-            _ => self.ask(&host).await,
+            _ => self.lookup_other_sources(&host).await,
         }
     }
 
@@ -52,42 +52,42 @@ impl Inner {
     async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
         // The `hosts` file may contain mesh names: istioctl writes the name of istiod into it.
         if let Some(found) = self.upstream.state().hosts_answer(host) {
-            return Ok(self.foreign(found));
+            return Ok(self.forget_addresses(found));
         }
-        match self.mesh.first(host, pin!(self.ask(host))).await? {
-            First::Upstream(found) => Ok(found),
-            First::Table => match self.local(host) {
+        match self.mesh.wait_for_first_table(host, pin!(self.lookup_other_sources(host))).await? {
+            FirstAnswer::Upstream(found) => Ok(found),
+            FirstAnswer::Table => match self.lookup_table(host) {
                 Ok(found) => Ok(found),
-                Err(_) => self.ask(host).await,
+                Err(_) => self.lookup_other_sources(host).await,
             },
-            First::TableAfter(denied) => self.in_table(host).ok_or(denied),
+            FirstAnswer::TableAfterUpstream(denied) => self.lookup_table_completions(host).ok_or(denied),
         }
     }
 
     /// Looks up a completed name in the name table.
-    fn local(&self, host: &str) -> Result<Lookup, NotMesh> {
+    fn lookup_table(&self, host: &str) -> Result<Lookup, NotMesh> {
         self.mesh.load().local(host).map(|answer| self.given_of(&answer))
     }
 
     /// Looks up a name and its completions in the name table and returns the first match.
-    fn in_table(&self, host: &str) -> Option<Lookup> {
+    fn lookup_table_completions(&self, host: &str) -> Option<Lookup> {
         let (names, completed) = (self.mesh.load(), self.upstream.state().candidates(host));
         let mut all = iter::once(host).chain(completed.iter().map(String::as_str));
         all.find_map(|name| names.local(name).ok()).map(|answer| self.given_of(&answer))
     }
 
     /// Looks up a name in all sources but the name table. `getaddrinfo` comes last.
-    async fn ask(&self, host: &str) -> Result<Lookup, Error> {
+    async fn lookup_other_sources(&self, host: &str) -> Result<Lookup, Error> {
         let found = match self.search(host).await {
-            Err(failure) => match self.upstream.ask_the_system(host).await {
+            Err(failure) => match self.upstream.query_getaddrinfo(host).await {
                 Some(found) => found,
-                None => return Err(failure.about(host)),
+                None => return Err(failure.into_error(host)),
             },
             Ok(found) => found,
         };
         match found.source() {
             Source::Mesh { .. } => Ok(found),
-            _ => Ok(self.foreign(found)),
+            _ => Ok(self.forget_addresses(found)),
         }
     }
 
@@ -102,13 +102,13 @@ impl Inner {
         for name in upstream.candidates(host) {
             // A completed name may be a mesh name. The name itself is already classified.
             if name != host
-                && let Ok(found) = self.local(&name)
+                && let Ok(found) = self.lookup_table(&name)
             {
                 return Ok(found);
             }
-            let asked = Instant::now();
+            let start = Instant::now();
             let outcome = upstream.query(&name).await;
-            upstream::asked(&name, asked.elapsed(), &outcome);
+            upstream::name_queried(&name, start.elapsed(), &outcome);
             match outcome {
                 Ok(found) => return Ok(found),
                 Err(fatal @ (Failure::Unreachable(_) | Failure::Unusable(_))) => return Err(fatal),
@@ -118,8 +118,8 @@ impl Inner {
         Err(failure)
     }
 
-    fn foreign(&self, found: Lookup) -> Lookup {
-        self.recent.forget(found.addresses());
+    fn forget_addresses(&self, found: Lookup) -> Lookup {
+        self.reverse_index.forget(found.addresses());
         found
     }
 }

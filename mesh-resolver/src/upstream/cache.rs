@@ -18,13 +18,13 @@ use crate::dns::{
 /// A bounded map from questions to answers. Answers in use are not evicted.
 #[derive(Debug)]
 pub(super) struct Cache {
-    answers: Mutex<BoundedMap<Question, Kept, RandomState>>,
+    answers: Mutex<BoundedMap<Question, CachedAnswer, RandomState>>,
     /// How long after its TTL an answer may be returned.
     stale: Duration,
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
+struct CachedAnswer {
     message: Arc<[u8]>,
     since: Instant,
     lifetime: Lifetime,
@@ -47,16 +47,16 @@ const RETRY: Duration = Duration::from_secs(30);
 
 /// The result of a cache lookup.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Found {
+pub(super) enum CacheLookup {
     /// An answer that has not expired, with the remaining TTLs.
     Fresh(Vec<u8>),
     /// An expired answer, the time since it expired, and whether to query the servers now.
     Stale {
         answer: Vec<u8>,
         age: Duration,
-        ask: bool,
+        refresh: bool,
     },
-    Nothing,
+    Miss,
 }
 
 impl Cache {
@@ -64,34 +64,35 @@ impl Cache {
         Self { answers: Mutex::new(BoundedMap::new(CAPACITY)), stale }
     }
 
-    pub(super) fn get(&self, question: &Question, now: Instant) -> Found {
-        let Some(kept) = self.answers.lock().get(question).cloned() else { return Found::Nothing };
-        let since = now.saturating_duration_since(kept.since);
-        let mut answer = kept.message.to_vec();
-        let Some(age) = since.checked_sub(kept.lifetime.ttl).filter(|_| since >= kept.lifetime.ttl) else {
+    pub(super) fn get(&self, question: &Question, now: Instant) -> CacheLookup {
+        let Some(cached) = self.answers.lock().get(question).cloned() else { return CacheLookup::Miss };
+        let since = now.saturating_duration_since(cached.since);
+        let mut answer = cached.message.to_vec();
+        let Some(age) = since.checked_sub(cached.lifetime.ttl).filter(|_| since >= cached.lifetime.ttl)
+        else {
             let gone = u32::try_from(since.as_secs()).unwrap_or(u32::MAX);
             return match with_ttls(&mut answer, |ttl| ttl.saturating_sub(gone)) {
-                Some(()) => Found::Fresh(answer),
-                None => Found::Nothing,
+                Some(()) => CacheLookup::Fresh(answer),
+                None => CacheLookup::Miss,
             };
         };
-        let stale = kept.lifetime.positive && age < self.stale;
+        let stale = cached.lifetime.positive && age < self.stale;
         match with_ttls(&mut answer, |_| u32::try_from(STALE_TTL.as_secs()).unwrap_or_default()) {
             Some(()) if stale => {
-                Found::Stale { answer, age, ask: kept.retry.is_none_or(|retry| now >= retry) }
+                CacheLookup::Stale { answer, age, refresh: cached.retry.is_none_or(|retry| now >= retry) }
             }
-            _ => Found::Nothing,
+            _ => CacheLookup::Miss,
         }
     }
 
     /// Stores an answer if it may be cached.
-    pub(super) fn put(&self, question: Question, answer: &[u8], now: Instant) {
-        let lifetime = Lifetime::of(answer).filter(|lifetime| !lifetime.ttl.is_zero());
+    pub(super) fn insert(&self, question: Question, answer: &[u8], now: Instant) {
+        let lifetime = Lifetime::from_answer(answer).filter(|lifetime| !lifetime.ttl.is_zero());
         let mut answers = self.answers.lock();
         match lifetime {
             Some(lifetime) => {
-                let kept = Kept { message: answer.into(), since: now, lifetime, retry: None };
-                answers.insert(question, kept, OVERHEAD + answer.len());
+                let cached = CachedAnswer { message: answer.into(), since: now, lifetime, retry: None };
+                answers.insert(question, cached, OVERHEAD + answer.len());
             }
             // The old answer is no longer valid.
             None => drop(answers.remove(&question)),
@@ -99,9 +100,9 @@ impl Cache {
     }
 
     /// Records that no server answered, which delays the next query for a cached question.
-    pub(super) fn failed(&self, question: &Question, now: Instant) {
-        if let Some(kept) = self.answers.lock().get(question) {
-            kept.retry = Some(now + RETRY);
+    pub(super) fn record_failure(&self, question: &Question, now: Instant) {
+        if let Some(cached) = self.answers.lock().get(question) {
+            cached.retry = Some(now + RETRY);
         }
     }
 }

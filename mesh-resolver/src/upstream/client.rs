@@ -1,168 +1,177 @@
-//! Upstream DNS that reloads the host's files.
+//! A DNS client with a cache: answers a query from the cache, joins an equal pending query, or queries the servers.
 
 use std::{
-    path::PathBuf,
+    collections::HashMap,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Either, Shared, WeakShared, select},
+};
 use parking_lot::Mutex;
-use sidestep_util::file_stamp::FileStamp;
-
-use super::{Upstream, nss::Nss, own::Own, state::State};
-use crate::{
-    answer::{Lookup, Source},
-    error::Error,
+use tokio::{
+    task::JoinSet,
+    time::{self, sleep},
 };
 
-/// The upstream DNS of a resolver. It reloads resolv.conf and the `hosts` file when they change.
-pub(crate) struct Client {
-    upstream: Upstream,
-    state: ArcSwap<State>,
-    files: Vec<PathBuf>,
-    seen: Mutex<Seen>,
-    own: Arc<Own>,
-    nss: Option<Nss>,
+use super::{
+    cache::{Cache, CacheLookup},
+    exchange::{Exchange, Transport},
+    failure::NoAnswer,
+    observe,
+};
+use crate::dns::{
+    header::{is_failure, is_truncated},
+    question::{self, Question},
+};
+
+/// Queries the servers and caches their answers.
+pub(crate) struct UpstreamClient {
+    inner: Arc<ClientInner>,
+    /// Queries that refresh the cache and that no caller waits for. They are aborted with the client.
+    refreshing: Mutex<JoinSet<()>>,
 }
 
-/// The state of the files at the last check.
-struct Seen {
-    at: Instant,
-    stamps: Vec<Option<FileStamp>>,
+struct ClientInner {
+    exchange: Exchange,
+    cache: Cache,
+    in_flight: Mutex<HashMap<QueryKey, WeakShared<PendingAnswer>>>,
 }
 
-/// The minimum time between two checks of the files.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// The key of a pending query. Equal queries share one answer. The maximum UDP size is part of the key.
+type QueryKey = (Question, Transport, usize);
 
-impl Client {
-    /// Reads the host's files.
-    ///
-    /// # Errors
-    ///
-    /// `Config`: the settings are invalid. An unusable configuration of the host is not an error here; each query
-    /// reports it.
-    pub(crate) fn new(upstream: Upstream) -> Result<Self, Error> {
-        let files = upstream.files();
-        // The check precedes the reading, so that a change in between is detected later.
-        let seen = Seen { at: Instant::now(), stamps: stamps(&files) };
-        let own = Arc::default();
-        let state = ArcSwap::from_pointee(State::new(&upstream, &own, None)?);
-        let nss = Nss::new(&upstream);
-        Ok(Self { upstream, state, files, seen: Mutex::new(seen), own, nss })
-    }
+type PendingAnswer = BoxFuture<'static, Result<Arc<[u8]>, NoAnswer>>;
 
-    /// Returns the addresses of the DNS listeners of this resolver.
-    #[cfg(all(feature = "listener", unix))]
-    pub(crate) fn own(&self) -> &Own {
-        &self.own
-    }
-
-    /// Looks up a name with `getaddrinfo`, for a name without an address in DNS.
-    pub(crate) async fn ask_the_system(&self, host: &str) -> Option<Lookup> {
-        let ips = self.nss.as_ref()?.addresses(host).await;
-        let canonical = host.trim_end_matches('.').to_ascii_lowercase();
-        let lookup =
-            || Lookup::new(ips.iter().copied().collect(), &canonical, Source::System, Duration::ZERO);
-        (!ips.is_empty()).then(lookup)
-    }
-
-    /// Returns the current state, reloaded if the files have changed.
-    pub(crate) fn state(&self) -> Arc<State> {
-        self.look_at(Instant::now());
-        self.state.load_full()
-    }
-
-    /// Reloads the files if they have changed. An unusable version does not replace a usable one, because the file
-    /// may be partially written. It is checked again later.
-    fn look_at(&self, now: Instant) {
-        // Another thread is checking the files: use the current state.
-        let Some(mut seen) = self.seen.try_lock() else { return };
-        if self.files.is_empty() || now.saturating_duration_since(seen.at) < INTERVAL {
-            return;
-        }
-        seen.at = now;
-        let stamps = stamps(&self.files);
-        if stamps == seen.stamps {
-            return;
-        }
-        seen.stamps = stamps;
-        let before = self.state.load();
-        match State::new(&self.upstream, &self.own, Some(&**before)) {
-            Ok(state) if state.is_usable() || !before.is_usable() => {
-                tracing::info!("the host's DNS configuration has changed and is reloaded");
-                self.state.store(Arc::new(state));
-            }
-            Ok(_) => {
-                tracing::warn!("the host's new DNS configuration is unusable: the previous one stays in use")
-            }
-            Err(error) => {
-                tracing::warn!(error = %error.report(), "the host's new DNS configuration cannot be read: the previous one stays in use");
-            }
-        }
-    }
+/// An answer from upstream DNS.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) message: Vec<u8>,
+    /// The time since the TTL expired, for a stale answer.
+    pub(crate) stale: Option<Duration>,
 }
 
-/// Returns the stamps of the files, `None` for a missing file.
-fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
-    files.iter().map(|file| FileStamp::from_path(file).ok()).collect()
-}
+/// The time after which a stale answer is returned (RFC 8767 §5, client response timer).
+const CLIENT_RESPONSE_TIMER: Duration = Duration::from_millis(1800);
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
+/// The maximum number of simultaneous refreshes.
+const MAX_REFRESHES: usize = 256;
 
-    use super::*;
-
-    fn written(dir: &tempfile::TempDir, text: &str) -> PathBuf {
-        let file = dir.path().join("resolv.conf");
-        fs::write(&file, text).unwrap();
-        file
+impl UpstreamClient {
+    pub(super) fn new(exchange: Exchange, stale: Duration) -> Self {
+        let inner = ClientInner { exchange, cache: Cache::new(stale), in_flight: Mutex::default() };
+        Self { inner: Arc::new(inner), refreshing: Mutex::default() }
     }
 
-    #[test]
-    fn a_changed_resolv_conf_is_reloaded_and_an_unusable_one_is_ignored() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = written(&dir, "nameserver 192.0.2.1\nsearch a.example\n");
-        let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
-        let search = |later: u64| {
-            client.look_at(Instant::now() + INTERVAL * u32::try_from(later).unwrap());
-            client.state.load().search().to_vec()
+    /// Returns the answer to a message with one question, with the message's ID. A failure response such as SERVFAIL
+    /// is returned only if no server has a better answer and the cache has none.
+    pub(crate) async fn query(&self, message: &[u8], transport: Transport) -> Result<Response, NoAnswer> {
+        let Some(question) = Question::from_message(message) else {
+            let message = self.inner.exchange.query(message, transport).await?;
+            return Ok(Response { message, stale: None });
         };
-        written(&dir, "nameserver 192.0.2.1\nsearch longer.example\n");
-        assert_eq!(search(0), ["a.example"], "not checked yet");
-        assert_eq!(search(2), ["longer.example"]);
-        written(&dir, "");
-        assert_eq!(search(4), ["longer.example"]);
-        fs::remove_file(&file).unwrap();
-        assert_eq!(search(6), ["longer.example"]);
-        written(&dir, "nameserver 192.0.2.1\nsearch again.example\n");
-        assert_eq!(search(8), ["again.example"]);
+        let respond = |mut answer: Vec<u8>, stale| {
+            question::copy_question(&mut answer, message);
+            Ok(Response { message: answer, stale })
+        };
+        match self.inner.cache.get(&question, now()) {
+            CacheLookup::Fresh(answer) => {
+                observe::cached("fresh");
+                respond(answer, None)
+            }
+            CacheLookup::Stale { answer, age, refresh } => {
+                if refresh {
+                    let pending = self.refresh(self.join_or_start(question, message, transport)).await;
+                    if let Some(answer) = pending {
+                        return respond(answer.to_vec(), None);
+                    }
+                }
+                observe::cached("stale");
+                respond(answer, Some(age))
+            }
+            CacheLookup::Miss => {
+                let answer = self.join_or_start(question, message, transport).await?;
+                respond(answer.to_vec(), None)
+            }
+        }
     }
 
-    /// Editors and network managers replace files in this way.
-    #[cfg(unix)]
-    #[test]
-    fn a_replaced_file_with_the_same_size_and_time_is_reloaded() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = written(&dir, "nameserver 192.0.2.1\nsearch one.example\n");
-        let client = Client::new(Upstream::resolv_conf(&file)).unwrap();
-        let written = fs::metadata(&file).unwrap().modified().unwrap();
-        let new = dir.path().join("resolv.conf.new");
-        fs::write(&new, "nameserver 192.0.2.1\nsearch two.example\n").unwrap();
-        fs::File::open(&new).unwrap().set_modified(written).unwrap();
-        fs::rename(&new, &file).unwrap();
-        client.look_at(Instant::now() + INTERVAL * 2);
-        assert_eq!(client.state.load().search(), ["two.example"]);
+    /// Queries over UDP and, if the answer is truncated, over TCP.
+    pub(crate) async fn query_with_tcp_fallback(&self, message: &[u8]) -> Result<Response, NoAnswer> {
+        let answer = self.query(message, Transport::Udp).await?;
+        match is_truncated(&answer.message) {
+            true => self.query(message, Transport::Tcp).await,
+            false => Ok(answer),
+        }
     }
 
-    #[test]
-    fn a_file_that_is_created_later_is_used() {
-        let dir = tempfile::tempdir().unwrap();
-        let client = Client::new(Upstream::resolv_conf(dir.path().join("resolv.conf"))).unwrap();
-        assert!(!client.state.load().is_usable());
-        written(&dir, "nameserver 192.0.2.1\n");
-        client.look_at(Instant::now() + INTERVAL * 2);
-        assert!(client.state.load().is_usable());
+    /// Returns the pending query for an equal question, or starts one.
+    fn join_or_start(
+        &self,
+        question: Question,
+        message: &[u8],
+        transport: Transport,
+    ) -> Shared<PendingAnswer> {
+        let key = (question, transport, question::udp_size(message));
+        let mut in_flight = self.inner.in_flight.lock();
+        if let Some(shared) = in_flight.get(&key).and_then(WeakShared::upgrade) {
+            return shared;
+        }
+        let pending = ClientInner::query(self.inner.clone(), key.clone(), message.to_vec()).boxed().shared();
+        in_flight.extend(pending.downgrade().map(|weak| (key, weak)));
+        pending
+    }
+
+    /// Returns a successful answer that arrives in time. When a later answer arrives, it updates the cache.
+    async fn refresh(&self, pending: Shared<PendingAnswer>) -> Option<Arc<[u8]>> {
+        self.spawn_refresh(pending.clone());
+        match select(pending, pin!(sleep(CLIENT_RESPONSE_TIMER))).await {
+            Either::Left((answer, _)) => answer.ok().filter(|answer| !is_failure(answer)),
+            Either::Right(_) => None,
+        }
+    }
+
+    fn spawn_refresh(&self, pending: Shared<PendingAnswer>) {
+        let mut refreshing = self.refreshing.lock();
+        while refreshing.try_join_next().is_some() {}
+        if refreshing.len() < MAX_REFRESHES {
+            refreshing.spawn(pending.map(drop));
+        }
+    }
+}
+
+impl ClientInner {
+    async fn query(inner: Arc<Self>, key: QueryKey, message: Vec<u8>) -> Result<Arc<[u8]>, NoAnswer> {
+        // The guard removes the pending query when it ends or is dropped, so that the next caller starts a new one.
+        let _guard = InFlightGuard { inner: &inner, key: &key };
+        let (question, transport, _) = &key;
+        let answer = inner.exchange.query(&message, *transport).await;
+        let now = now();
+        match &answer {
+            // The caller repeats a truncated query over TCP. The cached answer stays until then.
+            Ok(answer) if is_truncated(answer) => {}
+            Ok(answer) if !is_failure(answer) => inner.cache.insert(question.clone(), answer, now),
+            _ => inner.cache.record_failure(question, now),
+        }
+        answer.map(Into::into)
+    }
+}
+
+/// The time of the runtime's clock, which tests can pause.
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
+struct InFlightGuard<'p> {
+    inner: &'p ClientInner,
+    key: &'p QueryKey,
+}
+
+impl Drop for InFlightGuard<'_> {
+    fn drop(&mut self) {
+        self.inner.in_flight.lock().remove(self.key);
     }
 }

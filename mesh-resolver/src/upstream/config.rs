@@ -9,20 +9,20 @@ use std::{
 
 use hickory_resolver::Hosts;
 
-use super::{HostsFile, Servers, Upstream, options::Effective};
+use super::{HostsFile, Servers, Upstream, options::ResolverOptions};
 use crate::error::{Error, ErrorKind};
 
 /// The reason why the host's configuration is unusable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{file}")]
-pub(crate) struct Unusable {
+pub(crate) struct HostConfigError {
     file: String,
     source: Arc<io::Error>,
 }
 
 impl Upstream {
-    /// Returns the effective options. The outer error concerns the settings, the inner one the host's configuration.
-    pub(super) fn effective(&self) -> Result<Result<Effective, Unusable>, Error> {
+    /// Returns the options options. The outer error concerns the settings, the inner one the host's configuration.
+    pub(super) fn resolver_options(&self) -> Result<Result<ResolverOptions, HostConfigError>, Error> {
         let read = match &self.servers {
             Servers::Given(servers) if servers.is_empty() => {
                 return Err(Error::new(
@@ -31,8 +31,10 @@ impl Upstream {
                     "the list of upstream DNS servers is empty: pass at least one server, or use Upstream::none()",
                 ));
             }
-            Servers::Given(servers) => Ok(Effective { servers: servers.clone(), ..Effective::default() }),
-            Servers::None => Ok(Effective::default()),
+            Servers::Given(servers) => {
+                Ok(ResolverOptions { servers: servers.clone(), ..ResolverOptions::default() })
+            }
+            Servers::None => Ok(ResolverOptions::default()),
             Servers::ResolvConf(file) => resolv_conf(file).map_err(|source| unusable(file, source)),
             Servers::System => system().map_err(|source| {
                 unusable(
@@ -41,13 +43,13 @@ impl Upstream {
                 )
             }),
         };
-        Ok(read.map(|effective| self.overrule(effective)))
+        Ok(read.map(|options| self.override_with_settings(options)))
     }
 
-    fn overrule(&self, read: Effective) -> Effective {
+    fn override_with_settings(&self, read: ResolverOptions) -> ResolverOptions {
         let search = self.search.clone().unwrap_or(read.search);
         let search = search.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase());
-        Effective {
+        ResolverOptions {
             search: search.filter(|domain| !domain.is_empty()).collect(),
             ndots: self.ndots.unwrap_or(read.ndots),
             timeout: self.timeout.unwrap_or(read.timeout),
@@ -105,36 +107,36 @@ impl Servers {
 }
 
 /// A file without a DNS server is treated as missing, because it is most likely being written.
-fn resolv_conf(file: &Path) -> io::Result<Effective> {
+fn resolv_conf(file: &Path) -> io::Result<ResolverOptions> {
     let text = fs::read(file)?;
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let effective = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
-    match effective.servers.is_empty() {
+    let options = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
+    match options.servers.is_empty() {
         true => Err(io::Error::new(io::ErrorKind::InvalidData, "it contains no valid nameserver line")),
-        false => Ok(effective),
+        false => Ok(options),
     }
 }
 
 #[cfg(unix)]
-fn system() -> io::Result<Effective> {
+fn system() -> io::Result<ResolverOptions> {
     resolv_conf(Path::new("/etc/resolv.conf"))
 }
 
 /// hickory reads the configuration of other systems.
 #[cfg(not(unix))]
-fn system() -> io::Result<Effective> {
+fn system() -> io::Result<ResolverOptions> {
     let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;
     let (_, search, servers) = config.into_parts();
-    Ok(Effective {
+    Ok(ResolverOptions {
         servers: servers.iter().map(|server| std::net::SocketAddr::new(server.ip, 53)).collect(),
         search: search.iter().map(|domain| domain.to_ascii()).collect(),
         ndots: options.ndots,
         timeout: options.timeout,
         attempts: options.attempts,
-        ..Effective::default()
+        ..ResolverOptions::default()
     })
 }
 
-fn unusable(file: &Path, source: io::Error) -> Unusable {
-    Unusable { file: file.display().to_string(), source: source.into() }
+fn unusable(file: &Path, source: io::Error) -> HostConfigError {
+    HostConfigError { file: file.display().to_string(), source: source.into() }
 }

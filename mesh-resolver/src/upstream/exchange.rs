@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{failure::NoAnswer, observe, options::Effective, own::Own};
+use super::{failure::NoAnswer, observe, options::ResolverOptions, self_addresses::SelfAddresses};
 use crate::dns::{
     header::is_failure,
     question::{is_answer, udp_size},
@@ -35,7 +35,7 @@ pub(super) struct Exchange {
     timeout: Duration,
     turn: Option<AtomicUsize>,
     /// The DNS listeners of this resolver. They are never queried, because the query would return.
-    own: Arc<Own>,
+    self_addresses: Arc<SelfAddresses>,
 }
 
 /// The transport of a message.
@@ -46,23 +46,24 @@ pub(crate) enum Transport {
 }
 
 impl Exchange {
-    pub(super) fn new(effective: &Effective, own: Arc<Own>) -> Self {
+    pub(super) fn new(options: &ResolverOptions, self_addresses: Arc<SelfAddresses>) -> Self {
         Self {
-            servers: effective.servers.clone(),
-            attempts: effective.attempts,
-            timeout: effective.timeout,
-            turn: effective.rotate.then(AtomicUsize::default),
-            own,
+            servers: options.servers.clone(),
+            attempts: options.attempts,
+            timeout: options.timeout,
+            turn: options.rotate.then(AtomicUsize::default),
+            self_addresses,
         }
     }
 
     /// Returns the answer of the first server that succeeds, with the ID of the message; a failure response if all
     /// fail.
-    pub(super) async fn ask(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
+    pub(super) async fn query(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
         if self.servers.is_empty() {
-            return Err(NoAnswer::Nobody);
+            return Err(NoAnswer::Disabled);
         }
-        let mut servers: Vec<_> = self.servers.iter().copied().filter(|it| !self.own.is(*it)).collect();
+        let mut servers: Vec<_> =
+            self.servers.iter().copied().filter(|it| !self.self_addresses.contains(*it)).collect();
         if let Some(turn) = &self.turn {
             let first = turn.fetch_add(1, Relaxed) % servers.len().max(1);
             servers.rotate_left(first);
@@ -70,7 +71,7 @@ impl Exchange {
         let mut last = Err(NoAnswer::Loop);
         for _ in 0..self.attempts {
             for server in &servers {
-                match self.ask_one(*server, message, transport).await {
+                match self.query_server(*server, message, transport).await {
                     Ok(answer) if is_failure(&answer) => last = Ok(answer),
                     Ok(answer) => return Ok(answer),
                     Err(error) => last = last.or(Err(NoAnswer::Unreachable(error.into()))),
@@ -80,11 +81,16 @@ impl Exchange {
         last
     }
 
-    async fn ask_one(&self, server: SocketAddr, message: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
+    async fn query_server(
+        &self,
+        server: SocketAddr,
+        message: &[u8],
+        transport: Transport,
+    ) -> io::Result<Vec<u8>> {
         let start = Instant::now();
-        let asked = timeout(self.timeout, exchange(server, message, transport)).await;
-        let outcome = asked.unwrap_or_else(|late| Err(late.into()));
-        observe::server_asked(server, start.elapsed(), &outcome);
+        let answer = timeout(self.timeout, exchange(server, message, transport)).await;
+        let outcome = answer.unwrap_or_else(|late| Err(late.into()));
+        observe::server_queried(server, start.elapsed(), &outcome);
         outcome
     }
 }

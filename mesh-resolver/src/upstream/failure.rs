@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use hickory_resolver::proto::op::ResponseCode;
 
-use super::config::Unusable;
+use super::config::HostConfigError;
 use crate::error::{Error, ErrorKind};
 
 /// The reason why a query has no answer.
@@ -14,7 +14,7 @@ pub(crate) enum NoAnswer {
     Loop,
     /// Upstream DNS is disabled.
     #[error("upstream DNS is disabled")]
-    Nobody,
+    Disabled,
     #[error("no upstream DNS server answered: {0}")]
     Unreachable(#[source] Arc<io::Error>),
 }
@@ -35,7 +35,7 @@ pub(crate) enum Failure {
     /// The answer of a server is malformed.
     Unreadable,
     /// The host's configuration is unusable.
-    Unusable(Unusable),
+    Unusable(HostConfigError),
 }
 
 impl Failure {
@@ -60,7 +60,7 @@ impl Failure {
     }
 
     /// Converts the failure to an error for a host.
-    pub(crate) fn about(self, host: &str) -> Error {
+    pub(crate) fn into_error(self, host: &str) -> Error {
         match self {
             Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a valid DNS name"),
             Self::NoRecords => {

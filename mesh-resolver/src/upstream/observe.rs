@@ -9,9 +9,9 @@ use crate::{answer::Lookup, dns::header::Code};
 const SLOW: Duration = Duration::from_secs(1);
 
 /// Logs and measures one query to one server.
-pub(super) fn server_asked(server: SocketAddr, took: Duration, outcome: &io::Result<Vec<u8>>) {
+pub(super) fn server_queried(server: SocketAddr, took: Duration, outcome: &io::Result<Vec<u8>>) {
     let outcome = match outcome {
-        Ok(answer) => match Code::of(answer) {
+        Ok(answer) => match Code::from_message(answer) {
             Some(Code::NoError) => "answer",
             Some(Code::NxDomain) => "name_not_found",
             _ => "failure",
@@ -33,7 +33,7 @@ pub(super) fn server_asked(server: SocketAddr, took: Duration, outcome: &io::Res
 }
 
 /// Logs and measures the lookup of one name, in both families.
-pub(crate) fn asked(name: &str, took: Duration, outcome: &Result<Lookup, Failure>) {
+pub(crate) fn name_queried(name: &str, took: Duration, outcome: &Result<Lookup, Failure>) {
     let outcome = match outcome {
         Ok(found) => found.source().as_label(),
         Err(failure) => failure.as_label(),
@@ -74,7 +74,7 @@ mod tests {
             ),
             (slow, late(), "INFO an upstream DNS server is slow server=192.0.2.53:53 outcome=\"timeout\""),
         ] {
-            let events = events::of(|| server_asked(server, took, &outcome));
+            let events = events::of(|| server_queried(server, took, &outcome));
             assert!(events.iter().any(|event| event.starts_with(expected)), "{events:?}");
             assert_eq!(events.len(), 1);
         }

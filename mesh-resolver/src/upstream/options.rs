@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 /// The effective servers, search list and options.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Effective {
+pub(super) struct ResolverOptions {
     pub(super) servers: Vec<SocketAddr>,
     pub(super) search: Vec<String>,
     pub(super) ndots: usize,
@@ -19,7 +19,7 @@ pub(super) struct Effective {
     pub(super) no_aaaa: bool,
 }
 
-impl Default for Effective {
+impl Default for ResolverOptions {
     /// Returns glibc's defaults.
     fn default() -> Self {
         Self {

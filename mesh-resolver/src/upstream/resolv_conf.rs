@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::options::Effective;
+use super::options::ResolverOptions;
 
 /// The port of DNS servers.
 const PORT: u16 = 53;
@@ -20,42 +20,42 @@ const LONGEST_TIMEOUT: u64 = 30;
 const MOST_ATTEMPTS: u64 = 5;
 
 /// Parses a file. Without a search list, the domain of the host name is used: the part after the first dot.
-pub(super) fn parse(text: &str, host_name: &str) -> Effective {
-    let mut effective = Effective::default();
+pub(super) fn parse(text: &str, host_name: &str) -> ResolverOptions {
+    let mut options = ResolverOptions::default();
     let mut search: Option<Vec<String>> = None;
     for line in text.lines().map(str::trim_start) {
         let (keyword, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         let mut words = rest.split_whitespace();
         match keyword {
-            "nameserver" if effective.servers.len() < MOST_SERVERS => {
-                effective.servers.extend(words.next().and_then(server));
+            "nameserver" if options.servers.len() < MOST_SERVERS => {
+                options.servers.extend(words.next().and_then(server));
             }
             "domain" => search = Some(words.next().map(ToOwned::to_owned).into_iter().collect()),
             "search" => search = Some(words.map(ToOwned::to_owned).collect()),
-            "options" => words.for_each(|word| option(&mut effective, word)),
+            "options" => words.for_each(|word| option(&mut options, word)),
             _ => {}
         }
     }
-    effective.search = search.unwrap_or_else(|| {
+    options.search = search.unwrap_or_else(|| {
         let (_, domain) = host_name.trim().split_once('.').unwrap_or_default();
         vec![domain.to_owned()]
     });
-    effective
+    options
 }
 
-fn option(effective: &mut Effective, option: &str) {
+fn option(options: &mut ResolverOptions, option: &str) {
     let (name, value) = option.split_once(':').unwrap_or((option, ""));
     let digits = value.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(value.len());
     let number: u64 = value[..digits].parse().unwrap_or(0);
     let count = |most: u64| usize::try_from(number.min(most)).unwrap_or(0);
     match name {
-        "ndots" => effective.ndots = count(MOST_DOTS),
-        "timeout" => effective.timeout = Duration::from_secs(number.clamp(1, LONGEST_TIMEOUT)),
-        "attempts" => effective.attempts = count(MOST_ATTEMPTS).max(1),
-        "rotate" => effective.rotate = true,
-        "edns0" => effective.edns = true,
-        "use-vc" => effective.tcp = true,
-        "no-aaaa" => effective.no_aaaa = true,
+        "ndots" => options.ndots = count(MOST_DOTS),
+        "timeout" => options.timeout = Duration::from_secs(number.clamp(1, LONGEST_TIMEOUT)),
+        "attempts" => options.attempts = count(MOST_ATTEMPTS).max(1),
+        "rotate" => options.rotate = true,
+        "edns0" => options.edns = true,
+        "use-vc" => options.tcp = true,
+        "no-aaaa" => options.no_aaaa = true,
         _ => {}
     }
 }
@@ -82,7 +82,7 @@ fn interface(name: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Effective {
+    fn read(text: &str) -> ResolverOptions {
         parse(text, "vm")
     }
 

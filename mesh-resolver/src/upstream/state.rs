@@ -17,35 +17,35 @@ use hickory_resolver::{
 
 use super::{
     Upstream,
-    ask::{Asker, Response},
-    config::Unusable,
+    addresses::{self, ResolvedAddresses},
+    client::{Response, UpstreamClient},
+    config::HostConfigError,
     exchange::{Exchange, Transport},
     failure::{Failure, NoAnswer},
-    found::{self, Found},
-    options::Effective,
-    own::Own,
+    options::ResolverOptions,
+    self_addresses::SelfAddresses,
 };
 use crate::{
     answer::{Lookup, Source},
     dns::EDNS_UDP_SIZE,
     error::Error,
     name::NameBuffer,
-    scope::is_under,
+    search_scope::is_under,
 };
 
 /// Upstream DNS with one version of the host's files.
-pub(crate) struct State {
-    dns: Result<Dns, Unusable>,
+pub(crate) struct UpstreamState {
+    dns: Result<Dns, HostConfigError>,
     hosts: Hosts,
 }
 
 #[derive(Clone)]
 struct Dns {
-    effective: Effective,
-    asker: Arc<Asker>,
+    options: ResolverOptions,
+    client: Arc<UpstreamClient>,
 }
 
-impl State {
+impl UpstreamState {
     /// Reads the host's files. `before` is the state to replace. If the options are unchanged, the new state keeps
     /// its cache.
     ///
@@ -53,21 +53,25 @@ impl State {
     ///
     /// `Config`: the settings are invalid. An unusable configuration of the host is not an error here; each query
     /// reports it.
-    pub(super) fn new(upstream: &Upstream, own: &Arc<Own>, before: Option<&Self>) -> Result<Self, Error> {
+    pub(super) fn new(
+        upstream: &Upstream,
+        self_addresses: &Arc<SelfAddresses>,
+        before: Option<&Self>,
+    ) -> Result<Self, Error> {
         let hosts = upstream.hosts()?;
-        let effective = match upstream.effective()? {
-            Ok(effective) => effective,
+        let options = match upstream.resolver_options()? {
+            Ok(options) => options,
             Err(unusable) => {
                 tracing::warn!(error = %unusable, "the host has no usable upstream DNS: only mesh names can be resolved");
                 return Ok(Self { dns: Err(unusable), hosts });
             }
         };
         let before = before.and_then(|before| before.dns.as_ref().ok());
-        let dns = match before.filter(|before| before.effective == effective) {
+        let dns = match before.filter(|before| before.options == options) {
             Some(same) => same.clone(),
             None => {
-                let exchange = Exchange::new(&effective, own.clone());
-                Dns { asker: Arc::new(Asker::new(exchange, upstream.stale)), effective }
+                let exchange = Exchange::new(&options, self_addresses.clone());
+                Dns { client: Arc::new(UpstreamClient::new(exchange, upstream.stale)), options }
             }
         };
         Ok(Self { dns: Ok(dns), hosts })
@@ -80,18 +84,18 @@ impl State {
 
     /// Returns the client for whole messages.
     #[cfg(any(feature = "hickory", feature = "listener"))]
-    pub(crate) fn asker(&self) -> Result<&Arc<Asker>, &Unusable> {
-        self.dns.as_ref().map(|dns| &dns.asker)
+    pub(crate) fn client(&self) -> Result<&Arc<UpstreamClient>, &HostConfigError> {
+        self.dns.as_ref().map(|dns| &dns.client)
     }
 
     /// Returns the number of dots from which a name is tried unchanged before the search list.
     pub(crate) fn ndots(&self) -> usize {
-        self.dns.as_ref().map_or(1, |dns| dns.effective.ndots)
+        self.dns.as_ref().map_or(1, |dns| dns.options.ndots)
     }
 
     /// Returns the search list, in lower case and without trailing dots.
     pub(crate) fn search(&self) -> &[String] {
-        self.dns.as_ref().map(|dns| &*dns.effective.search).unwrap_or_default()
+        self.dns.as_ref().map(|dns| &*dns.options.search).unwrap_or_default()
     }
 
     /// Returns the names to try for `host`, in order (resolv.conf(5), `ndots` and `search`).
@@ -117,7 +121,7 @@ impl State {
         let mut found = Vec::new();
         for kind in [RecordType::A, RecordType::AAAA] {
             let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
-            found.extend(lookup.iter().flat_map(addresses));
+            found.extend(lookup.iter().flat_map(static_addresses));
         }
         if found.is_empty() && is_localhost(host) {
             found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
@@ -131,10 +135,10 @@ impl State {
         let dns = self.dns.as_ref().map_err(|unusable| Failure::Unusable(unusable.clone()))?;
         let name = absolute(host).ok_or(Failure::Invalid)?;
         let v4 = dns.addresses(&name, RecordType::A);
-        let Found { ips, owner, ttl, stale } = match dns.effective.no_aaaa {
+        let ResolvedAddresses { ips, owner, ttl, stale } = match dns.options.no_aaaa {
             true => v4.await?,
             false => match future::join(v4, dns.addresses(&name, RecordType::AAAA)).await {
-                (Ok(v4), Ok(v6)) => v4.and(v6),
+                (Ok(v4), Ok(v6)) => v4.merge(v6),
                 (Ok(found), Err(_)) | (Err(_), Ok(found)) => found,
                 (Err(v4), Err(v6)) => return Err(v4.or(v6)),
             },
@@ -146,16 +150,21 @@ impl State {
 
 impl Dns {
     /// Queries one family. A server without EDNS support is queried again without EDNS, as in glibc (RFC 6891 §7).
-    async fn addresses(&self, name: &Name, kind: RecordType) -> Result<Found, Failure> {
-        match self.ask(name, kind, self.effective.edns).await {
-            Err(Failure::Refused(ResponseCode::FormErr | ResponseCode::NotImp)) if self.effective.edns => {
-                self.ask(name, kind, false).await
+    async fn addresses(&self, name: &Name, kind: RecordType) -> Result<ResolvedAddresses, Failure> {
+        match self.query_family(name, kind, self.options.edns).await {
+            Err(Failure::Refused(ResponseCode::FormErr | ResponseCode::NotImp)) if self.options.edns => {
+                self.query_family(name, kind, false).await
             }
             outcome => outcome,
         }
     }
 
-    async fn ask(&self, name: &Name, kind: RecordType, edns: bool) -> Result<Found, Failure> {
+    async fn query_family(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        edns: bool,
+    ) -> Result<ResolvedAddresses, Failure> {
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(Query::query(name.clone(), kind));
@@ -165,15 +174,15 @@ impl Dns {
             message.set_edns(edns);
         }
         let message = message.to_vec().map_err(|_| Failure::Invalid)?;
-        let Response { message, stale } = match self.effective.tcp {
-            true => self.asker.ask(&message, Transport::Tcp).await,
-            false => self.asker.ask_fully(&message).await,
+        let Response { message, stale } = match self.options.tcp {
+            true => self.client.query(&message, Transport::Tcp).await,
+            false => self.client.query_with_tcp_fallback(&message).await,
         }
         .map_err(|error| match error {
-            NoAnswer::Nobody => Failure::Unknown,
+            NoAnswer::Disabled => Failure::Unknown,
             error => Failure::Unreachable(error),
         })?;
-        found::read(&message, name, kind, stale)
+        addresses::read(&message, name, kind, stale)
     }
 }
 
@@ -183,7 +192,7 @@ fn absolute(host: &str) -> Option<Name> {
     Some(name)
 }
 
-fn addresses(lookup: &lookup::Lookup) -> impl Iterator<Item = IpAddr> {
+fn static_addresses(lookup: &lookup::Lookup) -> impl Iterator<Item = IpAddr> {
     lookup.answers().iter().filter_map(|record| record.data.ip_addr())
 }
 

@@ -7,7 +7,7 @@ use hickory_resolver::{
     proto::rr::{RData, RecordType},
 };
 use hickory_server::Server;
-use mesh_resolver::{Upstream, hickory::MeshHandler};
+use mesh_resolver::{Upstream, hickory_server::MeshHandler};
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::{

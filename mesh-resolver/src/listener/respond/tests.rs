@@ -16,7 +16,7 @@ use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameI
 use super::*;
 use crate::{MeshResolver, Scope, Upstream, dns::MAX_MESSAGE};
 
-const UDP: Transport = Transport::Udp { most: 65_507 };
+const UDP: Transport = Transport::Udp { max_size: 65_507 };
 
 /// A shortened version of the fixture of Istio's tests, with a headless service of many pods.
 fn resolver() -> &'static MeshResolver {
@@ -68,22 +68,22 @@ fn with_edns(mut message: Message, size: u16) -> Message {
 }
 
 /// Returns the result and the bytes that replaced the packet.
-fn answered(packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
+fn answered(packet: &[u8], transport: Transport) -> (Disposition, Vec<u8>) {
     let mut room = vec![0; MAX_MESSAGE];
     room[..packet.len()].copy_from_slice(packet);
-    let verdict = respond(&resolver().inner().mesh.load(), &mut room, packet.len(), transport);
-    let len = match &verdict {
-        Verdict::Answer(len) | Verdict::Unfit(Some(len)) => *len,
-        Verdict::Forward(_) | Verdict::Unfit(None) => packet.len(),
+    let disposition = respond(&resolver().inner().mesh.load(), &mut room, packet.len(), transport);
+    let len = match &disposition {
+        Disposition::Answer(len) | Disposition::Invalid(Some(len)) => *len,
+        Disposition::Forward(_) | Disposition::Invalid(None) => packet.len(),
     };
     room.truncate(len);
-    (verdict, room)
+    (disposition, room)
 }
 
 #[track_caller]
 fn answer(question: &Message, transport: Transport) -> (Message, usize) {
-    let (verdict, bytes) = answered(&question.to_vec().unwrap(), transport);
-    assert!(matches!(verdict, Verdict::Answer(_)), "{verdict:?}");
+    let (disposition, bytes) = answered(&question.to_vec().unwrap(), transport);
+    assert!(matches!(disposition, Disposition::Answer(_)), "{disposition:?}");
     (Message::from_vec(&bytes).unwrap(), bytes.len())
 }
 
@@ -163,8 +163,8 @@ fn other_types_classes_and_names_are_forwarded_unchanged() {
     let unknown = question("www.bing.com.", RecordType::A);
     for asked in others.into_iter().chain([chaos, unknown, question(".", RecordType::NS)]) {
         let bytes = asked.to_vec().unwrap();
-        let (verdict, after) = answered(&bytes, UDP);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{asked:?}");
+        let (disposition, after) = answered(&bytes, UDP);
+        assert!(matches!(disposition, Disposition::Forward(_)), "{asked:?}");
         assert_eq!(bytes, after);
     }
 }
@@ -209,7 +209,7 @@ fn a_response_that_does_not_fit_is_truncated_to_whole_records() {
         assert_eq!(message.edns.is_some(), asked.edns.is_some(), "RFC 6891 §6.1.1");
     }
     assert_eq!(answer(&plain, Transport::Tcp).0.answers.len(), 100);
-    let (other_host, len) = answer(&with_edns(plain, 4096), Transport::Udp { most: 1232 });
+    let (other_host, len) = answer(&with_edns(plain, 4096), Transport::Udp { max_size: 1232 });
     assert!(other_host.metadata.truncation && len <= 1232);
 }
 
@@ -226,7 +226,7 @@ fn a_dot_inside_a_label_does_not_separate_labels() {
     let mut bytes = question("www.google.com.", RecordType::A).to_vec().unwrap();
     bytes[12] = 10;
     bytes[16] = b'.';
-    assert!(matches!(answered(&bytes, UDP).0, Verdict::Forward(_)));
+    assert!(matches!(answered(&bytes, UDP).0, Disposition::Forward(_)));
 }
 
 /// Generates names that often match the table, in any case.
@@ -262,9 +262,9 @@ proptest! {
         let expected: Option<BTreeSet<IpAddr>> = names.lookup(&name).map(|answer| {
             answer.entry().addresses().filter(|ip| ip.is_ipv4() == (kind == RecordType::A)).collect()
         });
-        let (verdict, bytes) = answered(&asked.to_vec().unwrap(), UDP);
+        let (disposition, bytes) = answered(&asked.to_vec().unwrap(), UDP);
         let Some(expected) = expected else {
-            prop_assert!(matches!(verdict, Verdict::Forward(_)));
+            prop_assert!(matches!(disposition, Disposition::Forward(_)));
             return Ok(());
         };
         prop_assert!(bytes.len() <= usize::from(size.unwrap_or(512).max(512)));

@@ -8,8 +8,8 @@ fn plain() -> Vec<u8> {
 
 #[track_caller]
 fn assert_rejected(packet: &[u8], code: ResponseCode) -> Message {
-    let (verdict, bytes) = answered(packet, UDP);
-    assert!(matches!(verdict, Verdict::Unfit(Some(_))), "{verdict:?}");
+    let (disposition, bytes) = answered(packet, UDP);
+    assert!(matches!(disposition, Disposition::Invalid(Some(_))), "{disposition:?}");
     let message = Message::from_vec(&bytes).unwrap();
     assert_eq!(u16::from(message.metadata.response_code), u16::from(code));
     assert_eq!(bytes[..2], packet[..2], "the ID is repeated");
@@ -23,7 +23,7 @@ fn packets_without_a_header_and_responses_are_dropped() {
     let mut response = plain();
     response[2] |= 0x80;
     for packet in [&response[..], &response[..12], &plain()[..11], &[]] {
-        assert!(matches!(answered(packet, UDP).0, Verdict::Unfit(None)));
+        assert!(matches!(answered(packet, UDP).0, Disposition::Invalid(None)));
     }
 }
 
@@ -80,8 +80,8 @@ fn a_name_of_255_bytes_is_valid_and_one_of_256_bytes_is_not() {
     };
     let longest = name(61);
     assert_eq!(longest.len() - 12 - 4, 255);
-    let (verdict, after) = answered(&longest, UDP);
-    assert!(matches!(verdict, Verdict::Forward(asked) if asked.query.name().len() == 253));
+    let (disposition, after) = answered(&longest, UDP);
+    assert!(matches!(disposition, Disposition::Forward(asked) if asked.query.name().len() == 253));
     assert_eq!(longest, after);
     assert_rejected(&name(62), ResponseCode::FormErr);
 }
@@ -96,7 +96,7 @@ fn a_pointer_loop_is_malformed_in_the_question_and_ignored_in_other_records() {
     let [high, low] = u16::to_be_bytes(0xc000 + u16::try_from(packet.len()).unwrap());
     packet.extend_from_slice(&[high, low, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 1, 2, 3, 4]);
     packet[11] = 1;
-    assert!(matches!(answered(&packet, UDP).0, Verdict::Answer(_)));
+    assert!(matches!(answered(&packet, UDP).0, Disposition::Answer(_)));
 }
 
 /// RFC 1035 §4.1.1.
@@ -105,8 +105,8 @@ fn other_opcodes_are_not_implemented() {
     for operation in 1..16 {
         let mut packet = plain();
         packet[2] = packet[2] & 0x87 | operation << 3;
-        let (verdict, bytes) = answered(&packet, UDP);
-        assert!(matches!(verdict, Verdict::Unfit(Some(12))));
+        let (disposition, bytes) = answered(&packet, UDP);
+        assert!(matches!(disposition, Disposition::Invalid(Some(12))));
         assert_eq!((bytes[2] & 0x78, bytes[3] & 0x0f), (operation << 3, 4));
     }
 }
@@ -158,8 +158,8 @@ fn unknown_edns_options_and_flags_are_ignored() {
     // All flags except DO, and an option of four bytes.
     packet[len - 4..].copy_from_slice(&[0x7f, 0xff, 0, 8]);
     packet.extend_from_slice(&[0xfd, 0xe9, 0, 4, 1, 2, 3, 4]);
-    let (verdict, bytes) = answered(&packet, UDP);
-    assert!(matches!(verdict, Verdict::Answer(_)));
+    let (disposition, bytes) = answered(&packet, UDP);
+    assert!(matches!(disposition, Disposition::Answer(_)));
     assert_eq!(bytes[bytes.len() - 4..], [0, 0, 0, 0]);
 }
 
@@ -179,7 +179,7 @@ fn other_records_in_a_query_are_skipped() {
     let at = packet.len() - 11;
     packet.splice(at..at, record);
     packet[11] = 2;
-    assert!(matches!(answered(&packet, UDP).0, Verdict::Answer(_)));
+    assert!(matches!(answered(&packet, UDP).0, Disposition::Answer(_)));
 }
 
 /// Generates queries with some bytes changed or removed.
@@ -209,15 +209,15 @@ proptest! {
         tcp in any::<bool>(),
     ) {
         let transport = if tcp { Transport::Tcp } else { UDP };
-        let (verdict, bytes) = answered(&packet, transport);
-        match verdict {
-            Verdict::Answer(len) | Verdict::Unfit(Some(len)) => {
+        let (disposition, bytes) = answered(&packet, transport);
+        match disposition {
+            Disposition::Answer(len) | Disposition::Invalid(Some(len)) => {
                 prop_assert!((12..=MAX_MESSAGE).contains(&len));
                 prop_assert_eq!(&bytes[..2], &packet[..2]);
                 prop_assert_eq!(bytes[2] & 0x80, 0x80);
                 prop_assert!(Message::from_vec(&bytes).is_ok(), "{:?}", bytes);
             }
-            Verdict::Forward(_) | Verdict::Unfit(None) => prop_assert_eq!(bytes, packet),
+            Disposition::Forward(_) | Disposition::Invalid(None) => prop_assert_eq!(bytes, packet),
         }
     }
 }

@@ -18,8 +18,8 @@ use tokio::{
 
 use super::{
     DEFAULT_ADDRESS, DnsListener, Limits,
-    abroad::Rate,
     forward::Forwarder,
+    rate_limit::RateLimiter,
     shared::{Counters, Recursion, Shared},
     tcp,
     udp::{self, UdpServer},
@@ -45,11 +45,11 @@ pub struct DnsListenerBuilder {
     recursion: Recursion,
     limits: Limits,
     runtime: Option<Handle>,
-    begin: Begin,
+    thread_setup: ThreadSetup,
 }
 
 /// Runs at the start of the thread. The thread drops the returned value when it ends.
-type Begin = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
+type ThreadSetup = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
 
 impl DnsListenerBuilder {
     pub(super) fn new(resolver: MeshResolver) -> Self {
@@ -61,7 +61,7 @@ impl DnsListenerBuilder {
             recursion: Arc::new(|peer| peer.is_loopback()),
             limits: Limits::default(),
             runtime: None,
-            begin: Box::new(|| Box::new(())),
+            thread_setup: Box::new(|| Box::new(())),
         }
     }
 
@@ -107,10 +107,10 @@ impl DnsListenerBuilder {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// Runs `begin` at the start of the thread that answers queries. The thread drops the returned value when it
+    /// Runs `thread_setup` at the start of the thread that answers queries. The thread drops the returned value when it
     /// ends. Use this to install a thread-local `tracing` subscriber or metrics recorder.
-    pub fn with_thread<T: 'static>(self, begin: impl FnOnce() -> T + Send + 'static) -> Self {
-        Self { begin: Box::new(|| Box::new(begin())), ..self }
+    pub fn with_thread<T: 'static>(self, thread_setup: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self { thread_setup: Box::new(|| Box::new(thread_setup())), ..self }
     }
 
     /// Starts the listener.
@@ -137,12 +137,12 @@ impl DnsListenerBuilder {
         self.tcp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
         let addresses = self.own_addresses();
         let forwarder = Forwarder { resolver: self.resolver };
-        forwarder.resolver.inner().upstream.own().add(&addresses);
+        forwarder.resolver.inner().upstream.self_addresses().add(&addresses);
         let counters = Arc::new(Counters::new());
         let shared = Shared { forwarder, recursion: self.recursion, counters };
         let mut listener = DnsListener { addresses, shared, stop: None, thread: None, tasks: Vec::new() };
         listener.serve_tcp(self.tcp, &runtime, self.limits)?;
-        listener.serve_udp(self.udp, &runtime, self.limits, self.begin)?;
+        listener.serve_udp(self.udp, &runtime, self.limits, self.thread_setup)?;
         Ok(listener)
     }
 
@@ -153,7 +153,7 @@ impl DnsListenerBuilder {
         }
         for address in self.addresses.drain(..) {
             let address = address.map_err(listen)?;
-            let (udp, tcp) = pair(address).map_err(|error| {
+            let (udp, tcp) = bind_pair(address).map_err(|error| {
                 let hint = match error.kind() {
                     AddrInUse => ": another program uses the address, choose another one",
                     io::ErrorKind::PermissionDenied => {
@@ -204,9 +204,9 @@ impl DnsListener {
         sockets: Vec<UdpSocket>,
         runtime: &Handle,
         limits: Limits,
-        begin: Begin,
+        thread_setup: ThreadSetup,
     ) -> Result<(), Error> {
-        let (jobs, queue) = mpsc::unbounded_channel();
+        let (pending, queue) = mpsc::unbounded_channel();
         let no_thread = |error: io::Error| {
             listen("the thread of the DNS listener cannot be started".into()).because_of(error)
         };
@@ -214,14 +214,14 @@ impl DnsListener {
         let server = UdpServer {
             sockets: sockets.into_iter().map(Arc::new).collect(),
             shared: self.shared.clone(),
-            jobs,
+            pending,
             permits: Arc::new(Semaphore::new(limits.upstream_queries.min(Semaphore::MAX_PERMITS))),
-            rate: Rate::new(limits.udp_queries_per_network, Instant::now()),
+            rate: RateLimiter::new(limits.udp_queries_per_network, Instant::now()),
             stop: stopped,
         };
         let thread = thread::Builder::new().name("mesh-dns".into());
         let run = || {
-            let _begun = begin();
+            let _guard = thread_setup();
             server.run();
         };
         self.thread = Some(thread.spawn(run).map_err(no_thread)?);
@@ -233,7 +233,7 @@ impl DnsListener {
 }
 
 /// Opens a UDP and a TCP socket at one address.
-fn pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+fn bind_pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     /// The maximum number of attempts to find a port that is free for both.
     const TRIES: usize = 16;
     let mut tried = 0;

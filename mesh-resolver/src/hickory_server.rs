@@ -12,8 +12,11 @@ use hickory_server::{
     zone_handler::MessageResponseBuilder,
 };
 
-use super::{answer::answer, sequential};
-use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
+use crate::{
+    answer::MESH_TTL_SECONDS,
+    hickory::{answer::answer, mesh_upstream},
+    resolver::MeshResolver,
+};
 
 /// A request handler for a `hickory_server::Server`. It answers mesh names from the name table and all other names
 /// through the upstream DNS of the mesh resolver.
@@ -25,7 +28,7 @@ use crate::{answer::MESH_TTL_SECONDS, resolver::MeshResolver};
 ///
 /// ```
 /// use hickory_server::Server;
-/// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshHandler};
+/// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory_server::MeshHandler};
 /// use tokio::net::UdpSocket;
 /// # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 ///
@@ -66,7 +69,7 @@ impl MeshHandler {
         asked.metadata.checking_disabled = request.metadata.checking_disabled;
         asked.add_query(info.query.original().clone());
         let asked = DnsRequest::new(asked, DnsRequestOptions::default());
-        let upstream = sequential(self.mesh.clone());
+        let upstream = mesh_upstream(self.mesh.clone());
         match answer(self.mesh.clone(), upstream, asked, MESH_TTL_SECONDS).await {
             Ok(response) => response.into_message(),
             Err(NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. }))) => {

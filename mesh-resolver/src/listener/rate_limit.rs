@@ -17,53 +17,53 @@ use super::respond::Transport;
 use crate::dns::EDNS_UDP_SIZE;
 
 /// The largest payload of a UDP datagram.
-const MOST_AT_HOME: u16 = 65_507;
+const MAX_DATAGRAM: u16 = 65_507;
 
-pub(super) fn transport(peer: SocketAddr) -> Transport {
-    Transport::Udp { most: if is_at_home(peer.ip()) { MOST_AT_HOME } else { EDNS_UDP_SIZE } }
+pub(super) fn udp_transport(peer: SocketAddr) -> Transport {
+    Transport::Udp { max_size: if is_local(peer.ip()) { MAX_DATAGRAM } else { EDNS_UDP_SIZE } }
 }
 
-fn is_at_home(peer: IpAddr) -> bool {
+fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
 /// Counts the datagrams per second from each network of other hosts. Networks whose hashes collide share a counter,
 /// so that memory use is constant.
-pub(super) struct Rate {
+pub(super) struct RateLimiter {
     /// The maximum number of datagrams per second and network.
-    most: u32,
-    places: Box<[Cell<Place>]>,
+    limit: u32,
+    buckets: Box<[Cell<Bucket>]>,
     /// A random seed, so that attackers cannot predict which networks share a counter.
     hasher: RandomState,
     start: Instant,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Bucket {
     second: Duration,
-    came: u32,
+    count: u32,
 }
 
-const PLACES: usize = 4096;
+const BUCKETS: usize = 4096;
 
-impl Rate {
-    pub(super) fn new(most: u32, start: Instant) -> Self {
-        Self { most, places: vec![Cell::default(); PLACES].into(), hasher: RandomState::default(), start }
+impl RateLimiter {
+    pub(super) fn new(limit: u32, start: Instant) -> Self {
+        Self { limit, buckets: vec![Cell::default(); BUCKETS].into(), hasher: RandomState::default(), start }
     }
 
     /// Counts a datagram and returns whether its network exceeds the limit. This host has no limit. The clock is read
     /// only for other hosts.
     pub(super) fn is_exceeded(&self, peer: IpAddr, now: impl FnOnce() -> Instant) -> bool {
-        if is_at_home(peer) {
+        if is_local(peer) {
             return false;
         }
         #[allow(clippy::cast_possible_truncation, reason = "the low bits of a hash")]
-        let place = &self.places[self.hasher.hash_one(network(peer)) as usize % PLACES];
+        let bucket = &self.buckets[self.hasher.hash_one(network(peer)) as usize % BUCKETS];
         let second = Duration::from_secs(now().saturating_duration_since(self.start).as_secs());
-        let before = Some(place.get()).filter(|place| place.second == second);
-        let came = before.map_or(0, |place| place.came).saturating_add(1);
-        place.set(Place { second, came });
-        came > self.most
+        let before = Some(bucket.get()).filter(|bucket| bucket.second == second);
+        let count = before.map_or(0, |bucket| bucket.count).saturating_add(1);
+        bucket.set(Bucket { second, count });
+        count > self.limit
     }
 }
 
@@ -84,14 +84,14 @@ mod tests {
     }
 
     /// Returns how many of 100 datagrams are within the limit at the given time.
-    fn admitted(rate: &Rate, peers: &[&str], seconds: u64) -> usize {
+    fn admitted(rate: &RateLimiter, peers: &[&str], seconds: u64) -> usize {
         let now = rate.start + Duration::from_secs(seconds);
         (0..100).filter(|at| !rate.is_exceeded(ip(peers[at % peers.len()]), || now)).count()
     }
 
     #[test]
     fn the_limit_applies_to_each_network_and_each_second() {
-        let rate = Rate::new(10, Instant::now());
+        let rate = RateLimiter::new(10, Instant::now());
         for second in [0, 1, 2, 60] {
             assert_eq!(admitted(&rate, &["192.0.2.1", "192.0.2.200", "::ffff:192.0.2.7"], second), 10);
             assert_eq!(admitted(&rate, &["2001:db8::1", "2001:db8:0:ff::1"], second), 10);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn this_host_has_no_limit_and_its_datagrams_do_not_read_the_clock() {
-        let rate = Rate::new(0, Instant::now());
+        let rate = RateLimiter::new(0, Instant::now());
         for peer in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert!(!rate.is_exceeded(ip(peer), || unreachable!("the clock")), "{peer}");
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn networks_have_separate_limits() {
-        let rate = Rate::new(10, Instant::now());
+        let rate = RateLimiter::new(10, Instant::now());
         // Some of the thousand networks share a counter.
         let full = (0..1000u32).filter(|network| {
             let peer = format!("10.{}.{}.1", network / 256, network % 256);
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn responses_to_other_hosts_are_small() {
-        let most = |peer: &str| transport(SocketAddr::new(ip(peer), 1000));
-        assert_eq!(most("192.0.2.1"), Transport::Udp { most: 1232 });
-        assert_eq!(most("::ffff:127.0.0.1"), Transport::Udp { most: 65_507 });
+        let max_size = |peer: &str| udp_transport(SocketAddr::new(ip(peer), 1000));
+        assert_eq!(max_size("192.0.2.1"), Transport::Udp { max_size: 1232 });
+        assert_eq!(max_size("::ffff:127.0.0.1"), Transport::Udp { max_size: 65_507 });
     }
 }

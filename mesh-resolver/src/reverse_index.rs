@@ -19,7 +19,7 @@ use sidestep_util::bounded_map::BoundedMap;
 /// A bounded map from addresses to mesh names. Recording an unchanged pair again needs no lock; nearly all lookups do
 /// that.
 #[derive(Debug)]
-pub(crate) struct Recent {
+pub(crate) struct ReverseIndex {
     names: Mutex<BoundedMap<IpAddr, Arc<str>, RandomState>>,
     /// Hashes of recently recorded pairs of address and name. They are written under the lock.
     latest: Box<[AtomicU64; LATEST]>,
@@ -35,7 +35,7 @@ const LATEST: usize = 1024;
 /// The value of an unused slot.
 const NONE: u64 = 0;
 
-impl Recent {
+impl ReverseIndex {
     /// Records the addresses of a mesh name.
     #[inline]
     pub(crate) fn record(&self, name: &str, addresses: &[IpAddr]) {
@@ -90,7 +90,7 @@ impl Recent {
     }
 }
 
-impl Default for Recent {
+impl Default for ReverseIndex {
     fn default() -> Self {
         let latest = Box::new([const { AtomicU64::new(NONE) }; LATEST]);
         Self { names: Mutex::new(BoundedMap::new(CAPACITY)), latest, hasher: RandomState::default() }
@@ -109,67 +109,67 @@ mod tests {
 
     #[test]
     fn an_address_maps_to_the_name_that_was_last_resolved_to_it() {
-        let recent = Recent::default();
-        recent.record("a", &[ip(1), ip(2)]);
-        recent.record("b", &[ip(2)]);
-        assert_eq!(recent.name(ip(1)).as_deref(), Some("a"));
-        assert_eq!(recent.name(ip(2)).as_deref(), Some("b"));
-        assert_eq!(recent.name(ip(3)), None);
+        let index = ReverseIndex::default();
+        index.record("a", &[ip(1), ip(2)]);
+        index.record("b", &[ip(2)]);
+        assert_eq!(index.name(ip(1)).as_deref(), Some("a"));
+        assert_eq!(index.name(ip(2)).as_deref(), Some("b"));
+        assert_eq!(index.name(ip(3)), None);
     }
 
     #[test]
     fn an_address_from_upstream_dns_no_longer_maps_to_a_mesh_name() {
-        let recent = Recent::default();
-        recent.record("a", &[ip(1), ip(2)]);
-        recent.forget(&[ip(1)]);
-        assert_eq!(recent.name(ip(1)), None);
-        assert_eq!(recent.name(ip(2)).as_deref(), Some("a"));
+        let index = ReverseIndex::default();
+        index.record("a", &[ip(1), ip(2)]);
+        index.forget(&[ip(1)]);
+        assert_eq!(index.name(ip(1)), None);
+        assert_eq!(index.name(ip(2)).as_deref(), Some("a"));
     }
 
     #[test]
     fn resolving_a_name_again_does_not_copy_it() {
-        let recent = Recent::default();
-        let names = || recent.name(ip(1)).unwrap();
-        recent.record("a", &[ip(1)]);
+        let index = ReverseIndex::default();
+        let names = || index.name(ip(1)).unwrap();
+        index.record("a", &[ip(1)]);
         let first = names();
-        recent.record("a", &[ip(1), ip(2)]);
+        index.record("a", &[ip(1), ip(2)]);
         assert!(Arc::ptr_eq(&first, &names()));
     }
 
     /// The hash must not outlive the pair that it stands for.
     #[test]
     fn a_name_can_regain_its_address_from_another_name() {
-        let recent = Recent::default();
+        let index = ReverseIndex::default();
         // The second address shares the slot of the first one.
         for other in [ip(1), ip(1 + LATEST)] {
-            recent.record("a", &[ip(1)]);
-            recent.record("b", &[other]);
-            recent.record("a", &[ip(1)]);
-            assert_eq!(recent.name(ip(1)).as_deref(), Some("a"));
-            recent.forget(&[other]);
-            recent.record("b", &[other]);
-            assert_eq!(recent.name(other).as_deref(), Some("b"));
+            index.record("a", &[ip(1)]);
+            index.record("b", &[other]);
+            index.record("a", &[ip(1)]);
+            assert_eq!(index.name(ip(1)).as_deref(), Some("a"));
+            index.forget(&[other]);
+            index.record("b", &[other]);
+            assert_eq!(index.name(other).as_deref(), Some("b"));
         }
     }
 
     #[test]
     fn memory_is_bounded_and_the_oldest_address_is_evicted_first() {
-        let recent = Recent::default();
+        let index = ReverseIndex::default();
         for number in 0..10 * CAPACITY {
-            recent.record("a", &[ip(number)]);
+            index.record("a", &[ip(number)]);
         }
-        assert!(recent.names.lock().weight() <= 2 * CAPACITY);
-        assert_eq!(recent.name(ip(0)), None);
-        assert!(recent.name(ip(10 * CAPACITY - 1)).is_some());
+        assert!(index.names.lock().weight() <= 2 * CAPACITY);
+        assert_eq!(index.name(ip(0)), None);
+        assert!(index.name(ip(10 * CAPACITY - 1)).is_some());
     }
 
     #[test]
     fn an_address_that_is_resolved_repeatedly_is_never_evicted() {
-        let recent = Recent::default();
+        let index = ReverseIndex::default();
         for number in 1..10 * CAPACITY {
-            recent.record("a", &[ip(0)]);
-            recent.record("b", &[ip(number)]);
-            assert_eq!(recent.name(ip(0)).as_deref(), Some("a"));
+            index.record("a", &[ip(0)]);
+            index.record("b", &[ip(number)]);
+            assert_eq!(index.name(ip(0)).as_deref(), Some("a"));
         }
     }
 }

@@ -25,44 +25,46 @@ pub trait LocalAddresses: Send + Sync + 'static {
 }
 
 /// Decides whether a mesh name belongs to a host outside the mesh.
-pub(crate) enum External {
+pub(crate) enum ExternalNames {
     /// A predicate from the builder.
-    Told(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Predicate(Box<dyn Fn(&str) -> bool + Send + Sync>),
     /// istiod's clusters, for names whose addresses are not routable.
     Clusters(NdsClient),
 }
 
 /// The policy of a resolver.
 #[derive(Default)]
-pub(crate) struct Mode {
-    pub(crate) external: Option<External>,
+pub(crate) struct AnswerPolicy {
+    pub(crate) external: Option<ExternalNames>,
     pub(crate) local: Option<Box<dyn LocalAddresses>>,
 }
 
-impl Mode {
+impl AnswerPolicy {
     /// Whether the addresses of an entry are returned unchanged for every name.
     #[inline]
-    pub(crate) fn keeps(&self, entry: NameEntry<'_>) -> bool {
+    pub(crate) fn leaves_unchanged(&self, entry: NameEntry<'_>) -> bool {
         self.local.is_none()
             && match &self.external {
                 None => true,
-                Some(External::Clusters(_)) => entry.ipv4().first().is_some_and(|first| !is_virtual(*first)),
-                Some(External::Told(_)) => false,
+                Some(ExternalNames::Clusters(_)) => {
+                    entry.ipv4().first().is_some_and(|first| !is_virtual(*first))
+                }
+                Some(ExternalNames::Predicate(_)) => false,
             }
     }
 
     /// Applies the policy. Returns `None` if upstream DNS must answer instead of the name table.
-    pub(crate) fn give<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Answer<'a>> {
-        if self.keeps(answer.entry()) {
+    pub(crate) fn apply<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Answer<'a>> {
+        if self.leaves_unchanged(answer.entry()) {
             return Some(answer);
         }
-        if self.external.as_ref().is_some_and(|external| external.is(&answer)) {
+        if self.external.as_ref().is_some_and(|external| external.contains(&answer)) {
             return None;
         }
         let local = match &self.local {
             None => None,
             Some(local) if answer.via() == Via::Wildcard || answer.name().starts_with('*') => {
-                local.address(&answer.known(question)?)
+                local.address(&answer.matched_name(question)?)
             }
             Some(local) => local.address(answer.name()),
         };
@@ -70,10 +72,10 @@ impl Mode {
     }
 }
 
-impl External {
-    fn is(&self, answer: &Answer<'_>) -> bool {
+impl ExternalNames {
+    fn contains(&self, answer: &Answer<'_>) -> bool {
         match self {
-            Self::Told(external) => external(answer.name()),
+            Self::Predicate(external) => external(answer.name()),
             Self::Clusters(client) => {
                 answer.entry().registry() == Registry::External
                     && answer.ipv4().iter().all(|ip| is_virtual(*ip))

@@ -11,7 +11,7 @@ use super::failure::Failure;
 
 /// The addresses of a name, and the end of its CNAME chain.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct ResolvedAddresses {
     pub(super) ips: Vec<IpAddr>,
     pub(super) owner: Name,
     pub(super) ttl: Duration,
@@ -19,9 +19,9 @@ pub(super) struct Found {
     pub(super) stale: Option<Duration>,
 }
 
-impl Found {
+impl ResolvedAddresses {
     /// Merges the addresses of both families.
-    pub(super) fn and(mut self, other: Self) -> Self {
+    pub(super) fn merge(mut self, other: Self) -> Self {
         self.ips.extend(other.ips);
         Self { ttl: min(self.ttl, other.ttl), stale: self.stale.max(other.stale), ..self }
     }
@@ -34,7 +34,7 @@ pub(super) fn read(
     name: &Name,
     kind: RecordType,
     stale: Option<Duration>,
-) -> Result<Found, Failure> {
+) -> Result<ResolvedAddresses, Failure> {
     let message = Message::from_vec(message).map_err(|_| Failure::Unreadable)?;
     match message.metadata.response_code {
         ResponseCode::NoError => {}
@@ -56,6 +56,6 @@ pub(super) fn read(
     }
     match ips.is_empty() {
         true => Err(Failure::NoRecords),
-        false => Ok(Found { ips, owner, ttl: Duration::from_secs(ttl.into()), stale }),
+        false => Ok(ResolvedAddresses { ips, owner, ttl: Duration::from_secs(ttl.into()), stale }),
     }
 }

@@ -6,9 +6,9 @@ use parking_lot::RwLock;
 
 /// The addresses of the DNS listeners of one resolver.
 #[derive(Debug, Default)]
-pub(crate) struct Own(RwLock<Vec<SocketAddr>>);
+pub(crate) struct SelfAddresses(RwLock<Vec<SocketAddr>>);
 
-impl Own {
+impl SelfAddresses {
     #[cfg_attr(not(feature = "listener"), allow(dead_code, reason = "only the listener uses it"))]
     pub(crate) fn add(&self, addresses: &[SocketAddr]) {
         self.0.write().extend_from_slice(addresses);
@@ -26,7 +26,7 @@ impl Own {
 
     /// Whether a DNS server is one of the listeners. A listener on the unspecified address listens on all addresses
     /// of the host.
-    pub(super) fn is(&self, server: SocketAddr) -> bool {
+    pub(super) fn contains(&self, server: SocketAddr) -> bool {
         let same = |own: &SocketAddr| {
             own.port() == server.port()
                 && (own.ip().to_canonical() == server.ip().to_canonical()
@@ -64,11 +64,11 @@ mod tests {
             ("[::]:53", "127.0.0.1:53", true),
             ("0.0.0.0:53", "192.0.2.1:53", false),
         ] {
-            let all = Own::default();
+            let all = SelfAddresses::default();
             all.add(&[at(own)]);
-            assert_eq!(all.is(at(server)), same, "{own} {server}");
+            assert_eq!(all.contains(at(server)), same, "{own} {server}");
             all.remove(&[at(own)]);
-            assert!(!all.is(at(server)));
+            assert!(!all.contains(at(server)));
         }
     }
 }
