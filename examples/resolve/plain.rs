@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     // Looks up the name table only: without waiting or allocation, from any thread.
     if let Some(addresses) = resolver.try_lookup(&name) {
-        anstream::println!("name table: {}", addresses[0]);
+        anstream::println!("name table: {}", addresses.first());
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(crate) fn addresses(lookup: &Lookup) -> String {
 pub(crate) fn source(lookup: &Lookup) -> String {
     match lookup.source() {
         Source::Mesh { .. } => format!("mesh: {}", lookup.canonical_name()),
-        Source::Hosts => "hosts file".to_owned(),
+        Source::HostsFile => "hosts file".to_owned(),
         Source::Literal => "an IP address".to_owned(),
         Source::Upstream => "upstream DNS".to_owned(),
         other => format!("{other:?}"),

@@ -81,7 +81,10 @@ async fn start(
             MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?
         }
     };
-    Ok(DnsListener::builder(resolver).bind(address).with_thread(move || thread::begun(&reports)).start()?)
+    Ok(DnsListener::builder(resolver)
+        .bind(address)
+        .with_thread_setup(move || thread::begun(&reports))
+        .start()?)
 }
 
 /// The port that is listened on; 0 where `dns` is none.

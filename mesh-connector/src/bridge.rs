@@ -268,7 +268,7 @@ impl Bridge {
 
     fn canonical(&self, target: &Target) -> String {
         let host = target.host().to_string();
-        self.shared.mesh.resolver().resolve(&host).unwrap_or(host)
+        self.shared.mesh.resolver().canonical_name(&host).unwrap_or(host)
     }
 
     fn serve<L: Listener>(&self, listener: L, target: &Target) {

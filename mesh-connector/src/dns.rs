@@ -4,13 +4,8 @@ mod by_address;
 
 use std::{net::IpAddr, sync::OnceLock};
 
-use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{
-    NdsClient,
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::Watch,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+use nds_client::{Health, NameTable, NdsClient, SyncState, Watch, WatchSender};
 
 use self::by_address::ByAddress;
 use crate::error::{Error, ErrorKind};
@@ -39,11 +34,11 @@ pub(crate) trait UpstreamLookup {
 
 impl MeshNames for Dns {
     fn canonical(&self, host: &str) -> Option<String> {
-        self.resolver.resolve(host)
+        self.resolver.canonical_name(host)
     }
 
     fn addresses(&self, host: &str) -> Vec<IpAddr> {
-        self.resolver.try_lookup(host).map(|addresses| addresses.to_vec()).unwrap_or_default()
+        self.resolver.try_lookup(host).map(|addresses| addresses.as_slice().to_vec()).unwrap_or_default()
     }
 
     fn last_resolved(&self, ip: IpAddr) -> Option<String> {
@@ -89,8 +84,8 @@ impl Dns {
         }
         let mut health = Health::default();
         health.sync = SyncState::Synced;
-        let (names, health) = (Watch::constant(NameTable::default()), Watch::constant(health));
-        let builder = MeshResolver::builder(names, health, Scope::default());
+        let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(health));
+        let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), SearchScope::default());
         let resolver = builder.with_upstream(self.upstream.clone()).build()?;
         Ok(self.upstream_only.get_or_init(|| resolver))
     }

@@ -17,12 +17,8 @@ use hickory_resolver::{
     config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
-use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use reqwest::dns::Resolve;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
@@ -57,7 +53,7 @@ fn mesh(names: u32) -> Mesh {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
-    let scope = Scope::new("namespace-11", "svc.cluster.local").with_search_domain("corp.example");
+    let scope = SearchScope::new("namespace-11", "svc.cluster.local").with_search_domain("corp.example");
     let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = resolver.with_upstream(Upstream::none()).build().unwrap();
     Mesh { resolver, names, _health: health }

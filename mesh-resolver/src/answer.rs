@@ -5,7 +5,7 @@ mod ips;
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
-    ops::Deref,
+    slice,
     time::Duration,
 };
 
@@ -13,8 +13,11 @@ use nds_client::health::SyncState;
 use smallvec::SmallVec;
 
 use self::ips::InlineIps;
-pub(crate) use self::ips::Ips;
-use crate::lookup::{Answer, Via};
+pub(crate) use self::ips::{INLINE, Ips};
+use crate::{
+    iter::IntoIter,
+    lookup::{Answer, MatchKind},
+};
 
 /// The TTL of mesh answers, as in Istio's DNS proxy (`pkg/dns/client/dns.go`, `defaultTTLInSeconds`).
 pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
@@ -27,32 +30,49 @@ pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Addresses {
     ips: InlineIps,
-    via: Via,
+    match_kind: MatchKind,
 }
 
 impl Addresses {
     pub(crate) fn from_answer(answer: &Answer<'_>) -> Self {
-        Self { ips: InlineIps::shuffled(answer.ipv4(), answer.ipv6()), via: answer.via() }
+        Self { ips: InlineIps::shuffled(answer.ipv4(), answer.ipv6()), match_kind: answer.match_kind() }
     }
 
     /// The single address of a name that the table contains verbatim.
     #[inline]
     pub(crate) fn single(address: Ipv4Addr) -> Self {
-        Self { ips: InlineIps::One([IpAddr::V4(address)]), via: Via::Exact }
+        Self { ips: InlineIps::One([IpAddr::V4(address)]), match_kind: MatchKind::Exact }
     }
 
-    /// How the name matched its table entry.
+    /// Returns the addresses.
+    #[inline]
     #[must_use]
-    pub fn via(&self) -> Via {
-        self.via
+    pub fn as_slice(&self) -> &[IpAddr] {
+        &self.ips
+    }
+
+    /// Returns the first address.
+    #[inline]
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        self.ips[0]
+    }
+
+    /// Returns an iterator over the addresses.
+    pub fn iter(&self) -> slice::Iter<'_, IpAddr> {
+        self.as_slice().iter()
+    }
+
+    /// Returns how the name matched its table entry.
+    #[must_use]
+    pub fn match_kind(&self) -> MatchKind {
+        self.match_kind
     }
 }
 
-impl Deref for Addresses {
-    type Target = [IpAddr];
-
-    fn deref(&self) -> &[IpAddr] {
-        &self.ips
+impl AsRef<[IpAddr]> for Addresses {
+    fn as_ref(&self) -> &[IpAddr] {
+        self.as_slice()
     }
 }
 
@@ -61,16 +81,16 @@ impl IntoIterator for Addresses {
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
-        IntoIter(self.ips.into_iter())
+        IntoIter::new(self.ips)
     }
 }
 
 impl<'a> IntoIterator for &'a Addresses {
     type Item = &'a IpAddr;
-    type IntoIter = std::slice::Iter<'a, IpAddr>;
+    type IntoIter = slice::Iter<'a, IpAddr>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.ips.iter()
+        self.iter()
     }
 }
 
@@ -79,7 +99,7 @@ impl<'a> IntoIterator for &'a Addresses {
 #[non_exhaustive]
 pub enum Source {
     /// The host's `hosts` file, or the loopback addresses of `localhost` (RFC 6761 §6.3).
-    Hosts,
+    HostsFile,
     /// The name is an address literal.
     Literal,
     /// istiod's name table. The addresses may be virtual: a ClusterIP, or an address of 240.240.0.0/16 that only a
@@ -87,14 +107,14 @@ pub enum Source {
     #[non_exhaustive]
     Mesh {
         /// How the name matched its table entry.
-        via: Via,
+        match_kind: MatchKind,
         /// The synchronisation state of the table at the time of the lookup.
         state: SyncState,
     },
     /// A cached upstream answer whose TTL has expired, returned because no upstream server answers now
-    /// ([`Upstream::with_stale_answers`]).
+    /// ([`Upstream::with_max_stale_age`]).
     ///
-    /// [`Upstream::with_stale_answers`]: crate::Upstream::with_stale_answers
+    /// [`Upstream::with_max_stale_age`]: crate::Upstream::with_max_stale_age
     #[non_exhaustive]
     Stale {
         /// The time since the TTL expired.
@@ -103,7 +123,7 @@ pub enum Source {
     /// The system's `getaddrinfo`, for a name that DNS does not know ([`Upstream::with_getaddrinfo`]).
     ///
     /// [`Upstream::with_getaddrinfo`]: crate::Upstream::with_getaddrinfo
-    System,
+    GetAddrInfo,
     /// Upstream DNS.
     Upstream,
 }
@@ -112,11 +132,11 @@ impl Source {
     /// Returns the value of the metric label `outcome`.
     pub(crate) fn as_label(&self) -> &'static str {
         match self {
-            Self::Hosts => "hosts",
+            Self::HostsFile => "hosts_file",
             Self::Literal => "literal",
             Self::Mesh { .. } => "mesh",
             Self::Stale { .. } => "stale",
-            Self::System => "system",
+            Self::GetAddrInfo => "getaddrinfo",
             Self::Upstream => "upstream",
         }
     }
@@ -186,27 +206,9 @@ impl IntoIterator for Lookup {
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
-        IntoIter(self.addresses.into_iter())
+        IntoIter::new(self.addresses)
     }
 }
-
-/// An owning iterator over the addresses of an answer.
-#[derive(Clone, Debug)]
-pub struct IntoIter(smallvec::IntoIter<[IpAddr; ips::INLINE]>);
-
-impl Iterator for IntoIter {
-    type Item = IpAddr;
-
-    fn next(&mut self) -> Option<IpAddr> {
-        self.0.next()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl ExactSizeIterator for IntoIter {}
 
 /// A host name that is stored inline if it has at most 56 bytes.
 #[derive(Clone, Eq, PartialEq)]

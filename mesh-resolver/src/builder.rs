@@ -10,7 +10,7 @@ use crate::{
     policy::{AnswerPolicy, ExternalNames, LocalAddresses},
     resolver::{Inner, MeshResolver},
     reverse_index::ReverseIndex,
-    search_scope::Scope,
+    search_scope::SearchScope,
     upstream::{ReloadingUpstream, Upstream},
 };
 
@@ -18,10 +18,10 @@ impl MeshResolver {
     /// Creates a resolver for a program that resolves names and dials the addresses itself.
     ///
     /// The resolver reads the name table of `client`, uses the namespace and DNS domain of the client's
-    /// configuration, and asks the host's DNS servers for all other names. For hosts outside the mesh whose only
-    /// address in the table is virtual, it returns the addresses of upstream DNS
-    /// ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)). The resolver keeps the
-    /// client alive.
+    /// configuration, and asks the host's DNS servers for all other names. Hosts outside the mesh whose only address
+    /// in the table is virtual are resolved through upstream DNS
+    /// ([`with_upstream_for_external_services`](MeshResolverBuilder::with_upstream_for_external_services)). The
+    /// resolver keeps the client alive.
     ///
     /// The addresses are those of istiod's table: see the section [Raw addresses](crate#raw-addresses).
     ///
@@ -30,7 +30,7 @@ impl MeshResolver {
     /// [`Config`](crate::ErrorKind::Config): the upstream DNS settings are invalid. A host without a usable
     /// resolv.conf is not an error here; see [`Upstream::system`].
     pub fn new(client: &NdsClient) -> Result<Self, Error> {
-        Self::builder_for(client).with_upstream_for_external().build()
+        Self::builder_for(client).with_upstream_for_external_services().build()
     }
 
     /// Returns a builder for a resolver that reads the name table of `client`.
@@ -39,13 +39,17 @@ impl MeshResolver {
     /// addresses. A mesh connector needs exactly these.
     pub fn builder_for(client: &NdsClient) -> MeshResolverBuilder {
         let config = client.config();
-        let scope = Scope::new(config.namespace(), config.dns_domain());
+        let scope = SearchScope::new(config.namespace(), config.dns_domain());
         let builder = Self::builder(client.names().clone(), client.health().clone(), scope);
         MeshResolverBuilder { client: Some(client.clone()), ..builder }
     }
 
     /// Returns a builder for a resolver that reads the given name table.
-    pub fn builder(names: Watch<NameTable>, health: Watch<Health>, scope: Scope) -> MeshResolverBuilder {
+    pub fn builder(
+        names: Watch<NameTable>,
+        health: Watch<Health>,
+        scope: SearchScope,
+    ) -> MeshResolverBuilder {
         MeshResolverBuilder {
             names,
             health,
@@ -65,11 +69,11 @@ impl MeshResolver {
 /// * Upstream DNS is [`Upstream::system`].
 /// * A lookup waits up to 3 seconds for the first name table.
 /// * The search domain of the scope is the first search domain of upstream DNS.
-#[must_use = "a builder does nothing until it builds"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct MeshResolverBuilder {
     names: Watch<NameTable>,
     health: Watch<Health>,
-    scope: Scope,
+    scope: SearchScope,
     upstream: Upstream,
     first_table_timeout: Duration,
     client: Option<NdsClient>,
@@ -89,31 +93,36 @@ impl MeshResolverBuilder {
         Self { first_table_timeout: timeout, ..self }
     }
 
-    /// Resolves those mesh names through upstream DNS for which `external` returns true.
+    /// Sets which mesh names are resolved through upstream DNS instead of the name table: those for which `predicate`
+    /// returns true.
     ///
     /// A program that dials addresses itself needs this for hosts outside the mesh: the table may contain only a
-    /// virtual address, which only a mesh connector can dial. `external` receives the canonical name (`*.x` for a
+    /// virtual address, which only a mesh connector can dial. `predicate` receives the canonical name (`*.x` for a
     /// wildcard entry). The name table does not say which hosts are outside the mesh; istiod's clusters do
     /// (`MESH_EXTERNAL`).
-    pub fn with_external(mut self, external: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.policy.external = Some(ExternalNames::Predicate(Box::new(external)));
+    pub fn with_upstream_for_names(
+        mut self,
+        predicate: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.policy.external = Some(ExternalNames::Predicate(Box::new(predicate)));
         self
     }
 
-    /// Resolves those hosts through upstream DNS that istiod's clusters mark as outside the mesh (`MESH_EXTERNAL`)
-    /// and that have only addresses allocated by istiod (240.240.0.0/16, 2001:2::/48).
+    /// Resolves hosts outside the mesh through upstream DNS instead of returning their virtual addresses. These are
+    /// the hosts that istiod's clusters mark as `MESH_EXTERNAL` and whose addresses are all allocated by istiod
+    /// (240.240.0.0/16, 2001:2::/48).
     ///
     /// Addresses that a ServiceEntry defines are returned unchanged. The first lookup of such a name subscribes to
     /// istiod's clusters. The setting has an effect only on builders of [`MeshResolver::builder_for`].
-    pub fn with_upstream_for_external(mut self) -> Self {
+    pub fn with_upstream_for_external_services(mut self) -> Self {
         if let Some(client) = &self.client {
             self.policy.external = Some(ExternalNames::Clusters(client.clone()));
         }
         self
     }
 
-    /// Returns loopback addresses instead of the addresses of the table for mesh names. A listener behind each
-    /// loopback address must forward connections to the service.
+    /// Sets the loopback addresses that the resolver returns for mesh names instead of the addresses of the name
+    /// table. A listener behind each loopback address must forward connections to the service.
     pub fn with_local_addresses(mut self, local: impl LocalAddresses) -> Self {
         self.policy.local = Some(Box::new(local));
         self

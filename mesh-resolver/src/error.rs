@@ -1,19 +1,23 @@
 //! The errors of this crate.
 
-use std::{error::Error as StdError, fmt};
+use std::sync::Arc;
+
+use sidestep_util::error::ErrorCore;
 
 /// A failed lookup, or a resolver or listener that could not be created.
 ///
-/// [`Display`](fmt::Display) names the host and the next step. [`source`](StdError::source) returns the cause.
-/// [`report`](Self::report) returns both in one line.
-pub struct Error(Box<Inner>);
+/// [`Display`](std::fmt::Display) names the host and the next step. [`source`](std::error::Error::source) returns
+/// the cause, and [`report`](Self::report) returns both in one line. [`Debug`](std::fmt::Debug) writes the message
+/// and each cause on a line of its own, so that a `main` that returns the error prints readable text. Clones are
+/// cheap.
+#[derive(Clone)]
+pub struct Error(Arc<ErrorCore<ErrorKind, Details>>);
 
-struct Inner {
-    kind: ErrorKind,
+struct Details {
     host: String,
-    message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
 }
+
+sidestep_util::impl_error!(Error);
 
 const _: () = assert!(size_of::<Error>() == size_of::<usize>(), "an Error has the size of a pointer");
 
@@ -68,20 +72,20 @@ impl ErrorKind {
     }
 }
 
+/// An error of a lookup, without the name that the caller passed.
+pub(crate) type LookupError = ErrorCore<ErrorKind>;
+
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, host: &str, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, host: host.to_owned(), message: message.into(), source: None }))
+    /// Creates an error about a lookup of `host`, the name as the caller passed it.
+    pub(crate) fn of_lookup(host: &str, error: LookupError) -> Self {
+        let message = format!("{}: {}", host.escape_debug(), error.message);
+        let details = Details { host: host.to_owned() };
+        Self(Arc::new(ErrorCore { message, ..error.with_details(details) }))
     }
 
-    pub(crate) fn because_of(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
-        self
-    }
-
-    /// Sets the host to the name that the caller passed.
-    pub(crate) fn asked_for(mut self, host: &str) -> Self {
-        self.0.host = host.to_owned();
-        self
+    /// Creates an error that does not concern a lookup.
+    pub(crate) fn of_setup(error: ErrorCore<ErrorKind>) -> Self {
+        Self(Arc::new(error.with_details(Details { host: String::new() })))
     }
 
     /// Returns the kind of the error.
@@ -90,41 +94,46 @@ impl Error {
         self.0.kind
     }
 
+    /// Whether a retry can succeed without a change of the name or the configuration.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.kind().is_transient()
+    }
+
     /// Returns the name that the caller looked up, as it was passed. Empty if the error does not concern a lookup.
     #[must_use]
     pub fn host(&self) -> &str {
-        &self.0.host
+        &self.0.details.host
     }
 
     /// Returns the message and its causes in one line.
     #[must_use]
     pub fn report(&self) -> String {
-        sidestep_util::error::report(self)
+        self.0.report()
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.0.host.is_empty() {
-            write!(f, "{}: ", self.0.host.escape_debug())?;
-        }
-        f.write_str(&self.0.message)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::io;
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("host", &self.0.host)
-            .field("message", &self.0.message)
-            .field("source", &self.0.source)
-            .finish()
-    }
-}
+    use super::*;
 
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    #[test]
+    fn display_names_the_host_and_debug_lists_the_causes() {
+        let cause = io::Error::other("refused");
+        let error =
+            Error::of_lookup("a\nb", ErrorCore::new(ErrorKind::Upstream, "try again").with_source(cause));
+        assert_eq!(error.to_string(), "a\\nb: try again");
+        assert_eq!(error.report(), "a\\nb: try again: refused");
+        assert_eq!(format!("{error:?}"), "a\\nb: try again\n\nCaused by:\n    refused");
+        assert_eq!((error.host(), error.is_transient()), ("a\nb", true));
+    }
+
+    #[test]
+    fn an_error_without_a_host_consists_of_its_message() {
+        let error = Error::of_setup(ErrorCore::new(ErrorKind::Listen, "port 53 is in use"));
+        assert_eq!((error.to_string(), error.host()), ("port 53 is in use".to_owned(), ""));
+        assert!(!error.is_transient());
     }
 }

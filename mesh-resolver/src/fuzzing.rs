@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use hickory_resolver::proto::op::Message;
 use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 
-use crate::{MeshResolver, Scope, Upstream, listener, upstream};
+use crate::{MeshResolver, SearchScope, Upstream, listener, upstream};
 
 /// Encodes an `istio.networking.nds.v1.NameTable` with one name of each kind. This crate has no protobuf dependency.
 fn wire() -> Vec<u8> {
@@ -40,7 +40,7 @@ fn resolver() -> &'static MeshResolver {
         let table = NameTable::decode(&wire()).unwrap();
         assert_eq!(table.len(), 3);
         let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
-        let scope = Scope::new("n", "svc.cluster.local").with_search_domain("n.svc.cluster.local");
+        let scope = SearchScope::new("n", "svc.cluster.local").with_search_domain("n.svc.cluster.local");
         let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
         builder.with_upstream(Upstream::none()).build().unwrap()
     })

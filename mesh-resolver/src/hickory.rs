@@ -4,13 +4,14 @@
 //!
 //! ```
 //! use hickory_resolver::{Resolver, config::{ResolverConfig, NameServerConfig}};
-//! use mesh_resolver::{MeshResolver, Scope, Upstream, hickory::MeshProvider};
-//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
+//! use mesh_resolver::{MeshResolver, SearchScope, Upstream, hickory::MeshProvider};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let mesh = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+//! let scope = SearchScope::new("vms", "svc.cluster.local");
+//! let mesh = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //!
@@ -19,7 +20,8 @@
 //!
 //! // Or with other name servers and options:
 //! let config = ResolverConfig::from_name_servers(vec![NameServerConfig::udp_and_tcp("192.0.2.53".parse()?)]);
-//! let resolver = Resolver::builder_with_config(config, MeshProvider::over(mesh, Default::default())).build()?;
+//! let provider = MeshProvider::with_provider(mesh, Default::default());
+//! let resolver = Resolver::builder_with_config(config, provider).build()?;
 //! # let _: Resolver<MeshProvider> = resolver;
 //! # Ok(())
 //! # }
@@ -68,6 +70,8 @@ use hickory_resolver::{
         rr::Name,
     },
 };
+
+use sidestep_util::error::ErrorCore;
 
 use self::answer::{Response, UpstreamFn, answer};
 use crate::{
@@ -123,7 +127,9 @@ impl MeshProvider {
         options.attempts = 0;
         options.negative_max_ttl = Some(Duration::ZERO);
         builder.build().map_err(|error| {
-            Error::new(ErrorKind::Config, "", "hickory's resolver cannot be created").because_of(error)
+            let error =
+                ErrorCore::new(ErrorKind::Config, "hickory's resolver cannot be created").with_source(error);
+            Error::of_setup(error)
         })
     }
 }
@@ -132,7 +138,7 @@ impl<P> MeshProvider<P> {
     /// Creates a provider that forwards queries to the name servers of hickory's configuration, through the provider
     /// `inner`.
     #[must_use]
-    pub fn over(mesh: MeshResolver, inner: P) -> Self {
+    pub fn with_provider(mesh: MeshResolver, inner: P) -> Self {
         Self { mesh, inner, upstream_source: UpstreamSource::Configured }
     }
 }
@@ -149,11 +155,10 @@ impl<P> MeshProvider<P> {
 #[cfg(all(feature = "listener", unix))]
 pub fn config_for(listener: &crate::listener::DnsListener) -> Result<ResolverConfig, Error> {
     let Some(address) = listener.addresses().first() else {
-        return Err(Error::new(
+        return Err(Error::of_setup(ErrorCore::new(
             ErrorKind::Config,
-            "",
             "the DNS listener has no address: add one with DnsListenerBuilder::bind",
-        ));
+        )));
     };
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -28,7 +28,7 @@ use crate::{
 ///
 /// ```
 /// use hickory_server::Server;
-/// use mesh_resolver::{MeshResolver, Scope, Upstream, hickory_server::MeshHandler};
+/// use mesh_resolver::{MeshResolver, SearchScope, Upstream, hickory_server::MeshHandler};
 /// use tokio::net::UdpSocket;
 /// # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 ///
@@ -36,7 +36,8 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 /// // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-/// let mesh = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+/// let scope = SearchScope::new("vms", "svc.cluster.local");
+/// let mesh = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 ///     .with_upstream(Upstream::none())
 ///     .build()?;
 /// let mut server = Server::new(MeshHandler::new(mesh));

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr};
 use hickory_resolver::proto::rr::Name;
 use sidestep_util::host_name;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{ErrorKind, LookupError};
 
 /// Parses an address literal. An IPv6 address may be in brackets, as in a URL.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
@@ -34,9 +34,9 @@ pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
 /// # Errors
 ///
 /// `InvalidName`: no DNS server can have an address for the text.
-pub(crate) fn check_name(text: &str) -> Result<(), Error> {
+pub(crate) fn check_name(text: &str) -> Result<(), LookupError> {
     host_name::validate(text)
-        .map_err(|problem| Error::new(ErrorKind::InvalidName, text, format!("not a host name: {problem}")))
+        .map_err(|problem| LookupError::new(ErrorKind::InvalidName, format!("not a host name: {problem}")))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
             (&*long_name, "253"),
         ] {
             let error = check_name(text).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidName);
+            assert_eq!(error.kind, ErrorKind::InvalidName);
             assert!(error.to_string().contains(reason), "{error}");
         }
     }

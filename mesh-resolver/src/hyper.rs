@@ -5,13 +5,14 @@
 //!
 //! ```
 //! use hyper_util::client::legacy::connect::HttpConnector;
-//! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
+//! use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+//! let scope = SearchScope::new("vms", "svc.cluster.local");
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! let connector = HttpConnector::new_with_resolver(resolver);
@@ -30,7 +31,7 @@ use std::{
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-use crate::{answer::IntoIter, error::Error, resolver::MeshResolver};
+use crate::{error::Error, iter::IntoIter, resolver::MeshResolver};
 
 /// An iterator over the addresses of a name. The port is 0; the connector replaces it with the port of the URL.
 #[derive(Clone, Debug)]

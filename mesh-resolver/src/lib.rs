@@ -5,8 +5,8 @@
 //! sidecar, no port 53 and no iptables rules: a lookup is a function call.
 //!
 //! ```
-//! use mesh_resolver::{MeshResolver, Scope, Source, Upstream};
-//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
+//! use mesh_resolver::{MeshResolver, SearchScope, Source, Upstream};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //! # use prost::Message as _;
 //! # use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 //!
@@ -20,7 +20,8 @@
 //! # let names = WatchSender::new(NameTable::decode(&wire.encode_to_vec())?);
 //! # let health = WatchSender::new(Health::default());
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+//! let scope = SearchScope::new("vms", "svc.cluster.local");
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //!
@@ -38,7 +39,7 @@
 //! # Order of sources
 //!
 //! 1. An address literal resolves to itself.
-//! 2. The name table: an exact name, a short name, a name in the search domain, or a wildcard ([`Via`]).
+//! 2. The name table: an exact name, a short name, a name in the search domain, or a wildcard ([`MatchKind`]).
 //! 3. The `hosts` file, and `localhost`.
 //! 4. Upstream DNS ([`Upstream`]), with the host's search list. Each completed name is looked up in the name table
 //!    first.
@@ -65,7 +66,7 @@
 //! that it adds to [`MeshResolver`].
 //!
 //! Lookups need a tokio runtime with IO and time enabled, except [`try_lookup`](MeshResolver::try_lookup),
-//! [`try_lookup_ip`](MeshResolver::try_lookup_ip) and [`resolve`](MeshResolver::resolve).
+//! [`try_lookup_ip`](MeshResolver::try_lookup_ip) and [`canonical_name`](MeshResolver::canonical_name).
 //!
 //! # Differences from Istio's agent
 //!
@@ -101,7 +102,7 @@
 //!
 //! | metric | value | labels |
 //! |---|---|---|
-//! | `mesh_resolver_lookups_total` | lookups | `outcome`: `mesh`, `hosts`, `literal`, `stale`, `system`, `upstream`, or [`ErrorKind::as_label`] |
+//! | `mesh_resolver_lookups_total` | lookups | `outcome`: `mesh`, `hosts_file`, `literal`, `stale`, `getaddrinfo`, `upstream`, or [`ErrorKind::as_label`] |
 //! | `mesh_resolver_lookup_seconds` | duration of a lookup that needed more than the name table | `outcome`, as above |
 //! | `mesh_resolver_upstream_lookup_seconds` | duration of the upstream lookup of one name, both families | `outcome`: `upstream`, `stale`, or the reason of the failure |
 //! | `mesh_resolver_upstream_query_seconds` | duration of one query to one server | `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
@@ -133,10 +134,11 @@
 //!
 //! A table may also contain hosts outside the mesh that a ServiceEntry declares (`MESH_EXTERNAL`), with a virtual IP
 //! instead of their real address. A resolver from [`MeshResolver::new`] resolves them through upstream DNS
-//! ([`with_upstream_for_external`](MeshResolverBuilder::with_upstream_for_external)), and
-//! [`with_external`](MeshResolverBuilder::with_external) selects names by a predicate.
+//! ([`with_upstream_for_external_services`](MeshResolverBuilder::with_upstream_for_external_services)), and
+//! [`with_upstream_for_names`](MeshResolverBuilder::with_upstream_for_names) selects names by a predicate.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod answer;
 mod builder;
@@ -152,6 +154,7 @@ pub mod hickory_server;
 mod host;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+pub mod iter;
 #[cfg(all(feature = "listener", unix))]
 pub mod listener;
 mod lookup;
@@ -171,13 +174,13 @@ pub mod tower;
 mod upstream;
 
 pub use self::{
-    answer::{Addresses, IntoIter, Lookup, Source},
+    answer::{Addresses, Lookup, Source},
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
-    lookup::Via,
+    lookup::MatchKind,
     policy::LocalAddresses,
     resolver::MeshResolver,
-    search_scope::Scope,
+    search_scope::SearchScope,
     upstream::Upstream,
 };
 

@@ -39,8 +39,8 @@
 //! * The response to NOTIFY is NOTIMP. The agent treats NOTIFY as a query.
 //! * Upstream servers are tried in the order of resolv.conf, and a failure (SERVFAIL, NOTIMP, REFUSED) leads to the
 //!   next server. The agent tries them in random order and accepts any response.
-//! * Upstream answers are cached with their remaining TTL. After that they are stale: the listener returns them with
-//!   a TTL of 30 seconds while no server answers. The agent caches nothing.
+//! * Upstream answers are cached until their TTL expires. While no server answers, an expired answer is returned with
+//!   a TTL of 30 seconds. The agent caches nothing.
 //! * A response that exceeds the size that the client accepts is truncated. The agent returns SERVFAIL unless the
 //!   upstream server truncated it.
 //! * Other hosts get at most 1232 bytes over UDP. They may resolve names outside the mesh only if
@@ -105,25 +105,25 @@ pub struct DnsListener {
 #[non_exhaustive]
 pub struct Limits {
     /// The maximum number of UDP queries that wait for upstream DNS. Further ones are answered with SERVFAIL.
-    pub upstream_queries: usize,
+    pub max_upstream_queries: usize,
     /// The maximum number of UDP queries per second from one network of other hosts (IPv4 /24, IPv6 /56). Responses
     /// to further queries have no records and are truncated, so that a genuine client retries over TCP. Queries from
     /// this host have no limit.
-    pub udp_queries_per_network: u32,
+    pub udp_rate_limit: u32,
     /// The maximum number of open TCP connections. Further connections wait to be accepted.
-    pub tcp_connections: usize,
+    pub max_tcp_connections: usize,
     /// The time after which a TCP connection is closed if the client neither sends queries nor reads responses.
-    pub tcp_idle: Duration,
+    pub tcp_idle_timeout: Duration,
 }
 
 impl Default for Limits {
     /// Returns 1024 upstream queries, 1000 queries per second and network, 64 connections and 10 seconds.
     fn default() -> Self {
         Self {
-            upstream_queries: 1024,
-            udp_queries_per_network: 1000,
-            tcp_connections: 64,
-            tcp_idle: Duration::from_secs(10),
+            max_upstream_queries: 1024,
+            udp_rate_limit: 1000,
+            max_tcp_connections: 64,
+            tcp_idle_timeout: Duration::from_secs(10),
         }
     }
 }

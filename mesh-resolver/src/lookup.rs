@@ -32,17 +32,17 @@ use nds_client::resources::name_table::{NameEntry, NameTable, Registry};
 
 use crate::{
     name::{MAX_NAME, NameBuffer},
-    search_scope::Scope,
+    search_scope::SearchScope,
 };
 
 /// How a name matched its entry in the name table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Via {
-    /// The name is a short name of a Kubernetes service: `forecast.weather`, `forecast.weather.svc`, `forecast`.
-    Alternate,
+pub enum MatchKind {
     /// The name equals the key of the entry.
     Exact,
+    /// The name is a short name of a Kubernetes service: `forecast.weather`, `forecast.weather.svc`, `forecast`.
+    ShortName,
     /// The name without the host's first search domain matches.
     SearchDomain,
     /// The name matches a wildcard entry.
@@ -53,7 +53,7 @@ pub enum Via {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer<'a> {
     entry: NameEntry<'a>,
-    via: Via,
+    match_kind: MatchKind,
     /// The length of the matched name, which is the query without the search domain.
     matched_len: u8,
     /// The position in the query of the `*` of the matched wildcard, or [`NO_STAR`].
@@ -68,10 +68,10 @@ const _: () = assert!(MAX_NAME < NO_STAR as usize, "a position in a name fits in
 
 impl<'a> Answer<'a> {
     #[inline]
-    fn new(entry: NameEntry<'a>, via: Via, known: &str) -> Self {
+    fn new(entry: NameEntry<'a>, match_kind: MatchKind, known: &str) -> Self {
         Self {
             entry,
-            via,
+            match_kind,
             matched_len: u8::try_from(known.len()).unwrap_or(NO_STAR),
             star: NO_STAR,
             local: None,
@@ -81,7 +81,7 @@ impl<'a> Answer<'a> {
     /// Creates the answer for an entry that [`exact`] found.
     #[inline]
     pub(crate) fn exact(entry: NameEntry<'a>, question: &str) -> Self {
-        Self::new(entry, Via::Exact, question.strip_suffix('.').unwrap_or(question))
+        Self::new(entry, MatchKind::Exact, question.strip_suffix('.').unwrap_or(question))
     }
 
     /// Replaces the addresses of the entry.
@@ -103,8 +103,8 @@ impl<'a> Answer<'a> {
 
     /// Returns how the name matched.
     #[inline]
-    pub(crate) fn via(&self) -> Via {
-        self.via
+    pub(crate) fn match_kind(&self) -> MatchKind {
+        self.match_kind
     }
 
     /// Returns the IPv4 addresses in istiod's order. Without any, an A query is NODATA.
@@ -135,7 +135,7 @@ impl<'a> Answer<'a> {
         allow(dead_code, reason = "for adapters that write DNS records")
     )]
     pub(crate) fn alias(&self, question: &str) -> Option<String> {
-        if self.via != Via::SearchDomain {
+        if self.match_kind != MatchKind::SearchDomain {
             return None;
         }
         let known = self.matched_name(question)?;
@@ -153,7 +153,7 @@ impl<'a> Answer<'a> {
 
 /// Looks a name up. Returns `None` for an unknown name.
 #[inline]
-pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &Scope, question: &str) -> Option<Answer<'a>> {
+pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &SearchScope, question: &str) -> Option<Answer<'a>> {
     match exact(table, question) {
         Some(entry) => Some(Answer::exact(entry, question)),
         None => lookup_other_matches(table, scope, question),
@@ -174,26 +174,26 @@ pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntr
 #[inline(never)]
 pub(crate) fn lookup_other_matches<'a>(
     table: &'a NameTable,
-    scope: &Scope,
+    scope: &SearchScope,
     question: &str,
 ) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
     let by_name = find_with_search_domain(scope, name, |name| match table.get(name) {
-        Some(entry) => Some((entry, Via::Exact)),
-        None => short_name(table, scope, name).map(|entry| (entry, Via::Alternate)),
+        Some(entry) => Some((entry, MatchKind::Exact)),
+        None => short_name(table, scope, name).map(|entry| (entry, MatchKind::ShortName)),
     });
     by_name.or_else(|| wildcard(table, scope, name))
 }
 
 /// Looks up a lower-case name with `find`, first unchanged, then without the search domain.
 fn find_with_search_domain<'a>(
-    scope: &Scope,
+    scope: &SearchScope,
     name: &str,
-    find: impl Fn(&str) -> Option<(NameEntry<'a>, Via)>,
+    find: impl Fn(&str) -> Option<(NameEntry<'a>, MatchKind)>,
 ) -> Option<Answer<'a>> {
-    if let Some((entry, via)) = find(name) {
-        return Some(Answer::new(entry, via, name));
+    if let Some((entry, match_kind)) = find(name) {
+        return Some(Answer::new(entry, match_kind, name));
     }
     let searched = scope.search_domain();
     let short = strip_suffix(name, searched)?;
@@ -201,11 +201,11 @@ fn find_with_search_domain<'a>(
         return None;
     }
     let (entry, _) = find(short)?;
-    Some(Answer::new(entry, Via::SearchDomain, short))
+    Some(Answer::new(entry, MatchKind::SearchDomain, short))
 }
 
 /// Finds the Kubernetes entry with this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
-fn short_name<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<NameEntry<'a>> {
+fn short_name<'a>(table: &'a NameTable, scope: &SearchScope, name: &str) -> Option<NameEntry<'a>> {
     if scope.domain().is_empty() {
         return None;
     }
@@ -221,7 +221,12 @@ fn short_name<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Nam
 
 /// Finds a Kubernetes service in the cluster domain of the scope. The short name of a pod contains a dot:
 /// `mysql-0.mysql`.
-fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str) -> Option<NameEntry<'a>> {
+fn service<'a>(
+    table: &'a NameTable,
+    scope: &SearchScope,
+    short: &str,
+    namespace: &str,
+) -> Option<NameEntry<'a>> {
     if short.is_empty() || namespace.is_empty() {
         return None;
     }
@@ -231,12 +236,12 @@ fn service<'a>(table: &'a NameTable, scope: &Scope, short: &str, namespace: &str
 }
 
 /// Finds the most specific wildcard entry that matches the name. Wildcard entries have no short names.
-fn wildcard<'a>(table: &'a NameTable, scope: &Scope, name: &str) -> Option<Answer<'a>> {
+fn wildcard<'a>(table: &'a NameTable, scope: &SearchScope, name: &str) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     buffer.join(&[name])?;
     for (dot, _) in name.match_indices('.') {
         let star = dot.checked_sub(1)?;
-        let find = |pattern: &str| Some((table.get(pattern)?, Via::Wildcard));
+        let find = |pattern: &str| Some((table.get(pattern)?, MatchKind::Wildcard));
         if let Some(answer) = find_with_search_domain(scope, buffer.wildcard(star)?, find) {
             let star = u8::try_from(star).ok()?;
             return Some(Answer { matched_len: star.saturating_add(answer.matched_len), star, ..answer });

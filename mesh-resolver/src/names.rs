@@ -19,7 +19,7 @@ use crate::{
     host,
     lookup::{Answer, exact, lookup, lookup_other_matches},
     policy::AnswerPolicy,
-    search_scope::Scope,
+    search_scope::SearchScope,
 };
 
 /// The reason why the name table does not answer a name. Each lookup classifies its name once, against one table.
@@ -37,7 +37,7 @@ pub(crate) enum NotMesh {
 pub(crate) struct NameSource {
     pub(crate) names: Watch<NameTable>,
     pub(crate) sync: SyncWatch,
-    pub(crate) scope: Scope,
+    pub(crate) scope: SearchScope,
     pub(crate) policy: AnswerPolicy,
     pub(crate) first_table_timeout: Duration,
 }
@@ -58,9 +58,9 @@ impl NameSource {
     /// does not change. Returns the loaded table in all other cases.
     // Always inlined, like `lookup::exact`. Code for other cases stays out of it.
     #[inline(always)]
-    pub(crate) fn usual(&self, name: &str) -> Result<Ipv4Addr, NameTableRef<'_>> {
+    pub(crate) fn lookup_single(&self, name: &str) -> Result<Ipv4Addr, NameTableRef<'_>> {
         let table = self.names.load();
-        match only(&table, &self.policy, name) {
+        match single_address(&table, &self.policy, name) {
             Some(address) => Ok(address),
             None => Err(NameTableRef { table, source: self }),
         }
@@ -74,7 +74,7 @@ impl NameSource {
 }
 
 #[inline(always)]
-fn only(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Option<Ipv4Addr> {
+fn single_address(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Option<Ipv4Addr> {
     let entry = exact(table, name)?;
     match (entry.ipv4(), entry.ipv6()) {
         ([only], []) if policy.leaves_unchanged(entry) => Some(*only),
@@ -84,7 +84,7 @@ fn only(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Option<Ipv4Addr
 
 impl NameTableRef<'_> {
     /// Classifies a name. Allocates only for a name that is not ASCII.
-    pub(crate) fn local(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
+    pub(crate) fn classify(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
         if entry.is_none()
             && let Some(address) = host::address(name)

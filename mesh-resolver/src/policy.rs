@@ -8,7 +8,7 @@ use nds_client::{
     resources::name_table::{NameEntry, Registry},
 };
 
-use crate::lookup::{Answer, Via};
+use crate::lookup::{Answer, MatchKind};
 
 /// Assigns loopback addresses to mesh names.
 ///
@@ -20,7 +20,8 @@ pub trait LocalAddresses: Send + Sync + 'static {
     /// `host` is the canonical name of a service, or the queried name if a wildcard entry matched. It is in lower
     /// case, without a trailing dot.
     ///
-    /// Each lookup of a mesh name calls this method on its own thread, so the method must not block.
+    /// Every lookup of a mesh name calls this method, on the thread that performs the lookup. The method must not
+    /// block.
     fn address(&self, host: &str) -> Option<IpAddr>;
 }
 
@@ -63,7 +64,7 @@ impl AnswerPolicy {
         }
         let local = match &self.local {
             None => None,
-            Some(local) if answer.via() == Via::Wildcard || answer.name().starts_with('*') => {
+            Some(local) if answer.match_kind() == MatchKind::Wildcard || answer.name().starts_with('*') => {
                 local.address(&answer.matched_name(question)?)
             }
             Some(local) => local.address(answer.name()),

@@ -1,13 +1,14 @@
 //! An adapter for reqwest (feature `reqwest`): [`MeshResolver`] implements `reqwest::dns::Resolve`.
 //!
 //! ```
-//! use mesh_resolver::{MeshResolver, Scope, Upstream};
-//! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
+//! use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+//! # use nds_client::{Health, NameTable, WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+//! let scope = SearchScope::new("vms", "svc.cluster.local");
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! // Without `no_proxy`, a proxy from the environment would resolve the names.

@@ -14,11 +14,11 @@ use crate::{
     answer::{Addresses, Ips, Lookup, MESH_TTL, Source},
     error::Error,
     host,
-    lookup::{Answer, Via},
+    lookup::{Answer, MatchKind},
     names::{NameSource, NameTableRef, NotMesh},
     observe,
     reverse_index::ReverseIndex,
-    search_scope::Scope,
+    search_scope::SearchScope,
     upstream::ReloadingUpstream,
 };
 
@@ -46,8 +46,8 @@ use crate::{
 /// |---|---|---|
 /// | [`lookup_ip`](Self::lookup_ip) | all, with the host's search list | a [`Lookup`]: addresses, canonical name, source, TTL |
 /// | [`try_lookup_ip`](Self::try_lookup_ip) | the name table, without waiting | a [`Lookup`], for callers without a runtime |
-/// | [`try_lookup`](Self::try_lookup) | the name table, without waiting | only the [`Addresses`], in half the time |
-/// | [`resolve`](Self::resolve) | the name table, without waiting | the canonical name, for routing by name |
+/// | [`try_lookup`](Self::try_lookup) | the name table, without waiting | only the [`Addresses`]; the fastest lookup |
+/// | [`canonical_name`](Self::canonical_name) | the name table, without waiting | the canonical name, for routing by name |
 ///
 /// [`NdsClient::names`] gives access to the entries of the table, without short names, wildcards and address
 /// policies.
@@ -55,14 +55,15 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use mesh_resolver::{MeshResolver, Scope, Upstream};
-/// use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
+/// use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+/// use nds_client::{Health, NameTable, WatchSender};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mesh_resolver::Error> {
 /// let names = WatchSender::new(NameTable::default());
 /// let health = WatchSender::new(Health::default());
-/// let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+/// let scope = SearchScope::new("vms", "svc.cluster.local");
+/// let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 ///     .with_upstream(Upstream::none())
 ///     .build()?;
 /// let answer = resolver.lookup_ip("192.0.2.1").await?;
@@ -100,13 +101,13 @@ impl MeshResolver {
     /// Returns `None` for a name that the table does not contain, and for every name before the first table. The
     /// method does not accept address literals, does not use the search list, and does not affect
     /// [`last_resolved`](Self::last_resolved).
-    // Always inlined: see `NameSource::usual`.
+    // Always inlined: see `NameSource::lookup_single`.
     #[must_use]
     #[inline(always)]
     pub fn try_lookup(&self, name: &str) -> Option<Addresses> {
-        match self.0.mesh.usual(name) {
+        match self.0.mesh.lookup_single(name) {
             Ok(address) => Some(Addresses::single(address)),
-            Err(names) => addresses(names, name),
+            Err(names) => lookup_addresses(names, name),
         }
     }
 
@@ -116,9 +117,9 @@ impl MeshResolver {
     /// Returns `None` for address literals and for all names that need another source than the name table.
     #[must_use]
     pub fn try_lookup_ip(&self, name: &str) -> Option<Lookup> {
-        match self.0.mesh.usual(name) {
-            Ok(address) => Some(self.0.found_usual(name, address)),
-            Err(names) => self.0.found(names, name).ok(),
+        match self.0.mesh.lookup_single(name) {
+            Ok(address) => Some(self.0.single_answer(name, address)),
+            Err(names) => self.0.mesh_answer(names, name).ok(),
         }
     }
 
@@ -152,9 +153,9 @@ impl MeshResolver {
     ///
     /// Dropping the future cancels the lookup and has no other effect.
     pub async fn lookup_ip(&self, name: &str) -> Result<Lookup, Error> {
-        let class = match self.0.mesh.usual(name) {
-            Ok(address) => return Ok(self.0.found_usual(name, address)),
-            Err(names) => match self.0.found(names, name) {
+        let class = match self.0.mesh.lookup_single(name) {
+            Ok(address) => return Ok(self.0.single_answer(name, address)),
+            Err(names) => match self.0.mesh_answer(names, name) {
                 Ok(found) => return Ok(found),
                 Err(class) => class,
             },
@@ -169,7 +170,7 @@ impl MeshResolver {
     /// A name with fewer dots than `ndots` is also tried with the host's first search domain, like in
     /// [`lookup_ip`](Self::lookup_ip).
     #[must_use]
-    pub fn resolve(&self, name: &str) -> Option<String> {
+    pub fn canonical_name(&self, name: &str) -> Option<String> {
         let (names, name) = (self.0.mesh.load(), host::ascii(name));
         let answer = names.lookup(&name).or_else(|| {
             let first = self.0.upstream.state().candidates(&name).into_iter().next()?;
@@ -190,24 +191,24 @@ impl MeshResolver {
 
     /// Returns the search scope, by which short names are completed.
     #[must_use]
-    pub fn scope(&self) -> &Scope {
+    pub fn search_scope(&self) -> &SearchScope {
         &self.0.mesh.scope
     }
 }
 
-/// Returns the addresses of a name that `NameSource::usual` does not cover.
+/// Returns the addresses of a name that `NameSource::lookup_single` does not cover.
 #[inline(never)]
 #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
-fn addresses(names: NameTableRef<'_>, name: &str) -> Option<Addresses> {
-    names.local(name).ok().map(|answer| Addresses::from_answer(&answer))
+fn lookup_addresses(names: NameTableRef<'_>, name: &str) -> Option<Addresses> {
+    names.classify(name).ok().map(|answer| Addresses::from_answer(&answer))
 }
 
 impl Inner {
     /// Builds the answer for the most frequent case and records it in the reverse index.
     #[inline]
-    fn found_usual(&self, name: &str, address: Ipv4Addr) -> Lookup {
+    fn single_answer(&self, name: &str, address: Ipv4Addr) -> Lookup {
         let canonical = name.strip_suffix('.').unwrap_or(name);
-        let found = self.given(Ips::One([address.into()]), canonical, Via::Exact);
+        let found = self.build_answer(Ips::One([address.into()]), canonical, MatchKind::Exact);
         observe::found(name, &found);
         found
     }
@@ -215,21 +216,21 @@ impl Inner {
     /// Looks up all other mesh names.
     #[inline(never)]
     #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
-    fn found(&self, names: NameTableRef<'_>, name: &str) -> Result<Lookup, NotMesh> {
-        let found = names.local(name).map(|answer| self.given_of(&answer))?;
+    fn mesh_answer(&self, names: NameTableRef<'_>, name: &str) -> Result<Lookup, NotMesh> {
+        let found = names.classify(name).map(|answer| self.answer_from_table(&answer))?;
         observe::found(name, &found);
         Ok(found)
     }
 
-    fn given_of(&self, answer: &Answer<'_>) -> Lookup {
-        self.given(Ips::shuffled(answer.ipv4(), answer.ipv6()), answer.name(), answer.via())
+    fn answer_from_table(&self, answer: &Answer<'_>) -> Lookup {
+        self.build_answer(Ips::shuffled(answer.ipv4(), answer.ipv6()), answer.name(), answer.match_kind())
     }
 
     /// Builds an answer from the name table and records it in the reverse index.
     #[inline]
-    fn given(&self, addresses: Ips, canonical: &str, via: Via) -> Lookup {
+    fn build_answer(&self, addresses: Ips, canonical: &str, match_kind: MatchKind) -> Lookup {
         self.reverse_index.record(canonical, &addresses);
-        let source = Source::Mesh { via, state: self.mesh.sync_state() };
+        let source = Source::Mesh { match_kind, state: self.mesh.sync_state() };
         Lookup::new(addresses, canonical, source, MESH_TTL)
     }
 }

@@ -6,13 +6,13 @@
 /// own cluster domain. Istio's agent derives the same values from the proxy's namespace, its DNS domain and
 /// resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Scope {
+pub struct SearchScope {
     namespace: String,
     domain: String,
     search_domain: String,
 }
 
-impl Scope {
+impl SearchScope {
     /// Creates a scope from a Kubernetes namespace and the proxy's DNS domain.
     ///
     /// `dns_domain` is Istio's proxy domain: `vms.svc.cluster.local` for a workload in the namespace `vms`, or
@@ -87,16 +87,20 @@ mod tests {
     /// `pkg/dns/client/dns.go:124-133`.
     #[test]
     fn the_namespace_is_removed_from_the_domain() {
-        assert_eq!(Scope::new("vms", "vms.svc.cluster.local").domain(), "svc.cluster.local");
-        assert_eq!(Scope::new("vms", "svc.cluster.local").domain(), "svc.cluster.local");
-        assert_eq!(Scope::new("vms", "VMs.svc.Cluster.local.").domain(), "svc.cluster.local");
-        assert_eq!(Scope::new("svc", "svc.cluster.local").domain(), "cluster.local", "as the agent does");
-        assert_eq!(Scope::new("", "svc.cluster.local").domain(), "svc.cluster.local");
+        assert_eq!(SearchScope::new("vms", "vms.svc.cluster.local").domain(), "svc.cluster.local");
+        assert_eq!(SearchScope::new("vms", "svc.cluster.local").domain(), "svc.cluster.local");
+        assert_eq!(SearchScope::new("vms", "VMs.svc.Cluster.local.").domain(), "svc.cluster.local");
+        assert_eq!(
+            SearchScope::new("svc", "svc.cluster.local").domain(),
+            "cluster.local",
+            "as the agent does"
+        );
+        assert_eq!(SearchScope::new("", "svc.cluster.local").domain(), "svc.cluster.local");
     }
 
     #[test]
     fn the_mesh_claims_exactly_the_names_under_its_suffixes() {
-        let scope = Scope::new("vms", "vms.svc.cluster.local");
+        let scope = SearchScope::new("vms", "vms.svc.cluster.local");
         for name in ["a.b.svc.cluster.local", "x.cluster.local.", "A.B.SVC", "a.b.svc.clusterset.local"] {
             assert!(scope.claims(name), "{name}");
         }
@@ -105,6 +109,6 @@ mod tests {
         {
             assert!(!scope.claims(name), "{name}");
         }
-        assert!(!Scope::default().claims("a.b"));
+        assert!(!SearchScope::default().claims("a.b"));
     }
 }

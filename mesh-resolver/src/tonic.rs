@@ -20,7 +20,8 @@
 
 use std::{collections::BTreeSet, future::pending, net::IpAddr, time::Duration};
 
-use nds_client::{resources::name_table::NameTable, watch::Watch};
+use nds_client::{NameTable, Watch};
+use sidestep_util::error::ErrorCore;
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::transport::{Channel, Endpoint, Uri, channel::Change};
 
@@ -51,7 +52,8 @@ pub async fn channel(
     setup: impl Fn(Endpoint) -> Endpoint + Send + 'static,
 ) -> Result<Channel, Error> {
     let host = uri.host().map(ToOwned::to_owned);
-    let host = host.ok_or_else(|| Error::new(ErrorKind::InvalidName, "", "the URI has no host"))?;
+    let host =
+        host.ok_or_else(|| Error::of_setup(ErrorCore::new(ErrorKind::InvalidName, "the URI has no host")))?;
     let (ips, ttl) = addresses(&resolver, &host).await?;
     let (channel, changes) = Channel::balance_channel(CHANGES);
     let mut list = List { uri, setup, changes, ips: BTreeSet::new() };

@@ -1,7 +1,7 @@
 //! An adapter for tower (feature `tower`): a service that maps names to addresses.
 //!
 //! ```
-//! use mesh_resolver::{MeshResolver, Scope, Upstream, tower::LookupService};
+//! use mesh_resolver::{MeshResolver, SearchScope, Upstream, tower::LookupService};
 //! use tower::{ServiceBuilder, ServiceExt as _};
 //! # use nds_client::{health::Health, watch::WatchSender, resources::name_table::NameTable};
 //!
@@ -9,7 +9,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));
 //! // In a program: MeshResolver::new(&NdsClient::join(config).await?)?
-//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::new("vms", "svc.cluster.local"))
+//! let scope = SearchScope::new("vms", "svc.cluster.local");
+//! let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
 //!     .with_upstream(Upstream::none())
 //!     .build()?;
 //! // The service composes with tower layers: limits, timeouts, retries.

@@ -39,14 +39,14 @@ pub(crate) use self::{failure::Failure, observe::name_queried, reload::Reloading
 /// * Stale answers are returned for up to one day while no server answers.
 ///
 /// Changes of resolv.conf and of the `hosts` file take effect within a second. An unusable new version is ignored.
-/// The search domain of the resolver's [`Scope`](crate::Scope) does not change.
+/// The search domain of the resolver's [`SearchScope`](crate::SearchScope) does not change.
 ///
 /// # Queries
 ///
 /// The servers are queried one at a time, in order, for `attempts` rounds, over UDP and, if the answer is truncated,
 /// over TCP. If a server does not answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried.
-/// Simultaneous equal queries are sent once. A [`DnsListener`](crate::listener::DnsListener) of the same resolver is
-/// never queried. A query that returns to the listener through another server is not sent again.
+/// Simultaneous equal queries are sent once. A `listener::DnsListener` of the same resolver is never queried. A query
+/// that returns to the listener through another server is not sent again.
 ///
 /// # Cache
 ///
@@ -122,11 +122,11 @@ impl Upstream {
     /// with these domains first, then unchanged; any other name is tried unchanged first. A name with a trailing dot
     /// is not completed.
     #[must_use]
-    pub fn with_search<D: Into<String>>(self, domains: impl IntoIterator<Item = D>) -> Self {
+    pub fn with_search_domains<D: Into<String>>(self, domains: impl IntoIterator<Item = D>) -> Self {
         Self { search: Some(domains.into_iter().map(Into::into).collect()), ..self }
     }
 
-    /// Sets the number of dots from which a name is tried unchanged before the search list.
+    /// Sets the minimum number of dots with which a name is tried unchanged before the search list.
     #[must_use]
     pub fn with_ndots(self, ndots: usize) -> Self {
         Self { ndots: Some(ndots), ..self }
@@ -153,7 +153,7 @@ impl Upstream {
     /// Sets how long after the end of its TTL a positive answer may be returned while no server answers. Zero
     /// disables stale answers.
     #[must_use]
-    pub fn with_stale_answers(self, limit: Duration) -> Self {
+    pub fn with_max_stale_age(self, limit: Duration) -> Self {
         Self { stale: limit, ..self }
     }
 

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use allocation_counter::measure;
-use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+use nds_client::{Health, NameTable, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -32,7 +32,7 @@ fn table() -> NameTable {
 #[test]
 fn a_lookup_in_the_name_table_does_not_allocate() {
     let (names, health) = (WatchSender::new(table()), WatchSender::new(Health::default()));
-    let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
+    let scope = SearchScope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
     let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope)
         .with_upstream(Upstream::none())
         .build()

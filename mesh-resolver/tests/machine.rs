@@ -15,12 +15,8 @@ mod namespace;
 use std::process::Command;
 
 use libtest_mimic::{Arguments, Trial};
-use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -63,7 +59,7 @@ fn with_upstream(upstream: Upstream) -> MeshResolver {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
-    let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
+    let scope = SearchScope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     builder.with_upstream(upstream).build().unwrap()
 }

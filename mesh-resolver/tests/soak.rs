@@ -20,12 +20,8 @@ use hickory_resolver::proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RecordType},
 };
-use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream, listener::DnsListener};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use tokio::{
     net::UdpSocket,
@@ -80,7 +76,7 @@ impl Stage {
         let found = self.resolver.lookup_ip(&name(number)).await.unwrap();
         self.check(number, found.addresses()[0], before);
         let found = self.resolver.try_lookup(&format!("service-{number}.shop")).unwrap();
-        self.check(number, found[0], before);
+        self.check(number, found.first(), before);
     }
 
     async fn query(&self, socket: &UdpSocket) {
@@ -134,7 +130,7 @@ async fn memory_use_is_constant_while_tables_change_and_upstream_is_dead() {
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table(0)), WatchSender::new(health));
     let upstream = Upstream::servers([dead.local_addr().unwrap()]).with_attempts(1);
-    let scope = Scope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
+    let scope = SearchScope::new("vms", "svc.cluster.local").with_search_domain("corp.example");
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = builder.with_upstream(upstream.with_timeout(Duration::from_millis(100))).build().unwrap();
     let listener = DnsListener::builder(resolver.clone()).bind("127.0.0.1:0").start().unwrap();

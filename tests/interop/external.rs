@@ -29,7 +29,7 @@ pub(crate) async fn a_host_outside_the_mesh_gets_the_answer_of_upstream_unless_i
         .unwrap();
     let upstream = Upstream::servers([upstream()]);
     let builder = || MeshResolver::builder_for(&client).with_upstream(upstream.clone());
-    let resolver = builder().with_upstream_for_external().build().unwrap();
+    let resolver = builder().with_upstream_for_external_services().build().unwrap();
     // Once before the clusters are known, and once after.
     for _ in 0..2 {
         let found = resolver.lookup_ip(UPSTREAM).await.unwrap();

@@ -31,7 +31,7 @@ async fn declared(sandbox: &Sandbox, client: &NdsClient) {
 async fn answered(resolver: &MeshResolver, name: &str) -> (IpAddr, bool) {
     let found = resolver.lookup_ip(name).await.expect(name);
     let of_the_mesh = matches!(found.source(), Source::Mesh { .. });
-    let tried = resolver.try_lookup(name).map(|tried| tried[0]);
+    let tried = resolver.try_lookup(name).map(|tried| tried.first());
     assert_eq!(tried, of_the_mesh.then_some(found.addresses()[0]), "{name}");
     (found.addresses()[0], of_the_mesh)
 }
@@ -46,7 +46,7 @@ async fn a_program_that_only_resolves_gets_the_answer_of_upstream_instead_of_a_v
     declared(&stage.sandbox, stage.mesh.client()).await;
     let upstream = Upstream::servers([stage.sandbox.upstream_dns()]);
     let builder = || MeshResolver::builder_for(stage.mesh.client()).with_upstream(upstream.clone());
-    let resolver = builder().with_upstream_for_external().build().unwrap();
+    let resolver = builder().with_upstream_for_external_services().build().unwrap();
     // Once before the clusters are known, and once after.
     for _ in 0..2 {
         assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
@@ -79,7 +79,7 @@ async fn a_host_outside_the_mesh_has_a_local_address_only_if_the_name_table_answ
     let upstream = Upstream::servers([stage.sandbox.upstream_dns()]);
     let builder: MeshResolverBuilder =
         MeshResolver::builder_for(stage.mesh.client()).with_upstream(upstream).with_local_addresses(Loopback);
-    let resolver = builder.with_upstream_for_external().build().unwrap();
+    let resolver = builder.with_upstream_for_external_services().build().unwrap();
     assert_eq!(answered(&resolver, UPSTREAM).await, (ip(UPSTREAMS), false));
     for name in [OWN_ADDRESS, INSIDE, "forecast.weather"] {
         assert_eq!(answered(&resolver, name).await, (ip(LOCAL), true), "{name}");

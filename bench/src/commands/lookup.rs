@@ -14,12 +14,8 @@ use hickory_resolver::{
     config::{LookupIpStrategy, NameServerConfig, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
-use mesh_resolver::{MeshResolver, Scope, Upstream};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::bytes::Bytes;
 
 use crate::{
@@ -52,7 +48,7 @@ fn mesh(names: u32) -> Result<Mesh, Failure> {
     health.sync = SyncState::Synced;
     let table = NameTable::decode(&name_table(names))?;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
-    let scope = Scope::new("namespace-11", "svc.cluster.local");
+    let scope = SearchScope::new("namespace-11", "svc.cluster.local");
     let resolver = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     Ok(Mesh { resolver: resolver.with_upstream(Upstream::none()).build()?, names, _health: health })
 }

@@ -94,13 +94,14 @@ fn listening(
         let port = stream.map_or(0, |stream| stream.port);
         let outside = match Target::new(&request.node, port) {
             // No port 0 can be asked for; who has the name says whether one has to be.
-            Err(_) => resolver.resolve(&request.node).is_none(),
+            Err(_) => resolver.canonical_name(&request.node).is_none(),
             Ok(target) => match bridge.local_address(&target).await? {
                 None => true,
                 Some(address) => {
                     let service = stream.map(|stream| stream.at(address.port()));
-                    let name =
-                        resolver.resolve(&request.node).unwrap_or_else(|| request.node.clone().into_owned());
+                    let name = resolver
+                        .canonical_name(&request.node)
+                        .unwrap_or_else(|| request.node.clone().into_owned());
                     return answer(&request, &[address.ip()], &name, service.as_slice());
                 }
             },

@@ -73,7 +73,7 @@ impl LocalServices {
 
     /// Where a service is reached by clients that take the port together with the address, for URLs without one: its port
     /// 80 or 443, whichever its client speaks, told by the first byte. `host` is the mesh's own name of the service, as
-    /// [`MeshResolver::resolve`](mesh_resolver::MeshResolver::resolve) gives it. `None`: it has neither port.
+    /// [`MeshResolver::canonical_name`](mesh_resolver::MeshResolver::canonical_name) gives it. `None`: it has neither port.
     #[must_use]
     pub fn default_port(&self, host: &str) -> Option<SocketAddr> {
         let shared = self.bridge()?;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use mesh_resolver::Via;
-use nds_client::resources::name_table::Registry;
+use mesh_resolver::MatchKind;
+use nds_client::Registry;
 use serde::Serialize;
 
 use crate::{
@@ -57,12 +57,12 @@ pub(super) fn explain(host: &Host, dns: &Dns) -> ExplainedName {
 }
 
 fn named(name: &str, dns: &Dns) -> ExplainedName {
-    let canonical = dns.resolver.resolve(name);
+    let canonical = dns.resolver.canonical_name(name);
     let found = match (dns.resolver.try_lookup(name), &canonical) {
-        (Some(found), _) => match found.via() {
-            Via::Alternate => NameFound::ShortName,
-            Via::SearchDomain => NameFound::SearchList,
-            Via::Wildcard => NameFound::Wildcard,
+        (Some(found), _) => match found.match_kind() {
+            MatchKind::ShortName => NameFound::ShortName,
+            MatchKind::SearchDomain => NameFound::SearchList,
+            MatchKind::Wildcard => NameFound::Wildcard,
             _ => NameFound::Exact,
         },
         (None, Some(_)) => NameFound::SearchList,

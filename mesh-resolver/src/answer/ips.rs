@@ -8,7 +8,7 @@ use std::{
 use smallvec::SmallVec;
 
 /// The number of addresses that are stored inline.
-pub(super) const INLINE: usize = 8;
+pub(crate) const INLINE: usize = 8;
 
 /// A list that stores up to [`INLINE`] addresses inline.
 pub(super) type InlineIps = OneOrMany<SmallVec<[IpAddr; INLINE]>>;

@@ -56,7 +56,7 @@ fn seconds(ttl: u32) -> u32 {
     if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
 
-/// Applies `change` to all TTLs. Returns `None` for a malformed message, whose earlier TTLs may be changed already.
+/// Applies `change` to all TTLs. Returns `None` for a malformed message; some of its TTLs may have changed.
 pub(crate) fn with_ttls(answer: &mut [u8], change: impl Fn(u32) -> u32) -> Option<()> {
     let mut at = end(answer)?;
     for _ in 0..counts(answer)?.iter().sum() {

@@ -22,8 +22,9 @@ pub(super) struct Record {
     pub(super) kind: u16,
     pub(super) class: u16,
     pub(super) ttl: u32,
-    /// The offset of the TTL; the range of the data follows.
+    /// The offset of the TTL.
     pub(super) ttl_at: usize,
+    /// The range of the data.
     pub(super) data: Range<usize>,
 }
 

@@ -13,6 +13,7 @@ use hickory_resolver::{
 
 use crate::{
     answer::Ips,
+    error::Error,
     lookup::Answer,
     names::{FirstAnswer, NotMesh},
     resolver::MeshResolver,
@@ -47,7 +48,8 @@ async fn before_first_table(
     asked: &AddressQuery,
     upstream: BoxFuture<'static, Response>,
 ) -> Response {
-    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not.
+    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not
+    // one.
     let mut upstream = upstream.map(|response| match response {
         Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
@@ -60,7 +62,7 @@ async fn before_first_table(
             Err(_) => upstream.await.unwrap_or_else(|unknown| *unknown),
         },
         Ok(FirstAnswer::TableAfterUpstream(unknown)) => asked.answer(mesh).unwrap_or(*unknown),
-        Err(not_ready) => Err(NetError::Msg(not_ready.report())),
+        Err(not_ready) => Err(NetError::Msg(Error::of_lookup(&asked.host, not_ready).report())),
     }
 }
 
@@ -80,7 +82,7 @@ impl AddressQuery {
     /// Returns the answer of Istio's DNS proxy if the name is a mesh name.
     fn answer(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
-        inner.mesh.load().local(&self.host).map(|answer| {
+        inner.mesh.load().classify(&self.host).map(|answer| {
             let addresses = self.addresses(&answer);
             inner.reverse_index.record(answer.name(), &addresses);
             self.response(&answer, &addresses)

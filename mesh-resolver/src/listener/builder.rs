@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use sidestep_util::error::ErrorCore;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
@@ -78,13 +79,13 @@ impl DnsListenerBuilder {
     }
 
     /// Adds a bound UDP socket, for example one with a privileged port or one inherited from a parent process.
-    pub fn with_udp(mut self, socket: UdpSocket) -> Self {
+    pub fn with_udp_socket(mut self, socket: UdpSocket) -> Self {
         self.udp.push(socket);
         self
     }
 
     /// Adds a listening TCP socket.
-    pub fn with_tcp(mut self, socket: TcpListener) -> Self {
+    pub fn with_tcp_listener(mut self, socket: TcpListener) -> Self {
         self.tcp.push(socket);
         self
     }
@@ -92,7 +93,7 @@ impl DnsListenerBuilder {
     /// Sets which clients may resolve names outside the mesh. Other clients get REFUSED for them.
     ///
     /// A server that resolves names for the whole internet can be misused for attacks.
-    /// [`Limits::udp_queries_per_network`] reduces the damage but does not prevent it.
+    /// [`Limits::udp_rate_limit`] reduces the damage but does not prevent it.
     pub fn with_recursion_for(self, hosts: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
         Self { recursion: Arc::new(hosts), ..self }
     }
@@ -107,9 +108,9 @@ impl DnsListenerBuilder {
         Self { runtime: Some(runtime), ..self }
     }
 
-    /// Runs `thread_setup` at the start of the thread that answers queries. The thread drops the returned value when it
-    /// ends. Use this to install a thread-local `tracing` subscriber or metrics recorder.
-    pub fn with_thread<T: 'static>(self, thread_setup: impl FnOnce() -> T + Send + 'static) -> Self {
+    /// Runs `thread_setup` at the start of the thread that answers queries. The thread drops the returned value when
+    /// it ends. Use this to install a thread-local `tracing` subscriber or metrics recorder.
+    pub fn with_thread_setup<T: 'static>(self, thread_setup: impl FnOnce() -> T + Send + 'static) -> Self {
         Self { thread_setup: Box::new(|| Box::new(thread_setup())), ..self }
     }
 
@@ -123,15 +124,16 @@ impl DnsListenerBuilder {
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|error| {
-                listen(
-                    "a DNS listener needs a tokio runtime: call start inside one, or use with_runtime".into(),
-                )
-                .because_of(error)
+                let message =
+                    "a DNS listener needs a tokio runtime: call start inside one, or use with_runtime";
+                Error::of_setup(listen(message).with_source(error))
             })?,
         };
         self.sockets()?;
         let ready = |socket: io::Result<()>| {
-            socket.map_err(|error| listen("a DNS socket cannot be configured".into()).because_of(error))
+            socket.map_err(|error| {
+                Error::of_setup(listen("a DNS socket cannot be configured").with_source(error))
+            })
         };
         self.udp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
         self.tcp.iter().try_for_each(|socket| ready(socket.set_nonblocking(true)))?;
@@ -152,7 +154,7 @@ impl DnsListenerBuilder {
             self.addresses.push(Ok(DEFAULT_ADDRESS));
         }
         for address in self.addresses.drain(..) {
-            let address = address.map_err(listen)?;
+            let address = address.map_err(|message| Error::of_setup(listen(message)))?;
             let (udp, tcp) = bind_pair(address).map_err(|error| {
                 let hint = match error.kind() {
                     AddrInUse => ": another program uses the address, choose another one",
@@ -161,7 +163,9 @@ impl DnsListenerBuilder {
                     }
                     _ => "",
                 };
-                listen(format!("the DNS listener cannot bind {address}{hint}")).because_of(error)
+                Error::of_setup(
+                    listen(format!("the DNS listener cannot bind {address}{hint}")).with_source(error),
+                )
             })?;
             self.udp.push(udp);
             self.tcp.push(tcp);
@@ -191,8 +195,9 @@ impl DnsListener {
     ) -> Result<(), Error> {
         let _guard = runtime.enter();
         for socket in sockets {
-            let socket = tokio::net::TcpListener::from_std(socket)
-                .map_err(|error| listen("a DNS socket cannot be configured".into()).because_of(error))?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(|error| {
+                Error::of_setup(listen("a DNS socket cannot be configured").with_source(error))
+            })?;
             let task = runtime.spawn(tcp::serve(socket, self.shared.clone(), limits));
             self.tasks.push(task.abort_handle());
         }
@@ -208,15 +213,15 @@ impl DnsListener {
     ) -> Result<(), Error> {
         let (pending, queue) = mpsc::unbounded_channel();
         let no_thread = |error: io::Error| {
-            listen("the thread of the DNS listener cannot be started".into()).because_of(error)
+            Error::of_setup(listen("the thread of the DNS listener cannot be started").with_source(error))
         };
         let (stop, stopped) = UnixStream::pair().map_err(no_thread)?;
         let server = UdpServer {
             sockets: sockets.into_iter().map(Arc::new).collect(),
             shared: self.shared.clone(),
             pending,
-            permits: Arc::new(Semaphore::new(limits.upstream_queries.min(Semaphore::MAX_PERMITS))),
-            rate: RateLimiter::new(limits.udp_queries_per_network, Instant::now()),
+            permits: Arc::new(Semaphore::new(limits.max_upstream_queries.min(Semaphore::MAX_PERMITS))),
+            rate: RateLimiter::new(limits.udp_rate_limit, Instant::now()),
             stop: stopped,
         };
         let thread = thread::Builder::new().name("mesh-dns".into());
@@ -248,8 +253,8 @@ fn bind_pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
-fn listen(message: String) -> Error {
-    Error::new(ErrorKind::Listen, "", message)
+fn listen(message: impl Into<String>) -> ErrorCore<ErrorKind> {
+    ErrorCore::new(ErrorKind::Listen, message)
 }
 
 impl fmt::Debug for DnsListenerBuilder {

@@ -37,7 +37,7 @@ impl Forwarder {
 
     async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
         // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is
-        // not.
+        // not one.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
             Ok(answer) if Code::from_message(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),
@@ -52,7 +52,11 @@ impl Forwarder {
                 },
                 Ok(FirstAnswer::TableAfterUpstream(unknown)) => mesh().ok_or(unknown),
                 Err(not_ready) => {
-                    tracing::debug!(error = %not_ready.report(), "a DNS query is answered with SERVFAIL");
+                    tracing::debug!(
+                        name = query.name(),
+                        error = %not_ready.report(),
+                        "a DNS query is answered with SERVFAIL"
+                    );
                     return failure(message, query, Code::ServFail);
                 }
             };
@@ -111,7 +115,8 @@ impl Forwarder {
             NoAnswer::Disabled => Code::NxDomain,
             NoAnswer::Loop => {
                 tracing::warn!(
-                    "the only upstream DNS server is this listener: configure another one with Upstream::servers or in resolv.conf"
+                    "the only upstream DNS server is this listener: configure another one with \
+                     Upstream::servers or in resolv.conf"
                 );
                 Code::ServFail
             }

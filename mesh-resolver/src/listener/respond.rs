@@ -60,7 +60,7 @@ pub(super) fn respond(
         Ok(query) => query,
         Err(error) => return Disposition::Invalid(reply::query_error(packet, error)),
     };
-    let local = query.is_for_addresses().then(|| names.local(query.name()));
+    let local = query.is_for_addresses().then(|| names.classify(query.name()));
     match local {
         Some(Ok(answer)) => {
             let limit = transport.limit(&query).min(packet.len());

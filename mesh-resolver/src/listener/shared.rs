@@ -53,26 +53,27 @@ impl Shared {
 pub(super) struct Counters {
     pub(super) mesh: OutcomeCounter,
     pub(super) forwarded: OutcomeCounter,
-    pub(super) limited: OutcomeCounter,
+    pub(super) rate_limited: OutcomeCounter,
     pub(super) malformed: OutcomeCounter,
-    pub(super) overload: OutcomeCounter,
+    pub(super) overloaded: OutcomeCounter,
     pub(super) refused: OutcomeCounter,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let [mesh, forwarded, limited, malformed, overload, refused] =
-            ["mesh", "forwarded", "limited", "malformed", "overload", "refused"].map(OutcomeCounter::new);
-        Self { mesh, forwarded, limited, malformed, overload, refused }
+        let [mesh, forwarded, rate_limited, malformed, overloaded, refused] =
+            ["mesh", "forwarded", "rate_limited", "malformed", "overloaded", "refused"]
+                .map(OutcomeCounter::new);
+        Self { mesh, forwarded, rate_limited, malformed, overloaded, refused }
     }
 
     pub(super) fn read(&self) -> ListenerStats {
         ListenerStats {
             mesh: self.mesh.read(),
             forwarded: self.forwarded.read(),
-            limited: self.limited.read(),
+            rate_limited: self.rate_limited.read(),
             malformed: self.malformed.read(),
-            overload: self.overload.read(),
+            overloaded: self.overloaded.read(),
             refused: self.refused.read(),
         }
     }
@@ -129,11 +130,11 @@ pub struct ListenerStats {
     /// Queries forwarded to upstream DNS.
     pub forwarded: u64,
     /// UDP queries answered with a truncated response, because their network exceeded the rate limit.
-    pub limited: u64,
+    pub rate_limited: u64,
     /// Packets that are not valid queries.
     pub malformed: u64,
     /// Queries answered with SERVFAIL, because too many queries waited for upstream DNS.
-    pub overload: u64,
+    pub overloaded: u64,
     /// Queries refused, because the client may not resolve names outside the mesh, or because they are zone
     /// transfers.
     pub refused: u64,

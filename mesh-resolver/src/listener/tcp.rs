@@ -23,8 +23,8 @@ use crate::dns::MAX_MESSAGE;
 /// The maximum size of a query.
 const MAX_QUERY: usize = 4096;
 
-/// The maximum number of queries of one connection that wait for upstream DNS. The connection is not read while it is
-/// reached.
+/// The maximum number of queries of one connection that wait for upstream DNS. At the limit, the connection is not
+/// read.
 const PIPELINE: usize = 16;
 
 /// Serves connections until the future is dropped. Connections beyond the limit wait to be accepted.
@@ -32,10 +32,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits)
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < limits.tcp_connections => match accepted {
+            accepted = listener.accept(), if connections.len() < limits.max_tcp_connections => match accepted {
                 Ok((stream, peer)) => {
                     let shared = shared.clone();
-                    let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle };
+                    let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle_timeout };
                     connections.spawn(async move {
                         if let Err(error) = connection.serve(stream).await {
                             tracing::debug!(%peer, %error, "a DNS connection failed");

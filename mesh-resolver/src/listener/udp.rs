@@ -161,7 +161,7 @@ impl UdpServer {
     ) -> Option<usize> {
         let counters = &self.shared.counters;
         if self.rate.is_exceeded(peer.ip(), Instant::now) {
-            counters.limited.add(peer.ip(), &packet[..len]);
+            counters.rate_limited.add(peer.ip(), &packet[..len]);
             return truncated_response(&mut packet[..len]);
         }
         // The table is loaded for each packet, so that a new name is answered immediately.
@@ -186,18 +186,18 @@ impl UdpServer {
             return send(socket, &refusal, peer);
         }
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return self.overloaded(socket, message, &asked.query, peer);
+            return self.reject_overload(socket, message, &asked.query, peer);
         };
         let query =
             PendingQuery { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
         if let Err(mpsc::error::SendError(query)) = self.pending.send(query) {
             // The runtime has shut down.
-            self.overloaded(socket, message, &query.asked.query, peer);
+            self.reject_overload(socket, message, &query.asked.query, peer);
         }
     }
 
-    fn overloaded(&self, socket: &UdpSocket, message: &[u8], query: &Query, peer: SocketAddr) {
-        self.shared.counters.overload.add(peer.ip(), message);
+    fn reject_overload(&self, socket: &UdpSocket, message: &[u8], query: &Query, peer: SocketAddr) {
+        self.shared.counters.overloaded.add(peer.ip(), message);
         send(socket, &forward::failure(message, query, Code::ServFail), peer);
     }
 }

@@ -51,22 +51,22 @@ fn fixture() -> NameTable {
     ])
 }
 
-fn scope() -> Scope {
-    Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local")
+fn scope() -> SearchScope {
+    SearchScope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local")
 }
 
 /// Returns the key of the matched entry, how the name matched, and the target of the CNAME record.
-fn answered(question: &str) -> Option<(String, Via, Option<String>)> {
+fn answered(question: &str) -> Option<(String, MatchKind, Option<String>)> {
     let table = fixture();
     let answer = lookup(&table, &scope(), question)?;
     let alias = answer.alias(question.strip_suffix('.').unwrap_or(question));
-    Some((answer.name().to_owned(), answer.via(), alias))
+    Some((answer.name().to_owned(), answer.match_kind(), alias))
 }
 
 #[track_caller]
-fn assert_match(question: &str, name: &str, via: Via, alias: Option<&str>) {
+fn assert_match(question: &str, name: &str, match_kind: MatchKind, alias: Option<&str>) {
     let found = answered(question);
-    assert_eq!(found, Some((name.to_owned(), via, alias.map(ToOwned::to_owned))), "{question}");
+    assert_eq!(found, Some((name.to_owned(), match_kind, alias.map(ToOwned::to_owned))), "{question}");
 }
 
 const PRODUCTPAGE: &str = "productpage.ns1.svc.cluster.local";
@@ -75,24 +75,24 @@ const EXAMPLE: &str = "example.ns2.svc.cluster.local";
 #[test]
 fn a_name_of_the_table_matches_in_any_case_and_with_a_trailing_dot() {
     for question in ["www.google.com", "www.google.com.", "WWW.Google.COM."] {
-        assert_match(question, "www.google.com", Via::Exact, None);
+        assert_match(question, "www.google.com", MatchKind::Exact, None);
     }
-    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
+    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, MatchKind::Exact, None);
 }
 
 /// `pkg/dns/client/dns.go:508-537`, `generateAltHosts`.
 #[test]
 fn a_service_in_the_own_namespace_has_three_short_names() {
     for question in ["productpage.", "productpage.ns1.", "productpage.ns1.svc."] {
-        assert_match(question, PRODUCTPAGE, Via::Alternate, None);
+        assert_match(question, PRODUCTPAGE, MatchKind::ShortName, None);
     }
 }
 
 /// `pkg/dns/client/dns.go:508-537`.
 #[test]
 fn a_service_in_another_namespace_has_two_short_names() {
-    assert_match("example.ns2.", EXAMPLE, Via::Alternate, None);
-    assert_match("example.ns2.svc.", EXAMPLE, Via::Alternate, None);
+    assert_match("example.ns2.", EXAMPLE, MatchKind::ShortName, None);
+    assert_match("example.ns2.svc.", EXAMPLE, MatchKind::ShortName, None);
     assert_eq!(answered("example."), None);
 }
 
@@ -105,7 +105,7 @@ fn a_name_with_part_of_the_cluster_domain_is_not_a_short_name() {
 /// `pkg/dns/client/dns.go:508-537`: `strings.HasSuffix(hostname, proxyDomain)`.
 #[test]
 fn a_service_in_another_cluster_domain_has_no_short_names() {
-    assert_match("details.ns2.svc.cluster.remote.", "details.ns2.svc.cluster.remote", Via::Exact, None);
+    assert_match("details.ns2.svc.cluster.remote.", "details.ns2.svc.cluster.remote", MatchKind::Exact, None);
     assert_eq!(answered("details.ns2."), None);
     assert_eq!(answered("details.ns2.svc."), None);
 }
@@ -115,7 +115,7 @@ fn a_service_in_another_cluster_domain_has_no_short_names() {
 fn a_pod_of_a_headless_service_has_short_names() {
     let pod = "mysql-0.mysql.ns1.svc.cluster.local";
     for question in ["mysql-0.mysql", "mysql-0.mysql.ns1", "mysql-0.mysql.ns1.svc"] {
-        assert_match(question, pod, Via::Alternate, None);
+        assert_match(question, pod, MatchKind::ShortName, None);
     }
     assert_eq!(answered("mysql-0"), None);
 }
@@ -144,13 +144,13 @@ fn an_external_entry_has_no_short_names() {
 #[test]
 fn an_empty_proxy_domain_disables_short_names() {
     let table = fixture();
-    assert!(lookup(&table, &Scope::new("ns1", ""), "productpage.ns1").is_none());
+    assert!(lookup(&table, &SearchScope::new("ns1", ""), "productpage.ns1").is_none());
 }
 
 #[test]
 fn only_the_namespace_is_removed_from_a_custom_domain() {
     let table = table(&[("a.ns1.services.example", &["1.1.1.1"], Some(("a", "ns1")))]);
-    let scope = Scope::new("ns1", "ns1.services.example");
+    let scope = SearchScope::new("ns1", "ns1.services.example");
     for question in ["a", "a.ns1", "a.ns1.services"] {
         assert!(lookup(&table, &scope, question).is_some(), "{question}");
     }
@@ -160,9 +160,9 @@ fn only_the_namespace_is_removed_from_a_custom_domain() {
 #[test]
 fn a_known_name_matches_with_the_first_search_domain_appended_and_has_a_cname_record() {
     let question = "www.google.com.ns1.svc.cluster.local.";
-    assert_match(question, "www.google.com", Via::SearchDomain, Some("www.google.com"));
+    assert_match(question, "www.google.com", MatchKind::SearchDomain, Some("www.google.com"));
     let question = "Productpage.ns1.ns1.svc.cluster.local.";
-    assert_match(question, PRODUCTPAGE, Via::SearchDomain, Some("productpage.ns1"));
+    assert_match(question, PRODUCTPAGE, MatchKind::SearchDomain, Some("productpage.ns1"));
 }
 
 /// `pkg/dns/client/dns.go:648-667`: a name that already ends in the search domain is not expanded again.
@@ -175,7 +175,7 @@ fn a_name_in_the_search_domain_does_not_match_with_the_domain_appended_again() {
 /// `pkg/dns/client/dns.go:648-667`: the expansion equals a name of the service, so the answer has no CNAME record.
 #[test]
 fn a_short_name_completed_to_the_full_name_matches_exactly() {
-    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, Via::Exact, None);
+    assert_match("productpage.ns1.svc.cluster.local.", PRODUCTPAGE, MatchKind::Exact, None);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn only_the_first_search_domain_is_expanded() {
 fn the_search_domain_is_compared_by_label() {
     let table = table(&[("a.foons1.svc.cluster.local", &["1.1.1.1"], None)]);
     let answer = lookup(&table, &scope(), "a.foons1.svc.cluster.local.ns1.svc.cluster.local").unwrap();
-    assert_eq!(answer.via(), Via::SearchDomain);
+    assert_eq!(answer.match_kind(), MatchKind::SearchDomain);
 }
 
 /// `pkg/dns/client/dns.go:514`. The proxy domain is also compared by label.
@@ -206,27 +206,30 @@ fn the_expansion_of_a_short_name_does_not_hide_a_service() {
         ("forecast.ns1.svc.cluster.local", &["1.1.1.1"], Some(("forecast", "ns1"))),
         ("forecast.weather.svc.cluster.local", &["2.2.2.2"], Some(("forecast", "weather"))),
     ]);
-    let scope = Scope::new("ns1", "svc.cluster.local").with_search_domain("weather.svc.cluster.local");
+    let scope = SearchScope::new("ns1", "svc.cluster.local").with_search_domain("weather.svc.cluster.local");
     let answer = lookup(&table, &scope, "forecast.weather.svc.cluster.local").unwrap();
-    assert_eq!((answer.name(), answer.via()), ("forecast.weather.svc.cluster.local", Via::Exact));
+    assert_eq!(
+        (answer.name(), answer.match_kind()),
+        ("forecast.weather.svc.cluster.local", MatchKind::Exact)
+    );
 }
 
 /// `pkg/dns/client/dns.go:550-560`, `lookupHost`.
 #[test]
 fn a_wildcard_matches_several_labels_and_the_most_specific_one_wins() {
-    assert_match("foo.wildcard.", "*.wildcard", Via::Wildcard, None);
-    assert_match("a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
-    assert_match("a.c.wildcard.", "*.wildcard", Via::Wildcard, None);
-    assert_match("x.a.b.wildcard.", "*.b.wildcard", Via::Wildcard, None);
-    assert_match("foo.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
-    assert_match("foo.foons.svc.mesh.company.net.", "*.svc.mesh.company.net", Via::Wildcard, None);
+    assert_match("foo.wildcard.", "*.wildcard", MatchKind::Wildcard, None);
+    assert_match("a.b.wildcard.", "*.b.wildcard", MatchKind::Wildcard, None);
+    assert_match("a.c.wildcard.", "*.wildcard", MatchKind::Wildcard, None);
+    assert_match("x.a.b.wildcard.", "*.b.wildcard", MatchKind::Wildcard, None);
+    assert_match("foo.svc.mesh.company.net.", "*.svc.mesh.company.net", MatchKind::Wildcard, None);
+    assert_match("foo.foons.svc.mesh.company.net.", "*.svc.mesh.company.net", MatchKind::Wildcard, None);
 }
 
 /// `pkg/dns/client/dns.go:550-560`.
 #[test]
 fn a_wildcard_does_not_match_its_own_domain() {
     assert_eq!(answered("wildcard."), None);
-    assert_match("b.wildcard.", "*.wildcard", Via::Wildcard, None);
+    assert_match("b.wildcard.", "*.wildcard", MatchKind::Wildcard, None);
 }
 
 /// `pkg/dns/client/dns.go:550-560`: the agent's last candidate is `*..`, which is never a key.
@@ -242,9 +245,9 @@ fn a_wildcard_without_a_domain_matches_nothing() {
 #[test]
 fn a_wildcard_match_in_the_search_domain_has_a_cname_record_to_the_literal_wildcard() {
     let question = "foo.wildcard.ns1.svc.cluster.local.";
-    assert_match(question, "*.wildcard", Via::SearchDomain, Some("*.wildcard"));
+    assert_match(question, "*.wildcard", MatchKind::SearchDomain, Some("*.wildcard"));
     let question = "foo.svc.mesh.company.net.ns1.svc.cluster.local.";
-    assert_match(question, "*.svc.mesh.company.net", Via::SearchDomain, Some("*.svc.mesh.company.net"));
+    assert_match(question, "*.svc.mesh.company.net", MatchKind::SearchDomain, Some("*.svc.mesh.company.net"));
 }
 
 /// `pkg/dns/client/dns.go:312-321,592-620`: NODATA differs from NXDOMAIN.
@@ -261,7 +264,7 @@ fn a_name_without_addresses_of_a_family_is_known() {
 
 #[test]
 fn a_key_with_a_trailing_dot_matches() {
-    assert_match("example.localhost.", "example.localhost", Via::Exact, None);
+    assert_match("example.localhost.", "example.localhost", MatchKind::Exact, None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use nds_client::health::SyncState;
 use tokio::time::timeout;
 
 use super::NameSource;
-use crate::error::{Error, ErrorKind};
+use crate::error::{ErrorKind, LookupError};
 
 /// The event that ends the wait: the first table or the upstream answer.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl NameSource {
         &self,
         host: &str,
         upstream: impl Future<Output = Result<T, E>> + Unpin,
-    ) -> Result<FirstAnswer<T, E>, Error> {
-        let mut table = pin!(self.first_table(host));
+    ) -> Result<FirstAnswer<T, E>, LookupError> {
+        let mut table = pin!(self.first_table());
         if self.scope.claims(host) {
             return table.await.map(|()| FirstAnswer::Table);
         }
@@ -50,27 +50,25 @@ impl NameSource {
         }
     }
 
-    async fn first_table(&self, host: &str) -> Result<(), Error> {
+    async fn first_table(&self) -> Result<(), LookupError> {
         let (mut health, limit) = (self.sync.health().clone(), self.first_table_timeout);
         let synced = health.wait_for(|health| health.sync != SyncState::Connecting);
         match timeout(limit, synced).await {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(self.not_ready(host, "the client was shut down before istiod sent a name table: create a new client")),
-            Err(_) => Err(self.not_ready(
-                host,
-                &format!(
-                    "istiod has not sent a name table within {limit:?}: check that it is reachable and accepts \
+            Ok(None) => Err(self
+                .not_ready("the client was shut down before istiod sent a name table: create a new client")),
+            Err(_) => Err(self.not_ready(&format!(
+                "istiod has not sent a name table within {limit:?}: check that it is reachable and accepts \
                      this workload"
-                ),
-            )),
+            ))),
         }
     }
 
-    fn not_ready(&self, host: &str, message: &str) -> Error {
-        let error = Error::new(ErrorKind::NotReady, host, message);
+    fn not_ready(&self, message: &str) -> LookupError {
+        let error = LookupError::new(ErrorKind::NotReady, message);
         let health = self.sync.health().load();
         match health.stream.as_ref().or(health.identity.as_ref()) {
-            Some(cause) => error.because_of(cause.clone()),
+            Some(cause) => error.with_source(cause.clone()),
             None => error,
         }
     }

@@ -32,7 +32,7 @@ impl Published {
         let source = NameSource {
             names: names.subscribe(),
             sync: SyncWatch::new(health.subscribe()),
-            scope: Scope::new("vms", "svc.cluster.local"),
+            scope: SearchScope::new("vms", "svc.cluster.local"),
             policy: AnswerPolicy::default(),
             first_table_timeout: Duration::ZERO,
         };
@@ -40,7 +40,7 @@ impl Published {
     }
 
     fn class(&self, name: &str) -> &'static str {
-        match self.source.load().local(name) {
+        match self.source.load().classify(name) {
             Ok(_) => "mesh",
             Err(NotMesh::Literal(_)) => "literal",
             Err(NotMesh::NotReady) => "not ready",
@@ -81,16 +81,16 @@ fn a_name_is_unknown_only_after_istiod_has_sent_a_table() {
     }
 }
 
-/// The names of the first table are not unknown during its arrival: the lookup waits for the table and finds them.
+/// No name counts as unknown while the first table arrives: the lookup waits for the table.
 #[test]
 fn a_first_table_that_arrives_during_a_lookup_is_not_missed() {
     let published = Published::new(NameTable::default(), SyncState::Connecting);
     let before = published.source.load();
     published.names.send(table());
-    assert_eq!(before.local(FORECAST).unwrap_err(), NotMesh::NotReady);
+    assert_eq!(before.classify(FORECAST).unwrap_err(), NotMesh::NotReady);
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     published.health.send(health);
-    assert_eq!(before.local(FORECAST).unwrap_err(), NotMesh::NotReady);
+    assert_eq!(before.classify(FORECAST).unwrap_err(), NotMesh::NotReady);
     assert_eq!(published.class(FORECAST), "mesh");
 }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
 use super::events;
-use crate::{MeshResolver, Scope, Upstream};
+use crate::{MeshResolver, SearchScope, Upstream};
 
 const FORECAST: &str = "forecast.weather.svc.cluster.local";
 
@@ -23,7 +23,7 @@ fn mesh_resolver(upstream: Upstream) -> MeshResolver {
     let mut health = Health::default();
     health.sync = SyncState::Synced;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
-    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), Scope::default());
+    let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), SearchScope::default());
     builder.with_upstream(upstream).build().unwrap()
 }
 
@@ -46,7 +46,7 @@ fn each_lookup_is_logged_at_debug_with_its_name_and_outcome() {
             "DEBUG resolved host=\"{FORECAST}\" source=\"mesh\" name=\"{FORECAST}\" addresses=[10.1.2.3]"
         )
     );
-    assert!(logged("localhost").starts_with("DEBUG resolved host=\"localhost\" source=\"hosts\""));
+    assert!(logged("localhost").starts_with("DEBUG resolved host=\"localhost\" source=\"hosts_file\""));
     let unknown = logged("www.example.org");
     assert!(unknown.starts_with("DEBUG lookup failed host=\"www.example.org\" error="), "{unknown}");
 }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::Inner;
 use crate::{
     answer::{Lookup, Source},
-    error::Error,
+    error::{Error, LookupError},
     host,
     names::{FirstAnswer, NotMesh},
     observe,
@@ -30,13 +30,14 @@ impl Inner {
     ) -> BoxFuture<'a, Result<Lookup, Error>> {
         Box::pin(async move {
             let start = Instant::now();
-            let outcome = self.lookup_by_class(name, class).await.map_err(|error| error.asked_for(name));
+            let outcome =
+                self.lookup_by_class(name, class).await.map_err(|error| Error::of_lookup(name, error));
             observe::looked_up(name, start.elapsed(), &outcome);
             outcome
         })
     }
 
-    async fn lookup_by_class(&self, name: &str, class: NotMesh) -> Result<Lookup, Error> {
+    async fn lookup_by_class(&self, name: &str, class: NotMesh) -> Result<Lookup, LookupError> {
         if let NotMesh::Literal(address) = class {
             return Ok(Lookup::literal(name, address));
         }
@@ -49,7 +50,7 @@ impl Inner {
     }
 
     /// Looks up a name before the first table.
-    async fn before_first_table(&self, host: &str) -> Result<Lookup, Error> {
+    async fn before_first_table(&self, host: &str) -> Result<Lookup, LookupError> {
         // The `hosts` file may contain mesh names: istioctl writes the name of istiod into it.
         if let Some(found) = self.upstream.state().hosts_answer(host) {
             return Ok(self.forget_addresses(found));
@@ -66,22 +67,22 @@ impl Inner {
 
     /// Looks up a completed name in the name table.
     fn lookup_table(&self, host: &str) -> Result<Lookup, NotMesh> {
-        self.mesh.load().local(host).map(|answer| self.given_of(&answer))
+        self.mesh.load().classify(host).map(|answer| self.answer_from_table(&answer))
     }
 
     /// Looks up a name and its completions in the name table and returns the first match.
     fn lookup_table_completions(&self, host: &str) -> Option<Lookup> {
         let (names, completed) = (self.mesh.load(), self.upstream.state().candidates(host));
         let mut all = iter::once(host).chain(completed.iter().map(String::as_str));
-        all.find_map(|name| names.local(name).ok()).map(|answer| self.given_of(&answer))
+        all.find_map(|name| names.classify(name).ok()).map(|answer| self.answer_from_table(&answer))
     }
 
     /// Looks up a name in all sources but the name table. `getaddrinfo` comes last.
-    async fn lookup_other_sources(&self, host: &str) -> Result<Lookup, Error> {
+    async fn lookup_other_sources(&self, host: &str) -> Result<Lookup, LookupError> {
         let found = match self.search(host).await {
             Err(failure) => match self.upstream.query_getaddrinfo(host).await {
                 Some(found) => found,
-                None => return Err(failure.into_error(host)),
+                None => return Err(failure.into_error()),
             },
             Ok(found) => found,
         };

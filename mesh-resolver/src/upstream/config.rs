@@ -8,6 +8,7 @@ use std::{
 };
 
 use hickory_resolver::Hosts;
+use sidestep_util::error::ErrorCore;
 
 use super::{HostsFile, Servers, Upstream, options::ResolverOptions};
 use crate::error::{Error, ErrorKind};
@@ -21,15 +22,14 @@ pub(crate) struct HostConfigError {
 }
 
 impl Upstream {
-    /// Returns the options options. The outer error concerns the settings, the inner one the host's configuration.
+    /// Returns the resolver options. The outer error concerns the settings, the inner one the host's configuration.
     pub(super) fn resolver_options(&self) -> Result<Result<ResolverOptions, HostConfigError>, Error> {
         let read = match &self.servers {
             Servers::Given(servers) if servers.is_empty() => {
-                return Err(Error::new(
+                return Err(Error::of_setup(ErrorCore::new(
                     ErrorKind::Config,
-                    "",
                     "the list of upstream DNS servers is empty: pass at least one server, or use Upstream::none()",
-                ));
+                )));
             }
             Servers::Given(servers) => {
                 Ok(ResolverOptions { servers: servers.clone(), ..ResolverOptions::default() })
@@ -88,7 +88,7 @@ impl Upstream {
                         "the hosts file {} cannot be read: check that it exists and is readable",
                         file.display()
                     );
-                    Error::new(ErrorKind::Config, "", message).because_of(error)
+                    Error::of_setup(ErrorCore::new(ErrorKind::Config, message).with_source(error))
                 })?;
                 Ok(hosts)
             }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use hickory_resolver::proto::op::ResponseCode;
 
 use super::config::HostConfigError;
-use crate::error::{Error, ErrorKind};
+use crate::error::{ErrorKind, LookupError};
 
 /// The reason why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -59,46 +59,48 @@ impl Failure {
         if next.weight() > self.weight() { next } else { self }
     }
 
-    /// Converts the failure to an error for a host.
-    pub(crate) fn into_error(self, host: &str) -> Error {
+    /// Converts the failure to an error.
+    pub(crate) fn into_error(self) -> LookupError {
         match self {
-            Self::Invalid => Error::new(ErrorKind::InvalidName, host, "not a valid DNS name"),
+            Self::Invalid => LookupError::new(ErrorKind::InvalidName, "not a valid DNS name"),
             Self::NoRecords => {
-                Error::new(ErrorKind::NoRecords, host, "the name exists in upstream DNS but has no address: check its A and AAAA records")
+                LookupError::new(
+ ErrorKind::NoRecords,
+ "the name exists in upstream DNS but has no address: check its A and AAAA records",
+)
             }
-            Self::Refused(code) => Error::new(
+            Self::Refused(code) => LookupError::new(
                 ErrorKind::Upstream,
-                host,
-                format!("not a mesh name, and upstream DNS returned a failure ({code}): check its spelling and the upstream DNS servers"),
+                format!("not a mesh name, and upstream DNS returned a failure ({code}): check its spelling and the \
+                     upstream DNS servers"),
             ),
-            Self::Unreadable => Error::new(
+            Self::Unreadable => LookupError::new(
                 ErrorKind::Upstream,
-                host,
                 "not a mesh name, and the answer of upstream DNS is malformed: check the upstream DNS servers",
             ),
-            Self::Unknown => Error::new(
+            Self::Unknown => LookupError::new(
                 ErrorKind::NameNotFound,
-                host,
-                "the name exists neither in the mesh nor in upstream DNS: check its spelling, or whether the service is \
-                 exported to this namespace",
+                "the name exists neither in the mesh nor in upstream DNS: check its spelling, or whether the \
+                 service is exported to this namespace",
             ),
-            Self::Unreachable(cause) if is_late(&cause) => Error::new(
+            Self::Unreachable(cause) if is_late(&cause) => LookupError::new(
                 ErrorKind::Timeout,
-                host,
                 "not a mesh name, and upstream DNS did not answer in time: check the upstream DNS servers",
             )
-            .because_of(cause),
+            .with_source(cause),
             Self::Unreachable(cause) => {
-                Error::new(ErrorKind::Upstream, host, "not a mesh name, and upstream DNS is unreachable: check the upstream DNS servers")
-                    .because_of(cause)
+                LookupError::new(
+ ErrorKind::Upstream,
+ "not a mesh name, and upstream DNS is unreachable: check the upstream DNS servers",
+)
+                    .with_source(cause)
             }
-            Self::Unusable(cause) => Error::new(
+            Self::Unusable(cause) => LookupError::new(
                 ErrorKind::Config,
-                host,
                 "not a mesh name, and the host has no usable upstream DNS: fix its configuration, or set servers with \
                  Upstream::servers",
             )
-            .because_of(cause),
+            .with_source(cause),
         }
     }
 

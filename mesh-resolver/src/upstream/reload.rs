@@ -63,7 +63,7 @@ impl ReloadingUpstream {
         let ips = self.nss.as_ref()?.addresses(host).await;
         let canonical = host.trim_end_matches('.').to_ascii_lowercase();
         let lookup =
-            || Lookup::new(ips.iter().copied().collect(), &canonical, Source::System, Duration::ZERO);
+            || Lookup::new(ips.iter().copied().collect(), &canonical, Source::GetAddrInfo, Duration::ZERO);
         (!ips.is_empty()).then(lookup)
     }
 
@@ -74,7 +74,7 @@ impl ReloadingUpstream {
     }
 
     /// Reloads the files if they have changed. An unusable version does not replace a usable one, because the file
-    /// may be partially written. It is checked again later.
+    /// may be partially written. Its next change triggers another reload.
     fn reload_if_changed(&self, now: Instant) {
         // Another thread is checking the files: use the current state.
         let Some(mut last_check) = self.last_check.try_lock() else { return };
@@ -97,7 +97,8 @@ impl ReloadingUpstream {
                 tracing::warn!("the host's new DNS configuration is unusable: the previous one stays in use")
             }
             Err(error) => {
-                tracing::warn!(error = %error.report(), "the host's new DNS configuration cannot be read: the previous one stays in use");
+                let error = error.report();
+                tracing::warn!(%error, "the host's new hosts file cannot be read: the previous one stays in use");
             }
         }
     }

@@ -62,7 +62,7 @@ impl UpstreamState {
         let options = match upstream.resolver_options()? {
             Ok(options) => options,
             Err(unusable) => {
-                tracing::warn!(error = %unusable, "the host has no usable upstream DNS: only mesh names can be resolved");
+                tracing::warn!(error = %unusable, "no usable upstream DNS: only mesh names can be resolved");
                 return Ok(Self { dns: Err(unusable), hosts });
             }
         };
@@ -88,7 +88,7 @@ impl UpstreamState {
         self.dns.as_ref().map(|dns| &dns.client)
     }
 
-    /// Returns the number of dots from which a name is tried unchanged before the search list.
+    /// Returns the minimum number of dots with which a name is tried unchanged before the search list.
     pub(crate) fn ndots(&self) -> usize {
         self.dns.as_ref().map_or(1, |dns| dns.options.ndots)
     }
@@ -127,7 +127,7 @@ impl UpstreamState {
             found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
         }
         let found = Some(found).filter(|found| !found.is_empty())?;
-        Some(Lookup::new(found.into_iter().collect(), &text(&name), Source::Hosts, Duration::ZERO))
+        Some(Lookup::new(found.into_iter().collect(), &text(&name), Source::HostsFile, Duration::ZERO))
     }
 
     /// Queries the servers for both families of exactly this name.

@@ -58,7 +58,8 @@ fn resolver(upstream: Upstream) -> MeshResolver {
     Mesh::synced(&[]).resolver(upstream)
 }
 
-/// Advances the clock. A paused clock advances by itself while no socket is active, so it is paused only here.
+/// Advances the clock. It is paused only here, because a paused clock advances by itself while the runtime waits for
+/// a socket.
 async fn later(by: Duration) {
     time::pause();
     time::advance(by).await;
@@ -147,7 +148,7 @@ async fn a_stale_answer_is_returned_when_servers_are_slow() {
 async fn the_age_of_stale_answers_is_limited() {
     for limit in [Duration::ZERO, MINUTE] {
         let changing = ChangingServer::start(Reply::ServFail).await;
-        let resolver = resolver(changing.upstream().with_stale_answers(limit));
+        let resolver = resolver(changing.upstream().with_max_stale_age(limit));
         resolver.lookup_ip(NAME).await.unwrap();
         changing.change();
         later(MINUTE + limit).await;

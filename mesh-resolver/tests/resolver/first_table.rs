@@ -123,7 +123,8 @@ async fn a_name_missing_from_the_first_table_and_upstream_is_unknown() {
 #[tokio::test(start_paused = true)]
 async fn a_short_name_is_completed_after_the_first_table_arrives() {
     let mesh = Mesh::connecting();
-    let resolver = mesh.resolver(Upstream::none().with_search(["corp.example", "weather.svc.cluster.local"]));
+    let resolver =
+        mesh.resolver(Upstream::none().with_search_domains(["corp.example", "weather.svc.cluster.local"]));
     let lookup = resolver.lookup_ip("forecast");
     pin!(lookup);
     assert!(poll!(&mut lookup).is_pending());
@@ -138,7 +139,7 @@ async fn a_name_in_the_hosts_file_does_not_wait() {
     file.write_all(b"192.0.2.1 istiod.istio-system.svc\n").unwrap();
     let resolver = Mesh::connecting().resolver(Upstream::none().with_hosts_file(file.path()));
     let found = resolver.lookup_ip("istiod.istio-system.svc").await.unwrap();
-    assert_eq!(found.source(), &Source::Hosts);
+    assert_eq!(found.source(), &Source::HostsFile);
 }
 
 /// A table that arrives while a dead upstream server is queried answers the lookup.

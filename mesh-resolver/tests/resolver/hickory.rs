@@ -78,7 +78,7 @@ async fn other_record_types_of_mesh_names_go_upstream() {
 #[tokio::test]
 async fn a_name_completed_with_the_first_search_domain_has_a_cname_record() {
     let mesh = Mesh::synced(&[("www.example.com", &["10.1.2.3"]), ("*.wildcard", &["10.1.2.4"])]);
-    let resolver = resolver(&mesh, Upstream::none().with_search(["vms.svc.cluster.local"]));
+    let resolver = resolver(&mesh, Upstream::none().with_search_domains(["vms.svc.cluster.local"]));
     for (name, target) in [("www.example.com", "www.example.com."), ("foo.wildcard", "*.wildcard.")] {
         let found = resolver.ipv4_lookup(format!("{name}.vms.svc.cluster.local.")).await.unwrap();
         let [alias, address] = found.answers() else { panic!("{:?}", found.answers()) };
@@ -127,7 +127,8 @@ async fn the_servers_of_hickorys_configuration_answer_other_names() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     for connection in [ConnectionConfig::udp(), ConnectionConfig::tcp()] {
-        let provider = MeshProvider::over(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
+        let provider =
+            MeshProvider::with_provider(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
         let config = configured(&server, connection);
         let resolver: Resolver<MeshProvider> =
             Resolver::builder_with_config(config, provider).build().unwrap();
@@ -143,7 +144,8 @@ async fn mesh_names_need_no_upstream_connection() {
     let server = upstream().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let config = configured(&server, ConnectionConfig::tcp());
-    let provider = MeshProvider::over(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
+    let provider =
+        MeshProvider::with_provider(mesh.resolver(Upstream::none()), TokioRuntimeProvider::default());
     let resolver: Resolver<MeshProvider> = Resolver::builder_with_config(config, provider).build().unwrap();
     assert!(resolver.lookup_ip("forecast.weather.").await.is_ok());
     assert_eq!(server.connections(), 0);

@@ -113,7 +113,7 @@ async fn the_caller_can_pass_sockets() {
     let expected = [udp.local_addr().unwrap(), tcp.local_addr().unwrap()];
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = DnsListener::builder(mesh.resolver(Upstream::none()));
-    let listener = builder.with_udp(udp).with_tcp(tcp).start().unwrap();
+    let listener = builder.with_udp_socket(udp).with_tcp_listener(tcp).start().unwrap();
     assert_eq!(listener.addresses(), expected);
     assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
 }
@@ -163,7 +163,7 @@ async fn the_value_of_the_thread_setup_lives_as_long_as_the_thread() {
         begun.send(std::thread::current().id()).unwrap();
         ThreadValue(begun)
     };
-    let listener = builder(mesh.resolver(Upstream::none())).with_thread(begin).start().unwrap();
+    let listener = builder(mesh.resolver(Upstream::none())).with_thread_setup(begin).start().unwrap();
     let thread = events.recv_timeout(TIMEOUT).unwrap();
     assert_ne!(thread, std::thread::current().id());
     assert!(events.try_recv().is_err());

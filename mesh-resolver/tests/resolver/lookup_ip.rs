@@ -2,8 +2,8 @@
 
 use std::{io::Write as _, net::IpAddr, time::Duration};
 
-use mesh_resolver::{ErrorKind, Source, Upstream, Via};
-use nds_client::health::SyncState;
+use mesh_resolver::{ErrorKind, MatchKind, Source, Upstream};
+use nds_client::SyncState;
 
 use crate::{
     mesh::{FORECAST, Mesh},
@@ -15,17 +15,17 @@ async fn a_mesh_name_is_answered_from_the_table_for_each_kind_of_match() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("*.example.com", &["10.1.2.4"])]);
     let resolver = mesh.resolver(Upstream::none());
     for (name, canonical, expected) in [
-        (FORECAST, FORECAST, Via::Exact),
-        ("Forecast.Weather", FORECAST, Via::Alternate),
-        ("forecast.weather.svc.", FORECAST, Via::Alternate),
-        ("www.example.com", "*.example.com", Via::Wildcard),
+        (FORECAST, FORECAST, MatchKind::Exact),
+        ("Forecast.Weather", FORECAST, MatchKind::ShortName),
+        ("forecast.weather.svc.", FORECAST, MatchKind::ShortName),
+        ("www.example.com", "*.example.com", MatchKind::Wildcard),
     ] {
         let found = resolver.lookup_ip(name).await.unwrap();
         assert_eq!(found.canonical_name(), canonical);
         assert_eq!(found.mesh_name(), Some(canonical));
         assert_eq!(found.ttl(), Duration::from_secs(30));
-        let Source::Mesh { via, state, .. } = found.source() else { panic!("{:?}", found.source()) };
-        assert_eq!((*via, state), (expected, &SyncState::Synced));
+        let Source::Mesh { match_kind, state, .. } = found.source() else { panic!("{:?}", found.source()) };
+        assert_eq!((*match_kind, state), (expected, &SyncState::Synced));
     }
 }
 
@@ -132,7 +132,7 @@ async fn the_table_precedes_the_hosts_file_which_precedes_upstream_dns() {
     assert_eq!(resolver.lookup_ip(FORECAST).await.unwrap().addresses(), ips(&["10.1.2.3"]));
     let found = resolver.lookup_ip("DB.example.org").await.unwrap();
     assert_eq!(found.addresses(), ips(&["192.0.2.7", "2001:db8::7"]));
-    assert_eq!((found.source(), found.canonical_name()), (&Source::Hosts, "db.example.org"));
+    assert_eq!((found.source(), found.canonical_name()), (&Source::HostsFile, "db.example.org"));
     assert!(server.asked().is_empty());
 }
 
@@ -150,7 +150,10 @@ async fn try_lookup_finds_only_mesh_names() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3", "2001:db8::1"])]);
     let resolver = mesh.resolver(Upstream::none());
     let found = resolver.try_lookup("forecast.weather").unwrap();
-    assert_eq!((&found[..], found.via()), (&ips(&["10.1.2.3", "2001:db8::1"])[..], Via::Alternate));
+    assert_eq!(
+        (found.as_slice(), found.match_kind()),
+        (&ips(&["10.1.2.3", "2001:db8::1"])[..], MatchKind::ShortName)
+    );
     assert_eq!(found.into_iter().count(), 2);
     assert!(resolver.try_lookup("www.example.org").is_none());
     assert!(resolver.try_lookup("192.0.2.1").is_none());
@@ -160,7 +163,7 @@ async fn try_lookup_finds_only_mesh_names() {
 #[tokio::test]
 async fn try_lookup_ip_returns_the_same_answer_as_lookup_ip_and_records_it() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
-    let resolver = mesh.resolver(Upstream::none().with_search(["weather.svc.cluster.local"]));
+    let resolver = mesh.resolver(Upstream::none().with_search_domains(["weather.svc.cluster.local"]));
     resolver.try_lookup("forecast.weather").unwrap();
     assert_eq!(resolver.last_resolved("10.1.2.3".parse().unwrap()), None, "try_lookup records nothing");
     let found = resolver.try_lookup_ip("forecast.weather").unwrap();
@@ -185,12 +188,16 @@ async fn a_new_table_applies_immediately() {
 async fn a_name_is_mapped_to_its_canonical_name() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("db.vms.svc.cluster.local", &["10.1.2.4"])]);
     let search = ["weather.svc.cluster.local", "example.org"];
-    let resolver = mesh.resolver(Upstream::none().with_search(search));
-    assert_eq!(resolver.resolve("forecast.weather").as_deref(), Some(FORECAST));
-    assert_eq!(resolver.resolve("db").as_deref(), Some("db.vms.svc.cluster.local"), "in the own namespace");
-    assert_eq!(resolver.resolve("forecast").as_deref(), Some(FORECAST), "through the search list");
-    assert_eq!(resolver.resolve("forecast."), None, "a name with a trailing dot is not completed");
-    assert_eq!(resolver.resolve("www.example.org"), None);
+    let resolver = mesh.resolver(Upstream::none().with_search_domains(search));
+    assert_eq!(resolver.canonical_name("forecast.weather").as_deref(), Some(FORECAST));
+    assert_eq!(
+        resolver.canonical_name("db").as_deref(),
+        Some("db.vms.svc.cluster.local"),
+        "in the own namespace"
+    );
+    assert_eq!(resolver.canonical_name("forecast").as_deref(), Some(FORECAST), "through the search list");
+    assert_eq!(resolver.canonical_name("forecast."), None, "a name with a trailing dot is not completed");
+    assert_eq!(resolver.canonical_name("www.example.org"), None);
 }
 
 #[tokio::test]

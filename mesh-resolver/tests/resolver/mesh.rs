@@ -1,11 +1,7 @@
 //! A mesh that consists of a name table and a health state.
 
-use mesh_resolver::{MeshResolver, MeshResolverBuilder, Scope, Upstream};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, MeshResolverBuilder, SearchScope, Upstream};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -46,7 +42,7 @@ impl Mesh {
 
     /// Returns a builder for a resolver in the namespace `vms` without upstream DNS.
     pub(crate) fn builder(&self) -> MeshResolverBuilder {
-        let scope = Scope::new("vms", "vms.svc.cluster.local");
+        let scope = SearchScope::new("vms", "vms.svc.cluster.local");
         MeshResolver::builder(self.names.subscribe(), self.health.subscribe(), scope)
             .with_upstream(Upstream::none())
     }

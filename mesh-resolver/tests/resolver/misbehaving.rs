@@ -182,7 +182,7 @@ async fn ndots_decides_which_name_is_tried_first() {
         (15, "a.b.c.d.e.f.", "a.b.c.d.e.f"),
     ] {
         let server = NameServer::start(|_, _| Reply::Denied).await;
-        let upstream = Upstream::servers([server.address()]).with_search(["corp.example", "."]);
+        let upstream = Upstream::servers([server.address()]).with_search_domains(["corp.example", "."]);
         let resolver = Mesh::synced(&[]).resolver(upstream.with_ndots(ndots));
         assert!(resolver.lookup_ip(name).await.is_err());
         assert_eq!(server.asked()[0], first, "{ndots} {name}");
@@ -203,7 +203,7 @@ async fn hosts_files_of_all_formats_are_read() {
         ("last", &["192.0.2.3"]),
     ] {
         let found = resolver.lookup_ip(name).await.unwrap();
-        assert_eq!((found.addresses(), found.source()), (&ips(expected)[..], &Source::Hosts), "{name}");
+        assert_eq!((found.addresses(), found.source()), (&ips(expected)[..], &Source::HostsFile), "{name}");
     }
     assert!(resolver.lookup_ip("db2").await.is_err());
 }

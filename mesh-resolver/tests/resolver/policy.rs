@@ -46,7 +46,7 @@ async fn resolve_by_all_means(resolver: &MeshResolver, name: &str) -> Vec<IpAddr
     let hickory = by_hickory.lookup_ip(&fqdn).await.unwrap().iter().collect();
     assert_eq!(sorted(hickory), expected, "hickory");
     match resolver.try_lookup(name) {
-        Some(tried) => assert_eq!(sorted(tried.to_vec()), expected),
+        Some(tried) => assert_eq!(sorted(tried.as_slice().to_vec()), expected),
         None => assert_eq!(found.source(), &Source::Upstream),
     }
     expected
@@ -66,7 +66,7 @@ async fn an_external_name_is_resolved_upstream_instead_of_to_a_virtual_address()
     let resolver = mesh
         .builder()
         .with_upstream(Upstream::servers([server.address()]))
-        .with_external(|name| name == "api.partner.example")
+        .with_upstream_for_names(|name| name == "api.partner.example")
         .build()
         .unwrap();
     assert_eq!(resolve_by_all_means(&resolver, "api.partner.example").await, ips(&["192.0.2.7"]));
@@ -82,8 +82,8 @@ async fn a_name_that_is_sent_upstream_is_looked_up_in_the_table_once() {
     let counted = looks.clone();
     let resolver = mesh
         .builder()
-        .with_upstream(Upstream::servers([server.address()]).with_search(["corp.example"]))
-        .with_external(move |_| counted.fetch_add(1, Relaxed) < usize::MAX)
+        .with_upstream(Upstream::servers([server.address()]).with_search_domains(["corp.example"]))
+        .with_upstream_for_names(move |_| counted.fetch_add(1, Relaxed) < usize::MAX)
         .build()
         .unwrap();
     let looks = || looks.swap(0, Relaxed);

@@ -60,8 +60,8 @@ async fn resolv_conf_provides_the_search_list_and_options() {
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     let mesh = Mesh::synced(&[("db.lan.example", &["10.1.2.4"]), ("a.b.corp.example", &["10.1.2.5"])]);
     let resolver = mesh.resolver(Upstream::resolv_conf(file.path()));
-    assert_eq!(resolver.scope().search_domain(), "corp.example");
-    assert_eq!(resolver.resolve("a.b").as_deref(), Some("a.b.corp.example"), "fewer dots than ndots");
+    assert_eq!(resolver.search_scope().search_domain(), "corp.example");
+    assert_eq!(resolver.canonical_name("a.b").as_deref(), Some("a.b.corp.example"), "fewer dots than ndots");
 }
 
 #[test]
@@ -82,7 +82,8 @@ fn a_configured_hosts_file_must_exist() {
 #[tokio::test]
 async fn a_name_with_fewer_dots_than_ndots_is_completed_first() {
     let server = server_for("db.lan.example").await;
-    let upstream = Upstream::servers([server.address()]).with_search(["corp.example", "lan.example."]);
+    let upstream =
+        Upstream::servers([server.address()]).with_search_domains(["corp.example", "lan.example."]);
     let resolver = Mesh::synced(&[]).resolver(upstream);
     let found = resolver.lookup_ip("db").await.unwrap();
     assert_eq!(found.canonical_name(), "db.lan.example");
@@ -107,7 +108,7 @@ async fn a_completed_name_is_looked_up_in_the_mesh_before_upstream() {
     let server = server_for("forecast").await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let search = ["corp.example", "weather.svc.cluster.local"];
-    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_search(search));
+    let resolver = mesh.resolver(Upstream::servers([server.address()]).with_search_domains(search));
     let found = resolver.lookup_ip("forecast").await.unwrap();
     assert_eq!(found.mesh_name(), Some(FORECAST));
     assert_eq!(
@@ -124,7 +125,7 @@ async fn nodata_for_one_completed_name_outweighs_nxdomain_for_others() {
         _ => Reply::NxDomain,
     })
     .await;
-    let upstream = Upstream::servers([server.address()]).with_search(["corp.example"]);
+    let upstream = Upstream::servers([server.address()]).with_search_domains(["corp.example"]);
     let resolver = Mesh::synced(&[]).resolver(upstream);
     assert_eq!(resolver.lookup_ip("a.b").await.unwrap_err().kind(), ErrorKind::NoRecords);
 }
@@ -233,7 +234,7 @@ async fn getaddrinfo_is_the_last_source_and_only_used_if_enabled() {
     let upstream = || Upstream::servers([server.address()]);
     let resolver = Mesh::synced(&[]).resolver(upstream().with_getaddrinfo(true));
     let found = resolver.lookup_ip("127.1").await.unwrap();
-    assert_eq!((found.addresses(), found.source()), (&ips(&["127.0.0.1"])[..], &Source::System));
+    assert_eq!((found.addresses(), found.source()), (&ips(&["127.0.0.1"])[..], &Source::GetAddrInfo));
     assert_eq!(in_order(&server), ["127.1"], "DNS comes first");
     let silent = NameServer::silent().await;
     let dead = Upstream::servers([silent.address()]).with_timeout(SHORT).with_getaddrinfo(true);
@@ -249,7 +250,7 @@ async fn an_internationalised_name_is_looked_up_in_its_ascii_form() {
     let mesh = Mesh::synced(&[("xn--bcher-kva.example", &["10.1.2.3"])]);
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
     assert_eq!(resolver.lookup_ip("Bücher.example").await.unwrap().addresses(), ips(&["10.1.2.3"]));
-    assert_eq!(resolver.try_lookup("bücher.example").unwrap()[..], ips(&["10.1.2.3"]));
+    assert_eq!(resolver.try_lookup("bücher.example").unwrap().as_slice(), ips(&["10.1.2.3"]));
     assert_eq!(resolver.lookup_ip("bücher.example.org").await.unwrap().source(), &Source::Upstream);
     let error = resolver.lookup_ip("bücher.example.com").await.unwrap_err();
     assert_eq!(error.host(), "bücher.example.com", "as it was passed");

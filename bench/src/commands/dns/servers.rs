@@ -10,12 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mesh_resolver::{MeshResolver, Scope, Upstream, listener::DnsListener};
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::{MeshResolver, SearchScope, Upstream, listener::DnsListener};
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 
 use super::{
     name_table,
@@ -166,7 +162,7 @@ fn ours() -> Result<(), Failure> {
     health.sync = SyncState::Synced;
     let table = NameTable::decode(&name_table())?;
     let (names, health) = (WatchSender::new(table), WatchSender::new(health));
-    let scope = Scope::new("namespace-11", "svc.cluster.local");
+    let scope = SearchScope::new("namespace-11", "svc.cluster.local");
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     let resolver = builder.with_upstream(Upstream::none()).build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -17,7 +17,7 @@ impl Resolve for LocalServices {
         Box::pin(async move {
             let shared = services.bridge().ok_or("the bridge has ended")?;
             let resolver = shared.mesh.resolver();
-            let host = resolver.resolve(name.as_str());
+            let host = resolver.canonical_name(name.as_str());
             if let Some(host) = &host {
                 let ip = services.listening(host);
                 let default = services.default_port(host);

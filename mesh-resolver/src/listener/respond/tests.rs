@@ -14,7 +14,7 @@ use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
 use super::*;
-use crate::{MeshResolver, Scope, Upstream, dns::MAX_MESSAGE};
+use crate::{MeshResolver, SearchScope, Upstream, dns::MAX_MESSAGE};
 
 const UDP: Transport = Transport::Udp { max_size: 65_507 };
 
@@ -47,8 +47,8 @@ fn new_resolver() -> MeshResolver {
         entry("ipv4.localhost", &["2.2.2.2"], None),
         entry("*.wildcard", &["10.10.10.10"], None),
     ];
-    let table = NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap();
-    let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
+    let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
+    let scope = SearchScope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
     let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
     builder.with_upstream(Upstream::none()).build().unwrap()

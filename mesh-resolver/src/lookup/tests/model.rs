@@ -21,7 +21,7 @@ enum Rank {
 }
 
 impl Expanded {
-    fn new(rows: &[Row<'_>], scope: &Scope) -> Self {
+    fn new(rows: &[Row<'_>], scope: &SearchScope) -> Self {
         let mut all = Self::default();
         for (name, _, service) in rows {
             let mut names = vec![(Rank::Itself, (*name).to_owned())];
@@ -125,7 +125,7 @@ proptest! {
             })
             .collect();
         let table = table(&rows);
-        let scope = Scope::new("ns1", "ns1.svc.cluster.local").with_search_domain(&search);
+        let scope = SearchScope::new("ns1", "ns1.svc.cluster.local").with_search_domain(&search);
         let expanded = Expanded::new(&rows, &scope);
         let table_names = rows.iter().map(|(name, ..)| (*name).to_owned());
         for question in questions.into_iter().chain(table_names).chain(expanded.0.keys().cloned()) {
@@ -147,7 +147,7 @@ proptest! {
         let keys: Vec<Row<'_>> = rows.keys().map(|name| (&**name, &["192.0.2.1"][..], None)).collect();
         let table = table(&keys);
         let find = |question: &str| {
-            lookup(&table, &scope(), question).map(|answer| (answer.name().to_owned(), answer.via()))
+            lookup(&table, &scope(), question).map(|answer| (answer.name().to_owned(), answer.match_kind()))
         };
         prop_assert_eq!(find(&question), find(&(question.to_ascii_uppercase() + ".")));
     }

@@ -74,10 +74,10 @@ fn each_lookup_is_counted_by_its_source() {
         assert!(resolver.lookup_ip("www.example.org").await.is_err());
         assert!(resolver.lookup_ip("not a name").await.is_err());
     });
-    for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
+    for outcome in ["literal", "hosts_file", "name_not_found", "invalid_name"] {
         assert_eq!(counts[&format!("mesh_resolver_lookups_total outcome={outcome}")], 1);
     }
-    for outcome in ["literal", "hosts", "name_not_found", "invalid_name"] {
+    for outcome in ["literal", "hosts_file", "name_not_found", "invalid_name"] {
         assert_eq!(counts[&format!("mesh_resolver_lookup_seconds outcome={outcome}")], 1);
     }
     assert_eq!(counts["mesh_resolver_upstream_lookup_seconds outcome=name_not_found"], 1);

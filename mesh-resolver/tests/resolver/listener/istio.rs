@@ -11,12 +11,8 @@ use hickory_resolver::proto::{
     op::Edns,
     rr::{RData, RecordType::A, RecordType::AAAA},
 };
-use mesh_resolver::Scope;
-use nds_client::{
-    health::{Health, SyncState},
-    resources::name_table::NameTable,
-    watch::WatchSender,
-};
+use mesh_resolver::SearchScope;
+use nds_client::{Health, NameTable, SyncState, WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
@@ -78,9 +74,9 @@ async fn proxy() -> (NameServer, DnsListener) {
     let (names, health) = (WatchSender::new(table()), WatchSender::new(health));
     let upstream = Upstream::servers([server.address()]);
     let search = ["ns1.svc.cluster.local", "svc.cluster.local", "cluster.local"];
-    let scope = Scope::new("ns1", "ns1.svc.cluster.local");
+    let scope = SearchScope::new("ns1", "ns1.svc.cluster.local");
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);
-    let resolver = builder.with_upstream(upstream.with_search(search)).build().unwrap();
+    let resolver = builder.with_upstream(upstream.with_search_domains(search)).build().unwrap();
     (server, start(resolver))
 }
 

@@ -32,7 +32,7 @@ async fn mesh_names_are_answered_during_a_flood_of_other_names() {
     let server = NameServer::silent().await;
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::servers([server.address()])));
-    let listener = builder.with_limits(limits(|limits| limits.upstream_queries = 5)).start().unwrap();
+    let listener = builder.with_limits(limits(|limits| limits.max_upstream_queries = 5)).start().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(listener.addresses()[0]).await.unwrap();
     let mut answer = [0; 512];
@@ -46,7 +46,7 @@ async fn mesh_names_are_answered_during_a_flood_of_other_names() {
         let answer = Message::from_vec(&answer[..len]).unwrap();
         assert_eq!((code(&answer), answer.id), (ResponseCode::ServFail, asked.id));
     }
-    assert_eq!(listener.stats().overload, 995);
+    assert_eq!(listener.stats().overloaded, 995);
     assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
 }
 
@@ -98,7 +98,7 @@ async fn closed(stream: &mut TcpStream) {
 #[tokio::test]
 async fn an_idle_connection_and_one_with_an_oversized_query_are_closed() {
     let builder = builder(Mesh::synced(&[]).resolver(Upstream::none()));
-    let short = limits(|limits| limits.tcp_idle = Duration::from_millis(50));
+    let short = limits(|limits| limits.tcp_idle_timeout = Duration::from_millis(50));
     let listener = builder.with_limits(short).start().unwrap();
     let connect = || TcpStream::connect(listener.addresses()[0]);
     closed(&mut connect().await.unwrap()).await;
@@ -114,7 +114,7 @@ async fn an_idle_connection_and_one_with_an_oversized_query_are_closed() {
 async fn connections_beyond_the_limit_wait_until_another_one_ends() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::none()));
-    let listener = builder.with_limits(limits(|limits| limits.tcp_connections = 1)).start().unwrap();
+    let listener = builder.with_limits(limits(|limits| limits.max_tcp_connections = 1)).start().unwrap();
     let asked = question(FORECAST, RecordType::A);
     let mut first = TcpStream::connect(listener.addresses()[0]).await.unwrap();
     write(&mut first, &asked).await;

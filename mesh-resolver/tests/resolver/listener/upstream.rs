@@ -115,13 +115,13 @@ async fn a_listener_that_is_its_own_upstream_does_not_ask_itself() {
     let own = udp.local_addr().unwrap();
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let alone = DnsListener::builder(mesh.resolver(Upstream::servers([own])));
-    let listener = alone.with_udp(udp.try_clone().unwrap()).start().unwrap();
+    let listener = alone.with_udp_socket(udp.try_clone().unwrap()).start().unwrap();
     assert_eq!(code(&ask(&listener, "www.example.org.", RecordType::A).await), ResponseCode::ServFail);
     assert_eq!(listener.stats().forwarded, 1, "the query did not return");
     drop(listener);
     let server = server_for("www.example.org").await;
     let both = DnsListener::builder(mesh.resolver(Upstream::servers([own, server.address()])));
-    let listener = both.with_udp(udp).start().unwrap();
+    let listener = both.with_udp_socket(udp).start().unwrap();
     assert_eq!(addresses(&ask(&listener, "www.example.org.", RecordType::A).await), ["192.0.2.1"]);
 }
 
@@ -197,7 +197,7 @@ async fn mirror() -> (SocketAddr, oneshot::Sender<SocketAddr>, tokio::task::Join
     (address, set_target, task)
 }
 
-/// The addresses do not reveal this loop. Each query goes round once.
+/// The listener cannot detect this loop by the server addresses. Each query still passes through the loop only once.
 #[tokio::test]
 async fn a_query_that_returns_through_another_server_is_not_sent_again() {
     let (address, set_target, _task) = mirror().await;
@@ -215,7 +215,7 @@ async fn lookups_of_the_same_program_do_not_query_the_listener() {
     let own = udp.local_addr().unwrap();
     let server = server_for("www.example.org").await;
     let resolver = Mesh::synced(&[]).resolver(Upstream::servers([own, server.address()]));
-    let listener = DnsListener::builder(resolver.clone()).with_udp(udp).start().unwrap();
+    let listener = DnsListener::builder(resolver.clone()).with_udp_socket(udp).start().unwrap();
     assert!(resolver.lookup_ip("www.example.org").await.is_ok());
     assert_eq!(listener.stats().forwarded, 0);
 }

@@ -44,7 +44,7 @@ async fn before_the_first_table_other_names_go_upstream() {
 async fn services_in_the_proxy_domain_without_the_namespace_have_short_names() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     for domain in ["vms.svc.cluster.local", "svc.cluster.local"] {
-        let scope = Scope::new("vms", domain);
+        let scope = SearchScope::new("vms", domain);
         let builder = MeshResolver::builder(mesh.names.subscribe(), mesh.health.subscribe(), scope);
         let listener = start(builder.with_upstream(Upstream::none()).build().unwrap());
         let answer = both(&listener, "forecast.weather.", A).await;
