@@ -111,11 +111,11 @@
 //!
 //! # What a lookup costs
 //!
-//! [`MeshResolver::try_lookup`] is a look into a hash table: no lock, no allocation, no clock. [`MeshResolver::try_lookup_ip`]
-//! and [`MeshResolver::lookup_ip`] do more than twice the work for a mesh name: they note the name for
-//! [`MeshResolver::last_resolved`], copy it into the answer and count the lookup. `cargo run --release -p mesh-bench -- lookup`
-//! measures them on this machine, beside hickory's lookup in memory and beside a hash map of strings; `-- dns` the listener
-//! beside other servers. `bench/README.md` says what decides the figures.
+//! [`MeshResolver::try_lookup`] reads a hash table: it takes no lock, allocates nothing and reads no clock.
+//! [`MeshResolver::try_lookup_ip`] and [`MeshResolver::lookup_ip`] do more than twice that work for a mesh name: they
+//! record the name for [`MeshResolver::last_resolved`], copy it into the answer and count the lookup.
+//! `cargo run --release -p mesh-bench -- lookup` compares them with hickory's in-memory lookup and with a hash map of
+//! strings; `-- dns` compares the listener with other servers. `bench/README.md` explains the results.
 //!
 //! # Raw addresses
 //!

@@ -1,4 +1,4 @@
-//! How current the table is.
+//! The synchronisation state of the name table, cached by the version of the client's health.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,14 +7,14 @@ use nds_client::{
     watch::Watch,
 };
 
-/// The health of a client, of which one part is in each answer: nearly always that the table is [`SyncState::Synced`].
-/// That is remembered by the version of the health that said so, and costs a look at two numbers then.
+/// Reads the [`SyncState`] of a client for each answer. The state is nearly always [`SyncState::Synced`], so the
+/// version of the health with this state is stored. While the version is unchanged, a read compares two numbers.
 pub(crate) struct SyncWatch {
     health: Watch<Health>,
     synced: AtomicU64,
 }
 
-/// No version.
+/// The value that stands for no version.
 const NONE: u64 = u64::MAX;
 
 impl SyncWatch {
@@ -28,13 +28,13 @@ impl SyncWatch {
 
     #[inline]
     pub(super) fn state(&self) -> SyncState {
-        // Before the health is looked at, so that a later one is never taken for this.
+        // The version is read before the health, so that a later state is not stored for this version.
         let version = self.health.version();
-        if self.synced.load(Relaxed) == version { SyncState::Synced } else { self.state_anew(version) }
+        if self.synced.load(Relaxed) == version { SyncState::Synced } else { self.load_state(version) }
     }
 
     #[inline(never)]
-    fn state_anew(&self, version: u64) -> SyncState {
+    fn load_state(&self, version: u64) -> SyncState {
         let state = self.health.load().sync.clone();
         if state == SyncState::Synced {
             self.synced.store(version, Relaxed);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_state_is_the_one_that_was_published_last() {
+    fn the_state_is_always_the_last_one_that_was_sent() {
         let sender = WatchSender::new(Health::default());
         let sync = SyncWatch::new(sender.subscribe());
         assert_eq!(sync.state(), SyncState::Connecting);
