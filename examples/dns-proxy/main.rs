@@ -66,7 +66,7 @@ async fn run(cli: Cli) -> Result<std::convert::Infallible, Box<dyn Error>> {
     if let Some(name) = cli.istiod_name {
         config = config.with_istiod_name(name);
     }
-    let client = NdsClient::spawn(config)?;
+    let client = NdsClient::spawn(config.build()?)?;
     let resolver = MeshResolver::builder_for(&client)
         .with_upstream(upstream)
         .with_upstream_for_external_services()

@@ -5,7 +5,12 @@ mod by_address;
 use std::{net::IpAddr, sync::OnceLock};
 
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-use nds_client::{Health, NameTable, NdsClient, SyncState, Watch, WatchSender};
+use nds_client::{
+    NdsClient,
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::Watch,
+};
 
 use self::by_address::ByAddress;
 use crate::error::{Error, ErrorKind};
@@ -84,8 +89,8 @@ impl Dns {
         }
         let mut health = Health::default();
         health.sync = SyncState::Synced;
-        let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(health));
-        let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), SearchScope::default());
+        let (names, health) = (Watch::constant(NameTable::default()), Watch::constant(health));
+        let builder = MeshResolver::builder(names, health, SearchScope::default());
         let resolver = builder.with_upstream(self.upstream.clone()).build()?;
         Ok(self.upstream_only.get_or_init(|| resolver))
     }

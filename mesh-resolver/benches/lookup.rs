@@ -18,7 +18,11 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use reqwest::dns::Resolve;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};

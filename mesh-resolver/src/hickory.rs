@@ -5,7 +5,7 @@
 //! ```
 //! use hickory_resolver::{Resolver, config::{ResolverConfig, NameServerConfig}};
 //! use mesh_resolver::{MeshResolver, SearchScope, Upstream, hickory::MeshProvider};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-//! # use nds_client::{Health, NameTable, WatchSender};
+//! # use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let (names, health) = (WatchSender::new(NameTable::default()), WatchSender::new(Health::default()));

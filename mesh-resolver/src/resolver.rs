@@ -56,7 +56,7 @@ use crate::{
 ///
 /// ```
 /// use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-/// use nds_client::{Health, NameTable, WatchSender};
+/// use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), mesh_resolver::Error> {

@@ -20,7 +20,7 @@
 
 use std::{collections::BTreeSet, future::pending, net::IpAddr, time::Duration};
 
-use nds_client::{NameTable, Watch};
+use nds_client::{resources::name_table::NameTable, watch::Watch};
 use sidestep_util::error::ErrorCore;
 use tokio::{sync::mpsc::Sender, time::timeout};
 use tonic::transport::{Channel, Endpoint, Uri, channel::Change};

@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-use nds_client::{Health, NameTable, WatchSender};
+use nds_client::{health::Health, resources::name_table::NameTable, watch::WatchSender};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 

@@ -16,7 +16,11 @@ use std::process::Command;
 
 use libtest_mimic::{Arguments, Trial};
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 

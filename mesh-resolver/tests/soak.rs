@@ -21,7 +21,11 @@ use hickory_resolver::proto::{
     rr::{Name, RecordType},
 };
 use mesh_resolver::{MeshResolver, SearchScope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use tokio::{
     net::UdpSocket,

@@ -15,7 +15,11 @@ use hickory_resolver::{
     net::runtime::TokioRuntimeProvider,
 };
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::bytes::Bytes;
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mesh_resolver::MatchKind;
-use nds_client::Registry;
+use nds_client::resources::name_table::Registry;
 use serde::Serialize;
 
 use crate::{

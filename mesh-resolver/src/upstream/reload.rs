@@ -106,7 +106,7 @@ impl ReloadingUpstream {
 
 /// Returns the stamps of the files, `None` for a missing file.
 fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
-    files.iter().map(|file| FileStamp::of(file).ok()).collect()
+    files.iter().map(|file| FileStamp::from_path(file).ok()).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::IpAddr, time::Duration};
 
 use mesh_resolver::{ErrorKind, MatchKind, Source, Upstream};
-use nds_client::SyncState;
+use nds_client::health::SyncState;
 
 use crate::{
     mesh::{FORECAST, Mesh},

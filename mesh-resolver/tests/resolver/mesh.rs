@@ -1,7 +1,11 @@
 //! A mesh that consists of a name table and a health state.
 
 use mesh_resolver::{MeshResolver, MeshResolverBuilder, SearchScope, Upstream};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 

@@ -11,7 +11,11 @@ use std::{
 };
 
 use mesh_resolver::{MeshResolver, SearchScope, Upstream, listener::DnsListener};
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 
 use super::{
     name_table,

@@ -47,7 +47,7 @@ fn new_resolver() -> MeshResolver {
         entry("ipv4.localhost", &["2.2.2.2"], None),
         entry("*.wildcard", &["10.10.10.10"], None),
     ];
-    let table = NameTable::decode(Wire { table: table.into() }.encode_to_vec().into()).unwrap();
+    let table = NameTable::decode(&Wire { table: table.into() }.encode_to_vec()).unwrap();
     let scope = SearchScope::new("ns1", "ns1.svc.cluster.local").with_search_domain("ns1.svc.cluster.local");
     let (names, health) = (WatchSender::new(table), WatchSender::new(Health::default()));
     let builder = MeshResolver::builder(names.subscribe(), health.subscribe(), scope);

@@ -12,7 +12,11 @@ use hickory_resolver::proto::{
     rr::{RData, RecordType::A, RecordType::AAAA},
 };
 use mesh_resolver::SearchScope;
-use nds_client::{Health, NameTable, SyncState, WatchSender};
+use nds_client::{
+    health::{Health, SyncState},
+    resources::name_table::NameTable,
+    watch::WatchSender,
+};
 use prost::Message as _;
 use xds_proto::istio::networking::nds::v1::{NameTable as Wire, name_table::NameInfo};
 
