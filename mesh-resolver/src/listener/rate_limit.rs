@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 
 use super::respond::Transport;
 use crate::dns::EDNS_UDP_SIZE;
