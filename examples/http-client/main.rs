@@ -13,7 +13,7 @@ use std::error::Error;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, ConnectionInfo, HttpClient, Mesh, Protocol};
+use mesh_connector::{Config, ConnectionInfo, Mesh, Protocol, hyper::HttpClient};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

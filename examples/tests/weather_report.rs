@@ -49,7 +49,12 @@ async fn reports_work_while_istiod_is_down() {
     let (sandbox, _vm, mesh) = stage().await;
     report(&mesh).await.unwrap();
     sandbox.stop_istiod().await;
-    mesh.health().clone().wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
+    mesh.health()
+        .membership()
+        .clone()
+        .wait_for(|health| matches!(health.sync, SyncState::Stale { .. }))
+        .await
+        .unwrap();
     assert!(report(&mesh).await.unwrap().archive_by.is_some());
 }
 

@@ -1,4 +1,4 @@
-//! tower in the mesh, without a sidecar: the connector is a service from targets to streams, to which layers can be
+//! tower in the mesh, without a sidecar: the mesh is a service from targets to streams, to which layers can be
 //! added.
 //!
 //! ```text
@@ -10,7 +10,7 @@
 
 use std::{error::Error, time::Duration};
 
-use mesh_connector::{Config, Mesh, MeshConnector, MeshStream, Target};
+use mesh_connector::{Config, Mesh, MeshStream, Target};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Failure> {
     let target: Target = target.parse()?;
     // Any tower layer works, here at most eight concurrent connections with a timeout of three seconds.
     let connector = ServiceBuilder::new().concurrency_limit(8).timeout(Duration::from_secs(3));
-    let mut connector = connector.service(mesh.connector());
+    let mut connector = connector.service(mesh);
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     anstream::print!("{}", ask(&mut connector, target, &line).await?);
@@ -48,5 +48,5 @@ where
 
 const _: fn() = || {
     fn service<S: Service<Target, Response = MeshStream>>() {}
-    service::<MeshConnector>();
+    service::<Mesh>();
 };

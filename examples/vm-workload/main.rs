@@ -13,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
-use mesh_connector::{Probe, Target};
+use mesh_connector::{Target, explain::Probe};
 
 /// Resolve names of an Istio mesh and call its services, without a sidecar.
 ///

@@ -5,7 +5,7 @@ use std::{error::Error, io::Write as _, path::Path};
 use http::Uri;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, ConnectionInfo, Mesh, Probe, Target};
+use mesh_connector::{Config, ConnectionInfo, Mesh, Target, explain::Probe};
 
 use crate::show;
 
@@ -28,7 +28,7 @@ pub(crate) async fn resolve(dir: &Path, istiod_name: Option<String>, names: &[St
     let mesh = join(dir, istiod_name).await?;
     let mut failed = 0;
     for name in names {
-        match mesh.resolver().lookup_ip(name).await {
+        match mesh.raw_resolver().lookup_ip(name).await {
             Ok(lookup) => {
                 anstream::println!("{name}\t{}\t{}", show::addresses(&lookup), show::source(&lookup))
             }
@@ -74,7 +74,7 @@ pub(crate) async fn explain(
     let mesh = join(dir, istiod_name).await?;
     let explanation = mesh.explain_to(target, probe).await;
     match json {
-        true => anstream::println!("{:#}", explanation.to_json()),
+        true => anstream::println!("{}", explanation.to_json()),
         false => anstream::print!("{explanation}"),
     }
     match explanation.failure {

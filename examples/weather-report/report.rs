@@ -2,7 +2,7 @@
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Uri, body::Bytes};
-use mesh_connector::{HttpClient, Mesh};
+use mesh_connector::{Mesh, hyper::HttpClient};
 
 /// The report of the forecast. The archive is optional.
 #[derive(Debug, PartialEq, Eq)]

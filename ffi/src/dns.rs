@@ -75,7 +75,7 @@ async fn start(
     reports: Reports,
 ) -> Result<DnsListener, Failure> {
     let resolver = match bridge {
-        None => mesh.resolver().clone(),
+        None => mesh.raw_resolver().clone(),
         Some(bridge) => {
             let services = bridge.local_services().await?;
             MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?

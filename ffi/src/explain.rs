@@ -2,7 +2,7 @@
 
 use std::{ffi::c_char, ptr};
 
-use mesh_connector::Probe;
+use mesh_connector::explain::Probe;
 
 use crate::{
     arguments::Out,
@@ -60,6 +60,6 @@ pub(crate) unsafe fn explaining(
     let mesh = member.mesh.clone();
     Ok(async move {
         let explained = mesh.explain_to(&target, probe).await;
-        if how & SIDESTEP_EXPLAIN_JSON == 0 { explained.to_string() } else { explained.to_json().to_string() }
+        if how & SIDESTEP_EXPLAIN_JSON == 0 { explained.to_string() } else { explained.to_json() }
     })
 }

@@ -53,8 +53,8 @@ impl From<mesh_connector::Error> for Failure {
             return Self::new(SIDESTEP_SYSTEM, error.report());
         }
         let mut failure = Self::new(status::of(error.kind()), error.report());
-        if !error.candidates().is_empty() {
-            failure.next = format!("possible causes: {}", error.candidates().join("; "));
+        if !error.possible_causes().is_empty() {
+            failure.next = format!("possible causes: {}", error.possible_causes().join("; "));
         }
         failure
     }

@@ -84,7 +84,7 @@ pub(crate) fn answering(
 }
 
 fn asked(member: &Member, request: Request<'_>) -> Result<Addresses, Failure> {
-    let resolver = member.mesh.resolver();
+    let resolver = member.mesh.raw_resolver();
     // What the table knows needs nobody to be asked, and no other thread.
     let at_once = || resolver.try_lookup_ip(&request.node);
     match metrics::with_local_recorder(&*member.reports.counted, at_once) {

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mesh_connector::{ConnectionInfo, MeshStream, UnwatchedStream};
+use mesh_connector::{ConnectionInfo, DetachedStream, MeshStream};
 use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use tokio::{
@@ -45,7 +45,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Stream {
     /// Held while bytes pass, and not while they are waited for. `None` only at the end.
-    stream: Mutex<Option<UnwatchedStream>>,
+    stream: Mutex<Option<DetachedStream>>,
     /// The stream's socket, to wait for.
     fd: RawFd,
     /// Each held by the one call of its direction.
@@ -62,7 +62,7 @@ impl Kind for Stream {
 }
 
 impl Stream {
-    fn new(stream: UnwatchedStream, member: Arc<Member>) -> Self {
+    fn new(stream: DetachedStream, member: Arc<Member>) -> Self {
         let info = stream.connection().clone();
         let fd = stream.as_fd().as_raw_fd();
         let stream = Mutex::new(Some(stream));
@@ -71,7 +71,7 @@ impl Stream {
 
     fn locked<T>(
         &self,
-        work: &mut impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        work: &mut impl FnMut(Pin<&mut DetachedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let mut stream = self.stream.lock();
         match &mut *stream {
@@ -86,7 +86,7 @@ impl Stream {
         direction: &Mutex<()>,
         ready: PollFlags,
         patience: Option<Duration>,
-        mut work: impl FnMut(Pin<&mut UnwatchedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        mut work: impl FnMut(Pin<&mut DetachedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
         let _one = direction.lock();
@@ -142,7 +142,7 @@ impl Drop for Stream {
         }
         let runtime = self.member.runtime.handle();
         let _inside = runtime.enter();
-        if let Ok(mut stream) = stream.watched() {
+        if let Ok(mut stream) = stream.attach() {
             runtime.spawn(async move {
                 let _ = limited(FAREWELL, stream.shutdown()).await;
             });
@@ -151,8 +151,8 @@ impl Drop for Stream {
 }
 
 /// Its threads are not woken for it any more: the caller's wait for it.
-fn unwatched(stream: MeshStream) -> Result<UnwatchedStream, Failure> {
-    UnwatchedStream::new(stream).map_err(|error| broken(&error))
+fn unwatched(stream: MeshStream) -> Result<DetachedStream, Failure> {
+    stream.detach().map_err(|error| broken(&error))
 }
 
 fn broken(error: &io::Error) -> Failure {

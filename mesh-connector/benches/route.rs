@@ -1,8 +1,8 @@
-//! The routing decision, cluster known: from a target to the endpoint that a connection tries first. The mesh is the
-//! sandbox of the examples; nothing leaves this host.
+//! The routing decision for a known cluster: from a target to the first endpoint of a connection. The mesh is the
+//! sandbox of the examples.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
-#![allow(missing_docs, reason = "criterion's macros")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails if its setup fails")]
+#![allow(missing_docs, reason = "the macros of criterion")]
 
 use std::hint::black_box;
 

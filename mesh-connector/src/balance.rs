@@ -1,18 +1,23 @@
-//! Which endpoint next: priority, health, weights, the cluster's policy, chance.
+//! Load balancing: chooses endpoints by priority, health, weights and the policy of the cluster.
 //!
-//! A [`Plan`] is made from one look at a cluster's endpoints and says whom a connection tries first, and whom after that.
-//! Each connection chooses anew, so that gateways and remote clusters share the load as the control plane weighs them;
-//! each endpoint is offered at most once per connection.
+//! A [`Plan`] is computed from a snapshot of the endpoints of a cluster. It chooses the first endpoint of a connection,
+//! and the next one after each failure. Each connection makes a new choice, so that gateways and remote clusters share
+//! the load according to the weights of the control plane. A connection tries each endpoint at most once.
 //!
-//! The first choice follows Envoy (`source/extensions/load_balancing_policies/common/load_balancer_impl.cc`): a priority
-//! whose healthy endpoints, times 1.4, do not make up the whole passes the rest on to the next; where all of them
-//! together are not enough, a priority with a smaller share of healthy endpoints than the panic threshold uses all it
-//! has; degraded endpoints are used for what healthy ones cannot carry; a locality counts by its weight where the cluster
-//! says so. What follows a failed attempt is this client's own: the others of the same priority, then those of the next.
-//! Endpoints that failed lately come after all others.
+//! The first choice follows Envoy (`source/extensions/load_balancing_policies/common/load_balancer_impl.cc`):
 //!
-//! Hashes (`RING_HASH`, `MAGLEV`) are of something in a request, which a client of connections does not have: by chance,
-//! as with Envoy where a request has no hash.
+//! - A priority whose healthy endpoints, times 1.4, are fewer than all of its endpoints passes the remaining load to
+//!   the next priority.
+//! - If all priorities together have too few healthy endpoints, a priority below the panic threshold uses all of its
+//!   endpoints.
+//! - Degraded endpoints take the load that healthy endpoints cannot carry.
+//! - A locality counts by its weight if the cluster enables locality weights.
+//!
+//! The choice after a failed attempt is specific to this client: first the other endpoints of the same priority, then
+//! those of the next. Endpoints that failed recently come last.
+//!
+//! Hash policies (`RING_HASH`, `MAGLEV`) choose randomly, because a connection has no request to hash. Envoy does the
+//! same for a request without a hash.
 
 mod group;
 mod levels;
@@ -27,62 +32,62 @@ use self::{
     levels::{Level, OVERPROVISIONING, levels},
 };
 
-/// The steps in which an endpoint grows to its weight.
-const GROWTH: u64 = 1000;
+/// The resolution of the slow start factor.
+const SLOW_START_RESOLUTION: u64 = 1000;
 
-/// One endpoint, as the choice sees it.
+/// The properties of an endpoint that the choice depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) priority: u32,
-    /// Which locality it is in: a number that those of one locality share.
+    /// The index of the locality.
     pub(crate) locality: usize,
     pub(crate) locality_weight: u32,
     pub(crate) weight: u32,
-    pub(crate) standing: Standing,
-    /// Whether it failed lately.
-    pub(crate) deferred: bool,
-    /// The part of its weight that it has grown to (slow start), 0 to 1.
-    pub(crate) grown: f64,
+    pub(crate) health: HostHealth,
+    /// Whether the endpoint failed recently.
+    pub(crate) recently_failed: bool,
+    /// The slow start factor: the share of its weight that a new endpoint has, from 0 to 1.
+    pub(crate) slow_start_factor: f64,
 }
 
-/// Whether an endpoint may be used.
+/// The health of an endpoint for load balancing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Standing {
+pub(crate) enum HostHealth {
     Healthy,
     Degraded,
-    /// Unhealthy, or ejected: in panic only.
-    Out,
+    /// Unhealthy or ejected: used only in panic mode.
+    Unhealthy,
 }
 
-/// Lower is better: whether the endpoint failed lately, its priority, whether it is degraded.
+/// The rank of an endpoint, lower is better: whether it failed recently, its priority, whether it is degraded.
 type Rank = (bool, u32, bool);
 
-/// Whom a connection tries first, and after that. The order of candidates is that of the endpoints.
+/// The order in which connections try endpoints. Indices are those of the endpoints.
 #[derive(Debug)]
 pub(crate) struct Plan {
     policy: LbPolicy,
     members: Vec<Member>,
-    /// Those that a connection chooses from first.
+    /// The groups from which the first endpoint is chosen.
     groups: Vec<Group>,
     turn: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    /// `None`: not to be dialled.
+    /// `None` if the endpoint is not used.
     rank: Option<Rank>,
     weight: u64,
-    /// The share of connections that choose it first.
+    /// The share of connections that try the endpoint first.
     share: f64,
 }
 
 impl Plan {
     pub(crate) fn new(candidates: &[Candidate], settings: &LoadBalancing, rng: &mut Rng) -> Self {
         let levels = levels(candidates, settings.healthy_panic_threshold);
-        let grows = settings.slow_start.is_some();
+        let has_slow_start = settings.slow_start.is_some();
         let member = |candidate: &Candidate| Member {
             rank: rank(candidate, &levels),
-            weight: weight(candidate, grows),
+            weight: weight(candidate, has_slow_start),
             share: 0.0,
         };
         let members = candidates.iter().map(member).collect();
@@ -98,7 +103,7 @@ impl Plan {
         plan
     }
 
-    /// Whom to try first. `active` is how many connections an endpoint has.
+    /// Chooses the first endpoint. `active` returns the number of connections to an endpoint.
     pub(crate) fn first(&self, rng: &mut Rng, active: impl Fn(usize) -> u32) -> Option<usize> {
         let group = match &self.groups[..] {
             [] => return None,
@@ -117,7 +122,7 @@ impl Plan {
         })
     }
 
-    /// Whom to try after these have failed: one of the best that are left, by weight and chance.
+    /// Chooses the next endpoint after failures: one of those with the best rank, randomly by weight.
     pub(crate) fn after(&self, tried: &[usize], rng: &mut Rng) -> Option<usize> {
         let left = || {
             let all = self.members.iter().enumerate().filter(|(index, _)| !tried.contains(index));
@@ -136,36 +141,37 @@ impl Plan {
             .map(|(_, index, _)| index)
     }
 
-    /// How many may be dialled.
+    /// Returns the number of usable endpoints.
     pub(crate) fn usable(&self) -> usize {
         self.members.iter().filter(|member| member.rank.is_some()).count()
     }
 
-    /// Where an endpoint stands among the others.
-    pub(crate) fn place(&self, index: usize) -> Place {
+    /// Returns the position of an endpoint in the order.
+    pub(crate) fn pick_order(&self, index: usize) -> PickOrder {
         match self.members[index] {
-            Member { rank: None, .. } => Place::Out,
-            Member { share, .. } if share > 0.0 => Place::First { share },
-            Member { rank: Some((true, ..)), .. } => Place::Later(Why::FailedLately),
-            Member { rank: Some((false, _, true)), .. } => Place::Later(Why::Degraded),
-            Member { rank: Some(_), .. } => Place::Later(Why::Priority),
+            Member { rank: None, .. } => PickOrder::Excluded,
+            Member { share, .. } if share > 0.0 => PickOrder::First { share },
+            Member { rank: Some((true, ..)), .. } => PickOrder::Later(DeferReason::FailedRecently),
+            Member { rank: Some((false, _, true)), .. } => PickOrder::Later(DeferReason::Degraded),
+            Member { rank: Some(_), .. } => PickOrder::Later(DeferReason::Priority),
         }
     }
 
-    /// The groups of one priority that a connection chooses from first.
+    /// Adds the groups of one priority from which the first endpoint is chosen.
     fn first_of(&mut self, candidates: &[Candidate], level: &Level, weighted: bool, rng: &mut Rng) {
         let weight = |index: usize| self.members[index].weight;
         for (degraded, load) in [(false, level.load), (true, level.degraded_load)] {
             if load <= 0.0 {
                 continue;
             }
-            let class = |candidate: &Candidate| match candidate.standing {
-                Standing::Degraded => level.panic || degraded,
-                Standing::Healthy => !degraded,
-                Standing::Out => level.panic && !degraded,
+            let class = |candidate: &Candidate| match candidate.health {
+                HostHealth::Degraded => level.panic || degraded,
+                HostHealth::Healthy => !degraded,
+                HostHealth::Unhealthy => level.panic && !degraded,
             };
             let of_level = |(_, candidate): &(usize, &Candidate)| candidate.priority == level.priority;
-            let chosen = |(_, candidate): &(usize, &Candidate)| class(candidate) && !candidate.deferred;
+            let chosen =
+                |(_, candidate): &(usize, &Candidate)| class(candidate) && !candidate.recently_failed;
             let all = || candidates.iter().enumerate().filter(of_level);
             let mut localities: Vec<_> = all().map(|(_, one)| (one.locality, one.locality_weight)).collect();
             localities.sort_unstable();
@@ -193,7 +199,7 @@ impl Plan {
         }
     }
 
-    /// Where nobody is left to be first who has not failed lately: those of the best rank.
+    /// Adds a group of the endpoints with the best rank, if all usable endpoints failed recently.
     fn best_tier(&mut self, rng: &mut Rng) {
         let best = self.members.iter().filter_map(|member| member.rank).min();
         let of_tier = |(_, member): &(usize, &Member)| member.rank.is_some() && member.rank == best;
@@ -201,7 +207,7 @@ impl Plan {
         self.groups.extend(Group::new(members, |index| self.members[index].weight, 1.0, rng));
     }
 
-    /// Turns the groups' loads into shares of the whole, and notes each member's.
+    /// Converts the loads of the groups to shares of the total, and computes the share of each member.
     fn lay_out(&mut self) {
         let total: f64 = self.groups.iter().map(|group| group.end).sum();
         let mut end = 0.0;
@@ -223,44 +229,45 @@ impl Plan {
     }
 }
 
-/// Where an endpoint stands among the others.
+/// The position of an endpoint in the order.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Place {
-    /// Among those that a connection chooses from first: this share of connections chooses it.
+pub(crate) enum PickOrder {
+    /// Eligible for the first attempt. `share` is the fraction of connections that try it first.
     First { share: f64 },
-    /// After others have failed.
-    Later(Why),
-    /// Not dialled at all.
-    Out,
+    /// Tried after other endpoints have failed.
+    Later(DeferReason),
+    /// Not used.
+    Excluded,
 }
 
-/// Why an endpoint is not among the first.
+/// The reason why an endpoint is not eligible for the first attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Why {
+pub(crate) enum DeferReason {
     Degraded,
-    FailedLately,
+    FailedRecently,
     Priority,
 }
 
 fn rank(candidate: &Candidate, levels: &[Level]) -> Option<Rank> {
     let panic = || levels.iter().any(|level| level.panic && level.priority == candidate.priority);
-    let degraded = match candidate.standing {
-        Standing::Healthy => false,
-        Standing::Degraded => !panic(),
-        Standing::Out if panic() => false,
-        Standing::Out => return None,
+    let degraded = match candidate.health {
+        HostHealth::Healthy => false,
+        HostHealth::Degraded => !panic(),
+        HostHealth::Unhealthy if panic() => false,
+        HostHealth::Unhealthy => return None,
     };
-    Some((candidate.deferred, candidate.priority, degraded))
+    Some((candidate.recently_failed, candidate.priority, degraded))
 }
 
-fn weight(candidate: &Candidate, grows: bool) -> u64 {
+fn weight(candidate: &Candidate, has_slow_start: bool) -> u64 {
     let weight = u64::from(candidate.weight.max(1));
-    if !grows {
+    if !has_slow_start {
         return weight;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
-    let grown = (candidate.grown.clamp(0.0, 1.0) * GROWTH as f64) as u64;
-    weight * grown.max(1)
+    let slow_start_factor =
+        (candidate.slow_start_factor.clamp(0.0, 1.0) * SLOW_START_RESOLUTION as f64) as u64;
+    weight * slow_start_factor.max(1)
 }
 
 /// 0 to 1: the fractional part of a multiple of the golden ratio.

@@ -1,17 +1,17 @@
-//! The bridge: listeners on this host, behind which the mesh is, for clients that accept no connector.
+//! The bridge: local proxies, Unix sockets and loopback listeners for clients that accept no connector.
 //!
-//! libcurl, JDBC, a database driver or an HTTP library with its own sockets cannot be given a [`MeshConnector`].
-//! They all know proxies, Unix sockets or addresses, so the bridge offers these, inside of this process:
+//! libcurl, JDBC, database drivers and HTTP libraries that open their own sockets cannot use a [`MeshConnector`]. They
+//! do support proxies, Unix sockets or plain addresses, so the bridge offers these inside this process:
 //!
-//! | client | what to give it |
+//! | client | configuration |
 //! |---|---|
 //! | reqwest | [`Bridge::reqwest_builder`], or [`Bridge::reqwest_proxy`] (feature `reqwest`) |
 //! | libcurl, curl, Python, Go, most HTTP libraries | [`Bridge::socks_url`] or [`Bridge::http_url`] as the proxy |
-//! | Java | `socksProxyHost`/`Port` with [`Bridge::proxy_address`], [`Bridge::user`] and [`Bridge::secret`] |
+//! | Java | `socksProxyHost`/`Port` from [`Bridge::proxy_address`], [`Bridge::user`] and [`Bridge::secret`] |
 //! | libpq | [`Bridge::listen_postgres`]: `host=DIR port=N` |
-//! | what takes a Unix socket | [`Bridge::listen_unix`] |
-//! | what takes an address only | [`Bridge::listen_local`] |
-//! | what takes a resolver only, and programs that only know DNS | [`Bridge::local_services`] |
+//! | clients that accept a Unix socket | [`Bridge::listen_unix`] |
+//! | clients that accept only an address | [`Bridge::listen_local`] |
+//! | clients that accept a resolver, and dial themselves | [`Bridge::resolver`] |
 //!
 //! ```no_run
 //! # async fn example(mesh: mesh_connector::Mesh) -> Result<(), mesh_connector::Error> {
@@ -22,41 +22,41 @@
 //! # }
 //! ```
 //!
-//! # Who may use it
+//! # Access control
 //!
-//! Whoever connects through the bridge has this process' identity in the mesh. Loopback is open to every process of
-//! the host, so [`Access`] decides: by default only this process' own sockets are served, and nobody else's, however
-//! they come. The proxy also serves whoever presents its secret, which is made anew for each bridge: a child process
-//! that is handed [`Bridge::socks_url`] can use it, another process cannot.
+//! Connections through the bridge use the identity of this process. Every process of the host can connect to loopback,
+//! so [`Access`] restricts the clients. By default the bridge accepts only sockets of this process. The proxy also
+//! accepts clients that present its secret, which is new for each bridge: a child process that receives
+//! [`Bridge::socks_url`] can use the proxy, other processes cannot.
 //!
-//! # What a connection sees
+//! # Connections
 //!
-//! Bytes are passed on as they come, with the slower side setting the pace; the end of one direction is passed on
-//! and leaves the other open; a reset of one side, or a TLS connection that ends without saying so, is a reset of the
-//! other. (A Unix socket knows no reset: its reader sees the end of the data.) On ports whose protocol Istio detects,
-//! the client's first bytes are looked at, and HTTP is announced as HTTP to the proxies behind: such a connection is
-//! accepted before it is made, and what fails then is a reset.
+//! The bridge relays bytes with backpressure. The end of one direction leaves the other direction open. A reset of one
+//! side, or the end of a TLS connection without close_notify, resets the other side. (A Unix socket has no reset: its
+//! reader sees the end of the data.) On ports whose protocol Istio detects, the bridge reads the first bytes of the
+//! client, and announces HTTP as HTTP to the proxies behind it. It accepts such a connection before it connects to the
+//! service, so a failure appears as a reset.
 //!
 //! # Limits
 //!
-//! At most 1024 connections at a time; more wait in the listeners' queues. A client has ten seconds to say what it
-//! wants. Both can be set with the [`BridgeBuilder`].
+//! The bridge serves at most 1024 connections at a time; further connections wait in the listen queues. A client has
+//! ten seconds to complete the proxy handshake. [`BridgeBuilder`] changes both limits.
 
 mod access;
 mod builder;
 mod client;
 mod http;
 mod listen;
-mod local;
+mod local_listeners;
+mod local_services;
 mod local_socket;
-mod names;
+mod protocol_detection;
 mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod scheme;
 mod secret;
 mod services;
-mod sniff;
 mod socks;
 mod tunnel;
 mod unix;
@@ -66,22 +66,27 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use ::hyper::body::Incoming;
+use mesh_resolver::MeshResolver;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet, time::timeout};
 
 pub use self::{
     access::Access,
     builder::BridgeBuilder,
-    local::{LocalNames, LocalPort},
+    local_listeners::{LocalNames, LocalPort},
+    local_services::LocalServices,
     local_socket::LocalSocket,
-    names::LocalServices,
     secret::Secret,
     tunnel::relay,
 };
-use self::{access::Gate, builder::Settings, client::Listener, local::Locals, unix::SocketFile};
+use self::{
+    access::AccessControl, builder::Settings, client::Listener, local_listeners::LocalListeners,
+    unix::SocketFile,
+};
 #[cfg(doc)]
 use crate::connector::MeshConnector;
 use crate::{
@@ -91,25 +96,29 @@ use crate::{
     target::Target,
 };
 
-/// The name that goes with the secret: proxies' clients want one.
+/// The user name for proxy authentication. Proxy clients need one next to the password.
 const USER: &str = "sidestep";
 
-/// Listeners on this host behind which the mesh is. See the [module](self) for what to give to which client.
+/// The time limit of waiting for the tasks of a bridge at its shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Local proxies, Unix sockets and loopback listeners for one mesh. The [module](self) lists which one suits which
+/// client.
 ///
-/// Dropping it ends the listeners, the connections through them, and its hold on the membership.
+/// Dropping it closes the listeners and the connections through them, and releases its handle to the mesh.
 pub struct Bridge {
-    shared: Arc<Shared>,
+    state: Arc<BridgeState>,
     proxy: SocketAddr,
-    locals: Arc<Locals>,
+    local_listeners: Arc<LocalListeners>,
     files: Mutex<Vec<SocketFile>>,
     tasks: Arc<Mutex<JoinSet<()>>>,
     runtime: Handle,
 }
 
-/// What the listeners' tasks need. It does not keep the bridge alive.
-pub(crate) struct Shared {
+/// The state that the tasks of the listeners share. It does not keep the bridge alive.
+pub(crate) struct BridgeState {
     pub(crate) mesh: Mesh,
-    pub(crate) gate: Gate,
+    pub(crate) access_control: AccessControl,
     pub(crate) secret: Secret,
     pub(crate) settings: Settings,
     pub(crate) slots: Arc<Semaphore>,
@@ -117,48 +126,49 @@ pub(crate) struct Shared {
 }
 
 impl Bridge {
-    /// The address of the proxy, which speaks SOCKS5 and HTTP. Its clients authenticate with [`user`](Self::user) and
-    /// [`secret`](Self::secret), unless [`Access`] lets them in without.
+    /// Returns the address of the proxy, which speaks SOCKS5 and HTTP. Clients authenticate with [`user`](Self::user)
+    /// and [`secret`](Self::secret), unless [`Access`] accepts them without.
     #[must_use]
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
     }
 
-    /// The name to authenticate with at the proxy.
+    /// Returns the user name for proxy authentication.
     #[must_use]
     pub fn user(&self) -> &'static str {
         USER
     }
 
-    /// The password to authenticate with at the proxy, made anew for each bridge.
+    /// Returns the password for proxy authentication. It is new for each bridge.
     #[must_use]
     pub fn secret(&self) -> &Secret {
-        &self.shared.secret
+        &self.state.secret
     }
 
-    /// The proxy as a `socks5h://` URL with the secret in it: names are resolved by the mesh, any protocol passes.
+    /// Returns the URL of the SOCKS5 proxy (`socks5h://`), including the secret. The mesh resolves the host names. Any
+    /// protocol can use this proxy.
     #[must_use]
     pub fn socks_url(&self) -> String {
         format!("socks5h://{USER}:{}@{}", self.secret().reveal(), self.proxy)
     }
 
-    /// The proxy as an `http://` URL with the secret in it: for `http://` URLs in absolute form, and for everything
-    /// that a client tunnels with CONNECT.
+    /// Returns the URL of the HTTP proxy (`http://`), including the secret. The proxy forwards requests for `http://`
+    /// URLs in absolute form, and opens tunnels with CONNECT.
     #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://{USER}:{}@{}", self.secret().reveal(), self.proxy)
     }
 
-    /// Listens on a Unix socket, behind which `target` is. The file belongs to the bridge: it replaces a socket that
-    /// nobody listens on any more, and is removed when the bridge ends.
+    /// Listens on a Unix socket and forwards its connections to `target`. The bridge owns the socket file: it replaces
+    /// the file of a socket that is no longer in use, and removes the file when the bridge ends.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`]: somebody listens there, the path is too long, the folder is not writable.
+    /// [`ErrorKind::Listen`]: the socket is in use, the path is too long, or the directory is not writable.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves no listener behind.
+    /// Dropping the future leaves no listener.
     pub async fn listen_unix(&self, path: impl AsRef<Path>, target: &Target) -> Result<(), Error> {
         let (listener, file) = unix::bind(path.as_ref()).await?;
         self.files.lock().push(file);
@@ -166,115 +176,153 @@ impl Bridge {
         Ok(())
     }
 
-    /// Listens on a Unix socket as libpq expects it: `DIR/.s.PGSQL.PORT`, for `host=DIR port=PORT`. `PORT` is the
-    /// target's. The path of the socket is returned.
+    /// Listens on a Unix socket with the name that libpq expects for `host=DIR port=PORT`: `DIR/.s.PGSQL.PORT`. `PORT`
+    /// is the port of the target. Returns the path of the socket.
     ///
     /// # Errors
     ///
-    /// Those of [`listen_unix`](Self::listen_unix).
+    /// The errors of [`listen_unix`](Self::listen_unix).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves no listener behind.
+    /// Dropping the future leaves no listener.
     pub async fn listen_postgres(&self, dir: impl AsRef<Path>, target: &Target) -> Result<PathBuf, Error> {
         let path = dir.as_ref().join(format!(".s.PGSQL.{}", target.port()));
         self.listen_unix(&path, target).await?;
         Ok(path)
     }
 
-    /// Listens on a loopback address of its own, out of 127.64.0.0/10, behind which `target` is. (Linux; elsewhere
-    /// those addresses do not exist.)
+    /// Listens on a loopback address in 127.64.0.0/10 and forwards its connections to `target`. This works only on
+    /// Linux, where all of 127.0.0.0/8 is local.
     ///
-    /// A host has one address for the life of the bridge, and a listener is never closed before the bridge ends, so
-    /// that a client may cache what it was told. Asking again for the same target and port is answered with the same
-    /// listener.
+    /// A host has the same address for the lifetime of the bridge, and listeners stay open until the bridge ends, so
+    /// clients can cache the address. Further calls with the same target and port return the same listener.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`]: with [`LocalPort::Real`], another socket of this host has the port on all addresses; the
-    /// message says what to do.
+    /// [`ErrorKind::Listen`]: with [`LocalPort::Real`], another socket of this host listens on the port on all
+    /// addresses. The message contains the next step.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves no listener behind.
+    /// Dropping the future leaves no listener.
     pub async fn listen_local(&self, target: &Target, port: LocalPort) -> Result<SocketAddr, Error> {
         let canonical = self.canonical(target);
-        let mut locals = self.locals.lock();
-        if let Some(address) = locals.listener(target, &canonical, port) {
+        let mut local_listeners = self.local_listeners.lock();
+        if let Some(address) = local_listeners.listener(target, &canonical, port) {
             return Ok(address);
         }
-        let (listener, address) = locals.bind(target, &canonical, port)?;
+        let (listener, address) = local_listeners.bind(target, &canonical, port)?;
         self.serve(listener, target);
         Ok(address)
     }
 
-    /// Where clients reach `target` that take the port together with the address: a loopback address of its own and a port
-    /// that the system chose, as [`listen_local`](Self::listen_local) gives them. `None`: it is not in the mesh, and its own
-    /// addresses lead there. For what stands in for the system's lookup.
+    /// Returns the address and port on which the bridge listens for `target`: a loopback address and a port that the
+    /// system chooses, as with [`listen_local`](Self::listen_local) and [`LocalPort::Any`]. `None` if the target is
+    /// outside the mesh; its own addresses are correct then. This replaces getaddrinfo for clients that accept a port
+    /// with each address.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect`] about the service, such as [`ErrorKind::UnknownPort`], and those of
-    /// [`listen_local`](Self::listen_local). It waits for istiod's clusters as a connection does.
+    /// The errors of [`Mesh::connect`] about the service, such as [`ErrorKind::UnknownPort`], and those of
+    /// [`listen_local`](Self::listen_local). The call waits for the clusters of istiod in the same way as a connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind.
+    /// Dropping the future has no effect.
     pub async fn local_address(&self, target: &Target) -> Result<Option<SocketAddr>, Error> {
-        if !services::is_in_mesh(&self.shared.mesh, target).await? {
+        if !services::is_in_mesh(&self.state.mesh, target).await? {
             return Ok(None);
         }
         self.listen_local(target, LocalPort::Any).await.map(Some)
     }
 
-    /// The loopback addresses that [`listen_local`](Self::listen_local) has given to names so far: for a resolver that
-    /// answers with them.
+    /// Returns the loopback addresses that [`listen_local`](Self::listen_local) has assigned to names so far.
     #[must_use]
     pub fn local_names(&self) -> LocalNames {
-        self.locals.names()
+        self.local_listeners.names()
     }
 
-    /// Loopback addresses for every service of the mesh, made when they are asked for: for resolvers, and so for programs
-    /// that take nothing else. It waits for istiod's clusters, which say which ports a service has.
+    /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. It waits
+    /// for the clusters of istiod, which contain the ports of each service.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect`], as far as they are about istiod.
+    /// The errors of [`Mesh::connect`] about istiod.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn local_services(&self) -> Result<LocalServices, Error> {
-        services::wait_for_clusters(&self.shared.mesh).await?;
+        services::wait_for_clusters(&self.state.mesh).await?;
         Ok(LocalServices {
-            shared: Arc::downgrade(&self.shared),
-            locals: self.locals.clone(),
+            state: Arc::downgrade(&self.state),
+            local_listeners: self.local_listeners.clone(),
             tasks: Arc::downgrade(&self.tasks),
             runtime: self.runtime.clone(),
         })
     }
 
-    /// How many connections are open.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.shared.settings.max_connections - self.shared.slots.available_permits()
+    /// Returns a resolver that answers names of the mesh with loopback addresses on which the bridge listens, and other
+    /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
+    /// connections go through the mesh. It waits for the clusters of istiod.
+    ///
+    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. See
+    /// [`LocalServices`] for ports below 1024 and ports in use. A name whose ports cannot be opened is answered with
+    /// its addresses in the name table, and so is every name after the bridge has ended.
+    ///
+    /// ```no_run
+    /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bridge = mesh.bridge().start().await?;
+    /// let resolver = bridge.resolver().await?;
+    /// let ip = resolver.lookup_ip("forecast.weather").await?.addresses()[0];
+    /// // The connection to the service uses mesh mTLS.
+    /// let stream = tokio::net::TcpStream::connect((ip, 3002)).await?;
+    /// # let _ = stream;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`local_services`](Self::local_services); [`ErrorKind::Resolve`] if upstream DNS cannot be set up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn resolver(&self) -> Result<MeshResolver, Error> {
+        let services = self.local_services().await?;
+        self.state.mesh.membership().dns.resolver_with(services)
     }
 
-    /// Ends the listeners and the connections, and waits until they have ended.
+    /// Returns the number of open connections.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.state.settings.max_connections - self.state.slots.available_permits()
+    }
+
+    /// Closes the listeners and the connections, and waits until their tasks have ended. The wait takes at most five
+    /// seconds; exceeding it is logged.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the listeners and the connections without waiting.
     pub async fn shutdown(self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.shutdown().await;
+        if timeout(SHUTDOWN_TIMEOUT, tasks.shutdown()).await.is_err() {
+            tracing::warn!("tasks of the bridge did not end within five seconds of its shutdown");
+        }
     }
 
     fn canonical(&self, target: &Target) -> String {
         let host = target.host().to_string();
-        self.shared.mesh.resolver().canonical_name(&host).unwrap_or(host)
+        self.state.mesh.raw_resolver().canonical_name(&host).unwrap_or(host)
     }
 
     fn serve<L: Listener>(&self, listener: L, target: &Target) {
         let target = target.clone();
-        let to = move |client, shared| listen::to(client, shared, target.clone());
-        let task = listen::serve(listener, self.shared.clone(), to);
+        let to = move |client, state| listen::to(client, state, target.clone());
+        let task = listen::serve(listener, self.state.clone(), to);
         self.tasks.lock().spawn_on(task, &self.runtime);
     }
 }
@@ -283,12 +331,12 @@ impl fmt::Debug for Bridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bridge")
             .field("proxy", &self.proxy)
-            .field("settings", &self.shared.settings)
+            .field("settings", &self.state.settings)
             .finish_non_exhaustive()
     }
 }
 
-/// A listener that did not come about.
+/// Returns the error for a listener that could not be opened.
 fn cannot_listen(what: impl fmt::Display, next: &str, error: std::io::Error) -> Error {
     Error::with_source(ErrorKind::Listen, format!("cannot listen on {what}: {next}"), error)
 }

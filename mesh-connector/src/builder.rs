@@ -1,4 +1,4 @@
-//! Joining with settings.
+//! The builder of a mesh.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,15 +10,15 @@ use crate::{
     error::Error,
     membership::Membership,
     mesh::Mesh,
-    settings::{Mtls, Outside, Settings},
+    settings::{Mtls, OutboundTrafficPolicy, Settings},
 };
 
-/// Joins a mesh with other settings than the defaults.
+/// Joins a mesh with settings other than the defaults.
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, hosts outside of the mesh allowed, the host's own DNS upstream, 10 s
-/// for each connection to come about.
+/// mTLS as the control plane configures it, connections to hosts outside the mesh allowed, the DNS servers of the host
+/// as upstream, 10 s per connection.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
@@ -42,42 +42,44 @@ impl MeshBuilder {
         }
     }
 
-    /// What protects connections.
+    /// Sets whether connections without mesh mTLS are allowed.
     pub fn with_mtls(mut self, mtls: Mtls) -> Self {
         self.settings.mtls = mtls;
         self
     }
 
-    /// What happens with hosts that the mesh does not know.
-    pub fn with_outside(mut self, outside: Outside) -> Self {
-        self.settings.outside = outside;
+    /// Sets whether connections to hosts outside the mesh are allowed.
+    pub fn with_outbound_traffic_policy(mut self, policy: OutboundTrafficPolicy) -> Self {
+        self.settings.outbound_traffic_policy = policy;
         self
     }
 
-    /// Who answers for names that the mesh does not know.
+    /// Sets the upstream DNS, which resolves names outside the mesh.
     pub fn with_upstream(mut self, upstream: Upstream) -> Self {
         self.upstream = upstream;
         self
     }
 
-    /// How long a connection may take to come about, from route to handshake, all attempts together.
+    /// Sets the time limit of a connection, from routing to the end of the handshake, for all attempts together.
     pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
         self.settings.connect_deadline = deadline;
         self
     }
 
-    /// Reaches every service of the name table through these east-west gateways, and asks istiod for neither clusters nor
-    /// endpoints: for control planes that have none to send. Addresses are `HOST:PORT`, a gateway's port being 15443.
+    /// Connects to every service in the name table through these east-west gateways, and requests neither clusters nor
+    /// endpoints from istiod. This is for control planes that serve only the name table. An address is `HOST:PORT`;
+    /// gateways usually listen on port 15443.
     ///
-    /// What CDS would say is made from the name: the server name `outbound_.PORT_.SUBSET_.HOST`, and the rule that the
-    /// peer's identity is one of the service's namespace. Names that are not in the table are outside of the mesh.
-    pub fn with_fixed_gateways(mut self, gateways: impl IntoIterator<Item = ServerAddress>) -> Self {
+    /// The parameters that CDS would provide are derived from the name: the SNI `outbound_.PORT_.SUBSET_.HOST`, and the
+    /// rule that the identity of the peer belongs to the namespace of the service. Names outside the name table are
+    /// outside the mesh.
+    pub fn with_static_gateways(mut self, gateways: impl IntoIterator<Item = ServerAddress>) -> Self {
         self.gateways = gateways.into_iter().collect();
         self
     }
 
-    /// The crypto provider of every TLS connection: aws-lc-rs where that feature is enabled, else ring. Nothing is
-    /// installed process-wide.
+    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if that feature is enabled, otherwise
+    /// ring. No process-wide provider is installed.
     pub fn with_crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
         self.provider = Some(provider.into());
         self
@@ -88,11 +90,12 @@ impl MeshBuilder {
         self
     }
 
-    /// Joins, and waits for the identity and the first name table.
+    /// Joins the mesh and waits for the identity and the first name table.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::join`]; [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) where upstream DNS cannot be set up.
+    /// The errors of [`Mesh::join`]; [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) if upstream DNS cannot be set
+    /// up.
     ///
     /// # Cancel safety
     ///
@@ -103,16 +106,16 @@ impl MeshBuilder {
         Ok(mesh)
     }
 
-    /// Begins to join, on the current tokio runtime, and returns at once; [`Mesh::ready`] waits for the rest.
+    /// Starts joining on the current tokio runtime and returns immediately. [`Mesh::ready`] waits for completion.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), and [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) where
-    /// upstream DNS cannot be set up.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config); [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) if upstream
+    /// DNS cannot be set up.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn(self) -> Result<Mesh, Error> {
         let Self { config, upstream, settings, key_log, gateways, provider } = self;
         let client = NdsClient::builder(config);
@@ -130,8 +133,8 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]; the cause is an
-    /// [`nds_client::Error`] that names the file, key or address and the next step.
+    /// [`ErrorKind::Config`], [`ErrorKind::Credentials`] or [`ErrorKind::ControlPlane`]. The cause is an
+    /// [`nds_client::Error`] that names the file, setting or address, and the next step.
     ///
     /// # Cancel safety
     ///
@@ -144,7 +147,7 @@ impl Mesh {
         Self::builder(config).join().await
     }
 
-    /// Joins the mesh with other settings than the defaults.
+    /// Returns a builder, for settings other than the defaults.
     pub fn builder(config: Config) -> MeshBuilder {
         MeshBuilder::new(config)
     }

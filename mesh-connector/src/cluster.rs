@@ -1,7 +1,7 @@
-//! The clusters in use, and the way from a target to one of them.
+//! The clusters in use, and routing to them.
 //!
-//! [`ClusterManager`] is the only place that compares what it derived with the snapshots it was derived from: names,
-//! clusters and identity. Everything below it is immutable.
+//! Only [`ClusterManager`] compares derived state with its inputs: names, clusters and identity. All values below it
+//! are immutable.
 
 mod entry;
 mod original_destination;
@@ -44,47 +44,47 @@ use crate::{
     tls::{TlsConfigs, TlsSettings},
 };
 
-/// The greatest number of routes that are remembered. When one more comes, all are forgotten.
-const MOST_ROUTES: usize = 4096;
+/// The maximum number of cached routes. If it is exceeded, the cache is cleared.
+const MAX_ROUTES: usize = 4096;
 
-/// The greatest number of clusters in use. When one more comes, those without a connection are dropped.
-const MOST_ENTRIES: usize = 4096;
+/// The maximum number of clusters in use. If it is exceeded, clusters without connections are dropped.
+const MAX_ENTRIES: usize = 4096;
 
-/// Where a target leads.
+/// The route of a target.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
-    /// To a cluster of the control plane.
+    /// A cluster of the control plane.
     Cluster(Arc<ClusterEntry>),
-    /// Outside of the mesh (Envoy: the `PassthroughCluster`).
+    /// A host outside the mesh (Envoy: `PassthroughCluster`).
     Passthrough,
 }
 
-/// The clusters in use of one membership. Routing by a name that was routed before is wait-free and allocates nothing.
+/// The clusters in use by one membership. Routing a known name is wait-free and does not allocate.
 pub(crate) struct ClusterManager {
     client: NdsClient,
-    /// In place of the control plane's clusters, where the program has named them.
+    /// The static gateways, which replace the clusters of the control plane if the program has set them.
     static_gateways: Option<StaticGateways>,
-    /// What the snapshots say of clusters with static gateways.
+    /// The empty set of clusters that snapshots contain with static gateways.
     no_clusters: Arc<Clusters>,
     tls: Arc<TlsSettings>,
     #[cfg(feature = "hyper")]
     passthrough: PassthroughCluster,
     current: ArcSwap<Snapshot>,
     updating: Mutex<()>,
-    /// Wakes the task that brings clusters up to date when the first one comes into use.
+    /// Starts the task that updates the clusters when the first one is used.
     in_use: Arc<Notify>,
 }
 
-/// The clusters in use over one state of the control plane.
+/// The clusters in use, for one state of the control plane.
 #[derive(Clone, Default)]
 struct Snapshot {
     of: Option<Inputs>,
-    /// By target. An address is routed anew each time: the name that was last resolved to it is not an input.
+    /// Routes by target. Addresses are not cached, because the most recently resolved name is not part of the inputs.
     routes: HashMap<Target, Route, RandomState>,
     entries: HashMap<ClusterName, Arc<ClusterEntry>>,
 }
 
-/// The state of the control plane that routes and entries follow from.
+/// The state of the control plane from which routes and entries are derived.
 #[derive(Clone)]
 struct Inputs {
     names: Arc<NameTable>,
@@ -108,13 +108,13 @@ impl ClusterManager {
         }
     }
 
-    /// The connections to hosts outside of the mesh.
+    /// Returns the connections to hosts outside the mesh.
     #[cfg(feature = "hyper")]
     pub(crate) fn passthrough(&self) -> &PassthroughCluster {
         &self.passthrough
     }
 
-    /// Istiod's clusters; an empty value where static gateways stand in for them. `None` before the first push. The
+    /// Returns the clusters of istiod. With static gateways, returns an empty set. `None` before the first push. The
     /// first call subscribes to them.
     pub(crate) fn clusters(&self) -> Option<Arc<Clusters>> {
         match self.watch() {
@@ -123,7 +123,7 @@ impl ClusterManager {
         }
     }
 
-    /// Istiod's clusters, to wait for the next ones; `None` with static gateways.
+    /// Returns the watch of the clusters of istiod. `None` with static gateways.
     pub(crate) fn watch(&self) -> Option<&Watch<Option<Arc<Clusters>>>> {
         match self.static_gateways {
             Some(_) => None,
@@ -131,15 +131,15 @@ impl ClusterManager {
         }
     }
 
-    /// Routes a target over the current state of the control plane. `None` while istiod has not sent its clusters.
+    /// Routes a target with the current state of the control plane. `None` until istiod has sent its clusters.
     ///
     /// # Errors
     ///
-    /// Those of the route: `UnknownHost`, `UnknownPort`, `UnknownSubset`, `Ambiguous`, `Unsupported`.
+    /// `UnknownHost`, `UnknownPort`, `UnknownSubset`, `Ambiguous`, `Unsupported`.
     pub(crate) fn route(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
         let snapshot = self.current.load();
         if !self.is_current(&snapshot) {
-            return self.route_anew(target, dns);
+            return self.find_route(target, dns);
         }
         if let Some(route) = snapshot.routes.get(target) {
             return Some(Ok(route.clone()));
@@ -154,11 +154,11 @@ impl ClusterManager {
                 return Some(Ok(Route::Cluster(entry.clone())));
             }
         }
-        self.route_anew(target, dns)
+        self.find_route(target, dns)
     }
 
-    /// Keeps the clusters in use up to date with the control plane, until the client is gone: connections of a cluster
-    /// that has changed end also when no request comes.
+    /// Updates the clusters in use after changes of the control plane, until the client is dropped. This also ends
+    /// connections of changed clusters without waiting for a request.
     pub(crate) async fn follow(manager: Weak<Self>) {
         let Some(in_use) = manager.upgrade().map(|manager| manager.in_use.clone()) else { return };
         in_use.notified().await;
@@ -186,7 +186,7 @@ impl ClusterManager {
         }
     }
 
-    /// Brings the clusters in use, and their endpoints, up to the current state of the control plane.
+    /// Updates the clusters in use and their endpoints to the current state of the control plane.
     fn refresh(&self) {
         let updating = self.updating.lock();
         let mut snapshot = self.current.load_full();
@@ -201,7 +201,7 @@ impl ClusterManager {
         snapshot.entries.values().for_each(|entry| entry.refresh_hosts());
     }
 
-    /// The state of every endpoint of every cluster in use, by cluster and address.
+    /// Returns the status of all endpoints of the clusters in use, sorted by cluster and address.
     pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
         let snapshot = self.current.load();
         let mut all: Vec<_> = snapshot.entries.values().flat_map(|entry| entry.statuses()).collect();
@@ -214,7 +214,7 @@ impl ClusterManager {
         Some(Inputs { names, clusters: self.clusters()?, identity })
     }
 
-    /// Whether a snapshot was made from the current state of the control plane.
+    /// Returns whether a snapshot was derived from the current state of the control plane.
     fn is_current(&self, snapshot: &Snapshot) -> bool {
         let Some(of) = &snapshot.of else { return false };
         let same_clusters = self.watch().is_none_or(|clusters| {
@@ -225,7 +225,7 @@ impl ClusterManager {
             && same_identity(self.client.identity().load().as_ref(), of.identity.as_ref())
     }
 
-    /// The cluster that a target leads to; `None` outside of the mesh.
+    /// Returns the cluster of a target. `None` for a host outside the mesh.
     fn find(&self, target: &Target, inputs: &Inputs, dns: &Dns) -> Result<Option<Arc<Cluster>>, Error> {
         match &self.static_gateways {
             Some(gateways) => gateways.route(target, dns, inputs.own_id()),
@@ -233,9 +233,9 @@ impl ClusterManager {
         }
     }
 
-    /// Routes a target, and remembers the route and its cluster.
-    fn route_anew(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
-        let _one_at_a_time = self.updating.lock();
+    /// Routes a target and caches the route and its cluster.
+    fn find_route(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
+        let _guard = self.updating.lock();
         let inputs = self.inputs()?;
         let snapshot = self.current.load();
         let is_current = self.is_current(&snapshot);
@@ -253,7 +253,7 @@ impl ClusterManager {
             Route::Cluster(next.entry(&cluster.name, || self.entry(cluster.clone(), &inputs, None)))
         });
         if let (true, Ok(route)) = (is_remembered, &route) {
-            if next.routes.len() >= MOST_ROUTES {
+            if next.routes.len() >= MAX_ROUTES {
                 next.routes.clear();
             }
             next.routes.insert(target.clone(), route.clone());
@@ -266,7 +266,7 @@ impl ClusterManager {
         Some(route)
     }
 
-    /// Replaces a snapshot. The HTTP connections of entries that the next one does not have serve no further request.
+    /// Replaces the snapshot. HTTP connections of entries that it no longer contains serve no further request.
     fn store(&self, before: &Snapshot, next: Arc<Snapshot>) {
         self.current.store(next.clone());
         for (name, entry) in &before.entries {
@@ -276,7 +276,7 @@ impl ClusterManager {
         }
     }
 
-    /// The clusters in use over another state of the control plane.
+    /// Returns the clusters in use for another state of the control plane.
     fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
         let before = snapshot.of.as_ref().and_then(Inputs::own_id);
         let config = |cluster: &Arc<Cluster>| match &self.static_gateways {
@@ -299,20 +299,20 @@ impl ClusterManager {
 }
 
 impl Snapshot {
-    /// The entry of a cluster. `fresh` makes one where there is none.
+    /// Returns the entry of a cluster. `fresh` creates it if there is none.
     fn entry(&mut self, name: &ClusterName, fresh: impl FnOnce() -> Arc<ClusterEntry>) -> Arc<ClusterEntry> {
         if let Some(entry) = self.entries.get(name) {
             return entry.clone();
         }
-        if self.entries.len() >= MOST_ENTRIES {
+        if self.entries.len() >= MAX_ENTRIES {
             self.routes.clear();
             self.entries.retain(|_, entry| entry.has_connections());
         }
         self.entries.entry(name.clone()).or_insert_with(fresh).clone()
     }
 
-    /// The clusters in use over another state of the control plane, which has these configurations. Entries that it does
-    /// not affect stay as they are; those of clusters that are gone or idle are dropped.
+    /// Returns the clusters in use for a state of the control plane with these configurations. Unaffected entries are
+    /// reused. Entries of removed or idle clusters are dropped.
     fn updated(
         &self,
         inputs: &Inputs,
@@ -321,7 +321,7 @@ impl Snapshot {
     ) -> Self {
         let updated = |entry: &Arc<ClusterEntry>| {
             let config = config(entry.config())?;
-            Some(match entry.is_of(&config, inputs.identity.as_ref()) {
+            Some(match entry.is_made_for(&config, inputs.identity.as_ref()) {
                 true => entry.clone(),
                 false => successor(config, entry),
             })

@@ -1,11 +1,9 @@
-//! A connector: a handle with what all of its connections have in common.
+//! Connectors: handles for connections of one protocol and subset.
 
 #[cfg(feature = "hyper")]
 mod exchange;
 #[cfg(feature = "hyper")]
 mod hyper;
-#[cfg(feature = "tower")]
-mod tower;
 
 use crate::{
     error::Error,
@@ -14,13 +12,13 @@ use crate::{
     target::{Protocol, Target},
 };
 
-/// Makes connections of one kind: for one protocol, to one subset.
+/// Makes connections for one protocol and one subset.
 ///
-/// With the feature `tower` it is a service from [`Target`]s to streams. With the feature `hyper` it is a service from
-/// `http::Uri` to a stream, as hyper-util's clients take it. `http://` URIs only: the mesh adds mTLS itself.
+/// With the feature `hyper` it is a service from `http::Uri` to a stream, which the clients of hyper-util accept. It
+/// accepts only `http://` URIs, because the mesh adds mTLS.
 ///
-/// A client with a pool of its own does not see that policy, identity or expected SANs have changed since a connection
-/// was made. The `HttpClient` of that feature does.
+/// A client with its own connection pool does not learn that the policy, the identity or the expected identities of a
+/// connection have changed. `HttpClient` does.
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     mesh: Mesh,
@@ -29,7 +27,7 @@ pub struct MeshConnector {
 }
 
 impl Mesh {
-    /// A connector for hyper-util's clients, for HTTP/1.1 by default.
+    /// Returns a connector for HTTP clients, with protocol HTTP/1.1.
     #[must_use]
     pub fn connector(&self) -> MeshConnector {
         MeshConnector::new(self.clone())
@@ -41,42 +39,42 @@ impl MeshConnector {
         Self { mesh, protocol: Protocol::Http1, subset: String::new() }
     }
 
-    /// The same connector for another protocol. The default is HTTP/1.1.
+    /// Sets the protocol. The default is HTTP/1.1.
     #[must_use]
     pub fn with_protocol(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
     }
 
-    /// The same connector for a subset of a DestinationRule. Empty: services as a whole.
+    /// Sets the subset of the DestinationRule. An empty string selects the whole service.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
         Self { subset: subset.into(), ..self }
     }
 
-    /// The same connector, whose connections have no more than this time to come about.
+    /// Limits the time of each connection.
     #[cfg(feature = "tonic")]
     pub(crate) fn within(self, deadline: std::time::Duration) -> Self {
         let deadline = deadline.min(self.mesh.settings().connect_deadline);
         Self { mesh: self.mesh.with_connect_deadline(deadline), ..self }
     }
 
-    /// The membership it connects through.
+    /// Returns the mesh of the connector.
     #[must_use]
     pub fn mesh(&self) -> &Mesh {
         &self.mesh
     }
 
-    /// What its connections are for.
+    /// Returns the protocol of the connector.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Where a URI leads.
+    /// Returns the target of a URI.
     ///
     /// # Errors
     ///
-    /// `InvalidTarget` and `Unsupported` for URIs that are not `http://HOST…`.
+    /// `InvalidTarget` or `Unsupported` for URIs other than `http://HOST…`.
     #[cfg(feature = "hyper")]
     pub(crate) fn target_of(&self, uri: &http::Uri) -> Result<Target, Error> {
         let (host, port) = hyper::authority(uri)?;
@@ -87,11 +85,11 @@ impl MeshConnector {
         Ok(Target::new(host, port)?.with_protocol(self.protocol).with_subset(&self.subset))
     }
 
-    /// Connects.
+    /// Connects to a host and port.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect_to`].
+    /// The errors of [`Mesh::connect_to`].
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! What weakens security, for those who look for a fault and know what they do.
+//! Functions that weaken security, for debugging.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ pub use rustls::{KeyLog, KeyLogFile};
 
 use crate::builder::MeshBuilder;
 
-/// Logs the secrets of every TLS session: whoever has the log and the packets can read the connections.
+/// Logs the secrets of every TLS session. Anyone who has the log and the captured packets can decrypt the connections.
 ///
-/// [`KeyLogFile`] writes to the file that the environment variable `SSLKEYLOGFILE` names, as Wireshark reads it.
+/// [`KeyLogFile`] writes to the file in the environment variable `SSLKEYLOGFILE`, in the format that Wireshark reads.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! From a cluster and its endpoints to an open stream: one attempt after the other, within the caller's deadline.
+//! Connects to the endpoints of a cluster, one attempt after another, until one succeeds or the deadline passes.
 
 mod attempt;
 mod passthrough;
@@ -13,53 +13,53 @@ use nds_client::resources::cluster::{Cluster, ClusterName};
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-pub(crate) use self::{attempt::Protected, passthrough::passthrough, plan::Planned};
+pub(crate) use self::{attempt::EndpointTransport, passthrough::passthrough, plan::PlannedAttempt};
 use crate::{
     cluster::ClusterEntry,
     connection::ConnectionKey,
     dns::UpstreamLookup,
     error::{Attempt, Error, ErrorKind},
-    hosts::{Held, HostSet},
+    hosts::{ActiveConnection, HostSet},
     settings::Mtls,
     stream::MeshStream,
     target::Target,
 };
 
-/// More attempts than this say nothing new, and a client that hammers a thousand endpoints helps nobody.
+/// The maximum number of attempts. Further attempts give no new information and add load to a failing service.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The least time that an attempt gets, however many endpoints are left.
-const LEAST_ATTEMPT: Duration = Duration::from_secs(1);
+/// The minimum time of an attempt, regardless of how many endpoints remain.
+const MIN_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 
-/// Everything that connecting to one cluster needs.
+/// The inputs of a connection to one cluster.
 #[derive(Debug)]
 pub(crate) struct Dialer<'a, L> {
     pub(crate) target: &'a Target,
     pub(crate) entry: &'a ClusterEntry,
-    /// The cluster's endpoints, as they are for this connection.
+    /// The endpoints of the cluster, fixed for this connection.
     pub(crate) hosts: &'a Arc<HostSet>,
     pub(crate) mtls: Mtls,
     pub(crate) upstream: &'a L,
     pub(crate) deadline: Instant,
 }
 
-/// An endpoint to connect to, and how.
+/// An endpoint, and how to connect to it.
 #[derive(Debug)]
 pub(crate) struct Choice {
     index: usize,
-    /// What the connection may serve.
+    /// The key under which the connection can be pooled.
     pub(crate) key: ConnectionKey,
-    protected: Protected,
+    transport: EndpointTransport,
 }
 
-/// What an endpoint's attempt ended with.
-enum Failed {
-    /// Before anything was dialled.
+/// The reason why an attempt at an endpoint failed.
+enum AttemptError {
+    /// The endpoint was refused before dialling.
     Refused(Error),
-    /// While dialling.
-    Tried(Attempt),
-    /// In a way that no other endpoint can change.
-    Final(Error),
+    /// Dialling failed.
+    Failed(Attempt),
+    /// The error applies to all endpoints.
+    Fatal(Error),
 }
 
 impl<'a, L: UpstreamLookup> Dialer<'a, L> {
@@ -67,24 +67,25 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         self.entry.config()
     }
 
-    /// Chooses the endpoint of the first attempt. `None`: no endpoint may be dialled, or nothing may protect a connection
-    /// to the chosen one; [`connect`](Self::connect) says why, or tries others.
+    /// Chooses the endpoint of the first attempt. `None` if no endpoint can be used, or if a connection to the chosen
+    /// one would be refused. [`connect`](Self::connect) then tries others or returns the error.
     #[cfg(feature = "hyper")]
     pub(crate) fn choose(&self, now: Instant, rng: &mut Rng) -> Option<Choice> {
         self.choice(self.hosts.first(now, rng)?).ok()
     }
 
-    fn choice(&self, index: usize) -> Result<Choice, Failed> {
-        let protected = self.protection(self.hosts.endpoint(index))?;
-        let tls = protected.tls.as_ref().map_or(0, |tls| tls.id);
-        let key = ConnectionKey { host: self.hosts.host_id(index), socket: protected.socket, tls };
-        Ok(Choice { index, key, protected })
+    fn choice(&self, index: usize) -> Result<Choice, AttemptError> {
+        let transport = self.transport(self.hosts.endpoint(index))?;
+        let tls = transport.tls.as_ref().map_or(0, |tls| tls.id);
+        let key = ConnectionKey { host: self.hosts.host_id(index), socket: transport.socket, tls };
+        Ok(Choice { index, key, transport })
     }
 
-    /// Connects to one endpoint after the other, each chosen anew, until one answers. `first` is the choice for the first
-    /// attempt, if it has been made.
+    /// Connects to one endpoint after another, each chosen anew, until one succeeds. `first` is the choice for the
+    /// first attempt, if the caller has made it.
     pub(crate) async fn connect(&self, first: Option<Choice>, rng: &mut Rng) -> Result<MeshStream, Error> {
-        let plan = self.hosts.plan(rng);
+        let snapshot = self.hosts.plan_snapshot(rng);
+        let plan = snapshot.plan();
         let usable = plan.usable();
         if usable == 0 {
             return Err(self.no_endpoint());
@@ -113,9 +114,9 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
             };
             match outcome {
                 Ok(stream) => return Ok(stream),
-                Err(Failed::Final(error)) => return Err(error),
-                Err(Failed::Refused(error)) => refused = refused.or(Some(error)),
-                Err(Failed::Tried(attempt)) => {
+                Err(AttemptError::Fatal(error)) => return Err(error),
+                Err(AttemptError::Refused(error)) => refused = refused.or(Some(error)),
+                Err(AttemptError::Failed(attempt)) => {
                     log_failure(self.entry.name(), &attempt);
                     attempts.push(attempt);
                 }
@@ -135,68 +136,75 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The cluster's connect timeout, but no more than leaves time for the endpoints after this one.
+    /// Returns the time limit of an attempt: the connect timeout of the cluster, reduced to leave time for the
+    /// remaining endpoints.
     fn budget(&self, left: usize) -> Duration {
         let remaining = self.remaining();
         let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        self.cluster().connect_timeout.min(share.max(LEAST_ATTEMPT)).min(remaining)
+        self.cluster().connect_timeout.min(share.max(MIN_ATTEMPT_TIME)).min(remaining)
     }
 
-    async fn attempt(&self, choice: Choice, budget: Duration) -> Result<MeshStream, Failed> {
+    async fn attempt(&self, choice: Choice, budget: Duration) -> Result<MeshStream, AttemptError> {
         let endpoint = self.hosts.endpoint(choice.index);
-        let held = Held::new(self.hosts, choice.index);
+        let active = ActiveConnection::new(self.hosts, choice.index);
         let span =
-            tracing::debug_span!("attempt", endpoint = held.address(), gateway = endpoint.is_gateway());
-        let outcome = timeout(budget, self.open(endpoint, &choice.protected)).instrument(span).await;
+            tracing::debug_span!("attempt", endpoint = active.address(), gateway = endpoint.is_gateway());
+        let outcome = timeout(budget, self.open(endpoint, &choice.transport)).instrument(span).await;
         let error = match outcome {
-            Ok(Ok(opened)) => {
-                held.connected();
-                return Ok(self.stream(opened, &choice, held));
+            Ok(Ok(established)) => {
+                active.connected();
+                return Ok(self.stream(established, &choice, active));
             }
             Ok(Err(error)) => error,
             Err(_) => {
                 Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
             }
         };
-        held.failed(error.kind());
-        let sni = choice.protected.tls.map(|tls| tls.sni.to_string()).filter(|sni| !sni.is_empty());
-        Err(Failed::Tried(Attempt {
-            endpoint: held.address().to_owned(),
+        active.failed(error.kind());
+        let sni = choice.transport.tls.map(|tls| tls.sni.to_string()).filter(|sni| !sni.is_empty());
+        Err(AttemptError::Failed(Attempt {
+            endpoint: active.address().to_owned(),
             gateway: endpoint.is_gateway().then(|| endpoint.workload.cluster.clone()),
             sni,
             error,
         }))
     }
 
-    /// Nothing to dial: says how many endpoints there are, and what makes a cluster empty in a mesh.
+    /// Returns the error for a cluster without usable endpoints, with the possible causes.
     fn no_endpoint(&self) -> Error {
         let name = self.entry.name();
         let ejected = self.hosts.statuses().filter(|status| !status.ejected_for.is_zero()).count();
         let with = |message: String| Error::new(ErrorKind::NoEndpoint, message);
         match (self.hosts.endpoints().iter().count(), ejected) {
-            (0, _) => with(format!("`{name}` has no endpoint that this workload can reach")).because(&[
-                "the service runs nowhere: no pod or WorkloadEntry is selected, or all are going away",
-                "its workloads are in another network and have no sidecar (no `tlsMode: istio`, no serviceAccount)",
-                "the network that they are in has no east-west gateway of this workload's IP family",
-                "PeerAuthentication DISABLE on their port",
-                "a DestinationRule with tls mode SIMPLE, MUTUAL or DISABLE, which no gateway forwards",
-            ]),
+            (0, _) => Error::with_possible_causes(
+                ErrorKind::NoEndpoint,
+                format!("`{name}` has no endpoint that this workload can reach"),
+                None,
+                &[
+                    "no pod or WorkloadEntry matches the service, or all of them are terminating",
+                    "its workloads are in another network and have no sidecar (no `tlsMode: istio`, no serviceAccount)",
+                    "the network of its workloads has no east-west gateway of the IP family of this workload",
+                    "PeerAuthentication DISABLE on the port of its workloads",
+                    "a DestinationRule with TLS mode SIMPLE, MUTUAL or DISABLE, which gateways do not forward",
+                ],
+            ),
             (1, 0) => with(format!("the only endpoint of `{name}` is unhealthy")),
             (count, 0) => with(format!("all {count} endpoints of `{name}` are unhealthy")),
             (count, ejected) => with(format!(
-                "of {count} endpoints of `{name}`, {ejected} are ejected as its outlier detection says, and no other \
-                 is healthy"
+                "of the {count} endpoints of `{name}`, outlier detection has ejected {ejected}, and none of the others is \
+                 healthy"
             )),
         }
     }
 }
 
-/// Logs a failed attempt. A peer with another identity is worth a warning: the attempts after it may hide it from the caller.
+/// Logs a failed attempt. An identity mismatch is logged as a warning, because a later attempt may succeed and hide it
+/// from the caller.
 fn log_failure(cluster: &ClusterName, attempt: &Attempt) {
     if attempt.error.kind() == ErrorKind::PeerIdentity {
-        tracing::warn!(%cluster, %attempt, "an endpoint has another identity than expected");
+        tracing::warn!(%cluster, %attempt, "a connection attempt failed: the endpoint has an unexpected identity");
     } else {
-        tracing::debug!(%cluster, %attempt, "an endpoint does not serve");
+        tracing::debug!(%cluster, %attempt, "a connection attempt failed");
     }
 }
 

@@ -1,9 +1,11 @@
-//! Names and addresses as the resolver of this membership sees them.
+//! The names and addresses of the mesh, and upstream DNS.
 
 mod by_address;
 
 use std::{net::IpAddr, sync::OnceLock};
 
+#[cfg(feature = "bridge")]
+use mesh_resolver::LocalAddresses;
 use mesh_resolver::{MeshResolver, SearchScope, Upstream};
 use nds_client::{
     NdsClient,
@@ -15,25 +17,25 @@ use nds_client::{
 use self::by_address::ByAddress;
 use crate::error::{Error, ErrorKind};
 
-/// What names mean in the mesh, at one moment.
+/// The name table, at one moment.
 pub(crate) trait MeshNames {
-    /// The mesh's own name for a host that a caller wrote: fully qualified, lower-case, no trailing dot; `*.x` where
-    /// a wildcard covers it. `None` for a name that is not in the mesh's table.
+    /// Returns the canonical name of a host: fully qualified, in lower case, without a trailing dot; `*.x` if a
+    /// wildcard covers it. `None` if the name table does not contain the host.
     fn canonical(&self, host: &str) -> Option<String>;
 
-    /// The addresses that the mesh's table has for a host; empty for one that is not in it.
+    /// Returns the addresses of a host in the name table. Empty if the table does not contain the host.
     fn addresses(&self, host: &str) -> Vec<IpAddr>;
 
-    /// The name that this process last resolved to an address.
+    /// Returns the name that this process most recently resolved to an address.
     fn last_resolved(&self, ip: IpAddr) -> Option<String>;
 
-    /// Every name in the mesh's table that has an address.
+    /// Returns all names in the name table that have an address.
     fn at(&self, ip: IpAddr) -> Vec<String>;
 }
 
-/// Upstream DNS, without the mesh's names.
+/// Lookups in upstream DNS, without the name table.
 pub(crate) trait UpstreamLookup {
-    /// The addresses of a host name; at least one.
+    /// Returns the addresses of a host name, at least one.
     fn lookup(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, Error>> + Send;
 }
 
@@ -55,34 +57,42 @@ impl MeshNames for Dns {
     }
 }
 
-/// The resolver of a membership, and upstream DNS without the mesh's names.
+/// The resolver of a membership, and a resolver for upstream DNS only.
 #[derive(Debug)]
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
     pub(crate) names: Watch<NameTable>,
+    client: NdsClient,
     by_address: ByAddress,
     upstream: Upstream,
-    /// Made at its first use: clusters with host names as endpoints are few.
+    /// Created on first use, because few clusters have endpoints with host names.
     upstream_only: OnceLock<MeshResolver>,
 }
 
 impl Dns {
     pub(crate) fn new(client: &NdsClient, upstream: Upstream) -> Result<Self, Error> {
         let resolver = MeshResolver::builder_for(client).with_upstream(upstream.clone()).build();
-        let resolver = resolver.map_err(|error| {
-            Error::with_source(ErrorKind::Resolve, "the resolver of the membership cannot be set up", error)
-        })?;
-        let names = client.names().clone();
         Ok(Self {
-            resolver,
-            names,
+            resolver: resolver.map_err(cannot_set_up)?,
+            names: client.names().clone(),
+            client: client.clone(),
             by_address: ByAddress::default(),
             upstream,
             upstream_only: OnceLock::new(),
         })
     }
 
-    /// A resolver over a table without names.
+    /// Returns a resolver that answers names of the mesh with these addresses.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn resolver_with(
+        &self,
+        addresses: impl LocalAddresses + 'static,
+    ) -> Result<MeshResolver, Error> {
+        let builder = MeshResolver::builder_for(&self.client).with_upstream(self.upstream.clone());
+        builder.with_local_addresses(addresses).build().map_err(cannot_set_up)
+    }
+
+    /// Returns a resolver without a name table.
     fn upstream_only(&self) -> Result<&MeshResolver, mesh_resolver::Error> {
         if let Some(resolver) = self.upstream_only.get() {
             return Ok(resolver);
@@ -96,29 +106,35 @@ impl Dns {
     }
 }
 
-/// What the mesh's table says does not count: the host of a `STRICT_DNS` cluster may be a name of the mesh whose
-/// address there is a virtual one.
+/// Ignores the name table: the host of a `STRICT_DNS` cluster may also be a name of the mesh with a virtual IP.
 impl UpstreamLookup for Dns {
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
-        let resolver = self.upstream_only().map_err(|error| unresolved(host, error))?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| unresolved(host, error))?;
+        let resolver = self.upstream_only().map_err(|error| lookup_error(host, error))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| lookup_error(host, error))?;
         Ok(found.addresses().to_vec())
     }
 }
 
-/// What it means that a name has no address.
-pub(crate) fn unresolved(host: &str, error: mesh_resolver::Error) -> Error {
+fn cannot_set_up(error: mesh_resolver::Error) -> Error {
+    Error::with_source(ErrorKind::Resolve, "cannot set up the resolver of the mesh", error)
+}
+
+/// Converts the error of a failed lookup.
+pub(crate) fn lookup_error(host: &str, error: mesh_resolver::Error) -> Error {
     use mesh_resolver::ErrorKind as Theirs;
     let (kind, message) = match error.kind() {
         Theirs::NameNotFound | Theirs::NoRecords => (
             ErrorKind::UnknownHost,
             format!("neither the mesh nor upstream DNS knows an address of `{host}`"),
         ),
-        Theirs::InvalidName => (ErrorKind::InvalidTarget, format!("`{host}` is no host name")),
+        Theirs::InvalidName => (ErrorKind::InvalidTarget, format!("`{host}` is not a valid host name")),
         Theirs::NotReady => {
-            (ErrorKind::ControlPlane, format!("istiod has not sent the names that `{host}` may be among"))
+            (ErrorKind::ControlPlane, format!("cannot resolve `{host}`: no name table from istiod"))
         }
-        _ => (ErrorKind::Resolve, format!("the mesh does not know `{host}`, and upstream DNS fails")),
+        _ => (
+            ErrorKind::Resolve,
+            format!("the mesh does not know `{host}`, and the lookup in upstream DNS failed"),
+        ),
     };
     Error::with_source(kind, message, error)
 }

@@ -1,4 +1,6 @@
-//! Why a connection goes where it goes: the whole decision, step by step.
+//! Explanations of how a connection to a target is made, step by step.
+//!
+//! [`Mesh::explain`] and [`Mesh::explain_to`] return an [`Explanation`]. Its fields are the steps of the decision.
 
 mod collect;
 mod endpoint;
@@ -10,45 +12,44 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
-pub use self::endpoint::{EndpointState, ExplainedEndpoint, ExplainedTransport};
-pub use self::name::{ExplainedName, NameFound};
-use crate::{
-    error::{Attempt, Error},
-    mesh::Mesh,
-    target::Target,
+pub use self::{
+    endpoint::{Endpoint, EndpointState, Transport},
+    name::{Name, NameMatch},
 };
+use crate::{error, error::Error, mesh::Mesh, target};
 
-/// Whether an explanation makes a connection to see whether it is true.
+/// Whether an explanation includes a real connection attempt.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Probe {
-    /// Connects as a caller would, looks at who answers, and closes the connection without a byte of application
-    /// data. A refusal of this workload's certificate, which TLS 1.3 delivers late, is waited for: a quarter of a
-    /// second.
+    /// Connects in the same way as a caller would, records the peer, and closes the connection without sending
+    /// application data. With TLS 1.3 a peer rejects the client certificate only after the handshake, so this probe
+    /// waits 250 ms for such a rejection.
     Handshake,
-    /// Only says what would be done. What istiod has to be asked for (clusters, endpoints) is asked for.
+    /// Makes no connection. Clusters and endpoints that are not loaded yet are requested from istiod.
     #[default]
     Nothing,
 }
 
-/// The decision about one target, in the order in which it is made: as values, as text for people
-/// ([`Display`](std::fmt::Display)), and as JSON.
+/// The decision about one target, as values, as text ([`Display`](std::fmt::Display)) and as JSON. The fields are in
+/// the order of the decision.
 ///
-/// It is made by the code that makes connections, so it cannot say another thing than they do.
+/// The code that makes connections also makes the explanation, so the two agree.
 ///
 /// # JSON
 ///
-/// [`to_json`](Self::to_json) has the fields of this type and of those inside it under their own names; enumerations
-/// are their variants' names in `snake_case`; what is not known is `null`; times are in the unit that their name
-/// ends with. Fields are added in later versions and never change their meaning.
+/// [`to_json`](Self::to_json) returns the fields of this type and of the nested types under their Rust names. Enum
+/// values are variant names in `snake_case`. Unknown values are `null`. A suffix of the field name gives the unit of a
+/// duration. Later versions may add fields, but do not change the meaning of existing ones.
 ///
 /// ```
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), mesh_connector::Error> {
-/// use mesh_connector::{Probe, Target};
+/// use mesh_connector::{Target, explain::Probe};
 ///
 /// let explanation = mesh.explain_to(&Target::new("forecast.weather", 3002)?, Probe::Handshake).await;
 /// println!("{explanation}");
 /// if let Some(failure) = &explanation.failure {
-///     println!("{}: {:?}", failure.kind, failure.candidates);
+///     println!("{}: {:?}", failure.kind, failure.possible_causes);
 /// }
 /// # Ok(())
 /// # }
@@ -56,230 +57,229 @@ pub enum Probe {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// What was asked for.
-    pub target: ExplainedTarget,
-    /// Who asks, and how far its knowledge can be trusted.
-    pub membership: ExplainedMembership,
-    /// What the host is in the mesh's name table. `None` where it did not come to that.
-    pub name: Option<ExplainedName>,
-    /// How the host is reached outside of the mesh, where that is where it is.
-    pub outside: Option<ExplainedOutside>,
-    /// The cluster that stands for the target.
-    pub cluster: Option<ExplainedCluster>,
-    /// Its endpoints, in istiod's order.
-    pub endpoints: Vec<ExplainedEndpoint>,
-    /// The connection that was made on request.
-    pub connection: Option<ExplainedConnection>,
-    /// Why no connection comes about. `None` where nothing known stands in its way.
-    pub failure: Option<ExplainedFailure>,
-    /// What may decide the connection of a sidecar, and is invisible to this client.
+    /// The requested target.
+    pub target: Target,
+    /// The membership that makes the decision.
+    pub membership: Membership,
+    /// The host in the name table. `None` if the decision ended before the lookup.
+    pub name: Option<Name>,
+    /// The addresses of the host outside the mesh. `None` for a host of the mesh.
+    pub passthrough: Option<Passthrough>,
+    /// The cluster of the target.
+    pub cluster: Option<Cluster>,
+    /// The endpoints of the cluster, in the order of istiod.
+    pub endpoints: Vec<Endpoint>,
+    /// The connection of [`Probe::Handshake`].
+    pub connection: Option<Connection>,
+    /// The reason why no connection is possible. `None` if no obstacle is known.
+    pub failure: Option<Failure>,
+    /// Configuration that can affect the connection of a sidecar, and that this client does not receive.
     pub not_visible: Vec<String>,
-    /// What the cluster says, and this client does not do, or not for every kind of connection.
+    /// Settings of the cluster that this client does not apply, or applies only to some kinds of connections.
     pub not_applied: Vec<String>,
 }
 
-/// What was asked for.
+/// The requested target.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedTarget {
-    /// The host, normalised.
+pub struct Target {
+    /// The normalised host.
     pub host: String,
     /// The service port.
     pub port: u16,
-    /// The subset of a DestinationRule; empty for the service as a whole.
+    /// The subset of the DestinationRule. Empty for the whole service.
     pub subset: String,
-    /// What would be spoken: `tcp`, `http1`, `http2`.
+    /// The protocol: `tcp`, `http1`, `http2`.
     pub protocol: &'static str,
 }
 
-/// Who asks, and how far its knowledge can be trusted.
+/// The membership that makes the decision, and the state of its data.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedMembership {
-    /// The identity that is presented to peers. `None` before the first certificate.
+pub struct Membership {
+    /// The identity of this process. `None` before the first certificate.
     pub identity: Option<String>,
-    /// How long the certificate still holds, in seconds; 0 for one that has expired.
+    /// The remaining validity of the certificate, in seconds. 0 for an expired certificate.
     pub certificate_seconds_left: Option<u64>,
-    /// The network of this workload, which decides where gateways are needed. Empty where none is configured.
+    /// The network of this workload, which decides where gateways are needed. Empty if none is configured.
     pub network: String,
-    /// Where names, clusters and endpoints come from: `synced`, `stale`, `from_disk`, `connecting`.
+    /// The state of names, clusters and endpoints: `synced`, `stale`, `from_disk`, `connecting`.
     pub state: String,
-    /// How long ago the stream to istiod ended whose last words they are, or how old they were when they were read from
-    /// disk, in seconds.
+    /// The time since the stream to istiod ended, in seconds. For data from disk, its age when it was loaded.
     pub stale_seconds: Option<u64>,
-    /// Everything of the membership that does not work, each with its reason.
+    /// The problems of the membership, each with its reason.
     pub problems: Vec<String>,
 }
 
-/// A host outside of the mesh.
+/// A host outside the mesh.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedOutside {
-    /// Whether this program's settings let it be reached.
+pub struct Passthrough {
+    /// Whether the settings of this program allow connections to the host.
     pub allowed: bool,
-    /// Its addresses by upstream DNS.
+    /// The addresses from upstream DNS.
     pub addresses: Vec<IpAddr>,
 }
 
-/// One port, and possibly one subset, of one service.
+/// A cluster: one port, and optionally one subset, of a service.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedCluster {
-    /// `outbound|3002||forecast.weather.svc.cluster.local`
+pub struct Cluster {
+    /// The name: `outbound|3002||forecast.weather.svc.cluster.local`.
     pub name: String,
-    /// Where its endpoints come from: `eds`, `inline`, `original_destination`.
+    /// The source of the endpoints: `eds`, `inline`, `original_destination`.
     pub discovery: &'static str,
-    /// Which HTTP the control plane expects on the port: `http2`, `http1_or_tcp`, `detected`.
+    /// The protocol that the control plane expects on the port: `http2`, `http1_or_tcp`, `detected`.
     pub protocol: &'static str,
-    /// How long one attempt may take, in milliseconds.
+    /// The timeout of one connection attempt, in milliseconds.
     pub connect_timeout_millis: u64,
-    /// Whether the service is outside of the mesh (`MESH_EXTERNAL`).
+    /// Whether the service is outside the mesh (`MESH_EXTERNAL`).
     pub external: bool,
-    /// How connections are spread over the endpoints: `round_robin`, `least_request`, `random`, `hash`.
-    pub balancing: &'static str,
-    /// Whether localities count by their weights.
+    /// The load balancing policy: `round_robin`, `least_request`, `random`, `hash`.
+    pub load_balancing_policy: &'static str,
+    /// Whether locality weights apply.
     pub locality_weighted: bool,
-    /// With a smaller share of healthy endpoints, in percent, unhealthy ones are used as well; 0: never.
+    /// The panic threshold in percent. With a smaller share of healthy endpoints, unhealthy endpoints are used too. 0
+    /// disables it.
     pub panic_threshold_percent: f64,
-    /// After how many failures to connect in a row an endpoint is ejected for a while. `None`: it never is.
-    pub ejected_after: Option<u32>,
-    /// How many connections this process may have. `None`: no limit that could be reached.
+    /// The number of consecutive connection failures after which an endpoint is ejected. `None` if it is never ejected.
+    pub ejection_threshold: Option<u32>,
+    /// The maximum number of connections of this process. `None` if there is no effective limit.
     pub max_connections: Option<u32>,
-    /// How long HTTP clients keep a connection without a request, in milliseconds; 0: for ever. `None`: it is theirs to
-    /// say.
+    /// The time for which HTTP clients keep an idle connection, in milliseconds. 0 means no timeout. `None` if the HTTP
+    /// client decides.
     pub idle_timeout_millis: Option<u64>,
-    /// How long HTTP clients use a connection in all, in milliseconds. `None`: no limit.
+    /// The maximum age of an HTTP connection, in milliseconds. `None` without a limit.
     pub max_connection_duration_millis: Option<u64>,
-    /// For how many requests HTTP clients use a connection. `None`: no limit.
+    /// The maximum number of requests on an HTTP connection. `None` without a limit.
     pub max_requests_per_connection: Option<u32>,
-    /// The DestinationRule that the cluster was made with: the path of the object in Kubernetes' API.
-    pub config: Option<String>,
-    /// The subsets that the service has on this port.
+    /// The path of the DestinationRule in the Kubernetes API, if one configures the cluster.
+    pub destination_rule: Option<String>,
+    /// The subsets of the service on this port.
     pub subsets: Vec<String>,
 }
 
-/// A connection that was made to see whether it can be.
+/// The connection of [`Probe::Handshake`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedConnection {
-    /// The endpoint that answered.
+pub struct Connection {
+    /// The endpoint that accepted the connection.
     pub endpoint: String,
-    /// The address that was dialled.
+    /// The peer address of the TCP connection.
     pub peer_addr: SocketAddr,
-    /// Whether it is an east-west gateway.
+    /// Whether the endpoint is an east-west gateway.
     pub gateway: bool,
     /// `mutual_tls` or `plaintext`.
     pub transport: &'static str,
-    /// The server name that was sent.
+    /// The server name of the TLS handshake.
     pub sni: Option<String>,
-    /// The application protocol that the peer chose. `None` is usual.
+    /// The application protocol that the peer selected. `None` is usual.
     pub alpn: Option<String>,
-    /// The identity that was presented, and verified.
-    pub presented: Option<String>,
-    /// How long it took to connect, attempts that failed included, in microseconds.
-    pub micros: u64,
+    /// The verified identity of the peer.
+    pub peer: Option<String>,
+    /// The time to connect, including failed attempts, in microseconds.
+    pub connect_micros: u64,
 }
 
-/// Why no connection comes about.
+/// The reason why no connection is possible.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedFailure {
-    /// [`ErrorKind::as_label`](crate::ErrorKind::as_label).
+pub struct Failure {
+    /// The kind of the error: [`ErrorKind::as_label`](crate::ErrorKind::as_label).
     pub kind: &'static str,
-    /// What failed, and why where that is certain.
+    /// The message and its causes, without attempts and possible causes.
     pub summary: String,
-    /// The whole error, with attempts and candidates, on one line.
+    /// The whole error with its attempts and possible causes, on one line.
     pub message: String,
-    /// What may have caused it, in the mesh's terms, most of it indistinguishable from this side.
-    pub candidates: Vec<&'static str>,
-    /// The endpoints that were tried.
-    pub attempts: Vec<ExplainedAttempt>,
-    /// Where the peer was another one than expected: the identities that were.
+    /// The possible causes, in terms of the mesh. The client cannot tell them apart.
+    pub possible_causes: Vec<&'static str>,
+    /// The failed attempts.
+    pub attempts: Vec<Attempt>,
+    /// For an identity mismatch: the expected identities.
     pub expected: Vec<String>,
-    /// Where the peer was another one than expected: what it presented.
+    /// For an identity mismatch: the presented identities.
     pub presented: Vec<String>,
 }
 
-/// One endpoint that was tried in vain.
+/// A failed connection attempt to one endpoint.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedAttempt {
-    /// Its address.
+pub struct Attempt {
+    /// The address of the endpoint.
     pub endpoint: String,
-    /// Of an east-west gateway, the cluster behind it.
+    /// The cluster behind the endpoint, if the endpoint is an east-west gateway.
     pub gateway: Option<String>,
-    /// The server name that was sent.
+    /// The server name of the TLS handshake.
     pub sni: Option<String>,
-    /// [`ErrorKind::as_label`](crate::ErrorKind::as_label).
+    /// The kind of the error: [`ErrorKind::as_label`](crate::ErrorKind::as_label).
     pub kind: &'static str,
-    /// What failed, and why where that is certain.
+    /// The message and its causes.
     pub summary: String,
 }
 
 impl Mesh {
-    /// Explains how a connection to this host and port would be made, without making one.
+    /// Explains how a connection to a host and port would be made, without making one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidTarget`](crate::ErrorKind::InvalidTarget). Everything else that fails is part of the
-    /// explanation.
+    /// [`ErrorKind::InvalidTarget`](crate::ErrorKind::InvalidTarget). All other failures are part of the explanation.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future changes nothing.
     pub async fn explain(&self, host: &str, port: u16) -> Result<Explanation, Error> {
-        Ok(self.explain_to(&Target::new(host, port)?, Probe::Nothing).await)
+        Ok(self.explain_to(&target::Target::new(host, port)?, Probe::Nothing).await)
     }
 
-    /// Explains how a connection to a target is made, and on request makes one to see whether it is true. Whatever
-    /// fails on the way is part of the explanation. It takes as long as a connection may take, at most.
+    /// Explains how a connection to a target is made. With [`Probe::Handshake`], it also makes one. All failures are
+    /// part of the explanation. The call takes at most the connect deadline.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the attempt and leaves nothing behind.
-    pub async fn explain_to(&self, target: &Target, probe: Probe) -> Explanation {
+    pub async fn explain_to(&self, target: &target::Target, probe: Probe) -> Explanation {
         collect::explain(self.membership(), self.settings(), target, probe).await
     }
 }
 
 impl Explanation {
-    /// The decision as JSON.
+    /// Returns the explanation as a JSON object on one line.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        // Nothing in here has a serialisation that can fail; `Null` would say so all the same.
-        serde_json::to_value(self).unwrap_or_default()
+    pub fn to_json(&self) -> String {
+        // Serialisation of these types cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Whether nothing known stands in the way of a connection; after [`Probe::Handshake`], whether one was made.
+    /// Returns whether no obstacle is known. After [`Probe::Handshake`]: whether the connection succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failure.is_none()
     }
 }
 
-impl From<&Error> for ExplainedFailure {
+impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let mismatch = error.identity_mismatch();
-        let mut candidates = error.candidates().to_vec();
+        let mut possible_causes = error.possible_causes().to_vec();
         for attempt in error.attempts() {
-            let new = attempt.error.candidates().iter().filter(|cause| !candidates.contains(cause));
+            let new = attempt.error.possible_causes().iter().filter(|cause| !possible_causes.contains(cause));
             let new: Vec<_> = new.copied().collect();
-            candidates.extend(new);
+            possible_causes.extend(new);
         }
         Self {
             kind: error.kind().as_label(),
             summary: error.summary(),
             message: error.report(),
-            candidates,
-            attempts: error.attempts().iter().map(ExplainedAttempt::from).collect(),
+            possible_causes,
+            attempts: error.attempts().iter().map(Attempt::from).collect(),
             expected: mismatch.map(|mismatch| mismatch.expected.clone()).unwrap_or_default(),
             presented: mismatch.map(|mismatch| mismatch.presented.clone()).unwrap_or_default(),
         }
     }
 }
 
-impl From<&Attempt> for ExplainedAttempt {
-    fn from(attempt: &Attempt) -> Self {
+impl From<&error::Attempt> for Attempt {
+    fn from(attempt: &error::Attempt) -> Self {
         Self {
             endpoint: attempt.endpoint.clone(),
             gateway: attempt.gateway.clone(),

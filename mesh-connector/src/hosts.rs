@@ -1,19 +1,18 @@
-//! What this process has seen of the endpoints of each cluster: connections, failures, ejections.
+//! The local statistics of endpoints: connections, failures, ejections.
 //!
-//! istiod's EDS does not know what a client sees, and a gateway's health is never known at all. Two things follow from
-//! what is seen:
+//! EDS does not contain what a client observes, and never the health of a gateway. Local failures have two effects:
 //!
-//! - Where the cluster has outlier detection, an endpoint that reached its numbers is ejected as a sidecar ejects it: it
-//!   is healthy no more, for the choice of priorities too, until its time is over.
-//! - Where it has none, or as many are ejected as may be, an endpoint that failed goes behind the others of its cluster,
-//!   whatever their priority, for a second, and for twice as long with each further failure; the first success ends it.
-//!   It is not taken away: where all fail, all are tried. This is the client's own, because it has the deadline of its
-//!   caller to keep.
+//! - If the cluster has outlier detection, an endpoint that reaches its thresholds is ejected, as in a sidecar. It
+//!   counts as unhealthy, also for the choice of priorities, until the ejection ends.
+//! - Otherwise, or if the maximum share of endpoints is already ejected, the endpoint goes to the end of the order,
+//!   regardless of priority. This lasts for one second and doubles with each further failure; a success ends it. The
+//!   endpoint remains usable: if all others fail, connections try it. This rule is specific to this client, because a
+//!   caller with a deadline needs a good order of attempts.
 //!
-//! Choosing is wait-free: a [`HostSet`] is the endpoints of one push, with the [`Plan`] of the last look at them, which
-//! holds until something happened to one of them. Events are rare, and take a lock of the endpoint's own.
+//! Choosing is wait-free: a [`HostSet`] holds the endpoints of one push and the current [`Plan`], which is valid until
+//! an event changes the state of an endpoint. Events are rare and lock only their endpoint.
 
-mod held;
+mod active_connection;
 mod host;
 mod outlier;
 mod set;
@@ -23,14 +22,14 @@ use nds_client::resources::endpoint::Endpoint;
 
 pub use self::status::EndpointStatus;
 pub(crate) use self::{
-    held::Held,
+    active_connection::ActiveConnection,
     outlier::failures_to_eject,
     set::{ClusterStats, HostSet},
 };
 #[cfg(doc)]
 use crate::balance::Plan;
 
-/// `10.1.2.3:15443`, `[::1]:15443`.
+/// Formats the address of an endpoint: `10.1.2.3:15443`, `[::1]:15443`.
 pub(crate) fn authority(endpoint: &Endpoint) -> String {
     let (host, port) = (&endpoint.host, endpoint.port);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }

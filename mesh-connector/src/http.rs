@@ -1,4 +1,4 @@
-//! HTTP over the mesh's connections: the pools of one cluster.
+//! HTTP connections: the pools of one cluster.
 
 mod body;
 mod connection;

@@ -1,4 +1,4 @@
-//! An HTTP client over the mesh's pools.
+//! An HTTP client over the connection pools of the mesh.
 
 use std::{
     error::Error as StdError,
@@ -28,30 +28,30 @@ use crate::{
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone.
 ///
-/// It speaks HTTP/1.1 or HTTP/2, as its connector's protocol says, and never the other: connections say which one
-/// they carry when they are made. URIs are `http://`; the mesh adds mTLS. Responses carry the
-/// [`ConnectionInfo`](crate::ConnectionInfo) of their connection in their extensions.
+/// It speaks either HTTP/1.1 or HTTP/2, according to the protocol of its connector, because a connection announces its
+/// protocol when it is opened. URIs start with `http://`, because the mesh adds mTLS. The extensions of a response
+/// contain the [`ConnectionInfo`](crate::ConnectionInfo) of its connection.
 ///
 /// # Connections
 ///
-/// Connections belong to the clusters of the membership: all clients of one [`Mesh`], its gRPC channels and the bridge's
-/// HTTP proxy share them. Each request chooses an endpoint as the cluster's load balancing says, and uses a connection to
-/// it that is idle, or, over HTTP/2, has room for a stream; else it makes one.
+/// Each cluster has a connection pool, which all HTTP clients of one [`Mesh`], its gRPC channels and the HTTP proxy of
+/// the bridge share. Each request chooses an endpoint by the load balancing of the cluster. It uses an idle connection
+/// to that endpoint, or over HTTP/2 a connection with a free stream, and otherwise opens a new one.
 ///
-/// No connection serves a request under another policy than it was made under: when the cluster's configuration, the
-/// expected identities of its peers or the own identity change, when its endpoint is gone, or when its host moves into the
-/// mesh. It ends with the responses that are on it then.
+/// A connection serves no further request after its policy has changed: a new configuration of the cluster, new
+/// expected identities, a new own identity, the removal of its endpoint, or a move of its host into the mesh. It ends
+/// when its current responses have ended.
 ///
-/// A DestinationRule's `connectionPool` limits a connection's life: `idleTimeout` without a request (90 seconds where it
-/// says nothing), `maxConnectionDuration` in all, `maxRequestsPerConnection`.
+/// The `connectionPool` of a DestinationRule limits the lifetime of a connection: `idleTimeout` (90 seconds by
+/// default), `maxConnectionDuration` and `maxRequestsPerConnection`.
 ///
-/// A request that was not sent because the peer has closed an idle connection is sent over another. No other request is
-/// repeated.
+/// If the peer has closed an idle connection before a request was sent on it, the request is sent on another
+/// connection. No other request is retried.
 ///
 /// ```no_run
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
 /// use http_body_util::Empty;
-/// use mesh_connector::{ConnectionInfo, HttpClient, Protocol};
+/// use mesh_connector::{ConnectionInfo, Protocol, hyper::HttpClient};
 ///
 /// let client = mesh.http_client::<Empty<&[u8]>>();
 /// let response = client.get("http://forecast.weather:3002/".parse()?).await?;
@@ -63,27 +63,27 @@ use crate::{
 /// # }
 /// ```
 pub struct HttpClient<B> {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
     body: PhantomData<fn(B)>,
 }
 
-struct Shared {
+struct Inner {
     connector: MeshConnector,
     max_idle_per_host: usize,
-    /// Where the request before went: most clients call one service.
+    /// The target of the previous request, because most clients call a single service.
     last: ArcSwapOption<Origin>,
 }
 
-/// What the URIs of one authority have in common.
+/// The target and the `Host` header of one authority.
 struct Origin {
     authority: Option<Authority>,
     target: Target,
-    /// For HTTP/1.1: what `Host` says.
+    /// The `Host` header of HTTP/1.1 requests.
     host: Option<HeaderValue>,
 }
 
 impl Mesh {
-    /// An HTTP/1.1 client through the mesh.
+    /// Returns an HTTP/1.1 client through the mesh.
     #[must_use]
     pub fn http_client<B>(&self) -> HttpClient<B>
     where
@@ -99,7 +99,7 @@ where
     B: Body + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// A client over a connector: for HTTP/2 if that is the connector's protocol, else for HTTP/1.1.
+    /// Creates a client over a connector: for HTTP/2 if that is the protocol of the connector, otherwise for HTTP/1.1.
     #[must_use]
     pub fn new(connector: MeshConnector) -> Self {
         let protocol = match connector.protocol() {
@@ -109,25 +109,25 @@ where
         Self::with_idle(connector.with_protocol(protocol), usize::MAX)
     }
 
-    /// The same client, whose requests leave at most `max` connections of a service without a request on them. 0: each
-    /// request has a connection of its own.
+    /// Sets the maximum number of idle connections per service that remain after a request. With 0, each request has
+    /// its own connection.
     #[must_use]
     pub fn with_max_idle_per_host(self, max: usize) -> Self {
-        Self::with_idle(self.shared.connector.clone(), max)
+        Self::with_idle(self.inner.connector.clone(), max)
     }
 
     fn with_idle(connector: MeshConnector, max_idle_per_host: usize) -> Self {
         let last = ArcSwapOption::empty();
-        Self { shared: Arc::new(Shared { connector, max_idle_per_host, last }), body: PhantomData }
+        Self { inner: Arc::new(Inner { connector, max_idle_per_host, last }), body: PhantomData }
     }
 
-    /// Sends a request and waits for the head of the response.
+    /// Sends a request and waits for the response head.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect_to`](crate::Mesh::connect_to); [`ErrorKind::InvalidTarget`] and
-    /// [`ErrorKind::Unsupported`] for URIs that are not `http://HOST…`; [`ErrorKind::Exchange`] where the connection
-    /// was made and the exchange failed.
+    /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); [`ErrorKind::InvalidTarget`] and
+    /// [`ErrorKind::Unsupported`] for URIs other than `http://HOST…`; [`ErrorKind::Exchange`] if the connection was
+    /// established and the exchange failed.
     ///
     /// [`ErrorKind::InvalidTarget`]: crate::ErrorKind::InvalidTarget
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported
@@ -135,25 +135,25 @@ where
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the request; whether it has been sent is unknown then.
+    /// Dropping the future cancels the request. It is unknown whether the request was sent.
     pub async fn request(&self, mut request: Request<B>) -> Result<Response<ResponseBody>, Error> {
-        let Shared { connector, max_idle_per_host, .. } = &*self.shared;
-        let origin = self.shared.origin(request.uri())?;
+        let Inner { connector, max_idle_per_host, .. } = &*self.inner;
+        let origin = self.inner.origin(request.uri())?;
         if let Some(host) = &origin.host {
             request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
         }
         connector.send(&origin.target, request.map(RequestBody::new), *max_idle_per_host).await
     }
 
-    /// A GET.
+    /// Sends a GET request.
     ///
     /// # Errors
     ///
-    /// Those of [`request`](Self::request).
+    /// The errors of [`request`](Self::request).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the request; whether it has been sent is unknown then.
+    /// Dropping the future cancels the request. It is unknown whether the request was sent.
     pub async fn get(&self, uri: Uri) -> Result<Response<ResponseBody>, Error>
     where
         B: Default,
@@ -164,8 +164,8 @@ where
     }
 }
 
-impl Shared {
-    /// Where a URI leads.
+impl Inner {
+    /// Returns the target of a URI.
     fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, Error> {
         if let Some(last) = &*self.last.load()
             && uri.scheme() == Some(&Scheme::HTTP)
@@ -205,12 +205,12 @@ where
 
 impl<B> Clone for HttpClient<B> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), body: PhantomData }
+        Self { inner: self.inner.clone(), body: PhantomData }
     }
 }
 
 impl<B> fmt::Debug for HttpClient<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpClient").field("connector", &self.shared.connector).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("connector", &self.inner.connector).finish_non_exhaustive()
     }
 }

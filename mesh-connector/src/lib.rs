@@ -1,9 +1,9 @@
 //! Connects a VM process to the services of an Istio mesh with mesh mTLS, without a sidecar, across networks through
 //! their east-west gateways.
 //!
-//! [`Mesh::join`] joins; [`Mesh::connect`] goes from a name and a service port to a stream: the name to the cluster
-//! that istiod describes, the cluster to one of its endpoints, the endpoint to a TCP connection and a TLS handshake
-//! in which both ends prove their SPIFFE identity.
+//! [`Mesh::join`] joins a mesh. [`Mesh::connect`] connects to a service port by name: it selects the cluster of the
+//! name, chooses an endpoint, opens a TCP connection, and performs a TLS handshake in which both sides verify the
+//! SPIFFE ID of the other.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,59 +12,67 @@
 //!
 //! let mesh = Mesh::join(Config::from_vm_files("/var/lib/sidestep")?).await?;
 //! let mut stream = mesh.connect("forecast.weather", 3002).await?;
-//! println!("talking to {:?} over {}", stream.connection().peer(), stream.connection().endpoint());
+//! println!("connected to {:?} at {}", stream.connection().peer(), stream.connection().endpoint());
 //! stream.write_all(b"hello").await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What it does, and what it does not see
+//! # Supported configuration
 //!
-//! Everything that decides a connection comes from istiod's clusters and endpoints (CDS, EDS): DestinationRules,
-//! locality, health, weights, SNI, expected identities. VirtualService rules, HTTP retries and the mesh's
-//! `outboundTrafficPolicy` are not in there: [`Outside`] and [`Target::with_subset`] stand in for what a client can
-//! decide itself. Single pods of headless services in other networks cannot be reached: no gateway forwards to them.
-//! [`Explanation`] says for each target what is not visible, and what a rule says that is not applied.
+//! The clusters and endpoints of istiod (CDS, EDS) decide each connection: DestinationRules, localities, health,
+//! weights, SNI and expected identities. This client does not receive VirtualService rules and the
+//! `outboundTrafficPolicy` of the mesh; the program can set [`OutboundTrafficPolicy`] and [`Target::with_subset`]
+//! instead. Single pods of headless services in other networks are not reachable, because gateways do not forward to
+//! them. An [`Explanation`](explain::Explanation) lists the configuration that is invisible to this client, and the
+//! settings that it does not apply.
 //!
-//! | capability | state |
+//! | capability | support |
 //! |---|---|
-//! | by name, short name, ClusterIP or virtual IP; subsets | yes |
+//! | full names, short names, ClusterIPs, virtual IPs; subsets | yes |
 //! | EDS, inline (`STATIC`, `STRICT_DNS`) and `ORIGINAL_DST` clusters | yes |
-//! | priorities and failover, locality and endpoint weights, health, panic threshold, slow start, round robin, least request, random | yes, as the cluster says |
-//! | hashes (`RING_HASH`, `MAGLEV`) | by chance: connections have nothing to hash |
-//! | outlier detection by failures in a row, limits of connections, connect timeout, TCP keepalive, PROXY protocol | yes, as the cluster says |
-//! | life of connections (`idleTimeout`, `maxConnectionDuration`, `maxRequestsPerConnection`) | by `HttpClient`, gRPC channels and the bridge's HTTP proxy; not by raw streams |
-//! | limits of requests and retries, outlier detection by success rate | no: they are of a proxy's requests |
-//! | mesh mTLS, SPIFFE identity verified inside the handshake (exact, prefix, suffix, part, expression, any case), TLS 1.2 and 1.3 as the mesh allows | yes |
-//! | plaintext where the control plane says so beyond doubt (DestinationRule DISABLE included) | yes, refused under [`Mtls::Required`] |
-//! | DestinationRule tls modes SIMPLE and MUTUAL, certificates in files | yes, refused under [`Mtls::Required`] |
-//! | the same with a `credentialName`, or without verification | no: a typed error that names it |
-//! | control planes that send names alone | by [`MeshBuilder::with_fixed_gateways`] |
+//! | priorities and failover, locality and endpoint weights, health, panic threshold, slow start, round robin, least request, random | yes |
+//! | hash policies (`RING_HASH`, `MAGLEV`) | random choice, because a connection has no request to hash |
+//! | outlier detection by consecutive failures, connection limits, connect timeout, TCP keepalive, PROXY protocol | yes |
+//! | connection lifetime (`idleTimeout`, `maxConnectionDuration`, `maxRequestsPerConnection`) | by `HttpClient`, gRPC channels and the HTTP proxy of the bridge; not for raw streams |
+//! | limits of requests and retries, outlier detection by success rate | no, because they apply to the requests of a proxy |
+//! | mesh mTLS with verification of the SPIFFE ID inside the handshake (all SAN matchers), TLS 1.2 and 1.3 | yes |
+//! | plaintext, if the configuration clearly asks for it (including DestinationRule DISABLE) | yes, refused with [`Mtls::Required`] |
+//! | DestinationRule TLS modes SIMPLE and MUTUAL with certificates in files | yes, refused with [`Mtls::Required`] |
+//! | the same with a `credentialName`, or without verification | no, an error names the cause |
+//! | control planes that serve only names | with [`MeshBuilder::with_static_gateways`] |
 //!
-//! # What can be seen
+//! # Observability
 //!
-//! [`Mesh::explain`] tells the whole decision about a connection, [`Mesh::health`] how the membership and
-//! each endpoint in use are doing,
-//! [`ConnectionInfo`] what a connection is. `tracing` has a span for each connection (`connect`) and each attempt
-//! (`attempt`). With the feature `metrics` a program that has installed a recorder gets, with Istio's names and labels
-//! for `reporter="source"`: `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`,
-//! `istio_tcp_sent_bytes_total` (what the caller read: the proxy's view), `istio_tcp_received_bytes_total` (what it
-//! wrote); and `mesh_connector_connect_failures_total`, by target and kind of error.
+//! [`Mesh::explain`] explains the decision about a connection, [`Mesh::health`] returns the health of the membership
+//! and of each endpoint in use, and [`ConnectionInfo`] describes a connection. `tracing` has a span for each connection
+//! (`connect`) and each connection attempt (`attempt`).
+//!
+//! With the feature `metrics`, the installed recorder receives metrics with Istio's names and labels for
+//! `reporter="source"`: `istio_tcp_connections_opened_total`, `istio_tcp_connections_closed_total`,
+//! `istio_tcp_sent_bytes_total` (bytes that the caller read: the perspective of a proxy) and
+//! `istio_tcp_received_bytes_total` (bytes that the caller wrote). `mesh_connector_connect_failures_total` counts
+//! failed connections by target and error kind.
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | contents |
 //! |---|---|---|
-//! | `aws-lc-rs` | yes | the crypto provider of that name |
-//! | `ring` | no | the crypto provider of that name |
-//! | `bridge` | no | `bridge`: proxies, Unix sockets and loopback addresses for clients that accept no connector |
-//! | `reqwest` | no | the bridge as a ready proxy and client builder of reqwest |
-//! | `tonic` | no | `MeshChannel`: a channel for gRPC clients of tonic |
-//! | `tower` | no | `MeshConnector` as a tower service from [`Target`] to [`MeshStream`] |
+//! | `aws-lc-rs` | yes | the crypto provider aws-lc-rs |
+//! | `ring` | no | the crypto provider ring |
+//! | `bridge` | no | module `bridge`: local proxies, Unix sockets and loopback listeners for clients that accept no connector |
+//! | `hyper` | no | module `hyper`: `HttpClient`; [`MeshConnector`] as a connector for hyper-util |
+//! | `reqwest` | no | the bridge as a proxy or resolver of reqwest |
+//! | `tonic` | no | module `tonic`: `MeshChannel` for gRPC clients generated by tonic |
+//! | `tower` | no | [`Mesh`] as a tower service from [`Target`] to [`MeshStream`] |
 //! | `metrics` | no | Istio's standard metrics of connections, through the `metrics` facade |
-//! | `hyper` | no | `MeshConnector` as a connector of hyper-util, and `HttpClient` |
+//!
+//! An adapter for another library lives in the public module with the name of its feature, together with the `impl
+//! Mesh` block that creates it. The crates [`nds_client`] and [`mesh_resolver`] are re-exported, because their types
+//! are part of this API; all three have the same version.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod balance;
 #[cfg(feature = "bridge")]
@@ -76,15 +84,16 @@ mod connector;
 pub mod danger;
 mod dial;
 mod dns;
-mod error;
-mod explain;
-#[cfg(feature = "tonic")]
-mod grpc;
+pub mod error;
+pub mod explain;
+pub mod health;
 mod hosts;
 #[cfg(feature = "hyper")]
 mod http;
 #[cfg(feature = "hyper")]
 mod http_client;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod membership;
 mod mesh;
 mod metrics;
@@ -95,31 +104,26 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod tls;
+#[cfg(feature = "tonic")]
+pub mod tonic;
+#[cfg(feature = "tower")]
+mod tower;
 mod transport;
 
 pub use mesh_resolver::{self, MeshResolver, Upstream};
 pub use nds_client::{self, Config, NdsClient, SpiffeId};
+pub use rustls;
 
-#[cfg(feature = "tonic")]
-pub use self::grpc::MeshChannel;
 pub use self::{
     builder::MeshBuilder,
     connection::{ConnectionInfo, Transport},
     connector::MeshConnector,
-    error::{Attempt, Error, ErrorKind, IdentityMismatch},
-    explain::{
-        EndpointState, ExplainedAttempt, ExplainedCluster, ExplainedConnection, ExplainedEndpoint,
-        ExplainedFailure, ExplainedMembership, ExplainedName, ExplainedOutside, ExplainedTarget,
-        ExplainedTransport, Explanation, NameFound, Probe,
-    },
-    hosts::EndpointStatus,
-    mesh::{Mesh, MeshHealth, NextHop},
-    settings::{Mtls, Outside},
-    stream::{MeshStream, UnwatchedStream},
+    error::base::{Error, ErrorKind},
+    mesh::{Mesh, NextHop},
+    settings::{Mtls, OutboundTrafficPolicy},
+    stream::{DetachedStream, MeshStream},
     target::{Host, Protocol, Target},
 };
-#[cfg(feature = "hyper")]
-pub use self::{http::ResponseBody, http_client::HttpClient};
 
 const _: fn() = || {
     fn shareable<T: Clone + Send + Sync + 'static>() {}
@@ -129,5 +133,5 @@ const _: fn() = || {
     shareable::<ConnectionInfo>();
     shareable::<Error>();
     stream::<MeshStream>();
-    stream::<UnwatchedStream>();
+    stream::<DetachedStream>();
 };

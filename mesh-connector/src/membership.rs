@@ -1,4 +1,4 @@
-//! A membership of the mesh, and the way of a connection through it: route, endpoints, dial.
+//! The membership of a mesh, and the steps of a connection: route, endpoints, dial.
 
 use std::{
     net::IpAddr,
@@ -12,9 +12,10 @@ use std::{
 use fastrand::Rng;
 use mesh_resolver::Upstream;
 use nds_client::{NdsClient, config::ServerAddress, resources::cluster::Clusters};
+use parking_lot::Mutex;
 use rustls::KeyLog;
 use tokio::{
-    task::AbortHandle,
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     cluster::{ClusterEntry, ClusterManager, Route},
     connection::ConnectionKey,
     dial::{self, Dialer},
-    dns::{Dns, unresolved},
+    dns::{Dns, lookup_error},
     error::{Error, ErrorKind},
     hosts::HostSet,
     metrics::{self, Meter, Source},
@@ -32,31 +33,33 @@ use crate::{
     tls::TlsSettings,
 };
 
-/// How long a name without a cluster is waited for.
-const NAMES_AHEAD: Duration = Duration::from_millis(500);
+/// How long routing waits for the cluster of a new name.
+const NEW_NAME_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What all handles of one membership share.
+/// The state that all handles of one membership share.
 pub(crate) struct Membership {
     pub(crate) client: NdsClient,
     pub(crate) dns: Dns,
     pub(crate) clusters: Arc<ClusterManager>,
-    /// Keeps the clusters up to date.
-    follower: AbortHandle,
+    /// The task that updates the clusters.
+    follower: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
 
-/// Where a name leads that is not the name of a service.
+/// The result of resolving a name that is not the name of a service.
 pub(crate) enum Resolved {
-    /// Into the mesh after all: the host's search list completes it, or the name table has just come.
+    /// A cluster after all: the DNS search domain completes the name, or the name table has just arrived.
     Cluster(Target, Arc<ClusterEntry>),
-    /// Outside of the mesh, to these addresses.
+    /// Addresses outside the mesh.
     Passthrough(Vec<IpAddr>),
 }
 
 impl Membership {
+    /// Starts the tasks of a membership.
+    ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub(crate) fn new(
         client: NdsClient,
         upstream: Upstream,
@@ -67,7 +70,7 @@ impl Membership {
         let clusters = Arc::new(clusters);
         Ok(Self {
             dns: Dns::new(&client, upstream)?,
-            follower: tokio::spawn(ClusterManager::follow(Arc::downgrade(&clusters))).abort_handle(),
+            follower: Mutex::new(Some(tokio::spawn(ClusterManager::follow(Arc::downgrade(&clusters))))),
             clusters,
             client,
             closed: AtomicBool::new(false),
@@ -78,20 +81,29 @@ impl Membership {
         self.closed.load(Ordering::Acquire)
     }
 
+    /// Closes the connection to istiod and waits for the tasks of the membership.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        let follower = self.follower.lock().take();
+        if let Some(follower) = &follower {
+            follower.abort();
+        }
         self.client.shutdown().await;
+        if let Some(follower) = follower {
+            // The task was aborted: the result contains no information.
+            let _ = follower.await;
+        }
     }
 
     pub(crate) fn refuse_if_closed(&self, target: &Target) -> Result<(), Error> {
         if !self.is_closed() {
             return Ok(());
         }
-        let message = format!("cannot connect to {target}: this process has left the mesh; join it again");
+        let message = format!("cannot connect to {target}: the mesh was shut down; join it again");
         Err(Error::new(ErrorKind::Closed, message))
     }
 
-    /// Connects to a target, and logs and counts the outcome.
+    /// Connects to a target. Logs and counts the outcome.
     pub(crate) async fn connect(&self, target: &Target, settings: &Settings) -> Result<MeshStream, Error> {
         let outcome = self.open(target, settings).await;
         self.record(target, outcome)
@@ -102,11 +114,11 @@ impl Membership {
         let deadline = after(settings.connect_deadline);
         match self.route(target, deadline).await? {
             Route::Cluster(entry) => self.connect_to_cluster(target, &entry, settings, deadline).await,
-            Route::Passthrough => self.connect_outside(target, settings, deadline).await,
+            Route::Passthrough => self.connect_passthrough(target, settings, deadline).await,
         }
     }
 
-    /// Logs and counts how an attempt to connect ended.
+    /// Logs and counts the outcome of a connection.
     pub(crate) fn record(
         &self,
         target: &Target,
@@ -122,7 +134,7 @@ impl Membership {
                 Ok(stream.metered(meter))
             }
             Err(error) => {
-                tracing::debug!(error = error.report(), "not connected");
+                tracing::debug!(error = error.report(), "connection failed");
                 metrics::failed(target, &error);
                 Err(error)
             }
@@ -138,32 +150,32 @@ impl Membership {
         }
     }
 
-    /// Where a target leads. Waits for istiod's clusters, and for a moment for the cluster of a name that has none
-    /// yet.
+    /// Returns the route of a target. Waits for the clusters of istiod, and briefly for the cluster of a name that has
+    /// none yet.
     pub(crate) async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
         let routed = match self.clusters.route(target, &self.dns) {
             Some(routed) => routed,
             None => {
                 self.wait_for_clusters(left(deadline), || {
-                    format!("cannot route {target} without istiod's clusters")
+                    format!("cannot route {target}: no clusters from istiod")
                 })
                 .await?;
                 self.clusters.route(target, &self.dns).unwrap_or_else(|| {
-                    let message = format!("cannot route {target}: istiod's clusters are gone");
+                    let message = format!("cannot route {target}: the clusters from istiod were dropped");
                     Err(Error::new(ErrorKind::ControlPlane, message))
                 })
             }
         };
         match routed {
             Err(error) if error.kind() == ErrorKind::UnknownHost => {
-                self.route_by_next_clusters(target, error, deadline.min(after(NAMES_AHEAD))).await
+                self.route_by_next_clusters(target, error, deadline.min(after(NEW_NAME_TIMEOUT))).await
             }
             routed => routed,
         }
     }
 
-    /// Names come on the same stream as clusters, but by themselves: for a moment a new service may have a name and no
-    /// cluster. `error` is the outcome over the clusters so far.
+    /// Waits for the next clusters and routes again. istiod pushes names and clusters separately, so a new service may
+    /// briefly have a name and no cluster. `error` is the result with the current clusters.
     async fn route_by_next_clusters(
         &self,
         target: &Target,
@@ -196,7 +208,7 @@ impl Membership {
         }
     }
 
-    /// The endpoints of a cluster. Waits for istiod to send them.
+    /// Returns the endpoints of a cluster. Waits until istiod has sent them.
     pub(crate) async fn hosts(
         &self,
         target: &Target,
@@ -208,13 +220,14 @@ impl Membership {
         }
         let name = entry.eds_name().unwrap_or_default();
         let failed = |error| {
-            let message = format!("cannot connect to {target} without istiod's endpoints for `{name}`");
+            let message = format!("cannot connect to {target}: no endpoints for `{name}` from istiod");
             Error::control_plane(message, error)
         };
         self.client.wait_for_endpoints(name, left(deadline)).await.map_err(failed)?;
         entry.hosts(target, &self.dns).ok_or_else(|| {
-            let message =
-                format!("istiod's endpoints for `{name}` were dropped while {target} waited for them");
+            let message = format!(
+                "cannot connect to {target}: the endpoints for `{name}` were dropped while waiting for them"
+            );
             Error::new(ErrorKind::ControlPlane, message)
         })
     }
@@ -241,14 +254,14 @@ impl Membership {
         self.dialer(target, entry, &hosts, settings, deadline).connect(None, &mut Rng::new()).await
     }
 
-    async fn connect_outside(
+    async fn connect_passthrough(
         &self,
         target: &Target,
         settings: &Settings,
         deadline: Instant,
     ) -> Result<MeshStream, Error> {
-        settings.allow_outside(target)?;
-        match self.resolve_outside(target, deadline).await? {
+        settings.check_passthrough(target)?;
+        match self.resolve_passthrough(target, deadline).await? {
             Resolved::Cluster(target, entry) => {
                 self.connect_to_cluster(&target, &entry, settings, deadline).await
             }
@@ -258,8 +271,8 @@ impl Membership {
         }
     }
 
-    /// The addresses of a target outside of the mesh, by upstream DNS.
-    pub(crate) async fn resolve_outside(
+    /// Resolves a target outside the mesh with upstream DNS.
+    pub(crate) async fn resolve_passthrough(
         &self,
         target: &Target,
         deadline: Instant,
@@ -270,22 +283,25 @@ impl Membership {
         };
         let found = timeout_at(deadline, self.dns.resolver.lookup_ip(name)).await;
         let found = found.map_err(|elapsed| {
-            let message =
-                format!("the mesh does not know `{name}`, and upstream DNS has not answered in time");
+            let message = format!(
+                "the mesh does not know `{name}`, and upstream DNS did not answer within the deadline"
+            );
             Error::with_source(ErrorKind::Timeout, message, elapsed)
         })?;
-        let found = found.map_err(|error| unresolved(name, error))?;
+        let found = found.map_err(|error| lookup_error(name, error))?;
         let Some(service) = found.mesh_name() else {
             return Ok(Resolved::Passthrough(found.addresses().to_vec()));
         };
-        // The host's search list leads into the mesh after all, or the table has just come.
+        // The DNS search domain leads into the mesh, or the name table has just arrived.
         let host = service.parse().unwrap_or_else(|_| target.host().clone());
         let target = target.clone().with_host(host);
         match self.route(&target, deadline).await? {
             Route::Cluster(entry) => Ok(Resolved::Cluster(target, entry)),
             Route::Passthrough => Err(Error::new(
                 ErrorKind::UnknownHost,
-                format!("`{name}` is `{service}` in the mesh's name table, but no cluster leads to it"),
+                format!(
+                    "the name table lists `{name}` as `{service}`, but istiod has sent no cluster for it"
+                ),
             )),
         }
     }
@@ -293,11 +309,13 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.follower.abort();
+        if let Some(follower) = self.follower.get_mut() {
+            follower.abort();
+        }
     }
 }
 
-/// A point in time that far away; no deadline is later than thirty years from now.
+/// Returns the instant after `time`, at most thirty years from now.
 pub(crate) fn after(time: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     Instant::now() + time.min(LONGEST)

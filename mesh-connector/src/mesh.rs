@@ -1,11 +1,10 @@
-//! The facade: a process in the mesh.
+//! `Mesh`, the handle of a process in the mesh.
 //!
-//! Adapters add their own `impl Mesh` blocks; this module names none of them.
+//! Adapters add their own `impl Mesh` blocks. This module does not depend on them.
 
-mod health;
 mod next_hop;
 
-pub use self::{health::MeshHealth, next_hop::NextHop};
+pub use self::next_hop::NextHop;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,16 +16,17 @@ use tracing::Instrument as _;
 use crate::{
     cluster::Route,
     error::{Error, ErrorKind},
+    health::MeshHealth,
     membership::Membership,
     settings::{Mtls, Settings},
     stream::MeshStream,
     target::Target,
 };
 
-/// A process in an Istio mesh: names, connections, identity. Cheap to clone.
+/// A handle to a mesh that this process has joined: it connects to services and resolves names. Cheap to clone.
 ///
-/// All clones share one membership: one identity, one stream to istiod, one resolver. Dropping the last one ends it;
-/// connections that are open stay open.
+/// All clones share one membership: one identity, one stream to istiod, one resolver. Dropping the last clone ends the
+/// membership. Open connections stay open.
 #[derive(Clone)]
 pub struct Mesh {
     membership: Arc<Membership>,
@@ -38,12 +38,12 @@ impl Mesh {
         Self { membership: Arc::new(membership), settings }
     }
 
-    /// Waits for the identity and the first name table, for the configuration's join timeout at most: after
+    /// Waits for the identity and the first name table, at most for the join timeout of the configuration. Use it after
     /// [`MeshBuilder::spawn`](crate::MeshBuilder::spawn).
     ///
     /// # Errors
     ///
-    /// Those of [`join`](Self::join), when joining goes on all the same; [`ErrorKind::Closed`] after
+    /// The errors of [`join`](Self::join); joining continues in the background after them. [`ErrorKind::Closed`] after
     /// [`shutdown`](Self::shutdown).
     ///
     /// # Cancel safety
@@ -51,7 +51,7 @@ impl Mesh {
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Error> {
         if self.is_closed() {
-            return Err(Error::new(ErrorKind::Closed, "this process has left the mesh; join it again"));
+            return Err(Error::new(ErrorKind::Closed, "the mesh was shut down; join it again"));
         }
         self.membership
             .client
@@ -60,13 +60,14 @@ impl Mesh {
             .map_err(|error| Error::control_plane("cannot join the mesh", error))
     }
 
-    /// The same membership through a handle that connects with mTLS or not at all.
+    /// Returns a handle of the same membership that refuses connections without mesh mTLS.
     #[must_use]
     pub fn requiring_mtls(&self) -> Self {
         self.with_settings(Settings { mtls: Mtls::Required, ..self.settings })
     }
 
-    /// The same membership through a handle whose connections have `deadline` to come about, from route to handshake.
+    /// Returns a handle of the same membership with another time limit per connection, from routing to the end of the
+    /// handshake.
     #[must_use]
     pub fn with_connect_deadline(&self, deadline: Duration) -> Self {
         self.with_settings(Settings { connect_deadline: deadline, ..self.settings })
@@ -76,11 +77,11 @@ impl Mesh {
         Self { membership: self.membership.clone(), settings }
     }
 
-    /// Connects to a port of a service: by its name, short names included, or by its address.
+    /// Connects to a port of a service. `host` is a full or short name, or an IP address.
     ///
     /// # Errors
     ///
-    /// All kinds of [`ErrorKind`] but [`Exchange`](ErrorKind::Exchange).
+    /// All kinds of [`ErrorKind`] except [`Exchange`](ErrorKind::Exchange).
     ///
     /// # Cancel safety
     ///
@@ -89,11 +90,11 @@ impl Mesh {
         self.connect_to(&Target::new(host, port)?).await
     }
 
-    /// Connects to a target: a service with a subset, for a protocol.
+    /// Connects to a target: a service, a subset and a protocol.
     ///
     /// # Errors
     ///
-    /// All kinds of [`ErrorKind`] but [`Exchange`](ErrorKind::Exchange).
+    /// All kinds of [`ErrorKind`] except [`Exchange`](ErrorKind::Exchange).
     ///
     /// # Cancel safety
     ///
@@ -103,32 +104,37 @@ impl Mesh {
         self.membership.connect(target, &self.settings).instrument(span).await
     }
 
-    /// Where the next connection to a target would go, by what istiod has sent so far: the choice that
-    /// [`connect_to`](Self::connect_to) begins with, for programs that dial themselves and for those who want to see
-    /// it. Each call chooses anew. `None` for what is not known (yet), is outside of the mesh, or has no endpoint that
-    /// may be dialled.
+    /// Returns the endpoint that [`connect_to`](Self::connect_to) would try first, from the data that istiod has sent
+    /// so far. This is for programs that dial themselves, and for diagnosis. Each call makes a new choice. `None` if
+    /// the clusters or endpoints are not loaded, the target is outside the mesh, or no endpoint can be used.
     ///
-    /// Wait-free, and without allocation for a target that was asked for before.
+    /// The call is wait-free, and does not allocate for a target that was used before.
     #[must_use]
     pub fn next_hop(&self, target: &Target) -> Option<NextHop> {
         let Membership { clusters, dns, .. } = &*self.membership;
         let Route::Cluster(entry) = clusters.route(target, dns)?.ok()? else { return None };
-        NextHop::of(entry.hosts(target, dns)?, &mut Rng::new())
+        NextHop::choose(entry.hosts(target, dns)?, &mut Rng::new())
     }
 
-    /// The resolver: names to addresses, the mesh's first, upstream DNS second.
+    /// Returns the resolver with the addresses of the name table: ClusterIPs, virtual IPs, and addresses from upstream
+    /// DNS for other names.
+    ///
+    /// These addresses are for lookups and diagnosis, not for connections. A program that dials such an address itself
+    /// bypasses the mesh: it sends plaintext to whatever owns the address. For programs that resolve and dial by
+    /// themselves, the bridge has a resolver whose addresses lead through the mesh: `Bridge::resolver` (feature
+    /// `bridge`).
     #[must_use]
-    pub fn resolver(&self) -> &MeshResolver {
+    pub fn raw_resolver(&self) -> &MeshResolver {
         &self.membership.dns.resolver
     }
 
-    /// The connection to istiod: names, clusters, endpoints and identity as values.
+    /// Returns the client of istiod: names, clusters, endpoints and identity.
     #[must_use]
     pub fn client(&self) -> &NdsClient {
         &self.membership.client
     }
 
-    /// How the membership is doing: the connection to istiod, and each endpoint in use.
+    /// Returns the health of the membership: the connection to istiod, and each endpoint in use.
     #[must_use]
     pub fn health(&self) -> MeshHealth<'_> {
         MeshHealth { membership: self.membership.client.health(), clusters: &self.membership.clusters }
@@ -146,8 +152,16 @@ impl Mesh {
         self.membership.is_closed()
     }
 
-    /// Leaves the mesh, for all clones: ends the connection to istiod and the tasks behind it. Connections that are
-    /// open stay open; new ones are refused with [`ErrorKind::Closed`]. Names are still answered, by what is known.
+    /// Shuts down the membership, for all clones of this handle: ends the connection to istiod, and waits until its
+    /// tasks have ended and the state directory is written. The wait takes at most five seconds; exceeding it is
+    /// logged.
+    ///
+    /// Open connections stay open. New connections fail with [`ErrorKind::Closed`]. Lookups continue to answer from the
+    /// current name table. Further calls have no effect.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo the shutdown: the tasks still end.
     pub async fn shutdown(&self) {
         self.membership.close().await;
     }

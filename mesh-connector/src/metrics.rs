@@ -1,29 +1,29 @@
-//! Connections as Istio's proxies count them, through the `metrics` facade.
+//! Metrics of connections, with the names of Istio's standard metrics, through the `metrics` facade.
 //!
 //! | metric | counts |
 //! |---|---|
-//! | `istio_tcp_connections_opened_total` | connections made |
-//! | `istio_tcp_connections_closed_total` | connections ended |
-//! | `istio_tcp_received_bytes_total` | bytes of the client's: what the caller wrote |
-//! | `istio_tcp_sent_bytes_total` | bytes of the server's: what the caller read |
-//! | `mesh_connector_connect_failures_total` | connections that did not come about, by target and `kind` |
+//! | `istio_tcp_connections_opened_total` | opened connections |
+//! | `istio_tcp_connections_closed_total` | closed connections |
+//! | `istio_tcp_received_bytes_total` | bytes from the client: what the caller wrote |
+//! | `istio_tcp_sent_bytes_total` | bytes from the server: what the caller read |
+//! | `mesh_connector_connect_failures_total` | failed connections, by target and `kind` |
 //!
-//! The first four have the names and labels of Istio's standard metrics with `reporter="source"`, so that dashboards
-//! made for sidecars show this process too. (Seen from the proxy between the two, what the server says is *sent*: that is
-//! Istio's definition.) Labels that this client cannot know are `unknown`: behind a gateway, the workload.
+//! The first four metrics have the names and labels of Istio's standard metrics with `reporter="source"`, so that
+//! dashboards for sidecars also show this process. Istio names the directions from the perspective of a proxy: data
+//! from the server is *sent*. Labels with an unknown value are `unknown`: for instance, the workload behind a gateway.
 
 use crate::{connection::ConnectionInfo, error::Error, target::Target};
 
-/// Counts what passes over one connection, and its end.
+/// Counts the bytes of one connection and its end.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     #[cfg(feature = "metrics")]
     counters: Option<counters::Counters>,
 }
 
-/// Who this process is, as far as metrics say it.
+/// The labels that describe this process.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nobody asks without the feature"))]
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "unused without the feature"))]
 pub(crate) struct Source {
     pub(crate) namespace: String,
     pub(crate) cluster: String,
@@ -32,7 +32,7 @@ pub(crate) struct Source {
 
 #[cfg(feature = "metrics")]
 impl Meter {
-    /// Counts a connection that has been made.
+    /// Counts an opened connection.
     pub(crate) fn opened(source: impl FnOnce() -> Source, connection: &ConnectionInfo) -> Self {
         Self { counters: Some(counters::Counters::opened(&source(), connection)) }
     }
@@ -61,7 +61,7 @@ impl Meter {
     pub(crate) fn written(&self, _bytes: usize) {}
 }
 
-/// Counts a connection that did not come about.
+/// Counts a failed connection.
 pub(crate) fn failed(target: &Target, error: &Error) {
     #[cfg(feature = "metrics")]
     metrics::counter!(
@@ -85,7 +85,7 @@ mod counters {
 
     const UNKNOWN: &str = "unknown";
 
-    /// The counters of one connection. Dropped with it.
+    /// The counters of one connection. Dropping them counts the end of the connection.
     pub(super) struct Counters {
         pub(super) received: Counter,
         pub(super) sent: Counter,
@@ -116,13 +116,13 @@ mod counters {
         }
     }
 
-    /// istio `pilot/pkg/model/telemetry.go` and the stats filter: the labels of a TCP connection.
+    /// The labels of a TCP connection (istio `pilot/pkg/model/telemetry.go` and the stats filter).
     fn labels(source: &Source, connection: &ConnectionInfo) -> Vec<Label> {
-        // The labels are cloned for each counter: shared texts are not copied.
+        // The labels are cloned for each counter: `Arc<str>` avoids copies of the text.
         let text = |value: &str| SharedString::from(Arc::<str>::from(value));
         let known = |value: Option<&str>| value.map_or(SharedString::const_str(UNKNOWN), text);
         let service = connection.service().unwrap_or(connection.host());
-        // `name.namespace.svc.…`; hosts of ServiceEntries are not divided so.
+        // The host of a Kubernetes service is `name.namespace.svc.…`. Hosts of ServiceEntries have another form.
         let mut parts = service.split('.');
         let (name, namespace, svc) = (parts.next(), parts.next(), parts.next());
         let kubernetes = svc == Some("svc");

@@ -1,4 +1,4 @@
-//! What a program decides about its connections.
+//! Settings of connections.
 
 use std::time::Duration;
 
@@ -7,61 +7,75 @@ use crate::{
     target::Target,
 };
 
-/// What protects connections into the mesh.
+/// Whether connections without mesh mTLS are allowed.
+///
+/// This is the client side of PeerAuthentication: [`AsConfigured`](Self::AsConfigured) corresponds to mode PERMISSIVE,
+/// [`Required`](Self::Required) to mode STRICT.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Mtls {
-    /// As the control plane says: mesh mTLS, or plaintext where it asks for plaintext in a way that cannot mean
-    /// anything else.
+    /// The control plane decides: mesh mTLS, or plaintext if its configuration clearly asks for plaintext.
     #[default]
     AsConfigured,
-    /// Mesh mTLS or nothing: whatever leads to plaintext is refused, hosts outside of the mesh included.
+    /// Only mesh mTLS is allowed. Plaintext connections are refused, including those to hosts outside the mesh.
     Required,
 }
 
-/// What happens with hosts that the mesh does not know.
+/// Whether connections to hosts outside the mesh (passthrough) are allowed.
+///
+/// The variants correspond to `outboundTrafficPolicy` in Istio's mesh configuration. This client cannot see the policy
+/// of the mesh, so the program sets its own with
+/// [`with_outbound_traffic_policy`](crate::MeshBuilder::with_outbound_traffic_policy).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Outside {
-    /// They are resolved by upstream DNS and connected to directly, without protection by the mesh (Istio's
-    /// `outboundTrafficPolicy: ALLOW_ANY`). Whether the mesh says otherwise is not visible to this client.
+#[non_exhaustive]
+pub enum OutboundTrafficPolicy {
+    /// `ALLOW_ANY`: upstream DNS resolves the host, and the connection is direct, without mTLS.
     #[default]
-    Allowed,
-    /// They are refused (`REGISTRY_ONLY`).
-    Refused,
+    AllowAny,
+    /// `REGISTRY_ONLY`: connections to hosts outside the mesh are refused.
+    RegistryOnly,
 }
 
 /// Settings of a [`Mesh`](crate::Mesh) handle.
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, hosts outside allowed, 10 s per connection.
+/// mTLS as the control plane configures it, passthrough allowed, 10 s per connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) mtls: Mtls,
-    pub(crate) outside: Outside,
+    pub(crate) outbound_traffic_policy: OutboundTrafficPolicy,
     pub(crate) connect_deadline: Duration,
 }
 
 impl Settings {
-    /// Whether a target that the mesh does not know may be connected to.
-    pub(crate) fn allow_outside(&self, target: &Target) -> Result<(), Error> {
-        match (self.outside, self.mtls) {
-            (Outside::Refused, _) => Err(Error::new(
+    /// Returns an error if a connection to a host outside the mesh is not allowed.
+    pub(crate) fn check_passthrough(&self, target: &Target) -> Result<(), Error> {
+        match (self.outbound_traffic_policy, self.mtls) {
+            (OutboundTrafficPolicy::RegistryOnly, _) => Err(Error::new(
                 ErrorKind::UnknownHost,
-                format!("the mesh does not know {target}, and hosts outside of it are refused here"),
-            )),
-            (Outside::Allowed, Mtls::Required) => Err(Error::new(
-                ErrorKind::PlaintextRefused,
                 format!(
-                    "the mesh does not know {target}, only plaintext leads there, and mTLS is required here"
+                    "the mesh does not know {target}, and this program refuses hosts outside the mesh \
+                     (OutboundTrafficPolicy::RegistryOnly)"
                 ),
             )),
-            (Outside::Allowed, Mtls::AsConfigured) => Ok(()),
+            (OutboundTrafficPolicy::AllowAny, Mtls::Required) => Err(Error::new(
+                ErrorKind::PlaintextRefused,
+                format!(
+                    "the mesh does not know {target}: the connection would be plaintext, but this program requires mTLS"
+                ),
+            )),
+            (OutboundTrafficPolicy::AllowAny, Mtls::AsConfigured) => Ok(()),
         }
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mtls: Mtls::default(), outside: Outside::default(), connect_deadline: Duration::from_secs(10) }
+        Self {
+            mtls: Mtls::default(),
+            outbound_traffic_policy: OutboundTrafficPolicy::default(),
+            connect_deadline: Duration::from_secs(10),
+        }
     }
 }

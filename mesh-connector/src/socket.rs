@@ -1,5 +1,5 @@
-//! The TCP socket under a stream. Writing to it never raises SIGPIPE, whatever the process has set: a library that did would
-//! end programs that are not its own.
+//! The TCP socket of a stream. Writing never raises SIGPIPE, regardless of the signal settings of the process, because
+//! the signal would end programs that do not handle it.
 
 use std::{
     io::{self, IoSlice, Read as _, Write as _},
@@ -15,26 +15,30 @@ use tokio::{
 
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// A runtime says when it is ready.
-    Watched(TcpStream),
-    /// Nobody does: see [`UnwatchedStream`](crate::UnwatchedStream).
-    Unwatched(std::net::TcpStream),
-    /// On its way from one to the other, or lost there.
-    Gone,
+    /// Registered with a tokio reactor.
+    Registered(TcpStream),
+    /// Not registered: see [`DetachedStream`](crate::DetachedStream).
+    Detached(std::net::TcpStream),
+    /// A conversion between the other variants is in progress, or has failed.
+    Empty,
 }
 
 impl Socket {
-    pub(crate) fn unwatch(&mut self) -> io::Result<()> {
-        if let Self::Watched(tcp) = std::mem::replace(self, Self::Gone) {
-            *self = Self::Unwatched(tcp.into_std()?);
+    pub(crate) fn deregister(&mut self) -> io::Result<()> {
+        if let Self::Registered(tcp) = std::mem::replace(self, Self::Empty) {
+            *self = Self::Detached(tcp.into_std()?);
         }
         Ok(())
     }
 
-    /// In a runtime.
-    pub(crate) fn watch(&mut self) -> io::Result<()> {
-        if let Self::Unwatched(tcp) = std::mem::replace(self, Self::Gone) {
-            *self = Self::Watched(TcpStream::from_std(tcp)?);
+    /// Registers the socket with the current tokio reactor.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    pub(crate) fn register(&mut self) -> io::Result<()> {
+        if let Self::Detached(tcp) = std::mem::replace(self, Self::Empty) {
+            *self = Self::Registered(TcpStream::from_std(tcp)?);
         }
         Ok(())
     }
@@ -42,12 +46,12 @@ impl Socket {
 
 impl From<TcpStream> for Socket {
     fn from(tcp: TcpStream) -> Self {
-        Self::Watched(tcp)
+        Self::Registered(tcp)
     }
 }
 
-/// What is not ready is not waited for.
-fn at_once<T>(mut work: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+/// Performs non-blocking I/O; `WouldBlock` becomes `Pending` without a waker.
+fn nonblocking<T>(mut work: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
         match work() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -68,22 +72,22 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Watched(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Unwatched(tcp) => {
-                at_once(|| tcp.read(buf.initialize_unfilled())).map_ok(|bytes| buf.advance(bytes))
+            Self::Registered(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Detached(tcp) => {
+                nonblocking(|| tcp.read(buf.initialize_unfilled())).map_ok(|bytes| buf.advance(bytes))
             }
-            Self::Gone => gone(),
+            Self::Empty => gone(),
         }
     }
 }
 
 impl AsyncWrite for Socket {
-    /// By `send` with MSG_NOSIGNAL, in both.
+    /// Uses `send` with MSG_NOSIGNAL in both cases.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
-            Self::Watched(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Unwatched(tcp) => at_once(|| tcp.write(buf)),
-            Self::Gone => gone(),
+            Self::Registered(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Detached(tcp) => nonblocking(|| tcp.write(buf)),
+            Self::Empty => gone(),
         }
     }
 
@@ -94,9 +98,9 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match (&mut *self, bufs) {
             (_, [only]) => self.poll_write(cx, only),
-            (Self::Watched(tcp), _) => vectored::poll_watched(tcp, cx, bufs),
-            (Self::Unwatched(tcp), _) => at_once(|| vectored::send(tcp.as_fd(), bufs)),
-            (Self::Gone, _) => gone(),
+            (Self::Registered(tcp), _) => vectored::poll_watched(tcp, cx, bufs),
+            (Self::Detached(tcp), _) => nonblocking(|| vectored::send(tcp.as_fd(), bufs)),
+            (Self::Empty, _) => gone(),
         }
     }
 
@@ -110,14 +114,14 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
-            Self::Watched(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Unwatched(tcp) => Poll::Ready(tcp.shutdown(std::net::Shutdown::Write)),
-            Self::Gone => gone(),
+            Self::Registered(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Detached(tcp) => Poll::Ready(tcp.shutdown(std::net::Shutdown::Write)),
+            Self::Empty => gone(),
         }
     }
 }
 
-/// Several pieces at a time. `writev`, which is what `std` and tokio do, would raise the signal.
+/// Vectored writes. `writev`, which `std` and tokio use, would raise SIGPIPE.
 #[cfg(target_os = "linux")]
 mod vectored {
     use std::{
@@ -129,11 +133,11 @@ mod vectored {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
     use tokio::{io::Interest, net::TcpStream};
 
-    /// No system takes more (UIO_MAXIOV is 1024, and rustls has fewer).
-    const MOST: usize = 1024;
+    /// The limit of the system: UIO_MAXIOV is 1024. rustls has fewer slices.
+    const MAX_SLICES: usize = 1024;
 
     pub(super) fn send(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let bufs = &bufs[..bufs.len().min(MOST)];
+        let bufs = &bufs[..bufs.len().min(MAX_SLICES)];
         Ok(sendmsg(socket, bufs, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
     }
 
@@ -154,7 +158,7 @@ mod vectored {
     }
 }
 
-/// Elsewhere `std` sets what there is of the kind (SO_NOSIGPIPE) on every socket.
+/// On other systems `std` sets SO_NOSIGPIPE on every socket if it exists.
 #[cfg(not(target_os = "linux"))]
 mod vectored {
     use std::{

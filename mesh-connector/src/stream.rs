@@ -1,7 +1,7 @@
-//! The stream that a caller gets.
+//! Streams to services.
 
 mod buffer;
-mod unwatched;
+mod detached;
 
 use std::{
     io::{self, IoSlice},
@@ -17,41 +17,41 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 pub(crate) use self::buffer::ReadBuffer;
-pub use self::unwatched::UnwatchedStream;
+pub use self::detached::DetachedStream;
 use crate::{
     connection::ConnectionInfo,
     error::{Error, ErrorKind},
-    hosts::Held,
+    hosts::ActiveConnection,
     metrics::Meter,
     socket::Socket,
 };
 
-/// A connection to a service: bytes in and out, protected as [`connection`](Self::connection) says.
+/// A connection to a service. [`connection`](Self::connection) describes its endpoint and protection.
 ///
-/// Shutting down the writing side sends TLS' end of data and closes that direction of the TCP connection; the other
-/// direction stays open.
+/// Shutting down the write half sends close_notify and closes that direction of the TCP connection. The other direction
+/// stays open.
 ///
-/// It implements [`AsyncBufRead`]: what arrives over TLS is lent from where it was decrypted, so whoever passes it on,
-/// or parses it in place, reads without a copy and needs no [`BufReader`](tokio::io::BufReader).
+/// The stream implements [`AsyncBufRead`]: it lends data from the buffer of the TLS decryption, so forwarding and
+/// in-place parsing need neither a copy nor a [`BufReader`](tokio::io::BufReader).
 ///
-/// # Refusals that arrive late
+/// # Late rejections
 ///
-/// In TLS 1.3 the handshake ends, from this side, before the peer has looked at our certificate. A peer that refuses
-/// it says so at the first read, after connecting has succeeded: that read fails with an [`io::Error`] of kind
-/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) around an [`Error`] of kind [`ErrorKind::Tls`].
+/// In TLS 1.3, the handshake of the client completes before the peer has verified the client certificate. If the peer
+/// rejects the certificate, connecting succeeds, and the first read fails: with an [`io::Error`] of kind
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) that wraps an [`Error`] of kind [`ErrorKind::Tls`].
 ///
-/// It counts as a failed attempt: connections that follow try other endpoints first. This connection is not made
-/// again behind the caller's back. Nothing that was written has reached the application (it had no connection yet),
-/// so a caller may connect anew and write it again, whatever it was.
+/// The rejection counts as a failed attempt, so subsequent connections try other endpoints first. The stream does not
+/// reconnect. The application behind the peer has received no data, because it had no connection yet, so the caller can
+/// connect again and repeat its writes.
 #[derive(Debug)]
 pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
-    /// What was read of plaintext and not consumed. TLS has a buffer of its own.
+    /// Plaintext that was read and not consumed. TLS has its own buffer.
     plaintext: ReadBuffer,
-    /// Counts the connection, and is told of a refusal that arrives late.
-    held: Option<Arc<Held>>,
+    /// Counts the connection, and records a late rejection.
+    active: Option<Arc<ActiveConnection>>,
     meter: Meter,
 }
 
@@ -62,30 +62,30 @@ pub(crate) enum Io {
 }
 
 impl MeshStream {
-    /// A stream that is one of its endpoint's connections, if `held` says so. Nothing is counted yet.
-    pub(crate) fn new(io: Io, connection: ConnectionInfo, held: Option<Arc<Held>>) -> Self {
+    /// Creates a stream that counts as a connection of its endpoint if `active` is set. Its bytes are not counted yet.
+    pub(crate) fn new(io: Io, connection: ConnectionInfo, active: Option<Arc<ActiveConnection>>) -> Self {
         let (plaintext, meter) = (ReadBuffer::default(), Meter::default());
-        Self { io, connection, has_read: false, plaintext, held, meter }
+        Self { io, connection, has_read: false, plaintext, active, meter }
     }
 
-    /// The same stream, counted.
+    /// Counts the bytes of the stream.
     pub(crate) fn metered(self, meter: Meter) -> Self {
         Self { meter, ..self }
     }
 
-    /// What is known about this connection.
+    /// Returns the properties of the connection.
     #[must_use]
     pub fn connection(&self) -> &ConnectionInfo {
         &self.connection
     }
 
-    /// The TCP connection underneath, for socket options. Bytes go through the stream itself.
+    /// Returns the TCP connection, to set socket options. Data must go through the stream.
     #[must_use]
     pub fn tcp(&self) -> &TcpStream {
         match self.socket() {
-            Socket::Watched(tcp) => tcp,
-            Socket::Unwatched(_) | Socket::Gone => {
-                unreachable!("an UnwatchedStream does not lend its stream")
+            Socket::Registered(tcp) => tcp,
+            Socket::Detached(_) | Socket::Empty => {
+                unreachable!("a detached stream is not reachable as a MeshStream")
             }
         }
     }
@@ -112,17 +112,17 @@ impl MeshStream {
     }
 }
 
-/// An alert before the first byte is the peer's verdict on our certificate.
-fn refused(info: &ConnectionInfo, held: Option<&Held>, error: io::Error) -> io::Error {
+/// Converts a TLS alert before the first byte to an error: the peer has rejected the client certificate.
+fn late_rejection(info: &ConnectionInfo, active: Option<&ActiveConnection>, error: io::Error) -> io::Error {
     let alert = error.get_ref().and_then(|inside| inside.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::AlertReceived(alert)) = alert else {
         return error;
     };
-    if let Some(held) = held {
-        held.failed(ErrorKind::Tls);
+    if let Some(active) = active {
+        active.failed(ErrorKind::Tls);
     }
     let message = format!(
-        "{} at {} refused this workload's certificate ({alert:?}): compare roots and trust domain",
+        "{} at {} rejected the certificate of this workload ({alert:?}): compare the roots and the trust domains",
         info.peer_name().unwrap_or("the peer"),
         info.endpoint(),
     );
@@ -131,12 +131,12 @@ fn refused(info: &ConnectionInfo, held: Option<&Held>, error: io::Error) -> io::
 
 impl AsyncRead for MeshStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { io, connection, has_read, plaintext, held, meter } = self.get_mut();
+        let Self { io, connection, has_read, plaintext, active, meter } = self.get_mut();
         let before = buf.filled().len();
         let read = match io {
             Io::Plaintext(socket) => ready!(plaintext.poll_read(cx, socket, buf)),
             Io::Tls(tls) => match ready!(Pin::new(tls).poll_read(cx, buf)) {
-                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
+                Err(error) if !*has_read => Err(late_rejection(connection, active.as_deref(), error)),
                 read => read,
             },
         };
@@ -150,11 +150,11 @@ impl AsyncRead for MeshStream {
 
 impl AsyncBufRead for MeshStream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let Self { io, connection, has_read, plaintext, held, .. } = self.get_mut();
+        let Self { io, connection, has_read, plaintext, active, .. } = self.get_mut();
         let read = match io {
             Io::Plaintext(socket) => ready!(plaintext.poll_fill(cx, socket)),
             Io::Tls(tls) => match ready!(Pin::new(tls).poll_fill_buf(cx)) {
-                Err(error) if !*has_read => Err(refused(connection, held.as_deref(), error)),
+                Err(error) if !*has_read => Err(late_rejection(connection, active.as_deref(), error)),
                 read => read,
             },
         };

@@ -1,4 +1,4 @@
-//! Where a caller wants to go.
+//! Connection targets.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -6,7 +6,7 @@ use sidestep_util::host_name;
 
 use crate::error::{Error, ErrorKind};
 
-/// A host and port to connect to, and how the connection will be used.
+/// A host and port to connect to, with a subset and a protocol.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Target {
     host: Host,
@@ -17,33 +17,35 @@ pub struct Target {
 
 /// The host of a [`Target`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Host {
-    /// An address: a service's ClusterIP or virtual IP, or one outside of the mesh.
+    /// An IP address: a ClusterIP or virtual IP of a service, or an address outside the mesh.
     Ip(IpAddr),
-    /// A name: lower-case, without a trailing dot. Short names (`forecast.weather`) are resolved as in DNS.
+    /// A host name, in lower case and without a trailing dot. Short names (`forecast.weather`) are resolved as in DNS.
     Name(String),
 }
 
-/// What the caller will speak over a connection. It decides the application protocols (ALPN) that are offered, by
-/// which Istio's proxies choose how to treat the connection.
+/// The protocol of the bytes on a connection. It decides the application protocols (ALPN) that the client offers.
+/// Istio's proxies use them to select how they handle the connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/1.1: offers `istio-http/1.1`, `istio`, `http/1.1`.
+    /// HTTP/1.1. Offers `istio-http/1.1`, `istio`, `http/1.1`.
     Http1,
-    /// HTTP/2, gRPC included: offers `istio-h2`, `istio`, `h2`.
+    /// HTTP/2, including gRPC. Offers `istio-h2`, `istio`, `h2`.
     Http2,
-    /// Anything: offers `istio`. A port whose protocol Istio detects, and which has an HTTP authorization policy,
-    /// closes such a connection without a word: say [`Http1`](Self::Http1) or [`Http2`](Self::Http2) when the bytes
-    /// are HTTP.
+    /// Any protocol. Offers `istio`. If Istio detects the protocol of the port and an HTTP authorization policy
+    /// applies, the proxy closes such a connection without an error message. Use [`Http1`](Self::Http1) or
+    /// [`Http2`](Self::Http2) for HTTP.
     #[default]
     Tcp,
 }
 
 impl Protocol {
-    /// How many there are.
+    /// The number of protocols.
     pub(crate) const COUNT: usize = 3;
 
-    /// A position for tables: less than [`COUNT`](Self::COUNT).
+    /// Returns an index less than [`COUNT`](Self::COUNT), for tables.
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Http1 => 0,
@@ -54,29 +56,29 @@ impl Protocol {
 }
 
 impl Target {
-    /// A target by host name or address literal (IPv6 with or without brackets), for [`Protocol::Tcp`] and the
-    /// service as a whole.
+    /// Creates a target from a host name or IP address (IPv6 with or without brackets), with [`Protocol::Tcp`] and no
+    /// subset.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidTarget`]: no name that DNS could carry, or port 0.
+    /// [`ErrorKind::InvalidTarget`]: the host is not a valid DNS name, or the port is 0.
     pub fn new(host: &str, port: u16) -> Result<Self, Error> {
         if port == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidTarget,
-                format!("`{host}:0` is no target: give the service's port"),
+                format!("invalid target `{host}:0`: the port must not be 0; use the service port"),
             ));
         }
         Ok(Self { host: host.parse()?, port, subset: String::new(), protocol: Protocol::default() })
     }
 
-    /// The same target, restricted to a subset of a DestinationRule. Empty: the service as a whole.
+    /// Sets the subset of the DestinationRule. An empty string selects the whole service.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
         Self { subset: subset.into(), ..self }
     }
 
-    /// The same target for another protocol.
+    /// Sets the protocol.
     #[must_use]
     pub fn with_protocol(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
@@ -86,25 +88,25 @@ impl Target {
         Self { host, ..self }
     }
 
-    /// The host.
+    /// Returns the host.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The service port.
+    /// Returns the service port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The subset; empty for the service as a whole.
+    /// Returns the subset. Empty for the whole service.
     #[must_use]
     pub fn subset(&self) -> &str {
         &self.subset
     }
 
-    /// What will be spoken.
+    /// Returns the protocol.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
@@ -114,10 +116,11 @@ impl Target {
 impl FromStr for Target {
     type Err = Error;
 
-    /// Reads `host:port`; IPv6 addresses in brackets.
+    /// Parses `host:port`. IPv6 addresses need brackets.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || {
-            let message = format!("`{text}` is no target: write HOST:PORT, such as `forecast.weather:3002`");
+            let message =
+                format!("invalid target `{text}`: expected HOST:PORT, such as `forecast.weather:3002`");
             Error::new(ErrorKind::InvalidTarget, message)
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
@@ -147,7 +150,7 @@ impl FromStr for Host {
             return Ok(Self::Ip(ip.to_canonical()));
         }
         host_name::validate(text).map_err(|error| {
-            let message = format!("`{text}` is neither an address nor a host name: {error}");
+            let message = format!("`{text}` is neither an IP address nor a host name: {error}");
             Error::new(ErrorKind::InvalidTarget, message)
         })?;
         Ok(Self::Name(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()))

@@ -1,4 +1,4 @@
-//! What unit tests need of a mesh: certificates, clusters, endpoints, and workloads that choose ALPN as Envoy does.
+//! Test fixtures: certificates, clusters, endpoints, and workloads that select ALPN like Envoy.
 
 mod pki;
 mod server;

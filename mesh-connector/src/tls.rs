@@ -21,7 +21,7 @@ use nds_client::{
 use parking_lot::Mutex;
 use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
 
-use self::files::Material;
+use self::files::FileCredentials;
 pub(crate) use self::names::{names, uri_names};
 use crate::{
     connection::Transport,
@@ -29,27 +29,27 @@ use crate::{
     target::{Host, Protocol},
 };
 
-/// The client side of a TLS connection, ready for a handshake.
+/// The client configuration of a TLS connection, ready for a handshake.
 #[derive(Debug)]
 pub(crate) struct ClientTls {
-    /// A number that no other configuration of the cluster has.
+    /// The ID of the configuration, unique in the cluster.
     pub(crate) id: u64,
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) sni: Arc<str>,
     pub(crate) alpn: Arc<[String]>,
-    /// The identities that the peer may have, as texts.
+    /// The accepted identities of the peer, as text.
     pub(crate) expected: Arc<[String]>,
-    /// The name of every peer that the verifier accepts, where there is but one.
+    /// The name of every accepted peer, if the verifier accepts only one.
     pub(crate) only_name: Option<String>,
     pub(crate) transport: Transport,
 }
 
-/// What the configurations of all clusters have in common.
+/// Settings that the configurations of all clusters share.
 #[derive(Default)]
 pub(crate) struct TlsSettings {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
-    /// The roots of this host's system, read at their first use.
+    /// The roots of the operating system, loaded on first use.
     system_roots: OnceLock<Arc<RootCertStore>>,
 }
 
@@ -59,27 +59,26 @@ impl TlsSettings {
     }
 }
 
-/// The TLS configurations of one cluster for one identity, each made at its first use.
+/// The TLS configurations of one cluster for one identity. Each is created on first use.
 ///
-/// rustls resumes a session without asking the verifier again, so a configuration is immutable: everything that
-/// decides whom it trusts and what it presents (identity, roots, expected names, protocols) is fixed when it is made,
-/// with a verifier, a certificate resolver and a session store of its own. A new identity and a changed cluster have a
-/// new value of this type; changed files have a new configuration in it.
+/// rustls resumes sessions without calling the verifier, so a configuration is immutable: identity, roots, expected
+/// names and protocols are fixed when it is created, and it has its own verifier, certificate resolver and session
+/// store. A new identity or a changed cluster gets a new `TlsConfigs`. Changed files get a new configuration within it.
 pub(crate) struct TlsConfigs {
     settings: Arc<TlsSettings>,
-    /// Of mesh mTLS: by transport socket of the cluster, then by protocol.
+    /// Configurations for mesh mTLS, by transport socket of the cluster and by protocol.
     mutual: Box<[[OnceLock<Arc<ClientTls>>; Protocol::COUNT]]>,
-    /// Of TLS origination, whose certificates are in files: one for each requested host.
+    /// Configurations with certificates in files, one per requested host.
     originated: Mutex<Vec<Originated>>,
     next_id: AtomicU64,
 }
 
-/// What a configuration is for.
+/// The inputs of a configuration.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TlsUse<'a> {
+pub(crate) struct TlsRequest<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) identity: &'a Identity,
-    /// The position of the context's transport socket ([`Cluster::transport_socket_index`]).
+    /// The index of the transport socket of the context ([`Cluster::transport_socket_index`]).
     pub(crate) socket: usize,
     pub(crate) context: &'a TlsContext,
     pub(crate) protocol: Protocol,
@@ -89,12 +88,12 @@ struct Originated {
     socket: usize,
     protocol: Protocol,
     host: Host,
-    material: Material,
+    material: FileCredentials,
     tls: Arc<ClientTls>,
 }
 
-/// The greatest number of hosts under one wildcard for which configurations stay.
-const HOSTS: usize = 64;
+/// The maximum number of hosts under one wildcard whose configurations are cached.
+const MAX_HOSTS: usize = 64;
 
 impl TlsConfigs {
     pub(crate) fn new(cluster: &Cluster, settings: Arc<TlsSettings>) -> Self {
@@ -103,37 +102,38 @@ impl TlsConfigs {
             settings,
             mutual: (0..sockets).map(|_| Default::default()).collect(),
             originated: Mutex::default(),
-            // 0 stands for connections without TLS.
+            // 0 is the key of connections without TLS.
             next_id: AtomicU64::new(1),
         }
     }
 
-    /// The configuration for mesh mTLS.
-    pub(crate) fn mutual(&self, of: TlsUse<'_>) -> Result<Arc<ClientTls>, Error> {
-        let known = &self.mutual[of.socket][of.protocol.index()];
+    /// Returns the configuration for mesh mTLS.
+    pub(crate) fn mutual(&self, request: TlsRequest<'_>) -> Result<Arc<ClientTls>, Error> {
+        let known = &self.mutual[request.socket][request.protocol.index()];
         if let Some(tls) = known.get() {
             return Ok(tls.clone());
         }
-        let tls = Arc::new(config::mutual(of, self.next_id(), self.settings.key_log.as_ref())?);
+        let tls = Arc::new(config::mutual(request, self.next_id(), self.settings.key_log.as_ref())?);
         Ok(known.get_or_init(|| tls).clone())
     }
 
-    /// The configuration for TLS to `host` with certificates in files. The files are looked at each time, and read
-    /// again when they have changed.
-    pub(crate) fn originated(&self, of: TlsUse<'_>, host: &Host) -> Result<Arc<ClientTls>, Error> {
+    /// Returns the configuration for TLS to `host` with certificates in files. Each call checks whether the files have
+    /// changed, and reads them again if so.
+    pub(crate) fn originated(&self, request: TlsRequest<'_>, host: &Host) -> Result<Arc<ClientTls>, Error> {
         let mut all = self.originated.lock();
-        let serves =
-            |one: &Originated| (one.socket, one.protocol, &one.host) == (of.socket, of.protocol, host);
+        let serves = |one: &Originated| {
+            (one.socket, one.protocol, &one.host) == (request.socket, request.protocol, host)
+        };
         if let Some(known) = all.iter().find(|one| serves(one) && one.material.is_current()) {
             return Ok(known.tls.clone());
         }
-        let material = Material::read(of, &self.settings.system_roots)?;
+        let material = FileCredentials::read(request, &self.settings.system_roots)?;
         let key_log = self.settings.key_log.as_ref();
-        let tls = Arc::new(config::originated(of, host, &material, self.next_id(), key_log)?);
+        let tls = Arc::new(config::originated(request, host, &material, self.next_id(), key_log)?);
         all.retain(|one| !serves(one) && one.material.is_current());
-        let surplus = (all.len() + 1).saturating_sub(HOSTS);
+        let surplus = (all.len() + 1).saturating_sub(MAX_HOSTS);
         all.drain(..surplus);
-        let (socket, protocol, host) = (of.socket, of.protocol, host.clone());
+        let (socket, protocol, host) = (request.socket, request.protocol, host.clone());
         all.push(Originated { socket, protocol, host, material, tls: tls.clone() });
         Ok(tls)
     }

@@ -1,19 +1,20 @@
-//! How a connection to one endpoint is protected: what the control plane says, checked against what may be done.
+//! Decides how a connection to an endpoint is protected, from the configuration of the control plane and the settings
+//! of the program.
 //!
-//! The rule for plaintext (the only place that decides it):
+//! The rules (only this module decides about plaintext):
 //!
-//! | the control plane gives | the endpoint | result |
+//! | configuration of the control plane | endpoint | result |
 //! |---|---|---|
-//! | TLS with the workload's certificate and the mesh's roots | any | mesh mTLS |
-//! | TLS with roots in files (DestinationRule SIMPLE, MUTUAL) | any | that TLS, which is not the mesh's |
+//! | TLS with the certificate of the workload and the roots of the mesh | any | mesh mTLS |
+//! | TLS with roots in files (DestinationRule SIMPLE, MUTUAL) | any | this TLS, without mesh identities |
 //! | TLS without roots (`insecureSkipVerify`), or with secrets of another kind | any | refused |
-//! | `raw_buffer`, explicitly (`tlsMode-disabled`) | any | plaintext |
-//! | no socket at all, DestinationRule SIMPLE or MUTUAL (`alpn_override`) | any | refused: its TLS is not sent to workloads |
-//! | no socket at all | a gateway, or with `tlsMode: istio` | refused: it takes mTLS, and the cluster says nothing of it |
-//! | no socket at all, otherwise (DestinationRule DISABLE, service outside of the mesh) | any | plaintext |
+//! | explicit `raw_buffer` (`tlsMode-disabled`) | any | plaintext |
+//! | no transport socket, DestinationRule SIMPLE or MUTUAL (`alpn_override`) | any | refused: istiod does not send these certificates to workloads |
+//! | no transport socket | a gateway, or with `tlsMode: istio` | refused: the endpoint requires mTLS, and the cluster does not configure it |
+//! | no transport socket, otherwise (DestinationRule DISABLE, service outside the mesh) | any | plaintext |
 //!
-//! A PROXY protocol header around any of these comes before its first byte. Where mTLS is required, everything but mesh
-//! mTLS is refused.
+//! A PROXY protocol header precedes each of these if it is configured. If the program requires mTLS, everything except
+//! mesh mTLS is refused.
 
 use nds_client::resources::{
     cluster::{
@@ -28,32 +29,32 @@ use crate::{
     settings::Mtls,
 };
 
-/// How a connection is protected, and what comes before.
+/// The protection of a connection and its PROXY protocol header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Protection<'a> {
-    /// The position of the transport socket that says so ([`Cluster::transport_socket_index`]).
+pub(crate) struct TransportDecision<'a> {
+    /// The index of the transport socket in the cluster ([`Cluster::transport_socket_index`]).
     pub(crate) socket: usize,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
-    pub(crate) security: Security<'a>,
+    pub(crate) security: TransportSecurity<'a>,
 }
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Security<'a> {
-    /// With mesh mTLS, configured so.
+pub(crate) enum TransportSecurity<'a> {
+    /// Mesh mTLS.
     Mutual(&'a TlsContext),
-    /// With TLS of a DestinationRule's, whose roots and certificate are in files.
+    /// TLS with roots and certificates in files of a DestinationRule.
     Originated(&'a TlsContext),
-    /// Not at all.
+    /// Plaintext.
     Plaintext,
 }
 
-/// Decides for one endpoint.
-pub(crate) fn protection<'a>(
+/// Decides how a connection to an endpoint is protected.
+pub(crate) fn decide<'a>(
     cluster: &'a Cluster,
     endpoint: &Endpoint,
     mtls: Mtls,
-) -> Result<Protection<'a>, Error> {
+) -> Result<TransportDecision<'a>, Error> {
     let index = cluster.transport_socket_index(endpoint);
     let selected = cluster.transport_socket_matches.get(index);
     let socket = selected.map_or(&cluster.transport_socket, |selected| &selected.transport_socket);
@@ -66,67 +67,70 @@ pub(crate) fn protection<'a>(
         TransportSocket::Plaintext => plaintext(cluster, mtls)?,
         TransportSocket::Absent => absent(cluster, endpoint, mtls)?,
         TransportSocket::Unsupported { type_url } => {
-            let message = format!(
-                "`{}` asks for the transport socket `{type_url}`, which is not supported",
-                cluster.name
-            );
+            let message =
+                format!("`{}` uses the transport socket `{type_url}`, which is not supported", cluster.name);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         _ => {
-            let message = format!("`{}` asks for a transport socket of an unknown kind", cluster.name);
+            let message = format!("`{}` uses a transport socket of an unknown type", cluster.name);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    Ok(Protection { socket: index, proxy_protocol, security })
+    Ok(TransportDecision { socket: index, proxy_protocol, security })
 }
 
-fn tls<'a>(cluster: &Cluster, context: &'a TlsContext, mtls: Mtls) -> Result<Security<'a>, Error> {
+fn tls<'a>(cluster: &Cluster, context: &'a TlsContext, mtls: Mtls) -> Result<TransportSecurity<'a>, Error> {
     let name = &cluster.name;
     match (&context.certificate, &context.roots) {
-        (Certificate::Workload, Roots::Mesh) => Ok(Security::Mutual(context)),
+        (Certificate::Workload, Roots::Mesh) => Ok(TransportSecurity::Mutual(context)),
         (_, Roots::None) => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "`{name}` asks for TLS without verification of the peer (insecureSkipVerify), which is not supported"
+                "`{name}` configures TLS without verification of the peer (insecureSkipVerify), which is not supported"
             ),
         )),
         _ if mtls == Mtls::Required => Err(Error::new(
             ErrorKind::PlaintextRefused,
             format!(
-                "`{name}` asks for TLS with certificates of a DestinationRule's (SIMPLE or MUTUAL), but the mesh's own \
-                 mTLS is required here"
+                "`{name}` configures TLS with certificates of a DestinationRule (SIMPLE or MUTUAL), but this program requires \
+                 mesh mTLS"
             ),
         )),
-        _ => Ok(Security::Originated(context)),
+        _ => Ok(TransportSecurity::Originated(context)),
     }
 }
 
-fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<Security<'static>, Error> {
+fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<TransportSecurity<'static>, Error> {
     match mtls {
-        Mtls::AsConfigured => Ok(Security::Plaintext),
-        Mtls::Required => Err(Error::new(
+        Mtls::AsConfigured => Ok(TransportSecurity::Plaintext),
+        Mtls::Required => Err(Error::with_possible_causes(
             ErrorKind::PlaintextRefused,
-            format!("the control plane asks for plaintext to `{}`, but mTLS is required here", cluster.name),
-        )
-        .because(&[
-            "the endpoint has no sidecar, or no `security.istio.io/tlsMode: istio` label",
-            "the endpoints of the ServiceEntry have no serviceAccount",
-            "PeerAuthentication DISABLE on the endpoint's port",
-            "the service is outside of the mesh",
-        ])),
+            format!(
+                "the control plane configures plaintext for `{}`, but this program requires mTLS",
+                cluster.name
+            ),
+            None,
+            &[
+                "the endpoint has no sidecar, or no label `security.istio.io/tlsMode: istio`",
+                "the endpoints of the ServiceEntry have no serviceAccount",
+                "PeerAuthentication DISABLE on the endpoint's port",
+                "the service is outside the mesh",
+            ],
+        )),
     }
 }
 
-/// No socket at all: what a DestinationRule DISABLE and a service outside of the mesh leave, and also what one with a
-/// `credentialName` leaves, whose TLS a sidecar would not do either, but which does not mean plaintext.
-fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<Security<'static>, Error> {
+/// Decides for a cluster without a transport socket: a DestinationRule DISABLE, a service outside the mesh, or a
+/// DestinationRule with `credentialName`. A sidecar does not originate TLS in the last case either, but it does not
+/// mean plaintext.
+fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<TransportSecurity<'static>, Error> {
     let name = &cluster.name;
     if cluster.tls_origination {
         return Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "`{name}` asks for TLS (DestinationRule SIMPLE or MUTUAL with a credentialName), and istiod does not \
-                 send such certificates to workloads: plaintext would not be what was asked for",
+                "`{name}` configures TLS (DestinationRule SIMPLE or MUTUAL with a credentialName), but istiod does not send \
+                 such certificates to workloads: use certificates in files",
             ),
         ));
     }
@@ -136,20 +140,21 @@ fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<Security
         (true, true) => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "`{name}` is MESH_EXTERNAL, but has an endpoint that only a gateway reaches, and no gateway forwards \
-                 services outside of the mesh: make the ServiceEntry MESH_INTERNAL, or take the network away",
+                "`{name}` is MESH_EXTERNAL, but one of its endpoints is behind a gateway, and gateways do not forward \
+                 services outside the mesh: set location MESH_INTERNAL, or remove the network of the endpoint",
             ),
         )),
-        (true, false) => Err(Error::new(
+        (true, false) => Err(Error::with_possible_causes(
             ErrorKind::PlaintextRefused,
             format!(
-                "the control plane gives `{name}` no transport socket, but an endpoint that takes mesh mTLS"
+                "the control plane sends no transport socket for `{name}`, but an endpoint that requires mesh mTLS"
             ),
-        )
-        .because(&[
-            "automatic mTLS is off in this mesh: a DestinationRule ISTIO_MUTUAL asks for mTLS",
-            "a headless service of which some pods have a sidecar and others have none",
-        ])),
+            None,
+            &[
+                "automatic mTLS is disabled in this mesh: add a DestinationRule with TLS mode ISTIO_MUTUAL",
+                "the service is headless, and only some of its pods have a sidecar",
+            ],
+        )),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What only a process of its own can show: that nothing is left behind, and what happens when descriptors run out.
+//! Tests that need their own process: leaks of descriptors and tasks, and the exhaustion of descriptors.
 
 #![expect(clippy::unwrap_used, reason = "a test harness")]
 #![cfg(all(target_os = "linux", feature = "bridge"))]
@@ -18,9 +18,9 @@ use tokio::{
     runtime::Handle,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Polls a future so many times, and drops it at the next wish to be polled.
+/// Polls a future a number of times, and then completes without it.
 struct Cut<'a, F> {
     future: Pin<&'a mut F>,
     polls: usize,
@@ -38,25 +38,25 @@ impl<F: Future> Future for Cut<'_, F> {
     }
 }
 
-/// Descriptors and tasks of this process.
+/// Returns the number of descriptors and tasks of this process.
 fn held() -> (usize, usize) {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     (descriptors, Handle::current().metrics().num_alive_tasks())
 }
 
-/// Waits until no more is held than before.
+/// Waits until the process has no more descriptors and tasks than before.
 async fn settled(before: (usize, usize)) {
     let back = async {
         while held().0 > before.0 || held().1 > before.1 {
-            // polling: neither the kernel nor the runtime tells that a descriptor or a task is gone.
+            // polling: neither the kernel nor the runtime notifies about closed descriptors and finished tasks.
             tokio::task::yield_now().await;
         }
     };
-    let back = tokio::time::timeout(PATIENCE, back).await;
-    assert!(back.is_ok(), "left behind: {:?} are held, and were {before:?}", held());
+    let back = tokio::time::timeout(TIME_LIMIT, back).await;
+    assert!(back.is_ok(), "leaked: {:?} descriptors and tasks, {before:?} before", held());
 }
 
-/// Drops the future that `make` makes at each of its awaits in turn, until it gets to its end.
+/// Creates the future repeatedly, and drops it at each of its await points in turn, until it completes.
 async fn cancelled_everywhere<F: Future>(what: &str, make: impl Fn() -> F) {
     let before = held();
     for polls in 0..1000 {
@@ -68,7 +68,7 @@ async fn cancelled_everywhere<F: Future>(what: &str, make: impl Fn() -> F) {
             return settled(before).await;
         }
     }
-    panic!("{what} never ends");
+    panic!("{what} did not complete");
 }
 
 async fn through_socks(bridge: &Bridge) -> u8 {
@@ -81,9 +81,9 @@ async fn through_socks(bridge: &Bridge) -> u8 {
     }
 }
 
-/// One test, because all of it is about the process.
+/// This is a single test, because it counts the resources of the whole process.
 #[tokio::test]
-async fn a_process_keeps_nothing_of_what_was_cancelled_and_survives_the_end_of_its_descriptors() {
+async fn cancelled_operations_leak_nothing_and_the_process_survives_without_free_descriptors() {
     let sandbox = Sandbox::builder().without_reload().start().await.unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
     let builder = || {
@@ -103,7 +103,7 @@ async fn a_process_keeps_nothing_of_what_was_cancelled_and_survives_the_end_of_i
 
     without_descriptors(&mesh, &bridge).await;
 
-    // The last handles go while connections are being made.
+    // The last handles are dropped during a connection attempt.
     let connector = mesh.connector();
     let busy = tokio::spawn(async move { connector.connect("ledger.payments.example", 5432).await.is_ok() });
     bridge.shutdown().await;
@@ -117,7 +117,7 @@ async fn without_descriptors(mesh: &Mesh, bridge: &Bridge) {
     let few = u64::try_from(held().0).unwrap() + 16;
     setrlimit(Resource::Nofile, Rlimit { current: Some(few), maximum: limit.maximum }).unwrap();
     let mut all = Vec::new();
-    // Connections of before may still be ending, and give descriptors back.
+    // Earlier connections may still be closing and release descriptors.
     let error = loop {
         while let Ok(file) = std::fs::File::open("/dev/null") {
             all.push(file);
@@ -127,13 +127,13 @@ async fn without_descriptors(mesh: &Mesh, bridge: &Bridge) {
         }
     };
     assert_eq!(error.kind(), ErrorKind::Dial, "{error}");
-    // The bridge has no descriptor to accept this one with, or none to ask the kernel whose it is.
+    // The bridge has no descriptor to accept this connection, or to query its owner.
     all.pop();
     let mut waiting = TcpStream::connect(bridge.proxy_address()).await.unwrap();
     waiting.write_all(b"\x05\x01\x00").await.unwrap();
     drop(all);
     setrlimit(Resource::Nofile, limit).unwrap();
-    let answer = tokio::time::timeout(PATIENCE, waiting.read_u8()).await;
+    let answer = tokio::time::timeout(TIME_LIMIT, waiting.read_u8()).await;
     assert!(answer.is_ok(), "neither served nor refused");
     mesh.connect("ledger.payments.example", 5432).await.unwrap();
     assert_eq!(through_socks(bridge).await, 0);

@@ -1,6 +1,6 @@
 //! The bridge and explanations, through a real gateway.
 
-use mesh_connector::{ErrorKind, Probe, Target, Transport, bridge::LocalPort};
+use mesh_connector::{ErrorKind, Target, Transport, bridge::LocalPort, explain::Probe};
 use mesh_tests::peers::RealMesh;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -81,12 +81,12 @@ pub(crate) async fn the_explanation_of_a_connection_through_the_gateway_contains
     let target = Target::new("forecast.weather", 3002).unwrap();
     let explanation = mesh.explain_to(&target, Probe::Handshake).await;
     assert!(explanation.is_ok(), "{explanation}");
-    let json = explanation.to_json();
-    assert_eq!(json["name"]["found"], "short_name");
+    let json: serde_json::Value = serde_json::from_str(&explanation.to_json()).unwrap();
+    assert_eq!(json["name"]["match_kind"], "short_name");
     assert_eq!(json["endpoints"].as_array().unwrap().len(), 2, "a gateway for each network: {explanation}");
     assert_eq!(json["endpoints"][0]["gateway"], true);
     assert_eq!(json["endpoints"][0]["transport"]["expected"][0], FORECAST);
-    assert_eq!(json["connection"]["presented"], FORECAST);
+    assert_eq!(json["connection"]["peer"], FORECAST);
     assert_eq!(json["membership"]["identity"], US);
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn the_explanation_of_a_reset_by_the_gateway_lists_possible_cau
     let failure = mesh.explain_to(&target, Probe::Handshake).await.failure.unwrap();
     assert_eq!(failure.kind, "tls");
     assert_eq!(failure.attempts[0].sni.as_deref(), Some("outbound_.5432_._.ledger.example"));
-    assert!(failure.candidates.len() > 1, "{}", failure.message);
+    assert!(failure.possible_causes.len() > 1, "{}", failure.message);
 }
 
 /// SIMPLE with a credentialName has no transport socket, like DISABLE. Only the metadata distinguishes the two.

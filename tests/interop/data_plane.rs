@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{ConnectionInfo, ErrorKind, HttpClient, Protocol, Transport};
+use mesh_connector::{ConnectionInfo, ErrorKind, Protocol, Transport, hyper::HttpClient};
 use mesh_tests::peers::RealMesh;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -102,7 +102,7 @@ pub(crate) async fn the_error_of_a_host_that_the_gateway_does_not_expose_lists_p
     let _gateway = real.gateway(2).await;
     let mesh = join(&real).await;
     let error = mesh.connect("ledger.example", 5432).await.unwrap_err();
-    assert!(error.attempts()[0].error.candidates().len() > 1, "{}", error.report());
+    assert!(error.attempts()[0].error.possible_causes().len() > 1, "{}", error.report());
     assert_eq!(error.attempts()[0].gateway.as_deref(), Some("cluster2"), "{}", error.report());
     assert!(error.report().contains("outbound_.5432_._.ledger.example"), "{}", error.report());
 }

@@ -165,7 +165,7 @@ pub(crate) async fn istiod_restarted_under_load_fails_no_call() {
     let mesh = join(&real).await;
     let load = Load::start(&mesh);
     load.go_on(20).await;
-    let mut health = mesh.health().clone();
+    let mut health = mesh.health().membership().clone();
     for _ in 0..2 {
         let address = real.stop_istiod().await;
         health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
@@ -193,7 +193,7 @@ pub(crate) async fn an_expired_certificate_is_replaced_with_the_token() {
         .wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first.epoch()))
         .await
         .unwrap();
-    mesh.health().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    mesh.health().membership().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
 }
 
 pub(crate) async fn a_vm_that_starts_while_istiod_is_down_uses_its_snapshot() {
@@ -212,13 +212,17 @@ pub(crate) async fn a_vm_that_starts_while_istiod_is_down_uses_its_snapshot() {
     drop(mesh);
     let address = real.stop_istiod().await;
     let mesh = Mesh::join(config).await.unwrap();
-    assert!(matches!(mesh.health().get().sync, SyncState::FromDisk { .. }), "{:?}", mesh.health().get());
-    let lookup = mesh.resolver().lookup_ip("forecast.weather").await.unwrap();
+    assert!(
+        matches!(mesh.health().membership().get().sync, SyncState::FromDisk { .. }),
+        "{:?}",
+        mesh.health().membership().get()
+    );
+    let lookup = mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap();
     assert_eq!(lookup.mesh_name(), Some("forecast.weather.svc.cluster.local"));
     let load = Load::start(&mesh);
     load.go_on(20).await;
     real.restart_istiod(address).await;
-    mesh.health().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
+    mesh.health().membership().clone().wait_for(|health| health.sync == SyncState::Synced).await.unwrap();
     load.go_on(20).await;
     load.end().await;
 }
@@ -238,7 +242,7 @@ pub(crate) async fn several_thousand_services_arrive_in_one_message() {
     assert!(mesh.client().names().load().len() >= SERVICES);
     let clusters = mesh.client().wait_for_clusters(Duration::from_secs(30)).await.unwrap();
     assert!(clusters.get(&format!("s{}.weather.svc.cluster.local", SERVICES - 1), 80, "").is_some());
-    let lookup = mesh.resolver().lookup_ip("s1234.weather").await.unwrap();
+    let lookup = mesh.raw_resolver().lookup_ip("s1234.weather").await.unwrap();
     assert_eq!(lookup.mesh_name(), Some("s1234.weather.svc.cluster.local"));
     let load = Load::start(&mesh);
     load.go_on(10).await;

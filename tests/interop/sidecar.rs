@@ -4,7 +4,7 @@
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
-use mesh_connector::{Config, ConnectionInfo, HttpClient, Mesh, Protocol, Target};
+use mesh_connector::{Config, ConnectionInfo, Mesh, Protocol, Target, hyper::HttpClient};
 use mesh_tests::{
     apps,
     peers::{Child, RealMesh},

@@ -31,7 +31,7 @@ async fn the_error_of_a_service_without_endpoints_lists_possible_causes() {
     stage.mesh.client().names().clone().wait_for(|names| names.get(name).is_some()).await.unwrap();
     let error = stage.mesh.connect(name, 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoEndpoint, "{}", error.report());
-    assert!(!error.candidates().is_empty(), "{}", error.report());
+    assert!(!error.possible_causes().is_empty(), "{}", error.report());
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ spec:
     let attempt = &error.attempts()[0];
     assert_eq!(attempt.gateway.as_deref(), Some("cluster2"));
     assert_eq!(attempt.sni.as_deref(), Some("outbound_.5432_._.hidden.payments.example"));
-    assert!(attempt.error.candidates().len() > 1, "{}", error.report());
+    assert!(attempt.error.possible_causes().len() > 1, "{}", error.report());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ const FORECAST: &str = "forecast.weather.svc.cluster.local";
 #[tokio::test]
 async fn an_invalid_name_table_is_rejected_once_and_the_previous_one_stays_in_use() {
     let stage = stage().await;
-    let mut health = stage.mesh.health().clone();
+    let mut health = stage.mesh.health().membership().clone();
     stage.sandbox.push_invalid_name_table();
     let health = health.wait_for(|health| health.rejected.is_some()).await.unwrap();
     assert_eq!(health.rejected.as_ref().unwrap().kind(), ErrorKind::InvalidResource);
@@ -43,13 +43,13 @@ async fn an_open_connection_is_not_affected_when_istiod_stops() {
     let stream = stage.mesh.connect("ledger.payments.example", 5432).await.unwrap();
     let mut stream = BufReader::new(stream);
     stage.sandbox.stop_istiod().await;
-    let mut health = stage.mesh.health().clone();
+    let mut health = stage.mesh.health().membership().clone();
     health.wait_for(|health| matches!(health.sync, SyncState::Stale { .. })).await.unwrap();
     stream.get_mut().write_all(b"still there?\n").await.unwrap();
     let mut answer = String::new();
     stream.read_line(&mut answer).await.unwrap();
     assert!(answer.ends_with("still there?\n"), "{answer}");
-    let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await.unwrap();
+    let lookup = stage.mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap();
     assert_eq!(lookup.mesh_name(), Some(FORECAST));
     stage.sandbox.restore_istiod().unwrap();
     health.wait_for(|health| health.sync == SyncState::Synced).await.unwrap();

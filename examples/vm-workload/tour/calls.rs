@@ -87,7 +87,7 @@ pub(crate) async fn mongodb(stage: &Stage) -> Outcome {
     let answer = exchange(&mut stream, "hello by name").await?;
     observe(format_args!("{answer}   [{}]", show::decision(stream.connection())));
 
-    let vip = stage.mesh.resolver().lookup_ip(host).await?.addresses().first().copied();
+    let vip = stage.mesh.raw_resolver().lookup_ip(host).await?.addresses().first().copied();
     let vip = vip.ok_or("no address")?;
     let mut stream = stage.mesh.connect(&vip.to_string(), port).await?;
     check(stream.connection().service() == Some(host), format!("{vip} was not recognised as {host}"))?;

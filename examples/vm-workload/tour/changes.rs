@@ -35,13 +35,13 @@ pub(crate) async fn without_istiod(stage: &Stage) -> Outcome {
     explain(
         "istiod is stopped. Names and new connections still work with its last data, which is marked as stale.",
     );
-    let mut health = stage.mesh.health().clone();
+    let mut health = stage.mesh.health().membership().clone();
     stage.sandbox.stop_istiod().await;
     health
         .wait_for(|health| matches!(health.sync, SyncState::Stale { .. }))
         .await
         .ok_or("the client has stopped")?;
-    let lookup = stage.mesh.resolver().lookup_ip("forecast.weather").await?;
+    let lookup = stage.mesh.raw_resolver().lookup_ip("forecast.weather").await?;
     match lookup.source() {
         Source::Mesh { state: SyncState::Stale { .. }, .. } => {
             observe(format_args!("forecast.weather is {}, stale", crate::show::addresses(&lookup)));

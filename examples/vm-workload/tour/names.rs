@@ -19,7 +19,7 @@ pub(crate) async fn resolve(stage: &Stage) -> Outcome {
         "istiod pushes a name table with all names visible to this workload. The process answers names in the table,\n\
          the DNS servers of the VM answer all others.",
     );
-    let resolver = stage.mesh.resolver();
+    let resolver = stage.mesh.raw_resolver();
     for (name, what, of_the_mesh) in NAMES {
         let lookup = resolver.lookup_ip(name).await?;
         let from_mesh = matches!(lookup.source(), Source::Mesh { .. });

@@ -88,7 +88,7 @@ fn listening(
     bridging: &Bridging,
     request: Request<'static>,
 ) -> impl Future<Output = Result<Addresses, Failure>> + Send + use<> {
-    let (bridge, resolver) = (bridging.bridge.clone(), bridging.member.mesh.resolver().clone());
+    let (bridge, resolver) = (bridging.bridge.clone(), bridging.member.mesh.raw_resolver().clone());
     async move {
         let stream = request.stream();
         let port = stream.map_or(0, |stream| stream.port);

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
     let look_up = |member: &Member| {
         // SAFETY: as the header says of texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?.into_owned();
-        let resolver = member.mesh.resolver().clone();
+        let resolver = member.mesh.raw_resolver().clone();
         Ok(async move {
             let found = match request.system() {
                 Some(answer) => answer?,

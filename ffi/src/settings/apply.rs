@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mesh_connector::{
-    Config, Mesh, MeshBuilder, Mtls, Outside, Upstream,
+    Config, Mesh, MeshBuilder, Mtls, OutboundTrafficPolicy, Upstream,
     nds_client::{self, ConfigBuilder, config::ServerAddress},
 };
 
@@ -40,8 +40,12 @@ impl Joining {
             Key::ConnectTimeout => self.mesh = self.mesh.with_connect_deadline(milliseconds(value)?),
             Key::Mtls if value == "required" => self.mesh = self.mesh.with_mtls(Mtls::Required),
             Key::Mtls => self.mesh = self.mesh.with_mtls(Mtls::AsConfigured),
-            Key::Outside if value == "refused" => self.mesh = self.mesh.with_outside(Outside::Refused),
-            Key::Outside => self.mesh = self.mesh.with_outside(Outside::Allowed),
+            Key::Outside if value == "refused" => {
+                self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::RegistryOnly)
+            }
+            Key::Outside => {
+                self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny)
+            }
             Key::Threads => self.threads = parsed(value)?,
             Key::UpstreamDns => {
                 self.mesh = self.mesh.with_upstream(Upstream::servers([parsed::<SocketAddr>(value)?]));

@@ -1,28 +1,28 @@
-//! One choice among endpoints, by turns or by chance.
+//! A group of endpoints and the policies to choose one of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 
-/// The fractional part of the golden ratio: its multiples are spread over 0 to 1 more evenly than chance.
+/// The fractional part of the golden ratio. Its multiples are spread evenly over 0 to 1.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
-/// Endpoints that one choice is made among: of one priority, and of one locality where localities have weights.
+/// A group of endpoints: of one priority, and of one locality if locality weights apply.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The shares of this group and those before it.
+    /// The cumulative share of this group and the groups before it.
     pub(super) end: f64,
     pub(super) members: Vec<u32>,
-    /// The weights of each member and those before it.
+    /// The cumulative weights of the members.
     pub(super) ends: Vec<u64>,
-    /// How far one turn is from the next on the line of weights: with the length of the line it has no common divisor, so
-    /// that each point comes once in as many turns as there are points.
+    /// The distance between consecutive picks on the line of weights. It is coprime with the length of the line, so
+    /// that each round visits every point exactly once.
     step: u64,
     turn: AtomicU64,
 }
 
 impl Group {
-    /// `None` without members. Its `end` is its load until all groups are known.
+    /// Creates a group. `None` without members. `end` is the load of the group until the shares are computed.
     pub(super) fn new(
         chosen: impl Iterator<Item = usize>,
         weight: impl Fn(usize) -> u64,
@@ -46,20 +46,21 @@ impl Group {
         self.ends.last().copied().unwrap_or(1)
     }
 
-    /// The member that a point on the line of weights belongs to.
+    /// Returns the member at a point on the line of weights.
     pub(super) fn at(&self, point: u64) -> usize {
         self.members[self.ends.partition_point(|end| *end <= point)] as usize
     }
 
-    /// Each in turn, as often as its weight says.
+    /// Returns the next member (weighted round robin).
     pub(super) fn next(&self) -> usize {
         let (turn, total) = (self.turn.fetch_add(1, Ordering::Relaxed), u128::from(self.total()));
         let point = u128::from(turn) * u128::from(self.step) % total;
         self.at(u64::try_from(point).unwrap_or_default())
     }
 
-    /// The least busy: of some that are chosen by chance, where all have the same weight; by chance else, each with its
-    /// weight over its connections and one more, as Envoy schedules them.
+    /// Returns a member with few connections (least request). With equal weights: the least busy of `choices` random
+    /// members. Otherwise: a random member, weighted by its weight divided by its connections plus one, like Envoy's
+    /// scheduler.
     pub(super) fn least(&self, choices: u32, rng: &mut Rng, active: impl Fn(usize) -> u32) -> usize {
         let of = |at: usize| self.members[at] as usize;
         let count = self.members.len();
@@ -80,7 +81,7 @@ impl Group {
     }
 }
 
-/// Turns on a line of this length, evenly spread.
+/// Returns a step that spreads the picks evenly over a line of this length.
 fn step(total: u64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than `total`")]
     let about = (total as f64 * GOLDEN) as u64;

@@ -1,11 +1,11 @@
-//! What each priority carries (Envoy `LoadBalancerBase::recalculatePerPriorityState` and what it calls).
+//! The load of each priority (Envoy `LoadBalancerBase::recalculatePerPriorityState` and its callees).
 
-use super::{Candidate, Standing};
+use super::{Candidate, HostHealth};
 
 /// Envoy's overprovisioning factor, in percent.
 pub(super) const OVERPROVISIONING: f64 = 140.0;
 
-/// What one priority has, and what it carries.
+/// The endpoints and the load of one priority.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     pub(super) priority: u32,
@@ -13,12 +13,12 @@ pub(super) struct Level {
     healthy: f64,
     degraded: f64,
     pub(super) panic: bool,
-    /// The share of connections for its healthy endpoints, or for all of them in panic.
+    /// The share of connections for its healthy endpoints, or for all endpoints in panic mode.
     pub(super) load: f64,
     pub(super) degraded_load: f64,
 }
 
-/// What each priority carries, in order.
+/// Returns the levels, ordered by priority.
 pub(super) fn levels(candidates: &[Candidate], panic_threshold: f64) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::new();
     for candidate in candidates {
@@ -28,10 +28,10 @@ pub(super) fn levels(candidates: &[Candidate], panic_threshold: f64) -> Vec<Leve
         }
         let level = &mut levels[at];
         level.all += 1.0;
-        match candidate.standing {
-            Standing::Healthy => level.healthy += 1.0,
-            Standing::Degraded => level.degraded += 1.0,
-            Standing::Out => {}
+        match candidate.health {
+            HostHealth::Healthy => level.healthy += 1.0,
+            HostHealth::Degraded => level.degraded += 1.0,
+            HostHealth::Unhealthy => {}
         }
     }
     let available = |count: f64, all: f64| (OVERPROVISIONING * count / all).min(100.0);

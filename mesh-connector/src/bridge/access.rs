@@ -1,4 +1,4 @@
-//! Who may use the bridge without its secret.
+//! Access control for clients without the secret.
 
 #[cfg(target_os = "linux")]
 mod descriptors;
@@ -11,29 +11,30 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 
-/// Whose connections a [`Bridge`](super::Bridge) serves without its secret.
+/// Specifies which clients a [`Bridge`](super::Bridge) accepts without its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Access {
-    /// Everybody's on this host. Whoever can connect to loopback speaks with this process' identity then.
+    /// All clients on this host. Any process that can connect to loopback then uses the identity of this process.
     Any,
-    /// This process' own: each accepted connection is traced back to one of this process' sockets. On TCP, Linux
-    /// only; it takes some microseconds per connection and nothing per byte.
+    /// Clients in this process. The bridge checks that the peer of each connection is one of its own sockets. For TCP
+    /// this works only on Linux.
     #[default]
     SameProcess,
-    /// Those of processes of the same user. On TCP, Linux only.
+    /// Clients of the same user. For TCP this works only on Linux.
     SameUser,
 }
 
-/// What tells a connection that was accepted.
+/// The addresses and descriptor of an accepted connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Accepted {
+pub(super) struct AcceptedConnection {
     client: SocketAddr,
     server: SocketAddr,
     #[cfg(unix)]
     descriptor: std::os::fd::RawFd,
 }
 
-impl Accepted {
+impl AcceptedConnection {
     pub(super) fn of(stream: &TcpStream) -> io::Result<Self> {
         Ok(Self {
             client: stream.peer_addr()?,
@@ -44,62 +45,64 @@ impl Accepted {
     }
 }
 
-/// Decides about each connection.
+/// Decides whether a connection is accepted.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct AccessControl {
     access: Access,
     #[cfg(target_os = "linux")]
-    own: descriptors::Own,
+    own_descriptors: descriptors::OwnDescriptors,
 }
 
 #[cfg(target_os = "linux")]
-impl Gate {
+impl AccessControl {
     /// # Errors
     ///
-    /// `Listen`: the kernel does not say whose a connection is.
+    /// `Listen`: the kernel does not support SOCK_DIAG.
     pub(super) fn new(access: Access) -> Result<Self, Error> {
         if access != Access::Any {
             diag::probe().map_err(|error| {
-                let next = "the kernel does not say whose a connection is (SOCK_DIAG): `Access::Any` is what is left";
+                let next = "the kernel cannot identify the owner of a connection (SOCK_DIAG is not available): use `Access::Any`";
                 super::cannot_listen("loopback", next, error)
             })?;
         }
-        Ok(Self { access, own: descriptors::Own::default() })
+        Ok(Self { access, own_descriptors: descriptors::OwnDescriptors::default() })
     }
 
-    pub(super) async fn admits_tcp(&self, accepted: &Accepted) -> bool {
+    pub(super) async fn allows_tcp(&self, accepted: &AcceptedConnection) -> bool {
         if self.access == Access::Any {
             return true;
         }
-        // The client's own end of the connection; gone, or not to be found, is refused.
+        // A client whose socket cannot be found, or is closed, is rejected.
         let Ok(Some(socket)) = diag::client_of(accepted) else {
             return false;
         };
         let same_user = socket.uid == rustix::process::geteuid().as_raw();
         match self.access {
             Access::Any => true,
-            // Other users' are told without a look at the descriptors, which they cannot make us spend.
-            Access::SameProcess => same_user && self.own.has(socket.inode, accepted.descriptor).await,
+            // Checking the user first avoids a scan of the descriptors for connections of other users.
+            Access::SameProcess => {
+                same_user && self.own_descriptors.contains_socket(socket.inode, accepted.descriptor).await
+            }
             Access::SameUser => same_user,
         }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Gate {
+impl AccessControl {
     pub(super) fn new(access: Access) -> Result<Self, Error> {
         Ok(Self { access })
     }
 
-    /// Nothing tells whose a TCP connection is.
-    pub(super) async fn admits_tcp(&self, _accepted: &Accepted) -> bool {
+    /// Other systems cannot identify the owner of a TCP connection.
+    pub(super) async fn allows_tcp(&self, _accepted: &AcceptedConnection) -> bool {
         self.access == Access::Any
     }
 }
 
-impl Gate {
-    /// The kernel notes who connected (`SO_PEERCRED`).
-    pub(super) fn admits_unix(&self, accepted: &UnixStream) -> bool {
+impl AccessControl {
+    /// The kernel records the credentials of the peer (`SO_PEERCRED`).
+    pub(super) fn allows_unix(&self, accepted: &UnixStream) -> bool {
         let Ok(peer) = accepted.peer_cred() else {
             return false;
         };

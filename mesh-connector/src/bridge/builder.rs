@@ -1,4 +1,4 @@
-//! Starting a bridge with settings.
+//! The builder of a bridge.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,17 +10,17 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use super::{
-    Access, Bridge, Shared, access::Gate, cannot_listen, listen, local::Locals, proxy, secret::Secret,
+    Access, Bridge, BridgeState, access::AccessControl, cannot_listen, listen,
+    local_listeners::LocalListeners, proxy, secret::Secret,
 };
 use crate::{error::Error, http_client::HttpClient, mesh::Mesh};
 
-/// Starts a [`Bridge`] with other settings than the defaults.
+/// Starts a [`Bridge`] with settings other than the defaults.
 ///
 /// # Defaults
 ///
-/// Only this process' own sockets are served, and whoever knows the proxy's secret; at most 1024 connections, and 1024
-/// listeners at loopback addresses; ten
-/// seconds for a client to say what it wants; 100 ms for the first bytes that tell a protocol.
+/// The bridge accepts sockets of this process and clients with the proxy secret; at most 1024 connections and 1024
+/// loopback listeners; ten seconds for the proxy handshake; 100 ms for protocol detection.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it starts"]
 pub struct BridgeBuilder {
@@ -38,7 +38,8 @@ pub(crate) struct Settings {
 }
 
 impl Mesh {
-    /// Starts listeners on this host behind which the mesh is, for clients that accept no connector.
+    /// Returns a builder for a bridge: local proxies, Unix sockets and loopback listeners for clients that accept no
+    /// connector.
     pub fn bridge(&self) -> BridgeBuilder {
         BridgeBuilder::new(self.clone())
     }
@@ -56,54 +57,53 @@ impl BridgeBuilder {
         Self { mesh, settings }
     }
 
-    /// Whose connections are served.
+    /// Sets which clients are accepted without the secret.
     pub fn with_access(mut self, access: Access) -> Self {
         self.settings.access = access;
         self
     }
 
-    /// How many connections are served at a time, over all listeners, beside one that each listener keeps waiting.
-    /// More wait in the listeners' queues, not in this process.
+    /// Sets the maximum number of simultaneous connections over all listeners. In addition, each listener holds one
+    /// accepted connection. Further connections wait in the listen queues.
     pub fn with_max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = max.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// How many ports of services are listened on at loopback addresses. Such listeners are never closed before the bridge
-    /// ends, because clients keep addresses.
+    /// Sets the maximum number of loopback listeners. They stay open until the bridge ends, because clients cache
+    /// addresses.
     pub fn with_max_local_listeners(mut self, max: usize) -> Self {
         self.settings.max_local_listeners = max;
         self
     }
 
-    /// How long a client of the proxy may take to say where it wants to go, and a client of HTTP for each request's
-    /// head.
+    /// Sets the time limit of a proxy handshake, and of the request head of an HTTP request.
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
     }
 
-    /// How long the first bytes of a client are waited for where Istio would detect the protocol from them. Clients
-    /// that let the server speak first lose this much.
+    /// Sets how long the bridge waits for the first bytes of a client if Istio detects the protocol of the port.
+    /// Clients of protocols in which the server sends first are delayed by this time.
     pub fn with_detection_timeout(mut self, timeout: Duration) -> Self {
         self.settings.detection_timeout = timeout;
         self
     }
 
-    /// Starts the proxy on a port of loopback that the system chooses. Unix sockets and loopback addresses are added
-    /// to the bridge afterwards.
+    /// Starts the proxy on a loopback port that the system chooses. Unix sockets and loopback listeners are added to
+    /// the bridge afterwards.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen): no port, or a system that cannot say whose a connection is;
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): no identity yet, from whose crypto provider the
-    /// secret would come.
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen): no port is free, or the system cannot identify the owner of a
+    /// connection; [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): the mesh has no identity yet, whose
+    /// crypto provider generates the secret.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves no listener behind.
+    /// Dropping the future leaves no listener.
     pub async fn start(self) -> Result<Bridge, Error> {
-        let gate = Gate::new(self.settings.access)?;
+        let access_control = AccessControl::new(self.settings.access)?;
         let secret = Secret::new(&self.mesh)?;
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bound = match TcpListener::bind(any_port).await {
@@ -111,20 +111,20 @@ impl BridgeBuilder {
             Err(error) => Err(error),
         };
         let (listener, proxy) =
-            bound.map_err(|error| cannot_listen(any_port, "the proxy needs a port of loopback", error))?;
-        let shared = Arc::new(Shared {
+            bound.map_err(|error| cannot_listen(any_port, "the proxy needs a free loopback port", error))?;
+        let state = Arc::new(BridgeState {
             http: HttpClient::new(self.mesh.connector()),
             mesh: self.mesh,
-            gate,
+            access_control,
             secret,
             slots: Arc::new(Semaphore::new(self.settings.max_connections)),
             settings: self.settings,
         });
         let mut tasks = JoinSet::new();
-        let proxied = |client, shared: Arc<Shared>| async move { proxy::serve(client, &shared).await };
-        tasks.spawn(listen::serve(listener, shared.clone(), proxied));
-        let locals = Arc::new(Locals::new(self.settings.max_local_listeners));
+        let proxied = |client, state: Arc<BridgeState>| async move { proxy::serve(client, &state).await };
+        tasks.spawn(listen::serve(listener, state.clone(), proxied));
+        let local_listeners = Arc::new(LocalListeners::new(self.settings.max_local_listeners));
         let (files, tasks) = (Mutex::default(), Arc::new(Mutex::new(tasks)));
-        Ok(Bridge { shared, proxy, locals, files, tasks, runtime: Handle::current() })
+        Ok(Bridge { state, proxy, local_listeners, files, tasks, runtime: Handle::current() })
     }
 }

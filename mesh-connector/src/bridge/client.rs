@@ -1,21 +1,21 @@
-//! The client's side of a connection: TCP or a Unix socket.
+//! Connections of local clients: TCP and Unix sockets.
 
 use std::io;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::{
-    access::{Accepted, Gate},
+    access::{AcceptedConnection, AccessControl},
     local_socket::LocalSocket,
 };
 
-/// A client's connection.
+/// The connection of a client.
 pub(super) trait Client: LocalSocket + 'static {
-    /// Whether the gate lets it in without a secret.
-    fn admitted(&self, gate: &Gate) -> impl Future<Output = bool> + Send;
+    /// Returns whether access control accepts the client without a secret.
+    fn is_allowed(&self, access_control: &AccessControl) -> impl Future<Output = bool> + Send;
 }
 
-/// Where clients come in.
+/// A source of client connections.
 pub(super) trait Listener: Send + 'static {
     type Client: Client;
 
@@ -23,18 +23,18 @@ pub(super) trait Listener: Send + 'static {
 }
 
 impl Client for TcpStream {
-    async fn admitted(&self, gate: &Gate) -> bool {
-        match Accepted::of(self) {
-            Ok(accepted) => gate.admits_tcp(&accepted).await,
-            // It has gone.
+    async fn is_allowed(&self, access_control: &AccessControl) -> bool {
+        match AcceptedConnection::of(self) {
+            Ok(accepted) => access_control.allows_tcp(&accepted).await,
+            // The connection is closed.
             Err(_) => false,
         }
     }
 }
 
 impl Client for UnixStream {
-    async fn admitted(&self, gate: &Gate) -> bool {
-        gate.admits_unix(self)
+    async fn is_allowed(&self, access_control: &AccessControl) -> bool {
+        access_control.allows_unix(self)
     }
 }
 

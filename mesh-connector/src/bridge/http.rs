@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::OnceCell};
 
 use self::headers::{authenticated, remove_hop_by_hop};
-use super::{Shared, access::Accepted, services, tunnel};
+use super::{BridgeState, access::AcceptedConnection, services, tunnel};
 use crate::{
     error::{Error, ErrorKind},
     http::ResponseBody,
@@ -30,53 +30,58 @@ use crate::{
 
 type Answer = Response<ResponseBody>;
 
-/// Where the kind of an error stands in the proxy's own answers.
+/// The header with the kind of the error, in responses that the proxy generates.
 const ERROR_KIND: &str = "x-sidestep-error";
 
-/// Serves a client that does not speak SOCKS5: it is taken for one of HTTP/1.1, and told if it is not.
-pub(super) async fn serve(client: TcpStream, shared: &Shared) {
-    let Ok(accepted) = Accepted::of(&client) else {
+/// Serves a client that does not speak SOCKS5. It is treated as an HTTP/1.1 client, and receives an error response if
+/// it is not.
+pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
+    let Ok(accepted) = AcceptedConnection::of(&client) else {
         return;
     };
-    let session = Session { shared, accepted, admitted: OnceCell::new(), tunnel: Mutex::default() };
+    let session = Session { state, accepted, is_allowed: OnceCell::new(), tunnel: Mutex::default() };
     let service = service_fn(|request| async { Ok::<_, Infallible>(session.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.settings.handshake_timeout)
+        .header_read_timeout(state.settings.handshake_timeout)
         .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "a client of the bridge's HTTP proxy broke off, or does not speak HTTP");
+        tracing::debug!(%error, "the connection of a client of the bridge's HTTP proxy failed");
     }
     let tunnel = session.tunnel.lock().take();
     if let Some(tunnel) = tunnel {
-        tunnel.serve(shared).await;
+        tunnel.serve(state).await;
     }
 }
 
-/// One client's connection.
+/// The connection of one client.
 struct Session<'a> {
-    shared: &'a Shared,
-    accepted: Accepted,
-    admitted: OnceCell<bool>,
+    state: &'a BridgeState,
+    accepted: AcceptedConnection,
+    is_allowed: OnceCell<bool>,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
-/// What follows the answer to `CONNECT`.
+/// The connection after the response to `CONNECT`.
 struct Tunnel {
     upgrade: OnUpgrade,
     target: Target,
-    /// `None`: the client's first bytes decide how to connect.
+    /// `None` if the first bytes of the client decide how to connect.
     stream: Option<MeshStream>,
 }
 
 impl Session<'_> {
     async fn answer(&self, mut request: Request<Incoming>) -> Answer {
         if !self.may_pass(&request).await {
-            tracing::warn!("the bridge refused a client of another process, without its password");
-            let mut answer =
-                told(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "the proxy of another process: authenticate");
+            tracing::warn!(
+                "the bridge rejected an HTTP proxy client: it belongs to another process and sent no valid password"
+            );
+            let mut answer = text_response(
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+                "this proxy belongs to another process: authenticate with its user and password",
+            );
             let challenge = HeaderValue::from_static("Basic realm=\"sidestep\"");
             answer.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
             return answer;
@@ -86,19 +91,19 @@ impl Session<'_> {
             _ => self.forward(request).await,
         };
         outcome.unwrap_or_else(|error| {
-            tracing::warn!(error = error.report(), "the bridge cannot serve a client");
+            tracing::warn!(error = error.report(), "the bridge cannot serve an HTTP request");
             failed(&error)
         })
     }
 
     async fn may_pass(&self, request: &Request<Incoming>) -> bool {
-        let gate = &self.shared.gate;
-        authenticated(request.headers(), &self.shared.secret)
-            || *self.admitted.get_or_init(|| gate.admits_tcp(&self.accepted)).await
+        let access_control = &self.state.access_control;
+        authenticated(request.headers(), &self.state.secret)
+            || *self.is_allowed.get_or_init(|| access_control.allows_tcp(&self.accepted)).await
     }
 
     async fn connect(&self, request: &mut Request<Incoming>) -> Result<Answer, Error> {
-        let mesh = &self.shared.mesh;
+        let mesh = &self.state.mesh;
         let authority = request.uri().authority().map_or("", |authority| authority.as_str());
         let target: Target = authority.parse()?;
         let stream = match services::detects_protocol(mesh, &target).await? {
@@ -120,7 +125,7 @@ impl Session<'_> {
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;
         *onward.headers_mut() = headers;
-        let (parts, body) = self.shared.http.request(onward).await?.into_parts();
+        let (parts, body) = self.state.http.request(onward).await?.into_parts();
         let mut answer = Response::new(body);
         (*answer.status_mut(), *answer.version_mut()) = (parts.status, Version::HTTP_11);
         *answer.headers_mut() = parts.headers;
@@ -130,7 +135,7 @@ impl Session<'_> {
 }
 
 impl Tunnel {
-    async fn serve(self, shared: &Shared) {
+    async fn serve(self, state: &BridgeState) {
         let Ok(upgraded) = self.upgrade.await else {
             return;
         };
@@ -140,7 +145,7 @@ impl Tunnel {
         let (mut client, mut read) = (io.into_inner(), read_buf.to_vec());
         let stream = match self.stream {
             Some(stream) => Ok(stream),
-            None => tunnel::detected(&mut client, shared, &self.target, &mut read).await,
+            None => tunnel::detected(&mut client, state, &self.target, &mut read).await,
         };
         match stream {
             Ok(stream) => tunnel::pass_on(client, stream, &read).await,
@@ -149,15 +154,17 @@ impl Tunnel {
     }
 }
 
-/// The `Host` of a forwarded request is that of its URL (RFC 9112 §3.2.2).
+/// Returns the `Host` header of a forwarded request, which is the host of its URL (RFC 9112 §3.2.2).
 fn host(uri: &Uri) -> Result<HeaderValue, Error> {
     let refused = |message: &str| Error::new(ErrorKind::InvalidTarget, message);
     let authority = match (uri.scheme(), uri.authority()) {
         (Some(scheme), Some(authority)) if *scheme == Scheme::HTTP => authority,
         (Some(_), _) => {
-            return Err(refused("this proxy forwards http:// URLs, and tunnels others by CONNECT"));
+            return Err(refused("this proxy forwards only http:// URLs: use CONNECT for others"));
         }
-        (None, _) => return Err(refused("this is a proxy: ask for whole URLs, http://HOST:PORT/PATH")),
+        (None, _) => {
+            return Err(refused("this is a proxy: requests need an absolute URL, http://HOST:PORT/PATH"));
+        }
     };
     let without_user = authority.as_str().rsplit('@').next().unwrap_or_default();
     HeaderValue::from_str(without_user).map_err(|_| refused("the URL has no host"))
@@ -170,12 +177,12 @@ fn failed(error: &Error) -> Answer {
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
-    let mut answer = told(status, error.report());
+    let mut answer = text_response(status, error.report());
     answer.headers_mut().insert(ERROR_KIND, HeaderValue::from_static(error.kind().as_label()));
     answer
 }
 
-fn told(status: StatusCode, text: impl Into<String>) -> Answer {
+fn text_response(status: StatusCode, text: impl Into<String>) -> Answer {
     let mut answer = Response::new(ResponseBody::from(Bytes::from(text.into() + "\n")));
     *answer.status_mut() = status;
     answer

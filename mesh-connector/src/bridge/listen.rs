@@ -1,24 +1,24 @@
-//! One listener: a task that accepts connections and owns the tasks that serve them.
+//! A listener: a task that accepts connections and owns the tasks that serve them.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
-    Shared,
+    BridgeState,
     client::{Client, Listener},
     tunnel,
 };
 use crate::target::Target;
 
-/// Accepting fails when this process or the host has no descriptor or memory left: waiting is all that helps.
-const BREATH: Duration = Duration::from_millis(50);
+/// The pause after a failed accept. It fails when the process or the host has no free descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves each client until this future is dropped, and the connections with it.
+/// Accepts and serves clients. Dropping the future closes the connections.
 pub(super) async fn serve<L, F>(
     listener: L,
-    shared: Arc<Shared>,
-    handle: impl Fn(L::Client, Arc<Shared>) -> F + Send,
+    state: Arc<BridgeState>,
+    handle: impl Fn(L::Client, Arc<BridgeState>) -> F + Send,
 ) where
     L: Listener,
     F: Future<Output = ()> + Send + 'static,
@@ -33,15 +33,15 @@ pub(super) async fn serve<L, F>(
             Ok(client) => client,
             Err(error) => {
                 tracing::warn!(%error, "the bridge cannot accept a connection");
-                sleep(BREATH).await;
+                sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
-        // Without a slot nobody else is accepted: the queue of the listener holds them, and costs nothing here.
-        let Ok(slot) = shared.slots.clone().acquire_owned().await else {
+        // Without a free slot the task accepts no further connection: they wait in the listen queue.
+        let Ok(slot) = state.slots.clone().acquire_owned().await else {
             return;
         };
-        let served = handle(client, shared.clone());
+        let served = handle(client, state.clone());
         connections.spawn(async move {
             served.await;
             drop(slot);
@@ -49,12 +49,12 @@ pub(super) async fn serve<L, F>(
     }
 }
 
-/// Serves a client of a listener behind which there is one target.
-pub(super) async fn to<C: Client>(client: C, shared: Arc<Shared>, target: Target) {
-    if client.admitted(&shared.gate).await {
-        tunnel::to(client, &shared, &target).await;
+/// Serves a client of a listener that forwards to one target.
+pub(super) async fn to<C: Client>(client: C, state: Arc<BridgeState>, target: Target) {
+    if client.is_allowed(&state.access_control).await {
+        tunnel::to(client, &state, &target).await;
     } else {
-        tracing::warn!(%target, "the bridge refused a client of another process");
+        tracing::warn!(%target, "the bridge rejected a client: it belongs to another process");
         client.reset();
     }
 }

@@ -1,4 +1,4 @@
-//! The bridge's end of a connection whose other end a client on this host holds.
+//! Sockets to local clients.
 
 use std::{
     future::pending,
@@ -15,19 +15,18 @@ use tokio::{
 
 use self::sealed::Sealed;
 
-/// When the other end of a half-closed TCP connection is probed: after so long without a packet.
+/// The idle time after which a half-closed TCP connection is probed.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 
-/// A connected socket whose other end a client on this host holds, for [`relay`](super::relay).
+/// A connected socket to a client on this host, for [`relay`](super::relay).
 pub trait LocalSocket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sealed {
-    /// Makes closing the socket a reset, where it is of a kind that has resets: a client must not take what was cut off
-    /// for the whole.
+    /// Makes closing the socket a reset, if its type supports resets, so that the client can detect truncated data.
     fn reset(&self);
 }
 
 impl LocalSocket for TcpStream {
     fn reset(&self) {
-        // It fails where the client has gone already.
+        // The call fails only if the client has closed the connection.
         let _ = self.set_zero_linger();
     }
 }
@@ -37,9 +36,9 @@ impl LocalSocket for UnixStream {
 }
 
 mod sealed {
-    /// What only this crate asks of a socket.
+    /// Operations on a socket that only this crate uses.
     pub trait Sealed {
-        /// Has the kernel notice a client that closes its socket after it has shut down the writing side.
+        /// Makes the kernel detect a client that closes its socket after it has shut down the writing side.
         fn probe(&self) {}
     }
 }
@@ -47,34 +46,34 @@ mod sealed {
 impl Sealed for UnixStream {}
 
 impl Sealed for TcpStream {
-    /// Closing such a socket sends nothing, because its FIN has been sent. The kernel forgets it after
-    /// `tcp_fin_timeout` (60 s), and answers the keepalive probe that follows with a reset.
+    /// Closing such a socket sends nothing, because its FIN has been sent already. The kernel drops the socket after
+    /// `tcp_fin_timeout` (60 s) and then answers the next keepalive probe with a reset.
     fn probe(&self) {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER);
-        // It fails where the client has gone already.
+        // The call fails only if the client has closed the connection.
         let _ = SockRef::from(self).set_tcp_keepalive(&probes);
     }
 }
 
-/// Waits until the client has closed its socket altogether, and not only for writing.
+/// Waits until the client has closed its socket in both directions.
 pub(super) fn hang_up<S: LocalSocket>(socket: &S) -> impl Future<Output = ()> + use<S> {
     socket.probe();
     let socket = socket.as_fd().try_clone_to_owned();
     async {
         if let Err(error) = hung_up(socket).await {
-            // Descriptors have run out: the client is noticed when the service speaks.
-            tracing::debug!(%error, "the hang-up of a client cannot be watched for");
+            // No descriptor is free: the next write of the service detects the closed socket.
+            tracing::debug!(%error, "cannot watch for the hang-up of a client");
             pending().await
         }
     }
 }
 
-/// Waits with a registration of its own, in which it does not matter that the socket is ready for writing.
+/// Waits with a separate registration, so that readiness for writing does not wake the task.
 async fn hung_up(socket: io::Result<OwnedFd>) -> io::Result<()> {
-    // Of which kind it is does not matter either.
+    // The socket type is irrelevant for the registration.
     let socket = UnixStream::from_std(socket?.into())?;
     while !socket.ready(Interest::WRITABLE).await?.is_write_closed() {
-        // Waits for the next event.
+        // Clears the readiness, to wait for the next event.
         let _ = socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
     Ok(())
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_tcp_client_is_probed_and_a_hang_up_is_noticed_though_nothing_is_said() {
+    async fn a_hang_up_of_a_silent_tcp_client_is_detected_by_probes() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
@@ -99,13 +98,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_half_closed_client_has_not_gone() {
+    async fn a_half_closed_client_is_not_hung_up() {
         use tokio::io::AsyncWriteExt as _;
 
         let (mut client, mut socket) = UnixStream::pair().unwrap();
         client.shutdown().await.unwrap();
         let gone = hang_up(&socket);
-        // The relay writes meanwhile: the socket is ready again and again.
+        // The relay keeps writing, so the socket becomes ready again and again.
         let said = async {
             for _ in 0..100 {
                 socket.write_all(b"an answer").await.unwrap();
@@ -113,7 +112,7 @@ mod tests {
         };
         tokio::select! {
             biased;
-            () = gone => panic!("it still reads"),
+            () = gone => panic!("the client still reads"),
             () = said => {}
         }
     }

@@ -1,18 +1,18 @@
-//! The proxy: one port for SOCKS5 and HTTP, told apart by the first byte.
+//! The proxy: one port for SOCKS5 and HTTP. The first byte of a client selects the protocol.
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Shared, http, socks};
+use super::{BridgeState, http, socks};
 
-/// The first byte of a SOCKS5 client (RFC 1928 §3). No HTTP method begins with it.
+/// The first byte of a SOCKS5 client (RFC 1928 §3). No HTTP method starts with it.
 const SOCKS5: u8 = 5;
 
-pub(super) async fn serve(client: TcpStream, shared: &Shared) {
+pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
     let mut first = [0];
-    match timeout(shared.settings.handshake_timeout, client.peek(&mut first)).await {
-        Ok(Ok(1)) if first[0] == SOCKS5 => socks::serve(client, shared).await,
-        Ok(Ok(1)) => http::serve(client, shared).await,
-        // It said nothing, or left.
+    match timeout(state.settings.handshake_timeout, client.peek(&mut first)).await {
+        Ok(Ok(1)) if first[0] == SOCKS5 => socks::serve(client, state).await,
+        Ok(Ok(1)) => http::serve(client, state).await,
+        // The client sent nothing or has closed the connection.
         _ => {}
     }
 }

@@ -1,21 +1,21 @@
-//! A listener that stands for a name without a port: what a client speaks tells which port is meant.
+//! A listener for URLs without a port: the first byte of the client selects port 80 or 443.
 
 use std::sync::Arc;
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Shared, listen, local_socket::LocalSocket as _};
+use super::{BridgeState, listen, local_socket::LocalSocket as _};
 use crate::target::Target;
 
-/// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1).
+/// The first byte of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// The targets that the schemes of URLs without a port stand for, as far as the service has these ports.
+/// The targets of the schemes `http` and `https`, if the service has their default ports.
 #[derive(Clone, Debug)]
 pub(super) struct Schemes {
-    /// Port 80.
+    /// The target with port 80.
     pub(super) http: Option<Target>,
-    /// Port 443.
+    /// The target with port 443.
     pub(super) https: Option<Target>,
 }
 
@@ -25,18 +25,18 @@ impl Schemes {
     }
 }
 
-/// Serves a client whose first byte tells what it wants: clients of both schemes speak first.
-pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>, schemes: Schemes) {
+/// Serves a client. Its first byte selects the target; clients of both schemes send first.
+pub(super) async fn serve(client: TcpStream, state: Arc<BridgeState>, schemes: Schemes) {
     let mut first = [0];
-    let told = timeout(shared.settings.handshake_timeout, client.peek(&mut first)).await;
-    if !matches!(told, Ok(Ok(1))) {
-        // It said nothing, or left.
+    let peeked = timeout(state.settings.handshake_timeout, client.peek(&mut first)).await;
+    if !matches!(peeked, Ok(Ok(1))) {
+        // The client sent nothing or has closed the connection.
         return;
     }
     if let Some(target) = schemes.target(first[0]) {
-        listen::to(client, shared, target.clone()).await;
+        listen::to(client, state, target.clone()).await;
     } else {
-        tracing::warn!(?schemes, "a client of the bridge wants a port that the service does not have");
+        tracing::warn!(?schemes, "a client of the bridge uses a port that the service does not have");
         client.reset();
     }
 }

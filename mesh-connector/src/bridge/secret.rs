@@ -1,4 +1,4 @@
-//! What a client of the proxy knows that other processes do not.
+//! The secret of the proxy.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     mesh::Mesh,
 };
 
-/// A bridge's password: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not show it.
+/// The password of a bridge: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not print it.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 
@@ -17,23 +17,26 @@ impl Secret {
     pub(super) fn new(mesh: &Mesh) -> Result<Self, Error> {
         let identity = mesh.client().identity().get();
         let Some(identity) = identity.as_ref() else {
-            let message = "a bridge needs the membership's identity, which has not been issued yet";
+            let message = "cannot start a bridge: the mesh has no identity yet; wait for `Mesh::ready`";
             return Err(Error::new(ErrorKind::Credentials, message));
         };
         let mut bytes = [0; 16];
         identity.provider().secure_random.fill(&mut bytes).map_err(|_| {
-            Error::new(ErrorKind::Config, "the crypto provider has no random bytes for the bridge's secret")
+            Error::new(
+                ErrorKind::Config,
+                "cannot start a bridge: the crypto provider returned no random bytes for its secret",
+            )
         })?;
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()))
     }
 
-    /// The password itself. Keep it from logs and from command lines, which other processes see.
+    /// Returns the password. Keep it out of logs and command lines, which other processes can read.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Compares in a time that does not depend on where the difference is.
+    /// Compares in constant time.
     pub(super) fn is(&self, guess: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(guess).into()
     }
@@ -50,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_secret_is_the_secret_and_debug_hides_it() {
+    fn only_the_whole_secret_matches_and_debug_hides_it() {
         let secret = Secret("0123".into());
         assert!(secret.is(b"0123"));
         for guess in [&b""[..], b"0", b"0124", b"01234", b"0123\0"] {

@@ -1,4 +1,4 @@
-//! What the bridge asks about services.
+//! Properties of services that the bridge needs.
 
 use nds_client::resources::cluster::UpstreamHttpProtocol as Http;
 
@@ -10,7 +10,7 @@ use crate::{
     target::{Protocol, Target},
 };
 
-/// Whether Istio detects the protocol of this target's port from its bytes, and the caller has not said what it speaks.
+/// Returns whether Istio detects the protocol of the port from its bytes, for a target without a protocol.
 pub(super) async fn detects_protocol(mesh: &Mesh, target: &Target) -> Result<bool, Error> {
     if target.protocol() != Protocol::Tcp {
         return mesh.membership().refuse_if_closed(target).map(|()| false);
@@ -21,7 +21,8 @@ pub(super) async fn detects_protocol(mesh: &Mesh, target: &Target) -> Result<boo
     })
 }
 
-/// Whether a target is in the mesh. Fails where it is and cannot be reached: it has no such port, for instance.
+/// Returns whether a target is in the mesh. Fails for a target in the mesh that cannot be reached, for instance because
+/// the service has no such port.
 pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Error> {
     match route(mesh, target).await {
         Err(error) if error.kind() == ErrorKind::UnknownHost => Ok(false),
@@ -29,7 +30,7 @@ pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Err
     }
 }
 
-/// The service ports of a host of the mesh; none while istiod has not sent its clusters.
+/// Returns the service ports of a host in the mesh. Empty until istiod has sent its clusters.
 pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
     let clusters = mesh.membership().clusters.clusters().unwrap_or_default();
     let mut ports: Vec<_> = clusters.for_host(host).iter().map(|cluster| cluster.name.port).collect();
@@ -39,7 +40,7 @@ pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
 
 /// Waits until istiod has sent its clusters.
 pub(super) async fn wait_for_clusters(mesh: &Mesh) -> Result<(), Error> {
-    let why = || "no addresses without istiod's clusters".to_owned();
+    let why = || "cannot assign loopback addresses: no clusters from istiod".to_owned();
     mesh.membership().wait_for_clusters(mesh.settings().connect_deadline, why).await.map(drop)
 }
 

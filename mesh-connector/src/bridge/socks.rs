@@ -1,4 +1,4 @@
-//! SOCKS5, as far as clients of TCP need it: `CONNECT`, with a user and password or without (RFC 1928, RFC 1929).
+//! SOCKS5 with the command `CONNECT`, with or without password authentication (RFC 1928, RFC 1929).
 
 mod wire;
 
@@ -11,20 +11,20 @@ use tokio::{
 };
 
 use self::wire::{Command, Parsed, REFUSED_METHODS, Reply};
-use super::{Shared, USER, client::Client as _, services, tunnel};
+use super::{BridgeState, USER, client::Client as _, services, tunnel};
 use crate::{error::Error, stream::MeshStream, target::Target};
 
-/// Serves a client that has begun to speak SOCKS5.
-pub(super) async fn serve(client: TcpStream, shared: &Shared) {
+/// Serves a client that speaks SOCKS5.
+pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
     let mut session = Session { client, read: Vec::new() };
-    let negotiated = timeout(shared.settings.handshake_timeout, session.negotiate(shared)).await;
+    let negotiated = timeout(state.settings.handshake_timeout, session.negotiate(state)).await;
     let Ok(Ok(Some(target))) = negotiated else {
-        // It was answered, it left, it was too slow, or it does not speak SOCKS5.
+        // The client was answered, closed the connection, was too slow, or does not speak SOCKS5.
         return;
     };
-    let opened = match services::detects_protocol(&shared.mesh, &target).await {
-        Ok(true) => session.accept_first(shared, &target).await,
-        Ok(false) => session.connect_first(shared, &target).await,
+    let opened = match services::detects_protocol(&state.mesh, &target).await {
+        Ok(true) => session.accept_first(state, &target).await,
+        Ok(false) => session.connect_first(state, &target).await,
         Err(error) => session.refuse(&target, &error).await,
     };
     if let Some(stream) = opened {
@@ -34,29 +34,34 @@ pub(super) async fn serve(client: TcpStream, shared: &Shared) {
 
 struct Session {
     client: TcpStream,
-    /// Bytes that no part of the handshake has taken yet.
+    /// The bytes that no message of the handshake has consumed yet.
     read: Vec<u8>,
 }
 
 impl Session {
-    /// Where the client wants to go. `None` where it has been refused.
-    async fn negotiate(&mut self, shared: &Shared) -> io::Result<Option<Target>> {
+    /// Returns the requested target. `None` if the client was rejected.
+    async fn negotiate(&mut self, state: &BridgeState) -> io::Result<Option<Target>> {
         let offered = self.read(wire::methods).await?;
         if offered.contains(&wire::PASSWORD) {
             self.client.write_all(&[wire::VERSION, wire::PASSWORD]).await?;
             let (user, password) = self.read(wire::credentials).await?;
-            // Java's sockets offer a password that nobody gave them, beside none.
-            let known = user == USER.as_bytes() && shared.secret.is(&password)
-                || offered.contains(&wire::NO_AUTHENTICATION) && self.client.admitted(&shared.gate).await;
+            // Java's sockets offer password authentication without a configured password, next to no authentication.
+            let known = user == USER.as_bytes() && state.secret.is(&password)
+                || offered.contains(&wire::NO_AUTHENTICATION)
+                    && self.client.is_allowed(&state.access_control).await;
             self.client.write_all(&wire::credentials_answer(known)).await?;
             if !known {
-                tracing::warn!("the bridge refused a client with another password");
+                tracing::warn!("the bridge rejected a SOCKS client: wrong password");
                 return Ok(None);
             }
-        } else if offered.contains(&wire::NO_AUTHENTICATION) && self.client.admitted(&shared.gate).await {
+        } else if offered.contains(&wire::NO_AUTHENTICATION)
+            && self.client.is_allowed(&state.access_control).await
+        {
             self.client.write_all(&[wire::VERSION, wire::NO_AUTHENTICATION]).await?;
         } else {
-            tracing::warn!("the bridge refused a client of another process, without a password");
+            tracing::warn!(
+                "the bridge rejected a SOCKS client: it belongs to another process and sent no password"
+            );
             self.client.write_all(&REFUSED_METHODS).await?;
             return Ok(None);
         }
@@ -91,19 +96,19 @@ impl Session {
         }
     }
 
-    async fn connect_first(&mut self, shared: &Shared, target: &Target) -> Option<MeshStream> {
-        match shared.mesh.connect_to(target).await {
+    async fn connect_first(&mut self, state: &BridgeState, target: &Target) -> Option<MeshStream> {
+        match state.mesh.connect_to(target).await {
             Ok(stream) => self.answer(Reply::Succeeded).await.then_some(stream),
             Err(error) => self.refuse(target, &error).await,
         }
     }
 
-    /// The client has to speak before it is known how to connect.
-    async fn accept_first(&mut self, shared: &Shared, target: &Target) -> Option<MeshStream> {
+    /// Accepts the client before connecting, because its first bytes decide how to connect.
+    async fn accept_first(&mut self, state: &BridgeState, target: &Target) -> Option<MeshStream> {
         if !self.answer(Reply::Succeeded).await {
             return None;
         }
-        match tunnel::detected(&mut self.client, shared, target, &mut self.read).await {
+        match tunnel::detected(&mut self.client, state, target, &mut self.read).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 tunnel::failed(&self.client, target, &error);
@@ -113,7 +118,7 @@ impl Session {
     }
 
     async fn refuse(&mut self, target: &Target, error: &Error) -> Option<MeshStream> {
-        tracing::warn!(%target, error = error.report(), "the bridge cannot connect a client");
+        tracing::warn!(%target, error = error.report(), "the bridge cannot connect to the target of a client");
         self.answer(Reply::from(error.kind())).await;
         None
     }

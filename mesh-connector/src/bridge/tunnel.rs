@@ -1,17 +1,17 @@
-//! From a client's connection to one of the mesh, and bytes between them.
+//! Tunnels between clients and services.
 
 mod relay;
 
 pub use self::relay::relay;
-use super::{Shared, client::Client, services, sniff};
+use super::{BridgeState, client::Client, protocol_detection, services};
 use crate::{error::Error, stream::MeshStream, target::Target};
 
-/// Serves a client whose target is known.
-pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Target) {
+/// Serves a client with a known target.
+pub(super) async fn to<C: Client>(mut client: C, state: &BridgeState, target: &Target) {
     let mut read = Vec::new();
-    let opened = match services::detects_protocol(&shared.mesh, target).await {
-        Ok(true) => detected(&mut client, shared, target, &mut read).await,
-        Ok(false) => shared.mesh.connect_to(target).await,
+    let opened = match services::detects_protocol(&state.mesh, target).await {
+        Ok(true) => detected(&mut client, state, target, &mut read).await,
+        Ok(false) => state.mesh.connect_to(target).await,
         Err(error) => Err(error),
     };
     match opened {
@@ -20,27 +20,27 @@ pub(super) async fn to<C: Client>(mut client: C, shared: &Shared, target: &Targe
     }
 }
 
-/// Connects for the protocol that the client's first bytes tell. What was read of them is appended to `read`.
+/// Connects with the protocol of the client's first bytes. Appends the bytes to `read`.
 pub(super) async fn detected<C: Client>(
     client: &mut C,
-    shared: &Shared,
+    state: &BridgeState,
     target: &Target,
     read: &mut Vec<u8>,
 ) -> Result<MeshStream, Error> {
-    let protocol = sniff::detect(client, read, shared.settings.detection_timeout).await;
-    shared.mesh.connect_to(&target.clone().with_protocol(protocol)).await
+    let protocol = protocol_detection::detect(client, read, state.settings.detection_timeout).await;
+    state.mesh.connect_to(&target.clone().with_protocol(protocol)).await
 }
 
-/// A client that can no longer be told why.
+/// Resets a client that can no longer receive an error message.
 pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
-    tracing::warn!(%target, error = error.report(), "the bridge cannot connect a client");
+    tracing::warn!(%target, error = error.report(), "the bridge cannot connect to the target of a client");
     client.reset();
 }
 
-/// Passes bytes on in both directions until both have ended, `read` before all others of the client's.
+/// Relays bytes in both directions until both have ended, starting with the bytes in `read`.
 pub(super) async fn pass_on<C: Client>(client: C, stream: MeshStream, read: &[u8]) {
     let connection = stream.connection().clone();
     if let Err(error) = relay::relay_after(read, client, stream).await {
-        tracing::debug!(%error, endpoint = connection.endpoint(), "a connection of the bridge broke");
+        tracing::debug!(%error, endpoint = connection.endpoint(), "a connection through the bridge failed");
     }
 }

@@ -11,21 +11,21 @@ use tokio::net::{UnixListener, UnixStream};
 use super::cannot_listen;
 use crate::error::Error;
 
-/// The file of a listener, removed with it.
+/// The file of a Unix socket. Dropping it removes the file.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode: a file that somebody else has put in its place stays.
+    /// The device and inode of the file. A file that replaced it is not removed.
     identity: Option<(u64, u64)>,
 }
 
-/// Listens on `path`, in the place of a socket that nobody listens on.
+/// Listens on `path`. Replaces the file of a socket that is no longer in use.
 pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Error> {
     let failed = |next: &str, error| cannot_listen(path.display(), next, error);
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if !is_abandoned(path).await {
-                return Err(failed("another program listens there, or it is no socket", error));
+                return Err(failed("another program listens on it, or the file is not a socket", error));
             }
             fs::remove_file(path).map_err(|error| failed("the old socket cannot be removed", error))?;
             UnixListener::bind(path)
@@ -33,12 +33,12 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Erro
         bound => bound,
     };
     let listener = listener.map_err(|error| {
-        failed("the folder must exist and be writable, and the path have at most 107 bytes", error)
+        failed("the directory must exist and be writable, and the path must not exceed 107 bytes", error)
     })?;
     Ok((listener, SocketFile { path: path.to_owned(), identity: identity(path) }))
 }
 
-/// Whether this is the socket of a program that has ended.
+/// Returns whether the file belongs to a socket that no program listens on.
 async fn is_abandoned(path: &Path) -> bool {
     if !fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         return false;
@@ -54,7 +54,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {
-            // What cannot be removed is found abandoned by the next bridge.
+            // If the removal fails, the next bridge detects the file as unused.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -66,7 +66,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[tokio::test]
-    async fn an_abandoned_socket_is_replaced_and_a_living_one_is_not() {
+    async fn an_unused_socket_file_is_replaced_and_a_used_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".s.PGSQL.5432");
         drop(UnixListener::bind(&path).unwrap());
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn a_file_that_is_not_a_socket_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "precious").unwrap();

@@ -1,4 +1,4 @@
-//! One cluster in use.
+//! An entry: one cluster in use.
 
 use std::{
     fmt,
@@ -31,31 +31,32 @@ use crate::{
     tls::TlsConfigs,
 };
 
-/// A cluster with inline endpoints that was not used for so long, and has no connection, is dropped. Of others their
-/// subscription says that.
+/// The time after which an unused cluster with inline endpoints and without connections is dropped. For other clusters
+/// the subscription to the endpoints decides.
 pub(super) const INLINE_IDLE: Duration = Duration::from_secs(300);
 
-/// How many original destinations of a cluster a generation of the known ones has.
+/// The number of original destinations per generation of the cache.
 const DESTINATIONS: usize = 1024;
 
-/// A cluster in use: its configuration, its endpoints with their health and statistics, and, for the workload's
-/// identity, the TLS configurations and the HTTP connections (Envoy: `ClusterManagerImpl::ClusterEntry`).
+/// A cluster in use: its configuration and endpoints, and the TLS configurations and HTTP connections for one identity
+/// of the workload (Envoy: `ClusterManagerImpl::ClusterEntry`).
 ///
-/// Configuration and identity never change. A push that changes either replaces the entry, and its HTTP connections
-/// serve no further request; a push of endpoints replaces its [`HostSet`]. Statistics outlive both.
+/// The configuration and the identity never change. A push that changes one of them replaces the entry, and the HTTP
+/// connections of the old entry serve no further request. A push of endpoints replaces the [`HostSet`]. Statistics
+/// outlive both.
 pub(crate) struct ClusterEntry {
     config: Arc<Cluster>,
     /// `None` before the first certificate.
     identity: Option<Arc<Identity>>,
     tls: TlsConfigs,
     source: EndpointSource,
-    /// The endpoints that were last asked for.
+    /// The endpoints of the most recent use.
     hosts: ArcSwapOption<HostSet>,
     updating: Mutex<()>,
-    /// Where EDS has no endpoints of an original destination: those of each target.
+    /// The endpoints of each target, for an original destination cluster without endpoints in EDS.
     destinations: Mutex<Destinations>,
     stats: Arc<ClusterStats>,
-    /// When inline endpoints were last asked for, in seconds.
+    /// The time of the last use of inline endpoints, in seconds.
     used: AtomicU64,
     #[cfg(feature = "hyper")]
     http: HttpPools,
@@ -63,13 +64,13 @@ pub(crate) struct ClusterEntry {
 
 type Destinations = BoundedMap<(Host, u16), Arc<HostSet>>;
 
-/// Where the endpoints of a cluster come from.
+/// The source of the endpoints of a cluster.
 pub(crate) enum EndpointSource {
-    /// The cluster itself.
+    /// The cluster resource.
     Inline(Arc<Endpoints>),
     /// EDS.
     Eds(EndpointsWatch),
-    /// EDS where it has endpoints, else the address that the caller was going to.
+    /// EDS, or the address that the caller requested if EDS has no endpoints.
     OriginalDestination(EndpointsWatch),
 }
 
@@ -87,7 +88,7 @@ impl EndpointSource {
 }
 
 impl ClusterEntry {
-    /// `before` is the entry that this one replaces: its hosts and statistics are carried over.
+    /// Creates an entry. The hosts and statistics of `before`, which it replaces, are reused.
     pub(crate) fn new(
         config: Arc<Cluster>,
         identity: Option<Arc<Identity>>,
@@ -118,12 +119,13 @@ impl ClusterEntry {
         }
     }
 
-    /// Whether it was made for this configuration and identity.
-    pub(crate) fn is_of(&self, config: &Arc<Cluster>, identity: Option<&Arc<Identity>>) -> bool {
+    /// Returns whether the entry has this configuration and identity.
+    pub(crate) fn is_made_for(&self, config: &Arc<Cluster>, identity: Option<&Arc<Identity>>) -> bool {
         Arc::ptr_eq(&self.config, config) && same_identity(self.identity.as_ref(), identity)
     }
 
-    /// Whether nothing uses the cluster: no connection, and no subscription to its endpoints.
+    /// Returns whether the cluster is unused: it has no connections, and no subscription to its endpoints or recent
+    /// use.
     pub(super) fn is_idle(&self) -> bool {
         let in_use = match &self.source {
             EndpointSource::Inline(_) => {
@@ -154,20 +156,19 @@ impl ClusterEntry {
         &self.tls
     }
 
-    /// Its HTTP connections.
+    /// Returns the HTTP connections of the cluster.
     #[cfg(feature = "hyper")]
     pub(crate) fn http(&self) -> &HttpPools {
         &self.http
     }
 
-    /// Ends the use of its HTTP connections: another entry replaces it, or its cluster is gone.
+    /// Ends the use of the HTTP connections, because the entry is replaced or removed.
     pub(super) fn drain(&self) {
         #[cfg(feature = "hyper")]
         self.http.drain();
     }
 
-    /// The endpoints for a target as they were last pushed; `None` before the first push. Wait-free while no push
-    /// comes.
+    /// Returns the most recently pushed endpoints for a target. `None` before the first push. Wait-free between pushes.
     pub(crate) fn hosts(&self, target: &Target, names: &impl MeshNames) -> Option<Arc<HostSet>> {
         Some(match &self.source {
             EndpointSource::Inline(endpoints) => {
@@ -185,12 +186,12 @@ impl ClusterEntry {
         })
     }
 
-    /// Takes up the endpoints that were last pushed, if they were in use.
+    /// Applies the most recently pushed endpoints, if the endpoints are in use.
     pub(super) fn refresh_hosts(&self) {
         let (EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch)) = &self.source else {
             return;
         };
-        // EDS without endpoints of an original destination: each target has its own.
+        // Each target of an original destination cluster without endpoints in EDS has its own endpoints.
         let is_news = |endpoints: &Arc<Endpoints>| match &*self.hosts.load() {
             Some(hosts) => !(hosts.endpoints().is_empty() && endpoints.is_empty()),
             None => false,
@@ -200,7 +201,7 @@ impl ClusterEntry {
         }
     }
 
-    /// The name of its endpoints in EDS.
+    /// Returns the name of the endpoints in EDS.
     pub(crate) fn eds_name(&self) -> Option<&str> {
         match &self.source {
             EndpointSource::Inline(_) => None,
@@ -208,12 +209,12 @@ impl ClusterEntry {
         }
     }
 
-    /// These endpoints, with the statistics of the hosts among them.
+    /// Returns the host set of these endpoints. Known hosts keep their statistics.
     pub(crate) fn hosts_of(&self, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
         if let Some(hosts) = self.current_hosts(&endpoints) {
             return hosts;
         }
-        let _one_at_a_time = self.updating.lock();
+        let _guard = self.updating.lock();
         if let Some(hosts) = self.current_hosts(&endpoints) {
             return hosts;
         }
@@ -227,13 +228,13 @@ impl ClusterEntry {
         next
     }
 
-    /// These endpoints, which are those of one target alone.
+    /// Returns the host set of the endpoints of one target.
     fn destination(&self, target: &Target, endpoints: Endpoints) -> Arc<HostSet> {
         let key = (target.host().clone(), target.port());
         let mut destinations = self.destinations.lock();
         let known = destinations.get(&key);
         if let Some(hosts) = &known
-            && hosts.is_of(&self.config)
+            && hosts.is_made_for(&self.config)
             && **hosts.endpoints() == endpoints
         {
             return Arc::clone(hosts);
@@ -250,14 +251,14 @@ impl ClusterEntry {
         hosts.as_ref().filter(|hosts| Arc::ptr_eq(hosts.endpoints(), endpoints)).cloned()
     }
 
-    /// The state of each endpoint, in the order of the last push.
+    /// Returns the status of each endpoint, in the order of the last push.
     pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
         let (hosts, destinations) = (self.hosts.load(), self.destinations.lock());
         hosts.iter().chain(destinations.values()).flat_map(|hosts| hosts.statuses()).collect()
     }
 }
 
-/// Whether two identities are the same published value.
+/// Returns whether two identities are the same published value.
 pub(super) fn same_identity(one: Option<&Arc<Identity>>, other: Option<&Arc<Identity>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),

@@ -1,5 +1,4 @@
-//! The endpoints of a cluster that has none of its own, because its callers go where they would have gone without it
-//! (`ORIGINAL_DST`).
+//! The endpoints of an `ORIGINAL_DST` cluster: the addresses that a caller would connect to without the mesh.
 
 use nds_client::resources::endpoint::{Endpoint, Endpoints, LocalityEndpoints};
 
@@ -8,8 +7,8 @@ use crate::{
     target::{Host, Target},
 };
 
-/// The addresses that the caller would have gone to: its own, the name table's, or upstream DNS' later on. The port is
-/// the cluster's, where it says another one.
+/// Returns the addresses that the caller would connect to: its own address, those in the name table, or the host name
+/// for upstream DNS. A port in the cluster takes precedence.
 pub(super) fn original_destination(target: &Target, port: Option<u16>, names: &impl MeshNames) -> Endpoints {
     let hosts = match target.host() {
         Host::Ip(ip) => vec![ip.to_string()],
@@ -36,7 +35,7 @@ mod tests {
 
     use super::*;
 
-    /// What the name table has for every name.
+    /// A name table that returns the same addresses for every name.
     struct Table(Vec<IpAddr>);
 
     impl MeshNames for Table {
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_leads_to_itself_and_a_name_to_its_addresses_in_the_table_or_to_itself() {
+    fn an_address_is_its_own_endpoint_and_a_name_has_its_addresses_in_the_table_or_itself() {
         assert_eq!(found("10.0.0.9", None, &["10.0.0.1"]), [("10.0.0.9".into(), 80)]);
         let both = [("10.0.0.1".into(), 80), ("::1".into(), 80)];
         assert_eq!(found("any.example", None, &["10.0.0.1", "::1"]), both);
@@ -72,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clusters_port_counts_where_it_says_another_one() {
+    fn a_port_in_the_cluster_takes_precedence() {
         assert_eq!(found("10.0.0.9", Some(8443), &[]), [("10.0.0.9".into(), 8443)]);
         assert_eq!(found("any.example", Some(8443), &["10.0.0.1"]), [("10.0.0.1".into(), 8443)]);
     }

@@ -1,4 +1,4 @@
-//! HTTP connections to hosts outside of the mesh.
+//! HTTP connections to hosts outside the mesh.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::{
     target::{Host, Target},
 };
 
-/// How many hosts a generation of the known ones has.
-const HOSTS: usize = 1024;
+/// The number of hosts per generation of the cache.
+const MAX_HOSTS: usize = 1024;
 
-/// The hosts outside of the mesh, as one cluster (Envoy: the `PassthroughCluster`). A host that moves into the mesh leads
-/// to another cluster, and its connections here serve no other request.
+/// The hosts outside the mesh, as one cluster (Envoy: `PassthroughCluster`). If a host moves into the mesh, its
+/// requests go to another cluster, and its connections here serve no further request.
 #[derive(Debug)]
 pub(crate) struct PassthroughCluster {
     http: HttpPools,
@@ -25,20 +25,20 @@ pub(crate) struct PassthroughCluster {
 
 #[derive(Debug)]
 struct Hosts {
-    known: BoundedMap<(Host, u16), Known>,
+    known: BoundedMap<(Host, u16), KnownHost>,
     next_id: u64,
 }
 
-/// A host that is outside of the mesh by this name table.
+/// A host that is outside the mesh according to this name table.
 #[derive(Debug)]
-struct Known {
+struct KnownHost {
     id: u64,
     names: Arc<NameTable>,
 }
 
 impl PassthroughCluster {
     pub(crate) fn new() -> Self {
-        let hosts = Hosts { known: BoundedMap::new(HOSTS), next_id: 0 };
+        let hosts = Hosts { known: BoundedMap::new(MAX_HOSTS), next_id: 0 };
         Self { http: HttpPools::new(ConnectionLife::default()), hosts: Mutex::new(hosts) }
     }
 
@@ -46,15 +46,15 @@ impl PassthroughCluster {
         &self.http
     }
 
-    /// The connections that may serve a target. `None`: it has to be resolved first, because it may lead into the mesh by
-    /// this name table.
+    /// Returns the pool key of a target. `None` if the target must be resolved first, because this name table may
+    /// contain it.
     pub(crate) fn key(&self, target: &Target, names: &Arc<NameTable>) -> Option<ConnectionKey> {
         let mut hosts = self.hosts.lock();
         let known = hosts.known.get(&(target.host().clone(), target.port()))?;
         Arc::ptr_eq(&known.names, names).then(|| key(known.id))
     }
 
-    /// A target is outside of the mesh by this name table.
+    /// Records that a target is outside the mesh according to this name table.
     pub(crate) fn insert(&self, target: &Target, names: &Arc<NameTable>) -> ConnectionKey {
         let host = (target.host().clone(), target.port());
         let mut hosts = self.hosts.lock();
@@ -65,12 +65,12 @@ impl PassthroughCluster {
                 hosts.next_id
             }
         };
-        hosts.known.insert(host, Known { id, names: names.clone() }, 1);
+        hosts.known.insert(host, KnownHost { id, names: names.clone() }, 1);
         key(id)
     }
 }
 
-/// No cluster has so many transport sockets: connections of clusters have other keys.
+/// The maximum socket index distinguishes these keys from those of other clusters.
 fn key(id: u64) -> ConnectionKey {
     ConnectionKey { host: id, socket: usize::MAX, tls: 0 }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_resolved_anew_when_names_have_changed_and_its_connections_stay() {
+    fn after_a_change_of_the_name_table_a_host_is_resolved_again_and_keeps_its_connections() {
         let (cluster, target) = (PassthroughCluster::new(), Target::new("api.example", 80).unwrap());
         let [before, after] = [(); 2].map(|()| Arc::new(NameTable::default()));
         assert_eq!(cluster.key(&target, &before), None);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_and_port_has_connections_of_its_own() {
+    fn every_host_and_port_has_its_own_connections() {
         let (cluster, names) = (PassthroughCluster::new(), Arc::default());
         let keys = [("api.example", 80), ("api.example", 81), ("other.example", 80)]
             .map(|(host, port)| cluster.insert(&Target::new(host, port).unwrap(), &names));

@@ -1,9 +1,9 @@
-//! From a target to the cluster that stands for it: a pure function over snapshots.
+//! Routing: selects the cluster of a target, as a pure function over snapshots.
 //!
-//! Order for a name: the name table's canonical name, the name itself as a service host, a wildcard host over it.
-//! Order for an address: the name this process last resolved to it, then every name that has it, as far as a cluster
-//! exists on that port. An address alone is ambiguous, because the ClusterIPs of two clusters overlap in practice:
-//! with several services on the same address and port only the caller can say which one is meant.
+//! For a name, the order is: the canonical name in the name table, the name itself as a service host, a wildcard host
+//! that covers it. For an address: the name that this process most recently resolved to it, then all names that have it
+//! and have a cluster on the port. An address can be ambiguous, because the ClusterIPs of several Kubernetes clusters
+//! often overlap: if several services have the same address and port, only the caller can select one.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     target::{Host, Target},
 };
 
-/// The cluster that a target leads to. `None`: it leads outside of the mesh.
+/// Returns the cluster of a target. `None` if the target is outside the mesh.
 pub(super) fn route(
     target: &Target,
     clusters: &Clusters,
@@ -31,7 +31,7 @@ pub(super) fn route(
     }
 }
 
-/// The service host that a name stands for.
+/// Returns the service host of a name.
 fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Result<Option<String>, Error> {
     let has_cluster = |host: &str| clusters.has_host(host);
     let canonical = names.canonical(name);
@@ -46,23 +46,24 @@ fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Resu
     }
     match canonical {
         None => Ok(None),
-        Some(canonical) => Err(Error::new(
+        Some(canonical) => Err(Error::with_possible_causes(
             ErrorKind::UnknownHost,
-            format!("`{name}` is in the mesh's name table (as `{canonical}`), but no cluster leads to it"),
-        )
-        .because(&[
-            "a Sidecar resource or exportTo hides the service from this workload",
-            "the name is one pod of a headless service, which only its own network reaches: connect to the service",
-        ])),
+            format!("the name table lists `{name}` as `{canonical}`, but istiod has sent no cluster for it"),
+            None,
+            &[
+                "a Sidecar resource or exportTo hides the service from this workload",
+                "the name belongs to one pod of a headless service, which is reachable only in its own network: connect to the service",
+            ],
+        )),
     }
 }
 
-/// `*.b.c`, `*.c` for `a.b.c`: the most specific first.
+/// Returns the wildcards that cover a name, most specific first: `*.b.c`, `*.c` for `a.b.c`.
 fn wildcards(name: &str) -> impl Iterator<Item = String> {
     name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]))
 }
 
-/// The service behind an address, if there is exactly one.
+/// Returns the service of an address, if exactly one has it.
 fn service_at(
     ip: IpAddr,
     target: &Target,
@@ -79,7 +80,7 @@ fn service_at(
     let candidates: BTreeSet<_> = known.iter().filter(|host| on_port(host)).collect();
     match candidates.len() {
         0 => match known.iter().find(|host| clusters.has_host(host)) {
-            // The address is a service's, the port is not: dialling it in plaintext would be wrong in any case.
+            // The address belongs to a service without this port. A plaintext connection would be wrong.
             Some(host) => Err(unknown_port(target, host, &clusters.for_host(host))),
             None => Ok(None),
         },
@@ -88,7 +89,8 @@ fn service_at(
     }
 }
 
-/// The same where there are no clusters to tell by: the name last resolved, else the only one that has the address.
+/// Returns the service of an address without looking at clusters: the most recently resolved name, otherwise the only
+/// name with the address.
 pub(super) fn service_of_address(
     ip: IpAddr,
     target: &Target,
@@ -106,7 +108,7 @@ pub(super) fn service_of_address(
 
 fn ambiguous(target: &Target, candidates: &BTreeSet<&String>) -> Error {
     let list = candidates.iter().map(|host| format!("`{host}`")).collect::<Vec<_>>().join(", ");
-    let message = format!("{target} is the address of several services, {list}: connect by name");
+    let message = format!("{target} is the address of several services ({list}): connect by name");
     Error::new(ErrorKind::Ambiguous, message)
 }
 
@@ -121,7 +123,11 @@ fn cluster(target: &Target, host: &str, clusters: &Clusters) -> Result<Arc<Clust
     }
     let subsets = on_port.iter().map(|cluster| &*cluster.name.subset).filter(|subset| !subset.is_empty());
     let subsets = subsets.map(|subset| format!("`{subset}`")).collect::<Vec<_>>().join(", ");
-    let has = if subsets.is_empty() { "it has none".into() } else { format!("it has {subsets}") };
+    let has = if subsets.is_empty() {
+        "the service has no subsets".into()
+    } else {
+        format!("known subsets: {subsets}")
+    };
     let (subset, port) = (target.subset(), target.port());
     Err(Error::new(ErrorKind::UnknownSubset, format!("`{host}:{port}` has no subset `{subset}`: {has}")))
 }
@@ -131,11 +137,11 @@ fn unknown_port(target: &Target, host: &str, all: &[Arc<Cluster>]) -> Error {
     let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     let called = match target.host() {
         Host::Name(name) if name == host => String::new(),
-        other => format!(" (called `{other}`)"),
+        other => format!(" (requested as `{other}`)"),
     };
     Error::new(
         ErrorKind::UnknownPort,
-        format!("`{host}`{called} has no port {}: it has {ports}. These are service ports", target.port()),
+        format!("`{host}`{called} has no service port {}: its service ports are {ports}", target.port()),
     )
 }
 

@@ -1,7 +1,9 @@
-//! Static gateways, in place of CDS and EDS: every service of the name table is behind gateways that the program names.
+//! Static gateways, as a replacement of CDS and EDS: the program configures gateways, and every service of the name
+//! table is behind them.
 //!
-//! They are for control planes that send names and nothing else. The content of a CDS cluster is synthesised from the
-//! name: the server name by which east-west gateways know a service, and an identity that is bound to its namespace.
+//! They are for control planes that serve only names. The parameters of a CDS cluster are derived from the name: the
+//! SNI that east-west gateways match, and the rule that the identity of the peer belongs to the namespace of the
+//! service.
 
 use std::{fmt, sync::Arc};
 
@@ -31,7 +33,7 @@ impl StaticGateways {
         let endpoint = |gateway: ServerAddress| {
             let mut endpoint = Endpoint::default();
             (endpoint.host, endpoint.port, endpoint.weight) = (gateway.host, gateway.port, 1);
-            // What tells a gateway from a workload: a cluster, and no name.
+            // An endpoint with a cluster and without a workload name is a gateway.
             endpoint.workload.cluster = "the mesh".into();
             endpoint
         };
@@ -42,8 +44,8 @@ impl StaticGateways {
         Self { endpoints: endpoints.into() }
     }
 
-    /// The cluster that a target leads to. `None`: the name table does not have the target's host, which is outside of
-    /// the mesh then. `own_id` is the workload's identity.
+    /// Returns the cluster of a target. `None` if the name table does not contain its host, so that it is outside the
+    /// mesh. `own_id` is the identity of this workload.
     pub(super) fn route(
         &self,
         target: &Target,
@@ -58,28 +60,29 @@ impl StaticGateways {
             return Ok(None);
         };
         if host.starts_with("*.") {
-            let message =
-                format!("{target} is under `{host}`, and a wildcard has no server name that could be sent");
+            let message = format!(
+                "cannot connect to {target}: it matches the wildcard `{host}`, which has no SNI; use a full name"
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let name = ClusterName { port: target.port(), subset: target.subset().to_owned(), host };
         Ok(Some(self.cluster(name, own_id)))
     }
 
-    /// The cluster of this name.
+    /// Returns the cluster with this name.
     fn cluster(&self, name: ClusterName, own_id: Option<&SpiffeId>) -> Arc<Cluster> {
         let identities = match (own_id.map(SpiffeId::trust_domain), namespace(&name.host)) {
             (Some(domain), Some(namespace)) => {
                 vec![SanMatcher::Prefix(format!("spiffe://{domain}/ns/{namespace}/sa/"))]
             }
-            // Any of the own trust domain.
+            // Any identity of the own trust domain is accepted.
             _ => Vec::new(),
         };
         Arc::new(Cluster::from_endpoints(name, self.endpoints.clone(), identities))
     }
 
-    /// The cluster that follows one in use, which was made for the identity `before`. It is the same value while the
-    /// workload's trust domain is the same: there is nothing else that it follows from.
+    /// Returns the successor of a cluster in use, which was created for the identity `before`. It is the same value if
+    /// the trust domain of the workload is unchanged, because the cluster depends on nothing else.
     pub(super) fn successor(
         &self,
         cluster: &Arc<Cluster>,
@@ -93,7 +96,8 @@ impl StaticGateways {
     }
 }
 
-/// `weather` of `forecast.weather.svc.cluster.local`. Hosts of ServiceEntries have none.
+/// Returns the namespace of a Kubernetes service: `weather` for `forecast.weather.svc.cluster.local`. `None` for hosts
+/// of ServiceEntries.
 fn namespace(host: &str) -> Option<&str> {
     let mut labels = host.split('.');
     let (_, namespace, svc) = (labels.next()?, labels.next()?, labels.next()?);
@@ -111,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_of_kubernetes_have_a_namespace_and_other_hosts_none() {
+    fn only_hosts_of_kubernetes_services_have_a_namespace() {
         assert_eq!(namespace("forecast.weather.svc.cluster.local"), Some("weather"));
         for host in ["api.example.com", "forecast.weather", "localhost", "a.b.c.svc"] {
             assert_eq!(namespace(host), None, "{host}");
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_clusters_that_are_not_in_use() {
+    fn unused_clusters_are_not_cached() {
         let gateways = StaticGateways::new(Vec::new());
         let name = ClusterName { port: 80, subset: String::new(), host: "a.b.svc.cluster.local".into() };
         let cluster = gateways.cluster(name, None);

@@ -3,7 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{entry::INLINE_IDLE, *};
 use crate::{
     dns::MeshNames,
-    hosts::Held,
+    hosts::ActiveConnection,
     testing::{Authority, auto_mtls, bare, clusters, endpoint, endpoints, locality},
 };
 
@@ -27,7 +27,7 @@ impl MeshNames for NoNames {
     }
 }
 
-/// The state of a control plane with these clusters.
+/// Returns the state of a control plane with these clusters.
 fn inputs(clusters: Clusters, identity: Option<&Arc<Identity>>) -> Inputs {
     Inputs { names: Arc::default(), clusters: Arc::new(clusters), identity: identity.cloned() }
 }
@@ -38,7 +38,7 @@ fn entry(config: Arc<Cluster>, inputs: &Inputs, before: Option<&ClusterEntry>) -
     Arc::new(ClusterEntry::new(config, inputs.identity.clone(), tls, source, before))
 }
 
-/// A snapshot in which all clusters are in use.
+/// Returns a snapshot in which all clusters are in use.
 fn in_use(inputs: &Inputs) -> Snapshot {
     let entries = inputs.clusters.iter().map(|cluster| (cluster.name.clone(), entry(cluster, inputs, None)));
     Snapshot { of: Some(inputs.clone()), routes: HashMap::default(), entries: entries.collect() }
@@ -54,7 +54,7 @@ fn only(snapshot: &Snapshot) -> &Arc<ClusterEntry> {
     snapshot.entries.values().next().unwrap()
 }
 
-/// The same cluster values and one more, as a push that changes another cluster has them.
+/// Returns the same clusters and one more, like a push that changes another cluster.
 fn with_another(inputs: &Inputs) -> Clusters {
     inputs.clusters.iter().chain([Arc::new(bare("outbound|1||another"))]).collect()
 }
@@ -69,14 +69,14 @@ async fn a_push_that_does_not_affect_a_cluster_keeps_its_entry() {
 }
 
 #[tokio::test]
-async fn another_configuration_or_identity_replaces_the_entry_and_its_statistics_go_on() {
+async fn a_new_configuration_or_identity_replaces_the_entry_and_keeps_its_statistics() {
     let authority = Authority::new();
     let [one, two] = [(), ()].map(|()| Arc::new(authority.identity("spiffe://cluster.local/ns/vms/sa/vm")));
     let first = inputs(clusters([auto_mtls(NAME, &[])]), Some(&one));
     let before = in_use(&first);
     let address = endpoint(([127, 0, 0, 1], 1).into());
     let hosts = only(&before).hosts_of(Arc::new(endpoints(vec![locality(0, 1, vec![address])])));
-    let _connection = Held::new(&hosts, 0);
+    let _connection = ActiveConnection::new(&hosts, 0);
     let same_clusters = || first.clusters.iter().collect();
     let changed = clusters([auto_mtls(NAME, &["spiffe://cluster.local/ns/weather/sa/forecast"])]);
     for next in
@@ -89,7 +89,7 @@ async fn another_configuration_or_identity_replaces_the_entry_and_its_statistics
 }
 
 #[tokio::test]
-async fn entries_of_clusters_that_are_gone_are_dropped() {
+async fn entries_of_removed_clusters_are_dropped() {
     let names = (1..=100).map(|port| bare(&format!("outbound|{port}||gone")));
     let before = in_use(&inputs(clusters(names.chain([bare("outbound|80||stays")])), None));
     let stays = before.of.as_ref().unwrap().clusters.get("stays", 80, "").unwrap();
@@ -98,14 +98,14 @@ async fn entries_of_clusters_that_are_gone_are_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inline_cluster_is_dropped_when_it_has_neither_connections_nor_been_used_for_a_while() {
+async fn an_inline_cluster_without_connections_is_dropped_after_an_idle_time() {
     let state =
         inputs(clusters([bare("outbound|80||a"), bare("outbound|80||b"), bare("outbound|80||c")]), None);
     let before = in_use(&state);
     let entry = |host: &str| before.entries.values().find(|entry| entry.name().host == host).unwrap();
     let address = endpoint(([127, 0, 0, 1], 1).into());
     let hosts = entry("a").hosts_of(Arc::new(endpoints(vec![locality(0, 1, vec![address])])));
-    let _connection = Held::new(&hosts, 0);
+    let _connection = ActiveConnection::new(&hosts, 0);
     let target = Target::new("b", 80).unwrap();
     tokio::time::advance(INLINE_IDLE - Duration::from_secs(1)).await;
     assert_eq!(updated(&before, &state).entries.len(), 3);
@@ -123,13 +123,13 @@ async fn the_clusters_in_use_are_bounded() {
     let mut snapshot = in_use(&state);
     let address = endpoint(([127, 0, 0, 1], 1).into());
     let hosts = only(&snapshot).hosts_of(Arc::new(endpoints(vec![locality(0, 1, vec![address])])));
-    let _connection = Held::new(&hosts, 0);
-    for number in 0..3 * MOST_ENTRIES {
+    let _connection = ActiveConnection::new(&hosts, 0);
+    for number in 0..3 * MAX_ENTRIES {
         let config = Arc::new(bare(&format!("outbound|80||h{number}")));
         let target = Target::new(&config.name.host, 80).unwrap();
         let one = snapshot.entry(&config.name.clone(), || entry(config, &state, None));
         snapshot.routes.insert(target, Route::Cluster(one));
-        assert!(snapshot.entries.len() <= MOST_ENTRIES && snapshot.routes.len() <= MOST_ENTRIES);
+        assert!(snapshot.entries.len() <= MAX_ENTRIES && snapshot.routes.len() <= MAX_ENTRIES);
     }
     assert!(snapshot.entries.keys().any(|name| name.host == "in-use"));
 }

@@ -1,4 +1,4 @@
-//! One HTTP request: from its target to its response.
+//! Sends HTTP requests to targets.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     target::Target,
 };
 
-/// What a request and its connections have in common.
+/// The context that a request and its connections share.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     membership: &'a Membership,
@@ -32,13 +32,13 @@ struct Context<'a> {
 }
 
 impl MeshConnector {
-    /// Sends a request to a target, over a connection that the target's cluster has, or a new one. After it, at most
-    /// `max_idle` connections of the cluster are without a request; with 0 the request has a connection of its own.
+    /// Sends a request to a target over a pooled or a new connection of its cluster. At most `max_idle` connections of
+    /// the cluster are idle afterwards. With 0, the request has its own connection.
     ///
     /// # Errors
     ///
-    /// Those of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` where the connection was made and the exchange
-    /// failed.
+    /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` if the connection was established and
+    /// the exchange failed.
     pub(crate) fn send<'a>(
         &'a self,
         target: &'a Target,
@@ -57,7 +57,7 @@ impl Context<'_> {
         self.membership.refuse_if_closed(self.target)?;
         match self.membership.route(self.target, self.deadline).await? {
             Route::Cluster(entry) => self.lease_in_cluster(&entry, max_idle).await,
-            Route::Passthrough => self.lease_outside(max_idle).await,
+            Route::Passthrough => self.lease_passthrough(max_idle).await,
         }
     }
 
@@ -67,13 +67,13 @@ impl Context<'_> {
         entry.http().lease(self.target.protocol(), max_idle, &upstream).await
     }
 
-    async fn lease_outside(self, max_idle: usize) -> Result<Leased, Error> {
-        self.settings.allow_outside(self.target)?;
+    async fn lease_passthrough(self, max_idle: usize) -> Result<Leased, Error> {
+        self.settings.check_passthrough(self.target)?;
         let cluster = self.membership.clusters.passthrough();
         let names = self.membership.client.names().get();
         let key = match cluster.key(self.target, &names) {
             Some(key) => key,
-            None => match self.membership.resolve_outside(self.target, self.deadline).await? {
+            None => match self.membership.resolve_passthrough(self.target, self.deadline).await? {
                 Resolved::Passthrough(_) => cluster.insert(self.target, &names),
                 Resolved::Cluster(target, entry) => {
                     let inside = Context { target: &target, ..self };
@@ -81,7 +81,7 @@ impl Context<'_> {
                 }
             },
         };
-        let upstream = Outside { context: self, key };
+        let upstream = ToPassthrough { context: self, key };
         cluster.http().lease(self.target.protocol(), max_idle, &upstream).await
     }
 
@@ -96,7 +96,7 @@ impl Context<'_> {
     }
 }
 
-/// A cluster, with the endpoints that one request may choose among.
+/// A cluster, with the endpoints for one request.
 struct ToCluster<'a> {
     context: Context<'a>,
     entry: &'a ClusterEntry,
@@ -127,13 +127,13 @@ impl Upstream for ToCluster<'_> {
     }
 }
 
-/// A host outside of the mesh.
-struct Outside<'a> {
+/// A host outside the mesh.
+struct ToPassthrough<'a> {
     context: Context<'a>,
     key: ConnectionKey,
 }
 
-impl Upstream for Outside<'_> {
+impl Upstream for ToPassthrough<'_> {
     type Choice = ConnectionKey;
 
     fn choose(&self, _now: Instant) -> Option<ConnectionKey> {
@@ -147,11 +147,11 @@ impl Upstream for Outside<'_> {
     async fn connect(&self, _: Option<ConnectionKey>) -> Result<MeshStream, Error> {
         let Context { membership, settings, target, deadline } = self.context;
         let connecting = async {
-            match membership.resolve_outside(target, deadline).await? {
+            match membership.resolve_passthrough(target, deadline).await? {
                 Resolved::Passthrough(addresses) => {
                     dial::passthrough(target, &addresses, self.key, deadline).await
                 }
-                // It has moved into the mesh just now: the connection serves this request alone.
+                // The host has just moved into the mesh: the connection serves only this request.
                 Resolved::Cluster(target, entry) => {
                     membership.connect_to_cluster(&target, &entry, settings, deadline).await
                 }

@@ -1,4 +1,4 @@
-//! The connector as hyper-util's clients take it.
+//! The connector as a service for the clients of hyper-util.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use crate::{
     stream::MeshStream,
 };
 
-/// The port of `http://` URIs without one (RFC 9110 §4.2.1).
+/// The default port of `http://` URIs (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
 impl Service<Uri> for MeshConnector {
@@ -39,7 +39,7 @@ impl Service<Uri> for MeshConnector {
     }
 }
 
-/// Where a URI leads, if the mesh can lead there.
+/// Returns the host and port of an `http://` URI.
 pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
     let host = uri.host().filter(|host| !host.is_empty());
     match (uri.scheme(), host) {
@@ -49,18 +49,18 @@ pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
         (Some(scheme), Some(_)) if *scheme == Scheme::HTTPS => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "`{uri}` asks for a TLS of its own: write http://, the mesh adds mTLS itself; for TLS inside of \
-                 it, run a TLS client over `Mesh::connect`"
+                "`{uri}` is an https URI: use http://, because the mesh adds mTLS; for TLS inside mesh mTLS, run a TLS client \
+                 over `Mesh::connect`"
             ),
         )),
         _ => Err(Error::new(
             ErrorKind::InvalidTarget,
-            format!("`{uri}` is no target: write http://HOST:PORT/, such as http://forecast.weather:3002/"),
+            format!("invalid URI `{uri}`: expected http://HOST:PORT/, such as http://forecast.weather:3002/"),
         )),
     }
 }
 
-/// Responses carry the [`ConnectionInfo`](crate::ConnectionInfo) of their connection in their extensions.
+/// The extensions of a response contain the [`ConnectionInfo`](crate::ConnectionInfo) of its connection.
 impl Connection for MeshStream {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(self.connection().clone());
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_uris_lead_to_their_host_and_port() {
+    fn the_host_and_port_of_http_uris_are_used() {
         for (uri, host, port) in [
             ("http://forecast.weather:3002/x", "forecast.weather", 3002),
             ("http://forecast.weather/", "forecast.weather", 80),

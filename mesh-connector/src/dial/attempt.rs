@@ -1,4 +1,4 @@
-//! One attempt: TCP, then TLS.
+//! A connection attempt: TCP, then TLS.
 
 use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -10,96 +10,105 @@ use rustls::{CertificateError, Error as TlsError, OtherError};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Choice, Dialer, Failed, proxy_protocol, socket as dial};
+use super::{AttemptError, Choice, Dialer, proxy_protocol, socket as dial};
 use crate::{
     connection::{ConnectionInfo, Details, TlsDetails, Transport},
     dns::UpstreamLookup,
     error::{Error, ErrorKind, IdentityMismatch},
-    hosts::Held,
+    hosts::ActiveConnection,
     socket::Socket,
     stream::{Io, MeshStream},
-    tls::{self, ClientTls, TlsUse},
-    transport::{self, Protection, Security},
+    tls::{self, ClientTls, TlsRequest},
+    transport::{self, TransportDecision, TransportSecurity},
 };
 
-/// What protects a connection, ready for use.
+/// The transport of a connection, ready for use.
 #[derive(Debug)]
-pub(crate) struct Protected {
-    /// The position of the transport socket that says so.
+pub(crate) struct EndpointTransport {
+    /// The index of the transport socket in the cluster.
     pub(crate) socket: usize,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
     /// `None` for plaintext.
     pub(crate) tls: Option<Arc<ClientTls>>,
 }
 
-/// A connection that came about.
-pub(super) struct Opened {
+/// An established connection.
+pub(super) struct Established {
     io: Io,
     peer_addr: SocketAddr,
     tls: Option<TlsDetails>,
 }
 
 impl<L: UpstreamLookup> Dialer<'_, L> {
-    /// How to protect a connection to this endpoint.
-    pub(super) fn protection(&self, endpoint: &Endpoint) -> Result<Protected, Failed> {
+    /// Returns how to protect a connection to this endpoint.
+    pub(super) fn transport(&self, endpoint: &Endpoint) -> Result<EndpointTransport, AttemptError> {
         let cluster = self.cluster();
-        let Protection { socket, proxy_protocol, security } =
-            transport::protection(cluster, endpoint, self.mtls).map_err(Failed::Refused)?;
+        let TransportDecision { socket, proxy_protocol, security } =
+            transport::decide(cluster, endpoint, self.mtls).map_err(AttemptError::Refused)?;
         let protocol = self.target.protocol();
-        let of = |identity, context| TlsUse { cluster, identity, socket, context, protocol };
+        let of = |identity, context| TlsRequest { cluster, identity, socket, context, protocol };
         let tls = self.entry.tls();
         let tls = match security {
-            Security::Plaintext => Ok(None),
-            Security::Mutual(context) => tls.mutual(of(self.valid_identity()?, context)).map(Some),
-            Security::Originated(context) => {
+            TransportSecurity::Plaintext => Ok(None),
+            TransportSecurity::Mutual(context) => tls.mutual(of(self.valid_identity()?, context)).map(Some),
+            TransportSecurity::Originated(context) => {
                 tls.originated(of(self.known_identity()?, context), self.target.host()).map(Some)
             }
         };
-        Ok(Protected { socket, proxy_protocol, tls: tls.map_err(Failed::Final)? })
+        Ok(EndpointTransport { socket, proxy_protocol, tls: tls.map_err(AttemptError::Fatal)? })
     }
 
-    fn known_identity(&self) -> Result<&Identity, Failed> {
+    fn known_identity(&self) -> Result<&Identity, AttemptError> {
         self.entry.identity().ok_or_else(|| {
-            let message = "this workload has no certificate yet: look at the health of the membership";
-            Failed::Final(Error::new(ErrorKind::Credentials, message))
+            let message = "this workload has no certificate yet: see `Mesh::health` for the reason";
+            AttemptError::Fatal(Error::new(ErrorKind::Credentials, message))
         })
     }
 
-    fn valid_identity(&self) -> Result<&Identity, Failed> {
+    fn valid_identity(&self) -> Result<&Identity, AttemptError> {
         let identity = self.known_identity()?;
         if identity.remaining(SystemTime::now()).is_zero() {
             let id = identity.spiffe_id();
             let message = format!(
-                "the certificate of `{id}` has expired and was not renewed: look at the health of the membership"
+                "the certificate of `{id}` has expired and was not renewed: see `Mesh::health` for the reason"
             );
-            return Err(Failed::Final(Error::new(ErrorKind::Credentials, message)));
+            return Err(AttemptError::Fatal(Error::new(ErrorKind::Credentials, message)));
         }
         Ok(identity)
     }
 
-    pub(super) async fn open(&self, endpoint: &Endpoint, protected: &Protected) -> Result<Opened, Error> {
+    pub(super) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        transport: &EndpointTransport,
+    ) -> Result<Established, Error> {
         let mut tcp = self.tcp(endpoint).await?;
         let failed = |error| cannot_connect(endpoint, error);
         let peer_addr = tcp.peer_addr().map_err(failed)?;
-        if let Some(version) = protected.proxy_protocol {
+        if let Some(version) = transport.proxy_protocol {
             let header = proxy_protocol::header(version, tcp.local_addr().map_err(failed)?, peer_addr);
             tcp.write_all(&header).await.map_err(failed)?;
         }
-        let Some(tls) = &protected.tls else {
-            return Ok(Opened { io: Io::Plaintext(tcp.into()), peer_addr, tls: None });
+        let Some(tls) = &transport.tls else {
+            return Ok(Established { io: Io::Plaintext(tcp.into()), peer_addr, tls: None });
         };
         let connector = TlsConnector::from(tls.config.clone());
         let handshake = connector.connect(tls.server_name.clone(), Socket::from(tcp)).await;
         let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
         let tls = Some(tls_details(tls, &stream));
-        Ok(Opened { io: Io::Tls(Box::new(stream)), peer_addr, tls })
+        Ok(Established { io: Io::Tls(Box::new(stream)), peer_addr, tls })
     }
 
-    /// The stream that the caller gets.
-    pub(super) fn stream(&self, opened: Opened, choice: &Choice, held: Held) -> MeshStream {
-        let Opened { io, peer_addr, tls } = opened;
+    /// Returns the stream for the caller.
+    pub(super) fn stream(
+        &self,
+        established: Established,
+        choice: &Choice,
+        active: ActiveConnection,
+    ) -> MeshStream {
+        let Established { io, peer_addr, tls } = established;
         let endpoint = self.hosts.endpoint(choice.index);
-        let held = Arc::new(held);
+        let active = Arc::new(active);
         let workload_cluster = Some(&endpoint.workload.cluster).filter(|cluster| !cluster.is_empty());
         let named = (endpoint.workload.name.clone(), endpoint.workload.namespace.clone());
         let details = Details {
@@ -108,15 +117,15 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
             port: self.target.port(),
             service: Some(self.cluster().name.host.clone()),
             cluster: Some(self.cluster().name.to_string()),
-            endpoint: held.address().to_owned(),
+            endpoint: active.address().to_owned(),
             peer_addr,
             gateway: endpoint.is_gateway(),
             workload_cluster: workload_cluster.cloned(),
             workload: (!named.0.is_empty()).then_some(named),
             tls,
-            held: Arc::downgrade(&held),
+            active: Arc::downgrade(&active),
         };
-        MeshStream::new(io, ConnectionInfo(Arc::new(details)), Some(held))
+        MeshStream::new(io, ConnectionInfo(Arc::new(details)), Some(active))
     }
 
     async fn tcp(&self, endpoint: &Endpoint) -> Result<TcpStream, Error> {
@@ -159,7 +168,7 @@ fn cannot_connect(endpoint: &Endpoint, error: io::Error) -> Error {
     Error::with_source(ErrorKind::Dial, message, error)
 }
 
-/// What a failed handshake means in a mesh.
+/// Translates a failed handshake to an error with possible causes in the mesh.
 fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
     let tls = error.get_ref().and_then(|inside| inside.downcast_ref::<TlsError>());
     match tls {
@@ -170,48 +179,63 @@ fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
             }
         }
         Some(TlsError::InvalidCertificate(_)) => not_accepted(error),
-        Some(TlsError::AlertReceived(_)) => {
-            Error::with_source(ErrorKind::Tls, "the peer refused the handshake", error).because(&[
-                "it does not trust this workload's root or trust domain",
-                "it demands other TLS versions",
-            ])
-        }
-        Some(TlsError::InvalidMessage(_)) => {
-            Error::with_source(ErrorKind::Tls, "the peer does not speak TLS", error).because(&[
-                "it has no sidecar although it claims one",
-                "PeerAuthentication DISABLE on its port",
-            ])
-        }
-        Some(_) => Error::with_source(ErrorKind::Tls, "the handshake failed", error),
+        Some(TlsError::AlertReceived(_)) => Error::with_possible_causes(
+            ErrorKind::Tls,
+            "the peer rejected the handshake",
+            Some(error.into()),
+            &[
+                "the peer does not trust the root or trust domain of this workload",
+                "the peer requires other TLS versions",
+            ],
+        ),
+        Some(TlsError::InvalidMessage(_)) => Error::with_possible_causes(
+            ErrorKind::Tls,
+            "the peer does not speak TLS",
+            Some(error.into()),
+            &[
+                "the endpoint has no sidecar, although its labels say so",
+                "PeerAuthentication DISABLE on the port of the endpoint",
+            ],
+        ),
+        Some(_) => Error::with_source(ErrorKind::Tls, "the TLS handshake failed", error),
         None => closed(endpoint, error),
     }
 }
 
 fn not_accepted(error: io::Error) -> Error {
-    Error::with_source(ErrorKind::PeerIdentity, "the peer's certificate is not accepted", error).because(&[
-        "it was issued under another root than this workload's",
-        "it has expired, or a clock is wrong",
-    ])
+    Error::with_possible_causes(
+        ErrorKind::PeerIdentity,
+        "the certificate of the peer was rejected",
+        Some(error.into()),
+        &[
+            "the certificate was issued under another root than the one of this workload",
+            "the certificate has expired, or a clock is wrong",
+        ],
+    )
 }
 
-/// The connection ended during the handshake, without a word.
+/// Returns the error for a connection that was closed during the handshake.
 fn closed(endpoint: &Endpoint, error: io::Error) -> Error {
     if endpoint.is_gateway() {
-        Error::with_source(
+        Error::with_possible_causes(
             ErrorKind::Tls,
             "the gateway closed the connection during the handshake",
-            error,
+            Some(error.into()),
+            &[
+                "the `hosts` of the Gateway resource do not include the service",
+                "the gateway does not know the SNI: its subset or server name exists only in the DestinationRule of this cluster",
+                "the gateway has no endpoint of the service with `tlsMode: istio`",
+            ],
         )
-        .because(&[
-            "the gateway's `hosts` do not cover the service",
-            "the gateway does not know the SNI: a subset or an SNI that only this side's DestinationRule has",
-            "the gateway has no endpoint for the service with `tlsMode: istio`",
-        ])
     } else {
-        Error::with_source(ErrorKind::Tls, "the peer closed the connection during the handshake", error)
-            .because(&[
-                "its port does not take mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
-                "it is in another network whose gateway istiod does not know",
-            ])
+        Error::with_possible_causes(
+            ErrorKind::Tls,
+            "the peer closed the connection during the handshake",
+            Some(error.into()),
+            &[
+                "the port of the endpoint does not accept mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
+                "the endpoint is in another network, whose gateway istiod does not know",
+            ],
+        )
     }
 }

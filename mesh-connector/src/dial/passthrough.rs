@@ -1,4 +1,4 @@
-//! Connections to hosts outside of the mesh.
+//! Connections to hosts outside the mesh.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,7 +15,7 @@ use crate::{
     target::Target,
 };
 
-/// Connects in plaintext to a host that the mesh does not know, at these addresses.
+/// Connects in plaintext to a host outside the mesh, at the given addresses.
 pub(crate) async fn passthrough(
     target: &Target,
     addresses: &[IpAddr],
@@ -27,7 +27,7 @@ pub(crate) async fn passthrough(
         Ok(Ok(tcp)) => tcp,
         Ok(Err(error)) => return Err(cannot_connect(target, error)),
         Err(_) => {
-            let message = format!("no connection to {target}, outside of the mesh, within the deadline");
+            let message = format!("cannot connect to {target}, outside the mesh, within the deadline");
             return Err(Error::new(ErrorKind::Timeout, message));
         }
     };
@@ -44,11 +44,11 @@ pub(crate) async fn passthrough(
         workload_cluster: None,
         workload: None,
         tls: None,
-        held: Weak::new(),
+        active: Weak::new(),
     };
     Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
 }
 
 fn cannot_connect(target: &Target, error: std::io::Error) -> Error {
-    Error::with_source(ErrorKind::Dial, format!("cannot connect to {target}, outside of the mesh"), error)
+    Error::with_source(ErrorKind::Dial, format!("cannot connect to {target}, outside the mesh"), error)
 }

@@ -1,42 +1,43 @@
-//! What dialling would do with each endpoint, without dialling.
+//! The dialling plan, for explanations.
 
 use fastrand::Rng;
 use nds_client::resources::endpoint::{Endpoint, LocalityEndpoints};
 
-use super::{Dialer, Failed, Protected};
-use crate::{balance::Place, dns::UpstreamLookup, error::Error, hosts::EndpointStatus};
+use super::{AttemptError, Dialer, EndpointTransport};
+use crate::{balance::PickOrder, dns::UpstreamLookup, error::Error, hosts::EndpointStatus};
 
-/// One endpoint, and what would be done with it.
+/// An endpoint, and how a connection would use it.
 #[derive(Debug)]
-pub(crate) struct Planned<'a> {
+pub(crate) struct PlannedAttempt<'a> {
     pub(crate) locality: &'a LocalityEndpoints,
     pub(crate) endpoint: &'a Endpoint,
-    pub(crate) place: Place,
-    /// What was seen of it.
+    pub(crate) pick_order: PickOrder,
+    /// The status of the endpoint.
     pub(crate) status: EndpointStatus,
-    /// What would protect a connection.
-    pub(crate) protection: Result<Protected, Error>,
+    /// The transport of a connection to the endpoint.
+    pub(crate) transport: Result<EndpointTransport, Error>,
 }
 
 impl<'a, L: UpstreamLookup> Dialer<'a, L> {
-    /// All endpoints, in the control plane's order.
-    pub(crate) fn plan(&self) -> Vec<Planned<'a>> {
+    /// Returns all endpoints, in the order of the control plane.
+    pub(crate) fn plan(&self) -> Vec<PlannedAttempt<'a>> {
         let hosts = self.hosts;
-        let plan = hosts.plan(&mut Rng::new());
-        let planned = |(index, ((locality, endpoint), status))| Planned {
+        let snapshot = hosts.plan_snapshot(&mut Rng::new());
+        let plan = snapshot.plan();
+        let planned = |(index, ((locality, endpoint), status))| PlannedAttempt {
             locality,
             endpoint,
-            place: plan.place(index),
+            pick_order: plan.pick_order(index),
             status,
-            protection: self.protection(endpoint).map_err(Failed::into_error),
+            transport: self.transport(endpoint).map_err(AttemptError::into_error),
         };
         hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }
 
-    /// Why none of them would serve, if that is certain before dialling.
-    pub(crate) fn obstacle(&self, plan: &[Planned<'_>]) -> Option<Error> {
-        let usable = plan.iter().filter(|planned| planned.place != Place::Out);
-        let mut refusals = usable.map(|planned| planned.protection.as_ref().err());
+    /// Returns the error if no endpoint can be used, as far as this is known without dialling.
+    pub(crate) fn obstacle(&self, plan: &[PlannedAttempt<'_>]) -> Option<Error> {
+        let usable = plan.iter().filter(|planned| planned.pick_order != PickOrder::Excluded);
+        let mut refusals = usable.map(|planned| planned.transport.as_ref().err());
         match refusals.next() {
             None => Some(self.no_endpoint()),
             Some(None) => None,
@@ -45,11 +46,11 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     }
 }
 
-impl Failed {
+impl AttemptError {
     fn into_error(self) -> Error {
         match self {
-            Self::Final(error) | Self::Refused(error) => error,
-            Self::Tried(attempt) => attempt.error,
+            Self::Fatal(error) | Self::Refused(error) => error,
+            Self::Failed(attempt) => attempt.error,
         }
     }
 }

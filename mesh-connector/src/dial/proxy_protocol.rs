@@ -1,21 +1,22 @@
-//! The header of the PROXY protocol: who connects, before anybody speaks (HAProxy, "The PROXY protocol", versions 1 & 2).
+//! The PROXY protocol header, which precedes all other bytes of a connection (HAProxy, "The PROXY protocol", versions 1
+//! & 2).
 //!
-//! A sidecar tells the application's address and the one it was going to. Here the two are the ends of the connection
-//! itself: between the caller and the service there is no further one.
+//! A sidecar sends the address of the application and the address that it connected to. Here these are the two ends of
+//! the connection itself, because there is no proxy in between.
 
 use std::net::{IpAddr, SocketAddr};
 
 use nds_client::resources::cluster::ProxyProtocol;
 
-/// §2.2
+/// The signature of version 2 (§2.2).
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
 const V2_PROXY: u8 = 0x21;
-/// AF_INET or AF_INET6, STREAM.
+/// The address families and protocols: AF_INET or AF_INET6, STREAM.
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 
-/// The header of a connection between these addresses.
+/// Returns the header of a connection between these addresses.
 pub(super) fn header(version: ProxyProtocol, client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     let (client, server) = one_family(client, server);
     match version {
@@ -46,7 +47,7 @@ fn v2(client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     header
 }
 
-/// Both as IPv4 where they are, and both as IPv6 otherwise.
+/// Converts both addresses to IPv4 if possible, otherwise both to IPv6.
 fn one_family(client: SocketAddr, server: SocketAddr) -> (SocketAddr, SocketAddr) {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let (client, server) = (plain(client), plain(server));

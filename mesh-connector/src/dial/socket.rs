@@ -1,4 +1,4 @@
-//! A TCP connection, before anything protects it.
+//! TCP connections to endpoints.
 
 use std::{io, net::SocketAddr};
 
@@ -7,7 +7,7 @@ use sidestep_util::happy_eyeballs::{self, ATTEMPT_DELAY};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-/// Connects to the address of an endpoint that answers first.
+/// Connects to the first of the addresses that accepts.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     keepalive: Option<TcpKeepalive>,
@@ -21,7 +21,7 @@ pub(super) async fn connect(
     Ok(tcp)
 }
 
-/// What the control plane leaves open is the system's to say.
+/// Enables TCP keepalive. Parameters that the control plane does not set keep the defaults of the system.
 fn keep_alive(tcp: &TcpStream, wanted: TcpKeepalive) -> io::Result<()> {
     let mut keepalive = socket2::TcpKeepalive::new();
     if let Some(time) = wanted.time {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn keepalive_is_what_the_cluster_says_and_off_where_it_says_nothing() {
+    async fn keepalive_follows_the_cluster_and_is_off_by_default() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut wanted = TcpKeepalive::default();

@@ -1,4 +1,4 @@
-//! Against workloads in this process.
+//! Dials workloads in this process.
 
 mod failures;
 mod identities;
@@ -29,7 +29,7 @@ const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const CLIENT: &str = "spiffe://cluster.local/ns/vms/sa/vm";
 
-/// Upstream DNS that knows one name.
+/// An upstream DNS that knows one name.
 struct Upstream;
 
 impl UpstreamLookup for Upstream {
@@ -41,14 +41,14 @@ impl UpstreamLookup for Upstream {
     }
 }
 
-/// What a test dials with; everything but the endpoints has a default.
+/// The inputs of dialling in a test, with defaults for everything except the endpoints.
 struct Client {
     identity: Option<Arc<Identity>>,
     cluster: Arc<Cluster>,
     tls: Arc<TlsSettings>,
     mtls: Mtls,
     protocol: Protocol,
-    patience: Duration,
+    time_limit: Duration,
     /// The entry of the last connection.
     entry: Mutex<Option<Arc<ClusterEntry>>>,
 }
@@ -61,7 +61,7 @@ impl Client {
             tls: Arc::default(),
             mtls: Mtls::AsConfigured,
             protocol: Protocol::Tcp,
-            patience: Duration::from_secs(30),
+            time_limit: Duration::from_secs(30),
             entry: Mutex::default(),
         }
     }
@@ -70,13 +70,13 @@ impl Client {
         self.dial_as(Host::Name("forecast.weather".into()), endpoints).await
     }
 
-    /// With another identity.
+    /// Dials with another identity.
     async fn dial_with(&self, identity: &Arc<Identity>, address: SocketAddr) -> Result<MeshStream, Error> {
         let host = Host::Name("forecast.weather".into());
         self.dial_by(Some(identity), host, &only(testing::endpoint(address))).await
     }
 
-    /// Asks for this host.
+    /// Dials a target with this host.
     async fn dial_as(&self, host: Host, endpoints: &Endpoints) -> Result<MeshStream, Error> {
         self.dial_by(self.identity.as_ref(), host, endpoints).await
     }
@@ -95,16 +95,16 @@ impl Client {
             hosts: &entry.hosts_of(Arc::new(endpoints.clone())),
             mtls: self.mtls,
             upstream: &Upstream,
-            deadline: Instant::now() + self.patience,
+            deadline: Instant::now() + self.time_limit,
         };
         dialer.connect(None, &mut Rng::with_seed(1)).await
     }
 
-    /// The cluster's entry for an identity, as the manager replaces it.
+    /// Returns the entry of the cluster for an identity, as the manager creates it.
     fn entry(&self, identity: Option<&Arc<Identity>>) -> Arc<ClusterEntry> {
         let mut last = self.entry.lock();
         match &*last {
-            Some(entry) if entry.is_of(&self.cluster, identity) => entry.clone(),
+            Some(entry) if entry.is_made_for(&self.cluster, identity) => entry.clone(),
             before => {
                 let tls = TlsConfigs::new(&self.cluster, self.tls.clone());
                 let source = EndpointSource::Inline(Arc::default());
@@ -129,7 +129,7 @@ fn only(endpoint: Endpoint) -> Endpoints {
     endpoints(vec![locality(0, 1, vec![endpoint])])
 }
 
-/// Endpoints that are tried in this order.
+/// Returns endpoints that are tried in this order.
 fn in_order(all: impl IntoIterator<Item = Endpoint>) -> Endpoints {
     let localities =
         all.into_iter().zip(0..).map(|(endpoint, priority)| locality(priority, 1, vec![endpoint]));

@@ -1,4 +1,4 @@
-//! Which names have an address: the name table, turned round.
+//! The names of an address: the inverse of the name table.
 
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
@@ -6,8 +6,8 @@ use arc_swap::ArcSwapOption;
 use nds_client::resources::name_table::NameTable;
 use parking_lot::Mutex;
 
-/// Made when an address is first asked for that nobody resolved, and again for each new table. Reading is wait-free; one
-/// caller at a time makes it.
+/// An index from addresses to names. It is built when an address without a resolved name is first used, and again for
+/// each new table. Reading is wait-free; one caller at a time builds the index.
 #[derive(Default)]
 pub(super) struct ByAddress {
     current: ArcSwapOption<Index>,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_with_the_address_is_found_and_a_new_table_counts_at_once() {
+    fn every_name_with_the_address_is_found_and_a_new_table_replaces_the_index() {
         let by_address = ByAddress::default();
         let names = |ip: &str, table| {
             let mut names = by_address.names(ip.parse().unwrap(), table);

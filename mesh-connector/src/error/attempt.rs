@@ -1,4 +1,4 @@
-//! What is told of a failed attempt.
+//! A failed connection attempt.
 
 use std::{error::Error as StdError, fmt};
 
@@ -6,17 +6,17 @@ use nds_client::SpiffeId;
 
 use super::Error;
 
-/// One endpoint that was tried, and why it did not serve.
+/// A failed connection attempt to one endpoint.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
     /// The endpoint: `10.1.2.3:15443`.
     pub endpoint: String,
-    /// Of an east-west gateway, the cluster behind it.
+    /// The cluster behind the endpoint, if the endpoint is an east-west gateway.
     pub gateway: Option<String>,
-    /// The server name that was sent, if it came to that.
+    /// The server name of the TLS handshake. `None` if the attempt failed before the handshake, or without TLS.
     pub sni: Option<String>,
-    /// What failed.
+    /// The error of the attempt.
     pub error: Error,
 }
 
@@ -36,18 +36,19 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The peer's certificate is of the mesh, but not of a workload that the control plane expects at this service.
+/// The certificate of the peer is valid in the mesh, but its identity is not one that the control plane expects for
+/// this service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct IdentityMismatch {
-    /// What was expected, as texts: whole identities, or patterns such as `spiffe://cluster.local/*`.
+    /// The expected identities: SPIFFE IDs, or patterns such as `spiffe://cluster.local/*`.
     pub expected: Vec<String>,
-    /// The URI names of the certificate that was presented.
+    /// The URI names of the presented certificate.
     pub presented: Vec<String>,
 }
 
 impl IdentityMismatch {
-    /// The identity that was presented, if it is one of Istio's form.
+    /// Returns the presented SPIFFE ID, if the certificate has one in the format of Istio.
     #[must_use]
     pub fn presented_id(&self) -> Option<SpiffeId> {
         self.presented.iter().find_map(|name| name.parse().ok())

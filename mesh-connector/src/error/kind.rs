@@ -1,54 +1,54 @@
-//! What errors are about.
+//! The kinds of errors.
 
-/// What an [`Error`](crate::Error) is about. Stable: match on it, label metrics with it.
+/// The kind of an [`Error`](crate::Error). Kinds are stable: programs can match on them and use them as metric labels.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An address belongs to several services, and nothing tells which one is meant.
+    /// The target is an address that several services share, and nothing selects one of them.
     Ambiguous,
-    /// The membership was shut down.
+    /// The mesh was shut down.
     Closed,
-    /// The configuration cannot be used; the cause lists why.
+    /// The configuration is invalid. The cause lists the problems.
     Config,
-    /// istiod has not said what is needed: clusters or endpoints.
+    /// istiod has not sent the clusters or endpoints that the connection needs.
     ControlPlane,
-    /// This process has no valid certificate to present.
+    /// This process has no valid certificate, or istiod rejects its bootstrap token.
     Credentials,
-    /// No TCP connection came about.
+    /// The TCP connection failed.
     Dial,
-    /// A connection was made, but the exchange over it failed.
+    /// The connection was established, but the HTTP exchange over it failed.
     Exchange,
-    /// The target is no host and port that can be dialled.
+    /// The target is not a valid host and port.
     InvalidTarget,
-    /// A listener of the bridge did not come about.
+    /// The bridge cannot listen on a socket.
     Listen,
-    /// The service has no endpoint that may be used.
+    /// The service has no endpoint that can be used.
     NoEndpoint,
-    /// The peer did not prove to be the one that is expected.
+    /// The certificate of the peer was rejected: wrong identity or unknown issuer.
     PeerIdentity,
-    /// Only plaintext (or TLS that is not the mesh's) leads there, and it is refused: by setting, or because the control
-    /// plane does not ask for it beyond doubt.
+    /// The connection would be plaintext, or TLS without mesh identities, and this is refused: either a setting
+    /// requires mTLS, or the control plane does not clearly ask for plaintext.
     PlaintextRefused,
     /// Upstream DNS failed.
     Resolve,
-    /// A deadline passed.
+    /// The deadline passed.
     Timeout,
-    /// The TLS handshake failed, other than by the peer's identity.
+    /// The TLS handshake failed for another reason than the identity of the peer.
     Tls,
-    /// The service has as many connections of this process' as its DestinationRule allows.
+    /// The service has reached the connection limit of its DestinationRule in this process.
     TooManyConnections,
-    /// Neither the mesh nor upstream DNS knows the host, or it is not to be reached by setting.
+    /// Neither the mesh nor upstream DNS knows the host, or the outbound traffic policy refuses it.
     UnknownHost,
-    /// The service does not have this port.
+    /// The service has no such port.
     UnknownPort,
-    /// The service does not have this subset.
+    /// The service has no such subset.
     UnknownSubset,
-    /// The control plane asks for something that this client does not do.
+    /// The control plane asks for a feature that this client does not support.
     Unsupported,
 }
 
 impl ErrorKind {
-    /// A short name for metric labels.
+    /// Returns a short name for metric labels.
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {
@@ -75,7 +75,25 @@ impl ErrorKind {
         }
     }
 
-    /// Of several failed attempts, the kind that says most about the whole.
+    /// Returns whether a later attempt may succeed without a change of the configuration, for instance after a restart
+    /// of the peer. It does not say whether a repeated request is safe: after [`Exchange`](Self::Exchange), the request
+    /// may have been processed.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::ControlPlane
+                | Self::Dial
+                | Self::Exchange
+                | Self::NoEndpoint
+                | Self::Resolve
+                | Self::Timeout
+                | Self::Tls
+                | Self::TooManyConnections
+        )
+    }
+
+    /// Ranks kinds by how much they explain. The kind of several failed attempts is that of the highest rank.
     pub(super) fn weight(self) -> u8 {
         match self {
             Self::PeerIdentity => 5,

@@ -1,4 +1,4 @@
-//! Going through the decision, with the code that makes it.
+//! Collects an explanation by running the routing and dialling code.
 
 use std::time::Duration;
 
@@ -14,10 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{
-    ExplainedCluster, ExplainedConnection, ExplainedFailure, ExplainedMembership, ExplainedOutside,
-    ExplainedTarget, Explanation, Probe, endpoint, name, not_applied,
-};
+use super::{Connection, Explanation, Failure, Passthrough, Probe, endpoint, name, not_applied};
 use crate::{
     cluster::{ClusterEntry, Route},
     connection::ConnectionKey,
@@ -30,20 +27,19 @@ use crate::{
     target::{Protocol, Target},
 };
 
-/// How long a peer may take to refuse a certificate that it has already seen.
-const LATE_REFUSAL: Duration = Duration::from_millis(250);
+/// The time that a peer has to reject the client certificate after the handshake (TLS 1.3).
+const LATE_REJECTION_TIMEOUT: Duration = Duration::from_millis(250);
 
 const NOT_VISIBLE: [&str; 2] = [
-    "VirtualService rules (routes, weights, matches, timeouts, retries, faults) are sent to sidecars only: without a \
+    "VirtualService rules (routes, weights, matches, timeouts, retries, faults) are sent only to sidecars: without a \
      subset, connections go to the service as a whole",
-    "HTTP retries: a sidecar repeats failed requests, this client moves to the next endpoint while connecting",
+    "HTTP retries: a sidecar repeats failed requests, but this client only retries connection attempts",
 ];
-const POLICY: &str =
-    "the mesh's outboundTrafficPolicy: whether hosts outside may be reached is a setting here";
+const POLICY: &str = "the mesh's outboundTrafficPolicy: this program decides with its own setting";
 const SINGLE_PODS: &str =
-    "single pods of a headless service: no gateway leads to one of them, only to the service";
+    "single pods of a headless service in other networks: gateways forward only to the service";
 
-/// What an explanation is made with.
+/// The inputs of an explanation.
 #[derive(Clone, Copy)]
 struct Explainer<'a> {
     membership: &'a Membership,
@@ -61,7 +57,7 @@ pub(super) async fn explain(
         target: explained_target(target),
         membership: explained_membership(membership),
         name: None,
-        outside: None,
+        passthrough: None,
         cluster: None,
         endpoints: Vec::new(),
         connection: None,
@@ -71,7 +67,7 @@ pub(super) async fn explain(
     };
     let explainer = Explainer { membership, settings, probe };
     if let Err(error) = explainer.decide(target, &mut explanation).await {
-        explanation.failure = Some(ExplainedFailure::from(&error));
+        explanation.failure = Some(Failure::from(&error));
     }
     explanation
 }
@@ -86,12 +82,12 @@ impl Explainer<'_> {
         membership.refuse_if_closed(target)?;
         explanation.name = Some(name::explain(target.host(), &membership.dns));
         match membership.route(target, self.deadline()).await? {
-            Route::Cluster(entry) => self.inside(target, &entry, explanation).await,
-            Route::Passthrough => self.outside(target, explanation).await,
+            Route::Cluster(entry) => self.cluster(target, &entry, explanation).await,
+            Route::Passthrough => self.passthrough(target, explanation).await,
         }
     }
 
-    async fn inside(
+    async fn cluster(
         self,
         target: &Target,
         entry: &ClusterEntry,
@@ -122,24 +118,24 @@ impl Explainer<'_> {
         Ok(())
     }
 
-    async fn outside(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {
+    async fn passthrough(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {
         explanation.not_visible.push(POLICY.to_owned());
         let deadline = self.deadline();
-        let outside = ExplainedOutside { allowed: true, addresses: Vec::new() };
-        let outside = explanation.outside.insert(outside);
-        if let Err(error) = self.settings.allow_outside(target) {
-            outside.allowed = false;
+        let passthrough = Passthrough { allowed: true, addresses: Vec::new() };
+        let passthrough = explanation.passthrough.insert(passthrough);
+        if let Err(error) = self.settings.check_passthrough(target) {
+            passthrough.allowed = false;
             return Err(error);
         }
-        let addresses = match self.membership.resolve_outside(target, deadline).await? {
+        let addresses = match self.membership.resolve_passthrough(target, deadline).await? {
             Resolved::Passthrough(addresses) => addresses,
             Resolved::Cluster(target, entry) => {
-                explanation.outside = None;
+                explanation.passthrough = None;
                 explanation.name = Some(name::explain(target.host(), &self.membership.dns));
-                return self.inside(&target, &entry, explanation).await;
+                return self.cluster(&target, &entry, explanation).await;
             }
         };
-        outside.addresses.clone_from(&addresses);
+        passthrough.addresses.clone_from(&addresses);
         if self.probe == Probe::Handshake {
             let start = Instant::now();
             let stream = dial::passthrough(target, &addresses, ConnectionKey::default(), deadline).await?;
@@ -149,28 +145,28 @@ impl Explainer<'_> {
     }
 }
 
-async fn connected(mut stream: MeshStream, start: Instant) -> Result<ExplainedConnection, Error> {
-    let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if let Ok(Err(error)) = timeout(LATE_REFUSAL, stream.read(&mut [0; 1])).await
+async fn connected(mut stream: MeshStream, start: Instant) -> Result<Connection, Error> {
+    let connect_micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if let Ok(Err(error)) = timeout(LATE_REJECTION_TIMEOUT, stream.read(&mut [0; 1])).await
         && let Some(refusal) = Error::find(&error)
     {
         return Err(refusal.clone());
     }
     let info = stream.connection();
-    Ok(ExplainedConnection {
+    Ok(Connection {
         endpoint: info.endpoint().to_owned(),
         peer_addr: info.peer_addr(),
         gateway: info.is_through_gateway(),
         transport: info.transport().as_label(),
         sni: info.sni().map(str::to_owned),
         alpn: info.alpn().map(str::to_owned),
-        presented: info.peer_name().map(str::to_owned),
-        micros,
+        peer: info.peer_name().map(str::to_owned),
+        connect_micros,
     })
 }
 
-fn explained_target(target: &Target) -> ExplainedTarget {
-    ExplainedTarget {
+fn explained_target(target: &Target) -> super::Target {
+    super::Target {
         host: target.host().to_string(),
         port: target.port(),
         subset: target.subset().to_owned(),
@@ -182,7 +178,7 @@ fn explained_target(target: &Target) -> ExplainedTarget {
     }
 }
 
-fn explained_membership(membership: &Membership) -> ExplainedMembership {
+fn explained_membership(membership: &Membership) -> super::Membership {
     let client = &membership.client;
     let identity = client.identity().current();
     let health = client.health().load();
@@ -196,7 +192,7 @@ fn explained_membership(membership: &Membership) -> ExplainedMembership {
         SyncState::Synced => ("synced", None),
         _ => ("unknown", None),
     };
-    ExplainedMembership {
+    super::Membership {
         identity: identity.as_ref().map(|identity| identity.spiffe_id().to_string()),
         certificate_seconds_left: identity.as_ref().map(|identity| identity.remaining(now).as_secs()),
         network: client.config().network().to_owned(),
@@ -206,12 +202,12 @@ fn explained_membership(membership: &Membership) -> ExplainedMembership {
     }
 }
 
-fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster {
+fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> super::Cluster {
     let of_host = clusters.for_host(&cluster.name.host);
     let on_port = of_host.iter().filter(|other| other.name.port == cluster.name.port);
     let subsets = on_port.map(|other| other.name.subset.clone()).filter(|subset| !subset.is_empty());
     let balancing = &cluster.load_balancing;
-    ExplainedCluster {
+    super::Cluster {
         name: cluster.name.to_string(),
         discovery: match cluster.discovery {
             Discovery::Eds { .. } => "eds",
@@ -225,7 +221,7 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         },
         connect_timeout_millis: millis(cluster.connect_timeout),
         external: cluster.external,
-        balancing: match balancing.policy {
+        load_balancing_policy: match balancing.policy {
             LbPolicy::LeastRequest { .. } => "least_request",
             LbPolicy::Random => "random",
             LbPolicy::RingHash { .. } | LbPolicy::Maglev { .. } => "hash",
@@ -233,12 +229,12 @@ fn explained_cluster(cluster: &Cluster, clusters: &Clusters) -> ExplainedCluster
         },
         locality_weighted: balancing.locality_weighted,
         panic_threshold_percent: balancing.healthy_panic_threshold,
-        ejected_after: cluster.outlier_detection.as_ref().and_then(failures_to_eject),
+        ejection_threshold: cluster.outlier_detection.as_ref().and_then(failures_to_eject),
         max_connections: Some(cluster.circuit_breakers.max_connections).filter(|limit| *limit < u32::MAX),
         idle_timeout_millis: cluster.connection_limits.idle_timeout.map(millis),
         max_connection_duration_millis: cluster.connection_limits.max_duration.map(millis),
         max_requests_per_connection: cluster.connection_limits.max_requests,
-        config: cluster.config.clone(),
+        destination_rule: cluster.config.clone(),
         subsets: subsets.collect(),
     }
 }

@@ -1,102 +1,102 @@
-//! The third step: each endpoint, and why it is kept or dropped.
+//! Step 3: the endpoints, and why each is used or not.
 
-use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus as EndpointHealth};
+use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus};
 use serde::Serialize;
 
 use crate::{
-    balance::{Place, Why},
-    connection::Transport,
-    dial::Planned,
+    balance::{DeferReason, PickOrder},
+    connection,
+    dial::PlannedAttempt,
     error::ErrorKind,
     hosts::authority,
 };
 
-/// One endpoint of a cluster, and what is done with it.
+/// One endpoint of a cluster, and how connections use it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedEndpoint {
-    /// `10.1.2.3:15443`
+pub struct Endpoint {
+    /// The address: `10.1.2.3:15443`.
     pub address: String,
-    /// What is done with it.
+    /// Whether and when connections try the endpoint.
     pub state: EndpointState,
-    /// Why, in words.
+    /// The reason of the state, as text.
     pub reason: String,
-    /// How many of a hundred connections choose it first.
+    /// The percentage of connections that try this endpoint first.
     pub percent: f64,
-    /// Whether it is an east-west gateway.
+    /// Whether the endpoint is an east-west gateway.
     pub gateway: bool,
-    /// The cluster that it, or what is behind it, runs in.
+    /// The Kubernetes cluster of the workload. For a gateway, the cluster behind it.
     pub workload_cluster: Option<String>,
-    /// The workload's name and namespace; empty for gateways.
+    /// The name and namespace of the workload. `None` for gateways.
     pub workload: Option<String>,
-    /// `region/zone/subzone`, as far as istiod says.
+    /// The locality as `region/zone/subzone`. Parts that istiod does not send are empty.
     pub locality: String,
-    /// Its priority: 0 is used first.
+    /// The priority. 0 is tried first.
     pub priority: u32,
-    /// Its weight within its locality.
+    /// The weight within the locality.
     pub weight: u32,
-    /// The weight of its locality; 0 where istiod gives none.
+    /// The weight of the locality. 0 where istiod sends none.
     pub locality_weight: u32,
-    /// What istiod says about its health: `healthy`, `unknown`, `degraded`, `unhealthy`.
+    /// The health status in EDS: `healthy`, `unknown`, `degraded`, `unhealthy`.
     pub health: &'static str,
-    /// How a connection to it is protected. `None` where none is made.
-    pub transport: Option<ExplainedTransport>,
+    /// The transport of a connection to this endpoint. `None` where connections are refused.
+    pub transport: Option<Transport>,
 }
 
-/// What is done with an endpoint.
+/// Whether and when connections try an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndpointState {
-    /// It is among those that a connection tries first.
+    /// Some connections try this endpoint first.
     First,
-    /// It is tried when those before it have failed.
+    /// Connections try this endpoint after others have failed.
     Later,
-    /// It is not dialled: nothing may protect, or leave unprotected, a connection to it.
+    /// Not used: the transport that a connection would need is refused or not supported.
     Refused,
-    /// It is not dialled: it is unhealthy.
+    /// Not used: the endpoint is unhealthy.
     Unhealthy,
-    /// It is not dialled for a while: it failed as often as the cluster's outlier detection allows.
+    /// Not used for a while: outlier detection has ejected the endpoint.
     Ejected,
 }
 
-/// How a connection to an endpoint is protected.
+/// The transport of a connection to an endpoint.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedTransport {
-    /// `mutual_tls`, `tls` (of a DestinationRule's, outside of the mesh's own) or `plaintext`.
+pub struct Transport {
+    /// `mutual_tls`, `tls` (with the certificates of a DestinationRule) or `plaintext`.
     pub kind: &'static str,
-    /// The version of the PROXY protocol whose header comes first.
+    /// The version of the PROXY protocol header that precedes the connection. `None` without a header.
     pub proxy_protocol: Option<&'static str>,
-    /// The server name that is sent.
+    /// The server name of the TLS handshake.
     pub sni: Option<String>,
-    /// The application protocols that are offered.
+    /// The application protocols that the client offers.
     pub alpn_offered: Vec<String>,
-    /// The identities that the peer may have: whole ones, or patterns.
+    /// The accepted identities of the peer: SPIFFE IDs or patterns.
     pub expected: Vec<String>,
 }
 
-/// A raw address out of another cluster is all that tells of a network without a gateway (istio
+/// A raw address in another cluster is the only sign of a network without a gateway (istio
 /// `pilot/pkg/xds/endpoints/ep_filters.go`).
-const NO_GATEWAY: &str = "; it is in another cluster and no gateway leads to it: if its network is not this one's, it \
-     cannot be reached";
+const NO_GATEWAY: &str = "; the endpoint is in another cluster without a gateway: it is unreachable if it is in \
+     another network";
 
-pub(super) fn explain(planned: &Planned<'_>, own_cluster: &str) -> ExplainedEndpoint {
+pub(super) fn explain(planned: &PlannedAttempt<'_>, own_cluster: &str) -> Endpoint {
     let endpoint = planned.endpoint;
     let workload = &endpoint.workload;
-    let (state, mut reason) = judged(planned);
-    let foreign = !workload.cluster.is_empty() && workload.cluster != own_cluster;
+    let (state, mut reason) = state(planned);
+    let in_other_cluster = !workload.cluster.is_empty() && workload.cluster != own_cluster;
     if !matches!(state, EndpointState::Unhealthy | EndpointState::Ejected)
         && !endpoint.is_gateway()
-        && foreign
+        && in_other_cluster
     {
         reason.push_str(NO_GATEWAY);
     }
-    let percent = match planned.place {
-        Place::First { share } if state == EndpointState::First => (share * 1000.0).round() / 10.0,
+    let percent = match planned.pick_order {
+        PickOrder::First { share } if state == EndpointState::First => (share * 1000.0).round() / 10.0,
         _ => 0.0,
     };
-    ExplainedEndpoint {
+    Endpoint {
         address: authority(endpoint),
         state,
         reason,
@@ -113,59 +113,61 @@ pub(super) fn explain(planned: &Planned<'_>, own_cluster: &str) -> ExplainedEndp
     }
 }
 
-fn judged(planned: &Planned<'_>) -> (EndpointState, String) {
+fn state(planned: &PlannedAttempt<'_>) -> (EndpointState, String) {
     let ejected = planned.status.ejected_for;
-    match (planned.place, &planned.protection) {
-        (Place::Out, _) if !ejected.is_zero() => {
+    match (planned.pick_order, &planned.transport) {
+        (PickOrder::Excluded, _) if !ejected.is_zero() => {
             let seconds = ejected.as_secs_f64();
             (EndpointState::Ejected, format!("ejected by outlier detection for another {seconds:.1} s"))
         }
-        (Place::Out, _) => (EndpointState::Unhealthy, "it fails its checks, or is going away".to_owned()),
+        (PickOrder::Excluded, _) => {
+            (EndpointState::Unhealthy, "unhealthy: its health checks fail or it is terminating".to_owned())
+        }
         (_, Err(error)) => (EndpointState::Refused, error.summary()),
-        (Place::First { share }, Ok(_)) => {
+        (PickOrder::First { share }, Ok(_)) => {
             let mut reason = format!("chosen first by {:.0} % of connections", share * 100.0);
-            if !ejected.is_zero() || planned.endpoint.health == EndpointHealth::Unhealthy {
+            if !ejected.is_zero() || planned.endpoint.health == HealthStatus::Unhealthy {
                 reason.push_str(
-                    ", although it is unhealthy: too few of its priority are not (panic threshold)",
+                    ", although unhealthy: too few healthy endpoints at this priority (panic threshold)",
                 );
             }
             (EndpointState::First, reason)
         }
-        (Place::Later(why), Ok(_)) => (EndpointState::Later, later(why, planned)),
+        (PickOrder::Later(why), Ok(_)) => (EndpointState::Later, later(why, planned)),
     }
 }
 
-fn later(why: Why, planned: &Planned<'_>) -> String {
+fn later(why: DeferReason, planned: &PlannedAttempt<'_>) -> String {
     let (priority, status) = (planned.locality.priority, &planned.status);
     match why {
-        Why::Degraded => "degraded: when the healthy ones of its priority have failed".to_owned(),
-        Why::FailedLately => format!(
-            "failed {} time{} in a row, last with {}: for another {:.1} s when all others have failed",
+        DeferReason::Degraded => "degraded: tried after the healthy endpoints of its priority".to_owned(),
+        DeferReason::FailedRecently => format!(
+            "failed {} time{} in a row (last: {}); tried only as a last resort for another {:.1} s",
             status.failures,
             if status.failures == 1 { "" } else { "s" },
             status.last_failure.map_or("nothing", ErrorKind::as_label),
             status.deferred_for.as_secs_f64(),
         ),
-        Why::Priority => format!("priority {priority}: when those of lower number have failed"),
+        DeferReason::Priority => format!("priority {priority}: tried after endpoints with a lower number"),
     }
 }
 
-fn transport(planned: &Planned<'_>) -> Option<ExplainedTransport> {
-    let protected = planned.protection.as_ref().ok()?;
-    let proxy_protocol = protected.proxy_protocol.map(|version| match version {
+fn transport(planned: &PlannedAttempt<'_>) -> Option<Transport> {
+    let decided = planned.transport.as_ref().ok()?;
+    let proxy_protocol = decided.proxy_protocol.map(|version| match version {
         ProxyProtocol::V2 => "v2",
         _ => "v1",
     });
-    let transport = ExplainedTransport {
-        kind: Transport::Plaintext.as_label(),
+    let transport = Transport {
+        kind: connection::Transport::Plaintext.as_label(),
         proxy_protocol,
         sni: None,
         alpn_offered: Vec::new(),
         expected: Vec::new(),
     };
-    Some(match &protected.tls {
+    Some(match &decided.tls {
         None => transport,
-        Some(tls) => ExplainedTransport {
+        Some(tls) => Transport {
             kind: tls.transport.as_label(),
             sni: Some(tls.sni.to_string()),
             alpn_offered: tls.alpn.to_vec(),
@@ -175,11 +177,11 @@ fn transport(planned: &Planned<'_>) -> Option<ExplainedTransport> {
     })
 }
 
-fn health(health: EndpointHealth) -> &'static str {
+fn health(health: HealthStatus) -> &'static str {
     match health {
-        EndpointHealth::Degraded => "degraded",
-        EndpointHealth::Healthy => "healthy",
-        EndpointHealth::Unknown => "unknown",
+        HealthStatus::Degraded => "degraded",
+        HealthStatus::Healthy => "healthy",
+        HealthStatus::Unknown => "unknown",
         _ => "unhealthy",
     }
 }

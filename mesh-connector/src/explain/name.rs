@@ -1,4 +1,4 @@
-//! The first step: what a host is in the mesh.
+//! Step 1: the host in the name table.
 
 use std::net::IpAddr;
 
@@ -11,19 +11,19 @@ use crate::{
     target::Host,
 };
 
-/// What a host is in the mesh's name table.
+/// The host in the name table.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct ExplainedName {
-    /// How it was found there.
-    pub found: NameFound,
-    /// The mesh's own name for it.
+pub struct Name {
+    /// How the host was found.
+    pub match_kind: NameMatch,
+    /// The canonical name.
     pub canonical: Option<String>,
-    /// The addresses that the table has. They are for programs that only resolve: connections go to endpoints.
+    /// The addresses in the name table. Connections do not use them: they go to endpoints.
     pub addresses: Vec<IpAddr>,
-    /// Where istiod knows the name from: `kubernetes` or `service_entry`.
+    /// The source of the name: `kubernetes` or `service_entry`.
     pub registry: Option<&'static str>,
-    /// Of an address: every name that has it. Several are why an address alone may be ambiguous.
+    /// For an address: all names that have it. Several names can make the address ambiguous.
     pub names: Vec<String>,
 }
 
@@ -31,47 +31,47 @@ pub struct ExplainedName {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum NameFound {
-    /// It is an address that names have.
+pub enum NameMatch {
+    /// The host is an address of one or more names.
     Address,
-    /// It is the name of an entry.
+    /// The host is the name of an entry.
     Exact,
-    /// It is an address that this process resolved a name to.
+    /// The host is an address that this process resolved from a name before.
     LastResolved,
-    /// It is a name with the host's search list behind it.
-    SearchList,
-    /// It is a short name of a Kubernetes service.
+    /// The host matched after appending the DNS search domain.
+    SearchDomain,
+    /// The host is the short name of a Kubernetes service.
     ShortName,
-    /// The table does not have it.
+    /// The name table does not contain the host.
     Unknown,
-    /// A wildcard entry covers it.
+    /// A wildcard entry covers the host.
     Wildcard,
 }
 
-/// Looks a host up as routing does.
-pub(super) fn explain(host: &Host, dns: &Dns) -> ExplainedName {
+/// Looks up a host in the same way as routing.
+pub(super) fn explain(host: &Host, dns: &Dns) -> Name {
     match host {
         Host::Ip(ip) => at(*ip, dns),
         Host::Name(name) => named(name, dns),
     }
 }
 
-fn named(name: &str, dns: &Dns) -> ExplainedName {
+fn named(name: &str, dns: &Dns) -> Name {
     let canonical = dns.resolver.canonical_name(name);
-    let found = match (dns.resolver.try_lookup(name), &canonical) {
+    let match_kind = match (dns.resolver.try_lookup(name), &canonical) {
         (Some(found), _) => match found.match_kind() {
-            MatchKind::ShortName => NameFound::ShortName,
-            MatchKind::SearchDomain => NameFound::SearchList,
-            MatchKind::Wildcard => NameFound::Wildcard,
-            _ => NameFound::Exact,
+            MatchKind::ShortName => NameMatch::ShortName,
+            MatchKind::SearchDomain => NameMatch::SearchDomain,
+            MatchKind::Wildcard => NameMatch::Wildcard,
+            _ => NameMatch::Exact,
         },
-        (None, Some(_)) => NameFound::SearchList,
-        (None, None) => NameFound::Unknown,
+        (None, Some(_)) => NameMatch::SearchDomain,
+        (None, None) => NameMatch::Unknown,
     };
     let table = dns.names.load();
     let entry = canonical.as_deref().and_then(|canonical| table.get(canonical));
-    ExplainedName {
-        found,
+    Name {
+        match_kind,
         addresses: entry.iter().flat_map(|entry| entry.addresses()).collect(),
         registry: entry.map(|entry| registry(entry.registry())),
         canonical,
@@ -79,17 +79,17 @@ fn named(name: &str, dns: &Dns) -> ExplainedName {
     }
 }
 
-fn at(ip: IpAddr, dns: &Dns) -> ExplainedName {
+fn at(ip: IpAddr, dns: &Dns) -> Name {
     let last = dns.last_resolved(ip);
     let mut names = dns.at(ip);
     names.sort();
-    let (found, canonical) = match (last, &names[..]) {
-        (Some(name), _) => (NameFound::LastResolved, Some(name)),
-        (None, []) => (NameFound::Unknown, None),
-        (None, [name]) => (NameFound::Address, Some(name.clone())),
-        (None, _) => (NameFound::Address, None),
+    let (match_kind, canonical) = match (last, &names[..]) {
+        (Some(name), _) => (NameMatch::LastResolved, Some(name)),
+        (None, []) => (NameMatch::Unknown, None),
+        (None, [name]) => (NameMatch::Address, Some(name.clone())),
+        (None, _) => (NameMatch::Address, None),
     };
-    ExplainedName { found, canonical, addresses: vec![ip], registry: None, names }
+    Name { match_kind, canonical, addresses: vec![ip], registry: None, names }
 }
 
 fn registry(registry: Registry) -> &'static str {

@@ -1,13 +1,13 @@
-//! An explanation as text for people: one paragraph for each step, in the order of the decision.
+//! Prints an explanation as text: one paragraph per step, in the order of the decision.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    EndpointState, ExplainedCluster, ExplainedConnection, ExplainedEndpoint, ExplainedFailure,
-    ExplainedMembership, ExplainedName, ExplainedOutside, ExplainedTransport, Explanation, NameFound,
+    Cluster, Connection, Endpoint, EndpointState, Explanation, Failure, Membership, Name, NameMatch,
+    Passthrough, Transport,
 };
 
-/// Labels take this much, and what follows them is indented so.
+/// The width of the label column.
 const MARGIN: usize = 12;
 
 impl Display for Explanation {
@@ -23,8 +23,8 @@ impl Display for Explanation {
         if let Some(name) = &self.name {
             name.write(f, &target.host)?;
         }
-        if let Some(outside) = &self.outside {
-            outside.write(f)?;
+        if let Some(passthrough) = &self.passthrough {
+            passthrough.write(f)?;
         }
         if let Some(cluster) = &self.cluster {
             cluster.write(f)?;
@@ -36,9 +36,7 @@ impl Display for Explanation {
         match &self.failure {
             Some(failure) => failure.write(f)?,
             None if self.connection.is_some() => line(f, "result", "connected")?,
-            None => {
-                line(f, "result", "nothing known stands in the way; whether it is so, a handshake shows")?
-            }
+            None => line(f, "result", "no known obstacle; a handshake probe would verify this")?,
         }
         list(f, "not applied", self.not_applied.iter())?;
         list(f, "not visible", self.not_visible.iter())
@@ -49,7 +47,7 @@ fn line(f: &mut Formatter<'_>, label: &str, text: impl Display) -> fmt::Result {
     writeln!(f, "{label:<MARGIN$} {text}")
 }
 
-/// The first item beside the label, the others below it.
+/// Prints the first item next to the label and the others below it.
 fn list<T: Display>(f: &mut Formatter<'_>, label: &str, items: impl Iterator<Item = T>) -> fmt::Result {
     let mut label = label;
     for item in items {
@@ -59,80 +57,88 @@ fn list<T: Display>(f: &mut Formatter<'_>, label: &str, items: impl Iterator<Ite
     Ok(())
 }
 
-impl ExplainedMembership {
+impl Membership {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let who = match (&self.identity, self.certificate_seconds_left) {
             (Some(identity), Some(0)) => format!("{identity}, whose certificate has expired"),
-            (Some(identity), Some(left)) => format!("{identity}, certificate for another {}", duration(left)),
+            (Some(identity), Some(left)) => format!("{identity}, certificate valid for {}", duration(left)),
             _ => "without a certificate".to_owned(),
         };
         line(f, "from", who)?;
         let network = match &*self.network {
-            "" => "no network configured: addresses of other networks may come as they are".to_owned(),
+            "" => {
+                "no network configured: endpoints of other networks may have unreachable addresses".to_owned()
+            }
             network => format!("network {network}"),
         };
         let state = match self.stale_seconds {
             Some(seconds) => format!("{}, since {}", self.state, duration(seconds)),
             None => self.state.clone(),
         };
-        line(f, "", format_args!("{network}; istiod's state: {state}"))?;
+        line(f, "", format_args!("{network}; state of istiod's data: {state}"))?;
         list(f, "problems", self.problems.iter())
     }
 }
 
-impl ExplainedName {
+impl Name {
     fn write(&self, f: &mut Formatter<'_>, host: &str) -> fmt::Result {
         let canonical = self.canonical.as_deref().unwrap_or("several services");
-        match self.found {
-            NameFound::Exact => line(f, "name", format_args!("{canonical}, an entry of the name table"))?,
-            NameFound::Unknown => line(f, "name", format_args!("the name table does not have {host}"))?,
+        match self.match_kind {
+            NameMatch::Exact => line(f, "name", format_args!("{canonical}, an entry of the name table"))?,
+            NameMatch::Unknown => line(f, "name", format_args!("not in the name table: {host}"))?,
             found => line(f, "name", format_args!("{canonical}, {}", how(found)))?,
         }
         if self.names.len() > 1 {
-            line(f, "", format_args!("several names have this address: {}", self.names.join(", ")))?;
+            line(f, "", format_args!("names with this address: {}", self.names.join(", ")))?;
         }
-        let literal = matches!(self.found, NameFound::Address | NameFound::LastResolved);
-        if self.addresses.is_empty() || literal || self.found == NameFound::Unknown {
+        let literal = matches!(self.match_kind, NameMatch::Address | NameMatch::LastResolved);
+        if self.addresses.is_empty() || literal || self.match_kind == NameMatch::Unknown {
             return Ok(());
         }
         let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
-        line(f, "", format_args!("{} in the table, where connections do not go", addresses.join(", ")))
+        line(
+            f,
+            "",
+            format_args!("{} in the name table (connections go to endpoints instead)", addresses.join(", ")),
+        )
     }
 }
 
-fn how(found: NameFound) -> &'static str {
+fn how(found: NameMatch) -> &'static str {
     match found {
-        NameFound::Address => "which has this address",
-        NameFound::LastResolved => "which this process last resolved to this address",
-        NameFound::SearchList => "by the search list",
-        NameFound::ShortName => "by its short name",
-        NameFound::Wildcard => "a wildcard",
-        NameFound::Exact | NameFound::Unknown => "",
+        NameMatch::Address => "which has this address",
+        NameMatch::LastResolved => "which this process resolved to this address most recently",
+        NameMatch::SearchDomain => "by the DNS search domain",
+        NameMatch::ShortName => "by its short name",
+        NameMatch::Wildcard => "a wildcard",
+        NameMatch::Exact | NameMatch::Unknown => "",
     }
 }
 
-impl ExplainedOutside {
+impl Passthrough {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
         match (self.allowed, &addresses[..]) {
-            (false, _) => line(f, "outside", "of the mesh, and refused by this program's settings"),
-            (true, []) => line(f, "outside", "of the mesh"),
-            (true, _) => {
-                line(f, "outside", format_args!("of the mesh, plaintext to {}", addresses.join(", ")))
-            }
+            (false, _) => line(f, "passthrough", "refused by the settings of this program"),
+            (true, []) => line(f, "passthrough", "the host is outside the mesh"),
+            (true, _) => line(
+                f,
+                "passthrough",
+                format_args!("the host is outside the mesh; plaintext to {}", addresses.join(", ")),
+            ),
         }
     }
 }
 
-impl ExplainedCluster {
+impl Cluster {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         line(f, "cluster", &self.name)?;
         let endpoints = match self.discovery {
             "eds" => "endpoints from EDS",
-            "inline" => "endpoints in the cluster itself",
-            _ => "headless: the endpoints that EDS gives all the same, else the address asked for",
+            "inline" => "endpoints in the cluster resource",
+            _ => "headless: endpoints from EDS if istiod sends any, otherwise the requested address",
         };
-        let external = if self.external { ", outside of the mesh (MESH_EXTERNAL)" } else { "" };
+        let external = if self.external { ", outside the mesh (MESH_EXTERNAL)" } else { "" };
         let timeout = self.connect_timeout_millis;
         line(
             f,
@@ -147,13 +153,13 @@ impl ExplainedCluster {
     }
 }
 
-impl ExplainedCluster {
+impl Cluster {
     fn write_policy(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut policy = self.balancing.replace('_', " ");
+        let mut policy = self.load_balancing_policy.replace('_', " ");
         if self.locality_weighted {
             policy.push_str(", localities by weight");
         }
-        if let Some(failures) = self.ejected_after {
+        if let Some(failures) = self.ejection_threshold {
             policy.push_str(&format!(", ejects after {failures} failures"));
         }
         if self.panic_threshold_percent > 0.0 {
@@ -164,19 +170,19 @@ impl ExplainedCluster {
         }
         line(f, "", policy)?;
         self.write_life(f)?;
-        self.config.iter().try_for_each(|path| line(f, "", format_args!("by {path}")))
+        self.destination_rule.iter().try_for_each(|path| line(f, "", format_args!("configured by {path}")))
     }
 }
 
-impl ExplainedCluster {
+impl Cluster {
     fn write_life(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let life = [
             self.idle_timeout_millis.map(|idle| match idle {
-                0 => "idle for ever".to_owned(),
-                idle => format!("idle for {idle} ms at most"),
+                0 => "no idle timeout".to_owned(),
+                idle => format!("idle timeout {idle} ms"),
             }),
-            self.max_connection_duration_millis.map(|most| format!("for {most} ms in all")),
-            self.max_requests_per_connection.map(|most| format!("for {most} requests")),
+            self.max_connection_duration_millis.map(|most| format!("maximum age {most} ms")),
+            self.max_requests_per_connection.map(|most| format!("at most {most} requests each")),
         ];
         let life: Vec<_> = life.into_iter().flatten().collect();
         if life.is_empty() { Ok(()) } else { line(f, "", format_args!("connections: {}", life.join(", "))) }
@@ -187,17 +193,17 @@ fn protocol(protocol: &str) -> &str {
     match protocol {
         "http2" => "HTTP/2",
         "http1_or_tcp" => "HTTP/1.1 or raw bytes",
-        _ => "protocol detected from the bytes",
+        _ => "protocol detected from the first bytes",
     }
 }
 
-fn write_endpoints(f: &mut Formatter<'_>, endpoints: &[ExplainedEndpoint]) -> fmt::Result {
+fn write_endpoints(f: &mut Formatter<'_>, endpoints: &[Endpoint]) -> fmt::Result {
     if endpoints.is_empty() {
         return line(f, "endpoints", "none");
     }
     list(f, "endpoints", endpoints.iter())?;
-    // Nearly always there is one way for all of them.
-    let mut transports: Vec<&ExplainedTransport> = Vec::new();
+    // All endpoints usually have the same transport.
+    let mut transports: Vec<&Transport> = Vec::new();
     for transport in endpoints.iter().filter_map(|endpoint| endpoint.transport.as_ref()) {
         if !transports.contains(&transport) {
             transports.push(transport);
@@ -206,11 +212,11 @@ fn write_endpoints(f: &mut Formatter<'_>, endpoints: &[ExplainedEndpoint]) -> fm
     transports.into_iter().try_for_each(|transport| transport.write(f))
 }
 
-impl Display for ExplainedEndpoint {
+impl Display for Endpoint {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let word = match self.state {
-            EndpointState::First | EndpointState::Later => "kept",
-            EndpointState::Refused | EndpointState::Unhealthy | EndpointState::Ejected => "dropped",
+            EndpointState::First | EndpointState::Later => "usable",
+            EndpointState::Refused | EndpointState::Unhealthy | EndpointState::Ejected => "excluded",
         };
         write!(f, "{word:<8} {}", self.address)?;
         match (&self.workload_cluster, &self.workload) {
@@ -226,10 +232,10 @@ impl Display for ExplainedEndpoint {
     }
 }
 
-impl ExplainedTransport {
+impl Transport {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Some(sni) = &self.sni else {
-            return line(f, "plaintext", format_args!("as the control plane says{}", self.header()));
+            return line(f, "plaintext", format_args!("configured by the control plane{}", self.header()));
         };
         let sni = if sni.is_empty() { "no SNI" } else { &*format!("SNI {sni}") };
         line(f, &self.kind.replace('_', " "), format_args!("{sni}{}", self.header()))?;
@@ -249,33 +255,33 @@ impl ExplainedTransport {
     }
 }
 
-impl ExplainedConnection {
+impl Connection {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let way = if self.gateway { "gateway" } else { "endpoint" };
-        let millis = self.micros.div_ceil(1000);
+        let millis = self.connect_micros.div_ceil(1000);
         line(f, "handshake", format_args!("{way} {} at {}, {millis} ms", self.endpoint, self.peer_addr))?;
-        let Some(presented) = &self.presented else {
-            return line(f, "", "in plaintext: nobody proved anything");
+        let Some(peer) = &self.peer else {
+            return line(f, "", "plaintext: no identity was verified");
         };
-        line(f, "", format_args!("presented {presented}, as expected"))?;
+        line(f, "", format_args!("the peer presented {peer}, as expected"))?;
         let alpn = self.alpn.as_deref().unwrap_or("none, which is usual");
         line(f, "", format_args!("application protocol: {alpn}"))
     }
 }
 
-impl ExplainedFailure {
+impl Failure {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         line(f, "result", format_args!("fails ({}): {}", self.kind, self.summary))?;
         for attempt in &self.attempts {
-            line(f, "", format_args!("tried {}: {}", attempt.endpoint, attempt.summary))?;
+            line(f, "", format_args!("attempt {}: {}", attempt.endpoint, attempt.summary))?;
         }
         list(f, "presented", self.presented.iter())?;
         list(f, "expected", self.expected.iter())?;
-        list(f, "may be", self.candidates.iter())
+        list(f, "possible", self.possible_causes.iter())
     }
 }
 
-/// `23 h 59 min`
+/// Formats a duration, such as `23 h 59 min`.
 fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

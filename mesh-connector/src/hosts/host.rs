@@ -1,30 +1,30 @@
-//! One endpoint: its statistics and its connections.
+//! An endpoint with its statistics and connections.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use nds_client::resources::{cluster::ClusterName, endpoint::HealthStatus as EndpointHealth};
+use nds_client::resources::{cluster::ClusterName, endpoint::HealthStatus};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{outlier::Record, status::EndpointStatus};
 use crate::error::ErrorKind;
 
-/// One endpoint.
+/// An endpoint with its statistics.
 pub(crate) struct Host {
     id: u64,
     address: String,
-    /// When it was first seen.
+    /// The time at which the endpoint first appeared.
     pub(super) since: Duration,
     pub(super) connections: AtomicU32,
-    /// Failures in a row: what decides whether a success is worth the lock.
+    /// The number of consecutive failures. It tells whether a success needs the lock.
     pub(super) failures: AtomicU32,
-    seen: Mutex<Seen>,
+    state: Mutex<HostState>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct HostState {
     pub(super) record: Record,
     pub(super) ejected_until: Duration,
     pub(super) deferred_until: Duration,
@@ -34,35 +34,35 @@ pub(super) struct Seen {
 
 impl Host {
     pub(super) fn new(id: u64, address: String, since: Duration) -> Self {
-        let (connections, failures, seen) = (AtomicU32::new(0), AtomicU32::new(0), Mutex::default());
-        Self { id, address, since, connections, failures, seen }
+        let (connections, failures, state) = (AtomicU32::new(0), AtomicU32::new(0), Mutex::default());
+        Self { id, address, since, connections, failures, state }
     }
 
-    /// A number that no other host of the cluster ever had.
+    /// Returns the ID of the host, which is unique in the cluster for all time.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
-    /// `10.1.2.3:15443`
+    /// Returns the address: `10.1.2.3:15443`.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock()
+    pub(super) fn lock(&self) -> MutexGuard<'_, HostState> {
+        self.state.lock()
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn state(&self) -> HostState {
         *self.lock()
     }
 
     pub(super) fn status(
         &self,
         cluster: &ClusterName,
-        health: EndpointHealth,
+        health: HealthStatus,
         now: Duration,
     ) -> EndpointStatus {
-        let seen = self.seen();
+        let state = self.state();
         let failures = self.failures.load(Ordering::Relaxed);
         EndpointStatus {
             cluster: cluster.to_string(),
@@ -70,10 +70,10 @@ impl Host {
             health,
             connections: self.connections.load(Ordering::Relaxed),
             failures,
-            last_failure: seen.last.filter(|_| failures > 0),
-            deferred_for: seen.deferred_until.saturating_sub(now),
-            ejected_for: seen.ejected_until.saturating_sub(now),
-            ejections: seen.record.ejections,
+            last_failure: state.last.filter(|_| failures > 0),
+            deferred_for: state.deferred_until.saturating_sub(now),
+            ejected_for: state.ejected_until.saturating_sub(now),
+            ejections: state.record.ejections,
         }
     }
 }

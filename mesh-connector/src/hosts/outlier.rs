@@ -1,42 +1,42 @@
-//! Outlier detection of one endpoint, as a value: what happened to it goes in with the time, and whether it is to be
-//! ejected comes out (Envoy `source/common/upstream/outlier_detection_impl.cc`).
+//! Outlier detection of one endpoint, as a value: it takes events with their time, and returns whether to eject the
+//! endpoint (Envoy `source/common/upstream/outlier_detection_impl.cc`).
 //!
-//! A client of connections knows two kinds of failures: those of its own (no connection, no handshake, no answer in time),
-//! and, where its HTTP client made the call, a status of 500 and above. Envoy counts the former as a status too, unless
-//! the cluster tells them apart (`split_external_local_origin_errors`); here each is counted for itself, against the
-//! number that Envoy would hold it to: a handshake that succeeds says nothing about the statuses that follow it.
+//! This client observes two kinds of failures: its own (no connection, failed handshake, timeout), and, for requests of
+//! its HTTP client, a status of 500 or above. Envoy also counts the former as a status, unless the cluster separates
+//! them (`split_external_local_origin_errors`). This client counts each kind separately, against the threshold that
+//! Envoy would use: a successful handshake says nothing about the statuses that follow.
 
 use std::time::Duration;
 
 use nds_client::resources::cluster::OutlierDetection;
 
-/// What an endpoint did.
+/// An event of an endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    /// A connection came about.
+    /// A connection was established.
     Connected,
-    /// None did.
+    /// The connection attempt failed.
     Failed,
-    /// It answered a request with this status.
+    /// The endpoint answered a request with this status.
     Status(u16),
 }
 
-/// What is remembered of one endpoint. Times are since a beginning that all of them share.
+/// The record of an endpoint. Times are relative to a common start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Record {
     failures: u32,
     server_errors: u32,
     gateway_errors: u32,
-    /// By how much the next ejection is longer than the first.
+    /// The number of base ejection times by which the next ejection is longer than the first.
     backoff: u32,
     ejected_until: Option<Duration>,
-    /// How often it was ejected.
+    /// The number of ejections.
     pub(crate) ejections: u32,
 }
 
 impl Record {
-    /// Counts an event. With how many percent of chance the endpoint is to be ejected now, if a number is reached.
-    pub(crate) fn note(&mut self, event: Event, rules: &OutlierDetection, now: Duration) -> Option<u32> {
+    /// Counts an event. If a threshold is reached, returns the probability in percent of an ejection.
+    pub(crate) fn count(&mut self, event: Event, rules: &OutlierDetection, now: Duration) -> Option<u32> {
         if self.is_ejected(now) {
             return None;
         }
@@ -54,20 +54,21 @@ impl Record {
         let gateway = (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure);
         let local =
             (rules.consecutive_local_origin_failure, rules.enforcing_consecutive_local_origin_failure);
-        // Which number each count is held to; a local failure is both kinds of error where they are not told apart.
-        let held = match (event, rules.split_external_local_origin_errors) {
+        // The counts and their thresholds. A local failure counts for both kinds of errors if the cluster does not
+        // separate them.
+        let thresholds = match (event, rules.split_external_local_origin_errors) {
             (Event::Connected, _) => return None,
             (Event::Failed, true) => [(self.failures, local), (0, local)],
             (Event::Failed, false) => [(self.failures, five), (self.failures, gateway)],
             (Event::Status(_), _) => [(self.server_errors, five), (self.gateway_errors, gateway)],
         };
-        let reached = held.into_iter().filter(|(count, (limit, _))| *limit > 0 && count >= limit);
+        let reached = thresholds.into_iter().filter(|(count, (limit, _))| *limit > 0 && count >= limit);
         reached.map(|(_, (_, chance))| chance).max().filter(|chance| *chance > 0)
     }
 
-    /// Ejects the endpoint, each time for longer, and says for how long.
+    /// Ejects the endpoint and returns for how long. Each ejection is longer than the one before.
     pub(crate) fn eject(&mut self, rules: &OutlierDetection, now: Duration) -> Duration {
-        // Each interval without an ejection takes one off.
+        // Each interval without an ejection shortens the next ejection.
         let healthy = self.ejected_until.map_or(Duration::ZERO, |until| now.saturating_sub(until));
         let intervals = healthy.as_nanos() / rules.interval.as_nanos().max(1);
         self.backoff = self.backoff.saturating_sub(u32::try_from(intervals).unwrap_or(u32::MAX)) + 1;
@@ -84,12 +85,12 @@ impl Record {
     }
 }
 
-/// Whether one more of so many endpoints may be ejected. A share that is less than one endpoint is none.
+/// Returns whether one more endpoint may be ejected. A share of less than one endpoint allows none.
 pub(crate) fn may_eject(ejected: usize, all: usize, rules: &OutlierDetection) -> bool {
     (ejected + 1) * 100 <= all * rules.max_ejection_percent as usize
 }
 
-/// After how many failures to connect an endpoint is ejected, if ever.
+/// Returns the number of failures after which an endpoint is ejected. `None` if failures never eject it.
 pub(crate) fn failures_to_eject(rules: &OutlierDetection) -> Option<u32> {
     let counts = match rules.split_external_local_origin_errors {
         true => {

@@ -1,9 +1,8 @@
-//! The endpoints of one cluster, as one push has them.
+//! The endpoints of one cluster, as of one push.
 
 use std::{
     collections::HashMap,
     fmt,
-    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -15,24 +14,24 @@ use arc_swap::ArcSwapOption;
 use fastrand::Rng;
 use nds_client::resources::{
     cluster::{CircuitBreakers, Cluster, ClusterName, OutlierDetection, SlowStart},
-    endpoint::{Endpoint, Endpoints, HealthStatus as EndpointHealth, LocalityEndpoints},
+    endpoint::{Endpoint, Endpoints, HealthStatus, LocalityEndpoints},
 };
 use tokio::time::Instant;
 
 use super::{authority, host::Host, outlier, status::EndpointStatus};
 use crate::{
-    balance::{Candidate, Plan, Standing},
+    balance::{Candidate, HostHealth, Plan},
     error::{Error, ErrorKind},
 };
 
-/// In so many steps an endpoint grows to its weight.
-const STEPS: u32 = 50;
+/// The number of plans that are computed during a slow start window.
+const PLANS_PER_WINDOW: u32 = 50;
 
-/// The endpoints of one cluster, as one push has them.
+/// The endpoints of one cluster, as of one push.
 pub(crate) struct HostSet {
     cluster: Arc<Cluster>,
     endpoints: Arc<Endpoints>,
-    /// In the order of the endpoints.
+    /// The hosts, in the order of the endpoints.
     pub(super) hosts: Vec<Arc<Host>>,
     pub(super) stats: Arc<ClusterStats>,
     plan: ArcSwapOption<PlanSnapshot>,
@@ -40,24 +39,24 @@ pub(crate) struct HostSet {
 
 /// The statistics of one cluster. They outlive pushes.
 pub(crate) struct ClusterStats {
-    /// The beginning of all times in here.
+    /// The start of all times in this module.
     began: Instant,
     pub(super) connections: AtomicU32,
     pending: AtomicU32,
-    /// Counts the events of the cluster's hosts: a plan holds while it is unchanged.
+    /// Counts the events of the hosts of the cluster. A plan is valid while it is unchanged.
     pub(super) version: AtomicU64,
     next_host_id: AtomicU64,
 }
 
-/// A plan, and how long it holds.
+/// A plan and its validity.
 pub(crate) struct PlanSnapshot {
     plan: Plan,
     version: u64,
     until: Duration,
 }
 
-/// A connection that is being made, counted until it is dropped.
-pub(crate) struct Pending(Arc<HostSet>);
+/// Counts a pending connection until it is dropped.
+pub(crate) struct PendingConnection(Arc<HostSet>);
 
 impl Default for ClusterStats {
     fn default() -> Self {
@@ -72,19 +71,19 @@ impl Default for ClusterStats {
 }
 
 impl ClusterStats {
-    /// Since the cluster came into use.
+    /// Returns the time since the cluster came into use.
     pub(crate) fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// How many connections the cluster has, those under way included.
+    /// Returns the number of connections of the cluster, including pending ones.
     pub(crate) fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
     }
 }
 
 impl HostSet {
-    /// The hosts of `before` that are still among the endpoints are carried over.
+    /// Creates a set. Hosts of `before` that are still among the endpoints are reused.
     pub(crate) fn new(
         cluster: Arc<Cluster>,
         endpoints: Arc<Endpoints>,
@@ -106,12 +105,12 @@ impl HostSet {
         &self.cluster.name
     }
 
-    /// Whether it was made for this configuration.
-    pub(crate) fn is_of(&self, cluster: &Arc<Cluster>) -> bool {
+    /// Returns whether the set belongs to this configuration.
+    pub(crate) fn is_made_for(&self, cluster: &Arc<Cluster>) -> bool {
         Arc::ptr_eq(&self.cluster, cluster)
     }
 
-    /// When an endpoint is ejected, where the cluster says so.
+    /// Returns the outlier detection settings, if the cluster has any.
     pub(super) fn outlier_detection(&self) -> Option<&OutlierDetection> {
         self.cluster.outlier_detection.as_ref()
     }
@@ -120,39 +119,39 @@ impl HostSet {
         &self.endpoints
     }
 
-    /// Whom to try first, by the state of the hosts now. Wait-free while nothing happens to them.
+    /// Chooses the first endpoint for the current state of the hosts. Wait-free if no event has occurred.
     pub(crate) fn first(&self, now: Instant, rng: &mut Rng) -> Option<usize> {
         let now = now.saturating_duration_since(self.stats.began);
-        self.with_plan(now, rng, |plan, rng| plan.first(rng, |index| self.connections(index)))
+        self.with_plan(now, rng, |snapshot, rng| snapshot.plan().first(rng, |index| self.connections(index)))
     }
 
-    /// Whom to try first and next, by the state of the hosts now. Wait-free while nothing happens to them.
-    pub(crate) fn plan(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
-        self.with_plan(self.stats.now(), rng, |plan, _| plan.clone())
+    /// Returns the plan for the current state of the hosts. Wait-free if no event has occurred.
+    pub(crate) fn plan_snapshot(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
+        self.with_plan(self.stats.now(), rng, |snapshot, _| snapshot.clone())
     }
 
     fn with_plan<T>(
         &self,
         now: Duration,
         rng: &mut Rng,
-        look: impl FnOnce(&Arc<PlanSnapshot>, &mut Rng) -> T,
+        read: impl FnOnce(&Arc<PlanSnapshot>, &mut Rng) -> T,
     ) -> T {
         let version = self.stats.version.load(Ordering::Acquire);
         if let Some(snapshot) = &*self.plan.load()
             && snapshot.version == version
             && now < snapshot.until
         {
-            return look(snapshot, rng);
+            return read(snapshot, rng);
         }
         let mut until = Duration::MAX;
         let candidates = self.candidates(now, &mut until);
         let plan = Plan::new(&candidates, &self.cluster.load_balancing, rng);
         let snapshot = Arc::new(PlanSnapshot { plan, version, until });
         self.plan.store(Some(snapshot.clone()));
-        look(&snapshot, rng)
+        read(&snapshot, rng)
     }
 
-    /// `until` becomes the time at which the first of them changes by itself.
+    /// Sets `until` to the time at which the first candidate changes without an event.
     fn candidates(&self, now: Duration, until: &mut Duration) -> Vec<Candidate> {
         let mut change = |at: Duration| {
             if now < at {
@@ -166,46 +165,46 @@ impl HostSet {
         let slow_start = self.cluster.load_balancing.slow_start;
         let mut candidate =
             |((at, locality, endpoint), host): ((usize, &LocalityEndpoints, &Endpoint), &Arc<Host>)| {
-                let seen = host.seen();
-                let ejected = change(seen.ejected_until);
-                let grown = slow_start.map_or(1.0, |slow_start| {
+                let state = host.state();
+                let ejected = change(state.ejected_until);
+                let slow_start_factor = slow_start.map_or(1.0, |slow_start| {
                     let age = now.saturating_sub(host.since);
                     if age >= slow_start.window {
                         return 1.0;
                     }
-                    change((now + slow_start.window / STEPS).min(host.since + slow_start.window));
-                    grown(age, slow_start)
+                    change((now + slow_start.window / PLANS_PER_WINDOW).min(host.since + slow_start.window));
+                    slow_start_factor(age, slow_start)
                 });
                 Candidate {
                     priority: locality.priority,
                     locality: at,
                     locality_weight: locality.weight,
                     weight: endpoint.weight,
-                    standing: match endpoint.health {
-                        _ if ejected => Standing::Out,
-                        EndpointHealth::Healthy | EndpointHealth::Unknown => Standing::Healthy,
-                        EndpointHealth::Degraded => Standing::Degraded,
-                        _ => Standing::Out,
+                    health: match endpoint.health {
+                        _ if ejected => HostHealth::Unhealthy,
+                        HealthStatus::Healthy | HealthStatus::Unknown => HostHealth::Healthy,
+                        HealthStatus::Degraded => HostHealth::Degraded,
+                        _ => HostHealth::Unhealthy,
                     },
-                    deferred: change(seen.deferred_until),
-                    grown,
+                    recently_failed: change(state.deferred_until),
+                    slow_start_factor,
                 }
             };
         endpoints.zip(&self.hosts).map(&mut candidate).collect()
     }
 
-    /// The number of a host, which no other host of this cluster ever had.
+    /// Returns the ID of a host, which is unique in the cluster for all time.
     pub(crate) fn host_id(&self, index: usize) -> u64 {
         self.hosts[index].id()
     }
 
-    /// Whether a host is among the endpoints.
+    /// Returns whether a host is among the endpoints.
     #[cfg(feature = "hyper")]
     pub(crate) fn has_host(&self, id: u64) -> bool {
         self.hosts.iter().any(|host| host.id() == id)
     }
 
-    /// How many connections an endpoint has.
+    /// Returns the number of connections to an endpoint.
     pub(crate) fn connections(&self, index: usize) -> u32 {
         self.hosts[index].connections.load(Ordering::Relaxed)
     }
@@ -223,7 +222,7 @@ impl HostSet {
         }
     }
 
-    /// What is known of each endpoint, in their order.
+    /// Returns the status of each endpoint, in order.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = EndpointStatus> {
         let now = self.stats.now();
         self.endpoints
@@ -232,60 +231,61 @@ impl HostSet {
             .map(move |((_, endpoint), host)| host.status(&self.cluster.name, endpoint.health, now))
     }
 
-    /// A place among the connections that are being made.
+    /// Counts a pending connection.
     ///
     /// # Errors
     ///
-    /// `TooManyConnections`: the cluster's limit.
-    pub(crate) fn begin(self: &Arc<Self>) -> Result<Pending, Error> {
+    /// `TooManyConnections`: a limit of the cluster is reached.
+    pub(crate) fn begin(self: &Arc<Self>) -> Result<PendingConnection, Error> {
         let CircuitBreakers { max_connections, max_pending_requests, .. } = self.cluster.circuit_breakers;
         let full = |what: &str, limit: u32| {
-            let message =
-                format!("`{}` has {limit} {what}, as many as its DestinationRule allows", self.cluster.name);
+            let message = format!(
+                "`{}` has {limit} {what}, which is the limit of its DestinationRule",
+                self.cluster.name
+            );
             Err(Error::new(ErrorKind::TooManyConnections, message))
         };
         if self.stats.connections.load(Ordering::Relaxed) >= max_connections {
             return full("connections", max_connections);
         }
-        let pending = Pending(self.clone());
+        let pending = PendingConnection(self.clone());
         match self.stats.pending.fetch_add(1, Ordering::Relaxed) {
-            before if before >= max_pending_requests => full("connections under way", max_pending_requests),
+            before if before >= max_pending_requests => full("pending connections", max_pending_requests),
             _ => Ok(pending),
         }
     }
 
-    /// Ejects an endpoint, if one more may be.
+    /// Ejects an endpoint, unless the maximum share of endpoints is already ejected.
     pub(super) fn eject(&self, host: &Host, rules: &OutlierDetection, now: Duration) -> bool {
-        let ejected = self.hosts.iter().filter(|host| host.seen().record.is_ejected(now)).count();
+        let ejected = self.hosts.iter().filter(|host| host.state().record.is_ejected(now)).count();
         if !outlier::may_eject(ejected, self.hosts.len(), rules) {
             return false;
         }
-        let mut seen = host.lock();
-        let time = seen.record.eject(rules, now);
-        (seen.ejected_until, seen.deferred_until) = (now + time, Duration::ZERO);
+        let mut state = host.lock();
+        let time = state.record.eject(rules, now);
+        (state.ejected_until, state.deferred_until) = (now + time, Duration::ZERO);
         let (cluster, endpoint, seconds) = (&self.cluster.name, host.address(), time.as_secs_f64());
-        tracing::warn!(%cluster, endpoint, seconds, "an endpoint is ejected");
+        tracing::warn!(%cluster, endpoint, seconds, "outlier detection ejected an endpoint");
         true
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingConnection {
     fn drop(&mut self) {
         self.0.stats.pending.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Deref for PlanSnapshot {
-    type Target = Plan;
-
-    fn deref(&self) -> &Plan {
+impl PlanSnapshot {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }
 }
 
-/// The part of its weight that an endpoint of this age has grown to (Envoy
-/// `source/extensions/load_balancing_policies/common/load_balancer_impl.cc`, `EdfLoadBalancerBase::applySlowStartFactor`).
-fn grown(age: Duration, slow_start: SlowStart) -> f64 {
+/// Returns the slow start factor of an endpoint of this age (Envoy
+/// `source/extensions/load_balancing_policies/common/load_balancer_impl.cc`,
+/// `EdfLoadBalancerBase::applySlowStartFactor`).
+fn slow_start_factor(age: Duration, slow_start: SlowStart) -> f64 {
     let part = age.max(Duration::from_millis(1)).as_secs_f64() / slow_start.window.as_secs_f64();
     part.powf(1.0 / slow_start.aggression).max(slow_start.minimum_percent / 100.0).min(1.0)
 }

@@ -1,40 +1,40 @@
-//! What can be told of an endpoint.
+//! The status of an endpoint.
 
 use std::time::Duration;
 
-use nds_client::resources::endpoint::HealthStatus as EndpointHealth;
+use nds_client::resources::endpoint::HealthStatus;
 
 use crate::error::ErrorKind;
 
-/// An endpoint of a cluster in use: what istiod says of it, and what this process has seen.
+/// The status of an endpoint in use: its health according to istiod, and the local statistics.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// Its cluster: `outbound|3002||forecast.weather.svc.cluster.local`.
+    /// The cluster: `outbound|3002||forecast.weather.svc.cluster.local`.
     pub cluster: String,
-    /// Its address: `10.1.2.3:15443`.
+    /// The address: `10.1.2.3:15443`.
     pub endpoint: String,
-    /// What istiod says about its health.
-    pub health: EndpointHealth,
-    /// How many connections this process has to it, those that are being made included.
+    /// The health status in EDS.
+    pub health: HealthStatus,
+    /// The number of connections of this process to the endpoint, including pending ones.
     pub connections: u32,
-    /// How often connecting failed in a row.
+    /// The number of consecutive connection failures.
     pub failures: u32,
-    /// What connecting failed with, the last time, while it has not succeeded since.
+    /// The error kind of the last connection failure. `None` after a success.
     pub last_failure: Option<ErrorKind>,
-    /// For how much longer it goes behind the others. Zero: it is tried like them.
+    /// The remaining time at the end of the order. Zero if the endpoint is not deferred.
     pub deferred_for: Duration,
-    /// For how much longer it is ejected, as the cluster's outlier detection says. Zero: it is not.
+    /// The remaining time of the ejection by outlier detection. Zero if the endpoint is not ejected.
     pub ejected_for: Duration,
-    /// How often it was ejected.
+    /// The number of ejections.
     pub ejections: u32,
 }
 
 impl EndpointStatus {
-    /// Whether nothing keeps connections from it: neither istiod's word nor what was seen.
+    /// Returns whether connections use the endpoint normally: it is healthy, not ejected and not deferred.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        let healthy = matches!(self.health, EndpointHealth::Healthy | EndpointHealth::Unknown);
+        let healthy = matches!(self.health, HealthStatus::Healthy | HealthStatus::Unknown);
         healthy && self.deferred_for.is_zero() && self.ejected_for.is_zero()
     }
 }

@@ -5,7 +5,7 @@ use nds_client::resources::{cluster::Cluster, endpoint::Endpoints};
 
 use super::*;
 use crate::{
-    balance::Place,
+    balance::PickOrder,
     error::ErrorKind,
     testing::{bare, ejecting, endpoint, endpoints, growing, locality},
 };
@@ -21,26 +21,26 @@ fn set(cluster: &Arc<Cluster>) -> Arc<HostSet> {
     HostSet::new(cluster.clone(), three(), None, Arc::default()).into()
 }
 
-/// The next push of the same cluster.
+/// Returns the host set of the next push of the same cluster.
 fn pushed(before: &HostSet, cluster: &Arc<Cluster>, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
     HostSet::new(cluster.clone(), endpoints, Some(before), before.stats.clone()).into()
 }
 
 fn fail(set: &Arc<HostSet>, index: usize) {
-    Held::new(set, index).failed(ErrorKind::Dial);
+    ActiveConnection::new(set, index).failed(ErrorKind::Dial);
 }
 
-fn places(set: &HostSet) -> Vec<Place> {
-    let look = set.plan(&mut Rng::with_seed(1));
-    (0..set.hosts.len()).map(|index| look.place(index)).collect()
+fn places(set: &HostSet) -> Vec<PickOrder> {
+    let snapshot = set.plan_snapshot(&mut Rng::with_seed(1));
+    (0..set.hosts.len()).map(|index| snapshot.plan().pick_order(index)).collect()
 }
 
-fn is_first(place: Place) -> bool {
-    matches!(place, Place::First { .. })
+fn is_first(place: PickOrder) -> bool {
+    matches!(place, PickOrder::First { .. })
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_in_a_row_defers_for_twice_as_long_and_a_success_ends_it() {
+async fn each_consecutive_failure_doubles_the_deferral_and_a_success_ends_it() {
     let cluster = Arc::new(bare(NAME));
     let set = set(&cluster);
     for seconds in [1, 2, 4, 8, 16, 30, 30] {
@@ -48,21 +48,17 @@ async fn each_failure_in_a_row_defers_for_twice_as_long_and_a_success_ends_it() 
         assert_eq!(set.statuses().next().unwrap().deferred_for, Duration::from_secs(seconds));
         assert!(!is_first(places(&set)[0]));
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        assert!(is_first(places(&set)[0]), "by itself, when the time is over");
+        assert!(is_first(places(&set)[0]), "the deferral ends by itself");
     }
     let status = set.statuses().next().unwrap();
-    assert_eq!(
-        (status.failures, status.last_failure),
-        (7, Some(ErrorKind::Dial)),
-        "it has not succeeded yet"
-    );
-    Held::new(&set, 0).connected();
+    assert_eq!((status.failures, status.last_failure), (7, Some(ErrorKind::Dial)), "no success yet");
+    ActiveConnection::new(&set, 0).connected();
     let status = set.statuses().next().unwrap();
     assert!(status.is_ok() && status.failures == 0 && status.last_failure.is_none(), "{status:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_is_long_over_is_forgotten() {
+async fn an_old_failure_is_forgotten() {
     let cluster = Arc::new(bare(NAME));
     let set = set(&cluster);
     fail(&set, 0);
@@ -72,11 +68,11 @@ async fn a_failure_that_is_long_over_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_seen_outlives_a_push_and_goes_with_the_endpoint() {
+async fn statistics_outlive_a_push_and_end_with_the_endpoint() {
     let cluster = Arc::new(bare(NAME));
     let set = set(&cluster);
-    let held = Held::new(&set, 0);
-    held.failed(ErrorKind::Dial);
+    let active = ActiveConnection::new(&set, 0);
+    active.failed(ErrorKind::Dial);
     let changed = Arc::new(bare(NAME));
     let next = pushed(&set, &changed, three());
     assert_eq!(next.statuses().next().unwrap().connections, 1);
@@ -84,12 +80,12 @@ async fn what_was_seen_outlives_a_push_and_goes_with_the_endpoint() {
     let others = Arc::new(endpoints(vec![locality(0, 1, vec![endpoint(([127, 0, 0, 1], 9).into())])]));
     let without = pushed(&next, &changed, others);
     assert!(pushed(&without, &changed, three()).statuses().all(|status| status.is_ok()));
-    drop(held);
+    drop(active);
 }
 
-/// Two failures in a row, 10 s, half of the endpoints.
+/// The rules: two consecutive failures, 10 s, half of the endpoints.
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
+async fn an_endpoint_is_ejected_by_the_rules_of_the_cluster_and_returns() {
     let cluster = Arc::new(ejecting(NAME));
     let set = set(&cluster);
     let fail = |index| fail(&set, index);
@@ -97,16 +93,16 @@ async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
     assert!(set.statuses().next().unwrap().ejected_for.is_zero());
     fail(0);
     assert_eq!(set.statuses().next().unwrap().ejected_for, Duration::from_secs(10));
-    assert_eq!(places(&set)[0], Place::Out, "it is not offered at all");
-    // Half of three is one: the next is put last.
+    assert_eq!(places(&set)[0], PickOrder::Excluded, "an ejected endpoint is not used");
+    // Half of three endpoints is one, so the next one is only deferred.
     fail(1);
     assert!(is_first(places(&set)[1]), "one failure is not two");
     fail(1);
     assert!(set.statuses().nth(1).unwrap().ejected_for.is_zero());
-    assert!(matches!(places(&set)[1], Place::Later(_)));
+    assert!(matches!(places(&set)[1], PickOrder::Later(_)));
     tokio::time::advance(Duration::from_secs(10)).await;
     assert!(is_first(places(&set)[0]));
-    Held::new(&set, 0).connected();
+    ActiveConnection::new(&set, 0).connected();
     fail(0);
     fail(0);
     let status = set.statuses().next().unwrap();
@@ -114,20 +110,20 @@ async fn an_endpoint_is_ejected_as_the_cluster_says_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn statuses_of_requests_eject_too() {
+async fn response_statuses_also_eject_an_endpoint() {
     let cluster = Arc::new(ejecting(NAME));
     let set = set(&cluster);
-    let held = Held::new(&set, 2);
-    held.answered(503);
-    held.answered(200);
-    held.answered(503);
-    assert_ne!(places(&set)[2], Place::Out);
-    held.answered(500);
-    assert_eq!(places(&set)[2], Place::Out);
+    let active = ActiveConnection::new(&set, 2);
+    active.answered(503);
+    active.answered(200);
+    active.answered(503);
+    assert_ne!(places(&set)[2], PickOrder::Excluded);
+    active.answered(500);
+    assert_eq!(places(&set)[2], PickOrder::Excluded);
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_too_few_left_ejected_endpoints_are_used_again_where_there_is_a_panic_threshold() {
+async fn below_the_panic_threshold_ejected_endpoints_are_used_again() {
     for threshold in [0.0, 50.0] {
         let mut cluster = ejecting(NAME);
         cluster.outlier_detection.as_mut().unwrap().max_ejection_percent = 100;
@@ -137,13 +133,13 @@ async fn with_too_few_left_ejected_endpoints_are_used_again_where_there_is_a_pan
             fail(&set, index);
         }
         assert!(set.statuses().all(|status| !status.ejected_for.is_zero()));
-        let usable = set.plan(&mut Rng::new()).usable();
+        let usable = set.plan_snapshot(&mut Rng::new()).plan().usable();
         assert_eq!(usable, if threshold > 0.0 { 3 } else { 0 }, "threshold {threshold}");
     }
 }
 
 #[test]
-fn connections_have_the_clusters_limit() {
+fn the_circuit_breaker_of_the_cluster_limits_connections() {
     let mut cluster = bare(NAME);
     (cluster.circuit_breakers.max_connections, cluster.circuit_breakers.max_pending_requests) = (2, 1);
     let cluster = Arc::new(cluster);
@@ -153,9 +149,9 @@ fn connections_have_the_clusters_limit() {
     let pending = set.begin().unwrap();
     let error = set.begin().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyConnections);
-    assert!(error.to_string().contains("under way"), "{error}");
+    assert!(error.to_string().contains("pending connections"), "{error}");
     drop(pending);
-    let (one, two) = (Held::new(&set, 0), Held::new(&set, 1));
+    let (one, two) = (ActiveConnection::new(&set, 0), ActiveConnection::new(&set, 1));
     let error = set.begin().map(drop).unwrap_err();
     assert!(error.to_string().contains("has 2 connections"), "{error}");
     drop(one);
@@ -164,9 +160,9 @@ fn connections_have_the_clusters_limit() {
     assert_eq!((set.connections(0), set.connections(1)), (0, 0));
 }
 
-/// A window of 100 s, from a tenth.
+/// The rules: a window of 100 s, starting at a tenth.
 #[tokio::test(start_paused = true)]
-async fn a_new_endpoint_grows_to_its_weight() {
+async fn slow_start_raises_the_weight_of_a_new_endpoint() {
     let cluster = Arc::new(growing(NAME));
     let before = set(&cluster);
     let mut all = Endpoints::clone(&three());
@@ -174,7 +170,7 @@ async fn a_new_endpoint_grows_to_its_weight() {
     all.localities[0].endpoints.push(endpoint(([127, 0, 0, 1], 4).into()));
     let set = pushed(&before, &cluster, Arc::new(all));
     let share = || match places(&set)[3] {
-        Place::First { share } => share,
+        PickOrder::First { share } => share,
         place => panic!("{place:?}"),
     };
     assert!((share() - 0.1 / 3.1).abs() < 0.001, "{}", share());

@@ -1,4 +1,4 @@
-//! The body of a request, as one type for all users of a pool.
+//! Request bodies, as one type for all users of a pool.
 
 use std::{
     any::Any,
@@ -18,8 +18,8 @@ use hyper::body::{Buf, Bytes};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// The body of a request; `None` for an empty one, which allocates nothing. It is a pointer because hyper moves a request some
-/// fifteen times.
+/// The body of a request. `None` is an empty body, which does not allocate. The body is boxed, because hyper moves a
+/// request many times.
 #[derive(Default)]
 pub(crate) struct RequestBody(Option<Box<Kind>>);
 
@@ -28,15 +28,15 @@ enum Kind {
     Stream(Stream),
 }
 
-/// A body that hyper polls while it sends it.
+/// A body that hyper polls while it sends the request.
 struct Stream {
     body: Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>,
-    sent: Sent,
+    sent: BodySent,
 }
 
-/// Whether hyper has finished with the body of a request.
+/// Tells whether hyper has finished sending the body of a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sent(Arc<AtomicBool>);
+pub(super) struct BodySent(Arc<AtomicBool>);
 
 impl RequestBody {
     pub(crate) fn new<B>(body: B) -> Self
@@ -51,15 +51,15 @@ impl RequestBody {
         let full = (&mut body as &mut dyn Any).downcast_mut::<Option<Full<Bytes>>>().and_then(Option::take);
         let kind = match (full, body) {
             (None, Some(body)) => {
-                Kind::Stream(Stream { body: Box::pin(Erased(body)), sent: Sent::default() })
+                Kind::Stream(Stream { body: Box::pin(Erased(body)), sent: BodySent::default() })
             }
             (full, _) => Kind::Full(full.unwrap_or_default()),
         };
         Self(Some(Box::new(kind)))
     }
 
-    /// For a body that takes time to send: whether that has ended.
-    pub(super) fn sent(&self) -> Option<Sent> {
+    /// Returns the progress of sending, for a body that takes time to send.
+    pub(super) fn sent(&self) -> Option<BodySent> {
         match self.0.as_deref()? {
             Kind::Full(_) => None,
             Kind::Stream(stream) => Some(stream.sent.clone()),
@@ -67,7 +67,7 @@ impl RequestBody {
     }
 }
 
-impl Sent {
+impl BodySent {
     pub(super) fn is_complete(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -117,7 +117,8 @@ impl fmt::Debug for RequestBody {
     }
 }
 
-/// A body whose data is [`Bytes`] and whose error is boxed. Unlike the combinators of http-body-util it keeps the size.
+/// A body with data of type [`Bytes`] and a boxed error. Unlike the combinators of http-body-util it preserves the size
+/// hint.
 struct Erased<B>(B);
 
 impl<B> Body for Erased<B>
@@ -132,7 +133,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // Copies nothing where the data is `Bytes` already.
+        // Data that already is `Bytes` is not copied.
         let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
         Poll::Ready(match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
             Some(Ok(frame)) => Some(Ok(frame.map_data(bytes))),
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_body_allocates_nothing_and_every_body_is_a_pointer() {
+    fn an_empty_body_does_not_allocate_and_every_body_is_a_pointer() {
         let empty = allocation_counter::measure(|| drop(RequestBody::new(Empty::<Bytes>::new())));
         let body = Full::<Bytes>::from("hello");
         let full = allocation_counter::measure(|| drop(RequestBody::new(body)));

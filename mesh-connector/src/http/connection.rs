@@ -1,4 +1,4 @@
-//! One connection: hyper's, over a stream of the mesh.
+//! An HTTP connection of hyper over a mesh stream.
 
 use std::{
     future::poll_fn,
@@ -28,41 +28,41 @@ use crate::{
     stream::MeshStream,
 };
 
-/// Sends, receives, and ends when the connection does.
+/// The future that drives a connection until it ends.
 pub(super) type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
-/// What became of a request: where nothing of it was sent, it is in the error.
+/// The result of sending a request. The error contains the request if none of it was sent.
 pub(super) type Answer = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
-/// What requests of one version of HTTP are sent with.
+/// A connection of one HTTP version.
 pub(super) trait Connection: Sender + Send + Sync + 'static {
-    /// Whether several requests share a connection.
+    /// Whether several requests can share a connection.
     const SHARED: bool;
 
     fn open(stream: MeshStream) -> impl Future<Output = hyper::Result<(Self, Driver)>> + Send;
 
     fn info(&self) -> &ConnectionInfo;
 
-    /// Waits until the connection has done with the request before. `false`: it has ended.
+    /// Waits until the connection has finished the previous request. `false` if the connection has ended.
     fn ready(&mut self) -> impl Future<Output = bool> + Send;
 
-    /// Sends a request. It comes back with the error where nothing of it was sent.
+    /// Sends a request. The error contains the request if none of it was sent.
     fn send(&mut self, request: Request<RequestBody>) -> impl Future<Output = Answer> + Send;
 }
 
-/// A connection of HTTP/1.1.
+/// An HTTP/1.1 connection.
 #[derive(Debug)]
 pub(super) struct Http1 {
     requests: http1::SendRequest<RequestBody>,
     info: ConnectionInfo,
 }
 
-/// A connection of HTTP/2.
+/// An HTTP/2 connection.
 #[derive(Clone, Debug)]
 pub(super) struct Http2 {
     requests: http2::SendRequest<RequestBody>,
     info: ConnectionInfo,
-    /// The peer's limit of concurrent streams.
+    /// The limit of concurrent streams of the peer.
     max_streams: Arc<AtomicU32>,
 }
 
@@ -150,11 +150,11 @@ impl Connection for Http2 {
     }
 }
 
-/// What the caller gets where the exchange failed: the mesh's own error, if that is the cause.
+/// Converts an error of hyper. If its cause is an error of the mesh, returns that error.
 pub(super) fn failed(info: &ConnectionInfo, what: &str, error: hyper::Error) -> Error {
     Error::find(&error).cloned().unwrap_or_else(|| {
         let (host, port, endpoint) = (info.host(), info.port(), info.endpoint());
-        let message = format!("{what} `{host}:{port}` failed, over a connection to {endpoint}");
+        let message = format!("{what} `{host}:{port}` failed on a connection to {endpoint}");
         Error::with_source(ErrorKind::Exchange, message, error)
     })
 }

@@ -1,4 +1,4 @@
-//! The connections of a pool, as a value: time is passed in, and nothing waits.
+//! The connections of a pool, as a value: it receives the time as an argument and never waits.
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
@@ -7,34 +7,34 @@ use tokio::time::Instant;
 
 use super::limits::{Limits, Usage};
 
-/// Requests that wait for one connection to be made: a peer's limit of concurrent streams is unknown until then, and
-/// this is hyper's assumption, too (RFC 9113 §6.5.2 recommends no less).
+/// The number of requests that may wait for the same connection attempt. The stream limit of the peer is unknown until
+/// then. hyper assumes the same value (RFC 9113 §6.5.2 recommends at least 100).
 pub(super) const ASSUMED_STREAMS: u32 = 100;
 
-/// What requests are sent with over one connection.
+/// The sending half of a connection.
 pub(super) trait Sender: Sized {
-    /// Another sender for the same connection; `None` where only one request at a time is on it.
+    /// Returns another sender for the same connection. `None` if the connection serves only one request at a time.
     fn share(&self) -> Option<Self>;
 
-    /// Whether the peer takes further requests, as far as it has said.
+    /// Returns whether the peer accepts further requests, as far as known.
     fn is_open(&self) -> bool;
 
-    /// How many requests the connection serves at the same time.
+    /// Returns the number of concurrent requests that the connection can serve.
     fn capacity(&self) -> u32;
 }
 
-/// The connections of one cluster for one version of HTTP. A request may use those of its key `K`: its endpoint, and what
-/// protects a connection to it. `F` is what a request waits for that joins an attempt to make a connection.
+/// The connections of one cluster for one HTTP version. A request uses the connections of its key `K`: its endpoint and
+/// the protection of the connection. `F` is the type that a request awaits if it joins a connection attempt.
 pub(super) struct Connections<K, S, F> {
     limits: Limits,
     endpoints: HashMap<K, Endpoint<S, F>, RandomState>,
-    /// How often the pool was drained.
+    /// The number of times that the pool was drained.
     drained: u64,
     next_id: u64,
 }
 
 struct Endpoint<S, F> {
-    /// With room for a request; the one used last at the end.
+    /// Connections with room for a request, most recently used last.
     ready: Vec<Slot<S>>,
     full: Vec<Slot<S>>,
     attempts: Vec<Attempt<F>>,
@@ -43,7 +43,7 @@ struct Endpoint<S, F> {
 struct Slot<S> {
     id: Id,
     usage: Usage,
-    /// `None` while the only request that it serves at a time is on it.
+    /// `None` while the connection serves a request that cannot share it.
     sender: Option<S>,
 }
 
@@ -53,11 +53,11 @@ struct Attempt<F> {
     outcome: F,
 }
 
-/// One connection, or one attempt to make one.
+/// The ID of a connection or of a connection attempt.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Id(u64);
 
-/// An attempt to make a connection.
+/// A connection attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     attempt: Id,
@@ -69,7 +69,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         Self { limits, endpoints: HashMap::default(), drained: 0, next_id: 0 }
     }
 
-    /// Takes a connection for one request: the one used last, so that others become idle.
+    /// Takes a connection for one request. It takes the most recently used one, so that others become idle.
     pub(super) fn check_out(&mut self, key: K, now: Instant) -> Option<(Id, S)> {
         let limits = self.limits;
         let endpoint = self.endpoints.get_mut(&key)?;
@@ -77,7 +77,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
             if !slot.is_usable(&limits, now) {
                 continue;
             }
-            // The peer may have lowered its limit.
+            // The peer may have lowered its stream limit.
             if !slot.has_room() {
                 endpoint.full.push(slot);
             } else if let Some(begun) = endpoint.begin(slot, &limits) {
@@ -88,7 +88,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         None
     }
 
-    /// Joins an attempt, if there is one with room.
+    /// Joins a connection attempt with room for another request.
     pub(super) fn join(&mut self, key: K) -> Option<F> {
         let attempts = &mut self.endpoints.get_mut(&key)?.attempts;
         let attempt = attempts.iter_mut().find(|attempt| attempt.requests < ASSUMED_STREAMS)?;
@@ -96,12 +96,12 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         Some(attempt.outcome.clone())
     }
 
-    /// Begins an attempt that no request joins.
+    /// Starts a connection attempt that no other request joins.
     pub(super) fn begin(&mut self) -> Ticket {
         Ticket { attempt: self.id(), drained: self.drained }
     }
 
-    /// Begins an attempt that other requests may join.
+    /// Starts a connection attempt that other requests may join.
     pub(super) fn begin_shared(&mut self, key: K, outcome: F) -> Ticket {
         let ticket = self.begin();
         let attempt = Attempt { id: ticket.attempt, requests: 1, outcome };
@@ -109,7 +109,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         ticket
     }
 
-    /// The attempt is over, however it ended.
+    /// Ends a connection attempt, with any result.
     pub(super) fn end(&mut self, key: K, ticket: Ticket) {
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
             endpoint.attempts.retain(|attempt| attempt.id != ticket.attempt);
@@ -117,8 +117,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Takes in the connection of an attempt, with its first request on it. A connection whose attempt began before the
-    /// pool was drained is not taken in (`None`): it serves this request alone.
+    /// Adds the connection of an attempt, with its first request. `None` if the pool was drained after the attempt
+    /// started: the connection then serves only this request.
     pub(super) fn add(&mut self, ticket: Ticket, key: K, sender: &S, now: Instant) -> Option<Id> {
         let limits = self.limits;
         if ticket.drained != self.drained {
@@ -133,9 +133,9 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         Some(ticket.attempt)
     }
 
-    /// A request has ended. Its sender comes back, unless it was broken off. At most `max_idle` connections of the pool
-    /// are without a request afterwards.
-    pub(super) fn give_back(&mut self, (key, id): (K, Id), sender: Option<S>, now: Instant, max_idle: usize) {
+    /// Ends a request and returns its sender, unless the request was aborted. At most `max_idle` connections of the
+    /// pool are idle afterwards.
+    pub(super) fn check_in(&mut self, (key, id): (K, Id), sender: Option<S>, now: Instant, max_idle: usize) {
         let limits = self.limits;
         let is_surplus = max_idle != usize::MAX && max_idle <= self.idle();
         let Some(endpoint) = self.endpoints.get_mut(&key) else {
@@ -153,7 +153,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Forgets a connection: it has ended.
+    /// Removes a connection that has ended.
     pub(super) fn remove(&mut self, key: K, id: Id) {
         if let Some(endpoint) = self.endpoints.get_mut(&key) {
             endpoint.take(id);
@@ -161,7 +161,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Forgets a connection if its time is over; else the time to look again. `None`: there is nothing more to look for.
+    /// Removes a connection if its lifetime is over. Otherwise returns the time of the next check. `None` if no further
+    /// check is needed.
     pub(super) fn expire(&mut self, key: K, id: Id, now: Instant) -> Option<Instant> {
         let limits = self.limits;
         let endpoint = self.endpoints.get_mut(&key)?;
@@ -171,22 +172,22 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
                 self.remove(key, id);
                 None
             }
-            false => slot.usage.look_again(&limits, now),
+            false => slot.usage.next_check(&limits, now),
         }
     }
 
-    /// Forgets the connections of all other keys. Those with requests on them end with their requests.
+    /// Removes the connections of all other keys. Busy connections end with their requests.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(K) -> bool) {
         self.endpoints.retain(|key, _| keep(*key));
     }
 
-    /// Forgets all connections. Those with requests on them end with their requests.
+    /// Removes all connections. Busy connections end with their requests.
     pub(super) fn drain(&mut self) {
         self.drained += 1;
         self.endpoints.clear();
     }
 
-    /// Connections without a request.
+    /// Returns the number of idle connections.
     fn idle(&self) -> usize {
         let ready = self.endpoints.values().flat_map(|endpoint| &endpoint.ready);
         ready.filter(|slot| slot.usage.streams() == 0).count()
@@ -213,7 +214,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
 }
 
 impl<S: Sender, F> Endpoint<S, F> {
-    /// Begins a request. A connection that may serve no other is forgotten.
+    /// Starts a request. Removes a connection that can serve no further request.
     fn begin(&mut self, mut slot: Slot<S>, limits: &Limits) -> Option<(Id, S)> {
         let sender = slot.sender.take()?;
         slot.sender = sender.share();
@@ -232,7 +233,7 @@ impl<S: Sender, F> Endpoint<S, F> {
         }
     }
 
-    /// Takes a connection whose peer has raised its limit.
+    /// Takes a connection whose peer has raised its stream limit.
     fn with_room_again(&mut self) -> Option<Slot<S>> {
         self.full.iter().position(Slot::has_room).map(|at| self.full.swap_remove(at))
     }

@@ -1,4 +1,4 @@
-//! One request and its response, over a connection of a pool.
+//! Sends a request over a pooled connection and returns the response.
 
 use http::{Request, Response};
 
@@ -19,12 +19,12 @@ pub(super) enum Kind {
     Http2(Lease<Http2>),
 }
 
-/// Sends a request over the connection that `lease` gives, and over the next one where that has ended before anything of the
-/// request was sent.
+/// Sends a request over the connection that `lease` returns. If that connection has ended before any part of the
+/// request was sent, uses another one.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the request.
+/// Dropping the future cancels the request.
 pub(crate) async fn exchange<L>(
     mut request: Request<RequestBody>,
     lease: impl Fn() -> L,
@@ -32,7 +32,7 @@ pub(crate) async fn exchange<L>(
 where
     L: Future<Output = Result<Leased, Error>>,
 {
-    // Requests and responses are copied with each future that they go through: this is the only one.
+    // A single future handles the whole exchange, because each nested future would copy requests and responses.
     loop {
         let answer = match lease().await?.0 {
             Kind::Http1(mut lease) => {
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// The response for the caller, or the request where another connection may serve it.
+/// Returns the response for the caller, or the request if another connection can serve it.
 fn answered<S: Connection>(
     lease: Lease<S>,
     answer: Answer,
@@ -66,7 +66,7 @@ fn answered<S: Connection>(
             Ok(Ok(response.map(|body| ResponseBody::received(body, held(lease)))))
         }
         Err(mut error) => match error.take_message() {
-            // The connection ended before anything of the request was sent.
+            // The connection ended before any part of the request was sent.
             Some(unsent) if !lease.is_new() => Ok(Err(unsent)),
             _ => Err(failed(lease.info(), "the request to", error.into_error())),
         },

@@ -1,4 +1,4 @@
-//! A stream that tells when the peer has said something.
+//! A stream that notifies a task of its first read.
 
 use std::{
     io::{self, IoSlice},
@@ -10,8 +10,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that wakes a task when it is read for the first time: what the peer says first are its settings
-/// (RFC 9113 §3.4), and hyper tells nobody of them.
+/// Wakes a task when data is read for the first time. The first data of an HTTP/2 peer contains its settings (RFC 9113
+/// §3.4), and hyper does not notify about them.
 #[derive(Debug)]
 pub(super) struct FirstRead<T> {
     stream: T,

@@ -1,4 +1,4 @@
-//! The head of a request as HTTP/1.1 carries it (RFC 9112 §3.2).
+//! The request head in HTTP/1.1 (RFC 9112 §3.2).
 
 use std::mem;
 
@@ -8,10 +8,10 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-/// The port of `http://` URIs without one (RFC 9110 §4.2.1).
+/// The default port of `http://` URIs (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Writes the target in origin form (of `CONNECT`: in authority form), and a `Host` where there is none.
+/// Sets the target to origin form (authority form for `CONNECT`), and adds a `Host` header if there is none.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
     let uri = mem::take(request.uri_mut()).into_parts();
     if let Some(authority) = &uri.authority
@@ -30,7 +30,7 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
     }
 }
 
-/// What `Host` says of an authority: without user information, and without the default port.
+/// Returns the `Host` header of an authority: without user information and without the default port.
 pub(crate) fn host(authority: &Authority) -> Option<HeaderValue> {
     let text = authority.as_str();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_has_its_path_as_target_and_its_authority_as_host() {
+    fn a_request_uses_its_path_as_target_and_its_authority_as_host() {
         for (uri, target, host) in [
             ("http://forecast.weather:3002/a?b", "/a?b", Some("forecast.weather:3002")),
             ("http://forecast.weather:80", "/", Some("forecast.weather")),
@@ -69,13 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn connect_has_its_authority_as_target() {
+    fn connect_uses_its_authority_as_target() {
         let (target, host) = head(Method::CONNECT, "http://forecast.weather:3002/");
         assert_eq!((&*target, host.as_deref()), ("forecast.weather:3002", Some("forecast.weather:3002")));
     }
 
     #[test]
-    fn a_host_of_the_callers_own_stays() {
+    fn a_host_header_of_the_caller_is_preserved() {
         let request = Request::get("http://forecast.weather:3002/").header(HOST, "other");
         let mut request = request.body(()).unwrap();
         to_http1(&mut request);

@@ -1,4 +1,4 @@
-//! A connection while a request is on it.
+//! A connection that serves a request.
 
 use std::{fmt, sync::Arc};
 
@@ -14,31 +14,31 @@ use crate::{
     error::Error,
 };
 
-/// The outcome of an attempt to connect, for requests that joined it: what the connection may serve. `None`: the
-/// attempt goes on.
+/// The result of a connection attempt, for requests that joined it: the key of the connection. `None` while the attempt
+/// is in progress.
 pub(super) type Outcome = Option<Result<ConnectionKey, Error>>;
 
 /// The connections of a pool, shared by the pool, its requests and its connections.
-pub(super) struct Shared<S>(Mutex<Connections<ConnectionKey, S, watch::Receiver<Outcome>>>);
+pub(super) struct SharedConnections<S>(Mutex<Connections<ConnectionKey, S, watch::Receiver<Outcome>>>);
 
-/// What one request is sent with.
+/// The sender of one request.
 pub(super) struct Lease<S: Connection> {
     sender: S,
     /// Whether the connection was made for this request.
     is_new: bool,
-    place: Place<S>,
+    request: ActiveRequest<S>,
 }
 
-/// A request's place on its connection. Dropping it ends the request.
-struct Place<S: Connection> {
-    shared: Arc<Shared<S>>,
-    /// `None`: the connection is not of the pool, and ends with its request.
+/// A request on a connection. Dropping it ends the request.
+struct ActiveRequest<S: Connection> {
+    shared: Arc<SharedConnections<S>>,
+    /// `None` if the connection is not in the pool and ends with its request.
     id: Option<Id>,
     key: ConnectionKey,
     max_idle: usize,
 }
 
-impl<S: Connection> Shared<S> {
+impl<S: Connection> SharedConnections<S> {
     pub(super) fn new(connections: Connections<ConnectionKey, S, watch::Receiver<Outcome>>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(connections)))
     }
@@ -49,13 +49,13 @@ impl<S: Connection> Shared<S> {
 }
 
 impl<S: Connection> Lease<S> {
-    pub(super) fn new(shared: Arc<Shared<S>>, id: Option<Id>, sender: S, max_idle: usize) -> Self {
+    pub(super) fn new(shared: Arc<SharedConnections<S>>, id: Option<Id>, sender: S, max_idle: usize) -> Self {
         let key = sender.info().key();
-        Self { sender, is_new: false, place: Place { shared, id, key, max_idle } }
+        Self { sender, is_new: false, request: ActiveRequest { shared, id, key, max_idle } }
     }
 
-    /// The same lease, of a connection that was made for the request.
-    pub(super) fn made_for_it(self) -> Self {
+    /// Marks the connection as new: it was opened for this request.
+    pub(super) fn into_new(self) -> Self {
         Self { is_new: true, ..self }
     }
 
@@ -71,29 +71,29 @@ impl<S: Connection> Lease<S> {
         &mut self.sender
     }
 
-    /// The response has ended: the connection may serve another request. Where this is not said, the request was broken
-    /// off, and a connection that only serves one at a time ends with it.
+    /// Reports that the response has ended, so that the connection can serve another request. Without this report the
+    /// request was aborted, and a connection that serves one request at a time ends with it.
     pub(super) fn complete(self) {
-        let Self { sender, mut place, .. } = self;
-        place.give_back(Some(sender));
+        let Self { sender, mut request, .. } = self;
+        request.check_in(Some(sender));
     }
 }
 
-impl<S: Connection> Place<S> {
-    fn give_back(&mut self, sender: Option<S>) {
+impl<S: Connection> ActiveRequest<S> {
+    fn check_in(&mut self, sender: Option<S>) {
         if let Some(id) = self.id.take() {
-            self.shared.lock().give_back((self.key, id), sender, Instant::now(), self.max_idle);
+            self.shared.lock().check_in((self.key, id), sender, Instant::now(), self.max_idle);
         }
     }
 }
 
-impl<S: Connection> Drop for Place<S> {
+impl<S: Connection> Drop for ActiveRequest<S> {
     fn drop(&mut self) {
-        self.give_back(None);
+        self.check_in(None);
     }
 }
 
-impl<S> fmt::Debug for Shared<S> {
+impl<S> fmt::Debug for SharedConnections<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }

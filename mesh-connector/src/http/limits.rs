@@ -1,4 +1,4 @@
-//! How long a connection serves requests.
+//! Limits of the lifetime of a connection.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The idle timeout of clusters without one.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The limits of a cluster's connections; `None` for no limit.
+/// The limits of the connections of a cluster. `None` means no limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) idle_timeout: Option<Duration>,
@@ -16,7 +16,7 @@ pub(super) struct Limits {
     pub(super) max_requests: Option<u32>,
 }
 
-/// The use of one connection so far.
+/// The usage of a connection so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
     since: Instant,
@@ -41,7 +41,7 @@ impl Usage {
         Self { since: now, last_used: now, requests: 0, streams: 0 }
     }
 
-    /// Requests whose responses have not ended.
+    /// Returns the number of requests whose responses have not ended.
     pub(super) fn streams(&self) -> u32 {
         self.streams
     }
@@ -60,8 +60,8 @@ impl Usage {
         limits.max_requests.is_some_and(|most| self.requests >= most)
     }
 
-    /// The time at which the connection must not begin another request: by its age, and without a request on it by its
-    /// idle time.
+    /// Returns the time after which the connection must not start another request: its maximum age or, if it is idle,
+    /// its idle timeout.
     fn until(&self, limits: &Limits) -> Option<Instant> {
         let aged = self.aged(limits);
         let idle = limits.idle_timeout.filter(|_| self.streams == 0);
@@ -72,8 +72,9 @@ impl Usage {
         self.until(limits).is_some_and(|until| until <= now)
     }
 
-    /// The time of the next look at a connection: its end, or, while it is busy, the earliest end by its idle time.
-    pub(super) fn look_again(&self, limits: &Limits, now: Instant) -> Option<Instant> {
+    /// Returns the time of the next check: the end of the connection or, while it is busy, the earliest end by the idle
+    /// timeout.
+    pub(super) fn next_check(&self, limits: &Limits, now: Instant) -> Option<Instant> {
         match self.streams {
             0 => self.until(limits),
             _ => {

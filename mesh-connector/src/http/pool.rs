@@ -1,4 +1,4 @@
-//! The HTTP connections of one cluster, for one version of HTTP.
+//! The HTTP connections of one cluster.
 
 use std::{fmt, future::poll_fn, pin::pin, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     connection::{Connection, Driver, Http1, Http2, failed},
     connections::{Connections, Id, Ticket},
     exchange::{Kind, Leased},
-    lease::{Lease, Outcome, Shared},
+    lease::{Lease, Outcome, SharedConnections},
     limits::Limits,
 };
 use crate::{
@@ -25,27 +25,27 @@ use crate::{
 
 /// The HTTP connections of one cluster to its endpoints.
 ///
-/// A connection serves requests until its endpoint is gone, the policy changes ([`drain`](Self::drain)), its limits
-/// are reached, or the pools are dropped. It ends when the responses that are on it then have been read.
+/// A connection serves requests until its endpoint is removed, the policy changes ([`drain`](Self::drain)), a limit is
+/// reached, or the pools are dropped. It ends when its current responses have been read.
 #[derive(Debug)]
 pub(crate) struct HttpPools {
     http1: Pool<Http1>,
     http2: Pool<Http2>,
 }
 
-/// What a pool needs of its cluster.
+/// The interface of a pool to its cluster.
 pub(crate) trait Upstream: Sync {
-    /// An endpoint, and what protects a connection to it.
+    /// An endpoint and the protection of a connection to it.
     type Choice: Send;
 
-    /// The choice for one request, by the cluster's load balancer. `None`: there is none, and
-    /// [`connect`](Self::connect) says why.
+    /// Returns the choice of the load balancer for one request. `None` if there is none; [`connect`](Self::connect)
+    /// then returns the reason.
     fn choose(&self, now: Instant) -> Option<Self::Choice>;
 
-    /// Which connections may serve a request with this choice.
+    /// Returns the key of the connections that can serve a request with this choice.
     fn key(choice: &Self::Choice) -> ConnectionKey;
 
-    /// Connects, by this choice first.
+    /// Connects, starting with this choice.
     fn connect(&self, first: Option<Self::Choice>) -> impl Future<Output = Result<MeshStream, Error>> + Send;
 }
 
@@ -55,25 +55,25 @@ impl HttpPools {
         Self { http1: Pool::new(limits), http2: Pool::new(limits) }
     }
 
-    /// Ends the use of all connections but those of these keys, for endpoints that are gone.
+    /// Removes the connections of all other keys, whose endpoints are gone.
     pub(crate) fn retain(&self, keep: impl Fn(ConnectionKey) -> bool) {
         self.http1.0.lock().retain(&keep);
         self.http2.0.lock().retain(&keep);
     }
 
-    /// Ends the use of all connections: their policy, the identity or the expected SANs have changed.
+    /// Removes all connections, after the policy, the identity or the expected identities have changed.
     pub(crate) fn drain(&self) {
         self.http1.0.lock().drain();
         self.http2.0.lock().drain();
     }
 
-    /// A connection for one request, to the endpoint that `upstream` chooses for it: HTTP/2 if that is the protocol, else
-    /// HTTP/1.1. At most `max_idle` connections are without a request afterwards; with 0 the request has a connection of
-    /// its own.
+    /// Returns a connection for one request to the endpoint that `upstream` chooses: HTTP/2 if that is the protocol,
+    /// otherwise HTTP/1.1. At most `max_idle` connections are idle after the request. With 0, the request has its own
+    /// connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends an attempt to connect: requests that wait for it begin another.
+    /// Dropping the future cancels the connection attempt. Requests that wait for the attempt start another one.
     pub(crate) async fn lease<U: Upstream>(
         &self,
         protocol: Protocol,
@@ -87,14 +87,14 @@ impl HttpPools {
     }
 }
 
-struct Pool<S: Connection>(Arc<Shared<S>>);
+struct Pool<S: Connection>(Arc<SharedConnections<S>>);
 
 impl<S: Connection> Pool<S> {
     fn new(limits: Limits) -> Self {
-        Self(Shared::new(Connections::new(limits)))
+        Self(SharedConnections::new(Connections::new(limits)))
     }
 
-    /// A connection for one request.
+    /// Returns a connection for one request.
     async fn lease<U: Upstream>(&self, max_idle: usize, upstream: &U) -> Result<Lease<S>, Error> {
         if max_idle == 0 {
             return Box::pin(self.lease_alone(upstream)).await;
@@ -108,7 +108,8 @@ impl<S: Connection> Pool<S> {
                         return Ok(lease);
                     }
                 }
-                // Where the request that connects is dropped, or the pool drained, one that joined it begins anew.
+                // If the connecting request was dropped or the pool was drained, a request that joined the attempt
+                // starts again.
                 Next::Join(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     Ok(Some(Ok(key))) => {
@@ -118,17 +119,17 @@ impl<S: Connection> Pool<S> {
                     }
                     Ok(None) | Err(_) => {}
                 },
-                // Boxed: a request that need not connect does not carry what connecting takes.
+                // The attempt is boxed, so that requests on existing connections have small futures.
                 Next::Connect(attempt) => return Box::pin(attempt.run(max_idle, upstream, choice)).await,
             }
         }
     }
 
-    /// A connection that serves one request.
+    /// Returns a connection that serves only one request.
     async fn lease_alone<U: Upstream>(&self, upstream: &U) -> Result<Lease<S>, Error> {
         let (sender, driver) = open::<S, U>(upstream, None).await?;
         tokio::spawn(drive(driver, sender.info().clone()));
-        Ok(Lease::new(self.0.clone(), None, sender, 0).made_for_it())
+        Ok(Lease::new(self.0.clone(), None, sender, 0).into_new())
     }
 
     fn check_out(&self, key: ConnectionKey, max_idle: usize) -> Option<Lease<S>> {
@@ -159,18 +160,18 @@ impl<S: Connection> Pool<S> {
     }
 }
 
-/// How a request comes to its connection.
+/// How a request obtains its connection.
 enum Next<S: Connection> {
     Use(Lease<S>),
     Join(watch::Receiver<Outcome>),
     Connect(Attempt<S>),
 }
 
-/// An attempt to make a connection. Dropping it ends it, and requests that have joined it begin another.
+/// A connection attempt. Dropping it cancels it, and requests that have joined it start another one.
 struct Attempt<S: Connection> {
-    shared: Arc<Shared<S>>,
+    shared: Arc<SharedConnections<S>>,
     ticket: Ticket,
-    /// With whom it is shared: requests of this key, which wait for the outcome.
+    /// The key of the requests that may share the attempt, and the sender of its result.
     shared_by: Option<(ConnectionKey, watch::Sender<Outcome>)>,
 }
 
@@ -194,7 +195,7 @@ impl<S: Connection> Attempt<S> {
                 tokio::spawn(drive(driver, info));
             }
         }
-        Ok(Lease::new(shared, id, sender, max_idle).made_for_it())
+        Ok(Lease::new(shared, id, sender, max_idle).into_new())
     }
 
     fn tell(&self, outcome: Result<ConnectionKey, Error>) {
@@ -227,15 +228,16 @@ async fn open<S: Connection, U: Upstream>(
     S::open(stream).await.map_err(|error| failed(&info, "HTTP to", error))
 }
 
-/// Drives a connection that is not of the pool.
+/// Drives a connection outside the pool.
 async fn drive(driver: Driver, info: ConnectionInfo) {
     ended(&info, driver.await);
 }
 
-/// Drives a connection of the pool, which forgets it when its time is over. It ends when nothing holds a sender.
+/// Drives a connection of the pool, and removes it from the pool when its lifetime is over. It ends when all senders
+/// are dropped.
 async fn drive_pooled<S: Connection>(
     mut driver: Driver,
-    shared: Arc<Shared<S>>,
+    shared: Arc<SharedConnections<S>>,
     info: ConnectionInfo,
     id: Id,
 ) {
@@ -245,9 +247,9 @@ async fn drive_pooled<S: Connection>(
     let mut is_set = false;
     let driven = poll_fn(|cx| {
         let outcome = driver.as_mut().poll(cx);
-        // The waker is that of this task each time: a timer that has it need not be polled whenever bytes come.
+        // The timer needs a poll only once, because all polls have the waker of this task.
         while outcome.is_pending() && next.is_some() && (!is_set || timer.is_elapsed()) {
-            // Unconstrained, because pending would not mean that it has the waker otherwise.
+            // Without `unconstrained`, `Pending` could mean that the task budget is used up and the timer has no waker.
             is_set = pin!(unconstrained(timer.as_mut())).poll(cx).is_pending();
             if !is_set {
                 next = look();
@@ -263,7 +265,7 @@ async fn drive_pooled<S: Connection>(
 
 fn ended(info: &ConnectionInfo, outcome: hyper::Result<()>) {
     if let Err(error) = outcome {
-        tracing::debug!(endpoint = info.endpoint(), %error, "an HTTP connection broke");
+        tracing::debug!(endpoint = info.endpoint(), %error, "an HTTP connection failed");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The body of a response.
+//! Response bodies.
 
 use std::{
     fmt, mem,
@@ -11,27 +11,27 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 
 use super::{
-    body::Sent,
+    body::BodySent,
     connection::{Http1, Http2, failed},
     lease::Lease,
 };
 use crate::error::{Error, ErrorKind};
 
-/// The body of a response, as it comes in. Its connection serves other requests when the body has been read to its end.
+/// The body of a response, as a stream. Its connection serves other requests after the body has been read to the end.
 ///
-/// Dropping it before its end closes a connection of HTTP/1.1, and ends the stream of HTTP/2.
+/// Dropping it earlier closes an HTTP/1.1 connection, and ends the stream of an HTTP/2 connection.
 pub struct ResponseBody(Kind);
 
 enum Kind {
-    /// Made in this process.
+    /// A body that was created in this process.
     Local(Full<Bytes>),
     Received(Incoming, AnyLease),
 }
 
-/// What a body holds until it ends.
+/// The connection of a body that has not ended.
 pub(super) enum AnyLease {
-    /// With what of the request may still be on its way.
-    Http1(Lease<Http1>, Option<Sent>),
+    /// With the progress of sending the request body.
+    Http1(Lease<Http1>, Option<BodySent>),
     Http2(Lease<Http2>),
     /// The body has ended.
     Released,
@@ -52,7 +52,7 @@ impl ResponseBody {
 impl AnyLease {
     fn complete(self) {
         match self {
-            // The connection is still busy with the request's body: as a proxy, do not wait for it.
+            // The connection still sends the request body. Like a proxy, do not wait for it.
             Self::Http1(_, Some(sent)) if !sent.is_complete() => {}
             Self::Http1(lease, _) => lease.complete(),
             Self::Http2(lease) => lease.complete(),
@@ -65,9 +65,11 @@ impl AnyLease {
         match self {
             Self::Http1(lease, _) => failed(lease.info(), what, error),
             Self::Http2(lease) => failed(lease.info(), what, error),
-            Self::Released => {
-                Error::with_source(ErrorKind::Exchange, "the response failed after its end", error)
-            }
+            Self::Released => Error::with_source(
+                ErrorKind::Exchange,
+                "the connection failed after the end of the response",
+                error,
+            ),
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 const KEEP_ALL: usize = usize::MAX;
 
-/// The pool of one version of HTTP.
+/// A pool of one HTTP version.
 struct Pool(HttpPools, Protocol);
 
 impl Pool {
@@ -71,7 +71,7 @@ async fn exchange(pool: &Pool, cluster: &Cluster) {
     assert_eq!(text(get(pool, cluster, "/").await.unwrap()).await, "hello");
 }
 
-/// Begins a request, which waits for something then.
+/// Starts a request, which then waits.
 async fn begin<F: Future>(mut request: Pin<&mut F>) {
     poll_fn(|cx| {
         assert!(request.as_mut().poll(cx).is_pending());
@@ -81,7 +81,7 @@ async fn begin<F: Future>(mut request: Pin<&mut F>) {
 }
 
 #[tokio::test]
-async fn a_connection_serves_the_next_request_when_the_response_has_been_read() {
+async fn after_a_response_is_read_its_connection_serves_the_next_request() {
     for protocol in BOTH {
         let peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -98,7 +98,7 @@ async fn a_connection_serves_the_next_request_when_the_response_has_been_read() 
 }
 
 #[tokio::test]
-async fn a_response_without_a_body_need_not_be_read() {
+async fn a_response_without_a_body_releases_its_connection_immediately() {
     let peer = Peer::start(Protocol::Http1, 0).await;
     let (pool, cluster) = (pool(Protocol::Http1), Cluster::of(&peer));
     let mut responses = Vec::new();
@@ -109,7 +109,7 @@ async fn a_response_without_a_body_need_not_be_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_read_to_its_end_ends_a_connection_of_http_1_and_a_stream_of_http_2() {
+async fn dropping_a_body_early_ends_an_http_1_connection_or_an_http_2_stream() {
     for (protocol, connections) in [(Protocol::Http1, 2), (Protocol::Http2, 1)] {
         let mut peer = Peer::start(protocol, 1).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -126,7 +126,7 @@ async fn a_body_that_is_not_read_to_its_end_ends_a_connection_of_http_1_and_a_st
 }
 
 #[tokio::test]
-async fn a_dropped_request_leaves_nothing_behind() {
+async fn a_dropped_request_leaks_nothing() {
     for protocol in BOTH {
         let mut peer = Peer::start(protocol, 1).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -144,7 +144,7 @@ async fn a_dropped_request_leaves_nothing_behind() {
     }
 }
 
-/// A request whose body is what is sent to the channel.
+/// Returns a request whose body is received from the channel.
 fn request_with(body: mpsc::UnboundedReceiver<Bytes>) -> Request<RequestBody> {
     let next = async |mut body: mpsc::UnboundedReceiver<Bytes>| {
         let chunk = body.recv().await?;
@@ -157,7 +157,7 @@ fn request_with(body: mpsc::UnboundedReceiver<Bytes>) -> Request<RequestBody> {
 }
 
 #[tokio::test]
-async fn a_connection_whose_request_is_still_being_sent_serves_no_other() {
+async fn a_connection_that_still_sends_a_request_serves_no_other() {
     let mut peer = Peer::start(Protocol::Http1, 0).await;
     let (pool, cluster) = (pool(Protocol::Http1), Cluster::of(&peer));
     let (_pending, body) = mpsc::unbounded_channel();
@@ -172,7 +172,7 @@ async fn a_connection_whose_request_is_still_being_sent_serves_no_other() {
 }
 
 #[tokio::test]
-async fn a_streamed_body_arrives_and_its_connection_serves_on() {
+async fn after_a_streamed_body_its_connection_serves_the_next_request() {
     for protocol in BOTH {
         let peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -190,7 +190,7 @@ async fn a_streamed_body_arrives_and_its_connection_serves_on() {
 }
 
 #[tokio::test]
-async fn requests_join_the_connection_that_is_being_made() {
+async fn requests_join_a_pending_connection() {
     let peer = Peer::start(Protocol::Http2, 100).await;
     let (pool, cluster) = (pool(Protocol::Http2), Cluster::of(&peer));
     join_all((0..20).map(|_| exchange(&pool, &cluster))).await;
@@ -198,7 +198,7 @@ async fn requests_join_the_connection_that_is_being_made() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_fails_all_who_joined_it() {
+async fn a_failed_attempt_fails_all_requests_that_joined_it() {
     let peer = Peer::start(Protocol::Http2, 100).await;
     let (refuses, gate) = (true, Semaphore::new(0));
     let cluster = Cluster { refuses, gate, ..Cluster::of(&peer) };
@@ -214,7 +214,7 @@ async fn a_failed_attempt_fails_all_who_joined_it() {
 }
 
 #[tokio::test]
-async fn another_request_takes_over_where_the_one_that_connects_is_dropped() {
+async fn if_the_connecting_request_is_dropped_another_one_connects() {
     let peer = Peer::start(Protocol::Http2, 100).await;
     let cluster = Cluster { gate: Semaphore::new(0), ..Cluster::of(&peer) };
     let pool = pool(Protocol::Http2);
@@ -231,7 +231,7 @@ async fn another_request_takes_over_where_the_one_that_connects_is_dropped() {
 }
 
 #[tokio::test]
-async fn more_streams_than_the_peer_takes_go_over_more_connections() {
+async fn streams_above_the_limit_of_the_peer_use_more_connections() {
     let peer = Peer::start(Protocol::Http2, 2).await;
     let (pool, cluster) = (pool(Protocol::Http2), Cluster::of(&peer));
     exchange(&pool, &cluster).await;
@@ -263,7 +263,7 @@ async fn each_request_goes_to_the_endpoint_that_the_load_balancer_chooses() {
 }
 
 #[tokio::test]
-async fn where_no_endpoint_can_be_chosen_connecting_says_why() {
+async fn if_no_endpoint_can_be_chosen_connect_returns_the_reason() {
     let peer = Peer::start(Protocol::Http1, 0).await;
     let cluster = Cluster { endpoints: Vec::new(), refuses: true, ..Cluster::of(&peer) };
     let cluster = Cluster { endpoints: vec![peer.address], choice: 7.into(), ..cluster };
@@ -272,7 +272,7 @@ async fn where_no_endpoint_can_be_chosen_connecting_says_why() {
 }
 
 #[tokio::test]
-async fn a_request_moves_on_from_a_connection_that_the_peer_has_closed() {
+async fn a_request_on_a_closed_connection_is_sent_on_another() {
     for protocol in BOTH {
         let mut peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -287,7 +287,7 @@ async fn a_request_moves_on_from_a_connection_that_the_peer_has_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_going_away_serves_its_streams_and_no_other() {
+async fn after_goaway_a_connection_serves_only_its_current_streams() {
     let mut peer = Peer::start(Protocol::Http2, 100).await;
     let (pool, cluster) = (pool(Protocol::Http2), Cluster::of(&peer));
     let chunks = peer.chunks();
@@ -304,7 +304,7 @@ async fn a_connection_that_is_going_away_serves_its_streams_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_requests_is_closed_after_its_idle_time() {
+async fn an_idle_connection_is_closed_after_its_idle_timeout() {
     for protocol in BOTH {
         let mut peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -316,7 +316,7 @@ async fn a_connection_without_requests_is_closed_after_its_idle_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_of_age_is_closed_when_its_response_has_been_read() {
+async fn after_its_maximum_age_a_connection_is_closed_when_its_response_ends() {
     for protocol in BOTH {
         let mut peer = Peer::start(protocol, 100).await;
         let mut life = ConnectionLife::default();
@@ -334,11 +334,11 @@ async fn a_connection_of_age_is_closed_when_its_response_has_been_read() {
     }
 }
 
-/// What ends the use of a pool's connections.
+/// A change that ends the use of pooled connections.
 type Change = fn(Pool) -> Option<Pool>;
 
 #[tokio::test]
-async fn after_a_change_of_policy_idle_connections_end_and_responses_are_read_to_their_end() {
+async fn after_a_change_of_policy_idle_connections_end_and_responses_complete() {
     let changes: [Change; 3] = [
         |pool| {
             pool.0.drain();
@@ -373,8 +373,8 @@ async fn after_a_change_of_policy_idle_connections_end_and_responses_are_read_to
 }
 
 #[tokio::test]
-async fn a_connection_begun_before_a_change_of_policy_serves_one_request() {
-    // A request of HTTP/2 that has joined the attempt connects anew, for others, too.
+async fn a_connection_started_before_a_change_of_policy_serves_one_request() {
+    // An HTTP/2 request that has joined the attempt connects again, also for others.
     for (protocol, connections) in [(Protocol::Http1, 3), (Protocol::Http2, 2)] {
         let mut peer = Peer::start(protocol, 100).await;
         let cluster = Cluster { gate: Semaphore::new(0), ..Cluster::of(&peer) };
@@ -395,7 +395,7 @@ async fn a_connection_begun_before_a_change_of_policy_serves_one_request() {
 }
 
 #[tokio::test]
-async fn a_request_may_have_a_connection_of_its_own() {
+async fn a_request_can_have_its_own_connection() {
     for protocol in BOTH {
         let mut peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -411,7 +411,7 @@ async fn a_request_may_have_a_connection_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_broken_response_names_its_connection() {
+async fn the_error_of_a_failed_response_names_its_connection() {
     for protocol in BOTH {
         let peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));
@@ -426,7 +426,7 @@ async fn a_broken_response_names_its_connection() {
 }
 
 #[tokio::test]
-async fn a_body_made_here_has_its_size_and_its_end() {
+async fn a_local_body_reports_its_size_and_end() {
     assert!(ResponseBody::default().is_end_stream());
     let body = ResponseBody::from(Bytes::from_static(b"told"));
     assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(4)));
@@ -434,7 +434,7 @@ async fn a_body_made_here_has_its_size_and_its_end() {
 }
 
 #[tokio::test]
-async fn a_received_body_has_its_size_and_its_end() {
+async fn a_received_body_reports_its_size_and_end() {
     for protocol in BOTH {
         let peer = Peer::start(protocol, 100).await;
         let (pool, cluster) = (pool(protocol), Cluster::of(&peer));

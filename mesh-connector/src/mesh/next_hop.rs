@@ -1,4 +1,4 @@
-//! The routing decision by itself.
+//! The first endpoint of a connection.
 
 use std::{fmt, sync::Arc};
 
@@ -16,19 +16,19 @@ pub struct NextHop {
 }
 
 impl NextHop {
-    /// `None` where no endpoint may be dialled.
-    pub(super) fn of(hosts: Arc<HostSet>, rng: &mut Rng) -> Option<Self> {
+    /// Chooses an endpoint. `None` if no endpoint can be used.
+    pub(super) fn choose(hosts: Arc<HostSet>, rng: &mut Rng) -> Option<Self> {
         let index = hosts.first(Instant::now(), rng)?;
         Some(Self { hosts, index })
     }
 
-    /// The cluster that it is chosen from.
+    /// Returns the cluster of the endpoint.
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {
         self.hosts.name()
     }
 
-    /// The endpoint: a workload, or a gateway.
+    /// Returns the endpoint: a workload or a gateway.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         self.hosts.endpoint(self.index)

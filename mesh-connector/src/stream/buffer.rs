@@ -1,4 +1,4 @@
-//! Bytes that were read from a socket and not yet consumed.
+//! The read buffer of a stream.
 
 use std::{
     future::Future as _,
@@ -9,11 +9,11 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-/// How much is read at a time: a TLS record.
+/// The size of a read: one TLS record.
 const CAPACITY: usize = 16 * 1024;
 
-/// The buffer under an [`AsyncBufRead`](tokio::io::AsyncBufRead). It allocates nothing while its reader waits: most
-/// connections are idle most of the time.
+/// The buffer behind an [`AsyncBufRead`](tokio::io::AsyncBufRead). It holds no memory while its reader waits, because
+/// most connections are idle most of the time.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
@@ -21,9 +21,9 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// A buffer that holds bytes from the start.
+    /// Creates a buffer with initial content.
     #[cfg(feature = "bridge")]
-    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self { bytes, consumed: 0 }
     }
 
@@ -31,7 +31,7 @@ impl ReadBuffer {
         &self.bytes[self.consumed..]
     }
 
-    /// The unread bytes, read from `reader` where there are none; empty at the end of the data.
+    /// Returns the unread bytes. Reads from `reader` if there are none. Empty at the end of the data.
     pub(crate) fn poll_fill<R>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<&[u8]>>
     where
         R: AsyncRead + Unpin,
@@ -49,13 +49,13 @@ impl ReadBuffer {
         Poll::Ready(Ok(self.unread()))
     }
 
-    /// Marks bytes as read.
+    /// Marks bytes as consumed.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count;
         debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there was");
     }
 
-    /// Reads the unread bytes, or directly from `reader` where there are none.
+    /// Copies the unread bytes, or reads directly from `reader` if there are none.
     pub(crate) fn poll_read<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn unread_bytes_come_first_whichever_way_they_are_read() {
+    async fn unread_bytes_are_returned_first_by_all_ways_of_reading() {
         let (mut near, mut far) = tokio::io::duplex(64);
         far.write_all(b"abcdef").await.unwrap();
         let mut buffer = ReadBuffer::default();

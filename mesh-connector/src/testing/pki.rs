@@ -22,7 +22,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), root }
     }
 
-    /// The root, PEM.
+    /// The root certificate in PEM format.
     pub(crate) fn root(&self) -> &str {
         &self.root
     }
@@ -31,12 +31,12 @@ impl Authority {
         self.issue(name, &self.root, |_| {})
     }
 
-    /// An identity of this authority that trusts both roots.
+    /// Issues an identity that trusts both roots.
     pub(crate) fn identity_with(&self, name: &str, other: &Self) -> Identity {
         self.issue(name, &format!("{}{}", self.root, other.root), |_| {})
     }
 
-    /// One certificate of this authority with its own root, and with the root of another authority alone.
+    /// Issues one certificate as two identities: with the own root, and with the root of another authority.
     pub(crate) fn one_certificate_two_roots(&self, name: &str, other: &Self) -> [Identity; 2] {
         let (certificate, key) = self.certificate(&[name], |_| {});
         let (chain, key) = (certificate.pem(), key.serialize_pem());
@@ -45,7 +45,7 @@ impl Authority {
         })
     }
 
-    /// An identity of this authority by a crypto provider of the test's own.
+    /// Issues an identity with the given crypto provider.
     #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
     pub(crate) fn identity_by(&self, name: &str, provider: CryptoProvider) -> Identity {
         let (certificate, key) = self.certificate(&[name], |_| {});
@@ -53,7 +53,7 @@ impl Authority {
         Identity::from_pem(chain.as_bytes(), key.as_bytes(), self.root.as_bytes(), provider.into()).unwrap()
     }
 
-    /// An identity whose certificate has ended.
+    /// Issues an identity with an expired certificate.
     pub(crate) fn expired_identity(&self, name: &str) -> Identity {
         self.issue(name, &self.root, |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1))
     }
@@ -64,7 +64,7 @@ impl Authority {
         Identity::from_pem(chain.as_bytes(), key.as_bytes(), roots.as_bytes(), provider()).unwrap()
     }
 
-    /// A workload's certificate with these URI names.
+    /// Issues a workload certificate with these URI names.
     pub(crate) fn certificate(
         &self,
         names: &[&str],

@@ -1,4 +1,4 @@
-//! A workload: demands mTLS, chooses ALPN from the client hello as Envoy does, answers each byte with itself.
+//! A workload that requires mTLS, selects ALPN like Envoy, and echoes each byte.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -25,7 +25,7 @@ pub(crate) struct Server {
     seen: mpsc::UnboundedReceiver<Seen>,
 }
 
-/// What one connection looked like from the other end.
+/// The properties of a connection on the server side.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) sni: String,
@@ -36,7 +36,7 @@ pub(crate) struct Seen {
 }
 
 impl Server {
-    /// A workload with this identity, which trusts the roots of it.
+    /// Starts a workload with this identity and its roots.
     pub(crate) async fn start(identity: &Identity) -> Self {
         Self::start_with(identity, &[&version::TLS13, &version::TLS12]).await
     }
@@ -58,17 +58,17 @@ impl Server {
         Self { address, seen }
     }
 
-    /// What the next connection whose handshake succeeded looked like.
+    /// Returns the properties of the next connection with a successful handshake.
     pub(crate) async fn seen(&mut self) -> Seen {
         self.seen.recv().await.unwrap()
     }
 
-    /// Whether no handshake has succeeded beyond those that were asked for.
+    /// Returns whether no further handshake has succeeded.
     pub(crate) fn has_seen_nothing(&mut self) -> bool {
         self.seen.try_recv().is_err()
     }
 
-    /// An address that refuses connections.
+    /// Returns an address that refuses connections.
     pub(crate) async fn nobody() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
@@ -90,7 +90,7 @@ async fn serve(listener: TcpListener, config: ServerConfig, tell: mpsc::Unbounde
 async fn handshake(tcp: TcpStream, mut config: ServerConfig) -> io::Result<(Seen, TlsStream<TcpStream>)> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
     let (sni, offered) = read(&start.client_hello());
-    // No overlap: Envoy goes on without ALPN, rustls would not.
+    // Without a common protocol Envoy continues without ALPN; rustls would fail.
     if offered.iter().any(|name| name == "h2" || name == "http/1.1") {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     }

@@ -1,4 +1,4 @@
-//! Clusters as istiod describes them, and endpoints.
+//! Clusters in the form that istiod sends, and endpoints.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -33,12 +33,12 @@ use xds_proto::{
     type_url,
 };
 
-/// A cluster without a transport socket.
+/// Returns a cluster without a transport socket.
 pub(crate) fn bare(name: &str) -> Cluster {
     decode(wire(name))
 }
 
-/// A cluster under automatic mTLS.
+/// Returns a cluster with automatic mTLS.
 pub(crate) fn auto_mtls(name: &str, names: &[&str]) -> Cluster {
     let criteria = HashMap::from([("tlsMode".to_owned(), "istio")]);
     decode(Wire {
@@ -50,17 +50,18 @@ pub(crate) fn auto_mtls(name: &str, names: &[&str]) -> Cluster {
     })
 }
 
-/// A cluster whose DestinationRule says ISTIO_MUTUAL.
+/// Returns a cluster of a DestinationRule with mode ISTIO_MUTUAL.
 pub(crate) fn explicit_mtls(name: &str, names: &[&str]) -> Cluster {
     decode(Wire { transport_socket: Some(tls(name, names)), ..wire(name) })
 }
 
-/// A cluster whose endpoints all are plaintext, said explicitly.
+/// Returns a cluster with explicit plaintext for all endpoints.
 pub(crate) fn plaintext(name: &str) -> Cluster {
     decode(Wire { transport_socket: Some(raw_buffer()), ..wire(name) })
 }
 
-/// A cluster whose endpoints are ejected after two failures in a row: for 10 s, half of them at most, and no panic.
+/// Returns a cluster that ejects endpoints after two consecutive failures: for 10 s, at most half of them, without
+/// panic threshold.
 pub(crate) fn ejecting(name: &str) -> Cluster {
     let value = |value| Some(UInt32Value { value });
     let detection = OutlierDetection {
@@ -73,7 +74,7 @@ pub(crate) fn ejecting(name: &str) -> Cluster {
     decode(Wire { outlier_detection: Some(detection), ..wire(name) })
 }
 
-/// A cluster whose new endpoints grow to their weight in 100 s, from a tenth of it.
+/// Returns a cluster with a slow start of 100 s from a tenth of the weight.
 pub(crate) fn growing(name: &str) -> Cluster {
     let slow_start = SlowStartConfig { slow_start_window: seconds(100), ..SlowStartConfig::default() };
     let config = RoundRobinLbConfig { slow_start_config: Some(slow_start) };
@@ -88,7 +89,7 @@ pub(crate) fn clusters(all: impl IntoIterator<Item = Cluster>) -> Clusters {
     all.into_iter().map(Arc::new).collect()
 }
 
-/// A workload with a sidecar.
+/// Returns a workload with a sidecar.
 pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     let mut endpoint = Endpoint::default();
     endpoint.host = address.ip().to_string();
@@ -100,7 +101,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     endpoint
 }
 
-/// An east-west gateway to `cluster2`.
+/// Returns an east-west gateway to `cluster2`.
 pub(crate) fn gateway(address: SocketAddr) -> Endpoint {
     let mut endpoint = endpoint(address);
     endpoint.workload.name = String::new();
@@ -128,7 +129,7 @@ fn wire(name: &str) -> Wire {
     Wire {
         name: name.into(),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        // istiod switches panic off unless a DestinationRule says otherwise.
+        // istiod disables the panic threshold unless a DestinationRule sets one.
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(Percent::default()),
             ..CommonLbConfig::default()

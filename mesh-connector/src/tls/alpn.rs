@@ -1,19 +1,19 @@
-//! Which application protocols to offer.
+//! The application protocols (ALPN) that the client offers.
 //!
-//! Istio's proxies choose filter chains by them: without one of Istio's own, a gateway resets the connection and a
-//! permissive port hands the TLS bytes to the application. `istio-peer-exchange` is never offered, because a server
-//! that sees it expects a metadata preamble which this client does not send.
+//! Istio's proxies select filter chains by ALPN. Without one of Istio's own protocols, a gateway resets the connection,
+//! and a permissive port passes the TLS bytes to the application. `istio-peer-exchange` is never offered, because a
+//! server that selects it expects a metadata preamble, which this client does not send.
 
 use crate::target::Protocol;
 
 const ISTIO: &str = "istio";
 const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
-/// The protocols to offer for what the caller speaks, given the list of the control plane.
+/// Returns the protocols to offer in the mesh, given the caller's protocol and the list of the control plane.
 ///
-/// HTTP offers are those of Istio's ALPN filter (istio `pilot/pkg/xds/filters/filters.go`), which replaces the
-/// cluster's list per request. Other connections offer what is Istio's in the cluster's list, without `h2`: the
-/// bytes are the caller's, and this client cannot promise that they are HTTP/2.
+/// For HTTP, these are the protocols of Istio's ALPN filter (istio `pilot/pkg/xds/filters/filters.go`), which replaces
+/// the list of the cluster per request. For other connections, these are Istio's own protocols in the list of the
+/// cluster, without `h2`, because the bytes of the caller may not be HTTP/2.
 pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
     let owned = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect();
     match protocol {
@@ -27,8 +27,8 @@ pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String>
     }
 }
 
-/// The protocols to offer to a server outside of the mesh, which knows none of Istio's.
-pub(crate) fn offer_outside(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
+/// Returns the protocols to offer to a server outside the mesh, without Istio's own protocols.
+pub(crate) fn offer_passthrough(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
     match protocol {
         Protocol::Http1 => vec!["http/1.1".to_owned()],
         Protocol::Http2 => vec!["h2".to_owned()],
@@ -55,14 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn raw_connections_offer_istio_alone_whatever_the_cluster_lists() {
+    fn raw_connections_offer_only_istio() {
         for theirs in [&["istio-peer-exchange", "istio", "h2"][..], &["istio"], &["h2"], &[]] {
             assert_eq!(offer(Protocol::Tcp, &list(theirs)), ["istio"]);
         }
     }
 
     #[test]
-    fn http_connections_offer_what_istios_alpn_filter_offers() {
+    fn http_connections_offer_the_protocols_of_istios_alpn_filter() {
         assert_eq!(offer(Protocol::Http1, &[]), ["istio-http/1.1", "istio", "http/1.1"]);
         assert_eq!(offer(Protocol::Http2, &[]), ["istio-h2", "istio", "h2"]);
     }

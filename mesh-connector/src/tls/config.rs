@@ -1,4 +1,4 @@
-//! One TLS configuration, made whole.
+//! Creates TLS configurations.
 
 use std::sync::Arc;
 
@@ -11,20 +11,22 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{ClientTls, TlsUse, alpn, files::Material, names::Expected, verifier::PeerVerifier};
+use super::{
+    ClientTls, TlsRequest, alpn, files::FileCredentials, names::ExpectedNames, verifier::PeerVerifier,
+};
 use crate::{
     connection::Transport,
     error::{Error, ErrorKind},
     target::Host,
 };
 
-/// One server name, with the eight tickets that rustls keeps for it.
-const SESSIONS: usize = 8;
+/// The number of cached sessions: one server name with eight tickets in rustls.
+const MAX_SESSIONS: usize = 8;
 
-/// Everything that decides whom a configuration trusts and what it presents.
+/// The parts of a configuration.
 struct Parts {
     roots: Arc<RootCertStore>,
-    expected: Expected,
+    expected: ExpectedNames,
     certificate: Option<Arc<CertifiedKey>>,
     server_name: ServerName<'static>,
     sni: Arc<str>,
@@ -32,57 +34,66 @@ struct Parts {
     transport: Transport,
 }
 
-/// Of mesh mTLS.
-pub(super) fn mutual(of: TlsUse<'_>, id: u64, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ClientTls, Error> {
-    let TlsUse { cluster, identity, context, .. } = of;
-    // istiod writes the cluster's own name where it has nothing better, which no gateway knows.
+/// Creates a configuration for mesh mTLS.
+pub(super) fn mutual(
+    request: TlsRequest<'_>,
+    id: u64,
+    key_log: Option<&Arc<dyn KeyLog>>,
+) -> Result<ClientTls, Error> {
+    let TlsRequest { cluster, identity, context, .. } = request;
+    // istiod sends the name of the cluster itself if it has no other SNI. Gateways do not know that name.
     let given = context.sni.clone().filter(|sni| *sni != cluster.name.to_string());
     let sni = given.unwrap_or_else(|| cluster.name.sni());
     let server_name = server_name(cluster, &sni)?;
     let parts = Parts {
         roots: identity.roots().clone(),
-        expected: Expected::workload(&context.subject_alt_names, identity.spiffe_id().trust_domain()),
+        expected: ExpectedNames::workload(&context.subject_alt_names, identity.spiffe_id().trust_domain()),
         certificate: Some(identity.certified_key().clone()),
         server_name,
         sni: sni.into(),
-        alpn: alpn::offer(of.protocol, &context.alpn_protocols).into(),
+        alpn: alpn::offer(request.protocol, &context.alpn_protocols).into(),
         transport: Transport::MutualTls,
     };
-    parts.build(of, id, key_log)
+    parts.build(request, id, key_log)
 }
 
-/// Of TLS that a DestinationRule has its own certificates for. Without an SNI the host that is asked for is sent
-/// (Envoy's `auto_sni`).
+/// Creates a configuration for TLS with the certificates of a DestinationRule. Without a configured SNI, the client
+/// sends the requested host (Envoy's `auto_sni`).
 pub(super) fn originated(
-    of: TlsUse<'_>,
+    request: TlsRequest<'_>,
     host: &Host,
-    material: &Material,
+    material: &FileCredentials,
     id: u64,
     key_log: Option<&Arc<dyn KeyLog>>,
 ) -> Result<ClientTls, Error> {
-    let TlsUse { cluster, context, .. } = of;
+    let TlsRequest { cluster, context, .. } = request;
     let (server_name, sni) = match (&context.sni, host) {
         (Some(sni), _) => (server_name(cluster, sni)?, sni.clone()),
         (None, Host::Name(name)) => (server_name(cluster, name)?, name.clone()),
-        // An address is no SNI (RFC 6066 §3).
+        // An IP address is not allowed as SNI (RFC 6066 §3).
         (None, Host::Ip(ip)) => (ServerName::IpAddress((*ip).into()), String::new()),
     };
     let names = if cluster.auto_san_validation { &[][..] } else { &context.subject_alt_names[..] };
     let parts = Parts {
         roots: material.roots.clone(),
-        expected: Expected::server(names, &server_name),
+        expected: ExpectedNames::server(names, &server_name),
         certificate: material.certificate.clone(),
         server_name,
         sni: sni.into(),
-        alpn: alpn::offer_outside(of.protocol, &context.alpn_protocols).into(),
+        alpn: alpn::offer_passthrough(request.protocol, &context.alpn_protocols).into(),
         transport: Transport::Tls,
     };
-    parts.build(of, id, key_log)
+    parts.build(request, id, key_log)
 }
 
 impl Parts {
-    fn build(self, of: TlsUse<'_>, id: u64, key_log: Option<&Arc<dyn KeyLog>>) -> Result<ClientTls, Error> {
-        let TlsUse { cluster, identity, context, .. } = of;
+    fn build(
+        self,
+        request: TlsRequest<'_>,
+        id: u64,
+        key_log: Option<&Arc<dyn KeyLog>>,
+    ) -> Result<ClientTls, Error> {
+        let TlsRequest { cluster, identity, context, .. } = request;
         let expected = self.expected.texts().into();
         let only_name = self.expected.only_name().map(str::to_owned);
         let provider = identity.provider();
@@ -90,8 +101,10 @@ impl Parts {
         let versions = versions(cluster, context)?;
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions);
         let builder = builder.map_err(|error| {
-            let message =
-                format!("the crypto provider supports no TLS version that `{}` allows", cluster.name);
+            let message = format!(
+                "the crypto provider supports none of the TLS versions that `{}` allows",
+                cluster.name
+            );
             Error::with_source(ErrorKind::Tls, message, error)
         })?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
@@ -100,7 +113,7 @@ impl Parts {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
         if let Some(key_log) = key_log {
             config.key_log = key_log.clone();
         }
@@ -110,7 +123,7 @@ impl Parts {
     }
 }
 
-/// Those of TLS 1.2 and 1.3 that the control plane leaves.
+/// Returns those of TLS 1.2 and 1.3 that the control plane allows.
 fn versions(
     cluster: &Cluster,
     context: &TlsContext,
@@ -125,7 +138,7 @@ fn versions(
     if left.is_empty() {
         let name = &cluster.name;
         let message =
-            format!("`{name}` allows neither TLS 1.2 nor TLS 1.3, and older versions are not spoken");
+            format!("`{name}` allows neither TLS 1.2 nor TLS 1.3, and older versions are not supported");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     Ok(left)
@@ -136,8 +149,8 @@ fn server_name(cluster: &Cluster, sni: &str) -> Result<ServerName<'static>, Erro
         Error::with_source(
             ErrorKind::Unsupported,
             format!(
-                "the server name `{sni}` of `{}` cannot be sent: labels have at most 63 letters, digits, `-` and \
-                 `_`, and the last one is no number (shorten the subset's name; wildcard hosts have none)",
+                "invalid server name `{sni}` of `{}`: labels have at most 63 letters, digits, `-` and `_`, and the last label \
+                 must not be a number (shorten the name of the subset; use a host without wildcard)",
                 cluster.name,
             ),
             error,

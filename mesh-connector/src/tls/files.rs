@@ -1,7 +1,7 @@
-//! Roots and certificates in files, as DestinationRules of mode SIMPLE and MUTUAL name them.
+//! Roots and certificates in files, for DestinationRules of mode SIMPLE and MUTUAL.
 //!
-//! istiod passes the paths on as names of secrets (istio `pilot/pkg/security/model/authentication.go`), which a sidecar's
-//! agent reads from its own file system: here they are files of this host.
+//! istiod encodes the paths in secret names (istio `pilot/pkg/security/model/authentication.go`). The agent of a
+//! sidecar reads them from its file system. Here they are files of this host.
 
 use std::{
     path::PathBuf,
@@ -15,27 +15,30 @@ use nds_client::{
 use rustls::{RootCertStore, pki_types::CertificateDer, sign::CertifiedKey};
 use sidestep_util::{file_stamp::FileStamp, pem};
 
-use super::TlsUse;
+use super::TlsRequest;
 use crate::error::{Error, ErrorKind};
 
 const ROOTS: &str = "file-root:";
 const CERTIFICATE: &str = "file-cert:";
 const SYSTEM: &str = "system";
 
-/// What a TLS context names, read.
+/// The roots and the certificate of a TLS context.
 #[derive(Debug)]
-pub(super) struct Material {
+pub(super) struct FileCredentials {
     pub(super) roots: Arc<RootCertStore>,
-    /// `None`: no certificate is presented.
+    /// `None` if the client sends no certificate.
     pub(super) certificate: Option<Arc<CertifiedKey>>,
-    /// The files it was read from, as they were.
+    /// The files that were read, with their stamps.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
-impl Material {
-    /// `system` is the system's roots, where they have been read: there are many of them.
-    pub(super) fn read(of: TlsUse<'_>, system: &OnceLock<Arc<RootCertStore>>) -> Result<Self, Error> {
-        let TlsUse { cluster, identity, context, .. } = of;
+impl FileCredentials {
+    /// Reads the files. `system` caches the roots of the operating system.
+    pub(super) fn read(
+        request: TlsRequest<'_>,
+        system: &OnceLock<Arc<RootCertStore>>,
+    ) -> Result<Self, Error> {
+        let TlsRequest { cluster, identity, context, .. } = request;
         let mut reader = Reader { cluster, files: Vec::new() };
         let roots = match &context.roots {
             Roots::Mesh => identity.roots().clone(),
@@ -45,7 +48,9 @@ impl Material {
                     roots => roots.clone(),
                 },
                 Some(path) => Arc::new(reader.roots(path)?),
-                None => return Err(reader.unsupported(&format!("the roots `{name}`, which are in no file"))),
+                None => {
+                    return Err(reader.unsupported(&format!("the roots `{name}`, which are not in a file")));
+                }
             },
             _ => return Err(reader.unsupported("TLS without roots")),
         };
@@ -58,7 +63,7 @@ impl Material {
         Ok(Self { roots, certificate, files: reader.files })
     }
 
-    /// Whether the files are unchanged, checked without reading them.
+    /// Returns whether the files are unchanged, without reading them.
     pub(super) fn is_current(&self) -> bool {
         self.files.iter().all(|(path, stamp)| FileStamp::from_path(path).is_ok_and(|now| now == *stamp))
     }
@@ -78,14 +83,14 @@ impl Reader<'_> {
     fn certificate(&mut self, name: &str, identity: &Identity) -> Result<CertifiedKey, Error> {
         let paths = name.strip_prefix(CERTIFICATE).and_then(|paths| paths.split_once('~'));
         let Some((chain, key)) = paths else {
-            return Err(self.unsupported(&format!("the certificate `{name}`, which is in no file")));
+            return Err(self.unsupported(&format!("the certificate `{name}`, which is not in a file")));
         };
         let certificates = self.certificates(chain)?;
         let der = pem::private_key(&self.content(key)?).map_err(|error| self.unusable(key, error))?;
         let loaded = identity.provider().key_provider.load_private_key(der);
         let pair = CertifiedKey::new(certificates, loaded.map_err(|error| self.unusable(key, error))?);
         match pair.keys_match() {
-            // Not every kind of key tells.
+            // Some key types cannot be compared.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
             Err(error) => Err(self.unusable(chain, error)),
         }
@@ -103,15 +108,16 @@ impl Reader<'_> {
 
     fn unusable(&self, path: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         let name = &self.cluster.name;
-        let message =
-            format!("`{path}`, which the DestinationRule of `{name}` names, cannot be used on this host");
+        let message = format!(
+            "cannot use `{path}`, which the DestinationRule of `{name}` specifies: it must exist on this host"
+        );
         Error::with_source(ErrorKind::Credentials, message, error)
     }
 
     fn without_system(&self) -> Error {
         let message = format!(
-            "`{}` asks for the roots of this host's system, and there are none: install its CA certificates, or name a \
-             file (caCertificates)",
+            "`{}` requires the CA certificates of the operating system, and none are installed: install them, or set \
+                         caCertificates to a file",
             self.cluster.name
         );
         Error::new(ErrorKind::Credentials, message)
@@ -123,7 +129,7 @@ impl Reader<'_> {
     }
 }
 
-/// What this host's system trusts; those that cannot be read are left out.
+/// Loads the trusted roots of the operating system. Unreadable certificates are skipped.
 fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

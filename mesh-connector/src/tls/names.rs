@@ -1,4 +1,4 @@
-//! Who may be at the other end: the names of certificates, and which of them are expected.
+//! The names of certificates, and the expected names.
 
 use nds_client::resources::cluster::SanMatcher;
 use rustls::{
@@ -11,28 +11,29 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// The names that a peer may have.
 #[derive(Clone, Debug)]
-pub(super) enum Expected {
-    /// One of these identities: the service's, from CDS.
+pub(super) enum ExpectedNames {
+    /// One of these identities, from CDS.
     AnyOf(Vec<SanMatcher>),
-    /// Any identity of this trust domain, where CDS names none. Envoy accepts any certificate of the mesh's roots then;
-    /// this client is stricter, because roots may be shared by several meshes.
+    /// Any identity of this trust domain, if CDS contains none. Envoy accepts any certificate of the mesh's roots in
+    /// this case. This client is stricter, because several meshes may share a root.
     TrustDomain(String),
-    /// One of these names of any kind, outside of the mesh (DestinationRule SIMPLE or MUTUAL).
+    /// One of these names of any type, outside the mesh (DestinationRule SIMPLE or MUTUAL).
     AnyName(Vec<SanMatcher>),
-    /// The server's own name, outside of the mesh, where CDS names none. Envoy accepts any certificate of the roots then,
-    /// unless `auto_san_validation` is set; this client is stricter, because such roots are often everybody's.
+    /// The server name, outside the mesh, if CDS contains no names. Envoy accepts any certificate of the roots in this
+    /// case, unless `auto_san_validation` is set. This client is stricter, because such roots are often public.
     Server(ServerName<'static>),
 }
 
-/// What a certificate is found to be.
-pub(super) enum Verdict {
+/// The result of a check.
+pub(super) enum NameCheck {
     Accepted,
-    /// With the names that it presents instead.
-    Refused(Vec<String>),
+    /// The certificate has other names.
+    Rejected(Vec<String>),
 }
 
-impl Expected {
-    /// Of a workload in the mesh.
+impl ExpectedNames {
+    /// Returns the accepted identities of a mesh workload: the SAN matchers of the cluster or, without any, the own
+    /// trust domain.
     pub(super) fn workload(matchers: &[SanMatcher], own_trust_domain: &str) -> Self {
         match matchers {
             [] => Self::TrustDomain(own_trust_domain.to_owned()),
@@ -40,7 +41,7 @@ impl Expected {
         }
     }
 
-    /// Of a server outside of the mesh.
+    /// Returns the accepted names of a server outside the mesh.
     pub(super) fn server(matchers: &[SanMatcher], name: &ServerName<'static>) -> Self {
         match matchers {
             [] => Self::Server(name.clone()),
@@ -48,21 +49,21 @@ impl Expected {
         }
     }
 
-    pub(super) fn judge(&self, leaf: &CertificateDer<'_>) -> Result<Verdict, rustls::Error> {
+    pub(super) fn check(&self, leaf: &CertificateDer<'_>) -> Result<NameCheck, rustls::Error> {
         let accepted = match self {
             Self::AnyOf(_) | Self::TrustDomain(_) => {
                 let presented = uri_names(leaf);
-                // Exactly one URI (SPIFFE X509-SVID §2, §5.2).
+                // A SPIFFE certificate has exactly one URI (SPIFFE X509-SVID §2, §5.2).
                 match &presented[..] {
                     [name] if self.accepts(name) => true,
-                    _ => return Ok(Verdict::Refused(presented)),
+                    _ => return Ok(NameCheck::Rejected(presented)),
                 }
             }
             Self::Server(name) => is_for(leaf, name)?,
             Self::AnyName(matchers) => {
                 let names = names(leaf);
                 let wildcard = |matcher: &SanMatcher| match matcher {
-                    // A certificate for `*.example.com` is one for `api.example.com`.
+                    // A certificate for `*.example.com` matches `api.example.com`.
                     SanMatcher::Exact(text) => match ServerName::try_from(text.clone()) {
                         Ok(name) => is_for(leaf, &name),
                         Err(_) => Ok(false),
@@ -76,7 +77,7 @@ impl Expected {
                 accepted
             }
         };
-        Ok(if accepted { Verdict::Accepted } else { Verdict::Refused(names(leaf)) })
+        Ok(if accepted { NameCheck::Accepted } else { NameCheck::Rejected(names(leaf)) })
     }
 
     pub(super) fn accepts(&self, name: &str) -> bool {
@@ -92,7 +93,7 @@ impl Expected {
         }
     }
 
-    /// The name of every peer that is accepted, where there is but one: rules that one identity alone satisfies.
+    /// Returns the name of every accepted peer, if only one name is accepted.
     pub(super) fn only_name(&self) -> Option<&str> {
         match self {
             Self::AnyOf(matchers) => match &matchers[..] {
@@ -120,23 +121,23 @@ fn text(matcher: &SanMatcher) -> String {
     match matcher {
         SanMatcher::Contains(part) => format!("*{part}*"),
         SanMatcher::Exact(whole) => whole.clone(),
-        SanMatcher::IgnoreCase(inside) => format!("{} (of any case)", text(inside)),
+        SanMatcher::IgnoreCase(inside) => format!("{} (case-insensitive)", text(inside)),
         SanMatcher::Prefix(part) => format!("{part}*"),
         SanMatcher::Regex(regex) => format!("/{}/", regex.as_str()),
         SanMatcher::Suffix(part) => format!("*{part}"),
-        SanMatcher::Unsupported(rule) => format!("{rule} (a rule that is not supported and matches nothing)"),
+        SanMatcher::Unsupported(rule) => format!("{rule} (an unsupported rule, which matches nothing)"),
         other => format!("{other:?}"),
     }
 }
 
-/// The URI names of a certificate; none where it cannot be read. By what has just verified its chain: that code is at hand
-/// in the processor, where x509-parser's would be fetched anew for each connection.
+/// Returns the URI names of a certificate. Empty for an invalid certificate. It uses webpki, which has just verified
+/// the chain, because its code is in the processor cache; x509-parser would be slower.
 pub(crate) fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     certificate.valid_uri_names().map(str::to_owned).collect()
 }
 
-/// All names of a certificate that rules are about: URIs, host names, addresses, mail addresses.
+/// Returns all names of a certificate that matchers can refer to: URIs, DNS names, IP addresses, mail addresses.
 pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn without_expected_names_any_identity_of_the_own_trust_domain_is_accepted() {
-        let expected = Expected::workload(&[], "cluster.local");
+        let expected = ExpectedNames::workload(&[], "cluster.local");
         assert!(expected.accepts("spiffe://cluster.local/ns/weather/sa/forecast"));
         for other in
             ["spiffe://cluster.local.evil/ns/a/sa/b", "spiffe://other/ns/a/sa/b", "cluster.local/", ""]
@@ -179,14 +180,14 @@ mod tests {
     #[test]
     fn expected_names_replace_the_trust_domain_rule() {
         let expected =
-            Expected::workload(&[SanMatcher::Exact("spiffe://old/ns/a/sa/b".into())], "cluster.local");
+            ExpectedNames::workload(&[SanMatcher::Exact("spiffe://old/ns/a/sa/b".into())], "cluster.local");
         assert!(expected.accepts("spiffe://old/ns/a/sa/b"));
         assert!(!expected.accepts("spiffe://cluster.local/ns/a/sa/b"));
     }
 
     #[test]
-    fn a_rule_that_cannot_be_decided_accepts_nothing() {
-        let expected = Expected::workload(&[SanMatcher::Unsupported(".*".into())], "cluster.local");
+    fn an_unsupported_matcher_accepts_nothing() {
+        let expected = ExpectedNames::workload(&[SanMatcher::Unsupported(".*".into())], "cluster.local");
         assert!(!expected.accepts("spiffe://cluster.local/ns/a/sa/b"));
     }
 }

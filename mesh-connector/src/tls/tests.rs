@@ -31,8 +31,8 @@ fn configs(cluster: &Cluster) -> TlsConfigs {
     TlsConfigs::new(cluster, Arc::default())
 }
 
-fn of<'a>(cluster: &'a Cluster, identity: &'a Identity, protocol: Protocol) -> TlsUse<'a> {
-    TlsUse { cluster, identity, socket: 0, context: context(cluster), protocol }
+fn of<'a>(cluster: &'a Cluster, identity: &'a Identity, protocol: Protocol) -> TlsRequest<'a> {
+    TlsRequest { cluster, identity, socket: 0, context: context(cluster), protocol }
 }
 
 fn mutual(cluster: &Cluster, identity: &Identity) -> Result<Arc<ClientTls>, Error> {
@@ -40,7 +40,7 @@ fn mutual(cluster: &Cluster, identity: &Identity) -> Result<Arc<ClientTls>, Erro
 }
 
 #[test]
-fn one_configuration_serves_all_connections_of_a_cluster_and_identity() {
+fn all_connections_of_a_cluster_and_identity_share_one_configuration() {
     let identity = Authority::new().identity(CLIENT);
     let cluster = auto_mtls(NAME, &[]);
     let configs = configs(&cluster);
@@ -50,7 +50,7 @@ fn one_configuration_serves_all_connections_of_a_cluster_and_identity() {
 }
 
 #[test]
-fn each_protocol_has_a_configuration_of_its_own() {
+fn each_protocol_has_its_own_configuration() {
     let identity = Authority::new().identity(CLIENT);
     let cluster = auto_mtls(NAME, &[]);
     let configs = configs(&cluster);
@@ -62,7 +62,7 @@ fn each_protocol_has_a_configuration_of_its_own() {
 }
 
 #[test]
-fn the_server_name_is_the_control_planes_and_only_where_it_gives_none_the_gateways() {
+fn the_sni_comes_from_the_control_plane_or_is_derived_for_the_gateway() {
     let identity = Authority::new().identity(CLIENT);
     let made = "outbound_.3002_._.forecast.weather.svc.cluster.local";
     for (given, sent) in [(Some("own.example"), "own.example"), (None, made), (Some(NAME), made)] {
@@ -72,7 +72,7 @@ fn the_server_name_is_the_control_planes_and_only_where_it_gives_none_the_gatewa
 }
 
 #[test]
-fn a_server_name_that_tls_cannot_carry_is_refused_with_the_reason() {
+fn an_invalid_server_name_is_an_error_with_the_reason() {
     let identity = Authority::new().identity(CLIENT);
     let long = format!("outbound|80|{}|a.b", "s".repeat(63));
     for name in [&*long, "outbound|443||*.example.com"] {

@@ -1,4 +1,4 @@
-//! Who may be at the other end: checked inside the handshake, before a byte of the application is sent.
+//! Verifies the peer inside the handshake, before application data is sent.
 
 use std::{fmt, sync::Arc};
 
@@ -13,19 +13,19 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::names::{Expected, Verdict};
+use super::names::{ExpectedNames, NameCheck};
 use crate::error::IdentityMismatch;
 
-/// Verifies the chain against the roots, and the leaf's names against what is expected: in the mesh its SPIFFE identity
-/// alone, because workload certificates have no DNS names.
+/// Verifies the certificate chain against the roots, and the names of the leaf against the expected names. In the mesh
+/// only the SPIFFE ID counts, because workload certificates have no DNS names.
 pub(super) struct PeerVerifier {
     roots: Arc<RootCertStore>,
-    expected: Expected,
+    expected: ExpectedNames,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PeerVerifier {
-    pub(super) fn new(roots: Arc<RootCertStore>, expected: Expected, provider: &CryptoProvider) -> Self {
+    pub(super) fn new(roots: Arc<RootCertStore>, expected: ExpectedNames, provider: &CryptoProvider) -> Self {
         Self { roots, expected, algorithms: provider.signature_verification_algorithms }
     }
 }
@@ -42,10 +42,10 @@ impl ServerCertVerifier for PeerVerifier {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        // The leaf's names only: an intermediate of Istio's plugged-in CAs has a SPIFFE name of its own.
-        match self.expected.judge(end_entity)? {
-            Verdict::Accepted => Ok(ServerCertVerified::assertion()),
-            Verdict::Refused(presented) => {
+        // Only the names of the leaf count: an intermediate of a plugged-in CA of Istio has its own SPIFFE ID.
+        match self.expected.check(end_entity)? {
+            NameCheck::Accepted => Ok(ServerCertVerified::assertion()),
+            NameCheck::Rejected(presented) => {
                 let mismatch = IdentityMismatch { expected: self.expected.texts(), presented };
                 Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
             }
@@ -93,7 +93,7 @@ mod tests {
     fn verified(names: &[&str]) -> Result<ServerCertVerified, rustls::Error> {
         let authority = Authority::new();
         let roots = authority.identity(FORECAST).roots().clone();
-        let expected = Expected::workload(&[SanMatcher::Exact(FORECAST.into())], "cluster.local");
+        let expected = ExpectedNames::workload(&[SanMatcher::Exact(FORECAST.into())], "cluster.local");
         let verifier = PeerVerifier::new(roots, expected, &provider());
         let (certificate, _) = authority.certificate(names, |_| {});
         let name = ServerName::try_from("any.example").unwrap();

@@ -14,18 +14,21 @@ fn without_sidecar() -> Endpoint {
 }
 
 fn is_mutual(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> bool {
-    matches!(protection(cluster, endpoint, mtls), Ok(Protection { security: Security::Mutual(_), .. }))
+    matches!(
+        decide(cluster, endpoint, mtls),
+        Ok(TransportDecision { security: TransportSecurity::Mutual(_), .. })
+    )
 }
 
 fn is_plaintext(cluster: &Cluster, endpoint: &Endpoint) -> bool {
     matches!(
-        protection(cluster, endpoint, Mtls::AsConfigured),
-        Ok(Protection { security: Security::Plaintext, .. })
+        decide(cluster, endpoint, Mtls::AsConfigured),
+        Ok(TransportDecision { security: TransportSecurity::Plaintext, .. })
     )
 }
 
 fn refusal(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> ErrorKind {
-    let error = protection(cluster, endpoint, mtls).unwrap_err();
+    let error = decide(cluster, endpoint, mtls).unwrap_err();
     assert!(error.to_string().contains(NAME), "{error}");
     error.kind()
 }
@@ -39,13 +42,13 @@ fn endpoints_with_a_sidecar_get_mutual_tls() {
 }
 
 #[test]
-fn plaintext_is_used_where_it_is_said_explicitly() {
+fn plaintext_is_used_if_it_is_explicit() {
     assert!(is_plaintext(&auto_mtls(NAME, &[]), &without_sidecar()));
     assert!(is_plaintext(&plaintext(NAME), &without_sidecar()));
 }
 
 #[test]
-fn plaintext_is_refused_where_mtls_is_required() {
+fn plaintext_is_refused_if_mtls_is_required() {
     let mut external = bare(NAME);
     external.external = true;
     for cluster in [auto_mtls(NAME, &[]), plaintext(NAME), external] {
@@ -53,9 +56,9 @@ fn plaintext_is_refused_where_mtls_is_required() {
     }
 }
 
-/// DestinationRule DISABLE.
+/// A DestinationRule with mode DISABLE.
 #[test]
-fn no_socket_at_all_is_plaintext_where_nothing_says_otherwise() {
+fn without_a_transport_socket_plaintext_is_used_unless_something_contradicts() {
     assert!(is_plaintext(&bare(NAME), &without_sidecar()));
     let mut external = bare(NAME);
     external.external = true;
@@ -63,7 +66,7 @@ fn no_socket_at_all_is_plaintext_where_nothing_says_otherwise() {
 }
 
 #[test]
-fn no_socket_at_all_is_no_plaintext_to_an_endpoint_that_takes_mtls() {
+fn without_a_transport_socket_an_endpoint_that_requires_mtls_is_refused() {
     assert_eq!(refusal(&bare(NAME), &with_sidecar(), Mtls::AsConfigured), ErrorKind::PlaintextRefused);
     let mut gateway = crate::testing::gateway(([10, 0, 0, 1], 15443).into());
     gateway.transport_match.clear();
@@ -73,9 +76,9 @@ fn no_socket_at_all_is_no_plaintext_to_an_endpoint_that_takes_mtls() {
     assert_eq!(refusal(&external, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);
 }
 
-/// DestinationRule SIMPLE with a credentialName: the metadata alone tells it from DISABLE.
+/// A DestinationRule with mode SIMPLE and a credentialName. Only the metadata distinguishes it from DISABLE.
 #[test]
-fn tls_that_istiod_does_not_send_is_never_taken_for_plaintext() {
+fn tls_without_certificates_from_istiod_is_never_replaced_by_plaintext() {
     for external in [false, true] {
         let mut cluster = bare(NAME);
         (cluster.tls_origination, cluster.external) = (true, external);
@@ -95,9 +98,9 @@ fn with_tls(certificate: Certificate, roots: Roots) -> Cluster {
     cluster
 }
 
-/// DestinationRule SIMPLE and MUTUAL with files.
+/// A DestinationRule with mode SIMPLE or MUTUAL and files.
 #[test]
-fn other_certificates_and_roots_are_tls_of_their_own_and_refused_where_mtls_is_required() {
+fn tls_with_files_is_used_and_refused_if_mesh_mtls_is_required() {
     let system = Roots::Named("file-root:system".into());
     for (certificate, roots) in [
         (Certificate::None, system.clone()),
@@ -105,33 +108,33 @@ fn other_certificates_and_roots_are_tls_of_their_own_and_refused_where_mtls_is_r
         (Certificate::Named("file-cert:a~b".into()), Roots::Mesh),
     ] {
         let cluster = with_tls(certificate, roots);
-        let decided = protection(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
-        assert!(matches!(decided.security, Security::Originated(_)), "{decided:?}");
+        let decided = decide(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+        assert!(matches!(decided.security, TransportSecurity::Originated(_)), "{decided:?}");
         assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
     }
 }
 
 #[test]
-fn tls_that_would_trust_everybody_is_refused_by_name() {
+fn tls_without_verification_is_refused() {
     let cluster = with_tls(Certificate::Workload, Roots::None);
-    let error = protection(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
+    let error = decide(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("insecureSkipVerify"), "{error}");
 }
 
 #[test]
-fn a_header_comes_before_whatever_protects_the_rest() {
+fn a_proxy_protocol_header_precedes_any_transport() {
     let mut cluster = bare(NAME);
     let inner = Box::new(TransportSocket::Plaintext);
     cluster.transport_socket = TransportSocket::ProxyProtocol { version: ProxyProtocol::V2, inner };
-    let decided = protection(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+    let decided = decide(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
     assert_eq!(decided.proxy_protocol, Some(ProxyProtocol::V2));
-    assert!(matches!(decided.security, Security::Plaintext));
+    assert!(matches!(decided.security, TransportSecurity::Plaintext));
     assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
 }
 
 #[test]
-fn an_unknown_socket_is_refused_by_its_type() {
+fn an_unknown_transport_socket_is_refused_and_its_type_is_named() {
     let mut cluster = bare(NAME);
     cluster.transport_socket = TransportSocket::Unsupported { type_url: "x/ProxyProtocol".into() };
     assert_eq!(refusal(&cluster, &with_sidecar(), Mtls::AsConfigured), ErrorKind::Unsupported);

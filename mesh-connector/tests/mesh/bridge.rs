@@ -1,4 +1,4 @@
-//! Clients that accept no connector, through the bridge.
+//! Clients that use the bridge.
 
 mod hang_up;
 mod hostile;
@@ -19,20 +19,20 @@ use tokio::{
 
 use crate::World;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 async fn bridge(mesh: &Mesh) -> Bridge {
     mesh.bridge().start().await.unwrap()
 }
 
-/// Sends these bytes, and reads until the other direction ends.
+/// Sends bytes and reads until the other direction ends.
 async fn say(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     bytes: impl AsRef<[u8]>,
 ) -> io::Result<Vec<u8>> {
     stream.write_all(bytes.as_ref()).await?;
     let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await??;
+    tokio::time::timeout(TIME_LIMIT, stream.read_to_end(&mut answer)).await??;
     Ok(answer)
 }
 
@@ -40,14 +40,14 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly this number of bytes.
 async fn exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
-    tokio::time::timeout(PATIENCE, stream.read_exact(&mut bytes)).await.unwrap().unwrap();
+    tokio::time::timeout(TIME_LIMIT, stream.read_exact(&mut bytes)).await.unwrap().unwrap();
     bytes
 }
 
-/// What another process of the same user is answered at this address.
+/// Connects from another process of the same user, sends text, and returns the answer.
 async fn another_process(address: SocketAddr, says: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
     let script = format!("exec 3<>/dev/tcp/{ip}/{port}; printf '{says}' >&3; cat <&3");
@@ -61,7 +61,7 @@ fn ledger() -> Target {
 }
 
 #[tokio::test]
-async fn dropping_the_bridge_ends_its_listeners_connections_and_hold_on_the_membership() {
+async fn shutting_down_the_bridge_closes_its_listeners_and_connections_and_releases_the_mesh() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -75,7 +75,7 @@ async fn dropping_the_bridge_ends_its_listeners_connections_and_hold_on_the_memb
     let mark = world.sandbox.events().mark();
     drop(mesh);
     bridge.shutdown().await;
-    let left = tokio::time::timeout(PATIENCE, client.read(&mut [0; 64])).await.unwrap();
+    let left = tokio::time::timeout(TIME_LIMIT, client.read(&mut [0; 64])).await.unwrap();
     assert!(matches!(left, Ok(0) | Err(_)), "{left:?}");
     assert!(UnixStream::connect(&path).await.is_err() && !path.exists());
     assert!(TcpStream::connect(proxy).await.is_err());
@@ -83,7 +83,7 @@ async fn dropping_the_bridge_ends_its_listeners_connections_and_hold_on_the_memb
 }
 
 #[tokio::test]
-async fn a_unix_socket_leads_to_its_service() {
+async fn a_unix_socket_connects_to_its_service() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -98,7 +98,7 @@ async fn a_unix_socket_leads_to_its_service() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_made_is_reset() {
+async fn a_client_is_reset_if_the_connection_to_its_target_fails() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -109,7 +109,7 @@ async fn a_connection_that_cannot_be_made_is_reset() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_for_those_before_them() {
+async fn connections_above_the_limit_wait_until_one_ends() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = mesh.bridge().with_max_connections(1).start().await.unwrap();
@@ -128,7 +128,7 @@ async fn connections_beyond_the_limit_wait_for_those_before_them() {
 }
 
 #[tokio::test]
-async fn after_the_membership_has_ended_clients_are_refused() {
+async fn after_shutdown_of_the_mesh_clients_are_rejected() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = mesh.bridge().with_access(Access::SameUser).start().await.unwrap();
@@ -138,7 +138,7 @@ async fn after_the_membership_has_ended_clients_are_refused() {
 }
 
 #[tokio::test]
-async fn another_process_is_served_by_the_proxy_only_if_it_knows_the_secret() {
+async fn the_proxy_serves_another_process_only_with_the_secret() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -179,7 +179,7 @@ async fn a_client_that_is_reset_resets_the_other_side_and_frees_its_slot() {
 }
 
 #[tokio::test]
-async fn a_megabyte_passes_in_both_directions_at_the_pace_of_the_slower_side() {
+async fn a_megabyte_passes_in_both_directions_with_backpressure() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -187,13 +187,13 @@ async fn a_megabyte_passes_in_both_directions_at_the_pace_of_the_slower_side() {
     let (mut read, mut write) = connect(address).await.into_split();
     let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
     let sent = line.repeat(1024);
-    // Nothing is read before a good part is written: what does not fit into the buffers on the way waits.
+    // The test writes more than the buffers hold before it reads.
     let writing = tokio::spawn(async move {
         write.write_all(&sent).await.unwrap();
         write.shutdown().await.unwrap();
     });
     let mut received = Vec::new();
-    tokio::time::timeout(PATIENCE, read.read_to_end(&mut received)).await.unwrap().unwrap();
+    tokio::time::timeout(TIME_LIMIT, read.read_to_end(&mut received)).await.unwrap().unwrap();
     writing.await.unwrap();
     assert_eq!(received.iter().filter(|byte| **byte == b'\n').count(), 1024);
     assert_eq!(received.iter().filter(|byte| **byte == b'x').count(), 1023 * 1024);

@@ -1,8 +1,8 @@
-//! Names, addresses, gateways.
+//! Names, addresses and gateways.
 
 use std::collections::BTreeSet;
 
-use mesh_connector::{Error, ErrorKind, Mesh, Mtls, Outside, Protocol, Target, Transport};
+use mesh_connector::{Error, ErrorKind, Mesh, Mtls, OutboundTrafficPolicy, Protocol, Target, Transport};
 use mesh_sandbox::{Event, event::GatewayOutcome};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{FORECAST, World, exchange};
 
-/// The clusters that answer in a number of connections.
+/// Returns the clusters that answer a number of connections.
 async fn clusters(mesh: &Mesh, connections: usize) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for _ in 0..connections {
@@ -25,12 +25,12 @@ async fn clusters(mesh: &Mesh, connections: usize) -> BTreeSet<String> {
 async fn connections_go_through_the_gateways_of_both_networks() {
     let world = World::start().await;
     let mesh = world.join().await;
-    // With shares of 1/3 and 2/3 one of them is missed in 64 connections once in 10^11 runs.
+    // With shares of 1/3 and 2/3, 64 connections miss one of them once in 10^11 runs.
     assert_eq!(clusters(&mesh, 64).await, ["cluster1", "cluster2"].map(str::to_owned).into());
 }
 
 #[tokio::test]
-async fn a_connection_says_what_it_is() {
+async fn a_connection_reports_its_properties() {
     let world = World::start().await;
     let mesh = world.join().await;
     let stream = mesh.connect("Forecast.Weather.", 3002).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_connection_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn lines_are_read_without_a_buffer_around_the_stream() {
+async fn lines_can_be_read_without_a_buf_reader() {
     let world = World::start().await;
     let mesh = world.join().await;
     for (host, port, transport) in [
@@ -62,7 +62,7 @@ async fn lines_are_read_without_a_buffer_around_the_stream() {
         stream.shutdown().await.unwrap();
         let (mut first, mut rest) = (String::new(), String::new());
         assert!(stream.read_line(&mut first).await.unwrap() > 0);
-        // What was read together with the line is not lost to other ways of reading.
+        // Data that was read together with the line is available to other reads.
         stream.read_to_string(&mut rest).await.unwrap();
         let said = first.clone() + &rest;
         assert!(first.ends_with('\n') && said.contains("one\n") && said.ends_with("two\n"), "{said:?}");
@@ -70,7 +70,7 @@ async fn lines_are_read_without_a_buffer_around_the_stream() {
 }
 
 #[tokio::test]
-async fn http_protocols_are_agreed_with_the_workload_behind_the_gateway() {
+async fn http_protocols_are_negotiated_with_the_workload_behind_the_gateway() {
     let world = World::start().await;
     let mesh = world.join().await;
     for (protocol, agreed) in [(Protocol::Http1, "http/1.1"), (Protocol::Http2, "h2")] {
@@ -81,10 +81,10 @@ async fn http_protocols_are_agreed_with_the_workload_behind_the_gateway() {
 }
 
 #[tokio::test]
-async fn an_address_leads_where_its_name_leads() {
+async fn an_address_selects_the_service_of_its_name() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let addresses = mesh.resolver().lookup_ip("ledger.payments.example").await.unwrap();
+    let addresses = mesh.raw_resolver().lookup_ip("ledger.payments.example").await.unwrap();
     let vip = addresses.addresses()[0].to_string();
     let mut stream = mesh.connect(&vip, 5432).await.unwrap();
     assert_eq!(stream.connection().host(), vip);
@@ -93,7 +93,7 @@ async fn an_address_leads_where_its_name_leads() {
 }
 
 #[tokio::test]
-async fn a_virtual_address_that_nobody_resolved_is_traced_back_by_the_name_table() {
+async fn a_virtual_ip_that_was_not_resolved_is_found_in_the_name_table() {
     let world = World::start().await;
     let mesh = world.join().await;
     let names = mesh.client().names().get();
@@ -105,7 +105,7 @@ async fn a_virtual_address_that_nobody_resolved_is_traced_back_by_the_name_table
 }
 
 #[tokio::test]
-async fn plaintext_of_the_control_plane_is_refused_where_mtls_is_required() {
+async fn configured_plaintext_is_refused_if_mtls_is_required() {
     let world = World::start().await;
     let mesh = world.builder().with_mtls(Mtls::Required).join().await.unwrap();
     let error = mesh.connect("mymongodb.somedomain", 27018).await.unwrap_err();
@@ -114,7 +114,7 @@ async fn plaintext_of_the_control_plane_is_refused_where_mtls_is_required() {
 }
 
 #[tokio::test]
-async fn a_port_that_the_service_does_not_have_is_refused_with_those_it_has() {
+async fn the_error_for_an_unknown_port_lists_the_known_ones() {
     let world = World::start().await;
     let error = world.join().await.connect("forecast.weather", 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownPort);
@@ -122,7 +122,7 @@ async fn a_port_that_the_service_does_not_have_is_refused_with_those_it_has() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_said_to_be_so() {
+async fn a_name_that_neither_the_mesh_nor_upstream_dns_knows_is_an_error() {
     let world = World::start().await;
     let error = world.join().await.connect("typo.weather.svc.cluster.local", 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownHost);
@@ -130,7 +130,7 @@ async fn a_name_that_nobody_knows_is_said_to_be_so() {
 }
 
 #[tokio::test]
-async fn hosts_outside_are_reached_directly_or_refused_by_setting() {
+async fn hosts_outside_the_mesh_are_reached_directly_or_refused_by_policy() {
     let outside = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = outside.local_addr().unwrap().port();
     let world = World::start().await;
@@ -144,13 +144,18 @@ async fn hosts_outside_are_reached_directly_or_refused_by_setting() {
         let error = mesh.requiring_mtls().connect(host, port).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PlaintextRefused);
     }
-    let registry_only = world.builder().with_outside(Outside::Refused).join().await.unwrap();
+    let registry_only = world
+        .builder()
+        .with_outbound_traffic_policy(OutboundTrafficPolicy::RegistryOnly)
+        .join()
+        .await
+        .unwrap();
     let error = registry_only.connect("localhost", port).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownHost);
 }
 
 #[tokio::test]
-async fn when_one_gateway_is_gone_the_other_takes_all_connections() {
+async fn if_one_gateway_fails_the_other_takes_all_connections() {
     let world = World::start().await;
     let mesh = world.join().await;
     world.sandbox.stop_gateway("network2").await.unwrap();
@@ -164,7 +169,7 @@ async fn when_one_gateway_is_gone_the_other_takes_all_connections() {
 }
 
 #[tokio::test]
-async fn a_workload_with_another_identity_is_refused_and_both_are_named() {
+async fn an_identity_mismatch_is_an_error_that_names_both_identities() {
     let world = World::start().await;
     let mesh = world.join().await;
     world.sandbox.impersonate("weather", "forecast", "archive").unwrap();
@@ -178,7 +183,7 @@ async fn a_workload_with_another_identity_is_refused_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn gateways_forward_by_the_server_name_alone() {
+async fn gateways_forward_by_sni() {
     let world = World::start().await;
     let mesh = world.join().await;
     let stream = mesh.connect("archive.weather", 3003).await.unwrap();

@@ -1,8 +1,11 @@
-//! Explanations: of success, and of each way to fail.
+//! Explanations of successful and failed connections.
 
 use std::time::Duration;
 
-use mesh_connector::{EndpointState, Explanation, Mesh, NameFound, Outside, Probe, Target};
+use mesh_connector::{
+    Mesh, OutboundTrafficPolicy, Target,
+    explain::{EndpointState, Explanation, NameMatch, Probe},
+};
 use serde_json::Value;
 
 use crate::{FORECAST, US, World};
@@ -18,7 +21,11 @@ fn failure(explanation: &Explanation) -> &'static str {
     explanation.failure.as_ref().map_or("none", |failure| failure.kind)
 }
 
-/// The text with what differs from run to run replaced.
+fn json(explanation: &Explanation) -> Value {
+    serde_json::from_str(&explanation.to_json()).unwrap()
+}
+
+/// Replaces the parts of the text that differ between runs.
 fn normalised(world: &World, explanation: &Explanation) -> String {
     let mut text = explanation.to_string();
     let mut gateways = world.sandbox.gateways();
@@ -33,34 +40,34 @@ fn normalised(world: &World, explanation: &Explanation) -> String {
 }
 
 #[tokio::test]
-async fn the_whole_decision_is_told_in_its_order() {
+async fn the_text_contains_the_whole_decision_in_order() {
     let world = World::start().await;
     let mesh = world.join().await;
     let explanation = mesh.explain("forecast.weather", 3002).await.unwrap();
     assert!(explanation.is_ok());
     let expected = "\
 forecast.weather:3002, as tcp
-from         spiffe://cluster.local/ns/vms/sa/edge-app, certificate for another TIME
-             network vm-network; istiod's state: synced
+from         spiffe://cluster.local/ns/vms/sa/edge-app, certificate valid for TIME
+             network vm-network; state of istiod's data: synced
 name         forecast.weather.svc.cluster.local, by its short name
-             10.1.0.20 in the table, where connections do not go
+             10.1.0.20 in the name table (connections go to endpoints instead)
 cluster      outbound|3002||forecast.weather.svc.cluster.local
              endpoints from EDS, 10000 ms per attempt, HTTP/1.1 or raw bytes
              least request
-endpoints    kept     GATEWAY-OF-network1, gateway to cluster1, mutual tls, priority 0, weight 1: chosen first by 33 % of connections
-             kept     GATEWAY-OF-network2, gateway to cluster2, mutual tls, priority 0, weight 2: chosen first by 67 % of connections
+endpoints    usable   GATEWAY-OF-network1, gateway to cluster1, mutual tls, priority 0, weight 1: chosen first by 33 % of connections
+             usable   GATEWAY-OF-network2, gateway to cluster2, mutual tls, priority 0, weight 2: chosen first by 67 % of connections
 mutual tls   SNI outbound_.3002_._.forecast.weather.svc.cluster.local
              offers istio
              expects spiffe://cluster.local/ns/weather/sa/forecast
-result       nothing known stands in the way; whether it is so, a handshake shows
-not visible  VirtualService rules (routes, weights, matches, timeouts, retries, faults) are sent to sidecars only: without a subset, connections go to the service as a whole
-             HTTP retries: a sidecar repeats failed requests, this client moves to the next endpoint while connecting
+result       no known obstacle; a handshake probe would verify this
+not visible  VirtualService rules (routes, weights, matches, timeouts, retries, faults) are sent only to sidecars: without a subset, connections go to the service as a whole
+             HTTP retries: a sidecar repeats failed requests, but this client only retries connection attempts
 ";
     assert_eq!(normalised(&world, &explanation), expected);
 }
 
 #[tokio::test]
-async fn what_a_rule_says_and_this_client_does_not_do_is_told() {
+async fn settings_that_are_not_applied_are_listed() {
     let rule = "
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -89,69 +96,72 @@ spec:
     let explanation = mesh.explain("ruled.example", 80).await.unwrap();
     let text = explanation.to_string();
     for said in [
-        "connections: idle for 7000 ms at most, for 300000 ms in all, for 9 requests",
-        "not applied  at most 50 requests at a time",
-        "at most 2 retries at a time",
-        "the hash of something in the request",
-        "raw streams live as long as they are held",
+        "connections: idle timeout 7000 ms, maximum age 300000 ms, at most 9 requests each",
+        "not applied  at most 50 concurrent requests",
+        "at most 2 concurrent retries",
+        "consistentHash: endpoints are chosen randomly",
+        "not to raw streams",
     ] {
         assert!(text.contains(said), "{said}: {text}");
     }
-    assert_eq!(explanation.to_json()["not_applied"].as_array().unwrap().len(), 4, "{text}");
+    assert_eq!(json(&explanation)["not_applied"].as_array().unwrap().len(), 4, "{text}");
     let plain = mesh.explain("forecast.weather", 3002).await.unwrap();
     assert!(plain.not_applied.is_empty() && !plain.to_string().contains("connections:"), "{plain}");
 }
 
 #[tokio::test]
-async fn a_handshake_on_request_shows_who_answers() {
+async fn a_handshake_probe_reports_the_peer() {
     let world = World::start().await;
     let mesh = world.join().await;
     let explanation = live(&mesh, "forecast.weather", 3002).await;
     let connection = explanation.connection.as_ref().unwrap();
-    assert_eq!(connection.presented.as_deref(), Some(FORECAST));
+    assert_eq!(connection.peer.as_deref(), Some(FORECAST));
     assert_eq!(connection.sni.as_deref(), Some(SNI));
-    assert!(connection.gateway && connection.micros > 0);
+    assert!(connection.gateway && connection.connect_micros > 0);
     let text = explanation.to_string();
     assert!(text.contains(&format!("presented {FORECAST}, as expected")), "{text}");
     assert!(text.contains("result       connected"), "{text}");
 }
 
 #[tokio::test]
-async fn json_has_the_same_under_stable_names() {
+async fn json_has_the_same_content_with_stable_names() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let json = live(&mesh, "forecast.weather", 3002).await.to_json();
+    let json = json(&live(&mesh, "forecast.weather", 3002).await);
     assert_eq!(json["target"]["host"], "forecast.weather");
     assert_eq!(json["membership"]["identity"], US);
     assert_eq!(json["membership"]["state"], "synced");
-    assert_eq!(json["name"]["found"], "short_name");
+    assert_eq!(json["name"]["match_kind"], "short_name");
     assert_eq!(json["name"]["canonical"], "forecast.weather.svc.cluster.local");
     assert_eq!(json["cluster"]["name"], CLUSTER);
     assert_eq!(json["endpoints"][0]["state"], "first");
     assert_eq!(json["endpoints"][0]["transport"]["sni"], SNI);
     assert_eq!(json["endpoints"][1]["percent"], 66.7);
-    assert_eq!(json["connection"]["presented"], FORECAST);
+    assert_eq!(json["connection"]["peer"], FORECAST);
     assert_eq!(json["failure"], Value::Null);
     assert!(json["not_visible"][0].as_str().unwrap().contains("VirtualService"));
 }
 
 #[tokio::test]
-async fn plaintext_by_a_virtual_address_is_said_to_be_both() {
+async fn plaintext_to_a_virtual_ip_is_explained() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let vip = mesh.resolver().lookup_ip("mymongodb.somedomain").await.unwrap().addresses()[0];
+    let vip = mesh.raw_resolver().lookup_ip("mymongodb.somedomain").await.unwrap().addresses()[0];
     let explanation = mesh.explain(&vip.to_string(), 27018).await.unwrap();
-    assert_eq!(explanation.name.as_ref().unwrap().found, NameFound::LastResolved);
+    assert_eq!(explanation.name.as_ref().unwrap().match_kind, NameMatch::LastResolved);
     assert_eq!(explanation.endpoints.len(), 2);
-    assert!(explanation.to_string().contains("plaintext    as the control plane says"), "{explanation}");
+    assert!(
+        explanation.to_string().contains("plaintext    configured by the control plane"),
+        "{explanation}"
+    );
     let explanation = mesh.requiring_mtls().explain("mymongodb.somedomain", 27018).await.unwrap();
     assert_eq!(failure(&explanation), "plaintext_refused");
     assert_eq!(explanation.endpoints[0].state, EndpointState::Refused);
-    assert!(explanation.to_string().contains("may be       the endpoint has no sidecar"), "{explanation}");
+    assert!(explanation.to_string().contains("possible     the endpoint has no sidecar"), "{explanation}");
 }
 
 #[tokio::test]
-async fn what_no_route_leads_to_is_explained_as_far_as_it_goes() {
+async fn a_target_without_a_route_is_explained_up_to_the_failure() {
     let world = World::start().await;
     let mesh = world.join().await;
     for (host, port, kind) in
@@ -168,7 +178,7 @@ async fn what_no_route_leads_to_is_explained_as_far_as_it_goes() {
 }
 
 #[tokio::test]
-async fn a_host_outside_is_said_to_be_outside() {
+async fn a_host_outside_the_mesh_is_explained() {
     let outside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = outside.local_addr().unwrap().port();
     let world = World::start().await;
@@ -177,14 +187,19 @@ async fn a_host_outside_is_said_to_be_outside() {
     assert!(explanation.is_ok(), "{explanation}");
     assert_eq!(explanation.connection.unwrap().transport, "plaintext");
     assert!(explanation.not_visible.iter().any(|what| what.contains("outboundTrafficPolicy")));
-    let registry_only = world.builder().with_outside(Outside::Refused).join().await.unwrap();
+    let registry_only = world
+        .builder()
+        .with_outbound_traffic_policy(OutboundTrafficPolicy::RegistryOnly)
+        .join()
+        .await
+        .unwrap();
     let explanation = registry_only.explain("localhost", port).await.unwrap();
-    assert!(!explanation.outside.as_ref().unwrap().allowed);
+    assert!(!explanation.passthrough.as_ref().unwrap().allowed);
     assert_eq!(failure(&explanation), "unknown_host");
 }
 
 #[tokio::test]
-async fn gateways_that_are_gone_are_told_one_by_one() {
+async fn each_failed_gateway_is_listed() {
     let world = World::start().await;
     let mesh = world.join().await;
     for network in ["network1", "network2"] {
@@ -194,11 +209,14 @@ async fn gateways_that_are_gone_are_told_one_by_one() {
     assert_eq!(failure(&explanation), "dial");
     assert_eq!(explanation.failure.as_ref().unwrap().attempts.len(), 2);
     assert!(explanation.to_string().contains("the gateway does not accept connections"), "{explanation}");
-    assert!(mesh.explain("forecast.weather", 3002).await.unwrap().is_ok(), "without a look nobody knows");
+    assert!(
+        mesh.explain("forecast.weather", 3002).await.unwrap().is_ok(),
+        "no failure is known without a probe"
+    );
 }
 
 #[tokio::test]
-async fn another_identity_is_shown_beside_the_expected_one() {
+async fn an_identity_mismatch_shows_the_presented_and_the_expected_identity() {
     let world = World::start().await;
     let mesh = world.join().await;
     world.sandbox.impersonate("weather", "forecast", "archive").unwrap();
@@ -210,7 +228,7 @@ async fn another_identity_is_shown_beside_the_expected_one() {
 }
 
 #[tokio::test]
-async fn a_host_that_the_gateway_does_not_expose_lists_what_may_be_the_cause() {
+async fn a_host_that_the_gateway_does_not_expose_lists_possible_causes() {
     let entry = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -227,12 +245,15 @@ spec:
     world.apply(&mesh, "cluster1", entry, "hidden.example").await;
     let explanation = live(&mesh, "hidden.example", 5432).await;
     assert_eq!(failure(&explanation), "tls");
-    let candidates = &explanation.failure.as_ref().unwrap().candidates;
-    assert!(candidates.len() > 1 && candidates.iter().any(|cause| cause.contains("hosts")), "{explanation}");
+    let possible_causes = &explanation.failure.as_ref().unwrap().possible_causes;
+    assert!(
+        possible_causes.len() > 1 && possible_causes.iter().any(|cause| cause.contains("hosts")),
+        "{explanation}"
+    );
 }
 
 #[tokio::test]
-async fn without_endpoints_or_without_istiod_it_says_so() {
+async fn missing_endpoints_and_a_lost_istiod_are_explained() {
     let service = "
 apiVersion: v1
 kind: Service

@@ -1,4 +1,4 @@
-//! What breaks around us, and what goes on.
+//! Failures of the environment.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mesh_sandbox::Event;
 
 use crate::{World, exchange};
 
-/// Waits until istiod has seen us go.
+/// Waits until istiod reports that the client has disconnected.
 pub(crate) async fn gone(world: &World, mark: u64) {
     let events = world.sandbox.events();
     let event = events.wait_since(mark, |event| match event {
@@ -18,7 +18,7 @@ pub(crate) async fn gone(world: &World, mark: u64) {
 }
 
 #[tokio::test]
-async fn the_last_handle_ends_the_membership_and_leaves_connections_alone() {
+async fn dropping_the_last_handle_ends_the_membership_but_not_its_connections() {
     let world = World::start().await;
     let mesh = world.join().await;
     let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
@@ -32,7 +32,7 @@ async fn the_last_handle_ends_the_membership_and_leaves_connections_alone() {
 }
 
 #[tokio::test]
-async fn after_a_shutdown_open_connections_go_on_and_new_ones_are_refused() {
+async fn after_shutdown_open_connections_continue_and_new_ones_are_refused() {
     let world = World::start().await;
     let mesh = world.join().await;
     let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
@@ -43,10 +43,11 @@ async fn after_a_shutdown_open_connections_go_on_and_new_ones_are_refused() {
     let error = mesh.connect("archive.weather", 3003).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
     assert_eq!(mesh.ready().await.unwrap_err().kind(), ErrorKind::Closed);
+    mesh.shutdown().await;
 }
 
 #[tokio::test]
-async fn without_istiod_known_services_are_still_reached() {
+async fn without_istiod_known_services_are_still_reachable() {
     let world = World::start().await;
     let mesh = world.join().await;
     mesh.connect("ledger.payments.example", 5432).await.unwrap();
@@ -55,7 +56,7 @@ async fn without_istiod_known_services_are_still_reached() {
 }
 
 #[tokio::test]
-async fn without_istiod_a_first_connection_ends_at_its_deadline_with_the_reason() {
+async fn without_istiod_a_first_connection_fails_at_its_deadline_with_the_reason() {
     let world = World::start().await;
     let mesh = world.join().await.with_connect_deadline(Duration::from_millis(300));
     world.sandbox.stop_istiod().await;
@@ -65,7 +66,7 @@ async fn without_istiod_a_first_connection_ends_at_its_deadline_with_the_reason(
 }
 
 #[tokio::test]
-async fn a_host_that_the_gateway_does_not_expose_gets_candidates() {
+async fn a_host_that_the_gateway_does_not_expose_is_an_error_with_possible_causes() {
     let entry = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -82,13 +83,13 @@ spec:
     world.apply(&mesh, "cluster1", entry, "hidden.example").await;
     let error = mesh.connect("hidden.example", 5432).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    let candidates = error.attempts()[0].error.candidates();
+    let candidates = error.attempts()[0].error.possible_causes();
     assert!(candidates.iter().any(|cause| cause.contains("hosts")), "{error}");
     assert!(error.to_string().contains("outbound_.5432_._.hidden.example"), "{error}");
 }
 
 #[tokio::test]
-async fn a_service_without_endpoints_says_what_may_be_missing() {
+async fn a_service_without_endpoints_is_an_error_with_possible_causes() {
     let service = "
 apiVersion: v1
 kind: Service
@@ -107,7 +108,7 @@ spec:
 }
 
 #[tokio::test]
-async fn endpoints_that_fail_are_named_and_others_are_tried_before_them() {
+async fn failed_endpoints_are_reported_and_tried_last() {
     let world = World::start().await;
     let mesh = world.join().await;
     let failing = || mesh.health().endpoints().into_iter().filter(|one| one.failures > 0).collect::<Vec<_>>();
@@ -116,17 +117,17 @@ async fn endpoints_that_fail_are_named_and_others_are_tried_before_them() {
         mesh.connect("forecast.weather", 3002).await.unwrap();
     }
     let explanation = mesh.explain("forecast.weather", 3002).await.unwrap().to_string();
-    assert!(explanation.contains("failed 1 time in a row, last with dial"), "{explanation}");
+    assert!(explanation.contains("failed 1 time in a row (last: dial)"), "{explanation}");
     let failing = failing();
     let told = (failing.len(), failing[0].failures, failing[0].last_failure);
     assert_eq!(told, (1, 1, Some(ErrorKind::Dial)), "{failing:?}");
     let _open = mesh.connect("forecast.weather", 3002).await.unwrap();
     let connections = mesh.health().endpoints().iter().map(|one| one.connections).sum::<u32>();
-    assert_eq!(connections, 1, "those that have ended do not count");
+    assert_eq!(connections, 1, "closed connections are not counted");
 }
 
 #[tokio::test]
-async fn a_service_is_reached_as_soon_as_it_has_a_name() {
+async fn a_new_service_is_reachable_as_soon_as_it_has_a_name() {
     let world = World::start().await;
     let mesh = world.join().await;
     mesh.connect("forecast.weather", 3002).await.unwrap();
@@ -180,14 +181,15 @@ endpoints: [{pods}]
     for (pods, expected) in [("", 1), (pod, 2)].repeat(4) {
         world.sandbox.apply("cluster1", &slice(pods)).unwrap();
         while gateways().await != expected {
-            // Until we know that the pod is gone, its gateway resets what it cannot forward: another one serves.
+            // Until the client knows that the pod is gone, its gateway resets the connection, and another gateway
+            // serves.
             mesh.connect("forecast.weather", 3002).await.unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn a_gateway_that_restarts_again_and_again_fails_no_connection_while_the_other_serves() {
+async fn a_gateway_that_restarts_repeatedly_fails_no_connection_while_the_other_serves() {
     let world = World::start().await;
     let mesh = world.join().await;
     for _ in 0..10 {
@@ -203,7 +205,7 @@ async fn a_gateway_that_restarts_again_and_again_fails_no_connection_while_the_o
 }
 
 #[tokio::test]
-async fn a_slow_gateway_is_waited_for_within_the_deadline_and_passed_over_where_another_is_left() {
+async fn a_slow_gateway_delays_a_connection_only_if_no_other_is_left() {
     let world = World::start().await;
     let mesh = world.join().await;
     mesh.connect("forecast.weather", 3002).await.unwrap();

@@ -1,4 +1,4 @@
-//! gRPC clients of tonic's, and the connector as a tower service.
+//! gRPC clients of tonic, and the mesh as a tower service.
 
 use std::{convert::Infallible, future::poll_fn, time::Duration};
 
@@ -6,7 +6,7 @@ use http::{HeaderValue, Request, Response, Version};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use mesh_connector::{Error, ErrorKind, MeshChannel, Target};
+use mesh_connector::{Error, ErrorKind, Target, tonic::MeshChannel};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{Code, body::Body, transport::Endpoint};
 use tower_service::Service as _;
@@ -39,7 +39,7 @@ async fn calls_share_a_connection_through_the_mesh_to_each_endpoint() {
 }
 
 #[tokio::test]
-async fn the_server_sees_who_calls_and_an_origin_with_tls() {
+async fn the_server_sees_the_user_agent_and_an_https_origin() {
     let world = World::start().await;
     let mesh = world.join().await;
     let (seen, mut calls) = mpsc::unbounded_channel();
@@ -88,7 +88,7 @@ async fn a_call_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn what_the_mesh_says_is_found_in_the_error() {
+async fn the_error_of_the_mesh_is_found_in_the_status() {
     let world = World::start().await;
     let mesh = world.join().await;
     for (url, kind) in [
@@ -102,10 +102,10 @@ async fn what_the_mesh_says_is_found_in_the_error() {
 }
 
 #[tokio::test]
-async fn the_connector_is_a_tower_service_from_targets_to_streams() {
+async fn the_mesh_is_a_tower_service_from_targets_to_streams() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let mut connector = mesh.connector();
-    let mut stream = connector.call(Target::new("ledger.payments.example", 5432).unwrap()).await.unwrap();
+    let mut service = mesh.clone();
+    let mut stream = service.call(Target::new("ledger.payments.example", 5432).unwrap()).await.unwrap();
     assert!(exchange(&mut stream, "hello").await.unwrap().ends_with("hello\n"));
 }

@@ -1,4 +1,4 @@
-//! HTTP clients over the mesh.
+//! HTTP clients.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty};
 use mesh_connector::{
-    ConnectionInfo, ErrorKind, HttpClient, Mesh, Protocol, ResponseBody,
+    ConnectionInfo, ErrorKind, Mesh, Protocol,
+    hyper::{HttpClient, ResponseBody},
     nds_client::resources::cluster::Clusters,
 };
 use tower_service::Service as _;
@@ -15,7 +16,7 @@ use tower_service::Service as _;
 use crate::{FORECAST, US, World};
 
 const URL: &str = "http://forecast.weather:3002/";
-/// A service with one endpoint: the gateway of the other network.
+/// A service with one endpoint, behind the gateway of the other network.
 const ARCHIVE: &str = "http://archive.weather:3003/";
 
 fn client(mesh: &Mesh, protocol: Protocol) -> HttpClient<Empty<Bytes>> {
@@ -26,13 +27,13 @@ fn connection(response: &Response<ResponseBody>) -> &ConnectionInfo {
     response.extensions().get().unwrap()
 }
 
-/// The body as text, whole, so that the connection can serve the next request.
+/// Reads the whole body, so that the connection can serve the next request.
 async fn body(response: Response<ResponseBody>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
 }
 
 #[tokio::test]
-async fn a_response_says_how_it_came_and_the_service_saw_who_asked() {
+async fn a_response_contains_its_connection_info_and_the_service_sees_the_client_identity() {
     let world = World::start().await;
     let mesh = world.join().await;
     let response = mesh.http_client::<Empty<Bytes>>().get(URL.parse().unwrap()).await.unwrap();
@@ -44,7 +45,7 @@ async fn a_response_says_how_it_came_and_the_service_saw_who_asked() {
 }
 
 #[tokio::test]
-async fn the_http_2_client_speaks_http_2_over_one_connection_to_each_endpoint() {
+async fn the_http_2_client_uses_one_connection_per_endpoint() {
     let world = World::start().await;
     let mesh = world.join().await;
     let client = client(&mesh, Protocol::Http2);
@@ -63,7 +64,7 @@ async fn the_http_2_client_speaks_http_2_over_one_connection_to_each_endpoint() 
 }
 
 #[tokio::test]
-async fn connections_are_used_again_unless_each_request_is_to_have_its_own() {
+async fn connections_are_reused_unless_max_idle_per_host_is_zero() {
     let world = World::start().await;
     let mesh = world.join().await;
     let shares = client(&mesh, Protocol::Http1);
@@ -100,7 +101,7 @@ async fn all_clients_of_a_mesh_share_the_connections_of_a_service() {
 }
 
 #[tokio::test]
-async fn errors_of_the_mesh_come_out_of_the_client_as_they_are() {
+async fn the_client_returns_errors_of_the_mesh_unchanged() {
     let world = World::start().await;
     let client = client(&world.join().await, Protocol::Http1);
     for (uri, kind) in [
@@ -123,7 +124,7 @@ async fn the_client_is_a_tower_service() {
     assert!(response.status().is_success());
 }
 
-/// A rule about the connections to the archive, and a client to which it applies.
+/// Applies a connection pool rule for the archive service, and returns a client to which it applies.
 async fn ruled(connection_pool: &str, protocol: Protocol) -> (World, HttpClient<Empty<Bytes>>) {
     let rule = format!(
         "
@@ -146,7 +147,7 @@ spec: {{host: archive.weather.svc.cluster.local, trafficPolicy: {{connectionPool
     (world, client)
 }
 
-/// Lets time pass for everything in this process.
+/// Advances the time for all tasks of this process.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -154,7 +155,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_connection_carries_as_many_requests_as_its_rule_allows() {
+async fn the_number_of_requests_per_connection_is_limited_by_the_rule() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let (world, client) = ruled("{http: {maxRequestsPerConnection: 3}}", protocol).await;
         for _ in 0..7 {
@@ -165,7 +166,7 @@ async fn a_connection_carries_as_many_requests_as_its_rule_allows() {
 }
 
 #[tokio::test]
-async fn a_connection_without_requests_or_of_age_serves_no_longer_than_its_rule_says() {
+async fn a_connection_serves_no_request_after_its_idle_timeout_or_maximum_age() {
     for rule in ["{http: {idleTimeout: 2s}}", "{tcp: {maxConnectionDuration: 2s}}"] {
         for protocol in [Protocol::Http1, Protocol::Http2] {
             let (world, client) = ruled(rule, protocol).await;
@@ -181,7 +182,7 @@ async fn a_connection_without_requests_or_of_age_serves_no_longer_than_its_rule_
 }
 
 #[tokio::test]
-async fn a_connection_ends_at_its_time_however_busy_it_is_and_no_request_with_it() {
+async fn a_busy_connection_ends_at_its_maximum_age_without_failing_a_request() {
     let (world, client) = ruled("{tcp: {maxConnectionDuration: 2s}}", Protocol::Http1).await;
     for _ in 0..10 {
         body(client.get(ARCHIVE.parse().unwrap()).await.unwrap()).await;

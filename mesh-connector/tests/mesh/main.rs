@@ -1,4 +1,4 @@
-//! A VM in a whole mesh: two clusters, two networks, two gateways, all in this process (`mesh-sandbox`).
+//! Tests of a VM in a whole mesh: two clusters, two networks and two gateways, all in this process (`mesh-sandbox`).
 
 #![expect(clippy::unwrap_used, reason = "a test harness")]
 
@@ -7,7 +7,6 @@ mod bridge;
 mod connect;
 mod explain;
 mod failures;
-mod fixed;
 #[cfg(feature = "tonic")]
 mod grpc;
 #[cfg(feature = "hyper")]
@@ -17,6 +16,7 @@ mod metrics;
 #[cfg(feature = "tonic")]
 mod policies;
 mod services;
+mod static_gateways;
 
 use std::{io, time::Duration};
 
@@ -27,7 +27,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
-/// The mesh around us.
+/// The mesh of a test.
 struct World {
     sandbox: Sandbox,
     vm: VmFiles,
@@ -44,7 +44,7 @@ impl World {
         Self { sandbox, vm }
     }
 
-    /// The way in, with the sandbox's DNS upstream.
+    /// Returns a builder that uses the DNS server of the sandbox as upstream.
     fn builder(&self) -> MeshBuilder {
         let config = Config::from_vm_files(self.vm.path()).unwrap();
         Mesh::builder(config).with_upstream(Upstream::servers([self.sandbox.upstream_dns()]))
@@ -54,12 +54,12 @@ impl World {
         self.builder().join().await.unwrap()
     }
 
-    /// How many connections the gateways have taken.
+    /// Returns the number of connections that the gateways have accepted.
     fn through_gateways(&self) -> usize {
         self.sandbox.events().all().iter().filter(|event| matches!(event, Event::Gateway(_))).count()
     }
 
-    /// Applies YAML, and waits until we know what it makes of `host`.
+    /// Applies YAML and waits until the client has received the clusters of `host`.
     async fn apply(&self, mesh: &Mesh, cluster: &str, yaml: &str, host: &str) {
         self.sandbox.apply(cluster, yaml).unwrap();
         let mut clusters = mesh.client().clusters().clone();
@@ -68,7 +68,7 @@ impl World {
     }
 }
 
-/// A line there and back, to a workload that echoes lines with its name before them.
+/// Sends a line and returns the answer of a workload that echoes lines after its own name.
 async fn exchange(stream: &mut MeshStream, line: &str) -> io::Result<String> {
     stream.write_all(format!("{line}\n").as_bytes()).await?;
     let mut answer = String::new();

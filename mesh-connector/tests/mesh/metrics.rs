@@ -1,4 +1,4 @@
-//! What a program that has installed a recorder gets.
+//! Metrics in an installed recorder.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{FORECAST, US, World, exchange};
 
-/// Counters by name and labels.
+/// A recorder of counters by name and labels.
 #[derive(Default)]
 struct Counts(Mutex<HashMap<Key, Arc<AtomicU64>>>);
 
@@ -36,7 +36,7 @@ impl Recorder for Counts {
 }
 
 impl Counts {
-    /// The sum over all labels.
+    /// Returns the sum of a counter over all labels.
     fn of(&self, name: &str) -> u64 {
         let counts = self.0.lock();
         let named = counts.iter().filter(|(key, _)| key.name() == name);
@@ -51,7 +51,7 @@ impl Counts {
 }
 
 #[tokio::test]
-async fn connections_are_counted_as_istios_proxies_count_them() {
+async fn connections_are_counted_like_in_istios_proxies() {
     let counts = Counts::default();
     let _installed = metrics::set_default_local_recorder(&counts);
     let world = World::start().await;
@@ -80,7 +80,7 @@ async fn connections_are_counted_as_istios_proxies_count_them() {
 }
 
 #[tokio::test]
-async fn services_of_kubernetes_have_their_name_and_namespace_and_failures_their_kind() {
+async fn metrics_contain_the_service_name_and_namespace_and_the_error_kind() {
     let counts = Counts::default();
     let _installed = metrics::set_default_local_recorder(&counts);
     let world = World::start().await;

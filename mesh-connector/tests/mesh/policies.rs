@@ -1,4 +1,4 @@
-//! Pooled connections never outlive the policy, the identity and the expected identities that they were made under.
+//! A pooled connection serves no request after its policy, identity or expected identities have changed.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,7 +9,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use mesh_connector::{
-    ConnectionInfo, Error, HttpClient, Mesh, Protocol, Transport,
+    ConnectionInfo, Error, Mesh, Protocol, Transport,
+    hyper::HttpClient,
     nds_client::resources::cluster::{Cluster, Clusters},
 };
 use mesh_sandbox::Sandbox;
@@ -25,9 +26,9 @@ use crate::World;
 
 const ORDERS: &str = "orders.example";
 const URL: &str = "http://orders.example/";
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Sends a request, reads the response, and says over which connection.
+/// Sends a request, reads the response, and returns the connection.
 type Call = Box<dyn Fn() -> BoxFuture<'static, Result<ConnectionInfo, Error>>>;
 
 fn http(mesh: &Mesh, protocol: Protocol, url: &str) -> Call {
@@ -59,12 +60,12 @@ fn grpc(mesh: &Mesh, url: &str) -> Call {
     })
 }
 
-/// Every way to call.
+/// Returns all kinds of clients.
 fn calls(mesh: &Mesh, url: &str) -> [Call; 3] {
     [http(mesh, Protocol::Http1, url), http(mesh, Protocol::Http2, url), grpc(mesh, url)]
 }
 
-/// A service at one endpoint that has this identity, with this TLS mode for its clients.
+/// Returns a service with one endpoint that has this identity, and a rule with this TLS mode.
 fn orders(mode: &str, identity: &str) -> String {
     format!(
         "
@@ -91,7 +92,7 @@ fn orders_of(clusters: Option<&Clusters>) -> Option<Arc<Cluster>> {
     clusters?.get(ORDERS, 80, "")
 }
 
-/// Applies YAML, and waits until istiod has sent what it makes of a cluster.
+/// Applies YAML and waits until istiod has sent the resulting cluster.
 async fn change(world: &World, mesh: &Mesh, yaml: &str) {
     let mut clusters = mesh.client().clusters().clone();
     let before = orders_of(clusters.current().as_deref());
@@ -100,11 +101,11 @@ async fn change(world: &World, mesh: &Mesh, yaml: &str) {
         let now = orders_of(clusters.as_deref());
         now.as_ref().map(Arc::as_ptr) != before.as_ref().map(Arc::as_ptr)
     });
-    timeout(PATIENCE, changed).await.unwrap().unwrap();
+    timeout(TIME_LIMIT, changed).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_rule_that_demands_mtls_moves_busy_clients_off_plaintext_at_the_next_request() {
+async fn after_a_rule_requires_mtls_the_next_request_does_not_use_plaintext() {
     let world = World::start().await;
     let mesh = world.join().await;
     change(&world, &mesh, &orders("DISABLE", "orders")).await;
@@ -123,7 +124,7 @@ async fn a_rule_that_demands_mtls_moves_busy_clients_off_plaintext_at_the_next_r
 }
 
 #[tokio::test]
-async fn a_change_of_the_expected_identities_means_new_connections() {
+async fn a_change_of_the_expected_identities_causes_new_connections() {
     let world = World::start().await;
     let mesh = world.join().await;
     change(&world, &mesh, &orders("ISTIO_MUTUAL", "orders")).await;
@@ -139,7 +140,7 @@ async fn a_change_of_the_expected_identities_means_new_connections() {
 }
 
 #[tokio::test]
-async fn a_new_identity_means_new_connections() {
+async fn a_new_identity_causes_new_connections() {
     let second = Duration::from_secs(2);
     let world = World::start_with(Sandbox::builder().with_certificate_lifetimes(second, second)).await;
     let mesh = world.join().await;
@@ -147,11 +148,11 @@ async fn a_new_identity_means_new_connections() {
     for call in &calls {
         call().await.unwrap();
     }
-    assert_eq!(world.through_gateways(), 2, "one of each version of HTTP");
+    assert_eq!(world.through_gateways(), 2, "one per HTTP version");
     let mut identity = mesh.client().identity().clone();
     let first = identity.current().unwrap().epoch();
     let renewed = identity.wait_for(|identity| identity.as_ref().is_some_and(|now| now.epoch() > first));
-    timeout(PATIENCE, renewed).await.unwrap().unwrap();
+    timeout(TIME_LIMIT, renewed).await.unwrap().unwrap();
     for call in &calls {
         call().await.unwrap();
     }
@@ -159,8 +160,8 @@ async fn a_new_identity_means_new_connections() {
 }
 
 #[tokio::test]
-async fn connections_to_an_endpoint_that_is_gone_serve_no_request() {
-    // Without this pod the gateway of its network is no endpoint of the service; it runs on.
+async fn connections_to_a_removed_endpoint_serve_no_request() {
+    // Without this pod, the gateway of its network is not an endpoint of the service. The gateway keeps running.
     let no_pods = "
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -187,12 +188,12 @@ endpoints: []
     let mut known = mesh.client().endpoints("outbound|3002||forecast.weather.svc.cluster.local");
     world.sandbox.apply("cluster1", no_pods).unwrap();
     let fewer = known.wait_for(|endpoints| endpoints.iter().count() == 1);
-    timeout(PATIENCE, fewer).await.unwrap();
+    timeout(TIME_LIMIT, fewer).await.unwrap();
     let after = endpoints().await;
     assert!(after.len() == 1 && after.is_subset(&before), "{before:?}, {after:?}");
 }
 
-/// A server outside of the mesh, at every loopback address: its port, and the ends of its connections.
+/// Starts a server outside the mesh, on every loopback address. Returns its port and a receiver of ended connections.
 async fn outside() -> (u16, UnboundedReceiver<()>) {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -213,7 +214,7 @@ async fn outside() -> (u16, UnboundedReceiver<()>) {
 }
 
 #[tokio::test]
-async fn requests_to_two_original_destinations_in_turns_take_two_connections() {
+async fn alternating_requests_to_two_original_destinations_use_two_connections() {
     let world = World::start().await;
     let mesh = world.join().await;
     let (port, mut ended) = outside().await;
@@ -242,11 +243,11 @@ spec:
     }
     let connections: Vec<_> = mesh.health().endpoints().iter().map(|status| status.connections).collect();
     assert_eq!(connections, [1, 1]);
-    assert!(ended.try_recv().is_err(), "none has ended");
+    assert!(ended.try_recv().is_err(), "no connection has ended");
 }
 
 #[tokio::test]
-async fn a_host_that_moves_into_the_mesh_is_not_called_over_connections_from_before() {
+async fn a_host_that_moves_into_the_mesh_is_not_called_over_older_connections() {
     let world = World::start().await;
     let mesh = world.join().await;
     let (port, mut ended) = outside().await;
@@ -277,5 +278,5 @@ spec:
     let before = Instant::now();
     tokio::time::pause();
     ended.recv().await.unwrap();
-    assert!(before.elapsed() <= Duration::from_secs(90), "it ends by its idle time");
+    assert!(before.elapsed() <= Duration::from_secs(90), "the connection ends by its idle timeout");
 }

@@ -1,4 +1,4 @@
-//! Kinds of services.
+//! Types of services.
 
 use mesh_connector::Transport;
 
@@ -6,7 +6,7 @@ use crate::{World, exchange};
 
 #[tokio::test]
 async fn endpoints_by_host_name_are_resolved_by_upstream_dns() {
-    // The host is a name of the mesh as well, with a virtual address that leads nowhere.
+    // The host is also a name of the mesh, with a virtual IP that accepts no connections.
     let entry = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -27,7 +27,7 @@ spec:
 }
 
 #[tokio::test]
-async fn a_headless_service_is_reached_through_the_gateway_by_its_name() {
+async fn a_headless_service_is_reachable_through_the_gateway_by_its_name() {
     let service = "
 apiVersion: v1
 kind: Service
@@ -60,7 +60,7 @@ endpoints:
 }
 
 #[tokio::test]
-async fn a_service_added_while_we_run_is_reached_without_a_restart() {
+async fn a_service_added_later_is_reachable_without_a_restart() {
     let entry = "
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry

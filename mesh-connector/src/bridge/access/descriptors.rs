@@ -1,4 +1,4 @@
-//! Whether a socket is one of this process' own: its inode behind one of `/proc/self/fd`.
+//! Checks whether a socket belongs to this process, by its inode in `/proc/self/fd`.
 
 use std::{
     io,
@@ -13,24 +13,25 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How far from the accepted descriptor the client's own is looked for first: both have usually just been made.
-const NEAR: RawFd = 128;
+/// The range around the accepted descriptor that is searched first. The client's descriptor is usually close, because
+/// both were just created.
+const SEARCH_DISTANCE: RawFd = 128;
 
-/// Looking at all descriptors takes milliseconds where there are thousands of them, and a stranger's connection costs
-/// all of it: not more often than this.
-const BETWEEN_SCANS: Duration = Duration::from_millis(20);
+/// The minimum time between two full scans of the descriptors. A scan takes milliseconds if there are thousands of
+/// them, and any local process can trigger one by connecting.
+const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// This process' descriptors.
+/// The descriptors of this process.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(super) struct OwnDescriptors {
     table: OnceLock<OwnedFd>,
     next_scan: Mutex<Option<Instant>>,
 }
 
-impl Own {
-    /// Whether one of them is the socket with this inode. `accepted` is the descriptor of
-    /// the other end of its connection.
-    pub(super) async fn has(&self, inode: u32, accepted: RawFd) -> bool {
+impl OwnDescriptors {
+    /// Returns whether a descriptor refers to the socket with this inode. `accepted` is the descriptor of the other end
+    /// of the connection.
+    pub(super) async fn contains_socket(&self, inode: u32, accepted: RawFd) -> bool {
         let link = format!("socket:[{inode}]");
         let Ok(table) = self.table() else {
             return false;
@@ -43,7 +44,7 @@ impl Own {
             sleep_until(next).await;
         }
         let found = scan(table, &link).unwrap_or(false);
-        *next = Some(Instant::now() + BETWEEN_SCANS);
+        *next = Some(Instant::now() + SCAN_INTERVAL);
         found
     }
 
@@ -57,10 +58,10 @@ impl Own {
     }
 }
 
-/// Outward from the accepted descriptor.
+/// Searches from the accepted descriptor outwards.
 fn near(table: &OwnedFd, accepted: RawFd, link: &str) -> bool {
     let mut name = Vec::new();
-    (1..=NEAR).any(|distance| {
+    (1..=SEARCH_DISTANCE).any(|distance| {
         let both = [accepted.saturating_sub(distance), accepted.saturating_add(distance)];
         both.into_iter()
             .any(|descriptor| descriptor >= 0 && is(table, &descriptor.to_string(), link, &mut name))

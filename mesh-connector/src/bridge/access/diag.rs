@@ -1,4 +1,4 @@
-//! Whose end of a TCP connection is: the kernel's socket diagnostics (`sock_diag(7)`), one exact lookup.
+//! Finds the owner of a TCP connection with the kernel's socket diagnostics (`sock_diag(7)`).
 
 use std::{
     io,
@@ -9,9 +9,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-use super::Accepted;
+use super::AcceptedConnection;
 
-/// A socket of this host.
+/// The owner of a socket on this host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Socket {
     pub(super) uid: u32,
@@ -26,21 +26,22 @@ const AF_INET: u8 = 2;
 const IPPROTO_TCP: u8 = 6;
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
-/// `inet_diag_msg`: family, state, timer, retransmissions, the addresses, two queues and a timer; then these.
+/// The offset of the user ID in `inet_diag_msg`: after family, state, timer, retransmissions, addresses, two queues and
+/// a timer.
 const UID: usize = HEADER + 64;
 const INODE: usize = UID + 4;
 const ANSWER: usize = INODE + 4;
 
-/// The client's end of an accepted connection. `None` where there is none any more: a client that has closed its
-/// socket leaves one without an inode.
-pub(super) fn client_of(accepted: &Accepted) -> io::Result<Option<Socket>> {
+/// Returns the client's end of an accepted connection. `None` if it no longer exists: a client that has closed its
+/// socket leaves a socket without an inode.
+pub(super) fn client_of(accepted: &AcceptedConnection) -> io::Result<Option<Socket>> {
     match (accepted.client, accepted.server) {
         (SocketAddr::V4(client), SocketAddr::V4(server)) => lookup(client, server),
         _ => Ok(None),
     }
 }
 
-/// Whether the kernel answers at all.
+/// Checks that the kernel supports the query.
 pub(super) fn probe() -> io::Result<()> {
     let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
     lookup(nobody, nobody).map(|_| ())
@@ -51,12 +52,13 @@ fn lookup(own: SocketAddrV4, other: SocketAddrV4) -> io::Result<Option<Socket>> 
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
     send(&socket, &request(own, other), SendFlags::empty())?;
     let mut answer = [0; 512];
-    // The kernel answers before `send` returns.
+    // The kernel has queued the reply when `send` returns.
     let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
     Ok(parse(&answer[..length.min(512)]))
 }
 
-/// `nlmsghdr`, then `inet_diag_req_v2`: in the host's byte order, but ports and addresses in the network's.
+/// Builds `nlmsghdr` and `inet_diag_req_v2`: native byte order, except ports and addresses, which are in network byte
+/// order.
 fn request(own: SocketAddrV4, other: SocketAddrV4) -> [u8; REQUEST] {
     let mut request = [0; REQUEST];
     let mut at = 0;
@@ -77,7 +79,7 @@ fn request(own: SocketAddrV4, other: SocketAddrV4) -> [u8; REQUEST] {
     put(&other.ip().octets());
     put(&[0; 12]);
     put(&[0; 4]);
-    // No cookie.
+    // The value for "no cookie" (INET_DIAG_NOCOOKIE).
     put(&[0xff; 8]);
     request
 }

@@ -4,18 +4,18 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// Both ends of a connection on loopback.
+/// Returns both ends of a loopback connection.
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (client, listener.accept().await.unwrap().0)
 }
 
-async fn admitted(gate: &Gate, accepted: &TcpStream) -> bool {
-    gate.admits_tcp(&Accepted::of(accepted).unwrap()).await
+async fn is_allowed(access_control: &AccessControl, accepted: &TcpStream) -> bool {
+    access_control.allows_tcp(&AcceptedConnection::of(accepted).unwrap()).await
 }
 
-/// A connection of another process of the same user.
+/// Returns a connection from another process of the same user.
 async fn foreign() -> (std::process::Child, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -25,47 +25,47 @@ async fn foreign() -> (std::process::Child, TcpStream) {
 }
 
 #[tokio::test]
-async fn this_process_own_connections_are_recognised() {
+async fn connections_of_this_process_are_accepted() {
     for access in [Access::SameProcess, Access::SameUser, Access::Any] {
-        let gate = Gate::new(access).unwrap();
+        let access_control = AccessControl::new(access).unwrap();
         let (_client, accepted) = pair().await;
-        assert!(admitted(&gate, &accepted).await, "{access:?}");
+        assert!(is_allowed(&access_control, &accepted).await, "{access:?}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_whose_descriptor_is_far_away_is_recognised() {
-    let gate = Gate::new(Access::SameProcess).unwrap();
+async fn a_connection_with_a_distant_descriptor_is_accepted() {
+    let access_control = AccessControl::new(Access::SameProcess).unwrap();
     let (_client, accepted) = pair().await;
-    // The numbers between the two ends are taken.
+    // The descriptors between the two ends are in use.
     let files: Vec<_> = (0..300).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
     let far = accepted.into_std().unwrap().try_clone().unwrap();
     drop(files);
     let accepted = TcpStream::from_std(far).unwrap();
-    assert!(admitted(&gate, &accepted).await);
+    assert!(is_allowed(&access_control, &accepted).await);
 }
 
 #[tokio::test]
-async fn a_client_that_has_closed_its_socket_is_refused() {
-    let gate = Gate::new(Access::SameProcess).unwrap();
+async fn a_client_that_has_closed_its_socket_is_rejected() {
+    let access_control = AccessControl::new(Access::SameProcess).unwrap();
     let (client, accepted) = pair().await;
     drop(client);
-    assert!(!admitted(&gate, &accepted).await);
+    assert!(!is_allowed(&access_control, &accepted).await);
 }
 
 #[tokio::test]
-async fn another_process_is_refused_unless_users_count() {
+async fn another_process_is_accepted_only_with_same_user() {
     let (mut child, accepted) = foreign().await;
-    assert!(!admitted(&Gate::new(Access::SameProcess).unwrap(), &accepted).await);
-    assert!(admitted(&Gate::new(Access::SameUser).unwrap(), &accepted).await);
+    assert!(!is_allowed(&AccessControl::new(Access::SameProcess).unwrap(), &accepted).await);
+    assert!(is_allowed(&AccessControl::new(Access::SameUser).unwrap(), &accepted).await);
     drop(child.stdin.take());
     child.wait().unwrap();
 }
 
 #[tokio::test]
-async fn on_a_unix_socket_the_kernel_says_who_connected() {
+async fn clients_of_a_unix_socket_are_identified_by_peer_credentials() {
     let (near, _far) = UnixStream::pair().unwrap();
     for access in [Access::SameProcess, Access::SameUser, Access::Any] {
-        assert!(Gate::new(access).unwrap().admits_unix(&near));
+        assert!(AccessControl::new(access).unwrap().allows_unix(&near));
     }
 }

@@ -1,4 +1,4 @@
-//! Headers that are between a client and its proxy alone.
+//! Hop-by-hop headers and proxy authentication.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
@@ -8,7 +8,7 @@ use http::{
 
 use crate::bridge::{Secret, USER};
 
-/// Those that are never passed on, beside the ones that `Connection` names (RFC 9110 §7.6.1).
+/// The headers that a proxy does not forward, next to those that `Connection` lists (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     PROXY_AUTHORIZATION,
@@ -28,7 +28,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a request carries the bridge's secret (RFC 7617).
+/// Returns whether a request carries the secret of the bridge (RFC 7617).
 pub(super) fn authenticated(headers: &HeaderMap, secret: &Secret) -> bool {
     let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| {
         let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_for_the_proxy_is_not_passed_on() {
+    fn hop_by_hop_headers_are_not_forwarded() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Private"),

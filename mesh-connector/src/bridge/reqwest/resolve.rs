@@ -1,4 +1,4 @@
-//! reqwest with nothing but another resolver: services of the mesh are loopback addresses.
+//! reqwest with a resolver that returns loopback addresses of the bridge.
 
 use std::net::SocketAddr;
 
@@ -10,13 +10,13 @@ use crate::{
 };
 
 impl Resolve for LocalServices {
-    /// A port in the URL is the service's own, and has to be free on loopback; a URL without one takes the port that it is
-    /// given here, whichever its scheme is: the listener recognises TLS by its first byte.
+    /// For a URL with a port, that port must be free on loopback. For a URL without a port, the result contains the
+    /// port of a listener that accepts both HTTP and TLS.
     fn resolve(&self, name: Name) -> Resolving {
         let services = self.clone();
         Box::pin(async move {
-            let shared = services.bridge().ok_or("the bridge has ended")?;
-            let resolver = shared.mesh.resolver();
+            let state = services.bridge().ok_or("the bridge has ended")?;
+            let resolver = state.mesh.raw_resolver();
             let host = resolver.canonical_name(name.as_str());
             if let Some(host) = &host {
                 let ip = services.listening(host);
@@ -35,19 +35,19 @@ impl Resolve for LocalServices {
 }
 
 impl Bridge {
-    /// A builder of reqwest clients that reach the mesh by its names alone, through loopback addresses; no proxy of the
-    /// environment can divert them. For programs that set nothing but a resolver: [`reqwest_builder`] goes through the
-    /// proxy instead, whatever ports are free.
+    /// Returns a builder of reqwest clients that reach the mesh by its names, through loopback addresses. Proxy
+    /// variables of the environment have no effect. Use it for programs that can only set a resolver;
+    /// [`reqwest_builder`] uses the proxy instead and works regardless of free ports.
     ///
     /// [`reqwest_builder`]: Self::reqwest_builder
     ///
     /// # Errors
     ///
-    /// Those of [`local_services`](Self::local_services).
+    /// The errors of [`local_services`](Self::local_services).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn reqwest_builder_by_name(&self) -> Result<reqwest::ClientBuilder, Error> {
         Ok(reqwest::Client::builder().no_proxy().dns_resolver(self.local_services().await?))
     }

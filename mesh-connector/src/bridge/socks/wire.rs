@@ -1,4 +1,4 @@
-//! The messages of SOCKS5, as values.
+//! The messages of SOCKS5 as values.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,21 +7,21 @@ use crate::error::ErrorKind;
 pub(super) const VERSION: u8 = 5;
 pub(super) const NO_AUTHENTICATION: u8 = 0;
 pub(super) const PASSWORD: u8 = 2;
-/// "No acceptable methods" (RFC 1928 §3).
+/// The reply "no acceptable methods" (RFC 1928 §3).
 pub(super) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
 
-/// What the bytes so far are.
+/// The result of parsing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Parsed<T> {
-    /// A message, of this many bytes.
+    /// A message and its length in bytes.
     Done(T, usize),
-    /// The beginning of one.
+    /// The start of a message.
     Incomplete,
-    /// None.
+    /// Not a message.
     Invalid,
 }
 
-/// What a client asks for (RFC 1928 §4).
+/// The request of a client (RFC 1928 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Request {
     pub(super) command: Command,
@@ -32,12 +32,12 @@ pub(super) struct Request {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Command {
     Connect,
-    /// `BIND`, `UDP ASSOCIATE`.
+    /// `BIND` or `UDP ASSOCIATE`.
     Other,
     UnknownAddress,
 }
 
-/// RFC 1928 §6.
+/// The codes of a reply (RFC 1928 §6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reply {
     Succeeded = 0,
@@ -50,7 +50,7 @@ pub(super) enum Reply {
     UnsupportedAddress = 8,
 }
 
-/// The methods that a client offers (RFC 1928 §3).
+/// Parses the methods that a client offers (RFC 1928 §3).
 pub(super) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
     match bytes {
         [VERSION, count, rest @ ..] => match rest.get(..usize::from(*count)) {
@@ -62,7 +62,7 @@ pub(super) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
     }
 }
 
-/// User and password (RFC 1929 §2).
+/// Parses user and password (RFC 1929 §2).
 pub(super) fn credentials(bytes: &[u8]) -> Parsed<(Vec<u8>, Vec<u8>)> {
     match bytes {
         [1, rest @ ..] => {
@@ -107,7 +107,7 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<Request> {
     Parsed::Done(Request { command, host, port: u16::from_be_bytes(*port) }, 4 + length + 2)
 }
 
-/// Whether bytes that are no request yet may become one.
+/// Returns whether further bytes can turn the bytes into a request.
 fn beginning(bytes: &[u8]) -> Parsed<Request> {
     match bytes {
         [] | [VERSION] | [VERSION, _] | [VERSION, _, 0] => Parsed::Incomplete,
@@ -115,12 +115,12 @@ fn beginning(bytes: &[u8]) -> Parsed<Request> {
     }
 }
 
-/// The bound address is of no use to a client of `CONNECT`: none is named.
+/// Builds a reply. Its bound address is unspecified, because clients of `CONNECT` do not use it.
 pub(super) fn reply(reply: Reply) -> [u8; 10] {
     [VERSION, reply as u8, 0, 1, 0, 0, 0, 0, 0, 0]
 }
 
-/// A length and as many bytes, and what follows.
+/// Splits off a length-prefixed string.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(*length))
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_told_from_what_is_no_socks() {
+    fn an_unsupported_command_differs_from_invalid_bytes() {
         let bind = b"\x05\x02\x00\x01\x00\x00\x00\x00\x00\x01";
         assert!(matches!(request(bind), Parsed::Done(Request { command: Command::Other, .. }, 10)));
         let address = b"\x05\x01\x00\x09";
@@ -177,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_beginning_of_a_message_is_incomplete(host in "[a-z.]{1,255}", port: u16) {
+        fn every_prefix_of_a_message_is_incomplete(host in "[a-z.]{1,255}", port: u16) {
             let mut bytes = vec![VERSION, 1, 0, 3, u8::try_from(host.len()).unwrap()];
             bytes.extend(host.as_bytes());
             bytes.extend(port.to_be_bytes());
@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_something_and_no_message_is_longer_than_them(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fn no_parsed_message_is_longer_than_its_input(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let lengths = [
                 length(methods(&bytes)),
                 length(credentials(&bytes)),

@@ -1,7 +1,7 @@
-//! Bytes in both directions until both have ended.
+//! Relays bytes in both directions until both have ended.
 //!
-//! Each is passed on from where it was read into, without another copy: what comes from the mesh, from where TLS has put
-//! it, because per byte that is what a bridge costs.
+//! Each direction writes directly from the buffer that it was read into. For data from the mesh this is the buffer of
+//! the TLS decryption.
 
 mod client;
 mod pump;
@@ -21,28 +21,28 @@ use crate::{
     stream::MeshStream,
 };
 
-/// How long the service may take to accept what a client had written before it closed its socket.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// The time limit for delivering data that the client had written before it closed its socket.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Passes bytes between a client and the mesh until both directions have ended. The end of one is passed on and leaves the
-/// other open; the slower side sets the pace.
+/// Relays bytes between a client and a mesh stream until both directions have ended. The end of one direction leaves
+/// the other open. Backpressure applies in both directions.
 ///
-/// A client that has closed its socket altogether ends both: what it had written before arrives, as with any socket, unless
-/// the service does not accept it within ten seconds. On a TCP socket that the client had shut down for writing before, the
-/// kernel takes about a minute to notice.
+/// If the client closes its socket completely, both directions end. Data that it had written before is still delivered,
+/// for at most ten seconds. On a TCP socket that the client had shut down for writing before, the kernel detects the
+/// close after about a minute.
 ///
 /// # Errors
 ///
-/// Either side broke. The other is reset: what has not ended must not look ended.
+/// An I/O error of either side. The other side is reset, so that truncated data does not look complete.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future loses what was read and not passed on.
+/// Dropping the future loses data that was read and not yet written.
 pub async fn relay<S: LocalSocket>(client: S, stream: MeshStream) -> io::Result<()> {
     relay_after(&[], client, stream).await
 }
 
-/// [`relay`] after these bytes of the client's have been read.
+/// Like [`relay`], after `read` has been read from the client.
 pub(in crate::bridge) async fn relay_after<S: LocalSocket>(
     read: &[u8],
     client: S,
@@ -66,7 +66,7 @@ impl<S: LocalSocket> Relay<S> {
     async fn run(&mut self) -> io::Result<()> {
         let ended = poll_fn(|cx| match self.poll(cx)? {
             Poll::Ready(()) => Poll::Ready(Ok::<_, io::Error>(true)),
-            // Before that, reading from it tells.
+            // While the client has closed neither direction, reading detects its end.
             Poll::Pending if self.client.is_half_closed() => Poll::Ready(Ok(false)),
             Poll::Pending => Poll::Pending,
         });
@@ -80,7 +80,7 @@ impl<S: LocalSocket> Relay<S> {
             () = gone => {}
         }
         let delivered = poll_fn(|cx| self.up.poll(cx, &mut self.client, &mut self.stream));
-        timeout(FAREWELL, delivered).await.unwrap_or(Ok(()))
+        timeout(DELIVERY_TIMEOUT, delivered).await.unwrap_or(Ok(()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,10 +89,10 @@ impl<S: LocalSocket> Relay<S> {
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Makes closing both connections a reset.
+    /// Makes closing either connection a reset.
     fn reset(&self) {
         self.client.socket().reset();
-        // Where it fails, the peer has gone already.
+        // The call fails only if the peer has closed the connection.
         let _ = self.stream.tcp().set_zero_linger();
     }
 }

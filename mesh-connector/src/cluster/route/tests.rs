@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{auto_mtls, clusters};
 
-/// A table of names with their addresses; names without a dot are short for the first that begins with them.
+/// A name table. A name without a dot is the short name of the first name that starts with it.
 #[derive(Default)]
 struct Table {
     names: Vec<(&'static str, &'static str)>,
@@ -71,7 +71,7 @@ fn a_short_name_leads_to_the_cluster_of_its_service() {
 }
 
 #[test]
-fn a_service_host_that_is_not_in_the_name_table_is_found_all_the_same() {
+fn a_service_host_outside_the_name_table_is_found() {
     assert_eq!(
         routed("mymongodb.somedomain:27018").unwrap().as_deref(),
         Some("outbound|27018||mymongodb.somedomain")
@@ -87,18 +87,18 @@ fn a_wildcard_host_covers_the_names_under_it_but_not_itself() {
 }
 
 #[test]
-fn a_subset_leads_to_its_own_cluster_and_an_unknown_one_is_refused_with_those_there_are() {
+fn a_subset_has_its_own_cluster_and_the_error_for_an_unknown_one_lists_the_known_ones() {
     let (clusters, table) = mesh();
     let target = Target::new("forecast", 3002).unwrap();
     let cluster = route(&target.clone().with_subset("v2"), &clusters, &table).unwrap().expect("a service");
     assert_eq!(cluster.name.subset, "v2");
     let error = route(&target.with_subset("v3"), &clusters, &table).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownSubset);
-    assert!(error.to_string().contains("it has `v2`"), "{error}");
+    assert!(error.to_string().contains("known subsets: `v2`"), "{error}");
 }
 
 #[test]
-fn a_port_that_the_service_does_not_have_is_refused_with_those_it_has() {
+fn the_error_for_an_unknown_port_lists_the_known_ones() {
     let error = routed("forecast.weather:80").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownPort);
     let text = error.to_string();
@@ -106,26 +106,26 @@ fn a_port_that_the_service_does_not_have_is_refused_with_those_it_has() {
 }
 
 #[test]
-fn a_name_that_neither_table_nor_clusters_have_is_outside() {
+fn a_name_in_neither_the_name_table_nor_the_clusters_is_outside_the_mesh() {
     assert_eq!(routed("www.example.org:80").unwrap(), None);
     assert_eq!(routed("192.0.2.1:80").unwrap(), None);
 }
 
 #[test]
-fn a_name_without_a_cluster_is_an_error_and_not_outside() {
+fn a_name_in_the_name_table_without_a_cluster_is_an_error() {
     let error = routed("mysql-0.mysql.db.svc.cluster.local:3306").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownHost);
-    assert!(error.candidates().iter().any(|cause| cause.contains("headless")), "{error}");
+    assert!(error.possible_causes().iter().any(|cause| cause.contains("headless")), "{error}");
 }
 
 #[test]
-fn an_address_that_one_service_has_on_that_port_leads_to_it() {
+fn an_address_and_port_of_one_service_selects_its_cluster() {
     assert_eq!(routed("10.0.0.1:9").unwrap().as_deref(), Some("outbound|9||other.weather.svc.cluster.local"));
     assert_eq!(routed("10.0.0.1:8080").unwrap(), Some(format!("outbound|8080||{FORECAST}")));
 }
 
 #[test]
-fn an_address_of_several_services_is_refused_with_all_of_them() {
+fn the_error_for_an_ambiguous_address_lists_all_services() {
     let error = routed("10.0.0.1:3002").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Ambiguous);
     let text = error.to_string();
@@ -133,14 +133,14 @@ fn an_address_of_several_services_is_refused_with_all_of_them() {
 }
 
 #[test]
-fn the_name_last_resolved_decides_for_an_ambiguous_address() {
+fn the_most_recently_resolved_name_decides_for_an_ambiguous_address() {
     let (clusters, mut table) = mesh();
     table.last = Some(("10.0.0.1", "other.weather.svc.cluster.local"));
     assert_eq!(
         routed_with("10.0.0.1:3002", &clusters, &table).unwrap().as_deref(),
         Some("outbound|3002||other.weather.svc.cluster.local")
     );
-    // It does not have this port, another service does.
+    // The most recently resolved service does not have this port, another service does.
     assert_eq!(
         routed_with("10.0.0.1:8080", &clusters, &table).unwrap(),
         Some(format!("outbound|8080||{FORECAST}"))
@@ -148,7 +148,7 @@ fn the_name_last_resolved_decides_for_an_ambiguous_address() {
 }
 
 #[test]
-fn a_port_that_no_service_on_an_address_has_is_refused() {
+fn an_address_with_a_port_of_no_service_is_an_error() {
     let error = routed("10.0.0.1:81").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownPort);
 }

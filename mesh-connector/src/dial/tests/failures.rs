@@ -1,13 +1,13 @@
-//! What happens when endpoints do not serve.
+//! Failing endpoints.
 
-use nds_client::resources::endpoint::HealthStatus as EndpointHealth;
+use nds_client::resources::endpoint::HealthStatus;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::testing::{bare, endpoint, gateway, plaintext};
 
 #[tokio::test]
-async fn an_endpoint_that_refuses_the_connection_makes_way_for_the_next() {
+async fn after_a_refused_connection_the_next_endpoint_is_tried() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -19,7 +19,7 @@ async fn an_endpoint_that_refuses_the_connection_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn an_endpoint_with_another_identity_makes_way_for_the_next() {
+async fn after_an_identity_mismatch_the_next_endpoint_is_tried() {
     let authority = Authority::new();
     let wrong = Server::start(&authority.identity(CLIENT)).await;
     let right = Server::start(&authority.identity(FORECAST)).await;
@@ -29,7 +29,7 @@ async fn an_endpoint_with_another_identity_makes_way_for_the_next() {
 }
 
 #[tokio::test]
-async fn when_all_fail_each_attempt_is_told() {
+async fn if_all_attempts_fail_the_error_lists_each_of_them() {
     let authority = Authority::new();
     let (first, second) = (Server::nobody().await, Server::nobody().await);
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -47,7 +47,7 @@ async fn when_all_fail_each_attempt_is_told() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_closes_the_connection_gets_candidates_and_no_claim() {
+async fn a_connection_closed_by_a_gateway_is_an_error_with_possible_causes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -59,16 +59,16 @@ async fn a_gateway_that_closes_the_connection_gets_candidates_and_no_claim() {
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     let error = client.dial(&only(gateway(address))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    assert!(error.attempts()[0].error.candidates().len() >= 3);
+    assert!(error.attempts()[0].error.possible_causes().len() >= 3);
     assert!(error.to_string().contains("possible causes"), "{error}");
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_said_to_be_none_and_the_next_endpoint_is_asked() {
+async fn a_peer_without_tls_is_reported_and_the_next_endpoint_is_tried() {
     const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
     for (answer, said) in [
         (&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], "does not speak TLS"),
-        (ALERT, "refused the handshake"),
+        (ALERT, "rejected the handshake"),
         (&[0; 64], "does not speak TLS"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ async fn what_is_no_handshake_is_said_to_be_none_and_the_next_endpoint_is_asked(
         tokio::spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
                 tcp.write_all(answer).await.ok();
-                // It is not reset: what was sent stays readable.
+                // Reading to the end avoids a reset, which would discard the sent bytes.
                 tcp.read_to_end(&mut Vec::new()).await.ok();
             }
         });
@@ -91,27 +91,27 @@ async fn what_is_no_handshake_is_said_to_be_none_and_the_next_endpoint_is_asked(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_endpoint_leaves_time_for_the_next() {
+async fn a_silent_endpoint_leaves_time_for_the_next_one() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = Server::nobody().await;
     let authority = Authority::new();
     let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
-    client.patience = Duration::from_secs(4);
+    client.time_limit = Duration::from_secs(4);
     let start = Instant::now();
     let error =
         client.dial(&in_order([endpoint(silent.local_addr().unwrap()), endpoint(nobody)])).await.unwrap_err();
     assert_eq!(error.attempts().len(), 2);
     assert_eq!(error.attempts()[0].error.kind(), ErrorKind::Timeout);
-    assert_eq!(start.elapsed().as_secs(), 2, "half of the time for the first of two");
+    assert_eq!(start.elapsed().as_secs(), 2, "the first of two endpoints gets half of the time");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_holds_although_every_endpoint_is_silent() {
+async fn the_deadline_holds_if_every_endpoint_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let all = (0..20).map(|_| endpoint(silent.local_addr().unwrap()));
     let authority = Authority::new();
     let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
-    client.patience = Duration::from_millis(2500);
+    client.time_limit = Duration::from_millis(2500);
     let start = Instant::now();
     let error = client.dial(&in_order(all)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -129,7 +129,7 @@ async fn at_most_ten_endpoints_are_tried() {
 }
 
 #[tokio::test]
-async fn no_endpoint_says_what_may_be_missing_in_the_mesh() {
+async fn a_cluster_without_endpoints_is_an_error_with_possible_causes() {
     let client = Client::new(Authority::new().identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     let error = client.dial(&endpoints(vec![locality(0, 1, vec![])])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoEndpoint);
@@ -140,10 +140,10 @@ async fn no_endpoint_says_what_may_be_missing_in_the_mesh() {
 }
 
 #[tokio::test]
-async fn unhealthy_endpoints_are_not_tried_and_counted_in_the_error() {
+async fn unhealthy_endpoints_are_not_tried_and_the_error_counts_them() {
     let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
     let mut unhealthy = endpoint(server.address);
-    unhealthy.health = EndpointHealth::Unhealthy;
+    unhealthy.health = HealthStatus::Unhealthy;
     let client = Client::new(Authority::new().identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     let error = client.dial(&in_order([unhealthy.clone(), unhealthy])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoEndpoint);
@@ -152,7 +152,7 @@ async fn unhealthy_endpoints_are_not_tried_and_counted_in_the_error() {
 }
 
 #[tokio::test]
-async fn plaintext_carries_bytes_and_says_what_it_is() {
+async fn a_plaintext_stream_carries_bytes_and_reports_its_transport() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut client = Client::new(Authority::new().identity(CLIENT), plaintext(NAME));
@@ -182,7 +182,7 @@ async fn required_mtls_skips_plaintext_endpoints_and_uses_the_others() {
 }
 
 #[tokio::test]
-async fn refusals_name_the_cluster_and_nothing_is_dialled() {
+async fn a_refusal_names_the_cluster_and_dials_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::new(Authority::new().identity(CLIENT), bare(NAME));
     let error = client.dial_one(listener.local_addr().unwrap()).await.unwrap_err();
@@ -203,7 +203,7 @@ async fn without_a_certificate_nothing_is_dialled() {
 }
 
 #[tokio::test]
-async fn endpoints_by_host_name_are_resolved_upstream() {
+async fn endpoints_with_host_names_are_resolved_by_upstream_dns() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -218,7 +218,7 @@ async fn endpoints_by_host_name_are_resolved_upstream() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_reached_at_its_other_address_where_the_first_does_not_answer() {
+async fn if_the_first_address_of_an_endpoint_fails_its_other_address_is_tried() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -230,7 +230,7 @@ async fn an_endpoint_is_reached_at_its_other_address_where_the_first_does_not_an
 }
 
 #[tokio::test]
-async fn an_expired_certificate_of_our_own_is_not_offered() {
+async fn an_expired_client_certificate_is_not_used() {
     let mut server = Server::start(&Authority::new().identity(FORECAST)).await;
     let expired = Authority::new().expired_identity(CLIENT);
     let client = Client::new(expired, auto_mtls(NAME, &[FORECAST]));
@@ -241,20 +241,20 @@ async fn an_expired_certificate_of_our_own_is_not_offered() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_failed_is_not_tried_again_before_the_others() {
+async fn an_endpoint_that_failed_recently_is_tried_after_the_others() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     let dead = Server::nobody().await;
-    // The dead one has the better priority.
+    // The dead endpoint has the better priority.
     let all = in_order([endpoint(dead), endpoint(server.address)]);
     client.dial(&all).await.unwrap();
     let failing = || client.statuses().into_iter().find(|status| status.failures > 0).unwrap();
     assert_eq!(failing().last_failure, Some(ErrorKind::Dial));
     assert_eq!((failing().cluster, failing().endpoint), (NAME.to_owned(), dead.to_string()));
     client.dial(&all).await.unwrap();
-    assert_eq!(failing().failures, 1, "it was tried again");
-    // Alone it is tried all the same, and what it does then counts.
+    assert_eq!(failing().failures, 1, "the dead endpoint was tried again");
+    // A single endpoint is tried even if it failed recently, and its failures count.
     assert!(client.dial_one(dead).await.is_err());
     assert_eq!(failing().failures, 2);
 }

@@ -1,4 +1,4 @@
-//! Who talks to whom.
+//! Identities of both sides.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -7,7 +7,7 @@ use rustls::version;
 use super::*;
 
 #[tokio::test]
-async fn both_ends_prove_their_identity_and_the_connection_says_so() {
+async fn both_sides_verify_the_identity_and_the_connection_reports_it() {
     let authority = Authority::new();
     let mut server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -31,7 +31,7 @@ async fn both_ends_prove_their_identity_and_the_connection_says_so() {
 }
 
 #[tokio::test]
-async fn no_selected_protocol_is_fine_and_http_protocols_are_selected() {
+async fn a_connection_without_selected_alpn_is_normal_and_http_protocols_are_selected() {
     let authority = Authority::new();
     let mut server = Server::start(&authority.identity(FORECAST)).await;
     let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -61,7 +61,7 @@ async fn tls_1_2_works() {
 }
 
 #[tokio::test]
-async fn another_identity_is_refused_inside_the_handshake_and_both_are_named() {
+async fn an_identity_mismatch_fails_the_handshake_and_names_both_identities() {
     let authority = Authority::new();
     let other = "spiffe://cluster.local/ns/weather/sa/other";
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
@@ -82,7 +82,7 @@ async fn another_identity_is_refused_inside_the_handshake_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn another_root_is_refused() {
+async fn a_certificate_of_another_root_is_rejected() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let server = Server::start(&theirs.identity_with(FORECAST, &ours)).await;
     let client = Client::new(ours.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -93,7 +93,7 @@ async fn another_root_is_refused() {
 }
 
 #[tokio::test]
-async fn without_expected_names_the_own_trust_domain_is_accepted_and_another_one_refused() {
+async fn without_expected_names_only_the_own_trust_domain_is_accepted() {
     let authority = Authority::new();
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[]));
     let own = Server::start(&authority.identity(FORECAST)).await;
@@ -107,7 +107,7 @@ async fn without_expected_names_the_own_trust_domain_is_accepted_and_another_one
 }
 
 #[tokio::test]
-async fn an_open_connection_does_not_notice_a_new_identity() {
+async fn an_open_connection_survives_a_new_identity() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -121,7 +121,7 @@ async fn an_open_connection_does_not_notice_a_new_identity() {
 }
 
 #[tokio::test]
-async fn one_identity_resumes_its_session_and_a_new_one_does_not() {
+async fn a_session_is_resumed_only_with_the_same_identity() {
     let authority = Authority::new();
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
         let mut server = Server::start_with(&authority.identity(FORECAST), versions).await;
@@ -144,7 +144,7 @@ async fn one_identity_resumes_its_session_and_a_new_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_session_is_not_resumed_once_other_names_are_expected() {
+async fn a_session_is_not_resumed_after_the_expected_names_change() {
     let authority = Authority::new();
     let mut server = Server::start(&authority.identity(FORECAST)).await;
     let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -156,7 +156,7 @@ async fn a_session_is_not_resumed_once_other_names_are_expected() {
 }
 
 #[tokio::test]
-async fn a_session_is_not_resumed_once_other_roots_are_trusted() {
+async fn a_session_is_not_resumed_after_the_roots_change() {
     let (authority, other) = (Authority::new(), Authority::new());
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
         let mut server = Server::start_with(&authority.identity(FORECAST), versions).await;
@@ -174,7 +174,7 @@ async fn a_session_is_not_resumed_once_other_roots_are_trusted() {
 
 #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
 #[tokio::test]
-async fn each_identity_is_used_by_the_crypto_provider_that_it_was_made_with() {
+async fn each_identity_is_used_with_its_own_crypto_provider() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
@@ -184,11 +184,14 @@ async fn each_identity_is_used_by_the_crypto_provider_that_it_was_made_with() {
         let mut stream = client.dial_with(&identity, server.address).await.unwrap();
         assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
     }
-    assert!(rustls::crypto::CryptoProvider::get_default().is_none(), "nothing global is touched");
+    assert!(
+        rustls::crypto::CryptoProvider::get_default().is_none(),
+        "the process-wide default provider is not set"
+    );
 }
 
 #[tokio::test]
-async fn a_peer_that_refuses_our_certificate_says_so_at_the_first_read_at_the_latest() {
+async fn a_rejected_client_certificate_is_an_error_of_the_first_read() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let server = Server::start(&theirs.identity(FORECAST)).await;
     let client = Client::new(ours.identity_with(CLIENT, &theirs), auto_mtls(NAME, &[FORECAST]));
@@ -198,28 +201,28 @@ async fn a_peer_that_refuses_our_certificate_says_so_at_the_first_read_at_the_la
     assert_eq!(error.kind(), ErrorKind::Tls);
     assert!(error.to_string().contains(FORECAST), "{error}");
     let status = &client.statuses()[0];
-    assert_eq!(status.last_failure, Some(ErrorKind::Tls), "it counts as a failed attempt");
+    assert_eq!(status.last_failure, Some(ErrorKind::Tls), "a late rejection counts as a failed attempt");
 }
 
 #[tokio::test]
-async fn a_peer_that_refuses_our_certificate_in_tls_1_2_fails_the_attempt() {
+async fn a_rejected_client_certificate_in_tls_1_2_fails_the_attempt() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let server = Server::start_with(&theirs.identity(FORECAST), &[&version::TLS12]).await;
     let client = Client::new(ours.identity_with(CLIENT, &theirs), auto_mtls(NAME, &[FORECAST]));
     let error = client.dial_one(server.address).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    assert!(error.to_string().contains("refused the handshake"), "{error}");
+    assert!(error.to_string().contains("rejected the handshake"), "{error}");
 }
 
-/// 10 000 rotations of the certificate, or more until enough connections were made meanwhile: none fails, and none is made with what has been
-/// replaced before it began.
+/// At least 10 000 rotations of the certificate, until enough connections were made. No connection fails, and none uses
+/// an identity that was replaced before it started.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_rotations_under_load_fail_no_connection() {
     const ROTATIONS: usize = 10_000;
     const CONNECTIONS: usize = 100;
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
-    // Keys are few, so that the time goes into rotations; identities are all different.
+    // Keys are reused, so that most time is spent on rotations. All identities differ.
     let current = Arc::new(arc_swap::ArcSwap::from_pointee(authority.identity(CLIENT)));
     let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
     let connections = Arc::new(AtomicUsize::new(0));
@@ -240,7 +243,7 @@ async fn ten_thousand_rotations_under_load_fail_no_connection() {
         connections.fetch_add(1, Relaxed);
     }
     rotations.await.unwrap();
-    // What was made for identities that are gone is gone.
+    // The entries of replaced identities are dropped.
     assert_eq!(client.statuses().len(), 1);
     assert_eq!(Arc::strong_count(&client.tls), 2, "the client and one entry");
 }

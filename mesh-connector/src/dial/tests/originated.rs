@@ -1,4 +1,4 @@
-//! TLS whose roots and certificates a DestinationRule names as files (SIMPLE, MUTUAL).
+//! TLS with roots and certificates in files of a DestinationRule (SIMPLE, MUTUAL).
 
 use std::{fs, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const HOST: &str = "api.example.test";
 
-/// An authority that is not the mesh's, and what of it is in files.
+/// An authority outside the mesh, with its files.
 struct Outside {
     authority: Authority,
     dir: tempfile::TempDir,
@@ -42,7 +42,8 @@ impl Outside {
         Roots::Named(format!("file-root:{}", self.path("root.pem")))
     }
 
-    /// A server with a certificate for these names, which answers each byte with itself; and the SNIs it has seen.
+    /// Starts an echo server with a certificate for these names. Returns its address and a receiver of the SNIs that it
+    /// receives.
     async fn server(
         &self,
         names: &[&str],
@@ -103,7 +104,7 @@ fn client(cluster: Cluster) -> Client {
     Client::new(Authority::new().identity(CLIENT), cluster)
 }
 
-/// Without `tlsMode`, as endpoints outside of the mesh are.
+/// Returns an endpoint without `tlsMode`, like those outside the mesh.
 fn only_at(address: SocketAddr) -> Endpoints {
     let mut endpoint = testing::endpoint(address);
     endpoint.transport_match.clear();
@@ -111,7 +112,7 @@ fn only_at(address: SocketAddr) -> Endpoints {
 }
 
 #[tokio::test]
-async fn simple_verifies_the_server_by_roots_in_a_file_and_presents_nothing() {
+async fn mode_simple_verifies_the_server_with_roots_from_a_file_and_sends_no_certificate() {
     let outside = Outside::new();
     let (address, mut seen) = outside.server(&[HOST], false).await;
     let client = client(cluster(Some(HOST), outside.roots(), Certificate::None, &[]));
@@ -119,13 +120,13 @@ async fn simple_verifies_the_server_by_roots_in_a_file_and_presents_nothing() {
     assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
     let info = stream.connection();
     assert_eq!((info.transport(), info.sni(), info.peer_name()), (Transport::Tls, Some(HOST), Some(HOST)));
-    assert_eq!(info.peer(), None, "it is no identity of the mesh");
+    assert_eq!(info.peer(), None, "not a mesh identity");
     assert!(info.alpn_offered().is_empty());
     assert_eq!(seen.recv().await.unwrap().as_deref(), Some(HOST));
 }
 
 #[tokio::test]
-async fn mutual_presents_the_certificate_in_the_files() {
+async fn mode_mutual_sends_the_certificate_from_the_files() {
     let outside = Outside::new();
     let (address, _seen) = outside.server(&[HOST], true).await;
     let files = format!("file-cert:{}~{}", outside.path("client.pem"), outside.path("client.key"));
@@ -138,7 +139,7 @@ async fn mutual_presents_the_certificate_in_the_files() {
 }
 
 #[tokio::test]
-async fn another_name_or_another_root_is_refused_and_both_are_named() {
+async fn a_wrong_name_or_root_is_rejected_and_the_error_names_both_sides() {
     let outside = Outside::new();
     let (address, _seen) = outside.server(&["other.example.test"], false).await;
     let client_of =
@@ -150,7 +151,7 @@ async fn another_name_or_another_root_is_refused_and_both_are_named() {
         (&mismatch.expected, &mismatch.presented),
         (&vec![HOST.to_owned()], &vec!["other.example.test".to_owned()])
     );
-    // The names of the rule replace the server's own.
+    // The names in the rule replace the server name.
     let other = [SanMatcher::Exact("other.example.test".into())];
     client_of(outside.roots(), &other).dial(&only_at(address)).await.unwrap();
     let elsewhere = Outside::new();
@@ -160,7 +161,7 @@ async fn another_name_or_another_root_is_refused_and_both_are_named() {
 }
 
 #[tokio::test]
-async fn a_wildcard_certificate_is_one_for_the_name_that_the_rule_expects() {
+async fn a_wildcard_certificate_matches_the_expected_name() {
     let outside = Outside::new();
     let (address, _seen) = outside.server(&["*.example.test"], false).await;
     for names in [&[][..], &[SanMatcher::Exact(HOST.into())]] {
@@ -173,7 +174,7 @@ async fn a_wildcard_certificate_is_one_for_the_name_that_the_rule_expects() {
 }
 
 #[tokio::test]
-async fn without_an_sni_of_its_own_the_host_that_is_asked_for_is_sent_and_verified() {
+async fn without_a_configured_sni_the_requested_host_is_sent_and_verified() {
     let outside = Outside::new();
     let (address, mut seen) = outside.server(&["forecast.weather", "127.0.0.9"], false).await;
     let client = client(cluster(None, outside.roots(), Certificate::None, &[]));
@@ -182,12 +183,12 @@ async fn without_an_sni_of_its_own_the_host_that_is_asked_for_is_sent_and_verifi
     assert_eq!(seen.recv().await.unwrap().as_deref(), Some("forecast.weather"));
     let stream = client.dial_as(Host::Ip([127, 0, 0, 9].into()), &only_at(address)).await.unwrap();
     assert_eq!(stream.connection().sni(), None);
-    assert_eq!(seen.recv().await.unwrap(), None, "an address is no SNI");
+    assert_eq!(seen.recv().await.unwrap(), None, "no SNI for an address");
     assert!(client.dial_as(Host::Ip([127, 0, 0, 8].into()), &only_at(address)).await.is_err());
 }
 
 #[tokio::test]
-async fn files_that_change_are_read_again() {
+async fn changed_files_are_read_again() {
     let (old, new) = (Outside::new(), Outside::new());
     let (address, _seen) = new.server(&[HOST], false).await;
     let client = client(cluster(Some(HOST), old.roots(), Certificate::None, &[]));
@@ -198,19 +199,19 @@ async fn files_that_change_are_read_again() {
     client.dial(&only_at(address)).await.unwrap();
 }
 
-/// What the system trusts is not for a test to say; that a root of one's own is not among it is.
+/// A test cannot know the roots of the system, but they do not include the root of the test.
 #[tokio::test]
-async fn the_systems_roots_do_not_include_anybody() {
+async fn a_server_with_an_unknown_root_is_rejected_under_system_roots() {
     let outside = Outside::new();
     let (address, _seen) = outside.server(&[HOST], false).await;
     let client = client(cluster(Some(HOST), Roots::Named("file-root:system".into()), Certificate::None, &[]));
     let error = client.dial(&only_at(address)).await.unwrap_err();
-    // On a host without CA certificates the roots themselves are missing.
+    // On a host without CA certificates, the roots themselves are missing.
     assert!(matches!(error.kind(), ErrorKind::PeerIdentity | ErrorKind::Credentials), "{}", error.report());
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named() {
+async fn an_error_about_files_names_them() {
     let outside = Outside::new();
     fs::write(outside.dir.path().join("empty.pem"), "nothing").unwrap();
     let missing = Path::new("/nowhere/root.pem").display().to_string();

@@ -1,4 +1,4 @@
-//! What a cluster says beside identities: limits, ejection, headers, versions, keepalive.
+//! Policies of a cluster other than identities: limits, ejection, PROXY headers, TLS versions, keepalive.
 
 use nds_client::resources::cluster::{ProxyProtocol, TlsVersion, TransportSocket};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ fn without_sidecar(address: SocketAddr) -> Endpoint {
     endpoint
 }
 
-/// A client of a service outside of the mesh.
+/// Returns a client of a service outside the mesh.
 fn plain(cluster: Cluster) -> Client {
     Client::new(Authority::new().identity(CLIENT), cluster)
 }
@@ -24,7 +24,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_clusters_limit_are_refused_until_one_ends() {
+async fn connections_above_the_limit_are_refused_until_one_ends() {
     let (_listener, address) = listener().await;
     let mut cluster = bare(NAME);
     cluster.circuit_breakers.max_connections = 2;
@@ -40,14 +40,14 @@ async fn connections_beyond_the_clusters_limit_are_refused_until_one_ends() {
 }
 
 #[tokio::test]
-async fn an_ejected_endpoint_is_not_dialled_and_alone_it_is_an_error_that_says_so() {
+async fn an_ejected_endpoint_is_not_dialled_and_the_error_reports_the_ejection() {
     let (listener, address) = listener().await;
     let mut cluster = ejecting(NAME);
     cluster.outlier_detection.as_mut().unwrap().max_ejection_percent = 100;
     let client = plain(cluster);
     let dead = Server::nobody().await;
     let both = endpoints(vec![locality(0, 2, vec![without_sidecar(dead), without_sidecar(address)])]);
-    // Alone it is tried, so that it fails as often as it takes.
+    // A single endpoint is tried until its failures reach the threshold.
     for _ in 0..2 {
         let error = client.dial(&only(without_sidecar(dead))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Dial, "{}", error.report());
@@ -63,7 +63,7 @@ async fn an_ejected_endpoint_is_not_dialled_and_alone_it_is_an_error_that_says_s
 }
 
 #[tokio::test]
-async fn a_proxy_protocol_header_tells_both_ends_before_anybody_speaks() {
+async fn a_proxy_protocol_header_is_the_first_data_of_a_connection() {
     for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
         let (listener, address) = listener().await;
         let mut cluster = bare(NAME);
@@ -82,7 +82,7 @@ async fn a_proxy_protocol_header_tells_both_ends_before_anybody_speaks() {
 }
 
 #[tokio::test]
-async fn a_header_goes_before_the_handshake_of_mutual_tls() {
+async fn a_proxy_protocol_header_precedes_the_tls_handshake() {
     let authority = Authority::new();
     let server = Server::start(&authority.identity(FORECAST)).await;
     let (listener, address) = listener().await;
@@ -105,7 +105,7 @@ async fn a_header_goes_before_the_handshake_of_mutual_tls() {
 }
 
 #[tokio::test]
-async fn only_the_versions_that_the_control_plane_allows_are_spoken() {
+async fn only_the_tls_versions_that_the_control_plane_allows_are_used() {
     let authority = Authority::new();
     let mut server = Server::start(&authority.identity(FORECAST)).await;
     for (minimum, maximum, spoken) in [
@@ -129,9 +129,9 @@ async fn only_the_versions_that_the_control_plane_allows_are_spoken() {
     }
 }
 
-/// What `danger::log_keys` gives is used, and nothing is without it.
+/// `danger::log_keys` receives the secrets; without it, no secrets are logged.
 #[tokio::test]
-async fn keys_are_logged_where_that_was_asked_for() {
+async fn secrets_are_logged_only_on_request() {
     #[derive(Debug, Default)]
     struct Log(Mutex<Vec<String>>);
     impl rustls::KeyLog for Log {

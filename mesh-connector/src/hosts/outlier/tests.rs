@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::ejecting;
 
 fn rules() -> OutlierDetection {
-    // Three in a row, for 10 s, at most 60 s; one interval is 10 s.
+    // Three consecutive failures, 10 s to 60 s, an interval of 10 s.
     let mut rules = ejecting("outbound|80||a.b").outlier_detection.unwrap();
     (rules.consecutive_5xx, rules.enforcing_consecutive_5xx) = (3, 100);
     (rules.base_ejection_time, rules.max_ejection_time) = (seconds(10), seconds(60));
@@ -16,16 +16,16 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Which of these events reaches a number.
+/// Returns the indices of the events that reach a threshold.
 fn reaching(rules: &OutlierDetection, events: &[Event]) -> Vec<usize> {
     let mut record = Record::default();
-    let reached = |event: &Event| record.note(*event, rules, Duration::ZERO).is_some();
+    let reached = |event: &Event| record.count(*event, rules, Duration::ZERO).is_some();
     let reached: Vec<_> = events.iter().map(reached).collect();
     reached.iter().enumerate().filter(|(_, reached)| **reached).map(|(at, _)| at).collect()
 }
 
 #[test]
-fn failures_in_a_row_reach_the_number_and_a_success_begins_anew() {
+fn consecutive_failures_reach_the_threshold_and_a_success_resets_the_count() {
     use Event::{Connected, Failed, Status};
     let rules = rules();
     assert_eq!(reaching(&rules, &[Failed, Failed, Failed]), [2]);
@@ -35,30 +35,30 @@ fn failures_in_a_row_reach_the_number_and_a_success_begins_anew() {
 }
 
 #[test]
-fn gateway_errors_have_a_number_of_their_own() {
+fn gateway_errors_have_a_separate_threshold() {
     use Event::Status;
     let mut rules = rules();
     (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure) = (2, 100);
     assert_eq!(reaching(&rules, &[Status(502), Status(504)]), [1]);
     assert!(reaching(&rules, &[Status(502), Status(500)]).is_empty());
-    assert_eq!(reaching(&rules, &[Event::Failed, Event::Failed]), [1], "what fails here counts as 503");
+    assert_eq!(reaching(&rules, &[Event::Failed, Event::Failed]), [1], "a local failure counts as 503");
     rules.enforcing_consecutive_gateway_failure = 0;
-    assert!(reaching(&rules, &[Status(502), Status(504)]).is_empty(), "counted, and nothing comes of it");
+    assert!(reaching(&rules, &[Status(502), Status(504)]).is_empty(), "counted, but not enforced");
 }
 
 #[test]
-fn failures_of_this_side_are_told_apart_where_the_cluster_says_so() {
+fn local_failures_are_counted_separately_if_the_cluster_separates_them() {
     let mut rules = rules();
     (rules.split_external_local_origin_errors, rules.consecutive_local_origin_failure) = (true, 4);
     assert_eq!(reaching(&rules, &[Event::Failed; 4]), [3]);
     rules.enforcing_consecutive_local_origin_failure = 0;
     assert!(reaching(&rules, &[Event::Failed; 9]).is_empty());
     rules.consecutive_5xx = 0;
-    assert!(reaching(&rules, &[Event::Status(500); 9]).is_empty(), "0 switches a number off");
+    assert!(reaching(&rules, &[Event::Status(500); 9]).is_empty(), "0 disables a threshold");
 }
 
 #[test]
-fn each_ejection_is_longer_up_to_the_longest_and_healthy_intervals_take_it_back() {
+fn each_ejection_is_longer_up_to_a_maximum_and_healthy_intervals_shorten_it() {
     let rules = rules();
     let mut record = Record::default();
     let mut now = Duration::ZERO;
@@ -69,11 +69,15 @@ fn each_ejection_is_longer_up_to_the_longest_and_healthy_intervals_take_it_back(
         assert!(!record.is_ejected(now));
     }
     assert_eq!(record.ejections, 7);
-    assert_eq!(record.eject(&rules, now + seconds(65)), seconds(20), "six intervals without one: 7 - 6 + 1");
+    assert_eq!(
+        record.eject(&rules, now + seconds(65)),
+        seconds(20),
+        "six intervals without an ejection: 7 - 6 + 1"
+    );
 }
 
 #[test]
-fn only_such_a_share_is_ejected_together() {
+fn the_share_of_ejected_endpoints_is_limited() {
     let mut rules = rules();
     for (percent, ejected, all, may) in [
         (10, 0, 9, false),
@@ -95,7 +99,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn whatever_happens_an_ejection_ends_within_the_longest_time_and_nothing_is_counted_meanwhile(
+    fn an_ejection_ends_within_the_maximum_time_and_nothing_is_counted_during_it(
         events in prop::collection::vec((any_event(), 0..100_u64), 0..50),
     ) {
         let rules = rules();
@@ -103,7 +107,7 @@ proptest! {
         for (event, pause) in events {
             now += seconds(pause);
             let ejected = record.is_ejected(now);
-            let reached = record.note(event, &rules, now);
+            let reached = record.count(event, &rules, now);
             prop_assert!(!(ejected && reached.is_some()));
             if reached.is_some() {
                 let time = record.eject(&rules, now);

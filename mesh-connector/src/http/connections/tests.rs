@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// Endpoints, each with a key of its own.
+/// The number of endpoints, each with its own key.
 const KEYS: usize = 3;
 
-/// A connection as both the pool and the model see it.
+/// A connection that the pool and the model share.
 #[derive(Clone, Debug)]
 struct Fake(Rc<Peer>);
 
@@ -45,14 +45,14 @@ fn pool(limits: Limits) -> Connections<usize, Fake, ()> {
 
 const UNLIMITED: Limits = Limits { idle_timeout: None, max_duration: None, max_requests: None };
 
-/// Makes a connection, with a request on it.
+/// Adds a connection with one request.
 fn connect(pool: &mut Connections<usize, Fake, ()>, peer: &Fake, now: Instant) -> Id {
     let ticket = pool.begin();
     pool.add(ticket, 0, peer, now).unwrap()
 }
 
-fn give_back(pool: &mut Connections<usize, Fake, ()>, id: Id, peer: Fake, now: Instant) {
-    pool.give_back((0, id), Some(peer), now, usize::MAX);
+fn check_in(pool: &mut Connections<usize, Fake, ()>, id: Id, peer: Fake, now: Instant) {
+    pool.check_in((0, id), Some(peer), now, usize::MAX);
 }
 
 fn next(pool: &mut Connections<usize, Fake, ()>, now: Instant) -> Option<usize> {
@@ -60,33 +60,33 @@ fn next(pool: &mut Connections<usize, Fake, ()>, now: Instant) -> Option<usize> 
 }
 
 #[test]
-fn of_idle_connections_the_one_used_last_serves_first() {
+fn the_most_recently_used_idle_connection_serves_first() {
     let (mut pool, now) = (pool(UNLIMITED), Instant::now());
     let peers: Vec<_> = (0..3).map(|number| connection(number, 1)).collect();
     let ids: Vec<_> = peers.iter().map(|peer| connect(&mut pool, peer, now)).collect();
     assert_eq!(next(&mut pool, now), None, "all are busy");
     for used in [1, 0, 2] {
-        give_back(&mut pool, ids[used], peers[used].clone(), now);
+        check_in(&mut pool, ids[used], peers[used].clone(), now);
     }
     assert_eq!([(); 4].map(|()| next(&mut pool, now)), [Some(2), Some(0), Some(1), None]);
 }
 
 #[test]
-fn streams_share_a_connection_up_to_the_peers_limit() {
+fn streams_share_a_connection_up_to_the_limit_of_the_peer() {
     let (mut pool, now) = (pool(UNLIMITED), Instant::now());
     let peer = connection(0, 2);
     let id = connect(&mut pool, &peer, now);
     assert_eq!([(); 2].map(|()| next(&mut pool, now)), [Some(0), None]);
-    give_back(&mut pool, id, peer, now);
+    check_in(&mut pool, id, peer, now);
     assert_eq!(next(&mut pool, now), Some(0));
 }
 
 #[test]
-fn no_more_idle_connections_stay_than_the_request_allows() {
+fn a_request_limits_the_number_of_idle_connections() {
     let (mut pool, now) = (pool(UNLIMITED), Instant::now());
     let peers = [connection(0, 1), connection(1, 1)];
     for (id, peer) in peers.each_ref().map(|peer| (connect(&mut pool, peer, now), peer)) {
-        pool.give_back((0, id), Some(peer.clone()), now, 1);
+        pool.check_in((0, id), Some(peer.clone()), now, 1);
     }
     assert_eq!([(); 2].map(|()| next(&mut pool, now)), [Some(0), None]);
 }
@@ -98,7 +98,7 @@ fn requests_join_an_attempt_until_it_ends() {
     for _ in 1..ASSUMED_STREAMS {
         assert!(pool.join(0).is_some());
     }
-    assert!(pool.join(0).is_none(), "one connection will not serve more");
+    assert!(pool.join(0).is_none(), "the attempt has no room for more requests");
     assert!(pool.join(1).is_none());
     pool.end(0, ticket);
     assert!(pool.join(0).is_none());
@@ -106,7 +106,7 @@ fn requests_join_an_attempt_until_it_ends() {
 }
 
 #[test]
-fn no_request_joins_an_attempt_from_before_a_change_of_policy() {
+fn no_request_joins_an_attempt_started_before_a_change_of_policy() {
     type Change = fn(&mut Connections<usize, Fake, ()>);
     let changes: [Change; 2] = [|pool| pool.retain(|_| false), Connections::drain];
     for change in changes {
@@ -119,7 +119,7 @@ fn no_request_joins_an_attempt_from_before_a_change_of_policy() {
 }
 
 #[test]
-fn a_look_at_a_busy_connection_is_followed_by_one_at_its_earliest_end() {
+fn the_next_check_of_a_busy_connection_is_at_its_earliest_end() {
     let (idle, age) = (20 * MILLISECOND, 50 * MILLISECOND);
     let mut pool = pool(Limits { idle_timeout: Some(idle), max_duration: Some(age), max_requests: None });
     let begin = Instant::now();
@@ -127,7 +127,7 @@ fn a_look_at_a_busy_connection_is_followed_by_one_at_its_earliest_end() {
     let id = connect(&mut pool, &peer, begin);
     assert_eq!(pool.expire(0, id, begin), Some(begin + idle));
     assert_eq!(pool.expire(0, id, begin + idle), Some(begin + 2 * idle));
-    give_back(&mut pool, id, peer, begin + idle + MILLISECOND);
+    check_in(&mut pool, id, peer, begin + idle + MILLISECOND);
     assert_eq!(pool.expire(0, id, begin + 2 * idle), Some(begin + 2 * idle + MILLISECOND));
     assert_eq!(pool.expire(0, id, begin + 2 * idle + MILLISECOND), None);
     assert!(pool.endpoints.is_empty());
@@ -135,19 +135,19 @@ fn a_look_at_a_busy_connection_is_followed_by_one_at_its_earliest_end() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Take a connection to an endpoint, or begin to connect.
+    /// Takes a connection to an endpoint, or starts an attempt.
     Request(usize),
-    /// An attempt leads to an endpoint.
+    /// An attempt succeeds with a connection to an endpoint.
     Connected(usize, usize),
     AttemptFailed(usize),
     Answered(usize),
     BrokenOff(usize),
     Time(u8),
     PeerCloses(usize),
-    /// The peer of shared connections changes its limit.
+    /// The peer of an HTTP/2 connection changes its limit.
     Limit(usize, u32),
-    /// A connection's driver looks at it.
-    Look(usize),
+    /// The driver of a connection checks it.
+    Check(usize),
     Retain(u8),
     Drain,
 }
@@ -164,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<u8>().prop_map(Step::Time),
         1 => one.prop_map(Step::PeerCloses),
         1 => (one, 0..4_u32).prop_map(|(connection, limit)| Step::Limit(connection, limit)),
-        4 => one.prop_map(Step::Look),
+        4 => one.prop_map(Step::Check),
         1 => (0..8_u8).prop_map(Step::Retain),
         1 => Just(Step::Drain),
     ]
@@ -177,7 +177,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-/// What the model knows of a connection.
+/// The state of a connection in the model.
 struct Known {
     peer: Fake,
     endpoint: usize,
@@ -186,7 +186,7 @@ struct Known {
     last_used: Instant,
     streams: u32,
     requests: u32,
-    /// The policy allows further requests on it.
+    /// Whether the policy allows further requests on it.
     current: bool,
 }
 
@@ -197,7 +197,7 @@ struct World {
     now: Instant,
     connections: Vec<Known>,
     attempts: Vec<(usize, Ticket, bool)>,
-    /// By the number of their connection.
+    /// The connection number of each request.
     requests: Vec<usize>,
 }
 
@@ -271,15 +271,15 @@ impl World {
         known.current &= complete || self.capacity > 1;
         if let Some(id) = known.id {
             let sender = complete.then(|| known.peer.clone());
-            self.pool.give_back((known.endpoint, id), sender, self.now, usize::MAX);
+            self.pool.check_in((known.endpoint, id), sender, self.now, usize::MAX);
         }
     }
 
-    fn look(&mut self, number: usize) {
+    fn check(&mut self, number: usize) {
         let known = &self.connections[number];
         let Some(id) = known.id else { return };
         if let Some(next) = self.pool.expire(known.endpoint, id, self.now) {
-            assert!(next > self.now, "a look must not repeat itself at once");
+            assert!(next > self.now, "a check must not repeat immediately");
         }
     }
 
@@ -320,9 +320,9 @@ impl World {
                     self.connections[number].peer.0.capacity.set(limit);
                 }
             }
-            Step::Look(number) => {
+            Step::Check(number) => {
                 if let Some(number) = pick(number, self.connections.len()) {
-                    self.look(number);
+                    self.check(number);
                 }
             }
             Step::Retain(kept) => {
@@ -340,7 +340,7 @@ impl World {
         }
     }
 
-    /// Everything ends; nothing stays behind.
+    /// Ends everything and checks that nothing is leaked.
     fn end(mut self) {
         while !self.attempts.is_empty() {
             self.step(Step::AttemptFailed(0));
@@ -361,7 +361,7 @@ impl World {
 }
 
 proptest! {
-    /// A request gets a connection whenever, and only where, the model allows one.
+    /// A request receives a connection if and only if the model allows one.
     #[test]
     fn connections_serve_within_their_policy_and_limits(
         limits in limits(),

@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP on loopback, and the cluster that leads to it.
+//! A peer that speaks HTTP on loopback, and its cluster.
 
 use std::{
     collections::VecDeque,
@@ -41,16 +41,16 @@ type Answer = Result<Response<BoxBody<Bytes, io::Error>>, Infallible>;
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
     shared: Arc<Shared>,
-    /// A message for each connection that has ended.
+    /// Receives a message for each ended connection.
     ended: mpsc::UnboundedReceiver<()>,
 }
 
 #[derive(Default)]
 struct Shared {
     accepted: AtomicUsize,
-    /// What the bodies of `/chunks` are made of: the next chunk; the end where the sender is gone.
+    /// The chunks of the bodies of `/chunks`. A body ends when its sender is dropped.
     chunks: Mutex<VecDeque<mpsc::UnboundedReceiver<Bytes>>>,
-    /// Incremented to end all connections in good order.
+    /// Incremented to shut down all connections gracefully.
     goodbye: watch::Sender<usize>,
 }
 
@@ -75,7 +75,7 @@ impl Peer {
         Self { address, shared, ended }
     }
 
-    /// Connections so far.
+    /// Returns the number of accepted connections.
     pub(super) fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -85,14 +85,14 @@ impl Peer {
         self.ended.recv().await.unwrap();
     }
 
-    /// The next `/chunks` is answered with what is sent here.
+    /// Returns the sender of the body of the next `/chunks` response.
     pub(super) fn chunks(&self) -> mpsc::UnboundedSender<Bytes> {
         let (chunks, body) = mpsc::unbounded_channel();
         self.shared.chunks.lock().push_back(body);
         chunks
     }
 
-    /// Ends all connections in good order, as a peer that is being restarted.
+    /// Shuts down all connections gracefully, like a restarting peer.
     pub(super) fn say_goodbye(&self) {
         self.shared.goodbye.send_modify(|times| *times += 1);
     }
@@ -143,14 +143,14 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
     Ok(Response::new(body))
 }
 
-/// A cluster whose load balancer chooses among `endpoints` as the test says.
+/// A cluster whose load balancer follows the test.
 pub(super) struct Cluster {
     pub(super) endpoints: Vec<SocketAddr>,
-    /// The next choice.
+    /// The index of the next choice.
     pub(super) choice: AtomicUsize,
-    /// How often a connection was asked for.
+    /// The number of connection attempts.
     pub(super) connects: AtomicUsize,
-    /// Lets so many attempts pass.
+    /// Limits the number of attempts that may proceed.
     pub(super) gate: Semaphore,
     pub(super) refuses: bool,
 }
@@ -202,7 +202,7 @@ impl Upstream for Cluster {
             workload_cluster: None,
             workload: None,
             tls: None,
-            held: std::sync::Weak::new(),
+            active: std::sync::Weak::new(),
         };
         Ok(MeshStream::new(Io::Plaintext(tcp.into()), ConnectionInfo(Arc::new(details)), None))
     }

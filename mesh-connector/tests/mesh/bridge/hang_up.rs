@@ -1,10 +1,10 @@
-//! Clients that close their sockets while the service says nothing.
+//! Clients that close their sockets while the service sends nothing.
 
 use tokio::net::TcpListener;
 
 use super::*;
 
-/// A service outside of the mesh.
+/// A service outside the mesh.
 struct Service {
     listener: TcpListener,
     target: Target,
@@ -18,18 +18,18 @@ impl Service {
     }
 
     async fn accept(&self) -> TcpStream {
-        tokio::time::timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap().0
+        tokio::time::timeout(TIME_LIMIT, self.listener.accept()).await.unwrap().unwrap().0
     }
 }
 
-/// What a client says until its end.
+/// Returns the data that a client sends until its end.
 async fn heard(connection: &mut TcpStream) -> Vec<u8> {
     let mut said = Vec::new();
-    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut said)).await.unwrap().unwrap();
+    tokio::time::timeout(TIME_LIMIT, connection.read_to_end(&mut said)).await.unwrap().unwrap();
     said
 }
 
-/// A client half-closes its connection and then ends it, and the only slot of the bridge is free for the next one.
+/// Checks that a client that half-closes its connection and then ends it frees the only slot of the bridge.
 async fn ends_and_frees_its_slot<S: AsyncRead + AsyncWrite + Unpin>(
     service: &Service,
     connect: impl AsyncFn() -> S,
@@ -68,7 +68,7 @@ async fn a_tcp_client_that_half_closes_and_then_resets_frees_its_slot() {
 }
 
 #[tokio::test]
-async fn what_a_client_wrote_before_it_closed_arrives() {
+async fn data_written_before_a_close_arrives() {
     let (world, service) = (World::start().await, Service::start().await);
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -77,14 +77,14 @@ async fn what_a_client_wrote_before_it_closed_arrives() {
     bridge.listen_unix(&path, &service.target).await.unwrap();
     let sent = b"x".repeat(4 << 20);
     let mut client = UnixStream::connect(&path).await.unwrap();
-    // The service reads nothing before the client has written what fits into the buffers on the way.
+    // The service reads nothing before the client has filled the buffers.
     let writing = tokio::spawn(async move { client.write_all(&sent).await.unwrap() });
     assert_eq!(heard(&mut service.accept().await).await.len(), 4 << 20);
     writing.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_client_that_reads_no_more_goes_on_writing() {
+async fn a_client_that_stops_reading_can_continue_writing() {
     let (world, service) = (World::start().await, Service::start().await);
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -96,7 +96,7 @@ async fn a_client_that_reads_no_more_goes_on_writing() {
     let mut connection = service.accept().await;
     socket2::SockRef::from(&client).shutdown(std::net::Shutdown::Read).unwrap();
     for _ in 0..8 {
-        // More than the buffers on the way hold.
+        // This is more than the buffers hold.
         connection.write_all(&b"unheard".repeat(1 << 17)).await.unwrap();
     }
     client.write_all(b"so on").await.unwrap();

@@ -1,17 +1,17 @@
-//! Clients that do what they may, and some that do what they may not.
+//! Clients with unusual or invalid behaviour.
 
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::US;
 
-/// What this process' clients are answered by the proxy, until it ends the connection.
+/// Sends bytes to the proxy and returns its answer until it closes the connection.
 async fn ask(bridge: &Bridge, bytes: impl AsRef<[u8]>) -> String {
     let answer = say(connect(bridge.proxy_address()).await, bytes).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The same, with the end of this direction after the bytes.
+/// Sends bytes and the end of the data, and returns the answer.
 async fn say_all(mut client: TcpStream, bytes: impl AsRef<[u8]>) -> Vec<u8> {
     client.write_all(bytes.as_ref()).await.unwrap();
     client.shutdown().await.unwrap();
@@ -23,7 +23,7 @@ fn by_name(name: &[u8], port: u16) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn http_1_0_is_served_and_answered_in_its_own_version() {
+async fn an_http_1_0_client_receives_an_http_1_0_response() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -31,7 +31,7 @@ async fn http_1_0_is_served_and_answered_in_its_own_version() {
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     assert!(
         !answer.to_lowercase().contains("transfer-encoding"),
-        "a client of 1.0 knows no chunks: {answer}"
+        "HTTP/1.0 has no chunked encoding: {answer}"
     );
     assert!(answer.contains("/old") && answer.contains(US), "{answer}");
     let mut client = connect(bridge.proxy_address()).await;
@@ -42,14 +42,14 @@ async fn http_1_0_is_served_and_answered_in_its_own_version() {
 }
 
 #[tokio::test]
-async fn a_head_has_no_body_and_the_next_request_on_the_connection_is_served() {
+async fn after_a_head_request_the_next_request_on_the_connection_is_served() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
     let request = |method: &str, rest: &str| {
         format!("{method} http://forecast.weather:3002/{method} HTTP/1.1\r\nHost: x\r\n{rest}\r\n")
     };
-    // Both at once: the second waits for the first.
+    // The client sends both requests immediately; the second waits for the first.
     let both = request("HEAD", "") + &request("GET", "Connection: close\r\n");
     let answer = ask(&bridge, both).await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
@@ -58,7 +58,7 @@ async fn a_head_has_no_body_and_the_next_request_on_the_connection_is_served() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_to_be_told_to_go_on_is_told_so() {
+async fn expect_100_continue_is_answered() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -72,7 +72,7 @@ async fn a_client_that_wants_to_be_told_to_go_on_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_a_proxy_cannot_take_is_answered_at_once() {
+async fn an_invalid_proxy_request_is_answered_with_400() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -81,7 +81,7 @@ async fn what_a_proxy_cannot_take_is_answered_at_once() {
         ("CONNECT forecast.weather HTTP/1.1\r\nHost: x\r\n\r\n", "400"),
         ("CONNECT forecast.weather:0 HTTP/1.1\r\nHost: x\r\n\r\n", "400"),
         ("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "400"),
-        // SOCKS4, and TLS to the proxy itself.
+        // A SOCKS4 request, and TLS to the proxy itself.
         ("\u{4}\u{1}\u{0}P\n\u{0}\u{0}\u{1}\u{0}", "400"),
         ("\u{16}\u{3}\u{1}\u{0}\u{5}hello", "400"),
     ] {
@@ -94,7 +94,7 @@ async fn what_a_proxy_cannot_take_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn ipv6_literals_lead_to_their_address_by_both_proxies() {
+async fn ipv6_literals_work_with_both_proxies() {
     let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -114,7 +114,7 @@ async fn ipv6_literals_lead_to_their_address_by_both_proxies() {
 }
 
 #[tokio::test]
-async fn socks_names_that_dns_could_not_carry_are_unreachable() {
+async fn invalid_names_in_socks_requests_are_unreachable() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -126,7 +126,7 @@ async fn socks_names_that_dns_could_not_carry_are_unreachable() {
 }
 
 #[tokio::test]
-async fn a_handshake_byte_by_byte_and_one_that_comes_with_the_first_bytes_are_alike() {
+async fn a_handshake_may_arrive_byte_by_byte_or_together_with_data() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -141,7 +141,7 @@ async fn a_handshake_byte_by_byte_and_one_that_comes_with_the_first_bytes_are_al
     client.set_nodelay(true).unwrap();
     for byte in &whole {
         client.write_all(&[*byte]).await.unwrap();
-        // polling: the bridge has its turn between two bytes; nothing depends on what it makes of it.
+        // polling: the bridge gets a turn between two bytes; the test does not depend on the result.
         tokio::task::yield_now().await;
     }
     let answer = say_all(client, "").await;
@@ -149,12 +149,12 @@ async fn a_handshake_byte_by_byte_and_one_that_comes_with_the_first_bytes_are_al
 }
 
 #[tokio::test]
-async fn the_end_of_either_direction_leaves_the_other_open() {
+async fn the_end_of_one_direction_leaves_the_other_open() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
-        // This one ends first, and listens on.
+        // The server ends its direction first and continues to read.
         tcp.write_all(b"bye").await.unwrap();
         tcp.shutdown().await.unwrap();
         let mut rest = Vec::new();
@@ -172,11 +172,11 @@ async fn the_end_of_either_direction_leaves_the_other_open() {
     assert_eq!(told, b"bye");
     client.write_all(b"still here").await.unwrap();
     client.shutdown().await.unwrap();
-    assert_eq!(tokio::time::timeout(PATIENCE, server).await.unwrap().unwrap(), b"still here");
+    assert_eq!(tokio::time::timeout(TIME_LIMIT, server).await.unwrap().unwrap(), b"still here");
 }
 
 #[tokio::test]
-async fn three_hundred_clients_at_once_are_all_served() {
+async fn three_hundred_simultaneous_clients_are_all_served() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::US;
 
-/// forecast's workloads behind a port without a protocol in its name.
+/// The workloads of forecast behind a port without a protocol in its name.
 pub(super) const DETECTED: &str = "
 apiVersion: v1
 kind: Service
@@ -33,7 +33,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// One request on one connection.
+/// Sends one request on a new connection.
 async fn ask(bridge: &Bridge, request: &str) -> String {
     text(say(connect(bridge.proxy_address()).await, request.replace('\n', "\r\n")).await.unwrap())
 }
@@ -66,12 +66,12 @@ async fn one_client_connection_carries_requests_to_several_services() {
 }
 
 #[tokio::test]
-async fn tunnels_are_made_by_connect() {
+async fn connect_opens_a_tunnel() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
     let mut client = connect(bridge.proxy_address()).await;
-    // The first bytes for the service come together with the request.
+    // The first bytes for the service arrive together with the request.
     let request =
         "CONNECT ledger.payments.example:5432 HTTP/1.1\r\nHost: ledger.payments.example:5432\r\n\r\nearly\n";
     client.write_all(request.as_bytes()).await.unwrap();
@@ -81,7 +81,7 @@ async fn tunnels_are_made_by_connect() {
 }
 
 #[tokio::test]
-async fn a_tunnel_that_cannot_be_made_is_refused_with_the_reason() {
+async fn the_response_to_a_failed_connect_contains_the_reason() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -91,7 +91,7 @@ async fn a_tunnel_that_cannot_be_made_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn on_a_port_whose_protocol_is_detected_a_tunnel_waits_for_the_first_bytes() {
+async fn on_a_port_with_protocol_detection_a_tunnel_waits_for_the_first_bytes() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -105,7 +105,7 @@ async fn on_a_port_whose_protocol_is_detected_a_tunnel_waits_for_the_first_bytes
 }
 
 #[tokio::test]
-async fn what_is_no_request_of_a_proxy_is_told_so() {
+async fn the_response_to_a_non_proxy_request_explains_the_error() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -118,7 +118,7 @@ async fn what_is_no_request_of_a_proxy_is_told_so() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test]
-async fn reqwest_goes_through_the_bridge_whatever_the_environment_says() {
+async fn reqwest_uses_the_bridge_regardless_of_proxy_variables() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;

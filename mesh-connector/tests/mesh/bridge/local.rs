@@ -1,4 +1,4 @@
-//! Loopback addresses that stand for names.
+//! Loopback addresses of services.
 
 use mesh_connector::{ErrorKind, MeshResolver, bridge::LocalPort};
 #[cfg(feature = "reqwest")]
@@ -7,7 +7,7 @@ use mesh_sandbox::Event;
 use super::*;
 
 #[tokio::test]
-async fn a_loopback_address_leads_to_its_service_and_stays_the_same() {
+async fn a_loopback_address_connects_to_its_service_and_does_not_change() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -22,7 +22,7 @@ async fn a_loopback_address_leads_to_its_service_and_stays_the_same() {
 }
 
 #[tokio::test]
-async fn a_lookup_has_an_address_for_what_is_in_the_mesh_and_none_for_what_is_outside() {
+async fn local_address_exists_for_services_of_the_mesh_only() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -35,7 +35,7 @@ async fn a_lookup_has_an_address_for_what_is_in_the_mesh_and_none_for_what_is_ou
 }
 
 #[tokio::test]
-async fn on_request_the_port_is_the_services_own() {
+async fn with_local_port_real_the_port_is_the_service_port() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -48,7 +48,7 @@ async fn on_request_the_port_is_the_services_own() {
 }
 
 #[tokio::test]
-async fn another_process_is_not_served() {
+async fn another_process_is_rejected() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -57,14 +57,14 @@ async fn another_process_is_not_served() {
     assert_eq!(world.through_gateways(), 0);
 }
 
-/// The first text that the other end sends, for HTTP.
+/// Sends an HTTP request and returns the response.
 async fn ask(address: SocketAddr) -> String {
     let request = "GET /local HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n";
     String::from_utf8(say(connect(address).await, request).await.unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn a_resolver_gives_each_service_an_address_behind_whose_real_ports_it_is() {
+async fn a_resolver_returns_a_loopback_address_with_the_real_ports_for_each_service() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -84,7 +84,26 @@ async fn a_resolver_gives_each_service_an_address_behind_whose_real_ports_it_is(
 }
 
 #[tokio::test]
-async fn no_more_services_are_listened_for_than_the_bridge_may() {
+async fn a_client_that_resolves_and_dials_itself_connects_through_the_mesh() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let bridge = bridge(&mesh).await;
+    let resolver = bridge.resolver().await.unwrap();
+    let ip = resolver.lookup_ip("forecast.weather").await.unwrap().addresses()[0];
+    assert!(ip.is_loopback(), "{ip}");
+    let answer = ask((ip, 3002).into()).await;
+    assert!(answer.contains(crate::US), "the workload verified the identity of the client: {answer}");
+    assert_eq!(world.through_gateways(), 1);
+    let raw = mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap();
+    assert!(!raw.addresses()[0].is_loopback(), "the name table is unchanged: {raw:?}");
+    assert!(resolver.lookup_ip("no-such.example").await.is_err(), "other names are resolved by upstream DNS");
+    bridge.shutdown().await;
+    let after = resolver.lookup_ip("forecast.weather").await.unwrap();
+    assert_eq!(after.addresses(), raw.addresses(), "without the bridge, the name table answers");
+}
+
+#[tokio::test]
+async fn the_number_of_loopback_listeners_is_limited() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = mesh.bridge().with_max_local_listeners(1).start().await.unwrap();
@@ -94,10 +113,10 @@ async fn no_more_services_are_listened_for_than_the_bridge_may() {
     assert!(!resolver.lookup_ip("archive.weather").await.unwrap().addresses()[0].is_loopback());
     let error = bridge.listen_local(&ledger(), LocalPort::Any).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Listen);
-    assert!(error.to_string().contains("as many as it may"), "{error}");
+    assert!(error.to_string().contains("which is its limit"), "{error}");
 }
 
-/// A service on the ports of both schemes.
+/// A service on the default ports of both schemes.
 #[cfg(feature = "reqwest")]
 const WEB: &str = "
 apiVersion: v1
@@ -124,7 +143,7 @@ endpoints:
 
 #[cfg(feature = "reqwest")]
 #[tokio::test]
-async fn reqwest_reaches_services_by_its_resolver_alone_with_a_port_in_the_url_or_without() {
+async fn reqwest_reaches_services_with_only_a_resolver_with_or_without_a_port_in_the_url() {
     let world = World::start().await;
     let mesh = world.join().await;
     world.apply(&mesh, "cluster1", WEB, "web.weather.svc.cluster.local").await;
@@ -136,14 +155,14 @@ async fn reqwest_reaches_services_by_its_resolver_alone_with_a_port_in_the_url_o
         let answer = client.get(url).send().await.unwrap().text().await.unwrap();
         assert!(answer.contains("/today") && answer.contains(crate::US), "{url}: {answer}");
     }
-    // Names of upstream DNS stay what they are.
+    // Names in upstream DNS are unaffected.
     let error = client.get("http://no-such.example/").send().await.unwrap_err();
     assert!(error.is_connect(), "{error:?}");
 }
 
 #[cfg(feature = "reqwest")]
 #[tokio::test]
-async fn a_listener_without_a_scheme_tells_it_by_the_first_byte() {
+async fn a_listener_without_a_scheme_detects_it_by_the_first_byte() {
     use reqwest::dns::Resolve as _;
 
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! SOCKS5.
+//! The SOCKS5 proxy.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn request(host: &str, port: u16) -> Vec<u8> {
     request
 }
 
-/// A connection to this target through the proxy, and the proxy's answer.
+/// Connects to a target through the proxy, and returns the stream and the reply code.
 async fn through(bridge: &Bridge, host: &str, port: u16) -> (TcpStream, u8) {
     let mut client = connect(bridge.proxy_address()).await;
     client.write_all(NO_AUTHENTICATION).await.unwrap();
@@ -22,7 +22,7 @@ async fn through(bridge: &Bridge, host: &str, port: u16) -> (TcpStream, u8) {
 }
 
 #[tokio::test]
-async fn names_of_the_mesh_are_reached_and_bytes_pass_in_both_directions() {
+async fn services_of_the_mesh_are_reached_and_bytes_pass_in_both_directions() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -35,7 +35,7 @@ async fn names_of_the_mesh_are_reached_and_bytes_pass_in_both_directions() {
 }
 
 #[tokio::test]
-async fn whoever_knows_the_secret_or_needs_none_is_served_and_a_guess_is_not() {
+async fn a_client_is_served_with_the_secret_or_if_it_needs_none() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -46,7 +46,7 @@ async fn whoever_knows_the_secret_or_needs_none_is_served_and_a_guess_is_not() {
         (password_alone, good.clone(), true),
         (password_alone, good.replace(|_| true, "0"), false),
         (password_alone, String::new(), false),
-        // This process needs none, and Java makes one up where it has none.
+        // Clients of this process need no secret, and Java offers an empty password if none is set.
         (both, String::new(), true),
     ] {
         let mut client = connect(bridge.proxy_address()).await;
@@ -62,7 +62,7 @@ async fn whoever_knows_the_secret_or_needs_none_is_served_and_a_guess_is_not() {
 }
 
 #[tokio::test]
-async fn what_fails_has_the_answer_that_socks_has_for_it() {
+async fn failures_have_the_matching_socks_reply() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -78,7 +78,7 @@ async fn what_fails_has_the_answer_that_socks_has_for_it() {
 }
 
 #[tokio::test]
-async fn garbage_and_other_commands_end_their_own_connection_and_nothing_else() {
+async fn invalid_bytes_and_other_commands_end_only_their_own_connection() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -101,7 +101,7 @@ async fn garbage_and_other_commands_end_their_own_connection_and_nothing_else() 
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_let_go() {
+async fn a_silent_client_is_disconnected_after_the_handshake_timeout() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = mesh.bridge().with_handshake_timeout(Duration::from_millis(50)).start().await.unwrap();
@@ -113,14 +113,20 @@ async fn a_client_that_says_nothing_is_let_go() {
     assert_eq!(bridge.open_connections(), 0);
 }
 
-/// Byte by byte, each before any timeout of a single one: the whole has a time of its own.
+/// The client sends byte by byte, each within any timeout for a single read. The timeout applies to the whole
+/// handshake.
 #[tokio::test]
-async fn a_client_that_drips_is_let_go_and_those_behind_it_are_served() {
+async fn a_slow_client_is_disconnected_and_waiting_clients_are_served() {
     let world = World::start().await;
     let mesh = world.join().await;
-    let patience = Duration::from_millis(200);
-    let bridge =
-        mesh.bridge().with_max_connections(1).with_handshake_timeout(patience).start().await.unwrap();
+    let handshake_timeout = Duration::from_millis(200);
+    let bridge = mesh
+        .bridge()
+        .with_max_connections(1)
+        .with_handshake_timeout(handshake_timeout)
+        .start()
+        .await
+        .unwrap();
     for slow in [&b"\x05\xff\0\0\0\0"[..], b"GET http://forecast.weather:3002/"] {
         let client = connect(bridge.proxy_address()).await;
         let (mut read, mut write) = client.into_split();
@@ -129,7 +135,7 @@ async fn a_client_that_drips_is_let_go_and_those_behind_it_are_served() {
                 if write.write_all(&[*byte]).await.is_err() {
                     return;
                 }
-                // polling: no wait, but a client that takes its time.
+                // polling: this is not a wait, but the pace of a slow client.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -139,13 +145,13 @@ async fn a_client_that_drips_is_let_go_and_those_behind_it_are_served() {
         };
         let served = through(&bridge, "ledger.payments.example", 5432);
         let ((), (_stream, answer)) =
-            tokio::time::timeout(PATIENCE, async { tokio::join!(ended, served) }).await.unwrap();
+            tokio::time::timeout(TIME_LIMIT, async { tokio::join!(ended, served) }).await.unwrap();
         assert_eq!(answer, 0, "{slow:?}");
     }
 }
 
 #[tokio::test]
-async fn a_gateway_that_goes_away_is_a_reset_of_the_client() {
+async fn if_the_gateway_closes_the_connection_the_client_is_reset() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -158,7 +164,7 @@ async fn a_gateway_that_goes_away_is_a_reset_of_the_client() {
 }
 
 #[tokio::test]
-async fn http_on_a_port_whose_protocol_is_detected_is_announced_as_http() {
+async fn on_a_port_with_protocol_detection_http_is_announced_as_http() {
     let world = World::start().await;
     let mesh = world.join().await;
     let bridge = bridge(&mesh).await;
@@ -173,7 +179,7 @@ async fn http_on_a_port_whose_protocol_is_detected_is_announced_as_http() {
             mesh_sandbox::Event::Gateway(event) => Some(event.alpn.clone()),
             _ => None,
         });
-        let offered = tokio::time::timeout(PATIENCE, gateway).await.unwrap();
+        let offered = tokio::time::timeout(TIME_LIMIT, gateway).await.unwrap();
         talk.abort();
         offered
     };

@@ -1,4 +1,4 @@
-//! The client's side of a relay.
+//! The client side of a relay.
 
 use std::{
     io,
@@ -10,25 +10,25 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{bridge::local_socket::LocalSocket, stream::ReadBuffer};
 
-/// A client's socket, read through a buffer.
+/// The socket of a client, with a read buffer.
 #[derive(Debug)]
 pub(super) struct Client<S> {
     socket: S,
     buffer: ReadBuffer,
-    /// The client writes no more, or reads no more.
+    /// Whether the client has closed its reading or its writing direction.
     half_closed: bool,
 }
 
 impl<S: LocalSocket> Client<S> {
     pub(super) fn new(socket: S, read: Vec<u8>) -> Self {
-        Self { socket, buffer: ReadBuffer::holding(read), half_closed: false }
+        Self { socket, buffer: ReadBuffer::from_bytes(read), half_closed: false }
     }
 
     pub(super) fn socket(&self) -> &S {
         &self.socket
     }
 
-    /// Whether the client has ended a direction, and may have closed its socket with it.
+    /// Returns whether the client has closed one direction, and possibly its socket.
     pub(super) fn is_half_closed(&self) -> bool {
         self.half_closed
     }
@@ -55,7 +55,7 @@ impl<S: LocalSocket> AsyncBufRead for Client<S> {
 }
 
 impl<S: LocalSocket> AsyncWrite for Client<S> {
-    /// What a client no longer reads is dropped: what it had written before still has to arrive.
+    /// Discards data that the client no longer reads, because data that it wrote before must still be delivered.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(Pin::new(&mut self.socket).poll_write(cx, buf)) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -72,7 +72,7 @@ impl<S: LocalSocket> AsyncWrite for Client<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match ready!(Pin::new(&mut self.socket).poll_shutdown(cx)) {
-            // It has gone.
+            // The client has closed the connection.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             ended => Poll::Ready(ended),
         }

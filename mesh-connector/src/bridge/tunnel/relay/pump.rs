@@ -1,4 +1,4 @@
-//! Bytes in one direction.
+//! Copies bytes in one direction.
 
 use std::{
     io,
@@ -8,12 +8,12 @@ use std::{
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
-/// As [`tokio::io::copy_buf`], but passes the end on too, and borrows both sides for each poll alone: each is also the
-/// other side of another pump.
+/// Like [`tokio::io::copy_buf`], but it also forwards the end of the data, and borrows both sides only during a poll,
+/// because each side also belongs to the other direction.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
     state: State,
-    /// Whether something that was written may not have been sent yet.
+    /// Whether written data may not have been flushed yet.
     unflushed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Loopback addresses that stand for names: for clients that take an address and nothing else.
+//! Loopback addresses of services, for clients that accept only an address.
 
 use std::{
     collections::HashMap,
@@ -17,27 +17,28 @@ use crate::{
     target::Target,
 };
 
-/// 127.64.0.0/10: on loopback, and used by nobody else that is known.
+/// 127.64.0.0/10: loopback addresses that no other software is known to use.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
 const COUNT: u32 = 1 << 22;
 const BACKLOG: u32 = 1024;
 
-/// On which port a loopback address is listened on.
+/// The port of a loopback listener.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum LocalPort {
-    /// On one that the system chooses: for clients that take the port together with the address.
+    /// A port that the system chooses, for clients that accept a port with the address.
     #[default]
     Any,
-    /// On the target's own: for clients that take the port from elsewhere, such as a URL. Ports below 1024 need the
-    /// privilege for them. A program that listens on the same port of all addresses is in the way, unless it has set
-    /// `SO_REUSEPORT`, as this listener does.
+    /// The port of the target, for clients that take the port from elsewhere, such as a URL. Ports below 1024 need a
+    /// privilege. Listening fails if another program listens on this port on all addresses, unless that program has
+    /// set `SO_REUSEPORT`, as this listener does.
     Real,
 }
 
-/// The loopback addresses of names, current at each question. Cheap to clone; it does not keep the bridge alive.
+/// The loopback addresses that are assigned to names. Each call reads the current state. Cheap to clone; it does not
+/// keep the bridge alive.
 ///
-/// This is what a resolver asks that answers with loopback addresses (mesh-resolver's `Local` answers): names are the
-/// mesh's own, lower-case and without a trailing dot, as `MeshResolver::resolve` gives them.
+/// Names are canonical names, in lower case and without a trailing dot, as returned by `MeshResolver::resolve`.
 #[derive(Clone, Debug, Default)]
 pub struct LocalNames(Arc<ArcSwap<Table>>);
 
@@ -48,20 +49,20 @@ struct Table {
 }
 
 impl LocalNames {
-    /// The address that stands for a name. Wait-free.
+    /// Returns the loopback address of a name. Wait-free.
     #[must_use]
     pub fn address(&self, canonical: &str) -> Option<Ipv4Addr> {
         self.0.load().addresses.get(canonical).copied()
     }
 
-    /// Where a port of a name is listened on. Wait-free.
+    /// Returns the listener of a port of a name. Wait-free.
     #[must_use]
     pub fn listener(&self, canonical: &str, port: u16) -> Option<SocketAddr> {
         let table = self.0.load();
         table.listeners.get(&(canonical.to_owned(), port)).map(|address| (*address).into())
     }
 
-    /// The name that an address stands for: for those who log addresses.
+    /// Returns the name of a loopback address, for instance for logs.
     #[must_use]
     pub fn name(&self, address: Ipv4Addr) -> Option<String> {
         let table = self.0.load();
@@ -69,27 +70,27 @@ impl LocalNames {
     }
 }
 
-/// Which addresses are given to whom.
-pub(super) struct Locals {
+/// The loopback addresses and listeners of a bridge.
+pub(super) struct LocalListeners {
     names: LocalNames,
-    listening: Mutex<Listening>,
+    listening: Mutex<OpenListeners>,
 }
 
-/// What is listened on already.
-pub(super) struct Listening {
+/// The open listeners.
+pub(super) struct OpenListeners {
     names: LocalNames,
     most: usize,
     next: u32,
     bound: HashMap<String, SocketAddr>,
 }
 
-impl Locals {
-    /// With so many listeners at most.
+impl LocalListeners {
+    /// Creates an empty set for at most `most` listeners.
     pub(super) fn new(most: usize) -> Self {
         let names = LocalNames::default();
-        // Each process begins elsewhere, so that two of them seldom want the same address and port.
+        // A random start makes it unlikely that two processes choose the same address and port.
         let (next, bound) = (fastrand::u32(..), HashMap::new());
-        let listening = Listening { names: names.clone(), most, next, bound };
+        let listening = OpenListeners { names: names.clone(), most, next, bound };
         Self { names, listening: Mutex::new(listening) }
     }
 
@@ -97,13 +98,13 @@ impl Locals {
         self.names.clone()
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Listening> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OpenListeners> {
         self.listening.lock()
     }
 }
 
-impl Listening {
-    /// Where this is listened on already.
+impl OpenListeners {
+    /// Returns the address of an existing listener.
     pub(super) fn listener(&self, target: &Target, canonical: &str, port: LocalPort) -> Option<SocketAddr> {
         self.bound.get(&key(target, canonical, port)).copied()
     }
@@ -116,7 +117,7 @@ impl Listening {
     ) -> Result<(TcpListener, SocketAddr), Error> {
         if self.bound.len() >= self.most {
             let message = format!(
-                "the bridge listens for {} services and ports, as many as it may, and {target} would be one more: see \
+                "the bridge has {} loopback listeners, which is its limit, and cannot listen for {target}: raise \
                  `with_max_local_listeners`",
                 self.most
             );
@@ -155,14 +156,14 @@ impl Listening {
     }
 
     fn publish(&self, change: impl FnOnce(&mut Table)) {
-        // Changed under the lock of `Locals` alone.
+        // Only the holder of the lock of `LocalListeners` changes the table.
         let mut table = Table::clone(&self.names.0.load());
         change(&mut table);
         self.names.0.store(Arc::new(table));
     }
 }
 
-/// What tells listeners apart.
+/// Returns the key of a listener.
 fn key(target: &Target, canonical: &str, port: LocalPort) -> String {
     format!("{canonical}|{}|{}|{:?}|{port:?}", target.port(), target.subset(), target.protocol())
 }
@@ -181,14 +182,16 @@ fn bind(address: SocketAddrV4) -> io::Result<TcpListener> {
 fn refused(address: SocketAddrV4, error: io::Error) -> Error {
     let next = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "a program of this host listens on this port of all addresses: let it set SO_REUSEPORT or listen on one \
-             address, or take LocalPort::Any"
+            "another program listens on this port on all addresses: let it set SO_REUSEPORT or listen on one address, \
+                         or use LocalPort::Any"
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE), or a network namespace of one's own"
+            "ports below 1024 need CAP_NET_BIND_SERVICE or a separate network namespace"
         }
-        io::ErrorKind::AddrNotAvailable => "only Linux has all of 127.0.0.0/8 on loopback",
-        _ => "no listener came about",
+        io::ErrorKind::AddrNotAvailable => {
+            "this system does not accept all of 127.0.0.0/8 as loopback addresses (Linux does)"
+        }
+        _ => "the system refused the socket",
     };
     cannot_listen(address, next, error)
 }
@@ -202,17 +205,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_keeps_its_address_and_others_get_others() {
-        let locals = Locals::new(3);
-        let mut listening = locals.lock();
+    async fn a_name_keeps_its_address_and_other_names_get_different_ones() {
+        let local_listeners = LocalListeners::new(3);
+        let mut listening = local_listeners.lock();
         let (_a, first) = listening.bind(&target(80), "a", LocalPort::Any).unwrap();
         let (_b, second) = listening.bind(&target(81), "a", LocalPort::Any).unwrap();
         let (_c, other) = listening.bind(&target(80), "b", LocalPort::Any).unwrap();
         assert_eq!(first.ip(), second.ip());
         assert_ne!(first.ip(), other.ip());
         let error = listening.bind(&target(82), "d", LocalPort::Any).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Listen, "three are the most here: {error}");
-        let names = locals.names();
+        assert_eq!(error.kind(), ErrorKind::Listen, "the limit is three: {error}");
+        let names = local_listeners.names();
         assert_eq!(names.address("a").map(Into::into), Some(first.ip()));
         assert_eq!(names.listener("a", 81), Some(second));
         assert_eq!(listening.listener(&target(80), "a", LocalPort::Any), Some(first));
@@ -222,11 +225,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_real_port_that_another_program_has_is_refused_with_the_way_out() {
+    async fn a_real_port_that_another_program_uses_is_an_error_with_the_next_step() {
         let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let port = everywhere.local_addr().unwrap().port();
-        let locals = Locals::new(2);
-        let error = locals.lock().bind(&target(port), "a", LocalPort::Real).unwrap_err();
+        let local_listeners = LocalListeners::new(2);
+        let error = local_listeners.lock().bind(&target(port), "a", LocalPort::Real).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Listen);
         assert!(error.to_string().contains("SO_REUSEPORT"), "{error}");
     }

@@ -1,11 +1,11 @@
-//! The deadline of a call, as it is sent along with it.
+//! The deadline of a gRPC call.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
-/// The value of `grpc-timeout` (gRPC over HTTP/2, *Requests*: at most eight digits and a unit). `None` where there is none,
-/// or none that can be read.
+/// Parses the header `grpc-timeout` (gRPC over HTTP/2, *Requests*: at most eight digits and a unit). `None` if it is
+/// absent or invalid.
 pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unit_is_read() {
+    fn every_unit_is_parsed() {
         let (second, nanosecond) = (Duration::from_secs(1), Duration::from_nanos(1));
         for (text, time) in [
             ("2H", 7200 * second),
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_timeout_does_not_count() {
+    fn an_invalid_timeout_is_ignored() {
         for text in ["", "S", "1", "1s", "-1S", "+1S", "1 S", "123456789S"] {
             assert_eq!(read(text), None, "{text}");
         }

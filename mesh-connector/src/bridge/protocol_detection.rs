@@ -1,8 +1,8 @@
-//! What a client's first bytes say about its protocol.
+//! Protocol detection by the first bytes of a client.
 //!
-//! A port without a protocol in its name is detected by Istio's proxies, from ALPN first: a connection that offers
-//! `istio` alone is TCP to them, and an HTTP authorization policy closes it without a word. So HTTP has to be
-//! announced as HTTP, and where nobody says that it is, the bytes do.
+//! If the name of a port contains no protocol, Istio's proxies detect it, first by ALPN. A connection that offers only
+//! `istio` is TCP to them, and an HTTP authorization policy closes it without an error message. So HTTP must be
+//! announced as HTTP. If the caller does not specify the protocol, the first bytes do.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use tokio::{
 
 use crate::target::Protocol;
 
-/// RFC 9113 §3.4, as far as it cannot be HTTP/1.1.
+/// The start of the HTTP/2 preface (RFC 9113 §3.4), up to the point where it cannot be HTTP/1.1.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
-/// The methods that Envoy's HTTP inspector knows (`source/extensions/filters/listener/http_inspector`), without those
-/// of WebDAV.
+/// The methods that Envoy's HTTP inspector recognises (`source/extensions/filters/listener/http_inspector`), without
+/// those of WebDAV.
 const METHODS: [&[u8]; 9] =
     [b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PUT ", b"TRACE "];
 
-/// What these bytes begin. `None`: it takes more of them to tell.
+/// Returns the protocol that starts with these bytes. `None` if more bytes are needed.
 pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     let begins = |whole: &[u8]| bytes.starts_with(whole);
     let may_become = |whole: &[u8]| whole.starts_with(bytes);
@@ -36,25 +36,26 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Reads until the protocol is told, or `patience` or the client's data ends, and appends what was read to `read`.
+/// Reads from the client until the protocol is known, the client's data ends, or the timeout expires. Appends the bytes
+/// to `read`.
 pub(super) async fn detect(
     client: &mut (impl AsyncRead + Unpin),
     read: &mut Vec<u8>,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Protocol {
-    let told = async {
+    let detected = async {
         loop {
             if let Some(protocol) = protocol(read) {
                 return protocol;
             }
-            // Cancel safe: what was read is in `read`.
+            // Cancel safe: `read` contains all bytes that were read.
             match client.read_buf(read).await {
                 Ok(0) | Err(_) => return Protocol::Tcp,
                 Ok(_) => {}
             }
         }
     };
-    timeout(patience, told).await.unwrap_or(Protocol::Tcp)
+    timeout(time_limit, detected).await.unwrap_or(Protocol::Tcp)
 }
 
 #[cfg(test)]
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_is_told_from_its_first_bytes_and_everything_else_is_not_http() {
+    fn http_is_detected_by_its_first_bytes_and_everything_else_is_tcp() {
         for (bytes, said) in [
             (&b"GET / HTTP/1.1\r\n"[..], Some(Protocol::Http1)),
             (b"POST /x", Some(Protocol::Http1)),
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_come_one_by_one_are_all_kept() {
+    async fn bytes_that_arrive_one_by_one_are_all_returned() {
         let (mut near, mut far) = tokio::io::duplex(1);
         let write = tokio::spawn(async move {
             tokio::io::AsyncWriteExt::write_all(&mut far, b"GET / HTTP/1.1").await.unwrap();
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_waits_for_the_server_is_not_waited_for() {
+    async fn detection_ends_after_the_timeout_if_the_client_sends_nothing() {
         let (mut near, _far) = tokio::io::duplex(1);
         let protocol = detect(&mut near, &mut Vec::new(), Duration::from_millis(100)).await;
         assert_eq!(protocol, Protocol::Tcp);
@@ -103,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn twenty_bytes_always_tell(bytes in proptest::collection::vec(any::<u8>(), 20..40)) {
+        fn twenty_bytes_always_decide(bytes in proptest::collection::vec(any::<u8>(), 20..40)) {
             prop_assert!(protocol(&bytes).is_some());
         }
     }

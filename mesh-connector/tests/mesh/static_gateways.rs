@@ -1,19 +1,19 @@
-//! Fixed gateways: what a control plane without CDS and EDS leaves.
+//! Static gateways, for a control plane without CDS and EDS.
 
-use mesh_connector::{ErrorKind, Probe, Target, nds_client::config::ServerAddress};
+use mesh_connector::{ErrorKind, Target, explain::Probe, nds_client::config::ServerAddress};
 
 use super::*;
 
 impl World {
-    /// A membership that knows one gateway and asks istiod for names alone.
+    /// Joins with one gateway and requests only names from istiod.
     async fn join_by_gateway(&self, network: &str) -> Mesh {
         let gateways = self.sandbox.gateways();
         let address = gateways.iter().find(|gateway| gateway.network == network).unwrap().address;
         let gateway: ServerAddress = address.to_string().parse().unwrap();
-        self.builder().with_fixed_gateways([gateway]).join().await.unwrap()
+        self.builder().with_static_gateways([gateway]).join().await.unwrap()
     }
 
-    /// Whether istiod was asked for this kind of resource.
+    /// Returns whether the client requested this type of resource from istiod.
     fn was_asked_for(&self, kind: &str) -> bool {
         let sent =
             |event: &Event| matches!(event, Event::AdsSent { type_url, .. } if type_url.ends_with(kind));
@@ -22,7 +22,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn services_are_reached_by_names_and_gateways_alone() {
+async fn services_are_reachable_with_only_names_and_gateways() {
     let world = World::start().await;
     let mesh = world.join_by_gateway("network2").await;
     let mut stream = mesh.connect("ledger.payments.example", 5432).await.unwrap();
@@ -36,11 +36,11 @@ async fn services_are_reached_by_names_and_gateways_alone() {
 }
 
 #[tokio::test]
-async fn the_peer_has_to_be_of_the_services_namespace() {
+async fn the_peer_must_belong_to_the_namespace_of_the_service() {
     let world = World::start().await;
     world.sandbox.impersonate("weather", "forecast", "other").unwrap();
     let mesh = world.join_by_gateway("network2").await;
-    // Another service account of the same namespace is all that a name can promise.
+    // A name determines only the namespace, so another service account of the namespace is accepted.
     mesh.connect("forecast.weather", 3002).await.unwrap();
     let target = Target::new("forecast.weather", 3002).unwrap();
     let explanation = mesh.explain_to(&target, Probe::Handshake).await.to_string();
@@ -48,15 +48,15 @@ async fn the_peer_has_to_be_of_the_services_namespace() {
 }
 
 #[tokio::test]
-async fn an_address_leads_to_its_service_and_an_unknown_name_outside() {
+async fn an_address_selects_its_service_and_an_unknown_name_is_outside_the_mesh() {
     let world = World::start().await;
     let mesh = world.join_by_gateway("network2").await;
-    let found = mesh.resolver().lookup_ip("forecast.weather").await.unwrap().addresses()[0];
+    let found = mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap().addresses()[0];
     let stream = mesh.connect(&found.to_string(), 3002).await.unwrap();
     assert_eq!(stream.connection().service(), Some("forecast.weather.svc.cluster.local"));
     let error = mesh.requiring_mtls().connect("intranet.example.com", 80).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PlaintextRefused, "{}", error.report());
     let error = mesh.connect("forecast.weather", 1).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Tls, "the gateway knows no such port: {}", error.report());
-    assert!(error.attempts()[0].error.candidates().len() > 1);
+    assert_eq!(error.kind(), ErrorKind::Tls, "the gateway does not know the port: {}", error.report());
+    assert!(error.attempts()[0].error.possible_causes().len() > 1);
 }

@@ -1,4 +1,4 @@
-//! The connector as a tower service from targets to streams.
+//! The mesh as a tower service from targets to streams.
 
 use std::{
     pin::Pin,
@@ -7,11 +7,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::MeshConnector;
-use crate::{error::Error, stream::MeshStream, target::Target};
+use crate::{error::Error, mesh::Mesh, stream::MeshStream, target::Target};
 
-/// The target says everything: the connector's own protocol and subset are for URIs, which cannot.
-impl Service<Target> for MeshConnector {
+/// Connects to targets, like [`Mesh::connect_to`].
+impl Service<Target> for Mesh {
     type Response = MeshStream;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<MeshStream, Error>> + Send>>;
@@ -21,7 +20,7 @@ impl Service<Target> for MeshConnector {
     }
 
     fn call(&mut self, target: Target) -> Self::Future {
-        let mesh = self.mesh.clone();
+        let mesh = self.clone();
         Box::pin(async move { mesh.connect_to(&target).await })
     }
 }
