@@ -138,7 +138,11 @@ async fn a_failed_connection_is_a_response_with_the_reason() {
     let (_sandbox, vm) = mesh().await;
     let output = bridge(&vm, &["--", "curl", "-sS", "--fail-with-body", "http://forecast.weather:80/"]).await;
     assert_eq!(output.status.code(), Some(22), "{}", text(&output));
-    assert!(text(&output).contains("has no service port 80: its service ports are 3002"), "{}", text(&output));
+    assert!(
+        text(&output).contains("has no service port 80: its service ports are 3002"),
+        "{}",
+        text(&output)
+    );
 }
 
 /// The program uses neither a proxy nor a socket: the name is in its /etc/hosts, in a mount namespace.
