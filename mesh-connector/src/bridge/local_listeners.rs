@@ -38,7 +38,7 @@ pub enum LocalPort {
 /// The loopback addresses that are assigned to names. Each call reads the current state. Cheap to clone; it does not
 /// keep the bridge alive.
 ///
-/// Names are canonical names, in lower case and without a trailing dot, as returned by `MeshResolver::resolve`.
+/// Names are canonical names, in lower case and without a trailing dot, as returned by `MeshResolver::canonical_name`.
 #[derive(Clone, Debug, Default)]
 pub struct LocalNames(Arc<ArcSwap<Table>>);
 

@@ -77,7 +77,7 @@ impl LocalServices {
 
     /// Returns the listener for URLs without a port, for clients that accept a port with the address. It forwards to
     /// port 80 or 443 of the service, depending on the first byte: HTTP or TLS. `host` is the canonical name of the
-    /// service, as returned by [`MeshResolver::resolve`](mesh_resolver::MeshResolver::resolve). `None` if the service
+    /// service, as returned by [`MeshResolver::canonical_name`](mesh_resolver::MeshResolver::canonical_name). `None` if the service
     /// has neither port.
     #[must_use]
     pub fn default_port(&self, host: &str) -> Option<SocketAddr> {
