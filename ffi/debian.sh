@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Builds the Debian packages of libsidestep, without root: libsidestep0.1 with the shared library, and libsidestep-dev with
-# what programs are compiled with.
+# Builds the Debian packages of libsidestep, without root: libsidestep0.1 with the shared library, and libsidestep-dev with the
+# headers, the static library, the guide and the examples.
 #
-#   ffi/debian.sh [--built DIR] FOLDER
+#   ffi/debian.sh [--built DIR] DIRECTORY
 #
-# FOLDER       where the two files are written
-# --built DIR  takes libsidestep.so and libsidestep.a from there instead of building them
+# DIRECTORY    the directory for the two package files
+# --built DIR  use libsidestep.so and libsidestep.a in DIR instead of building them
 #
-# Needs what install.sh needs, and dpkg-dev. DEBFULLNAME and DEBEMAIL say who the maintainer is, SOURCE_DATE_EPOCH when it
-# was.
+# Requires dpkg-dev and the requirements of install.sh. DEBFULLNAME and DEBEMAIL are the maintainer, and
+# SOURCE_DATE_EPOCH is the date in the changelog.
 set -euo pipefail
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -23,14 +23,14 @@ fail() {
 options=() folder=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --built) [ -n "${2-}" ] || fail '--built needs a folder' && options=(--built "$(realpath -- "$2")") && shift ;;
+    --built) [ -n "${2-}" ] || fail '--built needs a directory' && options=(--built "$(realpath -- "$2")") && shift ;;
     -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
-    -*) fail "there is no option $1 (--help lists them)" ;;
+    -*) fail "unknown option $1; --help lists the options" ;;
     *) folder=$1 ;;
   esac
   shift
 done
-[ -n "$folder" ] || fail 'where to? (--help)'
+[ -n "$folder" ] || fail 'the directory for the packages is missing; see --help'
 command -v cargo >/dev/null || fail 'missing: cargo (https://rustup.rs)'
 for tool in dpkg-architecture dpkg-deb dpkg-shlibdeps; do
   command -v "$tool" >/dev/null || fail "missing: $tool (dpkg-dev)"
@@ -51,7 +51,7 @@ dev=$work/dev runtime=$work/runtime
 "$here/install.sh" "${options[@]}" --destdir "$dev" --prefix /usr --libdir "lib/$triplet"
 mkdir -p "$runtime/usr/lib/$triplet" "$runtime/DEBIAN"
 mv "$dev/usr/lib/$triplet/libsidestep.so.$abi"* "$runtime/usr/lib/$triplet"
-# Libraries are data in Debian.
+# Debian policy: shared libraries are not executable.
 chmod 644 "$runtime/usr/lib/$triplet/libsidestep.so.$version"
 
 documents=$dev/usr/share/doc/libsidestep-dev
@@ -59,13 +59,13 @@ mkdir -p "$documents"
 cp -r "$here/README.md" "$here/examples" "$documents"
 cp "$here/python/sidestep.py" "$documents/examples"
 
-# What the shared library needs, from the lists of the packages on this machine.
+# The dependencies of the shared library, from the packages on this machine.
 mkdir "$work/debian"
 printf 'Source: sidestep\n\nPackage: libsidestep%s\nArchitecture: any\n' "$abi" >"$work/debian/control"
 depends=$(cd "$work" && dpkg-shlibdeps -O "$runtime/usr/lib/$triplet/libsidestep.so.$version" |
   sed -n 's/^shlibs:Depends=//p')
 
-pack() { # pack NAME ROOT CONTROL: a package of what is in the folder
+pack() { # pack NAME ROOT CONTROL: builds a package from the directory ROOT
   local name=$1 root=$2 control=$3 size
   install -d "$root/usr/share/doc/$name" "$root/DEBIAN"
   fill debian/copyright.in crates mit >"$root/usr/share/doc/$name/copyright"

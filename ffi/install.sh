@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Builds libsidestep and installs it: shared and static library, headers, pkg-config and CMake files.
+# Builds and installs libsidestep: the shared and the static library, headers, and files for pkg-config and CMake.
 #
 #   ffi/install.sh [--prefix DIR] [--libdir DIR] [--destdir DIR] [--built DIR] [--uninstall]
 #
-# --prefix DIR   where it goes; /usr/local
-# --libdir DIR   where the libraries go, below the prefix unless absolute; lib
-# --destdir DIR  put before both, for packages
-# --built DIR    takes libsidestep.so and libsidestep.a from there instead of building them
-# --uninstall    removes what an installation with the same options has put there
+# --prefix DIR   the installation prefix; the default is /usr/local
+# --libdir DIR   the directory for libraries, absolute or relative to the prefix; the default is lib
+# --destdir DIR  a directory that is put before both, for building packages
+# --built DIR    use libsidestep.so and libsidestep.a in DIR instead of building them
+# --uninstall    remove the files that an installation with the same options has installed
 #
-# Needs Rust 1.89 or later (https://rustup.rs), a C compiler and binutils. Builds as whoever calls it, and touches nothing
-# outside of cargo's target folder and the places above.
+# Requires Rust 1.89 or later (https://rustup.rs), a C compiler and binutils. Builds as the current user, and writes only to
+# cargo's target directory and to the directories above.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/packaging/version.sh"
@@ -26,18 +26,18 @@ prefix=/usr/local libdir=lib destdir='' built='' uninstall=''
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix | --libdir | --destdir | --built)
-      [ -n "${2-}" ] || fail "$1 needs a folder"
+      [ -n "${2-}" ] || fail "$1 needs a directory"
       declare "${1#--}=$2"
       shift
       ;;
     --uninstall) uninstall=yes ;;
     -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
-    *) fail "there is no option $1 (--help lists them)" ;;
+    *) fail "unknown option $1; --help lists the options" ;;
   esac
   shift
 done
 
-# All folders absolute; `lib` and `include` are where files are written, below the folder of a package that is made.
+# Make all paths absolute. `lib` and `include` are the directories to write to, which are below --destdir.
 prefix=$(realpath -m -s -- "$prefix")
 case $libdir in /*) ;; *) libdir=$prefix/$libdir ;; esac
 libdir=$(realpath -m -s -- "$libdir")
@@ -53,7 +53,7 @@ if [ -n "$uninstall" ]; then
   exit
 fi
 
-# What could fail for want of something fails before the build.
+# Check the requirements before the build, which takes minutes.
 missing=()
 for tool in ar ld.bfd objcopy objdump strip; do
   command -v "$tool" >/dev/null || missing+=("$tool (binutils)")
@@ -63,13 +63,13 @@ if [ -z "$built" ]; then
   command -v "${CC:-cc}" >/dev/null || missing+=("${CC:-cc} (a C compiler)")
 else
   for library in so a; do
-    [ -f "$built/libsidestep.$library" ] || fail "there is no libsidestep.$library in $built"
+    [ -f "$built/libsidestep.$library" ] || fail "libsidestep.$library does not exist in $built"
   done
 fi
 [ ${#missing[@]} = 0 ] || fail "missing: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')"
 for folder in "$lib/pkgconfig" "$lib/cmake" "$include"; do
   { install -d "$folder" && [ -w "$folder" ]; } ||
-    fail "cannot write to $folder: choose another --prefix, or a --destdir from which its owner copies"
+    fail "cannot write to $folder: choose another --prefix, or use --destdir and copy the files as root"
 done
 
 [ -n "$built" ] || built=$(build)
@@ -79,14 +79,14 @@ trap 'rm -rf "$stage"' EXIT
 strip --strip-unneeded -o "$stage/libsidestep.so" "$built/libsidestep.so"
 close_archive "$built" "$stage/libsidestep.a"
 
-# The ways from the file's own folder to the prefix, and from there to the libraries.
+# The relative paths from the directory of each file to the prefix, and from the prefix to the libraries.
 relative_libdir=$(realpath -m -s --relative-to="$prefix" -- "$libdir")
 for file in pkgconfig/sidestep.pc cmake/Sidestep/SidestepConfig.cmake cmake/Sidestep/SidestepConfigVersion.cmake; do
   to_prefix=$(realpath -m -s --relative-to="$libdir/$(dirname "$file")" -- "$prefix")
   fill "${file##*/}.in" version abi major minor static_libs to_prefix relative_libdir >"$stage/${file##*/}"
 done
 
-# An older one goes first, whatever its files were.
+# Remove an older version first, because it may have other files.
 remove
 install -D -m 644 -t "$include" "$here"/include/sidestep.{h,hpp}
 install -D -m 644 -t "$lib" "$stage/libsidestep.a"
@@ -99,11 +99,11 @@ install -D -m 644 -t "$lib/cmake/Sidestep" "$stage"/SidestepConfig{,Version}.cma
 printf 'libsidestep %s: %s/libsidestep.so, %s bytes stripped, needs glibc %s\n' \
   "$version" "$lib" "$(stat -c %s "$stage/libsidestep.so")" "$(least_glibc "$stage/libsidestep.so")"
 
-# Where the loader looks of its own accord, it has to be told that there is something new.
+# The loader finds a new library in its own directories only after ldconfig.
 if [ -z "$destdir" ]; then
   if PATH=$PATH:/sbin:/usr/sbin ldconfig -vNX 2>/dev/null | grep -q "^$libdir:"; then
-    echo 'Now let the loader know of it, as root: ldconfig'
+    echo 'Run ldconfig as root, so that the loader finds the library.'
   else
-    echo "The loader does not look there: link programs with -Wl,-rpath,$libdir, or set LD_LIBRARY_PATH"
+    echo "The loader does not search $libdir: link programs with -Wl,-rpath,$libdir, or set LD_LIBRARY_PATH."
   fi
 fi

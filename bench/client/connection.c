@@ -12,11 +12,11 @@ int connection_open(const struct service *service, const char *how, struct conne
     sidestep_status status;
     *connection = (struct connection){NULL, -1};
     if (strcmp(how, "stream") == 0) {
-        status = sidestep_stream_connect(service->mesh, service->host, service->port, SIDESTEP_HTTP1, PATIENCE,
+        status = sidestep_stream_connect(service->mesh, service->host, service->port, SIDESTEP_PROTOCOL_HTTP1, PATIENCE,
                                          &connection->stream, &error);
     } else {
-        uint32_t pair = strcmp(how, "tcp") == 0 ? SIDESTEP_TCP_PAIR : 0;
-        status = sidestep_connect(service->mesh, service->host, service->port, SIDESTEP_HTTP1 | pair, PATIENCE,
+        uint32_t pair = strcmp(how, "tcp") == 0 ? SIDESTEP_FLAG_TCP_PAIR : 0;
+        status = sidestep_connect(service->mesh, service->host, service->port, SIDESTEP_PROTOCOL_HTTP1 | pair, PATIENCE,
                                   &connection->fd, &error);
     }
     if (status != SIDESTEP_OK) {
@@ -58,7 +58,7 @@ long connection_read(const struct connection *connection, void *data, size_t siz
 
 void connection_close(struct connection *connection) {
     if (connection->stream) {
-        sidestep_stream_close(connection->stream);
+        sidestep_stream_free(connection->stream);
     } else if (connection->fd >= 0) {
         close(connection->fd);
     }

@@ -1,10 +1,10 @@
 /*
- * One request over one blocking socket.
+ * Sends one HTTP request over a blocking socket.
  *
  *     blocking VM-FILES [HOST PORT [PATH]]
  *     cc blocking.c $(pkg-config --cflags --libs sidestep)
  *
- * The mesh is in this process; there is no other.
+ * The mesh runs in this process. No other process is needed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,14 +28,14 @@ int main(int argc, char **argv) {
         return EXIT_FAILURE;
     }
     if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_wait_ready(mesh, 30000, &error) ||
-        sidestep_connect(mesh, host, port, SIDESTEP_HTTP1, 10000, &fd, &error) ||
+        sidestep_connect(mesh, host, port, SIDESTEP_PROTOCOL_HTTP1, 10000, &fd, &error) ||
         sidestep_connection_info(mesh, fd, &info, &error)) {
         fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
         goto cleanup;
     }
     peer = sidestep_info_get(info, SIDESTEP_INFO_PEER);
     gateway = sidestep_info_get(info, SIDESTEP_INFO_GATEWAY);
-    printf("%s, %s%s\n", peer ? peer : "in plaintext", gateway ? "by the gateway " : "directly", gateway ? gateway : "");
+    printf("%s, %s%s\n", peer ? peer : "plaintext", gateway ? "through the gateway " : "directly", gateway ? gateway : "");
 
     length = snprintf(buffer, sizeof buffer, "GET %s HTTP/1.1\r\nHost: %s:%u\r\nConnection: close\r\n\r\n", path, host,
                       port);

@@ -1,10 +1,10 @@
 /*
- * libcurl through the mesh, one request in each of the ways that it can go. Each is a function; take the one that fits.
+ * Sends requests with libcurl through the mesh, one in each possible way. Each way is a function.
  *
  *     curl VM-FILES [HOST PORT [PATH]]
  *     cc curl.c $(pkg-config --cflags --libs sidestep libcurl)
  *
- * Mesh and bridge are in this process, and the bridge serves no other.
+ * The mesh and the bridge run in this process. The bridge serves only this process.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,41 +28,41 @@ static int report(sidestep_error *error) {
     return -1;
 }
 
-/* The bridge's proxy, for any number of services: absolute URLs, and CONNECT for https. */
+/* The HTTP proxy of the bridge, for any number of services: absolute URLs, and CONNECT for https. */
 static int by_http_proxy(CURL *curl, struct program *program) {
     return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_http_url(program->bridge)) != CURLE_OK;
 }
 
-/* The same proxy, for all protocols. */
+/* The SOCKS5 proxy of the bridge, for all protocols. */
 static int by_socks_proxy(CURL *curl, struct program *program) {
     return curl_easy_setopt(curl, CURLOPT_PROXY, sidestep_bridge_socks_url(program->bridge)) != CURLE_OK;
 }
 
-/* A socket behind which one service is. */
+/* A Unix socket of the bridge for one service. */
 static int by_unix_socket(CURL *curl, struct program *program) {
     sidestep_error *error = NULL;
     char path[64];
     snprintf(path, sizeof path, "/tmp/sidestep-curl-%ld", (long)getpid());
-    if (sidestep_bridge_listen_unix(program->bridge, path, program->host, program->port, SIDESTEP_HTTP1, &error)) {
+    if (sidestep_bridge_listen_unix(program->bridge, path, program->host, program->port, SIDESTEP_PROTOCOL_HTTP1, &error)) {
         return report(error);
     }
     return curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path) != CURLE_OK;
 }
 
-/* The bridge's lookup instead of libcurl's own: an address and a port that can be dialled. */
-static int by_lookup(CURL *curl, struct program *program) {
+/* Name resolution by the bridge instead of libcurl: the result is an address and a port that accept connections. */
+static int by_getaddrinfo(CURL *curl, struct program *program) {
     const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     sidestep_error *error = NULL;
-    char address[SIDESTEP_ADDRESS_SIZE], port[8], instead[600];
+    char address[SIDESTEP_ADDRESS_SIZE], port[8], connect_to[600];
     snprintf(port, sizeof port, "%u", program->port);
     if (sidestep_bridge_getaddrinfo(program->bridge, program->host, port, &hints, &found, &error)) {
         return report(error);
     }
     if (!getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, port, sizeof port,
                      NI_NUMERICHOST | NI_NUMERICSERV)) {
-        snprintf(instead, sizeof instead, "%s:%u:%s:%s", program->host, program->port, address, port);
-        program->list = curl_slist_append(NULL, instead);
+        snprintf(connect_to, sizeof connect_to, "%s:%u:%s:%s", program->host, program->port, address, port);
+        program->list = curl_slist_append(NULL, connect_to);
     }
     sidestep_freeaddrinfo(found);
     return curl_easy_setopt(curl, CURLOPT_CONNECT_TO, program->list) != CURLE_OK;
@@ -73,7 +73,7 @@ static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_s
     sidestep_error *error = NULL;
     int fd = -1;
     (void)purpose, (void)address;
-    if (sidestep_connect(program->mesh, program->host, program->port, SIDESTEP_HTTP1, -1, &fd, &error)) {
+    if (sidestep_connect(program->mesh, program->host, program->port, SIDESTEP_PROTOCOL_HTTP1, -1, &fd, &error)) {
         report(error);
         return CURL_SOCKET_BAD;
     }
@@ -85,24 +85,24 @@ static int is_connected(void *data, curl_socket_t fd, curlsocktype purpose) {
     return CURL_SOCKOPT_ALREADY_CONNECTED;
 }
 
-/* A connection of sidestep_connect, without a bridge. libcurl looks the name up first, and may find anything. */
+/* A descriptor of sidestep_connect, without a bridge. libcurl resolves the name first, but does not use the address. */
 static int by_descriptor(CURL *curl, struct program *program) {
-    char any[300];
-    snprintf(any, sizeof any, "%s:%u:127.0.0.1", program->host, program->port);
-    program->list = curl_slist_append(NULL, any);
+    char unused[300];
+    snprintf(unused, sizeof unused, "%s:%u:127.0.0.1", program->host, program->port);
+    program->list = curl_slist_append(NULL, unused);
     return curl_easy_setopt(curl, CURLOPT_RESOLVE, program->list) ||
            curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket) ||
            curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, program) ||
            curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, is_connected);
 }
 
-/* One request. */
+/* Sends one request. */
 static int get(struct program *program, const char *way, int (*choose)(CURL *, struct program *)) {
     CURL *curl = curl_easy_init();
     CURLcode code = CURLE_FAILED_INIT;
     printf("by %s: ", way);
     fflush(stdout);
-    /* The environment's proxies are not meant. */
+    /* Ignore the proxies in the environment. */
     if (curl && !curl_easy_setopt(curl, CURLOPT_PROXY, "") && !curl_easy_setopt(curl, CURLOPT_NOPROXY, "") &&
         !curl_easy_setopt(curl, CURLOPT_URL, program->url) && !curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L) &&
         !curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) && !choose(curl, program)) {
@@ -134,9 +134,9 @@ int main(int argc, char **argv) {
         report(error);
     } else {
         failed = get(&program, "http proxy", by_http_proxy) || get(&program, "socks proxy", by_socks_proxy) ||
-                 get(&program, "unix socket", by_unix_socket) || get(&program, "lookup", by_lookup);
+                 get(&program, "unix socket", by_unix_socket) || get(&program, "getaddrinfo", by_getaddrinfo);
         if (version >> 8 == 0x0758) {
-            puts("by descriptor: libcurl 7.88 does not know that a descriptor may be connected; other versions do");
+            puts("by descriptor: skipped, because libcurl 7.88 does not accept connected descriptors; other versions do");
         } else if (!failed) {
             failed = get(&program, "descriptor", by_descriptor);
         }

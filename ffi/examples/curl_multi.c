@@ -1,11 +1,11 @@
 /*
- * libcurl's multi interface through the mesh: several requests at a time on one thread, by the bridge's proxy.
+ * Sends several requests simultaneously with libcurl's multi interface, on one thread and through the proxy of the bridge.
  * curl_queue.c does the same without a bridge.
  *
  *     curl_multi VM-FILES [HOST PORT [PATH]]
  *     cc curl_multi.c $(pkg-config --cflags --libs sidestep libcurl)
  *
- * Mesh and bridge are in this process, and the bridge serves no other.
+ * The mesh and the bridge run in this process. The bridge serves only this process.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static int add(CURLM *multi, CURL **request, const char *url, const char *proxy)
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) || curl_multi_add_handle(multi, curl);
 }
 
-/* Says how requests have ended; not zero where one has failed. */
+/* Prints the results of finished requests. Returns a nonzero value if one has failed. */
 static int finish(CURLM *multi) {
     const CURLMsg *message;
     int left, failed = 0;

@@ -1,12 +1,12 @@
 /*
- * libcurl's multi interface over descriptors of the mesh: nothing blocks while connections come about, because
- * curl_multi_poll waits for the queue's descriptor beside libcurl's own. There is no bridge.
+ * Sends several requests simultaneously with libcurl's multi interface over descriptors of the mesh, without a bridge.
+ * Connecting does not block, because curl_multi_poll also waits for the descriptor of a queue.
  *
  *     curl_queue VM-FILES [HOST PORT [PATH]]
  *     cc curl_queue.c $(pkg-config --cflags --libs sidestep libcurl)
  *
- * The mesh is in this process; there is no other. libcurl 7.88 does not know that a descriptor may be connected already:
- * 8.0 or later, please, or curl_multi.c.
+ * The mesh runs in this process. No other process is needed. libcurl 7.88 does not accept connected descriptors: use
+ * version 8.0 or later, or curl_multi.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 #define REQUESTS 8
 
-/* A request, and the connection that it is to have; -1 for one that has not come yet, or that libcurl has taken. */
+/* A request and its connection. The descriptor is -1 before it is connected, and after libcurl has taken it. */
 struct request {
     CURL *curl;
     int fd;
@@ -42,17 +42,17 @@ static int is_connected(void *data, curl_socket_t fd, curlsocktype purpose) {
     return CURL_SOCKOPT_ALREADY_CONNECTED;
 }
 
-/* `any` is an address for libcurl's own lookup, which comes before it asks for a socket. */
-static int prepare(struct request *request, const char *url, struct curl_slist *any) {
+/* `unused` is an address for libcurl, which resolves the name before it asks for a socket. */
+static int prepare(struct request *request, const char *url, struct curl_slist *unused) {
     CURL *curl = request->curl = curl_easy_init();
     return !curl || curl_easy_setopt(curl, CURLOPT_URL, url) || curl_easy_setopt(curl, CURLOPT_PROXY, "") ||
            curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L) || curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) ||
-           curl_easy_setopt(curl, CURLOPT_RESOLVE, any) || curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, take) ||
+           curl_easy_setopt(curl, CURLOPT_RESOLVE, unused) || curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, take) ||
            curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, request) ||
            curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, is_connected);
 }
 
-/* Hands connections that have come about to the requests that wait for them. */
+/* Fetches new connections, and starts the requests that wait for them. */
 static int fetch(CURLM *multi, sidestep_queue *queue, int *connecting) {
     sidestep_completion completion;
     while (sidestep_queue_next(queue, &completion, sizeof completion, NULL) == SIDESTEP_OK) {
@@ -69,7 +69,7 @@ static int fetch(CURLM *multi, sidestep_queue *queue, int *connecting) {
     return 0;
 }
 
-/* Says how requests have ended; not zero where one has failed. */
+/* Prints the results of finished requests. Returns a nonzero value if one has failed. */
 static int finish(CURLM *multi) {
     const CURLMsg *message;
     int left, failed = 0;
@@ -100,7 +100,7 @@ int main(int argc, char **argv) {
     sidestep_queue *queue = NULL;
     sidestep_error *error = NULL;
     CURLM *multi = NULL;
-    struct curl_slist *any = NULL;
+    struct curl_slist *unused = NULL;
     char url[512], address[300];
     int failed = 0;
 
@@ -111,14 +111,15 @@ int main(int argc, char **argv) {
     snprintf(url, sizeof url, "http://%s:%u%s", host, port, path);
     snprintf(address, sizeof address, "%s:%u:127.0.0.1", host, port);
     multi = curl_multi_init();
-    any = curl_slist_append(NULL, address);
+    unused = curl_slist_append(NULL, address);
     if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_queue_new(mesh, &queue, &error)) {
         failed = report(error);
     }
     for (int index = 0; index < REQUESTS; index++) {
         requests[index].fd = -1;
-        failed = failed || prepare(&requests[index], url, any);
-        if (!failed && sidestep_start_connect(queue, host, port, SIDESTEP_HTTP1, 30000, &requests[index], NULL, &error)) {
+        failed = failed || prepare(&requests[index], url, unused);
+        if (!failed && sidestep_queue_connect(queue, host, port, SIDESTEP_PROTOCOL_HTTP1, 30000, &requests[index], NULL,
+                                              &error)) {
             failed = report(error);
         }
     }
@@ -132,7 +133,7 @@ int main(int argc, char **argv) {
         }
     }
     curl_multi_cleanup(multi);
-    curl_slist_free_all(any);
+    curl_slist_free_all(unused);
     sidestep_queue_free(queue);
     sidestep_mesh_free(mesh);
     curl_global_cleanup();

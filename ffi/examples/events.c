@@ -1,10 +1,10 @@
 /*
- * Several requests at a time on one thread, by poll. The queue's descriptor fits epoll, libuv and GLib in the same way.
+ * Sends several requests simultaneously on one thread, with poll. The queue's descriptor also works with epoll, libuv and GLib.
  *
  *     events VM-FILES [HOST PORT [PATH]]
  *     cc events.c $(pkg-config --cflags --libs sidestep)
  *
- * The mesh is in this process; there is no other.
+ * The mesh runs in this process. No other process is needed.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 
 #define REQUESTS 8
 
-/* Descriptor 0 is the queue's, the others are connections; -1 is one that poll leaves out. */
+/* The first descriptor is that of the queue, the others are connections. poll ignores the descriptor -1. */
 static struct pollfd waited[1 + REQUESTS];
 static size_t received[1 + REQUESTS];
 
@@ -26,7 +26,7 @@ static int report(sidestep_error *error) {
     return -1;
 }
 
-/* Takes what has ended from the queue; the descriptors join the loop. */
+/* Fetches new connections from the queue, adds them to the poll array, and sends their requests. */
 static int fetch(sidestep_queue *queue, const char *request) {
     sidestep_completion completion;
     while (sidestep_queue_next(queue, &completion, sizeof completion, NULL) == SIDESTEP_OK) {
@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
     waited[0].events = POLLIN;
     for (int index = 1; index <= REQUESTS; index++) {
         waited[index].fd = -1;
-        if (sidestep_start_connect(queue, host, port, SIDESTEP_HTTP1, 30000, &waited[index], NULL, &error)) {
+        if (sidestep_queue_connect(queue, host, port, SIDESTEP_PROTOCOL_HTTP1, 30000, &waited[index], NULL, &error)) {
             failed = report(error);
             goto cleanup;
         }

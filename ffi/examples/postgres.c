@@ -1,11 +1,12 @@
 /*
- * libpq through the mesh, one query in each way that it can go: by a Unix socket in a folder, which it takes for a local
- * server's, and by a loopback address.
+ * Sends queries with libpq through the mesh in two ways: over a Unix socket like that of a local server, and to a loopback
+ * address.
  *
  *     postgres VM-FILES [HOST PORT [OPTIONS [QUERY]]]
  *     cc postgres.c $(pkg-config --cflags --libs sidestep libpq)
  *
- * OPTIONS are libpq's, such as "user=me dbname=orders". Mesh and bridge are in this process, and the bridge serves no other.
+ * OPTIONS are options of libpq, such as "user=me dbname=orders". The mesh and the bridge run in this process. The bridge serves
+ * only this process.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +51,10 @@ int main(int argc, char **argv) {
     if (sidestep_join_vm_files(argv[1], &mesh, &error) || sidestep_wait_ready(mesh, 30000, &error) ||
         sidestep_bridge_start(mesh, SIDESTEP_ACCESS_SAME_PROCESS, &bridge, &error) ||
         sidestep_bridge_listen_postgres(bridge, folder, host, port, &error) ||
-        sidestep_bridge_listen_local(bridge, host, port, SIDESTEP_TCP, address, &local_port, &error)) {
+        sidestep_bridge_listen_local(bridge, host, port, SIDESTEP_PROTOCOL_TCP, address, &local_port, &error)) {
         fprintf(stderr, "%s\n%s\n", sidestep_error_message(error), sidestep_error_next_step(error));
     } else {
-        /* The mesh encrypts; the server is not asked to do it once more. */
+        /* sslmode=disable: the mesh encrypts the connection already. */
         snprintf(by_socket, sizeof by_socket, "%s connect_timeout=30 host=%s port=%u", options, folder, port);
         snprintf(by_address, sizeof by_address, "%s connect_timeout=30 host=%s hostaddr=%s port=%u sslmode=disable",
                  options, host, address, local_port);

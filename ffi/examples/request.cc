@@ -1,10 +1,10 @@
-// Requests in C++: handles free themselves, errors are exceptions. One over a blocking socket, and several at a time by
-// poll.
+// Sends requests from C++: one over a blocking socket, and several simultaneously with poll. Objects free their handles, and
+// errors are exceptions.
 //
 //     request VM-FILES [HOST PORT [PATH]] [KEY=VALUE]...
 //     c++ -std=c++17 request.cc $(pkg-config --cflags --libs sidestep)
 //
-// KEY is a setting of the library, such as istiod-name. The mesh is in this process; there is no other.
+// KEY is a setting of the library, such as istiod-name. The mesh runs in this process. No other process is needed.
 #include <array>
 #include <cstdlib>
 #include <iostream>
@@ -29,17 +29,17 @@ std::string ask(const sidestep::connection &connection, const std::string &reque
     return answer;
 }
 
-// Connects `count` times at once, and uses each connection as it comes.
-void at_once(const sidestep::mesh &mesh, int count, const std::string &host, std::uint16_t port,
-             const std::string &request) {
+// Opens `count` connections simultaneously, and uses each one when it is connected.
+void send_simultaneously(const sidestep::mesh &mesh, int count, const std::string &host, std::uint16_t port,
+                         const std::string &request) {
     sidestep::queue queue(mesh);
     for (int index = 0; index < count; index++) {
-        queue.connect(host, port, SIDESTEP_HTTP1, 30000);
+        queue.connect(host, port, SIDESTEP_PROTOCOL_HTTP1, 30000);
     }
     for (pollfd waited{queue.fd(), POLLIN, 0}; count > 0 && ::poll(&waited, 1, -1) > 0;) {
         while (auto ended = queue.next()) {
-            if (ended->failure) {
-                throw *ended->failure;
+            if (ended->error) {
+                throw *ended->error;
             }
             const std::string answer = ask(ended->connection, request);
             std::cout << "connection " << ended->operation << ": " << answer.substr(0, answer.find('\r')) << '\n';
@@ -73,16 +73,16 @@ int main(int argc, char **argv) {
 
         const sidestep::mesh mesh(settings.set("vm-files", places[0]).set("mtls", "required"));
         mesh.wait_ready(30000);
-        const sidestep::connection connection = mesh.connect(host, port, SIDESTEP_HTTP1);
-        const sidestep::info info = mesh.info(connection);
-        std::cout << info.get(SIDESTEP_INFO_PEER).value_or("nobody") << ", "
+        const sidestep::connection connection = mesh.connect(host, port, SIDESTEP_PROTOCOL_HTTP1);
+        const sidestep::info info = mesh.connection_info(connection);
+        std::cout << info.get(SIDESTEP_INFO_PEER).value_or("plaintext") << ", "
                   << info.get(SIDESTEP_INFO_GATEWAY).value_or("no gateway") << '\n'
                   << ask(connection, request);
-        at_once(mesh, 4, host, port, request);
+        send_simultaneously(mesh, 4, host, port, request);
         try {
             mesh.connect(host, 1);
         } catch (const sidestep::error &error) {
-            std::cout << "as expected: " << error.what() << '\n' << error.next_step() << '\n';
+            std::cout << error.status_name() << ", as expected: " << error.what() << '\n' << error.next_step() << '\n';
         }
         return EXIT_SUCCESS;
     } catch (const sidestep::error &error) {

@@ -1,8 +1,10 @@
-"""Python through the mesh: a socket, urllib by the bridge's proxy, any client by the bridge's lookup, and asyncio.
+"""Sends requests from Python in several ways: over a socket, with urllib and the proxy of the bridge, with urllib and the name
+resolution of the bridge, and with asyncio.
 
     PYTHONPATH=../python python3 request.py VM-FILES [HOST PORT [PATH]] [KEY=VALUE]...
 
-KEY is a setting of the library, such as istiod-name. Mesh and bridge are in this process, and the bridge serves no other.
+KEY is a setting of the library, such as istiod-name. The mesh and the bridge run in this process. The bridge serves only this
+process.
 """
 
 import asyncio
@@ -20,42 +22,42 @@ url = f"http://{host}:{port}{path}"
 request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
-async def at_once(mesh: sidestep.Mesh) -> None:
-    """Several connections come about at a time, and nothing blocks."""
+async def send_simultaneously(mesh: sidestep.Mesh) -> None:
+    """Opens several connections without blocking."""
 
-    async def one(connector: sidestep.Connector) -> bytes:
-        reader, writer = await connector.open_connection(host, int(port), sidestep.HTTP1, 30)
+    async def one(queue: sidestep.Queue) -> bytes:
+        reader, writer = await queue.open_connection(host, int(port), sidestep.PROTOCOL_HTTP1, 30)
         writer.write(request)
         answer = await reader.read()
         writer.close()
         return answer
 
-    async with sidestep.Connector(mesh) as connector:
-        for answer in await asyncio.gather(*(one(connector) for _ in range(4))):
+    async with sidestep.Queue(mesh) as queue:
+        for answer in await asyncio.gather(*(one(queue) for _ in range(4))):
             print("asyncio:", answer.split(b"\r\n")[0].decode())
 
 
 with sidestep.Mesh(vm_files=vm_files, **settings) as mesh:
     mesh.wait_ready(30)
 
-    with mesh.connect(host, int(port), sidestep.HTTP1, 30) as connection:
+    with mesh.connect(host, int(port), sidestep.PROTOCOL_HTTP1, 30) as connection:
         info = mesh.connection_info(connection)
         connection.sendall(request)
         with connection.makefile("rb") as answer:
-            print(f"socket: {info.peer} by {info.gateway}\n{answer.read().decode()}")
+            print(f"socket: {info.peer} through {info.gateway}\n{answer.read().decode()}")
 
-    with mesh.bridge() as bridge:
+    with mesh.bridge_start() as bridge:
         by_proxy = urllib.request.build_opener(urllib.request.ProxyHandler(bridge.proxies))
         with by_proxy.open(url, timeout=30) as answer:
             print("by proxy:", answer.status, answer.read().decode())
 
         unchanged = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with bridge.resolving(), unchanged.open(url, timeout=30) as answer:
-            print("by lookup:", answer.status, answer.read().decode())
+            print("by getaddrinfo:", answer.status, answer.read().decode())
 
-    asyncio.run(at_once(mesh))
+    asyncio.run(send_simultaneously(mesh))
 
     try:
         mesh.connect(host, 1)
     except sidestep.Error as error:
-        print(f"as expected: {error.code!r}: {error}\n{error.next_step}")
+        print(f"as expected: {error.status!r}: {error}\n{error.next_step}")

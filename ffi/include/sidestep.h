@@ -1,576 +1,415 @@
 /*
- * libsidestep: a process in an Istio mesh, without a sidecar, without iptables and without root.
+ * libsidestep connects programs on virtual machines to an Istio mesh, without a sidecar, iptables or root.
  *
  *     sidestep_mesh *mesh = NULL;
  *     sidestep_error *error = NULL;
  *     int fd = -1;
  *     if (sidestep_join_vm_files("/var/lib/sidestep", &mesh, &error) ||
  *         sidestep_wait_ready(mesh, 30000, &error) ||
- *         sidestep_connect(mesh, "forecast.weather", 3002, SIDESTEP_HTTP1, 10000, &fd, &error)) {
+ *         sidestep_connect(mesh, "forecast.weather", 3002, SIDESTEP_PROTOCOL_HTTP1, 10000, &fd, &error)) {
  *         fprintf(stderr, "%s\n", sidestep_error_message(error));
  *         sidestep_error_free(error);
  *     }
- *     ... read(fd, ...), write(fd, ...): plaintext here, mTLS in the mesh ...
+ *     ... read(fd, ...) and write(fd, ...) plaintext; the library encrypts it with mTLS ...
  *     close(fd);
  *     sidestep_mesh_free(mesh);
  *
- * For all functions:
+ * The following rules apply to all functions.
  *
- * Handles (sidestep_mesh *, sidestep_stream *, and so on) look like pointers and are not: nothing is behind them, and
- * each is checked. One that was freed is SIDESTEP_BAD_HANDLE, one of another kind SIDESTEP_WRONG_HANDLE. Each has a
- * function that frees it. Freeing a handle while another thread uses it is safe: that call ends first.
+ * Names. A function is named after the object that it acts on: sidestep_queue_connect, sidestep_stream_read. Functions
+ * without an object in their name, such as sidestep_connect, act on a mesh. Constants are named after their class: status
+ * codes SIDESTEP_OK and SIDESTEP_E_..., SIDESTEP_PROTOCOL_..., SIDESTEP_FLAG_..., SIDESTEP_LOG_..., SIDESTEP_INFO_... and
+ * SIDESTEP_ACCESS_....
  *
- * Results. A function returns SIDESTEP_OK or what failed. Outputs are set to NULL, 0 or -1 first and filled where the
- * function succeeds. The last argument, where it is an error, may be NULL; else *err is set to NULL first, and to an
- * error object where the function fails, which the caller frees. errno is neither used nor promised to be kept.
+ * Handles. An object is represented by a handle, such as sidestep_mesh *. A handle is a number with a pointer type. The
+ * library checks it and never dereferences it: a handle that was freed gives SIDESTEP_E_BAD_HANDLE, and a handle of another
+ * type SIDESTEP_E_WRONG_HANDLE. Free each object with its function sidestep_..._free. A handle may be freed while another
+ * thread uses it; the object is destroyed when that call returns. A const handle, such as const sidestep_mesh *, is a
+ * shared reference: the function does not free the object, but the state of the object can change.
  *
- * Texts are UTF-8, terminated by a zero byte. Those that are passed in are copied. Those that are returned belong to
- * the handle that was asked, until it is freed.
+ * Results. A function returns SIDESTEP_OK or a status code. It first sets its outputs to NULL, 0 or -1, and stores results
+ * if it succeeds. The last argument, err, may be NULL. Otherwise *err is set to NULL, or to an error object if the function
+ * fails; free it with sidestep_error_free. The compiler warns if a program ignores the result of a function that is marked
+ * SIDESTEP_MUST_USE. The sidestep_..._free functions are not marked: they fail only for invalid handles.
  *
- * Threads. Every function may be called from any thread at any time. A mesh has one thread of its own, and one more
- * while the system's name lookup is asked; they sleep while nothing happens. None of them takes a signal, and no
- * function raises one.
+ * errno. No function reports a failure in errno, and any function may change it. sidestep_errno returns the errno that is
+ * closest to a status code.
  *
- * Blocking. Functions with timeout_ms (milliseconds; -1 as each says) block, and so do sidestep_shutdown,
- * sidestep_explain, sidestep_getaddrinfo for names that are not the mesh's, and those that start or add listeners,
- * for a moment. The others do not. sidestep_start_... are what blocks, without blocking.
+ * Texts are UTF-8 and end with a zero byte. The library copies the texts that a program passes. A text that a function
+ * returns belongs to the object that the function acts on, and is valid until that object is freed.
  *
- * Processes. A mesh belongs to the process that joined it: after fork(), its handles are SIDESTEP_FORKED in the child,
- * which may join for itself. Nothing is done at exit. The library stays loaded after dlclose().
+ * Threads. Every function may be called from any thread at any time. A mesh has one thread, and a second one while it calls
+ * the system's getaddrinfo. Idle threads sleep. The library's threads block all signals, and no function raises a signal.
+ *
+ * Blocking. Functions with the argument timeout_ms (milliseconds; the description states the meaning of -1) can block, and so
+ * can sidestep_explain, sidestep_getaddrinfo and sidestep_bridge_getaddrinfo for names outside the mesh, and functions that
+ * start a bridge, a listener or a DNS server. The sidestep_queue_... functions are the non-blocking forms of these calls.
+ *
+ * Processes. A mesh belongs to the process that joined it. In a child of fork(), the parent's handles give
+ * SIDESTEP_E_FORKED; the child can join a mesh itself. The library installs no exit handlers, and stays loaded after dlclose().
  */
 
 
 #ifndef SIDESTEP_H
 #define SIDESTEP_H
 
-/* Made by cbindgen from the crate sidestep-ffi; do not edit. */
+/* Generated by cbindgen from the crate sidestep-ffi. Do not edit. */
 
 #include <netdb.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Defined by netdb.h. */
+struct addrinfo;
+
+/* ---- Version and compiler support ------------------------------------------------------------------------ */
+
 /**
- * The version that this header is of: `SIDESTEP_VERSION_NUMBER` is 1000000 * major + 1000 * minor + patch.
+ * The version of this header as a text.
+ */
+#define SIDESTEP_VERSION_STRING "0.1.0"
+
+/**
+ * Marks a function whose result the program must use.
+ */
+#if defined(__GNUC__)
+#define SIDESTEP_MUST_USE __attribute__((warn_unused_result))
+#else
+#define SIDESTEP_MUST_USE
+#endif
+
+/**
+ * Marks a function that a later version will remove: SIDESTEP_DEPRECATED(0.2, "use sidestep_connect"). Define
+ * SIDESTEP_NO_DEPRECATED before this header is included to turn the compiler's warnings off.
+ */
+#if defined(__GNUC__) && !defined(SIDESTEP_NO_DEPRECATED)
+#define SIDESTEP_DEPRECATED(version, why) __attribute__((deprecated("since " #version ": " why)))
+#else
+#define SIDESTEP_DEPRECATED(version, why)
+#endif
+
+/**
+ * The major version of this header.
  */
 #define SIDESTEP_VERSION_MAJOR 0
 
 /**
- * See `SIDESTEP_VERSION_MAJOR`.
+ * The minor version of this header.
  */
 #define SIDESTEP_VERSION_MINOR 1
 
 /**
- * See `SIDESTEP_VERSION_MAJOR`.
+ * The patch version of this header.
  */
 #define SIDESTEP_VERSION_PATCH 0
 
 /**
- * See `SIDESTEP_VERSION_MAJOR`.
+ * The version of this header as a number: 1000000 * major + 1000 * minor + patch.
  */
 #define SIDESTEP_VERSION_NUMBER 1000
 
 /**
- * The binary interface that this header is of. Before 1.0 it is the minor version, and the shared library's name has
- * it too.
+ * The version of the binary interface (ABI) of this header. It is the minor version before 1.0, and the major version
+ * afterwards. The name of the shared library contains it.
  */
 #define SIDESTEP_ABI_VERSION 1
 
 /**
- * What failed and what follows from it.
- */
-#define SIDESTEP_LOG_ERROR 1
-
-/**
- * What does not work, while what is known goes on working.
- */
-#define SIDESTEP_LOG_WARN 2
-
-/**
- * Certificates and streams that come and go.
- */
-#define SIDESTEP_LOG_INFO 3
-
-/**
- * Pushes, connections.
- */
-#define SIDESTEP_LOG_DEBUG 4
-
-/**
- * Everything.
- */
-#define SIDESTEP_LOG_TRACE 5
-
-/**
- * `how`: anything is spoken over the connection.
- */
-#define SIDESTEP_TCP 0
-
-/**
- * `how`: HTTP/1.1 is spoken over the connection.
- */
-#define SIDESTEP_HTTP1 1
-
-/**
- * `how`: HTTP/2 is spoken over the connection, gRPC for instance.
- */
-#define SIDESTEP_HTTP2 2
-
-/**
- * `how`, beside a protocol: the descriptor is a TCP socket of loopback instead of a Unix socket, for programs that set TCP
- * options or have to tell a reset from an end.
- */
-#define SIDESTEP_TCP_PAIR 16
-
-/**
- * `how` of `sidestep_explain`, beside a protocol: JSON.
- */
-#define SIDESTEP_EXPLAIN_JSON 256
-
-/**
- * `how` of `sidestep_explain`, beside a protocol: connect and see.
- */
-#define SIDESTEP_EXPLAIN_PROBE 512
-
-/**
- * The peer's verified name: `spiffe://cluster.local/ns/weather/sa/forecast`. None in plaintext.
- */
-#define SIDESTEP_INFO_PEER 1
-
-/**
- * The mesh's own name of the service. None outside of the mesh.
- */
-#define SIDESTEP_INFO_SERVICE 2
-
-/**
- * The cluster: `outbound|3002||forecast.weather.svc.cluster.local`. None outside of the mesh.
- */
-#define SIDESTEP_INFO_CLUSTER 3
-
-/**
- * The endpoint that was chosen, as the control plane names it.
- */
-#define SIDESTEP_INFO_ENDPOINT 4
-
-/**
- * The address that was dialled, if it is an east-west gateway's. None where the workload was dialled itself.
- */
-#define SIDESTEP_INFO_GATEWAY 5
-
-/**
- * The server name that was sent. None in plaintext.
- */
-#define SIDESTEP_INFO_SNI 6
-
-/**
- * The application protocol that the peer chose. None is usual.
- */
-#define SIDESTEP_INFO_ALPN 7
-
-/**
- * `mutual_tls`, `tls` or `plaintext`.
- */
-#define SIDESTEP_INFO_TRANSPORT 8
-
-/**
- * The address that was dialled.
- */
-#define SIDESTEP_INFO_ADDRESS 9
-
-/**
- * The bridge serves this process' own connections, and whoever has its password.
- */
-#define SIDESTEP_ACCESS_SAME_PROCESS 0
-
-/**
- * The bridge serves connections of processes of the same user.
- */
-#define SIDESTEP_ACCESS_SAME_USER 1
-
-/**
- * The bridge serves everybody on this host, with this process' identity.
- */
-#define SIDESTEP_ACCESS_ANY 2
-
-/**
- * The room that an address needs as a text, with its zero byte.
- */
-#define SIDESTEP_ADDRESS_SIZE 46
-
-/**
- * Listeners of this process behind which the mesh is. Any thread may use it.
- */
-typedef struct sidestep_bridge sidestep_bridge;
-
-/**
- * A DNS server that knows the mesh's names.
- */
-typedef struct sidestep_dns sidestep_dns;
-
-/**
- * Why a call failed: code, message, next step.
- */
-typedef struct sidestep_error sidestep_error;
-
-/**
- * What a connection is: who is at the other end, and how it leads there. It stays as it is when the connection ends.
- */
-typedef struct sidestep_info sidestep_info;
-
-/**
- * A process in a mesh: its identity, its connection to istiod, its threads. Any number of threads may use it at a time.
- */
-typedef struct sidestep_mesh sidestep_mesh;
-
-/**
- * Operations under way and what they came to. Any thread may use it.
- */
-typedef struct sidestep_queue sidestep_queue;
-
-/**
- * How a mesh is to be joined. Any thread may use it.
- */
-typedef struct sidestep_settings sidestep_settings;
-
-/**
- * A connection that is read and written by calls. One thread may read while another writes.
- */
-typedef struct sidestep_stream sidestep_stream;
-
-/**
- * A text that the library made: an explanation, metrics, health.
- */
-typedef struct sidestep_text sidestep_text;
-
-/**
- * What a call came to: `SIDESTEP_OK` or one of the codes below. Codes never change their meaning, and later versions
- * add some: treat one that you do not know as an error. What stands behind each is the `errno` that `sidestep_errno` gives.
- *
- * Beside what is said of each function, all may fail with what is wrong with their arguments (`SIDESTEP_NULL_POINTER`,
- * `SIDESTEP_BAD_HANDLE`, `SIDESTEP_WRONG_HANDLE`, `SIDESTEP_INVALID_UTF8`, `SIDESTEP_INVALID_ARGUMENT`, `SIDESTEP_FORKED`), with
- * `SIDESTEP_PANIC`, and, where they block, with `SIDESTEP_WOULD_DEADLOCK` and `SIDESTEP_SYSTEM`.
- */
-typedef int32_t sidestep_status;
-
-/**
- * Takes a line of the log. See `sidestep_settings_log`.
- */
-typedef void (*sidestep_log_fn)(void *user_data, int32_t level, const char *line);
-
-/**
- * What an operation came to. What is in it belongs to the program.
- *
- * It does not change within an ABI version.
- */
-typedef struct {
-    /**
-     * What the program gave when it started the operation.
-     */
-    void *user_data;
-    /**
-     * The number that the operation was given when it was started.
-     */
-    uint64_t operation;
-    /**
-     * What it came to.
-     */
-    sidestep_status status;
-    /**
-     * The same for an operation that asked for addresses: 0 or an EAI_ code.
-     */
-    int eai;
-    /**
-     * The descriptor of a connection; -1 for none.
-     */
-    int32_t fd;
-    /**
-     * Zero.
-     */
-    int32_t reserved;
-    /**
-     * The explanation, for `sidestep_text_free`; NULL for none.
-     */
-    sidestep_text *text;
-    /**
-     * The addresses, for `sidestep_freeaddrinfo`; NULL for none.
-     */
-    struct addrinfo *addresses;
-    /**
-     * Why it failed, for `sidestep_error_free`; NULL where it did not.
-     */
-    sidestep_error *error;
-} sidestep_completion;
-
-/**
- * It worked.
- */
-#define SIDESTEP_OK 0
-
-/**
- * A pointer that must not be NULL is NULL. (`EFAULT`)
- */
-#define SIDESTEP_NULL_POINTER 1
-
-/**
- * A handle that was freed, or that never was one. (`EBADF`)
- */
-#define SIDESTEP_BAD_HANDLE 2
-
-/**
- * A handle of another kind. (`EINVAL`)
- */
-#define SIDESTEP_WRONG_HANDLE 3
-
-/**
- * A text that is not UTF-8. (`EILSEQ`)
- */
-#define SIDESTEP_INVALID_UTF8 4
-
-/**
- * A number, key or text that means nothing here. (`EINVAL`)
- */
-#define SIDESTEP_INVALID_ARGUMENT 5
-
-/**
- * A handle from before fork(): its threads are not in this process. (`EBADF`)
- */
-#define SIDESTEP_FORKED 6
-
-/**
- * A blocking call from a log callback, which would wait for itself. (`EDEADLK`)
- */
-#define SIDESTEP_WOULD_DEADLOCK 7
-
-/**
- * The mesh was shut down. (`ESHUTDOWN`)
- */
-#define SIDESTEP_CLOSED 8
-
-/**
- * A descriptor that is no open connection of this mesh. (`EBADF`)
- */
-#define SIDESTEP_NOT_A_CONNECTION 9
-
-/**
- * Nothing has come yet. (`EAGAIN`)
- */
-#define SIDESTEP_AGAIN 10
-
-/**
- * The operation was cancelled. (`ECANCELED`)
- */
-#define SIDESTEP_CANCELLED 11
-
-/**
- * The configuration cannot be used; the message lists every problem with its file and key. (`EINVAL`)
- */
-#define SIDESTEP_CONFIG 100
-
-/**
- * istiod has not said what is needed. (`ENETDOWN`)
- */
-#define SIDESTEP_CONTROL_PLANE 200
-
-/**
- * This process has no valid certificate. (`EACCES`)
- */
-#define SIDESTEP_CREDENTIALS 201
-
-/**
- * Upstream DNS failed. (`EHOSTUNREACH`)
- */
-#define SIDESTEP_RESOLVE 300
-
-/**
- * Nobody knows the host. (`EHOSTUNREACH`)
- */
-#define SIDESTEP_UNKNOWN_HOST 301
-
-/**
- * The host has no address of the family that was asked for. (`EHOSTUNREACH`)
- */
-#define SIDESTEP_NO_ADDRESS 302
-
-/**
- * No TCP connection came about. (`ECONNREFUSED`)
- */
-#define SIDESTEP_DIAL 400
-
-/**
- * A deadline passed. (`ETIMEDOUT`)
- */
-#define SIDESTEP_TIMEOUT 401
-
-/**
- * The TLS handshake failed. (`EPROTO`)
- */
-#define SIDESTEP_TLS 402
-
-/**
- * The peer is not who it should be. (`EPROTO`)
- */
-#define SIDESTEP_PEER_IDENTITY 403
-
-/**
- * Only plaintext leads there, and it is refused. (`EACCES`)
- */
-#define SIDESTEP_PLAINTEXT_REFUSED 404
-
-/**
- * The service has no endpoint that may be used. (`EHOSTUNREACH`)
- */
-#define SIDESTEP_NO_ENDPOINT 405
-
-/**
- * The service does not have this port. (`ECONNREFUSED`)
- */
-#define SIDESTEP_UNKNOWN_PORT 406
-
-/**
- * The service does not have this subset. (`ECONNREFUSED`)
- */
-#define SIDESTEP_UNKNOWN_SUBSET 407
-
-/**
- * As many connections as the DestinationRule allows. (`EBUSY`)
- */
-#define SIDESTEP_TOO_MANY_CONNECTIONS 408
-
-/**
- * An address of several services. (`ENOTUNIQ`)
- */
-#define SIDESTEP_AMBIGUOUS 409
-
-/**
- * The connection broke. (`ECONNRESET`)
- */
-#define SIDESTEP_BROKEN 410
-
-/**
- * A listener of this host did not come about. (`EADDRNOTAVAIL`)
- */
-#define SIDESTEP_LISTEN 411
-
-/**
- * No host and port that can be dialled. (`EINVAL`)
- */
-#define SIDESTEP_INVALID_TARGET 412
-
-/**
- * The control plane asks for something that this library does not do. (`EOPNOTSUPP`)
- */
-#define SIDESTEP_UNSUPPORTED 413
-
-/**
- * The system refused something: descriptors, threads. (`EIO`)
- */
-#define SIDESTEP_SYSTEM 900
-
-/**
- * A defect of the library's. (`EIO`)
- */
-#define SIDESTEP_PANIC 901
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * The version of the library that is loaded, as `SIDESTEP_VERSION_NUMBER` has it.
+ * Returns the version of the loaded library as a number, in the format of `SIDESTEP_VERSION_NUMBER`.
  */
 uint32_t sidestep_version_number(void);
 
 /**
- * The version of the library that is loaded, such as "0.1.0".
+ * Returns the version of the loaded library as a text, in the format of `SIDESTEP_VERSION_STRING`. The text is constant.
  */
 const char *sidestep_version(void);
 
 /**
- * The binary interface of the library that is loaded: equal to `SIDESTEP_ABI_VERSION`, or the program was made for
- * another library. For programs that load it themselves.
+ * Returns the version of the binary interface (ABI) of the loaded library. A program that loads the library at run time must
+ * compare it with `SIDESTEP_ABI_VERSION`, and must not use a library whose number differs.
  */
 uint32_t sidestep_abi_version(void);
 
-/**
- * The error's code; `SIDESTEP_BAD_HANDLE` where `error` is none.
- */
-sidestep_status sidestep_error_code(const sidestep_error *error);
+/* ---- Handles --------------------------------------------------------------------------------------------- */
 
 /**
- * What failed and why, on one line, naming hosts, files, keys, endpoints and identities as far as they are known. It
- * belongs to the error. NULL where `error` is none.
+ * A bridge: local listeners in this process that forward connections into the mesh.
+ */
+typedef struct sidestep_bridge sidestep_bridge;
+
+/**
+ * A DNS server that answers mesh names.
+ */
+typedef struct sidestep_dns sidestep_dns;
+
+/**
+ * The reason why a call failed: status code, message and next step.
+ */
+typedef struct sidestep_error sidestep_error;
+
+/**
+ * Information about a connection: its peer, and how it was made. It stays valid after the connection has ended.
+ */
+typedef struct sidestep_info sidestep_info;
+
+/**
+ * A mesh that this process has joined: its identity, its connection to istiod, and the threads that serve both.
+ */
+typedef struct sidestep_mesh sidestep_mesh;
+
+/**
+ * A queue of operations in progress and of completions.
+ */
+typedef struct sidestep_queue sidestep_queue;
+
+/**
+ * The settings with which a mesh is joined.
+ */
+typedef struct sidestep_settings sidestep_settings;
+
+/**
+ * A connection that the program reads and writes by calls. One thread may read while another writes.
+ */
+typedef struct sidestep_stream sidestep_stream;
+
+/**
+ * A text that the library returns: an explanation, metrics or health.
+ */
+typedef struct sidestep_text sidestep_text;
+
+/* ---- Status codes ---------------------------------------------------------------------------------------- */
+
+/**
+ * The result of a call: `SIDESTEP_OK` or one of `SIDESTEP_E_…`.
+ *
+ * A code never changes its meaning. Later versions add codes, so treat a code that you do not know as an error. The errno
+ * of a code is the result of `sidestep_errno`. An error with a transient code usually is transient: see
+ * `sidestep_error_is_transient`.
+ *
+ * Every function can return the codes 1 to 6 for invalid arguments, and `SIDESTEP_E_PANIC`. Functions that block can also
+ * return `SIDESTEP_E_WOULD_DEADLOCK` and `SIDESTEP_E_SYSTEM`. The description of a function lists its other failures.
+ *
+ * The number 407 is reserved.
+ */
+typedef int32_t sidestep_status;
+
+/**
+ * status                          | errno         | transient | meaning
+ * --------------------------------|---------------|-----------|------------------------------------------------------
+ * SIDESTEP_OK                     | 0             |           | Success
+ * SIDESTEP_E_NULL_POINTER         | EFAULT        |           | A required pointer is NULL
+ * SIDESTEP_E_BAD_HANDLE           | EBADF         |           | The handle was freed, or is not a handle
+ * SIDESTEP_E_WRONG_HANDLE         | EINVAL        |           | The handle has another type
+ * SIDESTEP_E_INVALID_UTF8         | EILSEQ        |           | A text is not valid UTF-8
+ * SIDESTEP_E_INVALID_ARGUMENT     | EINVAL        |           | An argument has an invalid value
+ * SIDESTEP_E_FORKED               | EBADF         |           | The handle was created before fork(), in the parent process
+ * SIDESTEP_E_WOULD_DEADLOCK       | EDEADLK       |           | A log callback called a function that blocks
+ * SIDESTEP_E_CLOSED               | ESHUTDOWN     |           | The mesh was shut down
+ * SIDESTEP_E_NOT_A_CONNECTION     | EBADF         |           | The descriptor is not an open connection of this mesh
+ * SIDESTEP_E_AGAIN                | EAGAIN        | yes       | The queue has no completion
+ * SIDESTEP_E_CANCELLED            | ECANCELED     |           | The operation was cancelled
+ * SIDESTEP_E_CONFIG               | EINVAL        |           | The configuration is invalid; the message lists every problem
+ * SIDESTEP_E_CONTROL_PLANE        | ENETDOWN      | yes       | Configuration from istiod is missing
+ * SIDESTEP_E_CREDENTIALS          | EACCES        |           | This process has no valid certificate
+ * SIDESTEP_E_RESOLVE              | EHOSTUNREACH  | yes       | Upstream DNS failed
+ * SIDESTEP_E_UNKNOWN_HOST         | EHOSTUNREACH  |           | The host does not exist
+ * SIDESTEP_E_NO_ADDRESS           | EHOSTUNREACH  |           | The host has no address of the requested family
+ * SIDESTEP_E_DIAL                 | ECONNREFUSED  | yes       | The TCP connection failed
+ * SIDESTEP_E_TIMEOUT              | ETIMEDOUT     | yes       | The timeout expired
+ * SIDESTEP_E_TLS                  | EPROTO        |           | The TLS handshake failed
+ * SIDESTEP_E_PEER_IDENTITY        | EPROTO        |           | The peer's certificate has an unexpected identity
+ * SIDESTEP_E_PLAINTEXT_REFUSED    | EACCES        |           | The peer accepts only plaintext, and this mesh requires mTLS
+ * SIDESTEP_E_NO_ENDPOINT          | EHOSTUNREACH  | yes       | The service has no usable endpoint
+ * SIDESTEP_E_UNKNOWN_PORT         | ECONNREFUSED  |           | The service does not have this port
+ * SIDESTEP_E_TOO_MANY_CONNECTIONS | EBUSY         | yes       | The DestinationRule's connection limit is reached
+ * SIDESTEP_E_AMBIGUOUS            | ENOTUNIQ      |           | The address belongs to several services
+ * SIDESTEP_E_BROKEN               | ECONNRESET    | yes       | The connection broke
+ * SIDESTEP_E_LISTEN               | EADDRNOTAVAIL |           | A local listener could not be opened
+ * SIDESTEP_E_INVALID_TARGET       | EINVAL        |           | The host or the port is invalid
+ * SIDESTEP_E_UNSUPPORTED          | EOPNOTSUPP    |           | The mesh configuration uses a feature that this library does not support
+ * SIDESTEP_E_SYSTEM               | EIO           | yes       | A system call failed, for example because no descriptor was left
+ * SIDESTEP_E_PANIC                | EIO           |           | The library has a defect
+ */
+#define SIDESTEP_OK 0
+#define SIDESTEP_E_NULL_POINTER 1
+#define SIDESTEP_E_BAD_HANDLE 2
+#define SIDESTEP_E_WRONG_HANDLE 3
+#define SIDESTEP_E_INVALID_UTF8 4
+#define SIDESTEP_E_INVALID_ARGUMENT 5
+#define SIDESTEP_E_FORKED 6
+#define SIDESTEP_E_WOULD_DEADLOCK 7
+#define SIDESTEP_E_CLOSED 8
+#define SIDESTEP_E_NOT_A_CONNECTION 9
+#define SIDESTEP_E_AGAIN 10
+#define SIDESTEP_E_CANCELLED 11
+#define SIDESTEP_E_CONFIG 100
+#define SIDESTEP_E_CONTROL_PLANE 200
+#define SIDESTEP_E_CREDENTIALS 201
+#define SIDESTEP_E_RESOLVE 300
+#define SIDESTEP_E_UNKNOWN_HOST 301
+#define SIDESTEP_E_NO_ADDRESS 302
+#define SIDESTEP_E_DIAL 400
+#define SIDESTEP_E_TIMEOUT 401
+#define SIDESTEP_E_TLS 402
+#define SIDESTEP_E_PEER_IDENTITY 403
+#define SIDESTEP_E_PLAINTEXT_REFUSED 404
+#define SIDESTEP_E_NO_ENDPOINT 405
+#define SIDESTEP_E_UNKNOWN_PORT 406
+#define SIDESTEP_E_TOO_MANY_CONNECTIONS 408
+#define SIDESTEP_E_AMBIGUOUS 409
+#define SIDESTEP_E_BROKEN 410
+#define SIDESTEP_E_LISTEN 411
+#define SIDESTEP_E_INVALID_TARGET 412
+#define SIDESTEP_E_UNSUPPORTED 413
+#define SIDESTEP_E_SYSTEM 900
+#define SIDESTEP_E_PANIC 901
+
+/**
+ * Returns the name of a status code, such as "SIDESTEP_E_TIMEOUT". It is "unknown status" for a code that this version
+ * does not define, and never NULL. The text is constant and must not be freed.
+ */
+const char *sidestep_status_name(sidestep_status status);
+
+/**
+ * Returns the meaning of a status code, such as "the timeout expired". It is "unknown status code" for a code that this
+ * version does not define, and never NULL. The text is constant and must not be freed.
+ */
+const char *sidestep_status_text(sidestep_status status);
+
+/**
+ * Returns the `errno` that is closest to a status code: `ETIMEDOUT` for `SIDESTEP_E_TIMEOUT`, for example, and 0 for
+ * `SIDESTEP_OK`.
+ */
+int sidestep_errno(sidestep_status status);
+
+/* ---- Errors ---------------------------------------------------------------------------------------------- */
+
+/**
+ * Returns the status code of an error, or `SIDESTEP_E_BAD_HANDLE` if `error` is not a valid handle.
+ */
+SIDESTEP_MUST_USE sidestep_status sidestep_error_status(const sidestep_error *error);
+
+/**
+ * Returns the message of an error: one line with the failed step and its cause, including the hosts, files, settings,
+ * endpoints and identities involved. The text belongs to the error. Returns NULL if `error` is not a valid handle.
  */
 const char *sidestep_error_message(const sidestep_error *error);
 
 /**
- * What to do about it. It belongs to the error. NULL where `error` is none.
+ * Returns what the user or the program can do about an error. The text belongs to the error. Returns NULL if `error` is not a
+ * valid handle.
  */
 const char *sidestep_error_next_step(const sidestep_error *error);
 
 /**
- * The number of `errno` that is nearest to a code: `ETIMEDOUT` for `SIDESTEP_TIMEOUT`, `ECONNREFUSED` for
- * `SIDESTEP_DIAL`, and so on; 0 for `SIDESTEP_OK`.
+ * Returns 1 if the same call can succeed later although nobody changes its arguments or the configuration, so that a retry
+ * makes sense. Returns 0 otherwise, and if `error` is not a valid handle.
  */
-int sidestep_errno(sidestep_status code);
+int sidestep_error_is_transient(const sidestep_error *error);
 
 /**
- * Frees an error. NULL is nothing to free.
+ * Frees an error. Does nothing if `error` is NULL.
  */
 sidestep_status sidestep_error_free(sidestep_error *error);
 
+/* ---- Texts ----------------------------------------------------------------------------------------------- */
+
 /**
- * The text, terminated by a zero byte. It belongs to `text`. NULL where `text` is none.
+ * Returns the characters of a text, terminated by a zero byte. They belong to `text`. Returns NULL if `text` is not a valid
+ * handle.
  */
 const char *sidestep_text_get(const sidestep_text *text);
 
 /**
- * Frees a text. NULL is nothing to free.
+ * Frees a text. Does nothing if `text` is NULL.
  */
 sidestep_status sidestep_text_free(sidestep_text *text);
 
-/**
- * Settings with nothing set.
- */
-sidestep_status sidestep_settings_new(sidestep_settings **settings, sidestep_error **err);
+/* ---- Log levels and the log callback --------------------------------------------------------------------- */
 
 /**
- * Sets one thing. What is set twice has the later value, but for `env.NAME`, of which there is one for each name.
- *
- * key                   | value
- * ----------------------|---------------------------------------------------------------------------------------------
- * `vm-files`            | folder that `istioctl x workload entry configure` wrote
- * `installed`           | root of a system on which Istio's package for VMs is installed, usually `/`
- * `env.NAME`            | variable as Istio's agent reads it, over those of files; `env.POD_NAMESPACE` for instance
- * `namespace`           | the workload's namespace
- * `service-account`     | the workload's service account
- * `token-file`          | bootstrap token, read again at each use
- * `roots-file`          | the mesh's roots in PEM, read again at each use
- * `istiod-address`      | `HOST:PORT` of istiod
- * `istiod-name`         | name in istiod's certificate
- * `state-dir`           | folder for certificate and snapshot, so that a restart needs neither token nor istiod
- * `join-timeout-ms`     | how long `sidestep_wait_ready` waits where it is given -1
- * `connect-timeout-ms`  | how long a connection may take to come about where -1 is given; 10000
- * `mtls`                | `required`: mTLS or nothing; `as-configured`: as the control plane says
- * `outside`             | `refused`: the mesh's hosts alone; `allowed`: others by upstream DNS, unprotected
- * `upstream-dns`        | `IP:PORT` of the DNS server for other names; the host's own where it is not set
- * `threads`             | threads that work, 1 to 64; 1. One more may be started for the system's name lookup
- *
- * Files are read by `sidestep_join`, not here. A key that is none, and a value that its key does not take, are
- * `SIDESTEP_INVALID_ARGUMENT`.
+ * Failures that stop a function of the mesh.
  */
+#define SIDESTEP_LOG_ERROR 1
+
+/**
+ * Failures during which the last valid state stays in use.
+ */
+#define SIDESTEP_LOG_WARN 2
+
+/**
+ * Changes of certificates and of streams to istiod.
+ */
+#define SIDESTEP_LOG_INFO 3
+
+/**
+ * Pushes and connections.
+ */
+#define SIDESTEP_LOG_DEBUG 4
+
+/**
+ * All events.
+ */
+#define SIDESTEP_LOG_TRACE 5
+
+/**
+ * A function that receives one line of the log. See `sidestep_settings_log`.
+ */
+typedef void (*sidestep_log_fn)(void *user_data, int32_t level, const char *line);
+
+/* ---- Settings -------------------------------------------------------------------------------------------- */
+
+/**
+ * Creates empty settings.
+ */
+SIDESTEP_MUST_USE sidestep_status sidestep_settings_new(sidestep_settings **settings, sidestep_error **err);
+
+/**
+ * Sets one setting. If a key is set twice, the later value applies.
+ *
+ * key                       | value
+ * --------------------------|-----------------------------------------------------------------------------------------
+ * `vm-files`                | the directory that `istioctl x workload entry configure` wrote
+ * `installed`               | the root directory of a system with Istio's VM package, usually `/`
+ * `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the files
+ * `namespace`               | the workload's namespace
+ * `service-account`         | the workload's service account
+ * `token-file`              | the file with the bootstrap token; it is read again for each use
+ * `roots-file`              | the file with the mesh's root certificates (PEM); it is read again for each use
+ * `istiod-address`          | `HOST:PORT` of istiod
+ * `istiod-name`             | the DNS name in istiod's certificate, if it is not the host of the address
+ * `state-dir`               | the state directory; with it, a restart needs neither the token nor istiod
+ * `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1
+ * `connect-timeout-ms`      | the timeout of connections for `timeout_ms` -1; the default is 10000
+ * `mtls`                    | `required`: plaintext is refused; `as-configured`: the mesh configuration decides
+ * `outbound-traffic-policy` | `registry-only`: only hosts of the mesh; `allow-any`: others too, in plaintext (passthrough)
+ * `upstream-dns`            | `IP:PORT` of the DNS server for other names; the default is the system's configuration
+ * `threads`                 | the number of worker threads, 1 to 64; the default is 1
+ *
+ * Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. `sidestep_join` reads the files, not this
+ * function.
+ */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_settings_set(sidestep_settings *settings,
                                       const char *key,
                                       const char *value,
                                       sidestep_error **err);
 
 /**
- * Has the mesh tell its log to `callback`, up to `level` (`SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`). Without it there
- * is no log, and nothing is ever written to standard output or error.
+ * Sets the log callback. It receives events up to `level`, from `SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`. A NULL callback
+ * turns logging off, which is the default: the library never writes to standard output or standard error.
  *
- * The callback is called on the mesh's threads, on several at a time where there are several; it gets `user_data`, a
- * level and a line without an end of line, which belongs to the library. It may call whatever does not block; what blocks
- * returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out, nor wait for a thread that frees the mesh. It
- * is called until the mesh has been freed and all that was made from it; `user_data` must live as long. NULL for none.
+ * The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback receives
+ * `user_data`, the level, and one line without a newline, which is valid during the call. The callback may call functions that
+ * do not block; the others return `SIDESTEP_E_WOULD_DEADLOCK`. It must not throw an exception or call longjmp, and must not
+ * wait for a thread that frees the mesh. `user_data` must be valid until the mesh, and every object that was created from
+ * it, has been freed.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_settings_log(sidestep_settings *settings,
                                       int32_t level,
                                       sidestep_log_fn callback,
@@ -578,125 +417,258 @@ sidestep_status sidestep_settings_log(sidestep_settings *settings,
                                       sidestep_error **err);
 
 /**
- * Frees settings; meshes that were joined with them keep what they were told. NULL is nothing to free.
+ * Frees settings. Meshes that were joined with them do not change. Does nothing if `settings` is NULL.
  */
 sidestep_status sidestep_settings_free(sidestep_settings *settings);
 
+/* ---- Meshes ---------------------------------------------------------------------------------------------- */
+
 /**
- * Begins to join a mesh as `settings` say, and returns at once: `sidestep_wait_ready` waits. Joining goes on until the mesh
- * is freed, whatever fails meanwhile, and calls that need something that has not come yet wait for it, within their own
- * deadlines.
+ * Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the background until
+ * the mesh is freed. Calls that need data from istiod wait for it within their own timeouts.
  *
- * Fails with `SIDESTEP_CONFIG` where files and settings cannot be used. `settings` may be freed afterwards.
+ * Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
+ * afterwards.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_join(const sidestep_settings *settings,
                               sidestep_mesh **mesh,
                               sidestep_error **err);
 
 /**
- * `sidestep_join` with the folder that `istioctl x workload entry configure` wrote, and nothing else set.
+ * Starts to join a mesh with the files in `folder`, which `istioctl x workload entry configure` wrote. The same as
+ * `sidestep_join` with only the setting `vm-files`.
  */
-sidestep_status sidestep_join_vm_files(const char *folder, sidestep_mesh **mesh, sidestep_error **err);
+SIDESTEP_MUST_USE
+sidestep_status sidestep_join_vm_files(const char *folder,
+                                       sidestep_mesh **mesh,
+                                       sidestep_error **err);
 
 /**
- * Waits until this process has its identity and the mesh's names. `timeout_ms` 0 only asks; -1 is the setting
- * `join-timeout-ms`.
+ * Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for the
+ * setting `join-timeout-ms`. The function may be called again after a failure.
  *
- * Fails at once where waiting cannot help (`SIDESTEP_CREDENTIALS`: istiod refuses the token, `SIDESTEP_CONFIG`), and with
- * `SIDESTEP_TIMEOUT` or `SIDESTEP_CONTROL_PLANE` after the time, saying what is in the way. It may be called again.
+ * status                     | reason
+ * ---------------------------|-------------------------------------------------------------------------------------------
+ * SIDESTEP_E_CREDENTIALS     | istiod rejects the bootstrap token; the call fails without waiting further
+ * SIDESTEP_E_CONFIG          | the configuration is invalid; the call fails without waiting further
+ * SIDESTEP_E_TIMEOUT         | `timeout_ms` expired; the message names what is missing
+ * SIDESTEP_E_CONTROL_PLANE   | the setting `join-timeout-ms` expired; the message names what is missing
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_wait_ready(const sidestep_mesh *mesh,
                                     int64_t timeout_ms,
                                     sidestep_error **err);
 
 /**
- * Leaves the mesh: new connections are refused with `SIDESTEP_CLOSED`, the connection to istiod ends. Then waits until the
- * connections that are open have ended, and fails with `SIDESTEP_TIMEOUT` if some are still open after `timeout_ms`
- * (-1: however long it takes). They stay open then, until the mesh is freed.
+ * Leaves the mesh: closes the connection to istiod, and rejects new connections with `SIDESTEP_E_CLOSED`. Then waits until all
+ * descriptors of `sidestep_connect` have been closed and their data has been sent.
+ *
+ * Fails with `SIDESTEP_E_TIMEOUT` if connections are still open after `timeout_ms` (-1 waits without a limit). They stay open
+ * until the mesh is freed.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_shutdown(const sidestep_mesh *mesh,
                                   int64_t timeout_ms,
                                   sidestep_error **err);
 
 /**
- * How this process is doing in the mesh, as JSON: `ok`, `state` (`connecting`, `from_disk`, `synced`, `stale`), `identity`,
- * `problems` (each with `part` and `message`), `connections`, `endpoints`.
+ * Returns the state of this process in the mesh as a JSON object.
+ *
+ * field         | value
+ * --------------|--------------------------------------------------------------------------------------------------------
+ * `ok`          | whether `state` is `synced` and `problems` is empty
+ * `state`       | the state of the data from istiod: `connecting`, `from_disk`, `synced` or `stale`
+ * `identity`    | the SPIFFE ID of this process, or null without a certificate
+ * `problems`    | a list of objects with `component` and `message`
+ * `connections` | the number of open descriptors of `sidestep_connect`
+ * `endpoints`   | a list of objects with `cluster`, `endpoint` and `connections`
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_health(const sidestep_mesh *mesh,
                                 sidestep_text **json,
                                 sidestep_error **err);
 
 /**
- * Frees a mesh. What was made from it (streams, bridges, queues, DNS listeners) keeps it until it is freed too; the last
- * one ends its threads, which is waited for (five seconds at most: the system's name lookup may not come back), and with
- * them the descriptors of `sidestep_connect`: their readers see the end. What a program has written and closed, and is
- * still on its way, is lost then: `sidestep_shutdown` waits for it. NULL is nothing to free.
+ * Frees a mesh. Streams, bridges, queues and DNS servers that were created from it keep working; the mesh ends when
+ * the last of them is freed.
+ *
+ * The call that ends the mesh stops its threads, and waits up to five seconds for them. It also ends the connections of
+ * `sidestep_connect`: readers of their descriptors see the end of the stream, and data that the library has not sent yet is
+ * lost. Call `sidestep_shutdown` first to wait for that data. Does nothing if `mesh` is NULL.
  */
 sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 
+/* ---- Connections as descriptors -------------------------------------------------------------------------- */
+
 /**
- * Connects to `port` of `host` (a service's name, short names included, its address, or a host outside of the mesh) and
- * gives a connected descriptor, over which the program reads and writes plaintext: blocking, closed on exec, the program's
- * to close. Behind it the mesh's threads speak mTLS.
- *
- * `how` is what will be spoken (`SIDESTEP_TCP`, `SIDESTEP_HTTP1`, `SIDESTEP_HTTP2`), by which Istio's proxies choose how to
- * treat the connection, and may have `SIDESTEP_TCP_PAIR`. `timeout_ms` is for everything from route to handshake; -1 is the
- * setting `connect-timeout-ms`.
- *
- * The end of one direction (`shutdown`) leaves the other open; close sends what was written. A connection that breaks, also
- * because a peer refuses this process' certificate, which TLS 1.3 tells late, is a reset of a TCP socket and the end of a
- * Unix socket. After `fork` the descriptor works in both processes as long as the parent lives.
- *
- * Fails with what is wrong with the target (`SIDESTEP_INVALID_TARGET`, `SIDESTEP_UNKNOWN_HOST`, `SIDESTEP_UNKNOWN_PORT`,
- * `SIDESTEP_UNKNOWN_SUBSET`, `SIDESTEP_AMBIGUOUS`, `SIDESTEP_RESOLVE`), with the way there (`SIDESTEP_NO_ENDPOINT`,
- * `SIDESTEP_TOO_MANY_CONNECTIONS`, `SIDESTEP_DIAL`, `SIDESTEP_TLS`, `SIDESTEP_PEER_IDENTITY`, `SIDESTEP_PLAINTEXT_REFUSED`,
- * `SIDESTEP_UNSUPPORTED`, `SIDESTEP_TIMEOUT`) or with this process' membership (`SIDESTEP_CONTROL_PLANE`,
- * `SIDESTEP_CREDENTIALS`, `SIDESTEP_CLOSED`); with `SIDESTEP_SYSTEM` where descriptors have run out.
+ * The protocol of the connection is unknown, or neither HTTP/1.1 nor HTTP/2.
  */
+#define SIDESTEP_PROTOCOL_TCP 0
+
+/**
+ * The protocol of the connection is HTTP/1.1.
+ */
+#define SIDESTEP_PROTOCOL_HTTP1 1
+
+/**
+ * The protocol of the connection is HTTP/2, for example gRPC.
+ */
+#define SIDESTEP_PROTOCOL_HTTP2 2
+
+/**
+ * The descriptor is a loopback TCP socket instead of a Unix socket. For programs that set TCP options, or that must
+ * distinguish a reset from the end of the stream.
+ */
+#define SIDESTEP_FLAG_TCP_PAIR 16
+
+/**
+ * `sidestep_explain` returns JSON.
+ */
+#define SIDESTEP_FLAG_EXPLAIN_JSON 256
+
+/**
+ * `sidestep_explain` opens a connection, and reports its result.
+ */
+#define SIDESTEP_FLAG_EXPLAIN_PROBE 512
+
+/**
+ * The peer's verified SPIFFE ID, such as `spiffe://cluster.local/ns/weather/sa/forecast`. NULL for plaintext.
+ */
+#define SIDESTEP_INFO_PEER 1
+
+/**
+ * The canonical name of the service. NULL for a host outside the mesh.
+ */
+#define SIDESTEP_INFO_SERVICE 2
+
+/**
+ * The xDS cluster, such as `outbound|3002||forecast.weather.svc.cluster.local`. NULL for a host outside the mesh.
+ */
+#define SIDESTEP_INFO_CLUSTER 3
+
+/**
+ * The selected endpoint, as istiod names it.
+ */
+#define SIDESTEP_INFO_ENDPOINT 4
+
+/**
+ * The address of the east-west gateway that the connection goes through. NULL for a direct connection.
+ */
+#define SIDESTEP_INFO_GATEWAY 5
+
+/**
+ * The server name (SNI) of the TLS handshake. NULL for plaintext.
+ */
+#define SIDESTEP_INFO_SNI 6
+
+/**
+ * The application protocol (ALPN) that the peer selected. NULL if the peer selected none, which is usual.
+ */
+#define SIDESTEP_INFO_ALPN 7
+
+/**
+ * The transport: `mutual_tls`, `tls` or `plaintext`.
+ */
+#define SIDESTEP_INFO_TRANSPORT 8
+
+/**
+ * The address that the library connected to.
+ */
+#define SIDESTEP_INFO_ADDRESS 9
+
+/**
+ * Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the name of a service (short
+ * names too), its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads
+ * encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
+ *
+ * `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
+ * required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
+ * attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
+ *
+ * `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken connection is a
+ * reset of a TCP socket, and the end of the stream of a Unix socket. That includes a peer that rejects this process'
+ * certificate, because TLS 1.3 reports it after the handshake. After `fork`, the descriptor works in both processes while the
+ * parent process runs.
+ *
+ * status                          | reason
+ * --------------------------------|--------------------------------------------------------------------------------------
+ * SIDESTEP_E_INVALID_TARGET       | `host` or `port` is invalid
+ * SIDESTEP_E_UNKNOWN_HOST         | the host does not exist
+ * SIDESTEP_E_UNKNOWN_PORT         | the service does not have the port
+ * SIDESTEP_E_AMBIGUOUS            | `host` is an address of several services
+ * SIDESTEP_E_RESOLVE              | upstream DNS failed
+ * SIDESTEP_E_NO_ENDPOINT          | the service has no usable endpoint
+ * SIDESTEP_E_TOO_MANY_CONNECTIONS | the connection limit of the DestinationRule is reached
+ * SIDESTEP_E_DIAL                 | the TCP connection failed
+ * SIDESTEP_E_TLS                  | the TLS handshake failed
+ * SIDESTEP_E_PEER_IDENTITY        | the peer's certificate has an unexpected identity
+ * SIDESTEP_E_PLAINTEXT_REFUSED    | the peer accepts only plaintext, and the setting `mtls` is `required`
+ * SIDESTEP_E_UNSUPPORTED          | the mesh configuration uses a feature that this library does not support
+ * SIDESTEP_E_TIMEOUT              | `timeout_ms` expired
+ * SIDESTEP_E_CONTROL_PLANE        | configuration from istiod is missing
+ * SIDESTEP_E_CREDENTIALS          | this process has no valid certificate
+ * SIDESTEP_E_CLOSED               | the mesh was shut down
+ * SIDESTEP_E_SYSTEM               | no descriptor is left
+ */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_connect(const sidestep_mesh *mesh,
                                  const char *host,
                                  uint16_t port,
-                                 uint32_t how,
+                                 uint32_t flags,
                                  int64_t timeout_ms,
-                                 int32_t *fd,
+                                 int *fd,
                                  sidestep_error **err);
 
 /**
- * Tells what the connection behind a descriptor of `sidestep_connect` is; copies of it (`dup`) are the same connection.
- * Fails with `SIDESTEP_NOT_A_CONNECTION` for all other descriptors, and when the connection has ended.
+ * Returns information about the connection behind a descriptor of `sidestep_connect`. Copies of the descriptor (`dup`)
+ * refer to the same connection.
+ *
+ * Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, and after the connection has ended.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_connection_info(const sidestep_mesh *mesh,
-                                         int32_t fd,
+                                         int fd,
                                          sidestep_info **info,
                                          sidestep_error **err);
 
 /**
- * One of the texts `SIDESTEP_INFO_…`; NULL where there is none. It belongs to `info`.
+ * Returns the text of a `SIDESTEP_INFO_…` constant, or NULL if the connection has none. The text belongs to `info`.
  */
-const char *sidestep_info_get(const sidestep_info *info, int32_t what);
+const char *sidestep_info_get(const sidestep_info *info,
+                              int32_t what);
 
 /**
- * Frees what was told about a connection. NULL is nothing to free.
+ * Frees information about a connection. Does nothing if `info` is NULL.
  */
 sidestep_status sidestep_info_free(sidestep_info *info);
 
+/* ---- Streams --------------------------------------------------------------------------------------------- */
+
 /**
- * Connects as `sidestep_connect` does, for reading and writing by the calls below. `how` is a protocol.
+ * Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes it with
+ * `sidestep_stream_read` and `sidestep_stream_write`. `flags` is a protocol.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_connect(const sidestep_mesh *mesh,
                                         const char *host,
                                         uint16_t port,
-                                        uint32_t how,
+                                        uint32_t flags,
                                         int64_t timeout_ms,
                                         sidestep_stream **stream,
                                         sidestep_error **err);
 
 /**
- * Reads what there is, `size` bytes at most, and waits for something while there is nothing. `*count` 0 is the end.
+ * Reads up to `size` bytes, and stores their number in `*count`. Waits if no byte is available. A count of 0 is the end of the
+ * stream.
  *
- * Fails with `SIDESTEP_TIMEOUT` after `timeout_ms` (-1: never), when nothing is lost; with `SIDESTEP_TLS` where the peer
- * refuses this process' certificate, when nothing that was written has reached the application; with `SIDESTEP_BROKEN`.
+ * status             | reason
+ * -------------------|---------------------------------------------------------------------------------------------------
+ * SIDESTEP_E_TIMEOUT | `timeout_ms` expired (-1 waits without a limit); no data is lost
+ * SIDESTEP_E_TLS     | the peer rejects this process' certificate; the application has not received what was written
+ * SIDESTEP_E_BROKEN  | the connection broke
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_read(sidestep_stream *stream,
                                      uint8_t *data,
                                      size_t size,
@@ -705,9 +677,13 @@ sidestep_status sidestep_stream_read(sidestep_stream *stream,
                                      sidestep_error **err);
 
 /**
- * Writes all `size` bytes. `*count` is how many of them were taken, also where it fails: with `SIDESTEP_TIMEOUT` after
- * `timeout_ms` (-1: never), or with `SIDESTEP_BROKEN`. It never raises SIGPIPE.
+ * Writes `size` bytes, and stores the number of bytes that the connection accepted in `*count`, even if the call
+ * fails. It does not raise SIGPIPE.
+ *
+ * Fails with `SIDESTEP_E_TIMEOUT` after `timeout_ms` (-1 waits without a limit), and with `SIDESTEP_E_BROKEN` if the
+ * connection broke.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_write(sidestep_stream *stream,
                                       const uint8_t *data,
                                       size_t size,
@@ -716,43 +692,56 @@ sidestep_status sidestep_stream_write(sidestep_stream *stream,
                                       sidestep_error **err);
 
 /**
- * Tells the peer that nothing follows; reading goes on.
+ * Ends the write direction of a stream: the peer sees the end of the stream. Reading still works. Fails as
+ * `sidestep_stream_write` does.
  */
-sidestep_status sidestep_stream_shutdown(sidestep_stream *stream, int64_t timeout_ms, sidestep_error **err);
+SIDESTEP_MUST_USE
+sidestep_status sidestep_stream_shutdown(sidestep_stream *stream,
+                                         int64_t timeout_ms,
+                                         sidestep_error **err);
 
 /**
- * Tells what the connection is.
+ * Returns information about the connection of a stream.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_info(const sidestep_stream *stream,
                                      sidestep_info **info,
                                      sidestep_error **err);
 
 /**
- * Closes a stream and frees it, at once: what was written arrives. A call that another thread has under way on it ends
- * first. NULL is nothing to close.
+ * Frees a stream and closes its connection, without waiting. Data that was written is still sent. If another thread is
+ * in a call with this stream, the connection is closed when that call returns. Does nothing if `stream` is NULL.
  */
-sidestep_status sidestep_stream_close(sidestep_stream *stream);
+sidestep_status sidestep_stream_free(sidestep_stream *stream);
+
+/* ---- Name resolution ------------------------------------------------------------------------------------- */
 
 /**
- * The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
- * and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
- * system's own answer.
+ * Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather` are
+ * completed. A mesh name is answered from the name table, without blocking and without a system call. Other names are
+ * resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by the system's function.
  *
- * Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
- * freed by `sidestep_freeaddrinfo`.
+ * Returns 0, or an EAI_ code for `gai_strerror`; `err` contains details. Free the list with `sidestep_freeaddrinfo`.
  *
- * Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
- * AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
- * with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
+ * Service names and numbers, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV, AI_V4MAPPED and
+ * AI_ALL have the same effect as in the system's function. AI_ADDRCONFIG has no effect. `node` must not be NULL: call the
+ * system's function for addresses to listen on (AI_PASSIVE).
  *
- * The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
- * `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
- * (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+ * Do not connect to the address of a mesh name with `connect`. It is a ClusterIP or a virtual IP, which is not routable from
+ * outside the cluster; where it is routable, the connection bypasses the mesh in plaintext. Pass the name to
+ * `sidestep_connect`, or use `sidestep_bridge_getaddrinfo`, whose addresses accept connections.
  *
- * EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
- * long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
- * everything else, such as a handle that is none.
+ * Until istiod has sent the name table, the call waits for it for a limited time.
+ *
+ * code                                                | reason
+ * ----------------------------------------------------|------------------------------------------------------------------
+ * EAI_NONAME                                          | the name does not exist, or `node` is NULL
+ * EAI_NODATA                                          | the name has no address of the requested family
+ * EAI_AGAIN                                           | upstream DNS failed or timed out, or istiod has sent no name table
+ * EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS | the same as in the system's function
+ * EAI_FAIL                                            | any other failure, such as an invalid handle
  */
+SIDESTEP_MUST_USE
 int sidestep_getaddrinfo(const sidestep_mesh *mesh,
                          const char *node,
                          const char *service,
@@ -761,69 +750,157 @@ int sidestep_getaddrinfo(const sidestep_mesh *mesh,
                          sidestep_error **err);
 
 /**
- * Frees a list of `sidestep_getaddrinfo`, and none of the system's. NULL is nothing to free.
+ * Frees a list that `sidestep_getaddrinfo`, `sidestep_bridge_getaddrinfo` or a completion returned. Lists of the system's
+ * `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
  */
 void sidestep_freeaddrinfo(struct addrinfo *list);
 
-/**
- * A queue for operations on a mesh.
- */
-sidestep_status sidestep_queue_new(const sidestep_mesh *mesh, sidestep_queue **queue, sidestep_error **err);
+/* ---- Queues, for event loops ----------------------------------------------------------------------------- */
 
 /**
- * The queue's descriptor, which is readable while there is something to fetch: for poll, epoll, libuv, GLib. Wait for it,
- * and do not read, write or close it. -1 where `queue` is none.
+ * The result of an operation of a queue. The program owns every object in it, and frees or closes them.
+ *
+ * The layout does not change within an ABI version.
  */
-int32_t sidestep_queue_fd(const sidestep_queue *queue);
+typedef struct {
+    /**
+     * The pointer that the program passed when it started the operation.
+     */
+    void *user_data;
+    /**
+     * The number of the operation.
+     */
+    uint64_t operation;
+    /**
+     * `SIDESTEP_OK`, or the reason why the operation failed.
+     */
+    sidestep_status status;
+    /**
+     * The result of a name resolution: 0 or an EAI_ code for `gai_strerror`. 0 for other operations.
+     */
+    int eai;
+    /**
+     * The descriptor of a connection, or -1.
+     */
+    int fd;
+    /**
+     * Always 0.
+     */
+    int reserved;
+    /**
+     * The explanation, or NULL. Free it with `sidestep_text_free`.
+     */
+    sidestep_text *text;
+    /**
+     * The addresses, or NULL. Free them with `sidestep_freeaddrinfo`.
+     */
+    struct addrinfo *addresses;
+    /**
+     * The stream, or NULL. Free it with `sidestep_stream_free`.
+     */
+    sidestep_stream *stream;
+    /**
+     * The bridge, or NULL. Free it with `sidestep_bridge_free`.
+     */
+    sidestep_bridge *bridge;
+    /**
+     * The DNS server, or NULL. Free it with `sidestep_dns_free`.
+     */
+    sidestep_dns *dns;
+    /**
+     * The error if the operation failed, else NULL. Free it with `sidestep_error_free`.
+     */
+    sidestep_error *error;
+} sidestep_completion;
 
 /**
- * Fetches what one operation came to, in the order in which they ended: `size` is `sizeof(sidestep_completion)`. Returns
- * `SIDESTEP_AGAIN`, without an error object, where there is nothing; it never waits. Whether the operation worked stands in
- * the completion.
+ * Creates a queue for operations on a mesh.
+ *
+ * A function `sidestep_queue_…` that is the non-blocking form of another function starts an operation and returns. The
+ * operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The number of the
+ * operation is stored in `*operation`, which may be NULL, for `sidestep_queue_cancel`. Invalid arguments are reported by the
+ * call, and all other failures by the completion.
  */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_new(const sidestep_mesh *mesh,
+                                   sidestep_queue **queue,
+                                   sidestep_error **err);
+
+/**
+ * Returns the descriptor of a queue, for poll, epoll, libuv or GLib. It is readable while the queue has completions. Do not
+ * read, write or close it. Returns -1 if `queue` is not a valid handle.
+ */
+int sidestep_queue_fd(const sidestep_queue *queue);
+
+/**
+ * Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not wait:
+ * without a completion it returns `SIDESTEP_E_AGAIN`, and no error object.
+ *
+ * The returned status is the status of the fetch. The status of the operation is in the completion.
+ */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_queue_next(sidestep_queue *queue,
                                     sidestep_completion *completion,
                                     size_t size,
                                     sidestep_error **err);
 
 /**
- * Cancels an operation: it ends soon, with `SIDESTEP_CANCELLED`, unless it has ended already. Either way there is exactly
- * one completion of it.
+ * Cancels an operation. Its completion has the status `SIDESTEP_E_CANCELLED`, unless the operation ended before. There is one
+ * completion in both cases. Does nothing if there is no operation with this number.
  */
-sidestep_status sidestep_cancel(sidestep_queue *queue,
-                                uint64_t operation,
-                                sidestep_error **err);
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_cancel(sidestep_queue *queue,
+                                      uint64_t operation,
+                                      sidestep_error **err);
 
 /**
- * Frees a queue, its descriptor, the operations under way, and what was not fetched. NULL is nothing to free.
+ * Frees a queue and closes its descriptor. Cancels its operations, and frees the completions that were not fetched. Does
+ * nothing if `queue` is NULL.
  */
 sidestep_status sidestep_queue_free(sidestep_queue *queue);
 
 /**
- * `sidestep_wait_ready` through a queue. `*operation`, which may be NULL, is for `sidestep_cancel`.
+ * The non-blocking form of `sidestep_wait_ready`.
  */
-sidestep_status sidestep_start_wait_ready(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_wait_ready(sidestep_queue *queue,
                                           int64_t timeout_ms,
                                           void *user_data,
                                           uint64_t *operation,
                                           sidestep_error **err);
 
 /**
- * `sidestep_connect` through a queue: the completion has the descriptor.
+ * The non-blocking form of `sidestep_connect`. The completion contains the descriptor.
  */
-sidestep_status sidestep_start_connect(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_connect(sidestep_queue *queue,
                                        const char *host,
                                        uint16_t port,
-                                       uint32_t how,
+                                       uint32_t flags,
                                        int64_t timeout_ms,
                                        void *user_data,
                                        uint64_t *operation,
                                        sidestep_error **err);
 
 /**
- * `sidestep_getaddrinfo` through a queue: the completion has the list. What is wrong with the arguments is told at once.
+ * The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. Reading and writing block as
+ * usual; pass a `timeout_ms` of 0 to transfer only what is possible without waiting.
  */
-sidestep_status sidestep_start_getaddrinfo(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_stream_connect(sidestep_queue *queue,
+                                              const char *host,
+                                              uint16_t port,
+                                              uint32_t flags,
+                                              int64_t timeout_ms,
+                                              void *user_data,
+                                              uint64_t *operation,
+                                              sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_getaddrinfo`. The completion contains the list.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_getaddrinfo(sidestep_queue *queue,
                                            const char *node,
                                            const char *service,
                                            const struct addrinfo *hints,
@@ -832,71 +909,112 @@ sidestep_status sidestep_start_getaddrinfo(sidestep_queue *queue,
                                            sidestep_error **err);
 
 /**
- * `sidestep_explain` through a queue: the completion has the text.
+ * The non-blocking form of `sidestep_explain`. The completion contains the text.
  */
-sidestep_status sidestep_start_explain(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_explain(sidestep_queue *queue,
                                        const char *host,
                                        uint16_t port,
-                                       uint32_t how,
+                                       uint32_t flags,
                                        void *user_data,
                                        uint64_t *operation,
                                        sidestep_error **err);
 
 /**
- * `sidestep_shutdown` through a queue.
+ * The non-blocking form of `sidestep_shutdown`.
  */
-sidestep_status sidestep_start_shutdown(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
                                         int64_t timeout_ms,
                                         void *user_data,
                                         uint64_t *operation,
                                         sidestep_error **err);
 
+/* ---- Bridges, for clients that accept neither a descriptor nor a resolver -------------------------------- */
+
 /**
- * Starts a proxy (SOCKS5 and HTTP) on a port of loopback, for clients that take nothing else; Unix sockets and loopback
- * addresses for single services are added afterwards. `access` is one of `SIDESTEP_ACCESS_…`: whom it serves without the
- * password that is in its URLs.
- *
- * Fails with `SIDESTEP_LISTEN` where there is no port, and with `SIDESTEP_CLOSED` after `sidestep_shutdown`.
+ * The bridge serves this process, and clients that know its password.
  */
+#define SIDESTEP_ACCESS_SAME_PROCESS 0
+
+/**
+ * The bridge serves the processes of the same user, and clients that know its password.
+ */
+#define SIDESTEP_ACCESS_SAME_USER 1
+
+/**
+ * The bridge serves every process on this host. They use the identity of this process.
+ */
+#define SIDESTEP_ACCESS_ANY 2
+
+/**
+ * The size of a buffer for the text of an IP address, including the zero byte.
+ */
+#define SIDESTEP_ADDRESS_SIZE 46
+
+/**
+ * Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
+ * `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`: the clients that the bridge serves without the password
+ * that is part of its URLs.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
+ */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_bridge_start(const sidestep_mesh *mesh,
                                       int32_t access,
                                       sidestep_bridge **bridge,
                                       sidestep_error **err);
 
 /**
- * The proxy as a `socks5h://` URL with its password: any protocol, and the mesh resolves. It belongs to the bridge. NULL
- * where `bridge` is none.
+ * The non-blocking form of `sidestep_bridge_start` for the mesh of the queue. The completion contains the bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_start(sidestep_queue *queue,
+                                            int32_t access,
+                                            void *user_data,
+                                            uint64_t *operation,
+                                            sidestep_error **err);
+
+/**
+ * Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy accepts any protocol and resolves names in
+ * the mesh. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
  */
 const char *sidestep_bridge_socks_url(const sidestep_bridge *bridge);
 
 /**
- * The proxy as an `http://` URL with its password: for `http://` URLs, and for what is tunnelled with CONNECT. It belongs
- * to the bridge. NULL where `bridge` is none.
+ * Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://` URLs,
+ * and CONNECT. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
  */
 const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 
 /**
- * Ends a bridge, its listeners and the connections through it, and frees it. NULL is nothing to free.
+ * Frees a bridge, and closes its listeners and the connections through it. Does nothing if `bridge` is NULL.
  */
 sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
 
 /**
- * Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
- * bridge, which removes it at its end. `how` is a protocol.
+ * Listens on a Unix socket and forwards its connections to one service, for clients with an option such as
+ * `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the file, and removes it when the bridge is freed. `flags` is a protocol.
  *
- * Fails with `SIDESTEP_LISTEN`: somebody listens there, the path is too long, the folder is not there or not writable. Whether
- * the service is there is seen by who connects.
+ * Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if its directory does not
+ * exist or is not writable. The function does not check whether the service exists; clients see an unknown service as a
+ * closed connection.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_bridge_listen_unix(const sidestep_bridge *bridge,
                                             const char *path,
                                             const char *host,
                                             uint16_t port,
-                                            uint32_t how,
+                                            uint32_t flags,
                                             sidestep_error **err);
 
 /**
- * Listens on a Unix socket as libpq expects it, `folder/.s.PGSQL.port`: for `host=folder port=port` of a connection string.
+ * Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to a PostgreSQL service.
+ * Clients use the connection string `host=folder port=port`.
+ *
+ * Fails as `sidestep_bridge_listen_unix` does.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_bridge_listen_postgres(const sidestep_bridge *bridge,
                                                 const char *folder,
                                                 const char *host,
@@ -904,27 +1022,75 @@ sidestep_status sidestep_bridge_listen_postgres(const sidestep_bridge *bridge,
                                                 sidestep_error **err);
 
 /**
- * Listens on a loopback address of the service's own, out of 127.64.0.0/10, for clients that take an address. `*local_port`
- * says on which port: give 0 for one that the system chooses, or the service's own for clients that take the port from a
- * URL, which fails with `SIDESTEP_LISTEN` where another program has it; it becomes the one that is listened on. `address`
- * has room for `SIDESTEP_ADDRESS_SIZE` bytes. Asking again gives the same. `how` is a protocol.
+ * Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that service.
+ * For clients that accept only an address. `flags` is a protocol.
+ *
+ * `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
+ * function stores the port of the listener there, and the address as a text in `address`, a buffer of
+ * `SIDESTEP_ADDRESS_SIZE` bytes. A second call for the same service returns the same listener.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if another program uses the port.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_bridge_listen_local(const sidestep_bridge *bridge,
                                              const char *host,
                                              uint16_t port,
-                                             uint32_t how,
+                                             uint32_t flags,
                                              char *address,
                                              uint16_t *local_port,
                                              sidestep_error **err);
 
 /**
- * `sidestep_getaddrinfo` for programs that `connect` to what it gives: a name of the mesh has an address of this host and a
- * port that the system chose, and what is connected there goes through the bridge. Other names are upstream DNS's, literal
- * addresses the system's.
- *
- * `service` has to be there, and is the service's own port: EAI_SERVICE where the mesh's service does not have it, or where
- * there is none. Such addresses are IPv4, for streams; they stay as they are as long as the bridge lives.
+ * The non-blocking form of `sidestep_bridge_listen_unix`. The queue may belong to another mesh.
  */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_unix(sidestep_queue *queue,
+                                                  const sidestep_bridge *bridge,
+                                                  const char *path,
+                                                  const char *host,
+                                                  uint16_t port,
+                                                  uint32_t flags,
+                                                  void *user_data,
+                                                  uint64_t *operation,
+                                                  sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_listen_postgres`. The queue may belong to another mesh.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_postgres(sidestep_queue *queue,
+                                                      const sidestep_bridge *bridge,
+                                                      const char *folder,
+                                                      const char *host,
+                                                      uint16_t port,
+                                                      void *user_data,
+                                                      uint64_t *operation,
+                                                      sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 or the service's port. The completion contains a
+ * list with one entry: the address and the port of the listener. The queue may belong to another mesh.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_local(sidestep_queue *queue,
+                                                   const sidestep_bridge *bridge,
+                                                   const char *host,
+                                                   uint16_t port,
+                                                   uint32_t flags,
+                                                   uint16_t local_port,
+                                                   void *user_data,
+                                                   uint64_t *operation,
+                                                   sidestep_error **err);
+
+/**
+ * Resolves names as `sidestep_getaddrinfo` does, for programs that connect to the result themselves. A mesh name has a
+ * loopback address and a port on which the bridge listens, and the bridge forwards connections to the service. Other
+ * names have their addresses from upstream DNS, and an IP address resolves to itself.
+ *
+ * For a mesh name, `service` is required, and must be a port of the mesh service; otherwise the function returns EAI_SERVICE.
+ * The addresses are IPv4 addresses for stream sockets, and stay the same until the bridge is freed.
+ */
+SIDESTEP_MUST_USE
 int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
                                 const char *node,
                                 const char *service,
@@ -933,10 +1099,11 @@ int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
                                 sidestep_error **err);
 
 /**
- * `sidestep_bridge_getaddrinfo` through a queue, which may be another mesh's: the completion has the list. What is wrong with
- * the arguments is told at once.
+ * The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The queue may belong to another
+ * mesh.
  */
-sidestep_status sidestep_start_bridge_getaddrinfo(sidestep_queue *queue,
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_getaddrinfo(sidestep_queue *queue,
                                                   const sidestep_bridge *bridge,
                                                   const char *node,
                                                   const char *service,
@@ -945,14 +1112,17 @@ sidestep_status sidestep_start_bridge_getaddrinfo(sidestep_queue *queue,
                                                   uint64_t *operation,
                                                   sidestep_error **err);
 
+/* ---- DNS servers ----------------------------------------------------------------------------------------- */
+
 /**
- * Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its
- * own. Mesh names have the mesh's addresses; with a `bridge`, which may be NULL, they have loopback addresses behind which
- * it listens on the services' own ports.
+ * Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
+ * The server has its own thread. It answers mesh names with the addresses of the name table. With a `bridge`, which
+ * may be NULL, it answers them with loopback addresses, on which the bridge listens on the ports of the services.
  *
- * Fails with `SIDESTEP_LISTEN` where `address` cannot be listened on, and with a `bridge` where istiod has not sent its
- * clusters within the setting `connect-timeout-ms` (`SIDESTEP_CONTROL_PLANE`).
+ * Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE` if istiod
+ * does not send its clusters within the setting `connect-timeout-ms`.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
                                    const char *address,
                                    const sidestep_bridge *bridge,
@@ -960,40 +1130,57 @@ sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
                                    sidestep_error **err);
 
 /**
- * The port that is listened on; 0 where `dns` is none.
+ * The non-blocking form of `sidestep_dns_start` for the mesh of the queue. The completion contains the server.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_dns_start(sidestep_queue *queue,
+                                         const char *address,
+                                         const sidestep_bridge *bridge,
+                                         void *user_data,
+                                         uint64_t *operation,
+                                         sidestep_error **err);
+
+/**
+ * Returns the port of a DNS server, or 0 if `dns` is not a valid handle.
  */
 uint16_t sidestep_dns_port(const sidestep_dns *dns);
 
 /**
- * Ends a DNS server and frees it. NULL is nothing to free.
+ * Stops a DNS server and frees it. Does nothing if `dns` is NULL.
  */
 sidestep_status sidestep_dns_free(sidestep_dns *dns);
 
+/* ---- Diagnostics ----------------------------------------------------------------------------------------- */
+
 /**
- * Explains how a connection to `port` of `host` is made: name, cluster, endpoints and why each was kept or dropped,
- * gateway, SNI, ALPN, identities. What stands in the way is part of the explanation, and no error. `how` is a protocol, and
- * `SIDESTEP_EXPLAIN_JSON` for JSON instead of text for people, and `SIDESTEP_EXPLAIN_PROBE` to connect and see.
+ * Explains how a connection to `port` of `host` is made: name, cluster, gateway, SNI, ALPN, identities, and each endpoint with
+ * the reason why it can or cannot be selected. A step that fails is part of the explanation, and not an error of this call.
  *
- * It takes as long as a connection may take, at most.
+ * `flags` is a protocol, combined with `SIDESTEP_FLAG_EXPLAIN_JSON` for JSON instead of readable text, and with
+ * `SIDESTEP_FLAG_EXPLAIN_PROBE` to open a connection and report its result.
+ *
+ * The call takes at most as long as the setting `connect-timeout-ms`.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_explain(const sidestep_mesh *mesh,
                                  const char *host,
                                  uint16_t port,
-                                 uint32_t how,
+                                 uint32_t flags,
                                  sidestep_text **explanation,
                                  sidestep_error **err);
 
 /**
- * What this mesh has counted, in Prometheus' text format: Istio's standard metrics of connections (`istio_tcp_…`, with
- * `reporter="source"`), those of Istio's agent (`istio_agent_…`), and some of Sidestep's own. For the program's own
- * `/metrics`.
+ * Returns the metrics of a mesh in the text format of Prometheus, for the program's own `/metrics` endpoint: Istio's standard
+ * metrics of TCP connections (`istio_tcp_…`, with `reporter="source"`), metrics of Istio's agent (`istio_agent_…`), and
+ * metrics of Sidestep.
  */
+SIDESTEP_MUST_USE
 sidestep_status sidestep_metrics(const sidestep_mesh *mesh,
                                  sidestep_text **metrics,
                                  sidestep_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"
-#endif  // __cplusplus
+#endif
 
 #endif  /* SIDESTEP_H */

@@ -1,7 +1,9 @@
 /*
- * sidestep.h for C++17: handles that free themselves, errors as exceptions. Nothing here but what sidestep.h has, and
- * what it says of threads, blocking and processes holds here too. Objects are moved and not copied; one that was moved
- * from may be destroyed or assigned to, and every call of it throws SIDESTEP_NULL_POINTER.
+ * The C++17 interface of libsidestep: objects that free their handles, and errors as exceptions. The functions have the same
+ * names and behaviour as those of sidestep.h, which documents them, and the same rules for threads, blocking and processes.
+ *
+ * Objects can be moved but not copied. close() frees an object early. A call on an object that is closed or was moved from
+ * throws SIDESTEP_E_BAD_HANDLE with a message that says so.
  */
 #ifndef SIDESTEP_HPP
 #define SIDESTEP_HPP
@@ -20,30 +22,39 @@
 
 namespace sidestep {
 
-/* What a call failed with: what() has hosts, files and identities in it. */
+/* The reason why a call failed. what() is the message: it names hosts, files and identities. */
 class error : public std::runtime_error {
 public:
-    error(sidestep_status code, const std::string &message, std::string next_step)
-        : std::runtime_error(message), code_(code), next_step_(std::move(next_step)) {}
+    error(sidestep_status status, const std::string &message, std::string next_step, bool is_transient = false, int eai = 0)
+        : std::runtime_error(message), status_(status), next_step_(std::move(next_step)), is_transient_(is_transient),
+          eai_(eai) {}
 
-    sidestep_status code() const noexcept { return code_; }
+    sidestep_status status() const noexcept { return status_; }
+    /* Returns the name of the status, such as "SIDESTEP_E_TIMEOUT". */
+    const char *status_name() const noexcept { return sidestep_status_name(status_); }
+    const char *status_text() const noexcept { return sidestep_status_text(status_); }
     const std::string &next_step() const noexcept { return next_step_; }
-    /* The nearest errno. */
-    int system_code() const noexcept { return sidestep_errno(code_); }
+    bool is_transient() const noexcept { return is_transient_; }
+    /* Returns the EAI_ code of a name resolution, and 0 for other calls. */
+    int eai() const noexcept { return eai_; }
+    /* Returns the errno that is closest to the status. (`errno` is a macro, so the function has another name than in C.) */
+    int error_number() const noexcept { return sidestep_errno(status_); }
 
 private:
-    sidestep_status code_;
+    sidestep_status status_;
     std::string next_step_;
+    bool is_transient_;
+    int eai_;
 };
 
 namespace detail {
 
-struct free_it {
+struct free_handle {
     void operator()(sidestep_error *handle) const noexcept { sidestep_error_free(handle); }
     void operator()(sidestep_settings *handle) const noexcept { sidestep_settings_free(handle); }
     void operator()(sidestep_mesh *handle) const noexcept { sidestep_mesh_free(handle); }
     void operator()(sidestep_info *handle) const noexcept { sidestep_info_free(handle); }
-    void operator()(sidestep_stream *handle) const noexcept { sidestep_stream_close(handle); }
+    void operator()(sidestep_stream *handle) const noexcept { sidestep_stream_free(handle); }
     void operator()(sidestep_text *handle) const noexcept { sidestep_text_free(handle); }
     void operator()(sidestep_queue *handle) const noexcept { sidestep_queue_free(handle); }
     void operator()(sidestep_bridge *handle) const noexcept { sidestep_bridge_free(handle); }
@@ -51,57 +62,93 @@ struct free_it {
     void operator()(addrinfo *list) const noexcept { sidestep_freeaddrinfo(list); }
 };
 
-template <class Handle> using owned = std::unique_ptr<Handle, free_it>;
+template <class Handle> using owned = std::unique_ptr<Handle, free_handle>;
+
+inline const char *type_name(const sidestep_settings *) { return "sidestep::settings"; }
+inline const char *type_name(const sidestep_mesh *) { return "sidestep::mesh"; }
+inline const char *type_name(const sidestep_info *) { return "sidestep::info"; }
+inline const char *type_name(const sidestep_stream *) { return "sidestep::stream"; }
+inline const char *type_name(const sidestep_queue *) { return "sidestep::queue"; }
+inline const char *type_name(const sidestep_bridge *) { return "sidestep::bridge"; }
+inline const char *type_name(const sidestep_dns *) { return "sidestep::dns"; }
+
+/* The base of all objects with a handle. */
+template <class Handle> class object {
+public:
+    explicit object(owned<Handle> handle) noexcept : handle_(std::move(handle)) {}
+
+    /* Returns the C handle. Throws SIDESTEP_E_BAD_HANDLE if the object is closed or was moved from. */
+    Handle *get() const {
+        if (!handle_) {
+            throw error(SIDESTEP_E_BAD_HANDLE, std::string("this ") + type_name(handle_.get()) + " is closed or was moved from",
+                        "use the object before it is closed, or create another one");
+        }
+        return handle_.get();
+    }
+    /* Whether the object is open. */
+    explicit operator bool() const noexcept { return static_cast<bool>(handle_); }
+    /* Frees the object, as its destructor does. */
+    void close() noexcept { handle_.reset(); }
+
+private:
+    owned<Handle> handle_;
+};
 
 inline std::string text(const char *from) { return from ? from : ""; }
 
-/* For C, which ends texts at a zero byte. */
+/* Copies a text for C, where a zero byte would end it. */
 inline std::string for_c(std::string_view from) {
     if (from.find('\0') != from.npos) {
-        throw error(SIDESTEP_INVALID_ARGUMENT, "a text with a zero byte in it", "pass a text without one");
+        throw error(SIDESTEP_E_INVALID_ARGUMENT, "a text contains a zero byte", "pass texts without zero bytes");
     }
     return std::string(from);
 }
 
-inline error failure(sidestep_status status, const sidestep_error *raw) {
-    return error(status, text(sidestep_error_message(raw)), text(sidestep_error_next_step(raw)));
+inline error failure(sidestep_status status, const sidestep_error *raw, int eai = 0) {
+    return error(status, text(sidestep_error_message(raw)), text(sidestep_error_next_step(raw)),
+                 sidestep_error_is_transient(raw) != 0, eai);
 }
 
-/* Makes a call, whose last argument is where the error goes. */
+/* Makes a call that returns a status. The last argument of the call is the output for the error. */
 template <class Call> void checked(Call &&call) {
     sidestep_error *raw = nullptr;
     const sidestep_status status = call(&raw);
-    const owned<sidestep_error> failed(raw);
+    const owned<sidestep_error> guard(raw);
     if (status != SIDESTEP_OK) {
         throw failure(status, raw);
     }
 }
 
-/* Makes a call that gives a handle. */
-template <class Handle, class Call> owned<Handle> made(Call &&call) {
+/* Makes a call that creates an object. */
+template <class Handle, class Call> owned<Handle> created(Call &&call) {
     Handle *raw = nullptr;
     checked([&](sidestep_error **err) { return call(&raw, err); });
     return owned<Handle>(raw);
 }
 
-template <class Call> std::string told(Call &&call) {
-    return text(sidestep_text_get(made<sidestep_text>(std::forward<Call>(call)).get()));
+/* Makes a call that returns a text. */
+template <class Call> std::string text_of(Call &&call) {
+    return text(sidestep_text_get(created<sidestep_text>(std::forward<Call>(call)).get()));
 }
 
-/* Makes a call that answers as getaddrinfo does. */
-template <class Call> owned<addrinfo> looked_up(Call &&call) {
-    return made<addrinfo>([&](addrinfo **list, sidestep_error **err) {
-        const int answer = call(list, err);
-        return answer == 0 ? SIDESTEP_OK : *err ? sidestep_error_code(*err) : SIDESTEP_RESOLVE;
-    });
+/* Makes a call that returns an EAI_ code. */
+template <class Call> owned<addrinfo> resolved(Call &&call) {
+    addrinfo *list = nullptr;
+    sidestep_error *raw = nullptr;
+    const int eai = call(&list, &raw);
+    const owned<sidestep_error> guard(raw);
+    if (eai != 0) {
+        throw failure(raw ? sidestep_error_status(raw) : SIDESTEP_E_RESOLVE, raw, eai);
+    }
+    return owned<addrinfo>(list);
 }
 
 } // namespace detail
 
-/* A list of addresses. */
+/* A list of addresses, which it frees. */
 using addresses = detail::owned<addrinfo>;
 
-/* A descriptor that closes itself. */
+/* The descriptor of a connection, which it closes. */
 class connection {
 public:
     explicit connection(int fd = -1) noexcept : fd_(fd) {}
@@ -114,8 +161,9 @@ public:
 
     int fd() const noexcept { return fd_; }
     explicit operator bool() const noexcept { return fd_ >= 0; }
-    /* Hands it over to the caller, who closes it. */
+    /* Returns the descriptor. The caller closes it. */
     int release() noexcept { return std::exchange(fd_, -1); }
+    void close() noexcept { reset(); }
     void reset(int fd = -1) noexcept {
         const int old = std::exchange(fd_, fd);
         if (old >= 0) {
@@ -127,262 +175,243 @@ private:
     int fd_;
 };
 
-/* What a connection is. */
-class info {
+/* Information about a connection. */
+class info : public detail::object<sidestep_info> {
 public:
-    explicit info(detail::owned<sidestep_info> handle) noexcept : handle_(std::move(handle)) {}
+    using object::object;
 
-    /* One of SIDESTEP_INFO_...; nothing where there is none. */
+    /* Returns the text of a SIDESTEP_INFO_... constant, or nothing if the connection has none. */
     std::optional<std::string> get(std::int32_t what) const {
-        const char *found = sidestep_info_get(handle_.get(), what);
+        const char *found = sidestep_info_get(object::get(), what);
         return found ? std::optional<std::string>(found) : std::nullopt;
     }
-
-private:
-    detail::owned<sidestep_info> handle_;
 };
 
-/* A connection that is read and written by calls. */
-class stream {
+/* A connection that the program reads and writes by calls. */
+class stream : public detail::object<sidestep_stream> {
 public:
-    explicit stream(detail::owned<sidestep_stream> handle) noexcept : handle_(std::move(handle)) {}
+    using object::object;
 
-    /* How many bytes came; 0 is the end. */
+    /* Returns the number of bytes that were read. 0 is the end of the stream. */
     std::size_t read(void *data, std::size_t size, std::int64_t timeout_ms = -1) {
         std::size_t count = 0;
         detail::checked([&](sidestep_error **err) {
-            return sidestep_stream_read(handle_.get(), static_cast<std::uint8_t *>(data), size, timeout_ms, &count, err);
+            return sidestep_stream_read(get(), static_cast<std::uint8_t *>(data), size, timeout_ms, &count, err);
         });
         return count;
     }
 
+    /* Writes all of the data. */
     void write(std::string_view data, std::int64_t timeout_ms = -1) {
         std::size_t count = 0;
         detail::checked([&](sidestep_error **err) {
             const auto *bytes = reinterpret_cast<const std::uint8_t *>(data.data());
-            return sidestep_stream_write(handle_.get(), bytes, data.size(), timeout_ms, &count, err);
+            return sidestep_stream_write(get(), bytes, data.size(), timeout_ms, &count, err);
         });
     }
 
+    /* Ends the write direction. */
     void shutdown(std::int64_t timeout_ms = -1) {
-        detail::checked(
-            [&](sidestep_error **err) { return sidestep_stream_shutdown(handle_.get(), timeout_ms, err); });
+        detail::checked([&](sidestep_error **err) { return sidestep_stream_shutdown(get(), timeout_ms, err); });
     }
 
     sidestep::info info() const {
-        return sidestep::info(detail::made<sidestep_info>([&](sidestep_info **raw, sidestep_error **err) {
-            return sidestep_stream_info(handle_.get(), raw, err);
-        }));
+        return sidestep::info(detail::created<sidestep_info>(
+            [&](sidestep_info **raw, sidestep_error **err) { return sidestep_stream_info(get(), raw, err); }));
     }
-
-    sidestep_stream *get() const noexcept { return handle_.get(); }
-
-private:
-    detail::owned<sidestep_stream> handle_;
 };
 
-/* How a mesh is to be joined: see sidestep_settings_set. */
-class settings {
+/* The settings with which a mesh is joined. sidestep_settings_set lists the keys. */
+class settings : public detail::object<sidestep_settings> {
 public:
     settings()
-        : handle_(detail::made<sidestep_settings>(
+        : object(detail::created<sidestep_settings>(
               [](sidestep_settings **raw, sidestep_error **err) { return sidestep_settings_new(raw, err); })) {}
 
     settings &set(std::string_view key, std::string_view value) {
         const std::string name = detail::for_c(key), text = detail::for_c(value);
-        detail::checked([&](sidestep_error **err) {
-            return sidestep_settings_set(handle_.get(), name.c_str(), text.c_str(), err);
-        });
+        detail::checked(
+            [&](sidestep_error **err) { return sidestep_settings_set(get(), name.c_str(), text.c_str(), err); });
         return *this;
     }
 
-    /* Called on the mesh's threads; must not throw. `user_data` lives as long as the mesh. */
+    /* Sets the log callback. It is called on the mesh's threads and must not throw. */
     settings &log(std::int32_t level, sidestep_log_fn callback, void *user_data = nullptr) {
-        detail::checked([&](sidestep_error **err) {
-            return sidestep_settings_log(handle_.get(), level, callback, user_data, err);
-        });
+        detail::checked(
+            [&](sidestep_error **err) { return sidestep_settings_log(get(), level, callback, user_data, err); });
         return *this;
     }
-
-    const sidestep_settings *get() const noexcept { return handle_.get(); }
-
-private:
-    detail::owned<sidestep_settings> handle_;
 };
 
-/* Listeners of this process behind which the mesh is. */
-class bridge {
+/* A bridge: local listeners in this process that forward connections into the mesh. */
+class bridge : public detail::object<sidestep_bridge> {
 public:
-    explicit bridge(detail::owned<sidestep_bridge> handle) noexcept : handle_(std::move(handle)) {}
+    using object::object;
 
-    std::string socks_url() const { return detail::text(sidestep_bridge_socks_url(handle_.get())); }
-    std::string http_url() const { return detail::text(sidestep_bridge_http_url(handle_.get())); }
+    std::string socks_url() const { return detail::text(sidestep_bridge_socks_url(get())); }
+    std::string http_url() const { return detail::text(sidestep_bridge_http_url(get())); }
 
-    void listen_unix(std::string_view path, std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP) {
+    void listen_unix(std::string_view path, std::string_view host, std::uint16_t port,
+                     std::uint32_t flags = SIDESTEP_PROTOCOL_TCP) const {
         const std::string file = detail::for_c(path), name = detail::for_c(host);
         detail::checked([&](sidestep_error **err) {
-            return sidestep_bridge_listen_unix(handle_.get(), file.c_str(), name.c_str(), port, how, err);
+            return sidestep_bridge_listen_unix(get(), file.c_str(), name.c_str(), port, flags, err);
         });
     }
 
-    void listen_postgres(std::string_view folder, std::string_view host, std::uint16_t port) {
+    void listen_postgres(std::string_view folder, std::string_view host, std::uint16_t port) const {
         const std::string path = detail::for_c(folder), name = detail::for_c(host);
         detail::checked([&](sidestep_error **err) {
-            return sidestep_bridge_listen_postgres(handle_.get(), path.c_str(), name.c_str(), port, err);
+            return sidestep_bridge_listen_postgres(get(), path.c_str(), name.c_str(), port, err);
         });
     }
 
-    /* The address and the port that are listened on. */
+    /* Returns the address and the port of the listener. */
     std::pair<std::string, std::uint16_t> listen_local(std::string_view host, std::uint16_t port,
-                                                       std::uint32_t how = SIDESTEP_TCP, std::uint16_t local_port = 0) {
+                                                       std::uint32_t flags = SIDESTEP_PROTOCOL_TCP,
+                                                       std::uint16_t local_port = 0) const {
         const std::string name = detail::for_c(host);
         char address[SIDESTEP_ADDRESS_SIZE] = "";
         detail::checked([&](sidestep_error **err) {
-            return sidestep_bridge_listen_local(handle_.get(), name.c_str(), port, how, address, &local_port, err);
+            return sidestep_bridge_listen_local(get(), name.c_str(), port, flags, address, &local_port, err);
         });
         return {address, local_port};
     }
 
-    /* Addresses and ports that may be dialled. */
-    addresses lookup(std::string_view host, std::string_view service, const addrinfo *hints = nullptr) const {
-        const std::string name = detail::for_c(host), port = detail::for_c(service);
-        return detail::looked_up([&](addrinfo **list, sidestep_error **err) {
-            return sidestep_bridge_getaddrinfo(handle_.get(), name.c_str(), port.c_str(), hints, list, err);
+    /* Resolves a name to addresses that accept connections. */
+    addresses getaddrinfo(std::string_view node, std::string_view service, const addrinfo *hints = nullptr) const {
+        const std::string name = detail::for_c(node), port = detail::for_c(service);
+        return detail::resolved([&](addrinfo **list, sidestep_error **err) {
+            return sidestep_bridge_getaddrinfo(get(), name.c_str(), port.c_str(), hints, list, err);
         });
     }
-
-    const sidestep_bridge *get() const noexcept { return handle_.get(); }
-
-private:
-    detail::owned<sidestep_bridge> handle_;
 };
 
-/* A DNS server that knows the mesh's names. */
-class dns {
+/* A DNS server that answers mesh names. */
+class dns : public detail::object<sidestep_dns> {
 public:
-    explicit dns(detail::owned<sidestep_dns> handle) noexcept : handle_(std::move(handle)) {}
+    using object::object;
 
-    std::uint16_t port() const noexcept { return sidestep_dns_port(handle_.get()); }
-
-private:
-    detail::owned<sidestep_dns> handle_;
+    std::uint16_t port() const { return sidestep_dns_port(get()); }
 };
 
-/* A process in a mesh. */
-class mesh {
+/* A mesh that this process joins. */
+class mesh : public detail::object<sidestep_mesh> {
 public:
-    explicit mesh(const settings &how)
-        : handle_(detail::made<sidestep_mesh>(
-              [&](sidestep_mesh **raw, sidestep_error **err) { return sidestep_join(how.get(), raw, err); })) {}
+    explicit mesh(const settings &from)
+        : object(detail::created<sidestep_mesh>(
+              [&](sidestep_mesh **raw, sidestep_error **err) { return sidestep_join(from.get(), raw, err); })) {}
 
     void wait_ready(std::int64_t timeout_ms = -1) const {
         detail::checked([&](sidestep_error **err) { return sidestep_wait_ready(get(), timeout_ms, err); });
     }
 
-    sidestep::connection connect(std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP,
+    sidestep::connection connect(std::string_view host, std::uint16_t port, std::uint32_t flags = SIDESTEP_PROTOCOL_TCP,
                                  std::int64_t timeout_ms = -1) const {
         const std::string name = detail::for_c(host);
         int fd = -1;
         detail::checked([&](sidestep_error **err) {
-            return sidestep_connect(get(), name.c_str(), port, how, timeout_ms, &fd, err);
+            return sidestep_connect(get(), name.c_str(), port, flags, timeout_ms, &fd, err);
         });
         return sidestep::connection(fd);
     }
 
-    sidestep::info info(const sidestep::connection &of) const {
-        return sidestep::info(detail::made<sidestep_info>([&](sidestep_info **raw, sidestep_error **err) {
+    sidestep::info connection_info(const sidestep::connection &of) const {
+        return sidestep::info(detail::created<sidestep_info>([&](sidestep_info **raw, sidestep_error **err) {
             return sidestep_connection_info(get(), of.fd(), raw, err);
         }));
     }
 
-    sidestep::stream connect_stream(std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP,
-                                    std::int64_t timeout_ms = -1) const {
+    sidestep::stream stream_connect(std::string_view host, std::uint16_t port,
+                                    std::uint32_t flags = SIDESTEP_PROTOCOL_TCP, std::int64_t timeout_ms = -1) const {
         const std::string name = detail::for_c(host);
-        return sidestep::stream(detail::made<sidestep_stream>([&](sidestep_stream **raw, sidestep_error **err) {
-            return sidestep_stream_connect(get(), name.c_str(), port, how, timeout_ms, raw, err);
+        return sidestep::stream(detail::created<sidestep_stream>([&](sidestep_stream **raw, sidestep_error **err) {
+            return sidestep_stream_connect(get(), name.c_str(), port, flags, timeout_ms, raw, err);
         }));
     }
 
-    /* The mesh's own addresses. */
-    addresses lookup(std::string_view host, std::string_view service, const addrinfo *hints = nullptr) const {
-        const std::string name = detail::for_c(host), port = detail::for_c(service);
-        return detail::looked_up([&](addrinfo **list, sidestep_error **err) {
+    /* Resolves a name to the addresses of the mesh. Pass them to connect() of this class only. */
+    addresses getaddrinfo(std::string_view node, std::string_view service, const addrinfo *hints = nullptr) const {
+        const std::string name = detail::for_c(node), port = detail::for_c(service);
+        return detail::resolved([&](addrinfo **list, sidestep_error **err) {
             return sidestep_getaddrinfo(get(), name.c_str(), port.c_str(), hints, list, err);
         });
     }
 
-    sidestep::bridge start_bridge(std::int32_t access = SIDESTEP_ACCESS_SAME_PROCESS) const {
-        return sidestep::bridge(detail::made<sidestep_bridge>([&](sidestep_bridge **raw, sidestep_error **err) {
+    sidestep::bridge bridge_start(std::int32_t access = SIDESTEP_ACCESS_SAME_PROCESS) const {
+        return sidestep::bridge(detail::created<sidestep_bridge>([&](sidestep_bridge **raw, sidestep_error **err) {
             return sidestep_bridge_start(get(), access, raw, err);
         }));
     }
 
-    /* With a bridge the names have addresses that may be dialled. */
-    sidestep::dns start_dns(std::string_view address, const sidestep::bridge *by = nullptr) const {
+    /* Starts a DNS server. With a bridge, its answers are addresses that accept connections. */
+    sidestep::dns dns_start(std::string_view address, const sidestep::bridge *bridge = nullptr) const {
         const std::string at = detail::for_c(address);
-        return sidestep::dns(detail::made<sidestep_dns>([&](sidestep_dns **raw, sidestep_error **err) {
-            return sidestep_dns_start(get(), at.c_str(), by ? by->get() : nullptr, raw, err);
+        return sidestep::dns(detail::created<sidestep_dns>([&](sidestep_dns **raw, sidestep_error **err) {
+            return sidestep_dns_start(get(), at.c_str(), bridge ? bridge->get() : nullptr, raw, err);
         }));
     }
 
-    std::string explain(std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP) const {
+    std::string explain(std::string_view host, std::uint16_t port, std::uint32_t flags = SIDESTEP_PROTOCOL_TCP) const {
         const std::string name = detail::for_c(host);
-        return detail::told([&](sidestep_text **raw, sidestep_error **err) {
-            return sidestep_explain(get(), name.c_str(), port, how, raw, err);
+        return detail::text_of([&](sidestep_text **raw, sidestep_error **err) {
+            return sidestep_explain(get(), name.c_str(), port, flags, raw, err);
         });
     }
 
-    /* JSON. */
+    /* Returns JSON. */
     std::string health() const {
-        return detail::told(
+        return detail::text_of(
             [&](sidestep_text **raw, sidestep_error **err) { return sidestep_health(get(), raw, err); });
     }
 
-    /* Prometheus' text. */
+    /* Returns the text format of Prometheus. */
     std::string metrics() const {
-        return detail::told(
+        return detail::text_of(
             [&](sidestep_text **raw, sidestep_error **err) { return sidestep_metrics(get(), raw, err); });
     }
 
-    /* Leaves the mesh, and waits until open connections have ended. */
+    /* Leaves the mesh, and waits for open connections. */
     void shutdown(std::int64_t timeout_ms = -1) const {
         detail::checked([&](sidestep_error **err) { return sidestep_shutdown(get(), timeout_ms, err); });
     }
-
-    const sidestep_mesh *get() const noexcept { return handle_.get(); }
-
-private:
-    detail::owned<sidestep_mesh> handle_;
 };
 
-/* What an operation of a queue came to. */
+/* The result of an operation of a queue. */
 struct completion {
     std::uint64_t operation;
     void *user_data;
+    sidestep_status status;
+    /* The result of a name resolution: 0 or an EAI_ code. */
+    int eai;
     sidestep::connection connection;
     sidestep::addresses addresses;
     std::string text;
-    /* Why it failed. */
-    std::optional<sidestep::error> failure;
+    std::optional<sidestep::stream> stream;
+    std::optional<sidestep::bridge> bridge;
+    std::optional<sidestep::dns> dns;
+    /* The reason why the operation failed. */
+    std::optional<sidestep::error> error;
 };
 
-/* Operations under way. `user_data` comes back with the completion. */
-class queue {
+/* A queue of operations, for event loops. The functions that start an operation return its number; the completion contains the
+ * `user_data` that was passed to them. */
+class queue : public detail::object<sidestep_queue> {
 public:
     explicit queue(const mesh &of)
-        : handle_(detail::made<sidestep_queue>(
+        : object(detail::created<sidestep_queue>(
               [&](sidestep_queue **raw, sidestep_error **err) { return sidestep_queue_new(of.get(), raw, err); })) {}
 
-    /* Readable while next() has something: for poll, epoll, libuv, GLib. */
-    int fd() const noexcept { return sidestep_queue_fd(handle_.get()); }
+    /* Returns the descriptor, which is readable while next() returns completions: for poll, epoll, libuv, GLib. */
+    int fd() const { return sidestep_queue_fd(get()); }
 
-    /* What one operation came to; nothing while nothing has ended. It does not wait. */
+    /* Returns the next completion, or nothing if there is none. It does not wait. */
     std::optional<completion> next() {
         sidestep_completion raw{};
         sidestep_error *unexpected = nullptr;
-        const sidestep_status status = sidestep_queue_next(handle_.get(), &raw, sizeof raw, &unexpected);
-        const detail::owned<sidestep_error> owned(unexpected);
-        if (status == SIDESTEP_AGAIN) {
+        const sidestep_status status = sidestep_queue_next(get(), &raw, sizeof raw, &unexpected);
+        const detail::owned<sidestep_error> guard(unexpected);
+        if (status == SIDESTEP_E_AGAIN) {
             return std::nullopt;
         }
         if (status != SIDESTEP_OK) {
@@ -390,68 +419,128 @@ public:
         }
         const detail::owned<sidestep_error> failed(raw.error);
         const detail::owned<sidestep_text> text(raw.text);
-        completion ended{raw.operation, raw.user_data, sidestep::connection(raw.fd), sidestep::addresses(raw.addresses),
-                         {}, std::nullopt};
+        detail::owned<sidestep_stream> stream(raw.stream);
+        detail::owned<sidestep_bridge> bridge(raw.bridge);
+        detail::owned<sidestep_dns> dns(raw.dns);
+        completion ended{raw.operation, raw.user_data, raw.status, raw.eai, sidestep::connection(raw.fd),
+                         sidestep::addresses(raw.addresses), {}, std::nullopt, std::nullopt, std::nullopt, std::nullopt};
         ended.text = detail::text(sidestep_text_get(text.get()));
+        if (stream) {
+            ended.stream.emplace(std::move(stream));
+        }
+        if (bridge) {
+            ended.bridge.emplace(std::move(bridge));
+        }
+        if (dns) {
+            ended.dns.emplace(std::move(dns));
+        }
         if (raw.status != SIDESTEP_OK) {
-            ended.failure = detail::failure(raw.status, failed.get());
+            ended.error = detail::failure(raw.status, failed.get(), raw.eai);
         }
         return ended;
     }
 
     std::uint64_t wait_ready(std::int64_t timeout_ms = -1, void *user_data = nullptr) {
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_wait_ready(handle_.get(), timeout_ms, user_data, operation, err);
+            return sidestep_queue_wait_ready(get(), timeout_ms, user_data, operation, err);
         });
     }
 
-    std::uint64_t connect(std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP,
+    std::uint64_t connect(std::string_view host, std::uint16_t port, std::uint32_t flags = SIDESTEP_PROTOCOL_TCP,
                           std::int64_t timeout_ms = -1, void *user_data = nullptr) {
         const std::string name = detail::for_c(host);
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_connect(handle_.get(), name.c_str(), port, how, timeout_ms, user_data, operation, err);
+            return sidestep_queue_connect(get(), name.c_str(), port, flags, timeout_ms, user_data, operation, err);
         });
     }
 
-    std::uint64_t explain(std::string_view host, std::uint16_t port, std::uint32_t how = SIDESTEP_TCP,
+    std::uint64_t stream_connect(std::string_view host, std::uint16_t port, std::uint32_t flags = SIDESTEP_PROTOCOL_TCP,
+                                 std::int64_t timeout_ms = -1, void *user_data = nullptr) {
+        const std::string name = detail::for_c(host);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_stream_connect(get(), name.c_str(), port, flags, timeout_ms, user_data, operation, err);
+        });
+    }
+
+    std::uint64_t explain(std::string_view host, std::uint16_t port, std::uint32_t flags = SIDESTEP_PROTOCOL_TCP,
                           void *user_data = nullptr) {
         const std::string name = detail::for_c(host);
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_explain(handle_.get(), name.c_str(), port, how, user_data, operation, err);
+            return sidestep_queue_explain(get(), name.c_str(), port, flags, user_data, operation, err);
         });
     }
 
-    /* The mesh's own addresses. */
-    std::uint64_t lookup(std::string_view host, std::string_view service, const addrinfo *hints = nullptr,
-                         void *user_data = nullptr) {
-        const std::string name = detail::for_c(host), port = detail::for_c(service);
+    /* Resolves a name to the addresses of the mesh. */
+    std::uint64_t getaddrinfo(std::string_view node, std::string_view service, const addrinfo *hints = nullptr,
+                              void *user_data = nullptr) {
+        const std::string name = detail::for_c(node), port = detail::for_c(service);
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_getaddrinfo(handle_.get(), name.c_str(), port.c_str(), hints, user_data, operation, err);
+            return sidestep_queue_getaddrinfo(get(), name.c_str(), port.c_str(), hints, user_data, operation, err);
         });
     }
 
-    /* Addresses and ports that may be dialled. */
-    std::uint64_t lookup(const bridge &by, std::string_view host, std::string_view service,
-                         const addrinfo *hints = nullptr, void *user_data = nullptr) {
-        const std::string name = detail::for_c(host), port = detail::for_c(service);
+    std::uint64_t bridge_start(std::int32_t access = SIDESTEP_ACCESS_SAME_PROCESS, void *user_data = nullptr) {
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_bridge_getaddrinfo(handle_.get(), by.get(), name.c_str(), port.c_str(), hints, user_data,
+            return sidestep_queue_bridge_start(get(), access, user_data, operation, err);
+        });
+    }
+
+    std::uint64_t bridge_listen_unix(const bridge &by, std::string_view path, std::string_view host, std::uint16_t port,
+                                     std::uint32_t flags = SIDESTEP_PROTOCOL_TCP, void *user_data = nullptr) {
+        const std::string file = detail::for_c(path), name = detail::for_c(host);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_bridge_listen_unix(get(), by.get(), file.c_str(), name.c_str(), port, flags, user_data,
                                                      operation, err);
+        });
+    }
+
+    std::uint64_t bridge_listen_postgres(const bridge &by, std::string_view folder, std::string_view host,
+                                         std::uint16_t port, void *user_data = nullptr) {
+        const std::string path = detail::for_c(folder), name = detail::for_c(host);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_bridge_listen_postgres(get(), by.get(), path.c_str(), name.c_str(), port, user_data,
+                                                         operation, err);
+        });
+    }
+
+    /* The completion contains the address and the port of the listener as a list with one entry. */
+    std::uint64_t bridge_listen_local(const bridge &by, std::string_view host, std::uint16_t port,
+                                      std::uint32_t flags = SIDESTEP_PROTOCOL_TCP, std::uint16_t local_port = 0,
+                                      void *user_data = nullptr) {
+        const std::string name = detail::for_c(host);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_bridge_listen_local(get(), by.get(), name.c_str(), port, flags, local_port, user_data,
+                                                      operation, err);
+        });
+    }
+
+    /* Resolves a name to addresses that accept connections. */
+    std::uint64_t bridge_getaddrinfo(const bridge &by, std::string_view node, std::string_view service,
+                                     const addrinfo *hints = nullptr, void *user_data = nullptr) {
+        const std::string name = detail::for_c(node), port = detail::for_c(service);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_bridge_getaddrinfo(get(), by.get(), name.c_str(), port.c_str(), hints, user_data,
+                                                     operation, err);
+        });
+    }
+
+    std::uint64_t dns_start(std::string_view address, const bridge *by = nullptr, void *user_data = nullptr) {
+        const std::string at = detail::for_c(address);
+        return started([&](std::uint64_t *operation, sidestep_error **err) {
+            return sidestep_queue_dns_start(get(), at.c_str(), by ? by->get() : nullptr, user_data, operation, err);
         });
     }
 
     /* Leaves the mesh. */
     std::uint64_t shutdown(std::int64_t timeout_ms = -1, void *user_data = nullptr) {
         return started([&](std::uint64_t *operation, sidestep_error **err) {
-            return sidestep_start_shutdown(handle_.get(), timeout_ms, user_data, operation, err);
+            return sidestep_queue_shutdown(get(), timeout_ms, user_data, operation, err);
         });
     }
 
     void cancel(std::uint64_t operation) {
-        detail::checked([&](sidestep_error **err) { return sidestep_cancel(handle_.get(), operation, err); });
+        detail::checked([&](sidestep_error **err) { return sidestep_queue_cancel(get(), operation, err); });
     }
-
-    sidestep_queue *get() const noexcept { return handle_.get(); }
 
 private:
     template <class Call> static std::uint64_t started(Call &&call) {
@@ -459,8 +548,6 @@ private:
         detail::checked([&](sidestep_error **err) { return call(&operation, err); });
         return operation;
     }
-
-    detail::owned<sidestep_queue> handle_;
 };
 
 } // namespace sidestep

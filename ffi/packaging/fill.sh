@@ -1,4 +1,4 @@
-# fill TEMPLATE NAME...: prints it with the value of each variable NAME in the place of @NAME@.
+# fill TEMPLATE NAME...: prints the template, with each @NAME@ replaced by the value of the variable NAME.
 # shellcheck shell=bash disable=SC2154
 fill() {
   local text name

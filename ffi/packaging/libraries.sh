@@ -1,11 +1,11 @@
-# The two libraries: how they are built for others than their builder, and what they need.
+# Functions that build the shared and the static library for a release.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-# What the static library needs of the system; tests/suite/package.rs compares it with what the compiler says.
+# The system libraries that the static library needs. tests/suite/package.rs compares them with the output of rustc.
 static_libs='-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc'
 
-# Builds both, and prints the folder that cargo has put them into. Both alone: with `lib` beside them nothing would be
-# optimised across crates. The crypto library's C is hardened, and no path of the builder's stays in the result.
+# build: builds both libraries, and prints the directory that contains them. The crate type `lib` is not built, because it would
+# prevent link-time optimisation. The C code of the crypto library is hardened, and the paths of the builder are removed.
 build() (
   cd "$here/.." || exit
   CFLAGS="-fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 ${CFLAGS-}" \
@@ -14,9 +14,9 @@ build() (
     --message-format json-render-diagnostics | sed -n 's|.*"\([^"]*\)/libsidestep\.so".*|\1|p'
 )
 
-# close_archive FOLDER TO: the static library as one object that shows the shared one's names and no other. So a program
-# may have more of Rust in it, and what nothing refers to is left out. (Compilers of another version than rustc's stumble
-# over the bitcode of Rust's standard library.)
+# close_archive DIRECTORY OUTPUT: turns the static library into one object that exports the same names as the shared
+# library. So a program can contain other Rust libraries, and unused code is removed. (The bitcode of Rust's standard
+# library is removed too, because other versions of LLVM cannot read it.)
 close_archive() {
   local work
   work=$(mktemp -d)
@@ -30,7 +30,7 @@ close_archive() {
   rm -r "$work"
 }
 
-# The newest version of glibc that a library has a symbol of.
+# least_glibc LIBRARY: prints the glibc version that a library requires.
 least_glibc() {
   objdump -T "$1" | sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -V | tail -n 1
 }

@@ -1,4 +1,4 @@
-//! Lists of the system's `struct addrinfo`.
+//! Lists of `struct addrinfo`.
 
 use std::{
     ffi::{CString, c_char},
@@ -8,14 +8,15 @@ use std::{
 };
 
 use libc::{
-    AF_INET, AF_INET6, addrinfo, c_int, in_addr, in6_addr, sa_family_t, sockaddr_in, sockaddr_in6, socklen_t,
+    AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, addrinfo, c_int, in_addr, in6_addr, sa_family_t,
+    sockaddr_in, sockaddr_in6, socklen_t,
 };
 
 use smallvec::SmallVec;
 
 use crate::arguments::c_string;
 
-/// Addresses for C to be.
+/// The entries of a future `struct addrinfo` list.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Addresses {
     pub(crate) entries: SmallVec<[Entry; 4]>,
@@ -29,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) protocol: c_int,
 }
 
-/// What one allocation of a list is. The program sees its first field.
+/// One allocation of a list: an entry and its socket address. The program sees a pointer to the first field.
 #[repr(C)]
 struct Node {
     info: addrinfo,
@@ -42,12 +43,19 @@ union Address {
     v6: sockaddr_in6,
 }
 
+impl Entry {
+    /// The entry for a TCP socket.
+    pub(crate) fn tcp(address: SocketAddr) -> Self {
+        Self { address, socket_type: SOCK_STREAM, protocol: IPPROTO_TCP }
+    }
+}
+
 impl Addresses {
-    /// The list; NULL if there is nothing in it.
+    /// Allocates the list. Returns NULL if there are no entries.
     pub(crate) fn into_list(self, flags: c_int) -> *mut addrinfo {
         let mut next = ptr::null_mut();
-        for (place, entry) in self.entries.iter().enumerate().rev() {
-            let name = self.canonical_name.as_deref().filter(|_| place == 0);
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            let name = self.canonical_name.as_deref().filter(|_| index == 0);
             next = node(*entry, name, flags, next);
         }
         next
@@ -87,7 +95,7 @@ fn node(entry: Entry, name: Option<&str>, flags: c_int, next: *mut addrinfo) -> 
         ai_next: next,
     };
     let node = Box::into_raw(Box::new(Node { info, address }));
-    // SAFETY: `node` has just been made, and nobody else has it.
+    // SAFETY: `node` was allocated in the line above, and no other pointer to it exists.
     unsafe { (*node).info.ai_addr = (&raw mut (*node).address).cast() };
     node.cast()
 }
@@ -96,16 +104,17 @@ fn family(family: c_int) -> sa_family_t {
     sa_family_t::try_from(family).unwrap_or_default()
 }
 
-/// Frees a list of `sidestep_getaddrinfo`, and none of the system's. NULL is nothing to free.
+/// Frees a list that `sidestep_getaddrinfo`, `sidestep_bridge_getaddrinfo` or a completion returned. Lists of the system's
+/// `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_freeaddrinfo(list: *mut addrinfo) {
     let mut next = list;
     while !next.is_null() {
-        // SAFETY: the header says that it is a list of ours, which consists of these, and that it is freed once.
+        // SAFETY: the header requires a list of this library, which consists of such nodes, and that it is freed only once.
         let node = unsafe { Box::from_raw(next.cast::<Node>()) };
         let name: *mut c_char = node.info.ai_canonname;
         if !name.is_null() {
-            // SAFETY: it was made by `into_raw`, above.
+            // SAFETY: the name was created by `CString::into_raw` in `node`.
             drop(unsafe { CString::from_raw(name) });
         }
         next = node.info.ai_next;

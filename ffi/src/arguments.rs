@@ -1,4 +1,4 @@
-//! What C points to.
+//! Arguments from C: output pointers, texts, buffers and timeouts.
 
 use std::{
     ffi::{CStr, CString, c_char},
@@ -9,39 +9,39 @@ use std::{
 
 use crate::{
     failure::Failure,
-    status::{SIDESTEP_INVALID_ARGUMENT, SIDESTEP_INVALID_UTF8, SIDESTEP_NULL_POINTER},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, SIDESTEP_E_INVALID_UTF8, SIDESTEP_E_NULL_POINTER},
 };
 
-/// No host, path or value is longer.
-const LONGEST: usize = 64 * 1024;
+/// The maximum length of a text in bytes. Longer hosts, paths and values are invalid arguments.
+const MAX_TEXT: usize = 64 * 1024;
 
-/// A place of the caller's for a result.
+/// An output pointer of the caller.
 pub(crate) struct Out<'a, T>(&'a mut T);
 
 impl<'a, T> Out<'a, T> {
-    /// The place, filled with `nothing` for the time being; `None` where the caller wants no result.
+    /// Writes `initial` to an optional output. Returns `None` if the pointer is NULL.
     ///
     /// # Safety
     ///
-    /// NULL, or valid for writes as long as the call lasts.
-    pub(crate) unsafe fn optional(place: *mut T, nothing: T) -> Option<Self> {
-        if place.is_null() {
+    /// `pointer` is NULL, or valid for writes during the call.
+    pub(crate) unsafe fn optional(pointer: *mut T, initial: T) -> Option<Self> {
+        if pointer.is_null() {
             return None;
         }
-        // SAFETY: the caller's promise. Nothing is read that the caller may not have written.
-        unsafe { place.write(nothing) };
-        // SAFETY: as above, and written just now.
-        Some(Self(unsafe { &mut *place }))
+        // SAFETY: the pointer is valid for writes. `write` does not read the old value, which may be uninitialised.
+        unsafe { pointer.write(initial) };
+        // SAFETY: the pointer is valid, and the value was initialised in the line above.
+        Some(Self(unsafe { &mut *pointer }))
     }
 
-    /// The same for a result that there has to be a place for.
+    /// Writes `initial` to a required output. A NULL pointer is a failure that names the argument `name`.
     ///
     /// # Safety
     ///
-    /// That of [`optional`](Self::optional).
-    pub(crate) unsafe fn required(place: *mut T, nothing: T, what: &str) -> Result<Self, Failure> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::optional(place, nothing) }.ok_or_else(|| null(what))
+    /// The same as [`optional`](Self::optional).
+    pub(crate) unsafe fn required(pointer: *mut T, initial: T, name: &str) -> Result<Self, Failure> {
+        // SAFETY: the caller upholds the requirements of `optional`.
+        unsafe { Self::optional(pointer, initial) }.ok_or_else(|| null(name))
     }
 
     pub(crate) fn set(self, value: T) {
@@ -50,102 +50,104 @@ impl<'a, T> Out<'a, T> {
 }
 
 impl<T> Out<'_, *mut T> {
-    /// The place of an error object.
+    /// Writes NULL to the optional output for an error object.
     ///
     /// # Safety
     ///
-    /// That of [`optional`](Self::optional).
-    pub(crate) unsafe fn error(place: *mut *mut T) -> Option<Self> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::optional(place, ptr::null_mut()) }
+    /// The same as [`optional`](Self::optional).
+    pub(crate) unsafe fn error(pointer: *mut *mut T) -> Option<Self> {
+        // SAFETY: the caller upholds the requirements of `optional`.
+        unsafe { Self::optional(pointer, ptr::null_mut()) }
     }
 }
 
-fn null(what: &str) -> Failure {
-    Failure::new(SIDESTEP_NULL_POINTER, format!("{what} is NULL"))
+fn null(name: &str) -> Failure {
+    Failure::new(SIDESTEP_E_NULL_POINTER, format!("{name} is NULL"))
 }
 
-/// A text.
+/// Returns the text of the argument `name`. A NULL pointer is a failure.
 ///
 /// # Safety
 ///
-/// NULL, or terminated by a zero byte and unchanged as long as the call lasts.
-pub(crate) unsafe fn text<'a>(text: *const c_char, what: &str) -> Result<&'a str, Failure> {
-    // SAFETY: the caller's promise.
-    unsafe { optional_text(text, what) }?.ok_or_else(|| null(what))
+/// `text` is NULL, or terminated by a zero byte and unchanged during the call.
+pub(crate) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str, Failure> {
+    // SAFETY: the caller upholds the requirements of `optional_text`.
+    unsafe { optional_text(text, name) }?.ok_or_else(|| null(name))
 }
 
-/// A text, or `None` for NULL.
+/// Returns the text of the argument `name`, or `None` for a NULL pointer.
 ///
 /// # Safety
 ///
-/// That of [`text`].
-pub(crate) unsafe fn optional_text<'a>(text: *const c_char, what: &str) -> Result<Option<&'a str>, Failure> {
+/// The same as [`text`].
+pub(crate) unsafe fn optional_text<'a>(text: *const c_char, name: &str) -> Result<Option<&'a str>, Failure> {
     if text.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that the text is terminated and does not change.
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
-    if bytes.len() > LONGEST {
-        let message = format!("{what} has {} bytes: none has more than {LONGEST}", bytes.len());
-        return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
+    if bytes.len() > MAX_TEXT {
+        let message = format!("{name} has {} bytes: the maximum is {MAX_TEXT}", bytes.len());
+        return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
     }
     str::from_utf8(bytes).map(Some).map_err(|error| {
         let text = String::from_utf8_lossy(bytes);
-        let message = format!("{what} `{}` is not UTF-8: {error}", text.escape_debug());
-        Failure::new(SIDESTEP_INVALID_UTF8, message)
+        let message = format!("{name} `{}` is not UTF-8: {error}", text.escape_debug());
+        Failure::new(SIDESTEP_E_INVALID_UTF8, message)
     })
 }
 
-/// A buffer to read from.
+/// Returns a buffer to read from.
 ///
 /// # Safety
 ///
-/// NULL, or so many bytes that do not change as long as the call lasts.
+/// `data` is NULL, or points to `length` bytes that do not change during the call.
 pub(crate) unsafe fn bytes<'a>(data: *const u8, length: usize) -> Result<&'a [u8], Failure> {
-    match (data.is_null(), fits(length)?) {
+    match (data.is_null(), checked_length(length)?) {
         (true, 0) => Ok(&[]),
         (true, _) => Err(null("the buffer")),
-        // SAFETY: the caller's promise, and the length is one that a slice may have.
+        // SAFETY: the caller guarantees the bytes, and a slice can have this length.
         (false, length) => Ok(unsafe { std::slice::from_raw_parts(data, length) }),
     }
 }
 
-/// A buffer to write to.
+/// Returns a buffer to write to.
 ///
 /// # Safety
 ///
-/// NULL, or so many bytes that nobody else uses as long as the call lasts.
+/// `data` is NULL, or points to `length` bytes that no other code uses during the call.
 pub(crate) unsafe fn bytes_mut<'a>(
     data: *mut u8,
     length: usize,
 ) -> Result<&'a mut [MaybeUninit<u8>], Failure> {
-    match (data.is_null(), fits(length)?) {
+    match (data.is_null(), checked_length(length)?) {
         (true, 0) => Ok(&mut []),
         (true, _) => Err(null("the buffer")),
-        // SAFETY: the caller's promise, and the length is one that a slice may have.
+        // SAFETY: the caller guarantees the bytes, and a slice can have this length.
         (false, length) => Ok(unsafe { std::slice::from_raw_parts_mut(data.cast(), length) }),
     }
 }
 
-fn fits(length: usize) -> Result<usize, Failure> {
+/// Returns the length if a Rust slice can have it.
+fn checked_length(length: usize) -> Result<usize, Failure> {
     if isize::try_from(length).is_ok() {
         return Ok(length);
     }
-    Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("no buffer has {length} bytes")))
+    let message = format!("the size {length} is larger than the address space");
+    Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
 }
 
-/// Milliseconds; `None` for a negative number.
+/// Converts milliseconds to a duration. A negative number is `None`.
 pub(crate) fn timeout(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
-/// A text for C. What is behind a zero byte would not be seen there, so such bytes become spaces.
+/// Converts a text for C. Zero bytes would end the text there, so they become spaces.
 pub(crate) fn c_string(text: &str) -> CString {
     CString::new(text).or_else(|_| CString::new(text.replace('\0', " "))).unwrap_or_default()
 }
 
-/// A text that belongs to a handle, or NULL.
+/// Returns a pointer to a text that belongs to a handle, or NULL for `None`.
 pub(crate) fn pointer(text: Option<&CStr>) -> *const c_char {
     text.map_or(ptr::null(), CStr::as_ptr)
 }

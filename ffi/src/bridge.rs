@@ -1,10 +1,10 @@
-//! The bridge: for clients that accept neither a resolver nor a descriptor.
+//! The bridge, for clients that accept neither a resolver nor a descriptor.
 
 pub mod listen;
-pub mod lookup;
+pub mod resolve;
 
 use std::{
-    ffi::{CString, c_char},
+    ffi::{CString, c_char, c_void},
     ptr,
     sync::Arc,
 };
@@ -13,44 +13,55 @@ use mesh_connector::bridge::{Access, Bridge};
 
 use crate::{
     arguments::{Out, c_string, pointer},
-    border::call,
+    boundary::call,
+    completion::Value,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
+    queue::{sidestep_queue, start::start_operation},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
-/// Listeners of this process behind which the mesh is. Any thread may use it.
+/// A bridge: local listeners in this process that forward connections into the mesh.
 #[derive(Debug)]
 pub struct sidestep_bridge(());
 
-/// The bridge serves this process' own connections, and whoever has its password.
+/// The bridge serves this process, and clients that know its password.
 pub const SIDESTEP_ACCESS_SAME_PROCESS: i32 = 0;
-/// The bridge serves connections of processes of the same user.
+/// The bridge serves the processes of the same user, and clients that know its password.
 pub const SIDESTEP_ACCESS_SAME_USER: i32 = 1;
-/// The bridge serves everybody on this host, with this process' identity.
+/// The bridge serves every process on this host. They use the identity of this process.
 pub const SIDESTEP_ACCESS_ANY: i32 = 2;
 
-pub(crate) struct Bridging {
-    // Before the mesh, and so its threads.
+/// The object behind a `sidestep_bridge` handle.
+pub(crate) struct BridgeObject {
+    // Dropped before the member, which owns the threads that serve the bridge.
     pub(crate) bridge: Arc<Bridge>,
     socks_url: CString,
     http_url: CString,
     pub(crate) member: Arc<Member>,
 }
 
-impl Kind for Bridging {
+impl Kind for BridgeObject {
     type C = sidestep_bridge;
     const TAG: u8 = 8;
     const NAME: &'static str = "sidestep_bridge";
 }
 
-/// Starts a proxy (SOCKS5 and HTTP) on a port of loopback, for clients that take nothing else; Unix sockets and loopback
-/// addresses for single services are added afterwards. `access` is one of `SIDESTEP_ACCESS_…`: whom it serves without the
-/// password that is in its URLs.
+impl BridgeObject {
+    pub(crate) fn new(bridge: Bridge, member: Arc<Member>) -> Self {
+        let (socks_url, http_url) = (c_string(&bridge.socks_url()), c_string(&bridge.http_url()));
+        Self { bridge: Arc::new(bridge), socks_url, http_url, member }
+    }
+}
+
+/// Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
+/// `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`: the clients that the bridge serves without the password
+/// that is part of its URLs.
 ///
-/// Fails with `SIDESTEP_LISTEN` where there is no port, and with `SIDESTEP_CLOSED` after `sidestep_shutdown`.
+/// Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_start(
     mesh: *const sidestep_mesh,
@@ -58,44 +69,71 @@ pub unsafe extern "C" fn sidestep_bridge_start(
     bridge: *mut *mut sidestep_bridge,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (bridge, err) = unsafe { (Out::required(bridge, ptr::null_mut(), "bridge"), Out::error(err)) };
     call(err, || {
-        let place = bridge?;
+        let output = bridge?;
         let member = handle::get::<Member>(mesh)?;
-        let access = match access {
-            SIDESTEP_ACCESS_SAME_PROCESS => Access::SameProcess,
-            SIDESTEP_ACCESS_SAME_USER => Access::SameUser,
-            SIDESTEP_ACCESS_ANY => Access::Any,
-            _ => {
-                let message = format!("{access} is no access: it is one of SIDESTEP_ACCESS_…");
-                return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
-            }
-        };
-        let starting = member.mesh.bridge().with_access(access);
-        let bridge = member.runtime.wait(None, starting.start())??;
-        let (socks_url, http_url) = (c_string(&bridge.socks_url()), c_string(&bridge.http_url()));
-        place.set(handle::give(Bridging { bridge: Arc::new(bridge), socks_url, http_url, member }));
+        let bridge = member.runtime.wait(None, starting(&member, access)?)??;
+        output.set(handle::create(BridgeObject::new(bridge, member)));
         Ok(())
     })
 }
 
-/// The proxy as a `socks5h://` URL with its password: any protocol, and the mesh resolves. It belongs to the bridge. NULL
-/// where `bridge` is none.
+/// Starts a bridge. The future does not hold `member`, because it runs on the member's threads.
+pub(crate) fn starting(
+    member: &Member,
+    access: i32,
+) -> Result<impl Future<Output = Result<Bridge, Failure>> + Send + use<>, Failure> {
+    let access = match access {
+        SIDESTEP_ACCESS_SAME_PROCESS => Access::SameProcess,
+        SIDESTEP_ACCESS_SAME_USER => Access::SameUser,
+        SIDESTEP_ACCESS_ANY => Access::Any,
+        _ => {
+            let message = format!("the access {access} is invalid: pass one of SIDESTEP_ACCESS_…");
+            return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
+        }
+    };
+    let builder = member.mesh.bridge().with_access(access);
+    Ok(async move { Ok(builder.start().await?) })
+}
+
+/// The non-blocking form of `sidestep_bridge_start` for the mesh of the queue. The completion contains the bridge.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_bridge_start(
+    queue: *mut sidestep_queue,
+    access: i32,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let start = |member: &Member| {
+        let starting = starting(member, access)?;
+        Ok(async move { Ok(Value::Bridge(Box::new(starting.await?))) })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, start) }
+}
+
+/// Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy accepts any protocol and resolves names in
+/// the mesh. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_socks_url(bridge: *const sidestep_bridge) -> *const c_char {
-    handle::get::<Bridging>(bridge).map_or_else(|_| pointer(None), |one| pointer(Some(&one.socks_url)))
+    let bridge = handle::get::<BridgeObject>(bridge).ok();
+    pointer(bridge.as_ref().map(|bridge| &*bridge.socks_url))
 }
 
-/// The proxy as an `http://` URL with its password: for `http://` URLs, and for what is tunnelled with CONNECT. It belongs
-/// to the bridge. NULL where `bridge` is none.
+/// Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://` URLs,
+/// and CONNECT. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_http_url(bridge: *const sidestep_bridge) -> *const c_char {
-    handle::get::<Bridging>(bridge).map_or_else(|_| pointer(None), |one| pointer(Some(&one.http_url)))
+    let bridge = handle::get::<BridgeObject>(bridge).ok();
+    pointer(bridge.as_ref().map(|bridge| &*bridge.http_url))
 }
 
-/// Ends a bridge, its listeners and the connections through it, and frees it. NULL is nothing to free.
+/// Frees a bridge, and closes its listeners and the connections through it. Does nothing if `bridge` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_free(bridge: *mut sidestep_bridge) -> sidestep_status {
-    handle::free::<Bridging>(bridge)
+    handle::free::<BridgeObject>(bridge)
 }

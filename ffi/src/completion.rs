@@ -1,67 +1,91 @@
-//! What an operation came to.
+//! Completions: the results of operations of a queue.
 
 use std::{
     ffi::c_void,
     os::fd::{IntoRawFd as _, OwnedFd},
     ptr,
+    sync::Arc,
 };
 
 use libc::{addrinfo, c_int};
+use mesh_connector::{UnwatchedStream, bridge::Bridge};
 
 use crate::{
     addresses::Addresses,
+    bridge::{BridgeObject, sidestep_bridge},
+    dns::{self, Dns, sidestep_dns},
     error::{ErrorObject, sidestep_error},
     failure::Failure,
     handle,
+    mesh::Member,
     status::{SIDESTEP_OK, sidestep_status},
+    stream::{Stream, sidestep_stream},
     text::{self, sidestep_text},
 };
 
-/// What an operation came to. What is in it belongs to the program.
+/// The result of an operation of a queue. The program owns every object in it, and frees or closes them.
 ///
-/// It does not change within an ABI version.
+/// The layout does not change within an ABI version.
 #[derive(Debug)]
 #[repr(C)]
 pub struct sidestep_completion {
-    /// What the program gave when it started the operation.
+    /// The pointer that the program passed when it started the operation.
     pub user_data: *mut c_void,
-    /// The number that the operation was given when it was started.
+    /// The number of the operation.
     pub operation: u64,
-    /// What it came to.
+    /// `SIDESTEP_OK`, or the reason why the operation failed.
     pub status: sidestep_status,
-    /// The same for an operation that asked for addresses: 0 or an EAI_ code.
+    /// The result of a name resolution: 0 or an EAI_ code for `gai_strerror`. 0 for other operations.
     pub eai: c_int,
-    /// The descriptor of a connection; -1 for none.
-    pub fd: i32,
-    /// Zero.
-    pub reserved: i32,
-    /// The explanation, for `sidestep_text_free`; NULL for none.
+    /// The descriptor of a connection, or -1.
+    pub fd: c_int,
+    /// Always 0.
+    pub reserved: c_int,
+    /// The explanation, or NULL. Free it with `sidestep_text_free`.
     pub text: *mut sidestep_text,
-    /// The addresses, for `sidestep_freeaddrinfo`; NULL for none.
+    /// The addresses, or NULL. Free them with `sidestep_freeaddrinfo`.
     pub addresses: *mut addrinfo,
-    /// Why it failed, for `sidestep_error_free`; NULL where it did not.
+    /// The stream, or NULL. Free it with `sidestep_stream_free`.
+    pub stream: *mut sidestep_stream,
+    /// The bridge, or NULL. Free it with `sidestep_bridge_free`.
+    pub bridge: *mut sidestep_bridge,
+    /// The DNS server, or NULL. Free it with `sidestep_dns_free`.
+    pub dns: *mut sidestep_dns,
+    /// The error if the operation failed, else NULL. Free it with `sidestep_error_free`.
     pub error: *mut sidestep_error,
 }
 
-/// One that waits to be fetched. Dropped, it takes what it holds with it.
+/// A completion that the program has not fetched. Dropping it closes and frees its value.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    /// The pointer's number: it is the program's, and only handed back.
+    /// The address of the program's pointer, which the library does not dereference.
     pub(crate) user_data: usize,
     pub(crate) operation: u64,
+    pub(crate) kind: OperationKind,
     pub(crate) outcome: Result<Value, Failure>,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OperationKind {
+    /// A name resolution, whose completion has an EAI_ code.
+    Resolution,
+    Other,
+}
+
+/// The value of an operation that succeeded.
 #[derive(Debug)]
 pub(crate) enum Value {
     Addresses { found: Addresses, flags: c_int },
+    Bridge(Box<Bridge>),
     Descriptor(OwnedFd),
+    Dns(Box<dns::Started>),
     Nothing,
+    Stream(Box<UnwatchedStream>),
     Text(String),
 }
 
 impl sidestep_completion {
-    pub(crate) const NOTHING: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         user_data: ptr::null_mut(),
         operation: 0,
         status: SIDESTEP_OK,
@@ -70,27 +94,44 @@ impl sidestep_completion {
         reserved: 0,
         text: ptr::null_mut(),
         addresses: ptr::null_mut(),
+        stream: ptr::null_mut(),
+        bridge: ptr::null_mut(),
+        dns: ptr::null_mut(),
         error: ptr::null_mut(),
     };
 }
 
-impl From<Completion> for sidestep_completion {
-    fn from(completion: Completion) -> Self {
-        let mut told = Self {
-            user_data: ptr::with_exposed_provenance_mut(completion.user_data),
-            operation: completion.operation,
-            ..Self::NOTHING
+impl Completion {
+    /// Creates the objects that the program owns from now on. `member` is the mesh of the queue.
+    pub(crate) fn into_c(self, member: &Arc<Member>) -> sidestep_completion {
+        let mut result = sidestep_completion {
+            user_data: ptr::with_exposed_provenance_mut(self.user_data),
+            operation: self.operation,
+            ..sidestep_completion::EMPTY
         };
-        match completion.outcome {
-            Ok(Value::Addresses { found, flags }) => told.addresses = found.into_list(flags),
-            Ok(Value::Descriptor(fd)) => told.fd = fd.into_raw_fd(),
-            Ok(Value::Nothing) => {}
-            Ok(Value::Text(text)) => told.text = text::give(&text),
-            Err(failure) => {
-                (told.status, told.eai) = (failure.status, failure.eai());
-                told.error = handle::give(ErrorObject::from(failure));
+        let created = self.outcome.and_then(|value| {
+            match value {
+                Value::Addresses { found, flags } => result.addresses = found.into_list(flags),
+                Value::Bridge(bridge) => {
+                    result.bridge = handle::create(BridgeObject::new(*bridge, member.clone()));
+                }
+                Value::Descriptor(fd) => result.fd = fd.into_raw_fd(),
+                Value::Dns(started) => result.dns = handle::create(Dns::new(*started, member.clone())?),
+                Value::Nothing => {}
+                Value::Stream(stream) => {
+                    result.stream = handle::create(Stream::new(*stream, member.clone()));
+                }
+                Value::Text(text) => result.text = text::create(&text),
             }
+            Ok(())
+        });
+        if let Err(failure) = created {
+            result.status = failure.status;
+            if let OperationKind::Resolution = self.kind {
+                result.eai = failure.eai();
+            }
+            result.error = handle::create(ErrorObject::from(failure));
         }
-        told
+        result
     }
 }

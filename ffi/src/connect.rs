@@ -1,7 +1,7 @@
-//! From a host and port to a descriptor.
+//! `sidestep_connect`: connections as descriptors.
 
 use std::{
-    ffi::c_char,
+    ffi::{c_char, c_int},
     os::fd::{IntoRawFd as _, OwnedFd},
     time::Duration,
 };
@@ -10,103 +10,125 @@ use mesh_connector::{Protocol, Target};
 
 use crate::{
     arguments::{Out, text, timeout},
-    border::call,
+    boundary::call,
     descriptor::{self, Pair},
     error::sidestep_error,
     failure::Failure,
     handle,
     mesh::{Member, sidestep_mesh},
-    status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
-/// `how`: anything is spoken over the connection.
-pub const SIDESTEP_TCP: u32 = 0;
-/// `how`: HTTP/1.1 is spoken over the connection.
-pub const SIDESTEP_HTTP1: u32 = 1;
-/// `how`: HTTP/2 is spoken over the connection, gRPC for instance.
-pub const SIDESTEP_HTTP2: u32 = 2;
-/// `how`, beside a protocol: the descriptor is a TCP socket of loopback instead of a Unix socket, for programs that set TCP
-/// options or have to tell a reset from an end.
-pub const SIDESTEP_TCP_PAIR: u32 = 0x10;
-/// `how` of `sidestep_explain`, beside a protocol: JSON.
-pub const SIDESTEP_EXPLAIN_JSON: u32 = 0x100;
-/// `how` of `sidestep_explain`, beside a protocol: connect and see.
-pub const SIDESTEP_EXPLAIN_PROBE: u32 = 0x200;
+/// The protocol of the connection is unknown, or neither HTTP/1.1 nor HTTP/2.
+pub const SIDESTEP_PROTOCOL_TCP: u32 = 0;
+/// The protocol of the connection is HTTP/1.1.
+pub const SIDESTEP_PROTOCOL_HTTP1: u32 = 1;
+/// The protocol of the connection is HTTP/2, for example gRPC.
+pub const SIDESTEP_PROTOCOL_HTTP2: u32 = 2;
+/// The descriptor is a loopback TCP socket instead of a Unix socket. For programs that set TCP options, or that must
+/// distinguish a reset from the end of the stream.
+pub const SIDESTEP_FLAG_TCP_PAIR: u32 = 0x10;
+/// `sidestep_explain` returns JSON.
+pub const SIDESTEP_FLAG_EXPLAIN_JSON: u32 = 0x100;
+/// `sidestep_explain` opens a connection, and reports its result.
+pub const SIDESTEP_FLAG_EXPLAIN_PROBE: u32 = 0x200;
 
 const PROTOCOLS: u32 = 0xF;
 
-/// Where a connection is to lead.
+/// Returns the target of a connection. `flags` is a protocol, combined with flags in `allowed`.
 ///
 /// # Safety
 ///
-/// That of [`text`].
-pub(crate) unsafe fn target(host: *const c_char, port: u16, how: u32, flags: u32) -> Result<Target, Failure> {
-    // SAFETY: the caller's promise.
-    let host = unsafe { text(host, "the host") }?;
-    let protocol = match how & PROTOCOLS {
-        SIDESTEP_TCP => Some(Protocol::Tcp),
-        SIDESTEP_HTTP1 => Some(Protocol::Http1),
-        SIDESTEP_HTTP2 => Some(Protocol::Http2),
+/// The same as [`text`].
+pub(crate) unsafe fn target(
+    host: *const c_char,
+    port: u16,
+    flags: u32,
+    allowed: u32,
+) -> Result<Target, Failure> {
+    // SAFETY: the caller upholds the requirements of `text`.
+    let host = unsafe { text(host, "host") }?;
+    let protocol = match flags & PROTOCOLS {
+        SIDESTEP_PROTOCOL_TCP => Some(Protocol::Tcp),
+        SIDESTEP_PROTOCOL_HTTP1 => Some(Protocol::Http1),
+        SIDESTEP_PROTOCOL_HTTP2 => Some(Protocol::Http2),
         _ => None,
     };
-    let protocol = protocol.filter(|_| how & !(PROTOCOLS | flags) == 0).ok_or_else(|| {
-        Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("`how` has bits that mean nothing here: {how:#x}"))
+    let protocol = protocol.filter(|_| flags & !(PROTOCOLS | allowed) == 0).ok_or_else(|| {
+        let message = format!("flags is {flags:#x}, which this function does not support");
+        Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
     })?;
     Ok(Target::new(host, port)?.with_protocol(protocol))
 }
 
-pub(crate) fn pair(how: u32) -> Pair {
-    if how & SIDESTEP_TCP_PAIR == 0 { Pair::Unix } else { Pair::Tcp }
+pub(crate) fn pair(flags: u32) -> Pair {
+    if flags & SIDESTEP_FLAG_TCP_PAIR == 0 { Pair::Unix } else { Pair::Tcp }
 }
 
-/// Connects, on the mesh's threads. What it needs of the mesh is taken before, so that its threads do not keep it.
+/// Connects. The future does not hold `member`, because it runs on the threads that the member owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,
     pair: Pair,
-    patience: Option<Duration>,
+    limit: Option<Duration>,
 ) -> impl Future<Output = Result<OwnedFd, Failure>> + Send + use<> {
     let mesh = member.mesh.clone();
-    let mesh = patience.map_or_else(|| mesh.clone(), |patience| mesh.with_connect_deadline(patience));
+    let mesh = limit.map_or_else(|| mesh.clone(), |limit| mesh.with_connect_deadline(limit));
     let connections = member.connections.clone();
     async move { descriptor::connect(mesh.connect_to(&target), pair, &connections).await }
 }
 
-/// Connects to `port` of `host` (a service's name, short names included, its address, or a host outside of the mesh) and
-/// gives a connected descriptor, over which the program reads and writes plaintext: blocking, closed on exec, the program's
-/// to close. Behind it the mesh's threads speak mTLS.
+/// Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the name of a service (short
+/// names too), its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads
+/// encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
 ///
-/// `how` is what will be spoken (`SIDESTEP_TCP`, `SIDESTEP_HTTP1`, `SIDESTEP_HTTP2`), by which Istio's proxies choose how to
-/// treat the connection, and may have `SIDESTEP_TCP_PAIR`. `timeout_ms` is for everything from route to handshake; -1 is the
-/// setting `connect-timeout-ms`.
+/// `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
+/// required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
+/// attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
 ///
-/// The end of one direction (`shutdown`) leaves the other open; close sends what was written. A connection that breaks, also
-/// because a peer refuses this process' certificate, which TLS 1.3 tells late, is a reset of a TCP socket and the end of a
-/// Unix socket. After `fork` the descriptor works in both processes as long as the parent lives.
+/// `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken connection is a
+/// reset of a TCP socket, and the end of the stream of a Unix socket. That includes a peer that rejects this process'
+/// certificate, because TLS 1.3 reports it after the handshake. After `fork`, the descriptor works in both processes while the
+/// parent process runs.
 ///
-/// Fails with what is wrong with the target (`SIDESTEP_INVALID_TARGET`, `SIDESTEP_UNKNOWN_HOST`, `SIDESTEP_UNKNOWN_PORT`,
-/// `SIDESTEP_UNKNOWN_SUBSET`, `SIDESTEP_AMBIGUOUS`, `SIDESTEP_RESOLVE`), with the way there (`SIDESTEP_NO_ENDPOINT`,
-/// `SIDESTEP_TOO_MANY_CONNECTIONS`, `SIDESTEP_DIAL`, `SIDESTEP_TLS`, `SIDESTEP_PEER_IDENTITY`, `SIDESTEP_PLAINTEXT_REFUSED`,
-/// `SIDESTEP_UNSUPPORTED`, `SIDESTEP_TIMEOUT`) or with this process' membership (`SIDESTEP_CONTROL_PLANE`,
-/// `SIDESTEP_CREDENTIALS`, `SIDESTEP_CLOSED`); with `SIDESTEP_SYSTEM` where descriptors have run out.
+/// status                          | reason
+/// --------------------------------|--------------------------------------------------------------------------------------
+/// SIDESTEP_E_INVALID_TARGET       | `host` or `port` is invalid
+/// SIDESTEP_E_UNKNOWN_HOST         | the host does not exist
+/// SIDESTEP_E_UNKNOWN_PORT         | the service does not have the port
+/// SIDESTEP_E_AMBIGUOUS            | `host` is an address of several services
+/// SIDESTEP_E_RESOLVE              | upstream DNS failed
+/// SIDESTEP_E_NO_ENDPOINT          | the service has no usable endpoint
+/// SIDESTEP_E_TOO_MANY_CONNECTIONS | the connection limit of the DestinationRule is reached
+/// SIDESTEP_E_DIAL                 | the TCP connection failed
+/// SIDESTEP_E_TLS                  | the TLS handshake failed
+/// SIDESTEP_E_PEER_IDENTITY        | the peer's certificate has an unexpected identity
+/// SIDESTEP_E_PLAINTEXT_REFUSED    | the peer accepts only plaintext, and the setting `mtls` is `required`
+/// SIDESTEP_E_UNSUPPORTED          | the mesh configuration uses a feature that this library does not support
+/// SIDESTEP_E_TIMEOUT              | `timeout_ms` expired
+/// SIDESTEP_E_CONTROL_PLANE        | configuration from istiod is missing
+/// SIDESTEP_E_CREDENTIALS          | this process has no valid certificate
+/// SIDESTEP_E_CLOSED               | the mesh was shut down
+/// SIDESTEP_E_SYSTEM               | no descriptor is left
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_connect(
     mesh: *const sidestep_mesh,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     timeout_ms: i64,
-    fd: *mut i32,
+    fd: *mut c_int,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (fd, err) = unsafe { (Out::required(fd, -1, "fd"), Out::error(err)) };
     call(err, || {
         let fd = fd?;
         let member = handle::get::<Member>(mesh)?;
-        // SAFETY: as the header says of texts.
-        let target = unsafe { target(host, port, how, SIDESTEP_TCP_PAIR) }?;
-        let connecting = connecting(&member, target, pair(how), timeout(timeout_ms));
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, SIDESTEP_FLAG_TCP_PAIR) }?;
+        let connecting = connecting(&member, target, pair(flags), timeout(timeout_ms));
         fd.set(member.runtime.wait(None, connecting)??.into_raw_fd());
         Ok(())
     })

@@ -1,7 +1,7 @@
-//! What a connection is.
+//! Information about a connection.
 
 use std::{
-    ffi::{CString, c_char},
+    ffi::{CString, c_char, c_int},
     ptr,
 };
 
@@ -9,36 +9,36 @@ use mesh_connector::ConnectionInfo;
 
 use crate::{
     arguments::{Out, c_string, pointer},
-    border::call,
+    boundary::call,
     descriptor::inode,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    status::{SIDESTEP_NOT_A_CONNECTION, sidestep_status},
+    status::{SIDESTEP_E_NOT_A_CONNECTION, sidestep_status},
 };
 
-/// What a connection is: who is at the other end, and how it leads there. It stays as it is when the connection ends.
+/// Information about a connection: its peer, and how it was made. It stays valid after the connection has ended.
 #[derive(Debug)]
 pub struct sidestep_info(());
 
-/// The peer's verified name: `spiffe://cluster.local/ns/weather/sa/forecast`. None in plaintext.
+/// The peer's verified SPIFFE ID, such as `spiffe://cluster.local/ns/weather/sa/forecast`. NULL for plaintext.
 pub const SIDESTEP_INFO_PEER: i32 = 1;
-/// The mesh's own name of the service. None outside of the mesh.
+/// The canonical name of the service. NULL for a host outside the mesh.
 pub const SIDESTEP_INFO_SERVICE: i32 = 2;
-/// The cluster: `outbound|3002||forecast.weather.svc.cluster.local`. None outside of the mesh.
+/// The xDS cluster, such as `outbound|3002||forecast.weather.svc.cluster.local`. NULL for a host outside the mesh.
 pub const SIDESTEP_INFO_CLUSTER: i32 = 3;
-/// The endpoint that was chosen, as the control plane names it.
+/// The selected endpoint, as istiod names it.
 pub const SIDESTEP_INFO_ENDPOINT: i32 = 4;
-/// The address that was dialled, if it is an east-west gateway's. None where the workload was dialled itself.
+/// The address of the east-west gateway that the connection goes through. NULL for a direct connection.
 pub const SIDESTEP_INFO_GATEWAY: i32 = 5;
-/// The server name that was sent. None in plaintext.
+/// The server name (SNI) of the TLS handshake. NULL for plaintext.
 pub const SIDESTEP_INFO_SNI: i32 = 6;
-/// The application protocol that the peer chose. None is usual.
+/// The application protocol (ALPN) that the peer selected. NULL if the peer selected none, which is usual.
 pub const SIDESTEP_INFO_ALPN: i32 = 7;
-/// `mutual_tls`, `tls` or `plaintext`.
+/// The transport: `mutual_tls`, `tls` or `plaintext`.
 pub const SIDESTEP_INFO_TRANSPORT: i32 = 8;
-/// The address that was dialled.
+/// The address that the library connected to.
 pub const SIDESTEP_INFO_ADDRESS: i32 = 9;
 
 pub(crate) struct Info([Option<CString>; 9]);
@@ -67,31 +67,34 @@ impl Info {
     }
 }
 
-/// Tells what the connection behind a descriptor of `sidestep_connect` is; copies of it (`dup`) are the same connection.
-/// Fails with `SIDESTEP_NOT_A_CONNECTION` for all other descriptors, and when the connection has ended.
+/// Returns information about the connection behind a descriptor of `sidestep_connect`. Copies of the descriptor (`dup`)
+/// refer to the same connection.
+///
+/// Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, and after the connection has ended.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_connection_info(
     mesh: *const sidestep_mesh,
-    fd: i32,
+    fd: c_int,
     info: *mut *mut sidestep_info,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (info, err) = unsafe { (Out::required(info, ptr::null_mut(), "info"), Out::error(err)) };
     call(err, || {
         let info = info?;
         let member = handle::get::<Member>(mesh)?;
         let found = inode(fd).and_then(|inode| member.connections.info(inode));
         let found = found.ok_or_else(|| {
-            let message = format!("descriptor {fd} is no open connection of this mesh");
-            Failure::new(SIDESTEP_NOT_A_CONNECTION, message)
+            let message = format!("the descriptor {fd} is not an open connection of this mesh");
+            Failure::new(SIDESTEP_E_NOT_A_CONNECTION, message)
         })?;
-        info.set(handle::give(Info::new(&found)));
+        info.set(handle::create(Info::new(&found)));
         Ok(())
     })
 }
 
-/// One of the texts `SIDESTEP_INFO_…`; NULL where there is none. It belongs to `info`.
+/// Returns the text of a `SIDESTEP_INFO_…` constant, or NULL if the connection has none. The text belongs to `info`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_info_get(info: *const sidestep_info, what: i32) -> *const c_char {
     let index = usize::try_from(what).ok().and_then(|what| what.checked_sub(1));
@@ -100,7 +103,7 @@ pub extern "C" fn sidestep_info_get(info: *const sidestep_info, what: i32) -> *c
     pointer(text)
 }
 
-/// Frees what was told about a connection. NULL is nothing to free.
+/// Frees information about a connection. Does nothing if `info` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_info_free(info: *mut sidestep_info) -> sidestep_status {
     handle::free::<Info>(info)

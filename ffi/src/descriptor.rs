@@ -1,5 +1,5 @@
-//! Connections as descriptors: the program has one end of a pair of sockets, and the mesh's threads pass bytes between the
-//! other end and the mesh.
+//! Connections as descriptors. The program gets one end of a socket pair, and the mesh's threads copy bytes between the
+//! other end and the connection.
 
 mod pair;
 
@@ -24,9 +24,9 @@ use tokio::{sync::watch, time::timeout};
 
 use self::pair::Ends;
 pub(crate) use self::pair::Pair;
-use crate::{failure::Failure, status::SIDESTEP_TIMEOUT};
+use crate::{failure::Failure, status::SIDESTEP_E_TIMEOUT};
 
-/// The connections that are open, by the inodes of the program's ends.
+/// The open connections, by the inode of the program's socket.
 #[derive(Default)]
 pub(crate) struct Connections {
     open: Mutex<HashMap<u64, (usize, ConnectionInfo)>>,
@@ -43,27 +43,27 @@ impl Connections {
         *self.count.borrow()
     }
 
-    /// Waits until none is open.
-    pub(crate) async fn ended(&self, patience: Option<Duration>) -> Result<(), Failure> {
+    /// Waits until no connection is open.
+    pub(crate) async fn ended(&self, limit: Option<Duration>) -> Result<(), Failure> {
         let mut count = self.count.subscribe();
         let none = count.wait_for(|open| *open == 0);
-        let ended = match patience {
-            Some(patience) => timeout(patience, none).await.is_ok(),
+        let ended = match limit {
+            Some(limit) => timeout(limit, none).await.is_ok(),
             None => none.await.is_ok(),
         };
         if ended {
             return Ok(());
         }
-        let message = format!("{} connections are still open after {patience:?}", self.count());
-        Err(Failure::new(SIDESTEP_TIMEOUT, message))
+        let message = format!("{} connections are still open after {limit:?}", self.count());
+        Err(Failure::new(SIDESTEP_E_TIMEOUT, message))
     }
 }
 
-/// One connection, as long as it is open.
+/// The entry of an open connection. Dropping it removes the entry.
 struct Open {
     connections: Arc<Connections>,
     inode: u64,
-    /// The program may have closed its end, and the system given the inode to another.
+    /// Distinguishes connections with the same inode: the system reuses an inode after the program has closed the socket.
     number: usize,
 }
 
@@ -87,7 +87,7 @@ impl Drop for Open {
     }
 }
 
-/// The program's end of a new connection. On the mesh's threads.
+/// Connects, and returns the program's end of the socket pair. Runs on the mesh's threads.
 pub(crate) async fn connect(
     connecting: impl Future<Output = Result<MeshStream, Error>>,
     pair: Pair,
@@ -97,17 +97,17 @@ pub(crate) async fn connect(
     let (stream, ends) = tokio::select! {
         biased;
         stream = &mut connecting => (stream?, pair.open()),
-        // While the peer answers.
+        // The socket pair is created while the connection attempt is in progress.
         ends = async { pair.open() } => (connecting.await?, ends),
     };
     let served = ends.and_then(|ends| match ends {
         Ends::Tcp(theirs, ours) => serve(theirs, ours, stream, connections),
         Ends::Unix(theirs, ours) => serve(theirs, ours, stream, connections),
     });
-    served.map_err(|error| Failure::of_system("no descriptor", &error))
+    served.map_err(|error| Failure::of_system("cannot create a descriptor", &error))
 }
 
-/// Has bytes passed between the mesh's end and the mesh, and returns the program's.
+/// Starts to copy bytes between the library's end of the socket pair and the connection, and returns the program's end.
 fn serve(
     theirs: OwnedFd,
     ours: impl LocalSocket + 'static,
@@ -121,19 +121,19 @@ fn serve(
         if let Err(error) = relay(ours, stream).await {
             tracing::debug!(%error, endpoint = connection.endpoint(), "a connection broke");
         }
-        // The sockets are closed.
+        // Both sockets are closed now.
         drop(open);
         tracing::debug!(endpoint = connection.endpoint(), "a connection ended");
     });
     Ok(theirs)
 }
 
-/// Which socket a descriptor is; `None` if it is none that is open.
+/// Returns the inode of a descriptor, or `None` if it is not open.
 pub(crate) fn inode(fd: i32) -> Option<u64> {
     if fd < 0 {
         return None;
     }
-    // SAFETY: it is looked at in this call only, and one that is not open is what `fstat` says.
+    // SAFETY: the borrow lasts only for the `fstat` call, which fails for a descriptor that is not open.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     rustix::fs::fstat(fd).ok().map(|stat| stat.st_ino)
 }

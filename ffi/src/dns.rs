@@ -1,31 +1,39 @@
-//! A DNS server, for programs that know nothing else.
+//! The DNS server, for programs that accept only names.
 
-use std::{ffi::c_char, net::SocketAddr, ptr, sync::Arc};
+use std::{
+    ffi::{c_char, c_void},
+    net::SocketAddr,
+    ptr,
+    sync::{Arc, Weak},
+};
 
-use mesh_connector::{Mesh, MeshResolver, bridge::Bridge};
+use mesh_connector::MeshResolver;
 use mesh_resolver::listener::DnsListener;
 
 use crate::{
     arguments::{Out, text},
-    border::call,
-    bridge::{Bridging, sidestep_bridge},
+    boundary::call,
+    bridge::{BridgeObject, sidestep_bridge},
+    completion::Value,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
-    thread::{self, Reports},
+    queue::{sidestep_queue, start::start_operation},
+    status::{SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
+    thread,
 };
 
-/// A DNS server that knows the mesh's names.
+/// A DNS server that answers mesh names.
 #[derive(Debug)]
 pub struct sidestep_dns(());
 
+/// The object behind a `sidestep_dns` handle.
 pub(crate) struct Dns {
     listener: DnsListener,
-    // Its addresses are the bridge's.
-    _bridging: Option<Arc<Bridging>>,
-    // Last: its threads serve what is not the mesh's.
+    // The bridge listens on the addresses in the answers.
+    _bridge: Option<Arc<BridgeObject>>,
+    // Dropped last: its threads forward queries to upstream DNS.
     _member: Arc<Member>,
 }
 
@@ -35,12 +43,31 @@ impl Kind for Dns {
     const NAME: &'static str = "sidestep_dns";
 }
 
-/// Answers DNS, UDP and TCP, at `address` (`127.0.0.1:15053`, port 0 for one that the system chooses), with one thread of its
-/// own. Mesh names have the mesh's addresses; with a `bridge`, which may be NULL, they have loopback addresses behind which
-/// it listens on the services' own ports.
+impl Dns {
+    /// Fails if the bridge was freed after the listener was started.
+    pub(crate) fn new(started: Started, member: Arc<Member>) -> Result<Self, Failure> {
+        let freed =
+            || Failure::new(SIDESTEP_E_BAD_HANDLE, "the bridge was freed while the DNS server started");
+        let bridge = started.bridge.map(|bridge| bridge.upgrade().ok_or_else(freed)).transpose()?;
+        Ok(Self { listener: started.listener, _bridge: bridge, _member: member })
+    }
+}
+
+/// A DNS listener before it becomes a `Dns`. It does not hold the bridge, because it is created on the threads of a mesh, which
+/// must not hold the objects that own them.
+#[derive(Debug)]
+pub(crate) struct Started {
+    listener: DnsListener,
+    bridge: Option<Weak<BridgeObject>>,
+}
+
+/// Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
+/// The server has its own thread. It answers mesh names with the addresses of the name table. With a `bridge`, which
+/// may be NULL, it answers them with loopback addresses, on which the bridge listens on the ports of the services.
 ///
-/// Fails with `SIDESTEP_LISTEN` where `address` cannot be listened on, and with a `bridge` where istiod has not sent its
-/// clusters within the setting `connect-timeout-ms` (`SIDESTEP_CONTROL_PLANE`).
+/// Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE` if istiod
+/// does not send its clusters within the setting `connect-timeout-ms`.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_dns_start(
     mesh: *const sidestep_mesh,
@@ -49,52 +76,81 @@ pub unsafe extern "C" fn sidestep_dns_start(
     dns: *mut *mut sidestep_dns,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (dns, err) = unsafe { (Out::required(dns, ptr::null_mut(), "dns"), Out::error(err)) };
     call(err, || {
         let dns = dns?;
         let member = handle::get::<Member>(mesh)?;
-        let bridging = if bridge.is_null() { None } else { Some(handle::get::<Bridging>(bridge)?) };
-        // SAFETY: as the header says of texts.
-        let address = unsafe { text(address, "the address") }?;
-        let address: SocketAddr = address.parse().map_err(|_| {
-            let message = format!("`{}` is no address: write IP:PORT", address.escape_debug());
-            Failure::new(SIDESTEP_INVALID_ARGUMENT, message)
-        })?;
-        let (mesh, bridge) = (member.mesh.clone(), bridging.as_ref().map(|one| one.bridge.clone()));
-        let listener = member.runtime.wait(None, start(mesh, bridge, address, member.reports.clone()))??;
-        dns.set(handle::give(Dns { listener, _bridging: bridging, _member: member }));
+        // SAFETY: the header requires valid texts.
+        let start = unsafe { start(&member, address, bridge) }?;
+        let started = member.runtime.wait(None, start)??;
+        dns.set(handle::create(Dns::new(started, member)?));
         Ok(())
     })
 }
 
-async fn start(
-    mesh: Mesh,
-    bridge: Option<Arc<Bridge>>,
-    address: SocketAddr,
-    reports: Reports,
-) -> Result<DnsListener, Failure> {
-    let resolver = match bridge {
-        None => mesh.raw_resolver().clone(),
-        Some(bridge) => {
-            let services = bridge.local_services().await?;
-            MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?
-        }
+/// The non-blocking form of `sidestep_dns_start` for the mesh of the queue. The completion contains the server.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_dns_start(
+    queue: *mut sidestep_queue,
+    address: *const c_char,
+    bridge: *const sidestep_bridge,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let start = |member: &Member| {
+        // SAFETY: the header requires valid texts.
+        let start = unsafe { start(member, address, bridge) }?;
+        Ok(async move { Ok(Value::Dns(Box::new(start.await?))) })
     };
-    Ok(DnsListener::builder(resolver)
-        .bind(address)
-        .with_thread_setup(move || thread::begun(&reports))
-        .start()?)
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, start) }
 }
 
-/// The port that is listened on; 0 where `dns` is none.
+/// Starts a DNS listener.
+///
+/// # Safety
+///
+/// The same as [`text`].
+unsafe fn start(
+    member: &Member,
+    address: *const c_char,
+    bridge: *const sidestep_bridge,
+) -> Result<impl Future<Output = Result<Started, Failure>> + Send + use<>, Failure> {
+    let bridge = if bridge.is_null() { None } else { Some(handle::get::<BridgeObject>(bridge)?) };
+    // SAFETY: the caller upholds the requirements of `text`.
+    let address = unsafe { text(address, "address") }?;
+    let address: SocketAddr = address.parse().map_err(|_| {
+        let message = format!("the address `{}` is invalid: pass IP:PORT", address.escape_debug());
+        Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
+    })?;
+    let (mesh, reports) = (member.mesh.clone(), member.reports.clone());
+    let local = bridge.as_ref().map(|bridge| bridge.bridge.clone());
+    let bridge = bridge.as_ref().map(Arc::downgrade);
+    Ok(async move {
+        let resolver = match local {
+            None => mesh.raw_resolver().clone(),
+            Some(local) => {
+                let services = local.local_services().await?;
+                MeshResolver::builder_for(mesh.client()).with_local_addresses(services).build()?
+            }
+        };
+        let builder = DnsListener::builder(resolver).bind(address);
+        let listener = builder.with_thread_setup(move || thread::begun(&reports)).start()?;
+        Ok(Started { listener, bridge })
+    })
+}
+
+/// Returns the port of a DNS server, or 0 if `dns` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_dns_port(dns: *const sidestep_dns) -> u16 {
     let port = |dns: Arc<Dns>| dns.listener.addresses().first().map_or(0, SocketAddr::port);
     handle::get::<Dns>(dns).map_or(0, port)
 }
 
-/// Ends a DNS server and frees it. NULL is nothing to free.
+/// Stops a DNS server and frees it. Does nothing if `dns` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_dns_free(dns: *mut sidestep_dns) -> sidestep_status {
     handle::free::<Dns>(dns)

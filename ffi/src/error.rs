@@ -1,4 +1,4 @@
-//! The error object.
+//! Error objects.
 
 use std::ffi::{CString, c_char, c_int};
 
@@ -6,18 +6,19 @@ use crate::{
     arguments::{c_string, pointer},
     failure::Failure,
     handle::{self, Kind},
-    status::{self, SIDESTEP_BAD_HANDLE, sidestep_status},
+    status::{SIDESTEP_E_BAD_HANDLE, sidestep_status},
 };
 
-/// Why a call failed: code, message, next step.
+/// The reason why a call failed: status code, message and next step.
 #[derive(Debug)]
 pub struct sidestep_error(());
 
-/// What a handle of an error stands for.
+/// The object behind a `sidestep_error` handle.
 pub(crate) struct ErrorObject {
     status: sidestep_status,
+    is_transient: bool,
     message: CString,
-    next: CString,
+    next_step: CString,
 }
 
 impl Kind for ErrorObject {
@@ -28,37 +29,44 @@ impl Kind for ErrorObject {
 
 impl From<Failure> for ErrorObject {
     fn from(failure: Failure) -> Self {
-        Self { status: failure.status, message: c_string(&failure.message), next: c_string(&failure.next) }
+        Self {
+            status: failure.status,
+            is_transient: failure.is_transient,
+            message: c_string(&failure.message),
+            next_step: c_string(&failure.next_step),
+        }
     }
 }
 
-/// The error's code; `SIDESTEP_BAD_HANDLE` where `error` is none.
+/// Returns the status code of an error, or `SIDESTEP_E_BAD_HANDLE` if `error` is not a valid handle.
+#[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn sidestep_error_code(error: *const sidestep_error) -> sidestep_status {
-    handle::get::<ErrorObject>(error).map_or(SIDESTEP_BAD_HANDLE, |error| error.status)
+pub extern "C" fn sidestep_error_status(error: *const sidestep_error) -> sidestep_status {
+    handle::get::<ErrorObject>(error).map_or(SIDESTEP_E_BAD_HANDLE, |error| error.status)
 }
 
-/// What failed and why, on one line, naming hosts, files, keys, endpoints and identities as far as they are known. It
-/// belongs to the error. NULL where `error` is none.
+/// Returns the message of an error: one line with the failed step and its cause, including the hosts, files, settings,
+/// endpoints and identities involved. The text belongs to the error. Returns NULL if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_message(error: *const sidestep_error) -> *const c_char {
     handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.message)))
 }
 
-/// What to do about it. It belongs to the error. NULL where `error` is none.
+/// Returns what the user or the program can do about an error. The text belongs to the error. Returns NULL if `error` is not a
+/// valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_next_step(error: *const sidestep_error) -> *const c_char {
-    handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.next)))
+    handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.next_step)))
 }
 
-/// The number of `errno` that is nearest to a code: `ETIMEDOUT` for `SIDESTEP_TIMEOUT`, `ECONNREFUSED` for
-/// `SIDESTEP_DIAL`, and so on; 0 for `SIDESTEP_OK`.
+/// Returns 1 if the same call can succeed later although nobody changes its arguments or the configuration, so that a retry
+/// makes sense. Returns 0 otherwise, and if `error` is not a valid handle.
 #[unsafe(no_mangle)]
-pub extern "C" fn sidestep_errno(code: sidestep_status) -> c_int {
-    status::errno(code)
+pub extern "C" fn sidestep_error_is_transient(error: *const sidestep_error) -> c_int {
+    handle::get::<ErrorObject>(error).map_or(0, |error| c_int::from(error.is_transient))
 }
 
-/// Frees an error. NULL is nothing to free.
+/// Frees an error. Does nothing if `error` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_free(error: *mut sidestep_error) -> sidestep_status {
     handle::free::<ErrorObject>(error)

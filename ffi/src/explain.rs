@@ -1,4 +1,4 @@
-//! Why a connection goes where it goes.
+//! Explanations of connections.
 
 use std::{ffi::c_char, ptr};
 
@@ -6,8 +6,8 @@ use mesh_connector::explain::Probe;
 
 use crate::{
     arguments::Out,
-    border::call,
-    connect::{SIDESTEP_EXPLAIN_JSON, SIDESTEP_EXPLAIN_PROBE, target},
+    boundary::call,
+    connect::{SIDESTEP_FLAG_EXPLAIN_JSON, SIDESTEP_FLAG_EXPLAIN_PROBE, target},
     error::sidestep_error,
     failure::Failure,
     handle,
@@ -16,50 +16,58 @@ use crate::{
     text::{self, sidestep_text},
 };
 
-/// Explains how a connection to `port` of `host` is made: name, cluster, endpoints and why each was kept or dropped,
-/// gateway, SNI, ALPN, identities. What stands in the way is part of the explanation, and no error. `how` is a protocol, and
-/// `SIDESTEP_EXPLAIN_JSON` for JSON instead of text for people, and `SIDESTEP_EXPLAIN_PROBE` to connect and see.
+/// Explains how a connection to `port` of `host` is made: name, cluster, gateway, SNI, ALPN, identities, and each endpoint with
+/// the reason why it can or cannot be selected. A step that fails is part of the explanation, and not an error of this call.
 ///
-/// It takes as long as a connection may take, at most.
+/// `flags` is a protocol, combined with `SIDESTEP_FLAG_EXPLAIN_JSON` for JSON instead of readable text, and with
+/// `SIDESTEP_FLAG_EXPLAIN_PROBE` to open a connection and report its result.
+///
+/// The call takes at most as long as the setting `connect-timeout-ms`.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_explain(
     mesh: *const sidestep_mesh,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     explanation: *mut *mut sidestep_text,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (explanation, err) =
         unsafe { (Out::required(explanation, ptr::null_mut(), "explanation"), Out::error(err)) };
     call(err, || {
         let explanation = explanation?;
         let member = handle::get::<Member>(mesh)?;
-        // SAFETY: as the header says of texts.
-        let explaining = unsafe { explaining(&member, host, port, how) }?;
-        explanation.set(text::give(&member.runtime.wait(None, explaining)?));
+        // SAFETY: the header requires valid texts.
+        let explaining = unsafe { explaining(&member, host, port, flags) }?;
+        explanation.set(text::create(&member.runtime.wait(None, explaining)?));
         Ok(())
     })
 }
 
-/// Explains, as text or JSON.
+/// Returns the explanation as text or JSON.
 ///
 /// # Safety
 ///
-/// That of [`target`].
+/// The same as [`target`].
 pub(crate) unsafe fn explaining(
     member: &Member,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
 ) -> Result<impl Future<Output = String> + Send + use<>, Failure> {
-    // SAFETY: the caller's promise.
-    let target = unsafe { target(host, port, how, SIDESTEP_EXPLAIN_JSON | SIDESTEP_EXPLAIN_PROBE) }?;
-    let probe = if how & SIDESTEP_EXPLAIN_PROBE == 0 { Probe::Nothing } else { Probe::Handshake };
+    let allowed = SIDESTEP_FLAG_EXPLAIN_JSON | SIDESTEP_FLAG_EXPLAIN_PROBE;
+    // SAFETY: the caller upholds the requirements of `target`.
+    let target = unsafe { target(host, port, flags, allowed) }?;
+    let probe = if flags & SIDESTEP_FLAG_EXPLAIN_PROBE == 0 { Probe::Nothing } else { Probe::Handshake };
     let mesh = member.mesh.clone();
     Ok(async move {
         let explained = mesh.explain_to(&target, probe).await;
-        if how & SIDESTEP_EXPLAIN_JSON == 0 { explained.to_string() } else { explained.to_json() }
+        if flags & SIDESTEP_FLAG_EXPLAIN_JSON == 0 {
+            explained.to_string()
+        } else {
+            explained.to_json()
+        }
     })
 }

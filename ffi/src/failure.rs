@@ -1,4 +1,4 @@
-//! Why a call failed, which a panic is too.
+//! The reason why a call failed, including a panic.
 
 use std::{
     any::Any,
@@ -9,30 +9,37 @@ use std::{
 
 use libc::c_int;
 
-use crate::status::{self, SIDESTEP_PANIC, SIDESTEP_SYSTEM, sidestep_status};
+use crate::status::{self, SIDESTEP_E_PANIC, SIDESTEP_E_SYSTEM, sidestep_status};
 
-/// Why a call failed, on its way to C.
+/// The reason why a call failed, before it becomes a status code and an error object.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: sidestep_status,
     pub(crate) message: String,
-    pub(crate) next: String,
-    /// Where `getaddrinfo` has a number of its own for it.
+    pub(crate) next_step: String,
+    pub(crate) is_transient: bool,
+    /// The `getaddrinfo` code, if it differs from the code of the status.
     pub(crate) eai: Option<c_int>,
 }
 
 impl Failure {
     pub(crate) fn new(status: sidestep_status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), next: status::next_step(status).to_owned(), eai: None }
+        Self {
+            status,
+            message: message.into(),
+            next_step: status::next_step(status).to_owned(),
+            is_transient: status::is_transient(status),
+            eai: None,
+        }
     }
 
     pub(crate) fn of_system(what: &str, error: &io::Error) -> Self {
-        Self::new(SIDESTEP_SYSTEM, format!("{what}: {error}"))
+        Self::new(SIDESTEP_E_SYSTEM, format!("{what}: {error}"))
     }
 
-    /// Where the usual next step is another's.
+    /// The same failure with the next step of another status.
     pub(crate) fn with_next_step_of(self, status: sidestep_status) -> Self {
-        Self { next: status::next_step(status).to_owned(), ..self }
+        Self { next_step: status::next_step(status).to_owned(), ..self }
     }
 
     pub(crate) fn with_eai(self, eai: c_int) -> Self {
@@ -44,17 +51,17 @@ impl Failure {
     }
 }
 
-/// No descriptor is left, to the process or to the system, whatever it was wanted for.
+/// The operating system errors of a process or a system that has no descriptor left.
 const OUT_OF_DESCRIPTORS: [Option<c_int>; 2] = [Some(libc::EMFILE), Some(libc::ENFILE)];
 
 impl From<mesh_connector::Error> for Failure {
     fn from(error: mesh_connector::Error) -> Self {
         if OUT_OF_DESCRIPTORS.contains(&error.raw_os_error()) {
-            return Self::new(SIDESTEP_SYSTEM, error.report());
+            return Self::new(SIDESTEP_E_SYSTEM, error.report());
         }
         let mut failure = Self::new(status::of(error.kind()), error.report());
         if !error.possible_causes().is_empty() {
-            failure.next = format!("possible causes: {}", error.possible_causes().join("; "));
+            failure.next_step = format!("possible causes: {}", error.possible_causes().join("; "));
         }
         failure
     }
@@ -64,22 +71,22 @@ impl From<mesh_resolver::Error> for Failure {
     fn from(error: mesh_resolver::Error) -> Self {
         let system = error.source().and_then(|source| source.downcast_ref::<io::Error>()?.raw_os_error());
         if OUT_OF_DESCRIPTORS.contains(&system) {
-            return Self::new(SIDESTEP_SYSTEM, error.report());
+            return Self::new(SIDESTEP_E_SYSTEM, error.report());
         }
         Self::new(status::of_lookup(error.kind()), error.report())
     }
 }
 
-/// No panic leaves this.
+/// Runs `work` and turns a panic into a failure.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves behind is behind locks that are read whatever befell their holders.
+    // Unwind safe: shared values are behind locks without poisoning.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    Failure::new(SIDESTEP_PANIC, format!("libsidestep panicked: {said}"))
+    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Failure::new(SIDESTEP_E_PANIC, format!("libsidestep panicked: {message}"))
 }
 
 #[cfg(test)]
@@ -87,9 +94,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_a_status_with_what_it_said() {
+    fn a_panic_becomes_a_status_and_its_message() {
         let failure = guarded::<()>(|| panic!("as {}", "intended")).unwrap_err();
-        assert_eq!(failure.status, SIDESTEP_PANIC);
+        assert_eq!(failure.status, SIDESTEP_E_PANIC);
         assert!(failure.message.ends_with("as intended"), "{}", failure.message);
     }
 }

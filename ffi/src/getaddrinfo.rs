@@ -1,4 +1,4 @@
-//! Names to addresses, as the system's `getaddrinfo` gives them.
+//! `sidestep_getaddrinfo`: name resolution in the form of the system's `getaddrinfo`.
 
 mod request;
 mod system;
@@ -18,32 +18,38 @@ use self::request::Service;
 use crate::{
     addresses::{Addresses, Entry},
     arguments::Out,
-    border::outcome,
+    boundary::outcome,
     error::sidestep_error,
     failure::{Failure, guarded},
     handle,
     mesh::{Member, sidestep_mesh},
-    status::SIDESTEP_NO_ADDRESS,
+    status::SIDESTEP_E_NO_ADDRESS,
 };
 
-/// The system's `getaddrinfo`, with the mesh's names: short ones (`forecast.weather`) too, which the mesh answers at once
-/// and without a system call. Other names are upstream DNS's. A literal address, and what AI_NUMERICHOST asks for, is the
-/// system's own answer.
+/// Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather` are
+/// completed. A mesh name is answered from the name table, without blocking and without a system call. Other names are
+/// resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by the system's function.
 ///
-/// Returns 0 or one of the system's EAI_ codes, for `gai_strerror`; `err` says more. `errno` stays as it is. The list is
-/// freed by `sidestep_freeaddrinfo`.
+/// Returns 0, or an EAI_ code for `gai_strerror`; `err` contains details. Free the list with `sidestep_freeaddrinfo`.
 ///
-/// Names and numbers of services, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV,
-/// AI_V4MAPPED and AI_ALL are as with the system's; AI_ADDRCONFIG changes nothing. A `node` of NULL (addresses to listen on,
-/// with AI_PASSIVE) is none of the mesh's business: EAI_NONAME, ask the system.
+/// Service names and numbers, families, socket types, protocols, AI_CANONNAME, AI_NUMERICHOST, AI_NUMERICSERV, AI_V4MAPPED and
+/// AI_ALL have the same effect as in the system's function. AI_ADDRCONFIG has no effect. `node` must not be NULL: call the
+/// system's function for addresses to listen on (AI_PASSIVE).
 ///
-/// The addresses of a mesh name are the mesh's own (ClusterIPs and virtual ones): pass them, or better the name, to
-/// `sidestep_connect`; dialled by the program itself they lead nowhere from outside of the cluster's network
-/// (`sidestep_bridge_getaddrinfo` gives such as do). Before istiod has sent its names, this waits for them a while.
+/// Do not connect to the address of a mesh name with `connect`. It is a ClusterIP or a virtual IP, which is not routable from
+/// outside the cluster; where it is routable, the connection bypasses the mesh in plaintext. Pass the name to
+/// `sidestep_connect`, or use `sidestep_bridge_getaddrinfo`, whose addresses accept connections.
 ///
-/// EAI_NONAME: nobody knows the name; EAI_NODATA: it has no address of the family; EAI_AGAIN: upstream DNS failed or took too
-/// long, or istiod has sent no names yet; EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS: as with the system's; EAI_FAIL:
-/// everything else, such as a handle that is none.
+/// Until istiod has sent the name table, the call waits for it for a limited time.
+///
+/// code                                                | reason
+/// ----------------------------------------------------|------------------------------------------------------------------
+/// EAI_NONAME                                          | the name does not exist, or `node` is NULL
+/// EAI_NODATA                                          | the name has no address of the requested family
+/// EAI_AGAIN                                           | upstream DNS failed or timed out, or istiod has sent no name table
+/// EAI_SERVICE, EAI_SOCKTYPE, EAI_FAMILY, EAI_BADFLAGS | the same as in the system's function
+/// EAI_FAIL                                            | any other failure, such as an invalid handle
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_getaddrinfo(
     mesh: *const sidestep_mesh,
@@ -53,22 +59,23 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
     list: *mut *mut addrinfo,
     err: *mut *mut sidestep_error,
 ) -> c_int {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (list, err) = unsafe { (Out::required(list, ptr::null_mut(), "list"), Out::error(err)) };
     answering(list, err, || {
         let member = handle::get::<Member>(mesh)?;
-        // SAFETY: as the header says of texts and hints.
+        // SAFETY: the header requires valid texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?;
         let flags = request.flags;
         let found = match request.system() {
             Some(answer) => answer?,
-            None => asked(&member, request)?,
+            None => resolve_blocking(&member, request)?,
         };
         Ok((found, flags))
     })
 }
 
-/// Answers as the system's function does: with a list of what was found, and the flags that it was asked with.
+/// Runs a lookup and returns its EAI_ code. Stores the list if the lookup succeeds. The lookup returns the addresses
+/// and the flags of the request.
 pub(crate) fn answering(
     list: Result<Out<'_, *mut addrinfo>, Failure>,
     err: Option<Out<'_, *mut sidestep_error>>,
@@ -83,30 +90,30 @@ pub(crate) fn answering(
     outcome(err, answered).map_or_else(|failed| failed.eai, |()| 0)
 }
 
-fn asked(member: &Member, request: Request<'_>) -> Result<Addresses, Failure> {
+fn resolve_blocking(member: &Member, request: Request<'_>) -> Result<Addresses, Failure> {
     let resolver = member.mesh.raw_resolver();
-    // What the table knows needs nobody to be asked, and no other thread.
-    let at_once = || resolver.try_lookup_ip(&request.node);
-    match metrics::with_local_recorder(&*member.reports.counted, at_once) {
-        Some(found) => found_addresses(&request, &found),
+    // A name in the name table is resolved on this thread.
+    let from_table = || resolver.try_lookup_ip(&request.node);
+    match metrics::with_local_recorder(&*member.reports.recorder, from_table) {
+        Some(found) => addresses_of(&request, &found),
         None => {
             let (resolver, request) = (resolver.clone(), request.into_owned());
-            member.runtime.wait(None, async move { ask(&resolver, &request).await })?
+            member.runtime.wait(None, async move { resolve(&resolver, &request).await })?
         }
     }
 }
 
-pub(crate) async fn ask(resolver: &MeshResolver, request: &Request<'_>) -> Result<Addresses, Failure> {
+pub(crate) async fn resolve(resolver: &MeshResolver, request: &Request<'_>) -> Result<Addresses, Failure> {
     let found = resolver.lookup_ip(&request.node).await?;
-    found_addresses(request, &found)
+    addresses_of(request, &found)
 }
 
-fn found_addresses(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Failure> {
-    answer(request, found.addresses(), found.canonical_name(), &request.services)
+fn addresses_of(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Failure> {
+    addresses_for(request, found.addresses(), found.canonical_name(), &request.services)
 }
 
-/// What was found, as it was asked for.
-pub(crate) fn answer(
+/// Returns the entries that a request asks for: each address of the requested family, with each of the services.
+pub(crate) fn addresses_for(
     request: &Request<'_>,
     found: &[IpAddr],
     name: &str,
@@ -123,7 +130,7 @@ pub(crate) fn answer(
     if ips.is_empty() {
         let family = if request.family == AF_INET { "IPv4" } else { "IPv6" };
         let message = format!("{} has no {family} address", request.node.escape_debug());
-        return Err(Failure::new(SIDESTEP_NO_ADDRESS, message));
+        return Err(Failure::new(SIDESTEP_E_NO_ADDRESS, message));
     }
     let entries = ips.into_iter().flat_map(|ip| {
         services.iter().map(move |service| Entry {

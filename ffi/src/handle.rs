@@ -1,12 +1,12 @@
-//! Handles: what C holds instead of pointers.
+//! Handles, which C programs hold instead of pointers.
 //!
-//! A handle looks like a pointer and is a number: a place in a table, how often that place has been given out, and the
-//! kind of what is there. It is never followed, so one that was freed, is of another kind, or never was one is told by
-//! looking, and comes to a status. Whoever works with a value keeps it alive: freeing it from another thread meanwhile
-//! is safe.
+//! A handle has a pointer type, but it is a number: the index of a slot in a table, the generation of that slot, and
+//! the type of the object. The library never dereferences it. So a handle that was freed, has another type or is not a
+//! handle at all gives a status. A call holds a reference to the object, so another thread can free the handle during
+//! the call.
 //!
-//! The table is the only thing that all meshes of a process share. After `fork` the child may have inherited its lock in
-//! any state, so it is not touched there: handles of before are `SIDESTEP_FORKED`, and new ones get a table of their own.
+//! The table is the only state that all meshes of a process share. A forked child may inherit its lock in any state, so the
+//! child does not use it: handles of the parent give `SIDESTEP_E_FORKED`, and new handles are in a new table.
 
 mod process;
 mod table;
@@ -18,15 +18,18 @@ use arc_swap::{ArcSwapOption, Guard};
 use self::table::{Id, Table};
 use crate::{
     failure::Failure,
-    status::{SIDESTEP_BAD_HANDLE, SIDESTEP_FORKED, SIDESTEP_OK, SIDESTEP_WRONG_HANDLE, sidestep_status},
+    status::{
+        SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_FORKED, SIDESTEP_E_WRONG_HANDLE, SIDESTEP_OK, sidestep_status,
+    },
 };
 
-/// Something that C gets a handle of.
+/// A type of object that C programs hold a handle to.
 pub(crate) trait Kind: Send + Sync + Sized + 'static {
-    /// Its type in the header.
+    /// The handle's type in the header.
     type C;
-    /// Tells the kinds apart: 1 to 127.
+    /// The number of the type, 1 to 127. It is unique.
     const TAG: u8;
+    /// The name of the handle's type in the header.
     const NAME: &'static str;
 }
 
@@ -35,64 +38,67 @@ static TABLE: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 /// A process and its handles.
 struct Process {
     pid: u32,
-    /// How many forks lie between the first process with handles and this one.
+    /// The number of forks between the first process that used handles and this process.
     epoch: usize,
     table: Table,
 }
 
-/// Gives a value to C.
-pub(crate) fn give<K: Kind>(value: K) -> *mut K::C {
-    give_shared(Arc::new(value))
+/// Creates a handle for an object.
+pub(crate) fn create<K: Kind>(value: K) -> *mut K::C {
+    create_shared(Arc::new(value))
 }
 
-/// Gives C a handle of a value that is in use.
-pub(crate) fn give_shared<K: Kind>(value: Arc<K>) -> *mut K::C {
+/// Creates a handle for a shared object.
+pub(crate) fn create_shared<K: Kind>(value: Arc<K>) -> *mut K::C {
     own().table.insert(K::TAG, value).to_pointer()
 }
 
-/// The value behind a handle.
+/// Returns the object of a handle.
 pub(crate) fn get<K: Kind>(handle: *const K::C) -> Result<Arc<K>, Failure> {
     let id = Id::from_pointer::<K>(handle.addr())?;
-    let value = table_of::<K, _>(id, |table| table.get(id))?.ok_or_else(|| gone::<K>(handle.addr()))?;
-    value.downcast().map_err(|_| gone::<K>(handle.addr()))
+    let value = with_table::<K, _>(id, |table| table.get(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
+    value.downcast().map_err(|_| freed::<K>(handle.addr()))
 }
 
-/// Takes a value back from C. `None` for NULL.
-pub(crate) fn take<K: Kind>(handle: *const K::C) -> Result<Option<Arc<K>>, Failure> {
+/// Removes a handle and returns its object. Returns `None` for NULL.
+pub(crate) fn remove<K: Kind>(handle: *const K::C) -> Result<Option<Arc<K>>, Failure> {
     if handle.is_null() {
         return Ok(None);
     }
     let id = Id::from_pointer::<K>(handle.addr())?;
-    let value = table_of::<K, _>(id, |table| table.remove(id))?.ok_or_else(|| gone::<K>(handle.addr()))?;
-    value.downcast().map(Some).map_err(|_| gone::<K>(handle.addr()))
+    let value = with_table::<K, _>(id, |table| table.remove(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
+    value.downcast().map(Some).map_err(|_| freed::<K>(handle.addr()))
 }
 
-/// Takes a value back from C and lets go of it. NULL is nothing.
+/// Removes a handle and drops its object. Does nothing for NULL.
 pub(crate) fn free<K: Kind>(handle: *const K::C) -> sidestep_status {
-    match crate::failure::guarded(|| take::<K>(handle)) {
+    match crate::failure::guarded(|| remove::<K>(handle)) {
         Ok(_) => SIDESTEP_OK,
         Err(failure) => failure.status,
     }
 }
 
-fn gone<K: Kind>(number: usize) -> Failure {
-    let name = K::NAME;
-    Failure::new(SIDESTEP_BAD_HANDLE, format!("{number:#x} is no {name} any more: it was freed"))
+fn freed<K: Kind>(number: usize) -> Failure {
+    let message = format!("the {} {number:#x} was freed", K::NAME);
+    Failure::new(SIDESTEP_E_BAD_HANDLE, message)
 }
 
-/// Looks at this process' table, if the handle is of it.
-fn table_of<K: Kind, T>(id: Id, look: impl FnOnce(&Table) -> T) -> Result<T, Failure> {
+/// Calls `work` with this process' table. Fails if the handle belongs to a parent process.
+fn with_table<K: Kind, T>(id: Id, work: impl FnOnce(&Table) -> T) -> Result<T, Failure> {
     match &*TABLE.load() {
-        Some(own) if own.pid == process::pid() && own.epoch == id.epoch() => Ok(look(&own.table)),
+        Some(own) if own.pid == process::pid() && own.epoch == id.epoch() => Ok(work(&own.table)),
         Some(_) => {
-            let message = format!("this {} was made before fork(), in the parent process", K::NAME);
-            Err(Failure::new(SIDESTEP_FORKED, message))
+            let message = format!("this {} was created before fork(), in the parent process", K::NAME);
+            Err(Failure::new(SIDESTEP_E_FORKED, message))
         }
-        None => Err(Failure::new(SIDESTEP_BAD_HANDLE, format!("no {} has been made yet", K::NAME))),
+        None => {
+            let message = format!("this is not a {}: the process has not created one", K::NAME);
+            Err(Failure::new(SIDESTEP_E_BAD_HANDLE, message))
+        }
     }
 }
 
-/// The table that handles are added to: made with the first of a process.
+/// Returns this process' table. The first call in a process creates it.
 fn own() -> Arc<Process> {
     loop {
         let current = TABLE.load();
@@ -103,9 +109,9 @@ fn own() -> Arc<Process> {
                 let epoch = current.as_ref().map_or(0, |parent| Id::next_epoch(parent.epoch));
                 let new = Arc::new(Process { pid, epoch, table: Table::new(epoch) });
                 let previous = TABLE.compare_and_swap(&current, Some(new));
-                // What a parent process made has threads there alone: it cannot be ended here, and is left as it is.
-                if let Some(parents) = Guard::into_inner(previous).filter(|process| process.pid != pid) {
-                    std::mem::forget(parents);
+                // The threads of the parent's objects run only in the parent. Dropping the objects here would wait for them.
+                if let Some(parent) = Guard::into_inner(previous).filter(|process| process.pid != pid) {
+                    std::mem::forget(parent);
                 }
             }
         }
@@ -113,5 +119,5 @@ fn own() -> Arc<Process> {
 }
 
 fn wrong<K: Kind>() -> Failure {
-    Failure::new(SIDESTEP_WRONG_HANDLE, format!("this handle is no {}", K::NAME))
+    Failure::new(SIDESTEP_E_WRONG_HANDLE, format!("the handle is not a {}", K::NAME))
 }

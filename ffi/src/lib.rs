@@ -1,30 +1,29 @@
-//! libsidestep: the C library of Sidestep. Its reference is the header, `include/sidestep.h`, which is made from this
-//! crate; `README.md` is the guide.
+//! libsidestep, the C library of Sidestep. The reference is the header `include/sidestep.h`, which is generated from this
+//! crate. `README.md` is the guide.
 //!
-//! Each exported function is a few lines: arguments are checked (`arguments`), handles become values (`handle`),
-//! the work is done by `mesh-connector` on the mesh's own threads (`runtime`), and what comes of it goes back through
-//! the border (`border`), which no panic passes.
+//! Each exported function checks its arguments (`arguments`), turns handles into objects (`handle`), runs the work of
+//! `mesh-connector` on the mesh's own threads (`runtime`), and returns a status (`boundary`, which also catches panics).
 //!
-//! `unsafe` is in `arguments` (what C points to), `addresses` and `getaddrinfo::system` (lists of `struct addrinfo`),
-//! `descriptor` and `stream` (descriptors), `handle::process` (a page of memory), `log` (its callback), `signals`, `thread`
-//! (values of a thread), and where exported functions pass on what the header asks of their callers.
+//! `unsafe` code is in `arguments` (pointers from C), `addresses` and `getaddrinfo::system` (`struct addrinfo` lists),
+//! `descriptor` and `stream` (descriptors), `handle::process` (a memory page), `log` (the callback), `signals`, `thread`
+//! (thread-local values), and in exported functions, whose requirements the header states.
 
-#![expect(non_camel_case_types, reason = "C's names")]
-#![expect(clippy::missing_safety_doc, reason = "the header says it for all functions at once")]
+#![expect(non_camel_case_types, reason = "the names follow C conventions")]
+#![expect(clippy::missing_safety_doc, reason = "the header states the requirements of all functions")]
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(
-    "libsidestep needs a profile with `panic = \"unwind\"`: a panic must end at C's border, not the program"
+    "libsidestep needs a profile with `panic = \"unwind\"`: a panic must become a status, not abort the program"
 );
 
 pub mod addresses;
 mod arguments;
-mod border;
+mod boundary;
 pub mod bridge;
 pub mod completion;
 pub mod connect;
 pub mod connection;
-mod counted;
+
 mod descriptor;
 pub mod dns;
 pub mod error;
@@ -36,6 +35,7 @@ pub mod log;
 pub mod mesh;
 pub mod metrics;
 pub mod queue;
+mod recorder;
 mod runtime;
 pub mod settings;
 mod signals;

@@ -1,4 +1,4 @@
-//! The log, as lines for a callback.
+//! The log callback.
 
 mod gate;
 
@@ -12,20 +12,20 @@ use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 pub(crate) use self::gate::Gate;
-use crate::{arguments::c_string, failure::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+use crate::{arguments::c_string, failure::Failure, status::SIDESTEP_E_INVALID_ARGUMENT};
 
-/// What failed and what follows from it.
+/// Failures that stop a function of the mesh.
 pub const SIDESTEP_LOG_ERROR: i32 = 1;
-/// What does not work, while what is known goes on working.
+/// Failures during which the last valid state stays in use.
 pub const SIDESTEP_LOG_WARN: i32 = 2;
-/// Certificates and streams that come and go.
+/// Changes of certificates and of streams to istiod.
 pub const SIDESTEP_LOG_INFO: i32 = 3;
-/// Pushes, connections.
+/// Pushes and connections.
 pub const SIDESTEP_LOG_DEBUG: i32 = 4;
-/// Everything.
+/// All events.
 pub const SIDESTEP_LOG_TRACE: i32 = 5;
 
-/// Takes a line of the log. See `sidestep_settings_log`.
+/// A function that receives one line of the log. See `sidestep_settings_log`.
 pub type sidestep_log_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, line: *const c_char)>;
 
@@ -35,7 +35,7 @@ type Function = unsafe extern "C" fn(*mut c_void, i32, *const c_char);
 pub(crate) struct LogCallback {
     level: Level,
     function: Function,
-    /// The pointer's number: it is the program's, and only handed back.
+    /// The address of the program's pointer, which the library does not dereference.
     user_data: usize,
 }
 
@@ -53,20 +53,20 @@ impl LogCallback {
             SIDESTEP_LOG_DEBUG => Level::DEBUG,
             SIDESTEP_LOG_TRACE => Level::TRACE,
             _ => {
-                let message = format!("{level} is no level of a log: they are 1 to 5");
-                return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
+                let message = format!("the log level {level} is invalid: pass 1 to 5");
+                return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
             }
         };
         Ok(Some(Self { level, function, user_data: user_data.expose_provenance() }))
     }
 
-    /// What the mesh's threads report to, as long as the gate is open.
+    /// Creates the tracing subscriber of the mesh's threads. It calls the callback while the gate is open.
     pub(crate) fn dispatch(self, gate: Arc<Gate>) -> Dispatch {
         let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_level(false);
         log.with_max_level(self.level).with_writer(Lines(self, gate)).finish().into()
     }
 
-    fn tell(&self, level: Level, line: &str) {
+    fn call(&self, level: Level, line: &str) {
         let level = match level {
             Level::ERROR => SIDESTEP_LOG_ERROR,
             Level::WARN => SIDESTEP_LOG_WARN,
@@ -75,15 +75,15 @@ impl LogCallback {
             Level::TRACE => SIDESTEP_LOG_TRACE,
         };
         let (line, user_data) = (c_string(line), std::ptr::with_exposed_provenance_mut(self.user_data));
-        // SAFETY: the program has said that this function may be called with this pointer, on any thread, as long as the
-        // mesh lives; the line lives as long as the call.
+        // SAFETY: the header requires a function that may be called with this pointer on any thread until the mesh is freed.
+        // The line is valid during the call.
         unsafe { (self.function)(user_data, level, line.as_ptr()) };
     }
 }
 
 struct Lines(LogCallback, Arc<Gate>);
 
-/// One event's line.
+/// The writer for one event.
 struct Line<'a>(&'a Lines, Level);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -99,10 +99,10 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl io::Write for Line<'_> {
-    /// An event is written at once.
+    /// The subscriber writes each event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Line(Lines(callback, gate), level) = self;
-        gate.pass(|| callback.tell(*level, String::from_utf8_lossy(line).trim_end()));
+        gate.pass(|| callback.call(*level, String::from_utf8_lossy(line).trim_end()));
         Ok(line.len())
     }
 

@@ -1,4 +1,4 @@
-//! A process in the mesh, as C holds it.
+//! The mesh object.
 
 mod health;
 mod ready;
@@ -10,7 +10,7 @@ use mesh_connector::Mesh;
 pub(crate) use self::ready::ready;
 use crate::{
     arguments::{Out, text, timeout},
-    border::call,
+    boundary::call,
     descriptor::Connections,
     error::sidestep_error,
     failure::Failure,
@@ -22,16 +22,16 @@ use crate::{
     thread::Reports,
 };
 
-/// A process in a mesh: its identity, its connection to istiod, its threads. Any number of threads may use it at a time.
+/// A mesh that this process has joined: its identity, its connection to istiod, and the threads that serve both.
 #[derive(Debug)]
 pub struct sidestep_mesh(());
 
-/// Whatever is made from a mesh keeps it, and with it its threads.
+/// The object behind a `sidestep_mesh` handle. Objects that were created from a mesh hold it, and so keep its threads alive.
 pub(crate) struct Member {
     pub(crate) mesh: Mesh,
     pub(crate) connections: Arc<Connections>,
     pub(crate) reports: Reports,
-    // Last: it waits for its threads.
+    // Dropped last, because it waits for the threads.
     pub(crate) runtime: Runtime,
 }
 
@@ -46,7 +46,7 @@ impl Member {
         let joining = Joining::read(settings)?;
         let gate = Arc::new(Gate::default());
         let log = joining.log.map(|callback| callback.dispatch(gate.clone()));
-        let reports = Reports { counted: Arc::default(), log, gate };
+        let reports = Reports { recorder: Arc::default(), log, gate };
         let runtime = Runtime::start(joining.threads, reports.clone())?;
         let mesh = {
             let _runtime = runtime.handle().enter();
@@ -56,56 +56,64 @@ impl Member {
     }
 }
 
-/// Begins to join a mesh as `settings` say, and returns at once: `sidestep_wait_ready` waits. Joining goes on until the mesh
-/// is freed, whatever fails meanwhile, and calls that need something that has not come yet wait for it, within their own
-/// deadlines.
+/// Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the background until
+/// the mesh is freed. Calls that need data from istiod wait for it within their own timeouts.
 ///
-/// Fails with `SIDESTEP_CONFIG` where files and settings cannot be used. `settings` may be freed afterwards.
+/// Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
+/// afterwards.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_join(
     settings: *const sidestep_settings,
     mesh: *mut *mut sidestep_mesh,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (mesh, err) = unsafe { (Out::required(mesh, ptr::null_mut(), "mesh"), Out::error(err)) };
     call(err, || {
         let mesh = mesh?;
-        mesh.set(handle::give(Member::join(&*handle::get::<Settings>(settings)?)?));
+        mesh.set(handle::create(Member::join(&*handle::get::<Settings>(settings)?)?));
         Ok(())
     })
 }
 
-/// `sidestep_join` with the folder that `istioctl x workload entry configure` wrote, and nothing else set.
+/// Starts to join a mesh with the files in `folder`, which `istioctl x workload entry configure` wrote. The same as
+/// `sidestep_join` with only the setting `vm-files`.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_join_vm_files(
     folder: *const c_char,
     mesh: *mut *mut sidestep_mesh,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (mesh, err) = unsafe { (Out::required(mesh, ptr::null_mut(), "mesh"), Out::error(err)) };
     call(err, || {
         let mesh = mesh?;
-        // SAFETY: as the header says of texts.
-        let folder = unsafe { text(folder, "the folder") }?;
-        mesh.set(handle::give(Member::join(&Settings::of_vm_files(folder)?)?));
+        // SAFETY: the header requires valid texts.
+        let folder = unsafe { text(folder, "folder") }?;
+        mesh.set(handle::create(Member::join(&Settings::of_vm_files(folder)?)?));
         Ok(())
     })
 }
 
-/// Waits until this process has its identity and the mesh's names. `timeout_ms` 0 only asks; -1 is the setting
-/// `join-timeout-ms`.
+/// Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for the
+/// setting `join-timeout-ms`. The function may be called again after a failure.
 ///
-/// Fails at once where waiting cannot help (`SIDESTEP_CREDENTIALS`: istiod refuses the token, `SIDESTEP_CONFIG`), and with
-/// `SIDESTEP_TIMEOUT` or `SIDESTEP_CONTROL_PLANE` after the time, saying what is in the way. It may be called again.
+/// status                     | reason
+/// ---------------------------|-------------------------------------------------------------------------------------------
+/// SIDESTEP_E_CREDENTIALS     | istiod rejects the bootstrap token; the call fails without waiting further
+/// SIDESTEP_E_CONFIG          | the configuration is invalid; the call fails without waiting further
+/// SIDESTEP_E_TIMEOUT         | `timeout_ms` expired; the message names what is missing
+/// SIDESTEP_E_CONTROL_PLANE   | the setting `join-timeout-ms` expired; the message names what is missing
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_wait_ready(
     mesh: *const sidestep_mesh,
     timeout_ms: i64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         let member = handle::get::<Member>(mesh)?;
         let mesh = member.mesh.clone();
@@ -113,55 +121,69 @@ pub unsafe extern "C" fn sidestep_wait_ready(
     })
 }
 
-/// Leaves the mesh: new connections are refused with `SIDESTEP_CLOSED`, the connection to istiod ends. Then waits until the
-/// connections that are open have ended, and fails with `SIDESTEP_TIMEOUT` if some are still open after `timeout_ms`
-/// (-1: however long it takes). They stay open then, until the mesh is freed.
+/// Leaves the mesh: closes the connection to istiod, and rejects new connections with `SIDESTEP_E_CLOSED`. Then waits until all
+/// descriptors of `sidestep_connect` have been closed and their data has been sent.
+///
+/// Fails with `SIDESTEP_E_TIMEOUT` if connections are still open after `timeout_ms` (-1 waits without a limit). They stay open
+/// until the mesh is freed.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_shutdown(
     mesh: *const sidestep_mesh,
     timeout_ms: i64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         let member = handle::get::<Member>(mesh)?;
         member.runtime.wait(None, leaving(&member, timeout(timeout_ms)))?
     })
 }
 
-/// Leaves, and waits for the connections.
+/// Leaves the mesh, and waits for open connections.
 pub(crate) fn leaving(
     member: &Member,
-    patience: Option<Duration>,
+    limit: Option<Duration>,
 ) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
     let (mesh, connections) = (member.mesh.clone(), member.connections.clone());
     async move {
         mesh.shutdown().await;
-        connections.ended(patience).await
+        connections.ended(limit).await
     }
 }
 
-/// How this process is doing in the mesh, as JSON: `ok`, `state` (`connecting`, `from_disk`, `synced`, `stale`), `identity`,
-/// `problems` (each with `part` and `message`), `connections`, `endpoints`.
+/// Returns the state of this process in the mesh as a JSON object.
+///
+/// field         | value
+/// --------------|--------------------------------------------------------------------------------------------------------
+/// `ok`          | whether `state` is `synced` and `problems` is empty
+/// `state`       | the state of the data from istiod: `connecting`, `from_disk`, `synced` or `stale`
+/// `identity`    | the SPIFFE ID of this process, or null without a certificate
+/// `problems`    | a list of objects with `component` and `message`
+/// `connections` | the number of open descriptors of `sidestep_connect`
+/// `endpoints`   | a list of objects with `cluster`, `endpoint` and `connections`
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_health(
     mesh: *const sidestep_mesh,
     json: *mut *mut crate::text::sidestep_text,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (json, err) = unsafe { (Out::required(json, ptr::null_mut(), "json"), Out::error(err)) };
     call(err, || {
         let json = json?;
-        json.set(crate::text::give(&health::json(&*handle::get::<Member>(mesh)?).to_string()));
+        json.set(crate::text::create(&health::json(&*handle::get::<Member>(mesh)?).to_string()));
         Ok(())
     })
 }
 
-/// Frees a mesh. What was made from it (streams, bridges, queues, DNS listeners) keeps it until it is freed too; the last
-/// one ends its threads, which is waited for (five seconds at most: the system's name lookup may not come back), and with
-/// them the descriptors of `sidestep_connect`: their readers see the end. What a program has written and closed, and is
-/// still on its way, is lost then: `sidestep_shutdown` waits for it. NULL is nothing to free.
+/// Frees a mesh. Streams, bridges, queues and DNS servers that were created from it keep working; the mesh ends when
+/// the last of them is freed.
+///
+/// The call that ends the mesh stops its threads, and waits up to five seconds for them. It also ends the connections of
+/// `sidestep_connect`: readers of their descriptors see the end of the stream, and data that the library has not sent yet is
+/// lost. Call `sidestep_shutdown` first to wait for that data. Does nothing if `mesh` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_mesh_free(mesh: *mut sidestep_mesh) -> sidestep_status {
     handle::free::<Member>(mesh)

@@ -1,10 +1,10 @@
-//! What a mesh counts, as Prometheus reads it.
+//! The metrics of a mesh in the text format of Prometheus.
 
 use std::ptr;
 
 use crate::{
     arguments::Out,
-    border::call,
+    boundary::call,
     error::sidestep_error,
     handle,
     mesh::{Member, sidestep_mesh},
@@ -12,20 +12,21 @@ use crate::{
     text::{self, sidestep_text},
 };
 
-/// What this mesh has counted, in Prometheus' text format: Istio's standard metrics of connections (`istio_tcp_…`, with
-/// `reporter="source"`), those of Istio's agent (`istio_agent_…`), and some of Sidestep's own. For the program's own
-/// `/metrics`.
+/// Returns the metrics of a mesh in the text format of Prometheus, for the program's own `/metrics` endpoint: Istio's standard
+/// metrics of TCP connections (`istio_tcp_…`, with `reporter="source"`), metrics of Istio's agent (`istio_agent_…`), and
+/// metrics of Sidestep.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_metrics(
     mesh: *const sidestep_mesh,
     metrics: *mut *mut sidestep_text,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (metrics, err) = unsafe { (Out::required(metrics, ptr::null_mut(), "metrics"), Out::error(err)) };
     call(err, || {
         let metrics = metrics?;
-        metrics.set(text::give(&handle::get::<Member>(mesh)?.reports.counted.render()));
+        metrics.set(text::create(&handle::get::<Member>(mesh)?.reports.recorder.render()));
         Ok(())
     })
 }

@@ -1,10 +1,12 @@
-//! Operations that are started now and fetched later, when one descriptor is readable: for event loops.
+//! Queues, for event loops: a program starts operations without blocking, and fetches their results when a descriptor is
+//! readable.
 
 mod operations;
 pub mod start;
 
 use std::{
     collections::VecDeque,
+    ffi::c_int,
     os::fd::{AsRawFd as _, OwnedFd},
     ptr,
     sync::Arc,
@@ -16,16 +18,16 @@ use rustix::event::{EventfdFlags, eventfd};
 use self::operations::Operations;
 use crate::{
     arguments::Out,
-    border::call,
+    boundary::call,
     completion::{Completion, sidestep_completion},
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    status::{SIDESTEP_AGAIN, SIDESTEP_INVALID_ARGUMENT, sidestep_status},
+    status::{SIDESTEP_E_AGAIN, SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
-/// Operations under way and what they came to. Any thread may use it.
+/// A queue of operations in progress and of completions.
 #[derive(Debug)]
 pub struct sidestep_queue(());
 
@@ -47,7 +49,7 @@ impl Drop for Queue {
     }
 }
 
-/// What has been completed and not been fetched. The descriptor is readable while there is something.
+/// The completions that the program has not fetched. The descriptor is readable while there are any.
 struct Done {
     completions: Mutex<VecDeque<Completion>>,
     event: OwnedFd,
@@ -58,7 +60,7 @@ impl Done {
         let mut completions = self.completions.lock();
         completions.push_back(completion);
         if completions.len() == 1 {
-            // The counter is 0: it cannot overflow.
+            // The write cannot fail: the counter is 0, so it does not overflow.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
@@ -73,36 +75,44 @@ impl Done {
     }
 }
 
-/// A queue for operations on a mesh.
+/// Creates a queue for operations on a mesh.
+///
+/// A function `sidestep_queue_…` that is the non-blocking form of another function starts an operation and returns. The
+/// operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The number of the
+/// operation is stored in `*operation`, which may be NULL, for `sidestep_queue_cancel`. Invalid arguments are reported by the
+/// call, and all other failures by the completion.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_new(
     mesh: *const sidestep_mesh,
     queue: *mut *mut sidestep_queue,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (queue, err) = unsafe { (Out::required(queue, ptr::null_mut(), "queue"), Out::error(err)) };
     call(err, || {
         let queue = queue?;
         let member = handle::get::<Member>(mesh)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| Failure::of_system("no descriptor for a queue", &error.into()))?;
+            .map_err(|error| Failure::of_system("cannot create a descriptor for the queue", &error.into()))?;
         let done = Arc::new(Done { completions: Mutex::default(), event });
-        queue.set(handle::give(Queue { member, done, operations: Arc::default() }));
+        queue.set(handle::create(Queue { member, done, operations: Arc::default() }));
         Ok(())
     })
 }
 
-/// The queue's descriptor, which is readable while there is something to fetch: for poll, epoll, libuv, GLib. Wait for it,
-/// and do not read, write or close it. -1 where `queue` is none.
+/// Returns the descriptor of a queue, for poll, epoll, libuv or GLib. It is readable while the queue has completions. Do not
+/// read, write or close it. Returns -1 if `queue` is not a valid handle.
 #[unsafe(no_mangle)]
-pub extern "C" fn sidestep_queue_fd(queue: *const sidestep_queue) -> i32 {
+pub extern "C" fn sidestep_queue_fd(queue: *const sidestep_queue) -> c_int {
     handle::get::<Queue>(queue).map_or(-1, |queue| queue.done.event.as_raw_fd())
 }
 
-/// Fetches what one operation came to, in the order in which they ended: `size` is `sizeof(sidestep_completion)`. Returns
-/// `SIDESTEP_AGAIN`, without an error object, where there is nothing; it never waits. Whether the operation worked stands in
-/// the completion.
+/// Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not wait:
+/// without a completion it returns `SIDESTEP_E_AGAIN`, and no error object.
+///
+/// The returned status is the status of the fetch. The status of the operation is in the completion.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_next(
     queue: *mut sidestep_queue,
@@ -110,44 +120,47 @@ pub unsafe extern "C" fn sidestep_queue_next(
     size: usize,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     let err = unsafe { Out::error(err) };
-    let mut nothing = false;
+    let mut is_empty = false;
     let fetched = call(err, || {
         let queue = handle::get::<Queue>(queue)?;
         let expected = size_of::<sidestep_completion>();
         if size != expected {
-            let message =
-                format!("a sidestep_completion has {expected} bytes here, and {size} in the program");
-            return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
+            let message = format!(
+                "sizeof(sidestep_completion) is {expected} in the library, but the program passed {size}"
+            );
+            return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
         }
-        // SAFETY: as the header says of outputs, and the program has room for one.
-        let completion = unsafe { Out::required(completion, sidestep_completion::NOTHING, "completion") }?;
+        // SAFETY: the header requires valid outputs, and the program's structure has the size of the library's.
+        let completion = unsafe { Out::required(completion, sidestep_completion::EMPTY, "completion") }?;
         match queue.done.next() {
-            Some(next) => completion.set(next.into()),
-            None => nothing = true,
+            Some(next) => completion.set(next.into_c(&queue.member)),
+            None => is_empty = true,
         }
         Ok(())
     });
-    if nothing { SIDESTEP_AGAIN } else { fetched }
+    if is_empty { SIDESTEP_E_AGAIN } else { fetched }
 }
 
-/// Cancels an operation: it ends soon, with `SIDESTEP_CANCELLED`, unless it has ended already. Either way there is exactly
-/// one completion of it.
+/// Cancels an operation. Its completion has the status `SIDESTEP_E_CANCELLED`, unless the operation ended before. There is one
+/// completion in both cases. Does nothing if there is no operation with this number.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_cancel(
+pub unsafe extern "C" fn sidestep_queue_cancel(
     queue: *mut sidestep_queue,
     operation: u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         handle::get::<Queue>(queue)?.operations.cancel(operation);
         Ok(())
     })
 }
 
-/// Frees a queue, its descriptor, the operations under way, and what was not fetched. NULL is nothing to free.
+/// Frees a queue and closes its descriptor. Cancels its operations, and frees the completions that were not fetched. Does
+/// nothing if `queue` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_queue_free(queue: *mut sidestep_queue) -> sidestep_status {
     handle::free::<Queue>(queue)

@@ -1,5 +1,4 @@
-//! The threads of a mesh: one that works, and one more while the system's own name lookup is asked. They sleep while
-//! nothing happens.
+//! The runtime of a mesh: its worker threads, and one more thread for the system's `getaddrinfo`. Idle threads sleep.
 
 mod threads;
 
@@ -19,7 +18,7 @@ use self::threads::Threads;
 use crate::{
     failure::Failure,
     log::Gate,
-    status::{SIDESTEP_CLOSED, SIDESTEP_TIMEOUT, SIDESTEP_WOULD_DEADLOCK},
+    status::{SIDESTEP_E_CLOSED, SIDESTEP_E_TIMEOUT, SIDESTEP_E_WOULD_DEADLOCK},
     thread::{self, Reports},
 };
 
@@ -33,7 +32,7 @@ impl Runtime {
     pub(crate) fn start(workers: usize, reports: Reports) -> Result<Self, Failure> {
         let log = reports.gate.clone();
         let (threads, handle) = Threads::start(workers, reports)
-            .map_err(|error| Failure::of_system("no thread for the mesh", &error))?;
+            .map_err(|error| Failure::of_system("cannot start a thread for the mesh", &error))?;
         Ok(Self { threads, handle, log })
     }
 
@@ -41,7 +40,7 @@ impl Runtime {
         &self.handle
     }
 
-    /// Does something on the mesh's threads, and waits for it: for `patience` at most, where there is a limit.
+    /// Runs a future on the mesh's threads and waits for its result, for at most `patience`.
     pub(crate) fn wait<T: Send + 'static>(
         &self,
         patience: Option<Duration>,
@@ -49,13 +48,13 @@ impl Runtime {
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
         let (done, wait) = sync_channel(1);
-        // Connecting is some kilobytes, which are not to be moved from hand to hand.
+        // The future of a connection has several kilobytes. Boxing it avoids copies.
         let work = Box::pin(work);
         let task = self.handle.spawn(async move {
-            // Nobody waits any more where it fails.
+            // An error means that the caller has stopped waiting.
             let _ = done.send(work.await);
         });
-        let ended = || Failure::new(SIDESTEP_CLOSED, "the mesh ended while a call was under way");
+        let ended = || Failure::new(SIDESTEP_E_CLOSED, "the mesh was freed during the call");
         let Some(patience) = patience else {
             return wait.recv().map_err(|_| ended());
         };
@@ -63,7 +62,7 @@ impl Runtime {
             RecvTimeoutError::Disconnected => ended(),
             RecvTimeoutError::Timeout => {
                 task.abort();
-                Failure::new(SIDESTEP_TIMEOUT, format!("nothing came of it within {patience:?}"))
+                Failure::new(SIDESTEP_E_TIMEOUT, format!("the call did not finish within {patience:?}"))
             }
         })
     }
@@ -71,18 +70,18 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // One of its own threads cannot wait for itself to end.
+        // A thread of the mesh cannot wait for itself.
         self.threads.end(Handle::try_current().is_err());
-        // Whatever has not ended says no more: what the program gave for its log may go now.
+        // Threads that still run must not call the log callback, because the program may free its `user_data` now.
         self.log.close();
     }
 }
 
-/// A call that blocks cannot be made on the mesh's own threads: a log callback is on one.
+/// Fails on a thread of a mesh, where a blocking call would deadlock. Log callbacks run on these threads.
 pub(crate) fn refuse_callbacks() -> Result<(), Failure> {
-    if thread::is_a_meshs() {
-        let message = "a blocking call was made from a log callback";
-        return Err(Failure::new(SIDESTEP_WOULD_DEADLOCK, message));
+    if thread::belongs_to_mesh() {
+        let message = "a log callback called a function that blocks";
+        return Err(Failure::new(SIDESTEP_E_WOULD_DEADLOCK, message));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How a mesh is joined.
+//! The settings with which a mesh is joined.
 
 mod apply;
 mod key;
@@ -11,7 +11,7 @@ pub(crate) use self::apply::Joining;
 use self::key::Key;
 use crate::{
     arguments::{Out, text},
-    border::call,
+    boundary::call,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
@@ -19,7 +19,7 @@ use crate::{
     status::sidestep_status,
 };
 
-/// How a mesh is to be joined. Any thread may use it.
+/// The settings with which a mesh is joined.
 #[derive(Debug)]
 pub struct sidestep_settings(());
 
@@ -42,44 +42,46 @@ impl Kind for Settings {
     const NAME: &'static str = "sidestep_settings";
 }
 
-/// Settings with nothing set.
+/// Creates empty settings.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_new(
     settings: *mut *mut sidestep_settings,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (settings, err) =
         unsafe { (Out::required(settings, std::ptr::null_mut(), "settings"), Out::error(err)) };
     call(err, || {
-        settings?.set(handle::give(Settings::default()));
+        settings?.set(handle::create(Settings::default()));
         Ok(())
     })
 }
 
-/// Sets one thing. What is set twice has the later value, but for `env.NAME`, of which there is one for each name.
+/// Sets one setting. If a key is set twice, the later value applies.
 ///
-/// key                   | value
-/// ----------------------|---------------------------------------------------------------------------------------------
-/// `vm-files`            | folder that `istioctl x workload entry configure` wrote
-/// `installed`           | root of a system on which Istio's package for VMs is installed, usually `/`
-/// `env.NAME`            | variable as Istio's agent reads it, over those of files; `env.POD_NAMESPACE` for instance
-/// `namespace`           | the workload's namespace
-/// `service-account`     | the workload's service account
-/// `token-file`          | bootstrap token, read again at each use
-/// `roots-file`          | the mesh's roots in PEM, read again at each use
-/// `istiod-address`      | `HOST:PORT` of istiod
-/// `istiod-name`         | name in istiod's certificate
-/// `state-dir`           | folder for certificate and snapshot, so that a restart needs neither token nor istiod
-/// `join-timeout-ms`     | how long `sidestep_wait_ready` waits where it is given -1
-/// `connect-timeout-ms`  | how long a connection may take to come about where -1 is given; 10000
-/// `mtls`                | `required`: mTLS or nothing; `as-configured`: as the control plane says
-/// `outside`             | `refused`: the mesh's hosts alone; `allowed`: others by upstream DNS, unprotected
-/// `upstream-dns`        | `IP:PORT` of the DNS server for other names; the host's own where it is not set
-/// `threads`             | threads that work, 1 to 64; 1. One more may be started for the system's name lookup
+/// key                       | value
+/// --------------------------|-----------------------------------------------------------------------------------------
+/// `vm-files`                | the directory that `istioctl x workload entry configure` wrote
+/// `installed`               | the root directory of a system with Istio's VM package, usually `/`
+/// `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the files
+/// `namespace`               | the workload's namespace
+/// `service-account`         | the workload's service account
+/// `token-file`              | the file with the bootstrap token; it is read again for each use
+/// `roots-file`              | the file with the mesh's root certificates (PEM); it is read again for each use
+/// `istiod-address`          | `HOST:PORT` of istiod
+/// `istiod-name`             | the DNS name in istiod's certificate, if it is not the host of the address
+/// `state-dir`               | the state directory; with it, a restart needs neither the token nor istiod
+/// `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1
+/// `connect-timeout-ms`      | the timeout of connections for `timeout_ms` -1; the default is 10000
+/// `mtls`                    | `required`: plaintext is refused; `as-configured`: the mesh configuration decides
+/// `outbound-traffic-policy` | `registry-only`: only hosts of the mesh; `allow-any`: others too, in plaintext (passthrough)
+/// `upstream-dns`            | `IP:PORT` of the DNS server for other names; the default is the system's configuration
+/// `threads`                 | the number of worker threads, 1 to 64; the default is 1
 ///
-/// Files are read by `sidestep_join`, not here. A key that is none, and a value that its key does not take, are
-/// `SIDESTEP_INVALID_ARGUMENT`.
+/// Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. `sidestep_join` reads the files, not this
+/// function.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_set(
     settings: *mut sidestep_settings,
@@ -87,24 +89,26 @@ pub unsafe extern "C" fn sidestep_settings_set(
     value: *const c_char,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         let settings = handle::get::<Settings>(settings)?;
-        // SAFETY: as the header says of texts.
-        let (key, value) = unsafe { (text(key, "the key")?, text(value, "the value")?) };
+        // SAFETY: the header requires valid texts.
+        let (key, value) = unsafe { (text(key, "key")?, text(value, "value")?) };
         let key = Key::checked(key, value)?;
         settings.chosen.lock().push((key, value.to_owned()));
         Ok(())
     })
 }
 
-/// Has the mesh tell its log to `callback`, up to `level` (`SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`). Without it there
-/// is no log, and nothing is ever written to standard output or error.
+/// Sets the log callback. It receives events up to `level`, from `SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`. A NULL callback
+/// turns logging off, which is the default: the library never writes to standard output or standard error.
 ///
-/// The callback is called on the mesh's threads, on several at a time where there are several; it gets `user_data`, a
-/// level and a line without an end of line, which belongs to the library. It may call whatever does not block; what blocks
-/// returns `SIDESTEP_WOULD_DEADLOCK` there. It must not unwind or jump out, nor wait for a thread that frees the mesh. It
-/// is called until the mesh has been freed and all that was made from it; `user_data` must live as long. NULL for none.
+/// The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback receives
+/// `user_data`, the level, and one line without a newline, which is valid during the call. The callback may call functions that
+/// do not block; the others return `SIDESTEP_E_WOULD_DEADLOCK`. It must not throw an exception or call longjmp, and must not
+/// wait for a thread that frees the mesh. `user_data` must be valid until the mesh, and every object that was created from
+/// it, has been freed.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_log(
     settings: *mut sidestep_settings,
@@ -113,7 +117,7 @@ pub unsafe extern "C" fn sidestep_settings_log(
     user_data: *mut c_void,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         let settings = handle::get::<Settings>(settings)?;
         let log = LogCallback::checked(level, callback, user_data)?;
@@ -122,7 +126,7 @@ pub unsafe extern "C" fn sidestep_settings_log(
     })
 }
 
-/// Frees settings; meshes that were joined with them keep what they were told. NULL is nothing to free.
+/// Frees settings. Meshes that were joined with them do not change. Does nothing if `settings` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_settings_free(settings: *mut sidestep_settings) -> sidestep_status {
     handle::free::<Settings>(settings)

@@ -1,14 +1,14 @@
-//! Signals are the host program's: none of our threads takes one. None is raised either: what could raise one is writing to a
-//! connection that the peer has closed (SIGPIPE), and `mesh-connector` writes without.
+//! Signals belong to the program: the library's threads block all of them. The library does not raise SIGPIPE either, because
+//! `mesh-connector` writes to sockets with `MSG_NOSIGNAL`.
 
 use std::mem::MaybeUninit;
 
 use libc::SIG_BLOCK;
 
-/// Blocks all signals on this thread, for good. Threads that it starts inherit that.
+/// Blocks all signals on this thread, and on the threads that it starts.
 pub(crate) fn block_all() {
     let mut all = MaybeUninit::uninit();
-    // SAFETY: `sigfillset` fills what it is given; then it is a set of signals, which `pthread_sigmask` only reads.
+    // SAFETY: `sigfillset` initialises the set, which `pthread_sigmask` only reads.
     unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());

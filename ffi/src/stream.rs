@@ -1,4 +1,5 @@
-//! Connections without a descriptor: a copy less, and errors that say why.
+//! Streams: connections that the program reads and writes by calls, without a descriptor. They save a copy of the data,
+//! and their errors have a reason.
 
 mod wait;
 
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mesh_connector::{ConnectionInfo, DetachedStream, MeshStream};
+use mesh_connector::{ConnectionInfo, MeshStream, Target, DetachedStream};
 use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use tokio::{
@@ -25,7 +26,7 @@ use tokio::{
 use self::wait::wait;
 use crate::{
     arguments::{Out, bytes, bytes_mut, timeout},
-    border::call,
+    boundary::call,
     connect::target,
     connection::{Info, sidestep_info},
     error::sidestep_error,
@@ -33,22 +34,22 @@ use crate::{
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
     runtime::refuse_callbacks,
-    status::{SIDESTEP_BROKEN, SIDESTEP_TIMEOUT, sidestep_status},
+    status::{SIDESTEP_E_BROKEN, SIDESTEP_E_TIMEOUT, sidestep_status},
 };
 
-/// A connection that is read and written by calls. One thread may read while another writes.
+/// A connection that the program reads and writes by calls. One thread may read while another writes.
 #[derive(Debug)]
 pub struct sidestep_stream(());
 
-/// How long the end of a connection may take to be told to the peer.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// The timeout for sending the end of a stream that was freed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Stream {
-    /// Held while bytes pass, and not while they are waited for. `None` only at the end.
+    /// Locked during a read or write of the socket, but not while waiting for it. `None` only in `drop`.
     stream: Mutex<Option<DetachedStream>>,
-    /// The stream's socket, to wait for.
+    /// The descriptor of the stream's socket, for `poll`.
     fd: RawFd,
-    /// Each held by the one call of its direction.
+    /// Locked by the call that reads, and by the call that writes.
     reading: Mutex<()>,
     writing: Mutex<()>,
     info: ConnectionInfo,
@@ -62,7 +63,7 @@ impl Kind for Stream {
 }
 
 impl Stream {
-    fn new(stream: DetachedStream, member: Arc<Member>) -> Self {
+    pub(crate) fn new(stream: DetachedStream, member: Arc<Member>) -> Self {
         let info = stream.connection().clone();
         let fd = stream.as_fd().as_raw_fd();
         let stream = Mutex::new(Some(stream));
@@ -80,12 +81,13 @@ impl Stream {
         }
     }
 
-    /// Does something on the caller's thread, again whenever the socket is `ready`: nobody else has to be awake for it.
+    /// Calls `work` on the caller's thread until it is ready, and waits for the socket between the calls. No other thread is
+    /// involved.
     fn run<T>(
         &self,
         direction: &Mutex<()>,
         ready: PollFlags,
-        patience: Option<Duration>,
+        limit: Option<Duration>,
         mut work: impl FnMut(Pin<&mut DetachedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
@@ -95,45 +97,45 @@ impl Stream {
             if let Poll::Ready(done) = self.locked(&mut work) {
                 return done.map_err(|error| broken(&error));
             }
-            // A clock is read only where there is something to wait for.
-            let deadline = *deadline
-                .get_or_insert_with(|| patience.and_then(|patience| Instant::now().checked_add(patience)));
-            // SAFETY: the stream of which it is lives as long as `self`.
+            // The clock is read only if the call has to wait.
+            let deadline =
+                *deadline.get_or_insert_with(|| limit.and_then(|limit| Instant::now().checked_add(limit)));
+            // SAFETY: `self` owns the stream, which owns the descriptor.
             let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
             if !wait(socket, ready, deadline).map_err(|error| broken(&error))? {
-                let message = format!("nothing came within {:?}", patience.unwrap_or_default());
-                return Err(Failure::new(SIDESTEP_TIMEOUT, message));
+                let message = format!("the timeout of {:?} expired", limit.unwrap_or_default());
+                return Err(Failure::new(SIDESTEP_E_TIMEOUT, message));
             }
         }
     }
 
-    fn read(&self, buffer: &mut [MaybeUninit<u8>], patience: Option<Duration>) -> Result<usize, Failure> {
-        self.run(&self.reading, PollFlags::IN, patience, |stream, cx| {
+    fn read(&self, buffer: &mut [MaybeUninit<u8>], limit: Option<Duration>) -> Result<usize, Failure> {
+        self.run(&self.reading, PollFlags::IN, limit, |stream, cx| {
             let mut buffer = ReadBuf::uninit(buffer);
             stream.poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
         })
     }
 
-    /// Adds to `taken` what was taken of `data`.
-    fn write(&self, data: &[u8], patience: Option<Duration>, taken: &mut usize) -> Result<(), Failure> {
-        self.run(&self.writing, PollFlags::OUT, patience, |mut stream, cx| {
-            while *taken < data.len() {
-                match ready!(stream.as_mut().poll_write(cx, &data[*taken..]))? {
+    /// Writes `data`, and adds the number of bytes that the connection accepted to `accepted`.
+    fn write(&self, data: &[u8], limit: Option<Duration>, accepted: &mut usize) -> Result<(), Failure> {
+        self.run(&self.writing, PollFlags::OUT, limit, |mut stream, cx| {
+            while *accepted < data.len() {
+                match ready!(stream.as_mut().poll_write(cx, &data[*accepted..]))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    written => *taken += written,
+                    written => *accepted += written,
                 }
             }
             stream.poll_flush(cx)
         })
     }
 
-    fn shutdown(&self, patience: Option<Duration>) -> Result<(), Failure> {
-        self.run(&self.writing, PollFlags::OUT, patience, |stream, cx| stream.poll_shutdown(cx))
+    fn shutdown(&self, limit: Option<Duration>) -> Result<(), Failure> {
+        self.run(&self.writing, PollFlags::OUT, limit, |stream, cx| stream.poll_shutdown(cx))
     }
 }
 
 impl Drop for Stream {
-    /// The peer is told that nothing follows, while nobody waits.
+    /// Sends the end of the stream. If that cannot finish without waiting, it continues on the mesh's threads.
     fn drop(&mut self) {
         let stream = self.stream.get_mut().take();
         let Some(mut stream) = stream else { return };
@@ -144,54 +146,71 @@ impl Drop for Stream {
         let _inside = runtime.enter();
         if let Ok(mut stream) = stream.attach() {
             runtime.spawn(async move {
-                let _ = limited(FAREWELL, stream.shutdown()).await;
+                let _ = limited(CLOSE_TIMEOUT, stream.shutdown()).await;
             });
         }
     }
 }
 
-/// Its threads are not woken for it any more: the caller's wait for it.
-fn unwatched(stream: MeshStream) -> Result<DetachedStream, Failure> {
+/// Connects, and detaches the stream from the runtime, so that only the caller's threads wait for its socket. The
+/// future does not hold `member`, because it runs on the threads that the member owns.
+pub(crate) fn connecting(
+    member: &Member,
+    target: Target,
+    limit: Option<Duration>,
+) -> impl Future<Output = Result<DetachedStream, Failure>> + Send + use<> {
+    let mesh = member.mesh.clone();
+    let mesh = limit.map_or_else(|| mesh.clone(), |limit| mesh.with_connect_deadline(limit));
+    async move { detached(mesh.connect_to(&target).await?) }
+}
+
+fn detached(stream: MeshStream) -> Result<DetachedStream, Failure> {
     stream.detach().map_err(|error| broken(&error))
 }
 
 fn broken(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inside| inside.downcast_ref::<mesh_connector::Error>()) {
         Some(error) => error.clone().into(),
-        None => Failure::new(SIDESTEP_BROKEN, format!("the connection broke: {error}")),
+        None => Failure::new(SIDESTEP_E_BROKEN, format!("the connection broke: {error}")),
     }
 }
 
-/// Connects as `sidestep_connect` does, for reading and writing by the calls below. `how` is a protocol.
+/// Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes it with
+/// `sidestep_stream_read` and `sidestep_stream_write`. `flags` is a protocol.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_connect(
     mesh: *const sidestep_mesh,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     timeout_ms: i64,
     stream: *mut *mut sidestep_stream,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (stream, err) = unsafe { (Out::required(stream, ptr::null_mut(), "stream"), Out::error(err)) };
     call(err, || {
         let stream = stream?;
         let member = handle::get::<Member>(mesh)?;
-        // SAFETY: as the header says of texts.
-        let target = unsafe { target(host, port, how, 0) }?;
-        let mesh = member.mesh.clone();
-        let mesh = timeout(timeout_ms).map_or_else(|| mesh.clone(), |time| mesh.with_connect_deadline(time));
-        let connected = member.runtime.wait(None, async move { mesh.connect_to(&target).await })??;
-        stream.set(handle::give(Stream::new(unwatched(connected)?, member)));
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, 0) }?;
+        let connecting = connecting(&member, target, timeout(timeout_ms));
+        let connected = member.runtime.wait(None, connecting)??;
+        stream.set(handle::create(Stream::new(connected, member)));
         Ok(())
     })
 }
 
-/// Reads what there is, `size` bytes at most, and waits for something while there is nothing. `*count` 0 is the end.
+/// Reads up to `size` bytes, and stores their number in `*count`. Waits if no byte is available. A count of 0 is the end of the
+/// stream.
 ///
-/// Fails with `SIDESTEP_TIMEOUT` after `timeout_ms` (-1: never), when nothing is lost; with `SIDESTEP_TLS` where the peer
-/// refuses this process' certificate, when nothing that was written has reached the application; with `SIDESTEP_BROKEN`.
+/// status             | reason
+/// -------------------|---------------------------------------------------------------------------------------------------
+/// SIDESTEP_E_TIMEOUT | `timeout_ms` expired (-1 waits without a limit); no data is lost
+/// SIDESTEP_E_TLS     | the peer rejects this process' certificate; the application has not received what was written
+/// SIDESTEP_E_BROKEN  | the connection broke
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_read(
     stream: *mut sidestep_stream,
@@ -201,20 +220,24 @@ pub unsafe extern "C" fn sidestep_stream_read(
     count: *mut usize,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (count, err) = unsafe { (Out::required(count, 0, "count"), Out::error(err)) };
     call(err, || {
         let count = count?;
         let stream = handle::get::<Stream>(stream)?;
-        // SAFETY: as the header says of buffers.
+        // SAFETY: the header requires a valid buffer.
         let buffer = unsafe { bytes_mut(data, size) }?;
         count.set(stream.read(buffer, timeout(timeout_ms))?);
         Ok(())
     })
 }
 
-/// Writes all `size` bytes. `*count` is how many of them were taken, also where it fails: with `SIDESTEP_TIMEOUT` after
-/// `timeout_ms` (-1: never), or with `SIDESTEP_BROKEN`. It never raises SIGPIPE.
+/// Writes `size` bytes, and stores the number of bytes that the connection accepted in `*count`, even if the call
+/// fails. It does not raise SIGPIPE.
+///
+/// Fails with `SIDESTEP_E_TIMEOUT` after `timeout_ms` (-1 waits without a limit), and with `SIDESTEP_E_BROKEN` if the
+/// connection broke.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_write(
     stream: *mut sidestep_stream,
@@ -224,52 +247,55 @@ pub unsafe extern "C" fn sidestep_stream_write(
     count: *mut usize,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (count, err) = unsafe { (Out::required(count, 0, "count"), Out::error(err)) };
     call(err, || {
         let count = count?;
         let stream = handle::get::<Stream>(stream)?;
-        // SAFETY: as the header says of buffers.
+        // SAFETY: the header requires a valid buffer.
         let data = unsafe { bytes(data, size) }?;
-        let mut taken = 0;
-        let outcome = stream.write(data, timeout(timeout_ms), &mut taken);
-        count.set(taken);
+        let mut accepted = 0;
+        let outcome = stream.write(data, timeout(timeout_ms), &mut accepted);
+        count.set(accepted);
         outcome
     })
 }
 
-/// Tells the peer that nothing follows; reading goes on.
+/// Ends the write direction of a stream: the peer sees the end of the stream. Reading still works. Fails as
+/// `sidestep_stream_write` does.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_shutdown(
     stream: *mut sidestep_stream,
     timeout_ms: i64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
         let stream = handle::get::<Stream>(stream)?;
         stream.shutdown(timeout(timeout_ms))
     })
 }
 
-/// Tells what the connection is.
+/// Returns information about the connection of a stream.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_info(
     stream: *const sidestep_stream,
     info: *mut *mut sidestep_info,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     let (info, err) = unsafe { (Out::required(info, ptr::null_mut(), "info"), Out::error(err)) };
     call(err, || {
-        info?.set(handle::give(Info::new(&handle::get::<Stream>(stream)?.info)));
+        info?.set(handle::create(Info::new(&handle::get::<Stream>(stream)?.info)));
         Ok(())
     })
 }
 
-/// Closes a stream and frees it, at once: what was written arrives. A call that another thread has under way on it ends
-/// first. NULL is nothing to close.
+/// Frees a stream and closes its connection, without waiting. Data that was written is still sent. If another thread is
+/// in a call with this stream, the connection is closed when that call returns. Does nothing if `stream` is NULL.
 #[unsafe(no_mangle)]
-pub extern "C" fn sidestep_stream_close(stream: *mut sidestep_stream) -> sidestep_status {
+pub extern "C" fn sidestep_stream_free(stream: *mut sidestep_stream) -> sidestep_status {
     handle::free::<Stream>(stream)
 }

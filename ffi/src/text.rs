@@ -1,4 +1,4 @@
-//! Texts that the library makes.
+//! Texts that the library returns as objects.
 
 use std::ffi::{CString, c_char};
 
@@ -8,7 +8,7 @@ use crate::{
     status::sidestep_status,
 };
 
-/// A text that the library made: an explanation, metrics, health.
+/// A text that the library returns: an explanation, metrics or health.
 #[derive(Debug)]
 pub struct sidestep_text(());
 
@@ -20,17 +20,18 @@ impl Kind for Text {
     const NAME: &'static str = "sidestep_text";
 }
 
-pub(crate) fn give(text: &str) -> *mut sidestep_text {
-    handle::give(Text(c_string(text)))
+pub(crate) fn create(text: &str) -> *mut sidestep_text {
+    handle::create(Text(c_string(text)))
 }
 
-/// The text, terminated by a zero byte. It belongs to `text`. NULL where `text` is none.
+/// Returns the characters of a text, terminated by a zero byte. They belong to `text`. Returns NULL if `text` is not a valid
+/// handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_text_get(text: *const sidestep_text) -> *const c_char {
     handle::get::<Text>(text).map_or_else(|_| pointer(None), |text| pointer(Some(&text.0)))
 }
 
-/// Frees a text. NULL is nothing to free.
+/// Frees a text. Does nothing if `text` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_text_free(text: *mut sidestep_text) -> sidestep_status {
     handle::free::<Text>(text)

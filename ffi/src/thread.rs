@@ -1,26 +1,26 @@
-//! What belongs to the threads of one mesh: its metrics and its log go where the mesh is, and nowhere else, because the
-//! facades that the crates below use look at the thread first.
+//! The metrics recorder and the log of a mesh, which its threads set as thread-local defaults. So each mesh has its own metrics
+//! and log, and the global defaults of the program are not touched.
 
 use std::{cell::RefCell, sync::Arc};
 
 use metrics::LocalRecorderGuard;
 use tracing::{Dispatch, dispatcher::DefaultGuard};
 
-use crate::{counted::Counted, log::Gate};
+use crate::{log::Gate, recorder::MeshRecorder};
 
-/// Where a mesh's threads report to.
+/// The metrics recorder and the log of a mesh.
 #[derive(Clone)]
 pub(crate) struct Reports {
-    pub(crate) counted: Arc<Counted>,
+    pub(crate) recorder: Arc<MeshRecorder>,
     pub(crate) log: Option<Dispatch>,
-    /// Through which the log goes.
+    /// The gate of the log callback.
     pub(crate) gate: Arc<Gate>,
 }
 
 struct Reporting {
-    // Fields are dropped in this order: the guard before what it is about.
+    // Fields are dropped in this order: the guard refers to the recorder.
     _metrics: LocalRecorderGuard<'static>,
-    _counted: Arc<Counted>,
+    _recorder: Arc<MeshRecorder>,
     _log: Option<DefaultGuard>,
 }
 
@@ -28,29 +28,28 @@ thread_local! {
     static REPORTING: RefCell<Option<Reporting>> = const { RefCell::new(None) };
 }
 
-/// At the start of a thread.
+/// Sets the recorder and the log of the current thread. Called when a thread of a mesh starts.
 pub(crate) fn begin(reports: &Reports) {
     crate::signals::block_all();
-    let counted = reports.counted.clone();
-    // SAFETY: what counts lives as long as `REPORTING` keeps it, which lets go of the guard first; on no other way does
-    // the reference leave this function.
-    let forever: &'static Counted = unsafe { &*Arc::as_ptr(&counted) };
+    let recorder = reports.recorder.clone();
+    // SAFETY: `REPORTING` holds the recorder, and drops the guard before it. The reference is used only for the guard.
+    let forever: &'static MeshRecorder = unsafe { &*Arc::as_ptr(&recorder) };
     let guard = metrics::set_default_local_recorder(forever);
     let log = reports.log.as_ref().map(tracing::dispatcher::set_default);
-    REPORTING.set(Some(Reporting { _metrics: guard, _counted: counted, _log: log }));
+    REPORTING.set(Some(Reporting { _metrics: guard, _recorder: recorder, _log: log }));
 }
 
-/// Whether this is a mesh's thread, and no thread of the program's.
-pub(crate) fn is_a_meshs() -> bool {
+/// Whether the current thread belongs to a mesh.
+pub(crate) fn belongs_to_mesh() -> bool {
     REPORTING.try_with(|reporting| reporting.borrow().is_some()).unwrap_or(true)
 }
 
-/// At its end.
+/// Removes the recorder and the log of the current thread. Called when a thread of a mesh ends.
 pub(crate) fn end() {
     REPORTING.take();
 }
 
-/// `begin` for a thread that is not the runtime's; what it returns is dropped at the thread's end.
+/// Calls `begin`, and calls `end` when the returned value is dropped. For threads that the runtime does not start.
 pub(crate) fn begun(reports: &Reports) -> impl Drop + use<> {
     struct Begun;
 

@@ -1,27 +1,27 @@
-//! Which library this is.
+//! The version of the library.
 
 use std::ffi::c_char;
 
-/// The version that this header is of: `SIDESTEP_VERSION_NUMBER` is 1000000 * major + 1000 * minor + patch.
+/// The major version of this header.
 pub const SIDESTEP_VERSION_MAJOR: u32 = 0;
-/// See `SIDESTEP_VERSION_MAJOR`.
+/// The minor version of this header.
 pub const SIDESTEP_VERSION_MINOR: u32 = 1;
-/// See `SIDESTEP_VERSION_MAJOR`.
+/// The patch version of this header.
 pub const SIDESTEP_VERSION_PATCH: u32 = 0;
-/// See `SIDESTEP_VERSION_MAJOR`.
+/// The version of this header as a number: 1000000 * major + 1000 * minor + patch.
 pub const SIDESTEP_VERSION_NUMBER: u32 = 1000;
 
-/// The binary interface that this header is of. Before 1.0 it is the minor version, and the shared library's name has
-/// it too.
+/// The version of the binary interface (ABI) of this header. It is the minor version before 1.0, and the major version
+/// afterwards. The name of the shared library contains it.
 pub const SIDESTEP_ABI_VERSION: u32 = 1;
 
-/// The version of the library that is loaded, as `SIDESTEP_VERSION_NUMBER` has it.
+/// Returns the version of the loaded library as a number, in the format of `SIDESTEP_VERSION_NUMBER`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_version_number() -> u32 {
     SIDESTEP_VERSION_NUMBER
 }
 
-/// The version of the library that is loaded, such as "0.1.0".
+/// Returns the version of the loaded library as a text, in the format of `SIDESTEP_VERSION_STRING`. The text is constant.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_version() -> *const c_char {
     const VERSION: &std::ffi::CStr =
@@ -32,8 +32,8 @@ pub extern "C" fn sidestep_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// The binary interface of the library that is loaded: equal to `SIDESTEP_ABI_VERSION`, or the program was made for
-/// another library. For programs that load it themselves.
+/// Returns the version of the binary interface (ABI) of the loaded library. A program that loads the library at run time must
+/// compare it with `SIDESTEP_ABI_VERSION`, and must not use a library whose number differs.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_abi_version() -> u32 {
     SIDESTEP_ABI_VERSION
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_are_those_of_the_manifest() {
+    fn the_version_constants_equal_the_version_in_the_manifest() {
         let parts: Vec<u32> =
             env!("CARGO_PKG_VERSION").split('.').map(|part| part.parse().unwrap()).collect();
         assert_eq!(parts, [SIDESTEP_VERSION_MAJOR, SIDESTEP_VERSION_MINOR, SIDESTEP_VERSION_PATCH]);

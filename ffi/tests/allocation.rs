@@ -1,5 +1,4 @@
-//! A lookup of a mesh name allocates the list that it gives, an entry each, and nothing else. Counted per thread, by an
-//! allocator of this binary alone.
+//! The allocations of `sidestep_getaddrinfo`. The allocator of this test binary counts them per thread.
 
 use std::{
     ffi::{CStr, CString},
@@ -15,8 +14,8 @@ use sidestep::{
     mesh::{sidestep_join_vm_files, sidestep_mesh, sidestep_mesh_free, sidestep_wait_ready},
 };
 
-/// What is asked for.
-struct Asked<'a> {
+/// The arguments of a name resolution.
+struct Arguments<'a> {
     node: &'a CStr,
     service: Option<&'a CStr>,
     hints: Option<addrinfo>,
@@ -35,37 +34,37 @@ fn hints(socket_type: i32, flags: i32) -> addrinfo {
     }
 }
 
-/// How often memory was allocated.
-fn allocations(mesh: *const sidestep_mesh, asked: &Asked<'_>) -> u64 {
-    let Asked { node, service, hints } = asked;
+/// Resolves a name, and returns the number of allocations.
+fn allocations(mesh: *const sidestep_mesh, arguments: &Arguments<'_>) -> u64 {
+    let Arguments { node, service, hints } = arguments;
     let (mut list, mut code) = (ptr::null_mut(), -1);
     let used = measure(|| {
         let service = service.map_or(ptr::null(), CStr::as_ptr);
         let hints = hints.as_ref().map_or(ptr::null(), |hints| &raw const *hints);
-        // SAFETY: texts and hints live as long as the call, and the list goes where there is room for it.
+        // SAFETY: the texts and hints are valid during the call, and `list` is a valid output.
         code = unsafe {
             sidestep_getaddrinfo(mesh, node.as_ptr(), service, hints, &raw mut list, ptr::null_mut())
         };
     });
     assert_eq!(code, 0);
     assert!(!list.is_null());
-    // SAFETY: a list of this library's, freed once.
+    // SAFETY: the library returned the list, and it is freed only once.
     unsafe { sidestep_freeaddrinfo(list) };
     used.count_total
 }
 
 fn joined(vm_files: &CStr) -> *mut sidestep_mesh {
     let mut mesh = ptr::null_mut();
-    // SAFETY: a text that lives as long as the call, and room for a handle.
+    // SAFETY: the text is valid during the call, and `mesh` is a valid output.
     let joined = unsafe { sidestep_join_vm_files(vm_files.as_ptr(), &raw mut mesh, ptr::null_mut()) };
-    // SAFETY: no error object is asked for.
+    // SAFETY: the output for the error is NULL.
     let ready = unsafe { sidestep_wait_ready(mesh, 30_000, ptr::null_mut()) };
     assert_eq!((joined, ready), (0, 0));
     mesh
 }
 
 #[test]
-fn a_lookup_of_a_mesh_name_allocates_its_list_and_nothing_else() {
+fn resolving_a_mesh_name_allocates_only_its_list() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let sandbox = runtime.block_on(Sandbox::builder().without_reload().start()).unwrap();
     let vm = sandbox.vm_files("vms/edge-app").unwrap();
@@ -75,15 +74,15 @@ fn a_lookup_of_a_mesh_name_allocates_its_list_and_nothing_else() {
         for (service, hints, expected) in
             [(Some(c"80"), stream, 1), (None, stream, 1), (None, None, 3), (Some(c"80"), None, 3)]
         {
-            let asked = Asked { node, service, hints };
-            // The first use in a thread sets up the thread's own state, and the first of a name is remembered.
-            allocations(mesh, &asked);
-            assert_eq!(allocations(mesh, &asked), expected, "{node:?} {service:?}");
+            let arguments = Arguments { node, service, hints };
+            // The first call allocates thread-local state, and a cache entry for the name.
+            allocations(mesh, &arguments);
+            assert_eq!(allocations(mesh, &arguments), expected, "{node:?} {service:?}");
         }
     }
     let named =
-        Asked { node: c"forecast.weather", service: None, hints: Some(hints(SOCK_STREAM, AI_CANONNAME)) };
-    assert!(allocations(mesh, &named) > 1, "the counter counts");
+        Arguments { node: c"forecast.weather", service: None, hints: Some(hints(SOCK_STREAM, AI_CANONNAME)) };
+    assert!(allocations(mesh, &named) > 1, "the allocator must count the name too");
     assert_eq!(sidestep_mesh_free(mesh), 0);
     runtime.block_on(sandbox.shutdown());
 }

@@ -1,7 +1,7 @@
-//! The examples, as their users build and run them, on the sandbox. What is not on the machine counts as ignored, unless
-//! `SIDESTEP_PEERS=required` makes it a failure.
+//! Builds the examples and runs them on the sandbox. An example is ignored if the machine lacks a program or library
+//! that it needs. With `SIDESTEP_PEERS=required` it fails instead.
 
-#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 use std::process::ExitCode;
 
@@ -13,7 +13,8 @@ use mesh_tests::{
     postgres::{self, Postgres},
 };
 
-const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+/// The identity of the examples.
+const IDENTITY: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -21,10 +22,10 @@ fn main() -> ExitCode {
     let http = clients::HTTP
         .iter()
         .chain(clients::PROMISES)
-        .map(|client| trial(client, None, async move || ask_http(client, show).await));
-    let postgres = clients::POSTGRES
-        .iter()
-        .map(|client| trial(client, postgres::find().err(), async move || ask_postgres(client, show).await));
+        .map(|client| trial(client, None, async move || send_http(client, show).await));
+    let postgres = clients::POSTGRES.iter().map(|client| {
+        trial(client, postgres::find().err(), async move || query_postgres(client, show).await)
+    });
     libtest_mimic::run(&arguments, http.chain(postgres).collect()).exit_code()
 }
 
@@ -52,25 +53,25 @@ async fn mesh() -> (Sandbox, VmFiles) {
     (sandbox, vm)
 }
 
-async fn ask_http(client: &Client, show: bool) {
+async fn send_http(client: &Client, show: bool) {
     let (sandbox, vm) = mesh().await;
     let folder = vm.path().to_str().unwrap();
-    let said = client.run(&[folder, "forecast.weather", "3002", "/today"], show).await;
-    assert_eq!(said.matches(US).count(), client.answers, "{said}");
-    assert_eq!(said.matches("\"/today\"").count(), client.answers, "{said}");
+    let output = client.run(&[folder, "forecast.weather", "3002", "/today"], show).await;
+    assert_eq!(output.matches(IDENTITY).count(), client.answers, "{output}");
+    assert_eq!(output.matches("\"/today\"").count(), client.answers, "{output}");
     sandbox.shutdown().await;
 }
 
-/// A real server behind the sidecars of the mesh's TCP service.
-async fn ask_postgres(client: &Client, show: bool) {
+/// Runs a client with a real PostgreSQL server behind the TCP service of the mesh.
+async fn query_postgres(client: &Client, show: bool) {
     let server = Postgres::start().await;
     let application = postgres::behind_tcp(&server.socket()).await;
     let (sandbox, vm) = mesh().await;
     let (folder, host) = (vm.path().to_str().unwrap(), "ledger.payments.example");
     sandbox.serve(host, 5432, application.address).unwrap();
     let options = "user=me dbname=postgres";
-    let said = client.run(&[folder, host, "5432", options, "show unix_socket_directories"], show).await;
+    let output = client.run(&[folder, host, "5432", options, "show unix_socket_directories"], show).await;
     let own = server.socket().parent().unwrap().display().to_string();
-    assert_eq!(said.matches(&own).count(), client.answers, "{said}");
+    assert_eq!(output.matches(&own).count(), client.answers, "{output}");
     sandbox.shutdown().await;
 }

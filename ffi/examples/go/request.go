@@ -1,9 +1,9 @@
-// Requests from Go: net/http over connections of the mesh, by a DialContext through cgo.
+// Sends a request from Go: net/http with a DialContext that calls libsidestep through cgo.
 //
 //	request VM-FILES [HOST PORT [PATH]]
 //	CGO_CFLAGS=$(pkg-config --cflags sidestep) CGO_LDFLAGS=$(pkg-config --libs sidestep) go build
 //
-// The mesh is in this process; there is no other.
+// The mesh runs in this process. No other process is needed.
 package main
 
 /*
@@ -25,16 +25,22 @@ import (
 	"unsafe"
 )
 
-// Mesh is a process in a mesh.
+// Mesh is a mesh that this process has joined.
 type Mesh struct{ handle *C.sidestep_mesh }
 
-// Error is what a call failed with.
+// Error is the reason why a call failed.
 type Error struct {
-	Code              int // SIDESTEP_... of sidestep.h
+	Status            int // SIDESTEP_E_... of sidestep.h
+	IsTransient       bool
 	Message, NextStep string
 }
 
 func (err *Error) Error() string { return err.Message }
+
+// StatusName returns the name of the status, such as "SIDESTEP_E_TIMEOUT".
+func (err *Error) StatusName() string {
+	return C.GoString(C.sidestep_status_name(C.sidestep_status(err.Status)))
+}
 
 func failure(status C.sidestep_status, err *C.sidestep_error) error {
 	if status == C.SIDESTEP_OK {
@@ -42,13 +48,14 @@ func failure(status C.sidestep_status, err *C.sidestep_error) error {
 	}
 	defer C.sidestep_error_free(err)
 	return &Error{
-		Code:     int(status),
-		Message:  C.GoString(C.sidestep_error_message(err)),
-		NextStep: C.GoString(C.sidestep_error_next_step(err)),
+		Status:      int(status),
+		IsTransient: C.sidestep_error_is_transient(err) != 0,
+		Message:     C.GoString(C.sidestep_error_message(err)),
+		NextStep:    C.GoString(C.sidestep_error_next_step(err)),
 	}
 }
 
-// Join joins the mesh that a folder of VM files describes.
+// Join joins a mesh with a directory of VM files.
 func Join(vmFiles string, timeout time.Duration) (*Mesh, error) {
 	folder := C.CString(vmFiles)
 	defer C.free(unsafe.Pointer(folder))
@@ -66,7 +73,7 @@ func Join(vmFiles string, timeout time.Duration) (*Mesh, error) {
 	return mesh, nil
 }
 
-// DialContext is for http.Transport, which speaks HTTP/1.1 over it.
+// DialContext connects to an address HOST:PORT. It is for http.Transport with HTTP/1.1.
 func (mesh *Mesh) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
@@ -89,7 +96,7 @@ func (mesh *Mesh) DialContext(ctx context.Context, _, address string) (net.Conn,
 		conn, err := mesh.connect(host, uint16(port), timeout)
 		select {
 		case connected <- result{conn, err}:
-		case <-ctx.Done(): // nobody waits any more
+		case <-ctx.Done(): // the caller has stopped waiting
 			if err == nil {
 				conn.Close()
 			}
@@ -106,13 +113,13 @@ func (mesh *Mesh) DialContext(ctx context.Context, _, address string) (net.Conn,
 func (mesh *Mesh) connect(host string, port uint16, timeout C.int64_t) (net.Conn, error) {
 	name := C.CString(host)
 	defer C.free(unsafe.Pointer(name))
-	var fd C.int32_t
+	var fd C.int
 	var failed *C.sidestep_error
-	status := C.sidestep_connect(mesh.handle, name, C.uint16_t(port), C.SIDESTEP_HTTP1, timeout, &fd, &failed)
+	status := C.sidestep_connect(mesh.handle, name, C.uint16_t(port), C.SIDESTEP_PROTOCOL_HTTP1, timeout, &fd, &failed)
 	if err := failure(status, failed); err != nil {
 		return nil, err
 	}
-	// FileConn makes a copy of the descriptor.
+	// FileConn duplicates the descriptor.
 	file := os.NewFile(uintptr(fd), host)
 	defer file.Close()
 	return net.FileConn(file)

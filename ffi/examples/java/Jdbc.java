@@ -12,11 +12,13 @@ import java.util.Properties;
 import javax.net.SocketFactory;
 
 /**
- * PostgreSQL's JDBC driver through the mesh: it takes its sockets from a factory, and these go by SOCKS.
+ * Sends a query with PostgreSQL's JDBC driver through the mesh. The driver gets its sockets from a factory, which uses
+ * the SOCKS5 proxy of the bridge.
  *
  * <pre>java -Djava.library.path=. -cp .:postgresql.jar Jdbc VM-FILES [HOST PORT [OPTIONS [QUERY]]]</pre>
  *
- * OPTIONS are such as "user=me dbname=orders". Mesh and bridge are in this JVM; there is no other process.
+ * OPTIONS are connection options, such as "user=me dbname=orders". The mesh and the bridge run in this JVM. No other process is
+ * needed.
  */
 public final class Jdbc {
     public static void main(String[] arguments) throws Exception {
@@ -44,7 +46,7 @@ public final class Jdbc {
         }
     }
 
-    /** Sockets by a proxy on loopback, whose port is the argument. */
+    /** A factory of sockets that use a SOCKS5 proxy on loopback. The argument is the port of the proxy. */
     public static final class MeshSockets extends SocketFactory {
         private final Proxy proxy;
 
@@ -58,7 +60,7 @@ public final class Jdbc {
                 @Override
                 public void connect(SocketAddress to, int timeout) throws IOException {
                     InetSocketAddress address = (InetSocketAddress) to;
-                    // The mesh resolves, whatever the driver has found.
+                    // The mesh resolves the name. The address that the driver has resolved is not used.
                     String host = address.getHostString();
                     super.connect(InetSocketAddress.createUnresolved(host, address.getPort()), timeout);
                 }

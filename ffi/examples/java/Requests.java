@@ -14,11 +14,12 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Requests from Java: a socket and HttpURLConnection by SOCKS, java.net.http by the HTTP proxy.
+ * Sends requests from Java: over a socket and with HttpURLConnection through the SOCKS5 proxy of the bridge, and with
+ * java.net.http through its HTTP proxy.
  *
  * <pre>java -Djava.library.path=. Requests VM-FILES [HOST PORT [PATH]]</pre>
  *
- * Mesh and bridge are in this JVM, by the small JNI library sidestep_jni.c; there is no other process.
+ * The mesh and the bridge run in this JVM, which loads the JNI library sidestep_jni.c. No other process is needed.
  */
 final class Requests {
     public static void main(String[] arguments) throws Exception {
@@ -40,7 +41,7 @@ final class Requests {
 
     static String bySocket(Proxy socks, String host, int port, String path) throws IOException {
         try (Socket socket = new Socket(socks)) {
-            // The mesh resolves, not this JVM.
+            // The mesh resolves the name.
             socket.connect(InetSocketAddress.createUnresolved(host, port), 30_000);
             String request = "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n";
             socket.getOutputStream().write(request.getBytes(StandardCharsets.US_ASCII));

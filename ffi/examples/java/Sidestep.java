@@ -5,8 +5,8 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * This JVM in a mesh, with a proxy on a loopback port behind which the mesh is. It speaks SOCKS 5 and HTTP, needs no
- * password from this JVM's own sockets, and serves no other process.
+ * A mesh that this JVM has joined, with a SOCKS5 and HTTP proxy on a loopback port. The proxy serves only this JVM,
+ * whose sockets need no password.
  */
 final class Sidestep implements AutoCloseable {
     static {
@@ -18,7 +18,7 @@ final class Sidestep implements AutoCloseable {
     private final InetSocketAddress proxy;
     private boolean closed;
 
-    /** Joins the mesh that a folder of VM files describes, and waits until it may be used. */
+    /** Joins a mesh with a directory of VM files, and waits until it is ready. */
     Sidestep(Path vmFiles, Duration timeout) throws IOException {
         long[] handles = join(vmFiles.toString(), timeout.toMillis());
         mesh = handles[0];
@@ -27,12 +27,12 @@ final class Sidestep implements AutoCloseable {
         proxy = new InetSocketAddress(url.getHost(), url.getPort());
     }
 
-    /** Where the proxy is. */
+    /** Returns the address of the proxy. */
     InetSocketAddress proxy() {
         return proxy;
     }
 
-    /** Leaves the mesh, with all connections through the proxy. */
+    /** Leaves the mesh, and closes all connections through the proxy. */
     @Override
     public synchronized void close() {
         if (!closed) {

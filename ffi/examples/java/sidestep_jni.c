@@ -1,5 +1,5 @@
 /*
- * What Sidestep.java has in C: joining, the bridge's URL, and leaving. The JVM is the process that is in the mesh.
+ * The native methods of Sidestep.java: they join the mesh, return the URL of the bridge, and leave the mesh.
  *
  *     cc -shared -fPIC -I$JAVA_HOME/include -I$JAVA_HOME/include/linux -o libsidestep_jni.so sidestep_jni.c \
  *         $(pkg-config --cflags --libs sidestep)
@@ -20,7 +20,7 @@ static void raise_error(JNIEnv *env, sidestep_error *error) {
     }
 }
 
-/* The mesh's handle and the bridge's. */
+/* Returns the handles of the mesh and the bridge. */
 JNIEXPORT jlongArray JNICALL Java_Sidestep_join(JNIEnv *env, jclass type, jstring folder, jlong timeout_ms) {
     const char *path = (*env)->GetStringUTFChars(env, folder, NULL);
     sidestep_mesh *mesh = NULL;

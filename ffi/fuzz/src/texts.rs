@@ -1,10 +1,10 @@
-//! Texts.
+//! The texts that fuzzed calls use.
 
 use std::{env, ffi::CString};
 
 use libfuzzer_sys::arbitrary::Unstructured;
 
-/// Names, addresses, keys and values that mean something somewhere.
+/// Names, addresses, keys and values that some function accepts.
 const KNOWN: &[&[u8]] = &[
     b"",
     b"0",
@@ -19,7 +19,7 @@ const KNOWN: &[&[u8]] = &[
     b"[::1]:0",
     b"a b",
     b"a\xff",
-    b"allowed",
+    b"allow-any",
     b"as-configured",
     b"connect-timeout-ms",
     b"env.POD_NAMESPACE",
@@ -29,8 +29,8 @@ const KNOWN: &[&[u8]] = &[
     b"join-timeout-ms",
     b"mtls",
     b"namespace",
-    b"outside",
-    b"refused",
+    b"outbound-traffic-policy",
+    b"registry-only",
     b"required",
     b"threads",
     b"upstream-dns",
@@ -41,7 +41,8 @@ pub(crate) fn known(input: &mut Unstructured<'_>) -> CString {
     let index = input.int_in_range(0..=KNOWN.len() + 5).unwrap_or_default();
     let bytes = match index.checked_sub(KNOWN.len()) {
         None => KNOWN[index].to_vec(),
-        // As long as a name may be, and longer; as a label may be, and longer; longer than anything.
+        // The longest name and a longer one, the longest label and a longer one, and a text that is too long for every
+        // argument.
         Some(0) => b"abcdefghi.".repeat(26)[..254].to_vec(),
         Some(1) => b"abcdefghi.".repeat(26)[..256].to_vec(),
         Some(2) => vec![b'l'; 63],

@@ -1,5 +1,5 @@
-//! Any calls with any arguments: each ends with a status, and what it says of itself is right. The mesh has no istiod, so that
-//! nothing leads out of this process.
+//! Makes arbitrary calls with arbitrary arguments, and checks the status, the error and the outputs of each call. The
+//! mesh has no istiod, so that no call leaves this process.
 #![no_main]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use libc::addrinfo;
 use sidestep::{
     addresses::sidestep_freeaddrinfo,
-    bridge::{listen::*, lookup::*, *},
+    bridge::{listen::*, resolve::*, *},
     completion::sidestep_completion,
     connect::sidestep_connect,
     connection::*,
@@ -30,19 +30,19 @@ use sidestep::{
 use sidestep_ffi_fuzz::Run;
 use tempfile::TempDir;
 
-const CALLS: u8 = 44;
+const CALLS: u8 = 50;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut run = Run::new(bytes);
     join(&mut run);
     while let Some(call) = run.next(CALLS) {
-        // SAFETY: pointers are NULL, valid, or handles, which are never followed.
+        // SAFETY: all pointers are NULL or valid, or handles, which the library does not dereference.
         unsafe { make(&mut run, call) };
     }
     end(&run);
 });
 
-/// A mesh, and the settings that it was joined with.
+/// Creates settings and a mesh.
 fn join(run: &mut Run<'_>) {
     let (mut settings, mut mesh) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: valid pointers.
@@ -66,7 +66,7 @@ fn join(run: &mut Run<'_>) {
     run.handles.extend([settings.cast(), mesh.cast()]);
 }
 
-/// A file that joining needs.
+/// Returns the path of a file that is required to join.
 fn file(name: &str) -> CString {
     static FILES: OnceLock<TempDir> = OnceLock::new();
     let files = FILES.get_or_init(|| {
@@ -83,16 +83,19 @@ unsafe extern "C" fn log(_: *mut c_void, level: i32, line: *const c_char) {
     assert!((1..=5).contains(&level) && !line.is_null());
 }
 
-/// A call that gives a handle.
-fn gives<C>(run: &mut Run<'_>, call: impl FnOnce(*mut *mut C, *mut *mut sidestep_error) -> sidestep_status) {
-    let mut made = None;
-    let place = run.place(&mut made, ptr::without_provenance_mut(0xBAD));
-    let told = run.call(|err| call(place, err));
-    run.given(made, told);
+/// Makes a call that creates an object.
+fn creates<C>(
+    run: &mut Run<'_>,
+    call: impl FnOnce(*mut *mut C, *mut *mut sidestep_error) -> sidestep_status,
+) {
+    let mut created = None;
+    let output = run.output(&mut created, ptr::without_provenance_mut(0xBAD));
+    let succeeded = run.call(|err| call(output, err));
+    run.created(created, succeeded);
 }
 
-/// A call that gives addresses.
-fn looks_up(
+/// Makes a call that resolves a name.
+fn resolves(
     run: &mut Run<'_>,
     call: impl FnOnce(*const addrinfo, *mut *mut addrinfo, *mut *mut sidestep_error) -> c_int,
 ) {
@@ -104,39 +107,43 @@ fn looks_up(
     hints.ai_socktype = run.one_of(&[0, libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW, family]);
     let hints = if run.yes() { &raw const hints } else { ptr::null() };
     let mut list = None;
-    let place = run.place(&mut list, ptr::without_provenance_mut(0xBAD));
+    let output = run.output(&mut list, ptr::without_provenance_mut(0xBAD));
     run.call(|err| {
-        let outcome = call(hints, place, err);
+        let eai = call(hints, output, err);
         let list = list.unwrap_or(ptr::null_mut());
-        assert_eq!(outcome == 0, !list.is_null(), "outcome {outcome}");
-        // SAFETY: it has just been given.
+        assert_eq!(eai == 0, !list.is_null(), "eai {eai}");
+        // SAFETY: the call returned the list.
         unsafe { sidestep_freeaddrinfo(list) };
-        let mut code = SIDESTEP_OK;
-        // SAFETY: the caller's place for an error, or NULL.
+        let mut status = SIDESTEP_OK;
+        // SAFETY: the output for the error is NULL or valid.
         if let Some(error) = unsafe { err.as_ref() } {
-            code = sidestep_error_code(*error);
-            assert_eq!(outcome == 0, error.is_null());
+            status = sidestep_error_status(*error);
+            assert_eq!(eai == 0, error.is_null());
         }
-        if outcome == 0 { SIDESTEP_OK } else { code }
+        if eai == 0 { SIDESTEP_OK } else { status }
     });
 }
 
-/// What an operation came to.
+/// Fetches a completion, and checks and frees its contents.
 unsafe fn fetch(run: &mut Run<'_>) {
     let queue = run.handle();
     let size = run.number();
     let size = run.one_of(&[size_of::<sidestep_completion>(), size_of::<sidestep_completion>(), 0, size]);
     let mut completion = None;
     // SAFETY: all zero is a valid completion.
-    let place = run.place(&mut completion, unsafe { std::mem::zeroed::<sidestep_completion>() });
-    // SAFETY: a valid place, or NULL.
-    let told = run.call(|err| unsafe { sidestep_queue_next(queue, place, size, err) });
-    let Some(completion) = completion.filter(|_| told) else { return };
-    assert!(completion.fd == -1 && completion.reserved == 0, "nothing leads anywhere here");
+    let output = run.output(&mut completion, unsafe { std::mem::zeroed::<sidestep_completion>() });
+    // SAFETY: the output is NULL or valid.
+    let succeeded = run.call(|err| unsafe { sidestep_queue_next(queue, output, size, err) });
+    let Some(completion) = completion.filter(|_| succeeded) else { return };
+    assert!(completion.fd == -1 && completion.stream.is_null(), "no connection succeeds without istiod");
+    assert_eq!(completion.reserved, 0);
     assert_eq!(completion.error.is_null(), completion.status == SIDESTEP_OK);
+    assert!(completion.eai == 0 || completion.status != SIDESTEP_OK);
     assert_eq!(sidestep_error_free(completion.error), SIDESTEP_OK);
     assert_eq!(sidestep_text_free(completion.text), SIDESTEP_OK);
-    // SAFETY: it has just been given.
+    assert_eq!(sidestep_dns_free(completion.dns), SIDESTEP_OK);
+    run.created(Some(completion.bridge), true);
+    // SAFETY: the completion contains the list, or NULL.
     unsafe { sidestep_freeaddrinfo(completion.addresses) };
 }
 
@@ -146,16 +153,16 @@ fn starts(
     start: impl FnOnce(*mut c_void, *mut u64, *mut *mut sidestep_error) -> sidestep_status,
 ) {
     let (user_data, mut number) = (run.number::<usize>(), None);
-    let place = run.place(&mut number, 0);
-    let told = run.call(|err| start(user_data as *mut c_void, place, err));
-    assert!(number.is_none_or(|number| told == (number != 0)));
+    let output = run.output(&mut number, 0);
+    let succeeded = run.call(|err| start(user_data as *mut c_void, output, err));
+    assert!(number.is_none_or(|number| succeeded == (number != 0)));
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm for each function")]
 unsafe fn make(run: &mut Run<'_>, call: u8) {
-    let (host, port, how) = (run.text(), run.number::<u16>(), run.how());
+    let (host, port, flags) = (run.text(), run.number::<u16>(), run.flags());
     match call {
-        0 => gives(run, |place, err| unsafe { sidestep_settings_new(place, err) }),
+        0 => creates(run, |output, err| unsafe { sidestep_settings_new(output, err) }),
         1 | 2 => {
             let (settings, key, value) = (run.handle(), run.text(), run.harmless());
             run.call(|err| unsafe { sidestep_settings_set(settings, key, value, err) });
@@ -169,87 +176,88 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         }
         4 => {
             let settings = run.handle();
-            gives(run, |place, err| unsafe { sidestep_join(settings, place, err) });
+            creates(run, |output, err| unsafe { sidestep_join(settings, output, err) });
         }
         5 => {
             let folder = run.harmless();
-            gives(run, |place, err| unsafe { sidestep_join_vm_files(folder, place, err) });
+            creates(run, |output, err| unsafe { sidestep_join_vm_files(folder, output, err) });
         }
         6 => {
-            let (mesh, time) = (run.handle(), run.moment());
+            let (mesh, time) = (run.handle(), run.blocking_timeout());
             run.call(|err| unsafe { sidestep_wait_ready(mesh, time, err) });
         }
         7 => {
-            let (mesh, time) = (run.handle(), run.moment());
+            let (mesh, time) = (run.handle(), run.blocking_timeout());
             run.call(|err| unsafe { sidestep_shutdown(mesh, time, err) });
         }
         8 => {
             let mesh = run.handle();
-            gives(run, |place, err| unsafe { sidestep_health(mesh, place, err) });
+            creates(run, |output, err| unsafe { sidestep_health(mesh, output, err) });
         }
         9 => {
             let mesh = run.handle();
-            gives(run, |place, err| unsafe { sidestep_metrics(mesh, place, err) });
+            creates(run, |output, err| unsafe { sidestep_metrics(mesh, output, err) });
         }
         10 => {
             let mesh = run.handle();
-            gives(run, |place, err| unsafe { sidestep_explain(mesh, host, port, how, place, err) });
+            creates(run, |output, err| unsafe { sidestep_explain(mesh, host, port, flags, output, err) });
         }
         11 => {
-            let (mesh, time, mut fd) = (run.handle(), run.moment(), None);
-            let place = run.place(&mut fd, 7);
-            let told = run.call(|err| unsafe { sidestep_connect(mesh, host, port, how, time, place, err) });
-            assert!(!told && fd.is_none_or(|fd| fd == -1), "nothing leads anywhere here");
+            let (mesh, time, mut fd) = (run.handle(), run.blocking_timeout(), None);
+            let output = run.output(&mut fd, 7);
+            let succeeded =
+                run.call(|err| unsafe { sidestep_connect(mesh, host, port, flags, time, output, err) });
+            assert!(!succeeded && fd.is_none_or(|fd| fd == -1), "no connection succeeds without istiod");
         }
         12 => {
             let (mesh, fd) = (run.handle(), run.number::<i32>());
             let fd = run.one_of(&[-1, 0, 1, 2, i32::MIN, i32::MAX, fd]);
-            gives(run, |place, err| unsafe { sidestep_connection_info(mesh, fd, place, err) });
+            creates(run, |output, err| unsafe { sidestep_connection_info(mesh, fd, output, err) });
         }
         13 => {
-            let (mesh, time) = (run.handle(), run.moment());
-            gives(run, |place, err| unsafe {
-                sidestep_stream_connect(mesh, host, port, how, time, place, err)
+            let (mesh, time) = (run.handle(), run.blocking_timeout());
+            creates(run, |output, err| unsafe {
+                sidestep_stream_connect(mesh, host, port, flags, time, output, err)
             });
         }
         14 | 15 => {
-            let (stream, time, mut buffer) = (run.handle(), run.moment(), [0_u8; 64]);
+            let (stream, time, mut buffer) = (run.handle(), run.blocking_timeout(), [0_u8; 64]);
             let any = run.number::<usize>();
             let (data, size) =
                 run.one_of(&[(buffer.as_mut_ptr(), 64), (ptr::null_mut(), 0), (ptr::null_mut(), any)]);
             let mut count = None;
-            let place = run.place(&mut count, 99);
-            let told = run.call(|err| unsafe {
+            let output = run.output(&mut count, 99);
+            let succeeded = run.call(|err| unsafe {
                 match call {
-                    14 => sidestep_stream_read(stream, data, size, time, place, err),
-                    _ => sidestep_stream_write(stream, data, size, time, place, err),
+                    14 => sidestep_stream_read(stream, data, size, time, output, err),
+                    _ => sidestep_stream_write(stream, data, size, time, output, err),
                 }
             });
-            assert!(!told && count.is_none_or(|count| count == 0), "nothing leads anywhere here");
+            assert!(!succeeded && count.is_none_or(|count| count == 0), "no connection succeeds without istiod");
         }
         16 => {
-            let (stream, time) = (run.handle(), run.moment());
+            let (stream, time) = (run.handle(), run.blocking_timeout());
             run.call(|err| unsafe { sidestep_stream_shutdown(stream, time, err) });
         }
         17 => {
             let stream = run.handle();
-            gives(run, |place, err| unsafe { sidestep_stream_info(stream, place, err) });
+            creates(run, |output, err| unsafe { sidestep_stream_info(stream, output, err) });
         }
         18 | 19 => {
             let (mesh, node, service) = (run.handle(), run.harmless(), run.text());
-            looks_up(run, |hints, place, err| unsafe {
-                sidestep_getaddrinfo(mesh, node, service, hints, place, err)
+            resolves(run, |hints, output, err| unsafe {
+                sidestep_getaddrinfo(mesh, node, service, hints, output, err)
             });
         }
         20 => {
             let (bridge, node, service) = (run.handle(), run.harmless(), run.text());
-            looks_up(run, |hints, place, err| unsafe {
-                sidestep_bridge_getaddrinfo(bridge, node, service, hints, place, err)
+            resolves(run, |hints, output, err| unsafe {
+                sidestep_bridge_getaddrinfo(bridge, node, service, hints, output, err)
             });
         }
         21 => {
             let mesh = run.handle();
-            gives(run, |place, err| unsafe { sidestep_queue_new(mesh, place, err) });
+            creates(run, |output, err| unsafe { sidestep_queue_new(mesh, output, err) });
         }
         22 => {
             let queue = run.handle();
@@ -259,46 +267,46 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         23 | 24 => unsafe { fetch(run) },
         25 => {
             let (queue, number) = (run.handle(), run.number());
-            run.call(|err| unsafe { sidestep_cancel(queue, number, err) });
+            run.call(|err| unsafe { sidestep_queue_cancel(queue, number, err) });
         }
         26 => {
-            let (queue, time) = (run.handle(), run.time());
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_wait_ready(queue, time, data, place, err)
+            let (queue, time) = (run.handle(), run.timeout());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_wait_ready(queue, time, data, output, err)
             });
         }
         27 => {
-            let (queue, time) = (run.handle(), run.time());
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_connect(queue, host, port, how, time, data, place, err)
+            let (queue, time) = (run.handle(), run.timeout());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_connect(queue, host, port, flags, time, data, output, err)
             });
         }
         28 => {
             let (queue, service) = (run.handle(), run.text());
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_getaddrinfo(queue, host, service, ptr::null(), data, place, err)
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_getaddrinfo(queue, host, service, ptr::null(), data, output, err)
             });
         }
         29 => {
             let (queue, bridge, service) = (run.handle(), run.handle(), run.text());
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_bridge_getaddrinfo(queue, bridge, host, service, ptr::null(), data, place, err)
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_bridge_getaddrinfo(queue, bridge, host, service, ptr::null(), data, output, err)
             });
         }
         30 => {
             let queue = run.handle();
-            starts(run, |data, place, err| unsafe {
-                sidestep_start_explain(queue, host, port, how, data, place, err)
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_explain(queue, host, port, flags, data, output, err)
             });
         }
         31 => {
-            let (queue, time) = (run.handle(), run.time());
-            starts(run, |data, place, err| unsafe { sidestep_start_shutdown(queue, time, data, place, err) });
+            let (queue, time) = (run.handle(), run.timeout());
+            starts(run, |data, output, err| unsafe { sidestep_queue_shutdown(queue, time, data, output, err) });
         }
         32 => {
             let (mesh, access) = (run.handle(), run.number::<i32>());
             let access = run.one_of(&[0, 1, 2, 3, access]);
-            gives(run, |place, err| unsafe { sidestep_bridge_start(mesh, access, place, err) });
+            creates(run, |output, err| unsafe { sidestep_bridge_start(mesh, access, output, err) });
         }
         33 => {
             let bridge = run.handle();
@@ -307,7 +315,7 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         }
         34 => {
             let (bridge, path) = (run.handle(), run.harmless());
-            run.call(|err| unsafe { sidestep_bridge_listen_unix(bridge, path, host, port, how, err) });
+            run.call(|err| unsafe { sidestep_bridge_listen_unix(bridge, path, host, port, flags, err) });
         }
         35 => {
             let (bridge, path) = (run.handle(), run.harmless());
@@ -315,33 +323,75 @@ unsafe fn make(run: &mut Run<'_>, call: u8) {
         }
         36 => {
             let (bridge, mut local_port, mut address) = (run.handle(), None, [1; 46]);
-            let place = run.place(&mut local_port, port);
-            let room = if run.yes() { address.as_mut_ptr() } else { ptr::null_mut() };
+            let output = run.output(&mut local_port, port);
+            let buffer = if run.yes() { address.as_mut_ptr() } else { ptr::null_mut() };
             run.call(|err| unsafe {
-                sidestep_bridge_listen_local(bridge, host, port, how, room, place, err)
+                sidestep_bridge_listen_local(bridge, host, port, flags, buffer, output, err)
             });
         }
         37 => {
             let (mesh, address, bridge) = (run.handle(), run.harmless(), run.handle());
-            gives(run, |place, err| unsafe { sidestep_dns_start(mesh, address, bridge, place, err) });
+            creates(run, |output, err| unsafe { sidestep_dns_start(mesh, address, bridge, output, err) });
         }
         38 => _ = sidestep_dns_port(run.handle()),
         39 => {
             let (text, info, what) = (run.handle(), run.handle(), run.number());
             let _ = (sidestep_text_get(text), sidestep_info_get(info, what), sidestep_errno(what));
+            assert!(!sidestep_status_name(what).is_null() && !sidestep_status_text(what).is_null());
+            assert!((0..=1).contains(&sidestep_error_is_transient(run.handle())));
+        }
+        40 => {
+            let (queue, time) = (run.handle(), run.timeout());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_stream_connect(queue, host, port, flags, time, data, output, err)
+            });
+        }
+        41 => {
+            let (queue, access) = (run.handle(), run.number::<i32>());
+            let access = run.one_of(&[0, 1, 2, 3, access]);
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_bridge_start(queue, access, data, output, err)
+            });
+        }
+        42 => {
+            let (queue, bridge, path) = (run.handle(), run.handle(), run.harmless());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_bridge_listen_unix(queue, bridge, path, host, port, flags, data, output, err)
+            });
+        }
+        43 => {
+            let (queue, bridge, path) = (run.handle(), run.handle(), run.harmless());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_bridge_listen_postgres(queue, bridge, path, host, port, data, output, err)
+            });
+        }
+        44 => {
+            let (queue, bridge, local_port) = (run.handle(), run.handle(), run.number());
+            let local_port = run.one_of(&[0, port, local_port]);
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_bridge_listen_local(
+                    queue, bridge, host, port, flags, local_port, data, output, err,
+                )
+            });
+        }
+        45 => {
+            let (queue, address, bridge) = (run.handle(), run.harmless(), run.handle());
+            starts(run, |data, output, err| unsafe {
+                sidestep_queue_dns_start(queue, address, bridge, data, output, err)
+            });
         }
         _ => frees(run),
     }
 }
 
-/// Each function that frees, for any handle. One of another kind is left alone.
+/// The functions that free an object. Each rejects handles of another type.
 const FREES: [fn(*mut c_void) -> sidestep_status; 9] = [
     |handle| sidestep_mesh_free(handle.cast()),
     |handle| sidestep_settings_free(handle.cast()),
     |handle| sidestep_queue_free(handle.cast()),
     |handle| sidestep_bridge_free(handle.cast()),
     |handle| sidestep_dns_free(handle.cast()),
-    |handle| sidestep_stream_close(handle.cast()),
+    |handle| sidestep_stream_free(handle.cast()),
     |handle| sidestep_info_free(handle.cast()),
     |handle| sidestep_text_free(handle.cast()),
     |handle| sidestep_error_free(handle.cast()),

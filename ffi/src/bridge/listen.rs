@@ -1,52 +1,59 @@
-//! Listeners for single services.
+//! Listeners of a bridge for single services.
 
 use std::{
-    ffi::{CString, c_char},
-    net::IpAddr,
+    ffi::{c_char, c_void},
+    net::SocketAddr,
 };
 
-use mesh_connector::bridge::LocalPort;
+use mesh_connector::{Target, bridge::LocalPort};
 
-use super::{Bridging, sidestep_bridge};
+use super::{BridgeObject, sidestep_bridge};
 use crate::{
-    arguments::{Out, bytes_mut, text},
-    border::call,
+    addresses::{Addresses, Entry},
+    arguments::{Out, bytes_mut, c_string, text},
+    boundary::call,
+    completion::Value,
     connect::target,
     error::sidestep_error,
     failure::Failure,
     handle,
-    status::{SIDESTEP_INVALID_ARGUMENT, sidestep_status},
+    queue::{sidestep_queue, start::start_operation},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
-/// The room that an address needs as a text, with its zero byte.
+/// The size of a buffer for the text of an IP address, including the zero byte.
 pub const SIDESTEP_ADDRESS_SIZE: usize = 46;
 
-/// Listens on a Unix socket behind which a service is: for `CURLOPT_UNIX_SOCKET_PATH` and the like. The file belongs to the
-/// bridge, which removes it at its end. `how` is a protocol.
+/// Listens on a Unix socket and forwards its connections to one service, for clients with an option such as
+/// `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the file, and removes it when the bridge is freed. `flags` is a protocol.
 ///
-/// Fails with `SIDESTEP_LISTEN`: somebody listens there, the path is too long, the folder is not there or not writable. Whether
-/// the service is there is seen by who connects.
+/// Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if its directory does not
+/// exist or is not writable. The function does not check whether the service exists; clients see an unknown service as a
+/// closed connection.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_listen_unix(
     bridge: *const sidestep_bridge,
     path: *const c_char,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
-        let bridging = handle::get::<Bridging>(bridge)?;
-        // SAFETY: as the header says of texts.
-        let (path, target) = unsafe { (text(path, "the path")?.to_owned(), target(host, port, how, 0)?) };
-        let bridge = bridging.bridge.clone();
-        bridging.member.runtime.wait(None, async move { bridge.listen_unix(path, &target).await })??;
-        Ok(())
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let (path, target) = unsafe { (text(path, "path")?, target(host, port, flags, 0)?) };
+        bridge.member.runtime.wait(None, listening_unix(&bridge, path, target))?
     })
 }
 
-/// Listens on a Unix socket as libpq expects it, `folder/.s.PGSQL.port`: for `host=folder port=port` of a connection string.
+/// Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to a PostgreSQL service.
+/// Clients use the connection string `host=folder port=port`.
+///
+/// Fails as `sidestep_bridge_listen_unix` does.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_listen_postgres(
     bridge: *const sidestep_bridge,
@@ -55,64 +62,171 @@ pub unsafe extern "C" fn sidestep_bridge_listen_postgres(
     port: u16,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
-        let bridging = handle::get::<Bridging>(bridge)?;
-        // SAFETY: as the header says of texts.
-        let (folder, target) = unsafe { (text(folder, "the folder")?.to_owned(), target(host, port, 0, 0)?) };
-        let bridge = bridging.bridge.clone();
-        bridging
-            .member
-            .runtime
-            .wait(None, async move { bridge.listen_postgres(folder, &target).await })??;
-        Ok(())
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let (folder, target) = unsafe { (text(folder, "folder")?, target(host, port, 0, 0)?) };
+        bridge.member.runtime.wait(None, listening_postgres(&bridge, folder, target))?
     })
 }
 
-/// Listens on a loopback address of the service's own, out of 127.64.0.0/10, for clients that take an address. `*local_port`
-/// says on which port: give 0 for one that the system chooses, or the service's own for clients that take the port from a
-/// URL, which fails with `SIDESTEP_LISTEN` where another program has it; it becomes the one that is listened on. `address`
-/// has room for `SIDESTEP_ADDRESS_SIZE` bytes. Asking again gives the same. `how` is a protocol.
+/// Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that service.
+/// For clients that accept only an address. `flags` is a protocol.
+///
+/// `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
+/// function stores the port of the listener there, and the address as a text in `address`, a buffer of
+/// `SIDESTEP_ADDRESS_SIZE` bytes. A second call for the same service returns the same listener.
+///
+/// Fails with `SIDESTEP_E_LISTEN` if another program uses the port.
+#[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_listen_local(
     bridge: *const sidestep_bridge,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     address: *mut c_char,
     local_port: *mut u16,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of errors.
+    // SAFETY: the header requires valid outputs.
     call(unsafe { Out::error(err) }, || {
-        let bridging = handle::get::<Bridging>(bridge)?;
-        // SAFETY: as the header says of texts.
-        let target = unsafe { target(host, port, how, 0) }?;
-        // SAFETY: as the header says of outputs; the program has written it.
-        let wanted = unsafe { local_port.as_ref() }.copied().unwrap_or_default();
-        // SAFETY: as the header says of outputs.
-        let local_port = unsafe { Out::required(local_port, wanted, "local_port") }?;
-        // SAFETY: as the header says, there is room for so many bytes.
-        let place = unsafe { bytes_mut(address.cast(), SIDESTEP_ADDRESS_SIZE) }?;
-        let kind = match wanted {
-            0 => LocalPort::Any,
-            wanted if wanted == port => LocalPort::Real,
-            _ => {
-                let message = format!("local_port is {wanted}: give 0, or the service's own, {port}");
-                return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message));
-            }
-        };
-        let bridge = bridging.bridge.clone();
-        let listening = async move { bridge.listen_local(&target, kind).await };
-        let bound = bridging.member.runtime.wait(None, listening)??;
-        for (place, byte) in place.iter_mut().zip(as_text(bound.ip()).as_bytes_with_nul()) {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, 0) }?;
+        // SAFETY: the header requires a valid pointer to an initialised port.
+        let requested = unsafe { local_port.as_ref() }.copied().unwrap_or_default();
+        // SAFETY: the header requires valid outputs.
+        let local_port = unsafe { Out::required(local_port, requested, "local_port") }?;
+        // SAFETY: the header requires a buffer of this size.
+        let buffer = unsafe { bytes_mut(address.cast(), SIDESTEP_ADDRESS_SIZE) }?;
+        let listening = listening_local(&bridge, target, requested)?;
+        let listener = bridge.member.runtime.wait(None, listening)??;
+        let text = c_string(&listener.ip().to_string());
+        for (place, byte) in buffer.iter_mut().zip(text.as_bytes_with_nul()) {
             place.write(*byte);
         }
-        local_port.set(bound.port());
+        local_port.set(listener.port());
         Ok(())
     })
 }
 
-fn as_text(ip: IpAddr) -> CString {
-    crate::arguments::c_string(&ip.to_string())
+/// The non-blocking form of `sidestep_bridge_listen_unix`. The queue may belong to another mesh.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
+    queue: *mut sidestep_queue,
+    bridge: *const sidestep_bridge,
+    path: *const c_char,
+    host: *const c_char,
+    port: u16,
+    flags: u32,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let listen = |_: &_| {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let (path, target) = unsafe { (text(path, "path")?, target(host, port, flags, 0)?) };
+        let listening = listening_unix(&bridge, path, target);
+        Ok(async move { listening.await.map(|()| Value::Nothing) })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, listen) }
+}
+
+/// The non-blocking form of `sidestep_bridge_listen_postgres`. The queue may belong to another mesh.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(
+    queue: *mut sidestep_queue,
+    bridge: *const sidestep_bridge,
+    folder: *const c_char,
+    host: *const c_char,
+    port: u16,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let listen = |_: &_| {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let (folder, target) = unsafe { (text(folder, "folder")?, target(host, port, 0, 0)?) };
+        let listening = listening_postgres(&bridge, folder, target);
+        Ok(async move { listening.await.map(|()| Value::Nothing) })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, listen) }
+}
+
+/// The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 or the service's port. The completion contains a
+/// list with one entry: the address and the port of the listener. The queue may belong to another mesh.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_bridge_listen_local(
+    queue: *mut sidestep_queue,
+    bridge: *const sidestep_bridge,
+    host: *const c_char,
+    port: u16,
+    flags: u32,
+    local_port: u16,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let listen = |_: &_| {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, 0) }?;
+        let listening = listening_local(&bridge, target, local_port)?;
+        Ok(async move {
+            let entry = Entry::tcp(listening.await?);
+            let found = Addresses { entries: [entry].into_iter().collect(), canonical_name: None };
+            Ok(Value::Addresses { found, flags: 0 })
+        })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, listen) }
+}
+
+// These futures run on the mesh's threads. They hold the bridge, but not the `BridgeObject`, which owns these threads.
+
+fn listening_unix(
+    bridge: &BridgeObject,
+    path: &str,
+    target: Target,
+) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+    let (bridge, path) = (bridge.bridge.clone(), path.to_owned());
+    async move { Ok(bridge.listen_unix(path, &target).await?) }
+}
+
+fn listening_postgres(
+    bridge: &BridgeObject,
+    folder: &str,
+    target: Target,
+) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+    let (bridge, folder) = (bridge.bridge.clone(), folder.to_owned());
+    async move {
+        bridge.listen_postgres(folder, &target).await?;
+        Ok(())
+    }
+}
+
+fn listening_local(
+    bridge: &BridgeObject,
+    target: Target,
+    local_port: u16,
+) -> Result<impl Future<Output = Result<SocketAddr, Failure>> + Send + use<>, Failure> {
+    let kind = match local_port {
+        0 => LocalPort::Any,
+        port if port == target.port() => LocalPort::Real,
+        port => {
+            let message = format!("local_port is {port}: pass 0, or the service's port {}", target.port());
+            return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
+        }
+    };
+    let bridge = bridge.bridge.clone();
+    Ok(async move { Ok(bridge.listen_local(&target, kind).await?) })
 }

@@ -1,4 +1,4 @@
-//! Pairs of connected sockets: the program's end, blocking and closed on exec, and the mesh's.
+//! Pairs of connected sockets. The program's end blocks and is closed on exec; the library's end belongs to the runtime.
 
 use std::{
     io,
@@ -9,22 +9,22 @@ use std::{
     },
 };
 
-/// Which sockets.
+/// The type of the sockets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pair {
-    /// Over loopback: it can be reset, and has TCP's options.
+    /// TCP over loopback. Such a socket reports a reset and has TCP options.
     Tcp,
     Unix,
 }
 
-/// The program's end and the mesh's.
+/// The program's end and the library's end of a pair.
 pub(crate) enum Ends {
     Tcp(OwnedFd, tokio::net::TcpStream),
     Unix(OwnedFd, tokio::net::UnixStream),
 }
 
 impl Pair {
-    /// In a runtime.
+    /// Creates a pair. Must be called in a tokio runtime.
     pub(crate) fn open(self) -> io::Result<Ends> {
         match self {
             Self::Tcp => {
@@ -48,7 +48,7 @@ fn over_loopback() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let theirs = TcpStream::connect(listener.local_addr()?)?;
     let their_address = theirs.local_addr()?;
-    // Others can connect to loopback too.
+    // Another process may have connected to the port first.
     loop {
         let (ours, address) = listener.accept()?;
         if address == their_address {
@@ -57,18 +57,20 @@ fn over_loopback() -> io::Result<(TcpStream, TcpStream)> {
     }
 }
 
-/// A TCP socket that ends its direction and is closed later says nothing of that, and waits for the peer's end for a while;
-/// with this it resets the connection then, when all that was written has arrived.
+/// Makes `close` reset a connection whose write direction was shut down before.
+///
+/// By default, such a socket stays in FIN-WAIT-2 after `close`, and the library does not see that the program has closed it.
+/// The data that the program wrote has arrived before the reset.
 fn set_no_linger_after_end(socket: &TcpStream) -> io::Result<()> {
-    let at_once: libc::c_int = -1;
-    // SAFETY: the option is a number, which is read during the call.
+    let no_wait: libc::c_int = -1;
+    // SAFETY: the option is an integer, which the call reads.
     let set = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_LINGER2,
-            (&raw const at_once).cast(),
-            libc::socklen_t::try_from(size_of_val(&at_once)).unwrap_or_default(),
+            (&raw const no_wait).cast(),
+            libc::socklen_t::try_from(size_of_val(&no_wait)).unwrap_or_default(),
         )
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The request of a `getaddrinfo` call.
 
 use std::{borrow::Cow, ffi::c_char, net::IpAddr};
 
@@ -13,16 +13,16 @@ use crate::{
     addresses::Addresses,
     arguments::{optional_text, text},
     failure::Failure,
-    status::{SIDESTEP_INVALID_ARGUMENT, SIDESTEP_UNKNOWN_HOST},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, SIDESTEP_E_UNKNOWN_HOST},
 };
 
-/// The longest name of DNS, with its last dot.
-const LONGEST_NAME: usize = 254;
+/// The maximum length of a DNS name with its final dot (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 254;
 
 const FLAGS: c_int =
     AI_ADDRCONFIG | AI_ALL | AI_CANONNAME | AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE | AI_V4MAPPED;
 
-/// What the system gives out for a host and a numeric service, in its order, where the hints leave it open.
+/// The socket types and protocols that glibc returns for hints without a socket type, in the order of glibc.
 const SOCKETS: [(c_int, c_int); 3] = [(SOCK_STREAM, IPPROTO_TCP), (SOCK_DGRAM, IPPROTO_UDP), (SOCK_RAW, 0)];
 
 #[derive(Debug)]
@@ -34,14 +34,14 @@ pub(crate) struct Request<'a> {
     socket_type: c_int,
     protocol: c_int,
     pub(super) services: Services,
-    /// The system answers, and nobody is asked.
+    /// Whether the system's function answers the request, without a DNS query.
     numeric: bool,
 }
 
-/// Those of one request: three at most, but for what only the system knows.
+/// The services of a request. Most requests have at most three.
 pub(super) type Services = SmallVec<[Service; 3]>;
 
-/// What a socket for the service is.
+/// The type and protocol of a socket, and the port of the service.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Service {
     pub(super) socket_type: c_int,
@@ -50,34 +50,36 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn at(self, port: u16) -> Self {
+    pub(crate) fn with_port(self, port: u16) -> Self {
         Self { port, ..self }
     }
 }
 
 impl<'a> Request<'a> {
+    /// Reads the arguments of a `getaddrinfo` call.
+    ///
     /// # Safety
     ///
-    /// Texts as [`text`] has them; NULL or valid hints.
+    /// The same as [`text`] for `node` and `service`. `hints` is NULL or valid.
     pub(crate) unsafe fn new(
         node: *const c_char,
         service: *const c_char,
         hints: *const addrinfo,
     ) -> Result<Self, Failure> {
-        // SAFETY: the caller's promise.
-        let service = unsafe { optional_text(service, "the service") }?;
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees a valid text or NULL.
+        let service = unsafe { optional_text(service, "service") }?;
+        // SAFETY: the caller guarantees valid hints or NULL.
         let hints = unsafe { hints.as_ref() };
         if node.is_null() {
-            let message = "there is no node: addresses to listen on are the system's getaddrinfo's to give";
-            return Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message).with_eai(libc::EAI_NONAME));
+            let message = "node is NULL: call the system's getaddrinfo for addresses to listen on";
+            return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message).with_eai(libc::EAI_NONAME));
         }
-        // SAFETY: the caller's promise.
-        let node = unsafe { text(node, "the node") }.map_err(|failure| failure.with_eai(libc::EAI_NONAME))?;
+        // SAFETY: the caller guarantees a valid text or NULL.
+        let node = unsafe { text(node, "node") }.map_err(|failure| failure.with_eai(libc::EAI_NONAME))?;
         let mut request = Self {
             node: node.into(),
             service: service.map(Cow::from),
-            // The system's own, where there are no hints.
+            // The default flags of glibc.
             flags: hints.map_or(AI_V4MAPPED | AI_ADDRCONFIG, |hints| hints.ai_flags),
             family: hints.map_or(AF_UNSPEC, |hints| hints.ai_family),
             socket_type: hints.map_or(0, |hints| hints.ai_socktype),
@@ -93,22 +95,23 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// The system's answer, where it needs nobody to ask.
+    /// Returns the answer of the system's function if the request needs no DNS query.
     pub(crate) fn system(&self) -> Option<Result<Addresses, Failure>> {
         let hints = self.hints(self.flags | AI_NUMERICHOST, self.family);
         self.numeric.then(|| system::numeric(&self.node, self.service.as_deref(), &hints))
     }
 
     fn is_numeric(&self) -> bool {
-        // Most nodes are names, and this is asked of each: only what may be an address is parsed.
-        let may_be = self.node.ends_with(|last: char| last.is_ascii_digit()) || self.node.contains(':');
-        // With a zone (`fe80::1%eth0`) it is no address of Rust's.
+        // A quick check, because most nodes are names: only a text that looks like an address is parsed.
+        let may_be_address =
+            self.node.ends_with(|last: char| last.is_ascii_digit()) || self.node.contains(':');
+        // Rust does not parse an address with a zone (`fe80::1%eth0`).
         self.flags & AI_NUMERICHOST != 0
-            || may_be && self.node.parse::<IpAddr>().is_ok()
+            || may_be_address && self.node.parse::<IpAddr>().is_ok()
             || self.node.contains('%')
     }
 
-    /// The same, for as long as it is needed.
+    /// Copies the borrowed texts.
     pub(crate) fn into_owned(self) -> Request<'static> {
         let Self { node, service, flags, family, socket_type, protocol, services, numeric } = self;
         let (node, service) =
@@ -116,7 +119,7 @@ impl<'a> Request<'a> {
         Request { node, service, flags, family, socket_type, protocol, services, numeric }
     }
 
-    /// The service, if it is a stream's: its own port, which is 0 where none was asked for.
+    /// Returns the service for stream sockets. Its port is 0 if the request has no service.
     pub(crate) fn stream(&self) -> Option<Service> {
         self.services.iter().copied().find(|service| service.socket_type == SOCK_STREAM)
     }
@@ -130,18 +133,18 @@ impl<'a> Request<'a> {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if self.node.len() > LONGEST_NAME {
-            let message = format!("the node has {} bytes: no name of DNS is as long", self.node.len());
-            return Err(Failure::new(SIDESTEP_UNKNOWN_HOST, message));
+        if self.node.len() > MAX_NAME {
+            let message = format!("node has {} bytes: a DNS name has at most {MAX_NAME}", self.node.len());
+            return Err(Failure::new(SIDESTEP_E_UNKNOWN_HOST, message));
         }
         let refused = |eai, what: &str| {
-            Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("hints: {what}")).with_eai(eai))
+            Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, format!("hints: {what}")).with_eai(eai))
         };
         if self.flags & !FLAGS != 0 {
-            return refused(libc::EAI_BADFLAGS, "ai_flags has flags that mean nothing here");
+            return refused(libc::EAI_BADFLAGS, "ai_flags contains unsupported flags");
         }
         if ![AF_UNSPEC, AF_INET, AF_INET6].contains(&self.family) {
-            return refused(libc::EAI_FAMILY, "ai_family is neither AF_UNSPEC nor AF_INET nor AF_INET6");
+            return refused(libc::EAI_FAMILY, "ai_family must be AF_UNSPEC, AF_INET or AF_INET6");
         }
         Ok(())
     }
@@ -161,9 +164,9 @@ impl<'a> Request<'a> {
         let known: Option<Services> =
             port.map(|port| SOCKETS.into_iter().filter_map(|one| usual(one, port)).collect());
         match known {
-            // A raw socket has no ports, but is given out where the type is left open: so the system has it.
+            // glibc returns raw sockets only if the hints leave the type open, and rejects a port for SOCK_RAW.
             Some(known) if !known.is_empty() && self.socket_type != SOCK_RAW => Ok(known),
-            // Names of services, and what is unusual, the system knows.
+            // Service names and unusual hints are left to the system's function.
             _ => {
                 let hints = self.hints(self.flags & AI_NUMERICSERV | AI_NUMERICHOST, AF_INET);
                 let known = system::numeric("127.0.0.1", self.service.as_deref(), &hints)?;

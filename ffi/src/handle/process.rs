@@ -1,5 +1,4 @@
-//! Which process this is, without a system call: handles are looked up with every call, and glibc asks the kernel for the
-//! number each time.
+//! The process ID without a system call. Every use of a handle needs it, and glibc's `getpid` is a system call.
 
 use std::{
     ptr,
@@ -8,7 +7,7 @@ use std::{
 
 use libc::{MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 
-/// A page that a forked child finds empty.
+/// A page that contains the process ID. The kernel clears it in a forked child.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
 const SIZE: usize = 4096;
@@ -25,33 +24,33 @@ pub(super) fn pid() -> u32 {
     }
 }
 
-/// `None` where the system has no such pages.
+/// Returns the page, or `None` if the system does not support `MADV_WIPEONFORK`.
 fn page() -> Option<&'static AtomicU32> {
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
         page = new()?;
-        if let Err(others) = PAGE.compare_exchange(ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire)
+        if let Err(first) = PAGE.compare_exchange(ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire)
         {
-            // SAFETY: it was mapped just now, and nobody else has it.
+            // SAFETY: this thread mapped the page, and no other thread has a pointer to it.
             unsafe { libc::munmap(page.cast(), SIZE) };
-            page = others;
+            page = first;
         }
     }
-    // SAFETY: a page that was mapped for good; zero bytes are a number.
+    // SAFETY: the page is never unmapped, and zero bytes are a valid `AtomicU32`.
     Some(unsafe { &*page })
 }
 
 fn new() -> Option<*mut AtomicU32> {
-    // SAFETY: a new mapping, of nothing that anybody has.
+    // SAFETY: an anonymous mapping at an address that the kernel chooses affects no other memory.
     let page = unsafe {
         libc::mmap(ptr::null_mut(), SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     };
     if page == MAP_FAILED {
         return None;
     }
-    // SAFETY: the mapping of above. Where a page is larger than `SIZE`, so is the mapping.
+    // SAFETY: the mapping was created above. The kernel rounds `SIZE` up to whole pages in both calls.
     if unsafe { libc::madvise(page, SIZE, MADV_WIPEONFORK) } != 0 {
-        // SAFETY: as above.
+        // SAFETY: the mapping was created above, and no pointer to it is used afterwards.
         unsafe { libc::munmap(page, SIZE) };
         return None;
     }
@@ -63,17 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forked_child_is_another_process() {
+    fn a_forked_child_sees_its_own_process_id() {
         assert_eq!((pid(), pid()), (std::process::id(), std::process::id()));
-        // SAFETY: the child does nothing but compare numbers, and ends without running anything of this process'.
+        // SAFETY: the child only compares numbers, and ends without running exit handlers.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let (told, is) = (pid(), std::process::id());
-            // SAFETY: it does not return.
-            unsafe { libc::_exit(i32::from(told != is)) };
+            let is_equal = pid() == std::process::id();
+            // SAFETY: `_exit` is safe to call at any time.
+            unsafe { libc::_exit(i32::from(!is_equal)) };
         }
         let mut status = -1;
-        // SAFETY: the child of above, and room for its status.
+        // SAFETY: `child` is a child of this process, and `status` is a valid output.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert_eq!(status, 0);
     }

@@ -1,10 +1,10 @@
-//! When a callback may be called: until the mesh has been freed, and no moment longer.
+//! The gate that stops log callbacks when the mesh is freed.
 
 use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// What is behind it is not begun after [`close`](Self::close).
+/// A gate for calls. No call starts after [`close`](Self::close) has returned.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -14,11 +14,12 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
-    /// The threads that are inside.
+    /// The threads that are in a call.
     inside: Vec<ThreadId>,
 }
 
 impl Gate {
+    /// Runs `work`, unless the gate is closed.
     pub(super) fn pass(&self, work: impl FnOnce()) {
         let me = thread::current().id();
         {
@@ -36,7 +37,7 @@ impl Gate {
         self.left.notify_all();
     }
 
-    /// Waits until nobody is inside but the caller itself.
+    /// Closes the gate, and waits until no other thread is in a call.
     pub(crate) fn close(&self) {
         let me = thread::current().id();
         let mut state = self.state();
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_waits_for_who_is_inside_and_lets_nobody_in_afterwards() {
+    fn close_waits_for_calls_in_progress_and_prevents_later_calls() {
         let (gate, done) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
         let (entered, has_entered) = channel();
         let (leave, may_leave) = channel::<()>();
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_inside_may_close_it() {
+    fn a_call_may_close_the_gate() {
         let gate = Gate::default();
         gate.pass(|| gate.close());
         gate.pass(|| panic!("closed"));

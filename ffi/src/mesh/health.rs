@@ -1,4 +1,4 @@
-//! Health, as JSON.
+//! The health of a mesh as JSON.
 
 use mesh_connector::nds_client::health::SyncState;
 use serde_json::{Value, json};
@@ -12,7 +12,9 @@ pub(super) fn json(member: &Member) -> Value {
     let identity = identity.map(|identity| identity.spiffe_id().to_string());
     let problems: Vec<_> = membership
         .failures()
-        .map(|failure| json!({ "part": failure.component.as_label(), "message": failure.error.report() }))
+        .map(
+            |failure| json!({ "component": failure.component.as_label(), "message": failure.error.report() }),
+        )
         .collect();
     let endpoints: Vec<_> = health
         .endpoints()

@@ -1,4 +1,4 @@
-//! Waiting for a mesh to be ready.
+//! Waiting until a mesh is ready.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::Failure,
-    status::{SIDESTEP_CONTROL_PLANE, SIDESTEP_TIMEOUT},
+    status::{SIDESTEP_E_CONTROL_PLANE, SIDESTEP_E_TIMEOUT},
 };
 
-/// For `patience`; `None` is what the configuration says.
-pub(crate) async fn ready(mesh: &Mesh, patience: Option<Duration>) -> Result<(), Failure> {
-    let Some(patience) = patience else {
+/// Waits for `timeout`, or for the configured timeout if it is `None`.
+pub(crate) async fn ready(mesh: &Mesh, timeout: Option<Duration>) -> Result<(), Failure> {
+    let Some(timeout) = timeout else {
         return Ok(mesh.ready().await?);
     };
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let mut last = None;
     while let Ok(outcome) = timeout_at(deadline, mesh.ready()).await {
         match outcome {
-            // It gives up when the configured time is over, which is not the caller's.
-            Err(error) if may_pass(&error) && Instant::now() < deadline => last = Some(error),
+            // The configured timeout expired, but not the caller's.
+            Err(error) if is_retried(&error) && Instant::now() < deadline => last = Some(error),
             outcome => return Ok(outcome?),
         }
     }
-    let message = format!("not in the mesh within {patience:?}{}", why(mesh, last));
-    Err(Failure::new(SIDESTEP_TIMEOUT, message).with_next_step_of(SIDESTEP_CONTROL_PLANE))
+    let message = format!("the mesh is not ready after {timeout:?}{}", reason(mesh, last));
+    Err(Failure::new(SIDESTEP_E_TIMEOUT, message).with_next_step_of(SIDESTEP_E_CONTROL_PLANE))
 }
 
-fn may_pass(error: &Error) -> bool {
+fn is_retried(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ControlPlane | ErrorKind::Timeout)
 }
 
-fn why(mesh: &Mesh, last: Option<Error>) -> String {
+fn reason(mesh: &Mesh, last: Option<Error>) -> String {
     let health = mesh.health().membership().get();
     let failures: Vec<_> = health.failures().map(|failure| failure.error.report()).collect();
     match (failures.is_empty(), last) {

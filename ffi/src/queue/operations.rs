@@ -1,41 +1,41 @@
-//! The operations under way.
+//! The operations in progress.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// The operations under way, by their numbers. Letting go of one's sender cancels it.
+/// The operations in progress by number. Dropping the sender of an operation cancels it.
 #[derive(Default)]
-pub(super) struct Operations(Mutex<Numbered>);
+pub(super) struct Operations(Mutex<State>);
 
 #[derive(Default)]
-struct Numbered {
+struct State {
     last: u64,
-    under_way: HashMap<u64, oneshot::Sender<()>>,
+    in_progress: HashMap<u64, oneshot::Sender<()>>,
     closed: bool,
 }
 
 impl Operations {
-    /// A new one's number, and what it ends with when it is cancelled.
+    /// Returns the number of a new operation, and a receiver that completes when the operation is cancelled.
     pub(super) fn begin(&self) -> (u64, oneshot::Receiver<()>) {
         let (cancel, cancelled) = oneshot::channel();
-        let mut numbered = self.0.lock();
-        numbered.last += 1;
-        let number = numbered.last;
-        if !numbered.closed {
-            numbered.under_way.insert(number, cancel);
+        let mut state = self.0.lock();
+        state.last += 1;
+        let number = state.last;
+        if !state.closed {
+            state.in_progress.insert(number, cancel);
         }
         (number, cancelled)
     }
 
     pub(super) fn cancel(&self, number: u64) {
-        self.0.lock().under_way.remove(&number);
+        self.0.lock().in_progress.remove(&number);
     }
 
     pub(super) fn cancel_all(&self) {
-        let mut numbered = self.0.lock();
-        numbered.closed = true;
-        numbered.under_way.clear();
+        let mut state = self.0.lock();
+        state.closed = true;
+        state.in_progress.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! Starting operations.
+//! The functions that start operations.
 
 use std::ffi::{c_char, c_void};
 
@@ -7,24 +7,26 @@ use libc::addrinfo;
 use super::{Queue, sidestep_queue};
 use crate::{
     arguments::{Out, timeout},
-    border::call,
-    completion::{Completion, Value},
-    connect::{SIDESTEP_TCP_PAIR, connecting, pair, target},
+    boundary::call,
+    completion::{Completion, OperationKind, Value},
+    connect::{SIDESTEP_FLAG_TCP_PAIR, connecting, pair, target},
     error::sidestep_error,
     explain::explaining,
     failure::Failure,
-    getaddrinfo::{Request, ask},
+    getaddrinfo::{Request, resolve},
     handle,
     mesh::{Member, leaving, ready},
-    status::{SIDESTEP_CANCELLED, sidestep_status},
+    status::{SIDESTEP_E_CANCELLED, sidestep_status},
+    stream,
 };
 
 impl Queue {
-    /// Starts an operation, and tells its number where there is a place for it.
+    /// Starts an operation, and stores its number in `output`.
     fn start(
         &self,
-        place: Option<Out<'_, u64>>,
+        output: Option<Out<'_, u64>>,
         user_data: *mut c_void,
+        kind: OperationKind,
         work: impl Future<Output = Result<Value, Failure>> + Send + 'static,
     ) {
         let (operation, cancelled) = self.operations.begin();
@@ -33,24 +35,25 @@ impl Queue {
         self.member.runtime.handle().spawn(async move {
             let outcome = tokio::select! {
                 biased;
-                _ = cancelled => Err(Failure::new(SIDESTEP_CANCELLED, "the operation was cancelled")),
+                _ = cancelled => Err(Failure::new(SIDESTEP_E_CANCELLED, "the operation was cancelled")),
                 outcome = work => outcome,
             };
             operations.cancel(operation);
-            done.add(Completion { user_data, operation, outcome });
+            done.add(Completion { user_data, operation, kind, outcome });
         });
-        if let Some(place) = place {
-            place.set(operation);
+        if let Some(output) = output {
+            output.set(operation);
         }
     }
 }
 
-/// Starts what `prepare` makes of the queue's mesh: what is wrong with arguments is told at once, and all else by a completion.
+/// Starts the operation that `prepare` creates for the queue's mesh. A failure of `prepare` is a failure of the call; a
+/// failure of the operation is reported by its completion.
 ///
 /// # Safety
 ///
-/// `operation` and `err` as the header says of outputs and errors.
-pub(crate) unsafe fn starting<W>(
+/// `operation` and `err` are NULL, or valid for writes during the call.
+pub(crate) unsafe fn start_operation<W>(
     queue: *mut sidestep_queue,
     user_data: *mut c_void,
     operation: *mut u64,
@@ -60,58 +63,124 @@ pub(crate) unsafe fn starting<W>(
 where
     W: Future<Output = Result<Value, Failure>> + Send + 'static,
 {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller upholds the same requirements.
+    unsafe { start_kind(queue, user_data, operation, err, OperationKind::Other, prepare) }
+}
+
+/// Starts a name resolution as [`start_operation`] starts other operations. The completion has an EAI_ code.
+///
+/// # Safety
+///
+/// The same as [`start_operation`].
+pub(crate) unsafe fn start_resolution<W>(
+    queue: *mut sidestep_queue,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+    prepare: impl FnOnce(&Member) -> Result<W, Failure>,
+) -> sidestep_status
+where
+    W: Future<Output = Result<Value, Failure>> + Send + 'static,
+{
+    // SAFETY: the caller upholds the same requirements.
+    unsafe { start_kind(queue, user_data, operation, err, OperationKind::Resolution, prepare) }
+}
+
+/// Starts an operation of either kind.
+///
+/// # Safety
+///
+/// The same as [`start_operation`].
+unsafe fn start_kind<W>(
+    queue: *mut sidestep_queue,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+    kind: OperationKind,
+    prepare: impl FnOnce(&Member) -> Result<W, Failure>,
+) -> sidestep_status
+where
+    W: Future<Output = Result<Value, Failure>> + Send + 'static,
+{
+    // SAFETY: the caller upholds the requirements of `Out`.
     let (operation, err) = unsafe { (Out::optional(operation, 0), Out::error(err)) };
     call(err, || {
         let queue = handle::get::<Queue>(queue)?;
-        queue.start(operation, user_data, prepare(&queue.member)?);
+        queue.start(operation, user_data, kind, prepare(&queue.member)?);
         Ok(())
     })
 }
 
-/// `sidestep_wait_ready` through a queue. `*operation`, which may be NULL, is for `sidestep_cancel`.
+/// The non-blocking form of `sidestep_wait_ready`.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_start_wait_ready(
+pub unsafe extern "C" fn sidestep_queue_wait_ready(
     queue: *mut sidestep_queue,
     timeout_ms: i64,
     user_data: *mut c_void,
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     unsafe {
-        starting(queue, user_data, operation, err, |member| {
+        start_operation(queue, user_data, operation, err, |member| {
             let mesh = member.mesh.clone();
             Ok(async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Nothing) })
         })
     }
 }
 
-/// `sidestep_connect` through a queue: the completion has the descriptor.
+/// The non-blocking form of `sidestep_connect`. The completion contains the descriptor.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_start_connect(
+pub unsafe extern "C" fn sidestep_queue_connect(
     queue: *mut sidestep_queue,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     timeout_ms: i64,
     user_data: *mut c_void,
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
     let connect = |member: &Member| {
-        // SAFETY: as the header says of texts.
-        let target = unsafe { target(host, port, how, SIDESTEP_TCP_PAIR) }?;
-        let connecting = connecting(member, target, pair(how), timeout(timeout_ms));
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, SIDESTEP_FLAG_TCP_PAIR) }?;
+        let connecting = connecting(member, target, pair(flags), timeout(timeout_ms));
         Ok(async move { connecting.await.map(Value::Descriptor) })
     };
-    // SAFETY: as the header says of outputs and errors.
-    unsafe { starting(queue, user_data, operation, err, connect) }
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, connect) }
 }
 
-/// `sidestep_getaddrinfo` through a queue: the completion has the list. What is wrong with the arguments is told at once.
+/// The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. Reading and writing block as
+/// usual; pass a `timeout_ms` of 0 to transfer only what is possible without waiting.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_start_getaddrinfo(
+pub unsafe extern "C" fn sidestep_queue_stream_connect(
+    queue: *mut sidestep_queue,
+    host: *const c_char,
+    port: u16,
+    flags: u32,
+    timeout_ms: i64,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let connect = |member: &Member| {
+        // SAFETY: the header requires valid texts.
+        let target = unsafe { target(host, port, flags, 0) }?;
+        let connecting = stream::connecting(member, target, timeout(timeout_ms));
+        Ok(async move { Ok(Value::Stream(Box::new(connecting.await?))) })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, connect) }
+}
+
+/// The non-blocking form of `sidestep_getaddrinfo`. The completion contains the list.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_getaddrinfo(
     queue: *mut sidestep_queue,
     node: *const c_char,
     service: *const c_char,
@@ -121,53 +190,55 @@ pub unsafe extern "C" fn sidestep_start_getaddrinfo(
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
     let look_up = |member: &Member| {
-        // SAFETY: as the header says of texts and hints.
+        // SAFETY: the header requires valid texts and hints.
         let request = unsafe { Request::new(node, service, hints) }?.into_owned();
         let resolver = member.mesh.raw_resolver().clone();
         Ok(async move {
             let found = match request.system() {
                 Some(answer) => answer?,
-                None => ask(&resolver, &request).await?,
+                None => resolve(&resolver, &request).await?,
             };
             Ok(Value::Addresses { found, flags: request.flags })
         })
     };
-    // SAFETY: as the header says of outputs and errors.
-    unsafe { starting(queue, user_data, operation, err, look_up) }
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_resolution(queue, user_data, operation, err, look_up) }
 }
 
-/// `sidestep_explain` through a queue: the completion has the text.
+/// The non-blocking form of `sidestep_explain`. The completion contains the text.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_start_explain(
+pub unsafe extern "C" fn sidestep_queue_explain(
     queue: *mut sidestep_queue,
     host: *const c_char,
     port: u16,
-    how: u32,
+    flags: u32,
     user_data: *mut c_void,
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
     let explain = |member: &Member| {
-        // SAFETY: as the header says of texts.
-        let explaining = unsafe { explaining(member, host, port, how) }?;
+        // SAFETY: the header requires valid texts.
+        let explaining = unsafe { explaining(member, host, port, flags) }?;
         Ok(async move { Ok(Value::Text(explaining.await)) })
     };
-    // SAFETY: as the header says of outputs and errors.
-    unsafe { starting(queue, user_data, operation, err, explain) }
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_operation(queue, user_data, operation, err, explain) }
 }
 
-/// `sidestep_shutdown` through a queue.
+/// The non-blocking form of `sidestep_shutdown`.
+#[must_use]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_start_shutdown(
+pub unsafe extern "C" fn sidestep_queue_shutdown(
     queue: *mut sidestep_queue,
     timeout_ms: i64,
     user_data: *mut c_void,
     operation: *mut u64,
     err: *mut *mut sidestep_error,
 ) -> sidestep_status {
-    // SAFETY: as the header says of outputs and errors.
+    // SAFETY: the header requires valid outputs.
     unsafe {
-        starting(queue, user_data, operation, err, |member| {
+        start_operation(queue, user_data, operation, err, |member| {
             let leaving = leaving(member, timeout(timeout_ms));
             Ok(async move { leaving.await.map(|()| Value::Nothing) })
         })

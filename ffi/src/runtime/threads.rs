@@ -17,21 +17,20 @@ use crate::thread::{self, Reports};
 
 const NAME: &str = "sidestep";
 
-/// How long the end of a mesh waits for its threads, at most: the system's name lookup cannot be called back. The others
-/// end at once, but on a machine that has no time for them.
-const LAST_MOMENTS: Duration = Duration::from_secs(5);
+/// The maximum time that freeing a mesh waits for its threads. The system's `getaddrinfo` cannot be interrupted.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) enum Threads {
-    /// One needs none of what several need to share work, which is a tenth of what it costs to pass a small message on.
+    /// A single thread needs no work stealing, which makes small messages faster (`mesh-bench ffi` measures it).
     One(One),
     Several(Runtime),
     Ended,
 }
 
-/// A thread with a runtime of its own.
+/// A thread that runs a current-thread runtime.
 pub(super) struct One {
     thread: JoinHandle<()>,
-    /// Ends the thread when it is dropped.
+    /// Dropping the sender ends the thread.
     run: oneshot::Sender<()>,
     /// Disconnected when the thread has ended.
     ended: Mutex<Receiver<()>>,
@@ -61,11 +60,11 @@ impl Threads {
         Ok((threads, handle))
     }
 
-    /// Ends the tasks and the threads, and waits for the threads or not.
+    /// Ends the tasks and the threads. Waits for the threads if `wait` is set.
     pub(super) fn end(&mut self, wait: bool) {
         match std::mem::replace(self, Self::Ended) {
             Self::One(one) => one.end(wait),
-            Self::Several(runtime) if wait => runtime.shutdown_timeout(LAST_MOMENTS),
+            Self::Several(runtime) if wait => runtime.shutdown_timeout(END_TIMEOUT),
             Self::Several(runtime) => runtime.shutdown_background(),
             Self::Ended => {}
         }
@@ -78,9 +77,9 @@ impl One {
         let (running, ended) = channel();
         let work = move || {
             let _reporting = thread::begun(&reports);
-            // An error is the end of the sender.
+            // An error means that the sender was dropped.
             let _ = runtime.block_on(stopped);
-            runtime.shutdown_timeout(LAST_MOMENTS);
+            runtime.shutdown_timeout(END_TIMEOUT);
             drop(running);
         };
         let thread = std::thread::Builder::new().name(NAME.to_owned()).spawn(work)?;
@@ -90,9 +89,9 @@ impl One {
     fn end(self, wait: bool) {
         drop(self.run);
         let ended =
-            || self.ended.into_inner().recv_timeout(LAST_MOMENTS) == Err(RecvTimeoutError::Disconnected);
+            || self.ended.into_inner().recv_timeout(END_TIMEOUT) == Err(RecvTimeoutError::Disconnected);
         if wait && ended() {
-            // It has nothing left to do.
+            // The thread has ended its work, so this does not wait.
             let _ = self.thread.join();
         }
     }

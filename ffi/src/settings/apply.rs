@@ -1,4 +1,4 @@
-//! From settings to what joins.
+//! The conversion of settings to a mesh configuration.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,10 +11,10 @@ use super::{Key, Settings};
 use crate::{
     failure::Failure,
     log::LogCallback,
-    status::{SIDESTEP_CONFIG, SIDESTEP_INVALID_ARGUMENT},
+    status::{SIDESTEP_E_CONFIG, SIDESTEP_E_INVALID_ARGUMENT},
 };
 
-/// What a mesh is joined with.
+/// The values with which a mesh is joined.
 pub(crate) struct Joining {
     pub(crate) mesh: MeshBuilder,
     pub(crate) threads: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Reads the files.
+    /// Applies the settings, and reads the files that they name.
     pub(crate) fn read(settings: &Settings) -> Result<Self, Failure> {
         let chosen = settings.chosen.lock().clone();
         let sources = chosen.iter().fold(Config::builder(), source);
@@ -40,12 +40,10 @@ impl Joining {
             Key::ConnectTimeout => self.mesh = self.mesh.with_connect_deadline(milliseconds(value)?),
             Key::Mtls if value == "required" => self.mesh = self.mesh.with_mtls(Mtls::Required),
             Key::Mtls => self.mesh = self.mesh.with_mtls(Mtls::AsConfigured),
-            Key::Outside if value == "refused" => {
+            Key::OutboundTrafficPolicy if value == "registry-only" => {
                 self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::RegistryOnly)
             }
-            Key::Outside => {
-                self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny)
-            }
+            Key::OutboundTrafficPolicy => self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny),
             Key::Threads => self.threads = parsed(value)?,
             Key::UpstreamDns => {
                 self.mesh = self.mesh.with_upstream(Upstream::servers([parsed::<SocketAddr>(value)?]));
@@ -83,13 +81,14 @@ fn milliseconds(value: &str) -> Result<Duration, Failure> {
     parsed::<u32>(value).map(|number| Duration::from_millis(number.into()))
 }
 
-/// Values were looked at when they were set.
+/// Parses a value. `Key::checked` has checked it before, so it does not fail.
 fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Failure> {
     value.parse().map_err(|_| {
-        Failure::new(SIDESTEP_INVALID_ARGUMENT, format!("`{}` is no such value", value.escape_debug()))
+        let message = format!("the value `{}` of a setting is invalid", value.escape_debug());
+        Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
     })
 }
 
 fn unusable(error: &nds_client::Error) -> Failure {
-    Failure::new(SIDESTEP_CONFIG, error.report())
+    Failure::new(SIDESTEP_E_CONFIG, error.report())
 }

@@ -1,10 +1,10 @@
-//! What can be set.
+//! The keys of settings.
 
 use std::{net::SocketAddr, str::FromStr};
 
 use mesh_connector::nds_client::config::ServerAddress;
 
-use crate::{failure::Failure, status::SIDESTEP_INVALID_ARGUMENT};
+use crate::{failure::Failure, status::SIDESTEP_E_INVALID_ARGUMENT};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Key {
@@ -16,7 +16,7 @@ pub(crate) enum Key {
     JoinTimeout,
     Mtls,
     Namespace,
-    Outside,
+    OutboundTrafficPolicy,
     RootsFile,
     ServiceAccount,
     StateDir,
@@ -35,7 +35,7 @@ impl Key {
         ("join-timeout-ms", Self::JoinTimeout),
         ("mtls", Self::Mtls),
         ("namespace", Self::Namespace),
-        ("outside", Self::Outside),
+        ("outbound-traffic-policy", Self::OutboundTrafficPolicy),
         ("roots-file", Self::RootsFile),
         ("service-account", Self::ServiceAccount),
         ("state-dir", Self::StateDir),
@@ -45,21 +45,23 @@ impl Key {
         ("vm-files", Self::VmFiles),
     ];
 
-    /// The key of this name, for which `value` is one.
+    /// Returns the key with this name. Fails if `value` is invalid for the key.
     pub(crate) fn checked(name: &str, value: &str) -> Result<Self, Failure> {
         let key = Self::named(name)?;
         let expected = match key {
             Self::ConnectTimeout | Self::JoinTimeout if !is::<u32>(value) => "milliseconds",
             Self::IstiodAddress if !is::<ServerAddress>(value) => "HOST:PORT",
             Self::Mtls if !["as-configured", "required"].contains(&value) => "`as-configured` or `required`",
-            Self::Outside if !["allowed", "refused"].contains(&value) => "`allowed` or `refused`",
+            Self::OutboundTrafficPolicy if !["allow-any", "registry-only"].contains(&value) => {
+                "`allow-any` or `registry-only`"
+            }
             Self::Threads if !value.parse().is_ok_and(|threads| (1..=64).contains(&threads)) => "1 to 64",
             Self::UpstreamDns if !is::<SocketAddr>(value) => "IP:PORT",
-            _ if value.is_empty() => "something",
+            _ if value.is_empty() => "not empty",
             _ => return Ok(key),
         };
-        let message = format!("the value `{}` of `{name}` should be {expected}", value.escape_debug());
-        Err(Failure::new(SIDESTEP_INVALID_ARGUMENT, message))
+        let message = format!("the value `{}` of `{name}` must be {expected}", value.escape_debug());
+        Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
     }
 
     fn named(name: &str) -> Result<Self, Failure> {
@@ -70,11 +72,11 @@ impl Key {
         known.map(|(_, key)| key.clone()).ok_or_else(|| {
             let names: Vec<_> = Self::NAMES.iter().map(|(name, _)| *name).collect();
             let message = format!(
-                "there is no setting `{}`; there are {}, env.NAME",
+                "the setting `{}` does not exist; the settings are {}, env.NAME",
                 name.escape_debug(),
                 names.join(", ")
             );
-            Failure::new(SIDESTEP_INVALID_ARGUMENT, message)
+            Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
         })
     }
 }
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_stands_in_the_header_and_every_key_of_the_header_is_one() {
+    fn the_documentation_lists_exactly_the_keys_that_exist() {
         let documentation = include_str!("../settings.rs");
         let rows = documentation.lines().filter(|line| line.contains(" | "));
         let rows = rows.filter_map(|line| line.strip_prefix("/// `"));
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_mean_nothing_are_refused_with_what_is_expected() {
+    fn the_error_for_an_invalid_value_names_the_valid_values() {
         for (key, value, expected) in [
             ("threads", "0", "1 to 64"),
             ("threads", "many", "1 to 64"),
@@ -109,12 +111,13 @@ mod tests {
             ("upstream-dns", "localhost", "IP:PORT"),
             ("join-timeout-ms", "-1", "milliseconds"),
             ("istiod-address", "a:b", "HOST:PORT"),
-            ("vm-files", "", "something"),
+            ("outbound-traffic-policy", "refused", "`registry-only`"),
+            ("vm-files", "", "not empty"),
             ("vmfiles", "/", "vm-files"),
             ("env.", "x", "env.NAME"),
         ] {
             let failure = Key::checked(key, value).unwrap_err();
-            assert_eq!(failure.status, SIDESTEP_INVALID_ARGUMENT);
+            assert_eq!(failure.status, SIDESTEP_E_INVALID_ARGUMENT);
             assert!(failure.message.contains(expected), "{}", failure.message);
         }
     }

@@ -1,4 +1,4 @@
-/* sidestep_getaddrinfo: the system's answer for literals, the mesh's for names. */
+/* sidestep_getaddrinfo: it returns the same as the system's function for IP addresses, and it resolves mesh names. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -17,7 +17,7 @@ static int same(const struct addrinfo *ours, const struct addrinfo *theirs) {
     return ours == NULL && theirs == NULL;
 }
 
-/* The same list but for the address, which is the one that `theirs` was asked for in place of the name. */
+/* Compares two lists without their addresses. */
 static int same_sockets(const struct addrinfo *ours, const struct addrinfo *theirs) {
     for (; ours && theirs; ours = ours->ai_next, theirs = theirs->ai_next) {
         const struct sockaddr_in *our = (const void *)ours->ai_addr, *their = (const void *)theirs->ai_addr;
@@ -29,7 +29,7 @@ static int same_sockets(const struct addrinfo *ours, const struct addrinfo *thei
     return ours == NULL && theirs == NULL;
 }
 
-static void as_the_system(sidestep_mesh *mesh) {
+static void equals_the_systems_function(sidestep_mesh *mesh) {
     static const char *const nodes[] = {"127.0.0.1", "10.1.0.20", "::1", "2001:db8::1", "::ffff:192.0.2.1"};
     static const char *const services[] = {NULL, "0", "80", "65535", "65536", "http", "domain", "no-such-service", "", "-1", " 80"};
     static const int families[] = {AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX, 77};
@@ -53,7 +53,7 @@ static void as_the_system(sidestep_mesh *mesh) {
                                         (unsigned)flags[g], our, their);
                                 different++;
                             }
-                            /* The name has the same sockets as an IPv4 address. */
+                            /* A mesh name has the same socket types and protocols as an IPv4 address. */
                             if (n == 0 && families[f] != AF_INET6 && flags[g] != AI_NUMERICHOST && flags[g] != AI_CANONNAME) {
                                 struct addrinfo *named = NULL;
                                 int code = sidestep_getaddrinfo(mesh, FORECAST, services[s], &hints, &named, NULL);
@@ -75,7 +75,7 @@ static void as_the_system(sidestep_mesh *mesh) {
     CHECK(compared > 5000);
 }
 
-static void names(sidestep_mesh *mesh) {
+static void resolves_names(sidestep_mesh *mesh) {
     struct addrinfo *list = NULL;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_CANONNAME};
     char text[INET6_ADDRSTRLEN];
@@ -88,7 +88,7 @@ static void names(sidestep_mesh *mesh) {
     CHECK(strcmp(list->ai_canonname, "forecast.weather.svc.cluster.local") == 0);
     sidestep_freeaddrinfo(list);
 
-    /* Of the other family: none, or mapped. */
+    /* The name has no IPv6 address. AI_V4MAPPED maps its IPv4 address. */
     hints.ai_family = AF_INET6;
     CHECK(sidestep_getaddrinfo(mesh, FORECAST, "3002", &hints, &list, NULL) == EAI_NODATA);
     CHECK(list == NULL);
@@ -98,19 +98,18 @@ static void names(sidestep_mesh *mesh) {
     CHECK(strcmp(inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text), "::ffff:10.1.0.20") == 0);
     sidestep_freeaddrinfo(list);
 
-    /* A mesh name is no number. */
+    /* A mesh name is not an IP address. */
     hints = (struct addrinfo){.ai_flags = AI_NUMERICHOST};
     CHECK(sidestep_getaddrinfo(mesh, FORECAST, NULL, &hints, &list, NULL) == EAI_NONAME);
 
-    /* The world outside, and nobody's name; `err` says more than the code. */
+    /* A name outside the mesh, and a name that does not exist. The error object has details. */
     CHECK(sidestep_getaddrinfo(mesh, "intranet.example.com", "443", NULL, &list, NULL) == 0);
     v4 = (const void *)list->ai_addr;
     CHECK(strcmp(inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text), "192.0.2.10") == 0);
     sidestep_freeaddrinfo(list);
     sidestep_error *error = NULL;
-    errno = 4711;
     CHECK(sidestep_getaddrinfo(mesh, "nobody.example.com", NULL, NULL, &list, &error) == EAI_NONAME);
-    CHECK(sidestep_error_code(error) == SIDESTEP_UNKNOWN_HOST);
+    CHECK(sidestep_error_status(error) == SIDESTEP_E_UNKNOWN_HOST);
     CHECK(strstr(sidestep_error_message(error), "nobody.example.com") != NULL);
     CHECK(sidestep_error_free(error) == SIDESTEP_OK);
 }
@@ -118,8 +117,8 @@ static void names(sidestep_mesh *mesh) {
 int main(int count, char **arguments) {
     CHECK(count == 4);
     sidestep_mesh *mesh = join(arguments);
-    names(mesh);
-    as_the_system(mesh);
+    resolves_names(mesh);
+    equals_the_systems_function(mesh);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* What the programs of this suite share. Arguments: folder of VM files, upstream DNS, a scratch folder. */
+/* Helpers of the programs. The arguments of a program are the VM files, upstream DNS, and a temporary directory. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -15,11 +15,11 @@
 
 #define FORECAST "forecast.weather"
 #define LEDGER "ledger.payments.example"
-#ifndef PATIENCE
-#define PATIENCE 30000
+#ifndef TIMEOUT
+#define TIMEOUT 30000
 #endif
 
-/* How often what depends on the moment is done. */
+/* The number of repetitions of tests that depend on timing. */
 #ifndef ROUNDS
 #define ROUNDS 10
 #endif
@@ -32,31 +32,32 @@
         }                                                                                                    \
     } while (0)
 
-/* The call has to work. */
+/* The call must succeed. */
 #define WORKS(call)                                                                                          \
     do {                                                                                                     \
         sidestep_error *error = NULL;                                                                        \
         if ((call) != SIDESTEP_OK) {                                                                         \
-            fprintf(stderr, "%s:%d: %s\n  %d: %s\n  %s\n", __FILE__, __LINE__, #call,                        \
-                    (int)sidestep_error_code(error), sidestep_error_message(error),                          \
+            fprintf(stderr, "%s:%d: %s\n  %s: %s\n  %s\n", __FILE__, __LINE__, #call,                        \
+                    sidestep_status_name(sidestep_error_status(error)), sidestep_error_message(error),       \
                     sidestep_error_next_step(error));                                                        \
             exit(1);                                                                                         \
         }                                                                                                    \
         CHECK(error == NULL);                                                                                \
     } while (0)
 
-/* The call has to fail so, and to say so. */
+/* The call must fail with the expected status, and with an error object of this status. */
 #define FAILS(expected, call)                                                                                \
     do {                                                                                                     \
         sidestep_error *error = NULL;                                                                        \
         sidestep_status got = (call);                                                                        \
         if (got != (expected)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n  %d instead of %d: %s\n", __FILE__, __LINE__, #call, (int)got,      \
-                    (int)(expected), error ? sidestep_error_message(error) : "-");                           \
+            fprintf(stderr, "%s:%d: %s\n  %s instead of %s: %s\n", __FILE__, __LINE__, #call,                \
+                    sidestep_status_name(got), sidestep_status_name(expected),                               \
+                    error ? sidestep_error_message(error) : "-");                                            \
             exit(1);                                                                                         \
         }                                                                                                    \
         CHECK(error != NULL);                                                                                \
-        CHECK(sidestep_error_code(error) == (expected));                                                     \
+        CHECK(sidestep_error_status(error) == (expected));                                                     \
         CHECK(strlen(sidestep_error_message(error)) > 0);                                                    \
         CHECK(strlen(sidestep_error_next_step(error)) > 0);                                                  \
         CHECK(sidestep_errno(got) != 0);                                                                     \
@@ -75,7 +76,7 @@ static inline sidestep_mesh *join_with(sidestep_settings *settings) {
     sidestep_mesh *mesh = NULL;
     WORKS(sidestep_join(settings, &mesh, &error));
     CHECK(sidestep_settings_free(settings) == SIDESTEP_OK);
-    WORKS(sidestep_wait_ready(mesh, PATIENCE, &error));
+    WORKS(sidestep_wait_ready(mesh, TIMEOUT, &error));
     return mesh;
 }
 
@@ -83,7 +84,7 @@ static inline sidestep_mesh *join(char **arguments) {
     return join_with(settings_of(arguments));
 }
 
-/* A byte for each connection that has ended, as the log tells it. */
+/* A pipe that receives a byte for each connection that has ended according to the log. */
 static int ended[2] = {-1, -1};
 
 static inline void note_ended(void *user_data, int32_t level, const char *line) {
@@ -92,7 +93,7 @@ static inline void note_ended(void *user_data, int32_t level, const char *line) 
     CHECK(!strstr(line, "a connection ended") || write(ended[1], "", 1) == 1);
 }
 
-/* `join`, for `wait_for_connections`. */
+/* Joins a mesh with a log callback for `wait_for_connections`. */
 static inline sidestep_mesh *join_noting_ends(char **arguments) {
     sidestep_settings *settings = settings_of(arguments);
     CHECK(pipe(ended) == 0);
@@ -110,7 +111,7 @@ static inline void send_all(int fd, const char *text) {
     }
 }
 
-/* Reads until the end, or until there is no room. */
+/* Reads until the end of the stream, or until the buffer is full. */
 static inline size_t receive_all(int fd, char *buffer, size_t size) {
     size_t length = 0;
     while (length + 1 < size) {
@@ -125,7 +126,7 @@ static inline size_t receive_all(int fd, char *buffer, size_t size) {
     return length;
 }
 
-/* Waits until no more than so many connections of a mesh of `join_noting_ends` are open. */
+/* Waits until a mesh of `join_noting_ends` has the expected number of open connections. */
 static inline void wait_for_connections(const sidestep_mesh *mesh, int expected) {
     char text[64], byte;
     snprintf(text, sizeof text, "\"connections\":%d,\"endpoints\"", expected);
@@ -138,7 +139,7 @@ static inline void wait_for_connections(const sidestep_mesh *mesh, int expected)
             return;
         }
         struct pollfd waited = {.fd = ended[0], .events = POLLIN};
-        CHECK(poll(&waited, 1, PATIENCE) == 1 && read(ended[0], &byte, 1) == 1);
+        CHECK(poll(&waited, 1, TIMEOUT) == 1 && read(ended[0], &byte, 1) == 1);
     }
 }
 

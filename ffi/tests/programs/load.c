@@ -1,4 +1,4 @@
-/* dlopen and dlclose, with threads alive: the library stays, and what it runs goes on. */
+/* dlopen and dlclose while threads of the library run: the library stays loaded. */
 #include <dlfcn.h>
 
 #include "check.h"
@@ -6,7 +6,7 @@
 int main(int count, char **arguments) {
     CHECK(count == 4);
     for (int round = 0; round < 3; round++) {
-        /* ISO C has no way from a pointer to data to one to a function. */
+        /* ISO C cannot convert a data pointer to a function pointer. */
         union {
             void *data;
             sidestep_status (*join)(const char *, sidestep_mesh **, sidestep_error **);
@@ -25,7 +25,7 @@ int main(int count, char **arguments) {
         CHECK(join_vm_files.data && wait_ready.data && mesh_free.data);
         CHECK(join_vm_files.join(arguments[1], &mesh, NULL) == SIDESTEP_OK);
         CHECK(dlclose(library) == 0);
-        CHECK(wait_ready.wait(mesh, PATIENCE, NULL) == SIDESTEP_OK);
+        CHECK(wait_ready.wait(mesh, TIMEOUT, NULL) == SIDESTEP_OK);
         CHECK(mesh_free.free(mesh) == SIDESTEP_OK);
     }
     return 0;

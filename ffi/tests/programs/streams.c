@@ -1,4 +1,4 @@
-/* Connections without a descriptor. */
+/* Streams: connections without a descriptor. */
 #include <pthread.h>
 
 #include "check.h"
@@ -15,21 +15,21 @@ static void exchange(sidestep_mesh *mesh) {
     sidestep_info *info = NULL;
     uint8_t answer[256];
     size_t count = 0, length = 0;
-    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_TCP, PATIENCE, &stream, &error));
+    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_PROTOCOL_TCP, TIMEOUT, &stream, &error));
     WORKS(sidestep_stream_info(stream, &info, &error));
     CHECK(strcmp(sidestep_info_get(info, SIDESTEP_INFO_TRANSPORT), "mutual_tls") == 0);
     CHECK(sidestep_info_free(info) == SIDESTEP_OK);
 
-    /* Nothing comes unasked, and a deadline loses nothing. */
-    FAILS(SIDESTEP_TIMEOUT, sidestep_stream_read(stream, answer, sizeof answer, 50, &count, &error));
-    WORKS(sidestep_stream_write(stream, (const uint8_t *)"first\n", 6, PATIENCE, &count, &error));
+    /* The service sends nothing first. A read that times out loses no data. */
+    FAILS(SIDESTEP_E_TIMEOUT, sidestep_stream_read(stream, answer, sizeof answer, 50, &count, &error));
+    WORKS(sidestep_stream_write(stream, (const uint8_t *)"first\n", 6, TIMEOUT, &count, &error));
     CHECK(count == 6);
-    WORKS(sidestep_stream_write(stream, NULL, 0, PATIENCE, &count, &error));
-    FAILS(SIDESTEP_NULL_POINTER, sidestep_stream_write(stream, NULL, 1, PATIENCE, &count, &error));
-    FAILS(SIDESTEP_INVALID_ARGUMENT, sidestep_stream_read(stream, answer, (size_t)-1, PATIENCE, &count, &error));
-    WORKS(sidestep_stream_shutdown(stream, PATIENCE, &error));
+    WORKS(sidestep_stream_write(stream, NULL, 0, TIMEOUT, &count, &error));
+    FAILS(SIDESTEP_E_NULL_POINTER, sidestep_stream_write(stream, NULL, 1, TIMEOUT, &count, &error));
+    FAILS(SIDESTEP_E_INVALID_ARGUMENT, sidestep_stream_read(stream, answer, (size_t)-1, TIMEOUT, &count, &error));
+    WORKS(sidestep_stream_shutdown(stream, TIMEOUT, &error));
     for (;;) {
-        WORKS(sidestep_stream_read(stream, answer + length, sizeof answer - 1 - length, PATIENCE, &count, &error));
+        WORKS(sidestep_stream_read(stream, answer + length, sizeof answer - 1 - length, TIMEOUT, &count, &error));
         if (count == 0) {
             break;
         }
@@ -37,11 +37,11 @@ static void exchange(sidestep_mesh *mesh) {
     }
     answer[length] = 0;
     CHECK(strstr((char *)answer, "first\n") != NULL);
-    FAILS(SIDESTEP_BROKEN, sidestep_stream_write(stream, (const uint8_t *)"x", 1, PATIENCE, &count, &error));
+    FAILS(SIDESTEP_E_BROKEN, sidestep_stream_write(stream, (const uint8_t *)"x", 1, TIMEOUT, &count, &error));
     CHECK(count == 0);
-    CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
-    CHECK(sidestep_stream_close(stream) == SIDESTEP_BAD_HANDLE);
-    FAILS(SIDESTEP_BAD_HANDLE, sidestep_stream_read(stream, answer, 1, 0, &count, &error));
+    CHECK(sidestep_stream_free(stream) == SIDESTEP_OK);
+    CHECK(sidestep_stream_free(stream) == SIDESTEP_E_BAD_HANDLE);
+    FAILS(SIDESTEP_E_BAD_HANDLE, sidestep_stream_read(stream, answer, 1, 0, &count, &error));
 }
 
 struct job {
@@ -54,7 +54,7 @@ static void *read_all(void *argument) {
     static uint8_t buffer[1 << 16];
     for (;;) {
         size_t count = 0;
-        WORKS(sidestep_stream_read(job->stream, buffer, sizeof buffer, PATIENCE, &count, &error));
+        WORKS(sidestep_stream_read(job->stream, buffer, sizeof buffer, TIMEOUT, &count, &error));
         if (count == 0) {
             return NULL;
         }
@@ -63,44 +63,44 @@ static void *read_all(void *argument) {
 }
 
 /* One thread reads while another writes. */
-static void both_ways_at_once(sidestep_mesh *mesh) {
+static void both_directions_simultaneously(sidestep_mesh *mesh) {
     struct job job = {0};
     pthread_t reader;
     static uint8_t line[1 << 15];
     memset(line, 'x', sizeof line);
     line[sizeof line - 1] = '\n';
-    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_TCP, PATIENCE, &job.stream, &error));
+    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, SIDESTEP_PROTOCOL_TCP, TIMEOUT, &job.stream, &error));
     CHECK(pthread_create(&reader, NULL, read_all, &job) == 0);
     for (int round = 0; round < 64; round++) {
         size_t count = 0;
-        WORKS(sidestep_stream_write(job.stream, line, sizeof line, PATIENCE, &count, &error));
+        WORKS(sidestep_stream_write(job.stream, line, sizeof line, TIMEOUT, &count, &error));
         CHECK(count == sizeof line);
     }
-    WORKS(sidestep_stream_shutdown(job.stream, PATIENCE, &error));
+    WORKS(sidestep_stream_shutdown(job.stream, TIMEOUT, &error));
     CHECK(pthread_join(reader, NULL) == 0);
     CHECK(job.length > 64 * sizeof line);
-    CHECK(sidestep_stream_close(job.stream) == SIDESTEP_OK);
+    CHECK(sidestep_stream_free(job.stream) == SIDESTEP_OK);
 }
 
-/* A peer that has gone: writing says so, and raises nothing. */
+/* Writing to a peer that has closed fails with a status, and raises no signal. */
 static void no_signal(sidestep_mesh *mesh) {
     sidestep_stream *stream = NULL;
     size_t count = 0;
-    /* Several TLS records, which go to the system in one call. */
+    /* Several TLS records, which are written with one system call. */
     static uint8_t answer[1 << 17];
     static const char request[] = "GET / HTTP/1.1\r\nHost: forecast.weather\r\nConnection: close\r\n\r\n";
-    WORKS(sidestep_stream_connect(mesh, FORECAST, 3002, SIDESTEP_HTTP1, PATIENCE, &stream, &error));
-    WORKS(sidestep_stream_write(stream, (const uint8_t *)request, sizeof request - 1, PATIENCE, &count, &error));
+    WORKS(sidestep_stream_connect(mesh, FORECAST, 3002, SIDESTEP_PROTOCOL_HTTP1, TIMEOUT, &stream, &error));
+    WORKS(sidestep_stream_write(stream, (const uint8_t *)request, sizeof request - 1, TIMEOUT, &count, &error));
     do {
-        WORKS(sidestep_stream_read(stream, answer, sizeof answer, PATIENCE, &count, &error));
+        WORKS(sidestep_stream_read(stream, answer, sizeof answer, TIMEOUT, &count, &error));
     } while (count > 0);
-    /* The workload has closed; the first writes may still go into the void. */
+    /* The workload has closed, but the first writes may still succeed. */
     sidestep_status status = SIDESTEP_OK;
     for (int round = 0; round < 10000 && status == SIDESTEP_OK; round++) {
-        status = sidestep_stream_write(stream, answer, sizeof answer, PATIENCE, &count, NULL);
+        status = sidestep_stream_write(stream, answer, sizeof answer, TIMEOUT, &count, NULL);
     }
-    CHECK(status == SIDESTEP_BROKEN);
-    CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
+    CHECK(status == SIDESTEP_E_BROKEN);
+    CHECK(sidestep_stream_free(stream) == SIDESTEP_OK);
     CHECK(signals == 0);
     sigset_t pending;
     CHECK(sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE));
@@ -112,7 +112,7 @@ int main(int count, char **arguments) {
     CHECK(signal(SIGPIPE, count_signal) != SIG_ERR);
     sidestep_mesh *mesh = join(arguments);
     exchange(mesh);
-    both_ways_at_once(mesh);
+    both_directions_simultaneously(mesh);
     no_signal(mesh);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
     return 0;

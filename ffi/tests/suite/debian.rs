@@ -1,4 +1,4 @@
-//! The Debian packages: a C user needs nothing else.
+//! The Debian packages.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use crate::{
     library::{manifest_dir, succeed},
 };
 
-/// Builds both, and returns the one for programs and the one for their developers.
+/// Builds both packages. Returns the runtime package and the development package.
 fn packages(dir: &Path) -> (PathBuf, PathBuf) {
     let mut script = Command::new(manifest_dir().join("debian.sh"));
     let said = succeed(script.arg("--built").arg(Installed::shared().libdir()).arg(dir.join("packages")));
@@ -23,16 +23,16 @@ fn field(package: &Path, name: &str) -> String {
     succeed(Command::new("dpkg-deb").arg("--field").arg(package).arg(name)).trim().to_owned()
 }
 
-/// A dpkg of its own, in a folder that is the root of a system without anything else.
+/// Returns a `dpkg` command for an empty system in the directory `root`.
 fn dpkg(root: &Path) -> Command {
     let mut command = Command::new("dpkg");
     command.arg(format!("--root={}", root.display())).args(["--force-not-root", "--force-bad-path"]);
-    // The C library of this system is not in that one.
+    // The empty system has no C library.
     command.args(["--force-depends", "--log=/dev/null"]);
     command
 }
 
-pub(crate) fn a_c_program_needs_the_packages_alone() {
+pub(crate) fn a_c_program_needs_only_the_packages() {
     let dir = tempfile::tempdir().unwrap();
     let (runtime, dev) = packages(dir.path());
     let (version, root) = (env!("CARGO_PKG_VERSION"), dir.path().join("root"));
@@ -53,7 +53,7 @@ pub(crate) fn a_c_program_needs_the_packages_alone() {
     }
     fs::write(root.join("var/lib/dpkg/status"), "").unwrap();
     succeed(dpkg(&root).arg("--install").args([&runtime, &dev]));
-    // Each file has the sum that the package says.
+    // Every file has the checksum in the package.
     assert_eq!(succeed(dpkg(&root).arg("--verify")), "");
 
     let triplet = succeed(Command::new("dpkg-architecture").arg("-qDEB_HOST_MULTIARCH"));

@@ -1,4 +1,4 @@
-//! The library in a scratch prefix, as `install.sh` puts it there.
+//! The library in a temporary prefix, where `install.sh` installed it.
 
 use std::{
     fs,
@@ -12,13 +12,14 @@ use tempfile::TempDir;
 
 use crate::library::{manifest_dir, shared_library, static_library, succeed};
 
-/// A program that tells the version of the library, and fails where it is not that of the header.
-const PROGRAM: &str = "#include <stdio.h>\n#include <sidestep.h>\n\
+/// A program that prints the version of the library, and fails if the header has another version.
+const PROGRAM: &str = "#include <stdio.h>\n#include <string.h>\n#include <sidestep.h>\n\
     int main(void) {\n    puts(sidestep_version());\n    \
     return sidestep_version_number() != SIDESTEP_VERSION_NUMBER || sidestep_abi_version() != SIDESTEP_ABI_VERSION ||\n        \
+    strcmp(sidestep_version(), SIDESTEP_VERSION_STRING) != 0 ||\n        \
     SIDESTEP_VERSION_NUMBER != 1000000 * SIDESTEP_VERSION_MAJOR + 1000 * SIDESTEP_VERSION_MINOR + SIDESTEP_VERSION_PATCH;\n}\n";
 
-/// A scratch folder with a prefix in it, and a small program beside it.
+/// An installed library, and a temporary directory with a small program.
 pub(crate) struct Installed {
     dir: TempDir,
     prefix: PathBuf,
@@ -26,7 +27,7 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// The library installed for all tests together, with a scratch folder for one of them.
+    /// Returns the installation that all tests share, with a temporary directory for one test.
     pub(crate) fn shared() -> Self {
         static ONCE: Once = Once::new();
         let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
@@ -41,7 +42,7 @@ impl Installed {
         Self::found(tempfile::tempdir().unwrap(), &prefix, &prefix.join("lib"))
     }
 
-    /// The library installed anew, below this prefix and this folder for libraries of the scratch folder.
+    /// Installs the library into a prefix and a library directory in a new temporary directory.
     pub(crate) fn new(prefix: &str, libdir: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (prefix, libdir) = (dir.path().join(prefix), dir.path().join(libdir));
@@ -49,7 +50,7 @@ impl Installed {
         Self::found(dir, &prefix, &libdir)
     }
 
-    /// What something else has installed.
+    /// Returns a library that was installed by other means.
     pub(crate) fn found(dir: TempDir, prefix: &Path, libdir: &Path) -> Self {
         fs::write(dir.path().join("program.c"), PROGRAM).unwrap();
         Self { dir, prefix: prefix.to_owned(), libdir: libdir.to_owned() }
@@ -63,7 +64,7 @@ impl Installed {
         &self.libdir
     }
 
-    /// Moves the prefix to another name in the scratch folder.
+    /// Renames the prefix within the temporary directory.
     pub(crate) fn move_to(&mut self, prefix: &str) {
         let to = self.path(prefix);
         fs::rename(&self.prefix, &to).unwrap();
@@ -71,7 +72,7 @@ impl Installed {
         self.prefix = to;
     }
 
-    /// What the package says to compile and link with. A path may have spaces in it.
+    /// Returns the output of `pkg-config`, split into arguments. Paths may contain spaces.
     pub(crate) fn pkg_config(&self, arguments: &[&str]) -> Vec<String> {
         let mut command = Command::new("pkg-config");
         command.args(arguments).arg("sidestep").env("PKG_CONFIG_PATH", self.libdir.join("pkgconfig"));
@@ -80,13 +81,13 @@ impl Installed {
         words.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace('\u{a0}', " ")).collect()
     }
 
-    /// The same with the static library in the place of the shared one.
+    /// Returns the compiler arguments for the static library.
     pub(crate) fn pkg_config_static(&self) -> Vec<String> {
         let flags = self.pkg_config(&["--cflags", "--libs", "--static"]).into_iter();
         flags.map(|flag| if flag == "-lsidestep" { "-l:libsidestep.a".to_owned() } else { flag }).collect()
     }
 
-    /// Configures and builds a CMake project that looks for the library here, and returns where it is built.
+    /// Configures and builds a CMake project with this installation. Returns the build directory.
     pub(crate) fn cmake(&self, source: &Path, more: &[&str]) -> PathBuf {
         let build = self.path(format!("build{}", more.concat().replace(['/', '='], "_")));
         succeed(self.configure(source, &build).args(more));
@@ -98,7 +99,7 @@ impl Installed {
         let mut command = Command::new("cmake");
         command.arg("-S").arg(source).arg("-B").arg(build);
         command.arg(format!("-DCMAKE_PREFIX_PATH={}", self.prefix.display()));
-        // Debian's folder for libraries, which other systems do not look into.
+        // CMake does not search Debian's library directory on other systems.
         command.arg(format!("-DSidestep_DIR={}", self.libdir.join("cmake/Sidestep").display()));
         command
     }
@@ -109,7 +110,7 @@ impl Installed {
         succeed(command.args(arguments).env("LD_LIBRARY_PATH", &self.libdir))
     }
 
-    /// Compiles `program.c`, and runs it: the version is everybody's.
+    /// Compiles and runs `program.c`, and checks the version that it prints.
     pub(crate) fn compile_and_run(&self, compiler: &str, flags: &[String]) {
         let program = self.path("program");
         let mut command = Command::new(compiler);

@@ -1,4 +1,4 @@
-//! The library that has just been built, and compilers for programs that use it.
+//! The library under test, and the compilers for programs that use it.
 
 use std::{
     ffi::OsStr,
@@ -13,24 +13,24 @@ pub(crate) fn manifest_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where the libraries are: beside this test, where cargo puts them, or in `SIDESTEP_BUILT`, for those that are installed.
+/// Returns the directory of the libraries: the value of `SIDESTEP_BUILT`, or cargo's directory, which contains this test.
 fn built() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     std::env::var_os("SIDESTEP_BUILT").map_or_else(|| test.parent().unwrap().to_owned(), PathBuf::from)
 }
 
-/// Whether the libraries are those that are installed, and not a debug build's.
-pub(crate) fn is_for_others() -> bool {
+/// Whether the libraries under test are a release build of `install.sh`.
+pub(crate) fn is_release() -> bool {
     std::env::var_os("SIDESTEP_BUILT").is_some()
 }
 
 pub(crate) fn shared_library() -> PathBuf {
     let library = built().join("libsidestep.so");
-    assert!(library.is_file(), "{} is not there", library.display());
+    assert!(library.is_file(), "{} does not exist", library.display());
     library
 }
 
-/// The static library: cargo may put a hash into its name, and the newest is this build's.
+/// Returns the static library. Cargo may add a hash to its name, so the newest file is the one of this build.
 pub(crate) fn static_library() -> PathBuf {
     let files = std::fs::read_dir(built()).unwrap().map(|entry| entry.unwrap().path());
     let archives = files.filter(|path| {
@@ -40,7 +40,7 @@ pub(crate) fn static_library() -> PathBuf {
     archives.max_by_key(|path| path.metadata().unwrap().modified().unwrap()).unwrap()
 }
 
-/// A folder in which the loader finds it by its name.
+/// Creates a directory in which the loader finds the shared library by its name.
 pub(crate) fn loadable() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in ["libsidestep.so", "libsidestep.so.0.1"] {
@@ -49,25 +49,31 @@ pub(crate) fn loadable() -> TempDir {
     dir
 }
 
-/// What every program is compiled with: anything to say is an error.
+/// The options for every program. Warnings are errors.
 const STRICT: [&str; 8] =
     ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-g", "-O1"];
 
+/// Adds the options for every program.
+pub(crate) fn strict(command: &mut Command) -> &mut Command {
+    command.args(STRICT).arg("-I").arg(manifest_dir().join("include"))
+}
+
 pub(crate) fn compile(compiler: &str, arguments: &[&str], source: &Path, to: &Path) {
     let mut command = Command::new(compiler);
-    command.args(STRICT).arg("-I").arg(manifest_dir().join("include"));
+    strict(&mut command);
     command.args(["-o".as_ref(), to.as_os_str(), source.as_os_str()]).args(arguments);
     succeed(&mut command);
 }
 
-/// Runs a command that has to succeed, and returns what it wrote.
+/// Runs a command that must succeed, and returns its standard output.
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}\n{}", told(&output));
+    assert!(output.status.success(), "{command:?}\n{}", report(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
-pub(crate) fn told(output: &Output) -> String {
+/// Returns the exit status and the output of a command.
+pub(crate) fn report(output: &Output) -> String {
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     format!("{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr))
 }

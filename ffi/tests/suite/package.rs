@@ -1,5 +1,4 @@
-//! The library as it is installed: what is where, that projects find it by pkg-config and by CMake, and what is said where
-//! it cannot be installed.
+//! The installed library: its files, how projects find it by pkg-config and CMake, and the error messages of `install.sh`.
 
 use std::{
     fs,
@@ -12,7 +11,7 @@ use mesh_tests::machine::has_program;
 
 use crate::{
     installed::{Installed, install},
-    library::{manifest_dir, succeed, told},
+    library::{manifest_dir, report, succeed},
 };
 
 const LISTS: &str = "cmake_minimum_required(VERSION 3.16)\nproject(program C)\nfind_package(Sidestep 0.1 REQUIRED)\n\
@@ -20,12 +19,12 @@ const LISTS: &str = "cmake_minimum_required(VERSION 3.16)\nproject(program C)\nf
     foreach(kind sidestep sidestep-static)\n  add_executable(by_cmake_${kind} program.c)\n  \
     target_link_libraries(by_cmake_${kind} PRIVATE Sidestep::${kind})\nendforeach()\n";
 
-/// The folder is moved after the installation: nothing in it knows where it was.
+/// The prefix is renamed after the installation, because its files must not contain its path.
 pub(crate) fn a_project_finds_the_installed_library_by_pkg_config_and_by_cmake() {
     let mut installed = Installed::new("a prefix", "a prefix/lib/some-triplet");
     installed.move_to("another prefix");
     installed.compile_and_run("cc", &installed.pkg_config(&["--cflags", "--libs"]));
-    // Without the shared library: what the static one needs of the system is in the package.
+    // The static library: pkg-config names the system libraries that it needs.
     installed.compile_and_run("cc", &installed.pkg_config_static());
 
     fs::write(installed.path("CMakeLists.txt"), LISTS).unwrap();
@@ -35,14 +34,14 @@ pub(crate) fn a_project_finds_the_installed_library_by_pkg_config_and_by_cmake()
         assert_eq!(installed.run(built, &[]).trim(), env!("CARGO_PKG_VERSION"));
     }
 
-    // Another minor version before 1.0 is another interface.
+    // Before 1.0, another minor version is another ABI.
     fs::write(installed.path("CMakeLists.txt"), LISTS.replace("Sidestep 0.1", "Sidestep 0.2")).unwrap();
     let refused = installed.configure(&project, &installed.path("refused")).output().unwrap();
-    assert!(!refused.status.success() && told(&refused).contains("version: 0.1.0"), "{}", told(&refused));
+    assert!(!refused.status.success() && report(&refused).contains("version: 0.1.0"), "{}", report(&refused));
 }
 
-/// The program compares header and library; these are the others that have it. `debian` compares the packages.
-pub(crate) fn the_version_is_the_same_everywhere() {
+/// `debian` checks the versions of the Debian packages.
+pub(crate) fn header_library_and_package_files_have_the_same_version() {
     let installed = Installed::shared();
     let version = env!("CARGO_PKG_VERSION");
     installed.compile_and_run("cc", &installed.pkg_config(&["--cflags", "--libs"]));
@@ -63,15 +62,15 @@ pub(crate) fn the_version_is_the_same_everywhere() {
     assert!(dynamic.contains(&format!("[{by_abi}]")), "{dynamic}");
 }
 
-pub(crate) fn a_newer_library_takes_the_place_of_an_older_one_and_uninstalling_leaves_nothing() {
+pub(crate) fn an_installation_replaces_an_older_one_and_uninstalling_removes_every_file() {
     let dir = tempfile::tempdir().unwrap();
     let (shared, prefix) = (Installed::shared(), dir.path().join("prefix"));
     let lib = prefix.join("lib");
     fs::create_dir_all(&lib).unwrap();
-    fs::write(lib.join("libsidestep.so.0.1.999"), "an older one").unwrap();
-    fs::write(lib.join("libsidestep.so.0.0"), "of another interface").unwrap();
+    fs::write(lib.join("libsidestep.so.0.1.999"), "an older version").unwrap();
+    fs::write(lib.join("libsidestep.so.0.0"), "another ABI").unwrap();
 
-    // A relative prefix is one of the caller's folder.
+    // A relative prefix is relative to the current directory of the caller.
     for _ in 0..2 {
         let said =
             succeed(install(Path::new("prefix")).current_dir(dir.path()).arg("--built").arg(shared.libdir()));
@@ -91,11 +90,11 @@ pub(crate) fn a_newer_library_takes_the_place_of_an_older_one_and_uninstalling_l
     assert_eq!(left.trim(), lib.join("libsidestep.so.0.0").to_str().unwrap());
 }
 
-pub(crate) fn what_cannot_succeed_is_said_in_one_line_before_anything_is_built() {
+pub(crate) fn install_sh_reports_errors_in_one_line_before_it_builds() {
     let dir = tempfile::tempdir().unwrap();
     let (file, prefix) = (dir.path().join("file"), dir.path().join("prefix"));
     fs::write(&file, "").unwrap();
-    // A machine that has a shell and no more.
+    // A PATH that contains only a shell and the tools that the script uses first.
     let tools = dir.path().join("tools");
     fs::create_dir(&tools).unwrap();
     for tool in ["bash", "dirname", "env", "realpath", "sed"] {
@@ -119,9 +118,9 @@ pub(crate) fn what_cannot_succeed_is_said_in_one_line_before_anything_is_built()
              cargo (https://rustup.rs), cc (a C compiler)",
         ),
         (&mut below_a_file, "cannot write to"),
-        (&mut not_built, "there is no libsidestep.so in"),
-        (&mut unknown, "there is no option --static"),
-        (&mut without_value, "--libdir needs a folder"),
+        (&mut not_built, "libsidestep.so does not exist in"),
+        (&mut unknown, "unknown option --static"),
+        (&mut without_value, "--libdir needs a directory"),
     ] {
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -133,8 +132,8 @@ pub(crate) fn what_cannot_succeed_is_said_in_one_line_before_anything_is_built()
     assert!(help.contains("--destdir DIR") && !help.contains("set -e"), "{help}");
 }
 
-/// Another Rust library has the same standard library in it, by the same names.
-pub(crate) fn the_static_library_goes_with_another_one_that_is_written_in_rust() {
+/// Another static Rust library contains the same standard library, with the same symbols.
+pub(crate) fn the_static_library_links_with_another_rust_library() {
     let installed = Installed::shared();
     let archive = installed.libdir().join("libsidestep.a");
     let symbols = succeed(Command::new("nm").args(["-g", "--defined-only", "--format=posix"]).arg(&archive));
@@ -146,7 +145,7 @@ pub(crate) fn the_static_library_goes_with_another_one_that_is_written_in_rust()
         std::panic::catch_unwind(|| std::env::args().nth(9).unwrap()).is_err()\n}\n";
     fs::write(installed.path("other.rs"), other).unwrap();
     let said = rustc(&installed, &["--crate-type=staticlib", "--print=native-static-libs", "other.rs"]);
-    // What Rust's standard library needs, and the package says.
+    // pkg-config must name the libraries that Rust's standard library needs.
     let needed = installed.pkg_config(&["--libs-only-l", "--static"]).join(" ");
     let said = String::from_utf8(said.stderr).unwrap();
     assert!(
@@ -159,7 +158,7 @@ pub(crate) fn the_static_library_goes_with_another_one_that_is_written_in_rust()
         return !caught() || sidestep_join_vm_files(\"/nowhere\", &mesh, NULL) == SIDESTEP_OK;\n}\n";
     fs::write(installed.path("both.c"), program).unwrap();
     for compiler in ["cc", "clang"].into_iter().filter(|compiler| has_program(compiler)) {
-        // All of both, also what nobody calls.
+        // Link all objects of both libraries, including those that nothing refers to.
         let mut link = Command::new(compiler);
         link.current_dir(installed.path("")).args([
             "-o",
@@ -178,6 +177,6 @@ fn rustc(installed: &Installed, arguments: &[&str]) -> Output {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let output =
         rustc.arg("--edition=2024").args(arguments).current_dir(installed.path("")).output().unwrap();
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", report(&output));
     output
 }

@@ -1,4 +1,4 @@
-//! Each program of `tests/programs`, by itself, with the sanitizers, and under valgrind.
+//! The programs in `tests/programs`. Each is run without tools, with the sanitizers, and under valgrind.
 
 use std::{ffi::OsString, fs, path::Path, process::Command};
 
@@ -8,15 +8,15 @@ use tempfile::TempDir;
 use crate::{
     arguments,
     library::{compile, loadable, manifest_dir, shared_library, succeed},
-    needs::Needs,
-    world::World,
+    requirements::Requirements,
+    test_mesh::TestMesh,
 };
 
-/// How a program is compiled and run.
+/// The tools with which a program is compiled and run.
 #[derive(Clone, Copy)]
-enum How {
+enum Tools {
     Plain,
-    /// With the address and undefined behaviour sanitizers on C's side, which see the allocations of both.
+    /// The address and undefined behaviour sanitizers for the C code. They also check the allocations of the library.
     Sanitized,
     Valgrind,
 }
@@ -25,11 +25,11 @@ struct Program {
     name: String,
     dir: TempDir,
     libraries: TempDir,
-    how: How,
+    tools: Tools,
 }
 
 impl Program {
-    fn compiled(name: &str, how: How) -> Self {
+    fn compiled(name: &str, tools: Tools) -> Self {
         let (dir, libraries) = (tempfile::tempdir().unwrap(), loadable());
         let folder = manifest_dir().join("tests/programs");
         let mut source = folder.join(name).with_extension("c");
@@ -41,26 +41,26 @@ impl Program {
         let search = format!("-L{}", libraries.path().display());
         let load = format!("-Wl,-rpath,{}", libraries.path().display());
         let mut arguments = vec!["-std=c11", "-D_GNU_SOURCE", "-pthread", &include, &search, &load];
-        // One that loads the library itself must not be linked with it.
+        // The program that calls `dlopen` must not be linked with the library.
         if name != "load" {
             arguments.push("-lsidestep");
         }
-        if let How::Sanitized = how {
-            // Thousands are enough of those: a quarter of the speed, and more than twice the memory.
+        if let Tools::Sanitized = tools {
+            // Fewer connections, because the program runs at a quarter of the speed and needs twice the memory.
             arguments.extend(["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DMOST=2000"]);
         }
-        if let How::Valgrind = how {
-            // One instruction is twenty there.
-            arguments.extend(["-DPATIENCE=300000", "-DROUNDS=2"]);
+        if let Tools::Valgrind = tools {
+            // Valgrind runs the program about twenty times slower.
+            arguments.extend(["-DTIMEOUT=300000", "-DROUNDS=2"]);
         }
         compile("cc", &arguments, &source, &dir.path().join("program"));
-        Self { name: name.to_owned(), dir, libraries, how }
+        Self { name: name.to_owned(), dir, libraries, tools }
     }
 
     fn run(&self, arguments: &[OsString]) {
         let program = self.dir.path().join("program");
-        let mut command = match self.how {
-            How::Valgrind => {
+        let mut command = match self.tools {
+            Tools::Valgrind => {
                 let mut valgrind = Command::new("valgrind");
                 valgrind.args([
                     "-q",
@@ -69,12 +69,12 @@ impl Program {
                     "--show-leak-kinds=definite",
                 ]);
                 valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"]);
-                // What a parent has made is left as it is in its children, where it cannot be ended.
+                // A forked child leaks the parent's objects, because it cannot free them.
                 valgrind.args((self.name == "forks").then_some("--leak-check=no"));
                 valgrind.arg(program);
                 valgrind
             }
-            How::Plain | How::Sanitized => Command::new(program),
+            Tools::Plain | Tools::Sanitized => Command::new(program),
         };
         command.args(arguments).env_remove("LD_PRELOAD");
         command.env("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0");
@@ -83,56 +83,57 @@ impl Program {
     }
 }
 
-/// Runs a program beside a mesh: VM files, upstream DNS and a scratch folder are its arguments.
-fn run(name: &str, how: How) {
-    let program = Program::compiled(name, how);
-    let world = World::start();
+/// Runs a program with a mesh. Its arguments are the VM files, the address of upstream DNS, and a temporary directory.
+fn run(name: &str, tools: Tools) {
+    let program = Program::compiled(name, tools);
+    let mesh = TestMesh::start();
     let scratch = tempfile::tempdir().unwrap();
     let path = |path: &Path| path.as_os_str().to_owned();
-    program.run(&[path(world.vm_files()), world.upstream().into(), path(scratch.path())]);
+    program.run(&[path(mesh.vm_files()), mesh.upstream().into(), path(scratch.path())]);
 }
 
-/// Each program, and what it shows.
+/// The programs, each with the behaviour that it tests.
 const PROGRAMS: &[(&str, &str)] = &[
-    ("arguments", "every_function_refuses_each_bad_argument_by_a_status"),
-    ("misuse", "what_is_wrong_with_arguments_and_handles_is_a_status"),
-    ("addresses", "addresses_are_the_systems_for_literals_and_the_meshs_for_names"),
-    ("connections", "connections_are_descriptors_that_end_as_sockets_do"),
+    ("arguments", "every_function_returns_a_status_for_each_invalid_argument"),
+    ("misuse", "invalid_arguments_and_handles_give_a_status"),
+    ("addresses", "getaddrinfo_equals_the_systems_for_ip_addresses_and_knows_mesh_names"),
+    ("connections", "connections_are_descriptors_that_behave_like_sockets"),
     ("streams", "streams_are_read_and_written_by_calls"),
-    ("forks", "a_forked_child_is_told_and_may_join_for_itself"),
-    ("leaving", "a_program_may_end_in_each_way_while_connections_are_open"),
+    ("forks", "handles_are_invalid_in_a_forked_child_which_can_join_a_mesh"),
+    ("exits", "a_program_may_exit_while_connections_are_open"),
     ("load", "the_library_may_be_loaded_and_unloaded"),
-    ("events", "operations_are_fetched_when_a_descriptor_is_readable"),
-    ("callbacks", "a_log_callback_may_call_what_does_not_block"),
-    ("listeners", "bridge_and_dns_serve_clients_that_take_nothing_else"),
-    ("tells", "explanations_health_and_metrics_are_texts"),
-    ("leftovers", "what_is_freed_leaves_no_thread_and_no_descriptor"),
-    ("limits", "without_descriptors_each_call_says_so_and_nothing_is_lost"),
-    ("many", "thousands_of_descriptors_are_served"),
+    ("events", "a_queue_has_one_completion_for_each_operation"),
+    ("callbacks", "a_log_callback_may_call_functions_that_do_not_block"),
+    ("listeners", "bridge_and_dns_server_serve_clients_that_accept_only_addresses_or_names"),
+    ("diagnostics", "explanations_health_and_metrics_are_texts"),
+    ("cleanup", "freed_objects_leave_no_thread_and_no_descriptor"),
+    ("limits", "calls_report_that_no_descriptor_is_left_and_work_again_later"),
+    ("many", "thousands_of_connections_work_simultaneously"),
 ];
 
-/// The one that is made from the header.
+/// The program that is generated from the header.
 const GENERATED: &str = "arguments";
 
-/// Those that valgrind is not asked about: it is itself in what they look at or run out of.
+/// The programs that do not work under valgrind.
 const NOT_UNDER_VALGRIND: &[&str] = &[
-    // Valgrind's own descriptors and threads are among what is counted.
-    "leftovers",
-    // Valgrind gives no descriptor beyond the limit that it started with, and takes minutes for thousands of handshakes.
+    // The program counts descriptors and threads, including those of valgrind.
+    "cleanup",
+    // Valgrind does not raise the limit of descriptors, and takes minutes for thousands of handshakes.
     "many",
 ];
 
-/// Each program by itself and with the sanitizers; under valgrind, which takes minutes, only where it is asked for
-/// (`-- --ignored valgrind`).
-pub(crate) fn trials(needs: &mut Needs) -> Vec<Trial> {
+/// Returns a test of each program without tools and with the sanitizers. The tests under valgrind take minutes, and run
+/// only with `-- --ignored valgrind`.
+pub(crate) fn trials(requirements: &mut Requirements) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for (name, what) in PROGRAMS {
-        trials.push(needs.trial(format!("programs::{what}"), &["cc"], || run(name, How::Plain)));
-        let sanitized = format!("programs::sanitized::{what}");
-        trials.push(needs.trial(sanitized, &["cc"], || run(name, How::Sanitized)));
+    for (name, behaviour) in PROGRAMS {
+        let plain = format!("programs::{behaviour}");
+        trials.push(requirements.trial(plain, &["cc"], || run(name, Tools::Plain)));
+        let sanitized = format!("programs::sanitized::{behaviour}");
+        trials.push(requirements.trial(sanitized, &["cc"], || run(name, Tools::Sanitized)));
         if !NOT_UNDER_VALGRIND.contains(name) {
-            let valgrind = format!("programs::valgrind::{what}");
-            let trial = needs.trial(valgrind, &["cc", "valgrind"], || run(name, How::Valgrind));
+            let valgrind = format!("programs::valgrind::{behaviour}");
+            let trial = requirements.trial(valgrind, &["cc", "valgrind"], || run(name, Tools::Valgrind));
             trials.push(trial.with_ignored_flag(true));
         }
     }
@@ -153,8 +154,8 @@ pub(crate) fn every_program_is_run() {
     assert_eq!(found, named);
 }
 
-pub(crate) fn sanitized_programs_have_the_sanitizer_in_them() {
-    let program = Program::compiled("misuse", How::Sanitized);
+pub(crate) fn sanitized_programs_contain_the_sanitizer() {
+    let program = Program::compiled("misuse", Tools::Sanitized);
     let symbols = succeed(Command::new("nm").arg(program.dir.path().join("program")));
     assert!(symbols.contains("__asan_init"), "no sanitizer in {}", shared_library().display());
 }

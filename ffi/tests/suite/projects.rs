@@ -1,4 +1,4 @@
-//! The examples as their users build them: with the installed library, by CMake and by pkg-config.
+//! The examples, built with the installed library by CMake and by pkg-config.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,12 +7,13 @@ use mesh_tests::machine::has_program;
 use crate::{
     installed::Installed,
     library::{manifest_dir, succeed},
-    world::World,
+    test_mesh::TestMesh,
 };
 
-const US: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
+/// The identity of the examples.
+const IDENTITY: &str = "spiffe://cluster.local/ns/vms/sa/edge-app";
 
-/// Each example, the compiler of its language, and the library that it needs beside ours.
+/// The examples, each with its compiler and the other library that it needs.
 const EXAMPLES: [(&str, &str, Option<&str>); 7] = [
     ("blocking.c", "cc", None),
     ("events.c", "cc", None),
@@ -23,7 +24,8 @@ const EXAMPLES: [(&str, &str, Option<&str>); 7] = [
     ("postgres.c", "cc", Some("libpq")),
 ];
 
-/// Those that need a server or a version of their own are built alone; `examples` and the interop tests run them.
+/// The examples that are run. The others need a database server or a certain version of libcurl; the test `examples` and the
+/// interop tests run them.
 const RUN: [&str; 5] = ["blocking", "events", "request", "curl", "curl_multi"];
 
 fn examples() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
@@ -33,9 +35,9 @@ fn examples() -> impl Iterator<Item = (&'static str, &'static str, Option<&'stat
     EXAMPLES.into_iter().filter(move |(.., library)| library.is_none_or(exists))
 }
 
-fn runs(installed: &Installed, world: &World, folder: &Path, name: &str) {
-    let said = installed.run(folder.join(name), &[world.vm_files()]);
-    assert!(said.contains(US) || said.contains("request "), "{name}: {said}");
+fn runs(installed: &Installed, mesh: &TestMesh, folder: &Path, name: &str) {
+    let output = installed.run(folder.join(name), &[mesh.vm_files()]);
+    assert!(output.contains(IDENTITY) || output.contains("request "), "{name}: {output}");
 }
 
 fn stem(source: &str) -> &str {
@@ -43,7 +45,7 @@ fn stem(source: &str) -> &str {
 }
 
 pub(crate) fn the_examples_are_built_by_cmake_and_run() {
-    let (installed, world) = (Installed::shared(), World::start());
+    let (installed, mesh) = (Installed::shared(), TestMesh::start());
     let gcc = ["-DCMAKE_C_COMPILER=gcc", "-DCMAKE_CXX_COMPILER=g++"];
     let clang = ["-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"];
     for compilers in [gcc, clang].iter().filter(|[c, _]| has_program(c.rsplit('=').next().unwrap())) {
@@ -52,12 +54,12 @@ pub(crate) fn the_examples_are_built_by_cmake_and_run() {
             assert!(build.join(stem(source)).is_file(), "{source} was not built");
         }
         let built = RUN.into_iter().filter(|name| build.join(name).is_file());
-        built.chain(["blocking-static"]).for_each(|name| runs(&installed, &world, &build, name));
+        built.chain(["blocking-static"]).for_each(|name| runs(&installed, &mesh, &build, name));
     }
 }
 
 pub(crate) fn the_examples_are_built_by_pkg_config_and_run() {
-    let (installed, world) = (Installed::shared(), World::start());
+    let (installed, mesh) = (Installed::shared(), TestMesh::start());
     let flags = installed.pkg_config(&["--cflags", "--libs"]);
     for (source, compiler, library) in examples() {
         let mut compile = Command::new(compiler);
@@ -72,12 +74,12 @@ pub(crate) fn the_examples_are_built_by_pkg_config_and_run() {
         }
         succeed(&mut compile);
         if RUN.contains(&stem(source)) {
-            runs(&installed, &world, &installed.path(""), stem(source));
+            runs(&installed, &mesh, &installed.path(""), stem(source));
         }
     }
 }
 
-/// A new example is one that users can build too.
+/// Checks that `CMakeLists.txt` and these tests contain every example.
 pub(crate) fn every_example_in_c_is_in_the_project() {
     let folder = manifest_dir().join("examples");
     let lists = fs::read_to_string(folder.join("CMakeLists.txt")).unwrap();
@@ -85,13 +87,7 @@ pub(crate) fn every_example_in_c_is_in_the_project() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let is_code =
             Path::new(&name).extension().is_some_and(|extension| extension == "c" || extension == "cc");
-        assert!(
-            !is_code || lists.contains(&format!("example({name}")),
-            "CMakeLists.txt does not build {name}"
-        );
-        assert!(
-            !is_code || EXAMPLES.iter().any(|(source, ..)| *source == name),
-            "{name} is not in this test"
-        );
+        assert!(!is_code || lists.contains(&format!("example({name}")), "add {name} to CMakeLists.txt");
+        assert!(!is_code || EXAMPLES.iter().any(|(source, ..)| *source == name), "add {name} to this test");
     }
 }

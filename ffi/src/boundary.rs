@@ -1,4 +1,4 @@
-//! What every call from C passes on its way in and out.
+//! The steps that every call from C shares: catching panics, and creating error objects.
 
 use crate::{
     arguments::Out,
@@ -8,7 +8,7 @@ use crate::{
     status::{SIDESTEP_OK, sidestep_status},
 };
 
-/// Runs a call's work. A failure becomes the error object, if one is asked for.
+/// Runs the work of a call that returns a status. A failure becomes an error object if the caller passed a place for one.
 pub(crate) fn call(
     err: Option<Out<'_, *mut sidestep_error>>,
     work: impl FnOnce() -> Result<(), Failure>,
@@ -16,22 +16,22 @@ pub(crate) fn call(
     outcome(err, guarded(work)).map_or_else(|failure| failure.status, |()| SIDESTEP_OK)
 }
 
-/// The same for a call that answers otherwise than by a status.
+/// Turns a failure into an error object if the caller passed a place for one, and returns its codes.
 pub(crate) fn outcome<T>(
     err: Option<Out<'_, *mut sidestep_error>>,
     outcome: Result<T, Failure>,
-) -> Result<T, Failed> {
+) -> Result<T, FailureCodes> {
     outcome.map_err(|failure| {
-        let failed = Failed { status: failure.status, eai: failure.eai() };
+        let codes = FailureCodes { status: failure.status, eai: failure.eai() };
         if let Some(err) = err {
-            err.set(handle::give(ErrorObject::from(failure)));
+            err.set(handle::create(ErrorObject::from(failure)));
         }
-        failed
+        codes
     })
 }
 
-/// What is left of a failure when its error object has been given away.
-pub(crate) struct Failed {
+/// The codes of a failure.
+pub(crate) struct FailureCodes {
     pub(crate) status: sidestep_status,
     pub(crate) eai: libc::c_int,
 }

@@ -1,4 +1,4 @@
-//! Counters, gauges and sums behind the `metrics` facade, and their text (Prometheus' exposition format 0.0.4).
+//! A recorder of the `metrics` facade, and its output in the text format of Prometheus (exposition format 0.0.4).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,19 +12,22 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use parking_lot::Mutex;
 
-/// What one mesh counts. What is measured is summed: a fixed amount of memory per name and labels.
+/// The metrics of one mesh. A histogram is recorded as sum and count, so that its memory does not grow.
 #[derive(Default)]
-pub(crate) struct Counted {
+pub(crate) struct MeshRecorder {
     counters: Series<AtomicU64>,
     gauges: Series<AtomicU64>,
     summaries: Series<Summary>,
 }
 
-/// By the hashes of their keys. `Key` is equal to one with the same labels in another order, and sorts both sides to see
-/// that, which is more than all else that counting a connection takes. Each metric is counted in one place, with one order.
-struct Series<T>(Mutex<HashMap<u64, OfOneHash<T>>>);
+/// Metrics by the hash of their key.
+///
+/// A map by `Key` would be slow: `Key` compares labels in any order, and sorts them for that. The library records each
+/// metric in one place, so its labels are always in the same order.
+struct Series<T>(Mutex<HashMap<u64, Bucket<T>>>);
 
-type OfOneHash<T> = Vec<(Key, Arc<T>)>;
+/// The metrics with the same hash.
+type Bucket<T> = Vec<(Key, Arc<T>)>;
 
 #[derive(Default)]
 struct Summary(Mutex<(f64, u64)>);
@@ -38,16 +41,16 @@ impl<T> Default for Series<T> {
 impl<T: Default> Series<T> {
     fn get(&self, key: &Key) -> Arc<T> {
         let mut series = self.0.lock();
-        let of_hash = series.entry(key.get_hash()).or_default();
-        if let Some((_, known)) = of_hash.iter().find(|(known, _)| is_same(known, key)) {
+        let bucket = series.entry(key.get_hash()).or_default();
+        if let Some((_, known)) = bucket.iter().find(|(known, _)| is_same(known, key)) {
             return known.clone();
         }
         let new = Arc::<T>::default();
-        of_hash.push((key.clone(), new.clone()));
+        bucket.push((key.clone(), new.clone()));
         new
     }
 
-    /// Adds to the lines of each name.
+    /// Adds the lines of all metrics to `lines`.
     fn lines(&self, lines: &mut Lines, kind: &'static str, write: impl Fn(&T, &str, &str) -> String) {
         for (key, value) in self.0.lock().values().flatten() {
             let (_, of_name) = lines.entry(key.name().to_owned()).or_insert((kind, BTreeSet::new()));
@@ -60,10 +63,10 @@ fn is_same(one: &Key, other: &Key) -> bool {
     one.name() == other.name() && one.labels().eq(other.labels())
 }
 
-/// By name: what kind it is, and its lines.
+/// The type and the lines of each metric name.
 type Lines = BTreeMap<String, (&'static str, BTreeSet<String>)>;
 
-impl Counted {
+impl MeshRecorder {
     pub(crate) fn render(&self) -> String {
         let mut lines = Lines::new();
         self.counters.lines(&mut lines, "counter", |value, name, labels| {
@@ -77,7 +80,7 @@ impl Counted {
             format!("{name}_sum{labels} {sum}\n{name}_count{labels} {count}\n")
         });
         lines.into_iter().fold(String::new(), |mut text, (name, (kind, lines))| {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = writeln!(text, "# TYPE {name} {kind}");
             text.extend(lines);
             text
@@ -99,7 +102,7 @@ impl HistogramFn for Summary {
     }
 }
 
-impl Recorder for Counted {
+impl Recorder for MeshRecorder {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -124,9 +127,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_is_text_with_a_type_for_each_name() {
-        let counted = Counted::default();
-        metrics::with_local_recorder(&counted, || {
+    fn the_output_has_a_type_line_for_each_name() {
+        let recorder = MeshRecorder::default();
+        metrics::with_local_recorder(&recorder, || {
             metrics::counter!("opened", "to" => "a \"quoted\\ name\nand a line").increment(2);
             metrics::counter!("opened", "to" => "b").increment(1);
             metrics::gauge!("left").set(-1.5);
@@ -136,6 +139,6 @@ mod tests {
         let expected = "# TYPE left gauge\nleft -1.5\n\
             # TYPE opened counter\nopened{to=\"a \\\"quoted\\\\ name\\nand a line\"} 2\nopened{to=\"b\"} 1\n\
             # TYPE seconds summary\nseconds_sum 0.75\nseconds_count 2\n";
-        assert_eq!(counted.render(), expected);
+        assert_eq!(recorder.render(), expected);
     }
 }

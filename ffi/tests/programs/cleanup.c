@@ -1,10 +1,10 @@
-/* What is freed leaves nothing in the process. */
+/* Freed objects leave no thread and no descriptor in the process. */
 #include <dirent.h>
 #include <limits.h>
 
 #include "check.h"
 
-/* What is in one of this process' folders in /proc, as lines. */
+/* The entries of a directory of this process in /proc, one on each line. */
 struct list {
     int count;
     char lines[16384];
@@ -32,8 +32,7 @@ static struct list descriptors(void) {
     return list;
 }
 
-/* A thread that was waited for may be on its way out of the kernel for a moment: it has this flag in its `stat`, and is no
- * more. */
+/* PF_EXITING: a joined thread may still be in /proc for a moment, with this flag in its `stat` file. */
 #define EXITING 0x4
 
 static struct list threads(void) {
@@ -49,7 +48,7 @@ static struct list threads(void) {
             continue;
         }
         const char *after_name = fgets(stat, sizeof stat, file) ? strrchr(stat, ')') : NULL;
-        /* Its state, parent, group, session, terminal, terminal's group, flags. */
+        /* The fields: state, parent, group, session, terminal, terminal's group, flags. */
         if (after_name && sscanf(after_name, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && !(flags & EXITING)) {
             add(&list, entry->d_name, stat);
         }
@@ -75,15 +74,15 @@ static void use(char **arguments, int idle) {
     struct addrinfo *list = NULL;
     int fd = -1;
     char byte;
-    WORKS(sidestep_connect(mesh, LEDGER, 5432, 0, PATIENCE, &fd, &error));
+    WORKS(sidestep_connect(mesh, LEDGER, 5432, 0, TIMEOUT, &fd, &error));
     send_all(fd, "x\n");
     CHECK(read(fd, &byte, 1) == 1);
-    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, 0, PATIENCE, &stream, &error));
+    WORKS(sidestep_stream_connect(mesh, LEDGER, 5432, 0, TIMEOUT, &stream, &error));
     WORKS(sidestep_queue_new(mesh, &queue, &error));
     WORKS(sidestep_bridge_start(mesh, SIDESTEP_ACCESS_SAME_PROCESS, &bridge, &error));
     CHECK(sidestep_getaddrinfo(mesh, FORECAST, "80", NULL, &list, NULL) == 0);
     sidestep_freeaddrinfo(list);
-    /* One thread works; one more may have looked something up. */
+    /* One worker thread, and possibly one for the system's getaddrinfo. */
     CHECK(threads().count <= idle + 2);
     WORKS(sidestep_dns_start(mesh, "127.0.0.1:0", bridge, &dns, &error));
     CHECK(threads().count <= idle + 3);
@@ -91,7 +90,7 @@ static void use(char **arguments, int idle) {
     CHECK(sidestep_dns_free(dns) == SIDESTEP_OK);
     CHECK(sidestep_bridge_free(bridge) == SIDESTEP_OK);
     CHECK(sidestep_queue_free(queue) == SIDESTEP_OK);
-    CHECK(sidestep_stream_close(stream) == SIDESTEP_OK);
+    CHECK(sidestep_stream_free(stream) == SIDESTEP_OK);
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
 }
 
@@ -102,8 +101,8 @@ int main(int count, char **arguments) {
         use(arguments, idle.count);
         struct list now = threads(), open = descriptors();
         same("threads", &idle, &now);
-        /* Where the whole workspace is built at once, other crates have tokio built with its signal handling: that opens a
-         * pair of sockets for the process, once. The library as it is built for itself has none. */
+        /* In a build of the whole workspace, other crates enable tokio's signal handling, which opens a pair of sockets once per
+         * process. A build of the library alone does not have it. */
         if (round == 0 && open.count == before.count + 2) {
             before = open;
         }

@@ -1,0 +1,121 @@
+//! Name resolution to loopback addresses on which the bridge listens.
+
+use std::{
+    ffi::{c_char, c_void},
+    ptr,
+};
+
+use libc::{addrinfo, c_int};
+use mesh_connector::Target;
+
+use super::{BridgeObject, sidestep_bridge};
+use crate::{
+    addresses::Addresses,
+    arguments::Out,
+    completion::Value,
+    error::sidestep_error,
+    failure::Failure,
+    getaddrinfo::{Request, addresses_for, answering, resolve},
+    handle,
+    mesh::Member,
+    queue::{sidestep_queue, start::start_resolution},
+    status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
+};
+
+/// Resolves names as `sidestep_getaddrinfo` does, for programs that connect to the result themselves. A mesh name has a
+/// loopback address and a port on which the bridge listens, and the bridge forwards connections to the service. Other
+/// names have their addresses from upstream DNS, and an IP address resolves to itself.
+///
+/// For a mesh name, `service` is required, and must be a port of the mesh service; otherwise the function returns EAI_SERVICE.
+/// The addresses are IPv4 addresses for stream sockets, and stay the same until the bridge is freed.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
+    bridge: *const sidestep_bridge,
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const addrinfo,
+    list: *mut *mut addrinfo,
+    err: *mut *mut sidestep_error,
+) -> c_int {
+    // SAFETY: the header requires valid outputs.
+    let (list, err) = unsafe { (Out::required(list, ptr::null_mut(), "list"), Out::error(err)) };
+    answering(list, err, || {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts and hints.
+        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
+        let flags = request.flags;
+        let found = match request.system() {
+            Some(answer) => answer?,
+            None => bridge.member.runtime.wait(None, resolving(&bridge, request))??,
+        };
+        Ok((found, flags))
+    })
+}
+
+/// The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The queue may belong to another
+/// mesh.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sidestep_queue_bridge_getaddrinfo(
+    queue: *mut sidestep_queue,
+    bridge: *const sidestep_bridge,
+    node: *const c_char,
+    service: *const c_char,
+    hints: *const addrinfo,
+    user_data: *mut c_void,
+    operation: *mut u64,
+    err: *mut *mut sidestep_error,
+) -> sidestep_status {
+    let look_up = |_: &Member| {
+        let bridge = handle::get::<BridgeObject>(bridge)?;
+        // SAFETY: the header requires valid texts and hints.
+        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
+        let flags = request.flags;
+        let (immediate, resolving) = (request.system(), resolving(&bridge, request));
+        Ok(async move {
+            let found = match immediate {
+                Some(answer) => answer?,
+                None => resolving.await?,
+            };
+            Ok(Value::Addresses { found, flags })
+        })
+    };
+    // SAFETY: the header requires valid outputs.
+    unsafe { start_resolution(queue, user_data, operation, err, look_up) }
+}
+
+/// Resolves a name. The future does not hold the `BridgeObject`, because it runs on the threads that this object owns.
+fn resolving(
+    bridge: &BridgeObject,
+    request: Request<'static>,
+) -> impl Future<Output = Result<Addresses, Failure>> + Send + use<> {
+    let (bridge, resolver) = (bridge.bridge.clone(), bridge.member.mesh.raw_resolver().clone());
+    async move {
+        let stream = request.stream();
+        let port = stream.map_or(0, |stream| stream.port);
+        let is_external = match Target::new(&request.node, port) {
+            // The port is 0, because there is no service. The name decides whether that is an error.
+            Err(_) => resolver.canonical_name(&request.node).is_none(),
+            Ok(target) => match bridge.local_address(&target).await? {
+                None => true,
+                Some(address) => {
+                    let service = stream.map(|stream| stream.with_port(address.port()));
+                    let name = resolver
+                        .canonical_name(&request.node)
+                        .unwrap_or_else(|| request.node.clone().into_owned());
+                    return addresses_for(&request, &[address.ip()], &name, service.as_slice());
+                }
+            },
+        };
+        if is_external {
+            return resolve(&resolver, &request).await;
+        }
+        let (eai, what) = match stream {
+            None => (libc::EAI_SOCKTYPE, "only stream sockets can connect to a bridge"),
+            Some(_) => (libc::EAI_SERVICE, "pass a port of this mesh service as `service`"),
+        };
+        let message = format!("{}: {what}", request.node.escape_debug());
+        Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message).with_eai(eai))
+    }
+}
