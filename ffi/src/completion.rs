@@ -8,7 +8,7 @@ use std::{
 };
 
 use libc::{addrinfo, c_int};
-use mesh_connector::{UnwatchedStream, bridge::Bridge};
+use mesh_connector::{DetachedStream, bridge::Bridge};
 
 use crate::{
     addresses::Addresses,
@@ -80,7 +80,7 @@ pub(crate) enum Value {
     Descriptor(OwnedFd),
     Dns(Box<dns::Started>),
     Nothing,
-    Stream(Box<UnwatchedStream>),
+    Stream(Box<DetachedStream>),
     Text(String),
 }
 
