@@ -45,7 +45,7 @@ pub enum ErrorKind {
     NotFound,
     /// `mesh.yaml` changes the trust domain of a running mesh.
     TrustDomainChanged,
-    /// The sandbox does not read a file beside the cluster folders.
+    /// The sandbox does not read a file next to the cluster folders.
     UnsupportedFile,
     /// The sandbox does not support the kind of a document.
     UnsupportedKind,

@@ -47,7 +47,7 @@
 //! | Service with `trafficDistribution`, `internalTrafficPolicy: Local`, or the annotations `traffic.istio.io/nodeSelector` and `networking.istio.io/traffic-distribution` (also on the Namespace), or the labels of persistent sessions | it would change the endpoints |
 //! | WorkloadEntry with `proxy.istio.io/health-checks-enabled` | it would change the health of endpoints |
 //! | fields of `mesh.yaml` except the trust domain, its aliases, `connectTimeout`, `tcpKeepalive` and `localityLbSetting` (fields that affect only listeners are accepted and ignored) | they would change clusters or names |
-//! | other YAML beside the cluster folders | the sandbox does not read it |
+//! | other YAML next to the cluster folders | the sandbox does not read it |
 //! | YAML that Istio's validation rejects | a real cluster would not accept it |
 //!
 //! # Differences from a real mesh

@@ -34,7 +34,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }
 
-    /// Returns the error if no endpoint can be used, as far as this is known without dialling.
+    /// Returns the error if no endpoint can be used. Failures that only dialling reveals are not included.
     pub(crate) fn obstacle(&self, plan: &[PlannedAttempt<'_>]) -> Option<Error> {
         let usable = plan.iter().filter(|planned| planned.pick_order != PickOrder::Excluded);
         let mut refusals = usable.map(|planned| planned.transport.as_ref().err());

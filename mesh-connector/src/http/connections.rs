@@ -16,7 +16,7 @@ pub(super) trait Sender: Sized {
     /// Returns another sender for the same connection. `None` if the connection serves only one request at a time.
     fn share(&self) -> Option<Self>;
 
-    /// Returns whether the peer accepts further requests, as far as known.
+    /// Returns `false` once the peer is known to accept no further requests.
     fn is_open(&self) -> bool;
 
     /// Returns the number of concurrent requests that the connection can serve.

@@ -111,7 +111,7 @@ impl Service {
     }
 
     /// Returns whether `exportTo` includes the namespace: empty or `*` means all, `.` means the namespace of the
-    /// service, `~` means none, also beside other values (istio `pilot/pkg/model/push_context.go`).
+    /// service, `~` means none, also next to other values (istio `pilot/pkg/model/push_context.go`).
     pub(crate) fn is_visible_to(&self, namespace: &str) -> bool {
         self.is_public()
             || (!self.export_to.contains("~")

@@ -42,7 +42,7 @@ impl Folder {
                 return Err(Error::new(
                     ErrorKind::UnsupportedFile,
                     format!(
-                        "{}: not supported by the sandbox; beside the cluster folders it reads only mesh.yaml, \
+                        "{}: not supported by the sandbox; next to the cluster folders it reads only mesh.yaml, \
                          meshNetworks.yaml and upstream.hosts",
                         path.display()
                     ),
@@ -134,7 +134,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Returns the name of a file that is not hidden. Editors create hidden files beside the files they write.
+/// Returns the name of a file that is not hidden. Editors create hidden files next to the files they write.
 fn visible_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|name| !name.starts_with('.'))
 }

@@ -94,7 +94,7 @@ fn number(port: u16) -> Option<String> {
     (port == 0).then(|| "port 0 is invalid".to_owned())
 }
 
-/// Validates `exportTo`: no duplicates, and no other value beside `*`.
+/// Validates `exportTo`: no duplicates, and no other value next to `*`.
 fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
     let mut seen = BTreeSet::new();
     for target in export_to {
