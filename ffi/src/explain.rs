@@ -64,10 +64,6 @@ pub(crate) unsafe fn explaining(
     let mesh = member.mesh.clone();
     Ok(async move {
         let explained = mesh.explain_to(&target, probe).await;
-        if flags & SIDESTEP_FLAG_EXPLAIN_JSON == 0 {
-            explained.to_string()
-        } else {
-            explained.to_json()
-        }
+        if flags & SIDESTEP_FLAG_EXPLAIN_JSON == 0 { explained.to_string() } else { explained.to_json() }
     })
 }

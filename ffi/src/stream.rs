@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mesh_connector::{ConnectionInfo, MeshStream, Target, DetachedStream};
+use mesh_connector::{ConnectionInfo, DetachedStream, MeshStream, Target};
 use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use tokio::{

@@ -43,7 +43,9 @@ impl Joining {
             Key::OutboundTrafficPolicy if value == "registry-only" => {
                 self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::RegistryOnly)
             }
-            Key::OutboundTrafficPolicy => self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny),
+            Key::OutboundTrafficPolicy => {
+                self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny)
+            }
             Key::Threads => self.threads = parsed(value)?,
             Key::UpstreamDns => {
                 self.mesh = self.mesh.with_upstream(Upstream::servers([parsed::<SocketAddr>(value)?]));
