@@ -220,7 +220,7 @@ typedef int32_t sidestep_status;
  * SIDESTEP_E_NO_ADDRESS           | EHOSTUNREACH  |           | The host has no address of the requested family
  * SIDESTEP_E_DIAL                 | ECONNREFUSED  | yes       | The TCP connection failed
  * SIDESTEP_E_TIMEOUT              | ETIMEDOUT     | yes       | The timeout expired
- * SIDESTEP_E_TLS                  | EPROTO        |           | The TLS handshake failed
+ * SIDESTEP_E_TLS                  | EPROTO        | yes       | The TLS handshake failed
  * SIDESTEP_E_PEER_IDENTITY        | EPROTO        |           | The peer's certificate has an unexpected identity
  * SIDESTEP_E_PLAINTEXT_REFUSED    | EACCES        |           | The peer accepts only plaintext, and this mesh requires mTLS
  * SIDESTEP_E_NO_ENDPOINT          | EHOSTUNREACH  | yes       | The service has no usable endpoint

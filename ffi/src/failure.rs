@@ -60,6 +60,7 @@ impl From<mesh_connector::Error> for Failure {
             return Self::new(SIDESTEP_E_SYSTEM, error.report());
         }
         let mut failure = Self::new(status::of(error.kind()), error.report());
+        failure.is_transient = error.kind().is_transient();
         if !error.possible_causes().is_empty() {
             failure.next_step = format!("possible causes: {}", error.possible_causes().join("; "));
         }
@@ -73,7 +74,8 @@ impl From<mesh_resolver::Error> for Failure {
         if OUT_OF_DESCRIPTORS.contains(&system) {
             return Self::new(SIDESTEP_E_SYSTEM, error.report());
         }
-        Self::new(status::of_lookup(error.kind()), error.report())
+        let is_transient = error.kind().is_transient();
+        Self { is_transient, ..Self::new(status::of_lookup(error.kind()), error.report()) }
     }
 }
 

@@ -63,7 +63,7 @@ pub const SIDESTEP_E_NO_ADDRESS: sidestep_status = 302;
 pub const SIDESTEP_E_DIAL: sidestep_status = 400;
 /// The timeout expired. (`ETIMEDOUT`, transient)
 pub const SIDESTEP_E_TIMEOUT: sidestep_status = 401;
-/// The TLS handshake failed. (`EPROTO`)
+/// The TLS handshake failed. (`EPROTO`, transient)
 pub const SIDESTEP_E_TLS: sidestep_status = 402;
 /// The peer's certificate has an unexpected identity. (`EPROTO`)
 pub const SIDESTEP_E_PEER_IDENTITY: sidestep_status = 403;
@@ -230,7 +230,9 @@ fn properties(status: sidestep_status) -> Properties {
         SIDESTEP_E_TIMEOUT => {
             transient(c"SIDESTEP_E_TIMEOUT", c"the timeout expired", libc::ETIMEDOUT, RUN_EXPLAIN)
         }
-        SIDESTEP_E_TLS => lasting(c"SIDESTEP_E_TLS", c"the TLS handshake failed", libc::EPROTO, RUN_EXPLAIN),
+        SIDESTEP_E_TLS => {
+            transient(c"SIDESTEP_E_TLS", c"the TLS handshake failed", libc::EPROTO, RUN_EXPLAIN)
+        }
         SIDESTEP_E_PEER_IDENTITY => lasting(
             c"SIDESTEP_E_PEER_IDENTITY",
             c"the peer's certificate has an unexpected identity",
