@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
 pub(crate) const MESH_TTL_SECONDS: u32 = 30;
 
-/// The addresses of a mesh name, and how the name matched its table entry.
+/// The addresses of a mesh name, and the kind of match between the name and its table entry.
 ///
 /// The list is never empty. IPv4 addresses come first; each family is shuffled. Up to eight addresses need no
 /// allocation.
@@ -63,7 +63,7 @@ impl Addresses {
         self.as_slice().iter()
     }
 
-    /// Returns how the name matched its table entry.
+    /// Returns the kind of match between the name and its table entry.
     #[must_use]
     pub fn match_kind(&self) -> MatchKind {
         self.match_kind
@@ -106,7 +106,7 @@ pub enum Source {
     /// mesh connector can dial.
     #[non_exhaustive]
     Mesh {
-        /// How the name matched its table entry.
+        /// The kind of match between the name and its table entry.
         match_kind: MatchKind,
         /// The synchronisation state of the table at the time of the lookup.
         state: SyncState,
@@ -191,7 +191,7 @@ impl Lookup {
         &self.source
     }
 
-    /// Returns how long the caller may cache the answer.
+    /// Returns the time for which the caller may cache the answer.
     ///
     /// This is 30 seconds for a mesh name, the remaining TTL of the records for an upstream name, [`Duration::MAX`]
     /// for an address literal, and zero for the `hosts` file and `getaddrinfo`.

@@ -83,12 +83,12 @@ pub struct MeshResolverBuilder {
 const FIRST_TABLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl MeshResolverBuilder {
-    /// Sets how names outside the mesh are resolved.
+    /// Sets the upstream DNS that resolves names outside the mesh.
     pub fn with_upstream(self, upstream: Upstream) -> Self {
         Self { upstream, ..self }
     }
 
-    /// Sets how long a lookup may wait for the first name table. Zero disables the wait.
+    /// Sets the maximum time that a lookup waits for the first name table. Zero disables the wait.
     pub fn with_first_table_timeout(self, timeout: Duration) -> Self {
         Self { first_table_timeout: timeout, ..self }
     }

@@ -100,7 +100,8 @@ impl Error {
         self.kind().is_transient()
     }
 
-    /// Returns the name that the caller looked up, as it was passed. Empty if the error does not concern a lookup.
+    /// Returns the name that the caller looked up, as it was passed. The name is empty if the error does not concern a
+    /// lookup.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.details.host

@@ -206,7 +206,7 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     }
 }
 
-/// The TTL of mesh answers that hickory caches.
+/// The TTL of mesh answers. Zero prevents that hickory caches them.
 const UNCACHED: u32 = 0;
 
 /// A connection of hickory's resolver: the name table, and one upstream server.

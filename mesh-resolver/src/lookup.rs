@@ -35,7 +35,7 @@ use crate::{
     search_scope::SearchScope,
 };
 
-/// How a name matched its entry in the name table.
+/// The kind of match between a name and its entry in the name table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum MatchKind {
@@ -58,7 +58,7 @@ pub(crate) struct Answer<'a> {
     matched_len: u8,
     /// The position in the query of the `*` of the matched wildcard, or [`NO_STAR`].
     star: u8,
-    /// The address that replaces those of the entry.
+    /// The address that replaces the addresses of the entry.
     local: Option<IpAddr>,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Answer<'a> {
         self.entry.name()
     }
 
-    /// Returns how the name matched.
+    /// Returns the kind of match.
     #[inline]
     pub(crate) fn match_kind(&self) -> MatchKind {
         self.match_kind
@@ -132,7 +132,7 @@ impl<'a> Answer<'a> {
     /// looked up.
     #[cfg_attr(
         not(any(feature = "hickory", feature = "listener")),
-        allow(dead_code, reason = "for adapters that write DNS records")
+        allow(dead_code, reason = "only adapters that write DNS records use it")
     )]
     pub(crate) fn alias(&self, question: &str) -> Option<String> {
         if self.match_kind != MatchKind::SearchDomain {
@@ -163,7 +163,7 @@ pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &SearchScope, question: &s
 /// Finds the entry whose key equals the name, except for a trailing dot. Most queries match here, without conversion
 /// to lower case.
 ///
-/// The function is always inlined: few instructions between two memory accesses let the processor overlap lookups.
+/// The function is always inlined, so that the processor can overlap the memory accesses of consecutive lookups.
 #[inline(always)]
 pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntry<'a>> {
     let plain = question.strip_suffix('.').unwrap_or(question);
@@ -204,7 +204,8 @@ fn find_with_search_domain<'a>(
     Some(Answer::new(entry, MatchKind::SearchDomain, short))
 }
 
-/// Finds the Kubernetes entry with this short name: `short.ns`, `short.ns.svc`, or `short` in the own namespace.
+/// Finds the Kubernetes entry with this short name: `short.ns`, `short.ns.svc`, or `short` in the namespace of the
+/// scope.
 fn short_name<'a>(table: &'a NameTable, scope: &SearchScope, name: &str) -> Option<NameEntry<'a>> {
     if scope.domain().is_empty() {
         return None;

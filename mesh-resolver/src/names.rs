@@ -33,7 +33,7 @@ pub(crate) enum NotMesh {
     Unknown,
 }
 
-/// The live name table of a client, with everything that determines its answers.
+/// The current name table of a client, and the settings that determine the answers.
 pub(crate) struct NameSource {
     pub(crate) names: Watch<NameTable>,
     pub(crate) sync: SyncWatch,
@@ -49,14 +49,14 @@ pub(crate) struct NameTableRef<'s> {
 }
 
 impl NameSource {
-    /// Loads the current table. Wait-free and without allocation.
+    /// Loads the current table. The method is wait-free and does not allocate.
     pub(crate) fn load(&self) -> NameTableRef<'_> {
         NameTableRef { table: self.names.load(), source: self }
     }
 
     /// Classifies the most frequent case: a name that equals a key of the table, with one address that the policy
     /// does not change. Returns the loaded table in all other cases.
-    // Always inlined, like `lookup::exact`. Code for other cases stays out of it.
+    // Always inlined, like `lookup::exact`. Code for other cases is in separate functions.
     #[inline(always)]
     pub(crate) fn lookup_single(&self, name: &str) -> Result<Ipv4Addr, NameTableRef<'_>> {
         let table = self.names.load();
@@ -103,9 +103,9 @@ impl NameTableRef<'_> {
         }
     }
 
-    /// Whether istiod sent this table. An empty table counts as sent if the state says that a table has arrived and
-    /// the current table is still empty. The client publishes a table before the state, so a table that arrives in
-    /// between is not missed.
+    /// Whether istiod sent this table. Before the first push, the client has an empty table. An empty table is from
+    /// istiod only if the state is not `Connecting` and the current table is also empty. The second condition is needed
+    /// because the client publishes a new table before it changes the state.
     fn is_sent(&self) -> bool {
         let is_empty = || self.source.names.load().is_empty();
         !self.table.is_empty() || self.source.sync_state() != SyncState::Connecting && is_empty()

@@ -95,8 +95,8 @@ impl MeshResolver {
         &self.0
     }
 
-    /// Returns the addresses of a mesh name from the current name table. Wait-free, and without allocation for up to
-    /// eight addresses.
+    /// Returns the addresses of a mesh name from the current name table. The method is wait-free, and does not allocate
+    /// for up to eight addresses.
     ///
     /// Returns `None` for a name that the table does not contain, and for every name before the first table. The
     /// method does not accept address literals, does not use the search list, and does not affect
@@ -213,7 +213,7 @@ impl Inner {
         found
     }
 
-    /// Looks up all other mesh names.
+    /// Looks up a mesh name that `NameSource::lookup_single` does not cover.
     #[inline(never)]
     #[allow(clippy::needless_pass_by_value, reason = "the caller has no use for the table afterwards")]
     fn mesh_answer(&self, names: NameTableRef<'_>, name: &str) -> Result<Lookup, NotMesh> {

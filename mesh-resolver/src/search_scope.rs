@@ -2,8 +2,8 @@
 
 /// The namespace and domains by which short names are completed.
 ///
-/// Short names are relative: `forecast` is a service of the own namespace, and `forecast.weather` is a service of the
-/// own cluster domain. Istio's agent derives the same values from the proxy's namespace, its DNS domain and
+/// Short names are relative: `forecast` is a service in the namespace of the scope, and `forecast.weather` is a service
+/// in its cluster domain. Istio's agent derives the same values from the proxy's namespace, its DNS domain and
 /// resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct SearchScope {

@@ -150,8 +150,8 @@ impl Upstream {
         Self { rotate: Some(rotate), ..self }
     }
 
-    /// Sets how long after the end of its TTL a positive answer may be returned while no server answers. Zero
-    /// disables stale answers.
+    /// Sets the time for which a positive answer may be returned after its TTL has expired, while no server answers.
+    /// Zero disables stale answers.
     #[must_use]
     pub fn with_max_stale_age(self, limit: Duration) -> Self {
         Self { stale: limit, ..self }

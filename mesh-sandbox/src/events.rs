@@ -179,7 +179,7 @@ pub struct AdsConnection {
     pub subscriptions: Vec<(String, Vec<String>)>,
 }
 
-/// The log of events, in order. Clones are cheap and share the log.
+/// The log of events, in the order in which they happened. Clones are cheap and share the log.
 #[derive(Clone, Debug)]
 pub struct Events(Arc<Inner>);
 

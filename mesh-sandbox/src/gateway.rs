@@ -39,7 +39,8 @@ struct Route {
 }
 
 impl Route {
-    /// A gateway that does not terminate TLS can reach only endpoints that accept mTLS (istio `endpoint_builder.go`).
+    /// Creates the route to a service port. Its endpoints all accept mTLS, because the gateway does not terminate TLS
+    /// (istio `endpoint_builder.go`).
     fn of(gateway: &NetworkGateway, target: &Target<'_>) -> Self {
         let endpoints = target.service.endpoints_of(target.port).filter(|endpoint| {
             endpoint.network == gateway.network
@@ -82,7 +83,7 @@ impl Routes {
     }
 }
 
-/// One gateway address with the state that serving it needs.
+/// One gateway address, and the state for serving it.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) network: String,
@@ -141,7 +142,7 @@ impl Gateway {
         }
     }
 
-    /// Returns the endpoints to try, in order; the first one rotates.
+    /// Returns the endpoints to try, in order. Each call starts with the next endpoint of the route.
     fn choose(&self, hello: &Hello) -> Result<Vec<YamlAddress>, GatewayOutcome> {
         let routes = self.routes.read().clone();
         let route = hello.sni.as_ref().and_then(|sni| routes.0.get(sni)).ok_or(GatewayOutcome::UnknownSni)?;
@@ -157,7 +158,8 @@ impl Gateway {
         Ok(endpoints)
     }
 
-    /// Like Envoy's TCP proxy, the gateway makes at most three connection attempts.
+    /// Connects to the first endpoint that accepts a connection. Like Envoy's TCP proxy, the gateway makes at most
+    /// three connection attempts.
     async fn connect(&self, endpoints: Vec<YamlAddress>) -> Option<(YamlAddress, TcpStream)> {
         for endpoint in endpoints.into_iter().take(3) {
             let socket: Option<SocketAddr> =

@@ -73,8 +73,8 @@
 //! | [`Sandbox::push_invalid_name_table`] | the next push |
 //! | [`Sandbox::revoke_tokens`], and [`TokenOptions`] with a wrong audience or an expired lifetime | a new token |
 //!
-//! [`SandboxBuilder`] sets short lifetimes of certificates and connections. [`Events`](event::Events) record what
-//! happened.
+//! [`SandboxBuilder`] sets short lifetimes of certificates and connections. [`Events`](event::Events) record
+//! connections, pushes and errors.
 //!
 //! The sandbox changes no process-wide state: it installs no default crypto provider, no tracing subscriber and no
 //! signal handler.

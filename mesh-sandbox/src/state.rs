@@ -11,7 +11,7 @@ use crate::yaml::mesh_config::MeshConfig;
 use crate::yaml::mesh_networks::MeshNetworks;
 use crate::yaml::{Folder, Key, Manifest, read};
 
-/// The objects, and the folder as read last.
+/// The current objects, and the contents of the folder at the last read.
 #[derive(Debug)]
 pub(crate) struct State {
     config: MeshConfig,
@@ -22,7 +22,7 @@ pub(crate) struct State {
     vips: VipAllocator,
 }
 
-/// The effect of a change.
+/// The objects that a change affects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Difference {
     /// The new and changed objects.
@@ -64,7 +64,7 @@ impl State {
         attempted
     }
 
-    /// `kubectl apply` to a cluster. An unknown cluster is created.
+    /// Applies YAML to a cluster, as `kubectl apply` does. An unknown cluster is created.
     pub(crate) fn apply(&mut self, cluster: &str, text: &str) -> Result<(Arc<Mesh>, Difference)> {
         let manifests = read::read(&PathBuf::from("(applied)"), text)?;
         self.attempt(|state| {
@@ -76,7 +76,7 @@ impl State {
         })
     }
 
-    /// `kubectl delete` in a cluster.
+    /// Deletes an object of a cluster, as `kubectl delete` does.
     pub(crate) fn delete(&mut self, cluster: &str, key: &Key) -> Result<(Arc<Mesh>, Difference)> {
         self.attempt(|state| {
             let mut difference = Difference::default();
@@ -89,7 +89,7 @@ impl State {
         })
     }
 
-    /// Applies the differences since the folder was read last, as a user does who applies edited files.
+    /// Applies the differences between `folder` and the folder at the last read, like a user who applies edited files.
     pub(crate) fn reload(&mut self, folder: Folder) -> Result<(Arc<Mesh>, Difference)> {
         self.attempt(|state| {
             let mut difference = Difference::default();
@@ -138,7 +138,7 @@ fn remove(objects: &mut Objects, cluster: &str, key: &Key, difference: &mut Diff
     removed
 }
 
-/// Istio kinds are read from the config cluster only; istiod does not watch them in other clusters.
+/// Warns about Istio objects outside the config cluster. istiod does not watch Istio kinds in other clusters.
 fn warn_about_ignored(objects: &Objects) {
     for (cluster, objects) in objects.iter().skip(1) {
         for manifest in objects.values().filter(|manifest| manifest.object.is_istio()) {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// A group of tasks that end with it.
+/// A group of tasks. The tasks end when the group is closed or dropped.
 #[derive(Debug)]
 pub(crate) struct TaskGroup {
     runtime: Handle,

@@ -31,7 +31,7 @@ fn parse_file<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<
 
 /// Parses one document, which starts at `location`.
 fn parse<T: DeserializeOwned>(text: &str, location: &SourceLocation) -> Result<T> {
-    // As Kubernetes does: `version: 1` and `enabled: yes` are not strings.
+    // Like Kubernetes, the parser does not read `version: 1` and `enabled: yes` as strings.
     let options = serde_saphyr::options! { no_schema: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());

@@ -63,7 +63,7 @@ impl NdsClient {
     ///
     /// # Errors
     ///
-    /// The errors of both.
+    /// The errors of [`spawn`](Self::spawn) and of [`ready`](Self::ready).
     ///
     /// # Cancel safety
     ///
@@ -108,14 +108,16 @@ impl NdsClient {
     /// Waits for the certificate and the first name table, at most for the configured time
     /// ([`join_timeout`](Config::join_timeout)).
     ///
-    /// A certificate and a name table from the state directory count; [`Health::sync`] tells where the table came from.
+    /// A certificate and a name table from the state directory are sufficient. [`Health::sync`] contains the origin of
+    /// the table.
     ///
     /// # Errors
     ///
-    /// Immediately if a retry cannot succeed: [`ErrorKind::Credentials`], [`ErrorKind::Unauthenticated`],
-    /// [`ErrorKind::UntrustedServer`], [`ErrorKind::Config`]. After the configured time: [`ErrorKind::Unavailable`],
-    /// [`ErrorKind::Timeout`]. With a name table from the state directory the call succeeds instead: names can be
-    /// resolved, and [`health`](Self::health) contains the error. The client keeps trying after an error.
+    /// If a retry cannot succeed, the call fails immediately with [`ErrorKind::Credentials`],
+    /// [`ErrorKind::Unauthenticated`], [`ErrorKind::UntrustedServer`] or [`ErrorKind::Config`]. After the configured
+    /// time, it fails with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]. With a name table from the state
+    /// directory, the call succeeds in these cases: names can be resolved, and [`health`](Self::health) contains the
+    /// error. The client continues to retry after an error.
     ///
     /// # Cancel safety
     ///
@@ -181,13 +183,14 @@ impl NdsClient {
         EndpointsWatch::new(&self.state.subscriptions, eds_name)
     }
 
-    /// Returns a counter of endpoint changes over all EDS names, as a signal for readers of many [`EndpointsWatch`]es.
+    /// Returns a watch of the number of endpoint changes of all EDS names. A reader of many [`EndpointsWatch`]es can
+    /// wait for this one watch.
     #[must_use]
     pub fn endpoint_changes(&self) -> Watch<u64> {
         self.state.subscriptions.published()
     }
 
-    /// Returns the clusters; waits at most `limit` for the first push.
+    /// Returns the clusters. Waits up to `limit` for the first push.
     ///
     /// # Errors
     ///
@@ -207,7 +210,7 @@ impl NdsClient {
         }
     }
 
-    /// Returns the endpoints of an EDS name; waits at most `limit` for the first push.
+    /// Returns the endpoints of an EDS name. Waits up to `limit` for the first push.
     ///
     /// # Errors
     ///
@@ -240,7 +243,7 @@ impl NdsClient {
         self.tasks.shut_down().await;
     }
 
-    /// Returns the error of a wait that istiod did not end in time: the last connection error, if one is known.
+    /// Returns the error for a response that istiod did not send in time: the last connection error, if there is one.
     fn no_answer(&self, what: &str, elapsed: Elapsed) -> Error {
         let health = self.health.load();
         match health.identity.as_ref().or(health.stream.as_ref()) {

@@ -6,9 +6,9 @@ use sidestep_util::error::{BoxError, ErrorCore};
 
 /// An operation of this crate failed.
 ///
-/// [`Display`](fmt::Display) names the object, what failed and the next step.
-/// [`source`](std::error::Error::source) is the cause. [`report`](Self::report) is both on one line;
-/// [`Debug`](fmt::Debug) writes each cause on a line of its own. Errors are cheap to clone:
+/// [`Display`](fmt::Display) writes the message: the object, the failure and the next step.
+/// [`source`](std::error::Error::source) returns the cause. [`report`](Self::report) returns the message and its causes
+/// on one line; [`Debug`](fmt::Debug) writes each cause on a line of its own. Errors are cheap to clone:
 /// [`Health`](crate::health::Health) holds the latest one of each component.
 #[derive(Clone)]
 pub struct Error(Arc<ErrorCore<ErrorKind, Details>>);
@@ -166,7 +166,8 @@ impl Error {
         self.kind().is_transient()
     }
 
-    /// Returns the problems of an [`ErrorKind::Config`] error, each with its file and key. Empty for other errors.
+    /// Returns the problems of an [`ErrorKind::Config`] error, each with its file and key. The list is empty for other
+    /// errors.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.0.details.problems

@@ -158,7 +158,7 @@ impl Health {
             && self.state_dir.iter().zip(&other.state_dir).all(|(one, other)| same(one, other))
     }
 
-    /// Records the begin of new failures and removes that of ended ones.
+    /// Records the begin of new failures and removes the begin of failures that have ended.
     fn record_begin(&mut self, now: SystemTime) {
         for component in Component::ALL {
             let failing = self.error(component).is_some();

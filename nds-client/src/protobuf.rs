@@ -31,7 +31,7 @@ pub(crate) fn put(out: &mut Vec<u8>, number: u8, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// Iterates over the length-delimited fields of a message. Ends after the first error.
+/// Iterates over the length-delimited fields of a message. The iterator ends after the first error.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -56,7 +56,7 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Returns the next field if it has this number, below 16, and fewer than 128 bytes. Otherwise returns `None` and
-    /// leaves the field for the iterator. Fast for messages with their fields in the usual order.
+    /// leaves the field for the iterator. This is fast for messages whose fields are in the usual order.
     #[inline]
     pub(crate) fn next_short(&mut self, number: u8) -> Option<&'a [u8]> {
         match self.0 {
@@ -98,7 +98,7 @@ impl<'a> Fields<'a> {
             _ => return Err(Malformed("unknown wire type")),
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let too_long = Malformed("field longer than its message");
+        let too_long = Malformed("a field is longer than its message");
         let (value, rest) = self.0.split_at_checked(length).ok_or(too_long)?;
         self.0 = rest;
         Ok((tag & 7 == 2).then_some((tag >> 3, value)))
@@ -114,6 +114,6 @@ impl<'a> Fields<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed("varint of more than ten bytes"))
+        Err(Malformed("a varint has more than ten bytes"))
     }
 }

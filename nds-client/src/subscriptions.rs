@@ -1,4 +1,5 @@
-//! The subscriptions of this process besides names: clusters, and endpoints by EDS name. Holds the received endpoints.
+//! The subscriptions of this process to clusters and endpoints, and the received endpoints. (The name table needs no
+//! subscription by a caller.)
 
 mod endpoints_watch;
 mod table;
@@ -23,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     table: Mutex<Table>,
-    /// A copy of the flag in the table, read without the lock.
+    /// Whether clusters are subscribed to. This copy of the flag in `table` is read without the lock.
     clusters: AtomicBool,
     /// Wakes the stream, which sends the change to istiod.
     changed: Notify,

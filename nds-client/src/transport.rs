@@ -1,4 +1,4 @@
-//! Name resolution and TCP connections: those of the host, or those of a test.
+//! Name resolution and TCP connections, which tests can replace.
 
 use std::{fmt::Debug, io, net::SocketAddr, pin::Pin};
 

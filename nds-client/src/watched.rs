@@ -136,7 +136,8 @@ impl<T> Watch<T> {
         WatchSender::with_first(value).subscribe()
     }
 
-    /// Returns a reference to the current value. Wait-free; does not change the reference count of the value.
+    /// Returns a reference to the current value. The method is wait-free and does not change the reference count of the
+    /// value.
     #[must_use]
     #[inline]
     pub fn load(&self) -> Ref<'_, T> {
@@ -200,7 +201,7 @@ impl<T> Watch<T> {
 }
 
 impl<T> Watch<Option<Arc<T>>> {
-    /// Returns the current value, if there is one. Wait-free.
+    /// Returns the current value, if there is one. The method is wait-free.
     #[must_use]
     #[inline]
     pub fn current(&self) -> Option<Arc<T>> {

@@ -19,11 +19,11 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct ErrorCore<K, D = ()> {
     /// The category of the error.
     pub kind: K,
-    /// The object, what failed and the next step.
+    /// The message: the object, the failure and the next step.
     pub message: String,
     /// Further facts about the error, specific to the crate.
     pub details: D,
-    /// The cause, without what the message already contains.
+    /// The cause of the error. Its text does not repeat the message.
     pub source: Option<BoxError>,
 }
 

@@ -19,7 +19,7 @@ pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 ///
-/// The errors of all attempts in the order of the failures; empty without addresses.
+/// The errors of all attempts in the order of the failures. The list is empty if there are no addresses.
 pub async fn connect<A, T, E, F>(
     addresses: impl IntoIterator<Item = A>,
     delay: Duration,

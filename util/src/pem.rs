@@ -20,8 +20,8 @@ pub enum PemError {
     NoPrivateKey,
 }
 
-/// Returns the certificates of a PEM text in their order; at least one. Other sections, and text between the sections,
-/// are skipped.
+/// Returns the certificates of a PEM text in their order. The list is never empty. Other sections, and text between the
+/// sections, are skipped.
 ///
 /// # Errors
 ///

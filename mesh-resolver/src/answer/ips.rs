@@ -13,11 +13,11 @@ pub(crate) const INLINE: usize = 8;
 /// A list that stores up to [`INLINE`] addresses inline.
 pub(super) type InlineIps = OneOrMany<SmallVec<[IpAddr; INLINE]>>;
 
-/// A list that is small itself and stores several addresses on the heap.
+/// A list of addresses. It stores one address inline and several addresses on the heap, so that the type is small.
 pub(crate) type Ips = OneOrMany<Vec<IpAddr>>;
 
-/// One address, or any number of addresses. Most answers have one address. It is written in place, which avoids
-/// moving the space for several addresses.
+/// One address, or any number of addresses. Most answers have one address. The variant for one address is cheaper to
+/// move than the space for several addresses.
 #[derive(Clone, Debug)]
 pub(crate) enum OneOrMany<S> {
     One([IpAddr; 1]),

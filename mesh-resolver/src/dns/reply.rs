@@ -44,9 +44,9 @@ pub(crate) fn truncated(packet: &mut [u8], query: &Query) -> usize {
     len
 }
 
-/// The addresses of a name, for address records.
+/// The contents of the address records in a response.
 pub(crate) struct Addresses<'a> {
-    /// The target of the CNAME record that precedes the addresses and owns them.
+    /// The target of the CNAME record that precedes the address records. It is their owner name.
     pub(crate) alias: Option<&'a str>,
     pub(crate) ipv4: &'a [Ipv4Addr],
     pub(crate) ipv6: &'a [Ipv6Addr],

@@ -48,8 +48,8 @@ async fn before_first_table(
     asked: &AddressQuery,
     upstream: BoxFuture<'static, Response>,
 ) -> Response {
-    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not
-    // one.
+    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not a
+    // mesh name.
     let mut upstream = upstream.map(|response| match response {
         Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),

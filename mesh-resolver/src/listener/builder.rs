@@ -239,7 +239,7 @@ impl DnsListener {
 
 /// Opens a UDP and a TCP socket at one address.
 fn bind_pair(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    /// The maximum number of attempts to find a port that is free for both.
+    /// The maximum number of attempts to find a port that is free for UDP and TCP.
     const TRIES: usize = 16;
     let mut tried = 0;
     loop {

@@ -1,4 +1,4 @@
-//! Answers the queries that the name table cannot answer: through upstream DNS, or after the first name table.
+//! Answers the queries that the name table cannot answer. They go to upstream DNS, or wait for the first name table.
 
 use std::{io, pin::pin};
 
@@ -37,7 +37,7 @@ impl Forwarder {
 
     async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
         // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is
-        // not one.
+        // not a mesh name.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
             Ok(answer) if Code::from_message(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),

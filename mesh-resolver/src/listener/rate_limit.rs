@@ -27,8 +27,8 @@ fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-/// Counts the datagrams per second from each network of other hosts. Networks whose hashes collide share a counter,
-/// so that memory use is constant.
+/// Counts the datagrams per second from each network of other hosts. The number of counters is fixed: networks with the
+/// same hash share a counter.
 pub(super) struct RateLimiter {
     /// The maximum number of datagrams per second and network.
     limit: u32,
@@ -57,7 +57,7 @@ impl RateLimiter {
         if is_local(peer) {
             return false;
         }
-        #[allow(clippy::cast_possible_truncation, reason = "the low bits of a hash")]
+        #[allow(clippy::cast_possible_truncation, reason = "the low bits of the hash are sufficient")]
         let bucket = &self.buckets[self.hasher.hash_one(network(peer)) as usize % BUCKETS];
         let second = Duration::from_secs(now().saturating_duration_since(self.start).as_secs());
         let before = Some(bucket.get()).filter(|bucket| bucket.second == second);

@@ -26,18 +26,18 @@ use super::{
 };
 use crate::dns::{MAX_MESSAGE, header::Code, query::Query, reply};
 
-/// The maximum number of packets that are read from one socket before the next socket.
+/// The maximum number of packets to read from one socket before the server reads from the next socket.
 const MAX_PACKETS_PER_TURN: usize = 64;
 
-/// Adapts the number of packets to read after each wait. When packets arrive one by one, an attempt to read a second
-/// one wastes a system call.
+/// Adapts the number of packets to read after each wait (`poll`). While packets arrive one by one, an attempt to read a
+/// second packet wastes a system call.
 #[derive(Debug, Default)]
 struct AdaptiveBatch {
     one_by_one: bool,
     turns: u8,
 }
 
-/// The interval, in turns, at which a full turn checks for more packets.
+/// The number of waits after which the server tries to read several packets again.
 const CHECK_INTERVAL: u8 = 16;
 
 impl AdaptiveBatch {

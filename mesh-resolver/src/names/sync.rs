@@ -1,4 +1,4 @@
-//! The synchronisation state of the name table, cached by the version of the client's health.
+//! The synchronisation state of the name table, cached until the client's health changes.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,8 +7,9 @@ use nds_client::{
     watch::Watch,
 };
 
-/// Reads the [`SyncState`] of a client for each answer. The state is nearly always [`SyncState::Synced`], so the
-/// version of the health with this state is stored. While the version is unchanged, a read compares two numbers.
+/// Reads the [`SyncState`] of a client for each answer. The state is nearly always [`SyncState::Synced`]. Therefore the
+/// version of the health with this state is stored: while the health has this version, a read only compares two
+/// numbers.
 pub(crate) struct SyncWatch {
     health: Watch<Health>,
     synced: AtomicU64,

@@ -20,7 +20,7 @@ pub(super) struct ResolvedAddresses {
 }
 
 impl ResolvedAddresses {
-    /// Merges the addresses of both families.
+    /// Merges IPv4 and IPv6 addresses.
     pub(super) fn merge(mut self, other: Self) -> Self {
         self.ips.extend(other.ips);
         Self { ttl: min(self.ttl, other.ttl), stale: self.stale.max(other.stale), ..self }

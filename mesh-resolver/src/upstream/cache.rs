@@ -19,7 +19,7 @@ use crate::dns::{
 #[derive(Debug)]
 pub(super) struct Cache {
     answers: Mutex<BoundedMap<Question, CachedAnswer, RandomState>>,
-    /// How long after its TTL an answer may be returned.
+    /// The time for which an answer may be returned after its TTL has expired.
     stale: Duration,
 }
 

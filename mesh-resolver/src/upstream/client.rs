@@ -125,7 +125,7 @@ impl UpstreamClient {
         pending
     }
 
-    /// Returns a successful answer that arrives in time. When a later answer arrives, it updates the cache.
+    /// Returns the answer of the pending query if it succeeds in time. A later answer only updates the cache.
     async fn refresh(&self, pending: Shared<PendingAnswer>) -> Option<Arc<[u8]>> {
         self.spawn_refresh(pending.clone());
         match select(pending, pin!(sleep(CLIENT_RESPONSE_TIMER))).await {

@@ -27,14 +27,15 @@ use crate::dns::{
     question::{is_answer, udp_size},
 };
 
-/// The servers, and how they are queried.
+/// The servers, and the settings for querying them.
 #[derive(Debug)]
 pub(super) struct Exchange {
     servers: Vec<SocketAddr>,
     attempts: usize,
     timeout: Duration,
     turn: Option<AtomicUsize>,
-    /// The DNS listeners of this resolver. They are never queried, because the query would return.
+    /// The DNS listeners of this resolver. They are never queried, because the listener would forward the query to
+    /// upstream DNS again.
     self_addresses: Arc<SelfAddresses>,
 }
 

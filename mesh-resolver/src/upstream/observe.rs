@@ -32,7 +32,7 @@ pub(super) fn server_queried(server: SocketAddr, took: Duration, outcome: &io::R
     }
 }
 
-/// Logs and measures the lookup of one name, in both families.
+/// Logs and measures the lookup of the IPv4 and IPv6 addresses of one name.
 pub(crate) fn name_queried(name: &str, took: Duration, outcome: &Result<Lookup, Failure>) {
     let outcome = match outcome {
         Ok(found) => found.source().as_label(),

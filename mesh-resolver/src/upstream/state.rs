@@ -130,7 +130,7 @@ impl UpstreamState {
         Some(Lookup::new(found.into_iter().collect(), &text(&name), Source::HostsFile, Duration::ZERO))
     }
 
-    /// Queries the servers for both families of exactly this name.
+    /// Queries the servers for the IPv4 and IPv6 addresses of exactly this name.
     pub(crate) async fn query(&self, host: &str) -> Result<Lookup, Failure> {
         let dns = self.dns.as_ref().map_err(|unusable| Failure::Unusable(unusable.clone()))?;
         let name = absolute(host).ok_or(Failure::Invalid)?;

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use mesh_sandbox::{Event, Sandbox, VmFiles};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often the VM files are rewritten with new tokens, which expire after an hour.
+/// The interval at which the VM files are rewritten with new tokens. A token expires after an hour.
 const RENEWAL: Duration = Duration::from_secs(20 * 60);
 
 /// A complete two-network Istio mesh in one process.
@@ -83,7 +83,7 @@ async fn up(mesh: Option<PathBuf>, vm_files: Option<PathBuf>) -> Result<(), Box<
     Ok(())
 }
 
-/// The line that is printed for an event, if a user needs to see it.
+/// Returns the line to print for an event. Returns `None` for events that are not printed.
 fn news(event: &Event) -> Option<String> {
     match event {
         Event::IstiodCrashed { reason } => Some(format!("istiod crashed: {reason}")),

@@ -159,7 +159,7 @@ impl Stream {
         }
     }
 
-    /// Receives the first request. A health report before it is dropped (istio `pkg/xds/server.go`).
+    /// Receives the first request. Health reports that arrive earlier are ignored (istio `pkg/xds/server.go`).
     async fn first(
         &self,
         requests: &mut Streaming<DeltaDiscoveryRequest>,

@@ -42,8 +42,8 @@ impl Shared {
         Ok(Caller { identity, proof: "token" })
     }
 
-    /// The cluster whose API server reviews the token: the value of the `clusterid` header if it occurs exactly once
-    /// (istio `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
+    /// Returns the cluster whose API server reviews the token: the value of the `clusterid` header if it occurs exactly
+    /// once (istio `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
     fn cluster(&self, metadata: &MetadataMap) -> Result<String, String> {
         let snapshot = self.snapshots.borrow();
         let mut values = metadata.get_all("clusterid").iter();

@@ -55,8 +55,8 @@ impl IstioCertificateService for CertificateService {
 }
 
 impl CertificateService {
-    /// A request without a lifetime gets the default. A lifetime above the maximum is an error and is not reduced
-    /// (istio `security/pkg/pki/ca/ca.go`).
+    /// Returns the lifetime of the certificate. A request without a lifetime gets the default. A lifetime above the
+    /// maximum is an error (istio `security/pkg/pki/ca/ca.go`).
     fn lifetime(&self, seconds: i64) -> Result<Duration, String> {
         let requested = match u64::try_from(seconds) {
             Ok(0) | Err(_) => return Ok(self.0.ttl.default),

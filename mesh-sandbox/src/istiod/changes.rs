@@ -1,5 +1,5 @@
-//! Decides what istiod pushes after a change of the mesh: resources of a host, of a namespace, or everything. The
-//! pushes after each kind of change were compared with those of a real istiod.
+//! Decides which resources istiod pushes after a change of the mesh: the resources of a host, of a namespace, or
+//! everything. The pushes after each kind of change were compared with those of a real istiod.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -172,7 +172,7 @@ fn is_defined_alike(old: &Service, new: &Service) -> bool {
     old.definition() == new.definition()
 }
 
-/// Compares endpoints without their policies: a change of policy has its own push.
+/// Returns whether the endpoints are equal apart from their policies. A change of a policy has its own push.
 fn are_alike(old: &[Endpoint], new: &[Endpoint]) -> bool {
     old.len() == new.len()
         && old

@@ -30,7 +30,7 @@ pub(crate) struct Session {
     broken_names: u64,
 }
 
-/// The result of a request.
+/// The result of processing a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Responses to send, possibly none.
@@ -102,7 +102,7 @@ impl Session {
             // This check comes before the lookup of the type: a NACK for a type without a subscription crashes istiod.
             if !self.subscriptions.contains_key(kind) {
                 return Answer::Crash(format!(
-                    "error_detail for {kind}, a type without a subscription on this stream"
+                    "a request contains error_detail for {kind}, but the stream has no subscription to this type"
                 ));
             }
             return Answer::Rejected(Rejection {

@@ -11,7 +11,7 @@ use crate::address_book::AddressBook;
 use crate::model::{Mesh, Scope};
 use crate::xds::{Proxy, World, cds, eds, nds};
 
-/// A snapshot (istiod: push context).
+/// A snapshot of the mesh. istiod calls it push context.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) mesh: Arc<Mesh>,

@@ -19,7 +19,7 @@ pub(crate) struct Change {
     pub(crate) changed: bool,
     /// The names to include in the response: new subscriptions, and names that the client has from before a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
-    /// The request contains no name, or only `*`: the response contains all resources.
+    /// Whether the request contains no name, or only `*`. The response then contains all resources.
     pub(crate) names_nothing: bool,
 }
 

@@ -5,15 +5,16 @@ use crate::yaml::kubernetes::Labels;
 
 /// The value of `security.istio.io/tlsMode` for a workload with a sidecar (istio `pilot/pkg/model/service.go`).
 pub(crate) const TLS_MODE_ISTIO: &str = "istio";
-/// The value for a workload without the label.
+/// The TLS mode of a workload without the label.
 pub(crate) const TLS_MODE_DISABLED: &str = "disabled";
-/// The label.
+/// The label with the TLS mode of a workload.
 pub(crate) const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
 
 /// An endpoint of one port of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// An IP address, or the host name of an endpoint of a DNS service. Empty if only the gateway knows the address.
+    /// An IP address, or the host name of an endpoint of a DNS service. The text is empty if only the gateway knows the
+    /// address.
     pub(crate) address: String,
     /// The port on which the endpoint listens (target port).
     pub(crate) port: u16,
@@ -30,7 +31,7 @@ pub(crate) struct Endpoint {
     /// The SPIFFE ID.
     pub(crate) identity: Option<String>,
     pub(crate) workload: String,
-    /// The name of the pod, for people.
+    /// The name of the pod, for events and responses.
     pub(crate) pod: String,
     pub(crate) namespace: String,
     pub(crate) labels: Labels,
@@ -44,7 +45,7 @@ pub(crate) struct Endpoint {
 /// The health status of an endpoint, in the terms of istiod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// The endpoint is not health-checked: the endpoints of service entries.
+    /// The endpoint has no health checks. This is the status of the endpoints of service entries.
     #[default]
     Unknown,
     Healthy,

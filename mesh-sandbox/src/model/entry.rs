@@ -15,7 +15,7 @@ use crate::yaml::Manifest;
 use crate::yaml::istio::{self, Location, ServiceEntry, Workload};
 use crate::yaml::kubernetes::Labels;
 
-/// The cluster, namespace and network of an endpoint.
+/// The cluster, namespace, name and trust domain of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Home<'a> {
     pub(crate) cluster: &'a str,
@@ -24,7 +24,7 @@ pub(crate) struct Home<'a> {
     pub(crate) trust_domain: &'a str,
 }
 
-/// The input of reading service entries.
+/// The input for reading service entries.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) cluster: &'a str,
@@ -97,7 +97,7 @@ impl Reader<'_> {
         endpoints
     }
 
-    /// The host of a DNS entry without endpoints is its endpoint.
+    /// Returns the endpoints of a DNS entry without endpoints: its host is the endpoint.
     fn of_host(&self, manifest: &Manifest, spec: &istio::ServiceEntrySpec, host: &str) -> Vec<Endpoint> {
         let workload = Workload { address: host.to_owned(), ..Workload::default() };
         let home = self.home(&manifest.key.namespace, &manifest.key.name);
@@ -132,7 +132,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the endpoint's own port, otherwise the target port, otherwise the service port.
+    /// Returns the endpoint of a workload for a service port. It listens on the port of the workload, otherwise on the
+    /// target port, otherwise on the service port.
     fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
         let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
         let number = own.or(port.target_port).unwrap_or(port.number);
@@ -205,8 +206,8 @@ fn resolution(resolution: istio::Resolution) -> Resolution {
     }
 }
 
-/// Returns the addresses of the entry, single-address prefixes without their length. Without addresses it returns
-/// "unspecified".
+/// Returns the addresses of the entry. The suffixes `/32` and `/128` are removed. Without addresses, returns the
+/// unspecified address.
 fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     if spec.addresses.is_empty() {
         return vec![UNSPECIFIED.to_owned()];

@@ -14,7 +14,7 @@ use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice};
 use crate::yaml::{Key, Manifest, Object};
 
-/// One cluster, with the context that reading its services needs.
+/// One cluster, and the context for reading its services.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,
@@ -243,7 +243,7 @@ impl Cluster<'_> {
     }
 }
 
-/// Returns how clients find the endpoints of the service.
+/// Returns the resolution: the method by which clients find the endpoints of the service.
 fn resolution(service: &kubernetes::Service) -> Resolution {
     match (service.spec.kind.as_deref(), service.spec.cluster_ip.as_deref()) {
         (Some("ExternalName"), _) => Resolution::Alias,

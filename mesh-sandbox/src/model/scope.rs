@@ -57,7 +57,8 @@ impl Scope {
         self
     }
 
-    /// Merges the ports of a service into the service with the same host, if allowed (istio `appendSidecarServices`).
+    /// Adds a service. If a service has the same host already, the ports are merged into it where Istio allows this
+    /// (istio `appendSidecarServices`).
     fn add(&mut self, service: &Arc<Service>) {
         let Some(index) = self.by_host.get(&service.host).copied() else {
             self.by_host.insert(service.host.clone(), self.services.len());

@@ -53,7 +53,7 @@ impl Registry {
     }
 }
 
-/// How clients find the endpoints, which decides the discovery type of the cluster.
+/// The method by which clients find the endpoints. It decides the discovery type of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     /// Discovery type EDS.

@@ -26,8 +26,8 @@ impl VipAllocator {
         self.used.insert(address);
     }
 
-    /// Returns the addresses of a host, which stay the same over calls. `None` means that the range has no free address
-    /// left.
+    /// Returns the addresses of a host. Every call returns the same addresses. Returns `None` if a range has no free
+    /// address left.
     pub(crate) fn assign(&mut self, owner: &Owner) -> Option<(Ipv4Addr, Ipv6Addr)> {
         if let Some(addresses) = self.assigned.get(owner) {
             return Some(*addresses);

@@ -49,9 +49,9 @@ impl MeshClientVerifier {
         self.trust_domains.iter().any(|domain| spiffe::is_of(uri, domain))
     }
 
-    /// istiod requires exactly one URI name, in its trust domain (not an alias), and a certificate with serverAuth
-    /// (istio `pkg/spiffe/spiffe.go`). A sidecar requires at least one URI name in the trust domain or an alias (istio
-    /// `pilot/pkg/security/model/authentication.go`).
+    /// Checks the identity in a certificate. istiod requires exactly one URI name, in its trust domain (not an alias),
+    /// and a certificate with serverAuth (istio `pkg/spiffe/spiffe.go`). A sidecar requires at least one URI name in
+    /// the trust domain or an alias (istio `pilot/pkg/security/model/authentication.go`).
     fn check_identity(&self, certificate: &CertificateDer<'_>) -> std::result::Result<(), rustls::Error> {
         let uris = spiffe::uris(certificate);
         let refused = match self.demand {

@@ -4,7 +4,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 
 use super::caller::Caller;
 
-/// A longer line is answered in parts.
+/// The maximum length of a line. A longer line is answered in parts.
 const LONGEST: u64 = 64 * 1024;
 
 pub(crate) async fn run(caller: &Caller, stream: impl AsyncRead + AsyncWrite + Unpin) {

@@ -173,8 +173,9 @@ fn user_supplied(
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
-/// Returns whether auto mTLS applies: not outside the mesh, not in a namespace that disables it, and for passthrough
-/// clusters only if every endpoint has a sidecar (istio `pilot/pkg/model/push_context.go`).
+/// Returns whether auto mTLS applies. It does not apply to services outside the mesh or in a namespace that disables
+/// it. It applies to a passthrough cluster only if every endpoint has a sidecar (istio
+/// `pilot/pkg/model/push_context.go`).
 fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable

@@ -21,8 +21,8 @@ pub(super) struct Group {
     pub(super) labels: Vec<Labels>,
 }
 
-/// Sets priorities and weights by the rule. Failover needs outlier detection, so without it nothing is set. With
-/// outlier detection, localities are prioritised even if the rule does not configure it.
+/// Sets priorities and weights by the rule. Failover needs outlier detection: without outlier detection, no priority is
+/// set. With outlier detection, localities have priorities even if the rule does not configure failover.
 pub(super) fn apply(
     mut groups: Vec<Group>,
     config: &MeshConfig,
@@ -120,7 +120,8 @@ fn by_locality(groups: &mut [Group], own: &LocalityParts<'_>, failover: &[Failov
     close_gaps(groups);
 }
 
-/// Sets priorities by labels: the more labels an endpoint shares with the proxy, in order, the higher its priority.
+/// Sets priorities by labels. The more of the first labels in `wanted` an endpoint shares with the proxy, the higher
+/// its priority.
 fn by_labels(groups: Vec<Group>, own: &Labels, wanted: &[String]) -> Vec<Group> {
     let wanted: Vec<(&str, Option<&str>)> = wanted
         .iter()
@@ -157,8 +158,8 @@ fn priority(labels: &Labels, own: &Labels, wanted: &[(&str, Option<&str>)]) -> u
         if labels.get(*key).map_or("", String::as_str) == value {
             continue;
         }
-        // Another network has a lower priority than all endpoints of the own network, and is still ordered by the other
-        // labels.
+        // Endpoints of another network have a lower priority than all endpoints of the network of the proxy. Among
+        // themselves they are ordered by the other labels.
         if index == 0 && *key == NETWORK_LABEL {
             penalty = wanted.len();
             continue;

@@ -23,9 +23,9 @@ pub(super) const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOpt
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HttpOptions {
     protocol: Option<Spoken>,
-    /// The SNI is taken from the host of the request.
+    /// Whether the SNI is the host of the request.
     pub(super) auto_sni: bool,
-    /// The expected SAN is taken from the host of the request.
+    /// Whether the expected SAN is the host of the request.
     pub(super) auto_san_validation: bool,
     /// The idle timeout and the limits of connections.
     common: Option<CommonOptions>,
@@ -34,7 +34,7 @@ pub(super) struct HttpOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     Http2,
-    /// The protocol of the client.
+    /// The HTTP version that the client uses.
     AsTheClient,
 }
 

@@ -1,4 +1,4 @@
-//! Split horizon: how a proxy sees endpoints of other networks (istio `ep_filters.go`).
+//! Split horizon: the gateways that a proxy uses instead of endpoints in other networks (istio `ep_filters.go`).
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use super::structs::duration;
 pub(super) fn apply(cluster: &mut Cluster, settings: &Settings<'_>) {
     let Some(rule) = settings.outlier_detection else { return };
     let number = |value: u32| Some(UInt32Value { value });
-    // A number of errors is always enforced; zero disables the check.
+    // A configured number of errors always leads to an ejection (100 percent). Zero disables the check.
     let enforced = |errors: Option<u32>| errors.and_then(|errors| number(if errors > 0 { 100 } else { 0 }));
     let counted = |errors: Option<u32>| errors.and_then(number);
     let is_split = rule.split_external_local_origin_errors;

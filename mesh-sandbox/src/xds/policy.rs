@@ -74,7 +74,8 @@ impl<'a> Target<'a> {
         own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
-    /// Returns whether rule or subset selects the policy PASSTHROUGH, without port-level settings.
+    /// Returns whether the subset, or the rule without a subset, selects the policy PASSTHROUGH. Port-level settings
+    /// are ignored.
     pub(crate) fn is_passed_through(&self) -> bool {
         let policy = match self.subset {
             Some(subset) => subset.traffic_policy.as_ref(),

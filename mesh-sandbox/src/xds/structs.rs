@@ -48,7 +48,7 @@ fn json_value(value: &Value) -> serde_json::Value {
     }
 }
 
-/// Go writes integers without a fraction.
+/// Converts a number. Integers have no fraction, as in Go.
 fn json_number(number: f64) -> serde_json::Value {
     let whole = format!("{number:.0}").parse::<i64>().ok().filter(|_| number.fract() == 0.0);
     whole.map_or_else(|| number.into(), Into::into)

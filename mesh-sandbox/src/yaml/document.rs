@@ -1,6 +1,6 @@
 //! Splits a file into documents and records their line numbers.
 
-/// One YAML document, from its first content on.
+/// One YAML document, without comments and empty lines before its content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) text: String,

@@ -85,7 +85,7 @@ pub(crate) struct SidecarSpec {
     pub(crate) workload_selector: Option<Selector>,
     #[serde(default)]
     pub(crate) egress: Vec<Egress>,
-    /// Accepted and ignored: it affects only listeners, which the sandbox does not serve.
+    /// This field is accepted and ignored. It affects only listeners, which the sandbox does not serve.
     #[serde(default)]
     pub(crate) outbound_traffic_policy: serde_json::Value,
 }
@@ -153,7 +153,7 @@ pub(crate) struct WorkloadGroupSpec {
     pub(crate) metadata: GroupMetadata,
     #[serde(default)]
     pub(crate) template: Workload,
-    /// Accepted and written to `mesh.yaml`, as istioctl does.
+    /// This field is accepted and written to `mesh.yaml`, as istioctl does.
     pub(crate) probe: Option<serde_json::Value>,
 }
 
@@ -162,9 +162,13 @@ pub(crate) struct WorkloadGroupSpec {
 pub(crate) struct GroupMetadata {
     #[serde(default)]
     pub(crate) labels: Labels,
-    /// Accepted and ignored: istioctl reads one annotation, which the sandbox does not support.
+    /// This field is accepted and ignored. istioctl reads only one annotation, and the sandbox does not support that
+    /// annotation.
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    #[expect(
+        dead_code,
+        reason = "the kind has this field; without it, the field would be rejected as unknown"
+    )]
     pub(crate) annotations: Labels,
 }
 
@@ -188,7 +192,10 @@ pub(crate) struct GatewayServer {
     pub(crate) hosts: Vec<String>,
     pub(crate) tls: Option<GatewayTls>,
     #[serde(default)]
-    #[expect(dead_code, reason = "part of the kind, so not an unknown field")]
+    #[expect(
+        dead_code,
+        reason = "the kind has this field; without it, the field would be rejected as unknown"
+    )]
     pub(crate) name: String,
 }
 

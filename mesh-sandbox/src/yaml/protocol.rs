@@ -19,7 +19,8 @@ pub(crate) enum Protocol {
     Unsupported,
 }
 
-/// The ports of SMTP, DNS, MySQL and MongoDB, without protocol detection (istio `pkg/config/kube/conversion.go:35`).
+/// The ports of SMTP, DNS, MySQL and MongoDB. Istio does not detect the protocol on these ports (istio
+/// `pkg/config/kube/conversion.go:35`).
 const SERVER_FIRST: [u16; 4] = [25, 53, 3306, 27017];
 
 impl Protocol {

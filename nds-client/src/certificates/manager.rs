@@ -174,7 +174,7 @@ impl Manager<'_> {
     }
 }
 
-/// Adds the consequence for the current certificate to the error of a failed request.
+/// Adds the state of the current certificate to the error of a failed request: expired, or valid for some more time.
 fn consequence(current: Option<&Identity>, error: Error, now: SystemTime) -> Error {
     let Some(identity) = current else { return error };
     let id = identity.spiffe_id();

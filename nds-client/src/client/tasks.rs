@@ -1,4 +1,4 @@
-//! The tasks of a client and how they end.
+//! The tasks of a client and their shutdown.
 
 use std::{sync::Arc, time::Duration};
 

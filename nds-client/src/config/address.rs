@@ -26,7 +26,8 @@ impl ServerAddress {
         Self { host: host.into(), port }
     }
 
-    /// Returns whether a certificate of istiod can contain this host. It contains no IP addresses and no `localhost`.
+    /// Returns whether a certificate of istiod can contain this host. Such a certificate contains neither IP addresses
+    /// nor `localhost`.
     pub(crate) fn is_provable(&self) -> bool {
         self.host.parse::<IpAddr>().is_err() && !self.host.contains("localhost")
     }

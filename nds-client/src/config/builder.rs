@@ -182,8 +182,8 @@ impl ConfigBuilder {
         Self { certificate_files: Some([chain.into(), key.into(), roots.into()]), ..self }
     }
 
-    /// Sets the name that the certificate of istiod must contain, for its CA and its xDS server. Required if the
-    /// configured address is not a name in that certificate.
+    /// Sets the name that the certificate of istiod must contain, for its CA and its xDS server. The name is required
+    /// if the configured address is not a name in that certificate.
     pub fn with_istiod_name(mut self, name: impl Into<String>) -> Self {
         self.overrides.istiod_name = Some(name.into());
         self
@@ -204,8 +204,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets the time that [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready) wait at
-    /// most.
+    /// Sets the maximum time that [`NdsClient::join`](crate::NdsClient::join) and [`ready`](crate::NdsClient::ready)
+    /// wait.
     pub fn with_join_timeout(mut self, timeout: Duration) -> Self {
         self.overrides.join_timeout = Some(timeout);
         self
@@ -278,8 +278,8 @@ impl ConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources. A missing directory is one
-    /// problem, reported alone.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources. If the directory does not
+    /// exist, only this problem is reported.
     pub fn build(self) -> Result<Config, Error> {
         self.read(&Host::here()).map_err(Error::config)
     }

@@ -36,7 +36,7 @@ fn assignment(text: &str) -> Result<(&str, String, &str), ConfigProblem> {
     let line = text.lines().next().unwrap_or_default();
     let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
     let Some((key, _)) = exported.map_or(line, str::trim_start).split_once('=') else {
-        return Err(ConfigProblem::new("not of the form KEY=value: correct or remove the line"));
+        return Err(ConfigProblem::new("the line is not of the form KEY=value: correct or remove it"));
     };
     let first = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !first || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -55,23 +55,25 @@ fn unquote(text: &str) -> Result<(String, &str), &'static str> {
         match c {
             '\n' => break,
             '\'' => loop {
-                match chars.next().ok_or("an unclosed single quote")? {
+                match chars.next().ok_or("a single quote is not closed: add the closing quote")? {
                     '\'' => break,
                     c => value.push(c),
                 }
             },
             '"' => loop {
-                match chars.next().ok_or("an unclosed double quote")? {
+                match chars.next().ok_or("a double quote is not closed: add the closing quote")? {
                     '"' => break,
-                    '\\' => match chars.next().ok_or("an unclosed double quote")? {
-                        '\n' => {}
-                        c @ ('"' | '\\' | '$' | '`') => value.push(c),
-                        c => value.extend(['\\', c]),
-                    },
+                    '\\' => {
+                        match chars.next().ok_or("a double quote is not closed: add the closing quote")? {
+                            '\n' => {}
+                            c @ ('"' | '\\' | '$' | '`') => value.push(c),
+                            c => value.extend(['\\', c]),
+                        }
+                    }
                     c => value.push(c),
                 }
             },
-            '\\' => match chars.next().ok_or("a backslash at the end of the file")? {
+            '\\' => match chars.next().ok_or("the file ends with a backslash: remove it")? {
                 '\n' => {}
                 c => value.push(c),
             },
@@ -81,7 +83,7 @@ fn unquote(text: &str) -> Result<(String, &str), &'static str> {
                 if line.is_empty() || line.starts_with('#') {
                     return Ok((value, after));
                 }
-                return Err("a space outside quotes: quote the value");
+                return Err("the value contains a space outside quotes: quote the value");
             }
             c => value.push(c),
         }

@@ -48,7 +48,7 @@ impl Environment {
         keys.iter().find_map(|key| self.get(key))
     }
 
-    /// Returns all variables whose names start with `prefix`, with the rest of the name. Includes empty variables.
+    /// Returns all variables whose names start with `prefix`, with the rest of the name. Empty variables are included.
     pub(super) fn with_prefix<'a>(
         &'a self,
         prefix: &'a str,

@@ -8,8 +8,8 @@ pub(crate) struct Renewal {
     /// The minimum fraction.
     pub(crate) grace: f64,
     /// The maximum of a random fraction added to `grace`, which spreads the renewals of a fleet. Istio's agent adds or
-    /// subtracts it (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace` that may
-    /// be too late.
+    /// subtracts it (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace`, a
+    /// subtraction may delay the renewal too long.
     pub(crate) jitter: f64,
 }
 

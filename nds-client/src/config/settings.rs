@@ -126,7 +126,7 @@ impl Config {
         &self.discovery[0]
     }
 
-    /// Returns the time that [`NdsClient::join`](crate::NdsClient::join) waits at most.
+    /// Returns the maximum time that [`NdsClient::join`](crate::NdsClient::join) waits.
     #[must_use]
     pub fn join_timeout(&self) -> Duration {
         self.join_timeout

@@ -19,7 +19,7 @@ use crate::error::ConfigProblem;
 /// The paths of the files. A required file that does not exist is a problem.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
-    /// The directory that must exist. If it does not, that is the only problem.
+    /// The directory of the files. If it does not exist, only this problem is reported.
     pub(super) dir: Option<PathBuf>,
     /// Files with variables, in order of precedence.
     pub(super) variables: Vec<(PathBuf, Need)>,
@@ -82,7 +82,7 @@ impl Files {
     }
 }
 
-/// Returns the paths of the pair in a certificate directory of Istio's agent (istio
+/// Returns the paths of the certificate and the private key in a directory of Istio's agent (istio
 /// `security/pkg/nodeagent/util/util.go`).
 pub(super) fn provisioned(dir: &Path) -> CertificateFiles {
     CertificateFiles { chain: dir.join("cert-chain.pem"), key: dir.join("key.pem"), roots: None }

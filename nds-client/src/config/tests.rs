@@ -123,7 +123,7 @@ fn all_problems_of_all_files_are_reported_together() {
     fs::write(dir.path().join("hosts"), "istiod 192.0.2.1\n").unwrap();
     let problems = problems(&dir);
     let starts = [
-        "cluster.env:1: not of the form KEY=value",
+        "cluster.env:1: the line is not of the form KEY=value",
         "mesh.yaml:1: not a mesh configuration",
         "root-cert.pem: contains no certificate",
         "hosts:1: `istiod` is not an IP address",

@@ -1,4 +1,4 @@
-//! Changes and publishes the health. No other module does.
+//! Changes and publishes the health. Only this module changes it.
 
 use std::time::{Duration, SystemTime};
 

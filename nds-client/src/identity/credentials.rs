@@ -26,7 +26,7 @@ impl Credentials {
     pub(crate) fn claimed_identity(&self) -> String {
         match self {
             Self::Certificate(identity) => identity.spiffe_id().to_string(),
-            Self::Token(_) => "the bearer of the token".to_owned(),
+            Self::Token(_) => "the owner of the token".to_owned(),
         }
     }
 }
@@ -49,11 +49,12 @@ pub(crate) enum Choice {
     Certificate,
     /// The token, because no certificate can be used.
     Token,
-    /// The token although a certificate can be used. If istiod accepts the token, it rejected the certificate before.
+    /// The token, although a certificate can be used. If istiod accepts the token, the earlier attempts failed because
+    /// istiod rejected the certificate.
     TokenInstead,
 }
 
-/// One attempt in this number uses the token.
+/// The interval, in consecutive attempts, at which an attempt uses the token.
 const TOKEN_INTERVAL: u32 = 4;
 
 impl CredentialSelector {
@@ -62,7 +63,8 @@ impl CredentialSelector {
         Self { failures, rejected: None }
     }
 
-    /// Returns the choice. `certificate` is the epoch of the current certificate, if it is valid.
+    /// Returns the credentials for the next attempt. `certificate` is the epoch of the current certificate, if it is
+    /// valid.
     pub(crate) fn next(&self, certificate: Option<u64>, has_token: bool) -> Choice {
         match certificate.filter(|epoch| self.rejected != Some(*epoch)) {
             None => Choice::Token,
@@ -73,12 +75,12 @@ impl CredentialSelector {
         }
     }
 
-    /// Records that istiod rejected the certificate of this epoch. Returns whether that is new.
+    /// Records that istiod rejected the certificate of this epoch. Returns whether this is a new rejection.
     pub(crate) fn reject(&mut self, epoch: u64) -> bool {
         self.rejected.replace(epoch) != Some(epoch)
     }
 
-    /// Records a failed attempt that does not prove a problem of the credentials.
+    /// Records a failed attempt. The credentials may or may not be the cause.
     pub(crate) fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }

@@ -22,7 +22,7 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// Parses the leaf. Intermediates are not read: that of istiod's CA has a URI of its own.
+    /// Parses the leaf. Intermediate certificates are not read, because the one of istiod's CA contains another URI.
     pub(super) fn parse(leaf: Option<&CertificateDer<'_>>) -> Result<Self, Error> {
         let invalid = |what: &str| Error::new(ErrorKind::Credentials, format!("the certificate {what}"));
         let leaf = leaf.ok_or_else(|| invalid("chain is empty"))?;

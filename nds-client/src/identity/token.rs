@@ -25,7 +25,8 @@ const BEING_WRITTEN: Duration = Duration::from_secs(1);
 pub(crate) struct Token(String);
 
 impl Token {
-    /// Reads the file. It is read for each use: the program that renews it may be writing it at that time.
+    /// Reads the token from the file. The file is read for each use. If the first attempt fails, a second one follows
+    /// after a pause, because another program may be writing the file.
     pub(crate) async fn read(file: &Path) -> Result<Self, Error> {
         if let Ok(token) = Self::try_read(file) {
             return Ok(token);
@@ -63,8 +64,8 @@ impl Token {
         format!("Bearer {}", self.0)
     }
 
-    /// Returns the probable reason why istiod rejected the token. The response of istiod is the same for a missing, an
-    /// expired and a foreign token, so the reason is derived from the claims of the token.
+    /// Returns the probable reason why istiod rejected the token. The response of istiod is the same for a missing
+    /// token, an expired token and a token of another mesh, so the reason is derived from the claims of the token.
     pub(crate) fn rejection_reason(&self, now: SystemTime) -> String {
         let Some(claims) = self.claims() else {
             return "it is not a JSON Web Token".into();

@@ -32,8 +32,8 @@ const WINDOW: u32 = 1 << 20;
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
     pub(crate) credentials: Credentials,
-    /// The TLS alert by which istiod rejected the certificate. In TLS 1.3 it arrives after the handshake, and the call
-    /// that is made then fails only with a lost connection.
+    /// The TLS alert by which istiod rejected the certificate. In TLS 1.3 the alert arrives after the handshake. The
+    /// gRPC call at that time reports only a lost connection.
     pub(super) alert: Arc<OnceLock<AlertDescription>>,
 }
 

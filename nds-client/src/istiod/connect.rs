@@ -54,7 +54,7 @@ impl Connector<'_> {
         let tls = tls::connector(self.runtime, self.roots.clone(), credentials)?;
         let attempt = |target| self.attempt(target, &tls, credentials);
         happy_eyeballs::connect(self.targets().await?, ATTEMPT_DELAY, attempt).await.map_err(|errors| {
-            // A response of istiod is a better error than a failed connection.
+            // An error that istiod returned is more useful than the error of a failed connection.
             let answered = errors.iter().position(|error| error.kind() != ErrorKind::Unavailable);
             let last = errors.len().saturating_sub(1);
             errors.into_iter().nth(answered.unwrap_or(last)).unwrap_or_else(|| self.no_address())
@@ -89,7 +89,7 @@ impl Connector<'_> {
         })
     }
 
-    /// Returns all addresses of all servers in order, rotated by the number of failures.
+    /// Returns all addresses of all servers in the configured order, rotated by the number of failures.
     async fn targets(&self) -> Result<Vec<Target<'_>>, Error> {
         let (mut targets, mut failed) = (Vec::new(), None);
         for server in self.servers {

@@ -15,8 +15,8 @@ use crate::{
     runtime::Runtime,
 };
 
-/// Returns the name that the certificate of istiod must contain (istio `pilot/pkg/grpc/tls.go`). It contains no IP
-/// addresses.
+/// Returns the name that the certificate of istiod must contain (istio `pilot/pkg/grpc/tls.go`). The certificate
+/// contains no IP addresses.
 pub(super) fn server_name(config: &Config, server: &ServerAddress) -> Result<ServerName<'static>, Error> {
     let unprovable = !server.is_provable();
     let derived = if unprovable { "istiod.istio-system.svc" } else { &server.host };

@@ -39,8 +39,8 @@ pub struct Cluster {
     pub discovery: DiscoveryType,
     /// The maximum time of one connection attempt.
     pub connect_timeout: Duration,
-    /// Transport sockets that endpoints select by their metadata. The first match is used. Empty if all endpoints use
-    /// `transport_socket`.
+    /// Transport sockets that endpoints select by their metadata. The first match is used. The list is empty if all
+    /// endpoints use `transport_socket`.
     pub transport_socket_matches: Vec<TransportMatch>,
     /// The transport socket of endpoints without a match.
     pub transport_socket: TransportSocket,
@@ -105,7 +105,7 @@ pub enum UpstreamHttpProtocol {
 
 impl Cluster {
     /// Creates a cluster without CDS, for control planes that only send names. All endpoints use mesh mTLS and must
-    /// have one of `identities`; an empty list accepts every identity of the own trust domain.
+    /// have one of `identities`; an empty list accepts every identity of the trust domain of this workload.
     #[must_use]
     pub fn from_endpoints(name: ClusterName, endpoints: Arc<Endpoints>, identities: Vec<SanMatcher>) -> Self {
         let wire = xds_proto::envoy::config::cluster::v3::Cluster::default();
@@ -146,8 +146,8 @@ impl Cluster {
         }
     }
 
-    /// Returns the index of the transport socket of an endpoint among the matches, or the number of matches for that of
-    /// the cluster.
+    /// Returns the index of the first match for an endpoint in `transport_socket_matches`. Without a match, returns the
+    /// number of matches, which stands for `transport_socket`.
     #[must_use]
     pub fn transport_socket_index(&self, endpoint: &Endpoint) -> usize {
         let matches = &self.transport_socket_matches;

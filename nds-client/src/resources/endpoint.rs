@@ -76,7 +76,7 @@ pub enum HealthStatus {
     Healthy,
     /// The endpoint fails its health checks or is shutting down.
     Unhealthy,
-    /// The control plane does not know the health. Gateways always have this status. Treated as healthy.
+    /// The control plane does not know the health. Gateways always have this status. It is treated as healthy.
     #[default]
     Unknown,
 }

@@ -17,8 +17,8 @@ pub struct Locality {
 }
 
 impl From<&str> for Locality {
-    /// Parses `region/zone/sub_zone` with optional last parts. Without a `/`, parts are separated by `.`, as in Istio's
-    /// locality label.
+    /// Parses `region/zone/sub_zone`. The zone and the sub-zone are optional. Without a `/`, parts are separated by
+    /// `.`, as in Istio's locality label.
     fn from(text: &str) -> Self {
         let separator = if text.contains('/') { '/' } else { '.' };
         let mut parts = text.splitn(3, separator).map(str::to_owned);

@@ -75,7 +75,7 @@ impl NameTable {
         Self::from_fields(wire, 1)
     }
 
-    /// Decodes the fields with this number of any message, each of which is an entry of the table.
+    /// Decodes a table from the fields with this number in any message. Each of these fields is an entry of the table.
     pub(crate) fn from_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
         let mut builder = Builder::new(wire)?;
         for field in Fields(wire) {

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug)]
 pub(crate) struct Directory {
     dir: PathBuf,
-    /// The lock file, locked while it is open. Empty while another process holds the lock.
+    /// The lock file, locked while it is open. The cell is empty while another process holds the lock.
     lock_file: OnceLock<File>,
 }
 
@@ -29,7 +29,7 @@ impl Directory {
         Self { dir: dir.to_owned(), lock_file: OnceLock::new() }
     }
 
-    /// Creates the directory if it does not exist, and locks it. Must not be called again after a success.
+    /// Creates the directory if it does not exist, and locks it. The method must not be called again after a success.
     pub(crate) fn lock(&self) -> Result<(), Error> {
         let failed = |error| failed(&self.dir, "cannot be used", error);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;

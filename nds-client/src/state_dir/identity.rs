@@ -50,8 +50,8 @@ pub(super) fn roots(directory: &Directory) -> Result<Vec<CertificateDer<'static>
     roots.map_err(|error| ignored(directory, ROOTS, error))
 }
 
-/// Returns the persisted identity, if istiod can still accept it: istiod rejects an expired or foreign certificate in
-/// the handshake instead of asking for the token (istio `pkg/spiffe/spiffe.go`).
+/// Returns the persisted identity, if istiod can still accept it: istiod rejects an expired certificate, or one of
+/// another mesh, in the handshake instead of asking for the token (istio `pkg/spiffe/spiffe.go`).
 pub(super) fn load(directory: &Directory, runtime: &Runtime) -> Result<Option<Identity>, Error> {
     let Some(text) = directory.read(IDENTITY)? else { return Ok(None) };
     let identity = Identity::from_pem_pair(&text, &text, runtime.provider.clone())

@@ -128,7 +128,7 @@ pub(crate) fn write(
 ///
 /// # Errors
 ///
-/// The reason why the file cannot be used, as a predicate of its path.
+/// The reason why the file cannot be used, as a text that completes "it …".
 pub(crate) fn read(
     file: &[u8],
     owner: &Owner,
@@ -153,8 +153,10 @@ pub(crate) fn read(
     for field in Fields(body) {
         match field.map_err(|malformed| format!("is damaged: {malformed}"))? {
             (1, seconds) => {
-                let seconds =
-                    seconds.try_into().map(u64::from_le_bytes).map_err(|_| "is damaged: no date")?;
+                let seconds = seconds
+                    .try_into()
+                    .map(u64::from_le_bytes)
+                    .map_err(|_| "is damaged: the date is malformed")?;
                 let written = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
                 snapshot.age =
                     written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
@@ -185,7 +187,7 @@ pub(crate) fn read(
         }
     }
     if !is_dated || !is_owned {
-        return Err("is damaged: date or owner is missing".into());
+        return Err("is damaged: the date or the owner is missing".into());
     }
     snapshot.clusters = has_clusters.then(|| Clusters::default().changed(clusters, |_| true));
     snapshot.names = NameTable::from_fields(body, 3).map_err(|error| error.to_string())?;

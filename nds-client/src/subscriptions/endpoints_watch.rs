@@ -45,21 +45,21 @@ impl EndpointsWatch {
     }
 
     /// Returns the current endpoints, if there are any, and marks them as used. Subscribes again if they were dropped.
-    /// Wait-free while the subscription exists.
+    /// The method is wait-free while the subscription exists.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Endpoints>> {
         self.subscription.touch();
         self.endpoints.current()
     }
 
-    /// Returns the current endpoints, if there are any, without marking them as used. Wait-free.
+    /// Returns the current endpoints, if there are any, without marking them as used. The method is wait-free.
     #[must_use]
     pub fn peek(&self) -> Option<Arc<Endpoints>> {
         self.endpoints.current()
     }
 
-    /// Returns whether this client is subscribed to the endpoints. `false` after they were dropped. Does not mark them
-    /// as used.
+    /// Returns whether this client is subscribed to the endpoints; the subscription ends when they are dropped. The
+    /// call does not mark them as used.
     #[must_use]
     pub fn is_subscribed(&self) -> bool {
         self.subscription.usage.is_subscribed()

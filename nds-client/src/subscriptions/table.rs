@@ -1,4 +1,4 @@
-//! The subscriptions as a value: calls in, changes out.
+//! The subscriptions as a value. Calls add subscriptions; the stream takes the changes and sends them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use crate::{
     watched::{Watch, WatchSender},
 };
 
-/// The subscriptions of a new stream besides names.
+/// The subscriptions of a new stream, except the name table.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct SubscriptionSet {
     /// Whether the stream subscribes to clusters.
@@ -41,7 +41,7 @@ pub(super) struct Table {
     unsubscribe: BTreeSet<Arc<str>>,
 }
 
-/// One EDS name. The entry exists as long as the subscription or a handle.
+/// One EDS name. The entry exists as long as the subscription or a handle exists.
 #[derive(Debug)]
 struct Entry {
     sender: WatchSender<Option<Arc<Endpoints>>>,

@@ -9,7 +9,7 @@ use crate::{
     state::State,
 };
 
-/// The result of a response, for the stream.
+/// The result of processing a response.
 pub(super) struct Received {
     pub(super) reply: DeltaDiscoveryRequest,
     /// Whether the response was a valid name table.

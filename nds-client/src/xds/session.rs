@@ -53,7 +53,7 @@ pub(crate) enum Update {
     Roots(Vec<CertificateDer<'static>>),
 }
 
-/// The reaction to a response of a subscribed type.
+/// The result of processing a response of a subscribed type.
 #[derive(Debug)]
 pub(crate) struct Reaction {
     /// The type URL of the response.
@@ -80,8 +80,8 @@ pub(crate) struct Session {
     has_endpoints: bool,
     /// The subscribed types and names of the open stream without a response.
     unanswered: BTreeSet<&'static str>,
-    /// Whether the first response with clusters on the open stream replaces all clusters. This is the case if there
-    /// were too many names for the request.
+    /// Whether the first response with clusters on the open stream replaces all clusters. This is the case if the first
+    /// request could not name all known clusters, because it would exceed the size limit.
     replaces_clusters: bool,
 }
 
@@ -144,7 +144,8 @@ impl Session {
         messages
     }
 
-    /// istiod reports the removal only of resources that are named here. It ignores their versions.
+    /// Returns the first request for clusters on a stream. istiod reports the removal of a cluster only if this request
+    /// names it. It ignores the versions in the request.
     fn first_of_clusters(&mut self) -> DeltaDiscoveryRequest {
         let names = self.clusters.names().map(|name| (name, String::new())).collect();
         let first = DeltaDiscoveryRequest { initial_resource_versions: names, ..request(type_url::CLUSTER) };
@@ -188,8 +189,9 @@ impl Session {
         Ok(Reaction { type_url, reply, update, rejected })
     }
 
-    /// Reads a push of names: one unnamed resource with the whole table. A response without it is empty. The first
-    /// table of a new stream is often identical to the previous one, because istiod writes it in the same order.
+    /// Reads a push of names: one unnamed resource with the whole table. A response without this resource changes
+    /// nothing. The first table of a new stream is often identical to the previous one, because istiod writes it in the
+    /// same order.
     fn names(&mut self, mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
         if response.resources.is_empty() {
             return (None, Vec::new());
@@ -208,7 +210,7 @@ impl Session {
         }
     }
 
-    /// Valid clusters of a push are used although other clusters are invalid, as xDS allows.
+    /// Reads a push of clusters. The valid clusters are used even if others are invalid, as xDS allows.
     fn clusters(&mut self, response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
         let (mut changed, mut problems) = (Vec::new(), Vec::new());
         let removed: HashSet<_> = response.removed_resources.into_iter().collect();
@@ -248,7 +250,7 @@ impl Session {
     }
 }
 
-/// Reads a push of roots. A response without roots is empty.
+/// Reads a push of roots. A response without roots changes nothing.
 fn roots(mut response: DeltaDiscoveryResponse) -> (Option<Update>, Vec<String>) {
     if response.resources.is_empty() {
         return (None, Vec::new());

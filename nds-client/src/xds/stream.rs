@@ -26,9 +26,11 @@ use crate::{
     state::State,
 };
 
-/// A large mesh is one message. Istio's own clients have no limit (istio `pkg/istio-agent/xds_proxy.go`).
+/// The maximum size of a message. It is large, because istiod sends all clusters in one message. Istio's own clients
+/// have no limit (istio `pkg/istio-agent/xds_proxy.go`).
 const DECODE_LIMIT: usize = i32::MAX as usize;
-/// The number of messages that wait in tonic. Others wait in the stream, where they block nothing.
+/// The maximum number of messages in the queue of tonic. Further messages wait in [`Stream`], where they do not block
+/// reading.
 const QUEUE: usize = 16;
 /// The number of unsent messages at which the stream stops reading, because each response creates another message.
 const MAX_UNSENT: usize = 64;
@@ -150,7 +152,7 @@ impl<'a> Stream<'a> {
                         metrics::request_sent();
                         permit.send(message);
                     }
-                    // The end of the stream is reported by the next response.
+                    // The stream has ended. The next read of a response returns the reason.
                     _ => self.unsent.clear(),
                 },
                 () = sleep_until(self.watchdog.next()) => match self.watchdog.due(Instant::now()) {

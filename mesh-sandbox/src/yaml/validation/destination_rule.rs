@@ -50,7 +50,7 @@ fn of_port(policy: &PortPolicy) -> Option<String> {
     of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
 }
 
-/// Validates the settings that are allowed for all ports and for one port.
+/// Validates the settings that a policy may contain for all ports or for one port.
 fn of_settings(
     balancer: Option<&LoadBalancer>,
     pool: Option<&ConnectionPool>,

@@ -77,7 +77,8 @@ impl Clusters {
         self.sorted.is_empty()
     }
 
-    /// Returns whether `other` was created from this value by a change without an effect.
+    /// Returns whether both values share the same entries. This is the case if `other` was created from this value by a
+    /// change without an effect.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |(one, other): (&Arc<ClusterEntry>, &Arc<ClusterEntry>)| Arc::ptr_eq(one, other);
         self.len() == other.len() && self.sorted.iter().zip(&other.sorted).all(same)
@@ -148,7 +149,7 @@ impl ClusterEntry {
         self.decoded.get_or_init(|| self.decode()).clone()
     }
 
-    /// Decoding cannot fail here: the message was valid before.
+    /// Decodes the message. This cannot fail, because the message was valid when it was stored.
     fn decode(&self) -> Option<Arc<Cluster>> {
         let wire = self.compact.as_ref()?.expand(&self.name).ok()?;
         decode::decode(wire).ok().flatten().map(Arc::new)

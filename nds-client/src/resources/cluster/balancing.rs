@@ -18,8 +18,8 @@ pub struct LoadBalancing {
     pub policy: LbPolicy,
     /// Slow start; `None` if new endpoints get their full share immediately.
     pub slow_start: Option<SlowStart>,
-    /// Whether a locality is chosen by its weight before an endpoint in it. Otherwise all endpoints of a priority are
-    /// chosen from together.
+    /// Whether a locality is chosen by its weight before an endpoint in it. Otherwise the choice is among all endpoints
+    /// of a priority.
     pub locality_weighted: bool,
     /// The panic threshold in percent: with a smaller share of healthy endpoints, health is ignored. 0 disables it; the
     /// default is 50.

@@ -31,7 +31,7 @@ use super::{ClusterName, decode};
 /// The placeholder of the name, SNI, host and identities of a cluster.
 const OWN: &str = "\u{1}";
 
-/// The individual parts of a cluster and its shared template.
+/// A cluster in compact form: the parts that only this cluster has, and the template that it shares with others.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Compact {
     /// The identities of the workloads.
@@ -118,7 +118,7 @@ fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google:
     configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT)
 }
 
-/// Returns the position of the expected identities.
+/// Returns the list of the expected identities.
 fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatcher>> {
     let context = match common?.validation_context_type.as_mut()? {
         ValidationContextType::CombinedValidationContext(combined) => {
@@ -130,8 +130,9 @@ fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatc
     Some(&mut context.match_subject_alt_names)
 }
 
-/// Identities are extracted once. The identities of other transport sockets are usually the same; different ones stay
-/// in the template.
+/// Moves the identities of a transport socket to `identities` and puts the placeholder in their place. The other
+/// transport sockets of a cluster usually have the same identities; if they have different ones, these stay in the
+/// template.
 fn take_out(matchers: &mut Vec<StringMatcher>, identities: &mut Vec<String>) {
     let exact = matchers.iter().map(|matcher| match &matcher.match_pattern {
         Some(MatchPattern::Exact(name)) if !matcher.ignore_case && name != OWN => Some(name.clone()),

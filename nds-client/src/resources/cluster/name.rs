@@ -22,7 +22,7 @@ pub struct InvalidClusterName(String);
 
 impl ClusterName {
     /// Returns the SNI by which an east-west gateway selects the cluster: `outbound_.<port>_.<subset>_.<host>` (istio
-    /// `pilot/pkg/model/service.go`, `BuildDNSSrvSubsetKey`). Used only if CDS contains no SNI.
+    /// `pilot/pkg/model/service.go`, `BuildDNSSrvSubsetKey`). It is used only if CDS contains no SNI.
     #[must_use]
     pub fn sni(&self) -> String {
         format!("outbound_.{}_.{}_.{}", self.port, self.subset, self.host)

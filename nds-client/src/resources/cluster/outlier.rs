@@ -6,7 +6,7 @@ use xds_proto::{envoy::config::cluster::v3::OutlierDetection as Wire, google::pr
 
 use super::duration::duration;
 
-/// The outlier detection of a cluster: when and for how long failing endpoints are ejected. Missing values are Envoy's
+/// The outlier detection of a cluster: the conditions and the duration of ejections. Missing values are Envoy's
 /// defaults (Envoy `api/envoy/config/cluster/v3/outlier_detection.proto`).
 ///
 /// Counts are consecutive failures. An `enforcing_` value is the probability, in percent, that an endpoint that reaches
@@ -19,7 +19,8 @@ pub struct OutlierDetection {
     pub consecutive_5xx: u32,
     /// The probability of an ejection after [`consecutive_5xx`](Self::consecutive_5xx) failures.
     pub enforcing_consecutive_5xx: u32,
-    /// The number of gateway errors: status codes 502, 503 and 504, and the failures that count as such.
+    /// The number of gateway errors: status codes 502, 503 and 504, and the local-origin failures that count as gateway
+    /// errors.
     pub consecutive_gateway_failure: u32,
     /// The probability of an ejection after [`consecutive_gateway_failure`](Self::consecutive_gateway_failure)
     /// failures.

@@ -1,7 +1,8 @@
 //! Builds a table entry by entry, in one pass over the message.
 //!
-//! The message (istio `pkg/dns/proto/nds.proto`): `map<string, NameInfo> table = 1`, with `NameInfo` `repeated string
-//! ips = 1; string registry = 2; string shortname = 3; string namespace = 4; repeated string alt_hosts = 5`.
+//! The message is `map<string, NameInfo> table = 1` (istio `pkg/dns/proto/nds.proto`). The fields of `NameInfo` are
+//! `repeated string ips = 1; string registry = 2; string shortname = 3; string namespace = 4; repeated string alt_hosts
+//! = 5`.
 
 use std::{
     mem,
@@ -37,7 +38,7 @@ struct Service<'a> {
 }
 
 impl Builder {
-    /// Reserves memory for the names in `wire`. The reserve that is not needed is returned at the end.
+    /// Creates a builder and reserves memory for the names in `wire`. [`finish`](Self::finish) frees the unused memory.
     pub(super) fn new(wire: &[u8]) -> Result<Self, InvalidNameTable> {
         offset(wire.len())?;
         let (text, records) = (Vec::with_capacity(wire.len() / 2), Vec::with_capacity(wire.len() / 64));
@@ -45,7 +46,7 @@ impl Builder {
     }
 
     pub(super) fn finish(mut self) -> Result<NameTable, InvalidNameTable> {
-        let not_text = |_| InvalidNameTable("a name that is not UTF-8");
+        let not_text = |_| InvalidNameTable("a name is not UTF-8");
         let index = self.index();
         Ok(NameTable {
             text: String::from_utf8(self.text).map_err(not_text)?.into_boxed_str(),
@@ -216,7 +217,7 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     dotted(text).map(IpAddr::V4).or_else(|| str::from_utf8(text).ok()?.parse().ok())
 }
 
-/// Parses an IPv4 address of four decimal numbers without leading zeros. Faster than the parser of the standard
+/// Parses an IPv4 address of four decimal numbers without leading zeros. This is faster than the parser of the standard
 /// library, which handles the other forms.
 #[inline]
 fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
@@ -246,7 +247,7 @@ fn number(text: &[u8]) -> Option<(u8, &[u8])> {
 
 /// Converts an index into the text or into a list.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
-    u32::try_from(at).map_err(|_| InvalidNameTable("more than 4 GiB"))
+    u32::try_from(at).map_err(|_| InvalidNameTable("it is larger than 4 GiB"))
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ pub(super) enum Changes {
 }
 
 impl Changes {
-    /// Compares two tables. istiod sends names in order, so both tables are traversed together, and a name is looked up
-    /// only where they differ.
+    /// Compares two tables. istiod sends the names in the same order each time. Therefore both tables are traversed
+    /// together, and a name is looked up only where they differ.
     pub(super) fn between(previous: &NameTable, next: &NameTable) -> Self {
         let (mut changed, mut expected, mut known) = (Vec::new(), 0, 0);
         let mut texts = Texts::new(previous, next);
@@ -73,7 +73,7 @@ struct Texts<'a> {
 
 /// The number of bytes in one comparison.
 const BLOCK: usize = 64;
-/// The maximum number of comparisons beyond the texts of the current names.
+/// The maximum number of blocks that are compared in advance, beyond the texts of the current names.
 const BLOCKS: usize = 64;
 
 impl<'a> Texts<'a> {

@@ -13,8 +13,8 @@ use super::NameTable;
 pub(super) struct Record {
     /// The position of the name in the text of the table.
     pub(super) at: u32,
-    /// The IPv4 address of a name with one, which saves a memory access. For several addresses, the index of the first
-    /// one in the list of the table, as bits.
+    /// The IPv4 address, if the name has exactly one; this saves a memory access. If the name has several, these bits
+    /// are the index of the first one in the list of the table.
     pub(super) v4: Ipv4Addr,
     /// The index of the first IPv6 address in the list of the table.
     pub(super) v6: u32,
@@ -48,8 +48,8 @@ impl Record {
         usize::from(self.name_len) + short + namespace
     }
 
-    /// Returns the properties of the record that must be equal before texts and address lists are compared. The
-    /// contents of a name determine them.
+    /// Returns the record without its positions in the texts and lists of the table. Two records with different results
+    /// are different. If the results are equal, the texts and lists must be compared.
     #[inline]
     pub(super) fn layout(&self) -> Self {
         let v4 = if self.v4_count == 1 { self.v4 } else { Ipv4Addr::UNSPECIFIED };
@@ -146,14 +146,14 @@ impl<'a> NameEntry<'a> {
         self.record.origin.registry
     }
 
-    /// Returns the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless service. Empty if
-    /// istiod sends none.
+    /// Returns the name within its namespace: `forecast`, or `mysql-0.mysql` for a pod of a headless service. The name
+    /// is empty if istiod sends none.
     #[must_use]
     pub fn short_name(&self) -> &'a str {
         self.record.short_name(&self.table.text)
     }
 
-    /// Returns the Kubernetes namespace. Empty if istiod sends none.
+    /// Returns the Kubernetes namespace, which is empty if istiod sends none.
     #[must_use]
     pub fn namespace(&self) -> &'a str {
         self.record.namespace(&self.table.text)

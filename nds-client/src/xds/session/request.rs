@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-/// Less than the limit of istiod, 4 MiB (istio `pilot/pkg/features/tuning.go`, `ISTIO_GPRC_MAXRECVMSGSIZE`).
+/// The maximum size of a request. It is below the limit of istiod, 4 MiB (istio `pilot/pkg/features/tuning.go`,
+/// `ISTIO_GPRC_MAXRECVMSGSIZE`).
 pub(super) const MAX_BYTES: usize = 3 << 20;
 
 /// Splits names into requests of limited size.
