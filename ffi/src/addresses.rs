@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::arguments::c_string;
 
-/// The entries of a future `struct addrinfo` list.
+/// The entries from which a `struct addrinfo` list is built.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Addresses {
     pub(crate) entries: SmallVec<[Entry; 4]>,

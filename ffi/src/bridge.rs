@@ -31,7 +31,7 @@ pub struct sidestep_bridge(());
 pub const SIDESTEP_ACCESS_SAME_PROCESS: i32 = 0;
 /// The bridge serves the processes of the same user, and clients that know its password.
 pub const SIDESTEP_ACCESS_SAME_USER: i32 = 1;
-/// The bridge serves every process on this host. They use the identity of this process.
+/// The bridge serves every process on this host. These processes use the identity of this process.
 pub const SIDESTEP_ACCESS_ANY: i32 = 2;
 
 /// The object behind a `sidestep_bridge` handle.
@@ -57,8 +57,8 @@ impl BridgeObject {
 }
 
 /// Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
-/// `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`: the clients that the bridge serves without the password
-/// that is part of its URLs.
+/// `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`. It selects the clients that the bridge serves
+/// without a password. The URLs of the bridge contain the password.
 ///
 /// Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
 #[must_use]
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn sidestep_bridge_start(
     })
 }
 
-/// Starts a bridge. The future does not hold `member`, because it runs on the member's threads.
+/// Starts a bridge. The future does not hold `member`, because it runs on the threads that the member owns.
 pub(crate) fn starting(
     member: &Member,
     access: i32,

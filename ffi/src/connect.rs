@@ -25,8 +25,8 @@ pub const SIDESTEP_PROTOCOL_TCP: u32 = 0;
 pub const SIDESTEP_PROTOCOL_HTTP1: u32 = 1;
 /// The protocol of the connection is HTTP/2, for example gRPC.
 pub const SIDESTEP_PROTOCOL_HTTP2: u32 = 2;
-/// The descriptor is a loopback TCP socket instead of a Unix socket. For programs that set TCP options, or that must
-/// distinguish a reset from the end of the stream.
+/// The descriptor is a loopback TCP socket instead of a Unix socket. It is for programs that set TCP options, or that
+/// must distinguish a reset from the end of the stream.
 pub const SIDESTEP_FLAG_TCP_PAIR: u32 = 0x10;
 /// `sidestep_explain` returns JSON.
 pub const SIDESTEP_FLAG_EXPLAIN_JSON: u32 = 0x100;
@@ -78,18 +78,18 @@ pub(crate) fn connecting(
     async move { descriptor::connect(mesh.connect_to(&target), pair, &connections).await }
 }
 
-/// Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the name of a service (short
-/// names too), its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads
-/// encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
+/// Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the full or short name of a
+/// service, its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads encrypt
+/// it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
 ///
 /// `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
 /// required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
 /// attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
 ///
-/// `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken connection is a
-/// reset of a TCP socket, and the end of the stream of a Unix socket. That includes a peer that rejects this process'
-/// certificate, because TLS 1.3 reports it after the handshake. After `fork`, the descriptor works in both processes while the
-/// parent process runs.
+/// `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken
+/// connection is a reset of a TCP socket, and the end of the stream of a Unix socket. If the peer rejects this process'
+/// certificate, the connection breaks in the same way, because TLS 1.3 reports the rejection after the handshake. After
+/// `fork`, the descriptor works in both processes while the parent process runs.
 ///
 /// status                          | reason
 /// --------------------------------|--------------------------------------------------------------------------------------

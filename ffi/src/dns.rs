@@ -53,8 +53,8 @@ impl Dns {
     }
 }
 
-/// A DNS listener before it becomes a `Dns`. It does not hold the bridge, because it is created on the threads of a mesh, which
-/// must not hold the objects that own them.
+/// A DNS listener before it becomes a `Dns`. It is created on the threads of a mesh. It does not hold the bridge,
+/// because the threads must not hold an object that owns them.
 #[derive(Debug)]
 pub(crate) struct Started {
     listener: DnsListener,

@@ -52,15 +52,15 @@ pub extern "C" fn sidestep_error_message(error: *const sidestep_error) -> *const
     handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.message)))
 }
 
-/// Returns what the user or the program can do about an error. The text belongs to the error. Returns NULL if `error` is not a
-/// valid handle.
+/// Returns the next step of an error: an action of the user or the program that can remove the cause. The text belongs
+/// to the error. Returns NULL if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_next_step(error: *const sidestep_error) -> *const c_char {
     handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.next_step)))
 }
 
-/// Returns 1 if the same call can succeed later although nobody changes its arguments or the configuration, so that a retry
-/// makes sense. Returns 0 otherwise, and if `error` is not a valid handle.
+/// Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0
+/// otherwise, and if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_is_transient(error: *const sidestep_error) -> c_int {
     handle::get::<ErrorObject>(error).map_or(0, |error| c_int::from(error.is_transient))

@@ -37,7 +37,7 @@ impl Failure {
         Self::new(SIDESTEP_E_SYSTEM, format!("{what}: {error}"))
     }
 
-    /// The same failure with the next step of another status.
+    /// Returns the same failure with the next step of another status.
     pub(crate) fn with_next_step_of(self, status: sidestep_status) -> Self {
         Self { next_step: status::next_step(status).to_owned(), ..self }
     }

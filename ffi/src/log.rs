@@ -14,15 +14,15 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) use self::gate::Gate;
 use crate::{arguments::c_string, failure::Failure, status::SIDESTEP_E_INVALID_ARGUMENT};
 
-/// Failures that stop a function of the mesh.
+/// The log level of failures that stop a function of the mesh.
 pub const SIDESTEP_LOG_ERROR: i32 = 1;
-/// Failures during which the last valid state stays in use.
+/// The log level of failures during which the last valid state stays in use.
 pub const SIDESTEP_LOG_WARN: i32 = 2;
-/// Changes of certificates and of streams to istiod.
+/// The log level of changes of certificates and of streams to istiod.
 pub const SIDESTEP_LOG_INFO: i32 = 3;
-/// Pushes and connections.
+/// The log level of pushes and connections.
 pub const SIDESTEP_LOG_DEBUG: i32 = 4;
-/// All events.
+/// The log level that includes all events.
 pub const SIDESTEP_LOG_TRACE: i32 = 5;
 
 /// A function that receives one line of the log. See `sidestep_settings_log`.
@@ -99,7 +99,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl io::Write for Line<'_> {
-    /// The subscriber writes each event with one call.
+    /// Passes one event to the callback, because the subscriber writes each event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Line(Lines(callback, gate), level) = self;
         gate.pass(|| callback.call(*level, String::from_utf8_lossy(line).trim_end()));

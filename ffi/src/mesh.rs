@@ -140,7 +140,7 @@ pub unsafe extern "C" fn sidestep_shutdown(
     })
 }
 
-/// Leaves the mesh, and waits for open connections.
+/// Leaves the mesh, and waits until all open connections have ended.
 pub(crate) fn leaving(
     member: &Member,
     limit: Option<Duration>,

@@ -104,7 +104,7 @@ struct Properties {
 const UNKNOWN: Properties =
     lasting(c"unknown status", c"unknown status code", libc::EIO, "use the sidestep.h of this library");
 
-/// A failure that a later call with the same arguments can avoid.
+/// Returns the properties of a failure after which a later call with the same arguments can succeed.
 const fn transient(
     name: &'static CStr,
     text: &'static CStr,
@@ -114,7 +114,7 @@ const fn transient(
     Properties { name, text, errno, is_transient: true, next_step }
 }
 
-/// A failure that every later call with the same arguments repeats.
+/// Returns the properties of a failure that every later call with the same arguments repeats.
 const fn lasting(
     name: &'static CStr,
     text: &'static CStr,
@@ -327,7 +327,7 @@ pub extern "C" fn sidestep_errno(status: sidestep_status) -> c_int {
     properties(status).errno
 }
 
-/// The status code of a connector error.
+/// Returns the status code of a connector error.
 pub(crate) fn of(kind: ErrorKind) -> sidestep_status {
     match kind {
         ErrorKind::Ambiguous => SIDESTEP_E_AMBIGUOUS,
@@ -354,7 +354,7 @@ pub(crate) fn of(kind: ErrorKind) -> sidestep_status {
     }
 }
 
-/// The status code of a resolver error.
+/// Returns the status code of a resolver error.
 pub(crate) fn of_lookup(kind: ResolveKind) -> sidestep_status {
     match kind {
         ResolveKind::Config => SIDESTEP_E_CONFIG,
@@ -368,7 +368,7 @@ pub(crate) fn of_lookup(kind: ResolveKind) -> sidestep_status {
     }
 }
 
-/// The `getaddrinfo` code that is closest to a status code.
+/// Returns the `getaddrinfo` code that is closest to a status code.
 pub(crate) fn eai(status: sidestep_status) -> c_int {
     match status {
         SIDESTEP_OK => 0,
@@ -380,12 +380,12 @@ pub(crate) fn eai(status: sidestep_status) -> c_int {
     }
 }
 
-/// The next step for errors whose message contains none.
+/// Returns the next step for errors whose message contains none.
 pub(crate) fn next_step(status: sidestep_status) -> &'static str {
     properties(status).next_step
 }
 
-/// Whether a later call with the same arguments can succeed.
+/// Returns whether a later call with the same arguments can succeed.
 pub(crate) fn is_transient(status: sidestep_status) -> bool {
     properties(status).is_transient
 }

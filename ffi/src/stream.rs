@@ -1,5 +1,5 @@
-//! Streams: connections that the program reads and writes by calls, without a descriptor. They save a copy of the data,
-//! and their errors have a reason.
+//! Streams: connections that the program reads and writes by calls, without a descriptor. They avoid one copy of the
+//! data, and their errors contain the reason of a failure.
 
 mod wait;
 
@@ -45,11 +45,12 @@ pub struct sidestep_stream(());
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Stream {
-    /// Locked during a read or write of the socket, but not while waiting for it. `None` only in `drop`.
+    /// The stream. The lock is held during a read or write of the socket, but not while waiting for the socket. `None`
+    /// only in `drop`.
     stream: Mutex<Option<DetachedStream>>,
     /// The descriptor of the stream's socket, for `poll`.
     fd: RawFd,
-    /// Locked by the call that reads, and by the call that writes.
+    /// The locks of the call that reads and of the call that writes.
     reading: Mutex<()>,
     writing: Mutex<()>,
     info: ConnectionInfo,
@@ -135,7 +136,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Sends the end of the stream. If that cannot finish without waiting, it continues on the mesh's threads.
+    /// Sends the end of the stream. If sending cannot finish without waiting, it continues on the mesh's threads.
     fn drop(&mut self) {
         let stream = self.stream.get_mut().take();
         let Some(mut stream) = stream else { return };
@@ -233,7 +234,7 @@ pub unsafe extern "C" fn sidestep_stream_read(
 }
 
 /// Writes `size` bytes, and stores the number of bytes that the connection accepted in `*count`, even if the call
-/// fails. It does not raise SIGPIPE.
+/// fails. The call does not raise SIGPIPE.
 ///
 /// Fails with `SIDESTEP_E_TIMEOUT` after `timeout_ms` (-1 waits without a limit), and with `SIDESTEP_E_BROKEN` if the
 /// connection broke.

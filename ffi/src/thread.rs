@@ -13,7 +13,7 @@ use crate::{log::Gate, recorder::MeshRecorder};
 pub(crate) struct Reports {
     pub(crate) recorder: Arc<MeshRecorder>,
     pub(crate) log: Option<Dispatch>,
-    /// The gate of the log callback.
+    /// The gate that stops log callbacks when the mesh is freed.
     pub(crate) gate: Arc<Gate>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn begin(reports: &Reports) {
     REPORTING.set(Some(Reporting { _metrics: guard, _recorder: recorder, _log: log }));
 }
 
-/// Whether the current thread belongs to a mesh.
+/// Returns whether the current thread belongs to a mesh.
 pub(crate) fn belongs_to_mesh() -> bool {
     REPORTING.try_with(|reporting| reporting.borrow().is_some()).unwrap_or(true)
 }
@@ -49,7 +49,8 @@ pub(crate) fn end() {
     REPORTING.take();
 }
 
-/// Calls `begin`, and calls `end` when the returned value is dropped. For threads that the runtime does not start.
+/// Calls `begin`, and calls `end` when the returned value is dropped. This is for threads that the runtime does not
+/// start.
 pub(crate) fn begun(reports: &Reports) -> impl Drop + use<> {
     struct Begun;
 

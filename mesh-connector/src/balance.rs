@@ -55,14 +55,15 @@ pub(crate) struct Candidate {
 pub(crate) enum HostHealth {
     Healthy,
     Degraded,
-    /// Unhealthy or ejected: used only in panic mode.
+    /// The endpoint is unhealthy or ejected, and is used only in panic mode.
     Unhealthy,
 }
 
-/// The rank of an endpoint, lower is better: whether it failed recently, its priority, whether it is degraded.
+/// The rank of an endpoint: whether it failed recently, its priority, and whether it is degraded. A lower rank is
+/// better.
 type Rank = (bool, u32, bool);
 
-/// The order in which connections try endpoints. Indices are those of the endpoints.
+/// The order in which connections try endpoints. The indices refer to the list of endpoints.
 #[derive(Debug)]
 pub(crate) struct Plan {
     policy: LbPolicy,
@@ -74,7 +75,7 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    /// `None` if the endpoint is not used.
+    /// The rank of the endpoint. `None` if the endpoint is not used.
     rank: Option<Rank>,
     weight: u64,
     /// The share of connections that try the endpoint first.
@@ -122,7 +123,7 @@ impl Plan {
         })
     }
 
-    /// Chooses the next endpoint after failures: one of those with the best rank, randomly by weight.
+    /// Chooses the next endpoint after failures, randomly by weight among the endpoints with the best rank.
     pub(crate) fn after(&self, tried: &[usize], rng: &mut Rng) -> Option<usize> {
         let left = || {
             let all = self.members.iter().enumerate().filter(|(index, _)| !tried.contains(index));
@@ -232,11 +233,11 @@ impl Plan {
 /// The position of an endpoint in the order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum PickOrder {
-    /// Eligible for the first attempt. `share` is the fraction of connections that try it first.
+    /// The endpoint is eligible for the first attempt. `share` is the fraction of connections that try it first.
     First { share: f64 },
-    /// Tried after other endpoints have failed.
+    /// The endpoint is tried after others have failed.
     Later(DeferReason),
-    /// Not used.
+    /// The endpoint is not used.
     Excluded,
 }
 
@@ -270,7 +271,7 @@ fn weight(candidate: &Candidate, has_slow_start: bool) -> u64 {
     weight * slow_start_factor.max(1)
 }
 
-/// 0 to 1: the fractional part of a multiple of the golden ratio.
+/// Returns the fractional part, from 0 to 1, of a multiple of the golden ratio.
 fn fraction(turn: u64) -> f64 {
     // 2^64 / φ: the fractional part is what does not overflow.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -102,10 +102,10 @@ const USER: &str = "sidestep";
 /// The time limit of waiting for the tasks of a bridge at its shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Local proxies, Unix sockets and loopback listeners for one mesh. The [module](self) lists which one suits which
-/// client.
+/// Local proxies, Unix sockets and loopback listeners for one mesh. The [module](self) lists the suitable one for each
+/// kind of client.
 ///
-/// Dropping it closes the listeners and the connections through them, and releases its handle to the mesh.
+/// Dropping the bridge closes the listeners and the connections through them, and releases its handle to the mesh.
 pub struct Bridge {
     state: Arc<BridgeState>,
     proxy: SocketAddr,
@@ -127,7 +127,7 @@ pub(crate) struct BridgeState {
 
 impl Bridge {
     /// Returns the address of the proxy, which speaks SOCKS5 and HTTP. Clients authenticate with [`user`](Self::user)
-    /// and [`secret`](Self::secret), unless [`Access`] accepts them without.
+    /// and [`secret`](Self::secret), unless [`Access`] accepts them without authentication.
     #[must_use]
     pub fn proxy_address(&self) -> SocketAddr {
         self.proxy
@@ -243,8 +243,8 @@ impl Bridge {
         self.local_listeners.names()
     }
 
-    /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. It waits
-    /// for the clusters of istiod, which contain the ports of each service.
+    /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. The call
+    /// waits for the clusters of istiod, which contain the ports of each service.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Bridge {
 
     /// Returns a resolver that answers names of the mesh with loopback addresses on which the bridge listens, and other
     /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
-    /// connections go through the mesh. It waits for the clusters of istiod.
+    /// connections go through the mesh. The call waits for the clusters of istiod.
     ///
     /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. See
     /// [`LocalServices`] for ports below 1024 and ports in use. A name whose ports cannot be opened is answered with
@@ -302,7 +302,7 @@ impl Bridge {
     }
 
     /// Closes the listeners and the connections, and waits until their tasks have ended. The wait takes at most five
-    /// seconds; exceeding it is logged.
+    /// seconds. Tasks that have not ended by then are logged as a warning.
     ///
     /// # Cancel safety
     ///

@@ -88,7 +88,7 @@ struct Snapshot {
 #[derive(Clone)]
 struct Inputs {
     names: Arc<NameTable>,
-    /// Empty with static gateways.
+    /// The clusters of istiod. Empty with static gateways.
     clusters: Arc<Clusters>,
     identity: Option<Arc<Identity>>,
 }

@@ -14,7 +14,7 @@ use crate::hosts::ActiveConnection;
 #[derive(Clone)]
 pub struct ConnectionInfo(pub(crate) Arc<Details>);
 
-/// How a connection is protected.
+/// The protection of a connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Transport {
@@ -27,7 +27,7 @@ pub enum Transport {
     Tls,
 }
 
-/// Decides whether a pooled connection may serve a request: the endpoint, and the protection of the connection.
+/// The key of a pooled connection: its endpoint and its protection. A request uses only connections with its own key.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct ConnectionKey {
     /// The ID of the host: [`HostSet::host_id`](crate::hosts::HostSet::host_id).
@@ -110,8 +110,8 @@ impl ConnectionInfo {
         self.0.gateway
     }
 
-    /// Returns the Kubernetes cluster of the workload. For a gateway, the cluster behind it. `None` if the control
-    /// plane does not send it.
+    /// Returns the Kubernetes cluster of the workload, or the cluster behind the gateway. `None` if the control plane
+    /// does not send it.
     #[must_use]
     pub fn workload_cluster(&self) -> Option<&str> {
         self.0.workload_cluster.as_deref()
@@ -124,7 +124,7 @@ impl ConnectionInfo {
         self.0.workload.as_ref().map(|(name, namespace)| (&**name, &**namespace))
     }
 
-    /// Returns how the connection is protected.
+    /// Returns the protection of the connection.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.0.tls.as_ref().map_or(Transport::Plaintext, |tls| tls.transport)
@@ -157,8 +157,8 @@ impl ConnectionInfo {
         self.0.tls.as_ref().and_then(|tls| tls.peer_id.as_ref())
     }
 
-    /// Returns the verified name in the certificate of the peer: a `spiffe://` URI. Outside mesh mTLS, the first name
-    /// in the certificate. `None` for plaintext.
+    /// Returns the verified name in the certificate of the peer. With mesh mTLS this is a `spiffe://` URI, otherwise
+    /// the first name in the certificate. `None` for plaintext.
     #[must_use]
     pub fn peer_name(&self) -> Option<&str> {
         self.0.tls.as_ref().map(|tls| &*tls.peer)

@@ -43,7 +43,7 @@ pub(crate) struct Dialer<'a, L> {
     pub(crate) deadline: Instant,
 }
 
-/// An endpoint, and how to connect to it.
+/// An endpoint, and the parameters of a connection to it.
 #[derive(Debug)]
 pub(crate) struct Choice {
     index: usize,
@@ -184,8 +184,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                     "no pod or WorkloadEntry matches the service, or all of them are terminating",
                     "its workloads are in another network and have no sidecar (no `tlsMode: istio`, no serviceAccount)",
                     "the network of its workloads has no east-west gateway of the IP family of this workload",
-                    "PeerAuthentication DISABLE on the port of its workloads",
-                    "a DestinationRule with TLS mode SIMPLE, MUTUAL or DISABLE, which gateways do not forward",
+                    "a PeerAuthentication with mode DISABLE applies to the port of its workloads",
+                    "a DestinationRule sets TLS mode SIMPLE, MUTUAL or DISABLE, and gateways forward only mesh mTLS",
                 ],
             ),
             (1, 0) => with(format!("the only endpoint of `{name}` is unhealthy")),

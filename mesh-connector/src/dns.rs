@@ -65,7 +65,8 @@ pub(crate) struct Dns {
     client: NdsClient,
     by_address: ByAddress,
     upstream: Upstream,
-    /// Created on first use, because few clusters have endpoints with host names.
+    /// The resolver for upstream DNS only. It is created on first use, because few clusters have endpoints with host
+    /// names.
     upstream_only: OnceLock<MeshResolver>,
 }
 
@@ -106,7 +107,8 @@ impl Dns {
     }
 }
 
-/// Ignores the name table: the host of a `STRICT_DNS` cluster may also be a name of the mesh with a virtual IP.
+/// Looks up a host without the name table, because the host of a `STRICT_DNS` cluster may also be a name of the mesh
+/// with a virtual IP.
 impl UpstreamLookup for Dns {
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
         let resolver = self.upstream_only().map_err(|error| lookup_error(host, error))?;
@@ -129,7 +131,7 @@ pub(crate) fn lookup_error(host: &str, error: mesh_resolver::Error) -> Error {
         ),
         Theirs::InvalidName => (ErrorKind::InvalidTarget, format!("`{host}` is not a valid host name")),
         Theirs::NotReady => {
-            (ErrorKind::ControlPlane, format!("cannot resolve `{host}`: no name table from istiod"))
+            (ErrorKind::ControlPlane, format!("cannot resolve `{host}`: istiod has sent no name table"))
         }
         _ => (
             ErrorKind::Resolve,

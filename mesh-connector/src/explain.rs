@@ -1,4 +1,4 @@
-//! Explanations of how a connection to a target is made, step by step.
+//! Explanations of a connection to a target, step by step.
 //!
 //! [`Mesh::explain`] and [`Mesh::explain_to`] return an [`Explanation`]. Its fields are the steps of the decision.
 
@@ -101,7 +101,8 @@ pub struct Membership {
     pub identity: Option<String>,
     /// The remaining validity of the certificate, in seconds. 0 for an expired certificate.
     pub certificate_seconds_left: Option<u64>,
-    /// The network of this workload, which decides where gateways are needed. Empty if none is configured.
+    /// The network of this workload. Endpoints in other networks need an east-west gateway. Empty if no network is
+    /// configured.
     pub network: String,
     /// The state of names, clusters and endpoints: `synced`, `stale`, `from_disk`, `connecting`.
     pub state: String,

@@ -1,6 +1,6 @@
 //! The local statistics of endpoints: connections, failures, ejections.
 //!
-//! EDS does not contain what a client observes, and never the health of a gateway. Local failures have two effects:
+//! EDS contains neither the observations of a client nor the health of a gateway. Local failures have two effects:
 //!
 //! - If the cluster has outlier detection, an endpoint that reaches its thresholds is ejected, as in a sidecar. It
 //!   counts as unhealthy, also for the choice of priorities, until the ejection ends.

@@ -33,7 +33,7 @@ use crate::{
     tls::TlsSettings,
 };
 
-/// How long routing waits for the cluster of a new name.
+/// The time for which routing waits for the cluster of a new name.
 const NEW_NAME_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The state that all handles of one membership share.
@@ -157,7 +157,7 @@ impl Membership {
             Some(routed) => routed,
             None => {
                 self.wait_for_clusters(left(deadline), || {
-                    format!("cannot route {target}: no clusters from istiod")
+                    format!("cannot route {target}: istiod has sent no clusters")
                 })
                 .await?;
                 self.clusters.route(target, &self.dns).unwrap_or_else(|| {
@@ -220,7 +220,7 @@ impl Membership {
         }
         let name = entry.eds_name().unwrap_or_default();
         let failed = |error| {
-            let message = format!("cannot connect to {target}: no endpoints for `{name}` from istiod");
+            let message = format!("cannot connect to {target}: istiod has sent no endpoints for `{name}`");
             Error::control_plane(message, error)
         };
         self.client.wait_for_endpoints(name, left(deadline)).await.map_err(failed)?;

@@ -153,8 +153,8 @@ impl Mesh {
     }
 
     /// Shuts down the membership, for all clones of this handle: ends the connection to istiod, and waits until its
-    /// tasks have ended and the state directory is written. The wait takes at most five seconds; exceeding it is
-    /// logged.
+    /// tasks have ended and the state directory is written. The wait takes at most five seconds; a shutdown that has
+    /// not finished by then is logged.
     ///
     /// Open connections stay open. New connections fail with [`ErrorKind::Closed`]. Lookups continue to answer from the
     /// current name table. Further calls have no effect.

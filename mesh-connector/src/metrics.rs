@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `istio_tcp_connections_opened_total` | opened connections |
 //! | `istio_tcp_connections_closed_total` | closed connections |
-//! | `istio_tcp_received_bytes_total` | bytes from the client: what the caller wrote |
-//! | `istio_tcp_sent_bytes_total` | bytes from the server: what the caller read |
+//! | `istio_tcp_received_bytes_total` | bytes that the caller wrote |
+//! | `istio_tcp_sent_bytes_total` | bytes that the caller read |
 //! | `mesh_connector_connect_failures_total` | failed connections, by target and `kind` |
 //!
 //! The first four metrics have the names and labels of Istio's standard metrics with `reporter="source"`, so that

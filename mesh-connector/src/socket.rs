@@ -15,9 +15,9 @@ use tokio::{
 
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// Registered with a tokio reactor.
+    /// The socket is registered with a tokio reactor.
     Registered(TcpStream),
-    /// Not registered: see [`DetachedStream`](crate::DetachedStream).
+    /// The socket is not registered: see [`DetachedStream`](crate::DetachedStream).
     Detached(std::net::TcpStream),
     /// A conversion between the other variants is in progress, or has failed.
     Empty,
@@ -82,7 +82,7 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    /// Uses `send` with MSG_NOSIGNAL in both cases.
+    /// Uses `send` with MSG_NOSIGNAL for registered and detached sockets.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Registered(tcp) => Pin::new(tcp).poll_write(cx, buf),
@@ -133,7 +133,7 @@ mod vectored {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
     use tokio::{io::Interest, net::TcpStream};
 
-    /// The limit of the system: UIO_MAXIOV is 1024. rustls has fewer slices.
+    /// The limit of the system: UIO_MAXIOV is 1024. rustls passes fewer slices.
     const MAX_SLICES: usize = 1024;
 
     pub(super) fn send(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

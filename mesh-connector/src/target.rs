@@ -26,17 +26,17 @@ pub enum Host {
 }
 
 /// The protocol of the bytes on a connection. It decides the application protocols (ALPN) that the client offers.
-/// Istio's proxies use them to select how they handle the connection.
+/// Istio's proxies treat a connection differently for each of these protocols.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/1.1. Offers `istio-http/1.1`, `istio`, `http/1.1`.
+    /// HTTP/1.1. The client offers `istio-http/1.1`, `istio` and `http/1.1`.
     Http1,
-    /// HTTP/2, including gRPC. Offers `istio-h2`, `istio`, `h2`.
+    /// HTTP/2, including gRPC. The client offers `istio-h2`, `istio` and `h2`.
     Http2,
-    /// Any protocol. Offers `istio`. If Istio detects the protocol of the port and an HTTP authorization policy
-    /// applies, the proxy closes such a connection without an error message. Use [`Http1`](Self::Http1) or
-    /// [`Http2`](Self::Http2) for HTTP.
+    /// Any protocol. The client offers only `istio`. If Istio detects the protocol of the port and an HTTP
+    /// authorization policy applies, the proxy closes the connection without an error message. Use
+    /// [`Http1`](Self::Http1) or [`Http2`](Self::Http2) for HTTP.
     #[default]
     Tcp,
 }

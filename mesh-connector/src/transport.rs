@@ -1,4 +1,4 @@
-//! Decides how a connection to an endpoint is protected, from the configuration of the control plane and the settings
+//! Decides the protection of a connection to an endpoint, from the configuration of the control plane and the settings
 //! of the program.
 //!
 //! The rules (only this module decides about plaintext):
@@ -38,7 +38,7 @@ pub(crate) struct TransportDecision<'a> {
     pub(crate) security: TransportSecurity<'a>,
 }
 
-/// How a connection is protected.
+/// The protection of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TransportSecurity<'a> {
     /// Mesh mTLS.
@@ -49,7 +49,7 @@ pub(crate) enum TransportSecurity<'a> {
     Plaintext,
 }
 
-/// Decides how a connection to an endpoint is protected.
+/// Decides the protection of a connection to an endpoint.
 pub(crate) fn decide<'a>(
     cluster: &'a Cluster,
     endpoint: &Endpoint,
@@ -113,7 +113,7 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<TransportSecurity<'static>
             &[
                 "the endpoint has no sidecar, or no label `security.istio.io/tlsMode: istio`",
                 "the endpoints of the ServiceEntry have no serviceAccount",
-                "PeerAuthentication DISABLE on the endpoint's port",
+                "a PeerAuthentication with mode DISABLE applies to the port of the endpoint",
                 "the service is outside the mesh",
             ],
         )),
@@ -121,8 +121,8 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<TransportSecurity<'static>
 }
 
 /// Decides for a cluster without a transport socket: a DestinationRule DISABLE, a service outside the mesh, or a
-/// DestinationRule with `credentialName`. A sidecar does not originate TLS in the last case either, but it does not
-/// mean plaintext.
+/// DestinationRule with `credentialName`. A sidecar does not originate TLS in the last case either, but the last case
+/// does not mean plaintext.
 fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<TransportSecurity<'static>, Error> {
     let name = &cluster.name;
     if cluster.tls_origination {

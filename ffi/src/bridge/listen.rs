@@ -71,8 +71,8 @@ pub unsafe extern "C" fn sidestep_bridge_listen_postgres(
     })
 }
 
-/// Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that service.
-/// For clients that accept only an address. `flags` is a protocol.
+/// Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that
+/// service. It is for clients that accept only an address. `flags` is a protocol.
 ///
 /// `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
 /// function stores the port of the listener there, and the address as a text in `address`, a buffer of

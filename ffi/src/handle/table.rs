@@ -15,7 +15,7 @@ const _: () = assert!(usize::BITS == 64, "a handle is 64 bits");
 /// The parts of a handle.
 ///
 /// The highest bits form an address that no process can use, so that no tool, such as a conservative garbage collector,
-/// mistakes a handle for a pointer. The lowest bit is set, which it is not in pointers to objects.
+/// mistakes a handle for a pointer. The lowest bit is 1. In pointers to objects it is 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Id {
     tag: u8,

@@ -1,4 +1,4 @@
-//! Waiting until a mesh is ready.
+//! Waits until a mesh is ready.
 
 use std::time::Duration;
 

@@ -21,7 +21,8 @@ const NAME: &str = "sidestep";
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) enum Threads {
-    /// A single thread needs no work stealing, which makes small messages faster (`mesh-bench ffi` measures it).
+    /// One thread. It needs no work stealing, so small messages are faster than with several threads (`mesh-bench ffi`
+    /// measures it).
     One(One),
     Several(Runtime),
     Ended,
@@ -32,7 +33,7 @@ pub(super) struct One {
     thread: JoinHandle<()>,
     /// Dropping the sender ends the thread.
     run: oneshot::Sender<()>,
-    /// Disconnected when the thread has ended.
+    /// A channel that is disconnected when the thread has ended.
     ended: Mutex<Receiver<()>>,
 }
 

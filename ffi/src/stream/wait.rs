@@ -1,4 +1,4 @@
-//! Waiting for a socket with `poll(2)` on the caller's thread.
+//! Waits for a socket with `poll(2)` on the caller's thread.
 
 use std::{io, os::fd::BorrowedFd, time::Instant};
 

@@ -58,9 +58,9 @@ impl Group {
         self.at(u64::try_from(point).unwrap_or_default())
     }
 
-    /// Returns a member with few connections (least request). With equal weights: the least busy of `choices` random
-    /// members. Otherwise: a random member, weighted by its weight divided by its connections plus one, like Envoy's
-    /// scheduler.
+    /// Returns a member with few connections (least request). With equal weights, this is the least busy of `choices`
+    /// random members. Otherwise, it is a random member, chosen in proportion to its weight divided by its connections
+    /// plus one, as in Envoy's scheduler.
     pub(super) fn least(&self, choices: u32, rng: &mut Rng, active: impl Fn(usize) -> u32) -> usize {
         let of = |at: usize| self.members[at] as usize;
         let count = self.members.len();

@@ -13,7 +13,8 @@ pub(super) struct Level {
     healthy: f64,
     degraded: f64,
     pub(super) panic: bool,
-    /// The share of connections for its healthy endpoints, or for all endpoints in panic mode.
+    /// The share of connections that the healthy endpoints of the priority receive. In panic mode, all its endpoints
+    /// receive it.
     pub(super) load: f64,
     pub(super) degraded_load: f64,
 }

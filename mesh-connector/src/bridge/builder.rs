@@ -57,7 +57,7 @@ impl BridgeBuilder {
         Self { mesh, settings }
     }
 
-    /// Sets which clients are accepted without the secret.
+    /// Sets the clients that are accepted without the secret.
     pub fn with_access(mut self, access: Access) -> Self {
         self.settings.access = access;
         self
@@ -83,8 +83,8 @@ impl BridgeBuilder {
         self
     }
 
-    /// Sets how long the bridge waits for the first bytes of a client if Istio detects the protocol of the port.
-    /// Clients of protocols in which the server sends first are delayed by this time.
+    /// Sets the time for which the bridge waits for the first bytes of a client if Istio detects the protocol of the
+    /// port. Clients of protocols in which the server sends first are delayed by this time.
     pub fn with_detection_timeout(mut self, timeout: Duration) -> Self {
         self.settings.detection_timeout = timeout;
         self
@@ -96,8 +96,8 @@ impl BridgeBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Listen`](crate::ErrorKind::Listen): no port is free, or the system cannot identify the owner of a
-    /// connection; [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): the mesh has no identity yet, whose
-    /// crypto provider generates the secret.
+    /// connection; [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): the mesh has no identity yet; the crypto
+    /// provider of the identity generates the secret.
     ///
     /// # Cancel safety
     ///

@@ -33,8 +33,8 @@ type Answer = Response<ResponseBody>;
 /// The header with the kind of the error, in responses that the proxy generates.
 const ERROR_KIND: &str = "x-sidestep-error";
 
-/// Serves a client that does not speak SOCKS5. It is treated as an HTTP/1.1 client, and receives an error response if
-/// it is not.
+/// Serves a client that does not speak SOCKS5. The client is treated as an HTTP/1.1 client, and receives an error
+/// response if it speaks another protocol.
 pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
     let Ok(accepted) = AcceptedConnection::of(&client) else {
         return;
@@ -68,7 +68,7 @@ struct Session<'a> {
 struct Tunnel {
     upgrade: OnUpgrade,
     target: Target,
-    /// `None` if the first bytes of the client decide how to connect.
+    /// The stream to the service. `None` if the protocol of the stream depends on the first bytes of the client.
     stream: Option<MeshStream>,
 }
 

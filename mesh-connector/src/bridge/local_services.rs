@@ -1,4 +1,4 @@
-//! Resolving services to loopback addresses on which the bridge listens.
+//! Resolves services to loopback addresses on which the bridge listens.
 
 use std::{
     fmt,

@@ -20,7 +20,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(15);
 
 /// A connected socket to a client on this host, for [`relay`](super::relay).
 pub trait LocalSocket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sealed {
-    /// Makes closing the socket a reset, if its type supports resets, so that the client can detect truncated data.
+    /// Makes the socket send a reset when it is closed, if its type supports resets. The client can then detect
+    /// truncated data.
     fn reset(&self);
 }
 
@@ -46,8 +47,9 @@ mod sealed {
 impl Sealed for UnixStream {}
 
 impl Sealed for TcpStream {
-    /// Closing such a socket sends nothing, because its FIN has been sent already. The kernel drops the socket after
-    /// `tcp_fin_timeout` (60 s) and then answers the next keepalive probe with a reset.
+    /// If the client has shut down writing, closing its socket sends nothing, because its FIN has been sent already.
+    /// The kernel drops the socket after `tcp_fin_timeout` (60 s) and then answers the next keepalive probe with a
+    /// reset.
     fn probe(&self) {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER);
         // The call fails only if the client has closed the connection.

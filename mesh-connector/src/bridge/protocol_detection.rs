@@ -2,7 +2,7 @@
 //!
 //! If the name of a port contains no protocol, Istio's proxies detect it, first by ALPN. A connection that offers only
 //! `istio` is TCP to them, and an HTTP authorization policy closes it without an error message. So HTTP must be
-//! announced as HTTP. If the caller does not specify the protocol, the first bytes do.
+//! announced as HTTP. If the caller does not specify the protocol, the first bytes of the client determine it.
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ impl Secret {
         &self.0
     }
 
-    /// Compares in constant time.
+    /// Compares `guess` with the password in constant time.
     pub(super) fn is(&self, guess: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(guess).into()
     }

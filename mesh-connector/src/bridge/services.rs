@@ -40,7 +40,7 @@ pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
 
 /// Waits until istiod has sent its clusters.
 pub(super) async fn wait_for_clusters(mesh: &Mesh) -> Result<(), Error> {
-    let why = || "cannot assign loopback addresses: no clusters from istiod".to_owned();
+    let why = || "cannot assign loopback addresses: istiod has sent no clusters".to_owned();
     mesh.membership().wait_for_clusters(mesh.settings().connect_deadline, why).await.map(drop)
 }
 

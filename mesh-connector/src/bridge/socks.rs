@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// Accepts the client before connecting, because its first bytes decide how to connect.
+    /// Accepts the client before connecting, because the protocol of the connection depends on its first bytes.
     async fn accept_first(&mut self, state: &BridgeState, target: &Target) -> Option<MeshStream> {
         if !self.answer(Reply::Succeeded).await {
             return None;

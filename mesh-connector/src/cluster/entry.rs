@@ -42,11 +42,11 @@ const DESTINATIONS: usize = 1024;
 /// of the workload (Envoy: `ClusterManagerImpl::ClusterEntry`).
 ///
 /// The configuration and the identity never change. A push that changes one of them replaces the entry, and the HTTP
-/// connections of the old entry serve no further request. A push of endpoints replaces the [`HostSet`]. Statistics
-/// outlive both.
+/// connections of the old entry serve no further request. A push of endpoints replaces the [`HostSet`]. The statistics
+/// continue after both kinds of pushes.
 pub(crate) struct ClusterEntry {
     config: Arc<Cluster>,
-    /// `None` before the first certificate.
+    /// The identity of the workload. `None` before the first certificate.
     identity: Option<Arc<Identity>>,
     tls: TlsConfigs,
     source: EndpointSource,

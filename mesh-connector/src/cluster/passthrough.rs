@@ -70,7 +70,8 @@ impl PassthroughCluster {
     }
 }
 
-/// The maximum socket index distinguishes these keys from those of other clusters.
+/// Returns the key of a host outside the mesh. The maximum socket index distinguishes these keys from those of other
+/// clusters.
 fn key(id: u64) -> ConnectionKey {
     ConnectionKey { host: id, socket: usize::MAX, tls: 0 }
 }

@@ -60,7 +60,8 @@ pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
     }
 }
 
-/// The extensions of a response contain the [`ConnectionInfo`](crate::ConnectionInfo) of its connection.
+/// Makes hyper-util add the properties of the connection to responses: the extensions of a response contain the
+/// [`ConnectionInfo`](crate::ConnectionInfo) of its connection.
 impl Connection for MeshStream {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(self.connection().clone());

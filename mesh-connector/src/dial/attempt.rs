@@ -28,7 +28,7 @@ pub(crate) struct EndpointTransport {
     /// The index of the transport socket in the cluster.
     pub(crate) socket: usize,
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
-    /// `None` for plaintext.
+    /// The TLS configuration. `None` for plaintext.
     pub(crate) tls: Option<Arc<ClientTls>>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Established {
 }
 
 impl<L: UpstreamLookup> Dialer<'_, L> {
-    /// Returns how to protect a connection to this endpoint.
+    /// Returns the protection of a connection to this endpoint.
     pub(super) fn transport(&self, endpoint: &Endpoint) -> Result<EndpointTransport, AttemptError> {
         let cluster = self.cluster();
         let TransportDecision { socket, proxy_protocol, security } =
@@ -193,8 +193,8 @@ fn handshake_failed(endpoint: &Endpoint, error: io::Error) -> Error {
             "the peer does not speak TLS",
             Some(error.into()),
             &[
-                "the endpoint has no sidecar, although its labels say so",
-                "PeerAuthentication DISABLE on the port of the endpoint",
+                "the endpoint has no sidecar, although it has the label `security.istio.io/tlsMode: istio`",
+                "a PeerAuthentication with mode DISABLE applies to the port of the endpoint",
             ],
         ),
         Some(_) => Error::with_source(ErrorKind::Tls, "the TLS handshake failed", error),
@@ -223,7 +223,7 @@ fn closed(endpoint: &Endpoint, error: io::Error) -> Error {
             Some(error.into()),
             &[
                 "the `hosts` of the Gateway resource do not include the service",
-                "the gateway does not know the SNI: its subset or server name exists only in the DestinationRule of this cluster",
+                "the gateway does not know the SNI, because the subset or server name exists only in the DestinationRule of this cluster",
                 "the gateway has no endpoint of the service with `tlsMode: istio`",
             ],
         )
@@ -233,7 +233,7 @@ fn closed(endpoint: &Endpoint, error: io::Error) -> Error {
             "the peer closed the connection during the handshake",
             Some(error.into()),
             &[
-                "the port of the endpoint does not accept mesh mTLS: no sidecar, or PeerAuthentication DISABLE",
+                "the endpoint has no sidecar, or a PeerAuthentication with mode DISABLE applies to its port",
                 "the endpoint is in another network, whose gateway istiod does not know",
             ],
         )

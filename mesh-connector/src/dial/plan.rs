@@ -6,7 +6,7 @@ use nds_client::resources::endpoint::{Endpoint, LocalityEndpoints};
 use super::{AttemptError, Dialer, EndpointTransport};
 use crate::{balance::PickOrder, dns::UpstreamLookup, error::Error, hosts::EndpointStatus};
 
-/// An endpoint, and how a connection would use it.
+/// An endpoint, with its status and the connection that would be made to it.
 #[derive(Debug)]
 pub(crate) struct PlannedAttempt<'a> {
     pub(crate) locality: &'a LocalityEndpoints,

@@ -68,7 +68,7 @@ impl Error {
         Self::build(ErrorKind::PeerIdentity, message, details, None)
     }
 
-    /// Wraps an error of nds-client. `message` says which operation failed.
+    /// Wraps an error of nds-client. `message` names the failed operation.
     pub(crate) fn control_plane(message: impl Into<String>, error: nds_client::Error) -> Self {
         use nds_client::ErrorKind as Theirs;
         let kind = match error.kind() {

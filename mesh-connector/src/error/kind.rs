@@ -93,7 +93,8 @@ impl ErrorKind {
         )
     }
 
-    /// Ranks kinds by how much they explain. The kind of several failed attempts is that of the highest rank.
+    /// Returns the rank of a kind; a more informative kind has a higher rank. After several failed attempts, the error
+    /// has the kind with the highest rank.
     pub(super) fn weight(self) -> u8 {
         match self {
             Self::PeerIdentity => 5,

@@ -1,4 +1,4 @@
-//! Step 3: the endpoints, and why each is used or not.
+//! Step 3: the endpoints, and the reason why each is used or not.
 
 use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus};
 use serde::Serialize;
@@ -11,13 +11,13 @@ use crate::{
     hosts::authority,
 };
 
-/// One endpoint of a cluster, and how connections use it.
+/// One endpoint of a cluster, with its place in the order of attempts.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Endpoint {
     /// The address: `10.1.2.3:15443`.
     pub address: String,
-    /// Whether and when connections try the endpoint.
+    /// The place of the endpoint in the order of attempts.
     pub state: EndpointState,
     /// The reason of the state, as text.
     pub reason: String,
@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub transport: Option<Transport>,
 }
 
-/// Whether and when connections try an endpoint.
+/// The place of an endpoint in the order of attempts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -52,11 +52,11 @@ pub enum EndpointState {
     First,
     /// Connections try this endpoint after others have failed.
     Later,
-    /// Not used: the transport that a connection would need is refused or not supported.
+    /// The endpoint is not used, because the transport that a connection would need is refused or not supported.
     Refused,
-    /// Not used: the endpoint is unhealthy.
+    /// The endpoint is not used, because it is unhealthy.
     Unhealthy,
-    /// Not used for a while: outlier detection has ejected the endpoint.
+    /// The endpoint is not used for a while, because outlier detection has ejected it.
     Ejected,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Name {
-    /// How the host was found.
+    /// The kind of the match.
     pub match_kind: NameMatch,
     /// The canonical name.
     pub canonical: Option<String>,
@@ -27,7 +27,7 @@ pub struct Name {
     pub names: Vec<String>,
 }
 
-/// How a host was found in the name table.
+/// The kind of a match between a host and the name table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use nds_client::resources::cluster::{Cluster, ConnectionLimits as ConnectionLife, LbPolicy};
 
-/// Returns one sentence for each setting.
+/// Returns one sentence for each setting that this client does not apply.
 pub(super) fn of(cluster: &Cluster) -> Vec<String> {
     let limits = cluster.circuit_breakers;
     // istiod sends `u32::MAX` where the DestinationRule sets no limit.

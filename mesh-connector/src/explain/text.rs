@@ -163,7 +163,7 @@ impl Cluster {
             policy.push_str(&format!(", ejects after {failures} failures"));
         }
         if self.panic_threshold_percent > 0.0 {
-            policy.push_str(&format!(", panic below {} % healthy", self.panic_threshold_percent));
+            policy.push_str(&format!(", panic threshold {} %", self.panic_threshold_percent));
         }
         if let Some(limit) = self.max_connections {
             policy.push_str(&format!(", at most {limit} connections"));

@@ -107,7 +107,7 @@ impl Drop for ActiveConnection {
     }
 }
 
-/// Returns how long an endpoint stays at the end of the order after this number of failures.
+/// Returns the time for which an endpoint stays at the end of the order after this number of failures.
 fn deferral(failures: u32) -> Duration {
     FIRST_DEFERRAL.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(MAX_DEFERRAL)
 }

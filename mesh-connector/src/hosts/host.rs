@@ -18,7 +18,7 @@ pub(crate) struct Host {
     /// The time at which the endpoint first appeared.
     pub(super) since: Duration,
     pub(super) connections: AtomicU32,
-    /// The number of consecutive failures. It tells whether a success needs the lock.
+    /// The number of consecutive failures. While it is 0, a success does not need the lock.
     pub(super) failures: AtomicU32,
     state: Mutex<HostState>,
 }

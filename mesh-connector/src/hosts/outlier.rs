@@ -35,7 +35,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Counts an event. If a threshold is reached, returns the probability in percent of an ejection.
+    /// Counts an event. If a threshold is reached, returns the probability of an ejection in percent.
     pub(crate) fn count(&mut self, event: Event, rules: &OutlierDetection, now: Duration) -> Option<u32> {
         if self.is_ejected(now) {
             return None;
@@ -66,7 +66,7 @@ impl Record {
         reached.map(|(_, (_, chance))| chance).max().filter(|chance| *chance > 0)
     }
 
-    /// Ejects the endpoint and returns for how long. Each ejection is longer than the one before.
+    /// Ejects the endpoint, and returns the duration of the ejection. Each ejection is longer than the one before.
     pub(crate) fn eject(&mut self, rules: &OutlierDetection, now: Duration) -> Duration {
         // Each interval without an ejection shortens the next ejection.
         let healthy = self.ejected_until.map_or(Duration::ZERO, |until| now.saturating_sub(until));

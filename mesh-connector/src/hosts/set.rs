@@ -43,7 +43,7 @@ pub(crate) struct ClusterStats {
     began: Instant,
     pub(super) connections: AtomicU32,
     pending: AtomicU32,
-    /// Counts the events of the hosts of the cluster. A plan is valid while it is unchanged.
+    /// Counts the events of the hosts of the cluster. A plan is valid while this number is unchanged.
     pub(super) version: AtomicU64,
     next_host_id: AtomicU64,
 }
@@ -151,7 +151,8 @@ impl HostSet {
         read(&snapshot, rng)
     }
 
-    /// Sets `until` to the time at which the first candidate changes without an event.
+    /// Returns the candidates for load balancing, and sets `until` to the time at which the first of them changes
+    /// without an event.
     fn candidates(&self, now: Duration, until: &mut Duration) -> Vec<Candidate> {
         let mut change = |at: Duration| {
             if now < at {

@@ -43,7 +43,7 @@ struct Endpoint<S, F> {
 struct Slot<S> {
     id: Id,
     usage: Usage,
-    /// `None` while the connection serves a request that cannot share it.
+    /// The sender. `None` while the connection serves a request that cannot share it.
     sender: Option<S>,
 }
 
@@ -176,7 +176,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Removes the connections of all other keys. Busy connections end with their requests.
+    /// Removes the connections whose keys `keep` rejects. Busy connections end with their requests.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(K) -> bool) {
         self.endpoints.retain(|key, _| keep(*key));
     }

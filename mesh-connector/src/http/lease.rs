@@ -32,7 +32,7 @@ pub(super) struct Lease<S: Connection> {
 /// A request on a connection. Dropping it ends the request.
 struct ActiveRequest<S: Connection> {
     shared: Arc<SharedConnections<S>>,
-    /// `None` if the connection is not in the pool and ends with its request.
+    /// The ID of the connection. `None` if the connection is not in the pool and ends with its request.
     id: Option<Id>,
     key: ConnectionKey,
     max_idle: usize,

@@ -55,7 +55,7 @@ impl HttpPools {
         Self { http1: Pool::new(limits), http2: Pool::new(limits) }
     }
 
-    /// Removes the connections of all other keys, whose endpoints are gone.
+    /// Removes the connections whose keys `keep` rejects, because their endpoints were removed.
     pub(crate) fn retain(&self, keep: impl Fn(ConnectionKey) -> bool) {
         self.http1.0.lock().retain(&keep);
         self.http2.0.lock().retain(&keep);
@@ -160,7 +160,7 @@ impl<S: Connection> Pool<S> {
     }
 }
 
-/// How a request obtains its connection.
+/// The way in which a request obtains its connection.
 enum Next<S: Connection> {
     Use(Lease<S>),
     Join(watch::Receiver<Outcome>),
@@ -233,8 +233,8 @@ async fn drive(driver: Driver, info: ConnectionInfo) {
     ended(&info, driver.await);
 }
 
-/// Drives a connection of the pool, and removes it from the pool when its lifetime is over. It ends when all senders
-/// are dropped.
+/// Drives a connection of the pool. Removes the connection from the pool when its lifetime is over; the connection ends
+/// when all its senders are dropped.
 async fn drive_pooled<S: Connection>(
     mut driver: Driver,
     shared: Arc<SharedConnections<S>>,

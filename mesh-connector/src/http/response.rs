@@ -28,12 +28,12 @@ enum Kind {
     Received(Incoming, AnyLease),
 }
 
-/// The connection of a body that has not ended.
+/// The connection of a body, until the body has ended.
 pub(super) enum AnyLease {
-    /// With the progress of sending the request body.
+    /// An HTTP/1.1 connection, with the progress of sending the request body.
     Http1(Lease<Http1>, Option<BodySent>),
     Http2(Lease<Http2>),
-    /// The body has ended.
+    /// The body has ended, and no longer uses the connection.
     Released,
 }
 

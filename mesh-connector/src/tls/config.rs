@@ -123,7 +123,7 @@ impl Parts {
     }
 }
 
-/// Returns those of TLS 1.2 and 1.3 that the control plane allows.
+/// Returns the versions (TLS 1.2, TLS 1.3 or both) that the control plane allows.
 fn versions(
     cluster: &Cluster,
     context: &TlsContext,

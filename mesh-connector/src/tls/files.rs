@@ -1,7 +1,7 @@
 //! Roots and certificates in files, for DestinationRules of mode SIMPLE and MUTUAL.
 //!
 //! istiod encodes the paths in secret names (istio `pilot/pkg/security/model/authentication.go`). The agent of a
-//! sidecar reads them from its file system. Here they are files of this host.
+//! sidecar reads them from its file system. This client reads them from the file system of this host.
 
 use std::{
     path::PathBuf,
@@ -26,7 +26,7 @@ const SYSTEM: &str = "system";
 #[derive(Debug)]
 pub(super) struct FileCredentials {
     pub(super) roots: Arc<RootCertStore>,
-    /// `None` if the client sends no certificate.
+    /// The certificate of the client. `None` if the client sends no certificate.
     pub(super) certificate: Option<Arc<CertifiedKey>>,
     /// The files that were read, with their stamps.
     files: Vec<(PathBuf, FileStamp)>,

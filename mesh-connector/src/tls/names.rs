@@ -130,8 +130,8 @@ fn text(matcher: &SanMatcher) -> String {
     }
 }
 
-/// Returns the URI names of a certificate. Empty for an invalid certificate. It uses webpki, which has just verified
-/// the chain, because its code is in the processor cache; x509-parser would be slower.
+/// Returns the URI names of a certificate. Empty for an invalid certificate. The function uses webpki instead of
+/// x509-parser, because webpki has just verified the chain, so its code is in the processor cache.
 pub(crate) fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     certificate.valid_uri_names().map(str::to_owned).collect()

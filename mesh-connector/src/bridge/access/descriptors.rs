@@ -58,7 +58,7 @@ impl OwnDescriptors {
     }
 }
 
-/// Searches from the accepted descriptor outwards.
+/// Searches the descriptors near the accepted descriptor, the nearest first.
 fn near(table: &OwnedFd, accepted: RawFd, link: &str) -> bool {
     let mut name = Vec::new();
     (1..=SEARCH_DISTANCE).any(|distance| {

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Resolve for LocalServices {
-    /// For a URL with a port, that port must be free on loopback. For a URL without a port, the result contains the
-    /// port of a listener that accepts both HTTP and TLS.
+    /// Resolves a name to a loopback address of the bridge. For a URL with a port, that port must be free on loopback.
+    /// For a URL without a port, the result contains the port of a listener that accepts both HTTP and TLS.
     fn resolve(&self, name: Name) -> Resolving {
         let services = self.clone();
         Box::pin(async move {

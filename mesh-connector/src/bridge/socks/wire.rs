@@ -15,9 +15,9 @@ pub(super) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
 pub(super) enum Parsed<T> {
     /// A message and its length in bytes.
     Done(T, usize),
-    /// The start of a message.
+    /// The bytes are the start of a message.
     Incomplete,
-    /// Not a message.
+    /// The bytes are not a message.
     Invalid,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<Request> {
     Parsed::Done(Request { command, host, port: u16::from_be_bytes(*port) }, 4 + length + 2)
 }
 
-/// Returns whether further bytes can turn the bytes into a request.
+/// Returns `Incomplete` if the bytes can be the start of a request, otherwise `Invalid`.
 fn beginning(bytes: &[u8]) -> Parsed<Request> {
     match bytes {
         [] | [VERSION] | [VERSION, _] | [VERSION, _, 0] => Parsed::Incomplete,

@@ -56,9 +56,9 @@ pub(in crate::bridge) async fn relay_after<S: LocalSocket>(
 struct Relay<S> {
     client: Client<S>,
     stream: MeshStream,
-    /// From the client to the mesh.
+    /// The copy of bytes from the client to the mesh.
     up: Pump,
-    /// From the mesh to the client.
+    /// The copy of bytes from the mesh to the client.
     down: Pump,
 }
 
@@ -89,7 +89,7 @@ impl<S: LocalSocket> Relay<S> {
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// Makes closing either connection a reset.
+    /// Makes both connections send a reset when they are closed.
     fn reset(&self) {
         self.client.socket().reset();
         // The call fails only if the peer has closed the connection.

@@ -55,7 +55,8 @@ impl<S: LocalSocket> AsyncBufRead for Client<S> {
 }
 
 impl<S: LocalSocket> AsyncWrite for Client<S> {
-    /// Discards data that the client no longer reads, because data that it wrote before must still be delivered.
+    /// Writes to the client. Data that the client no longer reads is discarded without an error, because data that the
+    /// client wrote before must still be delivered.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(Pin::new(&mut self.socket).poll_write(cx, buf)) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
-/// Like [`tokio::io::copy_buf`], but it also forwards the end of the data, and borrows both sides only during a poll,
-/// because each side also belongs to the other direction.
+/// Copies bytes like [`tokio::io::copy_buf`], but also forwards the end of the data, and borrows both sides only during
+/// a poll, because each side also belongs to the other direction.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
     state: State,
