@@ -300,14 +300,14 @@ SIDESTEP_MUST_USE sidestep_status sidestep_error_status(const sidestep_error *er
 const char *sidestep_error_message(const sidestep_error *error);
 
 /**
- * Returns what the user or the program can do about an error. The text belongs to the error. Returns NULL if `error` is not a
- * valid handle.
+ * Returns the next step of an error: an action of the user or the program that can remove the cause. The text belongs
+ * to the error. Returns NULL if `error` is not a valid handle.
  */
 const char *sidestep_error_next_step(const sidestep_error *error);
 
 /**
- * Returns 1 if the same call can succeed later although nobody changes its arguments or the configuration, so that a retry
- * makes sense. Returns 0 otherwise, and if `error` is not a valid handle.
+ * Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0
+ * otherwise, and if `error` is not a valid handle.
  */
 int sidestep_error_is_transient(const sidestep_error *error);
 
@@ -332,27 +332,27 @@ sidestep_status sidestep_text_free(sidestep_text *text);
 /* ---- Log levels and the log callback --------------------------------------------------------------------- */
 
 /**
- * Failures that stop a function of the mesh.
+ * The log level of failures that stop a function of the mesh.
  */
 #define SIDESTEP_LOG_ERROR 1
 
 /**
- * Failures during which the last valid state stays in use.
+ * The log level of failures during which the last valid state stays in use.
  */
 #define SIDESTEP_LOG_WARN 2
 
 /**
- * Changes of certificates and of streams to istiod.
+ * The log level of changes of certificates and of streams to istiod.
  */
 #define SIDESTEP_LOG_INFO 3
 
 /**
- * Pushes and connections.
+ * The log level of pushes and connections.
  */
 #define SIDESTEP_LOG_DEBUG 4
 
 /**
- * All events.
+ * The log level that includes all events.
  */
 #define SIDESTEP_LOG_TRACE 5
 
@@ -517,8 +517,8 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 #define SIDESTEP_PROTOCOL_HTTP2 2
 
 /**
- * The descriptor is a loopback TCP socket instead of a Unix socket. For programs that set TCP options, or that must
- * distinguish a reset from the end of the stream.
+ * The descriptor is a loopback TCP socket instead of a Unix socket. It is for programs that set TCP options, or that
+ * must distinguish a reset from the end of the stream.
  */
 #define SIDESTEP_FLAG_TCP_PAIR 16
 
@@ -578,18 +578,18 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 #define SIDESTEP_INFO_ADDRESS 9
 
 /**
- * Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the name of a service (short
- * names too), its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads
- * encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
+ * Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the full or short name of a
+ * service, its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads encrypt
+ * it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
  *
  * `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
  * required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
  * attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
  *
- * `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken connection is a
- * reset of a TCP socket, and the end of the stream of a Unix socket. That includes a peer that rejects this process'
- * certificate, because TLS 1.3 reports it after the handshake. After `fork`, the descriptor works in both processes while the
- * parent process runs.
+ * `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken
+ * connection is a reset of a TCP socket, and the end of the stream of a Unix socket. If the peer rejects this process'
+ * certificate, the connection breaks in the same way, because TLS 1.3 reports the rejection after the handshake. After
+ * `fork`, the descriptor works in both processes while the parent process runs.
  *
  * status                          | reason
  * --------------------------------|--------------------------------------------------------------------------------------
@@ -678,7 +678,7 @@ sidestep_status sidestep_stream_read(sidestep_stream *stream,
 
 /**
  * Writes `size` bytes, and stores the number of bytes that the connection accepted in `*count`, even if the call
- * fails. It does not raise SIGPIPE.
+ * fails. The call does not raise SIGPIPE.
  *
  * Fails with `SIDESTEP_E_TIMEOUT` after `timeout_ms` (-1 waits without a limit), and with `SIDESTEP_E_BROKEN` if the
  * connection broke.
@@ -943,7 +943,7 @@ sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
 #define SIDESTEP_ACCESS_SAME_USER 1
 
 /**
- * The bridge serves every process on this host. They use the identity of this process.
+ * The bridge serves every process on this host. These processes use the identity of this process.
  */
 #define SIDESTEP_ACCESS_ANY 2
 
@@ -954,8 +954,8 @@ sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
 
 /**
  * Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
- * `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`: the clients that the bridge serves without the password
- * that is part of its URLs.
+ * `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`. It selects the clients that the bridge serves
+ * without a password. The URLs of the bridge contain the password.
  *
  * Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
  */
@@ -1022,8 +1022,8 @@ sidestep_status sidestep_bridge_listen_postgres(const sidestep_bridge *bridge,
                                                 sidestep_error **err);
 
 /**
- * Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that service.
- * For clients that accept only an address. `flags` is a protocol.
+ * Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that
+ * service. It is for clients that accept only an address. `flags` is a protocol.
  *
  * `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
  * function stores the port of the listener there, and the address as a text in `address`, a buffer of
