@@ -41,7 +41,7 @@ fn public_documentation_and_messages_use_standard_words() {
 #[test]
 fn a_listed_word_is_found_as_a_whole_word_in_any_case() {
     let words = Words::parse("# comment\nkept | stored\ncome about|comes about | succeed\n");
-    let found = |text: &str| words.find(text).map(|word| word.found.clone()).collect::<Vec<_>>();
+    let found = |text: &str| words.find(text).map(|word| word.found).collect::<Vec<_>>();
     assert_eq!(found("The value is Kept."), ["Kept"]);
     assert_eq!(found("It comes about, and is kept"), ["kept", "comes about"]);
     assert!(found("upkept keptness").is_empty());
