@@ -134,7 +134,7 @@ async fn a_cluster_without_endpoints_is_an_error_with_possible_causes() {
     let error = client.dial(&endpoints(vec![locality(0, 1, vec![])])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoEndpoint);
     let text = error.to_string();
-    for part in [NAME, "tlsMode", "gateway", "PeerAuthentication DISABLE", "SIMPLE"] {
+    for part in [NAME, "tlsMode", "gateway", "PeerAuthentication", "DISABLE", "SIMPLE"] {
         assert!(text.contains(part), "{part} is missing: {text}");
     }
 }
