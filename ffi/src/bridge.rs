@@ -4,7 +4,7 @@ pub mod listen;
 pub mod resolve;
 
 use std::{
-    ffi::{CString, c_char, c_void},
+    ffi::{CString, c_char},
     ptr,
     sync::Arc,
 };
@@ -14,12 +14,10 @@ use mesh_connector::bridge::{Access, Bridge};
 use crate::{
     arguments::{Out, c_string, pointer},
     boundary::call,
-    completion::Value,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    queue::{sidestep_queue, start::start_operation},
     status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
@@ -96,24 +94,6 @@ pub(crate) fn starting(
     };
     let builder = member.mesh.bridge().with_access(access);
     Ok(async move { Ok(builder.start().await?) })
-}
-
-/// The non-blocking form of `sidestep_bridge_start` for the mesh of the queue. The completion contains the bridge.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_bridge_start(
-    queue: *mut sidestep_queue,
-    access: i32,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let start = |member: &Member| {
-        let starting = starting(member, access)?;
-        Ok(async move { Ok(Value::Bridge(Box::new(starting.await?))) })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, start) }
 }
 
 /// Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy accepts any protocol and resolves names in

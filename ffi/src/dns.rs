@@ -1,7 +1,7 @@
 //! The DNS server, for programs that accept only names.
 
 use std::{
-    ffi::{c_char, c_void},
+    ffi::c_char,
     net::SocketAddr,
     ptr,
     sync::{Arc, Weak},
@@ -14,12 +14,10 @@ use crate::{
     arguments::{Out, text},
     boundary::call,
     bridge::{BridgeObject, sidestep_bridge},
-    completion::Value,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
-    queue::{sidestep_queue, start::start_operation},
     status::{SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
     thread,
 };
@@ -82,31 +80,11 @@ pub unsafe extern "C" fn sidestep_dns_start(
         let dns = dns?;
         let member = handle::get::<Member>(mesh)?;
         // SAFETY: the header requires valid texts.
-        let start = unsafe { start(&member, address, bridge) }?;
+        let start = unsafe { starting(&member, address, bridge) }?;
         let started = member.runtime.wait(None, start)??;
         dns.set(handle::create(Dns::new(started, member)?));
         Ok(())
     })
-}
-
-/// The non-blocking form of `sidestep_dns_start` for the mesh of the queue. The completion contains the server.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_dns_start(
-    queue: *mut sidestep_queue,
-    address: *const c_char,
-    bridge: *const sidestep_bridge,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let start = |member: &Member| {
-        // SAFETY: the header requires valid texts.
-        let start = unsafe { start(member, address, bridge) }?;
-        Ok(async move { Ok(Value::Dns(Box::new(start.await?))) })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, start) }
 }
 
 /// Starts a DNS listener.
@@ -114,7 +92,7 @@ pub unsafe extern "C" fn sidestep_queue_dns_start(
 /// # Safety
 ///
 /// The same as [`text`].
-unsafe fn start(
+pub(crate) unsafe fn starting(
     member: &Member,
     address: *const c_char,
     bridge: *const sidestep_bridge,

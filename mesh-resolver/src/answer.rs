@@ -13,7 +13,7 @@ use nds_client::health::SyncState;
 use smallvec::SmallVec;
 
 use self::ips::InlineIps;
-pub(crate) use self::ips::{INLINE, Ips};
+pub(crate) use self::ips::Ips;
 use crate::{
     iter::IntoIter,
     lookup::{Answer, MatchKind},

@@ -2,7 +2,8 @@
 
 use std::{iter::FusedIterator, net::IpAddr};
 
-use crate::answer::INLINE;
+/// The number of addresses that an answer stores without an allocation.
+pub(crate) const INLINE: usize = 8;
 
 /// An owning iterator over the addresses of an [`Addresses`](crate::Addresses) or a [`Lookup`](crate::Lookup).
 #[derive(Clone, Debug)]

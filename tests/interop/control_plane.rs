@@ -209,7 +209,7 @@ pub(crate) async fn the_error_of_a_rejected_token_names_the_invalid_claim() {
     };
     let audience = refused(vm.token("somebody-else", Duration::from_secs(3600))).await;
     assert!(
-        audience.contains(r#"its audience is ["somebody-else"] where istiod wants "istio-ca""#),
+        audience.contains(r#"its audience is ["somebody-else"], but istiod requires "istio-ca""#),
         "{audience}"
     );
     let expired = refused(vm.token("istio-ca", Duration::ZERO)).await;

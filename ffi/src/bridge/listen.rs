@@ -1,23 +1,17 @@
 //! Listeners of a bridge for single services.
 
-use std::{
-    ffi::{c_char, c_void},
-    net::SocketAddr,
-};
+use std::{ffi::c_char, net::SocketAddr};
 
 use mesh_connector::{Target, bridge::LocalPort};
 
 use super::{BridgeObject, sidestep_bridge};
 use crate::{
-    addresses::{Addresses, Entry},
     arguments::{Out, bytes_mut, c_string, text},
     boundary::call,
-    completion::Value,
     connect::target,
     error::sidestep_error,
     failure::Failure,
     handle,
-    queue::{sidestep_queue, start::start_operation},
     status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
 };
 
@@ -112,88 +106,9 @@ pub unsafe extern "C" fn sidestep_bridge_listen_local(
     })
 }
 
-/// The non-blocking form of `sidestep_bridge_listen_unix`. The queue may belong to another mesh.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
-    queue: *mut sidestep_queue,
-    bridge: *const sidestep_bridge,
-    path: *const c_char,
-    host: *const c_char,
-    port: u16,
-    flags: u32,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let listen = |_: &_| {
-        let bridge = handle::get::<BridgeObject>(bridge)?;
-        // SAFETY: the header requires valid texts.
-        let (path, target) = unsafe { (text(path, "path")?, target(host, port, flags, 0)?) };
-        let listening = listening_unix(&bridge, path, target);
-        Ok(async move { listening.await.map(|()| Value::Nothing) })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
-}
-
-/// The non-blocking form of `sidestep_bridge_listen_postgres`. The queue may belong to another mesh.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(
-    queue: *mut sidestep_queue,
-    bridge: *const sidestep_bridge,
-    folder: *const c_char,
-    host: *const c_char,
-    port: u16,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let listen = |_: &_| {
-        let bridge = handle::get::<BridgeObject>(bridge)?;
-        // SAFETY: the header requires valid texts.
-        let (folder, target) = unsafe { (text(folder, "folder")?, target(host, port, 0, 0)?) };
-        let listening = listening_postgres(&bridge, folder, target);
-        Ok(async move { listening.await.map(|()| Value::Nothing) })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
-}
-
-/// The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 or the service's port. The completion contains a
-/// list with one entry: the address and the port of the listener. The queue may belong to another mesh.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_bridge_listen_local(
-    queue: *mut sidestep_queue,
-    bridge: *const sidestep_bridge,
-    host: *const c_char,
-    port: u16,
-    flags: u32,
-    local_port: u16,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let listen = |_: &_| {
-        let bridge = handle::get::<BridgeObject>(bridge)?;
-        // SAFETY: the header requires valid texts.
-        let target = unsafe { target(host, port, flags, 0) }?;
-        let listening = listening_local(&bridge, target, local_port)?;
-        Ok(async move {
-            let entry = Entry::tcp(listening.await?);
-            let found = Addresses { entries: [entry].into_iter().collect(), canonical_name: None };
-            Ok(Value::Addresses { found, flags: 0 })
-        })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
-}
-
 // These futures run on the mesh's threads. They hold the bridge, but not the `BridgeObject`, which owns these threads.
 
-fn listening_unix(
+pub(crate) fn listening_unix(
     bridge: &BridgeObject,
     path: &str,
     target: Target,
@@ -202,7 +117,7 @@ fn listening_unix(
     async move { Ok(bridge.listen_unix(path, &target).await?) }
 }
 
-fn listening_postgres(
+pub(crate) fn listening_postgres(
     bridge: &BridgeObject,
     folder: &str,
     target: Target,
@@ -214,7 +129,7 @@ fn listening_postgres(
     }
 }
 
-fn listening_local(
+pub(crate) fn listening_local(
     bridge: &BridgeObject,
     target: Target,
     local_port: u16,

@@ -1,9 +1,6 @@
 //! Name resolution to loopback addresses on which the bridge listens.
 
-use std::{
-    ffi::{c_char, c_void},
-    ptr,
-};
+use std::{ffi::c_char, ptr};
 
 use libc::{addrinfo, c_int};
 use mesh_connector::Target;
@@ -12,14 +9,11 @@ use super::{BridgeObject, sidestep_bridge};
 use crate::{
     addresses::Addresses,
     arguments::Out,
-    completion::Value,
     error::sidestep_error,
     failure::Failure,
     getaddrinfo::{Request, addresses_for, answering, resolve},
     handle,
-    mesh::Member,
-    queue::{sidestep_queue, start::start_resolution},
-    status::{SIDESTEP_E_INVALID_ARGUMENT, sidestep_status},
+    status::SIDESTEP_E_INVALID_ARGUMENT,
 };
 
 /// Resolves names as `sidestep_getaddrinfo` does, for programs that connect to the result themselves. A mesh name has a
@@ -53,40 +47,8 @@ pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
     })
 }
 
-/// The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The queue may belong to another
-/// mesh.
-#[must_use]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sidestep_queue_bridge_getaddrinfo(
-    queue: *mut sidestep_queue,
-    bridge: *const sidestep_bridge,
-    node: *const c_char,
-    service: *const c_char,
-    hints: *const addrinfo,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-) -> sidestep_status {
-    let look_up = |_: &Member| {
-        let bridge = handle::get::<BridgeObject>(bridge)?;
-        // SAFETY: the header requires valid texts and hints.
-        let request = unsafe { Request::new(node, service, hints) }?.into_owned();
-        let flags = request.flags;
-        let (immediate, resolving) = (request.system(), resolving(&bridge, request));
-        Ok(async move {
-            let found = match immediate {
-                Some(answer) => answer?,
-                None => resolving.await?,
-            };
-            Ok(Value::Addresses { found, flags })
-        })
-    };
-    // SAFETY: the header requires valid outputs.
-    unsafe { start_resolution(queue, user_data, operation, err, look_up) }
-}
-
 /// Resolves a name. The future does not hold the `BridgeObject`, because it runs on the threads that this object owns.
-fn resolving(
+pub(crate) fn resolving(
     bridge: &BridgeObject,
     request: Request<'static>,
 ) -> impl Future<Output = Result<Addresses, Failure>> + Send + use<> {

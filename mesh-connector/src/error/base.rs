@@ -1,11 +1,13 @@
 //! The error type of this crate.
 
+mod attempt;
+
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
 use sidestep_util::error::{BoxError, ErrorCore, with_causes};
 
+pub use self::attempt::{Attempt, IdentityMismatch};
 pub use super::kind::ErrorKind;
-use super::{Attempt, IdentityMismatch};
 
 /// An error of joining a mesh, connecting to a service, or an HTTP exchange.
 ///

@@ -7,8 +7,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-/// The number of addresses that are stored inline.
-pub(crate) const INLINE: usize = 8;
+use crate::iter::INLINE;
 
 /// A list that stores up to [`INLINE`] addresses inline.
 pub(super) type InlineIps = OneOrMany<SmallVec<[IpAddr; INLINE]>>;
