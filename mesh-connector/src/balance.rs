@@ -2,16 +2,16 @@
 //!
 //! A [`Plan`] is computed from a snapshot of the endpoints of a cluster. It chooses the first endpoint of a connection,
 //! and the next one after each failure. Each connection makes a new choice, so that gateways and remote clusters share
-//! the load according to the weights of the control plane. A connection tries each endpoint at most once.
+//! the load according to the weights that the control plane sends. A connection tries each endpoint at most once.
 //!
 //! The first choice follows Envoy (`source/extensions/load_balancing_policies/common/load_balancer_impl.cc`):
 //!
-//! - A priority whose healthy endpoints, times 1.4, are fewer than all of its endpoints passes the remaining load to
-//!   the next priority.
-//! - If all priorities together have too few healthy endpoints, a priority below the panic threshold uses all of its
-//!   endpoints.
+//! - If the number of healthy endpoints of a priority, times 1.4, is less than the number of all its endpoints, the
+//!   next priority receives the remaining load.
+//! - If the usable endpoints of all priorities together cannot carry the whole load, a priority whose share of usable
+//!   endpoints is less than the panic threshold uses all its endpoints (panic mode).
 //! - Degraded endpoints take the load that healthy endpoints cannot carry.
-//! - A locality counts by its weight if the cluster enables locality weights.
+//! - If the cluster enables locality weights, a locality receives load in proportion to its weight.
 //!
 //! The choice after a failed attempt is specific to this client: first the other endpoints of the same priority, then
 //! those of the next. Endpoints that failed recently come last.
@@ -32,19 +32,19 @@ use self::{
     levels::{Level, OVERPROVISIONING, levels},
 };
 
-/// The resolution of the slow start factor.
+/// The integer that represents a slow start factor of 1. Weights are integers.
 const SLOW_START_RESOLUTION: u64 = 1000;
 
 /// The properties of an endpoint that the choice depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) priority: u32,
-    /// The index of the locality.
+    /// The index of the locality in the endpoints of the cluster.
     pub(crate) locality: usize,
     pub(crate) locality_weight: u32,
     pub(crate) weight: u32,
     pub(crate) health: HostHealth,
-    /// Whether the endpoint failed recently.
+    /// Whether a failure has moved the endpoint to the end of the order for a limited time.
     pub(crate) recently_failed: bool,
     /// The slow start factor: the share of its weight that a new endpoint has, from 0 to 1.
     pub(crate) slow_start_factor: f64,
@@ -63,7 +63,7 @@ pub(crate) enum HostHealth {
 /// better.
 type Rank = (bool, u32, bool);
 
-/// The order in which connections try endpoints. The indices refer to the list of endpoints.
+/// The order in which connections try endpoints. Indices refer to the candidates from which the plan was created.
 #[derive(Debug)]
 pub(crate) struct Plan {
     policy: LbPolicy,
@@ -75,7 +75,7 @@ pub(crate) struct Plan {
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
-    /// The rank of the endpoint. `None` if the endpoint is not used.
+    /// The rank of the endpoint. `None` if the endpoint is unhealthy and its priority is not in panic mode.
     rank: Option<Rank>,
     weight: u64,
     /// The share of connections that try the endpoint first.
@@ -104,7 +104,8 @@ impl Plan {
         plan
     }
 
-    /// Chooses the first endpoint. `active` returns the number of connections to an endpoint.
+    /// Returns the index of the endpoint that a connection tries first. `None` if no endpoint can be used. `active`
+    /// returns the number of connections to an endpoint.
     pub(crate) fn first(&self, rng: &mut Rng, active: impl Fn(usize) -> u32) -> Option<usize> {
         let group = match &self.groups[..] {
             [] => return None,
@@ -123,7 +124,8 @@ impl Plan {
         })
     }
 
-    /// Chooses the next endpoint after failures, randomly by weight among the endpoints with the best rank.
+    /// Returns the index of the endpoint to try after the endpoints in `tried` have failed: one of the remaining
+    /// endpoints with the best rank, chosen randomly by weight. `None` if no endpoint remains.
     pub(crate) fn after(&self, tried: &[usize], rng: &mut Rng) -> Option<usize> {
         let left = || {
             let all = self.members.iter().enumerate().filter(|(index, _)| !tried.contains(index));
@@ -142,12 +144,12 @@ impl Plan {
             .map(|(_, index, _)| index)
     }
 
-    /// Returns the number of usable endpoints.
+    /// Returns the number of endpoints that connections may try.
     pub(crate) fn usable(&self) -> usize {
         self.members.iter().filter(|member| member.rank.is_some()).count()
     }
 
-    /// Returns the position of an endpoint in the order.
+    /// Returns the position of an endpoint in the order of attempts.
     pub(crate) fn pick_order(&self, index: usize) -> PickOrder {
         match self.members[index] {
             Member { rank: None, .. } => PickOrder::Excluded,
@@ -200,7 +202,8 @@ impl Plan {
         }
     }
 
-    /// Adds a group of the endpoints with the best rank, if all usable endpoints failed recently.
+    /// Adds a group of the endpoints with the best rank. It is needed if all usable endpoints failed recently, because
+    /// no other group exists then.
     fn best_tier(&mut self, rng: &mut Rng) {
         let best = self.members.iter().filter_map(|member| member.rank).min();
         let of_tier = |(_, member): &(usize, &Member)| member.rank.is_some() && member.rank == best;
@@ -208,7 +211,8 @@ impl Plan {
         self.groups.extend(Group::new(members, |index| self.members[index].weight, 1.0, rng));
     }
 
-    /// Converts the loads of the groups to shares of the total, and computes the share of each member.
+    /// Converts the load of each group to a cumulative share of the total load, and computes the share of connections
+    /// that try each member first.
     fn lay_out(&mut self) {
         let total: f64 = self.groups.iter().map(|group| group.end).sum();
         let mut end = 0.0;
@@ -230,14 +234,14 @@ impl Plan {
     }
 }
 
-/// The position of an endpoint in the order.
+/// The position of an endpoint in the order of attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum PickOrder {
     /// The endpoint is eligible for the first attempt. `share` is the fraction of connections that try it first.
     First { share: f64 },
     /// The endpoint is tried after others have failed.
     Later(DeferReason),
-    /// The endpoint is not used.
+    /// Connections never try the endpoint.
     Excluded,
 }
 
@@ -271,9 +275,9 @@ fn weight(candidate: &Candidate, has_slow_start: bool) -> u64 {
     weight * slow_start_factor.max(1)
 }
 
-/// Returns the fractional part, from 0 to 1, of a multiple of the golden ratio.
+/// Returns the fractional part, from 0 to 1, of `turn` divided by the golden ratio. Successive turns are spread evenly.
 fn fraction(turn: u64) -> f64 {
-    // 2^64 / φ: the fractional part is what does not overflow.
+    // 2^64 / φ. A wrapping multiplication leaves the fractional part, in units of 2^-64.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     turn.wrapping_mul(STEP) as f64 / 18_446_744_073_709_551_616.0
 }

@@ -26,16 +26,16 @@
 //!
 //! Connections through the bridge use the identity of this process. Every process of the host can connect to loopback,
 //! so [`Access`] restricts the clients. By default the bridge accepts only sockets of this process. The proxy also
-//! accepts clients that present its secret, which is new for each bridge: a child process that receives
-//! [`Bridge::socks_url`] can use the proxy, other processes cannot.
+//! accepts clients that present its secret, a random password that is new for each bridge: a child process that
+//! receives [`Bridge::socks_url`] can use the proxy, other processes cannot.
 //!
 //! # Connections
 //!
-//! The bridge relays bytes with backpressure. The end of one direction leaves the other direction open. A reset of one
-//! side, or the end of a TLS connection without close_notify, resets the other side. (A Unix socket has no reset: its
-//! reader sees the end of the data.) On ports whose protocol Istio detects, the bridge reads the first bytes of the
-//! client, and announces HTTP as HTTP to the proxies behind it. It accepts such a connection before it connects to the
-//! service, so a failure appears as a reset.
+//! The bridge relays bytes with backpressure. The end of one direction leaves the other direction open. If the client
+//! or the service resets its connection, or a TLS connection ends without close_notify, the bridge resets the other
+//! connection. (A Unix socket has no reset: its reader sees the end of the data.) If Istio detects the protocol of a
+//! port, the bridge reads the first bytes of the client, and offers the ALPN protocols of HTTP if the bytes are HTTP.
+//! It accepts such a client before it connects to the service, so the client sees a failed connection as a reset.
 //!
 //! # Limits
 //!
@@ -96,14 +96,14 @@ use crate::{
     target::Target,
 };
 
-/// The user name for proxy authentication. Proxy clients need one next to the password.
+/// The user name for proxy authentication. Proxy protocols require a user name in addition to the password.
 const USER: &str = "sidestep";
 
-/// The time limit of waiting for the tasks of a bridge at its shutdown.
+/// The time for which [`Bridge::shutdown`] waits for the tasks of the bridge.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Local proxies, Unix sockets and loopback listeners for one mesh. The [module](self) lists the suitable one for each
-/// kind of client.
+/// Local proxies, Unix sockets and loopback listeners for one mesh. The documentation of the [module](self)
+/// lists which of them each kind of client can use.
 ///
 /// Dropping the bridge closes the listeners and the connections through them, and releases its handle to the mesh.
 pub struct Bridge {
@@ -115,7 +115,7 @@ pub struct Bridge {
     runtime: Handle,
 }
 
-/// The state that the tasks of the listeners share. It does not keep the bridge alive.
+/// The state that the tasks of the listeners share. A reference to it does not keep the bridge alive.
 pub(crate) struct BridgeState {
     pub(crate) mesh: Mesh,
     pub(crate) access_control: AccessControl,
@@ -145,8 +145,8 @@ impl Bridge {
         &self.state.secret
     }
 
-    /// Returns the URL of the SOCKS5 proxy (`socks5h://`), including the secret. The mesh resolves the host names. Any
-    /// protocol can use this proxy.
+    /// Returns the URL of the SOCKS5 proxy (`socks5h://`), including the secret. The bridge resolves the host names in
+    /// the mesh. The proxy forwards connections of any protocol.
     #[must_use]
     pub fn socks_url(&self) -> String {
         format!("socks5h://{USER}:{}@{}", self.secret().reveal(), self.proxy)
@@ -159,8 +159,8 @@ impl Bridge {
         format!("http://{USER}:{}@{}", self.secret().reveal(), self.proxy)
     }
 
-    /// Listens on a Unix socket and forwards its connections to `target`. The bridge owns the socket file: it replaces
-    /// the file of a socket that is no longer in use, and removes the file when the bridge ends.
+    /// Listens on a Unix socket and forwards its connections to `target`. If `path` is the file of a socket on which no
+    /// program listens, the bridge replaces the file. The bridge removes the file when it ends.
     ///
     /// # Errors
     ///
@@ -195,13 +195,14 @@ impl Bridge {
     /// Listens on a loopback address in 127.64.0.0/10 and forwards its connections to `target`. This works only on
     /// Linux, where all of 127.0.0.0/8 is local.
     ///
-    /// A host has the same address for the lifetime of the bridge, and listeners stay open until the bridge ends, so
-    /// clients can cache the address. Further calls with the same target and port return the same listener.
+    /// A host has one loopback address for the lifetime of the bridge, and listeners stay open until the bridge ends,
+    /// so clients can cache the address. A further call with the same target and port returns the address of the same
+    /// listener.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`]: with [`LocalPort::Real`], another socket of this host listens on the port on all
-    /// addresses. The message contains the next step.
+    /// [`ErrorKind::Listen`], for instance if `port` is [`LocalPort::Real`] and another program listens on the same
+    /// port of all addresses (0.0.0.0). The message contains the next step.
     ///
     /// # Cancel safety
     ///
@@ -219,13 +220,14 @@ impl Bridge {
 
     /// Returns the address and port on which the bridge listens for `target`: a loopback address and a port that the
     /// system chooses, as with [`listen_local`](Self::listen_local) and [`LocalPort::Any`]. `None` if the target is
-    /// outside the mesh; its own addresses are correct then. This replaces getaddrinfo for clients that accept a port
-    /// with each address.
+    /// outside the mesh: the client can then connect to the addresses from DNS. This replaces getaddrinfo for clients
+    /// that accept a port with each address.
     ///
     /// # Errors
     ///
     /// The errors of [`Mesh::connect`] about the service, such as [`ErrorKind::UnknownPort`], and those of
-    /// [`listen_local`](Self::listen_local). The call waits for the clusters of istiod in the same way as a connection.
+    /// [`listen_local`](Self::listen_local). The call waits until istiod has sent its clusters, at most for the connect
+    /// deadline.
     ///
     /// # Cancel safety
     ///
@@ -244,11 +246,11 @@ impl Bridge {
     }
 
     /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. The call
-    /// waits for the clusters of istiod, which contain the ports of each service.
+    /// waits until istiod has sent its clusters, which contain the ports of each service.
     ///
     /// # Errors
     ///
-    /// The errors of [`Mesh::connect`] about istiod.
+    /// The errors of [`Mesh::connect`] about istiod, such as [`ErrorKind::ControlPlane`].
     ///
     /// # Cancel safety
     ///
@@ -265,11 +267,11 @@ impl Bridge {
 
     /// Returns a resolver that answers names of the mesh with loopback addresses on which the bridge listens, and other
     /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
-    /// connections go through the mesh. The call waits for the clusters of istiod.
+    /// connections go through the mesh. The call waits until istiod has sent its clusters.
     ///
     /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. See
-    /// [`LocalServices`] for ports below 1024 and ports in use. A name whose ports cannot be opened is answered with
-    /// its addresses in the name table, and so is every name after the bridge has ended.
+    /// [`LocalServices`] for ports below 1024 and ports in use. If the bridge cannot listen on any port of a service,
+    /// or has ended, the answer contains the addresses in the name table.
     ///
     /// ```no_run
     /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -295,7 +297,7 @@ impl Bridge {
         self.state.mesh.membership().dns.resolver_with(services)
     }
 
-    /// Returns the number of open connections.
+    /// Returns the number of open connections of clients to the bridge.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.state.settings.max_connections - self.state.slots.available_permits()

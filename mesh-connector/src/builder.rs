@@ -18,7 +18,7 @@ use crate::{
 /// # Defaults
 ///
 /// mTLS as the control plane configures it, connections to hosts outside the mesh allowed, the DNS servers of the host
-/// as upstream, 10 s per connection.
+/// as upstream, a connect deadline of 10 s.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
@@ -60,7 +60,8 @@ impl MeshBuilder {
         self
     }
 
-    /// Sets the time limit of a connection, from routing to the end of the handshake, for all attempts together.
+    /// Sets the connect deadline: the time limit from routing to the end of the handshake, for all attempts of a
+    /// connection together.
     pub fn with_connect_deadline(mut self, deadline: Duration) -> Self {
         self.settings.connect_deadline = deadline;
         self
@@ -70,9 +71,9 @@ impl MeshBuilder {
     /// endpoints from istiod. This is for control planes that serve only the name table. An address is `HOST:PORT`;
     /// gateways usually listen on port 15443.
     ///
-    /// The parameters that CDS would provide are derived from the name: the SNI `outbound_.PORT_.SUBSET_.HOST`, and the
-    /// rule that the identity of the peer belongs to the namespace of the service. Names outside the name table are
-    /// outside the mesh.
+    /// The parameters that CDS would provide are derived from the name of the service: the SNI
+    /// `outbound_.PORT_.SUBSET_.HOST`, and the rule that the identity of the peer belongs to the namespace of the
+    /// service. A host that is not in the name table is outside the mesh.
     pub fn with_static_gateways(mut self, gateways: impl IntoIterator<Item = ServerAddress>) -> Self {
         self.gateways = gateways.into_iter().collect();
         self
@@ -110,8 +111,8 @@ impl MeshBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config); [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) if upstream
-    /// DNS cannot be set up.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if the configuration is invalid;
+    /// [`ErrorKind::Resolve`](crate::ErrorKind::Resolve) if upstream DNS cannot be set up.
     ///
     /// # Panics
     ///

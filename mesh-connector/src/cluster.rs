@@ -1,7 +1,7 @@
 //! The clusters in use, and routing to them.
 //!
-//! Only [`ClusterManager`] compares derived state with its inputs: names, clusters and identity. All values below it
-//! are immutable.
+//! Routes and entries are derived from the name table, the clusters and the identity. Only [`ClusterManager`] checks
+//! whether they are up to date, and replaces those that are not.
 
 mod entry;
 mod original_destination;
@@ -50,36 +50,37 @@ const MAX_ROUTES: usize = 4096;
 /// The maximum number of clusters in use. If it is exceeded, clusters without connections are dropped.
 const MAX_ENTRIES: usize = 4096;
 
-/// The route of a target.
+/// The route of a target: the place to which a connection leads.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
-    /// A cluster of the control plane.
+    /// An endpoint of this cluster.
     Cluster(Arc<ClusterEntry>),
     /// A host outside the mesh (Envoy: `PassthroughCluster`).
     Passthrough,
 }
 
-/// The clusters in use by one membership. Routing a known name is wait-free and does not allocate.
+/// The clusters in use by one membership. Routing a name again is wait-free and does not allocate.
 pub(crate) struct ClusterManager {
     client: NdsClient,
-    /// The static gateways, which replace the clusters of the control plane if the program has set them.
+    /// The static gateways, which replace the clusters of the control plane. `None` if the program has set none.
     static_gateways: Option<StaticGateways>,
-    /// The empty set of clusters that snapshots contain with static gateways.
+    /// An empty set of clusters, for the snapshots of a program with static gateways.
     no_clusters: Arc<Clusters>,
     tls: Arc<TlsSettings>,
     #[cfg(feature = "hyper")]
     passthrough: PassthroughCluster,
     current: ArcSwap<Snapshot>,
     updating: Mutex<()>,
-    /// Starts the task that updates the clusters when the first one is used.
+    /// Notifies the task that updates the clusters ([`follow`](Self::follow)) when the first cluster comes into use.
     in_use: Arc<Notify>,
 }
 
-/// The clusters in use, for one state of the control plane.
+/// The routes and the clusters in use, derived from one state of the control plane.
 #[derive(Clone, Default)]
 struct Snapshot {
     of: Option<Inputs>,
-    /// Routes by target. Addresses are not cached, because the most recently resolved name is not part of the inputs.
+    /// The routes of targets with a host name. Routes of IP addresses are not cached, because they depend on the name
+    /// that was most recently resolved to the address, which is not part of the inputs.
     routes: HashMap<Target, Route, RandomState>,
     entries: HashMap<ClusterName, Arc<ClusterEntry>>,
 }
@@ -88,7 +89,7 @@ struct Snapshot {
 #[derive(Clone)]
 struct Inputs {
     names: Arc<NameTable>,
-    /// The clusters of istiod. Empty with static gateways.
+    /// The clusters of istiod. Empty if the program has set static gateways.
     clusters: Arc<Clusters>,
     identity: Option<Arc<Identity>>,
 }
@@ -108,14 +109,14 @@ impl ClusterManager {
         }
     }
 
-    /// Returns the connections to hosts outside the mesh.
+    /// Returns the HTTP connections to hosts outside the mesh.
     #[cfg(feature = "hyper")]
     pub(crate) fn passthrough(&self) -> &PassthroughCluster {
         &self.passthrough
     }
 
-    /// Returns the clusters of istiod. With static gateways, returns an empty set. `None` before the first push. The
-    /// first call subscribes to them.
+    /// Returns the clusters of istiod, or an empty set if the program has set static gateways. `None` before the first
+    /// push. The first call subscribes to the clusters.
     pub(crate) fn clusters(&self) -> Option<Arc<Clusters>> {
         match self.watch() {
             Some(clusters) => clusters.current(),
@@ -123,7 +124,7 @@ impl ClusterManager {
         }
     }
 
-    /// Returns the watch of the clusters of istiod. `None` with static gateways.
+    /// Returns the watch of the clusters of istiod. `None` if the program has set static gateways.
     pub(crate) fn watch(&self) -> Option<&Watch<Option<Arc<Clusters>>>> {
         match self.static_gateways {
             Some(_) => None,
@@ -157,8 +158,8 @@ impl ClusterManager {
         self.find_route(target, dns)
     }
 
-    /// Updates the clusters in use after changes of the control plane, until the client is dropped. This also ends
-    /// connections of changed clusters without waiting for a request.
+    /// Updates the clusters in use after each push and each new identity, until the manager or the client of istiod is
+    /// dropped. HTTP connections of changed clusters therefore end without waiting for a request.
     pub(crate) async fn follow(manager: Weak<Self>) {
         let Some(in_use) = manager.upgrade().map(|manager| manager.in_use.clone()) else { return };
         in_use.notified().await;
@@ -233,7 +234,7 @@ impl ClusterManager {
         }
     }
 
-    /// Routes a target and caches the route and its cluster.
+    /// Routes a target without the cached routes, and caches the route and its cluster.
     fn find_route(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
         let _guard = self.updating.lock();
         let inputs = self.inputs()?;
@@ -266,7 +267,8 @@ impl ClusterManager {
         Some(route)
     }
 
-    /// Replaces the snapshot. HTTP connections of entries that it no longer contains serve no further request.
+    /// Replaces the snapshot `before` by `next`. HTTP connections of entries that `next` does not contain serve no
+    /// further request.
     fn store(&self, before: &Snapshot, next: Arc<Snapshot>) {
         self.current.store(next.clone());
         for (name, entry) in &before.entries {
@@ -276,7 +278,7 @@ impl ClusterManager {
         }
     }
 
-    /// Returns the clusters in use for another state of the control plane.
+    /// Returns the snapshot for `inputs` that replaces `snapshot`.
     fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
         let before = snapshot.of.as_ref().and_then(Inputs::own_id);
         let config = |cluster: &Arc<Cluster>| match &self.static_gateways {
@@ -299,7 +301,7 @@ impl ClusterManager {
 }
 
 impl Snapshot {
-    /// Returns the entry of a cluster. `fresh` creates it if there is none.
+    /// Returns the entry of a cluster. If there is none, `fresh` creates it.
     fn entry(&mut self, name: &ClusterName, fresh: impl FnOnce() -> Arc<ClusterEntry>) -> Arc<ClusterEntry> {
         if let Some(entry) = self.entries.get(name) {
             return entry.clone();
@@ -311,8 +313,9 @@ impl Snapshot {
         self.entries.entry(name.clone()).or_insert_with(fresh).clone()
     }
 
-    /// Returns the clusters in use for a state of the control plane with these configurations. Unaffected entries are
-    /// reused. Entries of removed or idle clusters are dropped.
+    /// Returns the snapshot for `inputs` that replaces this one. `config` returns the new configuration of a cluster,
+    /// or `None` if the cluster was removed. Entries with the same configuration and identity are reused; `successor`
+    /// replaces other entries. Entries of removed or idle clusters are dropped.
     fn updated(
         &self,
         inputs: &Inputs,

@@ -50,7 +50,7 @@ pub(crate) struct Details {
     pub(crate) peer_addr: SocketAddr,
     pub(crate) gateway: bool,
     pub(crate) workload_cluster: Option<String>,
-    /// The name and namespace of the workload.
+    /// The name and namespace of the workload. `None` for a gateway, and if the control plane does not send them.
     pub(crate) workload: Option<(String, String)>,
     pub(crate) tls: Option<TlsDetails>,
     /// The record that counts the connection while it is open.
@@ -68,31 +68,33 @@ pub(crate) struct TlsDetails {
 }
 
 impl ConnectionInfo {
-    /// Returns the requested host, normalised.
+    /// Returns the requested host: a name in lower case and without a trailing dot, or an IP address.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
     }
 
-    /// Returns the requested port: for a service, the service port.
+    /// Returns the requested port. For a service, this is the service port, not the port of the endpoint.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// Returns the canonical name of the service. `None` outside the mesh.
+    /// Returns the canonical name of the service. `None` if the host is outside the mesh.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.0.service.as_deref()
     }
 
-    /// Returns the cluster: `outbound|3002||forecast.weather.svc.cluster.local`. `None` outside the mesh.
+    /// Returns the name of the cluster: `outbound|3002||forecast.weather.svc.cluster.local`. `None` if the host is
+    /// outside the mesh.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         self.0.cluster.as_deref()
     }
 
-    /// Returns the chosen endpoint, in the notation of the control plane.
+    /// Returns the address of the chosen endpoint, as the control plane sends it: `10.1.2.3:15443`. For a host outside
+    /// the mesh, this is the peer address.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.0.endpoint
@@ -110,8 +112,8 @@ impl ConnectionInfo {
         self.0.gateway
     }
 
-    /// Returns the Kubernetes cluster of the workload, or the cluster behind the gateway. `None` if the control plane
-    /// does not send it.
+    /// Returns the Kubernetes cluster of the workload. Through a gateway, this is the cluster behind the gateway.
+    /// `None` if the control plane does not send the cluster.
     #[must_use]
     pub fn workload_cluster(&self) -> Option<&str> {
         self.0.workload_cluster.as_deref()
@@ -130,7 +132,8 @@ impl ConnectionInfo {
         self.0.tls.as_ref().map_or(Transport::Plaintext, |tls| tls.transport)
     }
 
-    /// Returns the server name of the TLS handshake (SNI). `None` for plaintext, and for an address without a name.
+    /// Returns the server name of the TLS handshake (SNI). `None` for plaintext, and if the host is an IP address and
+    /// no SNI is configured.
     #[must_use]
     pub fn sni(&self) -> Option<&str> {
         self.0.tls.as_ref().map(|tls| &*tls.sni).filter(|sni| !sni.is_empty())
@@ -157,16 +160,16 @@ impl ConnectionInfo {
         self.0.tls.as_ref().and_then(|tls| tls.peer_id.as_ref())
     }
 
-    /// Returns the verified name in the certificate of the peer. With mesh mTLS this is a `spiffe://` URI, otherwise
-    /// the first name in the certificate. `None` for plaintext.
+    /// Returns the verified name in the certificate of the peer. With mesh mTLS this is a `spiffe://` URI. With other
+    /// TLS, this is the first name in the certificate. `None` for plaintext.
     #[must_use]
     pub fn peer_name(&self) -> Option<&str> {
         self.0.tls.as_ref().map(|tls| &*tls.peer)
     }
 
     /// Reports the HTTP status of a response on this connection to outlier detection. HTTP clients that use their own
-    /// connection pool call this; `HttpClient` does it automatically. It has no effect without outlier detection, and
-    /// after the connection has ended.
+    /// connection pool call this; `HttpClient` does it automatically. It has no effect if the cluster has no outlier
+    /// detection, or after the connection has ended.
     pub fn report_status(&self, status: u16) {
         if let Some(active) = self.0.active.upgrade() {
             active.answered(status);

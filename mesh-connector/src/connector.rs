@@ -17,8 +17,8 @@ use crate::{
 /// With the feature `hyper` it is a service from `http::Uri` to a stream, which the clients of hyper-util accept. It
 /// accepts only `http://` URIs, because the mesh adds mTLS.
 ///
-/// A client with its own connection pool does not learn that the policy, the identity or the expected identities of a
-/// connection have changed. `HttpClient` does.
+/// An HTTP client with its own connection pool continues to use a connection after the policy, the identity of this
+/// process or the expected identities of the peer have changed. `HttpClient` does not.
 #[derive(Clone, Debug)]
 pub struct MeshConnector {
     mesh: Mesh,
@@ -45,13 +45,13 @@ impl MeshConnector {
         Self { protocol, ..self }
     }
 
-    /// Sets the subset of the DestinationRule. An empty string selects the whole service.
+    /// Sets the subset: a name from the DestinationRule of the service. An empty string selects the whole service.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
         Self { subset: subset.into(), ..self }
     }
 
-    /// Limits the time of each connection.
+    /// Limits the connect deadline to `deadline`.
     #[cfg(feature = "tonic")]
     pub(crate) fn within(self, deadline: std::time::Duration) -> Self {
         let deadline = deadline.min(self.mesh.settings().connect_deadline);

@@ -28,7 +28,7 @@ use crate::{
 /// The maximum number of attempts. Further attempts give no new information and add load to a failing service.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The minimum time of an attempt, regardless of how many endpoints remain.
+/// The minimum share of the remaining time for an attempt, regardless of how many endpoints remain.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 
 /// The inputs of a connection to one cluster.
@@ -54,11 +54,11 @@ pub(crate) struct Choice {
 
 /// The reason why an attempt at an endpoint failed.
 enum AttemptError {
-    /// The endpoint was refused before dialling.
+    /// Connections to the endpoint are refused before dialling, because of the transport that they would need.
     Refused(Error),
     /// Dialling failed.
     Failed(Attempt),
-    /// The error applies to all endpoints.
+    /// The error applies to all endpoints, so no other endpoint is tried.
     Fatal(Error),
 }
 
@@ -68,7 +68,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     }
 
     /// Chooses the endpoint of the first attempt. `None` if no endpoint can be used, or if a connection to the chosen
-    /// one would be refused. [`connect`](Self::connect) then tries others or returns the error.
+    /// endpoint would be refused. In both cases, [`connect`](Self::connect) without a choice tries other endpoints or
+    /// returns the error.
     #[cfg(feature = "hyper")]
     pub(crate) fn choose(&self, now: Instant, rng: &mut Rng) -> Option<Choice> {
         self.choice(self.hosts.first(now, rng)?).ok()

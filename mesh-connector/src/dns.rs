@@ -17,19 +17,20 @@ use nds_client::{
 use self::by_address::ByAddress;
 use crate::error::{Error, ErrorKind};
 
-/// The name table, at one moment.
+/// The current name table, and the names that this process has resolved.
 pub(crate) trait MeshNames {
-    /// Returns the canonical name of a host: fully qualified, in lower case, without a trailing dot; `*.x` if a
-    /// wildcard covers it. `None` if the name table does not contain the host.
+    /// Returns the canonical name of a host: fully qualified, in lower case, without a trailing dot. If a wildcard
+    /// entry covers the host, this is the wildcard, such as `*.example.com`. `None` if the name table does not contain
+    /// the host.
     fn canonical(&self, host: &str) -> Option<String>;
 
     /// Returns the addresses of a host in the name table. Empty if the table does not contain the host.
     fn addresses(&self, host: &str) -> Vec<IpAddr>;
 
-    /// Returns the name that this process most recently resolved to an address.
+    /// Returns the name that this process most recently resolved to the address `ip`. `None` if there is none.
     fn last_resolved(&self, ip: IpAddr) -> Option<String>;
 
-    /// Returns all names in the name table that have an address.
+    /// Returns the names to which the name table assigns the address `ip`.
     fn at(&self, ip: IpAddr) -> Vec<String>;
 }
 
@@ -83,7 +84,7 @@ impl Dns {
         })
     }
 
-    /// Returns a resolver that answers names of the mesh with these addresses.
+    /// Returns a resolver that answers names of the mesh with the addresses from `addresses`.
     #[cfg(feature = "bridge")]
     pub(crate) fn resolver_with(
         &self,
@@ -93,7 +94,7 @@ impl Dns {
         builder.with_local_addresses(addresses).build().map_err(cannot_set_up)
     }
 
-    /// Returns a resolver without a name table.
+    /// Returns the resolver for upstream DNS only, which has an empty name table.
     fn upstream_only(&self) -> Result<&MeshResolver, mesh_resolver::Error> {
         if let Some(resolver) = self.upstream_only.get() {
             return Ok(resolver);

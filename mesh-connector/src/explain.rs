@@ -1,6 +1,7 @@
 //! Explanations of a connection to a target, step by step.
 //!
-//! [`Mesh::explain`] and [`Mesh::explain_to`] return an [`Explanation`]. Its fields are the steps of the decision.
+//! [`Mesh::explain`] and [`Mesh::explain_to`] return an [`Explanation`]. Its fields are the steps of the decision about
+//! a connection: name, cluster, endpoints, connection.
 
 mod collect;
 mod endpoint;
@@ -31,8 +32,8 @@ pub enum Probe {
     Nothing,
 }
 
-/// The decision about one target, as values, as text ([`Display`](std::fmt::Display)) and as JSON. The fields are in
-/// the order of the decision.
+/// The decision about a connection to one target, as values, as text ([`Display`](std::fmt::Display)) and as JSON. The
+/// fields are in the order of the decision.
 ///
 /// The code that makes connections also makes the explanation, so the two agree.
 ///
@@ -59,19 +60,20 @@ pub enum Probe {
 pub struct Explanation {
     /// The requested target.
     pub target: Target,
-    /// The membership that makes the decision.
+    /// The membership of this process in the mesh.
     pub membership: Membership,
     /// The host in the name table. `None` if the decision ended before the lookup.
     pub name: Option<Name>,
     /// The addresses of the host outside the mesh. `None` for a host of the mesh.
     pub passthrough: Option<Passthrough>,
-    /// The cluster of the target.
+    /// The cluster of the target. `None` if the target is outside the mesh, or if the decision ended before the cluster
+    /// was known.
     pub cluster: Option<Cluster>,
-    /// The endpoints of the cluster, in the order of istiod.
+    /// The endpoints of the cluster, in the order of istiod. Empty if they are not known.
     pub endpoints: Vec<Endpoint>,
-    /// The connection of [`Probe::Handshake`].
+    /// The connection that [`Probe::Handshake`] made. `None` if no connection was made.
     pub connection: Option<Connection>,
-    /// The reason why no connection is possible. `None` if no obstacle is known.
+    /// The reason why no connection is possible. `None` if the explanation found none.
     pub failure: Option<Failure>,
     /// Configuration that can affect the connection of a sidecar, and that this client does not receive.
     pub not_visible: Vec<String>,
@@ -87,26 +89,29 @@ pub struct Target {
     pub host: String,
     /// The service port.
     pub port: u16,
-    /// The subset of the DestinationRule. Empty for the whole service.
+    /// The subset: a name from the DestinationRule of the service. Empty for the whole service.
     pub subset: String,
     /// The protocol: `tcp`, `http1`, `http2`.
     pub protocol: &'static str,
 }
 
-/// The membership that makes the decision, and the state of its data.
+/// The membership of this process in the mesh, and the state of its data.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Membership {
-    /// The identity of this process. `None` before the first certificate.
+    /// The SPIFFE ID of this process. `None` before the first certificate.
     pub identity: Option<String>,
-    /// The remaining validity of the certificate, in seconds. 0 for an expired certificate.
+    /// The remaining validity of the certificate, in seconds. 0 for an expired certificate. `None` before the first
+    /// certificate.
     pub certificate_seconds_left: Option<u64>,
     /// The network of this workload. Endpoints in other networks need an east-west gateway. Empty if no network is
     /// configured.
     pub network: String,
-    /// The state of names, clusters and endpoints: `synced`, `stale`, `from_disk`, `connecting`.
+    /// The state of names, clusters and endpoints: `synced`, `stale`, `from_disk`, `connecting`
+    /// ([`SyncState`](nds_client::health::SyncState)).
     pub state: String,
-    /// The time since the stream to istiod ended, in seconds. For data from disk, its age when it was loaded.
+    /// The time since the stream to istiod ended, in seconds. For data from disk, this is the age of the data when it
+    /// was loaded. `None` in all states except `stale` and `from_disk`.
     pub stale_seconds: Option<u64>,
     /// The problems of the membership, each with its reason.
     pub problems: Vec<String>,
@@ -118,7 +123,7 @@ pub struct Membership {
 pub struct Passthrough {
     /// Whether the settings of this program allow connections to the host.
     pub allowed: bool,
-    /// The addresses from upstream DNS.
+    /// The addresses from upstream DNS. Empty if they were not looked up.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -126,7 +131,7 @@ pub struct Passthrough {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Cluster {
-    /// The name: `outbound|3002||forecast.weather.svc.cluster.local`.
+    /// The name of the cluster: `outbound|3002||forecast.weather.svc.cluster.local`.
     pub name: String,
     /// The source of the endpoints: `eds`, `inline`, `original_destination`.
     pub discovery: &'static str,
@@ -140,23 +145,23 @@ pub struct Cluster {
     pub load_balancing_policy: &'static str,
     /// Whether locality weights apply.
     pub locality_weighted: bool,
-    /// The panic threshold in percent. With a smaller share of healthy endpoints, unhealthy endpoints are used too. 0
-    /// disables it.
+    /// The panic threshold in percent. If the share of healthy endpoints is smaller, unhealthy endpoints are used too.
+    /// 0 disables the panic threshold.
     pub panic_threshold_percent: f64,
     /// The number of consecutive connection failures after which an endpoint is ejected. `None` if it is never ejected.
     pub ejection_threshold: Option<u32>,
-    /// The maximum number of connections of this process. `None` if there is no effective limit.
+    /// The maximum number of connections of this process to the cluster. `None` if there is no effective limit.
     pub max_connections: Option<u32>,
-    /// The time for which HTTP clients keep an idle connection, in milliseconds. 0 means no timeout. `None` if the HTTP
-    /// client decides.
+    /// The time for which HTTP clients retain an idle connection, in milliseconds. 0 means no timeout. `None` if the
+    /// cluster sets no timeout: the default of the HTTP client applies.
     pub idle_timeout_millis: Option<u64>,
     /// The maximum age of an HTTP connection, in milliseconds. `None` without a limit.
     pub max_connection_duration_millis: Option<u64>,
     /// The maximum number of requests on an HTTP connection. `None` without a limit.
     pub max_requests_per_connection: Option<u32>,
-    /// The path of the DestinationRule in the Kubernetes API, if one configures the cluster.
+    /// The path in the Kubernetes API of the DestinationRule that configures the cluster. `None` if there is none.
     pub destination_rule: Option<String>,
-    /// The subsets of the service on this port.
+    /// The names of all subsets of the service on this port.
     pub subsets: Vec<String>,
 }
 
@@ -164,19 +169,19 @@ pub struct Cluster {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Connection {
-    /// The endpoint that accepted the connection.
+    /// The address of the endpoint that accepted the connection.
     pub endpoint: String,
     /// The peer address of the TCP connection.
     pub peer_addr: SocketAddr,
     /// Whether the endpoint is an east-west gateway.
     pub gateway: bool,
-    /// `mutual_tls` or `plaintext`.
+    /// The protection of the connection: `mutual_tls`, `tls` or `plaintext`.
     pub transport: &'static str,
-    /// The server name of the TLS handshake.
+    /// The server name of the TLS handshake. `None` for plaintext, and for a handshake without SNI.
     pub sni: Option<String>,
-    /// The application protocol that the peer selected. `None` is usual.
+    /// The application protocol (ALPN) that the peer selected. `None` if it selected none, which is usual.
     pub alpn: Option<String>,
-    /// The verified identity of the peer.
+    /// The verified name of the peer: with mesh mTLS, its SPIFFE ID. `None` for plaintext.
     pub peer: Option<String>,
     /// The time to connect, including failed attempts, in microseconds.
     pub connect_micros: u64,
@@ -192,13 +197,13 @@ pub struct Failure {
     pub summary: String,
     /// The whole error with its attempts and possible causes, on one line.
     pub message: String,
-    /// The possible causes, in terms of the mesh. The client cannot tell them apart.
+    /// The possible causes in the configuration of the mesh. The client cannot determine which one applies.
     pub possible_causes: Vec<&'static str>,
-    /// The failed attempts.
+    /// The failed connection attempts.
     pub attempts: Vec<Attempt>,
-    /// For an identity mismatch: the expected identities.
+    /// The expected identities, if the failure is an identity mismatch. Empty for other failures.
     pub expected: Vec<String>,
-    /// For an identity mismatch: the presented identities.
+    /// The presented identities, if the failure is an identity mismatch. Empty for other failures.
     pub presented: Vec<String>,
 }
 
@@ -208,9 +213,9 @@ pub struct Failure {
 pub struct Attempt {
     /// The address of the endpoint.
     pub endpoint: String,
-    /// The cluster behind the endpoint, if the endpoint is an east-west gateway.
+    /// The Kubernetes cluster behind the endpoint, if the endpoint is an east-west gateway. `None` if it is a workload.
     pub gateway: Option<String>,
-    /// The server name of the TLS handshake.
+    /// The server name for the TLS handshake. `None` for plaintext, and for a handshake without SNI.
     pub sni: Option<String>,
     /// The kind of the error: [`ErrorKind::as_label`](crate::ErrorKind::as_label).
     pub kind: &'static str,
@@ -251,7 +256,8 @@ impl Explanation {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Returns whether no obstacle is known. After [`Probe::Handshake`]: whether the connection succeeded.
+    /// Returns whether the explanation contains no failure. With [`Probe::Handshake`], this means that the connection
+    /// succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.failure.is_none()

@@ -28,7 +28,8 @@ pub struct MeshHealth<'a> {
 }
 
 impl<'a> MeshHealth<'a> {
-    /// Returns the health of the connection to istiod: the state of the snapshots, the certificate, and failures.
+    /// Returns the health of the connection to istiod: the state of the data from istiod, the certificate,
+    /// and failures.
     #[must_use]
     pub fn membership(&self) -> &'a Watch<Health> {
         self.membership

@@ -36,11 +36,11 @@ use crate::{
 ///
 /// Each cluster has a connection pool, which all HTTP clients of one [`Mesh`], its gRPC channels and the HTTP proxy of
 /// the bridge share. Each request chooses an endpoint by the load balancing of the cluster. It uses an idle connection
-/// to that endpoint, or over HTTP/2 a connection with a free stream, and otherwise opens a new one.
+/// to that endpoint or, over HTTP/2, a connection with a free stream. If there is none, it opens a connection.
 ///
 /// A connection serves no further request after its policy has changed: a new configuration of the cluster, new
-/// expected identities, a new own identity, the removal of its endpoint, or a move of its host into the mesh. It ends
-/// when its current responses have ended.
+/// expected identities of the peer, a new identity of this process, the removal of its endpoint, or a move of its host
+/// into the mesh. It ends when its current responses have ended.
 ///
 /// The `connectionPool` of a DestinationRule limits the lifetime of a connection: `idleTimeout` (90 seconds by
 /// default), `maxConnectionDuration` and `maxRequestsPerConnection`.
@@ -74,11 +74,11 @@ struct Inner {
     last: ArcSwapOption<Origin>,
 }
 
-/// The target and the `Host` header of one authority.
+/// The target of one authority, and the `Host` header for it.
 struct Origin {
     authority: Option<Authority>,
     target: Target,
-    /// The `Host` header of HTTP/1.1 requests.
+    /// The `Host` header of HTTP/1.1 requests. `None` for HTTP/2.
     host: Option<HeaderValue>,
 }
 
@@ -109,8 +109,8 @@ where
         Self::with_idle(connector.with_protocol(protocol), usize::MAX)
     }
 
-    /// Sets the maximum number of idle connections per service that remain after a request. With 0, each request has
-    /// its own connection.
+    /// Sets the maximum number of idle connections per cluster that remain after a request. If it is 0, each request
+    /// has its own connection.
     #[must_use]
     pub fn with_max_idle_per_host(self, max: usize) -> Self {
         Self::with_idle(self.inner.connector.clone(), max)
@@ -165,7 +165,7 @@ where
 }
 
 impl Inner {
-    /// Returns the target of a URI.
+    /// Returns the target and the `Host` header of a URI.
     fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, Error> {
         if let Some(last) = &*self.last.load()
             && uri.scheme() == Some(&Scheme::HTTP)

@@ -39,7 +39,7 @@
 //! | mesh mTLS with verification of the SPIFFE ID inside the handshake (all SAN matchers), TLS 1.2 and 1.3 | yes |
 //! | plaintext, if the configuration clearly asks for it (including DestinationRule DISABLE) | yes, refused with [`Mtls::Required`] |
 //! | DestinationRule TLS modes SIMPLE and MUTUAL with certificates in files | yes, refused with [`Mtls::Required`] |
-//! | the same with a `credentialName`, or without verification | no, an error names the cause |
+//! | DestinationRule TLS modes SIMPLE and MUTUAL with a `credentialName`, or without verification | no, an error names the cause |
 //! | control planes that serve only names | with [`MeshBuilder::with_static_gateways`] |
 //!
 //! # Observability
@@ -67,9 +67,9 @@
 //! | `tower` | no | [`Mesh`] as a tower service from [`Target`] to [`MeshStream`] |
 //! | `metrics` | no | Istio's standard metrics of connections, through the `metrics` facade |
 //!
-//! An adapter for another library lives in the public module with the name of its feature, together with the `impl
-//! Mesh` block that creates it. The crates [`nds_client`] and [`mesh_resolver`] are re-exported, because their types
-//! are part of this API; all three have the same version.
+//! An adapter for another library is in the public module with the name of its feature, together with the `impl Mesh`
+//! block that creates it. The crates [`nds_client`] and [`mesh_resolver`] are re-exported, because their types are part
+//! of this API. The three crates have the same version.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]

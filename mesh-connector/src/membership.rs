@@ -46,11 +46,11 @@ pub(crate) struct Membership {
     closed: AtomicBool,
 }
 
-/// The result of resolving a name that is not the name of a service.
+/// The result of resolving a host that routing did not find in the mesh.
 pub(crate) enum Resolved {
-    /// A cluster after all: the DNS search domain completes the name, or the name table has just arrived.
+    /// The host is in the mesh after all: the DNS search domain completes the name, or the name table has just arrived.
     Cluster(Target, Arc<ClusterEntry>),
-    /// Addresses outside the mesh.
+    /// The host is outside the mesh, with these addresses.
     Passthrough(Vec<IpAddr>),
 }
 
@@ -193,7 +193,7 @@ impl Membership {
         Err(error)
     }
 
-    /// Waits until istiod has sent its clusters.
+    /// Waits until istiod has sent its clusters. `why` returns the message of the error.
     pub(crate) async fn wait_for_clusters(
         &self,
         timeout: Duration,
@@ -271,7 +271,7 @@ impl Membership {
         }
     }
 
-    /// Resolves a target outside the mesh with upstream DNS.
+    /// Resolves a target that routing did not find in the mesh, with upstream DNS.
     pub(crate) async fn resolve_passthrough(
         &self,
         target: &Target,
@@ -292,7 +292,7 @@ impl Membership {
         let Some(service) = found.mesh_name() else {
             return Ok(Resolved::Passthrough(found.addresses().to_vec()));
         };
-        // The DNS search domain leads into the mesh, or the name table has just arrived.
+        // The DNS search domain completes the name to a name of the mesh, or the name table has just arrived.
         let host = service.parse().unwrap_or_else(|_| target.host().clone());
         let target = target.clone().with_host(host);
         match self.route(&target, deadline).await? {

@@ -43,8 +43,8 @@ impl Mesh {
     ///
     /// # Errors
     ///
-    /// The errors of [`join`](Self::join); joining continues in the background after them. [`ErrorKind::Closed`] after
-    /// [`shutdown`](Self::shutdown).
+    /// The errors of [`join`](Self::join). After such an error, joining continues in the background.
+    /// [`ErrorKind::Closed`] after [`shutdown`](Self::shutdown).
     ///
     /// # Cancel safety
     ///
@@ -66,8 +66,8 @@ impl Mesh {
         self.with_settings(Settings { mtls: Mtls::Required, ..self.settings })
     }
 
-    /// Returns a handle of the same membership with another time limit per connection, from routing to the end of the
-    /// handshake.
+    /// Returns a handle of the same membership with another connect deadline: the time limit per connection, from
+    /// routing to the end of the handshake.
     #[must_use]
     pub fn with_connect_deadline(&self, deadline: Duration) -> Self {
         self.with_settings(Settings { connect_deadline: deadline, ..self.settings })
@@ -116,8 +116,8 @@ impl Mesh {
         NextHop::choose(entry.hosts(target, dns)?, &mut Rng::new())
     }
 
-    /// Returns the resolver with the addresses of the name table: ClusterIPs, virtual IPs, and addresses from upstream
-    /// DNS for other names.
+    /// Returns the resolver of the mesh. It answers names in the name table with their addresses there (ClusterIPs and
+    /// virtual IPs), and other names from upstream DNS.
     ///
     /// These addresses are for lookups and diagnosis, not for connections. A program that dials such an address itself
     /// bypasses the mesh: it sends plaintext to whatever owns the address. For programs that resolve and dial by
@@ -128,7 +128,7 @@ impl Mesh {
         &self.membership.dns.resolver
     }
 
-    /// Returns the client of istiod: names, clusters, endpoints and identity.
+    /// Returns the client of istiod, which provides the names, clusters, endpoints and identity of the membership.
     #[must_use]
     pub fn client(&self) -> &NdsClient {
         &self.membership.client
@@ -152,12 +152,12 @@ impl Mesh {
         self.membership.is_closed()
     }
 
-    /// Shuts down the membership, for all clones of this handle: ends the connection to istiod, and waits until its
-    /// tasks have ended and the state directory is written. The wait takes at most five seconds; a shutdown that has
-    /// not finished by then is logged.
+    /// Shuts down the membership, for all clones of this handle: ends the connection to istiod, and waits until the
+    /// tasks of the membership have ended and the state directory is written. The wait takes at most five seconds; a
+    /// shutdown that has not finished by then is logged.
     ///
     /// Open connections stay open. New connections fail with [`ErrorKind::Closed`]. Lookups continue to answer from the
-    /// current name table. Further calls have no effect.
+    /// current name table. Further calls of `shutdown` have no effect.
     ///
     /// # Cancel safety
     ///

@@ -23,8 +23,8 @@ pub enum Mtls {
 
 /// Whether connections to hosts outside the mesh (passthrough) are allowed.
 ///
-/// The variants correspond to `outboundTrafficPolicy` in Istio's mesh configuration. This client cannot see the policy
-/// of the mesh, so the program sets its own with
+/// The variants correspond to `outboundTrafficPolicy` in Istio's mesh configuration. istiod does not send this setting
+/// of the mesh to this client, so the program sets its own policy with
 /// [`with_outbound_traffic_policy`](crate::MeshBuilder::with_outbound_traffic_policy).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -40,7 +40,7 @@ pub enum OutboundTrafficPolicy {
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, passthrough allowed, 10 s per connection.
+/// mTLS as the control plane configures it, passthrough allowed, a connect deadline of 10 s.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) mtls: Mtls,

@@ -50,7 +50,7 @@ impl From<TcpStream> for Socket {
     }
 }
 
-/// Performs non-blocking I/O; `WouldBlock` becomes `Pending` without a waker.
+/// Performs non-blocking I/O. Returns `Pending` for `WouldBlock`, without registering a waker.
 fn nonblocking<T>(mut work: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
     loop {
         match work() {
@@ -133,7 +133,7 @@ mod vectored {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
     use tokio::{io::Interest, net::TcpStream};
 
-    /// The limit of the system: UIO_MAXIOV is 1024. rustls passes fewer slices.
+    /// The limit of the system: UIO_MAXIOV is 1024. rustls passes fewer slices per call.
     const MAX_SLICES: usize = 1024;
 
     pub(super) fn send(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -158,7 +158,7 @@ mod vectored {
     }
 }
 
-/// On other systems `std` sets SO_NOSIGPIPE on every socket if it exists.
+/// Vectored writes. On systems other than Linux, `std` sets SO_NOSIGPIPE on every socket if the system has this option.
 #[cfg(not(target_os = "linux"))]
 mod vectored {
     use std::{

@@ -48,9 +48,9 @@ pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
-    /// Plaintext that was read and not consumed. TLS has its own buffer.
+    /// Plaintext that was read and not consumed. The TLS stream has its own buffer.
     plaintext: ReadBuffer,
-    /// Counts the connection, and records a late rejection.
+    /// Counts the connection, and records a late rejection. `None` for a host outside the mesh.
     active: Option<Arc<ActiveConnection>>,
     meter: Meter,
 }
@@ -62,13 +62,14 @@ pub(crate) enum Io {
 }
 
 impl MeshStream {
-    /// Creates a stream that counts as a connection of its endpoint if `active` is set. Its bytes are not counted yet.
+    /// Creates a stream that counts as a connection of its endpoint if `active` is set. Its bytes are not counted
+    /// before [`metered`](Self::metered).
     pub(crate) fn new(io: Io, connection: ConnectionInfo, active: Option<Arc<ActiveConnection>>) -> Self {
         let (plaintext, meter) = (ReadBuffer::default(), Meter::default());
         Self { io, connection, has_read: false, plaintext, active, meter }
     }
 
-    /// Counts the bytes of the stream.
+    /// Counts the bytes of the stream with `meter`.
     pub(crate) fn metered(self, meter: Meter) -> Self {
         Self { meter, ..self }
     }
@@ -112,7 +113,7 @@ impl MeshStream {
     }
 }
 
-/// Converts a TLS alert before the first byte to an error: the peer has rejected the client certificate.
+/// Converts an error before the first byte. If it is a TLS alert, the peer has rejected the client certificate.
 fn late_rejection(info: &ConnectionInfo, active: Option<&ActiveConnection>, error: io::Error) -> io::Error {
     let alert = error.get_ref().and_then(|inside| inside.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::AlertReceived(alert)) = alert else {

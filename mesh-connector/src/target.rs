@@ -35,17 +35,17 @@ pub enum Protocol {
     /// HTTP/2, including gRPC. The client offers `istio-h2`, `istio` and `h2`.
     Http2,
     /// Any protocol. The client offers only `istio`. If Istio detects the protocol of the port and an HTTP
-    /// authorization policy applies, the proxy closes the connection without an error message. Use
-    /// [`Http1`](Self::Http1) or [`Http2`](Self::Http2) for HTTP.
+    /// authorization policy applies, the proxy of the peer closes the connection without an error message.
+    /// Use [`Http1`](Self::Http1) or [`Http2`](Self::Http2) for HTTP.
     #[default]
     Tcp,
 }
 
 impl Protocol {
-    /// The number of protocols.
+    /// The number of variants of this enum.
     pub(crate) const COUNT: usize = 3;
 
-    /// Returns an index less than [`COUNT`](Self::COUNT), for tables.
+    /// Returns the index of the protocol in a table with [`COUNT`](Self::COUNT) columns.
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Http1 => 0,
@@ -72,13 +72,13 @@ impl Target {
         Ok(Self { host: host.parse()?, port, subset: String::new(), protocol: Protocol::default() })
     }
 
-    /// Sets the subset of the DestinationRule. An empty string selects the whole service.
+    /// Sets the subset: a name from the DestinationRule of the service. An empty string selects the whole service.
     #[must_use]
     pub fn with_subset(self, subset: impl Into<String>) -> Self {
         Self { subset: subset.into(), ..self }
     }
 
-    /// Sets the protocol.
+    /// Sets the protocol. The default is [`Protocol::Tcp`].
     #[must_use]
     pub fn with_protocol(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }

@@ -40,7 +40,7 @@ pub(crate) struct ClientTls {
     pub(crate) alpn: Arc<[String]>,
     /// The accepted identities of the peer, as text.
     pub(crate) expected: Arc<[String]>,
-    /// The name of every accepted peer, if the verifier accepts only one.
+    /// The SPIFFE ID that the peer must have, if the cluster specifies exactly one. `None` in all other cases.
     pub(crate) only_name: Option<String>,
     pub(crate) transport: Transport,
 }
@@ -63,17 +63,18 @@ impl TlsSettings {
 ///
 /// rustls resumes sessions without calling the verifier, so a configuration is immutable: identity, roots, expected
 /// names and protocols are fixed when it is created, and it has its own verifier, certificate resolver and session
-/// store. A new identity or a changed cluster gets a new `TlsConfigs`. Changed files get a new configuration within it.
+/// store. A new identity or a changed cluster gets a new `TlsConfigs`. If certificate files change, the same
+/// `TlsConfigs` creates a new configuration.
 pub(crate) struct TlsConfigs {
     settings: Arc<TlsSettings>,
     /// Configurations for mesh mTLS, by transport socket of the cluster and by protocol.
     mutual: Box<[[OnceLock<Arc<ClientTls>>; Protocol::COUNT]]>,
-    /// Configurations with certificates in files, one per requested host.
+    /// Configurations with certificates in files, by transport socket, protocol and requested host.
     originated: Mutex<Vec<Originated>>,
     next_id: AtomicU64,
 }
 
-/// The inputs of a configuration.
+/// The inputs from which a TLS configuration is created.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TlsRequest<'a> {
     pub(crate) cluster: &'a Cluster,
@@ -92,7 +93,8 @@ struct Originated {
     tls: Arc<ClientTls>,
 }
 
-/// The maximum number of hosts under one wildcard whose configurations are cached.
+/// The maximum number of cached configurations with certificates in files. There can be one for each host that a
+/// wildcard covers.
 const MAX_HOSTS: usize = 64;
 
 impl TlsConfigs {

@@ -32,10 +32,11 @@ const OUR_USER_AGENT: &str = concat!("mesh-connector/", env!("CARGO_PKG_VERSION"
 ///
 /// Calls use the HTTP/2 connections of the cluster, which all channels and HTTP/2 clients of the mesh share. Each call
 /// chooses an endpoint by the load balancing of the cluster, and uses a connection to that endpoint or opens one. No
-/// call uses a connection that was made under another policy, own identity or expected peer identity. `connectionPool`
-/// of a DestinationRule limits the lifetime of connections: see [`HttpClient`](crate::hyper::HttpClient).
+/// call uses a connection from before a change of the policy, of the identity of this process or of the expected
+/// identities of the peer. `connectionPool` of a DestinationRule limits the lifetime of connections: see
+/// [`HttpClient`](crate::hyper::HttpClient).
 ///
-/// # Settings of the endpoint
+/// # Settings of the tonic `Endpoint`
 ///
 /// | setting | effect |
 /// |---|---|
@@ -43,10 +44,10 @@ const OUR_USER_AGENT: &str = concat!("mesh-connector/", env!("CARGO_PKG_VERSION"
 /// | [`connect_timeout`](Endpoint::connect_timeout) | limits the time from routing to the end of the handshake, in addition to the connect deadline of the [`Mesh`] |
 /// | `timeout`, `user_agent` | ignored, because an `Endpoint` does not expose them: use [`with_timeout`](Self::with_timeout) and [`with_user_agent`](Self::with_user_agent) |
 /// | `origin`, `tls_config`, `local_address`, `tcp_*` | ignored: the mesh decides |
-/// | `http2_*`, `initial_*_window_size`, `keep_alive_*`, `max_frame_size`, `executor` | ignored: connections are inner, and use the defaults of hyper |
+/// | `http2_*`, `initial_*_window_size`, `keep_alive_*`, `max_frame_size`, `executor` | ignored: all channels share the connections, which use the defaults of hyper |
 /// | `concurrency_limit`, `rate_limit`, `buffer_size` | ignored: use tower layers around the channel |
 ///
-/// The deadline of a call (`tonic::Request::set_timeout`, header `grpc-timeout`) is observed.
+/// The deadline of a call (`tonic::Request::set_timeout`, header `grpc-timeout`) limits the call.
 ///
 /// # Errors
 ///
@@ -110,7 +111,7 @@ impl MeshChannel {
         Self { inner: Arc::new(Inner { connector, uri, service, timeout: None, user_agent }) }
     }
 
-    /// Sets a timeout for all calls. A shorter timeout of a call takes precedence.
+    /// Sets a timeout for all calls. If a call has its own timeout, the shorter one applies.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.inner);
@@ -118,7 +119,7 @@ impl MeshChannel {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Sets the user agent of the program, which calls send in addition to that of this crate.
+    /// Sets the user agent of the program. Calls send it in front of the user agent of this crate.
     #[must_use]
     pub fn with_user_agent(self, user_agent: &HeaderValue) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.inner);
@@ -154,7 +155,7 @@ fn with_origin(uri: &mut Uri, authority: &Authority) -> Uri {
     let mut parts = mem::take(uri).into_parts();
     (parts.scheme, parts.authority) = (Some(Scheme::HTTPS), Some(authority.clone()));
     parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-    // A URI needs only scheme, authority and path.
+    // A URI with a scheme, an authority and a path is valid.
     Uri::from_parts(parts).unwrap_or_default()
 }
 

@@ -9,12 +9,12 @@
 //! | TLS with roots in files (DestinationRule SIMPLE, MUTUAL) | any | this TLS, without mesh identities |
 //! | TLS without roots (`insecureSkipVerify`), or with secrets of another kind | any | refused |
 //! | explicit `raw_buffer` (`tlsMode-disabled`) | any | plaintext |
-//! | no transport socket, DestinationRule SIMPLE or MUTUAL (`alpn_override`) | any | refused: istiod does not send these certificates to workloads |
+//! | no transport socket, DestinationRule SIMPLE or MUTUAL (the metadata contains `alpn_override`) | any | refused: istiod does not send these certificates to workloads |
 //! | no transport socket | a gateway, or with `tlsMode: istio` | refused: the endpoint requires mTLS, and the cluster does not configure it |
-//! | no transport socket, otherwise (DestinationRule DISABLE, service outside the mesh) | any | plaintext |
+//! | no transport socket, and neither of the two rows above applies (DestinationRule DISABLE, service outside the mesh) | any | plaintext |
 //!
-//! A PROXY protocol header precedes each of these if it is configured. If the program requires mTLS, everything except
-//! mesh mTLS is refused.
+//! If the control plane configures a PROXY protocol header, it precedes the connection in all these cases. If the
+//! program requires mTLS, everything except mesh mTLS is refused.
 
 use nds_client::resources::{
     cluster::{
@@ -121,8 +121,8 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<TransportSecurity<'static>
 }
 
 /// Decides for a cluster without a transport socket: a DestinationRule DISABLE, a service outside the mesh, or a
-/// DestinationRule with `credentialName`. A sidecar does not originate TLS in the last case either, but the last case
-/// does not mean plaintext.
+/// DestinationRule with `credentialName`. With `credentialName`, a sidecar does not originate TLS either, but this
+/// client refuses the connection, because the DestinationRule does not ask for plaintext.
 fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<TransportSecurity<'static>, Error> {
     let name = &cluster.name;
     if cluster.tls_origination {

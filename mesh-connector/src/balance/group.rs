@@ -10,19 +10,21 @@ const GOLDEN: f64 = 0.618_033_988_749_894_9;
 /// A group of endpoints: of one priority, and of one locality if locality weights apply.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The cumulative share of this group and the groups before it.
+    /// The sum of the shares of this group and of the groups before it. Until [`Plan`](super::Plan) has computed the
+    /// shares, this is the load of the group.
     pub(super) end: f64,
     pub(super) members: Vec<u32>,
-    /// The cumulative weights of the members.
+    /// The cumulative weights of the members, divided by their greatest common divisor.
     pub(super) ends: Vec<u64>,
-    /// The distance between consecutive picks on the line of weights. It is coprime with the length of the line, so
-    /// that each round visits every point exactly once.
+    /// The distance between consecutive picks of the weighted round robin, in the range from 0 to the total weight. It
+    /// is coprime with the total weight, so that each round visits every point exactly once.
     step: u64,
     turn: AtomicU64,
 }
 
 impl Group {
-    /// Creates a group. `None` without members. `end` is the load of the group until the shares are computed.
+    /// Creates a group of the endpoints in `chosen`. `None` if `chosen` is empty. `load` is the value of `end` until
+    /// the shares are computed.
     pub(super) fn new(
         chosen: impl Iterator<Item = usize>,
         weight: impl Fn(usize) -> u64,
@@ -46,7 +48,7 @@ impl Group {
         self.ends.last().copied().unwrap_or(1)
     }
 
-    /// Returns the member at a point on the line of weights.
+    /// Returns the member whose part of the total weight contains `point`.
     pub(super) fn at(&self, point: u64) -> usize {
         self.members[self.ends.partition_point(|end| *end <= point)] as usize
     }
@@ -58,9 +60,9 @@ impl Group {
         self.at(u64::try_from(point).unwrap_or_default())
     }
 
-    /// Returns a member with few connections (least request). With equal weights, this is the least busy of `choices`
-    /// random members. Otherwise, it is a random member, chosen in proportion to its weight divided by its connections
-    /// plus one, as in Envoy's scheduler.
+    /// Returns a member with few connections (least request). If all weights are equal, this is the least busy of
+    /// `choices` random members. If they differ, it is a random member, chosen in proportion to its weight divided by
+    /// its connections plus one, as in Envoy's scheduler.
     pub(super) fn least(&self, choices: u32, rng: &mut Rng, active: impl Fn(usize) -> u32) -> usize {
         let of = |at: usize| self.members[at] as usize;
         let count = self.members.len();
@@ -81,7 +83,7 @@ impl Group {
     }
 }
 
-/// Returns a step that spreads the picks evenly over a line of this length.
+/// Returns a step, coprime with `total`, that spreads the picks evenly over the range from 0 to `total`.
 fn step(total: u64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than `total`")]
     let about = (total as f64 * GOLDEN) as u64;

@@ -5,7 +5,7 @@ use super::{Candidate, HostHealth};
 /// Envoy's overprovisioning factor, in percent.
 pub(super) const OVERPROVISIONING: f64 = 140.0;
 
-/// The endpoints and the load of one priority.
+/// The numbers of endpoints and the load of one priority.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     pub(super) priority: u32,
@@ -13,13 +13,13 @@ pub(super) struct Level {
     healthy: f64,
     degraded: f64,
     pub(super) panic: bool,
-    /// The share of connections that the healthy endpoints of the priority receive. In panic mode, all its endpoints
-    /// receive it.
+    /// The share of connections, from 0 to 1, that go to the healthy endpoints of the priority. In panic mode, they go
+    /// to all its endpoints.
     pub(super) load: f64,
     pub(super) degraded_load: f64,
 }
 
-/// Returns the levels, ordered by priority.
+/// Returns one level for each priority of the candidates, ordered by priority. `panic_threshold` is a percentage.
 pub(super) fn levels(candidates: &[Candidate], panic_threshold: f64) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::new();
     for candidate in candidates {

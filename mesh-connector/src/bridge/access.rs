@@ -1,4 +1,4 @@
-//! Access control for clients without the secret.
+//! Access control for clients that do not present the secret of the bridge.
 
 #[cfg(target_os = "linux")]
 mod descriptors;
@@ -17,15 +17,15 @@ use crate::error::Error;
 pub enum Access {
     /// All clients on this host. Any process that can connect to loopback then uses the identity of this process.
     Any,
-    /// Clients in this process. The bridge checks that the peer of each connection is one of its own sockets. For TCP
-    /// this works only on Linux.
+    /// Clients in this process. The bridge checks that the peer of each connection is a socket of this process. Systems
+    /// other than Linux cannot check this for TCP, so they reject all TCP clients without the secret.
     #[default]
     SameProcess,
-    /// Clients of the same user. For TCP this works only on Linux.
+    /// Clients of the same user. Systems other than Linux reject all TCP clients without the secret.
     SameUser,
 }
 
-/// The addresses and descriptor of an accepted connection.
+/// The addresses and the file descriptor of an accepted TCP connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AcceptedConnection {
     client: SocketAddr,
@@ -45,7 +45,7 @@ impl AcceptedConnection {
     }
 }
 
-/// Decides whether a connection is accepted.
+/// Decides whether the bridge accepts a client that does not present the secret.
 #[derive(Debug)]
 pub(crate) struct AccessControl {
     access: Access,
@@ -94,14 +94,15 @@ impl AccessControl {
         Ok(Self { access })
     }
 
-    /// Other systems cannot identify the owner of a TCP connection.
+    /// Returns whether every client is accepted. Systems other than Linux cannot identify the owner of a TCP
+    /// connection.
     pub(super) async fn allows_tcp(&self, _accepted: &AcceptedConnection) -> bool {
         self.access == Access::Any
     }
 }
 
 impl AccessControl {
-    /// The kernel records the credentials of the peer (`SO_PEERCRED`).
+    /// Returns whether the client of a Unix socket is accepted. The kernel records its credentials (`SO_PEERCRED`).
     pub(super) fn allows_unix(&self, accepted: &UnixStream) -> bool {
         let Ok(peer) = accepted.peer_cred() else {
             return false;

@@ -57,27 +57,27 @@ impl BridgeBuilder {
         Self { mesh, settings }
     }
 
-    /// Sets the clients that are accepted without the secret.
+    /// Sets which clients the bridge accepts without the secret.
     pub fn with_access(mut self, access: Access) -> Self {
         self.settings.access = access;
         self
     }
 
-    /// Sets the maximum number of simultaneous connections over all listeners. In addition, each listener holds one
-    /// accepted connection. Further connections wait in the listen queues.
+    /// Sets the maximum number of simultaneous connections of all listeners together. At the maximum, each listener
+    /// accepts one more connection, which waits. Further connections wait in the listen queues.
     pub fn with_max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = max.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// Sets the maximum number of loopback listeners. They stay open until the bridge ends, because clients cache
-    /// addresses.
+    /// Sets the maximum number of loopback listeners. Loopback listeners stay open until the bridge ends, because
+    /// clients cache their addresses.
     pub fn with_max_local_listeners(mut self, max: usize) -> Self {
         self.settings.max_local_listeners = max;
         self
     }
 
-    /// Sets the time limit of a proxy handshake, and of the request head of an HTTP request.
+    /// Sets the time limit for a SOCKS5 handshake, and for the head of each HTTP request to the proxy.
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self

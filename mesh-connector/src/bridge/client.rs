@@ -9,13 +9,13 @@ use super::{
     local_socket::LocalSocket,
 };
 
-/// The connection of a client.
+/// The connection of a client to the bridge.
 pub(super) trait Client: LocalSocket + 'static {
-    /// Returns whether access control accepts the client without a secret.
+    /// Returns whether access control accepts the client without the secret of the bridge.
     fn is_allowed(&self, access_control: &AccessControl) -> impl Future<Output = bool> + Send;
 }
 
-/// A source of client connections.
+/// A listening socket that accepts clients.
 pub(super) trait Listener: Send + 'static {
     type Client: Client;
 
@@ -26,7 +26,7 @@ impl Client for TcpStream {
     async fn is_allowed(&self, access_control: &AccessControl) -> bool {
         match AcceptedConnection::of(self) {
             Ok(accepted) => access_control.allows_tcp(&accepted).await,
-            // The connection is closed.
+            // The socket has no addresses, because the connection is closed.
             Err(_) => false,
         }
     }

@@ -30,7 +30,7 @@ use crate::{
 
 type Answer = Response<ResponseBody>;
 
-/// The header with the kind of the error, in responses that the proxy generates.
+/// The header of responses from the proxy itself that contains the kind of the error (`ErrorKind::as_label`).
 const ERROR_KIND: &str = "x-sidestep-error";
 
 /// Serves a client that does not speak SOCKS5. The client is treated as an HTTP/1.1 client, and receives an error
@@ -64,11 +64,12 @@ struct Session<'a> {
     tunnel: Mutex<Option<Tunnel>>,
 }
 
-/// The connection after the response to `CONNECT`.
+/// The tunnel that follows the response to `CONNECT`.
 struct Tunnel {
     upgrade: OnUpgrade,
     target: Target,
-    /// The stream to the service. `None` if the protocol of the stream depends on the first bytes of the client.
+    /// The stream to the service. `None` if the bridge connects only after the first bytes of the client, because they
+    /// determine the protocol of the stream.
     stream: Option<MeshStream>,
 }
 

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::target::Target;
 
-/// The pause after a failed accept. It fails when the process or the host has no free descriptors or memory.
+/// The pause after a failed `accept`, which fails if the process or the host has no free descriptors or memory.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Accepts and serves clients. Dropping the future closes the connections.
+/// Accepts clients and runs `handle` for each. Dropping the future closes the listener and its connections.
 pub(super) async fn serve<L, F>(
     listener: L,
     state: Arc<BridgeState>,
@@ -37,7 +37,7 @@ pub(super) async fn serve<L, F>(
                 continue;
             }
         };
-        // Without a free slot the task accepts no further connection: they wait in the listen queue.
+        // If no slot is free, the task accepts no further connections. They wait in the listen queue.
         let Ok(slot) = state.slots.clone().acquire_owned().await else {
             return;
         };
@@ -49,7 +49,7 @@ pub(super) async fn serve<L, F>(
     }
 }
 
-/// Serves a client of a listener that forwards to one target.
+/// Serves a client of a listener that forwards all connections to `target`.
 pub(super) async fn to<C: Client>(client: C, state: Arc<BridgeState>, target: Target) {
     if client.is_allowed(&state.access_control).await {
         tunnel::to(client, &state, &target).await;

@@ -17,26 +17,26 @@ use crate::{
     target::Target,
 };
 
-/// 127.64.0.0/10: loopback addresses that no other software is known to use.
+/// The start of 127.64.0.0/10. No other software is known to use these loopback addresses.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
 const COUNT: u32 = 1 << 22;
 const BACKLOG: u32 = 1024;
 
-/// The port of a loopback listener.
+/// The port on which a loopback listener listens.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum LocalPort {
-    /// A port that the system chooses, for clients that accept a port with the address.
+    /// A port that the system chooses, for clients that accept both an address and a port.
     #[default]
     Any,
-    /// The port of the target, for clients that take the port from elsewhere, such as a URL. Ports below 1024 need a
-    /// privilege. Listening fails if another program listens on this port on all addresses, unless that program has
-    /// set `SO_REUSEPORT`, as this listener does.
+    /// The port of the target, for clients that take the port from another source than the address, such as a URL.
+    /// Ports below 1024 need CAP_NET_BIND_SERVICE. Listening fails if another program listens on the same port of all
+    /// addresses (0.0.0.0), unless that program has set `SO_REUSEPORT`, as this listener does.
     Real,
 }
 
-/// The loopback addresses that are assigned to names. Each call reads the current state. Cheap to clone; it does not
-/// keep the bridge alive.
+/// The loopback addresses that a bridge has assigned to names. Each method reads the current state. Cheap to clone; a
+/// clone does not keep the bridge alive.
 ///
 /// Names are canonical names, in lower case and without a trailing dot, as returned by `MeshResolver::canonical_name`.
 #[derive(Clone, Debug, Default)]
@@ -49,20 +49,21 @@ struct Table {
 }
 
 impl LocalNames {
-    /// Returns the loopback address of a name. Wait-free.
+    /// Returns the loopback address of a name. `None` if the bridge has assigned none. Wait-free.
     #[must_use]
     pub fn address(&self, canonical: &str) -> Option<Ipv4Addr> {
         self.0.load().addresses.get(canonical).copied()
     }
 
-    /// Returns the listener of a port of a name. Wait-free.
+    /// Returns the address of the listener for a service port of a name. `None` if there is no such listener.
+    /// Wait-free.
     #[must_use]
     pub fn listener(&self, canonical: &str, port: u16) -> Option<SocketAddr> {
         let table = self.0.load();
         table.listeners.get(&(canonical.to_owned(), port)).map(|address| (*address).into())
     }
 
-    /// Returns the name of a loopback address, for instance for logs.
+    /// Returns the name that has a loopback address, for instance for logs. `None` if no name has it.
     #[must_use]
     pub fn name(&self, address: Ipv4Addr) -> Option<String> {
         let table = self.0.load();
@@ -104,7 +105,7 @@ impl LocalListeners {
 }
 
 impl OpenListeners {
-    /// Returns the address of an existing listener.
+    /// Returns the address of the listener for this target and port. `None` if there is no such listener.
     pub(super) fn listener(&self, target: &Target, canonical: &str, port: LocalPort) -> Option<SocketAddr> {
         self.bound.get(&key(target, canonical, port)).copied()
     }
@@ -163,7 +164,7 @@ impl OpenListeners {
     }
 }
 
-/// Returns the key of a listener.
+/// Returns the key of a listener in [`OpenListeners::bound`].
 fn key(target: &Target, canonical: &str, port: LocalPort) -> String {
     format!("{canonical}|{}|{}|{:?}|{port:?}", target.port(), target.subset(), target.protocol())
 }

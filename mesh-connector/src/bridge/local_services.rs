@@ -21,13 +21,14 @@ use crate::{error::Error, target::Target};
 /// Assigns a loopback address to each service of the mesh on its first lookup, and listens there on every port of the
 /// service. Cheap to clone; it does not keep the bridge alive.
 ///
-/// It implements [`LocalAddresses`] for the builder of mesh-resolver. A resolver or `DnsListener` with it answers with
-/// these addresses, so programs that do not know the mesh reach its services by name and real port. Ports below 1024
-/// need a privilege, or a separate network namespace. A port that cannot be opened is logged and skipped. A service
-/// without any open port keeps its address in the name table.
+/// The builder of a resolver in mesh-resolver accepts it as [`LocalAddresses`]. A resolver or `DnsListener` with it
+/// answers with these addresses, so programs that do not know the mesh reach its services by name and real port. Ports
+/// below 1024 need CAP_NET_BIND_SERVICE, or a separate network namespace. If the bridge cannot listen on a port, it
+/// logs and skips the port. If it cannot listen on any port of a service, the answer contains the addresses in the name
+/// table.
 ///
 /// With the feature `reqwest`, it also implements `reqwest::dns::Resolve`. URLs without a port then work even if the
-/// real port cannot be opened.
+/// bridge cannot listen on port 80 or 443.
 ///
 /// ```no_run
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -75,10 +76,11 @@ impl LocalServices {
         address
     }
 
-    /// Returns the listener for URLs without a port, for clients that accept a port with the address. It forwards to
-    /// port 80 or 443 of the service, depending on the first byte: HTTP or TLS. `host` is the canonical name of the
-    /// service, as returned by [`MeshResolver::canonical_name`](mesh_resolver::MeshResolver::canonical_name). `None` if the service
-    /// has neither port.
+    /// Returns the address of a listener for URLs without a port, for clients that accept a port with each address. The
+    /// listener forwards a client that sends TLS to port 443 of the service, and any other client to port 80. `host` is
+    /// the canonical name of the service, as returned by
+    /// [`MeshResolver::canonical_name`](mesh_resolver::MeshResolver::canonical_name). `None` if the service has neither
+    /// port, the bridge has ended, or it cannot listen.
     #[must_use]
     pub fn default_port(&self, host: &str) -> Option<SocketAddr> {
         let state = self.bridge()?;

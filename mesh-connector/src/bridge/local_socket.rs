@@ -15,7 +15,7 @@ use tokio::{
 
 use self::sealed::Sealed;
 
-/// The idle time after which a half-closed TCP connection is probed.
+/// The idle time after which a half-closed TCP connection is probed, and the interval of the probes.
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 
 /// A connected socket to a client on this host, for [`relay`](super::relay).
@@ -47,9 +47,9 @@ mod sealed {
 impl Sealed for UnixStream {}
 
 impl Sealed for TcpStream {
-    /// If the client has shut down writing, closing its socket sends nothing, because its FIN has been sent already.
-    /// The kernel drops the socket after `tcp_fin_timeout` (60 s) and then answers the next keepalive probe with a
-    /// reset.
+    /// Enables TCP keepalive. If the client has shut down its writing side, the kernel sends nothing when the client
+    /// closes the socket, because it has sent the FIN before. It drops the socket after `tcp_fin_timeout` (60 s), and
+    /// then answers the next keepalive probe with a reset.
     fn probe(&self) {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER);
         // The call fails only if the client has closed the connection.
@@ -63,16 +63,17 @@ pub(super) fn hang_up<S: LocalSocket>(socket: &S) -> impl Future<Output = ()> + 
     let socket = socket.as_fd().try_clone_to_owned();
     async {
         if let Err(error) = hung_up(socket).await {
-            // No descriptor is free: the next write of the service detects the closed socket.
+            // No descriptor is free. The next write of data from the service detects the closed socket.
             tracing::debug!(%error, "cannot watch for the hang-up of a client");
             pending().await
         }
     }
 }
 
-/// Waits with a separate registration, so that readiness for writing does not wake the task.
+/// Waits with a separate registration in the reactor, so that readiness for writing does not wake the task of the
+/// relay.
 async fn hung_up(socket: io::Result<OwnedFd>) -> io::Result<()> {
-    // The socket type is irrelevant for the registration.
+    // The reactor treats all types of sockets alike, so `UnixStream` also serves for TCP.
     let socket = UnixStream::from_std(socket?.into())?;
     while !socket.ready(Interest::WRITABLE).await?.is_write_closed() {
         // Clears the readiness, to wait for the next event.

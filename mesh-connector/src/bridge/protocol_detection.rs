@@ -1,8 +1,9 @@
 //! Protocol detection by the first bytes of a client.
 //!
-//! If the name of a port contains no protocol, Istio's proxies detect it, first by ALPN. A connection that offers only
-//! `istio` is TCP to them, and an HTTP authorization policy closes it without an error message. So HTTP must be
-//! announced as HTTP. If the caller does not specify the protocol, the first bytes of the client determine it.
+//! If the name of a service port contains no protocol, Istio's proxies detect the protocol, first by ALPN. They treat a
+//! connection that offers only `istio` as TCP, and an HTTP authorization policy then closes it without an error
+//! message. A connection with HTTP must therefore offer the ALPN protocols of HTTP. If the target does not specify the
+//! protocol, the bridge determines it from the first bytes of the client.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 const METHODS: [&[u8]; 9] =
     [b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PUT ", b"TRACE "];
 
-/// Returns the protocol that starts with these bytes. `None` if more bytes are needed.
+/// Returns the protocol of a connection that starts with `bytes`. `None` if more bytes are needed.
 pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     let begins = |whole: &[u8]| bytes.starts_with(whole);
     let may_become = |whole: &[u8]| whole.starts_with(bytes);
@@ -36,8 +37,8 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Reads from the client until the protocol is known, the client's data ends, or the timeout expires. Appends the bytes
-/// to `read`.
+/// Reads from the client until its protocol is known, and returns the protocol. It is TCP if the client's data ends or
+/// the timeout expires before. Appends the bytes to `read`.
 pub(super) async fn detect(
     client: &mut (impl AsyncRead + Unpin),
     read: &mut Vec<u8>,

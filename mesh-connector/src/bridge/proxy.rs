@@ -4,7 +4,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{BridgeState, http, socks};
 
-/// The first byte of a SOCKS5 client (RFC 1928 §3). No HTTP method starts with it.
+/// The first byte of a SOCKS5 client (RFC 1928 §3). No HTTP method starts with this byte.
 const SOCKS5: u8 = 5;
 
 pub(super) async fn serve(client: TcpStream, state: &BridgeState) {

@@ -9,9 +9,10 @@ impl Bridge {
     /// Returns a reqwest proxy for `http://` and `https://` URLs. The mesh resolves the host names. URLs of mesh
     /// services start with `http://`, because the mesh adds mTLS.
     ///
-    /// As with a sidecar, a service that cannot be reached yields a response: status 502, 504 or 403, with the error
-    /// kind in the header `x-sidestep-error` and the message in the body. `reqwest::Proxy::all(bridge.socks_url())`
-    /// yields a reqwest error instead; it needs the reqwest features `socks` and one for TLS.
+    /// If a service cannot be reached, reqwest returns a response, as with a sidecar: the status is 502, 504 or 403,
+    /// the header `x-sidestep-error` contains the error kind, and the body the message. With
+    /// `reqwest::Proxy::all(bridge.socks_url())`, reqwest returns an error instead; it needs the reqwest features
+    /// `socks` and one for TLS.
     ///
     /// # Errors
     ///

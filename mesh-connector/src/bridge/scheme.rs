@@ -13,9 +13,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The targets of the schemes `http` and `https`, if the service has their default ports.
 #[derive(Clone, Debug)]
 pub(super) struct Schemes {
-    /// The target with port 80.
+    /// The target with port 80. `None` if the service has no port 80.
     pub(super) http: Option<Target>,
-    /// The target with port 443.
+    /// The target with port 443. `None` if the service has no port 443.
     pub(super) https: Option<Target>,
 }
 
@@ -25,7 +25,7 @@ impl Schemes {
     }
 }
 
-/// Serves a client. Its first byte selects the target; clients of both schemes send first.
+/// Serves a client. Its first byte selects the target: in both schemes, the client sends before the server.
 pub(super) async fn serve(client: TcpStream, state: Arc<BridgeState>, schemes: Schemes) {
     let mut first = [0];
     let peeked = timeout(state.settings.handshake_timeout, client.peek(&mut first)).await;

@@ -9,7 +9,7 @@ use crate::{
     mesh::Mesh,
 };
 
-/// The password of a bridge: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not print it.
+/// The password of the proxy of a bridge: 128 random bits in hexadecimal. [`Debug`](fmt::Debug) does not print it.
 #[derive(Clone)]
 pub struct Secret(Arc<str>);
 

@@ -10,7 +10,8 @@ use crate::{
     target::{Protocol, Target},
 };
 
-/// Returns whether Istio detects the protocol of the port from its bytes, for a target without a protocol.
+/// Returns whether Istio detects the protocol of the target's port from the first bytes. `false` if the target
+/// specifies HTTP/1.1 or HTTP/2, and for a target outside the mesh.
 pub(super) async fn detects_protocol(mesh: &Mesh, target: &Target) -> Result<bool, Error> {
     if target.protocol() != Protocol::Tcp {
         return mesh.membership().refuse_if_closed(target).map(|()| false);

@@ -19,7 +19,7 @@ pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
     let mut session = Session { client, read: Vec::new() };
     let negotiated = timeout(state.settings.handshake_timeout, session.negotiate(state)).await;
     let Ok(Ok(Some(target))) = negotiated else {
-        // The client was answered, closed the connection, was too slow, or does not speak SOCKS5.
+        // The client has been rejected, has closed the connection, was too slow, or does not speak SOCKS5.
         return;
     };
     let opened = match services::detects_protocol(&state.mesh, &target).await {
@@ -39,13 +39,14 @@ struct Session {
 }
 
 impl Session {
-    /// Returns the requested target. `None` if the client was rejected.
+    /// Returns the target that the client requests. `None` if the client was rejected.
     async fn negotiate(&mut self, state: &BridgeState) -> io::Result<Option<Target>> {
         let offered = self.read(wire::methods).await?;
         if offered.contains(&wire::PASSWORD) {
             self.client.write_all(&[wire::VERSION, wire::PASSWORD]).await?;
             let (user, password) = self.read(wire::credentials).await?;
-            // Java's sockets offer password authentication without a configured password, next to no authentication.
+            // Java's sockets offer both password authentication and no authentication, even if no password is
+            // configured.
             let known = user == USER.as_bytes() && state.secret.is(&password)
                 || offered.contains(&wire::NO_AUTHENTICATION)
                     && self.client.is_allowed(&state.access_control).await;
@@ -103,7 +104,7 @@ impl Session {
         }
     }
 
-    /// Accepts the client before connecting, because the protocol of the connection depends on its first bytes.
+    /// Accepts the client before connecting, because the first bytes of the client determine the protocol.
     async fn accept_first(&mut self, state: &BridgeState, target: &Target) -> Option<MeshStream> {
         if !self.answer(Reply::Succeeded).await {
             return None;

@@ -6,7 +6,7 @@ pub use self::relay::relay;
 use super::{BridgeState, client::Client, protocol_detection, services};
 use crate::{error::Error, stream::MeshStream, target::Target};
 
-/// Serves a client with a known target.
+/// Connects a client to `target`, and relays bytes until both directions have ended.
 pub(super) async fn to<C: Client>(mut client: C, state: &BridgeState, target: &Target) {
     let mut read = Vec::new();
     let opened = match services::detects_protocol(&state.mesh, target).await {
@@ -20,7 +20,7 @@ pub(super) async fn to<C: Client>(mut client: C, state: &BridgeState, target: &T
     }
 }
 
-/// Connects with the protocol of the client's first bytes. Appends the bytes to `read`.
+/// Connects to `target` with the protocol of the client's first bytes. Appends these bytes to `read`.
 pub(super) async fn detected<C: Client>(
     client: &mut C,
     state: &BridgeState,
@@ -31,13 +31,13 @@ pub(super) async fn detected<C: Client>(
     state.mesh.connect_to(&target.clone().with_protocol(protocol)).await
 }
 
-/// Resets a client that can no longer receive an error message.
+/// Logs the error and resets the client, which can no longer receive an error message.
 pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
     tracing::warn!(%target, error = error.report(), "the bridge cannot connect to the target of a client");
     client.reset();
 }
 
-/// Relays bytes in both directions until both have ended, starting with the bytes in `read`.
+/// Sends `read` to the service, and relays bytes in both directions until both have ended.
 pub(super) async fn pass_on<C: Client>(client: C, stream: MeshStream, read: &[u8]) {
     let connection = stream.connection().clone();
     if let Err(error) = relay::relay_after(read, client, stream).await {

@@ -1,4 +1,4 @@
-//! Unix sockets.
+//! Listening Unix sockets and their files.
 
 use std::{
     fs, io,
@@ -11,15 +11,15 @@ use tokio::net::{UnixListener, UnixStream};
 use super::cannot_listen;
 use crate::error::Error;
 
-/// The file of a Unix socket. Dropping it removes the file.
+/// The file of a Unix socket. Dropping this value removes the file.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// The device and inode of the file. A file that replaced it is not removed.
+    /// The device and inode of the file. `None` if they could not be read. A file that has replaced it is not removed.
     identity: Option<(u64, u64)>,
 }
 
-/// Listens on `path`. Replaces the file of a socket that is no longer in use.
+/// Listens on `path`. If `path` is the file of a socket on which no program listens, replaces the file.
 pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Error> {
     let failed = |next: &str, error| cannot_listen(path.display(), next, error);
     let listener = match UnixListener::bind(path) {
@@ -54,7 +54,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {
-            // If the removal fails, the next bridge detects the file as unused.
+            // If the removal fails, the next bridge on this path finds that no program listens, and replaces the file.
             let _ = fs::remove_file(&self.path);
         }
     }

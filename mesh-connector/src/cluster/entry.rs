@@ -31,32 +31,32 @@ use crate::{
     tls::TlsConfigs,
 };
 
-/// The time after which an unused cluster with inline endpoints and without connections is dropped. For other clusters
-/// the subscription to the endpoints decides.
+/// The time after which a cluster with inline endpoints is dropped if it is unused and has no connections. A cluster
+/// with endpoints from EDS is dropped when its subscription has ended and it has no connections.
 pub(super) const INLINE_IDLE: Duration = Duration::from_secs(300);
 
-/// The number of original destinations per generation of the cache.
+/// The number of targets per generation of [`ClusterEntry::destinations`], a [`BoundedMap`].
 const DESTINATIONS: usize = 1024;
 
 /// A cluster in use: its configuration and endpoints, and the TLS configurations and HTTP connections for one identity
 /// of the workload (Envoy: `ClusterManagerImpl::ClusterEntry`).
 ///
-/// The configuration and the identity never change. A push that changes one of them replaces the entry, and the HTTP
-/// connections of the old entry serve no further request. A push of endpoints replaces the [`HostSet`]. The statistics
-/// continue after both kinds of pushes.
+/// The configuration and the identity never change. A push that changes the configuration, or a new identity, replaces
+/// the entry, and the HTTP connections of the old entry serve no further request. A push of endpoints replaces the
+/// [`HostSet`]. The statistics continue in all these cases.
 pub(crate) struct ClusterEntry {
     config: Arc<Cluster>,
     /// The identity of the workload. `None` before the first certificate.
     identity: Option<Arc<Identity>>,
     tls: TlsConfigs,
     source: EndpointSource,
-    /// The endpoints of the most recent use.
+    /// The endpoints that were used most recently. `None` before the first use.
     hosts: ArcSwapOption<HostSet>,
     updating: Mutex<()>,
     /// The endpoints of each target, for an original destination cluster without endpoints in EDS.
     destinations: Mutex<Destinations>,
     stats: Arc<ClusterStats>,
-    /// The time of the last use of inline endpoints, in seconds.
+    /// The time of the last use of inline endpoints, in seconds since the cluster came into use.
     used: AtomicU64,
     #[cfg(feature = "hyper")]
     http: HttpPools,
@@ -66,11 +66,11 @@ type Destinations = BoundedMap<(Host, u16), Arc<HostSet>>;
 
 /// The source of the endpoints of a cluster.
 pub(crate) enum EndpointSource {
-    /// The cluster resource.
+    /// The endpoints are part of the cluster resource.
     Inline(Arc<Endpoints>),
-    /// EDS.
+    /// The endpoints come from EDS.
     Eds(EndpointsWatch),
-    /// EDS, or the address that the caller requested if EDS has no endpoints.
+    /// The endpoints come from EDS. If EDS has none, the endpoint is the address that the caller requested.
     OriginalDestination(EndpointsWatch),
 }
 
@@ -88,7 +88,7 @@ impl EndpointSource {
 }
 
 impl ClusterEntry {
-    /// Creates an entry. The hosts and statistics of `before`, which it replaces, are reused.
+    /// Creates an entry. If it replaces the entry `before`, the hosts and statistics of `before` are reused.
     pub(crate) fn new(
         config: Arc<Cluster>,
         identity: Option<Arc<Identity>>,
@@ -119,13 +119,13 @@ impl ClusterEntry {
         }
     }
 
-    /// Returns whether the entry has this configuration and identity.
+    /// Returns whether the entry was created for this configuration and identity.
     pub(crate) fn is_made_for(&self, config: &Arc<Cluster>, identity: Option<&Arc<Identity>>) -> bool {
         Arc::ptr_eq(&self.config, config) && same_identity(self.identity.as_ref(), identity)
     }
 
-    /// Returns whether the cluster is unused: it has no connections, and no subscription to its endpoints or recent
-    /// use.
+    /// Returns whether the cluster is unused: it has no connections and, if its endpoints come from EDS, no
+    /// subscription or, if they are inline, no use within [`INLINE_IDLE`].
     pub(super) fn is_idle(&self) -> bool {
         let in_use = match &self.source {
             EndpointSource::Inline(_) => {
@@ -162,7 +162,7 @@ impl ClusterEntry {
         &self.http
     }
 
-    /// Ends the use of the HTTP connections, because the entry is replaced or removed.
+    /// Ends the use of the HTTP connections for further requests, because the entry is replaced or removed.
     pub(super) fn drain(&self) {
         #[cfg(feature = "hyper")]
         self.http.drain();
@@ -186,12 +186,12 @@ impl ClusterEntry {
         })
     }
 
-    /// Applies the most recently pushed endpoints, if the endpoints are in use.
+    /// Applies the most recently pushed endpoints, if the cluster has used endpoints before.
     pub(super) fn refresh_hosts(&self) {
         let (EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch)) = &self.source else {
             return;
         };
-        // Each target of an original destination cluster without endpoints in EDS has its own endpoints.
+        // If EDS has no endpoints for an original destination cluster, each target has its own endpoints.
         let is_news = |endpoints: &Arc<Endpoints>| match &*self.hosts.load() {
             Some(hosts) => !(hosts.endpoints().is_empty() && endpoints.is_empty()),
             None => false,
@@ -201,7 +201,7 @@ impl ClusterEntry {
         }
     }
 
-    /// Returns the name of the endpoints in EDS.
+    /// Returns the resource name of the endpoints in EDS. `None` for inline endpoints.
     pub(crate) fn eds_name(&self) -> Option<&str> {
         match &self.source {
             EndpointSource::Inline(_) => None,
@@ -209,7 +209,7 @@ impl ClusterEntry {
         }
     }
 
-    /// Returns the host set of these endpoints. Known hosts keep their statistics.
+    /// Returns the host set of these endpoints. Hosts of the previous set retain their statistics.
     pub(crate) fn hosts_of(&self, endpoints: Arc<Endpoints>) -> Arc<HostSet> {
         if let Some(hosts) = self.current_hosts(&endpoints) {
             return hosts;
@@ -228,7 +228,7 @@ impl ClusterEntry {
         next
     }
 
-    /// Returns the host set of the endpoints of one target.
+    /// Returns the host set of `endpoints`, the endpoints of one target.
     fn destination(&self, target: &Target, endpoints: Endpoints) -> Arc<HostSet> {
         let key = (target.host().clone(), target.port());
         let mut destinations = self.destinations.lock();
@@ -251,7 +251,7 @@ impl ClusterEntry {
         hosts.as_ref().filter(|hosts| Arc::ptr_eq(hosts.endpoints(), endpoints)).cloned()
     }
 
-    /// Returns the status of each endpoint, in the order of the last push.
+    /// Returns the status of each endpoint that is in use, in the order of the last push.
     pub(crate) fn statuses(&self) -> Vec<EndpointStatus> {
         let (hosts, destinations) = (self.hosts.load(), self.destinations.lock());
         hosts.iter().chain(destinations.values()).flat_map(|hosts| hosts.statuses()).collect()

@@ -7,8 +7,10 @@ use crate::{
     target::{Host, Target},
 };
 
-/// Returns the addresses that the caller would connect to: its own address, those in the name table, or the host name
-/// for upstream DNS. A port in the cluster takes precedence.
+/// Returns the addresses that the caller would connect to without the mesh. If the host of the target is an IP address,
+/// this is the address. If the host is a name, these are its addresses in the name table or, if it is not in the table,
+/// the name itself, which upstream DNS resolves. If the cluster sets a port, `port` is that port and replaces the port
+/// of the target.
 pub(super) fn original_destination(target: &Target, port: Option<u16>, names: &impl MeshNames) -> Endpoints {
     let hosts = match target.host() {
         Host::Ip(ip) => vec![ip.to_string()],

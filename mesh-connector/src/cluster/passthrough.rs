@@ -12,11 +12,11 @@ use crate::{
     target::{Host, Target},
 };
 
-/// The number of hosts per generation of the cache.
+/// The number of hosts per generation of [`Hosts::known`], a [`BoundedMap`].
 const MAX_HOSTS: usize = 1024;
 
 /// The hosts outside the mesh, as one cluster (Envoy: `PassthroughCluster`). If a host moves into the mesh, its
-/// requests go to another cluster, and its connections here serve no further request.
+/// requests go to another cluster, and the connections of this cluster to the host serve no further request.
 #[derive(Debug)]
 pub(crate) struct PassthroughCluster {
     http: HttpPools,
@@ -29,7 +29,7 @@ struct Hosts {
     next_id: u64,
 }
 
-/// A host that is outside the mesh according to this name table.
+/// A host that is outside the mesh according to the name table `names`.
 #[derive(Debug)]
 struct KnownHost {
     id: u64,
@@ -46,15 +46,15 @@ impl PassthroughCluster {
         &self.http
     }
 
-    /// Returns the pool key of a target. `None` if the target must be resolved first, because this name table may
-    /// contain it.
+    /// Returns the pool key of a target that is outside the mesh according to this name table. `None` if this is not
+    /// known yet: the target must be resolved first.
     pub(crate) fn key(&self, target: &Target, names: &Arc<NameTable>) -> Option<ConnectionKey> {
         let mut hosts = self.hosts.lock();
         let known = hosts.known.get(&(target.host().clone(), target.port()))?;
         Arc::ptr_eq(&known.names, names).then(|| key(known.id))
     }
 
-    /// Records that a target is outside the mesh according to this name table.
+    /// Records that a target is outside the mesh according to this name table, and returns its pool key.
     pub(crate) fn insert(&self, target: &Target, names: &Arc<NameTable>) -> ConnectionKey {
         let host = (target.host().clone(), target.port());
         let mut hosts = self.hosts.lock();

@@ -1,9 +1,10 @@
 //! Routing: selects the cluster of a target, as a pure function over snapshots.
 //!
-//! For a name, the order is: the canonical name in the name table, the name itself as a service host, a wildcard host
-//! that covers it. For an address: the name that this process most recently resolved to it, then all names that have it
-//! and have a cluster on the port. An address can be ambiguous, because the ClusterIPs of several Kubernetes clusters
-//! often overlap: if several services have the same address and port, only the caller can select one.
+//! A name selects the first of these hosts that has a cluster: the canonical name in the name table, the name itself, a
+//! wildcard host that covers the name. An address selects the name that this process most recently resolved to the
+//! address or, if that name has no cluster on the port, the name that has the address in the name table and a cluster
+//! on the port. An address can be ambiguous, because the ClusterIPs of several Kubernetes clusters often overlap: if
+//! several services have the same address and port, only the caller can select one.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
@@ -31,7 +32,7 @@ pub(super) fn route(
     }
 }
 
-/// Returns the service host of a name.
+/// Returns the host of the clusters that serve a name. `None` if the name is outside the mesh.
 fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Result<Option<String>, Error> {
     let has_cluster = |host: &str| clusters.has_host(host);
     let canonical = names.canonical(name);
@@ -63,7 +64,8 @@ fn wildcards(name: &str) -> impl Iterator<Item = String> {
     name.match_indices('.').map(|(dot, _)| format!("*{}", &name[dot..]))
 }
 
-/// Returns the service of an address, if exactly one has it.
+/// Returns the service that has the address on the port of the target. `None` if the address is outside the mesh.
+/// Several such services, or a service without the port, are an error.
 fn service_at(
     ip: IpAddr,
     target: &Target,
@@ -89,8 +91,8 @@ fn service_at(
     }
 }
 
-/// Returns the service of an address without looking at clusters: the most recently resolved name, otherwise the only
-/// name with the address.
+/// Returns the service of an address without checking the clusters: the name that this process most recently resolved
+/// to the address or, if there is none, the only name with the address. `None` if the address is outside the mesh.
 pub(super) fn service_of_address(
     ip: IpAddr,
     target: &Target,

@@ -44,8 +44,8 @@ impl StaticGateways {
         Self { endpoints: endpoints.into() }
     }
 
-    /// Returns the cluster of a target. `None` if the name table does not contain its host, so that it is outside the
-    /// mesh. `own_id` is the identity of this workload.
+    /// Returns the cluster of a target. `None` if the name table does not contain the host of the target: the target is
+    /// outside the mesh. `own_id` is the identity of this workload.
     pub(super) fn route(
         &self,
         target: &Target,
@@ -75,14 +75,15 @@ impl StaticGateways {
             (Some(domain), Some(namespace)) => {
                 vec![SanMatcher::Prefix(format!("spiffe://{domain}/ns/{namespace}/sa/"))]
             }
-            // Any identity of the own trust domain is accepted.
+            // Without SAN matchers, any identity of the trust domain of this workload is accepted.
             _ => Vec::new(),
         };
         Arc::new(Cluster::from_endpoints(name, self.endpoints.clone(), identities))
     }
 
-    /// Returns the successor of a cluster in use, which was created for the identity `before`. It is the same value if
-    /// the trust domain of the workload is unchanged, because the cluster depends on nothing else.
+    /// Returns the cluster that replaces `cluster` when the identity of this workload changes from `before` to
+    /// `own_id`. It is the same value if the trust domain is unchanged, because the cluster depends on nothing else of
+    /// the identity.
     pub(super) fn successor(
         &self,
         cluster: &Arc<Cluster>,

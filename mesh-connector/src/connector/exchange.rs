@@ -33,7 +33,7 @@ struct Context<'a> {
 
 impl MeshConnector {
     /// Sends a request to a target over a pooled or a new connection of its cluster. At most `max_idle` connections of
-    /// the cluster are idle afterwards. With 0, the request has its own connection.
+    /// the cluster are idle after the request. If `max_idle` is 0, the request has its own connection.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Context<'_> {
         cluster.http().lease(self.target.protocol(), max_idle, &upstream).await
     }
 
-    /// Logs and counts a connection.
+    /// Connects, and logs and counts the outcome.
     async fn record(
         self,
         connecting: impl Future<Output = Result<MeshStream, Error>>,

@@ -99,7 +99,7 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
         Ok(Established { io: Io::Tls(Box::new(stream)), peer_addr, tls })
     }
 
-    /// Returns the stream for the caller.
+    /// Converts an established connection to the stream that the caller receives.
     pub(super) fn stream(
         &self,
         established: Established,

@@ -1,4 +1,4 @@
-//! The dialling plan, for explanations.
+//! The order of connection attempts, for explanations (`Mesh::explain`).
 
 use fastrand::Rng;
 use nds_client::resources::endpoint::{Endpoint, LocalityEndpoints};
@@ -14,12 +14,12 @@ pub(crate) struct PlannedAttempt<'a> {
     pub(crate) pick_order: PickOrder,
     /// The status of the endpoint.
     pub(crate) status: EndpointStatus,
-    /// The transport of a connection to the endpoint.
+    /// The transport of a connection to the endpoint, or the error if such a connection is refused.
     pub(crate) transport: Result<EndpointTransport, Error>,
 }
 
 impl<'a, L: UpstreamLookup> Dialer<'a, L> {
-    /// Returns all endpoints, in the order of the control plane.
+    /// Returns all endpoints with the connections that would be made, in the order of the control plane.
     pub(crate) fn plan(&self) -> Vec<PlannedAttempt<'a>> {
         let hosts = self.hosts;
         let snapshot = hosts.plan_snapshot(&mut Rng::new());
@@ -34,7 +34,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }
 
-    /// Returns the error if no endpoint can be used. Failures that only dialling reveals are not included.
+    /// Returns the error if no endpoint can be used. `None` if one can. Failures that only dialling reveals are not
+    /// included.
     pub(crate) fn obstacle(&self, plan: &[PlannedAttempt<'_>]) -> Option<Error> {
         let usable = plan.iter().filter(|planned| planned.pick_order != PickOrder::Excluded);
         let mut refusals = usable.map(|planned| planned.transport.as_ref().err());

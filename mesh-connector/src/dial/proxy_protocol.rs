@@ -1,8 +1,8 @@
 //! The PROXY protocol header, which precedes all other bytes of a connection (HAProxy, "The PROXY protocol", versions 1
 //! & 2).
 //!
-//! A sidecar sends the address of the application and the address that it connected to. This client sends the addresses
-//! of the two ends of the connection itself, because there is no proxy in between.
+//! A sidecar sends the address of the application, and the address to which the application connected. This client
+//! sends the addresses of the two ends of its own connection, because there is no proxy in between.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -7,7 +7,7 @@ use sidestep_util::happy_eyeballs::{self, ATTEMPT_DELAY};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-/// Connects to the first of the addresses that accepts.
+/// Connects to the addresses (Happy Eyeballs, RFC 8305) and returns the first connection that is established.
 pub(super) async fn connect(
     addresses: &[SocketAddr],
     keepalive: Option<TcpKeepalive>,
@@ -21,7 +21,7 @@ pub(super) async fn connect(
     Ok(tcp)
 }
 
-/// Enables TCP keepalive. Parameters that the control plane does not set keep the defaults of the system.
+/// Enables TCP keepalive. The system's defaults apply to parameters that the control plane does not set.
 fn keep_alive(tcp: &TcpStream, wanted: TcpKeepalive) -> io::Result<()> {
     let mut keepalive = socket2::TcpKeepalive::new();
     if let Some(time) = wanted.time {

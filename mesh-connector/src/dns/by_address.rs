@@ -6,8 +6,9 @@ use arc_swap::ArcSwapOption;
 use nds_client::resources::name_table::NameTable;
 use parking_lot::Mutex;
 
-/// An index from addresses to names. It is built when an address without a resolved name is first used, and again for
-/// each new table. Reading is wait-free; one caller at a time builds the index.
+/// An index from addresses to names. It is built at the first lookup of an address that this process has not resolved
+/// from a name, and again at such a lookup for each new name table. Reading is wait-free; one caller at a time builds
+/// the index.
 #[derive(Default)]
 pub(super) struct ByAddress {
     current: ArcSwapOption<Index>,

@@ -50,7 +50,7 @@ impl Error {
         Self::build(kind, message.into(), Details::default(), Some(source.into()))
     }
 
-    /// Creates an error with possible causes, in terms of the mesh.
+    /// Creates an error with its possible causes in the configuration of the mesh.
     pub(crate) fn with_possible_causes(
         kind: ErrorKind,
         message: impl Into<String>,
@@ -121,20 +121,21 @@ impl Error {
         self.kind().is_transient()
     }
 
-    /// Returns the failed connection attempts, in order.
+    /// Returns the failed connection attempts, in the order in which they were made. Empty if no attempt failed.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.details.attempts
     }
 
-    /// Returns the possible causes, in terms of the mesh. The client cannot tell them apart.
+    /// Returns the possible causes in the configuration of the mesh. The client cannot determine which one applies.
+    /// Empty if the error has no such list.
     #[must_use]
     pub fn possible_causes(&self) -> &[&'static str] {
         &self.0.details.possible_causes
     }
 
-    /// Returns the expected and the presented identity, for [`ErrorKind::PeerIdentity`]. `None` if the certificate was
-    /// rejected for another reason, such as an unknown issuer.
+    /// Returns the expected and the presented identities, for [`ErrorKind::PeerIdentity`]. `None` for other kinds, and
+    /// if the certificate was rejected for another reason, such as an unknown issuer.
     #[must_use]
     pub fn identity_mismatch(&self) -> Option<&IdentityMismatch> {
         self.0.details.mismatch.as_ref()
@@ -156,10 +157,10 @@ impl Error {
         None
     }
 
-    /// Returns the message and the causes on one line, without attempts and possible causes.
+    /// Returns the message and the causes on one line, without the attempts and possible causes of the error.
     pub(crate) fn summary(&self) -> String {
         match &self.0.details.summary {
-            // The causes of a connection with several attempts are those of the last one.
+            // The causes of an error with attempts are the causes of its last attempt.
             Some(summary) if !self.attempts().is_empty() => summary.clone(),
             Some(summary) => with_causes(summary, self),
             None => self.report(),

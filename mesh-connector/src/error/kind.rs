@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The target is an address that several services share, and nothing selects one of them.
+    /// The target is an IP address that several services share, so the service cannot be determined.
     Ambiguous,
     /// The mesh was shut down.
     Closed,
@@ -31,7 +31,7 @@ pub enum ErrorKind {
     PlaintextRefused,
     /// Upstream DNS failed.
     Resolve,
-    /// The deadline passed.
+    /// No connection was established within the time limit.
     Timeout,
     /// The TLS handshake failed for another reason than the identity of the peer.
     Tls,

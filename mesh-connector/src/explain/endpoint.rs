@@ -1,4 +1,4 @@
-//! Step 3: the endpoints, and the reason why each is used or not.
+//! Step 3 of an explanation: the endpoints, and the reason why each endpoint is used or not.
 
 use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The address: `10.1.2.3:15443`.
+    /// The address of the endpoint: `10.1.2.3:15443`.
     pub address: String,
     /// The place of the endpoint in the order of attempts.
     pub state: EndpointState,
@@ -27,7 +27,7 @@ pub struct Endpoint {
     pub gateway: bool,
     /// The Kubernetes cluster of the workload. For a gateway, the cluster behind it.
     pub workload_cluster: Option<String>,
-    /// The name and namespace of the workload. `None` for gateways.
+    /// The workload as `name.namespace`. `None` for gateways, and if istiod does not send the name.
     pub workload: Option<String>,
     /// The locality as `region/zone/subzone`. Parts that istiod does not send are empty.
     pub locality: String,
@@ -35,11 +35,11 @@ pub struct Endpoint {
     pub priority: u32,
     /// The weight within the locality.
     pub weight: u32,
-    /// The weight of the locality. 0 where istiod sends none.
+    /// The weight of the locality. 0 if istiod sends none.
     pub locality_weight: u32,
     /// The health status in EDS: `healthy`, `unknown`, `degraded`, `unhealthy`.
     pub health: &'static str,
-    /// The transport of a connection to this endpoint. `None` where connections are refused.
+    /// The transport of a connection to this endpoint. `None` if such connections are refused.
     pub transport: Option<Transport>,
 }
 
@@ -68,7 +68,7 @@ pub struct Transport {
     pub kind: &'static str,
     /// The version of the PROXY protocol header that precedes the connection. `None` without a header.
     pub proxy_protocol: Option<&'static str>,
-    /// The server name of the TLS handshake.
+    /// The server name of the TLS handshake. Empty for a handshake without SNI. `None` for plaintext.
     pub sni: Option<String>,
     /// The application protocols that the client offers.
     pub alpn_offered: Vec<String>,
@@ -76,8 +76,8 @@ pub struct Transport {
     pub expected: Vec<String>,
 }
 
-/// A raw address in another cluster is the only sign of a network without a gateway (istio
-/// `pilot/pkg/xds/endpoints/ep_filters.go`).
+/// If another network has no gateway, istiod sends the addresses of its pods. The only sign of such an endpoint is that
+/// it is in another cluster and is not a gateway (istio `pilot/pkg/xds/endpoints/ep_filters.go`).
 const NO_GATEWAY: &str = "; the endpoint is in another cluster without a gateway: it is unreachable if it is in \
      another network";
 

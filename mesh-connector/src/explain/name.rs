@@ -1,4 +1,4 @@
-//! Step 1: the host in the name table.
+//! Step 1 of an explanation: the lookup of the host in the name table.
 
 use std::net::IpAddr;
 
@@ -11,19 +11,21 @@ use crate::{
     target::Host,
 };
 
-/// The host in the name table.
+/// The result of looking up the host of the target in the name table.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Name {
     /// The kind of the match.
     pub match_kind: NameMatch,
-    /// The canonical name.
+    /// The canonical name of the host. `None` if the name table does not contain the host, or if several names have it
+    /// as their address.
     pub canonical: Option<String>,
-    /// The addresses in the name table. Connections do not use them: they go to endpoints.
+    /// The addresses of the host in the name table. Connections do not use these addresses: they go to endpoints.
     pub addresses: Vec<IpAddr>,
-    /// The source of the name: `kubernetes` or `service_entry`.
+    /// The source of the name: `kubernetes` or `service_entry`. `None` if it is unknown.
     pub registry: Option<&'static str>,
-    /// For an address: all names that have it. Several names can make the address ambiguous.
+    /// All names that have the host as their address, if the host is an IP address. Several names can make it
+    /// ambiguous.
     pub names: Vec<String>,
 }
 
@@ -34,7 +36,7 @@ pub struct Name {
 pub enum NameMatch {
     /// The host is an address of one or more names.
     Address,
-    /// The host is the name of an entry.
+    /// The host is the name of an entry in the name table.
     Exact,
     /// The host is an address that this process resolved from a name before.
     LastResolved,

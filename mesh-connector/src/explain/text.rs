@@ -202,7 +202,7 @@ fn write_endpoints(f: &mut Formatter<'_>, endpoints: &[Endpoint]) -> fmt::Result
         return line(f, "endpoints", "none");
     }
     list(f, "endpoints", endpoints.iter())?;
-    // All endpoints usually have the same transport.
+    // Endpoints usually have the same transport, so each transport is printed once.
     let mut transports: Vec<&Transport> = Vec::new();
     for transport in endpoints.iter().filter_map(|endpoint| endpoint.transport.as_ref()) {
         if !transports.contains(&transport) {
@@ -259,7 +259,14 @@ impl Connection {
     fn write(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let way = if self.gateway { "gateway" } else { "endpoint" };
         let millis = self.connect_micros.div_ceil(1000);
-        line(f, "handshake", format_args!("{way} {} at {}, {millis} ms", self.endpoint, self.peer_addr))?;
+        line(
+            f,
+            "handshake",
+            format_args!(
+                "connected to the {way} {} (peer address {}) in {millis} ms",
+                self.endpoint, self.peer_addr
+            ),
+        )?;
         let Some(peer) = &self.peer else {
             return line(f, "", "plaintext: no identity was verified");
         };

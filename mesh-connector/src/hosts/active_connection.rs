@@ -18,7 +18,7 @@ const MAX_DEFERRAL: Duration = Duration::from_secs(30);
 /// The time after which a failure is forgotten, so that the next failure counts as the first.
 const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 
-/// Counts a connection to an endpoint until it is dropped, and records its events for outlier detection.
+/// Counts a connection to an endpoint until this value is dropped, and records the events of the connection.
 pub(crate) struct ActiveConnection {
     set: Arc<HostSet>,
     host: Arc<Host>,
@@ -51,9 +51,9 @@ impl ActiveConnection {
         self.record(Event::Failed, Some(kind));
     }
 
-    /// Records the status of a response on this connection.
+    /// Records the HTTP status of a response on this connection.
     pub(crate) fn answered(&self, status: u16) {
-        // Only outlier detection uses statuses, and successes only after failures.
+        // Only outlier detection uses HTTP statuses.
         if self.set.outlier_detection().is_some() {
             self.record(Event::Status(status), None);
         }
@@ -72,7 +72,7 @@ impl ActiveConnection {
                     self.host.failures.store(1, Ordering::Relaxed);
                 }
                 (state.last, state.failed_at) = (kind, now);
-                // If outlier detection counts failures, it alone decides.
+                // If outlier detection counts connection failures, one failure has no effect on the order.
                 if rules.and_then(failures_to_eject).is_none() {
                     self.defer(&mut state, now);
                 }
@@ -82,7 +82,7 @@ impl ActiveConnection {
             && let Some(chance) = state.record.count(event, rules, now)
             && fastrand::u32(..100) < chance
         {
-            // `eject` locks the other endpoints.
+            // `eject` locks all endpoints, so this lock must be released first.
             drop(state);
             if !set.eject(&self.host, rules, now) {
                 // The maximum share of endpoints is ejected: move the endpoint to the end of the order instead.

@@ -15,10 +15,10 @@ use crate::error::ErrorKind;
 pub(crate) struct Host {
     id: u64,
     address: String,
-    /// The time at which the endpoint first appeared.
+    /// The time at which the endpoint first appeared, relative to the start of the statistics of the cluster.
     pub(super) since: Duration,
     pub(super) connections: AtomicU32,
-    /// The number of consecutive failures. While it is 0, a success does not need the lock.
+    /// The number of consecutive connection failures. While it is 0, a success does not need the lock.
     pub(super) failures: AtomicU32,
     state: Mutex<HostState>,
 }

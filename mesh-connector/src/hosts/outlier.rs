@@ -1,10 +1,10 @@
 //! Outlier detection of one endpoint, as a value: it takes events with their time, and returns whether to eject the
 //! endpoint (Envoy `source/common/upstream/outlier_detection_impl.cc`).
 //!
-//! This client observes two kinds of failures: its own (no connection, failed handshake, timeout), and, for requests of
-//! its HTTP client, a status of 500 or above. Envoy also counts the former as a status, unless the cluster separates
-//! them (`split_external_local_origin_errors`). This client counts each kind separately, against the threshold that
-//! Envoy would use: a successful handshake says nothing about the statuses that follow.
+//! This client observes two kinds of failures: connection failures (no connection, failed handshake, timeout) and, for
+//! requests of its HTTP client, a status of 500 or above. Envoy also counts a connection failure as a status, unless
+//! the cluster sets `split_external_local_origin_errors`. This client counts the two kinds separately, each against the
+//! threshold that Envoy would use: a successful handshake says nothing about the statuses that follow.
 
 use std::time::Duration;
 
@@ -21,21 +21,22 @@ pub(crate) enum Event {
     Status(u16),
 }
 
-/// The record of an endpoint. Times are relative to a common start.
+/// The failures and ejections of an endpoint. All times are relative to the same start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Record {
     failures: u32,
     server_errors: u32,
     gateway_errors: u32,
-    /// The number of base ejection times by which the next ejection is longer than the first.
+    /// The next ejection lasts for the base ejection time, multiplied by this number plus one.
     backoff: u32,
     ejected_until: Option<Duration>,
-    /// The number of ejections.
+    /// The number of ejections so far.
     pub(crate) ejections: u32,
 }
 
 impl Record {
-    /// Counts an event. If a threshold is reached, returns the probability of an ejection in percent.
+    /// Counts an event. If a threshold is reached, returns the probability of an ejection in percent. `None` if no
+    /// ejection is due.
     pub(crate) fn count(&mut self, event: Event, rules: &OutlierDetection, now: Duration) -> Option<u32> {
         if self.is_ejected(now) {
             return None;
@@ -54,8 +55,8 @@ impl Record {
         let gateway = (rules.consecutive_gateway_failure, rules.enforcing_consecutive_gateway_failure);
         let local =
             (rules.consecutive_local_origin_failure, rules.enforcing_consecutive_local_origin_failure);
-        // The counts and their thresholds. A local failure counts for both kinds of errors if the cluster does not
-        // separate them.
+        // The counts and their thresholds. If the cluster does not separate connection failures from statuses, a
+        // connection failure is compared with both thresholds for statuses.
         let thresholds = match (event, rules.split_external_local_origin_errors) {
             (Event::Connected, _) => return None,
             (Event::Failed, true) => [(self.failures, local), (0, local)],
@@ -66,9 +67,9 @@ impl Record {
         reached.map(|(_, (_, chance))| chance).max().filter(|chance| *chance > 0)
     }
 
-    /// Ejects the endpoint, and returns the duration of the ejection. Each ejection is longer than the one before.
+    /// Ejects the endpoint, and returns the duration of the ejection. Ejections in quick succession grow longer.
     pub(crate) fn eject(&mut self, rules: &OutlierDetection, now: Duration) -> Duration {
-        // Each interval without an ejection shortens the next ejection.
+        // Each interval since the end of the last ejection shortens the next ejection.
         let healthy = self.ejected_until.map_or(Duration::ZERO, |until| now.saturating_sub(until));
         let intervals = healthy.as_nanos() / rules.interval.as_nanos().max(1);
         self.backoff = self.backoff.saturating_sub(u32::try_from(intervals).unwrap_or(u32::MAX)) + 1;
@@ -85,12 +86,14 @@ impl Record {
     }
 }
 
-/// Returns whether one more endpoint may be ejected. A share of less than one endpoint allows none.
+/// Returns whether one more endpoint may be ejected if `ejected` of `all` endpoints are ejected. If the maximum share
+/// is less than one endpoint, none may be ejected.
 pub(crate) fn may_eject(ejected: usize, all: usize, rules: &OutlierDetection) -> bool {
     (ejected + 1) * 100 <= all * rules.max_ejection_percent as usize
 }
 
-/// Returns the number of failures after which an endpoint is ejected. `None` if failures never eject it.
+/// Returns the number of consecutive connection failures after which an endpoint is ejected. `None` if connection
+/// failures never eject it.
 pub(crate) fn failures_to_eject(rules: &OutlierDetection) -> Option<u32> {
     let counts = match rules.split_external_local_origin_errors {
         true => {

@@ -37,9 +37,9 @@ pub(crate) struct HostSet {
     plan: ArcSwapOption<PlanSnapshot>,
 }
 
-/// The statistics of one cluster. They outlive pushes.
+/// The statistics of one cluster. They continue when a push replaces the endpoints.
 pub(crate) struct ClusterStats {
-    /// The start of all times in this module.
+    /// The time to which all times in this module are relative.
     began: Instant,
     pub(super) connections: AtomicU32,
     pending: AtomicU32,
@@ -48,7 +48,7 @@ pub(crate) struct ClusterStats {
     next_host_id: AtomicU64,
 }
 
-/// A plan and its validity.
+/// A plan. It is valid until `until`, if no event changes the version of the statistics before.
 pub(crate) struct PlanSnapshot {
     plan: Plan,
     version: u64,
@@ -105,12 +105,12 @@ impl HostSet {
         &self.cluster.name
     }
 
-    /// Returns whether the set belongs to this configuration.
+    /// Returns whether the set was created for this configuration.
     pub(crate) fn is_made_for(&self, cluster: &Arc<Cluster>) -> bool {
         Arc::ptr_eq(&self.cluster, cluster)
     }
 
-    /// Returns the outlier detection settings, if the cluster has any.
+    /// Returns the settings of outlier detection. `None` if the cluster has none.
     pub(super) fn outlier_detection(&self) -> Option<&OutlierDetection> {
         self.cluster.outlier_detection.as_ref()
     }
@@ -119,13 +119,14 @@ impl HostSet {
         &self.endpoints
     }
 
-    /// Chooses the first endpoint for the current state of the hosts. Wait-free if no event has occurred.
+    /// Returns the index of the endpoint that a connection tries first, for the current state of the hosts. `None` if
+    /// no endpoint can be used. Wait-free if no event has occurred since the last call.
     pub(crate) fn first(&self, now: Instant, rng: &mut Rng) -> Option<usize> {
         let now = now.saturating_duration_since(self.stats.began);
         self.with_plan(now, rng, |snapshot, rng| snapshot.plan().first(rng, |index| self.connections(index)))
     }
 
-    /// Returns the plan for the current state of the hosts. Wait-free if no event has occurred.
+    /// Returns the plan for the current state of the hosts. Wait-free if no event has occurred since the last call.
     pub(crate) fn plan_snapshot(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
         self.with_plan(self.stats.now(), rng, |snapshot, _| snapshot.clone())
     }
@@ -151,8 +152,8 @@ impl HostSet {
         read(&snapshot, rng)
     }
 
-    /// Returns the candidates for load balancing, and sets `until` to the time at which the first of them changes
-    /// without an event.
+    /// Returns the candidates for load balancing, and sets `until` to the earliest time at which a candidate changes
+    /// without an event, for instance because an ejection ends.
     fn candidates(&self, now: Duration, until: &mut Duration) -> Vec<Candidate> {
         let mut change = |at: Duration| {
             if now < at {
@@ -223,7 +224,7 @@ impl HostSet {
         }
     }
 
-    /// Returns the status of each endpoint, in order.
+    /// Returns the status of each endpoint, in the order of the last push.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = EndpointStatus> {
         let now = self.stats.now();
         self.endpoints
@@ -232,7 +233,7 @@ impl HostSet {
             .map(move |((_, endpoint), host)| host.status(&self.cluster.name, endpoint.health, now))
     }
 
-    /// Counts a pending connection.
+    /// Counts a pending connection until the returned value is dropped.
     ///
     /// # Errors
     ///
@@ -256,7 +257,7 @@ impl HostSet {
         }
     }
 
-    /// Ejects an endpoint, unless the maximum share of endpoints is already ejected.
+    /// Ejects an endpoint, unless the maximum share of endpoints is already ejected. Returns whether it was ejected.
     pub(super) fn eject(&self, host: &Host, rules: &OutlierDetection, now: Duration) -> bool {
         let ejected = self.hosts.iter().filter(|host| host.state().record.is_ejected(now)).count();
         if !outlier::may_eject(ejected, self.hosts.len(), rules) {

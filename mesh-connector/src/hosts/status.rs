@@ -10,9 +10,9 @@ use crate::error::ErrorKind;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// The cluster: `outbound|3002||forecast.weather.svc.cluster.local`.
+    /// The name of the cluster: `outbound|3002||forecast.weather.svc.cluster.local`.
     pub cluster: String,
-    /// The address: `10.1.2.3:15443`.
+    /// The address of the endpoint: `10.1.2.3:15443`.
     pub endpoint: String,
     /// The health status in EDS.
     pub health: HealthStatus,
@@ -20,13 +20,14 @@ pub struct EndpointStatus {
     pub connections: u32,
     /// The number of consecutive connection failures.
     pub failures: u32,
-    /// The error kind of the last connection failure. `None` after a success.
+    /// The error kind of the last connection failure. `None` if no connection has failed since the last success.
     pub last_failure: Option<ErrorKind>,
-    /// The remaining time at the end of the order. Zero if the endpoint is not deferred.
+    /// The remaining time for which connections try this endpoint last, because of a failure. Zero if the endpoint is
+    /// not deferred.
     pub deferred_for: Duration,
     /// The remaining time of the ejection by outlier detection. Zero if the endpoint is not ejected.
     pub ejected_for: Duration,
-    /// The number of ejections.
+    /// The number of ejections so far.
     pub ejections: u32,
 }
 

@@ -58,7 +58,7 @@ impl RequestBody {
         Self(Some(Box::new(kind)))
     }
 
-    /// Returns the progress of sending, for a body that takes time to send.
+    /// Returns the progress of sending the body. `None` if the body is complete in memory.
     pub(super) fn sent(&self) -> Option<BodySent> {
         match self.0.as_deref()? {
             Kind::Full(_) => None,

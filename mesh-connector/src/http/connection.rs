@@ -36,7 +36,7 @@ pub(super) type Answer = Result<Response<Incoming>, TrySendError<Request<Request
 
 /// A connection of one HTTP version.
 pub(super) trait Connection: Sender + Send + Sync + 'static {
-    /// Whether several requests can share a connection.
+    /// Whether several requests can use a connection at the same time.
     const SHARED: bool;
 
     fn open(stream: MeshStream) -> impl Future<Output = hyper::Result<(Self, Driver)>> + Send;
@@ -62,7 +62,7 @@ pub(super) struct Http1 {
 pub(super) struct Http2 {
     requests: http2::SendRequest<RequestBody>,
     info: ConnectionInfo,
-    /// The limit of concurrent streams of the peer.
+    /// The maximum number of concurrent streams that the peer allows.
     max_streams: Arc<AtomicU32>,
 }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::limits::{Limits, Usage};
 
 /// The number of requests that may wait for the same connection attempt. The stream limit of the peer is unknown until
-/// then. hyper assumes the same value (RFC 9113 §6.5.2 recommends at least 100).
+/// the connection is established. hyper assumes the same value (RFC 9113 §6.5.2 recommends at least 100).
 pub(super) const ASSUMED_STREAMS: u32 = 100;
 
 /// The sending half of a connection.
@@ -43,7 +43,7 @@ struct Endpoint<S, F> {
 struct Slot<S> {
     id: Id,
     usage: Usage,
-    /// The sender. `None` while the connection serves a request that cannot share it.
+    /// The sender. `None` while the connection serves a request and cannot serve another one at the same time.
     sender: Option<S>,
 }
 
@@ -57,7 +57,7 @@ struct Attempt<F> {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Id(u64);
 
-/// A connection attempt.
+/// A connection attempt, with the number of times that the pool had been drained when it started.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     attempt: Id,
@@ -69,7 +69,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         Self { limits, endpoints: HashMap::default(), drained: 0, next_id: 0 }
     }
 
-    /// Takes a connection for one request. It takes the most recently used one, so that others become idle.
+    /// Takes the most recently used connection for one request, so that other connections become idle. `None` if no
+    /// connection can serve it.
     pub(super) fn check_out(&mut self, key: K, now: Instant) -> Option<(Id, S)> {
         let limits = self.limits;
         let endpoint = self.endpoints.get_mut(&key)?;
@@ -88,7 +89,7 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         None
     }
 
-    /// Joins a connection attempt with room for another request.
+    /// Joins a connection attempt with room for another request. `None` if there is none.
     pub(super) fn join(&mut self, key: K) -> Option<F> {
         let attempts = &mut self.endpoints.get_mut(&key)?.attempts;
         let attempt = attempts.iter_mut().find(|attempt| attempt.requests < ASSUMED_STREAMS)?;
@@ -117,8 +118,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Adds the connection of an attempt, with its first request. `None` if the pool was drained after the attempt
-    /// started: the connection then serves only this request.
+    /// Adds the connection of an attempt, with its first request. `None` if the connection serves only this request:
+    /// the pool was drained after the attempt started, or the limit of requests is 1.
     pub(super) fn add(&mut self, ticket: Ticket, key: K, sender: &S, now: Instant) -> Option<Id> {
         let limits = self.limits;
         if ticket.drained != self.drained {
@@ -133,8 +134,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         Some(ticket.attempt)
     }
 
-    /// Ends a request and returns its sender, unless the request was aborted. At most `max_idle` connections of the
-    /// pool are idle afterwards.
+    /// Ends a request, and puts its sender back into the pool. `sender` is `None` if the request was aborted. At most
+    /// `max_idle` connections of the pool are idle afterwards.
     pub(super) fn check_in(&mut self, (key, id): (K, Id), sender: Option<S>, now: Instant, max_idle: usize) {
         let limits = self.limits;
         let is_surplus = max_idle != usize::MAX && max_idle <= self.idle();
@@ -161,8 +162,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Removes a connection if its lifetime is over. Otherwise returns the time of the next check. `None` if no further
-    /// check is needed.
+    /// Removes a connection if its lifetime is over. If not, returns the time at which to check again. `None` if no
+    /// further check is needed.
     pub(super) fn expire(&mut self, key: K, id: Id, now: Instant) -> Option<Instant> {
         let limits = self.limits;
         let endpoint = self.endpoints.get_mut(&key)?;
@@ -176,12 +177,12 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Removes the connections whose keys `keep` rejects. Busy connections end with their requests.
+    /// Removes the connections whose keys `keep` rejects. Those that serve requests end after these requests.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(K) -> bool) {
         self.endpoints.retain(|key, _| keep(*key));
     }
 
-    /// Removes all connections. Busy connections end with their requests.
+    /// Removes all connections. Those that serve requests end after these requests.
     pub(super) fn drain(&mut self) {
         self.drained += 1;
         self.endpoints.clear();
@@ -214,7 +215,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
 }
 
 impl<S: Sender, F> Endpoint<S, F> {
-    /// Starts a request. Removes a connection that can serve no further request.
+    /// Starts a request on the connection of `slot`. The connection leaves the pool if it can serve no further request.
+    /// `None` if it has no sender.
     fn begin(&mut self, mut slot: Slot<S>, limits: &Limits) -> Option<(Id, S)> {
         let sender = slot.sender.take()?;
         slot.sender = sender.share();
@@ -233,7 +235,7 @@ impl<S: Sender, F> Endpoint<S, F> {
         }
     }
 
-    /// Takes a connection whose peer has raised its stream limit.
+    /// Takes a connection whose peer has raised its stream limit. `None` if there is none.
     fn with_room_again(&mut self) -> Option<Slot<S>> {
         self.full.iter().position(Slot::has_room).map(|at| self.full.swap_remove(at))
     }

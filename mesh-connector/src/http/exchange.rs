@@ -19,8 +19,8 @@ pub(super) enum Kind {
     Http2(Lease<Http2>),
 }
 
-/// Sends a request over the connection that `lease` returns. If that connection has ended before any part of the
-/// request was sent, uses another one.
+/// Sends a request over the connection that `lease` returns. If a pooled connection has ended before any part of the
+/// request was sent, asks `lease` for another one.
 ///
 /// # Cancel safety
 ///
@@ -66,7 +66,7 @@ fn answered<S: Connection>(
             Ok(Ok(response.map(|body| ResponseBody::received(body, held(lease)))))
         }
         Err(mut error) => match error.take_message() {
-            // The connection ended before any part of the request was sent.
+            // A pooled connection has ended before any part of the request was sent. Another connection can serve it.
             Some(unsent) if !lease.is_new() => Ok(Err(unsent)),
             _ => Err(failed(lease.info(), "the request to", error.into_error())),
         },

@@ -11,7 +11,8 @@ use http::{
 /// The default port of `http://` URIs (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Sets the target to origin form (authority form for `CONNECT`), and adds a `Host` header if there is none.
+/// Converts the request target to origin form (authority form for `CONNECT`), and adds a `Host` header if there is
+/// none.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
     let uri = mem::take(request.uri_mut()).into_parts();
     if let Some(authority) = &uri.authority
@@ -30,7 +31,8 @@ pub(super) fn to_http1<B>(request: &mut Request<B>) {
     }
 }
 
-/// Returns the `Host` header of an authority: without user information and without the default port.
+/// Returns the `Host` header for an authority: without user information and without the default port. `None` if it is
+/// not a valid header value.
 pub(crate) fn host(authority: &Authority) -> Option<HeaderValue> {
     let text = authority.as_str();
     let text = text.rsplit_once('@').map_or(text, |(_, host)| host);

@@ -21,7 +21,7 @@ pub(super) type Outcome = Option<Result<ConnectionKey, Error>>;
 /// The connections of a pool, shared by the pool, its requests and its connections.
 pub(super) struct SharedConnections<S>(Mutex<Connections<ConnectionKey, S, watch::Receiver<Outcome>>>);
 
-/// The sender of one request.
+/// A connection that serves one request.
 pub(super) struct Lease<S: Connection> {
     sender: S,
     /// Whether the connection was made for this request.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nds_client::resources::cluster::ConnectionLimits as ConnectionLife;
 use tokio::time::Instant;
 
-/// The idle timeout of clusters without one.
+/// The idle timeout if the cluster sets none.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The limits of the connections of a cluster. `None` means no limit.
@@ -60,8 +60,8 @@ impl Usage {
         limits.max_requests.is_some_and(|most| self.requests >= most)
     }
 
-    /// Returns the time after which the connection must not start another request: its maximum age or, if it is idle,
-    /// its idle timeout.
+    /// Returns the time from which the connection must not start another request, because of its maximum age or, if it
+    /// is idle, the idle timeout. `None` without a limit.
     fn until(&self, limits: &Limits) -> Option<Instant> {
         let aged = self.aged(limits);
         let idle = limits.idle_timeout.filter(|_| self.streams == 0);
@@ -72,8 +72,9 @@ impl Usage {
         self.until(limits).is_some_and(|until| until <= now)
     }
 
-    /// Returns the time of the next check: the end of the connection or, while it is busy, the earliest end by the idle
-    /// timeout.
+    /// Returns the time at which to check again whether the lifetime is over. For an idle connection, this is the end
+    /// of its lifetime. For a busy connection, this is its maximum age or the earliest possible idle timeout. `None`
+    /// without a limit.
     pub(super) fn next_check(&self, limits: &Limits, now: Instant) -> Option<Instant> {
         match self.streams {
             0 => self.until(limits),

@@ -45,7 +45,7 @@ pub(crate) trait Upstream: Sync {
     /// Returns the key of the connections that can serve a request with this choice.
     fn key(choice: &Self::Choice) -> ConnectionKey;
 
-    /// Connects, starting with this choice.
+    /// Connects. `first` is the choice for the first attempt, if there is one.
     fn connect(&self, first: Option<Self::Choice>) -> impl Future<Output = Result<MeshStream, Error>> + Send;
 }
 
@@ -68,8 +68,8 @@ impl HttpPools {
     }
 
     /// Returns a connection for one request to the endpoint that `upstream` chooses: HTTP/2 if that is the protocol,
-    /// otherwise HTTP/1.1. At most `max_idle` connections are idle after the request. With 0, the request has its own
-    /// connection.
+    /// otherwise HTTP/1.1. At most `max_idle` connections are idle after the request. If `max_idle` is 0, the request
+    /// has its own connection.
     ///
     /// # Cancel safety
     ///
@@ -108,8 +108,8 @@ impl<S: Connection> Pool<S> {
                         return Ok(lease);
                     }
                 }
-                // If the connecting request was dropped or the pool was drained, a request that joined the attempt
-                // starts again.
+                // If the request that started the attempt was dropped, or the pool was drained, a request that joined
+                // the attempt starts again.
                 Next::Join(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     Ok(Some(Ok(key))) => {
@@ -171,7 +171,8 @@ enum Next<S: Connection> {
 struct Attempt<S: Connection> {
     shared: Arc<SharedConnections<S>>,
     ticket: Ticket,
-    /// The key of the requests that may share the attempt, and the sender of its result.
+    /// The key of the requests that may share the attempt, and the sender of its result. `None` if no other request may
+    /// share the attempt.
     shared_by: Option<(ConnectionKey, watch::Sender<Outcome>)>,
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The body of a response, as a stream. Its connection serves other requests after the body has been read to the end.
 ///
-/// Dropping it earlier closes an HTTP/1.1 connection, and ends the stream of an HTTP/2 connection.
+/// Dropping the body earlier closes an HTTP/1.1 connection, and ends the stream of an HTTP/2 connection.
 pub struct ResponseBody(Kind);
 
 enum Kind {
@@ -30,7 +30,7 @@ enum Kind {
 
 /// The connection of a body, until the body has ended.
 pub(super) enum AnyLease {
-    /// An HTTP/1.1 connection, with the progress of sending the request body.
+    /// An HTTP/1.1 connection, with the progress of sending the request body (`None` if it was complete in memory).
     Http1(Lease<Http1>, Option<BodySent>),
     Http2(Lease<Http2>),
     /// The body has ended, and no longer uses the connection.
@@ -52,7 +52,7 @@ impl ResponseBody {
 impl AnyLease {
     fn complete(self) {
         match self {
-            // The connection still sends the request body. Like a proxy, do not wait for it.
+            // The connection still sends the request body. Like a proxy, close the connection instead of waiting.
             Self::Http1(_, Some(sent)) if !sent.is_complete() => {}
             Self::Http1(lease, _) => lease.complete(),
             Self::Http2(lease) => lease.complete(),

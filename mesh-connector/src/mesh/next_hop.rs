@@ -22,7 +22,7 @@ impl NextHop {
         Some(Self { hosts, index })
     }
 
-    /// Returns the cluster of the endpoint.
+    /// Returns the name of the cluster of the endpoint.
     #[must_use]
     pub fn cluster(&self) -> &ClusterName {
         self.hosts.name()

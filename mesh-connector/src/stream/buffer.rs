@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 
-/// The size of a read: one TLS record.
+/// The maximum size of a read: one TLS record.
 const CAPACITY: usize = 16 * 1024;
 
 /// The buffer behind an [`AsyncBufRead`](tokio::io::AsyncBufRead). It holds no memory while its reader waits, because
@@ -31,7 +31,7 @@ impl ReadBuffer {
         &self.bytes[self.consumed..]
     }
 
-    /// Returns the unread bytes. Reads from `reader` if there are none. Empty at the end of the data.
+    /// Returns the unread bytes. If there are none, reads from `reader`. Empty if the data of `reader` has ended.
     pub(crate) fn poll_fill<R>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<&[u8]>>
     where
         R: AsyncRead + Unpin,
@@ -49,13 +49,13 @@ impl ReadBuffer {
         Poll::Ready(Ok(self.unread()))
     }
 
-    /// Marks bytes as consumed.
+    /// Marks `count` unread bytes as consumed.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count;
         debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there was");
     }
 
-    /// Copies the unread bytes, or reads directly from `reader` if there are none.
+    /// Copies the unread bytes to `buf`. If there are none, reads directly from `reader`.
     pub(crate) fn poll_read<R>(
         &mut self,
         cx: &mut Context<'_>,

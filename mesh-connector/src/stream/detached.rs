@@ -19,8 +19,8 @@ use crate::{connection::ConnectionInfo, socket::Socket};
 /// [`as_fd`](AsFd::as_fd) is readable (after a read) or writable (after a write, flush or shutdown). Any thread can
 /// poll the stream, with [`Waker::noop`](std::task::Waker::noop).
 ///
-/// A reactor wakes up for all data that arrives on its streams, even if no task reads. For a program whose own thread
-/// reads, this would be a second thread that wakes up.
+/// A tokio reactor wakes up for all data that arrives on its streams, even if no task reads. If a thread of the program
+/// reads by itself, the thread of the reactor would wake up in addition.
 #[derive(Debug)]
 pub struct DetachedStream(MeshStream);
 

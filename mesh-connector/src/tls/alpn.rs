@@ -1,15 +1,16 @@
 //! The application protocols (ALPN) that the client offers.
 //!
-//! Istio's proxies select filter chains by ALPN. Without one of Istio's own protocols, a gateway resets the connection,
-//! and a permissive port passes the TLS bytes to the application. `istio-peer-exchange` is never offered, because a
-//! server that selects it expects a metadata preamble, which this client does not send.
+//! Istio's proxies select filter chains by ALPN. If the client offers none of Istio's own protocols, a gateway resets
+//! the connection, and a port with mTLS mode PERMISSIVE passes the TLS bytes to the application. `istio-peer-exchange`
+//! is never offered, because a server that selects it expects a metadata preamble, which this client does not send.
 
 use crate::target::Protocol;
 
 const ISTIO: &str = "istio";
 const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
-/// Returns the protocols to offer in the mesh, given the caller's protocol and the list of the control plane.
+/// Returns the protocols to offer to a peer in the mesh. `protocol` is the protocol of the target, and `control_plane`
+/// is the list in the cluster.
 ///
 /// For HTTP, these are the protocols of Istio's ALPN filter (istio `pilot/pkg/xds/filters/filters.go`), which replaces
 /// the list of the cluster per request. For other connections, these are Istio's own protocols in the list of the
@@ -27,7 +28,8 @@ pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String>
     }
 }
 
-/// Returns the protocols to offer to a server outside the mesh, without Istio's own protocols.
+/// Returns the protocols to offer to a server outside the mesh: without Istio's own protocols. The arguments are those
+/// of [`offer`].
 pub(crate) fn offer_passthrough(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
     match protocol {
         Protocol::Http1 => vec!["http/1.1".to_owned()],

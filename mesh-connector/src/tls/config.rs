@@ -20,7 +20,7 @@ use crate::{
     target::Host,
 };
 
-/// The number of cached sessions: one server name with eight tickets in rustls.
+/// The number of cached TLS sessions. rustls stores up to eight per server name, so this is enough for one server name.
 const MAX_SESSIONS: usize = 8;
 
 /// The parts of a configuration.
@@ -41,7 +41,7 @@ pub(super) fn mutual(
     key_log: Option<&Arc<dyn KeyLog>>,
 ) -> Result<ClientTls, Error> {
     let TlsRequest { cluster, identity, context, .. } = request;
-    // istiod sends the name of the cluster itself if it has no other SNI. Gateways do not know that name.
+    // If istiod has no SNI for a cluster, it sends the name of the cluster, which gateways do not know as an SNI.
     let given = context.sni.clone().filter(|sni| *sni != cluster.name.to_string());
     let sni = given.unwrap_or_else(|| cluster.name.sni());
     let server_name = server_name(cluster, &sni)?;

@@ -1,7 +1,7 @@
 //! Roots and certificates in files, for DestinationRules of mode SIMPLE and MUTUAL.
 //!
 //! istiod encodes the paths in secret names (istio `pilot/pkg/security/model/authentication.go`). The agent of a
-//! sidecar reads them from its file system. This client reads them from the file system of this host.
+//! sidecar reads these files from its own file system. This client reads them from the file system of this host.
 
 use std::{
     path::PathBuf,
@@ -28,12 +28,12 @@ pub(super) struct FileCredentials {
     pub(super) roots: Arc<RootCertStore>,
     /// The certificate of the client. `None` if the client sends no certificate.
     pub(super) certificate: Option<Arc<CertifiedKey>>,
-    /// The files that were read, with their stamps.
+    /// The files that were read, with their metadata at that time.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
 impl FileCredentials {
-    /// Reads the files. `system` caches the roots of the operating system.
+    /// Reads the files that the TLS context names. `system` caches the roots of the operating system.
     pub(super) fn read(
         request: TlsRequest<'_>,
         system: &OnceLock<Arc<RootCertStore>>,
@@ -90,7 +90,7 @@ impl Reader<'_> {
         let loaded = identity.provider().key_provider.load_private_key(der);
         let pair = CertifiedKey::new(certificates, loaded.map_err(|error| self.unusable(key, error))?);
         match pair.keys_match() {
-            // Some key types cannot be compared.
+            // rustls cannot compare some types of keys with the certificate.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
             Err(error) => Err(self.unusable(chain, error)),
         }

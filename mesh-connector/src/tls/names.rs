@@ -1,4 +1,4 @@
-//! The names of certificates, and the expected names.
+//! The names in certificates, and the names that are expected of a peer.
 
 use nds_client::resources::cluster::SanMatcher;
 use rustls::{
@@ -12,28 +12,30 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 /// The names that a peer may have.
 #[derive(Clone, Debug)]
 pub(super) enum ExpectedNames {
-    /// One of these identities, from CDS.
+    /// An identity that one of these SAN matchers of the cluster accepts.
     AnyOf(Vec<SanMatcher>),
-    /// Any identity of this trust domain, if CDS contains none. Envoy accepts any certificate of the mesh's roots in
-    /// this case. This client is stricter, because several meshes may share a root.
+    /// Any identity of this trust domain, if the cluster contains no SAN matchers. Envoy accepts any certificate of the
+    /// mesh's roots in this case. This client is stricter, because several meshes may share a root.
     TrustDomain(String),
-    /// One of these names of any type, outside the mesh (DestinationRule SIMPLE or MUTUAL).
+    /// A name of any type that one of these SAN matchers accepts, for a server outside the mesh (DestinationRule SIMPLE
+    /// or MUTUAL).
     AnyName(Vec<SanMatcher>),
-    /// The server name, outside the mesh, if CDS contains no names. Envoy accepts any certificate of the roots in this
-    /// case, unless `auto_san_validation` is set. This client is stricter, because such roots are often public.
+    /// The server name, for a server outside the mesh, if the cluster sets `auto_san_validation` or contains no SAN
+    /// matchers. In the second case, Envoy accepts any certificate of the roots. This client is stricter, because such
+    /// roots are often public.
     Server(ServerName<'static>),
 }
 
-/// The result of a check.
+/// The result of comparing the names in a certificate with the expected names.
 pub(super) enum NameCheck {
     Accepted,
-    /// The certificate has other names.
+    /// The certificate is rejected. It contains these names.
     Rejected(Vec<String>),
 }
 
 impl ExpectedNames {
-    /// Returns the accepted identities of a mesh workload: the SAN matchers of the cluster or, without any, the own
-    /// trust domain.
+    /// Returns the accepted identities of a mesh workload: those that the SAN matchers of the cluster accept or, if it
+    /// has no SAN matchers, all identities of the trust domain of this workload.
     pub(super) fn workload(matchers: &[SanMatcher], own_trust_domain: &str) -> Self {
         match matchers {
             [] => Self::TrustDomain(own_trust_domain.to_owned()),
@@ -41,7 +43,8 @@ impl ExpectedNames {
         }
     }
 
-    /// Returns the accepted names of a server outside the mesh.
+    /// Returns the accepted names of a server outside the mesh: those that the SAN matchers of the cluster accept or,
+    /// if it has no SAN matchers, the server name.
     pub(super) fn server(matchers: &[SanMatcher], name: &ServerName<'static>) -> Self {
         match matchers {
             [] => Self::Server(name.clone()),
@@ -93,7 +96,8 @@ impl ExpectedNames {
         }
     }
 
-    /// Returns the name of every accepted peer, if only one name is accepted.
+    /// Returns the SPIFFE ID that a mesh workload must have, if the cluster specifies exactly one. `None` in all other
+    /// cases.
     pub(super) fn only_name(&self) -> Option<&str> {
         match self {
             Self::AnyOf(matchers) => match &matchers[..] {
@@ -137,7 +141,8 @@ pub(crate) fn uri_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     certificate.valid_uri_names().map(str::to_owned).collect()
 }
 
-/// Returns all names of a certificate that matchers can refer to: URIs, DNS names, IP addresses, mail addresses.
+/// Returns all names of a certificate that matchers can refer to: URIs, DNS names, IP addresses, mail addresses. Empty
+/// for an invalid certificate.
 pub(crate) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
         return Vec::new();

@@ -13,15 +13,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The range around the accepted descriptor that is searched first. The client's descriptor is usually close, because
-/// both were just created.
+/// The maximum distance from the accepted descriptor of the descriptors that are checked first. The descriptor of a
+/// client in this process is usually close, because the process has just created both.
 const SEARCH_DISTANCE: RawFd = 128;
 
 /// The minimum time between two full scans of the descriptors. A scan takes milliseconds if there are thousands of
-/// them, and any local process can trigger one by connecting.
+/// descriptors, and any local process can trigger a scan by connecting.
 const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The descriptors of this process.
+/// The open file descriptors of this process.
 #[derive(Debug, Default)]
 pub(super) struct OwnDescriptors {
     table: OnceLock<OwnedFd>,
@@ -29,8 +29,8 @@ pub(super) struct OwnDescriptors {
 }
 
 impl OwnDescriptors {
-    /// Returns whether a descriptor refers to the socket with this inode. `accepted` is the descriptor of the other end
-    /// of the connection.
+    /// Returns whether a descriptor of this process refers to the socket with this inode. `accepted` is the descriptor
+    /// of the server end of the connection.
     pub(super) async fn contains_socket(&self, inode: u32, accepted: RawFd) -> bool {
         let link = format!("socket:[{inode}]");
         let Ok(table) = self.table() else {
@@ -58,7 +58,7 @@ impl OwnDescriptors {
     }
 }
 
-/// Searches the descriptors near the accepted descriptor, the nearest first.
+/// Returns whether a descriptor near `accepted` refers to the socket `link`. Checks the nearest descriptors first.
 fn near(table: &OwnedFd, accepted: RawFd, link: &str) -> bool {
     let mut name = Vec::new();
     (1..=SEARCH_DISTANCE).any(|distance| {

@@ -11,7 +11,7 @@ use rustix::net::{
 
 use super::AcceptedConnection;
 
-/// The owner of a socket on this host.
+/// The user ID of the owner, and the inode, of a socket on this host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Socket {
     pub(super) uid: u32,
@@ -32,8 +32,8 @@ const UID: usize = HEADER + 64;
 const INODE: usize = UID + 4;
 const ANSWER: usize = INODE + 4;
 
-/// Returns the client's end of an accepted connection. `None` if it no longer exists: a client that has closed its
-/// socket leaves a socket without an inode.
+/// Returns the client's socket of an accepted connection. `None` if the client has closed it (the kernel then reports
+/// inode 0), and for IPv6.
 pub(super) fn client_of(accepted: &AcceptedConnection) -> io::Result<Option<Socket>> {
     match (accepted.client, accepted.server) {
         (SocketAddr::V4(client), SocketAddr::V4(server)) => lookup(client, server),
@@ -41,7 +41,7 @@ pub(super) fn client_of(accepted: &AcceptedConnection) -> io::Result<Option<Sock
     }
 }
 
-/// Checks that the kernel supports the query.
+/// Checks that the kernel supports the query (`SOCK_DIAG`) for TCP sockets.
 pub(super) fn probe() -> io::Result<()> {
     let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
     lookup(nobody, nobody).map(|_| ())

@@ -8,7 +8,7 @@ use http::{
 
 use crate::bridge::{Secret, USER};
 
-/// The headers that a proxy does not forward, next to those that `Connection` lists (RFC 9110 §7.6.1).
+/// The headers that a proxy does not forward, in addition to those that `Connection` lists (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     PROXY_AUTHORIZATION,

@@ -10,8 +10,9 @@ use crate::{
 };
 
 impl Resolve for LocalServices {
-    /// Resolves a name to a loopback address of the bridge. For a URL with a port, that port must be free on loopback.
-    /// For a URL without a port, the result contains the port of a listener that accepts both HTTP and TLS.
+    /// Resolves a service to a loopback address of the bridge, and a name outside the mesh to its addresses in DNS. For
+    /// a URL with a port, the bridge must be able to listen on that port. For a URL without a port, the result contains
+    /// the port of a listener that accepts both HTTP and TLS.
     fn resolve(&self, name: Name) -> Resolving {
         let services = self.clone();
         Box::pin(async move {
@@ -35,9 +36,9 @@ impl Resolve for LocalServices {
 }
 
 impl Bridge {
-    /// Returns a builder of reqwest clients that reach the mesh by its names, through loopback addresses. Proxy
-    /// variables of the environment have no effect. Use it for programs that can only set a resolver;
-    /// [`reqwest_builder`] uses the proxy instead and works regardless of free ports.
+    /// Returns a builder of reqwest clients that resolve services to loopback addresses of the bridge. Proxy variables
+    /// of the environment have no effect. Use it for programs that can only set a resolver; [`reqwest_builder`] uses
+    /// the proxy instead, and needs no free service ports on loopback.
     ///
     /// [`reqwest_builder`]: Self::reqwest_builder
     ///

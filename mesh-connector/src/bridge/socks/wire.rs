@@ -10,7 +10,7 @@ pub(super) const PASSWORD: u8 = 2;
 /// The reply "no acceptable methods" (RFC 1928 §3).
 pub(super) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
 
-/// The result of parsing.
+/// The result of parsing the bytes that a client has sent so far.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Parsed<T> {
     /// A message and its length in bytes.
@@ -50,7 +50,7 @@ pub(super) enum Reply {
     UnsupportedAddress = 8,
 }
 
-/// Parses the methods that a client offers (RFC 1928 §3).
+/// Parses the authentication methods that a client offers (RFC 1928 §3).
 pub(super) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
     match bytes {
         [VERSION, count, rest @ ..] => match rest.get(..usize::from(*count)) {
@@ -120,7 +120,7 @@ pub(super) fn reply(reply: Reply) -> [u8; 10] {
     [VERSION, reply as u8, 0, 1, 0, 0, 0, 0, 0, 0]
 }
 
-/// Splits off a length-prefixed string.
+/// Splits off a string with a length prefix of one byte, and returns it with the rest. `None` if it is incomplete.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(*length))

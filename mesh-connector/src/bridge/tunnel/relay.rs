@@ -1,7 +1,7 @@
 //! Relays bytes in both directions until both have ended.
 //!
-//! Each direction writes directly from the buffer that it was read into. For data from the mesh this is the buffer of
-//! the TLS decryption.
+//! Data is written directly from the buffer that it was read into. For data from the mesh, this is the buffer of the
+//! TLS decryption.
 
 mod client;
 mod pump;
@@ -27,13 +27,14 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Relays bytes between a client and a mesh stream until both directions have ended. The end of one direction leaves
 /// the other open. Backpressure applies in both directions.
 ///
-/// If the client closes its socket completely, both directions end. Data that it had written before is still delivered,
-/// for at most ten seconds. On a TCP socket that the client had shut down for writing before, the kernel detects the
-/// close after about a minute.
+/// If the client closes its socket completely, both directions end. Data that the client had written before is still
+/// delivered to the service, for at most ten seconds. If a TCP client shuts down its writing side before it closes the
+/// socket, the kernel detects the close after about a minute.
 ///
 /// # Errors
 ///
-/// An I/O error of either side. The other side is reset, so that truncated data does not look complete.
+/// An I/O error of the client or of the stream. Both connections are then reset, so that truncated data does not look
+/// complete.
 ///
 /// # Cancel safety
 ///
@@ -42,7 +43,7 @@ pub async fn relay<S: LocalSocket>(client: S, stream: MeshStream) -> io::Result<
     relay_after(&[], client, stream).await
 }
 
-/// Like [`relay`], after `read` has been read from the client.
+/// Like [`relay`], for a client from which the bytes in `read` have already been read.
 pub(in crate::bridge) async fn relay_after<S: LocalSocket>(
     read: &[u8],
     client: S,
@@ -56,9 +57,9 @@ pub(in crate::bridge) async fn relay_after<S: LocalSocket>(
 struct Relay<S> {
     client: Client<S>,
     stream: MeshStream,
-    /// The copy of bytes from the client to the mesh.
+    /// Copies bytes from the client to the mesh.
     up: Pump,
-    /// The copy of bytes from the mesh to the client.
+    /// Copies bytes from the mesh to the client.
     down: Pump,
 }
 
@@ -66,7 +67,7 @@ impl<S: LocalSocket> Relay<S> {
     async fn run(&mut self) -> io::Result<()> {
         let ended = poll_fn(|cx| match self.poll(cx)? {
             Poll::Ready(()) => Poll::Ready(Ok::<_, io::Error>(true)),
-            // While the client has closed neither direction, reading detects its end.
+            // While the client has closed neither direction, reading detects that it closes its socket.
             Poll::Pending if self.client.is_half_closed() => Poll::Ready(Ok(false)),
             Poll::Pending => Poll::Pending,
         });

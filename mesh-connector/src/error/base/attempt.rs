@@ -10,11 +10,11 @@ use super::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The endpoint: `10.1.2.3:15443`.
+    /// The address of the endpoint: `10.1.2.3:15443`.
     pub endpoint: String,
-    /// The cluster behind the endpoint, if the endpoint is an east-west gateway.
+    /// The Kubernetes cluster behind the endpoint, if the endpoint is an east-west gateway. `None` if it is a workload.
     pub gateway: Option<String>,
-    /// The server name of the TLS handshake. `None` if the attempt failed before the handshake, or without TLS.
+    /// The server name for the TLS handshake (SNI). `None` for plaintext, and for a handshake without SNI.
     pub sni: Option<String>,
     /// The error of the attempt.
     pub error: Error,
@@ -36,19 +36,20 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// The certificate of the peer is valid in the mesh, but its identity is not one that the control plane expects for
-/// this service.
+/// The expected and the presented identities of a peer whose certificate is valid, but whose identity is not one that
+/// the control plane expects for the service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct IdentityMismatch {
     /// The expected identities: SPIFFE IDs, or patterns such as `spiffe://cluster.local/*`.
     pub expected: Vec<String>,
-    /// The URI names of the presented certificate.
+    /// The names in the presented certificate: the URIs or, for a server outside the mesh, all subject alternative
+    /// names.
     pub presented: Vec<String>,
 }
 
 impl IdentityMismatch {
-    /// Returns the presented SPIFFE ID, if the certificate has one in the format of Istio.
+    /// Returns the presented SPIFFE ID. `None` if the certificate has none in the format of Istio.
     #[must_use]
     pub fn presented_id(&self) -> Option<SpiffeId> {
         self.presented.iter().find_map(|name| name.parse().ok())

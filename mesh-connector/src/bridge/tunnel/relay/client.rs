@@ -28,7 +28,7 @@ impl<S: LocalSocket> Client<S> {
         &self.socket
     }
 
-    /// Returns whether the client has closed one direction, and possibly its socket.
+    /// Returns whether the client has closed at least one direction of its socket.
     pub(super) fn is_half_closed(&self) -> bool {
         self.half_closed
     }

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
-/// Copies bytes like [`tokio::io::copy_buf`], but also forwards the end of the data, and borrows both sides only during
-/// a poll, because each side also belongs to the other direction.
+/// Copies bytes like [`tokio::io::copy_buf`], but also forwards the end of the data. It borrows the reader and the
+/// writer only during a poll, because the pump of the other direction also uses them.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
     state: State,
