@@ -38,7 +38,7 @@ impl Addresses {
         Self { ips: InlineIps::shuffled(answer.ipv4(), answer.ipv6()), match_kind: answer.match_kind() }
     }
 
-    /// The single address of a name that the table contains verbatim.
+    /// Creates the addresses of a name that equals a key of the table and has a single address.
     #[inline]
     pub(crate) fn single(address: Ipv4Addr) -> Self {
         Self { ips: InlineIps::One([IpAddr::V4(address)]), match_kind: MatchKind::Exact }
@@ -157,7 +157,7 @@ impl Lookup {
         Self { addresses, canonical_name: InlineName::new(canonical_name), source, ttl }
     }
 
-    /// The answer to an address literal.
+    /// Creates the answer to a lookup of an address literal.
     pub(crate) fn literal(name: &str, address: IpAddr) -> Self {
         Self::new(Ips::One([address]), name, Source::Literal, Duration::MAX)
     }
@@ -179,7 +179,7 @@ impl Lookup {
         self.canonical_name.as_str()
     }
 
-    /// Returns the canonical name if the answer comes from istiod's name table.
+    /// Returns the canonical name if the answer comes from istiod's name table; `None` for any other source.
     #[must_use]
     pub fn mesh_name(&self) -> Option<&str> {
         matches!(self.source, Source::Mesh { .. }).then(|| self.canonical_name())

@@ -109,8 +109,8 @@ impl MeshProvider {
         Self { mesh, inner: TokioRuntimeProvider::default(), upstream_source: UpstreamSource::MeshResolver }
     }
 
-    /// Creates a hickory resolver with the search list and the upstream DNS servers of the mesh resolver. It does not
-    /// cache negative answers.
+    /// Creates a hickory resolver with the search list and the upstream DNS servers of the mesh resolver. The created
+    /// resolver does not cache negative answers.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use sidestep_util::host_name;
 
 use crate::error::{ErrorKind, LookupError};
 
-/// Parses an address literal. An IPv6 address may be in brackets, as in a URL.
+/// Parses an address literal; returns `None` for any other text. An IPv6 address may be in brackets, as in a URL.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     // Most hosts are names. This cheap check avoids parsing them.
     if !text.ends_with(|last: char| last.is_ascii_digit()) && !text.contains(':') {

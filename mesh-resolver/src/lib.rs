@@ -104,7 +104,7 @@
 //! |---|---|---|
 //! | `mesh_resolver_lookups_total` | lookups | `outcome`: `mesh`, `hosts_file`, `literal`, `stale`, `getaddrinfo`, `upstream`, or [`ErrorKind::as_label`] |
 //! | `mesh_resolver_lookup_seconds` | duration of a lookup that needed more than the name table | `outcome`, as above |
-//! | `mesh_resolver_upstream_lookup_seconds` | duration of the upstream lookup of one name, both families | `outcome`: `upstream`, `stale`, or the reason of the failure |
+//! | `mesh_resolver_upstream_lookup_seconds` | duration of the upstream lookup of one name, for IPv4 and IPv6 together | `outcome`: `upstream`, `stale`, or the reason of the failure |
 //! | `mesh_resolver_upstream_query_seconds` | duration of one query to one server | `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
 //! | `mesh_resolver_cached_answers_total` | answers from the upstream cache | `kind`: `fresh`, `stale` |
 //! | `mesh_resolver_listener_queries_total` | queries to listeners | `outcome`: the fields of `listener::ListenerStats` |

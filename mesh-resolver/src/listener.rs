@@ -43,7 +43,7 @@
 //!   a TTL of 30 seconds. The agent caches nothing.
 //! * A response that exceeds the size that the client accepts is truncated. The agent returns SERVFAIL unless the
 //!   upstream server truncated it.
-//! * Other hosts get at most 1232 bytes over UDP. They may resolve names outside the mesh only if
+//! * Other hosts get at most 1232 bytes over UDP. Clients on other hosts may resolve names outside the mesh only if
 //!   [`with_recursion_for`](DnsListenerBuilder::with_recursion_for) allows it.
 //!
 //! # Limits
@@ -165,7 +165,7 @@ impl Drop for DnsListener {
             task.abort();
         }
         drop(self.stop.take());
-        // A subscriber of `tracing` may drop the listener on that thread.
+        // A subscriber of `tracing` may drop the listener on the listener's own thread, which cannot join itself.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
             && thread.join().is_err()

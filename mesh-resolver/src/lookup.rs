@@ -58,7 +58,7 @@ pub(crate) struct Answer<'a> {
     matched_len: u8,
     /// The position in the query of the `*` of the matched wildcard, or [`NO_STAR`].
     star: u8,
-    /// The address that replaces the addresses of the entry.
+    /// The address that replaces the addresses of the entry; `None` to return those of the entry.
     local: Option<IpAddr>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Answer<'a> {
         Self::new(entry, MatchKind::Exact, question.strip_suffix('.').unwrap_or(question))
     }
 
-    /// Replaces the addresses of the entry.
+    /// Replaces the addresses of the entry by `local`; `None` leaves them unchanged.
     pub(crate) fn with_local(self, local: Option<IpAddr>) -> Self {
         Self { local, ..self }
     }
@@ -94,8 +94,8 @@ impl<'a> Answer<'a> {
         self.entry
     }
 
-    /// Returns the canonical name: the key of the entry (`*.x` for a wildcard entry). istiod names the clusters of
-    /// the service by it.
+    /// Returns the canonical name: the key of the entry (`*.x` for a wildcard entry). istiod uses this name in the
+    /// names of the service's clusters.
     #[inline]
     pub(crate) fn name(&self) -> &'a str {
         self.entry.name()
@@ -107,7 +107,7 @@ impl<'a> Answer<'a> {
         self.match_kind
     }
 
-    /// Returns the IPv4 addresses in istiod's order. Without any, an A query is NODATA.
+    /// Returns the IPv4 addresses in istiod's order. If there are none, the answer to an A query is NODATA.
     #[inline]
     pub(crate) fn ipv4(&self) -> &[Ipv4Addr] {
         match &self.local {
@@ -117,7 +117,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Returns the IPv6 addresses in istiod's order. Without any, an AAAA query is NODATA.
+    /// Returns the IPv6 addresses in istiod's order. If there are none, the answer to an AAAA query is NODATA.
     #[inline]
     pub(crate) fn ipv6(&self) -> &[Ipv6Addr] {
         match &self.local {
@@ -128,8 +128,8 @@ impl<'a> Answer<'a> {
     }
 
     /// Returns the target of the CNAME record with which a DNS response begins, if the name matched by the search
-    /// domain. The target of a wildcard entry stays literal (`lookupHost`). `question` must be the name that was
-    /// looked up.
+    /// domain; `None` if it matched in another way. The target of a wildcard entry stays literal (`lookupHost`).
+    /// `question` must be the name that was looked up.
     #[cfg_attr(
         not(any(feature = "hickory", feature = "listener")),
         allow(dead_code, reason = "only adapters that write DNS records use it")

@@ -1,4 +1,4 @@
-//! Classifies a name by one loaded name table: Istio's lookup rules, then the answer policy.
+//! Decides whether the name table answers a name: by Istio's lookup rules, then by the answer policy of the resolver.
 
 mod first_table;
 mod sync;
@@ -22,7 +22,8 @@ use crate::{
     search_scope::SearchScope,
 };
 
-/// The reason why the name table does not answer a name. Each lookup classifies its name once, against one table.
+/// The reason why the name table does not answer a name. A lookup decides this once, with the table that is current at
+/// its begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum NotMesh {
     /// The name is an address literal.
@@ -54,8 +55,8 @@ impl NameSource {
         NameTableRef { table: self.names.load(), source: self }
     }
 
-    /// Classifies the most frequent case: a name that equals a key of the table, with one address that the policy
-    /// does not change. Returns the loaded table in all other cases.
+    /// Returns the address of a name in the most frequent case: the name equals a key of the table and has only one
+    /// address, an IPv4 address that the policy does not change. In all other cases, returns the loaded table as `Err`.
     // Always inlined, like `lookup::exact`. Code for other cases is in separate functions.
     #[inline(always)]
     pub(crate) fn lookup_single(&self, name: &str) -> Result<Ipv4Addr, NameTableRef<'_>> {
@@ -83,7 +84,8 @@ fn single_address(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Optio
 }
 
 impl NameTableRef<'_> {
-    /// Classifies a name. Allocates only for a name that is not ASCII.
+    /// Returns the answer of the table to a name, or the reason why the table does not answer it. Allocates only for a
+    /// name that is not ASCII.
     pub(crate) fn classify(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
         if entry.is_none()

@@ -29,11 +29,11 @@ pub trait LocalAddresses: Send + Sync + 'static {
 pub(crate) enum ExternalNames {
     /// A predicate from the builder.
     Predicate(Box<dyn Fn(&str) -> bool + Send + Sync>),
-    /// istiod's clusters, for names whose addresses are not routable.
+    /// istiod's clusters, for names whose addresses are all virtual.
     Clusters(NdsClient),
 }
 
-/// The policy of a resolver.
+/// The answer policy of a resolver.
 #[derive(Default)]
 pub(crate) struct AnswerPolicy {
     pub(crate) external: Option<ExternalNames>,
@@ -41,7 +41,7 @@ pub(crate) struct AnswerPolicy {
 }
 
 impl AnswerPolicy {
-    /// Whether the addresses of an entry are returned unchanged for every name.
+    /// Whether the addresses of an entry are returned unchanged for every name that matches it.
     #[inline]
     pub(crate) fn leaves_unchanged(&self, entry: NameEntry<'_>) -> bool {
         self.local.is_none()

@@ -112,7 +112,8 @@ impl MeshResolver {
     }
 
     /// Returns the result of [`lookup_ip`](Self::lookup_ip) for a mesh name immediately, without a future and on any
-    /// thread. It does not allocate for one address, and [`last_resolved`](Self::last_resolved) records it.
+    /// thread. The method does not allocate for a name with one address. [`last_resolved`](Self::last_resolved) takes
+    /// the result into account.
     ///
     /// Returns `None` for address literals and for all names that need another source than the name table.
     #[must_use]
@@ -163,9 +164,9 @@ impl MeshResolver {
         self.0.lookup_outside_table(name, class).await
     }
 
-    /// Returns the canonical name of a mesh service, or `None` for a name that the table does not contain. For
-    /// example, `forecast.weather` is `forecast.weather.svc.cluster.local`. istiod names the clusters of a service by
-    /// its canonical name.
+    /// Returns the canonical name of a mesh service, or `None` for a name that the table does not contain. For example,
+    /// `forecast.weather` is `forecast.weather.svc.cluster.local`. istiod uses the canonical name of a service in the
+    /// names of its clusters.
     ///
     /// A name with fewer dots than `ndots` is also tried with the host's first search domain, like in
     /// [`lookup_ip`](Self::lookup_ip).

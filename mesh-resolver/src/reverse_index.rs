@@ -16,8 +16,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use sidestep_util::bounded_map::BoundedMap;
 
-/// A bounded map from addresses to mesh names. Recording an unchanged pair again needs no lock; nearly all lookups do
-/// that.
+/// A bounded map from addresses to mesh names. Nearly all lookups record a pair of address and name that was recorded
+/// recently; this needs no lock.
 #[derive(Debug)]
 pub(crate) struct ReverseIndex {
     names: Mutex<BoundedMap<IpAddr, Arc<str>, RandomState>>,
@@ -26,13 +26,13 @@ pub(crate) struct ReverseIndex {
     hasher: RandomState,
 }
 
-/// The number of addresses per generation of the map.
+/// The number of addresses in one generation of the [`BoundedMap`].
 const CAPACITY: usize = 2048;
 
-/// The number of hashes.
+/// The number of slots in [`ReverseIndex::latest`], each for the hash of one recently recorded pair.
 const LATEST: usize = 1024;
 
-/// The value of an unused slot.
+/// The value of an unused slot in [`ReverseIndex::latest`].
 const NONE: u64 = 0;
 
 impl ReverseIndex {
@@ -72,7 +72,7 @@ impl ReverseIndex {
         self.names.lock().peek(&ip).cloned()
     }
 
-    /// Returns the slot for the hash of an address. Several addresses share a slot.
+    /// Returns the slot for the hash of the pair of this address and its name. Several addresses share a slot.
     fn latest(&self, ip: IpAddr) -> &AtomicU64 {
         let bits = match ip {
             IpAddr::V4(ip) => ip.to_bits(),

@@ -3,8 +3,8 @@
 /// The namespace and domains by which short names are completed.
 ///
 /// Short names are relative: `forecast` is a service in the namespace of the scope, and `forecast.weather` is a service
-/// in its cluster domain. Istio's agent derives the same values from the proxy's namespace, its DNS domain and
-/// resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
+/// in the cluster domain of the scope. Istio's agent derives the same values from the proxy's namespace, its DNS domain
+/// and resolv.conf (`pkg/dns/client/dns.go`, `NewLocalDNSServer`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct SearchScope {
     namespace: String,
@@ -47,7 +47,7 @@ impl SearchScope {
         &self.domain
     }
 
-    /// Returns the first search domain of the host, or an empty string.
+    /// Returns the first search domain of the host; empty if none is set.
     #[must_use]
     pub fn search_domain(&self) -> &str {
         &self.search_domain

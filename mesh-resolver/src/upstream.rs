@@ -69,7 +69,7 @@ pub struct Upstream {
     getaddrinfo: Option<bool>,
 }
 
-/// The default limit of stale answers. RFC 8767 §5 suggests one to three days.
+/// The default maximum age of stale answers. RFC 8767 §5 suggests one to three days.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::state::State;
 
-/// Provides the identity until the future is dropped.
+/// Publishes the identity of this process, from certificate files or from istiod's CA, until the future is dropped.
 pub(crate) async fn run(state: Arc<State>) {
     let State { runtime, identity, health, .. } = &*state;
     match &runtime.config.certificate_files {

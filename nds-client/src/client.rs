@@ -31,8 +31,8 @@ use crate::{
 /// A workload in the mesh: its identity, and the names, clusters and endpoints that istiod pushes.
 ///
 /// Clones share one connection to istiod. Dropping the last clone aborts the tasks of the client;
-/// [`shutdown`](Self::shutdown) also waits for the last write of the state directory. Watches taken from the client
-/// ([`names`](Self::names) and the like) keep the last values.
+/// [`shutdown`](Self::shutdown) also waits for the last write of the state directory. After that, watches that were
+/// taken from the client ([`names`](Self::names), [`health`](Self::health), …) keep their last values.
 #[derive(Clone, Debug)]
 pub struct NdsClient {
     state: Arc<State>,
@@ -50,7 +50,7 @@ impl NdsClient {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] without a crypto provider.
+    /// [`ErrorKind::Config`]: no crypto provider is set, and the features `aws-lc-rs` and `ring` are disabled.
     ///
     /// # Panics
     ///
@@ -115,9 +115,9 @@ impl NdsClient {
     ///
     /// If a retry cannot succeed, the call fails immediately with [`ErrorKind::Credentials`],
     /// [`ErrorKind::Unauthenticated`], [`ErrorKind::UntrustedServer`] or [`ErrorKind::Config`]. After the configured
-    /// time, it fails with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]. With a name table from the state
-    /// directory, the call succeeds in these cases: names can be resolved, and [`health`](Self::health) contains the
-    /// error. The client continues to retry after an error.
+    /// time, it fails with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`]. If there is a name table, for example
+    /// from the state directory, the call succeeds in all these cases, because names can be resolved;
+    /// [`health`](Self::health) contains the error. The client continues to retry after an error.
     ///
     /// # Cancel safety
     ///
@@ -147,25 +147,26 @@ impl NdsClient {
         &self.state.runtime.config
     }
 
-    /// Returns the name table: empty before the first push, afterwards the last valid one.
+    /// Returns a watch of the name table. The table is empty before the first push, afterwards the last valid one.
     #[must_use]
     pub fn names(&self) -> &Watch<NameTable> {
         &self.names
     }
 
-    /// Returns the certificate, key and roots: `None` before the first certificate.
+    /// Returns a watch of the identity: certificate, key and roots. The value is `None` before the first certificate.
     #[must_use]
     pub fn identity(&self) -> &Watch<Option<Arc<Identity>>> {
         &self.identity
     }
 
-    /// Returns the health of the client.
+    /// Returns a watch of the health of the client.
     #[must_use]
     pub fn health(&self) -> &Watch<Health> {
         &self.health
     }
 
-    /// Returns all clusters: `None` before the first push, afterwards the last valid ones.
+    /// Returns a watch of all clusters. The value is `None` before the first push of clusters, afterwards the last
+    /// valid clusters.
     ///
     /// The first call subscribes to clusters; [`wait_for_clusters`](Self::wait_for_clusters) waits for the response.
     #[must_use]
@@ -174,31 +175,33 @@ impl NdsClient {
         &self.clusters
     }
 
-    /// Returns the endpoints of an EDS name.
+    /// Returns a watch of the endpoints of a cluster. `eds_name` is the resource name of these endpoints in EDS
+    /// ([`Cluster::eds_name`](crate::resources::cluster::Cluster::eds_name)).
     ///
     /// The first call for a name subscribes to it; [`wait_for_endpoints`](Self::wait_for_endpoints) waits for the
-    /// response. istiod answers every name: for an unknown name it sends no endpoints.
+    /// response. istiod also answers an unknown name: with an empty list of endpoints.
     #[must_use]
     pub fn endpoints(&self, eds_name: &str) -> EndpointsWatch {
         EndpointsWatch::new(&self.state.subscriptions, eds_name)
     }
 
-    /// Returns a watch of the number of endpoint changes of all EDS names. A reader of many [`EndpointsWatch`]es can
-    /// wait for this one watch.
+    /// Returns a watch of a counter that increases when the endpoints of any EDS name change. A reader of many
+    /// [`EndpointsWatch`]es can wait for this one watch instead.
     #[must_use]
     pub fn endpoint_changes(&self) -> Watch<u64> {
         self.state.subscriptions.published()
     }
 
-    /// Returns the clusters. Waits up to `limit` for the first push.
+    /// Returns all clusters. Before the first push of clusters, waits for it up to `limit`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`], or the last error of the connection to istiod.
+    /// istiod does not answer within `limit`: the last error of the certificate request or of the connection to istiod;
+    /// without such an error, [`ErrorKind::Timeout`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future keeps the subscription.
+    /// Dropping the future does not end the subscription.
     pub async fn wait_for_clusters(&self, limit: Duration) -> Result<Arc<Clusters>, Error> {
         let mut clusters = self.clusters().clone();
         if let Some(clusters) = clusters.current() {
@@ -210,15 +213,16 @@ impl NdsClient {
         }
     }
 
-    /// Returns the endpoints of an EDS name. Waits up to `limit` for the first push.
+    /// Returns the endpoints of an EDS name. Before the first push of these endpoints, waits for it up to `limit`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`], or the last error of the connection to istiod.
+    /// istiod does not answer within `limit`: the last error of the certificate request or of the connection to istiod;
+    /// without such an error, [`ErrorKind::Timeout`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future keeps the subscription.
+    /// Dropping the future does not end the subscription.
     pub async fn wait_for_endpoints(&self, eds_name: &str, limit: Duration) -> Result<Arc<Endpoints>, Error> {
         let mut endpoints = self.endpoints(eds_name);
         if let Some(endpoints) = endpoints.current() {
@@ -243,7 +247,8 @@ impl NdsClient {
         self.tasks.shut_down().await;
     }
 
-    /// Returns the error for a response that istiod did not send in time: the last connection error, if there is one.
+    /// Returns the error for a response (`what`) that istiod did not send in time: the last error of the certificate
+    /// request or of the stream; without one, a timeout.
     fn no_answer(&self, what: &str, elapsed: Elapsed) -> Error {
         let health = self.health.load();
         match health.identity.as_ref().or(health.stream.as_ref()) {
@@ -265,7 +270,7 @@ impl NdsClient {
         &self.state
     }
 
-    /// Waits until the state directory satisfies `condition`. Checks it now and after each write.
+    /// Waits until the state directory satisfies `condition`. Checks the condition now and after each write.
     pub(crate) async fn persisted(&self, condition: impl Fn() -> bool) {
         let mut writes = self.state.persisted.subscribe();
         while !condition() {

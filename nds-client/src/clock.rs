@@ -1,4 +1,4 @@
-//! The wall clock as a value.
+//! A wall clock that tests can replace.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! Parts of a [`Config`]: the address of istiod, key types, problems.
+//! Parts of a [`Config`]: the address of istiod, the types of private keys, and the problems of a configuration.
 
 mod address;
 pub(crate) mod builder;
@@ -24,7 +24,7 @@ pub use self::{
 pub(crate) use self::{certificate_files::CertificateFiles, renewal::Renewal, settings::Config};
 pub use crate::error::ConfigProblem;
 
-/// The default time after the last use at which endpoints are dropped.
+/// The default time between the last use of endpoints and the end of their subscription.
 const ENDPOINT_IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The default maximum age of a snapshot that is used before istiod answers.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! Durations in messages and in Istio's settings.
+//! Durations in error messages and in Istio's settings.
 
 use std::{fmt, time::Duration};
 

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use sidestep_util::error::{BoxError, ErrorCore};
 
-/// An operation of this crate failed.
+/// The error of an operation of this crate.
 ///
 /// [`Display`](fmt::Display) writes the message: the object, the failure and the next step.
 /// [`source`](std::error::Error::source) returns the cause. [`report`](Self::report) returns the message and its causes
@@ -36,7 +36,7 @@ pub enum ErrorKind {
     InvalidResource,
     /// The state directory, or a file in it, cannot be read or written.
     Storage,
-    /// A deadline passed.
+    /// istiod did not answer within the time limit of a call.
     Timeout,
     /// istiod rejected the credentials of this workload.
     Unauthenticated,
@@ -82,9 +82,10 @@ impl ErrorKind {
 pub struct ConfigProblem {
     /// The file that contains the problem, if the setting came from a file.
     pub file: Option<PathBuf>,
-    /// The line in that file, counted from 1.
+    /// The line in that file, counted from 1; `None` if the problem does not concern a single line.
     pub line: Option<usize>,
-    /// The key, variable, field or setting.
+    /// The name of the key, variable or setting that has the problem; `None` if the problem concerns a whole file or
+    /// line.
     pub key: Option<String>,
     /// The problem and the next step.
     pub what: String,

@@ -36,18 +36,21 @@ pub struct Health {
     pub sync: SyncState,
     /// The error of the connection to istiod; `None` while the stream is open.
     pub stream: Option<Error>,
-    /// The error of the last certificate request; `None` after a success.
+    /// The error of the last certificate request, or of the last read of the certificate files; `None` after a success.
     pub identity: Option<Error>,
-    /// The error of the last rejected push. The values before that push stay in use.
+    /// The error of the last rejected push; `None` after a valid push of the same type. The values before the rejected
+    /// push stay in use.
     pub rejected: Option<Error>,
-    /// The error of the last access to the state directory.
+    /// The error of the last access to the state directory; `None` after a success.
     pub storage: Option<Error>,
-    /// The error of the host's clock. A wrong clock makes valid certificates fail verification, and expired ones pass.
+    /// The error of the host's clock; `None` unless the dates of the last certificate prove that it is wrong. A wrong
+    /// clock makes valid certificates fail verification, and expired ones pass.
     pub clock: Option<Error>,
-    /// The time at which the current certificate expires.
+    /// The time at which the current certificate expires; `None` before the first certificate.
     pub certificate_ends: Option<SystemTime>,
     since: [Option<SystemTime>; COMPONENTS],
-    /// The type URL of the rejected push.
+    /// The type URL of the rejected push; `None` if no push is rejected, or if this client does not subscribe to its
+    /// type.
     rejected_type: Option<&'static str>,
     /// The errors of the state directory by [`StateDirPart`].
     state_dir: [Option<Error>; 3],
@@ -107,7 +110,7 @@ impl Component {
     }
 }
 
-/// A component of the client that fails.
+/// A failing component of the client, with its error.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ComponentFailure<'a> {
@@ -115,12 +118,12 @@ pub struct ComponentFailure<'a> {
     pub component: Component,
     /// The most recent error.
     pub error: &'a Error,
-    /// The time of the first error since the last success.
+    /// The time of the component's first error since its last success.
     pub since: SystemTime,
 }
 
 impl Health {
-    /// Returns whether the client is synchronized and no component fails.
+    /// Returns whether the current values are from the current stream ([`SyncState::Synced`]) and no component fails.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.sync == SyncState::Synced && self.failures().next().is_none()
@@ -158,7 +161,7 @@ impl Health {
             && self.state_dir.iter().zip(&other.state_dir).all(|(one, other)| same(one, other))
     }
 
-    /// Records the begin of new failures and removes the begin of failures that have ended.
+    /// Records `now` as the begin of each new failure, and removes the begin of each failure that has ended.
     fn record_begin(&mut self, now: SystemTime) {
         for component in Component::ALL {
             let failing = self.error(component).is_some();

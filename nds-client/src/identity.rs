@@ -158,9 +158,8 @@ impl Identity {
         &self.provider
     }
 
-    /// Returns the number of this identity. It increases with each new certificate and each change of the roots. Values
-    /// that are derived from an identity (TLS configurations, connection pools) must be replaced when the epoch
-    /// changes.
+    /// Returns the epoch: a number that increases with each new certificate and each change of the roots. Values that
+    /// are derived from an identity (TLS configurations, connection pools) must be replaced when the epoch changes.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -34,7 +34,7 @@
 //! | `ring` | no | adds the crypto provider ring, the default provider without `aws-lc-rs` |
 //! | `test-util` | no | adds constructors for tests: `WatchSender::new`, `decode` functions |
 //!
-//! Features only add. Without `aws-lc-rs` and `ring`, the program sets a crypto provider
+//! Features are additive. Without `aws-lc-rs` and `ring`, the program sets a crypto provider
 //! ([`NdsClientBuilder::with_crypto_provider`]) and the files of a certificate
 //! ([`ConfigBuilder::with_certificate_files`]), because the client cannot generate keys.
 //!
@@ -42,8 +42,8 @@
 //!
 //! The client logs through `tracing`: certificates and the begin and end of streams at info, failures with their
 //! consequence at warn, pushes at debug. [`Health`](health::Health) lists the components that fail, with the reason and
-//! the time of the first failure. The feature `metrics` adds these metrics; those that Istio's agent also has use its
-//! names:
+//! the time of the first failure. The feature `metrics` adds these metrics; a metric that Istio's agent also has uses
+//! the name of the agent:
 //!
 //! | metric | meaning |
 //! |---|---|

@@ -55,8 +55,9 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the next field if it has this number, below 16, and fewer than 128 bytes. Otherwise returns `None` and
-    /// leaves the field for the iterator. This is fast for messages whose fields are in the usual order.
+    /// Returns the bytes of the next field if its number is `number` (below 16) and it has fewer than 128 bytes.
+    /// Returns `None` for any other field and leaves it for the iterator. This is fast if the fields of the message
+    /// have the order in which the caller reads them.
     #[inline]
     pub(crate) fn next_short(&mut self, number: u8) -> Option<&'a [u8]> {
         match self.0 {

@@ -8,7 +8,7 @@ use crate::{
     watch::WatchSender,
 };
 
-/// The last valid values. A value is replaced as a whole, and only by a different value.
+/// The last valid name table and the last valid clusters. Each is replaced as a whole, and only by a different value.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) names: WatchSender<NameTable>,

@@ -11,7 +11,8 @@ use crate::{
     transport::{System, Transport},
 };
 
-/// The configuration and the runtime values of a client. They do not change.
+/// The configuration of a client, and the clock, network and crypto provider that it uses. None of them changes while
+/// the client runs.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) config: Config,
@@ -20,7 +21,8 @@ pub(crate) struct Runtime {
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
-/// The runtime values that can be replaced.
+/// The clock, network and crypto provider that a builder can replace. If `provider` is `None`, the client uses the
+/// compiled-in crypto provider.
 #[derive(Clone, Debug)]
 pub(crate) struct RuntimeOptions {
     pub(crate) clock: Clock,

@@ -7,7 +7,8 @@ use crate::{
     subscriptions::Subscriptions,
 };
 
-/// The shared state. Tasks hold it; it does not hold the handles, so that dropping the last handle ends the tasks.
+/// The state that the tasks and the handles of a client share. It holds no handle, so that dropping the last handle
+/// ends the tasks.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) runtime: Runtime,

@@ -17,7 +17,8 @@ use crate::{
 
 const SNAPSHOT: &str = "snapshot";
 
-/// Opens the state directory and uses its contents.
+/// Opens the state directory, and publishes the identity and the resources in it. The health reports errors. Returns
+/// `None` if no state directory is configured.
 pub(crate) fn restore(state: &State) -> Option<Directory> {
     let config = &state.runtime.config;
     let directory = Directory::new(config.state_dir.as_ref()?);

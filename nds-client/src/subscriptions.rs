@@ -20,7 +20,8 @@ use crate::{
     watched::{Watch, WatchSender},
 };
 
-/// The subscriptions of a client. Callers add subscriptions; the stream sends them to istiod and drops idle endpoints.
+/// The subscriptions of a client. Callers add subscriptions; the stream sends them to istiod, and ends those of
+/// endpoints that are no longer used.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     table: Mutex<Table>,
@@ -28,7 +29,7 @@ pub(crate) struct Subscriptions {
     clusters: AtomicBool,
     /// Wakes the stream, which sends the change to istiod.
     changed: Notify,
-    /// The number of changes of the endpoints of any name.
+    /// A counter that increases when the endpoints of any EDS name change.
     published: WatchSender<u64>,
     begin: Instant,
 }
@@ -78,12 +79,13 @@ impl Subscriptions {
         self.table.lock().all()
     }
 
-    /// Returns the changes since the last call.
+    /// Returns the changes of the subscriptions since the last call of this method or of [`all`](Self::all).
     pub(crate) fn change(&self) -> SubscriptionDelta {
         self.table.lock().change()
     }
 
-    /// Publishes the endpoints of subscribed names. Returns the number of names whose endpoints changed.
+    /// Publishes the endpoints of subscribed EDS names and ignores those of other names. Returns the number of names
+    /// whose endpoints changed.
     pub(crate) fn publish(&self, endpoints: Vec<(Arc<str>, Endpoints)>) -> usize {
         let table = self.table.lock();
         let changed = endpoints.into_iter().filter_map(|(name, new)| table.publish(&name, new)).count();
@@ -100,7 +102,8 @@ impl Subscriptions {
         self.publish(endpoints);
     }
 
-    /// Drops the endpoints that were not used in the last `idle` seconds. Returns the number of dropped names.
+    /// Drops the endpoints that were not used in the last `idle` seconds, and ends their subscriptions. Returns the
+    /// number of ended subscriptions.
     pub(crate) fn drop_idle(&self, idle: u64) -> usize {
         let dropped = self.table.lock().drop_idle(self.seconds(), idle);
         self.count(dropped);
@@ -116,7 +119,7 @@ impl Subscriptions {
         }
     }
 
-    /// Returns a counter of the changes of the endpoints of any name.
+    /// Returns a watch of a counter that increases when the endpoints of any EDS name change.
     pub(crate) fn published(&self) -> Watch<u64> {
         self.published.subscribe()
     }

@@ -16,10 +16,10 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
 /// The network between this process and istiod.
 pub(crate) trait Transport: Debug + Send + Sync {
-    /// Resolves a host name.
+    /// Resolves a host name to addresses with this port.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Boxed<'a, Vec<SocketAddr>>;
 
-    /// Opens a connection.
+    /// Opens a TCP connection.
     fn connect(&self, address: SocketAddr) -> Boxed<'_, Box<dyn Io>>;
 }
 

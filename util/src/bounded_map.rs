@@ -1,4 +1,4 @@
-//! A map of bounded weight that evicts by generation.
+//! A map with a limited total weight, which drops entries that were not used recently.
 
 use std::{
     borrow::Borrow,
@@ -7,11 +7,16 @@ use std::{
     mem,
 };
 
-/// A hash map whose entries together weigh no more than twice a capacity.
+/// A hash map that limits the total weight of its entries: it drops entries that were not used recently.
 ///
-/// The bound needs no bookkeeping per use: an insertion that does not fit into the young generation turns that
-/// generation into the old one and drops the previous old one. A use ([`get`](Self::get)) moves an entry to the young
-/// generation, so an entry that is used at least once per generation is retained.
+/// Each entry has a weight, for example 1, or its size in bytes. The map consists of two generations of entries, a
+/// young and an old one. The capacity limits the weight of each generation, so that all entries together weigh at most
+/// twice the capacity. Only an entry that alone exceeds the capacity can exceed this limit; it is a generation of its
+/// own.
+///
+/// An insertion that does not fit into the young generation begins a new young generation: the previous young one
+/// becomes the old one, and the previous old one is dropped. A use ([`get`](Self::get)) moves an entry to the young
+/// generation, so that an entry that is used at least once per generation is retained.
 #[derive(Clone, Debug)]
 pub struct BoundedMap<K, V, S = RandomState> {
     young: Generation<K, V, S>,
@@ -47,7 +52,7 @@ impl<K, V, S> BoundedMap<K, V, S> {
         entries.map(|entry| &entry.value)
     }
 
-    /// Returns the weight of all entries.
+    /// Returns the total weight of all entries.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.young.weight + self.old.weight
@@ -78,14 +83,14 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
 
     /// Sets the value of `key`. An entry heavier than the capacity gets a generation of its own.
     ///
-    /// Returns whether a new generation began. Then all other entries are in the old generation and are dropped with
-    /// the next one, unless they are used or inserted again.
+    /// Returns whether a new generation began. Then all other entries are in the old generation, and are dropped when
+    /// the next generation begins, unless they are used or inserted again.
     pub fn insert(&mut self, key: K, value: V, weight: usize) -> bool {
         self.remove(&key);
         self.add(key, Entry { value, weight })
     }
 
-    /// Removes `key`.
+    /// Removes the entry of `key` and returns its value; `None` if there is no such entry.
     pub fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -94,7 +99,7 @@ impl<K: Eq + Hash, V, S: BuildHasher + Default> BoundedMap<K, V, S> {
         Some(entry.value)
     }
 
-    /// Inserts an entry whose key is in neither generation.
+    /// Inserts an entry whose key is in neither generation. Returns whether a new generation began.
     fn add(&mut self, key: K, entry: Entry<V>) -> bool {
         let full = !self.young.entries.is_empty() && self.young.weight + entry.weight > self.capacity;
         if full {

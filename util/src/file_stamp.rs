@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-/// The metadata that changes with a file. Equal stamps of one path mean that the file is unchanged.
+/// The metadata of a file that change when the file changes. Equal stamps of one path mean that the file is unchanged.
 ///
 /// Symbolic links are followed, so that the replacement of a directory or link (`..data` in Kubernetes volumes) is a
 /// change. On Unix, a replacement is detected by device and inode, and an edit by the time of the last status change.

@@ -1,12 +1,12 @@
 //! Validation of host names (RFC 1035 §2.3.4).
 
-/// The longest name in bytes, without a trailing dot.
+/// The maximum length of a host name in bytes, without a trailing dot.
 pub const MAX_LENGTH: usize = 253;
 
-/// The longest label in bytes.
+/// The maximum length of a label in bytes.
 pub const MAX_LABEL_LENGTH: usize = 63;
 
-/// The reason why a text is not a host name. The message completes a sentence about the text.
+/// The reason why a text is not a host name. The message is a clause about that text, for example "it is empty".
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHostName {

@@ -2,7 +2,7 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`bounded_map`] | a map of bounded weight that evicts by generation |
+//! | [`bounded_map`] | a map with a limited total weight, which drops entries that were not used recently |
 //! | [`error`] | the common structure of errors, reports of an error with its causes |
 //! | [`file_stamp`] | detection of changed files without reading them |
 //! | [`happy_eyeballs`] | staggered connection attempts to several addresses (RFC 8305) |

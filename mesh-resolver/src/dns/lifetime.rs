@@ -12,7 +12,7 @@ use super::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Lifetime {
     pub(crate) ttl: Duration,
-    /// True if the answer has records of the requested type. Otherwise it is NODATA or NXDOMAIN.
+    /// True if the answer has records of the requested type; false if the answer is NODATA or NXDOMAIN.
     pub(crate) positive: bool,
 }
 

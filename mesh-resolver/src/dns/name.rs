@@ -3,7 +3,8 @@
 #[cfg(all(feature = "listener", unix))]
 use crate::name::MAX_NAME;
 
-/// Returns the end of the name at `at`. Compression pointers are not followed.
+/// Returns the position after the name that starts at `at`; `None` if the name is malformed. Compression pointers are
+/// not followed.
 pub(super) fn skip(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match usize::from(*message.get(at)?) {
@@ -15,9 +16,9 @@ pub(super) fn skip(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Reads the name of a question as a name table key: in lower case and without the trailing dot. Returns the length
-/// of the name and its end in the message. A byte that no table key contains is replaced by a placeholder, so that
-/// only wildcard entries match the name.
+/// Reads the name of a question as a name table key: in lower case and without the trailing dot. Returns the length of
+/// the key and the position after the name in the message; `None` if the name is malformed. A byte that no table key
+/// contains is replaced by a placeholder, so that only wildcard entries match the name.
 #[cfg(all(feature = "listener", unix))]
 pub(super) fn read(message: &[u8], mut at: usize, name: &mut [u8; MAX_NAME]) -> Option<(usize, usize)> {
     let mut end = 0;

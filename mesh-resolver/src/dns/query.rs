@@ -66,7 +66,7 @@ impl Query {
         Ok(query)
     }
 
-    /// Reads the first question of any message.
+    /// Reads the first question of any message; `None` if it is malformed.
     pub(crate) fn question(packet: &[u8]) -> Option<Self> {
         let mut name = [0; MAX_NAME];
         let (name_len, at) = name::read(packet, HEADER, &mut name)?;

@@ -33,7 +33,7 @@ impl Question {
     }
 }
 
-/// Returns the end of the question. Returns `None` unless the message has exactly one question.
+/// Returns the position after the question. Returns `None` unless the message has exactly one question.
 pub(super) fn end(message: &[u8]) -> Option<usize> {
     let end = name::skip(message, HEADER)? + 4;
     (u16_at(message, 4)? == 1 && message.len() >= end).then_some(end)

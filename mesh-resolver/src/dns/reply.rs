@@ -28,7 +28,7 @@ pub(crate) fn query_error(packet: &mut [u8], error: QueryError) -> Option<usize>
     Some(writer.at)
 }
 
-/// Writes a response without records and returns its length.
+/// Writes a response without answers and returns its length.
 pub(crate) fn empty(packet: &mut [u8], query: &Query, code: Code) -> usize {
     let mut writer = Writer::over(packet, query.question_end);
     let additional = writer.end(query, code);
@@ -46,7 +46,8 @@ pub(crate) fn truncated(packet: &mut [u8], query: &Query) -> usize {
 
 /// The contents of the address records in a response.
 pub(crate) struct Addresses<'a> {
-    /// The target of the CNAME record that precedes the address records. It is their owner name.
+    /// The target of the CNAME record that precedes the address records, which is their owner name; `None` without a
+    /// CNAME record.
     pub(crate) alias: Option<&'a str>,
     pub(crate) ipv4: &'a [Ipv4Addr],
     pub(crate) ipv6: &'a [Ipv6Addr],
@@ -123,7 +124,8 @@ impl<'p> Writer<'p> {
         self.packet[5] = 1;
     }
 
-    /// Writes the OPT record of the response if the query has one (RFC 6891 §6.1.1). Returns the number of records.
+    /// Writes the OPT record of the response if the query has one (RFC 6891 §6.1.1). Returns the number of written
+    /// records, 0 or 1.
     fn end(&mut self, query: &Query, code: Code) -> u16 {
         match query.edns {
             Some(edns) => {
@@ -143,8 +145,8 @@ impl<'p> Writer<'p> {
         self.put(&[0, 0, opt, size_0, size_1, high, 0, dnssec_ok, 0, 0, 0]);
     }
 
-    /// Writes the CNAME record of a name that matched through the search domain. Returns a pointer to the owner of
-    /// the addresses, or `None` if the record does not fit.
+    /// Writes the CNAME record of a name that matched through the search domain, if `target` is set. Returns the
+    /// pointer to the owner name of the address records, or `None` if the CNAME record does not fit.
     fn alias(&mut self, target: Option<&str>) -> Option<u16> {
         let Some(target) = target else { return Some(QUESTION) };
         // The target has a length byte before each label, and the root label.

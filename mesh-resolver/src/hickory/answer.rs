@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) type Response = Result<DnsResponse, NetError>;
 
-/// Forwards a request to upstream DNS.
+/// A function that forwards a request to upstream DNS.
 pub(crate) type UpstreamFn = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// Answers a request in the order of [`MeshResolver::lookup_ip`]: the name table, then upstream DNS. `ttl` is the TTL
@@ -48,8 +48,8 @@ async fn before_first_table(
     asked: &AddressQuery,
     upstream: BoxFuture<'static, Response>,
 ) -> Response {
-    // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is not a
-    // mesh name.
+    // A name that does not exist upstream may be a mesh name. A name that exists upstream without addresses of the
+    // requested family is not a mesh name.
     let mut upstream = upstream.map(|response| match response {
         Ok(response) if response.response_code != ResponseCode::NXDomain => Ok(Ok(response)),
         Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok(Err(error)),
@@ -79,7 +79,7 @@ struct AddressQuery {
 }
 
 impl AddressQuery {
-    /// Returns the answer of Istio's DNS proxy if the name is a mesh name.
+    /// Returns the answer that Istio's DNS proxy would give, if the name is a mesh name.
     fn answer(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
         inner.mesh.load().classify(&self.host).map(|answer| {

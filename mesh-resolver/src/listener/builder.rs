@@ -49,7 +49,8 @@ pub struct DnsListenerBuilder {
     thread_setup: ThreadSetup,
 }
 
-/// Runs at the start of the thread. The thread drops the returned value when it ends.
+/// A function that runs at the start of the thread that answers queries. The thread drops the returned value when it
+/// ends.
 type ThreadSetup = Box<dyn FnOnce() -> Box<dyn Any> + Send>;
 
 impl DnsListenerBuilder {

@@ -36,8 +36,8 @@ impl Forwarder {
     }
 
     async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
-        // A name that does not exist upstream may be a mesh name. A name that exists upstream without this family is
-        // not a mesh name.
+        // A name that does not exist upstream may be a mesh name. A name that exists upstream without addresses of the
+        // requested family is not a mesh name.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
             Ok(answer) if Code::from_message(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),
@@ -90,7 +90,7 @@ impl Forwarder {
         Ok(packet)
     }
 
-    /// Returns the answer of the current name table.
+    /// Returns the answer of the current name table; `None` if the table has no answer.
     fn mesh(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet.get_mut(..message.len())?.copy_from_slice(message);

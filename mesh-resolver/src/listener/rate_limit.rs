@@ -51,8 +51,8 @@ impl RateLimiter {
         Self { limit, buckets: vec![Cell::default(); BUCKETS].into(), hasher: RandomState::default(), start }
     }
 
-    /// Counts a datagram and returns whether its network exceeds the limit. This host has no limit. The clock is read
-    /// only for other hosts.
+    /// Counts a datagram and returns whether its network exceeds the limit. Datagrams from this host have no limit. The
+    /// clock is read only for other hosts.
     pub(super) fn is_exceeded(&self, peer: IpAddr, now: impl FnOnce() -> Instant) -> bool {
         if is_local(peer) {
             return false;

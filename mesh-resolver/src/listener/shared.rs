@@ -26,7 +26,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Returns a REFUSED response if the client may not resolve this name, or if the query is a zone transfer.
+    /// Returns a REFUSED response if the client may not resolve names outside the mesh, or if the query is a zone
+    /// transfer. Returns `None` if the query may be forwarded.
     pub(super) fn refusal(&self, peer: IpAddr, message: &[u8], query: &Query) -> Option<Vec<u8>> {
         if (self.recursion)(peer.to_canonical()) && !query.is_for_a_zone() {
             return None;
@@ -79,7 +80,7 @@ impl Counters {
     }
 }
 
-/// One counter, also exported as a metric.
+/// The counter of one outcome. The feature `metrics` also exports it as a metric.
 pub(super) struct OutcomeCounter {
     outcome: &'static str,
     total: AtomicU64,

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::dns::MAX_MESSAGE;
 
-/// The maximum size of a query.
+/// The maximum size of a query in bytes.
 const MAX_QUERY: usize = 4096;
 
-/// The maximum number of queries of one connection that wait for upstream DNS. At the limit, the connection is not
-/// read.
+/// The maximum number of queries of one connection that wait for upstream DNS. At the limit, no further queries are
+/// read from the connection.
 const PIPELINE: usize = 16;
 
 /// Serves connections until the future is dropped. Connections beyond the limit wait to be accepted.
@@ -87,7 +87,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the response, or a future that resolves to the response of upstream DNS.
+    /// Returns the response, `None` if there is none, or as `Err` a future that resolves to the response of upstream
+    /// DNS.
     fn respond_or_forward(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);

@@ -62,7 +62,7 @@ pub(super) struct PendingQuery {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Forwards queries until the thread has ended.
+/// Forwards queries until the UDP thread has ended.
 pub(super) async fn forward_all(shared: Shared, mut pending: mpsc::UnboundedReceiver<PendingQuery>) {
     let mut running = JoinSet::new();
     loop {
@@ -86,7 +86,7 @@ impl PendingQuery {
     }
 }
 
-/// The state of the thread.
+/// The state of the UDP thread.
 pub(super) struct UdpServer {
     pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) shared: Shared,
@@ -151,7 +151,8 @@ impl UdpServer {
         arrived
     }
 
-    /// Returns the length of the response that replaced the packet, if there is one.
+    /// Answers a packet in place and returns the length of the response. Returns `None` if the packet gets no response,
+    /// or if another function sends its response.
     fn answer(
         &self,
         socket: &Arc<UdpSocket>,

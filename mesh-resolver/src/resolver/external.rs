@@ -65,7 +65,7 @@ impl Inner {
         }
     }
 
-    /// Looks up a completed name in the name table.
+    /// Looks up exactly this name in the name table, without the search list.
     fn lookup_table(&self, host: &str) -> Result<Lookup, NotMesh> {
         self.mesh.load().classify(host).map(|answer| self.answer_from_table(&answer))
     }

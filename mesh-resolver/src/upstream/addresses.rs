@@ -15,7 +15,7 @@ pub(super) struct ResolvedAddresses {
     pub(super) ips: Vec<IpAddr>,
     pub(super) owner: Name,
     pub(super) ttl: Duration,
-    /// The time since the TTL expired, for a stale answer.
+    /// The time since the TTL of a stale answer expired; `None` for an answer that is not stale.
     pub(super) stale: Option<Duration>,
 }
 

@@ -28,8 +28,8 @@ struct CachedAnswer {
     message: Arc<[u8]>,
     since: Instant,
     lifetime: Lifetime,
-    /// The time before which the servers are not queried again, because none answered (RFC 8767 §5, failure recheck
-    /// timer).
+    /// The time before which the servers are not queried again, because none answered the last query; `None` if one
+    /// answered (RFC 8767 §5, failure recheck timer).
     retry: Option<Instant>,
 }
 

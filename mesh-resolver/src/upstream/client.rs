@@ -50,7 +50,7 @@ type PendingAnswer = BoxFuture<'static, Result<Arc<[u8]>, NoAnswer>>;
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) message: Vec<u8>,
-    /// The time since the TTL expired, for a stale answer.
+    /// The time since the TTL of a stale answer expired; `None` for an answer that is not stale.
     pub(crate) stale: Option<Duration>,
 }
 

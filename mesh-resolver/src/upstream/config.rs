@@ -13,7 +13,7 @@ use sidestep_util::error::ErrorCore;
 use super::{HostsFile, Servers, Upstream, options::ResolverOptions};
 use crate::error::{Error, ErrorKind};
 
-/// The reason why the host's configuration is unusable.
+/// The reason why the host's DNS configuration is unusable.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{file}")]
 pub(crate) struct HostConfigError {
@@ -106,7 +106,8 @@ impl Servers {
     }
 }
 
-/// A file without a DNS server is treated as missing, because it is most likely being written.
+/// Reads a file in the format of resolv.conf. A file without a DNS server is an error, because another program is most
+/// likely writing the file.
 fn resolv_conf(file: &Path) -> io::Result<ResolverOptions> {
     let text = fs::read(file)?;
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -122,7 +123,7 @@ fn system() -> io::Result<ResolverOptions> {
     resolv_conf(Path::new("/etc/resolv.conf"))
 }
 
-/// hickory reads the configuration of other systems.
+/// Reads the DNS configuration of an operating system other than Unix, with hickory.
 #[cfg(not(unix))]
 fn system() -> io::Result<ResolverOptions> {
     let (config, options) = hickory_resolver::system_conf::read_system_conf().map_err(io::Error::other)?;

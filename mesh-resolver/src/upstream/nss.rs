@@ -13,7 +13,7 @@ pub(super) struct Nss(Semaphore);
 const AT_ONCE: usize = 8;
 
 impl Nss {
-    /// Returns `None` if `getaddrinfo` is not to be used.
+    /// Creates the limit on calls; `None` if neither the settings nor nsswitch.conf require `getaddrinfo`.
     pub(super) fn new(upstream: &Upstream) -> Option<Self> {
         let found = || {
             let text = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
@@ -41,7 +41,7 @@ fn has_other_sources(text: &str) -> bool {
     let Some(sources) = lines.filter_map(|line| line.strip_prefix("hosts:")).next_back() else {
         return false;
     };
-    // Actions are in brackets.
+    // Actions, such as `[NOTFOUND=return]`, are in brackets.
     let mut in_brackets = false;
     sources.split_whitespace().any(|word| {
         let source = !in_brackets && !word.starts_with('[');

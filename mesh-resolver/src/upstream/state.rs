@@ -82,7 +82,7 @@ impl UpstreamState {
         self.dns.is_ok()
     }
 
-    /// Returns the client for whole messages.
+    /// Returns the client that exchanges whole DNS messages with the servers.
     #[cfg(any(feature = "hickory", feature = "listener"))]
     pub(crate) fn client(&self) -> Result<&Arc<UpstreamClient>, &HostConfigError> {
         self.dns.as_ref().map(|dns| &dns.client)
@@ -149,7 +149,8 @@ impl UpstreamState {
 }
 
 impl Dns {
-    /// Queries one family. A server without EDNS support is queried again without EDNS, as in glibc (RFC 6891 §7).
+    /// Queries the servers for the addresses of one family: A or AAAA records. A server without EDNS support is queried
+    /// again without EDNS, as in glibc (RFC 6891 §7).
     async fn addresses(&self, name: &Name, kind: RecordType) -> Result<ResolvedAddresses, Failure> {
         match self.query_family(name, kind, self.options.edns).await {
             Err(Failure::Refused(ResponseCode::FormErr | ResponseCode::NotImp)) if self.options.edns => {

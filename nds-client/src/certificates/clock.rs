@@ -7,8 +7,9 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// Returns the error of the host's clock, if the dates of a certificate that was issued just now prove one. istiod
-/// dates certificates back by two minutes; other CAs do not.
+/// Returns an error if the dates of a certificate that was issued just now prove that the host's clock is wrong; `None`
+/// if they do not. A certificate of istiod becomes valid two minutes before its issuance, one of another CA at its
+/// issuance.
 pub(super) fn clock_error(not_before: SystemTime, now: SystemTime) -> Option<Error> {
     const TOLERANCE: Duration = Duration::from_secs(7 * 60);
     let message = match (not_before.duration_since(now), now.duration_since(not_before)) {

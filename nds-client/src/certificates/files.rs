@@ -14,10 +14,10 @@ use crate::{
     runtime::Runtime,
 };
 
-/// The interval at which the files are read.
+/// The interval at which the certificate files are read.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Uses the contents of the files, and their changes, until the future is dropped.
+/// Publishes the identity in the certificate files, and each renewal of it, until the future is dropped.
 pub(super) async fn follow(
     runtime: &Runtime,
     identity: &IdentityStore,
@@ -38,16 +38,17 @@ struct Follower<'a> {
     runtime: &'a Runtime,
     identity: &'a IdentityStore,
     health: &'a HealthReporter,
-    /// The fingerprint of the contents in use.
+    /// The hash of the file contents from which the current identity was read; `None` before the first valid contents.
     used: Option<u64>,
-    /// The number of consecutive failures.
+    /// The number of consecutive times that the files could not be used.
     failures: u32,
-    /// The epoch of the identity whose expiry was logged.
+    /// The epoch of the last identity about whose expiry a warning was logged.
     warned: Option<u64>,
 }
 
 impl Follower<'_> {
-    /// Uses the contents if they are new and valid.
+    /// Publishes the identity in `contents` if the contents have changed. An invalid or expired certificate is an
+    /// error.
     fn take(&mut self, contents: &FileContents) -> Result<(), Error> {
         let fingerprint = contents.fingerprint();
         if self.used == Some(fingerprint) {
@@ -90,7 +91,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Warns once per certificate that it expires soon because the files were not renewed.
+    /// Logs a warning, once per certificate, if a tenth of its lifetime or less remains and the files were not renewed.
     fn warn_before_expiry(&mut self, identity: &Identity) {
         let now = self.runtime.now();
         metrics::certificate_ends(identity.not_after(), now);

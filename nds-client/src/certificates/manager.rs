@@ -26,10 +26,11 @@ use crate::{
     runtime::Runtime,
 };
 
-/// The shortest time between two requests when istiod's xDS server rejects the certificates.
+/// The shortest time between the issuance of a certificate and the next request, if istiod's xDS server rejects the
+/// certificate.
 const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Provides certificates of istiod's CA.
+/// Requests certificates from istiod's CA, renews them and publishes them.
 pub(super) struct Manager<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) identity: &'a IdentityStore,
@@ -37,7 +38,7 @@ pub(super) struct Manager<'a> {
 }
 
 impl Manager<'_> {
-    /// Runs until the future is dropped.
+    /// Requests and renews certificates until the future is dropped.
     pub(super) async fn run(&self) {
         let renewal = self.runtime.config.renewal;
         if let Some(identity) = self.identity.current() {
@@ -56,7 +57,7 @@ impl Manager<'_> {
         }
     }
 
-    /// Waits until the renewal is due or istiod's xDS server has rejected the certificate.
+    /// Waits until `delay` has passed or istiod's xDS server has rejected the certificate.
     async fn wait(&self, delay: Duration) {
         tokio::select! {
             () = due(&self.runtime.clock, delay, || self.record_end()) => {}
@@ -98,8 +99,8 @@ impl Manager<'_> {
         }
     }
 
-    /// Makes one request: with the certificate, and immediately afterwards with the token if istiod rejects the
-    /// certificate.
+    /// Requests a certificate once: authenticated by the current certificate and, if istiod rejects that certificate,
+    /// immediately again by the token. `failures` is the number of consecutive failed requests.
     async fn issue(&self, failures: u32) -> Result<Issued, Error> {
         let config = &self.runtime.config;
         let roots = [self.identity.roots().union(), config.istiod_roots.clone()].concat();
@@ -130,8 +131,8 @@ impl Manager<'_> {
         ca::issue(self.runtime, &token, &roots, failures).await
     }
 
-    /// Returns a certificate that istiod may accept: the current one or, before the first issuance, one provided by
-    /// another program.
+    /// Returns the certificate that authenticates a request: the current one or, before the first issuance, one that
+    /// another program provided. Returns `None` if there is none or it has expired.
     fn certificate(&self) -> Option<Arc<Identity>> {
         let current = self.identity.current().or_else(|| self.bootstrap());
         current.filter(|identity| !identity.remaining(self.runtime.now()).is_zero())
@@ -151,7 +152,7 @@ impl Manager<'_> {
         read.inspect_err(not_used).ok().map(Arc::new)
     }
 
-    /// Uses a new certificate, unless it is already expired by the clock of this host.
+    /// Publishes a new certificate. A certificate that has already expired by the clock of this host is an error.
     fn accept(&self, issued: Issued) -> Result<Arc<Identity>, Error> {
         let Issued { identity, roots } = issued;
         let now = self.runtime.now();
@@ -174,7 +175,8 @@ impl Manager<'_> {
     }
 }
 
-/// Adds the state of the current certificate to the error of a failed request: expired, or valid for some more time.
+/// Wraps the error of a failed request in a message that says when the current certificate expires or has expired.
+/// Without a current certificate, returns the error unchanged.
 fn consequence(current: Option<&Identity>, error: Error, now: SystemTime) -> Error {
     let Some(identity) = current else { return error };
     let id = identity.spiffe_id();

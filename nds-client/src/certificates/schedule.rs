@@ -1,4 +1,4 @@
-//! Waits for a date.
+//! A wait that is not prolonged by the suspension of a VM.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::clock::Clock;
 /// The interval at which the wall clock is read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Waits until `delay` has passed on the monotonic clock or on the wall clock. The monotonic clock stops while a VM is
-/// suspended. Calls `check` each time it reads the clocks.
+/// Waits until `delay` has passed on the monotonic clock or on the wall clock, whichever is first: the monotonic clock
+/// stops while a VM is suspended. Calls `check` each time before it sleeps.
 pub(super) async fn due(clock: &Clock, delay: Duration, check: impl Fn()) {
     let (end, date) = (Instant::now() + delay, clock.now() + delay);
     while Instant::now() < end && clock.now() < date {

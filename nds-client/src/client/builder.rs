@@ -13,7 +13,8 @@ use crate::{
     runtime::{Runtime, RuntimeOptions},
 };
 
-/// Builds an [`NdsClient`] from a configuration and the settings that are not part of it.
+/// Builds an [`NdsClient`] from a [`Config`] and from settings that a [`Config`] does not contain, such as the crypto
+/// provider.
 ///
 /// # Examples
 ///
@@ -38,7 +39,8 @@ impl NdsClientBuilder {
         Self { config, options: RuntimeOptions::default() }
     }
 
-    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if that feature is enabled, else ring.
+    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if the feature `aws-lc-rs` is enabled,
+    /// else ring if the feature `ring` is enabled.
     ///
     /// The process-wide default provider of rustls is neither read nor changed.
     pub fn with_crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
@@ -62,7 +64,8 @@ impl NdsClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) without a crypto provider.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): no crypto provider is set, and the features `aws-lc-rs` and
+    /// `ring` are disabled.
     ///
     /// # Panics
     ///

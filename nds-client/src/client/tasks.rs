@@ -17,14 +17,15 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The tasks of a client. Dropping the value aborts them.
 #[derive(Debug)]
 pub(super) struct Tasks {
-    /// The tasks that end immediately at a shutdown.
+    /// The tasks that a shutdown aborts immediately: those of the certificate and of the xDS stream.
     connected: Vec<AbortHandle>,
     /// The task that writes the state directory. At a shutdown it ends after its last write.
     writer: AbortHandle,
     stop_writer: watch::Sender<bool>,
-    /// The tasks that a shutdown still has to wait for.
+    /// The tasks whose end [`shut_down`](Self::shut_down) still has to wait for.
     running: AsyncMutex<Vec<JoinHandle<()>>>,
-    /// The tasks hold weak references, so that the lock of the directory is released with the client.
+    /// The state directory; `None` if none is configured, and after a shutdown. The tasks hold only weak references to
+    /// it, so that its lock is released when the client is dropped.
     directory: Mutex<Option<Arc<Directory>>>,
 }
 
@@ -44,7 +45,7 @@ impl Tasks {
         }
     }
 
-    /// Stops the tasks, waits for them, and releases the state directory.
+    /// Stops the tasks, waits until they have ended, and releases the state directory.
     pub(super) async fn shut_down(&self) {
         self.connected.iter().for_each(AbortHandle::abort);
         self.stop_writer.send_replace(true);

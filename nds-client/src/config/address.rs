@@ -32,7 +32,7 @@ impl ServerAddress {
         self.host.parse::<IpAddr>().is_err() && !self.host.contains("localhost")
     }
 
-    /// Returns the TLS port at the default name of istiod.
+    /// Returns the default address of istiod: its default host name and its TLS port.
     #[cfg(test)]
     pub(super) fn istiod() -> Self {
         Self::new("istiod.istio-system.svc", PORT)

@@ -58,9 +58,10 @@ pub struct ConfigBuilder {
 
 impl Config {
     /// Reads a directory that `istioctl x workload entry configure` wrote: `cluster.env`, `mesh.yaml`, `istio-token`,
-    /// `root-cert.pem` and `hosts`. Unknown keys are ignored or sent as node metadata.
+    /// `root-cert.pem` and `hosts`. Variables of the form `ISTIO_META_X` and `ISTIO_METAJSON_X` are sent to istiod as
+    /// node metadata; other unknown keys are ignored.
     ///
-    /// The token file is read again for each request, so that another program can replace the token.
+    /// The token file is read again each time the token is used, so that another program can replace the token.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Config {
         Self::builder().with_vm_files(dir).build()
     }
 
-    /// Reads the files at the paths of Istio's package for VMs, as [`ConfigBuilder::with_installed`] does.
+    /// Reads the files of Istio's package for VMs below the directory `root`, as [`ConfigBuilder::with_installed`]
+    /// does.
     ///
     /// # Errors
     ///
@@ -85,10 +87,10 @@ impl Config {
         Self::builder().with_installed(root).build()
     }
 
-    /// Reads environment variables, and the files of Istio's package for VMs if they exist.
+    /// Reads the given environment variables, and the files of Istio's package for VMs if they exist.
     ///
-    /// `SIDESTEP_VM_FILES`, `SIDESTEP_TOKEN_FILE`, `ISTIO_CLUSTER_CONFIG`, `ISTIO_SIDECAR_CONFIG` and `PROV_CERT` name
-    /// files at other paths.
+    /// `SIDESTEP_VM_FILES`, `SIDESTEP_TOKEN_FILE`, `ISTIO_CLUSTER_CONFIG`, `ISTIO_SIDECAR_CONFIG` and `PROV_CERT`
+    /// contain the paths of files that are in other places.
     ///
     /// # Errors
     ///
@@ -130,7 +132,8 @@ impl ConfigBuilder {
         Self { files: Files::installed(root.as_ref(), Need::Optional), ..self }
     }
 
-    /// Adds variables with the names that Istio's agent reads from its environment. They replace those in files.
+    /// Adds variables with the names that Istio's agent reads from its environment. A variable that is passed here
+    /// replaces the variable with the same name in a file.
     ///
     /// The environment of the process is not read unless the program passes it here.
     pub fn with_env<K: Into<String>, V: Into<String>>(
@@ -151,13 +154,13 @@ impl ConfigBuilder {
         self.named("SERVICE_ACCOUNT", service_account)
     }
 
-    /// Sets the path of the bootstrap token. The file is read again for each request.
+    /// Sets the path of the bootstrap token. The file is read again each time the token is used.
     pub fn with_token_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.token = Some(file.into());
         self
     }
 
-    /// Sets the path of the mesh roots in PEM. The file is read again for each certificate request.
+    /// Sets the path of the mesh roots in PEM. The file is read again before each certificate request and each stream.
     pub fn with_roots_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.roots = Some(file.into());
         self
@@ -182,8 +185,8 @@ impl ConfigBuilder {
         Self { certificate_files: Some([chain.into(), key.into(), roots.into()]), ..self }
     }
 
-    /// Sets the name that the certificate of istiod must contain, for its CA and its xDS server. The name is required
-    /// if the configured address is not a name in that certificate.
+    /// Sets the DNS name that the certificate of istiod must contain. The name applies to connections to the CA and to
+    /// the xDS server of istiod. The name is required if the configured address is not a name in that certificate.
     pub fn with_istiod_name(mut self, name: impl Into<String>) -> Self {
         self.overrides.istiod_name = Some(name.into());
         self
@@ -211,8 +214,8 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets the time after the last use at which the endpoints of a cluster are dropped, in whole seconds. Nothing is
-    /// dropped while istiod cannot be reached.
+    /// Sets the time, in whole seconds, between the last use of the endpoints of a cluster and the end of their
+    /// subscription. The client then drops these endpoints. It drops none while istiod cannot be reached.
     pub fn with_idle_endpoints(mut self, time: Duration) -> Self {
         self.overrides.idle_endpoints = Some(time);
         self
@@ -227,16 +230,17 @@ impl ConfigBuilder {
 
     /// Sets the directory that persists the private key, the certificate, the roots and a snapshot of the resources.
     ///
-    /// With it, a VM joins again after a restart although its token has expired, and has names before istiod answers.
-    /// The directory is created if it does not exist, with access for the current user only. One process writes to it at
-    /// a time: a second process reports that in [`Health::storage`](crate::health::Health::storage) and starts to write
-    /// when the first one has exited.
+    /// With a state directory, a VM joins again after a restart although its token has expired, and can resolve names
+    /// before istiod answers. The directory is created if it does not exist, with access for the current user only.
+    /// Only one process writes to the directory at a time: a second process reports the conflict in
+    /// [`Health::storage`](crate::health::Health::storage) and starts to write when the first one has exited.
     pub fn with_state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.overrides.state_dir = Some(dir.into());
         self
     }
 
-    /// Sets the maximum age of a snapshot that is used before istiod answers. Zero disables snapshots.
+    /// Sets the maximum age of a snapshot in the state directory that is used before istiod answers. Zero disables
+    /// snapshots.
     ///
     /// A snapshot contains the names, the clusters if they were subscribed to, and the endpoints in use.
     pub fn with_snapshot_age(mut self, maximum: Duration) -> Self {
@@ -244,14 +248,14 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets the type of the private key.
+    /// Sets the type of the workload's private key.
     pub fn with_key_type(mut self, key_type: KeyType) -> Self {
         self.overrides.key_type = Some(key_type);
         self
     }
 
-    /// Sets the locality of this process. Without it, and without labels that contain it, locality failover has no
-    /// effect.
+    /// Sets the locality of this process. If neither this setting nor a label contains the locality, locality failover
+    /// has no effect.
     pub fn with_locality(mut self, locality: Locality) -> Self {
         self.overrides.locality = Some(locality);
         self
@@ -263,7 +267,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets the network of this process.
+    /// Sets the name of the Istio network in which this process runs, for example `vm-network`.
     pub fn with_network(mut self, network: impl Into<String>) -> Self {
         self.overrides.network = Some(network.into());
         self
@@ -274,12 +278,12 @@ impl ConfigBuilder {
         self
     }
 
-    /// Reads all sources.
+    /// Reads all sources and builds the configuration.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources. If the directory does not
-    /// exist, only this problem is reported.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) with all problems of all sources. If the directory with the
+    /// files does not exist, no other problem is reported.
     pub fn build(self) -> Result<Config, Error> {
         self.read(&Host::here()).map_err(Error::config)
     }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The paths of the chain (leaf first), the private key and the roots of the mesh, all in PEM.
+/// The paths of three PEM files: the certificate chain (leaf first), its private key, and the roots of the mesh.
+/// `roots` is `None` if no such file is configured.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateFiles {
     pub(crate) chain: PathBuf,

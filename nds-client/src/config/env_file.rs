@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::ConfigProblem;
 
-/// Parses the text of a file. A malformed line is a problem with its line number; the other lines are used.
+/// Parses the text of a file. Returns the variables, and one problem with a line number for each malformed line.
 pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<ConfigProblem>) {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> (BTreeMap<String, String>, Vec<ConfigProblem>
     (values, problems)
 }
 
-/// Parses one assignment. Returns the key, the value and the text after the line.
+/// Parses one assignment. Returns the key, the value and the text after the last line of the assignment.
 fn assignment(text: &str) -> Result<(&str, String, &str), ConfigProblem> {
     let line = text.lines().next().unwrap_or_default();
     let exported = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
@@ -47,7 +47,8 @@ fn assignment(text: &str) -> Result<(&str, String, &str), ConfigProblem> {
     Ok((key, value, after))
 }
 
-/// Removes shell quoting without expansions. Returns the value and the text after the line.
+/// Removes the shell quotes of a value. Variables in the value (`$X`) are not expanded. Returns the value and the text
+/// after its last line.
 fn unquote(text: &str) -> Result<(String, &str), &'static str> {
     let mut value = String::new();
     let mut chars = text.chars();

@@ -1,4 +1,4 @@
-//! Variables by source.
+//! Variables from several sources, with their precedence.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ struct Layer {
     variables: BTreeMap<String, String>,
 }
 
-/// A variable that is not empty.
+/// A variable, its value (`text`) and the file that contains it. `file` is `None` if the program set the variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Variable<'a> {
     pub(super) key: &'a str,
@@ -28,7 +28,7 @@ pub(super) struct Variable<'a> {
 }
 
 impl Environment {
-    /// Adds a layer with lower precedence than the existing ones.
+    /// Adds a layer with lower precedence than the existing layers.
     pub(super) fn add(&mut self, file: Option<PathBuf>, variables: BTreeMap<String, String>) {
         self.layers.push(Layer { file, variables });
     }
@@ -43,12 +43,13 @@ impl Environment {
         self.get(key).map(|variable| variable.text)
     }
 
-    /// Returns the first of these variables that is set.
+    /// Returns the first variable in `keys` that is set and not empty.
     pub(super) fn first<'a>(&'a self, keys: &[&'a str]) -> Option<Variable<'a>> {
         keys.iter().find_map(|key| self.get(key))
     }
 
-    /// Returns all variables whose names start with `prefix`, with the rest of the name. Empty variables are included.
+    /// Returns all variables whose names start with `prefix`, each with the part of its name after `prefix`. Empty
+    /// variables are included.
     pub(super) fn with_prefix<'a>(
         &'a self,
         prefix: &'a str,
@@ -65,7 +66,8 @@ impl Environment {
         all.into_iter()
     }
 
-    /// Returns the problem of a missing variable, with the file in which users would set it.
+    /// Returns the problem that the variable `key` is missing. The problem names the first file with variables, because
+    /// users would set the variable there.
     pub(super) fn missing(&self, key: &str, what: &str) -> ConfigProblem {
         let file = self.layers.iter().find_map(|layer| layer.file.as_ref());
         let problem = ConfigProblem::new(what).about(key);

@@ -2,7 +2,7 @@
 
 use std::{fs, net::IpAddr};
 
-/// The facts about the host that a configuration uses.
+/// The name and the addresses of this host, which a configuration uses as defaults.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
     pub(super) name: Option<String>,

@@ -25,7 +25,7 @@ pub(super) struct Overrides {
 }
 
 impl Overrides {
-    /// Returns the problems of the values.
+    /// Returns one problem for each invalid value.
     pub(super) fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = Vec::new();
         let mut check = |key: &str, problem: Option<String>| {
@@ -46,7 +46,7 @@ impl Overrides {
         problems
     }
 
-    /// Replaces the values of `config`.
+    /// Replaces the values of `config` by those that the program has set.
     pub(super) fn apply(self, config: Config) -> Config {
         let config = self.apply_addresses(config);
         Config {
@@ -69,7 +69,8 @@ impl Overrides {
         if addresses.is_empty() {
             return config;
         }
-        // A certificate of istiod contains no IP addresses: the name of the previous address is still verified.
+        // A certificate of istiod contains no IP addresses. If a new address is one, the host name of the previous
+        // address is verified.
         let previous = config.discovery.iter().find(|server| server.is_provable());
         let previous = previous.filter(|_| !addresses.iter().all(ServerAddress::is_provable));
         let istiod_name = config.istiod_name.or_else(|| previous.map(|server| server.host.clone()));

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// The remaining fraction of the certificate lifetime at renewal.
+/// The fraction of a certificate's lifetime that remains at its renewal: `grace` plus a random part of `jitter`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Renewal {
-    /// The minimum fraction.
+    /// The minimum of that fraction.
     pub(crate) grace: f64,
     /// The maximum of a random fraction added to `grace`, which spreads the renewals of a fleet. Istio's agent adds or
-    /// subtracts it (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace`, a
-    /// subtraction may delay the renewal too long.
+    /// subtracts its jitter (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace`,
+    /// a subtraction may delay the renewal too long.
     pub(crate) jitter: f64,
 }
 
@@ -23,14 +23,15 @@ impl Renewal {
     /// Returns the delay before the renewal of a certificate that was just received and is valid for `remaining`.
     /// `random` is between 0 and 1.
     ///
-    /// The delay starts at the receipt: istiod dates certificates back by two minutes, so half of the lifetime of a
-    /// very short certificate may already have passed.
+    /// The delay is a fraction of `remaining`, not of the whole lifetime: a certificate of istiod becomes valid two
+    /// minutes before its issuance, so half of a very short lifetime may already have passed at the receipt.
     pub(crate) fn delay(&self, remaining: Duration, random: f64) -> Duration {
         let left = self.grace + self.jitter * random.clamp(0.0, 1.0);
         remaining.mul_f64((1.0 - left).max(0.0)).max(Duration::from_secs(1))
     }
 
-    /// Returns the delay for a certificate with this `lifetime` that was received before this process started.
+    /// Returns the delay before the renewal of a certificate from the state directory, which has this `lifetime` and
+    /// expires after `remaining`.
     pub(crate) fn restored_delay(&self, lifetime: Duration, remaining: Duration) -> Duration {
         remaining.saturating_sub(lifetime.mul_f64(self.grace))
     }

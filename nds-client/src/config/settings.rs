@@ -15,8 +15,8 @@ use crate::resources::locality::Locality;
 
 /// The configuration of a workload that joins a mesh.
 ///
-/// [`Config::from_vm_files`] reads the files of `istioctl x workload entry configure`, [`Config::from_installed`] the
-/// paths of Istio's package for VMs, [`Config::from_env`] environment variables. [`Config::builder`] combines them with
+/// [`Config::from_vm_files`] reads the files of `istioctl x workload entry configure`, [`Config::from_installed`] those
+/// of Istio's package for VMs, [`Config::from_env`] environment variables. [`Config::builder`] combines them with
 /// values that the program sets.
 ///
 /// # Defaults
@@ -25,7 +25,7 @@ use crate::resources::locality::Locality;
 /// |---|---|
 /// | istiod | `PILOT_ADDRESS`, else `istiod.<ISTIO_SYSTEM_NAMESPACE>.svc` with `ISTIO_PILOT_PORT`, else `discoveryAddress` in mesh.yaml, else `istiod.istio-system.svc:15012` |
 /// | CA | `CA_ADDR` (the istiod of the revision), else the address of istiod |
-/// | name of istiod in TLS | `ISTIOD_SAN`, else the host of the address; `istiod.istio-system.svc` if that is an IP address or contains `localhost` |
+/// | name of istiod in TLS | `ISTIOD_SAN`, else the host of the address; `istiod.istio-system.svc` if that host is an IP address or contains `localhost` |
 /// | roots for the certificate of istiod | the roots of the mesh and the file in `XDS_ROOT_CA` or `CA_ROOT_CA`; the value `SYSTEM` selects the system's bundle |
 /// | namespace | `POD_NAMESPACE`, else `ISTIO_NAMESPACE`; required |
 /// | service account | `SERVICE_ACCOUNT`, else `default` |
@@ -39,7 +39,7 @@ use crate::resources::locality::Locality;
 /// | DNS domain | `<namespace>.svc.cluster.local` |
 /// | requested certificate lifetime | `SECRET_TTL`, else 24 hours |
 /// | remaining fraction of the lifetime at renewal | `SECRET_GRACE_PERIOD_RATIO`, else 0.5, plus a random part of `SECRET_GRACE_PERIOD_RATIO_JITTER`, else 0.01 |
-/// | signer | `ISTIO_META_CERT_SIGNER`, else istiod itself |
+/// | signer of the certificate | `ISTIO_META_CERT_SIGNER`, else istiod itself |
 /// | key type | `ECC_SIGNATURE_ALGORITHM` and `ECC_CURVE`, else RSA of `WORKLOAD_RSA_KEY_SIZE`, else P-256 |
 /// | request headers | `CA_HEADER_X` and `XDS_HEADER_X` add a header `x` |
 /// | state directory | `SIDESTEP_STATE_DIR`, else none: nothing is persisted |
@@ -61,7 +61,8 @@ pub struct Config {
     /// Additional roots for the certificate of istiod.
     pub(crate) istiod_roots: Vec<CertificateDer<'static>>,
     pub(crate) token_file: Option<PathBuf>,
-    /// The certificate for the first request to istiod, tried before the token.
+    /// The files of a certificate that another program provided for the first certificate request. It is tried before
+    /// the token.
     pub(crate) bootstrap: Option<CertificateFiles>,
     pub(crate) namespace: String,
     pub(crate) service_account: String,
@@ -77,7 +78,7 @@ pub struct Config {
     pub(crate) xds_headers: Vec<(String, String)>,
     pub(crate) certificate_ttl: Duration,
     pub(crate) renewal: Renewal,
-    /// The signer, if it is not istiod itself.
+    /// The name of the signer of the certificate; `None` if istiod itself signs it.
     pub(crate) cert_signer: Option<String>,
     pub(crate) join_timeout: Duration,
     pub(crate) idle_endpoints: Duration,
@@ -107,7 +108,7 @@ impl Config {
         &self.dns_domain
     }
 
-    /// Returns the network of the workload; empty if it is unknown.
+    /// Returns the name of the workload's network; empty if none is configured.
     #[must_use]
     pub fn network(&self) -> &str {
         &self.network
@@ -132,7 +133,7 @@ impl Config {
         self.join_timeout
     }
 
-    /// Returns the path of the token file.
+    /// Returns the path of the file with the bootstrap token; `None` if none is configured.
     #[must_use]
     pub fn token_file(&self) -> Option<&Path> {
         self.token_file.as_deref()

@@ -16,12 +16,12 @@ use sidestep_util::{
 use super::{CertificateFiles, env_file, environment::Environment, labels, mesh_yaml};
 use crate::error::ConfigProblem;
 
-/// The paths of the files. A required file that does not exist is a problem.
+/// The paths of the files that a configuration is read from. A required file that does not exist is a problem.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Files {
-    /// The directory of the files. If it does not exist, only this problem is reported.
+    /// The directory of the files, if it must exist. If it does not exist, no other problem is reported.
     pub(super) dir: Option<PathBuf>,
-    /// Files with variables, in order of precedence.
+    /// Files with variables. If several contain a variable, the first one is used.
     pub(super) variables: Vec<(PathBuf, Need)>,
     pub(super) mesh: Option<PathBuf>,
     pub(super) hosts: Option<PathBuf>,
@@ -55,7 +55,8 @@ impl Files {
     }
 
     /// Returns the paths of Istio's package (istio `tools/packaging/common/istio-start.sh`, `pkg/config/constants`).
-    /// `cluster.env` is sourced after `sidecar.env` and takes precedence.
+    /// The script sources `cluster.env` after `sidecar.env`, so the variables of `cluster.env` take precedence over
+    /// those of `sidecar.env`.
     pub(super) fn installed(root: &Path, need: Need) -> Self {
         let certificates = root.join("etc/certs");
         Self {
@@ -74,7 +75,7 @@ impl Files {
         }
     }
 
-    /// Returns the problem of the missing directory.
+    /// Returns a problem if the directory does not exist; `None` if it exists or need not exist.
     pub(super) fn missing_dir(&self) -> Option<ConfigProblem> {
         let dir = self.dir.as_ref().filter(|dir| !dir.is_dir())?;
         let what = "is not a directory: write the VM files to it with `istioctl x workload entry configure`, or correct the path";
@@ -117,7 +118,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Returns the text of a file. A missing optional file is not a problem.
+    /// Returns the text of a file. If it cannot be read, adds a problem and returns `None`; a missing optional file is
+    /// not a problem.
     pub(super) fn text(&mut self, path: &Path, need: Need) -> Option<String> {
         self.content(path, need, |path| fs::read_to_string(path))
     }
@@ -141,7 +143,7 @@ impl Reader {
         }
     }
 
-    /// Adds the variables of the files to `environment`, with lower precedence than the existing ones. Returns the
+    /// Adds the variables of the files to `environment`, with lower precedence than its existing variables. Returns the
     /// labels of the workload and the discovery address.
     pub(super) fn variables(
         &mut self,
@@ -197,7 +199,8 @@ impl Reader {
         labels::parse(&text.unwrap_or_default())
     }
 
-    /// Returns the certificates of a PEM file. Text outside PEM blocks is ignored, in any encoding.
+    /// Returns the certificates of a PEM file; none, with a problem, if they cannot be used as roots. Text outside PEM
+    /// blocks is ignored and may be in any encoding.
     pub(super) fn roots(&mut self, path: &Path, need: Need) -> Vec<CertificateDer<'static>> {
         let Some(pem) = self.content(path, need, |path| fs::read(path)) else { return Vec::new() };
         let roots = usable_roots(&pem);
@@ -223,7 +226,8 @@ impl Reader {
         hosts
     }
 
-    /// Returns whether the token file exists. The token is read again for each request.
+    /// Checks the token file and returns whether it can be read. The token itself is not stored, because it is read
+    /// again each time it is used.
     pub(super) fn token(&mut self, path: &Path, need: Need) -> bool {
         let Some(text) = self.text(path, need) else { return false };
         if text.trim().is_empty() {
@@ -241,8 +245,8 @@ impl Reader {
             .unwrap_or_default()
     }
 
-    /// Returns the mesh roots. They are optional if roots for istiod are configured, because istiod sends the mesh
-    /// roots with the first certificate.
+    /// Returns the mesh roots in `file`. They are not required if additional roots for the certificate of istiod are
+    /// configured, because istiod sends the mesh roots with the first certificate.
     pub(super) fn mesh_roots(&mut self, file: Option<&Path>, required: bool) -> Vec<CertificateDer<'static>> {
         let need = if required { Need::Required } else { Need::Optional };
         match file {
@@ -258,7 +262,8 @@ impl Reader {
         }
     }
 
-    /// Returns the path of the token file, which is optional if other credentials are configured.
+    /// Returns the path of the token file. If the file is required and cannot be read, adds a problem and returns
+    /// `None`. It is not required if other credentials are configured.
     pub(super) fn token_file(&mut self, file: Option<PathBuf>, need: Need) -> Option<PathBuf> {
         if file.is_none() && need == Need::Required {
             self.problems
@@ -268,7 +273,7 @@ impl Reader {
     }
 }
 
-/// Returns the certificates of a PEM text, all of which are usable as roots.
+/// Returns the certificates of a PEM text. If there are none, or one cannot be used as a root, returns this reason.
 fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let roots = pem::certificates(pem).map_err(|error| match error {
         PemError::NoCertificate => "contains no certificate in PEM".to_owned(),

@@ -1,4 +1,4 @@
-//! Converts variables to values.
+//! Converts variables to the values of a configuration.
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -16,7 +16,8 @@ const META: &str = "ISTIO_META_";
 const META_JSON: &str = "ISTIO_METAJSON_";
 const LABELS: &str = "LABELS";
 
-/// The bundle files of common systems (Go `crypto/x509/root_linux.go`, which Istio's agent uses).
+/// The files with the system's trusted roots on common Linux distributions, in the order in which they are tried (Go
+/// `crypto/x509/root_linux.go`, which Istio's agent uses).
 const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -26,25 +27,26 @@ const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Metadata of the VM files that an outbound client must not send.
+/// The keys of node metadata that are never sent to istiod, each with the effect that it would have.
 const NEVER_SENT: &[&str] = &[
     // Registers this process as an endpoint, although it serves nothing.
     "AUTO_REGISTER_GROUP",
     "WORKLOAD_ENTRY",
     // Hides the endpoints of other networks.
     "REQUESTED_NETWORK_VIEW",
-    // Replaces the Envoy generator by one without SNI, ALPN and mTLS.
+    // Replaces istiod's Envoy generator by one whose clusters have no SNI, ALPN and mTLS.
     "GENERATOR",
 ];
 
-/// Converts values and collects their problems.
+/// Converts variables and collects the problems of invalid ones.
 pub(super) struct Values<'a> {
     pub(super) environment: &'a Environment,
     pub(super) problems: Vec<ConfigProblem>,
 }
 
 impl Values<'_> {
-    /// Returns the configuration without the contents of files.
+    /// Returns the configuration, in which everything that is read from another file (roots, hosts, token) is empty.
+    /// Returns `None` if the namespace is not set.
     pub(super) fn config(
         &mut self,
         host: &Host,
@@ -142,7 +144,7 @@ impl Values<'_> {
         address.and_then(require_tls_port).map_err(|what| self.problems.push(variable.problem(what))).ok()
     }
 
-    /// Returns the addresses of this workload, configured ones first.
+    /// Returns the addresses of this workload: the configured ones, then those of the host (`for_host`).
     pub(super) fn addresses(&mut self, for_host: &[IpAddr]) -> Vec<IpAddr> {
         let mut addresses: Vec<IpAddr> = Vec::new();
         let set = ["ISTIO_SVC_IP", "INSTANCE_IP"].into_iter().filter_map(|key| self.environment.get(key));
@@ -167,7 +169,8 @@ impl Values<'_> {
         addresses
     }
 
-    /// Checks `CA_PROVIDER`. The name of istiod's CA is Citadel (istio `pkg/istio-agent/plugins.go`).
+    /// Adds a problem if `CA_PROVIDER` selects another CA than that of istiod, whose name is Citadel (istio
+    /// `pkg/istio-agent/plugins.go`).
     pub(super) fn ca_provider(&mut self) {
         if let Some(variable) =
             self.environment.get("CA_PROVIDER").filter(|variable| variable.text != "Citadel")
@@ -180,7 +183,7 @@ impl Values<'_> {
         }
     }
 
-    /// Returns `SECRET_TTL`, a duration in Go's format.
+    /// Returns the certificate lifetime to request: `SECRET_TTL`, a duration in Go's format; one day if it is not set.
     pub(super) fn certificate_ttl(&mut self) -> Duration {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let Some(variable) = self.environment.get("SECRET_TTL") else { return DAY };
@@ -191,7 +194,7 @@ impl Values<'_> {
         })
     }
 
-    /// Returns `SECRET_GRACE_PERIOD_RATIO` or its jitter.
+    /// Returns the ratio in the variable `key`; `default` if the variable is not set, or if `valid` rejects its value.
     pub(super) fn ratio(&mut self, key: &str, valid: impl Fn(f64) -> bool, default: f64) -> f64 {
         let Some(variable) = self.environment.get(key) else { return default };
         let ratio = variable.text.parse().ok().filter(|ratio| valid(*ratio));
@@ -210,7 +213,8 @@ impl Values<'_> {
                 ("ECDSA", "P256") => return KeyType::P256,
                 ("ECDSA", "P384") => return KeyType::P384,
                 _ => {
-                    let what = format!("`{}` on {curve} is not ECDSA on P256 or P384", variable.text);
+                    let what =
+                        format!("`{}` on {curve} is not supported: use ECDSA on P256 or P384", variable.text);
                     self.problems.push(variable.problem(what));
                 }
             }
@@ -225,7 +229,8 @@ impl Values<'_> {
         KeyType::default()
     }
 
-    /// Returns the request headers in `CA_HEADER_X` or `XDS_HEADER_X`.
+    /// Returns the request headers in the variables that start with `prefix`: `CA_HEADER_X` or `XDS_HEADER_X` sets the
+    /// header `x`.
     pub(super) fn headers(&mut self, prefix: &str) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         for (name, variable) in self.environment.with_prefix(prefix) {
@@ -241,7 +246,8 @@ impl Values<'_> {
         headers
     }
 
-    /// Returns the files in `XDS_ROOT_CA` and `CA_ROOT_CA` with additional roots for the certificate of istiod.
+    /// Returns the paths in `XDS_ROOT_CA` and `CA_ROOT_CA`. The files contain additional roots for the certificate of
+    /// istiod.
     pub(super) fn istiod_roots(&mut self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for variable in ["XDS_ROOT_CA", "CA_ROOT_CA"].into_iter().filter_map(|key| self.environment.get(key))
@@ -264,8 +270,8 @@ impl Values<'_> {
     }
 
     /// Returns node metadata and labels, derived from variables like in Istio's agent (istio `pkg/bootstrap/config.go`,
-    /// `GetNodeMetaData`): `ISTIO_META_X` is the string `X`; the objects in `ISTIO_METAJSON_*` are merged into the
-    /// metadata; `ISTIO_METAJSON_LABELS` contains the labels.
+    /// `GetNodeMetaData`): `ISTIO_META_X` sets the key `X` to a string; the objects in `ISTIO_METAJSON_*` are merged
+    /// into the metadata; `ISTIO_METAJSON_LABELS` contains the labels.
     pub(super) fn metadata(&mut self) -> (BTreeMap<String, Value>, BTreeMap<String, String>) {
         let texts = self.environment.with_prefix(META);
         let mut metadata: BTreeMap<_, _> =

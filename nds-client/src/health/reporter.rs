@@ -44,7 +44,8 @@ impl HealthReporter {
         self.update(|health| health.sync = SyncState::FromDisk { age });
     }
 
-    /// Records that the stream ended at `since`, or that a stream could not be opened now.
+    /// Records that the last stream ended at `since`, or that a stream could not be opened now if `since` is `None`. If
+    /// `error` is `None`, the recorded error stays.
     pub(crate) fn stream_failed(&self, since: Option<SystemTime>, error: Option<Error>) {
         let since = since.unwrap_or_else(|| self.clock.now());
         self.update(|health| {
@@ -73,7 +74,7 @@ impl HealthReporter {
         });
     }
 
-    /// Records a new certificate from istiod's CA, and the clock error that its dates prove.
+    /// Records a new certificate from istiod's CA, and the clock error that its dates prove, if any.
     pub(crate) fn certificate_issued(&self, ends: SystemTime, clock: Option<Error>) {
         self.update(|health| {
             health.identity = None;
@@ -87,12 +88,12 @@ impl HealthReporter {
         self.update(|health| health.certificate_ends = Some(ends));
     }
 
-    /// Records the outcome of a certificate request or of reading the certificate files.
+    /// Records the outcome of a certificate request or of reading the certificate files; `None` is a success.
     pub(crate) fn identity(&self, error: Option<Error>) {
         self.update(|health| health.identity = error);
     }
 
-    /// Records the outcome of an access to a part of the state directory.
+    /// Records the outcome of an access to a part of the state directory; `None` is a success.
     pub(crate) fn state_dir(&self, part: StateDirPart, error: Option<Error>) {
         self.update(|health| {
             health.state_dir[part as usize] = error;

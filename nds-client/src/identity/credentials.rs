@@ -7,9 +7,10 @@ use super::{Identity, Token};
 /// The credentials of one connection to istiod.
 #[derive(Clone, Debug)]
 pub(crate) enum Credentials {
-    /// A client certificate. istiod rejects an invalid one in the TLS handshake; it does not ask for the token instead.
+    /// A client certificate. istiod rejects an invalid certificate in the TLS handshake and does not fall back to a
+    /// token.
     Certificate(Arc<Identity>),
-    /// The token, read for this connection.
+    /// The bootstrap token, which was read from its file for this connection.
     Token(Arc<Token>),
 }
 
@@ -31,15 +32,15 @@ impl Credentials {
     }
 }
 
-/// Chooses the credentials of each attempt: the certificate, or the token if there is no valid certificate or istiod
-/// has rejected it.
+/// Chooses the credentials of each attempt to connect to istiod: the certificate, or the token if there is no valid
+/// certificate or istiod has rejected it.
 ///
 /// A rejection can look like a lost connection, because the TLS alert races with the reset of the connection. Therefore
 /// every fourth consecutive attempt uses the token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CredentialSelector {
     failures: u32,
-    /// The epoch of the certificate that istiod has rejected.
+    /// The epoch of the last certificate that istiod has rejected; `None` if it has rejected none.
     rejected: Option<u64>,
 }
 
@@ -54,17 +55,17 @@ pub(crate) enum Choice {
     TokenInstead,
 }
 
-/// The interval, in consecutive attempts, at which an attempt uses the token.
+/// Of this many consecutive attempts, the last one uses the token.
 const TOKEN_INTERVAL: u32 = 4;
 
 impl CredentialSelector {
-    /// Creates a selector after this number of consecutive failures.
+    /// Creates a selector for the attempt after this number of consecutive failed attempts.
     pub(crate) fn after(failures: u32) -> Self {
         Self { failures, rejected: None }
     }
 
-    /// Returns the credentials for the next attempt. `certificate` is the epoch of the current certificate, if it is
-    /// valid.
+    /// Returns the credentials for the next attempt. `certificate` is the epoch of the current certificate; `None` if
+    /// there is none or it has expired.
     pub(crate) fn next(&self, certificate: Option<u64>, has_token: bool) -> Choice {
         match certificate.filter(|epoch| self.rejected != Some(*epoch)) {
             None => Choice::Token,
@@ -90,7 +91,7 @@ impl CredentialSelector {
         self.failures = 0;
     }
 
-    /// Returns the number of consecutive failures.
+    /// Returns the number of consecutive failed attempts.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The contents of the files at one time.
+/// The contents of the certificate files at one time.
 #[derive(Hash)]
 pub(crate) struct FileContents {
     chain: Vec<u8>,
@@ -41,18 +41,18 @@ impl FileContents {
         FixedState::with_seed(0).hash_one(self)
     }
 
-    /// Returns the identity without roots.
+    /// Returns the identity in the files, without roots.
     pub(crate) fn identity(&self, provider: Arc<CryptoProvider>) -> Result<Identity, Error> {
         Identity::from_pem_pair(&self.chain, &self.key, provider)
     }
 
-    /// Returns the roots; empty if no roots file is configured.
+    /// Returns the roots in the files; an empty list if no roots file is configured.
     pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
         if self.roots.is_empty() { Ok(Vec::new()) } else { certificates(&self.roots, "the roots") }
     }
 }
 
-/// Adds the names of the files to an error.
+/// Adds the paths of the chain and of the key to an error.
 pub(crate) fn with_file_names(files: &CertificateFiles, error: Error) -> Error {
     let names = format!("certificate files {} and {}", files.chain.display(), files.key.display());
     Error::with_source(error.kind(), format!("{names}: {error}"), error)

@@ -14,7 +14,7 @@ use crate::{
     resources::spiffe_id::SpiffeId,
 };
 
-/// The parts of a leaf that an identity needs.
+/// The parts of a leaf certificate that an identity needs.
 pub(super) struct Leaf {
     pub(super) spiffe_id: SpiffeId,
     pub(super) not_before: SystemTime,
@@ -22,7 +22,8 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// Parses the leaf. Intermediate certificates are not read, because the one of istiod's CA contains another URI.
+    /// Parses the leaf certificate; `None` is an error. Intermediate certificates are not parsed, because the URI in
+    /// the CA certificate of istiod is not the SPIFFE ID of this workload.
     pub(super) fn parse(leaf: Option<&CertificateDer<'_>>) -> Result<Self, Error> {
         let invalid = |what: &str| Error::new(ErrorKind::Credentials, format!("the certificate {what}"));
         let leaf = leaf.ok_or_else(|| invalid("chain is empty"))?;

@@ -19,12 +19,12 @@ pub(crate) struct RootSet {
 }
 
 impl RootSet {
-    /// Returns all roots without duplicates.
+    /// Returns the roots of all sources, without duplicates.
     pub(crate) fn union(&self) -> Vec<CertificateDer<'static>> {
         distinct(self.configured.iter().chain(&self.issued).chain(&self.pushed))
     }
 
-    /// Returns the roots that are not in the configuration.
+    /// Returns the issued and the pushed roots, without duplicates.
     pub(crate) fn discovered(&self) -> Vec<CertificateDer<'static>> {
         distinct(self.issued.iter().chain(&self.pushed))
     }

@@ -67,7 +67,7 @@ impl IdentityStore {
         Ok(identity)
     }
 
-    /// Changes the roots. Returns whether the change has an effect.
+    /// Applies `change` to the roots. Returns whether the union of all sources has changed.
     pub(crate) fn change_roots(&self, change: impl FnOnce(&mut RootSet)) -> Result<bool, Error> {
         let mut latest = self.latest.lock();
         let mut roots = latest.roots.clone();
@@ -85,8 +85,8 @@ impl IdentityStore {
         Ok(changed)
     }
 
-    /// Reads the configured roots file again, so that the file can be replaced while the process runs. Keeps the last
-    /// valid roots if the file is invalid.
+    /// Reads the configured roots file again, if there is one, so that the file can be replaced while the process runs.
+    /// Keeps the last valid roots if the file is invalid.
     pub(crate) fn reload_roots(&self, file: Option<&Path>) {
         let Some(file) = file else { return };
         let read = fs::read(file)
@@ -103,12 +103,13 @@ impl IdentityStore {
         }
     }
 
-    /// Requests a new certificate, because istiod's xDS server rejected the current one.
+    /// Reports that istiod's xDS server rejected the current certificate. The task that waits in
+    /// [`rejected`](Self::rejected) then requests a new one.
     pub(crate) fn reject(&self) {
         self.rejected.notify_one();
     }
 
-    /// Waits until the certificate is rejected.
+    /// Waits until [`reject`](Self::reject) is called.
     pub(crate) async fn rejected(&self) {
         self.rejected.notified().await;
     }

@@ -15,13 +15,13 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The audience that istiod requires (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
+/// The audience that istiod requires in a token (istio `pkg/security/security.go`, `TOKEN_AUDIENCES`).
 const AUDIENCE: &str = "istio-ca";
 
 /// The longest time for which the file may be missing or empty while it is replaced.
 const BEING_WRITTEN: Duration = Duration::from_secs(1);
 
-/// A token. `Debug` does not print it.
+/// A bootstrap token. `Debug` does not print it.
 pub(crate) struct Token(String);
 
 impl Token {
@@ -108,7 +108,7 @@ struct Claims {
     sub: Option<String>,
 }
 
-/// A single audience may be a string (RFC 7519, 4.1.3).
+/// The claim `aud`: a list of audiences, or a string for a single one (RFC 7519, 4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {

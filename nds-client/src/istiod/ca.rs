@@ -25,7 +25,8 @@ pub(crate) struct Issued {
     pub(crate) roots: Vec<CertificateDer<'static>>,
 }
 
-/// Requests a certificate for a new private key. `roots` verify the server.
+/// Requests a certificate for a new private key. `roots` verify the server. `failures` is the number of consecutive
+/// failed requests.
 pub(crate) async fn issue(
     runtime: &Runtime,
     credentials: &Credentials,
@@ -57,7 +58,7 @@ pub(crate) async fn issue(
 /// The maximum time between the request and the certificate.
 const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sends one request. Returns `None` if the CA rejects the lifetime.
+/// Sends one certificate request. Returns `None` if the CA rejects the lifetime `ttl_seconds`.
 async fn create(
     runtime: &Runtime,
     connection: &Connection,
@@ -92,8 +93,8 @@ fn signer(name: &str) -> Struct {
     Struct { fields: [("CertSigner".to_owned(), name)].into() }
 }
 
-/// The chain (leaf and intermediates) and the roots. The last element of the response is the root bundle (istio
-/// `security/pkg/server/ca`).
+/// The parts of a response of the CA: the chain (leaf and intermediates) and the roots. The last element of a response
+/// is the root bundle (istio `security/pkg/server/ca`).
 type Split = (Vec<CertificateDer<'static>>, Vec<CertificateDer<'static>>);
 
 fn split(chain: &[String]) -> Result<Split, Error> {

@@ -27,13 +27,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1 << 20;
 
-/// A connection to istiod for one stream or a few calls.
+/// A gRPC connection to istiod, for one xDS stream or for certificate requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
     pub(crate) credentials: Credentials,
-    /// The TLS alert by which istiod rejected the certificate. In TLS 1.3 the alert arrives after the handshake. The
-    /// gRPC call at that time reports only a lost connection.
+    /// The TLS alert by which istiod rejected the client certificate; empty if none arrived. In TLS 1.3 the alert
+    /// arrives after the handshake, and the gRPC call that is active then reports only a lost connection.
     pub(super) alert: Arc<OnceLock<AlertDescription>>,
 }
 

@@ -37,8 +37,8 @@ pub(crate) struct Connector<'a> {
     pub(crate) runtime: &'a Runtime,
     pub(crate) servers: &'a [ServerAddress],
     pub(crate) roots: Arc<RootCertStore>,
-    /// The number of consecutive failures. Each failure rotates the list of addresses, because an address may accept
-    /// connections and never answer.
+    /// The number of consecutive failed connections. Each failure rotates the list of addresses, because an address may
+    /// accept connections and never answer.
     pub(crate) failures: u32,
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn authorize<T>(
     let invalid = |what: &str| {
         Error::new(ErrorKind::Config, format!("{what} is not a valid HTTP header: correct the configuration"))
     };
-    // The header that istiod reads (istio `kubeauth/kube_jwt.go`).
+    // istiod reads the cluster ID from this header (istio `kubeauth/kube_jwt.go`).
     metadata.insert("clusterid", cluster_id.parse().map_err(|_| invalid("the cluster ID"))?);
     for (name, value) in extra {
         let name: MetadataKey<_> = name.parse().map_err(|_| invalid(name))?;

@@ -9,7 +9,7 @@ use crate::{
     identity::credentials::Credentials,
 };
 
-/// istiod rejected the client certificate in the TLS handshake. It does not ask for the token instead.
+/// istiod rejected the client certificate in the TLS handshake. It does not fall back to a token.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS alert {alert:?}")]
 struct CertificateRejected {
@@ -36,7 +36,7 @@ pub(crate) fn is_certificate_rejected(error: &Error) -> bool {
     StdError::source(error).is_some_and(<dyn StdError>::is::<CertificateRejected>)
 }
 
-/// Returns the alert in an error or its causes, if it is about a certificate.
+/// Returns the TLS alert in an error or its causes; `None` if there is none or it is not about a certificate.
 pub(super) fn certificate_alert(error: &(dyn StdError + 'static)) -> Option<AlertDescription> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Returns the name that the certificate of istiod must contain (istio `pilot/pkg/grpc/tls.go`). The certificate
-/// contains no IP addresses.
+/// contains neither IP addresses nor `localhost`; if `server` has such a host and no name of istiod is configured, the
+/// default name of istiod is returned.
 pub(super) fn server_name(config: &Config, server: &ServerAddress) -> Result<ServerName<'static>, Error> {
     let unprovable = !server.is_provable();
     let derived = if unprovable { "istiod.istio-system.svc" } else { &server.host };
@@ -56,7 +57,7 @@ pub(super) fn connector(
     Ok(TlsConnector::from(Arc::new(tls)))
 }
 
-/// Returns an error of the handshake that concerns certificates. Other errors are returned unchanged as `Err`.
+/// Converts a handshake error that concerns a certificate. Returns any other error unchanged as `Err`.
 pub(super) fn handshake_error(
     config: &Config,
     credentials: &Credentials,

@@ -65,11 +65,13 @@ pub struct Cluster {
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// The limits of a single connection.
     pub connection_limits: ConnectionLimits,
-    /// The port of endpoints of [`DiscoveryType::OriginalDestination`], instead of the requested port.
+    /// The port of endpoints of [`DiscoveryType::OriginalDestination`], instead of the requested port; `None` to use
+    /// the requested port.
     pub upstream_port_override: Option<u16>,
     /// The host names of the services behind the cluster, as in the name table. The first is that of the cluster.
     pub service_hosts: Vec<String>,
-    /// The object that configured the cluster, usually a DestinationRule, as a path of the Kubernetes API.
+    /// The object that configured the cluster, usually a DestinationRule, as a path of the Kubernetes API; `None` if
+    /// istiod names none.
     pub config: Option<String>,
 }
 
@@ -85,8 +87,9 @@ pub enum DiscoveryType {
     /// Endpoints in the cluster itself: IP addresses, or host names that are resolved by DNS. Clusters of type
     /// `STATIC`, `STRICT_DNS` and `LOGICAL_DNS`.
     Inline(Arc<Endpoints>),
-    /// The address that the caller requested (`ORIGINAL_DST`): headless services, and load balancing policy
-    /// `PASSTHROUGH`. For headless services istiod also answers EDS under the name of the cluster.
+    /// The only endpoint is the address that the caller requested (`ORIGINAL_DST`). istiod uses this type for headless
+    /// services and for the load balancing policy `PASSTHROUGH`. For headless services istiod also answers EDS under
+    /// the name of the cluster.
     OriginalDestination,
 }
 
@@ -104,8 +107,8 @@ pub enum UpstreamHttpProtocol {
 }
 
 impl Cluster {
-    /// Creates a cluster without CDS, for control planes that only send names. All endpoints use mesh mTLS and must
-    /// have one of `identities`; an empty list accepts every identity of the trust domain of this workload.
+    /// Creates a cluster without CDS, for control planes that send only a name table. All endpoints use mesh mTLS and
+    /// must have one of `identities`; an empty list accepts every identity of the trust domain of this workload.
     #[must_use]
     pub fn from_endpoints(name: ClusterName, endpoints: Arc<Endpoints>, identities: Vec<SanMatcher>) -> Self {
         let wire = xds_proto::envoy::config::cluster::v3::Cluster::default();
@@ -146,15 +149,16 @@ impl Cluster {
         }
     }
 
-    /// Returns the index of the first match for an endpoint in `transport_socket_matches`. Without a match, returns the
-    /// number of matches, which stands for `transport_socket`.
+    /// Returns the index in `transport_socket_matches` of the first entry that matches the endpoint. If none matches,
+    /// returns the length of that list, which stands for `transport_socket`.
     #[must_use]
     pub fn transport_socket_index(&self, endpoint: &Endpoint) -> usize {
         let matches = &self.transport_socket_matches;
         matches.iter().position(|candidate| candidate.applies_to(endpoint)).unwrap_or(matches.len())
     }
 
-    /// Returns the EDS name of the cluster, if EDS has endpoints for it.
+    /// Returns the EDS name of the cluster: the resource name of its endpoints in EDS. Returns `None` if the cluster
+    /// itself contains its endpoints.
     #[must_use]
     pub fn eds_name(&self) -> Option<String> {
         match &self.discovery {

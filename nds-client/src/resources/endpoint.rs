@@ -225,7 +225,7 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
     })
 }
 
-/// Returns host and port of an address, if this client can connect to it.
+/// Returns host and port of an address; `None` if this client cannot connect to this kind of address.
 fn socket(address: Option<Address>) -> Option<(String, u16)> {
     let address::Address::SocketAddress(address) = address?.address? else { return None };
     let PortSpecifier::PortValue(port) = address.port_specifier? else { return None };

@@ -2,8 +2,8 @@
 //!
 //! Decoding allocates no memory per name: all names are in one string, addresses are parsed once, and a hash index
 //! finds the entries. The encoded message is more than twice as long and is not retained. Alternate names
-//! (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the resolver derives them from
-//! [`NameEntry::short_name`] and [`NameEntry::namespace`].
+//! (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the crate `mesh-resolver` derives them
+//! from [`NameEntry::short_name`] and [`NameEntry::namespace`].
 
 mod build;
 mod changes;
@@ -109,7 +109,8 @@ impl NameTable {
         self.changes.names(self)
     }
 
-    /// Returns the entry of exactly this name: lower-case, without a trailing dot, without alternates and wildcards.
+    /// Returns the entry of exactly this name, which must be lower-case without a trailing dot. A name that is only an
+    /// alternate name, or only matches a wildcard entry, is not found.
     #[must_use]
     #[inline]
     pub fn get(&self, name: &str) -> Option<NameEntry<'_>> {

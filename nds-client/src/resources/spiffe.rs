@@ -1,3 +1,3 @@
-//! Errors of SPIFFE IDs.
+//! The error of a text that is not a SPIFFE ID.
 
 pub use super::spiffe_id::InvalidSpiffeId;

@@ -39,7 +39,7 @@ impl SpiffeId {
         &self.text[self.namespace + SERVICE_ACCOUNT.len()..]
     }
 
-    /// Returns the URI.
+    /// Returns the whole SPIFFE ID, a URI.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -19,12 +19,12 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug)]
 pub(crate) struct Directory {
     dir: PathBuf,
-    /// The lock file, locked while it is open. The cell is empty while another process holds the lock.
+    /// The lock file, locked while it is open. The cell is empty until this process holds the lock.
     lock_file: OnceLock<File>,
 }
 
 impl Directory {
-    /// Creates a handle that can read.
+    /// Creates a handle that can read files but does not hold the lock.
     pub(crate) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), lock_file: OnceLock::new() }
     }
@@ -70,12 +70,13 @@ impl Directory {
         }
     }
 
-    /// Replaces a file. After an error or a crash the old file still exists.
+    /// Replaces a file. After an error or a crash the old file still exists. Does nothing if this process does not hold
+    /// the lock.
     pub(crate) fn write(&self, name: &str, content: &[&[u8]]) -> Result<(), Error> {
         self.write_with(name, |file| content.iter().try_for_each(|part| file.write_all(part)))
     }
 
-    /// Replaces a file with contents that `fill` writes.
+    /// Replaces a file with contents that `fill` writes, as [`write`](Self::write) does.
     pub(crate) fn write_with(
         &self,
         name: &str,
@@ -102,7 +103,7 @@ impl Directory {
             File::open(&self.dir)?.sync_all()
         };
         replace().map_err(|error| {
-            // The file may not exist.
+            // The unfinished file may not exist.
             let _ = fs::remove_file(&unfinished);
             failed(&path, "cannot be written", error)
         })

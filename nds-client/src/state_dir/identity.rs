@@ -20,7 +20,7 @@ use crate::{
 const IDENTITY: &str = "identity.pem";
 const ROOTS: &str = "roots.pem";
 
-/// Writes the identity and the roots that are not in the configuration.
+/// Writes the identity and the roots that are not in the configuration (`discovered`).
 pub(super) fn store(
     directory: &Directory,
     identity: &Identity,
@@ -38,7 +38,7 @@ pub(super) fn store(
     directory.write(IDENTITY, &[pem(label, key.secret_der()).as_bytes(), chain.concat().as_bytes()])
 }
 
-/// Returns the persisted roots.
+/// Returns the persisted roots; an empty list if there are none.
 pub(super) fn roots(directory: &Directory) -> Result<Vec<CertificateDer<'static>>, Error> {
     let Some(text) = directory.read(ROOTS)?.filter(|text| !text.is_empty()) else {
         return Ok(Vec::new());
@@ -50,8 +50,9 @@ pub(super) fn roots(directory: &Directory) -> Result<Vec<CertificateDer<'static>
     roots.map_err(|error| ignored(directory, ROOTS, error))
 }
 
-/// Returns the persisted identity, if istiod can still accept it: istiod rejects an expired certificate, or one of
-/// another mesh, in the handshake instead of asking for the token (istio `pkg/spiffe/spiffe.go`).
+/// Returns the persisted identity; `None` if there is none. An identity that istiod would reject is an error: istiod
+/// rejects an expired certificate, or one of another mesh, in the TLS handshake and does not fall back to a token
+/// (istio `pkg/spiffe/spiffe.go`).
 pub(super) fn load(directory: &Directory, runtime: &Runtime) -> Result<Option<Identity>, Error> {
     let Some(text) = directory.read(IDENTITY)? else { return Ok(None) };
     let identity = Identity::from_pem_pair(&text, &text, runtime.provider.clone())

@@ -36,11 +36,11 @@ pub(crate) struct Snapshot {
     pub(crate) clusters: Option<Clusters>,
     /// The endpoints by EDS name.
     pub(crate) endpoints: Vec<(Arc<str>, Endpoints)>,
-    /// The age of the snapshot.
+    /// The time since the snapshot was written.
     pub(crate) age: Duration,
 }
 
-/// The values to write.
+/// The values from which a snapshot is written.
 pub(crate) struct Content<'a> {
     pub(crate) names: &'a NameTable,
     pub(crate) clusters: Option<&'a Clusters>,
@@ -48,7 +48,7 @@ pub(crate) struct Content<'a> {
     pub(crate) endpoints: &'a [(Arc<str>, Arc<Endpoints>)],
 }
 
-/// The owner of the snapshot. Resources are specific to one workload.
+/// The workload to which a snapshot belongs. istiod sends different resources to different workloads.
 #[derive(Debug)]
 pub(crate) struct Owner {
     workload: String,
@@ -57,7 +57,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Returns this workload. The trust domain is that of its certificate, else the configured one.
+    /// Returns this workload as the owner of a snapshot. The trust domain is that of its certificate; without a
+    /// certificate, the configured one.
     pub(crate) fn new(state: &State) -> Self {
         let Config { cluster_id, network, namespace, service_account, trust_domain, .. } =
             &state.runtime.config;
@@ -77,7 +78,7 @@ impl Owner {
     }
 }
 
-/// Writes a snapshot in pieces.
+/// Writes a snapshot: calls `out` with one piece of the file after the other.
 pub(crate) fn write(
     owner: &Owner,
     now: SystemTime,
@@ -124,7 +125,7 @@ pub(crate) fn write(
     out(&checksum.finalize().to_le_bytes())
 }
 
-/// Reads a snapshot.
+/// Reads a snapshot that belongs to `owner` and is at most `longest` old.
 ///
 /// # Errors
 ///
@@ -210,7 +211,7 @@ fn endpoints(assignment: &[u8]) -> Result<(Arc<str>, Endpoints), String> {
     Ok((name.into(), endpoints))
 }
 
-/// Returns a file with these fields.
+/// Returns a snapshot file with the fields in `body` and a valid checksum.
 #[cfg(any(fuzzing, test))]
 pub(crate) fn signed(body: &[u8]) -> Vec<u8> {
     let file = [&MAGIC[..], body].concat();

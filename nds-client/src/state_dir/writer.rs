@@ -32,8 +32,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest time between two snapshots. A snapshot without changes renews the date of the file.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Writes until `stop` is set, the directory is released, or the future is dropped. Writes pending changes before it
-/// stops.
+/// Writes changes to the state directory until `stop` is set, the directory is released, or the future is dropped.
+/// Writes pending changes after `stop` is set. Without a directory, returns immediately.
 pub(crate) async fn run(state: Arc<State>, directory: Option<Weak<Directory>>, stop: watch::Receiver<bool>) {
     let Some(directory) = directory else { return };
     let is_locked = directory.upgrade().is_some_and(|directory| directory.is_locked());
@@ -52,13 +52,13 @@ pub(crate) async fn run(state: Arc<State>, directory: Option<Weak<Directory>>, s
 struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Waits until the signal is set. Returns immediately once it is.
+    /// Waits until the signal is set. Returns immediately if it is already set.
     async fn wait(&mut self) {
         // An error means that the sender, and with it the client, is gone.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 
-    /// Waits for `duration` or the signal.
+    /// Waits for `duration`, or until the signal is set.
     async fn sleep(&mut self, duration: Duration) {
         let _ = timeout(duration, self.wait()).await;
     }
@@ -70,7 +70,7 @@ impl Stop {
 
 /// Waits until this process holds the lock of the directory. Returns `false` if the writer stops before that.
 ///
-/// The previous process may still be about to exit.
+/// Another process may hold the lock, for example the previous one, which is about to exit.
 async fn lock(state: &State, directory: &Weak<Directory>, mut stop: Stop) -> bool {
     loop {
         stop.sleep(RETRY_INTERVAL).await;
@@ -162,7 +162,7 @@ async fn write_snapshots(state: &Arc<State>, directory: &Weak<Directory>, mut st
     }
 }
 
-/// The values in a snapshot.
+/// Watches of the values that a snapshot contains.
 struct Changes {
     names: Watch<NameTable>,
     clusters: Watch<Option<Arc<Clusters>>>,

@@ -44,15 +44,16 @@ impl EndpointsWatch {
         &self.subscription.name
     }
 
-    /// Returns the current endpoints, if there are any, and marks them as used. Subscribes again if they were dropped.
-    /// The method is wait-free while the subscription exists.
+    /// Returns the current endpoints; `None` if istiod has not sent any for this subscription. Marks the endpoints as
+    /// used, and subscribes again if they were dropped. The method is wait-free while the subscription exists.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Endpoints>> {
         self.subscription.touch();
         self.endpoints.current()
     }
 
-    /// Returns the current endpoints, if there are any, without marking them as used. The method is wait-free.
+    /// Returns the current endpoints as [`current`](Self::current) does, without marking them as used. The method is
+    /// wait-free.
     #[must_use]
     pub fn peek(&self) -> Option<Arc<Endpoints>> {
         self.endpoints.current()
@@ -65,9 +66,9 @@ impl EndpointsWatch {
         self.subscription.usage.is_subscribed()
     }
 
-    /// Waits until endpoints are published or dropped that this handle has not seen, and marks that change as seen.
-    /// Returns `false` if the client is gone, so that no further change is possible. Does not mark the endpoints as
-    /// used.
+    /// Waits for a change that this handle has not seen: until endpoints are published or dropped. Marks the change as
+    /// seen. Returns `false` if the client is gone, so that no further change is possible. Does not mark the endpoints
+    /// as used.
     ///
     /// # Cancel safety
     ///

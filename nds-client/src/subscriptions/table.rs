@@ -1,4 +1,4 @@
-//! The subscriptions as a value. Calls add subscriptions; the stream takes the changes and sends them.
+//! The subscriptions as a value. Callers add subscriptions; the xDS stream takes the changes and sends them to istiod.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct SubscriptionSet {
     /// Whether the stream subscribes to clusters.
     pub(crate) clusters: bool,
-    /// The EDS names.
+    /// The EDS names to subscribe to.
     pub(crate) endpoints: BTreeSet<Arc<str>>,
 }
 
@@ -48,7 +48,7 @@ struct Entry {
     usage: Arc<Usage>,
 }
 
-/// The use of one name, shared by the table and the handles.
+/// The use of the endpoints of one EDS name. The table and the handles share it.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     subscribed: AtomicBool,
@@ -66,7 +66,7 @@ impl Usage {
     }
 }
 
-/// The parts of a handle to the endpoints of one name.
+/// The parts of a handle to the endpoints of one EDS name: the name, the watch of the endpoints, and their use.
 pub(super) type Subscribed = (Arc<str>, Watch<Option<Arc<Endpoints>>>, Arc<Usage>);
 
 impl Table {

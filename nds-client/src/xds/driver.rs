@@ -1,4 +1,4 @@
-//! Opens the stream again after each end.
+//! Opens an xDS stream to istiod, and a new one each time a stream ends.
 
 use std::{
     pin::pin,
@@ -35,7 +35,7 @@ const RECONNECT_JITTER: Duration = Duration::from_millis(100);
 /// A stream that is replaced within this time does not make the health stale: istiod ends streams every half hour.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs until the future is dropped.
+/// Opens streams and follows them until the future is dropped.
 pub(crate) async fn run(state: Arc<State>) {
     let mut driver = Driver {
         session: Session::new(node(&state.runtime.config)),
@@ -57,11 +57,11 @@ struct Driver<'a> {
     session: Session,
     backoff: Backoff,
     selector: CredentialSelector,
-    /// The number of consecutive stalled streams.
+    /// The number of consecutive streams that stalled: istiod did not answer a request in time.
     stalled: u32,
     /// The number of the current stream, for the log.
     streams: u64,
-    /// The end of the last good stream, unless the health already reports it.
+    /// The time at which the last good stream ended; `None` if the health already reports the end.
     lost: Option<(Instant, SystemTime)>,
 }
 
@@ -146,8 +146,8 @@ impl Driver<'_> {
         Ok((token, choice == Choice::TokenInstead))
     }
 
-    /// Follows one stream to its end. If no names arrive within the grace period, the health reports the end of the
-    /// previous stream.
+    /// Opens one stream and follows it to its end. If no name table arrives within [`GRACE`], the health reports the
+    /// end of the previous stream.
     async fn stream(&mut self, params: &StreamParams<'_>) -> StreamEnd {
         let Self { state, session, lost, .. } = self;
         let mut ended = pin!(async {

@@ -3,7 +3,7 @@
 //! istiod accepts a subset of the protocol; it ignores some other messages and ends the stream on others (istio
 //! `pilot/pkg/xds/delta.go`):
 //!
-//! * A change of a subscription is a message of its own, without a nonce. With a stale nonce istiod ignores it.
+//! * A change of a subscription is a message of its own, without a nonce. istiod ignores a change with a stale nonce.
 //! * An error (NACK) may only name a type that the same stream has subscribed to, and must not be in the first message.
 //! * Unknown types end the stream.
 //! * NDS is subscribed to without resource names. istiod reports explicit names as removed.
@@ -45,7 +45,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Update {
     Clusters(Clusters),
-    /// The endpoints by EDS name; others are unchanged.
+    /// The endpoints of the EDS names in the response. The endpoints of other names are unchanged.
     Endpoints(Vec<(Arc<str>, Endpoints)>),
     /// The name table; `None` if its bytes are those of the previous table.
     Names(Option<NameTable>),
@@ -61,7 +61,7 @@ pub(crate) struct Reaction {
     /// The ACK or NACK to send.
     pub(crate) reply: DeltaDiscoveryRequest,
     pub(crate) update: Option<Update>,
-    /// The reason of the NACK.
+    /// The reason of the NACK; `None` for an ACK.
     pub(crate) rejected: Option<Error>,
 }
 
@@ -75,10 +75,10 @@ pub(crate) struct Session {
     templates: Templates,
     /// The subscriptions of the open stream.
     subscribed: SubscriptionSet,
-    /// Whether the open stream has ever subscribed to endpoints. istiod accepts replies after the last name was
-    /// removed.
+    /// Whether the open stream has ever subscribed to endpoints. istiod accepts ACKs and NACKs of endpoints even after
+    /// the last EDS name was removed.
     has_endpoints: bool,
-    /// The subscribed types and names of the open stream without a response.
+    /// The type URLs of the subscriptions of the open stream that istiod has not answered yet.
     unanswered: BTreeSet<&'static str>,
     /// Whether the first response with clusters on the open stream replaces all clusters. This is the case if the first
     /// request could not name all known clusters, because it would exceed the size limit.
@@ -105,7 +105,8 @@ impl Session {
         self.has_endpoints = false;
         self.unanswered = BTreeSet::from([type_url::NAME_TABLE]);
         let names = DeltaDiscoveryRequest { node: Some(self.node.clone()), ..request(type_url::NAME_TABLE) };
-        // istiod pushes its roots if it has several; otherwise it does not answer (istio `pilot/pkg/xds/pcds.go`).
+        // istiod pushes its roots if it has several; if it has only one, it does not answer (istio
+        // `pilot/pkg/xds/pcds.go`).
         let roots = request(type_url::PROXY_CONFIG);
         let SubscriptionSet { clusters, endpoints } = subscriptions;
         let subscribe = endpoints.into_iter().collect();
@@ -144,8 +145,8 @@ impl Session {
         messages
     }
 
-    /// Returns the first request for clusters on a stream. istiod reports the removal of a cluster only if this request
-    /// names it. It ignores the versions in the request.
+    /// Returns the first request for clusters on a stream. istiod reports the removal of a cluster that is known from
+    /// an earlier stream only if this request names the cluster. istiod ignores the versions in the request.
     fn first_of_clusters(&mut self) -> DeltaDiscoveryRequest {
         let names = self.clusters.names().map(|name| (name, String::new())).collect();
         let first = DeltaDiscoveryRequest { initial_resource_versions: names, ..request(type_url::CLUSTER) };
@@ -153,7 +154,8 @@ impl Session {
         if self.replaces_clusters { request(type_url::CLUSTER) } else { first }
     }
 
-    /// Returns a subscription of the open stream without a response, if there is one.
+    /// Returns the type URL of a subscription of the open stream that istiod has not answered yet; `None` if it has
+    /// answered all.
     pub(crate) fn unanswered(&self) -> Option<&'static str> {
         self.unanswered.first().copied()
     }

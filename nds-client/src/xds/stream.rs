@@ -26,7 +26,7 @@ use crate::{
     state::State,
 };
 
-/// The maximum size of a message. It is large, because istiod sends all clusters in one message. Istio's own clients
+/// The maximum size of a response. It is large, because istiod sends all clusters in one message. Istio's own clients
 /// have no limit (istio `pkg/istio-agent/xds_proxy.go`).
 const DECODE_LIMIT: usize = i32::MAX as usize;
 /// The maximum number of messages in the queue of tonic. Further messages wait in [`Stream`], where they do not block
@@ -52,7 +52,7 @@ pub(super) struct Stream<'a> {
 /// The end of a stream.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// The stream received a response and ended. `None` after a normal end, as happens every half hour.
+    /// The stream received a response and ended. `None` is a normal end: istiod ends streams every half hour.
     AfterSync(Option<Error>),
     /// The stream could not be opened, or ended before the first response.
     Failed(Error),
@@ -68,7 +68,7 @@ pub(super) struct StreamParams<'a> {
     pub(super) token_instead: bool,
     /// The number of failed attempts since the last good stream.
     pub(super) failures: u32,
-    /// The number of consecutive stalled streams.
+    /// The number of consecutive streams that stalled: istiod did not answer a request in time.
     pub(super) stalled: u32,
     /// Notified after a valid name table.
     pub(super) synced: &'a Notify,

@@ -17,7 +17,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Watchdog {
     end: Instant,
     sweep: Instant,
-    /// The time since which a response is outstanding.
+    /// The time since which a response is outstanding; `None` if none is.
     waiting_since: Option<Instant>,
     timeout: Duration,
 }
@@ -35,7 +35,7 @@ pub(super) enum Due {
 
 impl Watchdog {
     /// Creates the limits of a stream that starts `now`. The timeout increases with the number of consecutive stalled
-    /// streams, because istiod may never answer some request.
+    /// streams (`stalled`), because istiod may never answer some request. `random` (0 to 1) varies the maximum age.
     pub(super) fn new(now: Instant, stalled: u32, random: f64) -> Self {
         Self {
             end: now + MAX_AGE.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0)),
@@ -54,7 +54,7 @@ impl Watchdog {
         self.timeout
     }
 
-    /// Returns the time of the next call of [`due`](Self::due).
+    /// Returns the time at which [`due`](Self::due) must be called next.
     pub(super) fn next(&self) -> Instant {
         let give_up = self.waiting_since.map(|since| since + self.timeout);
         give_up.into_iter().fold(self.end.min(self.sweep), Instant::min)

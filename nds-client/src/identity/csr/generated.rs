@@ -15,8 +15,9 @@ pub(crate) struct SigningRequest {
 }
 
 impl SigningRequest {
-    /// Creates a request. istiod ignores the names in it and certifies the authenticated identity; it requires an empty
-    /// common name (istio `security/pkg/server/ca/server.go`, `security/pkg/pki/util/generate_cert.go`).
+    /// Creates a private key and a request for it. istiod ignores the names in the request and certifies the identity
+    /// that the client has authenticated; it requires an empty common name (istio `security/pkg/server/ca/server.go`,
+    /// `security/pkg/pki/util/generate_cert.go`).
     pub(crate) fn new(namespace: &str, service_account: &str, key_type: KeyType) -> Result<Self, Error> {
         let failed = |error| {
             Error::with_source(
@@ -28,7 +29,7 @@ impl SigningRequest {
         let key = generate(key_type).map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // The mesh determines the trust domain; istiod replaces this URI.
+        // istiod replaces this URI by the authenticated identity, whose trust domain this client does not know.
         let uri = format!("spiffe://cluster.local/ns/{namespace}/sa/{service_account}");
         params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri).map_err(failed)?)];
         let pem = params.serialize_request(&key).and_then(|request| request.pem()).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The signing request of a build without a library that generates keys.
+//! Replaces the signing request in a build without the features `aws-lc-rs` and `ring`, which cannot generate keys.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// A request that cannot be created.
+/// A signing request that does not exist: [`new`](Self::new) always fails.
 pub(crate) struct SigningRequest {
     pub(crate) pem: String,
     key: Infallible,

@@ -1,4 +1,4 @@
-//! All clusters of a mesh, decoded on first use.
+//! All outbound clusters, each decoded on its first use.
 
 use std::{
     collections::HashSet,
@@ -22,11 +22,11 @@ pub struct Clusters {
     sorted: Vec<Arc<ClusterEntry>>,
 }
 
-/// The parts that several clusters have in common.
+/// The templates of compact clusters. Each is stored once and shared by all clusters that need it.
 #[derive(Debug, Default)]
 pub(crate) struct Templates(HashSet<Arc<[u8]>>);
 
-/// One cluster.
+/// One cluster: its name, its compact form and, after its first use, its decoded form.
 pub(crate) struct ClusterEntry {
     name: ClusterName,
     /// The compact form; `None` for a cluster that was created by the program.
@@ -36,7 +36,7 @@ pub(crate) struct ClusterEntry {
 
 impl Clusters {
     /// Returns the cluster of a service host, port and subset. The host is a lower-case fully qualified name without a
-    /// trailing dot; the subset of the whole service is empty.
+    /// trailing dot; the subset is empty for the whole service. Returns `None` if there is no such cluster.
     #[must_use]
     pub fn get(&self, host: &str, port: u16, subset: &str) -> Option<Arc<Cluster>> {
         let key = (host, port, subset);
@@ -56,8 +56,8 @@ impl Clusters {
         !self.entries_for(host).is_empty()
     }
 
-    /// Returns all clusters, sorted by host, port and subset. Clusters without an earlier use are decoded for the
-    /// iteration only.
+    /// Returns all clusters, sorted by host, port and subset. A cluster that was not used before is decoded for the
+    /// iteration only and not stored.
     pub fn iter(&self) -> impl Iterator<Item = Arc<Cluster>> {
         self.sorted.iter().filter_map(|entry| match entry.decoded.get() {
             Some(decoded) => decoded.clone(),
@@ -90,7 +90,7 @@ impl Clusters {
         &self.sorted[start..start + count]
     }
 
-    /// Returns all names in the form of istiod.
+    /// Returns the names of all clusters in istiod's form: `outbound|<port>|<subset>|<host>`.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.sorted.iter().map(|entry| entry.name.to_string())
     }
@@ -99,7 +99,8 @@ impl Clusters {
         self.sorted.iter().map(|entry| &**entry)
     }
 
-    /// Returns these clusters without those that `stays` rejects, and with `changed` added or replaced.
+    /// Returns a copy of these clusters after a push: without those whose names `stays` rejects, and with the clusters
+    /// in `changed` added. An added cluster replaces the cluster with the same name.
     pub(crate) fn changed(&self, changed: Vec<ClusterEntry>, stays: impl Fn(&str) -> bool) -> Self {
         let mut all: Vec<Arc<ClusterEntry>> = Vec::with_capacity(self.len() + changed.len());
         all.extend(self.sorted.iter().filter(|entry| stays(&entry.name.to_string())).cloned());
@@ -149,13 +150,15 @@ impl ClusterEntry {
         self.decoded.get_or_init(|| self.decode()).clone()
     }
 
-    /// Decodes the message. This cannot fail, because the message was valid when it was stored.
+    /// Decodes the compact form. The result is `None` only without a compact form, because the message was valid when
+    /// it was stored.
     fn decode(&self) -> Option<Arc<Cluster>> {
         let wire = self.compact.as_ref()?.expand(&self.name).ok()?;
         decode::decode(wire).ok().flatten().map(Arc::new)
     }
 
-    /// Encodes the message, without fields that this client does not read.
+    /// Encodes the cluster as an `envoy.config.cluster.v3.Cluster` message, without fields that this client does not
+    /// read. Returns `None` for a cluster that was created by the program.
     pub(crate) fn to_wire(&self) -> Option<Vec<u8>> {
         Some(self.compact.as_ref()?.expand(&self.name).ok()?.encode_to_vec())
     }

@@ -9,24 +9,24 @@ use xds_proto::envoy::config::cluster::v3::{
 
 use super::duration::duration;
 
-/// The load balancing policy of a cluster. Missing values are Envoy's defaults (Envoy
+/// The load balancing policy of a cluster. Fields that CDS does not set have Envoy's defaults (Envoy
 /// `api/envoy/config/cluster/v3/cluster.proto`).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LoadBalancing {
-    /// The host selection.
+    /// The way in which an endpoint is chosen.
     pub policy: LbPolicy,
-    /// Slow start; `None` if new endpoints get their full share immediately.
+    /// Slow start; `None` if new endpoints get their full share of the requests immediately.
     pub slow_start: Option<SlowStart>,
-    /// Whether a locality is chosen by its weight before an endpoint in it. Otherwise the choice is among all endpoints
-    /// of a priority.
+    /// Whether first a locality is chosen by its weight, and then an endpoint in it. If false, an endpoint is chosen
+    /// among all endpoints of a priority.
     pub locality_weighted: bool,
     /// The panic threshold in percent: with a smaller share of healthy endpoints, health is ignored. 0 disables it; the
     /// default is 50.
     pub healthy_panic_threshold: f64,
 }
 
-/// The host selection of a cluster.
+/// The host selection of a cluster: the way in which an endpoint is chosen.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LbPolicy {
@@ -37,14 +37,14 @@ pub enum LbPolicy {
         /// The number of random endpoints.
         choice_count: u32,
     },
-    /// A hash of a request property, looked up in a table (Maglev).
+    /// The endpoint that the hash of a request property selects in a lookup table (Maglev).
     Maglev {
         /// The size of the table.
         table_size: u64,
     },
     /// A random endpoint.
     Random,
-    /// A hash of a request property, looked up in a hash ring.
+    /// The endpoint that the hash of a request property selects in a hash ring.
     RingHash {
         /// The minimum size of the ring.
         minimum_size: u64,

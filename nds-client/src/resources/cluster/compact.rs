@@ -1,8 +1,8 @@
 //! The compact form of a cluster.
 //!
-//! Most clusters of a large mesh differ only in names: their own, the SNI derived from it, and the identities of their
-//! workloads. Without these, a message is one of a few templates, which clusters share. Fields that this client does
-//! not read are removed. The message is restored when the cluster is used.
+//! Most clusters of a large mesh differ only in three texts: the cluster name, the SNI that is derived from it, and the
+//! identities (SANs) of the workloads. Without these texts, a `Cluster` message is one of a few templates, which
+//! clusters share. Fields that this client does not read are removed. The message is restored when the cluster is used.
 
 use std::sync::Arc;
 
@@ -28,24 +28,24 @@ use xds_proto::{
 
 use super::{ClusterName, decode};
 
-/// The placeholder of the name, SNI, host and identities of a cluster.
+/// The placeholder in a template for the name, SNI, host and identities of a cluster.
 const OWN: &str = "\u{1}";
 
 /// A cluster in compact form: the parts that only this cluster has, and the template that it shares with others.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Compact {
-    /// The identities of the workloads.
+    /// The identities (SANs) of the workloads behind the cluster.
     pub(super) subject_alt_names: Box<[Box<str>]>,
-    /// The rest of the message, encoded.
+    /// The encoded message with placeholders.
     pub(super) template: Arc<[u8]>,
 }
 
 impl Compact {
-    /// Creates the compact form of a message.
+    /// Creates the compact form of the `Cluster` message `wire`.
     ///
     /// # Errors
     ///
-    /// A message inside the message is invalid.
+    /// A message that is packed inside `wire`, such as a TLS context, is invalid.
     pub(super) fn new(name: &ClusterName, mut wire: Wire) -> Result<Self, prost::DecodeError> {
         let matched = wire.transport_socket_matches.iter().map(|one| one.transport_socket.as_ref());
         for socket in matched.chain([wire.transport_socket.as_ref()]) {
@@ -79,7 +79,7 @@ impl Compact {
         })
     }
 
-    /// Restores the message, without fields that this client does not read.
+    /// Restores the `Cluster` message, without fields that this client does not read.
     pub(super) fn expand(&self, name: &ClusterName) -> Result<Wire, prost::DecodeError> {
         let mut wire = Wire::decode(&*self.template)?;
         replace(&mut wire.name, OWN, &name.to_string());
@@ -118,7 +118,7 @@ fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google:
     configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT)
 }
 
-/// Returns the list of the expected identities.
+/// Returns the list of the expected identities; `None` if the TLS context has no place for it.
 fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatcher>> {
     let context = match common?.validation_context_type.as_mut()? {
         ValidationContextType::CombinedValidationContext(combined) => {
@@ -155,7 +155,7 @@ fn is_own(matchers: &[StringMatcher]) -> bool {
     matches!(matchers, [StringMatcher { match_pattern: Some(MatchPattern::Exact(name)), .. }] if name == OWN)
 }
 
-/// Returns the metadata that this client reads.
+/// Returns the part of the metadata that this client reads; `None` if there is none.
 fn read_of(mut metadata: Metadata) -> Option<Metadata> {
     const READ: [&str; 4] = ["alpn_override", "config", "external", "services"];
     let mut istio = metadata.filter_metadata.remove("istio")?;

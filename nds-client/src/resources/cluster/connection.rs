@@ -9,7 +9,7 @@ use xds_proto::envoy::config::{
 
 use super::duration::duration;
 
-/// The circuit breakers of a cluster. Missing values are Envoy's defaults (Envoy
+/// The circuit breakers of a cluster. Fields that CDS does not set have Envoy's defaults (Envoy
 /// `api/envoy/config/cluster/v3/circuit_breaker.proto`); istiod sends `u32::MAX` unless a DestinationRule sets a limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub struct CircuitBreakers {
     pub max_retries: u32,
 }
 
-/// TCP keepalive probes. The system determines missing values.
+/// TCP keepalive probes. `None` means the default of the operating system.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TcpKeepalive {
@@ -40,16 +40,17 @@ pub struct TcpKeepalive {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// The maximum time without a request; `None` for Envoy's default of one hour, zero for no limit.
+    /// The maximum time that a connection stays open without a request; `None` for Envoy's default of one hour, zero
+    /// for no limit.
     pub idle_timeout: Option<Duration>,
-    /// The maximum age; `None` for no limit.
+    /// The maximum age of a connection; `None` for no limit.
     pub max_duration: Option<Duration>,
-    /// The maximum number of requests; `None` for no limit.
+    /// The maximum number of requests on a connection; `None` for no limit.
     pub max_requests: Option<u32>,
 }
 
 impl CircuitBreakers {
-    /// Converts the first threshold. istiod sends one, for the default priority.
+    /// Converts the first threshold of a message. istiod sends only one, for the default priority.
     pub(super) fn from_wire(wire: Option<&WireBreakers>) -> Self {
         let threshold = wire.and_then(|wire| wire.thresholds.first()).cloned().unwrap_or_default();
         Self {

@@ -44,9 +44,9 @@ use super::{
 use crate::resources::invalid::InvalidResource;
 use crate::resources::{endpoint, metadata::texts};
 
-/// The key of the extension options that this client reads.
+/// The key of the HTTP options in `typed_extension_protocol_options`. This client reads no other key.
 pub(super) const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// The default of Envoy.
+/// The default of `connect_timeout` in Envoy.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(any(test, fuzzing, feature = "test-util"))]
@@ -62,8 +62,8 @@ impl Cluster {
     }
 }
 
-/// Returns the name of a cluster that is outbound to a service. Inbound clusters, `BlackHoleCluster`,
-/// `PassthroughCluster` and `InboundPassthroughCluster` are not.
+/// Returns the name of a cluster that is outbound to a service; `None` for inbound clusters, `BlackHoleCluster`,
+/// `PassthroughCluster` and `InboundPassthroughCluster`.
 pub(super) fn name(wire: &Wire) -> Option<ClusterName> {
     let name: ClusterName = wire.name.parse().ok()?;
     Some(ClusterName { host: name.host.to_ascii_lowercase(), ..name })
@@ -222,7 +222,7 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
 fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
     let common = wire.common_tls_context.unwrap_or_default();
     let (validation, roots) = validation(&common);
-    // istiod fills the untyped field (istio `cluster_tls.go`) and leaves the typed one empty.
+    // istiod sets `match_subject_alt_names` (istio `cluster_tls.go`), not `match_typed_subject_alt_names`.
     let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
     let versions = common.tls_params.unwrap_or_default();
     TlsContext {

@@ -6,11 +6,12 @@ use xds_proto::{envoy::config::cluster::v3::OutlierDetection as Wire, google::pr
 
 use super::duration::duration;
 
-/// The outlier detection of a cluster: the conditions and the duration of ejections. Missing values are Envoy's
-/// defaults (Envoy `api/envoy/config/cluster/v3/outlier_detection.proto`).
+/// The outlier detection of a cluster: the conditions and the duration of ejections. Fields that CDS does not set have
+/// Envoy's defaults (Envoy `api/envoy/config/cluster/v3/outlier_detection.proto`).
 ///
-/// Counts are consecutive failures. An `enforcing_` value is the probability, in percent, that an endpoint that reaches
-/// the count is ejected.
+/// A `consecutive_` value is the number of consecutive failures after which an endpoint can be ejected. An `enforcing_`
+/// value is the probability, in percent, that an endpoint that reaches the count is ejected. Each `enforcing_` value
+/// belongs to the `consecutive_` value with the rest of its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct OutlierDetection {
@@ -32,11 +33,12 @@ pub struct OutlierDetection {
     /// The probability of an ejection after
     /// [`consecutive_local_origin_failure`](Self::consecutive_local_origin_failure) failures.
     pub enforcing_consecutive_local_origin_failure: u32,
-    /// The interval at which ejections are ended.
+    /// The interval at which it is checked whether ejections end.
     pub interval: Duration,
-    /// The ejection time, multiplied by the number of ejections of the endpoint.
+    /// The duration of the first ejection of an endpoint. A later ejection lasts this time multiplied by the number of
+    /// ejections of the endpoint.
     pub base_ejection_time: Duration,
-    /// The maximum ejection time.
+    /// The maximum duration of an ejection.
     pub max_ejection_time: Duration,
     /// The maximum share of ejected endpoints, in percent.
     pub max_ejection_percent: u32,

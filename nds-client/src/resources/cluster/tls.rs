@@ -10,8 +10,9 @@ use crate::resources::endpoint::Endpoint;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TransportSocket {
-    /// The control plane sends no transport socket. Envoy then sends plaintext. A DestinationRule with a
-    /// `credentialName` has the same form and does not mean plaintext.
+    /// The control plane sends no transport socket. Envoy then sends plaintext. The cluster of a DestinationRule with a
+    /// `credentialName` has no transport socket either, but does not mean plaintext
+    /// ([`Cluster::tls_origination`](super::Cluster::tls_origination)).
     Absent,
     /// Explicit plaintext (`raw_buffer`).
     Plaintext,
@@ -68,7 +69,8 @@ pub struct TlsContext {
     pub sni: Option<String>,
     /// The ALPN protocols in the order of the control plane.
     pub alpn_protocols: Vec<String>,
-    /// The accepted names of the peer. An empty list means that the control plane sets no expectation.
+    /// The accepted names (SANs) in the certificate of the peer. If the list is empty, the control plane requires no
+    /// specific name.
     pub subject_alt_names: Vec<SanMatcher>,
     /// The certificate of the client.
     pub certificate: ClientCertificate,
@@ -98,7 +100,7 @@ pub enum TlsVersion {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClientCertificate {
-    /// A certificate and private key with a name of the control plane, usually paths: `file-cert:CERT~KEY`.
+    /// The certificate and private key with this SDS name, which usually contains their paths: `file-cert:CERT~KEY`.
     Named(String),
     /// No certificate.
     #[default]
@@ -113,7 +115,7 @@ pub enum ClientCertificate {
 pub enum ValidationContext {
     /// The roots of the mesh (SDS name `ROOTCA`).
     Mesh,
-    /// Roots with another name: `file-root:system`, `file-root:PATH`.
+    /// The roots with this SDS name: `file-root:system`, `file-root:PATH`.
     Named(String),
     /// No verification.
     #[default]
@@ -136,7 +138,7 @@ pub enum SanMatcher {
     Regex(SanRegex),
     /// Names with this suffix.
     Suffix(String),
-    /// A kind that this client does not support. It matches nothing.
+    /// A matcher that this client does not support, for example an invalid regular expression. It matches no name.
     Unsupported(String),
 }
 
@@ -163,7 +165,7 @@ impl SanMatcher {
         }
     }
 
-    /// Matches without regard to case. Regular expressions ignore this option (Envoy
+    /// Returns this matcher without regard to case. A regular expression remains case-sensitive (Envoy
     /// `api/envoy/type/matcher/v3/string.proto`).
     pub(super) fn ignoring_case(self) -> Self {
         let lower = |text: String| text.to_ascii_lowercase();
@@ -176,7 +178,7 @@ impl SanMatcher {
         }))
     }
 
-    /// Creates a matcher for a regular expression. An invalid expression matches nothing.
+    /// Creates a matcher for a regular expression. An invalid expression matches no name.
     pub(super) fn regex(text: String) -> Self {
         match Regex::new(&format!("^(?:{text})$")) {
             Ok(whole) => Self::Regex(SanRegex { text, whole }),

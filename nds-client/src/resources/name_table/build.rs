@@ -1,4 +1,4 @@
-//! Builds a table entry by entry, in one pass over the message.
+//! Builds a name table entry by entry, in one pass over the message.
 //!
 //! The message is `map<string, NameInfo> table = 1` (istio `pkg/dns/proto/nds.proto`). The fields of `NameInfo` are
 //! `repeated string ips = 1; string registry = 2; string shortname = 3; string namespace = 4; repeated string alt_hosts
@@ -28,7 +28,7 @@ pub(super) struct Builder {
     v6: Vec<Ipv6Addr>,
 }
 
-/// The service of an entry.
+/// The fields of an entry that describe its service.
 #[derive(Default)]
 struct Service<'a> {
     short_name: &'a [u8],
@@ -245,7 +245,7 @@ fn number(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((tens.checked_mul(10)?.checked_add(third)?, after_third))
 }
 
-/// Converts an index into the text or into a list.
+/// Converts an index into the text, or into a list of addresses, to 32 bits.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
     u32::try_from(at).map_err(|_| InvalidNameTable("it is larger than 4 GiB"))
 }

@@ -5,7 +5,7 @@ use super::{
     entry::{NameEntry, Record},
 };
 
-/// The changed names.
+/// The names that differ between a table and its predecessor.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Changes {
     /// All names, because there was no previous table.
@@ -13,7 +13,7 @@ pub(super) enum Changes {
     All,
     /// Some names.
     Some {
-        /// The records of new and changed names.
+        /// The positions of the records of new and changed names.
         changed: Box<[u32]>,
         /// The removed names.
         removed: Box<[Box<str>]>,
@@ -22,7 +22,7 @@ pub(super) enum Changes {
 
 impl Changes {
     /// Compares two tables. istiod sends the names in the same order each time. Therefore both tables are traversed
-    /// together, and a name is looked up only where they differ.
+    /// together, and a name is looked up only where the orders differ.
     pub(super) fn between(previous: &NameTable, next: &NameTable) -> Self {
         let (mut changed, mut expected, mut known) = (Vec::new(), 0, 0);
         let mut texts = Texts::new(previous, next);
@@ -105,7 +105,7 @@ impl<'a> Texts<'a> {
             && other + len <= from_other + equal
     }
 
-    /// Compares the bytes that start at these positions.
+    /// Compares the bytes that start at these positions and stores the equal ones in `equal`.
     fn compare(&mut self, one: usize, other: usize) {
         let (previous, _) = self.previous[one..].as_chunks::<BLOCK>();
         let (next, _) = self.next[other..].as_chunks::<BLOCK>();

@@ -8,15 +8,15 @@ use std::{
 
 use super::NameTable;
 
-/// One name in 20 bytes.
+/// The record of one name, in 20 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     /// The position of the name in the text of the table.
     pub(super) at: u32,
     /// The IPv4 address, if the name has exactly one; this saves a memory access. If the name has several, these bits
-    /// are the index of the first one in the list of the table.
+    /// are the index of the first address in the table's list of IPv4 addresses.
     pub(super) v4: Ipv4Addr,
-    /// The index of the first IPv6 address in the list of the table.
+    /// The index of the first IPv6 address in the table's list of IPv6 addresses.
     pub(super) v6: u32,
     pub(super) v4_count: u16,
     pub(super) v6_count: u16,
@@ -30,7 +30,7 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Origin {
     pub(super) registry: Registry,
-    /// Whether short name and namespace follow the name, because the name does not start with them.
+    /// Whether short name and namespace follow the name in the text, because the name does not start with them.
     pub(super) apart: bool,
 }
 

@@ -8,7 +8,7 @@ use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 /// `ISTIO_GPRC_MAXRECVMSGSIZE`).
 pub(super) const MAX_BYTES: usize = 3 << 20;
 
-/// Splits names into requests of limited size.
+/// Splits resource names into groups, each of which fits into one request.
 pub(super) fn chunks(names: Vec<Arc<str>>) -> impl Iterator<Item = Vec<String>> {
     let mut names = names.into_iter().peekable();
     std::iter::from_fn(move || {
