@@ -186,9 +186,9 @@ typedef struct sidestep_text sidestep_text;
 /**
  * The result of a call: `SIDESTEP_OK` or one of `SIDESTEP_E_…`.
  *
- * A code never changes its meaning. Later versions add codes, so treat a code that you do not know as an error. The errno
- * of a code is the result of `sidestep_errno`. An error with a transient code usually is transient: see
- * `sidestep_error_is_transient`.
+ * A code never changes its meaning. Later versions add codes, so treat a code that you do not know as an error. The
+ * errno of a code is the result of `sidestep_errno`. For an error with a code that is marked transient,
+ * `sidestep_error_is_transient` usually returns 1.
  *
  * Every function can return the codes 1 to 6 for invalid arguments, and `SIDESTEP_E_PANIC`. Functions that block can also
  * return `SIDESTEP_E_WOULD_DEADLOCK` and `SIDESTEP_E_SYSTEM`. The description of a function lists its other failures.
@@ -306,8 +306,8 @@ const char *sidestep_error_message(const sidestep_error *error);
 const char *sidestep_error_next_step(const sidestep_error *error);
 
 /**
- * Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0
- * otherwise, and if `error` is not a valid handle.
+ * Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0 if
+ * such a retry cannot succeed, or if `error` is not a valid handle.
  */
 int sidestep_error_is_transient(const sidestep_error *error);
 
@@ -332,12 +332,12 @@ sidestep_status sidestep_text_free(sidestep_text *text);
 /* ---- Log levels and the log callback --------------------------------------------------------------------- */
 
 /**
- * The log level of failures that stop a function of the mesh.
+ * The log level of failures that stop a part of the library.
  */
 #define SIDESTEP_LOG_ERROR 1
 
 /**
- * The log level of failures during which the last valid state stays in use.
+ * The log level of failures during which the library keeps the last valid state in use.
  */
 #define SIDESTEP_LOG_WARN 2
 
@@ -375,23 +375,23 @@ SIDESTEP_MUST_USE sidestep_status sidestep_settings_new(sidestep_settings **sett
  * --------------------------|-----------------------------------------------------------------------------------------
  * `vm-files`                | the directory that `istioctl x workload entry configure` wrote
  * `installed`               | the root directory of a system with Istio's VM package, usually `/`
- * `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the files
+ * `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the variable in a file
  * `namespace`               | the workload's namespace
  * `service-account`         | the workload's service account
  * `token-file`              | the file with the bootstrap token; it is read again for each use
  * `roots-file`              | the file with the mesh's root certificates (PEM); it is read again for each use
  * `istiod-address`          | `HOST:PORT` of istiod
- * `istiod-name`             | the DNS name in istiod's certificate, if it is not the host of the address
+ * `istiod-name`             | the DNS name in istiod's certificate, if it differs from the host of istiod's address
  * `state-dir`               | the state directory; with it, a restart needs neither the token nor istiod
- * `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1
+ * `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1; the default is 15000
  * `connect-timeout-ms`      | the timeout of connections for `timeout_ms` -1; the default is 10000
- * `mtls`                    | `required`: plaintext is refused; `as-configured`: the mesh configuration decides
- * `outbound-traffic-policy` | `registry-only`: only hosts of the mesh; `allow-any`: others too, in plaintext (passthrough)
- * `upstream-dns`            | `IP:PORT` of the DNS server for other names; the default is the system's configuration
+ * `mtls`                    | `required`: plaintext is refused; `as-configured` (the default): the mesh configuration decides
+ * `outbound-traffic-policy` | `registry-only`: connections only to hosts in the mesh; `allow-any` (the default): also to other hosts, in plaintext
+ * `upstream-dns`            | `IP:PORT` of the DNS server for names outside the mesh; the default is the system's DNS configuration
  * `threads`                 | the number of worker threads, 1 to 64; the default is 1
  *
- * Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. `sidestep_join` reads the files, not this
- * function.
+ * Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. This function does not read the
+ * files that a value names; `sidestep_join` reads them.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_settings_set(sidestep_settings *settings,
@@ -400,14 +400,15 @@ sidestep_status sidestep_settings_set(sidestep_settings *settings,
                                       sidestep_error **err);
 
 /**
- * Sets the log callback. It receives events up to `level`, from `SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`. A NULL callback
- * turns logging off, which is the default: the library never writes to standard output or standard error.
+ * Sets the log callback. The callback receives the events of `level`, from `SIDESTEP_LOG_ERROR` to
+ * `SIDESTEP_LOG_TRACE`, and of all more severe levels. A NULL callback turns logging off, which is the default: the
+ * library never writes to standard output or standard error.
  *
- * The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback receives
- * `user_data`, the level, and one line without a newline, which is valid during the call. The callback may call functions that
- * do not block; the others return `SIDESTEP_E_WOULD_DEADLOCK`. It must not throw an exception or call longjmp, and must not
- * wait for a thread that frees the mesh. `user_data` must be valid until the mesh, and every object that was created from
- * it, has been freed.
+ * The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback
+ * receives `user_data`, the level, and one line without a newline, which is valid during the call. The callback may
+ * call functions that do not block; functions that block return `SIDESTEP_E_WOULD_DEADLOCK` there. It must not throw
+ * an exception or call longjmp, and must not wait for a thread that frees the mesh. `user_data` must be valid until
+ * the mesh, and every object that was created from it, has been freed.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_settings_log(sidestep_settings *settings,
@@ -424,8 +425,8 @@ sidestep_status sidestep_settings_free(sidestep_settings *settings);
 /* ---- Meshes ---------------------------------------------------------------------------------------------- */
 
 /**
- * Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the background until
- * the mesh is freed. Calls that need data from istiod wait for it within their own timeouts.
+ * Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the
+ * background until the mesh is freed. Calls that need data from istiod wait for the data, each within its own timeout.
  *
  * Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
  * afterwards.
@@ -445,8 +446,8 @@ sidestep_status sidestep_join_vm_files(const char *folder,
                                        sidestep_error **err);
 
 /**
- * Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for the
- * setting `join-timeout-ms`. The function may be called again after a failure.
+ * Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for
+ * the time in the setting `join-timeout-ms`. The function may be called again after a failure.
  *
  * status                     | reason
  * ---------------------------|-------------------------------------------------------------------------------------------
@@ -480,9 +481,9 @@ sidestep_status sidestep_shutdown(const sidestep_mesh *mesh,
  * `ok`          | whether `state` is `synced` and `problems` is empty
  * `state`       | the state of the data from istiod: `connecting`, `from_disk`, `synced` or `stale`
  * `identity`    | the SPIFFE ID of this process, or null without a certificate
- * `problems`    | a list of objects with `component` and `message`
+ * `problems`    | the current failures: a list of objects with `component` and `message`
  * `connections` | the number of open descriptors of `sidestep_connect`
- * `endpoints`   | a list of objects with `cluster`, `endpoint` and `connections`
+ * `endpoints`   | the endpoints of the xDS clusters in use: a list of objects with `cluster`, `endpoint` and `connections`
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_health(const sidestep_mesh *mesh,
@@ -517,13 +518,13 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 #define SIDESTEP_PROTOCOL_HTTP2 2
 
 /**
- * The descriptor is a loopback TCP socket instead of a Unix socket. It is for programs that set TCP options, or that
- * must distinguish a reset from the end of the stream.
+ * The descriptor is a loopback TCP socket instead of a Unix socket. This flag is for programs that set TCP options, or
+ * that must distinguish a reset of the connection from the end of the stream.
  */
 #define SIDESTEP_FLAG_TCP_PAIR 16
 
 /**
- * `sidestep_explain` returns JSON.
+ * `sidestep_explain` returns JSON instead of readable text.
  */
 #define SIDESTEP_FLAG_EXPLAIN_JSON 256
 
@@ -548,7 +549,7 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 #define SIDESTEP_INFO_CLUSTER 3
 
 /**
- * The selected endpoint, as istiod names it.
+ * The selected endpoint, with the address that istiod sent.
  */
 #define SIDESTEP_INFO_ENDPOINT 4
 
@@ -579,17 +580,19 @@ sidestep_status sidestep_mesh_free(sidestep_mesh *mesh);
 
 /**
  * Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the full or short name of a
- * service, its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads encrypt
- * it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
+ * service, the virtual IP of a service, or a host outside the mesh. The program reads and writes plaintext; the mesh's
+ * threads encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
  *
- * `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
- * required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
- * attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
+ * `flags` is the protocol of the connection, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+ * `SIDESTEP_PROTOCOL_HTTP2`. It can be combined with `SIDESTEP_FLAG_TCP_PAIR`. Istio's proxies treat connections
+ * differently by protocol. `timeout_ms` limits name resolution, connection attempts and TLS handshake together; -1
+ * selects the timeout in the setting `connect-timeout-ms`.
  *
- * `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken
- * connection is a reset of a TCP socket, and the end of the stream of a Unix socket. If the peer rejects this process'
- * certificate, the connection breaks in the same way, because TLS 1.3 reports the rejection after the handshake. After
- * `fork`, the descriptor works in both processes while the parent process runs.
+ * After `shutdown` of one direction, the other direction stays open. After `close`, the data that the program has
+ * written is still sent. If the connection breaks, the program sees a reset on a TCP socket
+ * (`SIDESTEP_FLAG_TCP_PAIR`), and the end of the stream on a Unix socket. The program sees the same if the peer
+ * rejects this process' certificate, because TLS 1.3 reports the rejection after the handshake. After `fork`, the
+ * descriptor works in both processes while the parent process runs.
  *
  * status                          | reason
  * --------------------------------|--------------------------------------------------------------------------------------
@@ -633,7 +636,8 @@ sidestep_status sidestep_connection_info(const sidestep_mesh *mesh,
                                          sidestep_error **err);
 
 /**
- * Returns the text of a `SIDESTEP_INFO_…` constant, or NULL if the connection has none. The text belongs to `info`.
+ * Returns the property of a connection that `what` selects; `what` is a `SIDESTEP_INFO_…` constant. Returns NULL if
+ * the connection does not have this property, or if `info` or `what` is invalid. The text belongs to `info`.
  */
 const char *sidestep_info_get(const sidestep_info *info,
                               int32_t what);
@@ -646,8 +650,9 @@ sidestep_status sidestep_info_free(sidestep_info *info);
 /* ---- Streams --------------------------------------------------------------------------------------------- */
 
 /**
- * Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes it with
- * `sidestep_stream_read` and `sidestep_stream_write`. `flags` is a protocol.
+ * Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes the stream with
+ * `sidestep_stream_read` and `sidestep_stream_write`. `flags` is the protocol of the connection:
+ * `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or `SIDESTEP_PROTOCOL_HTTP2`.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_connect(const sidestep_mesh *mesh,
@@ -659,13 +664,13 @@ sidestep_status sidestep_stream_connect(const sidestep_mesh *mesh,
                                         sidestep_error **err);
 
 /**
- * Reads up to `size` bytes, and stores their number in `*count`. Waits if no byte is available. A count of 0 is the end of the
- * stream.
+ * Reads up to `size` bytes into `data`, and stores the number of bytes read in `*count`. Waits if no byte is
+ * available. A count of 0 is the end of the stream.
  *
  * status             | reason
  * -------------------|---------------------------------------------------------------------------------------------------
  * SIDESTEP_E_TIMEOUT | `timeout_ms` expired (-1 waits without a limit); no data is lost
- * SIDESTEP_E_TLS     | the peer rejects this process' certificate; the application has not received what was written
+ * SIDESTEP_E_TLS     | the peer rejects this process' certificate; the peer's application has not received the written data
  * SIDESTEP_E_BROKEN  | the connection broke
  */
 SIDESTEP_MUST_USE
@@ -692,8 +697,8 @@ sidestep_status sidestep_stream_write(sidestep_stream *stream,
                                       sidestep_error **err);
 
 /**
- * Ends the write direction of a stream: the peer sees the end of the stream. Reading still works. Fails as
- * `sidestep_stream_write` does.
+ * Ends the write direction of a stream: the peer sees the end of the stream. The program can still read from the
+ * stream. Fails as `sidestep_stream_write` does.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_stream_shutdown(sidestep_stream *stream,
@@ -717,9 +722,10 @@ sidestep_status sidestep_stream_free(sidestep_stream *stream);
 /* ---- Name resolution ------------------------------------------------------------------------------------- */
 
 /**
- * Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather` are
- * completed. A mesh name is answered from the name table, without blocking and without a system call. Other names are
- * resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by the system's function.
+ * Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather`
+ * are completed to full names. A mesh name is answered from the name table, without blocking and without a system
+ * call. Other names are resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by
+ * the system's function.
  *
  * Returns 0, or an EAI_ code for `gai_strerror`; `err` contains details. Free the list with `sidestep_freeaddrinfo`.
  *
@@ -731,7 +737,7 @@ sidestep_status sidestep_stream_free(sidestep_stream *stream);
  * outside the cluster; where it is routable, the connection bypasses the mesh in plaintext. Pass the name to
  * `sidestep_connect`, or use `sidestep_bridge_getaddrinfo`, whose addresses accept connections.
  *
- * Until istiod has sent the name table, the call waits for it for a limited time.
+ * If istiod has not sent the name table yet, the call waits for the table for a limited time.
  *
  * code                                                | reason
  * ----------------------------------------------------|------------------------------------------------------------------
@@ -750,8 +756,8 @@ int sidestep_getaddrinfo(const sidestep_mesh *mesh,
                          sidestep_error **err);
 
 /**
- * Frees a list that `sidestep_getaddrinfo`, `sidestep_bridge_getaddrinfo` or a completion returned. Lists of the system's
- * `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
+ * Frees a `struct addrinfo` list that `sidestep_getaddrinfo` or `sidestep_bridge_getaddrinfo` returned, or that a
+ * completion contains. Lists of the system's `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
  */
 void sidestep_freeaddrinfo(struct addrinfo *list);
 
@@ -768,7 +774,7 @@ typedef struct {
      */
     void *user_data;
     /**
-     * The number of the operation.
+     * The number of the operation, which the call that started the operation stored in `*operation`.
      */
     uint64_t operation;
     /**
@@ -780,7 +786,7 @@ typedef struct {
      */
     int eai;
     /**
-     * The descriptor of a connection, or -1.
+     * The descriptor that `sidestep_queue_connect` opened, else -1. Close it with `close`.
      */
     int fd;
     /**
@@ -788,23 +794,24 @@ typedef struct {
      */
     int reserved;
     /**
-     * The explanation, or NULL. Free it with `sidestep_text_free`.
+     * The explanation that `sidestep_queue_explain` created, else NULL. Free it with `sidestep_text_free`.
      */
     sidestep_text *text;
     /**
-     * The addresses, or NULL. Free them with `sidestep_freeaddrinfo`.
+     * The addresses of a name resolution or of `sidestep_queue_bridge_listen_local`, else NULL. Free them with
+     * `sidestep_freeaddrinfo`.
      */
     struct addrinfo *addresses;
     /**
-     * The stream, or NULL. Free it with `sidestep_stream_free`.
+     * The stream that `sidestep_queue_stream_connect` opened, else NULL. Free it with `sidestep_stream_free`.
      */
     sidestep_stream *stream;
     /**
-     * The bridge, or NULL. Free it with `sidestep_bridge_free`.
+     * The bridge that `sidestep_queue_bridge_start` started, else NULL. Free it with `sidestep_bridge_free`.
      */
     sidestep_bridge *bridge;
     /**
-     * The DNS server, or NULL. Free it with `sidestep_dns_free`.
+     * The DNS server that `sidestep_queue_dns_start` started, else NULL. Free it with `sidestep_dns_free`.
      */
     sidestep_dns *dns;
     /**
@@ -817,9 +824,9 @@ typedef struct {
  * Creates a queue for operations on a mesh.
  *
  * A function `sidestep_queue_…` that is the non-blocking form of another function starts an operation and returns. The
- * operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The number of the
- * operation is stored in `*operation`, which may be NULL, for `sidestep_queue_cancel`. Invalid arguments are reported by the
- * call, and all other failures by the completion.
+ * operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The
+ * function stores the number of the operation, which `sidestep_queue_cancel` needs, in `*operation`; `operation` may
+ * be NULL. The function itself reports invalid arguments, and the completion reports all other failures.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_queue_new(const sidestep_mesh *mesh,
@@ -827,14 +834,14 @@ sidestep_status sidestep_queue_new(const sidestep_mesh *mesh,
                                    sidestep_error **err);
 
 /**
- * Returns the descriptor of a queue, for poll, epoll, libuv or GLib. It is readable while the queue has completions. Do not
- * read, write or close it. Returns -1 if `queue` is not a valid handle.
+ * Returns the descriptor of a queue, for poll, epoll, libuv or GLib. The descriptor is readable while the queue has
+ * completions. Do not read, write or close the descriptor. Returns -1 if `queue` is not a valid handle.
  */
 int sidestep_queue_fd(const sidestep_queue *queue);
 
 /**
- * Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not wait:
- * without a completion it returns `SIDESTEP_E_AGAIN`, and no error object.
+ * Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not
+ * wait: if the queue has no completion, it returns `SIDESTEP_E_AGAIN`, and stores no error object.
  *
  * The returned status is the status of the fetch. The status of the operation is in the completion.
  */
@@ -883,8 +890,8 @@ sidestep_status sidestep_queue_connect(sidestep_queue *queue,
                                        sidestep_error **err);
 
 /**
- * The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. Reading and writing block as
- * usual; pass a `timeout_ms` of 0 to transfer only what is possible without waiting.
+ * The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. `sidestep_stream_read` and
+ * `sidestep_stream_write` block; pass 0 as their `timeout_ms` to transfer only what is possible without waiting.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_queue_stream_connect(sidestep_queue *queue,
@@ -933,17 +940,19 @@ sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
 /* ---- Bridges, for clients that accept neither a descriptor nor a resolver -------------------------------- */
 
 /**
- * The bridge serves this process, and clients that know its password.
+ * The bridge accepts clients in this process without a password. Other clients need the password in the URLs of the
+ * bridge.
  */
 #define SIDESTEP_ACCESS_SAME_PROCESS 0
 
 /**
- * The bridge serves the processes of the same user, and clients that know its password.
+ * The bridge accepts clients of the same user without a password. Other clients need the password in the URLs of the
+ * bridge.
  */
 #define SIDESTEP_ACCESS_SAME_USER 1
 
 /**
- * The bridge serves every process on this host. These processes use the identity of this process.
+ * The bridge accepts all clients on this host without a password. These clients use the identity of this process.
  */
 #define SIDESTEP_ACCESS_ANY 2
 
@@ -954,8 +963,9 @@ sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
 
 /**
  * Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
- * `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`. It selects the clients that the bridge serves
- * without a password. The URLs of the bridge contain the password.
+ * `sidestep_bridge_listen_…`. `access` is `SIDESTEP_ACCESS_SAME_PROCESS` (0), `SIDESTEP_ACCESS_SAME_USER` or
+ * `SIDESTEP_ACCESS_ANY`, and selects the clients that the bridge accepts without a password. The URLs of the bridge
+ * contain the password.
  *
  * Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
  */
@@ -966,24 +976,15 @@ sidestep_status sidestep_bridge_start(const sidestep_mesh *mesh,
                                       sidestep_error **err);
 
 /**
- * The non-blocking form of `sidestep_bridge_start` for the mesh of the queue. The completion contains the bridge.
- */
-SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_bridge_start(sidestep_queue *queue,
-                                            int32_t access,
-                                            void *user_data,
-                                            uint64_t *operation,
-                                            sidestep_error **err);
-
-/**
- * Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy accepts any protocol and resolves names in
- * the mesh. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+ * Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy forwards TCP connections of any
+ * protocol. The proxy resolves the host names that clients send, including mesh names. The text belongs to the bridge.
+ * Returns NULL if `bridge` is not a valid handle.
  */
 const char *sidestep_bridge_socks_url(const sidestep_bridge *bridge);
 
 /**
- * Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://` URLs,
- * and CONNECT. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+ * Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://`
+ * URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
  */
 const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 
@@ -993,12 +994,14 @@ const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
 
 /**
- * Listens on a Unix socket and forwards its connections to one service, for clients with an option such as
- * `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the file, and removes it when the bridge is freed. `flags` is a protocol.
+ * Listens on a Unix socket at `path`, and forwards its connections to `port` of the service `host`, for clients with
+ * an option such as `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the socket file, and removes the file when the bridge
+ * is freed. `flags` is the protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+ * `SIDESTEP_PROTOCOL_HTTP2`.
  *
- * Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if its directory does not
- * exist or is not writable. The function does not check whether the service exists; clients see an unknown service as a
- * closed connection.
+ * Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if the directory
+ * of the path does not exist or is not writable. The function does not check whether the service exists; clients see
+ * an unknown service as a closed connection.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_bridge_listen_unix(const sidestep_bridge *bridge,
@@ -1009,8 +1012,8 @@ sidestep_status sidestep_bridge_listen_unix(const sidestep_bridge *bridge,
                                             sidestep_error **err);
 
 /**
- * Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to a PostgreSQL service.
- * Clients use the connection string `host=folder port=port`.
+ * Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to `port` of the
+ * PostgreSQL service `host`. Clients use the connection string `host=folder port=port`.
  *
  * Fails as `sidestep_bridge_listen_unix` does.
  */
@@ -1022,12 +1025,14 @@ sidestep_status sidestep_bridge_listen_postgres(const sidestep_bridge *bridge,
                                                 sidestep_error **err);
 
 /**
- * Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that
- * service. It is for clients that accept only an address. `flags` is a protocol.
+ * Listens on a loopback address in 127.64.0.0/10 that the bridge uses only for the service `host`, and forwards the
+ * connections to `port` of that service. This is for clients that accept only an IP address and a port. `flags` is the
+ * protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or `SIDESTEP_PROTOCOL_HTTP2`.
  *
- * `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
- * function stores the port of the listener there, and the address as a text in `address`, a buffer of
- * `SIDESTEP_ADDRESS_SIZE` bytes. A second call for the same service returns the same listener.
+ * `*local_port` selects the port of the listener: 0 for a port that the system chooses, or `port` for clients that
+ * take the port from a URL. The function stores the port of the listener in `*local_port`, and the loopback address as
+ * a text in `address`, a buffer of `SIDESTEP_ADDRESS_SIZE` bytes. A second call with the same arguments returns the
+ * same listener.
  *
  * Fails with `SIDESTEP_E_LISTEN` if another program uses the port.
  */
@@ -1041,54 +1046,13 @@ sidestep_status sidestep_bridge_listen_local(const sidestep_bridge *bridge,
                                              sidestep_error **err);
 
 /**
- * The non-blocking form of `sidestep_bridge_listen_unix`. The queue may belong to another mesh.
- */
-SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_bridge_listen_unix(sidestep_queue *queue,
-                                                  const sidestep_bridge *bridge,
-                                                  const char *path,
-                                                  const char *host,
-                                                  uint16_t port,
-                                                  uint32_t flags,
-                                                  void *user_data,
-                                                  uint64_t *operation,
-                                                  sidestep_error **err);
-
-/**
- * The non-blocking form of `sidestep_bridge_listen_postgres`. The queue may belong to another mesh.
- */
-SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_bridge_listen_postgres(sidestep_queue *queue,
-                                                      const sidestep_bridge *bridge,
-                                                      const char *folder,
-                                                      const char *host,
-                                                      uint16_t port,
-                                                      void *user_data,
-                                                      uint64_t *operation,
-                                                      sidestep_error **err);
-
-/**
- * The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 or the service's port. The completion contains a
- * list with one entry: the address and the port of the listener. The queue may belong to another mesh.
- */
-SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_bridge_listen_local(sidestep_queue *queue,
-                                                   const sidestep_bridge *bridge,
-                                                   const char *host,
-                                                   uint16_t port,
-                                                   uint32_t flags,
-                                                   uint16_t local_port,
-                                                   void *user_data,
-                                                   uint64_t *operation,
-                                                   sidestep_error **err);
-
-/**
- * Resolves names as `sidestep_getaddrinfo` does, for programs that connect to the result themselves. A mesh name has a
- * loopback address and a port on which the bridge listens, and the bridge forwards connections to the service. Other
- * names have their addresses from upstream DNS, and an IP address resolves to itself.
+ * Resolves names as `sidestep_getaddrinfo` does, for programs that pass the returned addresses to `connect`. A mesh
+ * name resolves to a loopback address and a port on which the bridge listens; the bridge forwards the connections to
+ * the service. Other names are resolved by upstream DNS, and an IP address resolves to itself.
  *
- * For a mesh name, `service` is required, and must be a port of the mesh service; otherwise the function returns EAI_SERVICE.
- * The addresses are IPv4 addresses for stream sockets, and stay the same until the bridge is freed.
+ * For a mesh name, `service` is required, and must be a port of the mesh service. If `service` is NULL or names
+ * another port, the function returns EAI_SERVICE. The addresses of a mesh name are IPv4 addresses for stream sockets,
+ * and stay the same until the bridge is freed.
  */
 SIDESTEP_MUST_USE
 int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
@@ -1099,28 +1063,116 @@ int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
                                 sidestep_error **err);
 
 /**
- * The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The queue may belong to another
- * mesh.
+ * Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
+ * `sidestep_bridge_listen_…`. `access` is `SIDESTEP_ACCESS_SAME_PROCESS` (0), `SIDESTEP_ACCESS_SAME_USER` or
+ * `SIDESTEP_ACCESS_ANY`, and selects the clients that the bridge accepts without a password. The URLs of the bridge
+ * contain the password.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
  */
 SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_bridge_getaddrinfo(sidestep_queue *queue,
-                                                  const sidestep_bridge *bridge,
-                                                  const char *node,
-                                                  const char *service,
-                                                  const struct addrinfo *hints,
-                                                  void *user_data,
-                                                  uint64_t *operation,
-                                                  sidestep_error **err);
+sidestep_status sidestep_bridge_start(const sidestep_mesh *mesh,
+                                      int32_t access,
+                                      sidestep_bridge **bridge,
+                                      sidestep_error **err);
+
+/**
+ * Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy forwards TCP connections of any
+ * protocol. The proxy resolves the host names that clients send, including mesh names. The text belongs to the bridge.
+ * Returns NULL if `bridge` is not a valid handle.
+ */
+const char *sidestep_bridge_socks_url(const sidestep_bridge *bridge);
+
+/**
+ * Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://`
+ * URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+ */
+const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
+
+/**
+ * Frees a bridge, and closes its listeners and the connections through it. Does nothing if `bridge` is NULL.
+ */
+sidestep_status sidestep_bridge_free(sidestep_bridge *bridge);
+
+/**
+ * Listens on a Unix socket at `path`, and forwards its connections to `port` of the service `host`, for clients with
+ * an option such as `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the socket file, and removes the file when the bridge
+ * is freed. `flags` is the protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+ * `SIDESTEP_PROTOCOL_HTTP2`.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if the directory
+ * of the path does not exist or is not writable. The function does not check whether the service exists; clients see
+ * an unknown service as a closed connection.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_bridge_listen_unix(const sidestep_bridge *bridge,
+                                            const char *path,
+                                            const char *host,
+                                            uint16_t port,
+                                            uint32_t flags,
+                                            sidestep_error **err);
+
+/**
+ * Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to `port` of the
+ * PostgreSQL service `host`. Clients use the connection string `host=folder port=port`.
+ *
+ * Fails as `sidestep_bridge_listen_unix` does.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_bridge_listen_postgres(const sidestep_bridge *bridge,
+                                                const char *folder,
+                                                const char *host,
+                                                uint16_t port,
+                                                sidestep_error **err);
+
+/**
+ * Listens on a loopback address in 127.64.0.0/10 that the bridge uses only for the service `host`, and forwards the
+ * connections to `port` of that service. This is for clients that accept only an IP address and a port. `flags` is the
+ * protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or `SIDESTEP_PROTOCOL_HTTP2`.
+ *
+ * `*local_port` selects the port of the listener: 0 for a port that the system chooses, or `port` for clients that
+ * take the port from a URL. The function stores the port of the listener in `*local_port`, and the loopback address as
+ * a text in `address`, a buffer of `SIDESTEP_ADDRESS_SIZE` bytes. A second call with the same arguments returns the
+ * same listener.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if another program uses the port.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_bridge_listen_local(const sidestep_bridge *bridge,
+                                             const char *host,
+                                             uint16_t port,
+                                             uint32_t flags,
+                                             char *address,
+                                             uint16_t *local_port,
+                                             sidestep_error **err);
+
+/**
+ * Resolves names as `sidestep_getaddrinfo` does, for programs that pass the returned addresses to `connect`. A mesh
+ * name resolves to a loopback address and a port on which the bridge listens; the bridge forwards the connections to
+ * the service. Other names are resolved by upstream DNS, and an IP address resolves to itself.
+ *
+ * For a mesh name, `service` is required, and must be a port of the mesh service. If `service` is NULL or names
+ * another port, the function returns EAI_SERVICE. The addresses of a mesh name are IPv4 addresses for stream sockets,
+ * and stay the same until the bridge is freed.
+ */
+SIDESTEP_MUST_USE
+int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
+                                const char *node,
+                                const char *service,
+                                const struct addrinfo *hints,
+                                struct addrinfo **list,
+                                sidestep_error **err);
 
 /* ---- DNS servers ----------------------------------------------------------------------------------------- */
 
 /**
  * Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
- * The server has its own thread. It answers mesh names with the addresses of the name table. With a `bridge`, which
- * may be NULL, it answers them with loopback addresses, on which the bridge listens on the ports of the services.
+ * The server has its own thread, and forwards queries for other names to upstream DNS. If `bridge` is NULL, the server
+ * answers mesh names with the addresses of the name table. If `bridge` is not NULL, the server answers mesh names with
+ * loopback addresses, on which the bridge listens on the ports of the services.
  *
- * Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE` if istiod
- * does not send its clusters within the setting `connect-timeout-ms`.
+ * Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE`
+ * if istiod does not send the clusters within the time in the setting `connect-timeout-ms`.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
@@ -1130,15 +1182,30 @@ sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
                                    sidestep_error **err);
 
 /**
- * The non-blocking form of `sidestep_dns_start` for the mesh of the queue. The completion contains the server.
+ * Returns the port of a DNS server, or 0 if `dns` is not a valid handle.
+ */
+uint16_t sidestep_dns_port(const sidestep_dns *dns);
+
+/**
+ * Stops a DNS server and frees it. Does nothing if `dns` is NULL.
+ */
+sidestep_status sidestep_dns_free(sidestep_dns *dns);
+
+/**
+ * Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
+ * The server has its own thread, and forwards queries for other names to upstream DNS. If `bridge` is NULL, the server
+ * answers mesh names with the addresses of the name table. If `bridge` is not NULL, the server answers mesh names with
+ * loopback addresses, on which the bridge listens on the ports of the services.
+ *
+ * Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE`
+ * if istiod does not send the clusters within the time in the setting `connect-timeout-ms`.
  */
 SIDESTEP_MUST_USE
-sidestep_status sidestep_queue_dns_start(sidestep_queue *queue,
-                                         const char *address,
-                                         const sidestep_bridge *bridge,
-                                         void *user_data,
-                                         uint64_t *operation,
-                                         sidestep_error **err);
+sidestep_status sidestep_dns_start(const sidestep_mesh *mesh,
+                                   const char *address,
+                                   const sidestep_bridge *bridge,
+                                   sidestep_dns **dns,
+                                   sidestep_error **err);
 
 /**
  * Returns the port of a DNS server, or 0 if `dns` is not a valid handle.
@@ -1156,10 +1223,11 @@ sidestep_status sidestep_dns_free(sidestep_dns *dns);
  * Explains how a connection to `port` of `host` is made: name, cluster, gateway, SNI, ALPN, identities, and each endpoint with
  * the reason why it can or cannot be selected. A step that fails is part of the explanation, and not an error of this call.
  *
- * `flags` is a protocol, combined with `SIDESTEP_FLAG_EXPLAIN_JSON` for JSON instead of readable text, and with
- * `SIDESTEP_FLAG_EXPLAIN_PROBE` to open a connection and report its result.
+ * `flags` is the protocol of the connection, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+ * `SIDESTEP_PROTOCOL_HTTP2`. It can be combined with `SIDESTEP_FLAG_EXPLAIN_JSON`, which selects JSON instead of
+ * readable text, and with `SIDESTEP_FLAG_EXPLAIN_PROBE`, which opens a connection and reports its result.
  *
- * The call takes at most as long as the setting `connect-timeout-ms`.
+ * The call takes at most the time in the setting `connect-timeout-ms`.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_explain(const sidestep_mesh *mesh,

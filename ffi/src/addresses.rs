@@ -30,7 +30,8 @@ pub(crate) struct Entry {
     pub(crate) protocol: c_int,
 }
 
-/// One allocation of a list: an entry and its socket address. The program sees a pointer to the first field.
+/// A node of a `struct addrinfo` list: the `addrinfo` and its socket address in one allocation. The program has a
+/// pointer to the first field, `info`.
 #[repr(C)]
 struct Node {
     info: addrinfo,
@@ -51,7 +52,8 @@ impl Entry {
 }
 
 impl Addresses {
-    /// Allocates the list. Returns NULL if there are no entries.
+    /// Allocates a `struct addrinfo` list of the entries, with `flags` as the `ai_flags` of each. Returns NULL if there
+    /// are no entries.
     pub(crate) fn into_list(self, flags: c_int) -> *mut addrinfo {
         let mut next = ptr::null_mut();
         for (index, entry) in self.entries.iter().enumerate().rev() {
@@ -104,8 +106,8 @@ fn family(family: c_int) -> sa_family_t {
     sa_family_t::try_from(family).unwrap_or_default()
 }
 
-/// Frees a list that `sidestep_getaddrinfo`, `sidestep_bridge_getaddrinfo` or a completion returned. Lists of the system's
-/// `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
+/// Frees a `struct addrinfo` list that `sidestep_getaddrinfo` or `sidestep_bridge_getaddrinfo` returned, or that a
+/// completion contains. Lists of the system's `getaddrinfo` must not be passed. Does nothing if `list` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_freeaddrinfo(list: *mut addrinfo) {
     let mut next = list;

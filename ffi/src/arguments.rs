@@ -12,10 +12,10 @@ use crate::{
     status::{SIDESTEP_E_INVALID_ARGUMENT, SIDESTEP_E_INVALID_UTF8, SIDESTEP_E_NULL_POINTER},
 };
 
-/// The maximum length of a text in bytes. Longer hosts, paths and values are invalid arguments.
+/// The maximum length of a text argument in bytes. A longer text is an invalid argument.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// An output pointer of the caller.
+/// An output pointer that the C caller passed. It is not NULL.
 pub(crate) struct Out<'a, T>(&'a mut T);
 
 impl<'a, T> Out<'a, T> {
@@ -97,7 +97,8 @@ pub(crate) unsafe fn optional_text<'a>(text: *const c_char, name: &str) -> Resul
     })
 }
 
-/// Returns a buffer to read from.
+/// Returns the `length` bytes at `data` as a buffer to read from. NULL is an empty buffer if `length` is 0, and a
+/// failure for any other length.
 ///
 /// # Safety
 ///
@@ -111,7 +112,8 @@ pub(crate) unsafe fn bytes<'a>(data: *const u8, length: usize) -> Result<&'a [u8
     }
 }
 
-/// Returns a buffer to write to.
+/// Returns the `length` bytes at `data` as a buffer to write to. NULL is an empty buffer if `length` is 0, and a
+/// failure for any other length.
 ///
 /// # Safety
 ///
@@ -128,7 +130,7 @@ pub(crate) unsafe fn bytes_mut<'a>(
     }
 }
 
-/// Returns the length if a Rust slice can have it.
+/// Returns `length`. Fails if `length` exceeds `isize::MAX`, the maximum length of a Rust slice in bytes.
 fn checked_length(length: usize) -> Result<usize, Failure> {
     if isize::try_from(length).is_ok() {
         return Ok(length);
@@ -137,12 +139,13 @@ fn checked_length(length: usize) -> Result<usize, Failure> {
     Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
 }
 
-/// Converts milliseconds to a duration. A negative number is `None`.
+/// Converts the argument `timeout_ms` of a call to a duration. Returns `None` for a negative number, whose meaning
+/// depends on the call: no limit, or the timeout in a setting.
 pub(crate) fn timeout(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
-/// Converts a text for C. Zero bytes would end the text there, so they become spaces.
+/// Converts a text to a C string. Zero bytes in the text become spaces, because a zero byte ends a C string.
 pub(crate) fn c_string(text: &str) -> CString {
     CString::new(text).or_else(|_| CString::new(text.replace('\0', " "))).unwrap_or_default()
 }

@@ -8,7 +8,8 @@ use crate::{
     status::{SIDESTEP_OK, sidestep_status},
 };
 
-/// Runs the work of a call that returns a status. A failure becomes an error object if the caller passed a place for one.
+/// Runs `work`, and returns the status of the call. If `work` fails and `err` is not `None`, stores an error object in
+/// `err`.
 pub(crate) fn call(
     err: Option<Out<'_, *mut sidestep_error>>,
     work: impl FnOnce() -> Result<(), Failure>,
@@ -16,7 +17,8 @@ pub(crate) fn call(
     outcome(err, guarded(work)).map_or_else(|failure| failure.status, |()| SIDESTEP_OK)
 }
 
-/// Turns a failure into an error object if the caller passed a place for one, and returns its codes.
+/// Returns the value of `outcome`, or the codes of its failure. If `outcome` is a failure and `err` is not `None`,
+/// stores an error object in `err`.
 pub(crate) fn outcome<T>(
     err: Option<Out<'_, *mut sidestep_error>>,
     outcome: Result<T, Failure>,
@@ -30,7 +32,7 @@ pub(crate) fn outcome<T>(
     })
 }
 
-/// The codes of a failure.
+/// The status code and the `getaddrinfo` code of a failure.
 pub(crate) struct FailureCodes {
     pub(crate) status: sidestep_status,
     pub(crate) eai: libc::c_int,

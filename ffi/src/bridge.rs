@@ -1,4 +1,5 @@
-//! The bridge, for clients that accept neither a resolver nor a descriptor.
+//! The bridge: local proxies, Unix sockets and loopback listeners, for clients that accept neither a resolver nor a
+//! connected descriptor.
 
 pub mod listen;
 pub mod resolve;
@@ -25,16 +26,18 @@ use crate::{
 #[derive(Debug)]
 pub struct sidestep_bridge(());
 
-/// The bridge serves this process, and clients that know its password.
+/// The bridge accepts clients in this process without a password. Other clients need the password in the URLs of the
+/// bridge.
 pub const SIDESTEP_ACCESS_SAME_PROCESS: i32 = 0;
-/// The bridge serves the processes of the same user, and clients that know its password.
+/// The bridge accepts clients of the same user without a password. Other clients need the password in the URLs of the
+/// bridge.
 pub const SIDESTEP_ACCESS_SAME_USER: i32 = 1;
-/// The bridge serves every process on this host. These processes use the identity of this process.
+/// The bridge accepts all clients on this host without a password. These clients use the identity of this process.
 pub const SIDESTEP_ACCESS_ANY: i32 = 2;
 
 /// The object behind a `sidestep_bridge` handle.
 pub(crate) struct BridgeObject {
-    // Dropped before the member, which owns the threads that serve the bridge.
+    // `bridge` is dropped before `member`, which owns the threads that serve the bridge.
     pub(crate) bridge: Arc<Bridge>,
     socks_url: CString,
     http_url: CString,
@@ -55,8 +58,9 @@ impl BridgeObject {
 }
 
 /// Starts a bridge with a SOCKS5 and HTTP proxy on a loopback port. Listeners for single services are added with
-/// `sidestep_bridge_listen_…`. `access` is one of `SIDESTEP_ACCESS_…`. It selects the clients that the bridge serves
-/// without a password. The URLs of the bridge contain the password.
+/// `sidestep_bridge_listen_…`. `access` is `SIDESTEP_ACCESS_SAME_PROCESS` (0), `SIDESTEP_ACCESS_SAME_USER` or
+/// `SIDESTEP_ACCESS_ANY`, and selects the clients that the bridge accepts without a password. The URLs of the bridge
+/// contain the password.
 ///
 /// Fails with `SIDESTEP_E_LISTEN` if the proxy cannot open a port, and with `SIDESTEP_E_CLOSED` after `sidestep_shutdown`.
 #[must_use]
@@ -78,7 +82,8 @@ pub unsafe extern "C" fn sidestep_bridge_start(
     })
 }
 
-/// Starts a bridge. The future does not hold `member`, because it runs on the threads that the member owns.
+/// Returns a future that starts a bridge. The future does not hold `member`, because it runs on the threads that
+/// `member` owns.
 pub(crate) fn starting(
     member: &Member,
     access: i32,
@@ -96,16 +101,17 @@ pub(crate) fn starting(
     Ok(async move { Ok(builder.start().await?) })
 }
 
-/// Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy accepts any protocol and resolves names in
-/// the mesh. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+/// Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy forwards TCP connections of any
+/// protocol. The proxy resolves the host names that clients send, including mesh names. The text belongs to the bridge.
+/// Returns NULL if `bridge` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_socks_url(bridge: *const sidestep_bridge) -> *const c_char {
     let bridge = handle::get::<BridgeObject>(bridge).ok();
     pointer(bridge.as_ref().map(|bridge| &*bridge.socks_url))
 }
 
-/// Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://` URLs,
-/// and CONNECT. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+/// Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://`
+/// URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_http_url(bridge: *const sidestep_bridge) -> *const c_char {
     let bridge = handle::get::<BridgeObject>(bridge).ok();

@@ -31,25 +31,26 @@ use crate::{
 pub struct sidestep_completion {
     /// The pointer that the program passed when it started the operation.
     pub user_data: *mut c_void,
-    /// The number of the operation.
+    /// The number of the operation, which the call that started the operation stored in `*operation`.
     pub operation: u64,
     /// `SIDESTEP_OK`, or the reason why the operation failed.
     pub status: sidestep_status,
     /// The result of a name resolution: 0 or an EAI_ code for `gai_strerror`. 0 for other operations.
     pub eai: c_int,
-    /// The descriptor of a connection, or -1.
+    /// The descriptor that `sidestep_queue_connect` opened, else -1. Close it with `close`.
     pub fd: c_int,
     /// Always 0.
     pub reserved: c_int,
-    /// The explanation, or NULL. Free it with `sidestep_text_free`.
+    /// The explanation that `sidestep_queue_explain` created, else NULL. Free it with `sidestep_text_free`.
     pub text: *mut sidestep_text,
-    /// The addresses, or NULL. Free them with `sidestep_freeaddrinfo`.
+    /// The addresses of a name resolution or of `sidestep_queue_bridge_listen_local`, else NULL. Free them with
+    /// `sidestep_freeaddrinfo`.
     pub addresses: *mut addrinfo,
-    /// The stream, or NULL. Free it with `sidestep_stream_free`.
+    /// The stream that `sidestep_queue_stream_connect` opened, else NULL. Free it with `sidestep_stream_free`.
     pub stream: *mut sidestep_stream,
-    /// The bridge, or NULL. Free it with `sidestep_bridge_free`.
+    /// The bridge that `sidestep_queue_bridge_start` started, else NULL. Free it with `sidestep_bridge_free`.
     pub bridge: *mut sidestep_bridge,
-    /// The DNS server, or NULL. Free it with `sidestep_dns_free`.
+    /// The DNS server that `sidestep_queue_dns_start` started, else NULL. Free it with `sidestep_dns_free`.
     pub dns: *mut sidestep_dns,
     /// The error if the operation failed, else NULL. Free it with `sidestep_error_free`.
     pub error: *mut sidestep_error,
@@ -58,7 +59,7 @@ pub struct sidestep_completion {
 /// A completion that the program has not fetched. Dropping it closes and frees its value.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    /// The address of the program's pointer, which the library does not dereference.
+    /// The address in the pointer `user_data` that the program passed. The library does not dereference it.
     pub(crate) user_data: usize,
     pub(crate) operation: u64,
     pub(crate) kind: OperationKind,
@@ -102,7 +103,8 @@ impl sidestep_completion {
 }
 
 impl Completion {
-    /// Creates the objects that the program owns from now on. `member` is the mesh of the queue.
+    /// Converts the completion to its C form. Creates the handles of its objects, which the program then owns. `member`
+    /// is the mesh of the queue.
     pub(crate) fn into_c(self, member: &Arc<Member>) -> sidestep_completion {
         let mut result = sidestep_completion {
             user_data: ptr::with_exposed_provenance_mut(self.user_data),

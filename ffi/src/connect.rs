@@ -25,17 +25,18 @@ pub const SIDESTEP_PROTOCOL_TCP: u32 = 0;
 pub const SIDESTEP_PROTOCOL_HTTP1: u32 = 1;
 /// The protocol of the connection is HTTP/2, for example gRPC.
 pub const SIDESTEP_PROTOCOL_HTTP2: u32 = 2;
-/// The descriptor is a loopback TCP socket instead of a Unix socket. It is for programs that set TCP options, or that
-/// must distinguish a reset from the end of the stream.
+/// The descriptor is a loopback TCP socket instead of a Unix socket. This flag is for programs that set TCP options, or
+/// that must distinguish a reset of the connection from the end of the stream.
 pub const SIDESTEP_FLAG_TCP_PAIR: u32 = 0x10;
-/// `sidestep_explain` returns JSON.
+/// `sidestep_explain` returns JSON instead of readable text.
 pub const SIDESTEP_FLAG_EXPLAIN_JSON: u32 = 0x100;
 /// `sidestep_explain` opens a connection, and reports its result.
 pub const SIDESTEP_FLAG_EXPLAIN_PROBE: u32 = 0x200;
 
 const PROTOCOLS: u32 = 0xF;
 
-/// Returns the target of a connection. `flags` is a protocol, combined with flags in `allowed`.
+/// Returns the target of a connection. `flags` is the protocol, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1`
+/// or `SIDESTEP_PROTOCOL_HTTP2`, combined with any of the bits in `allowed`. Other bits are a failure.
 ///
 /// # Safety
 ///
@@ -65,7 +66,9 @@ pub(crate) fn pair(flags: u32) -> Pair {
     if flags & SIDESTEP_FLAG_TCP_PAIR == 0 { Pair::Unix } else { Pair::Tcp }
 }
 
-/// Connects. The future does not hold `member`, because it runs on the threads that the member owns.
+/// Returns a future that connects to `target`, and returns the descriptor. The time limit is `limit`, or the setting
+/// `connect-timeout-ms` if `limit` is `None`. The future does not hold `member`, because it runs on the threads that
+/// `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,
@@ -79,17 +82,19 @@ pub(crate) fn connecting(
 }
 
 /// Connects to `port` of `host`, and stores a connected descriptor in `*fd`. `host` is the full or short name of a
-/// service, its address, or a host outside the mesh. The program reads and writes plaintext; the mesh's threads encrypt
-/// it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
+/// service, the virtual IP of a service, or a host outside the mesh. The program reads and writes plaintext; the mesh's
+/// threads encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
 ///
-/// `flags` is the protocol of the connection (`SIDESTEP_PROTOCOL_…`), combined with `SIDESTEP_FLAG_TCP_PAIR` if
-/// required. Istio's proxies treat connections differently by protocol. `timeout_ms` limits name resolution, connection
-/// attempts and TLS handshake together; -1 stands for the setting `connect-timeout-ms`.
+/// `flags` is the protocol of the connection, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+/// `SIDESTEP_PROTOCOL_HTTP2`. It can be combined with `SIDESTEP_FLAG_TCP_PAIR`. Istio's proxies treat connections
+/// differently by protocol. `timeout_ms` limits name resolution, connection attempts and TLS handshake together; -1
+/// selects the timeout in the setting `connect-timeout-ms`.
 ///
-/// `shutdown` of one direction leaves the other open. `close` does not discard data that was written. A broken
-/// connection is a reset of a TCP socket, and the end of the stream of a Unix socket. If the peer rejects this process'
-/// certificate, the connection breaks in the same way, because TLS 1.3 reports the rejection after the handshake. After
-/// `fork`, the descriptor works in both processes while the parent process runs.
+/// After `shutdown` of one direction, the other direction stays open. After `close`, the data that the program has
+/// written is still sent. If the connection breaks, the program sees a reset on a TCP socket
+/// (`SIDESTEP_FLAG_TCP_PAIR`), and the end of the stream on a Unix socket. The program sees the same if the peer
+/// rejects this process' certificate, because TLS 1.3 reports the rejection after the handshake. After `fork`, the
+/// descriptor works in both processes while the parent process runs.
 ///
 /// status                          | reason
 /// --------------------------------|--------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ pub const SIDESTEP_INFO_PEER: i32 = 1;
 pub const SIDESTEP_INFO_SERVICE: i32 = 2;
 /// The xDS cluster, such as `outbound|3002||forecast.weather.svc.cluster.local`. NULL for a host outside the mesh.
 pub const SIDESTEP_INFO_CLUSTER: i32 = 3;
-/// The selected endpoint, as istiod names it.
+/// The selected endpoint, with the address that istiod sent.
 pub const SIDESTEP_INFO_ENDPOINT: i32 = 4;
 /// The address of the east-west gateway that the connection goes through. NULL for a direct connection.
 pub const SIDESTEP_INFO_GATEWAY: i32 = 5;
@@ -94,7 +94,8 @@ pub unsafe extern "C" fn sidestep_connection_info(
     })
 }
 
-/// Returns the text of a `SIDESTEP_INFO_…` constant, or NULL if the connection has none. The text belongs to `info`.
+/// Returns the property of a connection that `what` selects; `what` is a `SIDESTEP_INFO_…` constant. Returns NULL if
+/// the connection does not have this property, or if `info` or `what` is invalid. The text belongs to `info`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_info_get(info: *const sidestep_info, what: i32) -> *const c_char {
     let index = usize::try_from(what).ok().and_then(|what| what.checked_sub(1));

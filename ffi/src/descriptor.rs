@@ -43,7 +43,7 @@ impl Connections {
         *self.count.borrow()
     }
 
-    /// Waits until no connection is open.
+    /// Waits until no connection is open. Fails after `limit`; `None` waits without a limit.
     pub(crate) async fn ended(&self, limit: Option<Duration>) -> Result<(), Failure> {
         let mut count = self.count.subscribe();
         let none = count.wait_for(|open| *open == 0);
@@ -59,7 +59,7 @@ impl Connections {
     }
 }
 
-/// The entry of an open connection. Dropping it removes the entry.
+/// An open connection in [`Connections`]. Dropping this value removes the connection there.
 struct Open {
     connections: Arc<Connections>,
     inode: u64,
@@ -87,7 +87,8 @@ impl Drop for Open {
     }
 }
 
-/// Connects, and returns the program's end of the socket pair. Runs on the mesh's threads.
+/// Waits for `connecting`, starts to copy bytes between the connection and a socket pair, and returns the program's end
+/// of the pair. Must run on the mesh's threads.
 pub(crate) async fn connect(
     connecting: impl Future<Output = Result<MeshStream, Error>>,
     pair: Pair,
@@ -121,14 +122,14 @@ fn serve(
         if let Err(error) = relay(ours, stream).await {
             tracing::debug!(%error, endpoint = connection.endpoint(), "a connection broke");
         }
-        // Both sockets are closed now.
+        // The library's end of the socket pair and the connection are closed now.
         drop(open);
         tracing::debug!(endpoint = connection.endpoint(), "a connection ended");
     });
     Ok(theirs)
 }
 
-/// Returns the inode of a descriptor, or `None` if it is not open.
+/// Returns the inode of a descriptor, or `None` if the descriptor is not open.
 pub(crate) fn inode(fd: i32) -> Option<u64> {
     if fd < 0 {
         return None;

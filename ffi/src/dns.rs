@@ -1,4 +1,4 @@
-//! The DNS server, for programs that accept only names.
+//! The DNS server, for programs that resolve mesh names only by DNS queries.
 
 use std::{
     ffi::c_char,
@@ -29,9 +29,10 @@ pub struct sidestep_dns(());
 /// The object behind a `sidestep_dns` handle.
 pub(crate) struct Dns {
     listener: DnsListener,
-    // The bridge listens on the addresses in the answers.
+    // The bridge that listens on the addresses in the answers. `None` if the answers contain the addresses of the name
+    // table.
     _bridge: Option<Arc<BridgeObject>>,
-    // Dropped last: its threads forward queries to upstream DNS.
+    // `_member` is dropped last, because its threads forward queries to upstream DNS.
     _member: Arc<Member>,
 }
 
@@ -51,8 +52,8 @@ impl Dns {
     }
 }
 
-/// A DNS listener before it becomes a `Dns`. It is created on the threads of a mesh. It does not hold the bridge,
-/// because the threads must not hold an object that owns them.
+/// A started DNS listener that is not part of a `Dns` yet. The threads of a mesh create this value. It has only a weak
+/// reference to the bridge, because the threads must not hold an object that owns them.
 #[derive(Debug)]
 pub(crate) struct Started {
     listener: DnsListener,
@@ -60,11 +61,12 @@ pub(crate) struct Started {
 }
 
 /// Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
-/// The server has its own thread. It answers mesh names with the addresses of the name table. With a `bridge`, which
-/// may be NULL, it answers them with loopback addresses, on which the bridge listens on the ports of the services.
+/// The server has its own thread, and forwards queries for other names to upstream DNS. If `bridge` is NULL, the server
+/// answers mesh names with the addresses of the name table. If `bridge` is not NULL, the server answers mesh names with
+/// loopback addresses, on which the bridge listens on the ports of the services.
 ///
-/// Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE` if istiod
-/// does not send its clusters within the setting `connect-timeout-ms`.
+/// Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE`
+/// if istiod does not send the clusters within the time in the setting `connect-timeout-ms`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_dns_start(
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn sidestep_dns_start(
     })
 }
 
-/// Starts a DNS listener.
+/// Returns a future that starts a DNS listener on `address`, with a bridge if `bridge` is not NULL.
 ///
 /// # Safety
 ///

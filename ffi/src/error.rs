@@ -59,8 +59,8 @@ pub extern "C" fn sidestep_error_next_step(error: *const sidestep_error) -> *con
     handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.next_step)))
 }
 
-/// Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0
-/// otherwise, and if `error` is not a valid handle.
+/// Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0 if
+/// such a retry cannot succeed, or if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_is_transient(error: *const sidestep_error) -> c_int {
     handle::get::<ErrorObject>(error).map_or(0, |error| c_int::from(error.is_transient))

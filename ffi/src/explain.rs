@@ -19,10 +19,11 @@ use crate::{
 /// Explains how a connection to `port` of `host` is made: name, cluster, gateway, SNI, ALPN, identities, and each endpoint with
 /// the reason why it can or cannot be selected. A step that fails is part of the explanation, and not an error of this call.
 ///
-/// `flags` is a protocol, combined with `SIDESTEP_FLAG_EXPLAIN_JSON` for JSON instead of readable text, and with
-/// `SIDESTEP_FLAG_EXPLAIN_PROBE` to open a connection and report its result.
+/// `flags` is the protocol of the connection, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+/// `SIDESTEP_PROTOCOL_HTTP2`. It can be combined with `SIDESTEP_FLAG_EXPLAIN_JSON`, which selects JSON instead of
+/// readable text, and with `SIDESTEP_FLAG_EXPLAIN_PROBE`, which opens a connection and reports its result.
 ///
-/// The call takes at most as long as the setting `connect-timeout-ms`.
+/// The call takes at most the time in the setting `connect-timeout-ms`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_explain(
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn sidestep_explain(
     })
 }
 
-/// Returns the explanation as text or JSON.
+/// Returns a future for the explanation: JSON if `flags` contains `SIDESTEP_FLAG_EXPLAIN_JSON`, else readable text.
 ///
 /// # Safety
 ///

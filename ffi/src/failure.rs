@@ -18,7 +18,7 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     pub(crate) next_step: String,
     pub(crate) is_transient: bool,
-    /// The `getaddrinfo` code, if it differs from the code of the status.
+    /// The `getaddrinfo` code. `None` selects the code that `status::eai` returns for `status`.
     pub(crate) eai: Option<c_int>,
 }
 
@@ -37,7 +37,7 @@ impl Failure {
         Self::new(SIDESTEP_E_SYSTEM, format!("{what}: {error}"))
     }
 
-    /// Returns the same failure with the next step of another status.
+    /// Returns the same failure, with the next step of `status`.
     pub(crate) fn with_next_step_of(self, status: sidestep_status) -> Self {
         Self { next_step: status::next_step(status).to_owned(), ..self }
     }
@@ -51,7 +51,7 @@ impl Failure {
     }
 }
 
-/// The operating system errors of a process or a system that has no descriptor left.
+/// The `errno` values that mean that the process, or the whole system, has no descriptor left.
 const OUT_OF_DESCRIPTORS: [Option<c_int>; 2] = [Some(libc::EMFILE), Some(libc::ENFILE)];
 
 impl From<mesh_connector::Error> for Failure {
@@ -81,7 +81,7 @@ impl From<mesh_resolver::Error> for Failure {
 
 /// Runs `work` and turns a panic into a failure.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // Unwind safe: shared values are behind locks without poisoning.
+    // This is unwind safe, because all shared values are behind locks that a panic does not poison.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 

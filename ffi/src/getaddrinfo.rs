@@ -26,9 +26,10 @@ use crate::{
     status::SIDESTEP_E_NO_ADDRESS,
 };
 
-/// Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather` are
-/// completed. A mesh name is answered from the name table, without blocking and without a system call. Other names are
-/// resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by the system's function.
+/// Resolves names as the system's `getaddrinfo` does, including mesh names. Short mesh names such as `forecast.weather`
+/// are completed to full names. A mesh name is answered from the name table, without blocking and without a system
+/// call. Other names are resolved by upstream DNS. IP addresses, and all requests with AI_NUMERICHOST, are answered by
+/// the system's function.
 ///
 /// Returns 0, or an EAI_ code for `gai_strerror`; `err` contains details. Free the list with `sidestep_freeaddrinfo`.
 ///
@@ -40,7 +41,7 @@ use crate::{
 /// outside the cluster; where it is routable, the connection bypasses the mesh in plaintext. Pass the name to
 /// `sidestep_connect`, or use `sidestep_bridge_getaddrinfo`, whose addresses accept connections.
 ///
-/// Until istiod has sent the name table, the call waits for it for a limited time.
+/// If istiod has not sent the name table yet, the call waits for the table for a limited time.
 ///
 /// code                                                | reason
 /// ----------------------------------------------------|------------------------------------------------------------------
@@ -74,8 +75,8 @@ pub unsafe extern "C" fn sidestep_getaddrinfo(
     })
 }
 
-/// Runs a lookup and returns its EAI_ code. Stores the list if the lookup succeeds. The lookup returns the addresses
-/// and the flags of the request.
+/// Runs `look_up`, which returns the addresses and the flags of the request. Stores the addresses in `list` if the
+/// lookup succeeds. Returns 0, or an EAI_ code if the lookup fails.
 pub(crate) fn answering(
     list: Result<Out<'_, *mut addrinfo>, Failure>,
     err: Option<Out<'_, *mut sidestep_error>>,
@@ -112,7 +113,8 @@ fn addresses_of(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Fail
     addresses_for(request, found.addresses(), found.canonical_name(), &request.services)
 }
 
-/// Returns the entries that a request asks for: each address of the requested family, with each of the services.
+/// Returns the entries that a request asks for: each address of the requested family, combined with each of `services`.
+/// `name` is the canonical name.
 pub(crate) fn addresses_for(
     request: &Request<'_>,
     found: &[IpAddr],

@@ -1,12 +1,13 @@
 //! Handles, which C programs hold instead of pointers.
 //!
 //! A handle has a pointer type, but it is a number: the index of a slot in a table, the generation of that slot, and
-//! the type of the object. The library never dereferences it. So a handle that was freed, has another type or is not a
-//! handle at all gives a status. A call holds a reference to the object, so another thread can free the handle during
-//! the call.
+//! the type of the object. The library never dereferences it. So a call with a handle that was freed, has another type
+//! or is not a handle at all returns a status code. A call holds a reference to the object, so another thread can free
+//! the handle during the call.
 //!
-//! The table is the only state that all meshes of a process share. A forked child may inherit its lock in any state, so the
-//! child does not use it: handles of the parent give `SIDESTEP_E_FORKED`, and new handles are in a new table.
+//! The table is the only state that all meshes of a process share. A forked child may inherit the lock of the table in
+//! any state, so the child does not use the table: handles of the parent give `SIDESTEP_E_FORKED`, and new handles are
+//! in a new table.
 
 mod process;
 mod table;
@@ -25,11 +26,11 @@ use crate::{
 
 /// A type of object that C programs hold a handle to.
 pub(crate) trait Kind: Send + Sync + Sized + 'static {
-    /// The handle's type in the header.
+    /// The type of the handle in the C header.
     type C;
-    /// The number of the type, 1 to 127. It is unique.
+    /// The number of the type in a handle, 1 to 127. No two types have the same number.
     const TAG: u8;
-    /// The name of the handle's type in the header.
+    /// The name of the type of the handle in the C header.
     const NAME: &'static str;
 }
 

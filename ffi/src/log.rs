@@ -14,9 +14,9 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) use self::gate::Gate;
 use crate::{arguments::c_string, failure::Failure, status::SIDESTEP_E_INVALID_ARGUMENT};
 
-/// The log level of failures that stop a function of the mesh.
+/// The log level of failures that stop a part of the library.
 pub const SIDESTEP_LOG_ERROR: i32 = 1;
-/// The log level of failures during which the last valid state stays in use.
+/// The log level of failures during which the library keeps the last valid state in use.
 pub const SIDESTEP_LOG_WARN: i32 = 2;
 /// The log level of changes of certificates and of streams to istiod.
 pub const SIDESTEP_LOG_INFO: i32 = 3;
@@ -35,7 +35,7 @@ type Function = unsafe extern "C" fn(*mut c_void, i32, *const c_char);
 pub(crate) struct LogCallback {
     level: Level,
     function: Function,
-    /// The address of the program's pointer, which the library does not dereference.
+    /// The address in the pointer `user_data` that the program passed. The library does not dereference it.
     user_data: usize,
 }
 
@@ -83,7 +83,7 @@ impl LogCallback {
 
 struct Lines(LogCallback, Arc<Gate>);
 
-/// The writer for one event.
+/// The writer for one log event, with the level of the event.
 struct Line<'a>(&'a Lines, Level);
 
 impl<'a> MakeWriter<'a> for Lines {

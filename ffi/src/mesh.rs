@@ -31,7 +31,7 @@ pub(crate) struct Member {
     pub(crate) mesh: Mesh,
     pub(crate) connections: Arc<Connections>,
     pub(crate) reports: Reports,
-    // Dropped last, because it waits for the threads.
+    // `runtime` is dropped last, because its drop waits for the threads.
     pub(crate) runtime: Runtime,
 }
 
@@ -56,8 +56,8 @@ impl Member {
     }
 }
 
-/// Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the background until
-/// the mesh is freed. Calls that need data from istiod wait for it within their own timeouts.
+/// Starts to join a mesh, and returns without waiting; `sidestep_wait_ready` waits. The library retries in the
+/// background until the mesh is freed. Calls that need data from istiod wait for the data, each within its own timeout.
 ///
 /// Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
 /// afterwards.
@@ -97,8 +97,8 @@ pub unsafe extern "C" fn sidestep_join_vm_files(
     })
 }
 
-/// Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for the
-/// setting `join-timeout-ms`. The function may be called again after a failure.
+/// Waits until this process has its certificate and the name table. `timeout_ms` 0 checks without waiting; -1 waits for
+/// the time in the setting `join-timeout-ms`. The function may be called again after a failure.
 ///
 /// status                     | reason
 /// ---------------------------|-------------------------------------------------------------------------------------------
@@ -140,7 +140,8 @@ pub unsafe extern "C" fn sidestep_shutdown(
     })
 }
 
-/// Leaves the mesh, and waits until all open connections have ended.
+/// Returns a future that leaves the mesh, and waits until all open connections have ended. Fails after `limit`; `None`
+/// waits without a limit.
 pub(crate) fn leaving(
     member: &Member,
     limit: Option<Duration>,
@@ -159,9 +160,9 @@ pub(crate) fn leaving(
 /// `ok`          | whether `state` is `synced` and `problems` is empty
 /// `state`       | the state of the data from istiod: `connecting`, `from_disk`, `synced` or `stale`
 /// `identity`    | the SPIFFE ID of this process, or null without a certificate
-/// `problems`    | a list of objects with `component` and `message`
+/// `problems`    | the current failures: a list of objects with `component` and `message`
 /// `connections` | the number of open descriptors of `sidestep_connect`
-/// `endpoints`   | a list of objects with `cluster`, `endpoint` and `connections`
+/// `endpoints`   | the endpoints of the xDS clusters in use: a list of objects with `cluster`, `endpoint` and `connections`
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_health(

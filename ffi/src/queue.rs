@@ -80,9 +80,9 @@ impl Done {
 /// Creates a queue for operations on a mesh.
 ///
 /// A function `sidestep_queue_…` that is the non-blocking form of another function starts an operation and returns. The
-/// operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The number of the
-/// operation is stored in `*operation`, which may be NULL, for `sidestep_queue_cancel`. Invalid arguments are reported by the
-/// call, and all other failures by the completion.
+/// operation ends with exactly one completion, which `sidestep_queue_next` returns together with `user_data`. The
+/// function stores the number of the operation, which `sidestep_queue_cancel` needs, in `*operation`; `operation` may
+/// be NULL. The function itself reports invalid arguments, and the completion reports all other failures.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_new(
@@ -103,15 +103,15 @@ pub unsafe extern "C" fn sidestep_queue_new(
     })
 }
 
-/// Returns the descriptor of a queue, for poll, epoll, libuv or GLib. It is readable while the queue has completions. Do not
-/// read, write or close it. Returns -1 if `queue` is not a valid handle.
+/// Returns the descriptor of a queue, for poll, epoll, libuv or GLib. The descriptor is readable while the queue has
+/// completions. Do not read, write or close the descriptor. Returns -1 if `queue` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_queue_fd(queue: *const sidestep_queue) -> c_int {
     handle::get::<Queue>(queue).map_or(-1, |queue| queue.done.event.as_raw_fd())
 }
 
-/// Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not wait:
-/// without a completion it returns `SIDESTEP_E_AGAIN`, and no error object.
+/// Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not
+/// wait: if the queue has no completion, it returns `SIDESTEP_E_AGAIN`, and stores no error object.
 ///
 /// The returned status is the status of the fetch. The status of the operation is in the completion.
 #[must_use]

@@ -20,13 +20,13 @@ pub(crate) struct MeshRecorder {
     summaries: Series<Summary>,
 }
 
-/// Metrics by the hash of their key.
+/// The metrics of one type (counters, gauges or histograms), by the hash of their key.
 ///
 /// A map by `Key` would be slow: `Key` compares labels in any order, and sorts them for that. The library records each
 /// metric in one place, so its labels are always in the same order.
 struct Series<T>(Mutex<HashMap<u64, Bucket<T>>>);
 
-/// The metrics with the same hash.
+/// The metrics whose keys have the same hash.
 type Bucket<T> = Vec<(Key, Arc<T>)>;
 
 #[derive(Default)]

@@ -40,7 +40,8 @@ impl Runtime {
         &self.handle
     }
 
-    /// Runs a future on the mesh's threads and waits for its result, for at most `patience`.
+    /// Runs a future on the mesh's threads and waits for its result, for at most `patience`. `None` waits without a
+    /// limit.
     pub(crate) fn wait<T: Send + 'static>(
         &self,
         patience: Option<Duration>,
@@ -70,7 +71,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // A thread of the mesh cannot wait for itself.
+        // Does not wait on a thread of the mesh, because that thread would wait for itself.
         self.threads.end(Handle::try_current().is_err());
         // Threads that still run must not call the log callback, because the program may free its `user_data` now.
         self.log.close();

@@ -64,23 +64,23 @@ pub unsafe extern "C" fn sidestep_settings_new(
 /// --------------------------|-----------------------------------------------------------------------------------------
 /// `vm-files`                | the directory that `istioctl x workload entry configure` wrote
 /// `installed`               | the root directory of a system with Istio's VM package, usually `/`
-/// `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the files
+/// `env.NAME`                | an environment variable of Istio's agent, such as `env.POD_NAMESPACE`; overrides the variable in a file
 /// `namespace`               | the workload's namespace
 /// `service-account`         | the workload's service account
 /// `token-file`              | the file with the bootstrap token; it is read again for each use
 /// `roots-file`              | the file with the mesh's root certificates (PEM); it is read again for each use
 /// `istiod-address`          | `HOST:PORT` of istiod
-/// `istiod-name`             | the DNS name in istiod's certificate, if it is not the host of the address
+/// `istiod-name`             | the DNS name in istiod's certificate, if it differs from the host of istiod's address
 /// `state-dir`               | the state directory; with it, a restart needs neither the token nor istiod
-/// `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1
+/// `join-timeout-ms`         | the timeout of `sidestep_wait_ready` for `timeout_ms` -1; the default is 15000
 /// `connect-timeout-ms`      | the timeout of connections for `timeout_ms` -1; the default is 10000
-/// `mtls`                    | `required`: plaintext is refused; `as-configured`: the mesh configuration decides
-/// `outbound-traffic-policy` | `registry-only`: only hosts of the mesh; `allow-any`: others too, in plaintext (passthrough)
-/// `upstream-dns`            | `IP:PORT` of the DNS server for other names; the default is the system's configuration
+/// `mtls`                    | `required`: plaintext is refused; `as-configured` (the default): the mesh configuration decides
+/// `outbound-traffic-policy` | `registry-only`: connections only to hosts in the mesh; `allow-any` (the default): also to other hosts, in plaintext
+/// `upstream-dns`            | `IP:PORT` of the DNS server for names outside the mesh; the default is the system's DNS configuration
 /// `threads`                 | the number of worker threads, 1 to 64; the default is 1
 ///
-/// Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. `sidestep_join` reads the files, not this
-/// function.
+/// Fails with `SIDESTEP_E_INVALID_ARGUMENT` for an unknown key or an invalid value. This function does not read the
+/// files that a value names; `sidestep_join` reads them.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_set(
@@ -100,14 +100,15 @@ pub unsafe extern "C" fn sidestep_settings_set(
     })
 }
 
-/// Sets the log callback. It receives events up to `level`, from `SIDESTEP_LOG_ERROR` to `SIDESTEP_LOG_TRACE`. A NULL callback
-/// turns logging off, which is the default: the library never writes to standard output or standard error.
+/// Sets the log callback. The callback receives the events of `level`, from `SIDESTEP_LOG_ERROR` to
+/// `SIDESTEP_LOG_TRACE`, and of all more severe levels. A NULL callback turns logging off, which is the default: the
+/// library never writes to standard output or standard error.
 ///
-/// The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback receives
-/// `user_data`, the level, and one line without a newline, which is valid during the call. The callback may call functions that
-/// do not block; the others return `SIDESTEP_E_WOULD_DEADLOCK`. It must not throw an exception or call longjmp, and must not
-/// wait for a thread that frees the mesh. `user_data` must be valid until the mesh, and every object that was created from
-/// it, has been freed.
+/// The library calls the callback on the threads of the mesh, possibly on several threads simultaneously. The callback
+/// receives `user_data`, the level, and one line without a newline, which is valid during the call. The callback may
+/// call functions that do not block; functions that block return `SIDESTEP_E_WOULD_DEADLOCK` there. It must not throw
+/// an exception or call longjmp, and must not wait for a thread that frees the mesh. `user_data` must be valid until
+/// the mesh, and every object that was created from it, has been freed.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_settings_log(

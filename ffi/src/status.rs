@@ -8,9 +8,9 @@ use mesh_resolver::ErrorKind as ResolveKind;
 
 /// The result of a call: `SIDESTEP_OK` or one of `SIDESTEP_E_…`.
 ///
-/// A code never changes its meaning. Later versions add codes, so treat a code that you do not know as an error. The errno
-/// of a code is the result of `sidestep_errno`. An error with a transient code usually is transient: see
-/// `sidestep_error_is_transient`.
+/// A code never changes its meaning. Later versions add codes, so treat a code that you do not know as an error. The
+/// errno of a code is the result of `sidestep_errno`. For an error with a code that is marked transient,
+/// `sidestep_error_is_transient` usually returns 1.
 ///
 /// Every function can return the codes 1 to 6 for invalid arguments, and `SIDESTEP_E_PANIC`. Functions that block can also
 /// return `SIDESTEP_E_WOULD_DEADLOCK` and `SIDESTEP_E_SYSTEM`. The description of a function lists its other failures.
@@ -327,7 +327,7 @@ pub extern "C" fn sidestep_errno(status: sidestep_status) -> c_int {
     properties(status).errno
 }
 
-/// Returns the status code of a connector error.
+/// Returns the status code for a kind of `mesh_connector` error.
 pub(crate) fn of(kind: ErrorKind) -> sidestep_status {
     match kind {
         ErrorKind::Ambiguous => SIDESTEP_E_AMBIGUOUS,
@@ -354,7 +354,7 @@ pub(crate) fn of(kind: ErrorKind) -> sidestep_status {
     }
 }
 
-/// Returns the status code of a resolver error.
+/// Returns the status code for a kind of `mesh_resolver` error.
 pub(crate) fn of_lookup(kind: ResolveKind) -> sidestep_status {
     match kind {
         ResolveKind::Config => SIDESTEP_E_CONFIG,
@@ -380,12 +380,12 @@ pub(crate) fn eai(status: sidestep_status) -> c_int {
     }
 }
 
-/// Returns the next step for errors whose message contains none.
+/// Returns the next step of a status code, for errors that have no more specific next step.
 pub(crate) fn next_step(status: sidestep_status) -> &'static str {
     properties(status).next_step
 }
 
-/// Returns whether a later call with the same arguments can succeed.
+/// Returns whether a call that failed with this status can succeed later with the same arguments.
 pub(crate) fn is_transient(status: sidestep_status) -> bool {
     properties(status).is_transient
 }

@@ -50,7 +50,7 @@ pub(crate) struct Stream {
     stream: Mutex<Option<DetachedStream>>,
     /// The descriptor of the stream's socket, for `poll`.
     fd: RawFd,
-    /// The locks of the call that reads and of the call that writes.
+    /// Two locks: `reading` is held by a call that reads, and `writing` by a call that writes.
     reading: Mutex<()>,
     writing: Mutex<()>,
     info: ConnectionInfo,
@@ -82,8 +82,8 @@ impl Stream {
         }
     }
 
-    /// Calls `work` on the caller's thread until it is ready, and waits for the socket between the calls. No other thread is
-    /// involved.
+    /// Calls `work` on the caller's thread until `work` is ready, and waits between the calls until the socket is
+    /// `ready`. Fails after `limit`; `None` waits without a limit. No other thread is involved.
     fn run<T>(
         &self,
         direction: &Mutex<()>,
@@ -153,8 +153,8 @@ impl Drop for Stream {
     }
 }
 
-/// Connects, and detaches the stream from the runtime, so that only the caller's threads wait for its socket. The
-/// future does not hold `member`, because it runs on the threads that the member owns.
+/// Returns a future that connects to `target`, and detaches the stream from the runtime, so that only the caller's
+/// threads wait for its socket. The future does not hold `member`, because it runs on the threads that `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,
@@ -176,8 +176,9 @@ fn broken(error: &io::Error) -> Failure {
     }
 }
 
-/// Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes it with
-/// `sidestep_stream_read` and `sidestep_stream_write`. `flags` is a protocol.
+/// Connects as `sidestep_connect` does, and stores a stream in `*stream`. The program reads and writes the stream with
+/// `sidestep_stream_read` and `sidestep_stream_write`. `flags` is the protocol of the connection:
+/// `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or `SIDESTEP_PROTOCOL_HTTP2`.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_connect(
@@ -203,13 +204,13 @@ pub unsafe extern "C" fn sidestep_stream_connect(
     })
 }
 
-/// Reads up to `size` bytes, and stores their number in `*count`. Waits if no byte is available. A count of 0 is the end of the
-/// stream.
+/// Reads up to `size` bytes into `data`, and stores the number of bytes read in `*count`. Waits if no byte is
+/// available. A count of 0 is the end of the stream.
 ///
 /// status             | reason
 /// -------------------|---------------------------------------------------------------------------------------------------
 /// SIDESTEP_E_TIMEOUT | `timeout_ms` expired (-1 waits without a limit); no data is lost
-/// SIDESTEP_E_TLS     | the peer rejects this process' certificate; the application has not received what was written
+/// SIDESTEP_E_TLS     | the peer rejects this process' certificate; the peer's application has not received the written data
 /// SIDESTEP_E_BROKEN  | the connection broke
 #[must_use]
 #[unsafe(no_mangle)]
@@ -262,8 +263,8 @@ pub unsafe extern "C" fn sidestep_stream_write(
     })
 }
 
-/// Ends the write direction of a stream: the peer sees the end of the stream. Reading still works. Fails as
-/// `sidestep_stream_write` does.
+/// Ends the write direction of a stream: the peer sees the end of the stream. The program can still read from the
+/// stream. Fails as `sidestep_stream_write` does.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_stream_shutdown(

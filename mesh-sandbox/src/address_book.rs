@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct YamlAddress {
-    /// The network; empty if the YAML names none.
+    /// The network of the address. The text is empty if the YAML assigns no network.
     pub network: String,
     /// An IP address, or the host name of a DNS endpoint.
     pub address: String,
@@ -31,7 +31,8 @@ impl YamlAddress {
 pub struct GatewayAddress {
     /// The network that the gateway leads into.
     pub network: String,
-    /// The cluster in which the gateway runs.
+    /// The Kubernetes cluster in which the gateway runs. The text is empty for a gateway that `meshNetworks.yaml`
+    /// configures by address.
     pub cluster: String,
     /// The gateway's address in the YAML.
     pub yaml_address: String,
@@ -54,12 +55,12 @@ impl AddressBook {
         self.0.write().remove(address);
     }
 
-    /// Returns the socket that serves an address of the YAML.
+    /// Returns the socket that serves an address of the YAML, or `None` if no socket serves it.
     pub fn socket(&self, network: &str, address: &str, port: u16) -> Option<SocketAddr> {
         self.0.read().get(&YamlAddress::new(network, address, port)).copied()
     }
 
-    /// Returns the address of the YAML that a socket serves.
+    /// Returns the address of the YAML that a socket serves, or `None` if the socket serves none.
     pub fn yaml(&self, socket: SocketAddr) -> Option<YamlAddress> {
         self.0.read().iter().find(|(_, it)| **it == socket).map(|(address, _)| address.clone())
     }

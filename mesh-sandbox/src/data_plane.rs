@@ -1,5 +1,5 @@
-//! All listeners of the mesh: endpoints and gateways. After a change of the mesh, new addresses are bound, removed ones
-//! are closed with their connections, and all others keep their sockets.
+//! The listeners of all endpoints and gateways of the mesh. After a change of the mesh, new addresses are bound,
+//! removed ones are closed with their connections, and all others keep their sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -37,9 +37,9 @@ struct State {
     stopped: BTreeSet<String>,
     /// The delay of the gateways of each network before they forward a connection.
     delays: BTreeMap<String, watch::Sender<Duration>>,
-    /// The identity that a workload presents instead of its own.
+    /// The identity that workloads present instead of their own SPIFFE ID, which is the key.
     presented: BTreeMap<String, Presented>,
-    /// The application that serves a service port instead of the built-in application.
+    /// The application that serves a service port instead of the built-in application, by host and port of the service.
     applications: BTreeMap<(String, u16), SocketAddr>,
 }
 
@@ -156,7 +156,8 @@ impl DataPlane {
         addresses.collect()
     }
 
-    /// Stops the gateways of a network and closes their connections. Their ports then refuse connections.
+    /// Stops the gateways of a network and closes their connections. The ports of the gateways then refuse connections.
+    /// Returns `false` if no gateway leads into the network.
     pub(crate) async fn stop_gateway(&self, network: &str) -> bool {
         let stopping: Vec<_> = {
             let mut state = self.state.lock();
@@ -170,7 +171,7 @@ impl DataPlane {
         !stopping.is_empty()
     }
 
-    /// Starts the gateways of a network again, on the same ports.
+    /// Starts the stopped gateways of a network again, on the same ports.
     pub(crate) fn start_gateway(&self, network: &str) -> Result<()> {
         let mut state = self.state.lock();
         if !state.stopped.remove(network) {
@@ -182,7 +183,8 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Sets the delay of the gateways of a network for every connection from now on.
+    /// Sets the delay of the gateways of a network, for new connections and for connections that are being delayed.
+    /// Returns `false` if no gateway leads into the network.
     pub(crate) fn slow_gateway(&self, network: &str, delay: Duration) -> bool {
         let state = self.state.lock();
         let known = state.delays.get(network);
@@ -230,8 +232,8 @@ impl DataPlane {
     }
 }
 
-/// A group for the tasks of the connections of one listener. The task that accepts connections owns the group and ends
-/// it.
+/// Creates a group for the connection tasks of one listener. The task that accepts the connections owns the group, so
+/// the end of that task ends the group.
 fn connections(runtime: &Handle) -> Arc<TaskGroup> {
     Arc::new(TaskGroup::new(runtime))
 }

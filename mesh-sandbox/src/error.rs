@@ -14,8 +14,8 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// An error of the sandbox.
 ///
-/// The message names the file and line, if any, and the next step. `Debug` prints the message and each cause on its own
-/// line.
+/// The message names the next step, and the file and line if the error has a location. `Debug` prints the message and
+/// each cause on its own line.
 #[derive(Clone)]
 pub struct Error(Arc<ErrorCore<ErrorKind, Option<SourceLocation>>>);
 
@@ -43,9 +43,9 @@ pub enum ErrorKind {
     NoCluster,
     /// A method was called with the name of an object that does not exist.
     NotFound,
-    /// `mesh.yaml` changes the trust domain of a running mesh.
+    /// `mesh.yaml` changes the trust domain of a running mesh, or its aliases.
     TrustDomainChanged,
-    /// The sandbox does not read a file next to the cluster folders.
+    /// A YAML file next to the cluster folders is neither `mesh.yaml` nor `meshNetworks.yaml`.
     UnsupportedFile,
     /// The sandbox does not support the kind of a document.
     UnsupportedKind,
@@ -79,7 +79,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the file and line of an error in YAML or in `upstream.hosts`.
+    /// Returns the file and line of an error in YAML or in `upstream.hosts`, and `None` for any other error.
     #[must_use]
     pub fn location(&self) -> Option<&SourceLocation> {
         self.0.details.as_ref()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// The number of events that are stored. Older ones are dropped.
+/// The maximum number of stored events. If there are more, the oldest event is dropped.
 const REMEMBERED: usize = 20_000;
 /// The maximum number of resource names in an event.
 pub(crate) const NAMES: usize = 100;
@@ -19,21 +19,21 @@ pub(crate) const NAMES: usize = 100;
 pub enum Event {
     /// istiod accepted an ADS stream.
     AdsConnected {
-        /// The id of the node, as sent by the client.
+        /// The id of the xDS node that the client sent.
         node: String,
         /// The authenticated SPIFFE ID of the client.
         identity: String,
     },
     /// An ADS stream ended.
     AdsDisconnected {
-        /// The id of the node.
+        /// The xDS node id of the client.
         node: String,
     },
     /// A client rejected a response (NACK).
     AdsRejected(Rejection),
     /// istiod sent a response on an ADS stream.
     AdsSent {
-        /// The id of the node.
+        /// The xDS node id of the client.
         node: String,
         /// The type URL of the resources.
         type_url: String,
@@ -48,7 +48,7 @@ pub enum Event {
     CertificateIssued {
         /// The SPIFFE ID in the certificate.
         identity: String,
-        /// The credential of the request: `certificate` or `token`.
+        /// The credential that authenticated the request: `certificate` or `token`.
         proof: &'static str,
         /// The lifetime of the certificate.
         lifetime: Duration,
@@ -118,13 +118,14 @@ pub enum GatewayOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkloadEvent {
-    /// The name of the workload, which is the name of its pod.
+    /// The name of the pod, of the WorkloadEntry or of the ServiceEntry endpoint. The address if the workload has no
+    /// name.
     pub workload: String,
-    /// The cluster in which the workload runs.
+    /// The Kubernetes cluster in which the workload runs.
     pub cluster: String,
-    /// The SPIFFE ID of the client; `None` for plaintext.
+    /// The SPIFFE ID of the client; `None` if the sidecar did not terminate mutual TLS.
     pub client: Option<String>,
-    /// The ALPN protocol that TLS negotiated, if any.
+    /// The ALPN protocol that the sidecar selected; `None` if it selected none or did not terminate mutual TLS.
     pub alpn: Option<String>,
     /// The outcome of the connection.
     pub outcome: WorkloadOutcome,
@@ -153,7 +154,7 @@ pub enum WorkloadOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rejection {
-    /// The id of the node that rejected the response.
+    /// The xDS node id of the client that rejected the response.
     pub node: String,
     /// The type URL of the response.
     pub type_url: String,
@@ -169,7 +170,7 @@ pub struct Rejection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AdsConnection {
-    /// The id of the node.
+    /// The xDS node id of the client.
     pub node: String,
     /// The authenticated SPIFFE ID of the client.
     pub identity: String,
@@ -218,7 +219,7 @@ impl Events {
         self.0.log.lock().events.iter().cloned().collect()
     }
 
-    /// Returns the current position in the log, for [`Events::wait_since`].
+    /// Returns the position in the log after the newest event, for [`Events::wait_since`].
     pub fn mark(&self) -> u64 {
         let log = self.0.log.lock();
         log.forgotten + u64::try_from(log.events.len()).unwrap_or(u64::MAX)

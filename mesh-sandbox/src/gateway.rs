@@ -39,8 +39,8 @@ struct Route {
 }
 
 impl Route {
-    /// Creates the route to a service port. Its endpoints all accept mTLS, because the gateway does not terminate TLS
-    /// (istio `endpoint_builder.go`).
+    /// Creates the route to a service port. The route contains only endpoints that accept mTLS, because the gateway
+    /// does not terminate TLS (istio `endpoint_builder.go`).
     fn of(gateway: &NetworkGateway, target: &Target<'_>) -> Self {
         let endpoints = target.service.endpoints_of(target.port).filter(|endpoint| {
             endpoint.network == gateway.network
@@ -94,7 +94,7 @@ pub(crate) struct Gateway {
     pub(crate) events: Events,
 }
 
-/// Accepts connections until the task group ends.
+/// Accepts and forwards connections, until the future is dropped.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, connections: Arc<TaskGroup>) {
     let connection = |stream, _| {
         let gateway = gateway.clone();
@@ -128,7 +128,8 @@ impl Gateway {
         }
     }
 
-    /// Waits for the delay of the gateway, or until a shorter delay has been set.
+    /// Waits for the delay of the gateway, counted from the call. A change of the delay also applies to a wait in
+    /// progress.
     async fn wait(&self) {
         let (start, mut delay) = (Instant::now(), self.delay.clone());
         loop {
@@ -167,7 +168,8 @@ impl Gateway {
             if let Some(socket) = socket
                 && let Ok(stream) = TcpStream::connect(socket).await
             {
-                // With Nagle's algorithm, small messages would wait for the acknowledgements of both hops.
+                // With Nagle's algorithm, small messages would wait for acknowledgements on both connections, to the
+                // client and to the endpoint.
                 let _ = stream.set_nodelay(true);
                 return Some((endpoint, stream));
             }

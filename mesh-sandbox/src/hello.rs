@@ -26,7 +26,7 @@ impl Hello {
         self.offers_http() || self.alpn.iter().any(|it| it == "istio" || it == "istio-peer-exchange")
     }
 
-    /// Returns whether the client offers HTTP by ALPN.
+    /// Returns whether the client offers one of Istio's three ALPN protocols for HTTP.
     pub(crate) fn offers_http(&self) -> bool {
         self.alpn.iter().any(|it| matches!(it.as_str(), "istio-http/1.0" | "istio-http/1.1" | "istio-h2"))
     }
@@ -37,9 +37,9 @@ impl Hello {
 pub(crate) enum Opening {
     /// A complete ClientHello.
     Tls(Hello),
-    /// Anything else, including an invalid ClientHello: Envoy treats both as plaintext.
+    /// No ClientHello, or an invalid or incomplete one. Envoy treats such a connection as plaintext.
     Other,
-    /// The peer closed the connection before it sent enough bytes.
+    /// The peer closed the connection before it sent a byte.
     Closed,
 }
 

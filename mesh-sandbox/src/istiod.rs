@@ -28,7 +28,8 @@ pub(crate) mod subscription;
 pub(crate) use push::Pushes;
 pub(crate) use snapshot::Snapshot;
 
-/// The lifetimes of certificates (istio `security/pkg/server/ca/server.go`).
+/// The lifetime of a certificate if its request contains none, and the maximum lifetime (istio
+/// `security/pkg/server/ca/server.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TtlPolicy {
     pub(crate) default: Duration,
@@ -74,7 +75,7 @@ impl Drop for Istiod {
     }
 }
 
-/// One run of istiod.
+/// One run of istiod, with its tasks. The value is `None` while istiod does not run.
 #[derive(Debug, Default)]
 pub(crate) struct Process(Mutex<Option<Arc<TaskGroup>>>);
 

@@ -2,7 +2,7 @@
 //! over TLS), east-west gateways, workloads behind sidecars, and the DNS server outside the mesh.
 //!
 //! The sandbox behaves as strictly as istiod, gateways and sidecars do. A more lenient sandbox would hide bugs until
-//! production. Its messages were compared with those of a real istiod, one by one.
+//! production. The xDS messages of the sandbox were compared with those of a real istiod, one by one.
 //!
 //! ```
 //! # async fn test() -> Result<(), mesh_sandbox::Error> {
@@ -53,12 +53,11 @@
 //! # Differences from a real mesh
 //!
 //! * **Addresses.** Addresses such as 10.10.1.11 cannot be bound here. Every listener is on 127.0.0.1, and EDS contains
-//!   these sockets. An
-//!   [`AddressBook`](address_book::AddressBook) maps them to the addresses in the YAML and back. The name table contains the
-//!   addresses in the YAML.
+//!   these sockets. An [`AddressBook`](address_book::AddressBook) maps them to the addresses in the YAML and back.
+//!   The name table contains the addresses in the YAML.
 //! * **Applications.** HTTP ports answer with JSON about the caller. The paths `/bytes/N`, `/echo` and `/status/CODE`
 //!   return other bodies; gRPC health checks succeed, and other gRPC calls return their messages. Other ports answer
-//!   each line with `<pod>: <line>`. [`Sandbox::serve`] puts another application behind a port.
+//!   each line with `<pod>: <line>`. [`Sandbox::serve`] puts another application behind a service port.
 //! * **Not supported.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
 //!   `inbound|…` of the ports that a node serves itself, ambient mode, the limit of requests per second, and several
 //!   roots. Clusters contain the fields that decide a connection, and no telemetry.
@@ -73,7 +72,7 @@
 //! | [`Sandbox::push_invalid_name_table`] | the next push |
 //! | [`Sandbox::revoke_tokens`], and [`TokenOptions`] with a wrong audience or an expired lifetime | a new token |
 //!
-//! [`SandboxBuilder`] sets short lifetimes of certificates and connections. [`Events`](event::Events) record
+//! [`SandboxBuilder`] can set short lifetimes of certificates and connections. [`Events`](event::Events) record
 //! connections, pushes and errors.
 //!
 //! The sandbox changes no process-wide state: it installs no default crypto provider, no tracing subscriber and no

@@ -15,7 +15,7 @@ const BACKLOG: u32 = 1024;
 /// The delay after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Binds a listening socket. The function is synchronous, so that a change of the mesh is one step.
+/// Binds a listening socket. The function is synchronous, so that a change of the mesh runs without an `await`.
 pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
     let failed = |source| Error::bind(what, address, source);
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -44,12 +44,13 @@ pub(crate) async fn serve<F>(
     }
 }
 
-/// Accepts the next connection. Errors concern one connection only, or are temporary, such as too many open files.
+/// Accepts the next connection. An error is logged, and the next connection is accepted: an error concerns one
+/// connection only, or is temporary, such as too many open files.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // With Nagle's algorithm, small messages would wait for the acknowledgements of both hops.
+                // With Nagle's algorithm, small messages would wait for acknowledgements.
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }

@@ -20,7 +20,8 @@ impl SourceLocation {
         Self { file: self.file.clone(), line }
     }
 
-    /// Returns the path of the file, or the name of the applied text.
+    /// Returns the path of the file, or `(applied)` for YAML that was passed to
+    /// [`Sandbox::apply`](crate::Sandbox::apply).
     pub fn file(&self) -> &Path {
         &self.file
     }

@@ -43,7 +43,7 @@ pub(crate) use scope::{Scope, Viewer};
 pub(crate) use service::{Port, Registry, Resolution, Service};
 pub(crate) use vip::VipAllocator;
 
-/// The objects of all clusters.
+/// The objects of each Kubernetes cluster, by the id of the cluster.
 pub(crate) type Objects = BTreeMap<String, BTreeMap<Key, Manifest>>;
 
 /// The mesh as istiod models it.
@@ -56,7 +56,8 @@ pub(crate) struct Mesh {
     pub(crate) services: Vec<Arc<Service>>,
     /// The gateways with resolved IP addresses (istio `pilot/pkg/model/network.go`).
     pub(crate) gateways: Vec<NetworkGateway>,
-    /// The gateways with unresolved names, as DNS clusters contain them.
+    /// The same gateways before their names are resolved. xDS clusters of the types STRICT_DNS and LOGICAL_DNS contain
+    /// these.
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
     pub(crate) sidecars: Sidecars,
@@ -101,7 +102,7 @@ impl Mesh {
     }
 }
 
-/// Returns the objects of one kind, with their manifests.
+/// Returns the objects for which `pick` returns `Some`, with their manifests.
 fn each<'a, T: 'a>(
     objects: &'a BTreeMap<Key, Manifest>,
     pick: impl Fn(&Object) -> Option<&Arc<T>>,

@@ -63,8 +63,8 @@ impl Sandbox {
         SandboxBuilder::new()
     }
 
-    /// Returns the mesh folder: the configured one, otherwise a temporary folder with the example mesh, which is
-    /// removed with the sandbox.
+    /// Returns the mesh folder: the folder that the builder set, or, if it set none, a temporary folder with the
+    /// example mesh, which is removed with the sandbox.
     pub fn mesh_dir(&self) -> &Path {
         self.folder.path()
     }
@@ -166,7 +166,7 @@ impl Sandbox {
         self.pushes.mesh().groups.iter().map(Group::full_name).collect()
     }
 
-    /// Stops everything and waits until it has ended.
+    /// Stops all tasks of the sandbox, and waits until they have ended.
     pub async fn shutdown(self) {
         self.tasks.close().await;
         self.istiod.stop().await;

@@ -50,7 +50,7 @@ impl State {
         Mesh::build(config, objects, networks, upstream, vips).map(Arc::new)
     }
 
-    /// Applies a change if the mesh can be built with it; otherwise the state is unchanged.
+    /// Makes a change, and builds the mesh with it. If either fails, returns the error and leaves the state unchanged.
     fn attempt(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<Difference>,

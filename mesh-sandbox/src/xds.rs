@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::model::{Mesh, Scope, Viewer};
 
-/// The input of the generators.
+/// The input of the functions that build resources.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World<'a> {
     pub(crate) mesh: &'a Mesh,

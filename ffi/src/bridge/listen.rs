@@ -18,12 +18,14 @@ use crate::{
 /// The size of a buffer for the text of an IP address, including the zero byte.
 pub const SIDESTEP_ADDRESS_SIZE: usize = 46;
 
-/// Listens on a Unix socket and forwards its connections to one service, for clients with an option such as
-/// `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the file, and removes it when the bridge is freed. `flags` is a protocol.
+/// Listens on a Unix socket at `path`, and forwards its connections to `port` of the service `host`, for clients with
+/// an option such as `CURLOPT_UNIX_SOCKET_PATH`. The bridge owns the socket file, and removes the file when the bridge
+/// is freed. `flags` is the protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
+/// `SIDESTEP_PROTOCOL_HTTP2`.
 ///
-/// Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if its directory does not
-/// exist or is not writable. The function does not check whether the service exists; clients see an unknown service as a
-/// closed connection.
+/// Fails with `SIDESTEP_E_LISTEN` if another program listens on the path, if the path is too long, or if the directory
+/// of the path does not exist or is not writable. The function does not check whether the service exists; clients see
+/// an unknown service as a closed connection.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_listen_unix(
@@ -43,8 +45,8 @@ pub unsafe extern "C" fn sidestep_bridge_listen_unix(
     })
 }
 
-/// Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to a PostgreSQL service.
-/// Clients use the connection string `host=folder port=port`.
+/// Listens on the Unix socket that libpq expects, `folder/.s.PGSQL.port`, and forwards its connections to `port` of the
+/// PostgreSQL service `host`. Clients use the connection string `host=folder port=port`.
 ///
 /// Fails as `sidestep_bridge_listen_unix` does.
 #[must_use]
@@ -65,12 +67,14 @@ pub unsafe extern "C" fn sidestep_bridge_listen_postgres(
     })
 }
 
-/// Listens on a loopback address that belongs to one service, in 127.64.0.0/10, and forwards its connections to that
-/// service. It is for clients that accept only an address. `flags` is a protocol.
+/// Listens on a loopback address in 127.64.0.0/10 that the bridge uses only for the service `host`, and forwards the
+/// connections to `port` of that service. This is for clients that accept only an IP address and a port. `flags` is the
+/// protocol of the connections: `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or `SIDESTEP_PROTOCOL_HTTP2`.
 ///
-/// `*local_port` is 0 for a port that the system chooses, or the service's port for clients that take the port from a URL. The
-/// function stores the port of the listener there, and the address as a text in `address`, a buffer of
-/// `SIDESTEP_ADDRESS_SIZE` bytes. A second call for the same service returns the same listener.
+/// `*local_port` selects the port of the listener: 0 for a port that the system chooses, or `port` for clients that
+/// take the port from a URL. The function stores the port of the listener in `*local_port`, and the loopback address as
+/// a text in `address`, a buffer of `SIDESTEP_ADDRESS_SIZE` bytes. A second call with the same arguments returns the
+/// same listener.
 ///
 /// Fails with `SIDESTEP_E_LISTEN` if another program uses the port.
 #[must_use]
@@ -106,7 +110,8 @@ pub unsafe extern "C" fn sidestep_bridge_listen_local(
     })
 }
 
-// These futures run on the mesh's threads. They hold the bridge, but not the `BridgeObject`, which owns these threads.
+// The futures of the following functions run on the mesh's threads. They hold the `Bridge`, but not the `BridgeObject`,
+// which owns these threads.
 
 pub(crate) fn listening_unix(
     bridge: &BridgeObject,

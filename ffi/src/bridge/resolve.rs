@@ -16,12 +16,13 @@ use crate::{
     status::SIDESTEP_E_INVALID_ARGUMENT,
 };
 
-/// Resolves names as `sidestep_getaddrinfo` does, for programs that connect to the result themselves. A mesh name has a
-/// loopback address and a port on which the bridge listens, and the bridge forwards connections to the service. Other
-/// names have their addresses from upstream DNS, and an IP address resolves to itself.
+/// Resolves names as `sidestep_getaddrinfo` does, for programs that pass the returned addresses to `connect`. A mesh
+/// name resolves to a loopback address and a port on which the bridge listens; the bridge forwards the connections to
+/// the service. Other names are resolved by upstream DNS, and an IP address resolves to itself.
 ///
-/// For a mesh name, `service` is required, and must be a port of the mesh service; otherwise the function returns EAI_SERVICE.
-/// The addresses are IPv4 addresses for stream sockets, and stay the same until the bridge is freed.
+/// For a mesh name, `service` is required, and must be a port of the mesh service. If `service` is NULL or names
+/// another port, the function returns EAI_SERVICE. The addresses of a mesh name are IPv4 addresses for stream sockets,
+/// and stay the same until the bridge is freed.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
@@ -47,7 +48,8 @@ pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
     })
 }
 
-/// Resolves a name. The future does not hold the `BridgeObject`, because it runs on the threads that this object owns.
+/// Returns a future that resolves the name in `request`. The future does not hold the `BridgeObject`, because it runs
+/// on the threads that this object owns.
 pub(crate) fn resolving(
     bridge: &BridgeObject,
     request: Request<'static>,
@@ -57,7 +59,7 @@ pub(crate) fn resolving(
         let stream = request.stream();
         let port = stream.map_or(0, |stream| stream.port);
         let is_external = match Target::new(&request.node, port) {
-            // The port is 0, because there is no service. The name decides whether that is an error.
+            // The port is 0, because the request has no service. That is an error only for a mesh name.
             Err(_) => resolver.canonical_name(&request.node).is_none(),
             Ok(target) => match bridge.local_address(&target).await? {
                 None => true,

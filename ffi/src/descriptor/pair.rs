@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-/// The type of the sockets.
+/// The type of the two sockets of a pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pair {
     /// TCP over loopback. Such a socket reports a reset and has TCP options.

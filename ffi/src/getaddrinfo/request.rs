@@ -34,11 +34,12 @@ pub(crate) struct Request<'a> {
     socket_type: c_int,
     protocol: c_int,
     pub(super) services: Services,
-    /// Whether the system's function answers the request, without a DNS query.
+    /// Whether `node` is an IP address, or must be one (AI_NUMERICHOST). The system's `getaddrinfo` answers such a
+    /// request, without a DNS query.
     numeric: bool,
 }
 
-/// The services of a request. Most requests have at most three.
+/// The services of a request, one for each socket type. Most requests have at most three.
 pub(super) type Services = SmallVec<[Service; 3]>;
 
 /// The type and protocol of a socket, and the port of the service.
@@ -95,7 +96,8 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Returns the answer of the system's function if the request needs no DNS query.
+    /// Returns the answer of the system's `getaddrinfo` if the node is an IP address, or must be one (AI_NUMERICHOST).
+    /// Returns `None` for all other requests.
     pub(crate) fn system(&self) -> Option<Result<Addresses, Failure>> {
         let hints = self.hints(self.flags | AI_NUMERICHOST, self.family);
         self.numeric.then(|| system::numeric(&self.node, self.service.as_deref(), &hints))
@@ -111,7 +113,7 @@ impl<'a> Request<'a> {
             || self.node.contains('%')
     }
 
-    /// Copies the borrowed texts.
+    /// Converts the request to one that owns its texts.
     pub(crate) fn into_owned(self) -> Request<'static> {
         let Self { node, service, flags, family, socket_type, protocol, services, numeric } = self;
         let (node, service) =
@@ -119,7 +121,8 @@ impl<'a> Request<'a> {
         Request { node, service, flags, family, socket_type, protocol, services, numeric }
     }
 
-    /// Returns the service for stream sockets. Its port is 0 if the request has no service.
+    /// Returns the service for stream sockets, or `None` if the hints exclude stream sockets. The port is 0 if the
+    /// request names no service.
     pub(crate) fn stream(&self) -> Option<Service> {
         self.services.iter().copied().find(|service| service.socket_type == SOCK_STREAM)
     }

@@ -7,7 +7,8 @@ use std::{
 
 use libc::{MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 
-/// A page that contains the process ID. The kernel clears it in a forked child.
+/// A memory page that contains the process ID, or NULL before the first use. The kernel clears the page in a forked
+/// child.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
 const SIZE: usize = 4096;

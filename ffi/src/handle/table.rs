@@ -119,7 +119,8 @@ impl Table {
         slots.slots.get(id.slot).filter(|slot| slot.matches(id))?.value.clone()
     }
 
-    /// Removes a value. The caller drops it after the lock has been released.
+    /// Removes the value of a handle and returns it, or `None` if the handle was freed. The caller drops the value
+    /// after the lock has been released.
     pub(super) fn remove(&self, id: Id) -> Option<Value> {
         let mut slots = self.slots.write();
         let value = slots.slots.get_mut(id.slot).filter(|slot| slot.matches(id))?.value.take()?;

@@ -4,7 +4,7 @@ use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// A gate for calls. No call starts after [`close`](Self::close) has returned.
+/// A gate that calls of the log callback pass. No call starts after [`close`](Self::close) has returned.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -14,7 +14,7 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct State {
     closed: bool,
-    /// The threads that are in a call.
+    /// The threads that are in a call of the log callback.
     inside: Vec<ThreadId>,
 }
 
@@ -37,7 +37,7 @@ impl Gate {
         self.left.notify_all();
     }
 
-    /// Closes the gate, and waits until no other thread is in a call.
+    /// Closes the gate, and waits until no other thread is in a call of the log callback.
     pub(crate) fn close(&self) {
         let me = thread::current().id();
         let mut state = self.state();

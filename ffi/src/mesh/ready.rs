@@ -10,7 +10,7 @@ use crate::{
     status::{SIDESTEP_E_CONTROL_PLANE, SIDESTEP_E_TIMEOUT},
 };
 
-/// Waits for `timeout`, or for the configured timeout if it is `None`.
+/// Waits until the mesh is ready, for at most `timeout`. `None` selects the timeout in the setting `join-timeout-ms`.
 pub(crate) async fn ready(mesh: &Mesh, timeout: Option<Duration>) -> Result<(), Failure> {
     let Some(timeout) = timeout else {
         return Ok(mesh.ready().await?);
@@ -19,7 +19,7 @@ pub(crate) async fn ready(mesh: &Mesh, timeout: Option<Duration>) -> Result<(), 
     let mut last = None;
     while let Ok(outcome) = timeout_at(deadline, mesh.ready()).await {
         match outcome {
-            // The configured timeout expired, but not the caller's.
+            // The timeout in the setting `join-timeout-ms` expired, but not `timeout`.
             Err(error) if is_retried(&error) && Instant::now() < deadline => last = Some(error),
             outcome => return Ok(outcome?),
         }

@@ -44,8 +44,8 @@ pub unsafe extern "C" fn sidestep_queue_bridge_start(
     unsafe { start_operation(queue, user_data, operation, err, start) }
 }
 
-/// The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The queue may belong to another
-/// mesh.
+/// The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The mesh of the queue may
+/// differ from the mesh of the bridge.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_bridge_getaddrinfo(
@@ -76,7 +76,8 @@ pub unsafe extern "C" fn sidestep_queue_bridge_getaddrinfo(
     unsafe { start_resolution(queue, user_data, operation, err, look_up) }
 }
 
-/// The non-blocking form of `sidestep_bridge_listen_unix`. The queue may belong to another mesh.
+/// The non-blocking form of `sidestep_bridge_listen_unix`. The mesh of the queue may differ from the mesh of the
+/// bridge.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
@@ -101,7 +102,8 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
     unsafe { start_operation(queue, user_data, operation, err, listen) }
 }
 
-/// The non-blocking form of `sidestep_bridge_listen_postgres`. The queue may belong to another mesh.
+/// The non-blocking form of `sidestep_bridge_listen_postgres`. The mesh of the queue may differ from the mesh of the
+/// bridge.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(
@@ -125,8 +127,9 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(
     unsafe { start_operation(queue, user_data, operation, err, listen) }
 }
 
-/// The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 or the service's port. The completion contains a
-/// list with one entry: the address and the port of the listener. The queue may belong to another mesh.
+/// The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 for a port that the system chooses, or
+/// equal to `port`. The `addresses` of the completion are a list with one entry: the address and the port of the
+/// listener. The mesh of the queue may differ from the mesh of the bridge.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_bridge_listen_local(

@@ -86,7 +86,7 @@ where
     unsafe { start_kind(queue, user_data, operation, err, OperationKind::Resolution, prepare) }
 }
 
-/// Starts an operation of either kind.
+/// Starts an operation of the kind `kind`.
 ///
 /// # Safety
 ///
@@ -153,8 +153,8 @@ pub unsafe extern "C" fn sidestep_queue_connect(
     unsafe { start_operation(queue, user_data, operation, err, connect) }
 }
 
-/// The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. Reading and writing block as
-/// usual; pass a `timeout_ms` of 0 to transfer only what is possible without waiting.
+/// The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. `sidestep_stream_read` and
+/// `sidestep_stream_write` block; pass 0 as their `timeout_ms` to transfer only what is possible without waiting.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_stream_connect(

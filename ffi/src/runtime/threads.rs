@@ -61,7 +61,7 @@ impl Threads {
         Ok((threads, handle))
     }
 
-    /// Ends the tasks and the threads. Waits for the threads if `wait` is set.
+    /// Ends the tasks and the threads. Waits for the threads if `wait` is true.
     pub(super) fn end(&mut self, wait: bool) {
         match std::mem::replace(self, Self::Ended) {
             Self::One(one) => one.end(wait),

@@ -14,7 +14,7 @@ use crate::{
     status::{SIDESTEP_E_CONFIG, SIDESTEP_E_INVALID_ARGUMENT},
 };
 
-/// The values with which a mesh is joined.
+/// The builder of the mesh, the number of threads and the log callback, as the settings define them.
 pub(crate) struct Joining {
     pub(crate) mesh: MeshBuilder,
     pub(crate) threads: usize,
@@ -83,7 +83,7 @@ fn milliseconds(value: &str) -> Result<Duration, Failure> {
     parsed::<u32>(value).map(|number| Duration::from_millis(number.into()))
 }
 
-/// Parses a value. `Key::checked` has checked it before, so it does not fail.
+/// Parses the value of a setting. `Key::checked` has checked the value before, so parsing does not fail.
 fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Failure> {
     value.parse().map_err(|_| {
         let message = format!("the value `{}` of a setting is invalid", value.escape_debug());

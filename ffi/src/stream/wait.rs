@@ -7,7 +7,8 @@ use rustix::{
     io::Errno,
 };
 
-/// Waits until the socket is `ready` or broken. Returns `false` if the deadline passes first.
+/// Waits until the socket is `ready` or broken. Returns `false` if the deadline passes first. `None` waits without a
+/// limit.
 pub(super) fn wait(socket: BorrowedFd<'_>, ready: PollFlags, deadline: Option<Instant>) -> io::Result<bool> {
     let mut polled = [PollFd::from_borrowed_fd(socket, ready)];
     loop {

@@ -19,7 +19,7 @@ use crate::pki::spiffe;
 use crate::tasks::TaskGroup;
 use crate::xds::Proxy;
 
-/// The discovery service.
+/// The ADS service of istiod.
 #[derive(Debug)]
 pub(crate) struct DiscoveryService {
     pub(crate) shared: Arc<Shared>,
@@ -33,7 +33,7 @@ type Outgoing = mpsc::Sender<Message>;
 #[derive(Debug)]
 enum Message {
     Response(DeltaDiscoveryResponse),
-    /// The end of the stream; without a status if the client has gone.
+    /// The end of the stream, with the status that istiod sends. `None` if the client has ended the stream.
     End(Option<Status>),
 }
 
@@ -97,7 +97,7 @@ impl AggregatedDiscoveryService for DiscoveryService {
     }
 }
 
-/// The number of streams so far: istiod numbers its connections.
+/// The number of the next stream. istiod numbers its ADS streams.
 static STREAMS: AtomicU64 = AtomicU64::new(1);
 
 struct Stream {
@@ -173,7 +173,8 @@ impl Stream {
         }
     }
 
-    /// Reads the node and checks that the client may use its namespace (istio `pilot/pkg/xds/auth.go`).
+    /// Reads the node, and checks that its namespace and service account are those of the authenticated identity (istio
+    /// `pilot/pkg/xds/auth.go`).
     fn introduce(&self, first: &DeltaDiscoveryRequest) -> Result<Proxy, End> {
         let node = first.node.as_ref().filter(|node| !node.id.is_empty());
         let node = node.ok_or_else(|| End::Status(Status::invalid_argument("missing node information")))?;

@@ -1,4 +1,4 @@
-//! Authenticates clients: by the client certificate if one was sent, otherwise by a bearer token (istio
+//! Authenticates clients: by the client certificate, or by a bearer token if the client sent no certificate (istio
 //! `security/pkg/server/ca/authenticate`).
 
 use tonic::Extensions;
@@ -7,11 +7,11 @@ use tonic::metadata::MetadataMap;
 use super::Shared;
 use crate::pki::spiffe;
 
-/// The client of a TLS connection, as an extension of every request.
+/// The client of a TLS connection. The server adds it as an extension to every HTTP request of the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: std::net::SocketAddr,
-    /// The identity in the verified client certificate.
+    /// The identity in the verified client certificate; `None` if the client sent no certificate.
     pub(crate) identity: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl Shared {
     }
 
     /// Returns the cluster whose API server reviews the token: the value of the `clusterid` header if it occurs exactly
-    /// once (istio `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
+    /// once, else the config cluster (istio `security/pkg/server/ca/authenticate/kubeauth/kube_jwt.go`).
     fn cluster(&self, metadata: &MetadataMap) -> Result<String, String> {
         let snapshot = self.snapshots.borrow();
         let mut values = metadata.get_all("clusterid").iter();

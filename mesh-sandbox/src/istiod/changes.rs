@@ -22,14 +22,15 @@ pub(crate) struct Changes {
     policies: BTreeMap<String, u64>,
     /// Hosts, possibly wildcards, whose DestinationRules changed: affects CDS and EDS of the services.
     rules: BTreeMap<String, u64>,
-    /// Namespaces whose Sidecars changed: affects their visible clusters and the name table.
+    /// Namespaces whose Sidecars changed: affects the xDS clusters and the name table of their proxies.
     scopes: BTreeMap<String, u64>,
-    /// The last change of the mesh-wide PeerAuthentication: affects CDS and EDS of all services.
+    /// The push with the last change of the mesh-wide PeerAuthentication: affects CDS and EDS of all services.
     mesh_policy: u64,
-    /// The last change of endpoints of headless services: affects EDS of all services.
+    /// The push with the last change of endpoints of headless services: affects EDS of all services.
     all_endpoints: u64,
     names: u64,
-    /// The last change of networks, gateways or the mesh configuration: affects all resources of all clients.
+    /// The push with the last change of networks, gateways or the mesh configuration: affects all resources of all
+    /// clients.
     forced: u64,
 }
 
@@ -71,7 +72,8 @@ impl Changes {
         let pairs = || before.iter().zip(after);
         let defined_alike =
             before.len() == after.len() && pairs().all(|(old, new)| is_defined_alike(old, new));
-        // A cluster that loses its last endpoint keeps its identities (istio `UpdateServiceEndpoints`).
+        // If a service loses its last endpoint in a Kubernetes cluster, it keeps the identities from that cluster
+        // (istio `UpdateServiceEndpoints`).
         let clusters: BTreeSet<&str> =
             after.iter().flat_map(|it| &it.endpoints).map(|it| &*it.cluster).collect();
         let identities = |services: &[&Arc<Service>]| -> Vec<_> {
@@ -96,7 +98,7 @@ impl Changes {
         }
     }
 
-    /// Returns the changes after the push with this number.
+    /// Returns the changes after the push with the number `seen`.
     pub(crate) fn since(&self, seen: u64) -> Since<'_> {
         Since { changes: self, seen }
     }
@@ -110,7 +112,7 @@ pub(crate) struct Since<'a> {
 }
 
 impl Since<'_> {
-    /// Returns whether everything must be pushed.
+    /// Returns whether all resources must be pushed.
     pub(crate) fn is_forced(&self) -> bool {
         self.changes.forced > self.seen
     }
@@ -133,7 +135,7 @@ impl Since<'_> {
         self.is_forced() || changes.mesh_policy.max(newest.unwrap_or_default()) > self.seen
     }
 
-    /// Returns whether the clusters of this service may have changed.
+    /// Returns whether the clusters of the service with this host and namespace may have changed.
     pub(crate) fn touches_clusters(&self, host: &str, namespace: Option<&str>) -> bool {
         self.is_forced()
             || self.changes.mesh_policy > self.seen
@@ -142,7 +144,8 @@ impl Since<'_> {
             || namespace.is_some_and(|namespace| self.is_newer(&self.changes.policies, namespace))
     }
 
-    /// Returns whether the endpoints of this host may have changed. An unknown host is included in every policy change.
+    /// Returns whether the endpoints of this host may have changed. `namespace` is `None` for an unknown host, which
+    /// every change of a PeerAuthentication affects.
     pub(crate) fn touches_endpoints(&self, host: &str, namespace: Option<&str>) -> bool {
         let policies = &self.changes.policies;
         self.touches_clusters(host, namespace)
@@ -172,7 +175,8 @@ fn is_defined_alike(old: &Service, new: &Service) -> bool {
     old.definition() == new.definition()
 }
 
-/// Returns whether the endpoints are equal apart from their policies. A change of a policy has its own push.
+/// Returns whether the endpoints are equal apart from their PeerAuthentication modes. A change of a PeerAuthentication
+/// is recorded on its own.
 fn are_alike(old: &[Endpoint], new: &[Endpoint]) -> bool {
     old.len() == new.len()
         && old

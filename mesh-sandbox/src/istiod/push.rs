@@ -54,7 +54,7 @@ impl Pushes {
         self.next.lock().mesh.clone()
     }
 
-    /// Replaces the mesh.
+    /// Replaces the mesh, and triggers a push after the debounce.
     pub(crate) fn change(&self, mesh: Arc<Mesh>) {
         {
             let mut next = self.next.lock();
@@ -70,8 +70,8 @@ impl Pushes {
         self.publish();
     }
 
-    /// Publishes a snapshot after each burst of changes, until the task ends. Changes count from this call on, even if
-    /// the task is polled later.
+    /// Returns a future that publishes a snapshot after each burst of changes, until it is dropped. Changes count from
+    /// this call on, even if the future is first polled later.
     pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let changes = self.changes.subscribe();
         self.publish_changes(changes)
@@ -100,7 +100,7 @@ impl Pushes {
     }
 }
 
-/// Returns a version such as `2026-11-23T10:00:00Z/7`: the time and the number of the push.
+/// Returns a version such as `1795428000/7`: the time in seconds since 1970, and the number of the push.
 fn version(counter: u64) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     format!("{seconds}/{counter}")

@@ -59,7 +59,7 @@ impl Server {
         Ok(Self { shared, process, tls: Arc::new(config) })
     }
 
-    /// Serves until the task ends. All tasks that it started end with it.
+    /// Serves connections until the future is dropped. Then all tasks that the future started end.
     pub(crate) async fn serve(self, listener: TcpListener, connections: TaskGroup) {
         let streams = Arc::new(TaskGroup::new(&tokio::runtime::Handle::current()));
         let discovery = DiscoveryService {
@@ -85,10 +85,10 @@ impl Server {
     }
 }
 
-/// Serves one HTTP/2 connection. Dropping the future closes the socket and ends its calls.
+/// Serves one HTTP/2 connection. Dropping the future closes the socket and ends the calls on the connection.
 async fn connection(stream: TlsStream<TcpStream>, peer: Peer, routes: Routes, age: Option<AgeLimit>) {
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return; // grpc-go requires ALPN
+        return; // grpc-go requires that ALPN selects h2
     }
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer.clone());

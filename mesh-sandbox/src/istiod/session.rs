@@ -43,7 +43,7 @@ pub(crate) enum Answer {
     Crash(String),
 }
 
-/// Types that istiod accepts without a response: it has no PCDS trust bundle and no secrets for a sidecar.
+/// Types that istiod accepts without a response: istiod has neither a PCDS trust bundle nor secrets for a sidecar.
 const SILENT: [&str; 2] = [
     "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Returns the subscribed types with their names.
+    /// Returns the subscribed resource types, each with the subscribed names.
     pub(crate) fn subscriptions(&self) -> Vec<(String, Vec<String>)> {
         let each = self.subscriptions.iter();
         each.map(|(kind, subscription)| (kind.clone(), subscription.names.iter().cloned().collect()))
@@ -228,7 +228,7 @@ impl Session {
         response(snapshot, type_url::NAME_TABLE, subscription, vec![resource], removed)
     }
 
-    /// Builds a response with all clusters. Names in `known` without a cluster are removed.
+    /// Builds a response with all clusters. Names in `known` that have no cluster are listed as removed.
     fn send_all_clusters(&mut self, snapshot: &Snapshot, known: &BTreeSet<String>) -> DeltaDiscoveryResponse {
         let clusters = by_name(snapshot.clusters_for(&self.proxy));
         let removed = known.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
@@ -238,7 +238,8 @@ impl Session {
         response(snapshot, type_url::CLUSTER, subscription, resources, removed)
     }
 
-    /// Builds a response with the clusters of changed services, and always the three fixed clusters.
+    /// Builds a response with the clusters of changed services and the three fixed clusters. Returns `None` if no
+    /// cluster has changed.
     fn send_changed_clusters(
         &mut self,
         snapshot: &Snapshot,
@@ -273,8 +274,8 @@ impl Session {
         self.subscriptions.get(kind).map(|subscription| subscription.names.clone()).unwrap_or_default()
     }
 
-    /// Builds a response with the endpoints of these clusters; `None` if there are no names. An unknown name gets an
-    /// empty assignment (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
+    /// Builds a response with the endpoints of the clusters in `names`. Returns `None` if `names` is empty. An unknown
+    /// name gets an empty assignment (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
     fn send_endpoints(
         &mut self,
         snapshot: &Snapshot,

@@ -17,7 +17,7 @@ pub(crate) struct Snapshot {
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) book: AddressBook,
     pub(crate) metadata_exchange: bool,
-    /// The version, `<time>/<counter>`, as istiod formats it.
+    /// The version, `<time>/<number of the push>`, as in istiod.
     pub(crate) version: String,
     /// The changes since earlier pushes.
     pub(crate) changes: Changes,

@@ -5,7 +5,7 @@ use crate::yaml::kubernetes::Labels;
 
 /// The value of `security.istio.io/tlsMode` for a workload with a sidecar (istio `pilot/pkg/model/service.go`).
 pub(crate) const TLS_MODE_ISTIO: &str = "istio";
-/// The TLS mode of a workload without the label.
+/// The TLS mode of a workload without the label `security.istio.io/tlsMode`.
 pub(crate) const TLS_MODE_DISABLED: &str = "disabled";
 /// The label with the TLS mode of a workload.
 pub(crate) const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
@@ -22,13 +22,13 @@ pub(crate) struct Endpoint {
     pub(crate) port_name: String,
     pub(crate) network: String,
     pub(crate) cluster: String,
-    /// `region/zone/subzone`.
+    /// The locality, as `region/zone/subzone`.
     pub(crate) locality: String,
     pub(crate) weight: u32,
     pub(crate) tls_mode: String,
     /// The PeerAuthentication mode of this port.
     pub(crate) policy: MutualTlsMode,
-    /// The SPIFFE ID.
+    /// The SPIFFE ID of the workload; `None` if the workload has no service account.
     pub(crate) identity: Option<String>,
     pub(crate) workload: String,
     /// The name of the pod, for events and responses.
@@ -50,7 +50,7 @@ pub(crate) enum Health {
     Unknown,
     Healthy,
     Unhealthy,
-    /// The endpoint is never sent (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
+    /// istiod never sends an endpoint with this status (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
     Terminating,
 }
 

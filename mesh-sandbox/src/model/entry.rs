@@ -132,8 +132,9 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the endpoint of a workload for a service port. It listens on the port of the workload, otherwise on the
-    /// target port, otherwise on the service port.
+    /// Returns the endpoint of a workload for a service port. The endpoint listens on the port that the workload sets
+    /// for the name of the service port. If the workload sets none, it listens on the target port, and without a target
+    /// port on the service port.
     fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
         let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
         let number = own.or(port.target_port).unwrap_or(port.number);
@@ -206,8 +207,8 @@ fn resolution(resolution: istio::Resolution) -> Resolution {
     }
 }
 
-/// Returns the addresses of the entry. The suffixes `/32` and `/128` are removed. Without addresses, returns the
-/// unspecified address.
+/// Returns the addresses of the entry. The suffixes `/32` and `/128` are removed. If the entry has no addresses,
+/// returns `0.0.0.0`.
 fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     if spec.addresses.is_empty() {
         return vec![UNSPECIFIED.to_owned()];
@@ -220,7 +221,7 @@ fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     spec.addresses.iter().map(plain).collect()
 }
 
-/// Returns automatically allocated addresses if the entry qualifies for them (istio
+/// Returns automatically allocated addresses, or `(None, None)` if the entry does not qualify for them (istio
 /// `pilot/pkg/controllers/ipallocate/ipallocate.go`).
 fn automatic(
     manifest: &Manifest,

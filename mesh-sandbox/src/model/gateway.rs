@@ -46,8 +46,8 @@ pub(crate) fn gateways(
         .collect()
 }
 
-/// Returns the networks that a service leads into, with the port for each. Its labels take precedence over
-/// `meshNetworks.yaml`.
+/// Returns the networks that a service leads into, with the port for each. If the service has a network label, its
+/// entries in `meshNetworks.yaml` are ignored.
 fn roles(
     cluster: &str,
     manifest: &Manifest,
@@ -109,7 +109,7 @@ fn of_service(
         .collect()
 }
 
-/// Returns the servers of a Gateway object. Only AUTO_PASSTHROUGH is supported.
+/// Returns the servers of a Gateway object. Fails for a server that is not TLS with mode AUTO_PASSTHROUGH.
 pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<Vec<GatewayServer>> {
     let mut servers = Vec::new();
     for server in &gateway.spec.servers {

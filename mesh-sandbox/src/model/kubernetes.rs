@@ -24,12 +24,14 @@ pub(crate) struct Cluster<'a> {
     pub(crate) pods: &'a Pods<'a>,
     pub(crate) slices: &'a Slices<'a>,
     pub(crate) policies: &'a Policies,
-    /// Workload entries of the config cluster, which selectors of Kubernetes services also match.
+    /// The workload entries, which selectors of Kubernetes services also match. The slice is empty unless this is the
+    /// config cluster.
     pub(crate) entries: &'a [(&'a Manifest, &'a Workload)],
 }
 
 impl Cluster<'_> {
-    /// Returns all services. Those of type ExternalName have neither names nor clusters, but occupy their host.
+    /// Returns all services. A service of type ExternalName has no entry in the name table and no xDS cluster, but no
+    /// other service can use its host.
     pub(crate) fn services(&self) -> Vec<Service> {
         each(self.objects, |object| match object {
             Object::Service(service) => Some(service),
@@ -99,8 +101,8 @@ impl Cluster<'_> {
         canonical.chain(accounts).collect()
     }
 
-    /// Returns the endpoints from EndpointSlices. Without slices, it uses the pods that the selector matches, for which
-    /// Kubernetes would write slices.
+    /// Returns the endpoints from EndpointSlices. If the service has no slices, returns the endpoints of the pods that
+    /// its selector matches, because Kubernetes would write slices for them.
     fn endpoints(&self, manifest: &Manifest, service: &kubernetes::Service) -> Vec<Endpoint> {
         let slices = self.slices.of(&manifest.key.namespace, &manifest.key.name);
         let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -125,7 +127,7 @@ impl Cluster<'_> {
 
     fn add_slice(&self, manifest: &Manifest, slice: &EndpointSlice, endpoints: &mut Vec<Endpoint>) {
         if slice.address_type.as_deref() == Some("FQDN") {
-            return; // istiod omits them as well
+            return; // istiod omits slices of this address type as well
         }
         for member in &slice.endpoints {
             // A missing `terminating` condition counts as terminating (istio `endpointslice.go:264`).
@@ -145,8 +147,9 @@ impl Cluster<'_> {
         }
     }
 
-    /// Returns the pod of a slice member. A member whose `targetRef` names a missing pod is omitted until the pod
-    /// exists; a member without `targetRef` needs no pod (istio `kube/controller/endpointslice.go`).
+    /// Returns the properties of the pod of an endpoint in an EndpointSlice. Returns `None` if its `targetRef` names a
+    /// pod that does not exist: istiod omits the endpoint until the pod exists. An endpoint without `targetRef` needs
+    /// no pod (istio `kube/controller/endpointslice.go`).
     fn member_facts(
         &self,
         manifest: &Manifest,

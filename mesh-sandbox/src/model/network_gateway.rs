@@ -12,7 +12,7 @@ pub(crate) struct NetworkGateway {
     pub(crate) port: u16,
     /// The namespace of the gateway, which decides which services are visible to it.
     pub(crate) namespace: String,
-    /// The labels of the gateway's workload; `None` if only its address is configured.
+    /// The labels of the gateway's workload; `None` if `meshNetworks.yaml` configures only its address.
     pub(crate) labels: Option<Labels>,
     /// The port on which the workload listens, that is the target port of [`Self::port`].
     pub(crate) target_port: u16,

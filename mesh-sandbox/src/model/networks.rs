@@ -17,7 +17,7 @@ pub(crate) const NETWORK_LABEL: &str = "topology.istio.io/network";
 /// The networks of a mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Networks {
-    /// The network of each cluster; empty if not configured.
+    /// The network of each Kubernetes cluster. The text is empty if no network is configured.
     clusters: BTreeMap<String, String>,
     ranges: Vec<(Range, String)>,
     config: MeshNetworks,
@@ -51,7 +51,7 @@ impl Networks {
         self.clusters.contains_key(cluster)
     }
 
-    /// Returns the network of an endpoint in a cluster, possibly empty.
+    /// Returns the network of an endpoint in a cluster, or an empty text if no network is configured.
     pub(crate) fn of_endpoint(&self, cluster: &str, labels: &Labels, address: &str) -> String {
         if let Some(label) = labels.get(NETWORK_LABEL).filter(|label| !label.is_empty()) {
             return label.clone();
@@ -67,9 +67,10 @@ impl Networks {
         self.ranges.iter().find(|(range, _)| range.contains(address)).map(|(_, network)| network.clone())
     }
 
-    /// Returns the networks for which a service of a cluster is the gateway, with the port for each.
+    /// Returns the networks for which `meshNetworks.yaml` names this service of a cluster as the gateway, with the port
+    /// for each.
     pub(super) fn led_into(&self, cluster: &str, host: &str) -> Vec<(String, u16)> {
-        // Only networks that the cluster is part of.
+        // Other networks cannot have a gateway in this cluster, because the cluster is not part of them.
         let own = self
             .config
             .networks
@@ -82,7 +83,7 @@ impl Networks {
         .collect()
     }
 
-    /// Returns the gateways that are configured by address. They belong to no cluster.
+    /// Returns the gateways that `meshNetworks.yaml` configures by address. They belong to no cluster.
     pub(super) fn gateways(&self) -> Vec<NetworkGateway> {
         let all = self.config.networks.iter();
         let each =

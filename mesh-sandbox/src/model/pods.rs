@@ -69,13 +69,13 @@ impl<'a> Pods<'a> {
         })
     }
 
-    /// Returns the properties of the pod with this address in a namespace.
+    /// Returns the properties of the ready pod with this address in a namespace, or `None` if there is no such pod.
     pub(crate) fn at(&self, namespace: &str, address: &str, trust_domain: &str) -> Option<PodFacts> {
         let (manifest, pod) = self.pods[*self.by_address.get(address)?];
         (manifest.key.namespace == namespace).then(|| self.facts(manifest, pod, trust_domain))
     }
 
-    /// Returns the properties of the pod with this name.
+    /// Returns the properties of the pod with this name, or `None` if there is no such pod.
     pub(crate) fn named(&self, namespace: &str, name: &str, trust_domain: &str) -> Option<PodFacts> {
         let (manifest, pod) = self.pods[*self.by_name.get(namespace)?.get(name)?];
         Some(self.facts(manifest, pod, trust_domain))
@@ -145,15 +145,16 @@ impl PodFacts {
     }
 }
 
-/// Reads a locality from a label. Label values cannot contain a slash, so dots separate its parts (istio
-/// `pkg/model/proxy.go:441`).
+/// Returns the locality in the labels, or `None` if no label contains one. Label values cannot contain a slash, so dots
+/// separate its parts (istio `pkg/model/proxy.go:441`).
 pub(crate) fn labelled_locality(labels: &Labels) -> Option<String> {
     let label = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
     let sane = if label.contains('/') { label.clone() } else { label.replace('.', "/") };
     (!sane.is_empty()).then_some(sane)
 }
 
-/// Returns the number of a target port, which may be given by the name of a container port.
+/// Returns the number of a target port, which may be given by the name of a container port. Returns `None` if the pod
+/// has no container port with that name.
 pub(crate) fn target_port(target: Option<&TargetPort>, service_port: u16, pod: &Pod) -> Option<u16> {
     match target {
         None => Some(service_port),

@@ -11,7 +11,8 @@ use crate::yaml::{Key, Manifest, Object};
 /// Istio's root namespace. A policy without a selector in this namespace applies to the mesh.
 pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 
-/// All policies of the config cluster, oldest first. Of several policies at one level, the oldest wins.
+/// All policies of the config cluster, oldest first. Of several policies at one level (mesh, namespace or workload),
+/// the oldest wins.
 #[derive(Debug, Default)]
 pub(crate) struct Policies(Vec<(String, Arc<PeerAuthentication>)>);
 
@@ -29,7 +30,7 @@ impl Policies {
         Self(found.into_iter().map(own).collect())
     }
 
-    /// Returns the mode of one port of one workload. The default is PERMISSIVE (istio
+    /// Returns the mode of one port of one workload. The mode is PERMISSIVE if no policy sets one (istio
     /// `pilot/pkg/security/authn/policy_applier.go`).
     pub(crate) fn mode(&self, namespace: &str, labels: &Labels, port: u16) -> MutualTlsMode {
         let workload = self.0.iter().find(|(home, policy)| {
@@ -45,7 +46,8 @@ impl Policies {
             .unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// Returns the mode of a namespace, which decides whether CDS contains TLS.
+    /// Returns the mode that policies without a selector set for a namespace. It decides whether the clusters of its
+    /// services contain mTLS.
     pub(crate) fn namespace_mode(&self, namespace: &str) -> MutualTlsMode {
         self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
     }

@@ -18,7 +18,8 @@ pub(crate) struct Rule {
     /// The namespace of the first rule.
     pub(crate) namespace: String,
     pub(crate) name: String,
-    /// The workloads that the rule applies to, in the namespace of the rule.
+    /// The labels of the workloads that the rule applies to, in the namespace of the rule. `None` if it applies to all
+    /// workloads.
     selector: Option<Labels>,
     export_to: BTreeSet<String>,
     pub(crate) policy: Option<TrafficPolicy>,
@@ -28,14 +29,14 @@ pub(crate) struct Rule {
 /// Rules by host, oldest first.
 type ByHost = BTreeMap<String, Vec<Rule>>;
 
-/// All rules.
+/// The rules of the mesh.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     /// The rules of each namespace for clients of the same namespace.
     local: BTreeMap<String, ByHost>,
     /// The rules of each namespace for clients of other namespaces.
     exported: BTreeMap<String, ByHost>,
-    /// The private rules of the root namespace.
+    /// The rules of the root namespace that are exported only to the root namespace.
     root: ByHost,
     /// The host and the spec of each object.
     objects: BTreeMap<(String, String), (String, DestinationRuleSpec)>,
@@ -112,8 +113,9 @@ impl Rules {
         missing(self, other).into_iter().chain(missing(other, self)).collect()
     }
 
-    /// Returns the rules for a service that apply to clients in a namespace: rules of the client's namespace, otherwise
-    /// of the service's namespace, otherwise of the root namespace.
+    /// Returns the rules for a service that apply to clients in a namespace: the rules in the client's namespace. If it
+    /// has none for the host, the rules that the service's namespace exports; if that exports none, the rules that the
+    /// root namespace exports.
     pub(crate) fn of(&self, namespace: &str, service: &Service) -> Vec<Arc<Rule>> {
         let own = if namespace == ROOT_NAMESPACE { Some(&self.root) } else { self.local.get(namespace) };
         let found =
@@ -131,7 +133,8 @@ impl Rules {
     }
 }
 
-/// Returns the rule for a workload: a rule that selects it, otherwise the last rule without a selector.
+/// Returns the rule for a workload: the first rule whose selector matches the workload. If no selector matches, the
+/// last rule without a selector, or `None` if every rule has a selector.
 pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Labels) -> Option<&'a Rule> {
     let selecting = rules.iter().find(|rule| {
         rule.namespace == namespace && rule.selector.as_ref().is_some_and(|it| selects(it, labels))
@@ -166,7 +169,7 @@ fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     }
 }
 
-/// Returns the rules with the longest host that matches this host.
+/// Returns the rules for this host, or, if there are none, the rules with the longest wildcard host that matches it.
 fn most_specific<'a>(rules: &'a ByHost, host: &str) -> Option<&'a [Rule]> {
     if let Some(rules) = rules.get(host) {
         return Some(rules);

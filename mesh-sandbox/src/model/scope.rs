@@ -1,5 +1,5 @@
-//! The services visible to a proxy: of the services exported to its namespace, it imports those that its `Sidecar`
-//! names, each host from one namespace (istio `pilot/pkg/model/sidecar.go`).
+//! The services visible to a proxy: the services that are exported to the namespace of the proxy, and whose hosts its
+//! `Sidecar` imports. Each host is imported from only one namespace (istio `pilot/pkg/model/sidecar.go`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::yaml::kubernetes::Labels;
 /// The services visible to a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// The services of all listeners, from which the name table is built. Several may have the same host.
+    /// The services that the egress listeners of the `Sidecar` import, from which the name table is built. Several may
+    /// have the same host.
     pub(crate) listed: Vec<Arc<Service>>,
     /// One service per host, from which clusters and endpoints are built.
     pub(crate) services: Vec<Arc<Service>>,
@@ -28,7 +29,7 @@ pub(crate) struct Scope {
 #[derive(Debug, Default)]
 pub(crate) struct Scopes(Mutex<BTreeMap<ScopeKey, Arc<Scope>>>);
 
-/// A namespace, the index of its `Sidecar`, and the kind of proxy.
+/// The namespace of a proxy, the index of its `Sidecar` (`None` without one), and the kind of proxy.
 type ScopeKey = (String, Option<usize>, Viewer);
 
 /// The kind of proxy for which a scope is computed.
@@ -45,7 +46,7 @@ impl Scope {
         self.by_host.get(host).and_then(|index| self.services.get(*index))
     }
 
-    /// Returns the rule for a host that applies to a workload with these labels.
+    /// Returns the DestinationRule for a host that applies to a workload with these labels, or `None` if there is none.
     pub(crate) fn rule(&self, host: &str, labels: &Labels) -> Option<&Rule> {
         rules::choose(self.rules.get(host)?, &self.namespace, labels)
     }
@@ -57,8 +58,8 @@ impl Scope {
         self
     }
 
-    /// Adds a service. If a service has the same host already, the ports are merged into it where Istio allows this
-    /// (istio `appendSidecarServices`).
+    /// Adds a service. If a service has the same host already, the ports are merged into that service if Istio allows
+    /// this (istio `appendSidecarServices`).
     fn add(&mut self, service: &Arc<Service>) {
         let Some(index) = self.by_host.get(&service.host).copied() else {
             self.by_host.insert(service.host.clone(), self.services.len());
@@ -114,15 +115,17 @@ impl Mesh {
     }
 }
 
-/// Returns the services visible to the namespace: those exported to it by name first, then the public ones.
+/// Returns the services that are exported to a namespace: first those that are exported to it by name, then those that
+/// are exported to all namespaces.
 fn exported<'a>(services: &'a [Arc<Service>], namespace: &str) -> Vec<&'a Arc<Service>> {
     let visible = services.iter().filter(|service| service.is_visible_to(namespace));
     let (public, private): (Vec<_>, Vec<_>) = visible.partition(|service| service.is_public());
     private.into_iter().chain(public).collect()
 }
 
-/// Returns the services that a listener imports, each host from one namespace: the namespace of the proxy, otherwise
-/// that of a Kubernetes service, otherwise the first (istio `selectServices`).
+/// Returns the services that a listener imports, each host from one namespace. If several namespaces have the host, the
+/// namespace of the proxy is chosen first, then the namespace of a Kubernetes service, then the first namespace in the
+/// list (istio `selectServices`).
 fn imported(listener: &Listener<'_>, exported: &[&Arc<Service>], own: &str) -> Vec<Arc<Service>> {
     let mut all: Vec<Arc<Service>> = exported.iter().filter_map(|service| listener.import(service)).collect();
     let mut chosen: HashMap<String, (String, bool)> = HashMap::new();

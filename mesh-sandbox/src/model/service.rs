@@ -19,7 +19,7 @@ pub(crate) struct Service {
     pub(crate) is_external: bool,
     pub(crate) publish_not_ready: bool,
     pub(crate) labels: Labels,
-    /// The selector of its workloads.
+    /// The selector of the workloads of the service.
     pub(crate) selector: Labels,
     /// The creation time; empty if unknown.
     pub(crate) created: String,
@@ -27,7 +27,7 @@ pub(crate) struct Service {
     /// The addresses in each cluster; empty for a `ServiceEntry`.
     pub(crate) cluster_vips: BTreeMap<String, Vec<String>>,
     /// The address for proxies in clusters without this service (istio `pilot/pkg/model/service.go`). `0.0.0.0` means
-    /// none.
+    /// that there is no such address.
     pub(crate) default_address: String,
     pub(crate) auto_v4: Option<Ipv4Addr>,
     pub(crate) auto_v6: Option<Ipv6Addr>,
@@ -53,7 +53,7 @@ impl Registry {
     }
 }
 
-/// The method by which clients find the endpoints. It decides the discovery type of the cluster.
+/// The method by which clients find the endpoints of a service. It decides the discovery type of the xDS cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
     /// Discovery type EDS.
@@ -74,7 +74,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) number: u16,
     pub(crate) protocol: Protocol,
-    /// The port at the original destination, if it differs (a `ServiceEntry` with resolution NONE).
+    /// The target port of a `ServiceEntry` with resolution NONE: the port at the original destination. `None` if it is
+    /// the service port.
     pub(crate) target: Option<u16>,
 }
 
@@ -87,7 +88,7 @@ impl Service {
         self.endpoints.iter().filter(move |endpoint| endpoint.port_name == port.name)
     }
 
-    /// Returns the service port of an endpoint.
+    /// Returns the number of the service port to which an endpoint belongs, or `None` if the service has no such port.
     pub(crate) fn number_of(&self, endpoint: &Endpoint) -> Option<u16> {
         self.ports.iter().find(|port| port.name == endpoint.port_name).map(|port| port.number)
     }
@@ -119,7 +120,7 @@ impl Service {
                     || (self.export_to.contains(".") && self.namespace == namespace)))
     }
 
-    /// Returns whether clients use only endpoints of their own cluster (istio `cluster_local.go`).
+    /// Returns whether clients use only the endpoints in the same Kubernetes cluster (istio `cluster_local.go`).
     pub(crate) fn is_cluster_local(&self) -> bool {
         self.host.ends_with(".kube-system.svc.cluster.local")
             || self.host == "kubernetes.default.svc.cluster.local"

@@ -9,7 +9,8 @@ use super::{Port, Protocol, Service, each, selects};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object, istio};
 
-/// All `Sidecar` objects: those with a selector first, and older before newer ones.
+/// All `Sidecar` objects, those with a selector first, and the older before the newer ones. The first that matches a
+/// workload applies.
 #[derive(Debug, Default)]
 pub(crate) struct Sidecars(Vec<Sidecar>);
 
@@ -25,7 +26,7 @@ pub(crate) struct Sidecar {
 pub(crate) struct Listener<'a> {
     /// If set, the listener imports only services with this port, and of these only this port.
     port: Option<u16>,
-    /// The namespace (`*` for all), the host, and whether the entry excludes it.
+    /// Each entry: the namespace (`*` for all), the host, and whether the entry excludes the host.
     hosts: Vec<(&'a str, &'a str, bool)>,
 }
 
@@ -56,7 +57,8 @@ impl Sidecars {
         homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
-    /// Returns the object for a workload: of its namespace, otherwise of the root namespace.
+    /// Returns the `Sidecar` for a workload, with its index: the first in the namespace of the workload that applies to
+    /// it. If there is none, the first without a selector in the root namespace.
     pub(crate) fn of(&self, namespace: &str, labels: &Labels) -> Option<(usize, &Sidecar)> {
         let selector =
             |sidecar: &Sidecar| sidecar.object.spec.workload_selector.as_ref().map(|it| it.labels.clone());
@@ -74,7 +76,7 @@ impl Sidecars {
 }
 
 impl Sidecar {
-    /// Returns the listeners. An object without listeners imports everything.
+    /// Returns the egress listeners. An object without egress listeners has one that imports all services.
     pub(crate) fn listeners<'a>(&'a self, namespace: &'a str) -> Vec<Listener<'a>> {
         let egress = &self.object.spec.egress;
         if egress.is_empty() {
@@ -98,12 +100,13 @@ impl<'a> Listener<'a> {
             };
             (if namespace == "." { own } else { namespace }, host, excludes)
         });
-        // An HTTP proxy port is not a filter for service ports.
+        // The port of a listener with protocol HTTP_PROXY does not limit the service ports.
         let port = egress.port.as_ref().filter(|port| Protocol::parse(&port.protocol) != Protocol::HttpProxy);
         Self { port: port.map(|port| port.number).filter(|number| *number > 0), hosts: hosts.collect() }
     }
 
-    /// Returns the service as the listener imports it, with only the port of the listener if the listener has one.
+    /// Returns the service as the listener imports it: with only the port of the listener if the listener has a port.
+    /// Returns `None` if the listener does not import the service.
     pub(crate) fn import(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
         let concerns = |namespace: &str| namespace == "*" || namespace == service.namespace;
         let mut listed = self.hosts.iter().filter(|(namespace, ..)| concerns(namespace));

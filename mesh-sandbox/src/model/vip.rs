@@ -12,7 +12,7 @@ pub(crate) struct VipAllocator {
     last: u16,
 }
 
-/// The host of one service entry. A recreated entry is a different owner and gets different addresses.
+/// The host of one service entry. An entry that is deleted and created again gets different addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Owner {
     pub(crate) namespace: String,
@@ -26,8 +26,8 @@ impl VipAllocator {
         self.used.insert(address);
     }
 
-    /// Returns the addresses of a host. Every call returns the same addresses. Returns `None` if a range has no free
-    /// address left.
+    /// Returns the addresses of a host. Every call for the same owner returns the same addresses. Returns `None` if a
+    /// range has no free address left.
     pub(crate) fn assign(&mut self, owner: &Owner) -> Option<(Ipv4Addr, Ipv6Addr)> {
         if let Some(addresses) = self.assigned.get(owner) {
             return Some(*addresses);

@@ -29,15 +29,15 @@ impl Default for TokenOptions {
 }
 
 impl TokenOptions {
-    /// Sets the audience, `aud`.
+    /// Sets the audience of the token (claim `aud`).
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// Sets the cluster whose API server issues the token. Only this API server accepts it, and the header `clusterid`
-    /// must name the cluster. The default is the config cluster.
+    /// Sets the cluster whose API server issues the token. Only this API server accepts the token, so a request with
+    /// the token must name the cluster in the header `clusterid`. The default is the config cluster.
     #[must_use]
     pub fn with_cluster(mut self, cluster: impl Into<String>) -> Self {
         self.cluster = Some(cluster.into());
@@ -74,7 +74,7 @@ pub(crate) struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// Issues a token by the API server of the cluster in the options, otherwise of `cluster`.
+    /// Issues a token as the API server of the cluster in `options`, or of `cluster` if the options contain none.
     pub(crate) fn issue(&self, cluster: &str, account: Account, options: &TokenOptions) -> String {
         let cluster = options.cluster.as_deref().unwrap_or(cluster);
         let now = SystemTime::now();
@@ -111,8 +111,8 @@ impl TokenIssuer {
         self.issued.lock().clear();
     }
 
-    /// Reviews a token as the API server of `cluster` does. The error is the reason, which istiod does not send to the
-    /// client.
+    /// Reviews a token as the API server of `cluster` does. The error is the reason of a rejection, which istiod does
+    /// not send to the client.
     pub(crate) fn review(&self, token: &str, cluster: &str) -> Result<Account, String> {
         let issued = self.issued.lock();
         let claims = issued.get(token).ok_or("the API server has not issued this token")?;

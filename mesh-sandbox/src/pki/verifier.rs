@@ -22,7 +22,7 @@ pub(crate) enum Demand {
     Required,
 }
 
-/// A verifier of the certificate chain, then of the identity.
+/// A verifier that checks the client's certificate chain, then the identity in the certificate.
 #[derive(Debug)]
 pub(crate) struct MeshClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,

@@ -27,7 +27,7 @@ use crate::yaml::Folder;
 /// # Defaults
 ///
 /// * mesh folder: the example mesh, in a temporary folder ([`Sandbox::mesh_dir`])
-/// * trust domain: the one in `mesh.yaml`, otherwise `cluster.local`
+/// * trust domain: the one in `mesh.yaml`, or `cluster.local` if `mesh.yaml` sets none
 /// * certificate lifetimes: 24 hours by default, 90 days at most
 /// * metadata exchange: on, as in a default istiod
 /// * age of connections to istiod: unlimited (Istio's Helm chart: 30 minutes)

@@ -89,7 +89,7 @@ impl Sandbox {
     }
 
     /// Delays the east-west gateways into a network: they read the ClientHello and wait before they forward the
-    /// connection. An hour makes the gateway a black hole. [`Sandbox::restore_gateway`] ends the fault.
+    /// connection. A delay of an hour makes the gateways a black hole. [`Sandbox::restore_gateway`] ends the fault.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ use crate::yaml::{Folder, Stamp};
 
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Runs until the task ends. An invalid folder is reported, and the previous mesh stays in use.
+/// Reloads the folder after each change, until the future is dropped. An invalid folder is reported as `ReloadFailed`,
+/// and the previous mesh stays in use.
 pub(super) async fn watch(changes: Changes, folder: PathBuf, mut seen: Stamp) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,7 +10,8 @@ use super::{echo, http};
 use crate::hello::Replay;
 use crate::model::Protocol;
 
-/// Forwards one connection to another application. If the application does not accept it, the connection is closed.
+/// Forwards one connection to another application. If the application does not accept the connection, the connection is
+/// closed.
 pub(crate) async fn hand_over(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if let Ok(mut application) = TcpStream::connect(address).await {
         let _ = copy_bidirectional(&mut stream, &mut application).await;

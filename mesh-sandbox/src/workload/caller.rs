@@ -11,7 +11,7 @@ pub(crate) struct Caller {
     pub(crate) port: u16,
     /// The identity that the sidecar presented; `None` for plaintext.
     pub(crate) identity: Option<Arc<str>>,
-    /// The verified SPIFFE ID of the client.
+    /// The verified SPIFFE ID of the client; `None` for plaintext.
     pub(crate) client: Option<String>,
     pub(crate) alpn: Option<String>,
     pub(crate) sni: Option<String>,

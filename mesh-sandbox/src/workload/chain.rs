@@ -10,7 +10,7 @@ use crate::yaml::istio::MutualTlsMode;
 pub(crate) enum Chain {
     /// Terminates mutual TLS, then serves HTTP.
     MutualTlsHttp,
-    /// Terminates mutual TLS, then passes on bytes.
+    /// Terminates mutual TLS, then passes the decrypted bytes to the application.
     MutualTlsTcp,
     /// Passes all bytes to the application unchanged, TLS or not.
     Raw,
@@ -18,7 +18,7 @@ pub(crate) enum Chain {
     None,
 }
 
-/// Returns the chain for a connection that starts with `hello`, or with plaintext.
+/// Returns the chain for a connection that starts with the ClientHello `hello`, or with plaintext if `hello` is `None`.
 pub(crate) fn choose(mode: MutualTlsMode, protocol: Protocol, hello: Option<&Hello>) -> Chain {
     let Some(hello) = hello else {
         return if mode == MutualTlsMode::Strict { Chain::None } else { Chain::Raw };
@@ -37,8 +37,8 @@ pub(crate) fn choose(mode: MutualTlsMode, protocol: Protocol, hello: Option<&Hel
     }
 }
 
-/// Returns the ALPN protocol that the server selects, in its order of preference. Without a common protocol it selects
-/// none, which is not an error (istio `pilot/pkg/security/authn/utils/utils.go`).
+/// Returns the ALPN protocol that the server selects, in its order of preference. Returns `None` if client and server
+/// have no common protocol, which is not an error (istio `pilot/pkg/security/authn/utils/utils.go`).
 pub(crate) fn alpn(chain: Chain, offered: &[String]) -> Option<&'static str> {
     let supported: &[&str] = match chain {
         Chain::MutualTlsTcp => &["istio-peer-exchange", "h2", "http/1.1"],

@@ -23,7 +23,7 @@ pub(crate) struct Presented {
     pub(crate) validity: Validity,
 }
 
-/// The validity of the certificate.
+/// Whether the certificate that a workload presents is valid or expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Validity {
     Current,
@@ -45,7 +45,8 @@ impl Identities {
         Ok(Self { authority, verifier, configs: Mutex::default() })
     }
 
-    /// Returns the TLS configuration of a sidecar that presents this identity and selects this ALPN protocol.
+    /// Returns the TLS configuration of a sidecar that presents this identity and selects this ALPN protocol, or no
+    /// protocol if `alpn` is `None`.
     pub(crate) fn config(&self, presented: &Presented, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
         let base = self.base(presented)?;
         let Some(alpn) = alpn else { return Ok(base) };

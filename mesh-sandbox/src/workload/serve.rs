@@ -28,7 +28,7 @@ use crate::yaml::istio::MutualTlsMode;
 /// The timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
-/// The configuration of an endpoint. A change of the mesh replaces it for new connections.
+/// The configuration of an endpoint. A change of the mesh replaces the configuration for new connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Role {
     pub(crate) workload: Arc<str>,
@@ -36,7 +36,7 @@ pub(crate) struct Role {
     pub(crate) cluster: Arc<str>,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    /// The address of an application that replaces the built-in one.
+    /// The address of an application that replaces the built-in application; `None` for the built-in application.
     pub(crate) application: Option<SocketAddr>,
     pub(crate) mode: MutualTlsMode,
     /// The identity that the sidecar presents; `None` without a sidecar.
@@ -51,7 +51,7 @@ pub(crate) struct Workload {
     pub(crate) events: Events,
 }
 
-/// Accepts connections until the task group ends.
+/// Accepts and serves connections, until the future is dropped.
 pub(crate) async fn serve(workload: Arc<Workload>, listener: TcpListener, connections: Arc<TaskGroup>) {
     let connection = |stream, _| {
         let workload = workload.clone();
@@ -153,7 +153,7 @@ impl Role {
         }
     }
 
-    /// Returns the ends of a plaintext connection.
+    /// Returns the client and the server of a plaintext connection. The client has no identity.
     fn caller(&self) -> Caller {
         Caller {
             workload: self.workload.clone(),
@@ -177,7 +177,7 @@ fn version<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<&
     }
 }
 
-/// Returns the identity in the certificate of the client.
+/// Returns the identity in the certificate of the client, or `None` if there is none.
 fn client<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<String> {
     let certificate: &CertificateDer<'_> = stream.get_ref().1.peer_certificates()?.first()?;
     spiffe::uris(certificate).into_iter().next()

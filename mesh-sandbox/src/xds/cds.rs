@@ -20,7 +20,7 @@ use crate::model::{Protocol, Resolution, Service};
 use crate::yaml::destination_rule::{ClientTls, TlsMode};
 use crate::yaml::istio::MutualTlsMode;
 
-/// The default of the mesh (istio `pkg/config/mesh/mesh.go`).
+/// Istio's default connect timeout (istio `pkg/config/mesh/mesh.go`).
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 10, nanos: 0 };
 /// The clusters that every proxy gets and that every delta response repeats (istio
 /// `pilot/pkg/networking/core/cluster.go`).
@@ -110,7 +110,8 @@ fn kind_of(cluster: &Cluster) -> DiscoveryType {
     }
 }
 
-/// Sets the transport sockets: from the rule if it has TLS settings, otherwise mTLS for endpoints that support it.
+/// Sets the transport sockets: those of the DestinationRule if it has TLS settings. If it has none, mTLS for the
+/// endpoints that support mTLS.
 fn protect(
     world: World<'_>,
     cluster: &mut Cluster,
@@ -154,8 +155,8 @@ fn expected(world: World<'_>, service: &Service) -> Vec<String> {
     world.mesh.config.in_all_trust_domains(&service.identities())
 }
 
-/// Returns a TLS socket with certificates from files. A rule that names a secret gets none, because only gateways
-/// receive secrets.
+/// Returns a TLS socket with certificates from files. Returns `None` for a rule that names a secret (`credentialName`),
+/// because only gateways receive secrets.
 fn user_supplied(
     world: World<'_>,
     service: &Service,
@@ -173,9 +174,9 @@ fn user_supplied(
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
-/// Returns whether auto mTLS applies. It does not apply to services outside the mesh or in a namespace that disables
-/// it. It applies to a passthrough cluster only if every endpoint has a sidecar (istio
-/// `pilot/pkg/model/push_context.go`).
+/// Returns whether auto mTLS applies to the cluster. It does not apply to services outside the mesh, or in a namespace
+/// whose PeerAuthentication disables mTLS. It applies to a passthrough cluster only if every endpoint has a sidecar
+/// (istio `pilot/pkg/model/push_context.go`).
 fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable

@@ -9,7 +9,8 @@ use super::policy::Settings;
 use crate::yaml::destination_rule::Keepalive;
 use crate::yaml::mesh_config::MeshConfig;
 
-/// Returns the limits of the rule. A missing limit, or zero, is encoded as the largest number.
+/// Returns the circuit breakers that the DestinationRule sets. A limit that is missing or zero is encoded as the
+/// largest number.
 pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     let limit = |value: u32| Some(UInt32Value { value: if value == 0 { u32::MAX } else { value } });
     let pool = settings.connection_pool.cloned().unwrap_or_default();
@@ -23,8 +24,9 @@ pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
     }
 }
 
-/// Returns the TCP keepalive settings in whole seconds. Each value of the rule overrides the value of the mesh. Empty
-/// settings enable keepalive with the defaults of the system.
+/// Returns the TCP keepalive settings in whole seconds. Each value of the DestinationRule overrides the value of the
+/// mesh configuration. Returns `None` if neither has keepalive settings. Empty settings enable keepalive with the
+/// defaults of the system.
 pub(super) fn keepalive(config: &MeshConfig, settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
     let of_rule = settings.connection_pool.and_then(|pool| pool.tcp().tcp_keepalive);
     let keepalive = match (config.tcp_keepalive, of_rule) {

@@ -33,8 +33,8 @@ pub(super) struct InMesh {
 }
 
 impl InMesh {
-    /// Returns the mesh mTLS socket. It uses the certificate and roots of the proxy, and the untyped field 9 for the
-    /// expected identities (istio `cluster_tls.go`).
+    /// Returns the mesh mTLS socket. It uses the certificate and roots of the proxy, and the deprecated field 9,
+    /// `match_subject_alt_names`, for the expected identities (istio `cluster_tls.go`).
     pub(super) fn socket(&self, http: HttpOptions) -> TransportSocket {
         let mut alpn_protocols = Vec::new();
         if self.metadata_exchange {
@@ -80,7 +80,8 @@ pub(super) fn from_files(tls: &ClientTls, identities: &[String], http: HttpOptio
     })
 }
 
-/// Returns the two matches of auto mTLS, in the order in which they are tried.
+/// Returns the two transport socket matches of auto mTLS, in the order in which they are tried: mTLS for endpoints with
+/// the TLS mode `istio`, and plaintext for all others.
 pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
     vec![
         TransportSocketMatch {
@@ -109,7 +110,7 @@ pub(super) fn wrap(cluster: &mut Cluster, proxy_protocol: ProxyProtocol) {
         Some(TransportSocket { name, typed_config: Some(any::pack(type_url::PROXY_PROTOCOL, &value)) })
     };
     if cluster.transport_socket.is_none() && cluster.transport_socket_matches.is_empty() {
-        // istiod writes this name only here.
+        // Only in this case, istiod writes the name `raw_buffer` without a prefix.
         let plain = TransportSocket { name: "raw_buffer".to_owned(), ..raw_buffer() };
         cluster.transport_socket = wrapped(Some(plain));
         return;

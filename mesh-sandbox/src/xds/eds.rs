@@ -98,7 +98,7 @@ fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
     }
 }
 
-/// Returns the loopback socket for an address in the YAML.
+/// Returns the loopback socket for an address in the YAML, or the address itself if no socket serves it.
 fn host(world: World<'_>, network: &str, address: &str, port: u16) -> HostIdentifier {
     let (address, port) = match world.book.socket(network, address, port) {
         // A name is not replaced if upstream DNS resolves it to the same socket.

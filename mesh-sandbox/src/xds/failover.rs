@@ -21,8 +21,9 @@ pub(super) struct Group {
     pub(super) labels: Vec<Labels>,
 }
 
-/// Sets priorities and weights by the rule. Failover needs outlier detection: without outlier detection, no priority is
-/// set. With outlier detection, localities have priorities even if the rule does not configure failover.
+/// Sets priorities and weights by the locality settings of the DestinationRule or of the mesh. Failover needs outlier
+/// detection: without outlier detection, no priority is set. With outlier detection, localities have priorities even if
+/// the settings do not configure failover.
 pub(super) fn apply(
     mut groups: Vec<Group>,
     config: &MeshConfig,
@@ -48,7 +49,7 @@ pub(super) fn apply(
     groups
 }
 
-/// Region, zone and subzone.
+/// A locality: region, zone and subzone.
 #[derive(Debug, PartialEq, Eq)]
 struct LocalityParts<'a>([&'a str; 3]);
 
@@ -159,7 +160,7 @@ fn priority(labels: &Labels, own: &Labels, wanted: &[(&str, Option<&str>)]) -> u
             continue;
         }
         // Endpoints of another network have a lower priority than all endpoints of the network of the proxy. Among
-        // themselves they are ordered by the other labels.
+        // themselves they are ordered by the remaining labels in `wanted`.
         if index == 0 && *key == NETWORK_LABEL {
             penalty = wanted.len();
             continue;

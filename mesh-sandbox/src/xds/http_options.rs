@@ -103,7 +103,8 @@ impl HttpOptions {
     }
 }
 
-/// Returns the limits of connections in the rule (istio `applyConnectionPool`).
+/// Returns the idle timeout and the limits of connections in the DestinationRule, or `None` if it sets none (istio
+/// `applyConnectionPool`).
 fn common(settings: &Settings<'_>) -> Option<CommonOptions> {
     let pool = settings.connection_pool?;
     let options = CommonOptions {

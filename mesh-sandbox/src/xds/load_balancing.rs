@@ -18,7 +18,8 @@ use crate::yaml::mesh_config::MeshConfig;
 /// Envoy's default ring size, which istiod sets explicitly if a rule does not choose a hash algorithm.
 const RING_SIZE: u64 = 1024;
 
-/// Sets the policy and the discovery type, since passthrough clusters have no endpoints.
+/// Sets the load balancing policy and the discovery type, and returns the discovery type. With the policy PASSTHROUGH,
+/// the discovery type is ORIGINAL_DST, because passthrough clusters have no endpoints.
 pub(super) fn apply(
     cluster: &mut Cluster,
     config: &MeshConfig,
@@ -89,7 +90,7 @@ fn by_hash(hash: &ConsistentHash) -> (LbPolicy, Option<LbConfig>) {
     }
 }
 
-/// Returns the slow start configuration for new endpoints.
+/// Returns the slow start configuration for new endpoints, or `None` if the DestinationRule sets no warmup.
 fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
     match (&balancer.warmup, balancer.warmup_duration_secs) {
         (Some(warmup), _) => Some(SlowStartConfig {

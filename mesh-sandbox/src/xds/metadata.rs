@@ -96,7 +96,7 @@ impl<'a> Metadata<'a> {
         Ok(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
     }
 
-    /// Returns a JSON object of strings.
+    /// Returns the JSON object of strings with this key. The object is empty if the key is missing.
     pub(super) fn labels(&self, key: &str) -> Result<Labels, String> {
         let labels = match self.kind(key) {
             None | Some(Kind::NullValue(_)) => return Ok(Labels::new()),

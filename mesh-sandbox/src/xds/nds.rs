@@ -59,15 +59,17 @@ fn info(service: &Service, ips: Vec<String>) -> NameInfo {
     }
 }
 
-/// Returns the addresses in the cluster of the proxy, otherwise allocated addresses, otherwise those in the first
-/// cluster (istio `pilot/pkg/model/service.go`).
+/// Returns the addresses of a service: those in the Kubernetes cluster of the proxy. If there are none, the
+/// automatically allocated virtual IPs, if the proxy has the metadata `DNS_CAPTURE`. If there are none of these either,
+/// the default address of the service (istio `pilot/pkg/model/service.go`).
 fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
     let mut addresses = service.cluster_vips.get(&proxy.cluster).cloned().unwrap_or_default();
     if addresses.is_empty() && proxy.dns_capture {
         addresses.extend(service.auto_v4.map(|address| address.to_string()));
         addresses.extend(service.auto_v6.map(|address| address.to_string()));
     }
-    // Dual stack and ambient mode are off: addresses of the proxy's families remain, and of two only the first.
+    // Dual stack and ambient mode are off: only addresses of the proxy's address families remain. If both families
+    // remain, only the family of the first address is kept.
     addresses.retain(|address| proxy.speaks(address));
     if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
         addresses.retain(|address| address.contains(':') == is_v6);
@@ -82,7 +84,8 @@ fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
     vec![default]
 }
 
-/// Returns the pods of a headless service on the network of the proxy, and adds a name for each pod with a hostname.
+/// Returns the addresses of the pods of a headless service in the network of the proxy, and adds a name to the table
+/// for each pod that has a subdomain.
 fn headless_addresses(
     table: &mut HashMap<String, NameInfo>,
     service: &Service,
@@ -100,8 +103,9 @@ fn headless_addresses(
     near.into_iter().map(|endpoint| endpoint.address.clone()).collect()
 }
 
-/// Adds `<hostname>.<subdomain>.<namespace>.svc.…` for the pods in the cluster of the proxy, otherwise for pods in
-/// other clusters.
+/// Adds the name `<hostname>.<subdomain>.<namespace>.svc.…` of each pod that has a subdomain, with the address of the
+/// pod. If pods in several Kubernetes clusters have the same name, and one of them is in the cluster of the proxy, the
+/// name has only the addresses in that cluster.
 fn add_pods(
     table: &mut HashMap<String, NameInfo>,
     service: &Service,

@@ -23,7 +23,7 @@ pub(crate) enum Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Returns the labels that failover uses.
+    /// Returns the labels of the endpoint or gateway by which failover sets priorities.
     pub(super) fn labels(&self) -> Labels {
         match self {
             Self::Direct { candidate, .. } => candidate.endpoint.labels.clone(),
@@ -54,7 +54,8 @@ pub(crate) fn filter<'a>(
         let endpoint = candidate.endpoint;
         let weight = endpoint.weight.saturating_mul(scale);
         let doors = select(gateways, &endpoint.network, &endpoint.cluster);
-        // A proxy without a network uses gateways if any exist (istio `ep_filters.go`).
+        // A proxy without a network uses the gateways of the network of the endpoint, if there are any (istio
+        // `ep_filters.go`).
         let forced = proxy.network.is_empty() && !endpoint.network.is_empty() && !doors.is_empty();
         if !forced && (proxy.is_in_network(&endpoint.network) || doors.is_empty()) {
             if !endpoint.address.is_empty() {
@@ -80,8 +81,8 @@ pub(crate) fn filter<'a>(
     seen
 }
 
-/// Returns the gateways of the network in that cluster, otherwise all gateways of the network, except those for ambient
-/// mode only (istio `ep_filters.go`).
+/// Returns the gateways of a network in a cluster, or all gateways of the network if it has none in that cluster.
+/// Gateways for ambient mode only are omitted (istio `ep_filters.go`).
 fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> Vec<&'a NetworkGateway> {
     let of_network = || gateways.iter().filter(|gateway| gateway.network == network);
     let near: Vec<_> = of_network().filter(|gateway| gateway.cluster == cluster).collect();
@@ -90,7 +91,8 @@ fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> V
     chosen
 }
 
-/// Returns the least common multiple of the numbers of gateways per network, and per network and cluster (istio
+/// Returns the factor by which endpoint weights are multiplied, so that gateways can share a weight without a
+/// remainder: the least common multiple of the numbers of gateways per network, and per network and cluster (istio
 /// `pilot/pkg/model/network.go`).
 fn scale_factor(gateways: &[NetworkGateway]) -> u32 {
     let mut counts: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();

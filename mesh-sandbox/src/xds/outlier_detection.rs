@@ -7,7 +7,8 @@ use xds_proto::google::protobuf::UInt32Value;
 use super::policy::Settings;
 use super::structs::duration;
 
-/// Sets outlier detection from the rule, and the panic threshold.
+/// Sets the outlier detection and the panic threshold that the DestinationRule configures. Does nothing if it
+/// configures no outlier detection.
 pub(super) fn apply(cluster: &mut Cluster, settings: &Settings<'_>) {
     let Some(rule) = settings.outlier_detection else { return };
     let number = |value: u32| Some(UInt32Value { value });

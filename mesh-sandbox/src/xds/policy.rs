@@ -18,7 +18,7 @@ pub(crate) struct Target<'a> {
     pub(crate) subset: Option<&'a Subset>,
 }
 
-/// The effective settings.
+/// The settings of a DestinationRule that apply to a [`Target`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings<'a> {
     pub(crate) load_balancer: Option<&'a LoadBalancer>,
@@ -33,7 +33,8 @@ impl<'a> Target<'a> {
         self.subset.map_or("", |subset| &subset.name)
     }
 
-    /// Returns the effective settings. Settings of the subset override those of the rule.
+    /// Returns the settings that apply to the port and subset. Settings of the subset override the general settings of
+    /// the rule.
     pub(crate) fn settings(&self) -> Settings<'a> {
         let policy = self.rule.and_then(|rule| rule.policy.as_ref());
         let general = policy.map(|policy| Settings::of_port(policy, self.port.number).0);
@@ -54,8 +55,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Returns whether clients use mutual TLS with an endpoint (istio `mtls_checker.go`). A rule overrides policies,
-    /// but an endpoint without a sidecar never has mTLS.
+    /// Returns whether clients use mutual TLS with an endpoint (istio `mtls_checker.go`). The TLS mode in a
+    /// DestinationRule overrides PeerAuthentication, but an endpoint without a sidecar never has mTLS.
     pub(crate) fn is_mtls(&self, endpoint: &Endpoint) -> bool {
         match self.rule_mode() {
             Some(mode) => mode == TlsMode::IstioMutual && endpoint.tls_mode == TLS_MODE_ISTIO,
@@ -63,7 +64,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Returns the TLS mode of the rule for the port.
+    /// Returns the TLS mode that the DestinationRule sets for the port and subset, or `None` if it sets none.
     fn rule_mode(&self) -> Option<TlsMode> {
         let mode = |policy: &TrafficPolicy| {
             let of_port = policy.port_level_settings.iter().filter(|it| it.port.number == self.port.number);
@@ -74,8 +75,8 @@ impl<'a> Target<'a> {
         own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
-    /// Returns whether the subset, or the rule without a subset, selects the policy PASSTHROUGH. Port-level settings
-    /// are ignored.
+    /// Returns whether the subset, or the rule without a subset, selects the load balancing policy PASSTHROUGH.
+    /// Port-level settings are ignored.
     pub(crate) fn is_passed_through(&self) -> bool {
         let policy = match self.subset {
             Some(subset) => subset.traffic_policy.as_ref(),
@@ -87,8 +88,8 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// Returns the effective locality settings: those of the rule, otherwise those of the mesh (istio
-    /// `GetEffectiveLbSetting`).
+    /// Returns the locality settings that apply: those of the DestinationRule, or those of the mesh configuration if
+    /// the rule has none (istio `GetEffectiveLbSetting`).
     pub(super) fn localities<'b>(&self, config: &'b MeshConfig) -> Option<&'b LocalitySetting>
     where
         'a: 'b,

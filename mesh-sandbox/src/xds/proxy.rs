@@ -26,7 +26,7 @@ pub(crate) struct Proxy {
     pub(crate) is_router: bool,
     /// The metadata `LABELS`, with the topology labels.
     pub(crate) labels: Labels,
-    /// `region/zone/subzone`.
+    /// The locality, as `region/zone/subzone`.
     pub(crate) locality: String,
 }
 
@@ -54,7 +54,7 @@ impl Proxy {
             addresses.ok_or_else(|| "no valid IP address in the service node id or metadata".to_owned())?;
         let _ = id;
         let (cluster, network) = (metadata.string("CLUSTER_ID")?, metadata.string("NETWORK")?);
-        // The locality in the labels takes precedence over the one in the node (istio `xds/ads.go:316`).
+        // The locality in the labels is used instead of the locality in the node (istio `xds/ads.go:316`).
         let locality = topology::of_proxy(&labels).unwrap_or_else(|| own_locality(node));
         let host = metadata.string("NODE_NAME")?;
         Ok(Self {
@@ -83,7 +83,8 @@ impl Proxy {
         cluster.is_empty() || self.cluster.is_empty() || cluster == self.cluster
     }
 
-    /// Returns whether the requested network view contains a network. Every view contains the empty network.
+    /// Returns whether the requested network view contains a network. An empty view contains all networks, and every
+    /// view contains the empty network.
     pub(crate) fn views(&self, network: &str) -> bool {
         network.is_empty() || self.network_view.is_empty() || self.network_view.iter().any(|it| it == network)
     }

@@ -30,7 +30,7 @@ pub(crate) fn duration(time: std::time::Duration) -> Duration {
     }
 }
 
-/// Converts to JSON with sorted keys.
+/// Converts a `Struct` to JSON with sorted keys.
 pub(crate) fn json(value: &Struct) -> serde_json::Value {
     serde_json::Value::Object(
         value.fields.iter().map(|(key, value)| (key.clone(), json_value(value))).collect(),

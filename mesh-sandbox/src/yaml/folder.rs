@@ -14,7 +14,7 @@ use super::read::read;
 use crate::dns::hosts::{self, Hosts};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The files that belong to no cluster.
+/// The file with istiod's MeshConfig.
 const CONFIG: &str = "mesh.yaml";
 const NETWORKS: &str = "meshNetworks.yaml";
 
@@ -102,7 +102,7 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// Reads a file that may be missing.
+/// Reads a file. Returns the default value if the file does not exist.
 fn optional<T: Default>(file: PathBuf, read: impl Fn(&Path, &str) -> Result<T>) -> Result<T> {
     match fs::read_to_string(&file) {
         Ok(text) => read(&file, &text),
@@ -134,7 +134,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Returns the name of a file that is not hidden. Editors create hidden files next to the files they write.
+/// Returns the name of a file, or `None` if the file is hidden. Editors create hidden files next to the files they
+/// write.
 fn visible_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|name| !name.starts_with('.'))
 }

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::destination_rule::{Keepalive, LocalitySetting, duration};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Istio's default.
+/// Istio's default trust domain.
 const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
 
 /// The configuration of the mesh.
@@ -38,8 +38,8 @@ pub(crate) struct MeshConfig {
 }
 
 impl MeshConfig {
-    /// Returns the configuration with a trust domain: `given`, otherwise the one in the file, otherwise Istio's
-    /// default.
+    /// Returns the configuration with the trust domain `given`. If `given` is `None`, the trust domain in the file
+    /// applies, and if the file contains none, Istio's default.
     pub(crate) fn settled(&self, given: Option<String>) -> Self {
         let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
         let trust_domain = given.or(own).unwrap_or_else(|| DEFAULT_TRUST_DOMAIN.to_owned());
@@ -51,7 +51,8 @@ impl MeshConfig {
         [&self.trust_domain].into_iter().chain(&self.trust_domain_aliases).cloned().collect()
     }
 
-    /// Returns the configuration after a reload. `running` was created from the previous file, `before`.
+    /// Returns the configuration after `self`, the changed file, was reloaded. `running` is the configuration in use,
+    /// which was created from the previous file, `before`.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// All networks.
+/// The networks in `meshNetworks.yaml`, by name.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MeshNetworks {
@@ -22,17 +22,17 @@ pub(crate) struct Network {
     pub(crate) gateways: Vec<GatewayReference>,
 }
 
-/// The endpoints of a network.
+/// Endpoints of a network: all endpoints of a cluster, or all endpoints in an address range.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Members {
-    /// The cluster whose endpoints are all in the network.
+    /// The cluster whose endpoints are all in the network. The text is empty if an address range is given instead.
     #[serde(default)]
     pub(crate) from_registry: String,
     pub(crate) from_cidr: Option<Range>,
 }
 
-/// A gateway, by address or by service.
+/// A gateway of a network, given by its address or by its service.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GatewayReference {

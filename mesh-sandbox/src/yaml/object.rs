@@ -9,7 +9,8 @@ use super::kubernetes::{self, Labels, Metadata};
 use crate::error::{Error, ErrorKind};
 use crate::location::SourceLocation;
 
-/// The name of an object in its cluster.
+/// The kind, namespace and name of an object, which are unique in its cluster. The namespace of cluster-wide objects is
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) kind: String,
@@ -34,7 +35,7 @@ pub(crate) struct Manifest {
     pub(crate) text: Arc<str>,
 }
 
-/// The supported kinds.
+/// An object of a supported kind. Variants without a value are kinds of which only the metadata is read.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     DestinationRule(Arc<DestinationRule>),

@@ -17,7 +17,7 @@ const MARKS: [(&str, &str); 8] = [
     ("Namespace", "topology.istio.io/controlPlaneClusters"),
 ];
 
-/// Rejects an object that istiod would interpret differently.
+/// Rejects an object with an annotation, label or field that istiod interprets and the sandbox does not support.
 pub(super) fn check(manifest: &Manifest) -> Result<()> {
     let refuse =
         |what: &str| Err(manifest.invalid(format!("{what} is not supported by the sandbox; remove it")));
@@ -44,7 +44,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// Returns whether a rule names a secret.
+/// Returns whether a DestinationRule names a secret (`credentialName`).
 fn has_secret(spec: &DestinationRuleSpec) -> bool {
     let named = |policy: &TrafficPolicy| {
         let of_ports = policy.port_level_settings.iter().filter_map(|it| it.tls.as_ref());

@@ -1,5 +1,5 @@
-//! The validation of Istio's webhook (istio `pkg/config/validation`). An object that it rejects cannot exist in a real
-//! cluster.
+//! The validation of Istio's webhook (istio `pkg/config/validation`). An object that the webhook rejects cannot exist
+//! in a real cluster.
 
 mod destination_rule;
 mod service_entry;
@@ -71,7 +71,7 @@ fn of_workload_entry(entry: &Workload) -> Option<String> {
     workload(entry)
 }
 
-/// Validates a workload entry.
+/// Returns the first problem of the ports and labels of a workload, or `None` if they are valid.
 fn workload(workload: &Workload) -> Option<String> {
     workload.ports.values().find_map(|port| number(*port)).or_else(|| of_labels(&workload.labels))
 }
@@ -94,7 +94,7 @@ fn number(port: u16) -> Option<String> {
     (port == 0).then(|| "port 0 is invalid".to_owned())
 }
 
-/// Validates `exportTo`: no duplicates, and no other value next to `*`.
+/// Returns a problem if `exportTo` contains duplicates, or another value next to `*`.
 fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
     let mut seen = BTreeSet::new();
     for target in export_to {

@@ -8,7 +8,7 @@ use crate::yaml::destination_rule::{
     OutlierDetection, PortPolicy, TlsMode, TrafficPolicy,
 };
 
-/// Returns the problem of a rule, if any.
+/// Returns the first problem of a destination rule, or `None` if the rule is valid.
 pub(super) fn problem(spec: &DestinationRuleSpec, namespace: &str) -> Option<String> {
     if spec.host.is_empty() {
         return Some("spec.host is empty".to_owned());
@@ -50,7 +50,7 @@ fn of_port(policy: &PortPolicy) -> Option<String> {
     of_settings(load_balancer.as_ref(), connection_pool.as_ref(), outlier_detection.as_ref(), tls.as_ref())
 }
 
-/// Validates the settings that a policy may contain for all ports or for one port.
+/// Returns the first problem of the settings that a policy contains for all ports or for one port.
 fn of_settings(
     balancer: Option<&LoadBalancer>,
     pool: Option<&ConnectionPool>,

@@ -6,7 +6,7 @@ use super::{export_to, is_cidr, is_ip, is_pattern, number, workload};
 use crate::yaml::istio::{Resolution, ServiceEntrySpec, Workload};
 use crate::yaml::protocol::Protocol;
 
-/// Returns the problem of an entry, if any.
+/// Returns the first problem of a service entry, or `None` if the entry is valid.
 pub(super) fn problem(spec: &ServiceEntrySpec, namespace: &str) -> Option<String> {
     hosts(spec)
         .or_else(|| general(spec))

@@ -2,14 +2,14 @@
 
 use crate::yaml::istio::{Egress, SidecarSpec};
 
-/// Returns the problem of a Sidecar, if any.
+/// Returns the first problem of a Sidecar, or `None` if the Sidecar is valid.
 pub(super) fn problem(spec: &SidecarSpec) -> Option<String> {
     let is_empty =
         spec.egress.is_empty() && spec.workload_selector.is_none() && spec.outbound_traffic_policy.is_null();
     if is_empty {
         return Some("the spec is empty".to_owned());
     }
-    // The listener without a port serves everything else, so it must be the last.
+    // An egress listener without a port serves all ports that no listener before it serves, so it must be the last.
     let last = spec.egress.len().saturating_sub(1);
     let early = spec.egress.iter().take(last).any(|egress| egress.port.is_none());
     if early {
