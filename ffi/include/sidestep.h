@@ -937,6 +937,86 @@ sidestep_status sidestep_queue_shutdown(sidestep_queue *queue,
                                         uint64_t *operation,
                                         sidestep_error **err);
 
+/**
+ * The non-blocking form of `sidestep_bridge_start` for the mesh of the queue. The completion contains the bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_start(sidestep_queue *queue,
+                                            int32_t access,
+                                            void *user_data,
+                                            uint64_t *operation,
+                                            sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The mesh of the queue may
+ * differ from the mesh of the bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_getaddrinfo(sidestep_queue *queue,
+                                                  const sidestep_bridge *bridge,
+                                                  const char *node,
+                                                  const char *service,
+                                                  const struct addrinfo *hints,
+                                                  void *user_data,
+                                                  uint64_t *operation,
+                                                  sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_listen_unix`. The mesh of the queue may differ from the mesh of the
+ * bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_unix(sidestep_queue *queue,
+                                                  const sidestep_bridge *bridge,
+                                                  const char *path,
+                                                  const char *host,
+                                                  uint16_t port,
+                                                  uint32_t flags,
+                                                  void *user_data,
+                                                  uint64_t *operation,
+                                                  sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_listen_postgres`. The mesh of the queue may differ from the mesh of the
+ * bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_postgres(sidestep_queue *queue,
+                                                      const sidestep_bridge *bridge,
+                                                      const char *folder,
+                                                      const char *host,
+                                                      uint16_t port,
+                                                      void *user_data,
+                                                      uint64_t *operation,
+                                                      sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 for a port that the system chooses, or
+ * equal to `port`. The `addresses` of the completion are a list with one entry: the address and the port of the
+ * listener. The mesh of the queue may differ from the mesh of the bridge.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_bridge_listen_local(sidestep_queue *queue,
+                                                   const sidestep_bridge *bridge,
+                                                   const char *host,
+                                                   uint16_t port,
+                                                   uint32_t flags,
+                                                   uint16_t local_port,
+                                                   void *user_data,
+                                                   uint64_t *operation,
+                                                   sidestep_error **err);
+
+/**
+ * The non-blocking form of `sidestep_dns_start` for the mesh of the queue. The completion contains the server.
+ */
+SIDESTEP_MUST_USE
+sidestep_status sidestep_queue_dns_start(sidestep_queue *queue,
+                                         const char *address,
+                                         const sidestep_bridge *bridge,
+                                         void *user_data,
+                                         uint64_t *operation,
+                                         sidestep_error **err);
+
 /* ---- Bridges, for clients that accept neither a descriptor nor a resolver -------------------------------- */
 
 /**
