@@ -1,8 +1,8 @@
 //! Queues, for event loops: a program starts operations without blocking, and fetches their results when a descriptor is
 //! readable.
 
-pub mod bridge;
-pub mod dns;
+pub mod bridge_operations;
+pub mod dns_operations;
 mod operations;
 pub mod start;
 

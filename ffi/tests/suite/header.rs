@@ -25,7 +25,10 @@ const SECTIONS: [(&str, &[&str]); 15] = [
     ("Connections as descriptors", &["connect", "connection"]),
     ("Streams", &["stream"]),
     ("Name resolution", &["getaddrinfo", "addresses"]),
-    ("Queues, for event loops", &["completion", "queue", "queue/start", "queue/bridge", "queue/dns"]),
+    (
+        "Queues, for event loops",
+        &["completion", "queue", "queue/start", "queue/bridge_operations", "queue/dns_operations"],
+    ),
     (
         "Bridges, for clients that accept neither a descriptor nor a resolver",
         &["bridge", "bridge/listen", "bridge/resolve"],
