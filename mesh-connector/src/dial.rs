@@ -67,9 +67,9 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         self.entry.config()
     }
 
-    /// Chooses the endpoint of the first attempt. `None` if no endpoint can be used, or if a connection to the chosen
-    /// endpoint would be refused. In both cases, [`connect`](Self::connect) without a choice tries other endpoints or
-    /// returns the error.
+    /// Chooses the endpoint of the first attempt. `None` if no endpoint can be used, or if the configuration does not
+    /// permit a connection to the chosen endpoint, for instance because it would be plaintext. The caller then calls
+    /// [`connect`](Self::connect) without a chosen endpoint, which tries the other endpoints or returns the error.
     #[cfg(feature = "hyper")]
     pub(crate) fn choose(&self, now: Instant, rng: &mut Rng) -> Option<Choice> {
         self.choice(self.hosts.first(now, rng)?).ok()

@@ -123,7 +123,7 @@ fn late_rejection(info: &ConnectionInfo, active: Option<&ActiveConnection>, erro
         active.failed(ErrorKind::Tls);
     }
     let message = format!(
-        "{} at {} rejected the certificate of this workload ({alert:?}): compare the roots and the trust domains",
+        "{} at {} rejected the certificate of this workload ({alert:?}): compare the roots and the trust domains of both workloads",
         info.peer_name().unwrap_or("the peer"),
         info.endpoint(),
     );

@@ -168,7 +168,8 @@ fn host(uri: &Uri) -> Result<HeaderValue, Error> {
         }
     };
     let without_user = authority.as_str().rsplit('@').next().unwrap_or_default();
-    HeaderValue::from_str(without_user).map_err(|_| refused("the URL has no host"))
+    HeaderValue::from_str(without_user)
+        .map_err(|_| refused("the host of the URL contains invalid characters"))
 }
 
 fn failed(error: &Error) -> Answer {

@@ -70,8 +70,8 @@ impl PassthroughCluster {
     }
 }
 
-/// Returns the key of a host outside the mesh. The maximum socket index distinguishes these keys from those of other
-/// clusters.
+/// Returns the connection key of a host outside the mesh. Its `socket` is `usize::MAX`, which no key of a mesh cluster
+/// uses.
 fn key(id: u64) -> ConnectionKey {
     ConnectionKey { host: id, socket: usize::MAX, tls: 0 }
 }

@@ -53,7 +53,7 @@ fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Resu
             None,
             &[
                 "a Sidecar resource or exportTo hides the service from this workload",
-                "the name belongs to one pod of a headless service, which is reachable only in its own network: connect to the service",
+                "the name belongs to a single pod of a headless service, and single pods are reachable only from their own network: connect to the name of the service",
             ],
         )),
     }

@@ -36,8 +36,7 @@ const NOT_VISIBLE: [&str; 2] = [
     "HTTP retries: a sidecar repeats failed requests, but this client only retries connection attempts",
 ];
 const POLICY: &str = "the mesh's outboundTrafficPolicy: this program decides with its own setting";
-const SINGLE_PODS: &str =
-    "single pods of a headless service in other networks: gateways forward only to the service";
+const SINGLE_PODS: &str = "single pods of a headless service cannot be reached in other networks: gateways forward only to the service as a whole";
 
 /// The inputs of an explanation.
 #[derive(Clone, Copy)]

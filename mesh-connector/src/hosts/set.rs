@@ -216,7 +216,9 @@ impl HostSet {
         let mut localities = self.endpoints.localities.iter();
         loop {
             // An index comes from a plan over these endpoints.
-            let Some(locality) = localities.next() else { unreachable!("endpoint {index} of {self:?}") };
+            let Some(locality) = localities.next() else {
+                unreachable!("no locality contains endpoint {index}: {self:?}")
+            };
             match locality.endpoints.get(left) {
                 Some(endpoint) => return endpoint,
                 None => left -= locality.endpoints.len(),

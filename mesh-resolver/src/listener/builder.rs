@@ -158,9 +158,9 @@ impl DnsListenerBuilder {
             let address = address.map_err(|message| Error::of_setup(listen(message)))?;
             let (udp, tcp) = bind_pair(address).map_err(|error| {
                 let hint = match error.kind() {
-                    AddrInUse => ": another program uses the address, choose another one",
+                    AddrInUse => ": another program uses the address; choose another one",
                     io::ErrorKind::PermissionDenied => {
-                        ": a port below 1024 requires CAP_NET_BIND_SERVICE, choose a higher port"
+                        ": a port below 1024 requires CAP_NET_BIND_SERVICE; choose a higher port"
                     }
                     _ => "",
                 };

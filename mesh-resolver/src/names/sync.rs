@@ -7,9 +7,9 @@ use nds_client::{
     watch::Watch,
 };
 
-/// Reads the [`SyncState`] of a client for each answer. The state is nearly always [`SyncState::Synced`]. Therefore the
-/// version of the health with this state is stored: while the health has this version, a read only compares two
-/// numbers.
+/// Reads the [`SyncState`] of a client for each answer. Because the state is nearly always [`SyncState::Synced`], this
+/// type stores the last version of the client's [`Health`] that was `Synced`. While the version is unchanged, a read only
+/// compares two numbers.
 pub(crate) struct SyncWatch {
     health: Watch<Health>,
     synced: AtomicU64,

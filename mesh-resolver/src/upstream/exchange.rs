@@ -57,8 +57,9 @@ impl Exchange {
         }
     }
 
-    /// Returns the answer of the first server that succeeds, with the ID of the message; a failure response if all
-    /// fail.
+    /// Sends `message` to one server after another, and returns the first successful answer, whose ID is that of
+    /// `message`. If no server succeeds, returns the last failure response, such as SERVFAIL, or an error if no server
+    /// responded.
     pub(super) async fn query(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
         if self.servers.is_empty() {
             return Err(NoAnswer::Disabled);

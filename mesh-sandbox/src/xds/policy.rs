@@ -75,8 +75,9 @@ impl<'a> Target<'a> {
         own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
-    /// Returns whether the subset, or the rule without a subset, selects the load balancing policy PASSTHROUGH.
-    /// Port-level settings are ignored.
+    /// Returns whether the traffic policy selects the load balancer PASSTHROUGH. For a cluster of a subset, only the
+    /// policy of the subset counts; for other clusters, the top-level policy of the DestinationRule. Port-level settings
+    /// are ignored.
     pub(crate) fn is_passed_through(&self) -> bool {
         let policy = match self.subset {
             Some(subset) => subset.traffic_policy.as_ref(),

@@ -24,7 +24,7 @@ pub(super) fn rejection_error(
     source: impl Into<Box<dyn StdError + Send + Sync>>,
 ) -> Error {
     let message = format!(
-        "istiod rejected the certificate of {}: check that its CA belongs to this mesh",
+        "istiod rejected the certificate of {}: check that the CA of the certificate belongs to this mesh",
         credentials.claimed_identity()
     );
     let source = CertificateRejected { alert, source: source.into() };

@@ -1,7 +1,7 @@
 //! The name table (NDS) as an immutable value.
 //!
 //! Decoding allocates no memory per name: all names are in one string, addresses are parsed once, and a hash index
-//! finds the entries. The encoded message is more than twice as long and is not retained. Alternate names
+//! finds the entries. The encoded message needs more than twice as much memory as the table, and is not retained. Alternate names
 //! (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the crate `mesh-resolver` derives them
 //! from [`NameEntry::short_name`] and [`NameEntry::namespace`].
 
