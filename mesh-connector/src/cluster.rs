@@ -79,8 +79,8 @@ pub(crate) struct ClusterManager {
 #[derive(Clone, Default)]
 struct Snapshot {
     of: Option<Inputs>,
-    /// The routes of targets with a host name. Routes of IP addresses are not cached, because they depend on the name
-    /// that was most recently resolved to the address, which is not part of the inputs.
+    /// The cached routes of targets with a host name. A route to an IP address is not cached, because it depends on the
+    /// name that was last resolved to the address, and a change of that name does not invalidate this cache.
     routes: HashMap<Target, Route, RandomState>,
     entries: HashMap<ClusterName, Arc<ClusterEntry>>,
 }
@@ -115,8 +115,8 @@ impl ClusterManager {
         &self.passthrough
     }
 
-    /// Returns the clusters of istiod, or an empty set if the program has set static gateways. `None` before the first
-    /// push. The first call subscribes to the clusters.
+    /// Returns the xDS clusters that istiod has pushed, or `None` before the first push. The first call subscribes to
+    /// them. If the program has configured static gateways, clusters of istiod are not used, and the set is empty.
     pub(crate) fn clusters(&self) -> Option<Arc<Clusters>> {
         match self.watch() {
             Some(clusters) => clusters.current(),

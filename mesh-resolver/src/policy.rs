@@ -33,7 +33,8 @@ pub(crate) enum ExternalNames {
     Clusters(NdsClient),
 }
 
-/// The answer policy of a resolver.
+/// Decides which addresses a resolver returns for a mesh name: those of the name table, those of upstream DNS (for hosts
+/// outside the mesh), or local addresses.
 #[derive(Default)]
 pub(crate) struct AnswerPolicy {
     pub(crate) external: Option<ExternalNames>,

@@ -15,7 +15,8 @@ const BACKLOG: u32 = 1024;
 /// The delay after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Binds a listening socket. The function is synchronous, so that a change of the mesh runs without an `await`.
+/// Binds a listening socket. The function is synchronous, because the code that applies a change to the mesh must not
+/// be suspended by an `await`.
 pub(crate) fn tcp(what: &'static str, address: SocketAddr) -> Result<TcpListener> {
     let failed = |source| Error::bind(what, address, source);
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };

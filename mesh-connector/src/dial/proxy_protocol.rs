@@ -12,8 +12,9 @@ use nds_client::resources::cluster::ProxyProtocol;
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY.
 const V2_PROXY: u8 = 0x21;
-/// The address families and protocols: AF_INET or AF_INET6, STREAM.
+/// The header byte for TCP over IPv4 (AF_INET, STREAM).
 const TCP4: u8 = 0x11;
+/// The header byte for TCP over IPv6 (AF_INET6, STREAM).
 const TCP6: u8 = 0x21;
 
 /// Returns the header of a connection between these addresses.

@@ -35,7 +35,7 @@ const NOT_VISIBLE: [&str; 2] = [
      subset, connections go to the service as a whole",
     "HTTP retries: a sidecar repeats failed requests, but this client only retries connection attempts",
 ];
-const POLICY: &str = "the mesh's outboundTrafficPolicy: this program decides with its own setting";
+const POLICY: &str = "the outboundTrafficPolicy of the mesh is not read: the setting of this program applies";
 const SINGLE_PODS: &str = "single pods of a headless service cannot be reached in other networks: gateways forward only to the service as a whole";
 
 /// The inputs of an explanation.

@@ -27,10 +27,10 @@ fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-/// Counts the datagrams per second from each network of other hosts. The number of counters is fixed: networks with the
-/// same hash share a counter.
+/// Counts the datagrams per second from each client network (address prefix) outside this host. The number of counters is
+/// fixed: prefixes with the same hash share a counter.
 pub(super) struct RateLimiter {
-    /// The maximum number of datagrams per second and network.
+    /// The maximum number of datagrams per second from each client network.
     limit: u32,
     buckets: Box<[Cell<Bucket>]>,
     /// A random seed, so that attackers cannot predict which networks share a counter.

@@ -238,8 +238,8 @@ impl Session {
         response(snapshot, type_url::CLUSTER, subscription, resources, removed)
     }
 
-    /// Builds a response with the clusters of changed services and the three fixed clusters. Returns `None` if no
-    /// cluster has changed.
+    /// Builds a CDS response with the clusters of changed services, and the three clusters that istiod sends to every
+    /// proxy (such as `BlackHoleCluster`). Returns `None` if no cluster has changed.
     fn send_changed_clusters(
         &mut self,
         snapshot: &Snapshot,

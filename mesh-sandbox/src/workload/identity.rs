@@ -45,8 +45,8 @@ impl Identities {
         Ok(Self { authority, verifier, configs: Mutex::default() })
     }
 
-    /// Returns the TLS configuration of a sidecar that presents this identity and selects this ALPN protocol, or no
-    /// protocol if `alpn` is `None`.
+    /// Returns the TLS configuration of a sidecar that presents the certificate described by `presented`. The sidecar
+    /// selects the ALPN protocol `alpn`; if `alpn` is `None`, it selects no protocol.
     pub(crate) fn config(&self, presented: &Presented, alpn: Option<&str>) -> Result<Arc<ServerConfig>> {
         let base = self.base(presented)?;
         let Some(alpn) = alpn else { return Ok(base) };

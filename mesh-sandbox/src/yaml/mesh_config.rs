@@ -51,8 +51,9 @@ impl MeshConfig {
         [&self.trust_domain].into_iter().chain(&self.trust_domain_aliases).cloned().collect()
     }
 
-    /// Returns the configuration after `self`, the changed file, was reloaded. `running` is the configuration in use,
-    /// which was created from the previous file, `before`.
+    /// Returns the configuration to use after `mesh.yaml` has changed. `self` is the new file, `before` the previous
+    /// file, and `running` the configuration in use. A trust domain that the new file does not change is taken from
+    /// `running`, everything else from the new file.
     ///
     /// # Errors
     ///
