@@ -26,7 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration { seconds: 10, nanos: 0 };
 /// `pilot/pkg/networking/core/cluster.go`).
 pub(crate) const FIXED: [&str; 3] = ["BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"];
 
-/// Returns all clusters: outbound clusters of every service, port and subset, then the three clusters that istiod sends to every proxy.
+/// Returns all clusters: outbound clusters of every service, port and subset, then the three clusters that istiod sends
+/// to every proxy.
 pub(crate) fn clusters(world: World<'_>, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters: Vec<Cluster> = Vec::new();
     let scope = world.scope(proxy);
