@@ -21,7 +21,7 @@ use sidestep::{
     getaddrinfo::sidestep_getaddrinfo,
     mesh::*,
     metrics::sidestep_metrics,
-    queue::{start::*, *},
+    queue::{bridge_operations::*, dns_operations::*, start::*, *},
     settings::*,
     status::*,
     stream::*,
