@@ -69,7 +69,7 @@ fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
         addresses.extend(service.auto_v6.map(|address| address.to_string()));
     }
     // Dual stack and ambient mode are off: only addresses of the proxy's address families remain. If both families
-    // remain, only the family of the first address is kept.
+    // remain, only addresses of the family of the first address are returned.
     addresses.retain(|address| proxy.speaks(address));
     if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
         addresses.retain(|address| address.contains(':') == is_v6);
