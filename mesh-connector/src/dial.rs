@@ -175,8 +175,26 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     fn no_endpoint(&self) -> Error {
         let name = self.entry.name();
         let ejected = self.hosts.statuses().filter(|status| !status.ejected_for.is_zero()).count();
-        let with = |message: String| Error::new(ErrorKind::NoEndpoint, message);
-        match (self.hosts.endpoints().iter().count(), ejected) {
+        let endpoints = self.hosts.endpoints();
+        let with = |message: String| match endpoints.unsupported.len() {
+            0 => Error::new(ErrorKind::NoEndpoint, message),
+            more => Error::new(ErrorKind::NoEndpoint, format!("{message}; {more} further are not supported")),
+        };
+        let count = endpoints.iter().count();
+        if let (0, Some(first)) = (count, endpoints.unsupported.first()) {
+            let (all, address, reason) = (endpoints.unsupported.len(), &first.address, &first.reason);
+            return Error::with_possible_causes(
+                ErrorKind::Unsupported,
+                format!(
+                    "this client cannot connect to any of the {all} endpoints of `{name}`; the first is {address}: {reason}"
+                ),
+                None,
+                &[
+                    "its workloads are in ambient mode: workloads with a sidecar accept mesh mTLS without HBONE",
+                ],
+            );
+        }
+        match (count, ejected) {
             (0, _) => Error::with_possible_causes(
                 ErrorKind::NoEndpoint,
                 format!("`{name}` has no endpoint that this workload can reach"),

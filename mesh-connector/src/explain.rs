@@ -169,6 +169,8 @@ pub struct Cluster {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Connection {
+    /// Whether the peer has confirmed the connection.
+    pub state: ConnectionState,
     /// The address of the endpoint that accepted the connection.
     pub endpoint: String,
     /// The peer address of the TCP connection.
@@ -185,6 +187,18 @@ pub struct Connection {
     pub peer: Option<String>,
     /// The time to connect, including failed attempts, in microseconds.
     pub connect_micros: u64,
+}
+
+/// Whether the peer of a connection has confirmed it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The TLS handshake succeeded, or the peer sent data.
+    Connected,
+    /// The peer accepted a plaintext connection and has sent nothing. Most servers wait for a request; a peer that
+    /// requires mTLS closes the connection when the request arrives.
+    Accepted,
 }
 
 /// The reason why no connection is possible.

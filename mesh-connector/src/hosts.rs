@@ -20,8 +20,6 @@ mod outlier;
 mod set;
 mod status;
 
-use nds_client::resources::endpoint::Endpoint;
-
 pub use self::status::EndpointStatus;
 pub(crate) use self::{
     active_connection::ActiveConnection,
@@ -30,12 +28,6 @@ pub(crate) use self::{
 };
 #[cfg(doc)]
 use crate::balance::Plan;
-
-/// Formats the address of an endpoint: `10.1.2.3:15443`, `[::1]:15443`.
-pub(crate) fn authority(endpoint: &Endpoint) -> String {
-    let (host, port) = (&endpoint.host, endpoint.port);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
 
 #[cfg(test)]
 mod tests;

@@ -14,12 +14,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Connection, Explanation, Failure, Passthrough, Probe, endpoint, name, not_applied};
+use super::{
+    Connection, ConnectionState, Explanation, Failure, Passthrough, Probe, endpoint, name, not_applied,
+};
 use crate::{
     cluster::{ClusterEntry, Route},
-    connection::ConnectionKey,
+    connection::{ConnectionKey, Transport},
     dial,
-    error::Error,
+    error::{Error, ErrorKind},
     hosts::failures_to_eject,
     membership::{Membership, Resolved, after},
     settings::Settings,
@@ -105,7 +107,9 @@ impl Explainer<'_> {
         let dialer = membership.dialer(target, entry, &hosts, settings, deadline);
         let plan = dialer.plan();
         let own_cluster = membership.client.config().cluster_id();
-        explanation.endpoints = plan.iter().map(|planned| endpoint::explain(planned, own_cluster)).collect();
+        let supported = plan.iter().map(|planned| endpoint::explain(planned, own_cluster));
+        let unsupported = hosts.endpoints().unsupported.iter().map(endpoint::explain_unsupported);
+        explanation.endpoints = supported.chain(unsupported).collect();
         if let Some(error) = dialer.obstacle(&plan) {
             return Err(error);
         }
@@ -144,15 +148,32 @@ impl Explainer<'_> {
     }
 }
 
+/// Describes a connection. A peer can refuse it after the handshake, so this function waits for a limited time for the
+/// first byte.
 async fn connected(mut stream: MeshStream, start: Instant) -> Result<Connection, Error> {
     let connect_micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if let Ok(Err(error)) = timeout(LATE_REJECTION_TIMEOUT, stream.read(&mut [0; 1])).await
-        && let Some(refusal) = Error::find(&error)
+    let first = timeout(LATE_REJECTION_TIMEOUT, stream.read(&mut [0; 1])).await;
+    if let Ok(Err(error)) = &first
+        && let Some(refusal) = Error::find(error)
     {
         return Err(refusal.clone());
     }
     let info = stream.connection();
+    let state = match (first, info.transport()) {
+        (Ok(Ok(0) | Err(_)), Transport::Plaintext) => {
+            let message = format!(
+                "the peer at {} accepted the plaintext connection and closed it without a response",
+                info.endpoint()
+            );
+            let causes =
+                ["the workload accepts only mTLS (PeerAuthentication STRICT), by a sidecar or by ztunnel"];
+            return Err(Error::with_possible_causes(ErrorKind::Dial, message, None, &causes));
+        }
+        (Err(_), Transport::Plaintext) => ConnectionState::Accepted,
+        _ => ConnectionState::Connected,
+    };
     Ok(Connection {
+        state,
         endpoint: info.endpoint().to_owned(),
         peer_addr: info.peer_addr(),
         gateway: info.is_through_gateway(),

@@ -1,6 +1,9 @@
 //! Step 3 of an explanation: the endpoints, and the reason why each endpoint is used or not.
 
-use nds_client::resources::{cluster::ProxyProtocol, endpoint::HealthStatus};
+use nds_client::resources::{
+    cluster::ProxyProtocol,
+    endpoint::{HealthStatus, Unsupported, UnsupportedEndpoint, Workload},
+};
 use serde::Serialize;
 
 use crate::{
@@ -8,7 +11,6 @@ use crate::{
     connection,
     dial::PlannedAttempt,
     error::ErrorKind,
-    hosts::authority,
 };
 
 /// One endpoint of a cluster, with its place in the order of attempts.
@@ -33,7 +35,7 @@ pub struct Endpoint {
     pub locality: String,
     /// The priority. 0 is tried first.
     pub priority: u32,
-    /// The weight within the locality.
+    /// The weight within the locality. 0 if this client cannot connect to the endpoint.
     pub weight: u32,
     /// The weight of the locality. 0 if istiod sends none.
     pub locality_weight: u32,
@@ -52,7 +54,8 @@ pub enum EndpointState {
     First,
     /// Connections try this endpoint after others have failed.
     Later,
-    /// The endpoint is not used, because the transport that a connection would need is refused or not supported.
+    /// The endpoint is not used, because its address, or the transport that a connection would need, is refused or not
+    /// supported.
     Refused,
     /// The endpoint is not used, because it is unhealthy.
     Unhealthy,
@@ -81,6 +84,26 @@ pub struct Transport {
 const NO_GATEWAY: &str = "; the endpoint is in another cluster without a gateway: it is unreachable if it is in \
      another network";
 
+/// Explains an endpoint to which this client cannot connect.
+pub(super) fn explain_unsupported(endpoint: &UnsupportedEndpoint) -> Endpoint {
+    let workload = &endpoint.workload;
+    Endpoint {
+        address: endpoint.address.clone(),
+        state: EndpointState::Refused,
+        reason: endpoint.reason.to_string(),
+        percent: 0.0,
+        gateway: endpoint.reason == Unsupported::HboneGateway,
+        workload_cluster: cluster_of(workload),
+        workload: name_of(workload),
+        locality: String::new(),
+        priority: 0,
+        weight: 0,
+        locality_weight: 0,
+        health: health(HealthStatus::Unknown),
+        transport: None,
+    }
+}
+
 pub(super) fn explain(planned: &PlannedAttempt<'_>, own_cluster: &str) -> Endpoint {
     let endpoint = planned.endpoint;
     let workload = &endpoint.workload;
@@ -97,13 +120,13 @@ pub(super) fn explain(planned: &PlannedAttempt<'_>, own_cluster: &str) -> Endpoi
         _ => 0.0,
     };
     Endpoint {
-        address: authority(endpoint),
+        address: endpoint.authority(),
         state,
         reason,
         percent,
         gateway: endpoint.is_gateway(),
-        workload_cluster: Some(workload.cluster.clone()).filter(|cluster| !cluster.is_empty()),
-        workload: (!workload.name.is_empty()).then(|| format!("{}.{}", workload.name, workload.namespace)),
+        workload_cluster: cluster_of(workload),
+        workload: name_of(workload),
         locality: planned.locality.locality.to_string(),
         priority: planned.locality.priority,
         weight: endpoint.weight,
@@ -111,6 +134,14 @@ pub(super) fn explain(planned: &PlannedAttempt<'_>, own_cluster: &str) -> Endpoi
         health: health(endpoint.health),
         transport: transport(planned),
     }
+}
+
+fn cluster_of(workload: &Workload) -> Option<String> {
+    Some(workload.cluster.clone()).filter(|cluster| !cluster.is_empty())
+}
+
+fn name_of(workload: &Workload) -> Option<String> {
+    (!workload.name.is_empty()).then(|| format!("{}.{}", workload.name, workload.namespace))
 }
 
 fn state(planned: &PlannedAttempt<'_>) -> (EndpointState, String) {

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Cluster, Connection, Endpoint, EndpointState, Explanation, Failure, Membership, Name, NameMatch,
-    Passthrough, Transport,
+    Cluster, Connection, ConnectionState, Endpoint, EndpointState, Explanation, Failure, Membership, Name,
+    NameMatch, Passthrough, Transport,
 };
 
 /// The width of the label column.
@@ -35,8 +35,14 @@ impl Display for Explanation {
         }
         match &self.failure {
             Some(failure) => failure.write(f)?,
-            None if self.connection.is_some() => line(f, "result", "connected")?,
-            None => line(f, "result", "no known obstacle; a handshake probe would verify this")?,
+            None => {
+                let result = match self.connection.as_ref().map(|connection| connection.state) {
+                    Some(ConnectionState::Connected) => "connected",
+                    Some(ConnectionState::Accepted) => "accepted, no response yet",
+                    None => "no known obstacle; a handshake probe would verify this",
+                };
+                line(f, "result", result)?;
+            }
         }
         list(f, "not applied", self.not_applied.iter())?;
         list(f, "not visible", self.not_visible.iter())
@@ -263,8 +269,13 @@ impl Connection {
             f,
             "handshake",
             format_args!(
-                "connected to the {way} {} (peer address {}) in {millis} ms",
-                self.endpoint, self.peer_addr
+                "{} {} (peer address {}) in {millis} ms",
+                match self.state {
+                    ConnectionState::Connected => format!("connected to the {way}"),
+                    ConnectionState::Accepted => format!("accepted by the {way}"),
+                },
+                self.endpoint,
+                self.peer_addr
             ),
         )?;
         let Some(peer) = &self.peer else {

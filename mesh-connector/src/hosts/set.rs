@@ -18,7 +18,7 @@ use nds_client::resources::{
 };
 use tokio::time::Instant;
 
-use super::{authority, host::Host, outlier, status::EndpointStatus};
+use super::{host::Host, outlier, status::EndpointStatus};
 use crate::{
     balance::{Candidate, HostHealth, Plan},
     error::{Error, ErrorKind},
@@ -97,7 +97,7 @@ impl HostSet {
             Some(host) => Arc::clone(host),
             None => Arc::new(Host::new(stats.next_host_id.fetch_add(1, Ordering::Relaxed), address, now)),
         };
-        let hosts = endpoints.iter().map(|(_, endpoint)| host(authority(endpoint))).collect();
+        let hosts = endpoints.iter().map(|(_, endpoint)| host(endpoint.authority())).collect();
         Self { cluster, endpoints, hosts, stats, plan: ArcSwapOption::empty() }
     }
 

@@ -1,5 +1,7 @@
 //! Endpoints: the addresses of a cluster, from EDS or from the cluster itself.
 
+mod unsupported;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use bytes::Buf;
@@ -18,6 +20,7 @@ use xds_proto::{
     google::protobuf::{Struct, UInt32Value, Value, value::Kind},
 };
 
+pub use self::unsupported::{Unsupported, UnsupportedEndpoint};
 use super::{locality::Locality, metadata};
 use crate::resources::invalid::InvalidResource;
 
@@ -27,6 +30,8 @@ use crate::resources::invalid::InvalidResource;
 pub struct Endpoints {
     /// The endpoints by locality, in the order of istiod.
     pub localities: Vec<LocalityEndpoints>,
+    /// The endpoints to which this client cannot connect, for example workloads in ambient mode.
+    pub unsupported: Vec<UnsupportedEndpoint>,
 }
 
 /// The endpoints of one locality.
@@ -100,11 +105,17 @@ impl Endpoint {
     pub fn is_gateway(&self) -> bool {
         self.workload.name.is_empty() && !self.workload.cluster.is_empty()
     }
+
+    /// Returns host and port: `10.1.2.3:15443`, `[::1]:15443`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 impl Endpoints {
-    /// Decodes an `envoy.config.endpoint.v3.ClusterLoadAssignment` message. Endpoints that this client cannot connect
-    /// to (Unix sockets, HBONE tunnels) are omitted.
+    /// Decodes an `envoy.config.endpoint.v3.ClusterLoadAssignment` message.
     ///
     /// # Errors
     ///
@@ -118,21 +129,32 @@ impl Endpoints {
         ClusterLoadAssignment::decode(wire).map(decode).map_err(InvalidResource::new)
     }
 
-    /// Returns all endpoints, each with its locality.
+    /// Returns all endpoints to which this client can connect, each with its locality.
     pub fn iter(&self) -> impl Iterator<Item = (&LocalityEndpoints, &Endpoint)> {
         self.localities.iter().flat_map(|locality| locality.endpoints.iter().map(move |one| (locality, one)))
     }
 
-    /// Returns whether there are no endpoints.
+    /// Returns whether istiod sent no endpoints, not even unsupported ones.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.iter().next().is_none() && self.unsupported.is_empty()
     }
 }
 
 /// Converts an assignment from the wire.
 pub(crate) fn decode(wire: ClusterLoadAssignment) -> Endpoints {
-    Endpoints { localities: wire.endpoints.into_iter().map(locality).collect() }
+    let mut unsupported = Vec::new();
+    let mut locality = |wire: LocalityLbEndpoints| LocalityEndpoints {
+        locality: Locality::from_wire(wire.locality.unwrap_or_default()),
+        priority: wire.priority,
+        weight: wire.load_balancing_weight.map_or(0, |weight| weight.value),
+        endpoints: wire
+            .lb_endpoints
+            .into_iter()
+            .filter_map(|one| endpoint(one).map_err(|one| unsupported.push(one)).ok())
+            .collect(),
+    };
+    Endpoints { localities: wire.endpoints.into_iter().map(&mut locality).collect(), unsupported }
 }
 
 /// Converts endpoints to an assignment for the wire.
@@ -143,30 +165,49 @@ pub(crate) fn encode(endpoints: &Endpoints) -> ClusterLoadAssignment {
         load_balancing_weight: (one.weight > 0).then_some(UInt32Value { value: one.weight }),
         lb_endpoints: one.endpoints.iter().map(encode_endpoint).collect(),
     };
-    ClusterLoadAssignment {
-        endpoints: endpoints.localities.iter().map(locality).collect(),
-        ..ClusterLoadAssignment::default()
+    let mut localities: Vec<_> = endpoints.localities.iter().map(locality).collect();
+    if !endpoints.unsupported.is_empty() {
+        // The locality of an unsupported endpoint has no effect.
+        let unsupported = endpoints.unsupported.iter().map(encode_unsupported);
+        match localities.first_mut() {
+            Some(first) => first.lb_endpoints.extend(unsupported),
+            None => localities.push(LocalityLbEndpoints {
+                lb_endpoints: unsupported.collect(),
+                ..LocalityLbEndpoints::default()
+            }),
+        }
     }
+    ClusterLoadAssignment { endpoints: localities, ..ClusterLoadAssignment::default() }
+}
+
+fn encode_unsupported(endpoint: &UnsupportedEndpoint) -> LbEndpoint {
+    LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(WireEndpoint {
+            address: endpoint.wire_address(),
+            ..WireEndpoint::default()
+        })),
+        metadata: Some(Metadata {
+            filter_metadata: [("istio".to_owned(), encode_workload(&endpoint.workload))].into(),
+        }),
+        ..LbEndpoint::default()
+    }
+}
+
+fn encode_workload(Workload { name, namespace, cluster }: &Workload) -> Struct {
+    let workload = Value { kind: Some(Kind::StringValue(format!("{name};{namespace};;;{cluster}"))) };
+    Struct { fields: [("workload".to_owned(), workload)].into() }
 }
 
 fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
     let text = |text: &String| Value { kind: Some(Kind::StringValue(text.clone())) };
-    let Workload { name, namespace, cluster } = &endpoint.workload;
-    let workload = text(&format!("{name};{namespace};;;{cluster}"));
     let matched = endpoint.transport_match.iter().map(|(key, value)| (key.clone(), text(value)));
     let metadata = [
         ("envoy.transport_socket_match".to_owned(), Struct { fields: matched.collect() }),
-        ("istio".to_owned(), Struct { fields: [("workload".to_owned(), workload)].into() }),
+        ("istio".to_owned(), encode_workload(&endpoint.workload)),
     ];
-    let address = |host: String, port: u16| Address {
-        address: Some(address::Address::SocketAddress(SocketAddress {
-            address: host,
-            port_specifier: Some(PortSpecifier::PortValue(port.into())),
-        })),
-    };
     let additional = endpoint.additional_addresses.iter();
-    let additional =
-        additional.map(|one| AdditionalAddress { address: Some(address(one.ip().to_string(), one.port())) });
+    let additional = additional
+        .map(|one| AdditionalAddress { address: Some(socket_address(one.ip().to_string(), one.port())) });
     let health = match endpoint.health {
         HealthStatus::Degraded => WireHealth::Degraded,
         HealthStatus::Healthy => WireHealth::Healthy,
@@ -177,7 +218,7 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
         health_status: health.into(),
         load_balancing_weight: Some(UInt32Value { value: endpoint.weight }),
         host_identifier: Some(HostIdentifier::Endpoint(WireEndpoint {
-            address: Some(address(endpoint.host.clone(), endpoint.port)),
+            address: Some(socket_address(endpoint.host.clone(), endpoint.port)),
             additional_addresses: additional.collect(),
             ..WireEndpoint::default()
         })),
@@ -185,32 +226,28 @@ fn encode_endpoint(endpoint: &Endpoint) -> LbEndpoint {
     }
 }
 
-fn locality(wire: LocalityLbEndpoints) -> LocalityEndpoints {
-    LocalityEndpoints {
-        locality: Locality::from_wire(wire.locality.unwrap_or_default()),
-        priority: wire.priority,
-        weight: wire.load_balancing_weight.map_or(0, |weight| weight.value),
-        endpoints: wire.lb_endpoints.into_iter().filter_map(endpoint).collect(),
-    }
-}
-
-fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
+fn endpoint(wire: LbEndpoint) -> Result<Endpoint, UnsupportedEndpoint> {
     let health = match wire.health_status() {
         WireHealth::Unknown => HealthStatus::Unknown,
         WireHealth::Healthy => HealthStatus::Healthy,
         WireHealth::Degraded => HealthStatus::Degraded,
         WireHealth::Unhealthy | WireHealth::Draining | WireHealth::Timeout => HealthStatus::Unhealthy,
     };
-    let Some(HostIdentifier::Endpoint(endpoint)) = wire.host_identifier else {
-        return None;
+    let metadata = wire.metadata.unwrap_or_default();
+    let workload = workload(&metadata);
+    let wire_endpoint = match wire.host_identifier {
+        Some(HostIdentifier::Endpoint(endpoint)) => endpoint,
+        _ => WireEndpoint::default(),
     };
-    let (host, port) = socket(endpoint.address)?;
-    let additional = endpoint.additional_addresses.into_iter().filter_map(|one| {
-        let (host, port) = socket(one.address)?;
+    let Some((host, port)) = socket(wire_endpoint.address.as_ref()) else {
+        let (address, reason) = Unsupported::of_address(wire_endpoint.address);
+        return Err(UnsupportedEndpoint { address, reason, workload });
+    };
+    let additional = wire_endpoint.additional_addresses.iter().filter_map(|one| {
+        let (host, port) = socket(one.address.as_ref())?;
         Some(SocketAddr::new(host.parse().ok()?, port))
     });
-    let metadata = wire.metadata.unwrap_or_default();
-    Some(Endpoint {
+    let endpoint = Endpoint {
         host,
         port,
         additional_addresses: additional.collect(),
@@ -221,15 +258,26 @@ fn endpoint(wire: LbEndpoint) -> Option<Endpoint> {
             .get("envoy.transport_socket_match")
             .map(metadata::texts)
             .unwrap_or_default(),
-        workload: workload(&metadata),
-    })
+        workload,
+    };
+    match Unsupported::of(&endpoint) {
+        None => Ok(endpoint),
+        Some(reason) => {
+            Err(UnsupportedEndpoint { address: endpoint.authority(), reason, workload: endpoint.workload })
+        }
+    }
 }
 
-/// Returns host and port of an address; `None` if this client cannot connect to this kind of address.
-fn socket(address: Option<Address>) -> Option<(String, u16)> {
-    let address::Address::SocketAddress(address) = address?.address? else { return None };
-    let PortSpecifier::PortValue(port) = address.port_specifier? else { return None };
-    Some((address.address, u16::try_from(port).ok()?))
+/// Returns host and port of an address; `None` if it is not a socket address with a port number.
+fn socket(address: Option<&Address>) -> Option<(String, u16)> {
+    let address::Address::SocketAddress(address) = address?.address.as_ref()? else { return None };
+    let PortSpecifier::PortValue(port) = address.port_specifier.as_ref()? else { return None };
+    Some((address.address.clone(), u16::try_from(*port).ok()?))
+}
+
+fn socket_address(address: String, port: u16) -> Address {
+    let port_specifier = Some(PortSpecifier::PortValue(port.into()));
+    Address { address: Some(address::Address::SocketAddress(SocketAddress { address, port_specifier })) }
 }
 
 fn workload(metadata: &Metadata) -> Workload {
@@ -242,34 +290,4 @@ fn workload(metadata: &Metadata) -> Workload {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_addresses_of_both_families_survive_encoding_and_decoding() {
-        let mut endpoint = Endpoint { host: "10.1.2.3".into(), port: 8080, weight: 1, ..Endpoint::default() };
-        endpoint.additional_addresses = vec!["[2001:db8::3]:8080".parse().unwrap()];
-        let locality = LocalityEndpoints { endpoints: vec![endpoint], ..LocalityEndpoints::default() };
-        let endpoints = Endpoints { localities: vec![locality] };
-        assert_eq!(Endpoints::decode(&encode(&endpoints).encode_to_vec()).unwrap(), endpoints);
-    }
-
-    #[test]
-    fn an_unusable_additional_address_is_omitted() {
-        let address = |address| AdditionalAddress { address: Some(Address { address }) };
-        let named = SocketAddress {
-            address: "host.example".into(),
-            port_specifier: Some(PortSpecifier::PortValue(80)),
-        };
-        let mut wire =
-            encode_endpoint(&Endpoint { host: "10.1.2.3".into(), port: 80, ..Endpoint::default() });
-        let Some(HostIdentifier::Endpoint(inner)) = &mut wire.host_identifier else { panic!("no endpoint") };
-        inner.additional_addresses = vec![
-            address(None),
-            address(Some(address::Address::SocketAddress(named))),
-            AdditionalAddress::default(),
-        ];
-        let read = endpoint(wire).unwrap();
-        assert_eq!((&*read.host, read.additional_addresses), ("10.1.2.3", Vec::new()));
-    }
-}
+mod tests;

@@ -16,6 +16,9 @@ const ISTIO_VERSION: &str = "1.30.0";
 ///
 /// The type is `sidecar`: for a `router` istiod generates a different, sometimes empty, name table. Booleans are
 /// strings: istiod ends the stream on a JSON boolean.
+///
+/// `DISABLE_HBONE_SEND` is never set: with it, istiod sends an ambient pod as a plain address without any mark, and a
+/// client would send plaintext to it (istio `pilot/pkg/xds/endpoints/endpoint_builder.go`).
 pub(super) fn node(config: &Config) -> Node {
     let addresses: Vec<_> = config.addresses.iter().map(ToString::to_string).collect();
     let main = addresses.first().cloned().unwrap_or_default();
@@ -35,10 +38,10 @@ pub(super) fn node(config: &Config) -> Node {
         // Without these keys istiod omits ServiceEntries without an address.
         ("DNS_CAPTURE", text("true")),
         ("DNS_AUTO_ALLOCATE", text("true")),
-        ("DISABLE_HBONE_SEND", text("true")),
         ("LABELS", structure(labels.collect())),
     ];
     metadata.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    metadata.remove("DISABLE_HBONE_SEND");
     let Config { name, namespace, dns_domain, .. } = config;
     Node {
         id: format!("sidecar~{main}~{name}.{namespace}~{dns_domain}"),
@@ -103,5 +106,12 @@ mod tests {
         );
         assert_eq!((value("NETWORK"), value("MESH_ID")), ("vm-network".into(), "mesh1".into()));
         assert!(!fields.contains_key("REQUESTED_NETWORK_VIEW"));
+    }
+
+    #[test]
+    fn istiod_marks_ambient_pods_even_if_the_metadata_of_the_program_asks_for_plain_addresses() {
+        let metadata = [("DISABLE_HBONE_SEND".to_owned(), true.into())].into();
+        let config = Config { metadata, ..Config::for_tests() };
+        assert!(!node(&config).metadata.unwrap().fields.contains_key("DISABLE_HBONE_SEND"));
     }
 }
