@@ -9,6 +9,7 @@
     reason = "a failed setup fails the test"
 )]
 
+mod ambient;
 mod bridge;
 mod c_library;
 mod common;
@@ -42,6 +43,10 @@ macro_rules! tests {
 }
 
 const ALL: &[Test] = &tests![
+    ambient::an_ambient_pod_is_refused_with_the_reason_and_receives_no_plaintext,
+    ambient::an_ambient_pod_is_refused_even_if_a_rule_disables_tls,
+    ambient::the_pods_with_a_sidecar_serve_a_service_that_also_has_ambient_pods,
+    ambient::a_plaintext_connection_that_got_no_response_is_explained_as_accepted,
     bridge::http_clients_reach_the_workload_through_the_proxy_and_a_loopback_address,
     bridge::raw_bytes_pass_a_unix_socket_and_socks_and_each_direction_closes_separately,
     bridge::the_explanation_of_a_connection_through_the_gateway_contains_the_identity_of_the_peer,
