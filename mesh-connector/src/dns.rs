@@ -63,6 +63,7 @@ impl MeshNames for Dns {
 pub(crate) struct Dns {
     pub(crate) resolver: MeshResolver,
     pub(crate) names: Watch<NameTable>,
+    #[cfg(feature = "bridge")]
     client: NdsClient,
     by_address: ByAddress,
     upstream: Upstream,
@@ -77,6 +78,7 @@ impl Dns {
         Ok(Self {
             resolver: resolver.map_err(cannot_set_up)?,
             names: client.names().clone(),
+            #[cfg(feature = "bridge")]
             client: client.clone(),
             by_address: ByAddress::default(),
             upstream,

@@ -58,8 +58,10 @@
 //! * **Applications.** HTTP ports answer with JSON about the caller. The paths `/bytes/N`, `/echo` and `/status/CODE`
 //!   return other bodies; gRPC health checks succeed, and other gRPC calls return their messages. Other ports answer
 //!   each line with `<pod>: <line>`. [`Sandbox::serve`] puts another application behind a service port.
+//! * **Ambient mode.** It is on if a pod has the annotation `ambient.istio.io/redirection: enabled`. EDS and CDS then
+//!   describe HBONE tunnels as istiod does with `PILOT_ENABLE_AMBIENT`, but nothing accepts HBONE.
 //! * **Not supported.** LDS and RDS (`Unimplemented`), state-of-the-world ADS, auto-registration, the clusters
-//!   `inbound|…` of the ports that a node serves itself, ambient mode, the limit of requests per second, and several
+//!   `inbound|…` of the ports that a node serves itself, the limit of requests per second, and several
 //!   roots. Clusters contain the fields that decide a connection, and no telemetry.
 //!
 //! # Faults

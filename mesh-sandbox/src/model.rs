@@ -52,6 +52,9 @@ pub(crate) struct Mesh {
     pub(crate) config: MeshConfig,
     /// The cluster from which the Istio kinds are read.
     pub(crate) config_cluster: String,
+    /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns it on if a pod is in ambient
+    /// mode.
+    pub(crate) is_ambient: bool,
     pub(crate) networks: Networks,
     pub(crate) services: Vec<Arc<Service>>,
     /// The gateways with resolved IP addresses (istio `pilot/pkg/model/network.go`).

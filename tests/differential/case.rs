@@ -42,8 +42,20 @@ impl Case {
     pub(crate) async fn check(self) -> Result<(), Failed> {
         match fs::read_to_string(self.folder.join("refused")) {
             Ok(words) => self.refuse(&words).await,
-            Err(_) => Comparison::start(&self.name, &self.folder, &[]).await?.check().await,
+            Err(_) => {
+                let environment = self.environment();
+                let environment: Vec<_> =
+                    environment.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+                Comparison::start(&self.name, &self.folder, &environment).await?.check().await
+            }
         }
+    }
+
+    /// Returns the environment variables of istiod: the lines `KEY=VALUE` of the file `environment`.
+    fn environment(&self) -> Vec<(String, String)> {
+        let lines = fs::read_to_string(self.folder.join("environment")).unwrap_or_default();
+        let pairs = lines.lines().filter_map(|line| line.split_once('='));
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Checks that the real istiod accepts the YAML, and that the sandbox rejects it with these words.

@@ -51,7 +51,9 @@ impl Facts {
         if let Some(table) = &view.names {
             names(table, &mut facts);
         }
-        for (name, cluster) in view.clusters.iter().flatten() {
+        // In ambient mode, istiod also sends the cluster of HBONE tunnels, which no client without HBONE reads.
+        let clusters = view.clusters.iter().flatten().filter(|(name, _)| *name != "connect_originate");
+        for (name, cluster) in clusters {
             facts.insert(format!("cluster {name}"), clusters::fields(cluster, book));
         }
         for (name, assignment) in &view.endpoints {

@@ -8,6 +8,9 @@ pub const ENDPOINT: &str = "type.googleapis.com/envoy.config.endpoint.v3.Cluster
 /// `typed_extension_protocol_options`.
 pub const HTTP_PROTOCOL_OPTIONS: &str =
     "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// `InternalUpstreamTransport`: a transport socket that connects to an internal listener of Envoy.
+pub const INTERNAL_UPSTREAM: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport";
 /// NDS: `istio.networking.nds.v1.NameTable`.
 pub const NAME_TABLE: &str = "type.googleapis.com/istio.networking.nds.v1.NameTable";
 /// PCDS: `istio.mesh.v1alpha1.ProxyConfig`, of which istiod sets the roots.

@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 
 const ROOTS: &[&str] = &[
     "envoy/config/cluster/v3/cluster.proto",
+    "envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream.proto",
     "envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.proto",
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",

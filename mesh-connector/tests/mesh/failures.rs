@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesh_connector::ErrorKind;
 use mesh_sandbox::Event;
+use tokio::{net::TcpListener, time::timeout};
 
 use crate::{World, exchange};
 
@@ -224,4 +225,30 @@ async fn a_slow_gateway_delays_a_connection_only_if_no_other_is_left() {
             mesh.with_connect_deadline(Duration::from_secs(3)).connect("forecast.weather", 3002).await;
         assert_eq!(stream.unwrap().connection().workload_cluster(), Some("cluster2"));
     }
+}
+
+#[tokio::test]
+async fn a_workload_that_accepts_only_hbone_is_refused_and_receives_no_bytes() {
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let entry = format!(
+        "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: tunnelled, namespace: weather}}
+spec:
+  hosts: [tunnelled.example]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: 8080, name: http, protocol: HTTP, targetPort: {port}}}]
+  endpoints: [{{address: 127.0.0.1, labels: {{networking.istio.io/tunnel: http}}}}]
+"
+    );
+    world.apply(&mesh, "cluster1", &entry, "tunnelled.example").await;
+    let error = mesh.connect("tunnelled.example", 8080).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
+    assert!(error.report().contains(&format!("127.0.0.1:{port}")), "{}", error.report());
+    assert!(error.report().contains("only via HBONE"), "{}", error.report());
+    assert!(timeout(Duration::ZERO, listener.accept()).await.is_err(), "the workload received a connection");
 }

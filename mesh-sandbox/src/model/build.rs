@@ -14,7 +14,7 @@ use super::sidecar::Sidecars;
 use super::slices::Slices;
 use super::{
     Endpoint, Group, Mesh, NetworkGateway, Networks, Objects, Resolution, Service, VipAllocator, each,
-    gateway,
+    endpoint, gateway,
 };
 use crate::dns::hosts::Hosts;
 use crate::error::Result;
@@ -46,6 +46,7 @@ pub(super) fn build(
         .iter()
         .map(|(id, objects)| Cluster {
             id,
+            is_config: id == config_cluster,
             networks: &networks,
             trust_domain,
             objects,
@@ -80,6 +81,7 @@ pub(super) fn build(
     let mut mesh = Mesh {
         config: mesh_config.clone(),
         config_cluster: config_cluster.to_owned(),
+        is_ambient: has_ambient_pods(objects),
         networks,
         services: services.into_iter().map(Arc::new).collect(),
         gateways: resolved(&unresolved, upstream),
@@ -94,6 +96,11 @@ pub(super) fn build(
     };
     read_config(config, &mut mesh)?;
     Ok(mesh)
+}
+
+fn has_ambient_pods(objects: &Objects) -> bool {
+    let mut all = objects.values().flat_map(BTreeMap::values);
+    all.any(|it| matches!(it.object, Object::Pod(_)) && endpoint::is_ambient(&it.metadata.annotations))
 }
 
 /// Replaces the names of gateways by their addresses. Every address is a separate gateway, and names without addresses

@@ -10,6 +10,22 @@ pub(crate) const TLS_MODE_DISABLED: &str = "disabled";
 /// The label with the TLS mode of a workload.
 pub(crate) const TLS_MODE_LABEL: &str = "security.istio.io/tlsMode";
 
+/// The label with the tunnels that a workload accepts, separated by commas (istio `pilot/pkg/model/service.go`,
+/// `SupportsTunnel`).
+const TUNNEL_LABEL: &str = "networking.istio.io/tunnel";
+/// The annotation of a pod in ambient mode.
+const AMBIENT_ANNOTATION: &str = "ambient.istio.io/redirection";
+
+/// Returns whether the labels of a workload say that it accepts HBONE tunnels.
+pub(crate) fn has_tunnel_label(labels: &Labels) -> bool {
+    labels.get(TUNNEL_LABEL).is_some_and(|tunnels| tunnels.split(',').any(|tunnel| tunnel == "http"))
+}
+
+/// Returns whether the annotations of a pod say that it is in ambient mode.
+pub(crate) fn is_ambient(annotations: &Labels) -> bool {
+    annotations.get(AMBIENT_ANNOTATION).is_some_and(|value| value == "enabled")
+}
+
 /// An endpoint of one port of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -26,6 +42,8 @@ pub(crate) struct Endpoint {
     pub(crate) locality: String,
     pub(crate) weight: u32,
     pub(crate) tls_mode: String,
+    /// Whether the workload accepts HBONE tunnels.
+    pub(crate) accepts_hbone: bool,
     /// The PeerAuthentication mode of this port.
     pub(crate) policy: MutualTlsMode,
     /// The SPIFFE ID of the workload; `None` if the workload has no service account.

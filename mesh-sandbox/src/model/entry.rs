@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::endpoint::{Endpoint, Health, TLS_MODE_DISABLED, TLS_MODE_ISTIO, TLS_MODE_LABEL};
+use super::endpoint::{
+    Endpoint, Health, TLS_MODE_DISABLED, TLS_MODE_ISTIO, TLS_MODE_LABEL, has_tunnel_label,
+};
 use super::pods::labelled_locality;
 use super::policy::Policies;
 use super::service::UNSPECIFIED;
@@ -176,6 +178,7 @@ pub(crate) fn endpoint(
         cluster: home.cluster.to_owned(),
         weight: workload.weight.max(1),
         tls_mode: tls_mode.to_owned(),
+        accepts_hbone: has_tunnel_label(labels),
         policy: policies.mode(home.namespace, labels, 0),
         identity: account.map(|account| spiffe::identity(home.trust_domain, home.namespace, account)),
         workload: home.name.to_owned(),

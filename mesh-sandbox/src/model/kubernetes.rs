@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::endpoint::{Endpoint, Health};
+use super::endpoint::{Endpoint, Health, has_tunnel_label};
 use super::entry;
 use super::pods::{PodFacts, Pods, target_port};
 use super::policy::Policies;
@@ -18,6 +18,9 @@ use crate::yaml::{Key, Manifest, Object};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,
+    /// Whether this is the config cluster. istiod sees the ambient pods of this cluster only, unless ambient mode for
+    /// several networks is enabled.
+    pub(crate) is_config: bool,
     pub(crate) networks: &'a Networks,
     pub(crate) trust_domain: &'a str,
     pub(crate) objects: &'a BTreeMap<Key, Manifest>,
@@ -232,6 +235,7 @@ impl Cluster<'_> {
             locality: facts.locality.clone(),
             weight: 1,
             tls_mode: facts.tls_mode.clone(),
+            accepts_hbone: (facts.is_ambient && self.is_config) || has_tunnel_label(&facts.labels),
             policy: self.policies.mode(&facts.namespace, &facts.labels, port),
             identity: facts.identity.clone(),
             workload: facts.workload.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::endpoint::{TLS_MODE_DISABLED, TLS_MODE_LABEL};
+use super::endpoint::{TLS_MODE_DISABLED, TLS_MODE_LABEL, is_ambient};
 use super::{each, selects};
 use crate::pki::spiffe;
 use crate::yaml::kubernetes::{Labels, Pod, TargetPort};
@@ -25,6 +25,8 @@ pub(crate) struct PodFacts {
     pub(crate) workload: String,
     pub(crate) identity: Option<String>,
     pub(crate) tls_mode: String,
+    /// Whether the pod is in ambient mode.
+    pub(crate) is_ambient: bool,
     pub(crate) locality: String,
     pub(crate) node: String,
     pub(crate) labels: Labels,
@@ -99,6 +101,7 @@ impl<'a> Pods<'a> {
                 .get(TLS_MODE_LABEL)
                 .map_or(TLS_MODE_DISABLED, String::as_str)
                 .to_owned(),
+            is_ambient: is_ambient(&manifest.metadata.annotations),
             locality: self.locality(manifest, pod),
             node: pod.spec.node_name.clone().unwrap_or_default(),
             labels: manifest.labels().clone(),
@@ -135,6 +138,7 @@ impl PodFacts {
             workload: String::new(),
             identity: None,
             tls_mode: TLS_MODE_DISABLED.to_owned(),
+            is_ambient: false,
             locality: String::new(),
             node: String::new(),
             labels: Labels::new(),

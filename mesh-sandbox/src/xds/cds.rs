@@ -131,6 +131,7 @@ fn protect(
             .unwrap_or_else(|| expected(world, service)),
         metadata_exchange: world.metadata_exchange,
     };
+    let is_auto = settings.tls.is_none() && offers_tls(world, target);
     match settings.tls.map(|tls| (tls.mode, tls)) {
         Some((TlsMode::Disable, _)) => {}
         Some((TlsMode::IstioMutual, tls)) => {
@@ -139,7 +140,7 @@ fn protect(
         Some((TlsMode::Simple | TlsMode::Mutual, tls)) => {
             cluster.transport_socket = user_supplied(world, service, tls, http);
         }
-        None if offers_tls(world, target) => {
+        None if is_auto => {
             let socket = in_mesh(None).socket(*http);
             if kind_of(cluster) == DiscoveryType::OriginalDst {
                 cluster.transport_socket = Some(socket);
@@ -148,6 +149,10 @@ fn protect(
             }
         }
         None => {}
+    }
+    if world.mesh.is_ambient {
+        let is_original_dst = kind_of(cluster) == DiscoveryType::OriginalDst;
+        cluster_tls::add_hbone(cluster, settings.tls.map(|tls| tls.mode), is_original_dst, is_auto);
     }
 }
 
@@ -210,6 +215,10 @@ fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
         Some(subset) => {
             set("subset", string(&subset.name));
         }
+        // Every endpoint accepts HBONE, so there is no peer exchange.
+        None if accepts_hbone(target) => {
+            set("disable_mx", boolean(true));
+        }
         None if service.is_external => {
             set("external", boolean(true));
         }
@@ -224,6 +233,13 @@ fn metadata(target: &Target<'_>, settings: &Settings<'_>) -> Metadata {
         }
     }
     Metadata { filter_metadata: [("istio".to_owned(), istio)].into() }
+}
+
+/// Returns whether the service has endpoints and all of them accept HBONE (istio `pilot/pkg/model/push_context.go`,
+/// `AllInstancesSupportHBONE`).
+fn accepts_hbone(target: &Target<'_>) -> bool {
+    let mut endpoints = target.service.endpoints_of(target.port).peekable();
+    endpoints.peek().is_some() && endpoints.all(|endpoint| endpoint.accepts_hbone)
 }
 
 fn fixed(world: World<'_>) -> [Cluster; 3] {

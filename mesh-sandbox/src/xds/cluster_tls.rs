@@ -6,6 +6,7 @@ use xds_proto::envoy::config::cluster::v3::cluster::TransportSocketMatch;
 use xds_proto::envoy::config::core::v3::{
     ProxyProtocolConfig, TransportSocket, proxy_protocol_config::Version,
 };
+use xds_proto::envoy::extensions::transport_sockets::internal_upstream::v3::InternalUpstreamTransport;
 use xds_proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use xds_proto::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
     CombinedCertificateValidationContext, ValidationContextType,
@@ -22,7 +23,7 @@ use xds_proto::type_url;
 use super::http_options::HttpOptions;
 use super::structs::{fields, string};
 use crate::model::endpoint::TLS_MODE_ISTIO;
-use crate::yaml::destination_rule::{ClientTls, ProxyProtocol, ProxyProtocolVersion};
+use crate::yaml::destination_rule::{ClientTls, ProxyProtocol, ProxyProtocolVersion, TlsMode};
 
 /// The parameters of mutual TLS within the mesh.
 #[derive(Debug)]
@@ -89,12 +90,50 @@ pub(super) fn matches(tls: TransportSocket) -> Vec<TransportSocketMatch> {
             r#match: Some(fields([("tlsMode", string(TLS_MODE_ISTIO))])),
             transport_socket: Some(tls),
         },
-        TransportSocketMatch {
-            name: "tlsMode-disabled".to_owned(),
-            r#match: Some(Struct::default()),
-            transport_socket: Some(raw_buffer()),
-        },
+        plaintext_match(),
     ]
+}
+
+fn plaintext_match() -> TransportSocketMatch {
+    TransportSocketMatch {
+        name: "tlsMode-disabled".to_owned(),
+        r#match: Some(Struct::default()),
+        transport_socket: Some(raw_buffer()),
+    }
+}
+
+/// Adds the transport socket of HBONE tunnels to a cluster (istio `cluster_tls.go`, `applyHBONETransportSocketMatches`).
+pub(super) fn add_hbone(cluster: &mut Cluster, tls: Option<TlsMode>, is_original_dst: bool, is_auto: bool) {
+    if is_original_dst && (tls.is_some() || is_auto) {
+        return;
+    }
+    let mut inner = raw_buffer();
+    if cluster.transport_socket_matches.is_empty() {
+        let rest = match cluster.transport_socket.take() {
+            None => plaintext_match(),
+            Some(socket) => {
+                let name = match tls {
+                    Some(TlsMode::IstioMutual) => "tlsMode-istio",
+                    _ => {
+                        inner = socket.clone();
+                        "user"
+                    }
+                };
+                TransportSocketMatch { name: name.to_owned(), r#match: None, transport_socket: Some(socket) }
+            }
+        };
+        cluster.transport_socket_matches.push(rest);
+    }
+    let socket = InternalUpstreamTransport { transport_socket: Some(inner) };
+    let hbone = TransportSocketMatch {
+        name: "hbone".to_owned(),
+        r#match: Some(fields([("tunnel", string("http"))])),
+        transport_socket: Some(TransportSocket {
+            name: "envoy.transport_sockets.internal_upstream".to_owned(),
+            typed_config: Some(any::pack(type_url::INTERNAL_UPSTREAM, &socket)),
+        }),
+    };
+    cluster.transport_socket_matches.insert(0, hbone);
 }
 
 /// Wraps every transport socket of the cluster in PROXY protocol.

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use xds_proto::envoy::config::core::v3::address::Address as AddressKind;
+use xds_proto::envoy::config::core::v3::envoy_internal_address::AddressNameSpecifier;
 use xds_proto::envoy::config::core::v3::socket_address::PortSpecifier;
-use xds_proto::envoy::config::core::v3::{Address, HealthStatus, Locality, Metadata, SocketAddress};
+use xds_proto::envoy::config::core::v3::{
+    Address, EnvoyInternalAddress, HealthStatus, Locality, Metadata, SocketAddress,
+};
 use xds_proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use xds_proto::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint as EndpointMessage, LbEndpoint, LocalityLbEndpoints,
@@ -65,7 +68,7 @@ pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -
     let gateways = if service.is_dns() { &world.mesh.unresolved } else { &world.mesh.gateways };
     let groups = by_locality.into_iter().map(|(locality, endpoints)| {
         let seen = network::filter(proxy, gateways, &endpoints);
-        let lb_endpoints: Vec<_> = seen.iter().map(|seen| message(world, seen)).collect();
+        let lb_endpoints: Vec<_> = seen.iter().map(|seen| message(world, proxy, seen)).collect();
         let weight = lb_endpoints.iter().filter_map(|it| it.load_balancing_weight).map(|it| it.value).sum();
         let message = LocalityLbEndpoints {
             locality: locality_message(locality),
@@ -80,8 +83,19 @@ pub(crate) fn localities(world: World<'_>, proxy: &Proxy, target: &Target<'_>) -
     groups.into_iter().map(|group| group.message).collect()
 }
 
-fn message(world: World<'_>, seen: &Seen<'_>) -> LbEndpoint {
+fn message(world: World<'_>, proxy: &Proxy, seen: &Seen<'_>) -> LbEndpoint {
     match seen {
+        // A workload that accepts both mTLS and HBONE gets mTLS (istio `endpoint_builder.go`).
+        Seen::Direct { candidate: Candidate { endpoint, .. }, weight }
+            if endpoint.accepts_hbone && !endpoint.has_sidecar() && !proxy.disables_hbone =>
+        {
+            LbEndpoint {
+                health_status: health(endpoint.health).into(),
+                metadata: Some(tunnel_metadata(endpoint, workload(endpoint))),
+                host_identifier: Some(tunnel(endpoint)),
+                load_balancing_weight: Some(UInt32Value { value: *weight }),
+            }
+        }
         Seen::Direct { candidate: Candidate { endpoint, is_mtls }, weight } => LbEndpoint {
             health_status: health(endpoint.health).into(),
             metadata: Some(metadata(*is_mtls, workload(endpoint))),
@@ -111,6 +125,33 @@ fn host(world: World<'_>, network: &str, address: &str, port: u16) -> HostIdenti
         address: Some(Address { address: Some(AddressKind::SocketAddress(socket)) }),
         ..EndpointMessage::default()
     })
+}
+
+/// Returns the internal listener of Envoy that opens a tunnel to the endpoint.
+fn tunnel(endpoint: &Endpoint) -> HostIdentifier {
+    let internal = EnvoyInternalAddress {
+        address_name_specifier: Some(AddressNameSpecifier::ServerListenerName(
+            "connect_originate".to_owned(),
+        )),
+        endpoint_id: socket(endpoint),
+    };
+    HostIdentifier::Endpoint(EndpointMessage {
+        address: Some(Address { address: Some(AddressKind::EnvoyInternalAddress(internal)) }),
+        ..EndpointMessage::default()
+    })
+}
+
+fn tunnel_metadata(endpoint: &Endpoint, workload: String) -> Metadata {
+    let mut metadata = metadata(false, workload);
+    let mut set = |key: &str, fields| metadata.filter_metadata.insert(key.to_owned(), fields);
+    set("envoy.transport_socket_match", fields([("tunnel", string("http"))]));
+    set("envoy.filters.listener.original_dst", fields([("local", string(socket(endpoint)))]));
+    metadata
+}
+
+fn socket(endpoint: &Endpoint) -> String {
+    let (address, port) = (&endpoint.address, endpoint.port);
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 fn metadata(is_mtls: bool, workload: String) -> Metadata {

@@ -14,15 +14,15 @@ pub(crate) fn table(world: World<'_>, proxy: &Proxy) -> NameTable {
     let mut table = HashMap::new();
     // The scope of a router lists no services (istio `pilot/pkg/model/sidecar.go`).
     for service in &world.scope(proxy).listed {
-        add(&mut table, service, proxy);
+        add(&mut table, service, proxy, world.mesh.is_ambient);
     }
     NameTable { table }
 }
 
-fn add(table: &mut HashMap<String, NameInfo>, service: &Service, proxy: &Proxy) {
+fn add(table: &mut HashMap<String, NameInfo>, service: &Service, proxy: &Proxy, is_ambient: bool) {
     let mut addresses = Vec::new();
     let mut headless = false;
-    for address in addresses_for(service, proxy) {
+    for address in addresses_for(service, proxy, is_ambient) {
         if address == UNSPECIFIED {
             headless = true;
             break;
@@ -62,17 +62,19 @@ fn info(service: &Service, ips: Vec<String>) -> NameInfo {
 /// Returns the addresses of a service: those in the Kubernetes cluster of the proxy. If there are none, the
 /// automatically allocated virtual IPs, if the proxy has the metadata `DNS_CAPTURE`. If there are none of these either,
 /// the default address of the service (istio `pilot/pkg/model/service.go`).
-fn addresses_for(service: &Service, proxy: &Proxy) -> Vec<String> {
+fn addresses_for(service: &Service, proxy: &Proxy, is_ambient: bool) -> Vec<String> {
     let mut addresses = service.cluster_vips.get(&proxy.cluster).cloned().unwrap_or_default();
     if addresses.is_empty() && proxy.dns_capture {
         addresses.extend(service.auto_v4.map(|address| address.to_string()));
         addresses.extend(service.auto_v6.map(|address| address.to_string()));
     }
-    // Dual stack and ambient mode are off: only addresses of the proxy's address families remain. If both families
-    // remain, only addresses of the family of the first address are returned.
-    addresses.retain(|address| proxy.speaks(address));
-    if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
-        addresses.retain(|address| address.contains(':') == is_v6);
+    // In ambient mode, a proxy with both address families gets all addresses. Otherwise, because dual stack is off, only
+    // addresses of the proxy's families remain and, if both families remain, those of the family of the first address.
+    if !is_ambient || !proxy.is_dual() {
+        addresses.retain(|address| proxy.speaks(address));
+        if let Some(is_v6) = addresses.first().map(|first| first.contains(':')) {
+            addresses.retain(|address| address.contains(':') == is_v6);
+        }
     }
     if !addresses.is_empty() {
         return addresses;

@@ -23,6 +23,8 @@ pub(crate) struct Proxy {
     /// `REQUESTED_NETWORK_VIEW`: if not empty, the proxy gets only endpoints of these networks.
     pub(crate) network_view: Vec<String>,
     pub(crate) dns_capture: bool,
+    /// `DISABLE_HBONE_SEND`: the proxy gets ambient workloads as plain addresses.
+    pub(crate) disables_hbone: bool,
     pub(crate) is_router: bool,
     /// The metadata `LABELS`, with the topology labels.
     pub(crate) labels: Labels,
@@ -68,6 +70,7 @@ impl Proxy {
             network,
             network_view: metadata.list("REQUESTED_NETWORK_VIEW")?,
             dns_capture,
+            disables_hbone: metadata.boolean("DISABLE_HBONE_SEND")?,
             is_router: *kind == "router",
         })
     }

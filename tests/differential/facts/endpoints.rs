@@ -81,6 +81,9 @@ fn address(endpoint: &LbEndpoint, book: Option<&AddressBook>) -> String {
             Some(PortSpecifier::PortValue(port)) => of_yaml(&socket.address, port, book),
             _ => format!("{socket:?}"),
         },
+        Some(Address::EnvoyInternalAddress(internal)) => {
+            format!("{:?} {}", internal.address_name_specifier, internal.endpoint_id)
+        }
         other => format!("{other:?}"),
     });
     all.collect::<Vec<_>>().join(" + ")

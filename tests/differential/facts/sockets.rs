@@ -5,6 +5,7 @@ use xds_proto::{
     envoy::{
         config::core::v3::TransportSocket,
         extensions::transport_sockets::{
+            internal_upstream::v3::InternalUpstreamTransport,
             proxy_protocol::v3::ProxyProtocolUpstreamTransport,
             tls::v3::{
                 CertificateValidationContext, CommonTlsContext, UpstreamTlsContext,
@@ -30,6 +31,13 @@ pub(crate) fn fields(socket: &TransportSocket) -> Fields {
             let version = proxy.config.unwrap_or_default().version;
             fields.set("PROXY protocol version", version.to_string());
             if let Some(inner) = &proxy.transport_socket {
+                fields.nest("inside", self::fields(inner));
+            }
+        }
+        type_url::INTERNAL_UPSTREAM => {
+            let internal: InternalUpstreamTransport =
+                any::unpack(config).expect("an internal upstream socket");
+            if let Some(inner) = &internal.transport_socket {
                 fields.nest("inside", self::fields(inner));
             }
         }

@@ -19,6 +19,11 @@ pub mod envoy {
     }
     pub mod extensions {
         pub mod transport_sockets {
+            pub mod internal_upstream {
+                pub mod v3 {
+                    include!("envoy.extensions.transport_sockets.internal_upstream.v3.rs");
+                }
+            }
             pub mod proxy_protocol {
                 pub mod v3 {
                     include!("envoy.extensions.transport_sockets.proxy_protocol.v3.rs");
