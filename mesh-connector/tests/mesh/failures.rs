@@ -15,7 +15,7 @@ pub(crate) async fn gone(world: &World, mark: u64) {
         Event::AdsDisconnected { .. } => Some(()),
         _ => None,
     });
-    tokio::time::timeout(Duration::from_secs(10), event).await.unwrap();
+    timeout(Duration::from_secs(10), event).await.unwrap();
 }
 
 #[tokio::test]

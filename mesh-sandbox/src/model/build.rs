@@ -72,12 +72,7 @@ pub(super) fn build(
     services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
     share_identities(&mut services);
 
-    let mut unresolved: Vec<NetworkGateway> = clusters
-        .iter()
-        .flat_map(|cluster| gateway::gateways(cluster.id, cluster.objects, cluster.pods, &networks))
-        .chain(networks.gateways())
-        .collect();
-    unresolved.sort();
+    let unresolved = gateways(&clusters, &networks);
     let mut mesh = Mesh {
         config: mesh_config.clone(),
         config_cluster: config_cluster.to_owned(),
@@ -96,6 +91,15 @@ pub(super) fn build(
     };
     read_config(config, &mut mesh)?;
     Ok(mesh)
+}
+
+/// Returns the gateways of all clusters and of `meshNetworks.yaml`, sorted.
+fn gateways(clusters: &[Cluster<'_>], networks: &Networks) -> Vec<NetworkGateway> {
+    let of_cluster =
+        |cluster: &Cluster<'_>| gateway::gateways(cluster.id, cluster.objects, cluster.pods, networks);
+    let mut gateways: Vec<_> = clusters.iter().flat_map(of_cluster).chain(networks.gateways()).collect();
+    gateways.sort();
+    gateways
 }
 
 fn has_ambient_pods(objects: &Objects) -> bool {
