@@ -17,7 +17,7 @@ struct Details {
     host: String,
 }
 
-sidestep_util::impl_error!(Error);
+sidestep_util::impl_error!(Error, ErrorKind);
 
 const _: () = assert!(size_of::<Error>() == size_of::<usize>(), "an Error has the size of a pointer");
 
@@ -88,29 +88,11 @@ impl Error {
         Self(Arc::new(error.with_details(Details { host: String::new() })))
     }
 
-    /// Returns the kind of the error.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
-
-    /// Whether a retry can succeed without a change of the name or the configuration.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        self.kind().is_transient()
-    }
-
     /// Returns the name that the caller looked up, as it was passed. The name is empty if the error does not concern a
     /// lookup.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.details.host
-    }
-
-    /// Returns the message and its causes in one line.
-    #[must_use]
-    pub fn report(&self) -> String {
-        self.0.report()
     }
 }
 

@@ -155,29 +155,11 @@ impl Error {
         Self::new(ErrorKind::Closed, "the client was shut down: join the mesh again")
     }
 
-    /// Returns the category of the error.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
-
-    /// Returns whether a retry can succeed, as [`ErrorKind::is_transient`] does.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        self.kind().is_transient()
-    }
-
     /// Returns the problems of an [`ErrorKind::Config`] error, each with its file and key. The list is empty for other
     /// errors.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.0.details.problems
-    }
-
-    /// Returns the error and its causes on one line. The problems of a configuration stay on separate lines.
-    #[must_use]
-    pub fn report(&self) -> String {
-        self.0.report()
     }
 
     /// Returns whether both errors have the same kind and the same report.
@@ -186,7 +168,7 @@ impl Error {
     }
 }
 
-sidestep_util::impl_error!(Error);
+sidestep_util::impl_error!(Error, ErrorKind);
 
 #[cfg(test)]
 mod tests {

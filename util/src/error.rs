@@ -89,9 +89,36 @@ impl<K, D> fmt::Debug for ErrorCore<K, D> {
     }
 }
 
-/// Implements `Display`, `Debug` and `Error` for a tuple struct whose only field is an `Arc<ErrorCore<_, _>>`.
+/// Implements the common part of a public error type, a tuple struct whose only field is an `Arc<ErrorCore<_, _>>`:
+/// `Display`, `Debug` and `Error`. With the type of the kind, which is `Copy` and has a method `is_transient`, also the
+/// methods `kind`, `is_transient` and `report`.
 #[macro_export]
 macro_rules! impl_error {
+    ($error:ty, $kind:ty) => {
+        #[allow(unreachable_pub, reason = "the error type may be private, as in tests")]
+        impl $error {
+            /// Returns the kind of the error.
+            #[must_use]
+            pub fn kind(&self) -> $kind {
+                self.0.kind
+            }
+
+            /// Returns whether a later attempt may succeed although the caller changes nothing, as
+            #[doc = concat!("[`", stringify!($kind), "::is_transient`] does.")]
+            #[must_use]
+            pub fn is_transient(&self) -> bool {
+                self.0.kind.is_transient()
+            }
+
+            /// Returns the message and its causes on one line, separated by `: `.
+            #[must_use]
+            pub fn report(&self) -> String {
+                $crate::error::ErrorCore::report(&self.0)
+            }
+        }
+
+        $crate::impl_error!($error);
+    };
     ($error:ty) => {
         impl ::std::fmt::Display for $error {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
@@ -180,23 +207,33 @@ mod tests {
         assert_eq!(with_causes("summary", &chain(&["long message", "cause"])), "summary: cause");
     }
 
-    #[derive(Clone)]
-    struct Wrapper(Arc<ErrorCore<u8, &'static str>>);
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Kind;
 
-    impl_error!(Wrapper);
+    impl Kind {
+        fn is_transient(self) -> bool {
+            true
+        }
+    }
+
+    #[derive(Clone)]
+    struct Wrapper(Arc<ErrorCore<Kind, &'static str>>);
+
+    impl_error!(Wrapper, Kind);
 
     fn wrapper(message: &str, causes: &[&'static str]) -> Wrapper {
-        let core = ErrorCore::new(1, message).with_details("details");
+        let core = ErrorCore::new(Kind, message).with_details("details");
         Wrapper(Arc::new(if causes.is_empty() { core } else { core.with_source(chain(causes)) }))
     }
 
     #[test]
     fn display_is_the_message_and_the_report_adds_the_causes() {
         let error = wrapper("host: no connection", &["handshake", "refused"]);
-        assert_eq!((error.0.kind, error.0.details), (1, "details"));
+        assert_eq!((error.kind(), error.0.details), (Kind, "details"));
+        assert!(error.is_transient());
         assert_eq!(error.to_string(), "host: no connection");
-        assert_eq!(error.0.report(), "host: no connection: handshake: refused");
-        assert_eq!(error.0.report(), report(&error));
+        assert_eq!(error.report(), "host: no connection: handshake: refused");
+        assert_eq!(error.report(), report(&error));
         assert_eq!(error.source().unwrap().to_string(), "handshake");
     }
 

@@ -4,10 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use libc::addrinfo;
 
-use super::{
-    sidestep_queue,
-    start::{start_operation, start_resolution},
-};
+use super::{sidestep_queue, start::start_operation};
 use crate::{
     addresses::{Addresses, Entry},
     arguments::text,
@@ -17,7 +14,7 @@ use crate::{
         resolve::resolving,
         sidestep_bridge, starting,
     },
-    completion::Value,
+    completion::{OperationKind, Value},
     connect::target,
     error::sidestep_error,
     getaddrinfo::Request,
@@ -41,7 +38,7 @@ pub unsafe extern "C" fn sidestep_queue_bridge_start(
         Ok(async move { Ok(Value::Bridge(Box::new(starting.await?))) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, start) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, start) }
 }
 
 /// The non-blocking form of `sidestep_bridge_getaddrinfo`. The completion contains the list. The mesh of the queue may
@@ -73,7 +70,7 @@ pub unsafe extern "C" fn sidestep_queue_bridge_getaddrinfo(
         })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_resolution(queue, user_data, operation, err, look_up) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Resolution, look_up) }
 }
 
 /// The non-blocking form of `sidestep_bridge_listen_unix`. The mesh of the queue may differ from the mesh of the
@@ -99,7 +96,7 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
         Ok(async move { listening.await.map(|()| Value::Nothing) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, listen) }
 }
 
 /// The non-blocking form of `sidestep_bridge_listen_postgres`. The mesh of the queue may differ from the mesh of the
@@ -124,7 +121,7 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(
         Ok(async move { listening.await.map(|()| Value::Nothing) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, listen) }
 }
 
 /// The non-blocking form of `sidestep_bridge_listen_local`. `local_port` is 0 for a port that the system chooses, or
@@ -155,5 +152,5 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_local(
         })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, listen) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, listen) }
 }

@@ -4,7 +4,11 @@ use std::ffi::{c_char, c_void};
 
 use super::{sidestep_queue, start::start_operation};
 use crate::{
-    bridge::sidestep_bridge, completion::Value, dns::starting, error::sidestep_error, mesh::Member,
+    bridge::sidestep_bridge,
+    completion::{OperationKind, Value},
+    dns::starting,
+    error::sidestep_error,
+    mesh::Member,
     status::sidestep_status,
 };
 
@@ -25,5 +29,5 @@ pub unsafe extern "C" fn sidestep_queue_dns_start(
         Ok(async move { Ok(Value::Dns(Box::new(start.await?))) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, start) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, start) }
 }

@@ -58,44 +58,6 @@ pub(crate) unsafe fn start_operation<W>(
     user_data: *mut c_void,
     operation: *mut u64,
     err: *mut *mut sidestep_error,
-    prepare: impl FnOnce(&Member) -> Result<W, Failure>,
-) -> sidestep_status
-where
-    W: Future<Output = Result<Value, Failure>> + Send + 'static,
-{
-    // SAFETY: the caller upholds the same requirements.
-    unsafe { start_kind(queue, user_data, operation, err, OperationKind::Other, prepare) }
-}
-
-/// Starts a name resolution as [`start_operation`] starts other operations. The completion has an EAI_ code.
-///
-/// # Safety
-///
-/// The same as [`start_operation`].
-pub(crate) unsafe fn start_resolution<W>(
-    queue: *mut sidestep_queue,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
-    prepare: impl FnOnce(&Member) -> Result<W, Failure>,
-) -> sidestep_status
-where
-    W: Future<Output = Result<Value, Failure>> + Send + 'static,
-{
-    // SAFETY: the caller upholds the same requirements.
-    unsafe { start_kind(queue, user_data, operation, err, OperationKind::Resolution, prepare) }
-}
-
-/// Starts an operation of the kind `kind`.
-///
-/// # Safety
-///
-/// The same as [`start_operation`].
-unsafe fn start_kind<W>(
-    queue: *mut sidestep_queue,
-    user_data: *mut c_void,
-    operation: *mut u64,
-    err: *mut *mut sidestep_error,
     kind: OperationKind,
     prepare: impl FnOnce(&Member) -> Result<W, Failure>,
 ) -> sidestep_status
@@ -123,7 +85,7 @@ pub unsafe extern "C" fn sidestep_queue_wait_ready(
 ) -> sidestep_status {
     // SAFETY: the header requires valid outputs.
     unsafe {
-        start_operation(queue, user_data, operation, err, |member| {
+        start_operation(queue, user_data, operation, err, OperationKind::Other, |member| {
             let mesh = member.mesh.clone();
             Ok(async move { ready(&mesh, timeout(timeout_ms)).await.map(|()| Value::Nothing) })
         })
@@ -150,7 +112,7 @@ pub unsafe extern "C" fn sidestep_queue_connect(
         Ok(async move { connecting.await.map(Value::Descriptor) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, connect) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, connect) }
 }
 
 /// The non-blocking form of `sidestep_stream_connect`. The completion contains the stream. `sidestep_stream_read` and
@@ -174,7 +136,7 @@ pub unsafe extern "C" fn sidestep_queue_stream_connect(
         Ok(async move { Ok(Value::Stream(Box::new(connecting.await?))) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, connect) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, connect) }
 }
 
 /// The non-blocking form of `sidestep_getaddrinfo`. The completion contains the list.
@@ -202,7 +164,7 @@ pub unsafe extern "C" fn sidestep_queue_getaddrinfo(
         })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_resolution(queue, user_data, operation, err, look_up) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Resolution, look_up) }
 }
 
 /// The non-blocking form of `sidestep_explain`. The completion contains the text.
@@ -223,7 +185,7 @@ pub unsafe extern "C" fn sidestep_queue_explain(
         Ok(async move { Ok(Value::Text(explaining.await)) })
     };
     // SAFETY: the header requires valid outputs.
-    unsafe { start_operation(queue, user_data, operation, err, explain) }
+    unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, explain) }
 }
 
 /// The non-blocking form of `sidestep_shutdown`.
@@ -238,7 +200,7 @@ pub unsafe extern "C" fn sidestep_queue_shutdown(
 ) -> sidestep_status {
     // SAFETY: the header requires valid outputs.
     unsafe {
-        start_operation(queue, user_data, operation, err, |member| {
+        start_operation(queue, user_data, operation, err, OperationKind::Other, |member| {
             let leaving = leaving(member, timeout(timeout_ms));
             Ok(async move { leaving.await.map(|()| Value::Nothing) })
         })

@@ -25,7 +25,7 @@ pub use super::kind::ErrorKind;
 #[derive(Clone)]
 pub struct Error(Arc<ErrorCore<ErrorKind, Details>>);
 
-sidestep_util::impl_error!(Error);
+sidestep_util::impl_error!(Error, ErrorKind);
 
 /// The properties of an error that only some errors have.
 #[derive(Default)]
@@ -108,19 +108,6 @@ impl Error {
         Self(Arc::new(ErrorCore { kind, message, details, source }))
     }
 
-    /// Returns the kind of the error.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
-
-    /// Returns whether a later attempt may succeed without a change of the configuration. See
-    /// [`ErrorKind::is_transient`].
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        self.kind().is_transient()
-    }
-
     /// Returns the failed connection attempts, in the order in which they were made. Empty if no attempt failed.
     #[must_use]
     pub fn attempts(&self) -> &[Attempt] {
@@ -165,12 +152,6 @@ impl Error {
             Some(summary) => with_causes(summary, self),
             None => self.report(),
         }
-    }
-
-    /// Returns the message and the causes on one line.
-    #[must_use]
-    pub fn report(&self) -> String {
-        self.0.report()
     }
 
     /// Returns the `errno` of the operating system error that caused this error, if any: for instance EMFILE.
