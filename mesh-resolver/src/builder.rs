@@ -41,6 +41,7 @@ impl MeshResolver {
         let config = client.config();
         let scope = SearchScope::new(config.namespace(), config.dns_domain());
         let builder = Self::builder(client.names().clone(), client.health().clone(), scope);
+        let builder = builder.with_istiod_hosts(config.istiod_hosts());
         MeshResolverBuilder { client: Some(client.clone()), ..builder }
     }
 
@@ -56,6 +57,7 @@ impl MeshResolver {
             scope,
             upstream: Upstream::system(),
             first_table_timeout: FIRST_TABLE_TIMEOUT,
+            istiod: Vec::new(),
             client: None,
             policy: AnswerPolicy::default(),
         }
@@ -67,7 +69,7 @@ impl MeshResolver {
 /// # Defaults
 ///
 /// * Upstream DNS is [`Upstream::system`].
-/// * A lookup waits up to 3 seconds for the first name table.
+/// * A lookup waits up to 3 seconds for the first name table. [`MeshResolver::lookup_ip`] describes which names wait.
 /// * The search domain of the scope is the first search domain of upstream DNS.
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct MeshResolverBuilder {
@@ -76,6 +78,7 @@ pub struct MeshResolverBuilder {
     scope: SearchScope,
     upstream: Upstream,
     first_table_timeout: Duration,
+    istiod: Vec<String>,
     client: Option<NdsClient>,
     policy: AnswerPolicy,
 }
@@ -91,6 +94,14 @@ impl MeshResolverBuilder {
     /// Sets the maximum time that a lookup waits for the first name table. Zero disables the wait.
     pub fn with_first_table_timeout(self, timeout: Duration) -> Self {
         Self { first_table_timeout: timeout, ..self }
+    }
+
+    /// Sets the hosts of istiod. Before the first name table, their names are resolved through upstream DNS without
+    /// waiting, because the client needs them to receive the table. [`MeshResolver::builder_for`] sets the hosts of the
+    /// client's configuration.
+    pub fn with_istiod_hosts<H: Into<String>>(self, hosts: impl IntoIterator<Item = H>) -> Self {
+        let host = |host: H| host.into().trim_end_matches('.').to_owned();
+        Self { istiod: hosts.into_iter().map(host).collect(), ..self }
     }
 
     /// Sets which mesh names are resolved through upstream DNS instead of the name table: those for which `predicate`
@@ -128,13 +139,15 @@ impl MeshResolverBuilder {
         self
     }
 
-    /// Builds the resolver. Reads the host's DNS configuration and `hosts` file. Opens no connection.
+    /// Builds the resolver. Reads the host's resolv.conf. The first lookup of a name outside the mesh reads the `hosts`
+    /// file, on a thread for blocking work. Opens no connection.
     ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): [`Upstream::servers`] without a server, or a configured `hosts` file
     /// that cannot be read.
     pub fn build(self) -> Result<MeshResolver, Error> {
+        let short_names_upstream = self.upstream.short_names_before_first_table;
         let upstream = ReloadingUpstream::new(self.upstream)?;
         let scope = match upstream.state().search().first() {
             Some(domain) if self.scope.search_domain().is_empty() => self.scope.with_search_domain(domain),
@@ -146,6 +159,8 @@ impl MeshResolverBuilder {
             scope,
             policy: self.policy,
             first_table_timeout: self.first_table_timeout,
+            istiod: self.istiod.into(),
+            short_names_upstream,
         };
         let reverse_index = ReverseIndex::default();
         Ok(MeshResolver::from_inner(Inner { mesh, upstream, reverse_index, _client: self.client }))

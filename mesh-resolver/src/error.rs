@@ -31,6 +31,9 @@ pub enum ErrorKind {
     InvalidName,
     /// The DNS listener cannot listen on its address.
     Listen,
+    /// This process or this host has no resources left for a query to upstream DNS, such as file descriptors. The
+    /// servers are not the cause.
+    LocalResource,
     /// The name exists neither in the mesh nor in upstream DNS (NXDOMAIN).
     NameNotFound,
     /// The name exists but has no address (NODATA).
@@ -51,6 +54,7 @@ impl ErrorKind {
             Self::Config => "config",
             Self::InvalidName => "invalid_name",
             Self::Listen => "listen",
+            Self::LocalResource => "local_resource",
             Self::NameNotFound => "name_not_found",
             Self::NoRecords => "no_records",
             Self::NotReady => "not_ready",
@@ -62,7 +66,7 @@ impl ErrorKind {
     /// Whether a retry can succeed without a change of the name or the configuration.
     #[must_use]
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::NotReady | Self::Timeout | Self::Upstream)
+        matches!(self, Self::LocalResource | Self::NotReady | Self::Timeout | Self::Upstream)
     }
 
     /// Whether this is a definite negative answer: the name does not exist, or has no address.

@@ -20,7 +20,7 @@
 //! | A or AAAA query for a mesh name | its addresses in random order, TTL 30 seconds, authoritative; preceded by a CNAME record if the name ends in the search domain |
 //! | the mesh name has no address of the requested family | NOERROR without records |
 //! | any other query | the upstream answer; SERVFAIL if no upstream server answers |
-//! | before istiod's first name table | as in [`MeshResolver::lookup_ip`]: names with a mesh suffix wait, others go upstream immediately |
+//! | before istiod's first name table | as in [`MeshResolver::lookup_ip`]: names with a mesh suffix, and names with one or two labels, wait; istiod's name and all others go upstream immediately |
 //! | the client may not resolve names outside the mesh; zone transfer (AXFR, IXFR) | REFUSED |
 //! | the query is malformed, does not have exactly one question (RFC 9619), or has a misplaced or second OPT record (RFC 6891) | FORMERR; none if the packet has no header or is a response |
 //! | an opcode other than QUERY | NOTIMP |
@@ -50,7 +50,7 @@
 //!
 //! [`Limits`] bounds memory and work. When too many queries wait for upstream DNS, the listener answers further ones
 //! with SERVFAIL; mesh names are still answered. Mesh names use no memory and no task, so local clients have no limit
-//! for them.
+//! for them. At the limit of TCP connections, a new connection replaces an idle one.
 //!
 //! The source address of a UDP query from another host may be forged. The listener therefore limits the size of these
 //! responses and their rate per client network (response rate limiting), and makes the client retry over TCP.
@@ -58,12 +58,15 @@
 //! The listener does not send queries to itself if it is its own upstream server. A query that returns through
 //! another server joins the pending query for the same name, which ends the loop.
 
+mod admission;
 mod builder;
+mod connections;
 mod forward;
 mod rate_limit;
 mod respond;
 mod send_batch;
 mod shared;
+mod supervise;
 mod tcp;
 mod udp;
 
@@ -104,13 +107,18 @@ pub struct DnsListener {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The maximum number of UDP queries that wait for upstream DNS. Further ones are answered with SERVFAIL.
+    /// The maximum number of queries that wait for upstream DNS. Further ones are answered with SERVFAIL. At most half
+    /// of the queries that the resolver may send simultaneously ([`Upstream`](crate::Upstream)) come from the listener,
+    /// whatever this value is, so that its clients do not delay the lookups of this process.
     pub max_upstream_queries: usize,
     /// The maximum number of UDP queries per second from one network of other hosts (IPv4 /24, IPv6 /56). Responses
     /// to further queries have no records and are truncated, so that a genuine client retries over TCP. Queries from
     /// this host have no limit.
     pub udp_rate_limit: u32,
-    /// The maximum number of open TCP connections. Further connections wait to be accepted.
+    /// The maximum number of open TCP connections, of all TCP sockets of the listener together. The listener has at most
+    /// as many as an eighth of the file descriptors that the process may still open (`RLIMIT_NOFILE`). At the limit, a
+    /// new connection replaces another one: the connection that has been idle longest, of the client address with the most
+    /// connections (RFC 7766 §6.2.3).
     pub max_tcp_connections: usize,
     /// The time after which a TCP connection is closed if the client neither sends queries nor reads responses.
     pub tcp_idle_timeout: Duration,

@@ -17,9 +17,20 @@
 //! * **Suffixes are compared by label.** The agent compares strings: it treats `a.foons1.svc.cluster.local` as a name
 //!   that already ends in the search domain `ns1.svc.cluster.local`, and does not expand it. This crate expands it.
 //!   For the same reason, an entry in `foosvc.cluster.local` has no short names in `svc.cluster.local`.
-//! * **The most literal match wins.** Two entries of a table may match one name: exactly, by a short name, or by the
-//!   search domain. In the agent, the iteration order of a Go map decides, and an expansion by the search domain can
-//!   hide a service of exactly that name. Here the order is fixed: the exact name, a short name, the search domain.
+//! * **A Kubernetes service wins over a ServiceEntry, and the more literal match wins.** Two entries of a table may
+//!   match one name: exactly, by a short name, or by the search domain. In the agent, the iteration order of a Go map
+//!   decides, and an expansion by the search domain hides an entry of exactly that name. Here the order is fixed:
+//!   Kubernetes services before ServiceEntries, and within each of them the exact name, a short name, the search domain.
+//!   A ServiceEntry with the host `forecast.weather` therefore does not receive the traffic of the service `forecast`
+//!   in the namespace `weather`.
+//!
+//!   In a pod without DNS capture, the same happens to TCP connections: the search list of the pod (`ndots:5`) completes
+//!   `forecast.weather` to `forecast.weather.svc.cluster.local` first, and cluster DNS knows only the service. Two cases
+//!   differ. With DNS capture, both entries have the name `forecast.weather.` in the agent's map, and the one that the
+//!   agent inserts last wins. For HTTP on a port with a declared protocol, the sidecar routes by the Host header, and
+//!   istiod gives the domain `forecast.weather` to the ServiceEntry, because a host precedes an expansion
+//!   (`pilot/pkg/networking/core/httproute.go`, `dedupeDomains`). This crate deliberately does not follow these cases:
+//!   everybody who may create a ServiceEntry could take over the service.
 //! * **Short names require entries named `short.ns.<domain>`**, as all Kubernetes services are. The agent also
 //!   assigns short names to an entry whose fields do not agree with its key.
 
@@ -32,7 +43,7 @@ use nds_client::resources::name_table::{NameEntry, NameTable, Registry};
 
 use crate::{
     name::{MAX_NAME, NameBuffer},
-    search_scope::SearchScope,
+    search_scope::{SearchScope, strip_suffix},
 };
 
 /// The kind of match between a name and its entry in the name table.
@@ -160,17 +171,23 @@ pub(crate) fn lookup<'a>(table: &'a NameTable, scope: &SearchScope, question: &s
     }
 }
 
-/// Finds the entry whose key equals the name, except for a trailing dot. Most queries match here, without conversion
-/// to lower case.
+/// Finds the Kubernetes service whose key equals the name, except for a trailing dot. Most queries match here, without
+/// conversion to lower case. A ServiceEntry is not found here, because a Kubernetes service with this short name would
+/// precede it.
 ///
 /// The function is always inlined, so that the processor can overlap the memory accesses of consecutive lookups.
 #[inline(always)]
 pub(crate) fn exact<'a>(table: &'a NameTable, question: &str) -> Option<NameEntry<'a>> {
     let plain = question.strip_suffix('.').unwrap_or(question);
-    table.get(plain).filter(|_| !plain.is_empty())
+    table.get(plain).filter(|entry| !plain.is_empty() && is_kubernetes(*entry))
 }
 
-/// Looks up a name that equals no key of the table.
+#[inline]
+fn is_kubernetes(entry: NameEntry<'_>) -> bool {
+    entry.registry() == Registry::Kubernetes
+}
+
+/// Looks up a name that [`exact`] does not find.
 #[inline(never)]
 pub(crate) fn lookup_other_matches<'a>(
     table: &'a NameTable,
@@ -179,11 +196,44 @@ pub(crate) fn lookup_other_matches<'a>(
 ) -> Option<Answer<'a>> {
     let mut buffer = NameBuffer::new();
     let name = buffer.fold(question)?;
-    let by_name = find_with_search_domain(scope, name, |name| match table.get(name) {
-        Some(entry) => Some((entry, MatchKind::Exact)),
-        None => short_name(table, scope, name).map(|entry| (entry, MatchKind::ShortName)),
+    let kubernetes = find_with_search_domain(scope, name, |name| match table.get(name) {
+        Some(entry) if is_kubernetes(entry) => Some((entry, MatchKind::Exact)),
+        _ => short_name(table, scope, name).map(|entry| (entry, MatchKind::ShortName)),
     });
-    by_name.or_else(|| wildcard(table, scope, name))
+    let service_entry =
+        || find_with_search_domain(scope, name, |name| Some((table.get(name)?, MatchKind::Exact)));
+    kubernetes.or_else(service_entry).or_else(|| wildcard(table, scope, name))
+}
+
+/// Returns the ServiceEntry with exactly this name that is not found, because a Kubernetes service with this short name
+/// precedes it. The name may end in the search domain.
+pub(crate) fn shadowed<'a>(
+    table: &'a NameTable,
+    scope: &SearchScope,
+    question: &str,
+) -> Option<NameEntry<'a>> {
+    let mut buffer = NameBuffer::new();
+    let name = buffer.fold(question)?;
+    let service_entry =
+        find_with_search_domain(scope, name, |name| Some((table.get(name)?, MatchKind::Exact)))?;
+    let found = lookup(table, scope, question)?;
+    (found.name() != service_entry.name()).then_some(service_entry.entry)
+}
+
+/// Whether the name was in this table or an earlier one: itself, or as a name that [`lookup`] would find by a short
+/// name, the search domain or a wildcard.
+pub(crate) fn was_listed(table: &NameTable, scope: &SearchScope, question: &str) -> bool {
+    let mut buffer = NameBuffer::new();
+    let Some(name) = buffer.fold(question) else { return false };
+    let wildcards = |name: &str| {
+        name.match_indices('.')
+            .any(|(dot, _)| table.was_listed(&format!("*{}", name.get(dot..).unwrap_or_default())))
+    };
+    [Some(name), strip_suffix(name, scope.search_domain())].into_iter().flatten().any(|name| {
+        table.was_listed(name)
+            || scope.service_names(name).any(|service| table.was_listed(&service))
+            || wildcards(name)
+    })
 }
 
 /// Looks up a lower-case name with `find`, first unchanged, then without the search domain.
@@ -249,11 +299,6 @@ fn wildcard<'a>(table: &'a NameTable, scope: &SearchScope, name: &str) -> Option
         }
     }
     None
-}
-
-/// Returns the name without `.suffix`, or `None` if it does not end in it. No name ends in the empty suffix.
-fn strip_suffix<'n>(name: &'n str, suffix: &str) -> Option<&'n str> {
-    name.strip_suffix(suffix).filter(|_| !suffix.is_empty())?.strip_suffix('.')
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use nds_client::{
 pub(crate) use self::{first_table::FirstAnswer, sync::SyncWatch};
 use crate::{
     host,
-    lookup::{Answer, exact, lookup, lookup_other_matches},
+    lookup::{self, Answer, exact, lookup_other_matches},
     policy::AnswerPolicy,
     search_scope::SearchScope,
 };
@@ -41,6 +41,10 @@ pub(crate) struct NameSource {
     pub(crate) scope: SearchScope,
     pub(crate) policy: AnswerPolicy,
     pub(crate) first_table_timeout: Duration,
+    /// The hosts of istiod, whose names never wait for the first table.
+    pub(crate) istiod: Box<[String]>,
+    /// Whether names with one or two labels are sent upstream before the first table.
+    pub(crate) short_names_upstream: bool,
 }
 
 /// One loaded name table. Holding it for long delays the release of its memory.
@@ -115,7 +119,17 @@ impl NameTableRef<'_> {
 
     /// Returns istiod's answer without applying the answer policy.
     pub(crate) fn lookup(&self, name: &str) -> Option<Answer<'_>> {
-        lookup(&self.table, &self.source.scope, name)
+        lookup::lookup(&self.table, &self.source.scope, name)
+    }
+
+    /// Returns the name of the ServiceEntry that a Kubernetes service with this short name hides.
+    pub(crate) fn shadowed(&self, name: &str) -> Option<&str> {
+        lookup::shadowed(&self.table, &self.source.scope, name).map(|entry| entry.name())
+    }
+
+    /// Whether the name is in this table, or was in an earlier one.
+    pub(crate) fn was_listed(&self, name: &str) -> bool {
+        self.lookup(name).is_some() || lookup::was_listed(&self.table, &self.source.scope, name)
     }
 }
 

@@ -180,6 +180,31 @@ impl MeshResolver {
         answer.map(|answer| answer.name().to_owned())
     }
 
+    /// Returns the host of the ServiceEntry that has exactly this name, but is not found, because `name` is also a short
+    /// name of a Kubernetes service. `None` if there is no such ServiceEntry.
+    #[must_use]
+    pub fn shadowed_name(&self, name: &str) -> Option<String> {
+        self.0.mesh.load().shadowed(&host::ascii(name)).map(ToOwned::to_owned)
+    }
+
+    /// Returns whether a name belongs to the mesh, or has belonged to it: it is in a domain of the mesh
+    /// ([`SearchScope::claims`]), or it is or was a name of the name table, in this process or in the snapshot from
+    /// which this process started. Short names, wildcards and the host's search list count.
+    ///
+    /// A program that sends data in plaintext to names outside the mesh uses this method to find out whether a name may
+    /// have been removed from the mesh. The client remembers about 65 000 removed names.
+    #[must_use]
+    pub fn is_mesh_name(&self, name: &str) -> bool {
+        let name = host::ascii(name);
+        if host::address(&name).is_some() {
+            return false;
+        }
+        let names = self.0.mesh.load();
+        self.0.mesh.scope.claims(&name)
+            || names.was_listed(&name)
+            || self.0.upstream.state().candidates(&name).iter().any(|completed| names.was_listed(completed))
+    }
+
     /// Returns the mesh name that this process last resolved to an address. Returns `None` if no mesh name was
     /// resolved to it, or if too many addresses were resolved since; the resolver remembers a few thousand addresses.
     ///

@@ -58,9 +58,26 @@ impl SearchScope {
         self.domain.split_once('.').unwrap_or((&self.domain, ""))
     }
 
-    /// Whether `name` can only be a mesh name, so that it is not sent upstream before the first table: it is in the
-    /// cluster's domain (`cluster.local`), in `svc`, or in `clusterset.local`.
-    pub(crate) fn claims(&self, name: &str) -> bool {
+    /// Returns the full names of the Kubernetes services that have `name` as a short name, if they exist:
+    /// `forecast.weather.svc.cluster.local` and `forecast.weather.vms.svc.cluster.local` for `forecast.weather` in the
+    /// namespace `vms`. A name in the domain of the scope is not a short name.
+    pub fn service_names(&self, name: &str) -> impl Iterator<Item = String> {
+        let name = normal(name);
+        let (service, _) = self.domain_parts();
+        let is_short = !self.domain.is_empty() && !name.is_empty() && !is_under(&name, &self.domain);
+        let qualified = |name: &str| name.contains('.').then(|| format!("{name}.{}", self.domain));
+        let without_service = name.strip_suffix(service).and_then(|rest| rest.strip_suffix('.'));
+        let own = (!self.namespace.is_empty()).then(|| format!("{name}.{}.{}", self.namespace, self.domain));
+        [qualified(&name), without_service.and_then(qualified), own]
+            .into_iter()
+            .flatten()
+            .filter(move |_| is_short)
+    }
+
+    /// Returns whether `name` is in a domain that only the mesh has: the cluster's domain (`cluster.local`), `svc`, or
+    /// `clusterset.local`. Before the first name table, such a name is not sent upstream.
+    #[must_use]
+    pub fn claims(&self, name: &str) -> bool {
         let (service, cluster) = self.domain_parts();
         [service, cluster, "clusterset.local"].iter().any(|suffix| is_under(name, suffix))
     }
@@ -68,12 +85,15 @@ impl SearchScope {
 
 /// Whether `name` ends in `.suffix`. The case is ignored.
 pub(crate) fn is_under(name: &str, suffix: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let Some(head) = name.len().checked_sub(suffix.len() + 1).filter(|_| !suffix.is_empty()) else {
-        return false;
-    };
-    let (_, tail) = name.as_bytes().split_at(head);
-    tail[0] == b'.' && tail[1..].eq_ignore_ascii_case(suffix.as_bytes())
+    strip_suffix(name.strip_suffix('.').unwrap_or(name), suffix).is_some()
+}
+
+/// Returns the name without `.suffix`, or `None` if it does not end in it. The case is ignored. No name ends in the
+/// empty suffix.
+pub(crate) fn strip_suffix<'n>(name: &'n str, suffix: &str) -> Option<&'n str> {
+    let head = name.len().checked_sub(suffix.len() + 1).filter(|_| !suffix.is_empty())?;
+    let (head, tail) = name.split_at_checked(head)?;
+    tail.strip_prefix('.')?.eq_ignore_ascii_case(suffix).then_some(head)
 }
 
 fn normal(domain: &str) -> String {
@@ -96,6 +116,31 @@ mod tests {
             "as the agent does"
         );
         assert_eq!(SearchScope::new("", "svc.cluster.local").domain(), "svc.cluster.local");
+    }
+
+    #[test]
+    fn a_short_name_may_stand_for_a_service_of_its_last_label_or_of_the_own_namespace() {
+        let scope = SearchScope::new("vms", "vms.svc.cluster.local");
+        for (name, expected) in [
+            (
+                "Forecast.Weather.",
+                &["forecast.weather.svc.cluster.local", "forecast.weather.vms.svc.cluster.local"][..],
+            ),
+            ("forecast", &["forecast.vms.svc.cluster.local"]),
+            (
+                "forecast.weather.svc",
+                &[
+                    "forecast.weather.svc.svc.cluster.local",
+                    "forecast.weather.svc.cluster.local",
+                    "forecast.weather.svc.vms.svc.cluster.local",
+                ],
+            ),
+            ("forecast.weather.svc.cluster.local", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(scope.service_names(name).collect::<Vec<_>>(), expected, "{name}");
+        }
+        assert_eq!(SearchScope::default().service_names("a.b").count(), 0);
     }
 
     #[test]

@@ -9,21 +9,28 @@ mod client;
 mod config;
 mod exchange;
 mod failure;
+mod hosts;
+mod hosts_file;
 mod nss;
 mod observe;
 mod options;
 mod reload;
 mod resolv_conf;
 mod self_addresses;
+mod sockets;
 mod state;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 #[cfg(feature = "listener")]
 pub(crate) use self::exchange::Transport;
 #[cfg(any(feature = "hickory", feature = "listener"))]
 pub(crate) use self::failure::NoAnswer;
-pub(crate) use self::{failure::Failure, observe::name_queried, reload::ReloadingUpstream};
+#[cfg(fuzzing)]
+pub(crate) use self::hosts::Hosts;
+pub(crate) use self::{
+    failure::Failure, observe::name_queried, reload::ReloadingUpstream, sockets::SocketLimit,
+};
 
 /// The settings of upstream DNS, which resolves names outside the mesh.
 ///
@@ -36,17 +43,24 @@ pub(crate) use self::{failure::Failure, observe::name_queried, reload::Reloading
 ///   attempts, no rotation.
 /// * [`system`](Self::system) uses `getaddrinfo` as the last source if nsswitch.conf lists sources that this crate
 ///   does not read.
+/// * Before istiod's first name table, names with one or two labels are not sent upstream.
 /// * Stale answers are returned for up to one day while no server answers.
 ///
-/// Changes of resolv.conf and of the `hosts` file take effect within a second. An unusable new version is ignored.
+/// Changes of resolv.conf and of the `hosts` file take effect within a second or, for a large `hosts` file, when it has
+/// been read; a thread for blocking work reads it. An unusable new version is ignored.
 /// The search domain of the resolver's [`SearchScope`](crate::SearchScope) does not change.
 ///
 /// # Queries
 ///
 /// The servers are queried one at a time, in order, for `attempts` rounds, over UDP and, if the answer is truncated,
 /// over TCP. If a server does not answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried.
-/// Simultaneous equal queries are sent once. A `listener::DnsListener` of the same resolver is never queried. A query
+/// Simultaneous equal queries are sent once. Each query has a connected socket of its own, with a random port. A `listener::DnsListener` of the same resolver is never queried. A query
 /// that returns to the listener through another server is not sent again.
+///
+/// At most 1024 queries, and at most as many as a quarter of the file descriptors that the process may still open
+/// (`RLIMIT_NOFILE`), are sent simultaneously. Clones of the settings share this limit. Further queries wait for at most
+/// `timeout`, and then fail with [`ErrorKind::LocalResource`](crate::ErrorKind::LocalResource), as do queries for which
+/// the process has no file descriptor left.
 ///
 /// # Cache
 ///
@@ -59,7 +73,7 @@ pub(crate) use self::{failure::Failure, observe::name_queried, reload::Reloading
 #[derive(Clone, Debug)]
 pub struct Upstream {
     servers: Servers,
-    hosts: HostsFile,
+    hosts: HostsSetting,
     search: Option<Vec<String>>,
     ndots: Option<usize>,
     timeout: Option<Duration>,
@@ -67,6 +81,8 @@ pub struct Upstream {
     rotate: Option<bool>,
     stale: Duration,
     getaddrinfo: Option<bool>,
+    pub(crate) short_names_before_first_table: bool,
+    sockets: Arc<SocketLimit>,
 }
 
 /// The default maximum age of stale answers. RFC 8767 §5 suggests one to three days.
@@ -81,7 +97,7 @@ enum Servers {
 }
 
 #[derive(Clone, Debug)]
-enum HostsFile {
+enum HostsSetting {
     File(PathBuf),
     None,
     System,
@@ -166,22 +182,34 @@ impl Upstream {
         Self { getaddrinfo: Some(asked), ..self }
     }
 
-    /// Sets the path of the `hosts` file.
+    /// Sets the path of the `hosts` file, a regular file of at most 64 MiB.
+    ///
+    /// Lines with an invalid address or name are ignored and reported in the log.
     #[must_use]
     pub fn with_hosts_file(self, file: impl Into<PathBuf>) -> Self {
-        Self { hosts: HostsFile::File(file.into()), ..self }
+        Self { hosts: HostsSetting::File(file.into()), ..self }
     }
 
     /// Disables the `hosts` file.
     #[must_use]
     pub fn without_hosts_file(self) -> Self {
-        Self { hosts: HostsFile::None, ..self }
+        Self { hosts: HostsSetting::None, ..self }
+    }
+
+    /// Sets whether names with one or two labels are sent upstream before istiod's first name table. By default they
+    /// wait for the table, because they may be names of the mesh: `forecast.weather`.
+    ///
+    /// With `true`, an upstream answer that arrives before the table is used. Whoever controls the network or the upstream
+    /// servers can then answer for a service of the mesh, until the first table arrives.
+    #[must_use]
+    pub fn with_short_names_before_first_table(self, sent: bool) -> Self {
+        Self { short_names_before_first_table: sent, ..self }
     }
 
     fn from(servers: Servers) -> Self {
         Self {
             servers,
-            hosts: HostsFile::System,
+            hosts: HostsSetting::System,
             search: None,
             ndots: None,
             timeout: None,
@@ -189,6 +217,8 @@ impl Upstream {
             rotate: None,
             stale: STALE,
             getaddrinfo: None,
+            short_names_before_first_table: false,
+            sockets: Arc::default(),
         }
     }
 }
@@ -198,6 +228,15 @@ impl Default for Upstream {
     fn default() -> Self {
         Self::system()
     }
+}
+
+/// Parses a resolv.conf, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn parse_resolv_conf(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let options = resolv_conf::parse(&text, &text);
+    assert!(options.servers.len() <= 3 && options.ndots <= 15 && (1..=5).contains(&options.attempts));
+    assert!((1..=30).contains(&options.timeout.as_secs()));
 }
 
 /// Caches and parses bytes from a server, for the fuzzer.

@@ -10,6 +10,8 @@
 //! | [`host_name`] | validation of host names (RFC 1035) |
 //! | [`local_error`] | socket errors whose cause is this host |
 //! | [`pem`] | certificates and private keys from PEM, root stores |
+//! | [`repeated`] | log lines of a repeated event, at most one per minute |
+//! | [`suspension`] | the time that this host has spent suspended |
 
 #![forbid(unsafe_code)]
 
@@ -21,3 +23,5 @@ pub mod happy_eyeballs;
 pub mod host_name;
 pub mod local_error;
 pub mod pem;
+pub mod repeated;
+pub mod suspension;

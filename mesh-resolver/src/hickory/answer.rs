@@ -61,7 +61,7 @@ async fn before_first_table(
             Ok(response) => response,
             Err(_) => upstream.await.unwrap_or_else(|unknown| *unknown),
         },
-        Ok(FirstAnswer::TableAfterUpstream(unknown)) => asked.answer(mesh).unwrap_or(*unknown),
+        Ok(FirstAnswer::NoUpstreamAnswer(unknown)) => asked.answer(mesh).unwrap_or(*unknown),
         Err(not_ready) => Err(NetError::Msg(Error::of_lookup(&asked.host, not_ready).report())),
     }
 }

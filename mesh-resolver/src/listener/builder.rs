@@ -12,13 +12,12 @@ use std::{
 };
 
 use sidestep_util::error::ErrorCore;
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, mpsc},
-};
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{
     DEFAULT_ADDRESS, DnsListener, Limits,
+    admission::Admission,
+    connections::Connections,
     forward::Forwarder,
     rate_limit::RateLimiter,
     shared::{Counters, Recursion, Shared},
@@ -142,7 +141,10 @@ impl DnsListenerBuilder {
         let forwarder = Forwarder { resolver: self.resolver };
         forwarder.resolver.inner().upstream.self_addresses().add(&addresses);
         let counters = Arc::new(Counters::new());
-        let shared = Shared { forwarder, recursion: self.recursion, counters };
+        let sockets = forwarder.resolver.inner().upstream.sockets().clone();
+        let admission = Arc::new(Admission::new(self.limits.max_upstream_queries, sockets));
+        let shared =
+            Shared { forwarder, recursion: self.recursion, counters, admission, warnings: Arc::default() };
         let mut listener = DnsListener { addresses, shared, stop: None, thread: None, tasks: Vec::new() };
         listener.serve_tcp(self.tcp, &runtime, self.limits)?;
         listener.serve_udp(self.udp, &runtime, self.limits, self.thread_setup)?;
@@ -195,11 +197,17 @@ impl DnsListener {
         limits: Limits,
     ) -> Result<(), Error> {
         let _guard = runtime.enter();
+        let connections = Arc::new(Connections::new(limits.max_tcp_connections));
         for socket in sockets {
             let socket = tokio::net::TcpListener::from_std(socket).map_err(|error| {
                 Error::of_setup(listen("a DNS socket cannot be configured").with_source(error))
             })?;
-            let task = runtime.spawn(tcp::serve(socket, self.shared.clone(), limits));
+            let task = runtime.spawn(tcp::serve(
+                socket,
+                self.shared.clone(),
+                connections.clone(),
+                limits.tcp_idle_timeout,
+            ));
             self.tasks.push(task.abort_handle());
         }
         Ok(())
@@ -221,12 +229,11 @@ impl DnsListener {
             sockets: sockets.into_iter().map(Arc::new).collect(),
             shared: self.shared.clone(),
             pending,
-            permits: Arc::new(Semaphore::new(limits.max_upstream_queries.min(Semaphore::MAX_PERMITS))),
             rate: RateLimiter::new(limits.udp_rate_limit, Instant::now()),
             stop: stopped,
         };
         let thread = thread::Builder::new().name("mesh-dns".into());
-        let run = || {
+        let run = move || {
             let _guard = thread_setup();
             server.run();
         };

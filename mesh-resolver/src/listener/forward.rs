@@ -1,10 +1,13 @@
 //! Answers the queries that the name table cannot answer. They go to upstream DNS, or wait for the first name table.
 
-use std::{io, pin::pin};
+use std::{io, pin::pin, time::Instant};
 
 use futures_util::FutureExt as _;
 
-use super::respond::{Disposition, ForwardedQuery, Transport, respond};
+use super::{
+    respond::{Disposition, ForwardedQuery, Transport, respond},
+    shared::Warnings,
+};
 use crate::{
     dns::{MAX_MESSAGE, header::Code, query::Query, reply},
     names::FirstAnswer,
@@ -25,17 +28,24 @@ impl Forwarder {
         message: &[u8],
         asked: &ForwardedQuery,
         transport: Transport,
+        warnings: &Warnings,
     ) -> Vec<u8> {
         match asked.before_first_table {
-            true => self.before_first_table(message, &asked.query, transport).await,
+            true => self.before_first_table(message, &asked.query, transport, warnings).await,
             false => {
                 let answer = self.upstream(message, &asked.query, transport).await;
-                answer.unwrap_or_else(|error| self.failed(message, &asked.query, &error))
+                answer.unwrap_or_else(|error| self.failed(message, &asked.query, &error, warnings))
             }
         }
     }
 
-    async fn before_first_table(&self, message: &[u8], query: &Query, transport: Transport) -> Vec<u8> {
+    async fn before_first_table(
+        &self,
+        message: &[u8],
+        query: &Query,
+        transport: Transport,
+        warnings: &Warnings,
+    ) -> Vec<u8> {
         // A name that does not exist upstream may be a mesh name. A name that exists upstream without addresses of the
         // requested family is not a mesh name.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
@@ -50,7 +60,7 @@ impl Forwarder {
                     Some(answer) => Ok(answer),
                     None => upstream.await,
                 },
-                Ok(FirstAnswer::TableAfterUpstream(unknown)) => mesh().ok_or(unknown),
+                Ok(FirstAnswer::NoUpstreamAnswer(unknown)) => mesh().ok_or(unknown),
                 Err(not_ready) => {
                     tracing::debug!(
                         name = query.name(),
@@ -62,7 +72,7 @@ impl Forwarder {
             };
         match answer {
             Ok(answer) | Err(Ok(answer)) => answer,
-            Err(Err(error)) => self.failed(message, query, &error),
+            Err(Err(error)) => self.failed(message, query, &error, warnings),
         }
     }
 
@@ -108,19 +118,25 @@ impl Forwarder {
         self.resolver.inner().mesh.load().lookup(query.name()).is_some()
     }
 
-    fn failed(&self, message: &[u8], query: &Query, error: &NoAnswer) -> Vec<u8> {
+    fn failed(&self, message: &[u8], query: &Query, error: &NoAnswer, warnings: &Warnings) -> Vec<u8> {
         let code = match error {
             // The query is for another record type of a mesh name, so the name exists.
             NoAnswer::Disabled if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
             NoAnswer::Disabled => Code::NxDomain,
-            NoAnswer::Loop => {
+            NoAnswer::LocalResource(_) | NoAnswer::NoSocket(_) => {
+                if let Some(times) = warnings.local_resource.count(Instant::now()) {
+                    tracing::warn!(%error, times, "DNS queries are answered with SERVFAIL");
+                }
+                Code::ServFail
+            }
+            NoAnswer::Loop if warnings.own_upstream.count(Instant::now()).is_some() => {
                 tracing::warn!(
                     "the only upstream DNS server is this listener: configure another one with \
                      Upstream::servers or in resolv.conf"
                 );
                 Code::ServFail
             }
-            NoAnswer::Unreachable(_) => {
+            NoAnswer::Loop | NoAnswer::Unreachable(_) => {
                 tracing::debug!(%error, "a DNS query is answered with SERVFAIL");
                 Code::ServFail
             }

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
+use sidestep_util::repeated::Repeated;
+
 use super::{
+    admission::{Admission, Admitted},
     forward::{self, Forwarder},
     respond::{ForwardedQuery, Transport},
 };
@@ -23,9 +26,33 @@ pub(super) struct Shared {
     pub(super) forwarder: Forwarder,
     pub(super) recursion: Recursion,
     pub(super) counters: Arc<Counters>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) warnings: Arc<Warnings>,
+}
+
+/// The events that clients can repeat, and that are therefore logged at most once per minute.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    pub(super) accept: Repeated,
+    pub(super) full: Repeated,
+    pub(super) local_resource: Repeated,
+    pub(super) own_upstream: Repeated,
+    pub(super) panics: Repeated,
+    pub(super) socket: Repeated,
 }
 
 impl Shared {
+    /// Admits a query to upstream DNS. Returns a SERVFAIL response if too many queries wait for it.
+    pub(super) fn admit(&self, peer: IpAddr, message: &[u8], query: &Query) -> Result<Admitted, Vec<u8>> {
+        self.admission.admit().ok_or_else(|| self.overload(peer, message, query))
+    }
+
+    /// Returns a SERVFAIL response to a query that cannot be forwarded, and counts it.
+    pub(super) fn overload(&self, peer: IpAddr, message: &[u8], query: &Query) -> Vec<u8> {
+        self.counters.overloaded.add(peer, message);
+        forward::failure(message, query, Code::ServFail)
+    }
+
     /// Returns a REFUSED response if the client may not resolve names outside the mesh, or if the query is a zone
     /// transfer. Returns `None` if the query may be forwarded.
     pub(super) fn refusal(&self, peer: IpAddr, message: &[u8], query: &Query) -> Option<Vec<u8>> {
@@ -45,7 +72,7 @@ impl Shared {
         transport: Transport,
     ) -> Vec<u8> {
         self.counters.forwarded.add(peer, message);
-        self.forwarder.answer(message, asked, transport).await
+        self.forwarder.answer(message, asked, transport, &self.warnings).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! DNS over TCP with pipelined queries and limits (RFC 7766).
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use sidestep_util::{local_error::is_local_resource, repeated::Repeated};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -14,9 +15,10 @@ use tokio::{
 };
 
 use super::{
-    Limits,
+    connections::{Connections, Slot},
     respond::{Disposition, Transport, respond},
     shared::Shared,
+    supervise,
 };
 use crate::dns::MAX_MESSAGE;
 
@@ -27,29 +29,47 @@ const MAX_QUERY: usize = 4096;
 /// read from the connection.
 const PIPELINE: usize = 16;
 
-/// Serves connections until the future is dropped. Connections beyond the limit wait to be accepted.
-pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < limits.max_tcp_connections => match accepted {
-                Ok((stream, peer)) => {
-                    let shared = shared.clone();
-                    let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle_timeout };
-                    connections.spawn(async move {
-                        if let Err(error) = connection.serve(stream).await {
-                            tracing::debug!(%peer, %error, "a DNS connection failed");
+/// Serves connections until the future is dropped. At the limit, a new connection replaces an idle one.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Shared,
+    connections: Arc<Connections>,
+    idle: Duration,
+) {
+    let mut running = JoinSet::new();
+    let accept = async |running: &mut JoinSet<()>| {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => match connections.admit(peer.ip()) {
+                        Some(slot) => {
+                            let shared = shared.clone();
+                            let connection = Connection { shared, peer: peer.ip(), idle, slot };
+                            running.spawn(connection.run(stream));
                         }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a DNS connection cannot be accepted: accepting continues after a pause");
-                    // The usual cause is too many open files.
-                    sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
+                        None => warn(&shared.warnings.full, &"too few free file descriptors (RLIMIT_NOFILE)"),
+                    },
+                    Err(error) => {
+                        warn(&shared.warnings.accept, &error);
+                        if is_local_resource(&error) {
+                            connections.close_one();
+                        }
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings.panics),
+            }
         }
+    };
+    while !supervise::has_ended(&shared.warnings.panics, accept(&mut running)).await {}
+}
+
+/// The pause after a connection could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn warn(warnings: &Repeated, error: &dyn fmt::Display) {
+    if let Some(times) = warnings.count(std::time::Instant::now()) {
+        tracing::warn!(%error, times, "a DNS connection cannot be accepted");
     }
 }
 
@@ -57,9 +77,21 @@ struct Connection {
     shared: Shared,
     peer: IpAddr,
     idle: Duration,
+    slot: Slot,
 }
 
 impl Connection {
+    async fn run(self, stream: TcpStream) {
+        tokio::select! {
+            served = self.serve(stream) => if let Err(error) = served {
+                tracing::debug!(peer = %self.peer, %error, "a DNS connection failed");
+            },
+            () = self.slot.closed() => {
+                tracing::debug!(peer = %self.peer, "an idle DNS connection is closed in favour of a new one");
+            }
+        }
+    }
+
     /// Answers queries until the client closes the connection or is idle for too long.
     async fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let (mut reader, mut writer) = stream.split();
@@ -90,6 +122,7 @@ impl Connection {
     /// Returns the response, `None` if there is none, or as `Err` a future that resolves to the response of upstream
     /// DNS.
     fn respond_or_forward(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
+        self.slot.set_active();
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
         let names = self.shared.forwarder.resolver.inner().mesh.load();
@@ -105,8 +138,14 @@ impl Connection {
             Disposition::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
-                    let forwarded =
-                        async move { self.shared.forward(self.peer, &message, &asked, Transport::Tcp).await };
+                    let admitted = match self.shared.admit(self.peer, &message, &asked.query) {
+                        Ok(admitted) => admitted,
+                        Err(overloaded) => return Ok(Some(overloaded)),
+                    };
+                    let forwarded = async move {
+                        let _admitted = admitted;
+                        self.shared.forward(self.peer, &message, &asked, Transport::Tcp).await
+                    };
                     return Err(forwarded.boxed());
                 }
             },

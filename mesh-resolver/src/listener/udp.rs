@@ -4,7 +4,8 @@ use std::{
     net::{SocketAddr, UdpSocket},
     os::unix::net::UnixStream,
     sync::Arc,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -12,19 +13,17 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, recvfrom},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    forward,
+    admission::Admitted,
     rate_limit::{RateLimiter, udp_transport},
     respond::{Disposition, ForwardedQuery, respond},
     send_batch::SendBatch,
     shared::Shared,
+    supervise,
 };
-use crate::dns::{MAX_MESSAGE, header::Code, query::Query, reply};
+use crate::dns::{MAX_MESSAGE, query::Query, reply};
 
 /// The maximum number of packets to read from one socket before the server reads from the next socket.
 const MAX_PACKETS_PER_TURN: usize = 64;
@@ -53,13 +52,16 @@ impl AdaptiveBatch {
     }
 }
 
+/// The pause after an error of a socket.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A query that waits for upstream DNS.
 pub(super) struct PendingQuery {
     message: Box<[u8]>,
     asked: Box<ForwardedQuery>,
     socket: Arc<UdpSocket>,
     peer: SocketAddr,
-    _permit: OwnedSemaphorePermit,
+    _admitted: Admitted,
 }
 
 /// Forwards queries until the UDP thread has ended.
@@ -73,7 +75,8 @@ pub(super) async fn forward_all(shared: Shared, mut pending: mpsc::UnboundedRece
                 }
                 None => return,
             },
-            Some(_) = running.join_next() => {}
+            // The client retries.
+            Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings.panics),
         }
     }
 }
@@ -91,16 +94,18 @@ pub(super) struct UdpServer {
     pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) shared: Shared,
     pub(super) pending: mpsc::UnboundedSender<PendingQuery>,
-    /// One permit for each query that may wait for upstream DNS.
-    pub(super) permits: Arc<Semaphore>,
     pub(super) rate: RateLimiter,
     /// The thread ends when the other end of this socket is closed.
     pub(super) stop: UnixStream,
 }
 
 impl UdpServer {
-    /// Serves queries until `stop` is closed.
-    pub(super) fn run(self) {
+    /// Serves queries until `stop` is closed. After a panic, the server continues with the next query.
+    pub(super) fn run(&self) {
+        while !supervise::has_returned(&self.shared.warnings.panics, || self.serve()) {}
+    }
+
+    fn serve(&self) {
         let mut batch = SendBatch::new();
         let stop = PollFd::new(&self.stop, PollFlags::IN);
         let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
@@ -110,8 +115,8 @@ impl UdpServer {
             match poll(&mut waiting, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
-                    tracing::error!(%error, "poll failed: the DNS listener stops answering over UDP");
-                    return;
+                    self.pause(error);
+                    continue;
                 }
             }
             if !waiting[0].revents().is_empty() {
@@ -140,8 +145,9 @@ impl UdpServer {
                 Ok((_, _, None)) => {}
                 Err(Errno::AGAIN) => break,
                 // The socket reports once that the receiver of an earlier response does not exist.
+                Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::INTR) => break,
                 Err(error) => {
-                    tracing::trace!(%error, "the socket of a DNS listener reported an error");
+                    self.pause(error);
                     break;
                 }
             }
@@ -149,6 +155,14 @@ impl UdpServer {
         }
         batch.send(socket);
         arrived
+    }
+
+    /// Reports an error that may repeat itself, such as missing memory, and waits, so that it does not use all CPU time.
+    fn pause(&self, error: Errno) {
+        if let Some(times) = self.shared.warnings.socket.count(Instant::now()) {
+            tracing::warn!(%error, times, "a socket of the DNS listener failed: answering continues after a pause");
+        }
+        thread::sleep(PAUSE);
     }
 
     /// Answers a packet in place and returns the length of the response. Returns `None` if the packet gets no response,
@@ -186,20 +200,21 @@ impl UdpServer {
         if let Some(refusal) = self.shared.refusal(peer.ip(), message, &asked.query) {
             return send(socket, &refusal, peer);
         }
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return self.reject_overload(socket, message, &asked.query, peer);
+        let admitted = match self.shared.admit(peer.ip(), message, &asked.query) {
+            Ok(admitted) => admitted,
+            Err(overloaded) => return send(socket, &overloaded, peer),
         };
-        let query =
-            PendingQuery { message: message.into(), asked, socket: socket.clone(), peer, _permit: permit };
+        let query = PendingQuery {
+            message: message.into(),
+            asked,
+            socket: socket.clone(),
+            peer,
+            _admitted: admitted,
+        };
         if let Err(mpsc::error::SendError(query)) = self.pending.send(query) {
             // The runtime has shut down.
-            self.reject_overload(socket, message, &query.asked.query, peer);
+            send(socket, &self.shared.overload(peer.ip(), message, &query.asked.query), peer);
         }
-    }
-
-    fn reject_overload(&self, socket: &UdpSocket, message: &[u8], query: &Query, peer: SocketAddr) {
-        self.shared.counters.overloaded.add(peer.ip(), message);
-        send(socket, &forward::failure(message, query, Code::ServFail), peer);
     }
 }
 

@@ -274,3 +274,64 @@ fn other_names_are_unknown() {
         assert_eq!(answered(question), None, "{question}");
     }
 }
+
+/// A table in which ServiceEntries have the short names of a Kubernetes service.
+fn clash() -> NameTable {
+    table(&[
+        ("forecast.weather.svc.cluster.local", &["10.1.2.3"], Some(("forecast", "weather"))),
+        ("db.ns1.svc.cluster.local", &["10.1.2.4"], Some(("db", "ns1"))),
+        ("forecast.weather", &["240.240.0.1"], None),
+        ("forecast.weather.svc", &["240.240.0.2"], None),
+        ("db", &["240.240.0.3"], None),
+        ("forecast.weather.ns1.svc.cluster.local", &["240.240.0.4"], None),
+        ("*.weather", &["240.240.0.5"], None),
+        ("api.example", &["240.240.0.6"], None),
+    ])
+}
+
+/// A tenant of the mesh may create a ServiceEntry with any host.
+#[test]
+fn a_service_entry_does_not_take_over_a_short_name_of_a_kubernetes_service() {
+    let (table, scope) = (clash(), scope());
+    for (question, service, shadowed_name) in [
+        ("forecast.weather", "forecast.weather.svc.cluster.local", Some("forecast.weather")),
+        ("Forecast.Weather.", "forecast.weather.svc.cluster.local", Some("forecast.weather")),
+        ("forecast.weather.svc", "forecast.weather.svc.cluster.local", Some("forecast.weather.svc")),
+        ("db", "db.ns1.svc.cluster.local", Some("db")),
+        // What a DNS client with the search list of a pod asks first.
+        (
+            "forecast.weather.ns1.svc.cluster.local",
+            "forecast.weather.svc.cluster.local",
+            Some("forecast.weather.ns1.svc.cluster.local"),
+        ),
+        ("db.ns1.svc.cluster.local", "db.ns1.svc.cluster.local", None),
+        ("other.weather", "*.weather", None),
+        ("api.example", "api.example", None),
+        ("api.example.ns1.svc.cluster.local", "api.example", None),
+    ] {
+        assert_eq!(lookup(&table, &scope, question).unwrap().name(), service, "{question}");
+        assert_eq!(shadowed(&table, &scope, question).map(|entry| entry.name()), shadowed_name, "{question}");
+    }
+    assert!(shadowed(&table, &scope, "unknown.example").is_none());
+}
+
+#[test]
+fn a_removed_name_is_known_under_all_names_by_which_it_was_found() {
+    let (scope, before) = (scope(), clash().after(&NameTable::default()).unwrap());
+    let table = table(&[("api.example", &["240.240.0.6"], None)]).after(&before).unwrap();
+    for name in [
+        "forecast.weather",
+        "Forecast.Weather.svc.",
+        "db",
+        "db.ns1",
+        "forecast.weather.svc.cluster.local",
+        "forecast.weather.ns1.svc.cluster.local",
+        "other.weather",
+        "api.example",
+    ] {
+        assert!(was_listed(&table, &scope, name), "{name}");
+    }
+    for name in ["weather", "other.example", "www.example.org", ""] {
+        assert!(!was_listed(&table, &scope, name), "{name}");
+    }
+}

@@ -1,4 +1,8 @@
 //! Lookups before istiod's first name table, when a name may or may not be a mesh name.
+//!
+//! A name that is likely to be a mesh name waits for the table. An upstream server that answers first, or that an
+//! attacker imitates, could otherwise send the traffic of a service elsewhere. istiod's own name must not wait, because
+//! the client needs it to receive the table.
 
 use std::pin::pin;
 
@@ -7,7 +11,10 @@ use nds_client::health::SyncState;
 use tokio::time::timeout;
 
 use super::NameSource;
-use crate::error::{ErrorKind, LookupError};
+use crate::{
+    error::{ErrorKind, LookupError},
+    search_scope::strip_suffix,
+};
 
 /// The event that ends the wait: the first table or the upstream answer.
 #[derive(Debug)]
@@ -16,15 +23,27 @@ pub(crate) enum FirstAnswer<T, E> {
     Upstream(T),
     /// The table arrived. Upstream DNS has not answered yet, or was not queried.
     Table,
-    /// The table arrived after a negative upstream answer.
-    TableAfterUpstream(E),
+    /// Upstream DNS has no answer. The table has arrived, unless the name is that of istiod.
+    NoUpstreamAnswer(E),
+}
+
+/// The order in which the sources of a name are used before the first table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Order {
+    /// Only upstream DNS.
+    Upstream,
+    /// Upstream DNS immediately. Without an answer, the table.
+    UpstreamThenTable,
+    /// The table, and upstream DNS only after it.
+    Table,
 }
 
 impl NameSource {
     /// Waits, with a timeout, for the first table or for an upstream answer.
     ///
-    /// A name in a mesh domain waits for the table, and `upstream` is not polled. For any other name, a positive
-    /// upstream answer ends the wait; a negative one does not.
+    /// A name in a mesh domain, or with at most two labels, waits for the table, and `upstream` is not polled. For
+    /// istiod's name, only `upstream` is polled. For any other name, a positive upstream answer ends the wait; a negative
+    /// one does not.
     ///
     /// # Errors
     ///
@@ -35,18 +54,35 @@ impl NameSource {
         upstream: impl Future<Output = Result<T, E>> + Unpin,
     ) -> Result<FirstAnswer<T, E>, LookupError> {
         let mut table = pin!(self.first_table());
-        if self.scope.claims(host) {
-            return table.await.map(|()| FirstAnswer::Table);
+        match self.order(host) {
+            Order::Upstream => {
+                return Ok(upstream.await.map_or_else(FirstAnswer::NoUpstreamAnswer, FirstAnswer::Upstream));
+            }
+            Order::Table => return table.await.map(|()| FirstAnswer::Table),
+            Order::UpstreamThenTable => {}
         }
         match select(upstream, table.as_mut()).await {
             Either::Left((Ok(answer), _)) => Ok(FirstAnswer::Upstream(answer)),
-            Either::Left((Err(denied), table)) => {
-                table.await.map(|()| FirstAnswer::TableAfterUpstream(denied))
-            }
+            Either::Left((Err(denied), table)) => table.await.map(|()| FirstAnswer::NoUpstreamAnswer(denied)),
             Either::Right((Ok(()), _)) => Ok(FirstAnswer::Table),
             Either::Right((Err(not_ready), upstream)) => {
                 upstream.await.map(FirstAnswer::Upstream).map_err(|_| not_ready)
             }
+        }
+    }
+
+    fn order(&self, host: &str) -> Order {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        // A DNS client may have appended the search domain.
+        let names = [Some(host), strip_suffix(host, self.scope.search_domain())].into_iter().flatten();
+        let is_istiod = |name: &str| self.istiod.iter().any(|istiod| istiod.eq_ignore_ascii_case(name));
+        let is_short = |name: &str| !self.short_names_upstream && name.split('.').count() <= 2;
+        if names.clone().any(is_istiod) {
+            Order::Upstream
+        } else if names.clone().any(|name| self.scope.claims(name) || is_short(name)) {
+            Order::Table
+        } else {
+            Order::UpstreamThenTable
         }
     }
 
@@ -58,8 +94,9 @@ impl NameSource {
             Ok(None) => Err(self
                 .not_ready("the client was shut down before istiod sent a name table: create a new client")),
             Err(_) => Err(self.not_ready(&format!(
-                "istiod has not sent a name table within {limit:?}: check that it is reachable and accepts \
-                     this workload"
+                "istiod has not sent a name table within {limit:?}: check that it is reachable and accepts this \
+                 workload. Without a table, names in mesh domains and names with one or two labels are not resolved; \
+                 Upstream::with_short_names_before_first_table(true) sends the latter to upstream DNS"
             ))),
         }
     }

@@ -35,6 +35,8 @@ impl Published {
             scope: SearchScope::new("vms", "svc.cluster.local"),
             policy: AnswerPolicy::default(),
             first_table_timeout: Duration::ZERO,
+            istiod: Box::default(),
+            short_names_upstream: false,
         };
         Self { names, health, source }
     }

@@ -52,7 +52,7 @@ impl Inner {
     /// Looks up a name before the first table.
     async fn before_first_table(&self, host: &str) -> Result<Lookup, LookupError> {
         // The `hosts` file may contain mesh names: istioctl writes the name of istiod into it.
-        if let Some(found) = self.upstream.state().hosts_answer(host) {
+        if let Some(found) = self.upstream.hosts_answer(host).await {
             return Ok(self.forget_addresses(found));
         }
         match self.mesh.wait_for_first_table(host, pin!(self.lookup_other_sources(host))).await? {
@@ -61,7 +61,7 @@ impl Inner {
                 Ok(found) => Ok(found),
                 Err(_) => self.lookup_other_sources(host).await,
             },
-            FirstAnswer::TableAfterUpstream(denied) => self.lookup_table_completions(host).ok_or(denied),
+            FirstAnswer::NoUpstreamAnswer(denied) => self.lookup_table_completions(host).ok_or(denied),
         }
     }
 
@@ -95,10 +95,10 @@ impl Inner {
     /// Searches like glibc's `res_nsearch`: the first name with an address wins, and unreachable servers end the
     /// search.
     async fn search(&self, host: &str) -> Result<Lookup, Failure> {
-        let upstream = self.upstream.state();
-        if let Some(found) = upstream.hosts_answer(host) {
+        if let Some(found) = self.upstream.hosts_answer(host).await {
             return Ok(found);
         }
+        let upstream = self.upstream.state();
         let mut failure = Failure::Unknown;
         for name in upstream.candidates(host) {
             // A completed name may be a mesh name. The name itself is already classified.

@@ -102,7 +102,7 @@ impl Cache {
     /// Records that no server answered, which delays the next query for a cached question.
     pub(super) fn record_failure(&self, question: &Question, now: Instant) {
         if let Some(cached) = self.answers.lock().get(question) {
-            cached.retry = Some(now + RETRY);
+            cached.retry = now.checked_add(RETRY);
         }
     }
 }

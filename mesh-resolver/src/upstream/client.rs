@@ -12,6 +12,7 @@ use futures_util::{
     future::{BoxFuture, Either, Shared, WeakShared, select},
 };
 use parking_lot::Mutex;
+use sidestep_util::suspension::suspended;
 use tokio::{
     task::JoinSet,
     time::{self, sleep},
@@ -154,15 +155,19 @@ impl ClientInner {
             // The caller repeats a truncated query over TCP. The cached answer stays until then.
             Ok(answer) if is_truncated(answer) => {}
             Ok(answer) if !is_failure(answer) => inner.cache.insert(question.clone(), answer, now),
+            // The servers were not queried, so the next query need not wait.
+            Err(error) if error.is_local() => {}
             _ => inner.cache.record_failure(question, now),
         }
         answer.map(Into::into)
     }
 }
 
-/// The time of the runtime's clock, which tests can pause.
+/// The time of the runtime's clock, which tests can pause. It includes the time for which the host was suspended, because
+/// TTLs expire meanwhile.
 fn now() -> Instant {
-    time::Instant::now().into_std()
+    let awake = time::Instant::now().into_std();
+    awake.checked_add(suspended()).unwrap_or(awake)
 }
 
 struct InFlightGuard<'p> {

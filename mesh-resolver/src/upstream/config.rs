@@ -1,16 +1,18 @@
 //! Combines the settings with the host's files.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use hickory_resolver::Hosts;
 use sidestep_util::error::ErrorCore;
 
-use super::{HostsFile, Servers, Upstream, options::ResolverOptions};
+use super::{
+    HostsSetting, Servers, Upstream,
+    hosts_file::{self, HostsFile},
+    options::ResolverOptions,
+};
 use crate::error::{Error, ErrorKind};
 
 /// The reason why the host's DNS configuration is unusable.
@@ -59,41 +61,37 @@ impl Upstream {
         }
     }
 
-    /// Returns the files that the options are read from.
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        let hosts = match &self.hosts {
-            HostsFile::File(file) => Some(&**file),
-            HostsFile::None => None,
-            HostsFile::System => Some(Path::new("/etc/hosts")),
-        };
-        self.servers.file().into_iter().chain(hosts).map(Path::to_owned).collect()
+    /// Returns the file that the options are read from.
+    pub(super) fn options_file(&self) -> Option<PathBuf> {
+        self.servers.file().map(Path::to_owned)
     }
 
-    /// Reads the `hosts` file.
+    /// Returns the `hosts` file, unread.
     ///
     /// # Errors
     ///
-    /// `Config`: a file that the settings name cannot be read. The host's own file may be missing.
-    pub(super) fn hosts(&self) -> Result<Hosts, Error> {
+    /// `Config`: a file that the settings name does not exist or is not a regular file. The host's own file may be
+    /// missing.
+    pub(super) fn hosts_file(&self) -> Result<Option<HostsFile>, Error> {
         match &self.hosts {
-            HostsFile::None => Ok(Hosts::default()),
-            HostsFile::System => Ok(Hosts::from_system().unwrap_or_else(|error| {
-                tracing::warn!(%error, "the hosts file cannot be read and is ignored");
-                Hosts::default()
-            })),
-            HostsFile::File(file) => {
-                let mut hosts = Hosts::default();
-                File::open(file).and_then(|opened| hosts.read_hosts_conf(opened)).map_err(|error| {
+            HostsSetting::None => Ok(None),
+            HostsSetting::System => Ok(Some(HostsFile::new(system_hosts().to_owned()))),
+            HostsSetting::File(file) => {
+                hosts_file::check(file).map_err(|error| {
                     let message = format!(
-                        "the hosts file {} cannot be read: check that it exists and is readable",
+                        "the hosts file {} cannot be read: check that it exists, is a regular file, and is readable",
                         file.display()
                     );
                     Error::of_setup(ErrorCore::new(ErrorKind::Config, message).with_source(error))
                 })?;
-                Ok(hosts)
+                Ok(Some(HostsFile::new(file.clone())))
             }
         }
     }
+}
+
+fn system_hosts() -> &'static Path {
+    Path::new(if cfg!(windows) { r"C:\Windows\System32\drivers\etc\hosts" } else { "/etc/hosts" })
 }
 
 impl Servers {

@@ -15,13 +15,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sidestep_util::local_error::is_local_resource;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
     time::timeout,
 };
 
-use super::{failure::NoAnswer, observe, options::ResolverOptions, self_addresses::SelfAddresses};
+use super::{
+    failure::NoAnswer, observe, options::ResolverOptions, self_addresses::SelfAddresses, sockets::SocketLimit,
+};
 use crate::dns::{
     header::is_failure,
     question::{is_answer, udp_size},
@@ -37,6 +40,7 @@ pub(super) struct Exchange {
     /// The DNS listeners of this resolver. They are never queried, because the listener would forward the query to
     /// upstream DNS again.
     self_addresses: Arc<SelfAddresses>,
+    sockets: Arc<SocketLimit>,
 }
 
 /// The transport of a message.
@@ -47,19 +51,26 @@ pub(crate) enum Transport {
 }
 
 impl Exchange {
-    pub(super) fn new(options: &ResolverOptions, self_addresses: Arc<SelfAddresses>) -> Self {
+    pub(super) fn new(
+        options: &ResolverOptions,
+        self_addresses: Arc<SelfAddresses>,
+        sockets: Arc<SocketLimit>,
+    ) -> Self {
         Self {
             servers: options.servers.clone(),
             attempts: options.attempts,
             timeout: options.timeout,
             turn: options.rotate.then(AtomicUsize::default),
             self_addresses,
+            sockets,
         }
     }
 
     /// Sends `message` to one server after another, and returns the first successful answer, whose ID is that of
     /// `message`. If no server succeeds, returns the last failure response, such as SERVFAIL, or an error if no server
     /// responded.
+    ///
+    /// A socket that this host cannot open says nothing about the server: it is a local error.
     pub(super) async fn query(&self, message: &[u8], transport: Transport) -> Result<Vec<u8>, NoAnswer> {
         if self.servers.is_empty() {
             return Err(NoAnswer::Disabled);
@@ -70,12 +81,17 @@ impl Exchange {
             let first = turn.fetch_add(1, Relaxed) % servers.len().max(1);
             servers.rotate_left(first);
         }
+        // One socket is open at a time.
+        let _socket = self.sockets.acquire(self.timeout).await.map_err(NoAnswer::NoSocket)?;
         let mut last = Err(NoAnswer::Loop);
         for _ in 0..self.attempts {
             for server in &servers {
                 match self.query_server(*server, message, transport).await {
                     Ok(answer) if is_failure(&answer) => last = Ok(answer),
                     Ok(answer) => return Ok(answer),
+                    Err(error) if is_local_resource(&error) => {
+                        last = last.or(Err(NoAnswer::LocalResource(error.into())));
+                    }
                     Err(error) => last = last.or(Err(NoAnswer::Unreachable(error.into()))),
                 }
             }

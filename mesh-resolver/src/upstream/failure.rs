@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use hickory_resolver::proto::op::ResponseCode;
 
-use super::config::HostConfigError;
+use super::{config::HostConfigError, sockets::NoSocket};
 use crate::error::{ErrorKind, LookupError};
 
 /// The reason why a query has no answer.
@@ -15,8 +15,20 @@ pub(crate) enum NoAnswer {
     /// Upstream DNS is disabled.
     #[error("upstream DNS is disabled")]
     Disabled,
+    /// This host could not open a socket. The servers are not the cause.
+    #[error("this host has no socket for a DNS query: {0}")]
+    LocalResource(#[source] Arc<io::Error>),
+    #[error(transparent)]
+    NoSocket(NoSocket),
     #[error("no upstream DNS server answered: {0}")]
     Unreachable(#[source] Arc<io::Error>),
+}
+
+impl NoAnswer {
+    /// Whether this process or this host is the cause, and not the servers.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::LocalResource(_) | Self::NoSocket(_))
+    }
 }
 
 /// The reason why upstream DNS has no address for a name.
@@ -46,6 +58,7 @@ impl Failure {
             Self::NoRecords => "no_records",
             Self::Refused(_) => "refused",
             Self::Unknown => "name_not_found",
+            Self::Unreachable(cause) if cause.is_local() => "local_resource",
             Self::Unreachable(cause) if is_late(cause) => "timeout",
             Self::Unreachable(_) => "unreachable",
             Self::Unreadable => "unreadable",
@@ -86,6 +99,12 @@ impl Failure {
             Self::Unreachable(cause) if is_late(&cause) => LookupError::new(
                 ErrorKind::Timeout,
                 "not a mesh name, and upstream DNS did not answer in time: check the upstream DNS servers",
+            )
+            .with_source(cause),
+            Self::Unreachable(cause) if cause.is_local() => LookupError::new(
+                ErrorKind::LocalResource,
+                "not a mesh name, and this host has no resources left for a query to upstream DNS: raise the limit of \
+                 open files (RLIMIT_NOFILE), or look up fewer names simultaneously",
             )
             .with_source(cause),
             Self::Unreachable(cause) => {

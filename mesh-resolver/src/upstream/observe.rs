@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use sidestep_util::local_error::is_local_resource;
+
 use super::failure::Failure;
 use crate::{answer::Lookup, dns::header::Code};
 
@@ -17,6 +19,7 @@ pub(super) fn server_queried(server: SocketAddr, took: Duration, outcome: &io::R
             _ => "failure",
         },
         Err(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
+        Err(error) if is_local_resource(error) => "local_resource",
         Err(_) => "unreachable",
     };
     if took >= SLOW {

@@ -1,7 +1,8 @@
 //! Upstream DNS that reloads the host's files.
 
 use std::{
-    path::PathBuf,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,15 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sidestep_util::file_stamp::FileStamp;
 
-use super::{Upstream, nss::Nss, self_addresses::SelfAddresses, state::UpstreamState};
+#[cfg(all(feature = "listener", unix))]
+use super::sockets::SocketLimit;
+use super::{
+    Upstream,
+    hosts_file::HostsFile,
+    nss::Nss,
+    self_addresses::SelfAddresses,
+    state::{UpstreamState, is_localhost},
+};
 use crate::{
     answer::{Lookup, Source},
     error::Error,
@@ -20,7 +29,8 @@ use crate::{
 pub(crate) struct ReloadingUpstream {
     upstream: Upstream,
     state: ArcSwap<UpstreamState>,
-    files: Vec<PathBuf>,
+    options_file: Option<PathBuf>,
+    hosts: Option<HostsFile>,
     last_check: Mutex<LastCheck>,
     self_addresses: Arc<SelfAddresses>,
     nss: Option<Nss>,
@@ -29,27 +39,56 @@ pub(crate) struct ReloadingUpstream {
 /// The state of the files at the last check.
 struct LastCheck {
     at: Instant,
-    stamps: Vec<Option<FileStamp>>,
+    options: Option<FileStamp>,
+    hosts: Option<FileStamp>,
 }
 
 /// The minimum time between two checks of the files.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 impl ReloadingUpstream {
-    /// Reads the host's files.
+    /// Reads resolv.conf. The `hosts` file is read when it is needed.
     ///
     /// # Errors
     ///
     /// `Config`: the settings are invalid. An unusable configuration of the host is not an error here; each query
     /// reports it.
     pub(crate) fn new(upstream: Upstream) -> Result<Self, Error> {
-        let files = upstream.files();
+        let (options_file, hosts) = (upstream.options_file(), upstream.hosts_file()?);
         // The check precedes the reading, so that a change in between is detected later.
-        let last_check = LastCheck { at: Instant::now(), stamps: stamps(&files) };
+        let last_check = LastCheck {
+            at: Instant::now(),
+            options: stamp(options_file.as_deref()),
+            hosts: stamp(hosts.as_ref().map(HostsFile::path)),
+        };
+        let last_check = Mutex::new(last_check);
         let self_addresses = Arc::default();
         let state = ArcSwap::from_pointee(UpstreamState::new(&upstream, &self_addresses, None)?);
         let nss = Nss::new(&upstream);
-        Ok(Self { upstream, state, files, last_check: Mutex::new(last_check), self_addresses, nss })
+        Ok(Self { upstream, state, options_file, hosts, last_check, self_addresses, nss })
+    }
+
+    /// Returns the limit on sockets of this upstream DNS.
+    #[cfg(all(feature = "listener", unix))]
+    pub(crate) fn sockets(&self) -> &Arc<SocketLimit> {
+        &self.upstream.sockets
+    }
+
+    /// Looks a name up in the `hosts` file. `localhost` always has an answer.
+    pub(crate) async fn hosts_answer(&self, host: &str) -> Option<Lookup> {
+        self.reload_if_changed(Instant::now());
+        let mut found: Vec<IpAddr> = match &self.hosts {
+            Some(hosts) => hosts.contents().await.addresses(host).collect(),
+            None => Vec::new(),
+        };
+        found.sort_by_key(IpAddr::is_ipv6);
+        if found.is_empty() && is_localhost(host) {
+            found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+        }
+        let canonical = host.trim_end_matches('.').to_ascii_lowercase();
+        let lookup =
+            || Lookup::new(found.iter().copied().collect(), &canonical, Source::HostsFile, Duration::ZERO);
+        (!found.is_empty()).then(lookup)
     }
 
     /// Returns the addresses of the DNS listeners of this resolver.
@@ -67,7 +106,7 @@ impl ReloadingUpstream {
         (!ips.is_empty()).then(lookup)
     }
 
-    /// Returns the current state, reloaded if the files have changed.
+    /// Returns the current state, reloaded if resolv.conf has changed.
     pub(crate) fn state(&self) -> Arc<UpstreamState> {
         self.reload_if_changed(Instant::now());
         self.state.load_full()
@@ -78,15 +117,23 @@ impl ReloadingUpstream {
     fn reload_if_changed(&self, now: Instant) {
         // Another thread is checking the files: use the current state.
         let Some(mut last_check) = self.last_check.try_lock() else { return };
-        if self.files.is_empty() || now.saturating_duration_since(last_check.at) < INTERVAL {
+        if now.saturating_duration_since(last_check.at) < INTERVAL {
             return;
         }
         last_check.at = now;
-        let stamps = stamps(&self.files);
-        if stamps == last_check.stamps {
-            return;
+        if let Some(hosts) = &self.hosts
+            && changed(&mut last_check.hosts, hosts.path())
+        {
+            hosts.set_changed();
         }
-        last_check.stamps = stamps;
+        if let Some(file) = &self.options_file
+            && changed(&mut last_check.options, file)
+        {
+            self.reload_options();
+        }
+    }
+
+    fn reload_options(&self) {
         let before = self.state.load();
         match UpstreamState::new(&self.upstream, &self.self_addresses, Some(&**before)) {
             Ok(state) if state.is_usable() || !before.is_usable() => {
@@ -98,15 +145,23 @@ impl ReloadingUpstream {
             }
             Err(error) => {
                 let error = error.report();
-                tracing::warn!(%error, "the host's new hosts file cannot be read: the previous one stays in use");
+                tracing::warn!(%error, "the host's new DNS configuration cannot be read: the previous one stays in use");
             }
         }
     }
 }
 
-/// Returns the stamps of the files, `None` for a missing file.
-fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
-    files.iter().map(|file| FileStamp::from_path(file).ok()).collect()
+/// Returns the stamp of a file, `None` for a missing file.
+fn stamp(file: Option<&Path>) -> Option<FileStamp> {
+    FileStamp::from_path(file?).ok()
+}
+
+/// Updates the stamp and returns whether it differs from the previous one.
+fn changed(known: &mut Option<FileStamp>, file: &Path) -> bool {
+    let now = stamp(Some(file));
+    let changed = now != *known;
+    *known = now;
+    changed
 }
 
 #[cfg(test)]

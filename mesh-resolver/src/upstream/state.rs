@@ -1,18 +1,11 @@
-//! Looks up one name: the `hosts` file, then the servers.
+//! Looks up one name with the servers.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use futures_util::future;
-use hickory_resolver::{
-    Hosts, lookup,
-    proto::{
-        op::{Edns, Message, Query, ResponseCode},
-        rr::{Name, RecordType},
-    },
+use hickory_resolver::proto::{
+    op::{Edns, Message, Query, ResponseCode},
+    rr::{Name, RecordType},
 };
 
 use super::{
@@ -33,10 +26,9 @@ use crate::{
     search_scope::is_under,
 };
 
-/// Upstream DNS with one version of the host's files.
+/// Upstream DNS with one version of resolv.conf.
 pub(crate) struct UpstreamState {
     dns: Result<Dns, HostConfigError>,
-    hosts: Hosts,
 }
 
 #[derive(Clone)]
@@ -46,7 +38,7 @@ struct Dns {
 }
 
 impl UpstreamState {
-    /// Reads the host's files. `before` is the state to replace. If the options are unchanged, the new state keeps
+    /// Reads resolv.conf. `before` is the state to replace. If the options are unchanged, the new state keeps
     /// its cache.
     ///
     /// # Errors
@@ -58,23 +50,22 @@ impl UpstreamState {
         self_addresses: &Arc<SelfAddresses>,
         before: Option<&Self>,
     ) -> Result<Self, Error> {
-        let hosts = upstream.hosts()?;
         let options = match upstream.resolver_options()? {
             Ok(options) => options,
             Err(unusable) => {
                 tracing::warn!(error = %unusable, "no usable upstream DNS: only mesh names can be resolved");
-                return Ok(Self { dns: Err(unusable), hosts });
+                return Ok(Self { dns: Err(unusable) });
             }
         };
         let before = before.and_then(|before| before.dns.as_ref().ok());
         let dns = match before.filter(|before| before.options == options) {
             Some(same) => same.clone(),
             None => {
-                let exchange = Exchange::new(&options, self_addresses.clone());
+                let exchange = Exchange::new(&options, self_addresses.clone(), upstream.sockets.clone());
                 Dns { client: Arc::new(UpstreamClient::new(exchange, upstream.stale)), options }
             }
         };
-        Ok(Self { dns: Ok(dns), hosts })
+        Ok(Self { dns: Ok(dns) })
     }
 
     /// Whether the host's configuration is usable.
@@ -113,21 +104,6 @@ impl UpstreamState {
         let place = if dots >= self.ndots() { 0 } else { names.len() };
         names.insert(place, host.to_owned());
         names
-    }
-
-    /// Looks a name up in the `hosts` file. `localhost` always has an answer.
-    pub(crate) fn hosts_answer(&self, host: &str) -> Option<Lookup> {
-        let name = absolute(host)?;
-        let mut found = Vec::new();
-        for kind in [RecordType::A, RecordType::AAAA] {
-            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
-            found.extend(lookup.iter().flat_map(static_addresses));
-        }
-        if found.is_empty() && is_localhost(host) {
-            found.extend([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
-        }
-        let found = Some(found).filter(|found| !found.is_empty())?;
-        Some(Lookup::new(found.into_iter().collect(), &text(&name), Source::HostsFile, Duration::ZERO))
     }
 
     /// Queries the servers for the IPv4 and IPv6 addresses of exactly this name.
@@ -193,14 +169,10 @@ fn absolute(host: &str) -> Option<Name> {
     Some(name)
 }
 
-fn static_addresses(lookup: &lookup::Lookup) -> impl Iterator<Item = IpAddr> {
-    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
-}
-
 fn text(name: &Name) -> String {
     name.to_lowercase().to_ascii().trim_end_matches('.').to_owned()
 }
 
-fn is_localhost(host: &str) -> bool {
+pub(super) fn is_localhost(host: &str) -> bool {
     host.trim_end_matches('.').eq_ignore_ascii_case("localhost") || is_under(host, "localhost")
 }

@@ -91,18 +91,66 @@ async fn names_with_mesh_suffixes_are_not_sent_upstream() {
     assert!(server.asked().is_empty());
 }
 
+/// Upstream DNS knows names like those of services: `weather` may be a top-level domain, and an attacker may answer.
+#[tokio::test]
+async fn a_name_with_one_or_two_labels_is_the_service_although_upstream_dns_answers_first() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.66"]))).await;
+    let mesh = Mesh::connecting();
+    let search = Upstream::servers([server.address()]).with_search_domains(["corp.example"]);
+    let resolver = mesh.resolver(search);
+    for name in ["forecast.weather", "Forecast.Weather.", "db", "forecast.weather.corp.example"] {
+        let lookup = resolver.lookup_ip(name);
+        pin!(lookup);
+        assert!(poll!(&mut lookup).is_pending(), "{name}");
+    }
+    let lookup = async { resolver.lookup_ip("forecast.weather").await.unwrap() };
+    let istiod = async { mesh.sync(&[(FORECAST, &["10.1.2.3"])]) };
+    assert_eq!(tokio::join!(lookup, istiod).0.mesh_name(), Some(FORECAST));
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn short_names_may_be_allowed_upstream_before_the_first_table() {
+    let server = NameServer::start(|_, _| Reply::Addresses(ips(&["192.0.2.1"]))).await;
+    let upstream = Upstream::servers([server.address()]).with_short_names_before_first_table(true);
+    let resolver = Mesh::connecting().resolver(upstream);
+    assert_eq!(resolver.lookup_ip("github.example").await.unwrap().source(), &Source::Upstream);
+}
+
+/// The client resolves istiod to receive the table, possibly through the DNS listener of this resolver.
+#[tokio::test]
+async fn the_name_of_istiod_does_not_wait_for_the_first_table() {
+    const ISTIOD: &str = "istiod.istio-system.svc";
+    let server = NameServer::start(|name, _| match name {
+        ISTIOD => Reply::Addresses(ips(&["192.0.2.1"])),
+        _ => Reply::NxDomain,
+    })
+    .await;
+    let mesh = Mesh::connecting();
+    let build = |upstream: Upstream| {
+        let builder = mesh.builder().with_istiod_hosts([ISTIOD, "istiod"]).with_upstream(upstream);
+        builder.with_first_table_timeout(Duration::from_secs(60)).build().unwrap()
+    };
+    let resolver = build(Upstream::servers([server.address()]));
+    for name in [ISTIOD, "Istiod.istio-system.SVC."] {
+        assert_eq!(resolver.lookup_ip(name).await.unwrap().addresses(), ips(&["192.0.2.1"]));
+    }
+    let error = resolver.lookup_ip("istiod").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NameNotFound, "upstream DNS alone decides: {error}");
+}
+
 #[tokio::test]
 async fn a_name_unknown_upstream_waits_for_the_first_table() {
     let server = NameServer::start(|_, _| Reply::NxDomain).await;
     let mesh = Mesh::connecting();
     let resolver = mesh.resolver(Upstream::servers([server.address()]));
     let lookup = async {
-        let found = resolver.lookup_ip("mymongodb.somedomain").await.unwrap();
-        assert_eq!(found.mesh_name(), Some("mymongodb.somedomain"));
+        let found = resolver.lookup_ip("mymongodb.some.domain").await.unwrap();
+        assert_eq!(found.mesh_name(), Some("mymongodb.some.domain"));
     };
     let istiod = async {
         server.has_seen(|seen| seen.asked.len() == 2).await;
-        mesh.sync(&[("mymongodb.somedomain", &["240.240.0.1"])]);
+        mesh.sync(&[("mymongodb.some.domain", &["240.240.0.1"])]);
     };
     tokio::join!(lookup, istiod);
 }

@@ -218,3 +218,45 @@ async fn an_address_maps_to_the_mesh_name_that_was_last_resolved_to_it() {
     assert_eq!(resolver.last_resolved(one), None, "the address now belongs to a name outside the mesh");
     assert_eq!(resolver.last_resolved(two).as_deref(), Some("other.example"));
 }
+
+#[tokio::test]
+async fn a_removed_name_remains_a_mesh_name() {
+    let mesh = Mesh::connecting();
+    mesh.sync_after(&[(FORECAST, &["10.1.2.3"]), ("ledger.payments.example", &["240.240.0.1"])]);
+    let resolver = mesh.resolver(Upstream::none().with_search_domains(["payments.example"]));
+    mesh.sync_after(&[("other.example", &["240.240.0.2"])]);
+    for name in [
+        FORECAST,
+        "forecast.weather",
+        "Ledger.payments.example.",
+        "ledger",
+        "other.example",
+        "new.weather.svc",
+    ] {
+        assert!(resolver.is_mesh_name(name), "{name}");
+    }
+    for name in ["www.example.org", "192.0.2.1", "forecast", ""] {
+        assert!(!resolver.is_mesh_name(name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_entry_with_the_short_name_of_a_service_is_shadowed() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"]), ("forecast.weather", &["240.240.0.1"])]);
+    let resolver = mesh.resolver(Upstream::none());
+    assert_eq!(resolver.lookup_ip("forecast.weather").await.unwrap().mesh_name(), Some(FORECAST));
+    assert_eq!(resolver.try_lookup("forecast.weather").unwrap().as_slice(), ips(&["10.1.2.3"]));
+    assert_eq!(resolver.canonical_name("forecast.weather").as_deref(), Some(FORECAST));
+    assert_eq!(resolver.shadowed_name("forecast.weather").as_deref(), Some("forecast.weather"));
+    assert_eq!(resolver.shadowed_name(FORECAST), None);
+}
+
+/// An administrator's comment in another encoding must not end the pins of the file.
+#[tokio::test]
+async fn a_hosts_file_with_a_byte_that_is_not_utf8_is_used() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"# der Rechner von M\xfcller\n10.9.8.7 www.example.org\n").unwrap();
+    let resolver = Mesh::synced(&[]).resolver(Upstream::none().with_hosts_file(file.path()));
+    let found = resolver.lookup_ip("www.example.org").await.unwrap();
+    assert_eq!((found.addresses(), found.source()), (&ips(&["10.9.8.7"])[..], &Source::HostsFile));
+}

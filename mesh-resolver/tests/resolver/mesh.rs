@@ -38,6 +38,13 @@ impl Mesh {
         self.health(|health| health.sync = SyncState::Synced);
     }
 
+    /// Sends a new name table as the client does: as the successor of the current one.
+    pub(crate) fn sync_after(&self, names: &[(&str, &[&str])]) {
+        let next = table(names).after(&self.names.load()).unwrap();
+        self.names.send(next);
+        self.health(|health| health.sync = SyncState::Synced);
+    }
+
     pub(crate) fn health(&self, change: impl FnOnce(&mut Health)) {
         let mut health = (*self.health.subscribe().get()).clone();
         change(&mut health);

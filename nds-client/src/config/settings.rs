@@ -127,6 +127,11 @@ impl Config {
         &self.discovery[0]
     }
 
+    /// Returns the hosts of istiod's xDS server and CA: the names and addresses that the client connects to.
+    pub fn istiod_hosts(&self) -> impl Iterator<Item = &str> {
+        self.discovery.iter().chain(&self.ca).map(|server| &*server.host)
+    }
+
     /// Returns the maximum time that [`NdsClient::join`](crate::NdsClient::join) waits.
     #[must_use]
     pub fn join_timeout(&self) -> Duration {

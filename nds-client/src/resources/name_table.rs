@@ -9,6 +9,7 @@ mod build;
 mod changes;
 mod encode;
 mod entry;
+mod former;
 
 use std::{fmt, hash::BuildHasher as _, net::Ipv4Addr, net::Ipv6Addr};
 
@@ -16,7 +17,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 pub use self::entry::{NameEntry, Registry};
-use self::{build::Builder, changes::Changes, entry::Record};
+use self::{build::Builder, changes::Changes, entry::Record, former::FormerNames};
 use crate::protobuf::{Fields, Malformed};
 
 /// The bytes of a name table are not a valid `NameTable` message.
@@ -44,6 +45,7 @@ pub struct NameTable {
     index: HashTable<Slot>,
     generation: u64,
     changes: Changes,
+    former: FormerNames,
 }
 
 /// The positions of a record and of its name. Both are in the index, so that the two memory accesses do not depend on
@@ -93,7 +95,18 @@ impl NameTable {
     pub fn after(self, previous: &Self) -> Option<Self> {
         let first = previous.is_empty() && !self.is_empty();
         let changes = if first { Changes::All } else { Changes::between(previous, &self) };
-        (!changes.is_none()).then(|| Self { changes, generation: previous.generation + 1, ..self })
+        (!changes.is_none()).then(|| {
+            let former = previous.former.with(changes.removed());
+            Self { changes, former, generation: previous.generation + 1, ..self }
+        })
+    }
+
+    /// Returns whether this table or an earlier one of the client contains exactly this name, which must be lower-case
+    /// without a trailing dot. The table from the state directory is the first one. About 65 000 removed names are
+    /// remembered, the most recently removed ones.
+    #[must_use]
+    pub fn was_listed(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.former.contains(name)
     }
 
     /// Returns the number of different tables that the client has received so far; 0 before the first.

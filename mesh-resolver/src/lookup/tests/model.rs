@@ -13,8 +13,17 @@ const DOMAIN: &str = "svc.cluster.local";
 #[derive(Default)]
 struct Expanded(BTreeMap<String, Vec<(Rank, String)>>);
 
+/// Kubernetes services come first, and within each registry the more literal match.
+type Rank = (Registry, Literal);
+
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Rank {
+enum Registry {
+    Kubernetes,
+    External,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Literal {
     Itself,
     Short,
     Searched,
@@ -24,20 +33,21 @@ impl Expanded {
     fn new(rows: &[Row<'_>], scope: &SearchScope) -> Self {
         let mut all = Self::default();
         for (name, _, service) in rows {
-            let mut names = vec![(Rank::Itself, (*name).to_owned())];
+            let registry = if service.is_some() { Registry::Kubernetes } else { Registry::External };
+            let mut names = vec![(Literal::Itself, (*name).to_owned())];
             if let Some((short, namespace)) = service.filter(|_| name.ends_with(&format!(".{DOMAIN}"))) {
-                names.push((Rank::Short, format!("{short}.{namespace}")));
-                names.push((Rank::Short, format!("{short}.{namespace}.svc")));
+                names.push((Literal::Short, format!("{short}.{namespace}")));
+                names.push((Literal::Short, format!("{short}.{namespace}.svc")));
                 if namespace == scope.namespace() {
-                    names.push((Rank::Short, short.to_owned()));
+                    names.push((Literal::Short, short.to_owned()));
                 }
             }
             for (rank, known) in names {
                 let search = scope.search_domain();
                 if !search.is_empty() && known != search && !known.ends_with(&format!(".{search}")) {
-                    all.add(format!("{known}.{search}"), Rank::Searched, name);
+                    all.add(format!("{known}.{search}"), (registry, Literal::Searched), name);
                 }
-                all.add(known, rank, name);
+                all.add(known, (registry, rank), name);
             }
         }
         all

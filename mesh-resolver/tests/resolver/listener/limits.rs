@@ -111,19 +111,42 @@ async fn an_idle_connection_and_one_with_an_oversized_query_are_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_until_another_one_ends() {
+async fn idle_connections_do_not_exclude_a_new_one() {
     let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
     let builder = builder(mesh.resolver(Upstream::none()));
-    let listener = builder.with_limits(limits(|limits| limits.max_tcp_connections = 1)).start().unwrap();
+    let limits = limits(|limits| {
+        limits.max_tcp_connections = 3;
+        limits.tcp_idle_timeout = Duration::from_secs(600);
+    });
+    let listener = builder.with_limits(limits).start().unwrap();
     let asked = question(FORECAST, RecordType::A);
-    let mut first = TcpStream::connect(listener.addresses()[0]).await.unwrap();
-    write(&mut first, &asked).await;
-    read(&mut first).await;
-    let mut second = TcpStream::connect(listener.addresses()[0]).await.unwrap();
-    write(&mut second, &asked).await;
-    write(&mut first, &asked).await;
-    read(&mut first).await;
-    assert_eq!(listener.stats().mesh, 2, "the second waits");
-    drop(first);
-    assert_eq!(addresses(&read(&mut second).await), ["10.1.2.3"]);
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(TcpStream::connect(listener.addresses()[0]).await.unwrap());
+    }
+    let mut active = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    for _ in 0..3 {
+        write(&mut active, &asked).await;
+        assert_eq!(addresses(&read(&mut active).await), ["10.1.2.3"]);
+    }
+    closed(&mut idle[0]).await;
+}
+
+/// The access rule, a local address and a `tracing` subscriber are functions of the program.
+#[tokio::test]
+async fn a_panic_in_a_function_of_the_program_does_not_stop_the_listener() {
+    let mesh = Mesh::synced(&[(FORECAST, &["10.1.2.3"])]);
+    let builder = builder(mesh.resolver(Upstream::none()));
+    let listener =
+        builder.with_recursion_for(|_| panic!("the access rule of a test panics")).start().unwrap();
+    let bad = question("www.example.org.", RecordType::A).to_vec().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&bad, listener.addresses()[0]).await.unwrap();
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &question("www.example.org.", RecordType::A)).await;
+    closed(&mut stream).await;
+    assert_eq!(addresses(&ask(&listener, FORECAST, RecordType::A).await), ["10.1.2.3"]);
+    let mut stream = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    write(&mut stream, &question(FORECAST, RecordType::A)).await;
+    assert_eq!(addresses(&read(&mut stream).await), ["10.1.2.3"]);
 }

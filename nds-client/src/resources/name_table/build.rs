@@ -15,6 +15,7 @@ use hashbrown::{HashTable, hash_table};
 use super::{
     Changes, InvalidNameTable, NameTable, Slot,
     entry::{Origin, Record, Registry},
+    former::FormerNames,
     hash,
 };
 use crate::protobuf::Fields;
@@ -56,6 +57,7 @@ impl Builder {
             index,
             generation: 0,
             changes: Changes::All,
+            former: FormerNames::default(),
         })
     }
 

@@ -51,6 +51,14 @@ impl Changes {
         matches!(self, Self::Some { changed, removed } if changed.is_empty() && removed.is_empty())
     }
 
+    /// Returns the removed names.
+    pub(super) fn removed(&self) -> &[Box<str>] {
+        match self {
+            Self::All => &[],
+            Self::Some { removed, .. } => removed,
+        }
+    }
+
     pub(super) fn names<'a>(&'a self, table: &'a NameTable) -> impl Iterator<Item = &'a str> {
         let (all, changed, removed): (_, &[u32], &[Box<str>]) = match self {
             Self::All => (Some(table.iter()), &[], &[]),

@@ -142,6 +142,23 @@ fn an_equal_table_has_no_successor_and_a_different_one_lists_its_changes() {
     assert!(NameTable::default().after(&none).is_none());
 }
 
+#[test]
+fn a_removed_name_is_remembered_and_one_that_was_never_listed_is_not() {
+    let one = info("External", &["1.1.1.1"]);
+    let all = table(&[("a.example", one.clone()), ("b.example", one.clone())])
+        .after(&NameTable::default())
+        .unwrap();
+    let less = table(&[("b.example", one.clone())]).after(&all).unwrap();
+    let none = NameTable::default().after(&less).unwrap();
+    let again = table(&[("c.example", one)]).after(&none).unwrap();
+    for (table, listed) in
+        [(&all, [true, true, false]), (&less, [true, true, false]), (&again, [true, true, true])]
+    {
+        assert_eq!(["a.example", "b.example", "c.example"].map(|name| table.was_listed(name)), listed);
+    }
+    assert!(!again.was_listed("d.example"));
+}
+
 proptest! {
     #[test]
     fn the_changes_are_those_that_a_map_finds(

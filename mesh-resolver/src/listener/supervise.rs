@@ -1,0 +1,62 @@
+//! Continues the work of a listener after a panic.
+//!
+//! A listener calls functions of the program: the access rule, the local addresses, the subscriber of `tracing`. If one
+//! of them panics for one query, the listener must not stop answering all others.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use sidestep_util::repeated::Repeated;
+use tokio::time::sleep;
+
+/// The pause after a panic, so that one that repeats itself does not use all CPU time.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs `work` on this thread. Returns whether it ended; false if it panicked and must run again.
+pub(super) fn has_returned(panics: &Repeated, work: impl FnOnce()) -> bool {
+    // The state that `work` refers to is valid after a panic: counters, sockets and immutable settings.
+    let returned = catch_unwind(AssertUnwindSafe(work)).is_ok();
+    if !returned {
+        report(panics);
+        thread::sleep(PAUSE);
+    }
+    returned
+}
+
+/// Runs a future. Returns whether it ended; false if it panicked and must run again.
+pub(super) async fn has_ended(panics: &Repeated, work: impl Future<Output = ()>) -> bool {
+    let ended = AssertUnwindSafe(work).catch_unwind().await.is_ok();
+    if !ended {
+        report(panics);
+        sleep(PAUSE).await;
+    }
+    ended
+}
+
+/// Logs a panic. The panic hook of the program has printed its message.
+pub(super) fn report(panics: &Repeated) {
+    if let Some(times) = panics.count(Instant::now()) {
+        tracing::error!(
+            times,
+            "the DNS listener panicked while it handled a query: it continues with the next one"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_reported_and_the_end_is_distinguished_from_it() {
+        let panics = Repeated::new();
+        assert!(has_returned(&panics, || {}));
+        assert!(!has_returned(&panics, || panic!("in a test")));
+        assert!(has_ended(&panics, async {}).await);
+        assert!(!has_ended(&panics, async { panic!("in a test") }).await);
+    }
+}
