@@ -24,6 +24,9 @@ pub(crate) trait MeshNames {
     /// the host.
     fn canonical(&self, host: &str) -> Option<String>;
 
+    /// Returns the full names of the Kubernetes services that have `host` as a short name, if they exist.
+    fn service_names(&self, host: &str) -> Vec<String>;
+
     /// Returns the addresses of a host in the name table. Empty if the table does not contain the host.
     fn addresses(&self, host: &str) -> Vec<IpAddr>;
 
@@ -43,6 +46,10 @@ pub(crate) trait UpstreamLookup {
 impl MeshNames for Dns {
     fn canonical(&self, host: &str) -> Option<String> {
         self.resolver.canonical_name(host)
+    }
+
+    fn service_names(&self, host: &str) -> Vec<String> {
+        self.resolver.search_scope().service_names(host).collect()
     }
 
     fn addresses(&self, host: &str) -> Vec<IpAddr> {

@@ -56,6 +56,26 @@ pub fn query(bytes: &[u8]) {
     }
 }
 
+/// Parses the input as a `hosts` file. Every name of a valid line must be found with its address.
+pub fn hosts(bytes: &[u8]) {
+    let (hosts, skipped) = upstream::Hosts::parse(bytes.to_vec());
+    assert!(hosts.len() <= bytes.len() && skipped.first <= bytes.len() + 1);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for line in text.strip_prefix('\u{feff}').unwrap_or(text).split(['\n', '\r']) {
+        let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let Some(Ok(address)) = words.next().map(str::parse::<std::net::IpAddr>) else { continue };
+        let is_name = |name: &str| sidestep_util::host_name::validate(name).is_ok();
+        for name in words.filter(|name| name.is_ascii() && is_name(name)) {
+            assert!(hosts.addresses(name).any(|found| found == address), "{name:?} {address}");
+        }
+    }
+}
+
+/// Parses the input as a resolv.conf. The options must be within glibc's limits.
+pub fn resolv_conf(bytes: &[u8]) {
+    upstream::parse_resolv_conf(bytes);
+}
+
 /// Treats the input as a packet from an upstream server, which is cached, aged and parsed.
 pub fn answer(bytes: &[u8]) {
     upstream::cache_and_parse(bytes);

@@ -45,6 +45,10 @@ mod tests {
             None
         }
 
+        fn service_names(&self, _host: &str) -> Vec<String> {
+            Vec::new()
+        }
+
         fn addresses(&self, _host: &str) -> Vec<IpAddr> {
             self.0.clone()
         }

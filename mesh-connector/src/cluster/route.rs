@@ -1,7 +1,8 @@
 //! Routing: selects the cluster of a target, as a pure function over snapshots.
 //!
-//! A name selects the first of these hosts that has a cluster: the canonical name in the name table, the name itself, a
-//! wildcard host that covers the name. An address selects the name that this process most recently resolved to the
+//! A name selects the first of these hosts that has a cluster: a Kubernetes service with this short name, the canonical
+//! name in the name table, the name itself, a wildcard host that covers the name. A ServiceEntry whose host is a short
+//! name of a service is therefore never selected, as in the lookup of names (`mesh_resolver`). An address selects the name that this process most recently resolved to the
 //! address or, if that name has no cluster on the port, the name that has the address in the name table and a cluster
 //! on the port. An address can be ambiguous, because the ClusterIPs of several Kubernetes clusters often overlap: if
 //! several services have the same address and port, only the caller can select one.
@@ -35,15 +36,22 @@ pub(super) fn route(
 /// Returns the host of the clusters that serve a name. `None` if the name is outside the mesh.
 fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Result<Option<String>, Error> {
     let has_cluster = |host: &str| clusters.has_host(host);
+    // Some services have a cluster and no entry in the name table, such as headless services of other networks.
+    if let Some(service) = names.service_names(name).into_iter().find(|service| has_cluster(service)) {
+        return Ok(Some(service));
+    }
     let canonical = names.canonical(name);
     if let Some(canonical) = canonical.as_deref().filter(|canonical| has_cluster(canonical)) {
         return Ok(Some(canonical.to_owned()));
     }
-    if has_cluster(name) {
-        return Ok(Some(name.to_owned()));
-    }
-    if let Some(wildcard) = wildcards(name).find(|wildcard| has_cluster(wildcard)) {
-        return Ok(Some(wildcard));
+    // A name that stands for another one has no cluster of its own: a ServiceEntry could have that host.
+    if canonical.as_deref().is_none_or(|canonical| canonical == name || canonical.starts_with('*')) {
+        if has_cluster(name) {
+            return Ok(Some(name.to_owned()));
+        }
+        if let Some(wildcard) = wildcards(name).find(|wildcard| has_cluster(wildcard)) {
+            return Ok(Some(wildcard));
+        }
     }
     match canonical {
         None => Ok(None),

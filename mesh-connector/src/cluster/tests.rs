@@ -16,6 +16,10 @@ impl MeshNames for NoNames {
     fn canonical(&self, _host: &str) -> Option<String> {
         None
     }
+    fn service_names(&self, _host: &str) -> Vec<String> {
+        Vec::new()
+    }
+
     fn addresses(&self, _host: &str) -> Vec<IpAddr> {
         Vec::new()
     }

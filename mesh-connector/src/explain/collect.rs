@@ -81,7 +81,8 @@ impl Explainer<'_> {
     async fn decide(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {
         let membership = self.membership;
         membership.refuse_if_closed(target)?;
-        explanation.name = Some(name::explain(target.host(), &membership.dns));
+        explanation.name =
+            Some(name::explain(target.host(), &membership.dns, membership.clusters.clusters().as_deref()));
         match membership.route(target, self.deadline()).await? {
             Route::Cluster(entry) => self.cluster(target, &entry, explanation).await,
             Route::Passthrough => self.passthrough(target, explanation).await,
@@ -134,7 +135,11 @@ impl Explainer<'_> {
             Resolved::Passthrough(addresses) => addresses,
             Resolved::Cluster(target, entry) => {
                 explanation.passthrough = None;
-                explanation.name = Some(name::explain(target.host(), &self.membership.dns));
+                explanation.name = Some(name::explain(
+                    target.host(),
+                    &self.membership.dns,
+                    self.membership.clusters.clusters().as_deref(),
+                ));
                 return self.cluster(&target, &entry, explanation).await;
             }
         };

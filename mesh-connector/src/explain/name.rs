@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mesh_resolver::MatchKind;
-use nds_client::resources::name_table::Registry;
+use nds_client::resources::{cluster::Clusters, name_table::Registry};
 use serde::Serialize;
 
 use crate::{
@@ -20,6 +20,9 @@ pub struct Name {
     /// The canonical name of the host. `None` if the name table does not contain the host, or if several names have it
     /// as their address.
     pub canonical: Option<String>,
+    /// The host of a ServiceEntry that equals the name and is not used, because the name is also a short name of a
+    /// Kubernetes service. `None` if there is no such ServiceEntry.
+    pub shadowed: Option<String>,
     /// The addresses of the host in the name table. Connections do not use these addresses: they go to endpoints.
     pub addresses: Vec<IpAddr>,
     /// The source of the name: `kubernetes` or `service_entry`. `None` if it is unknown.
@@ -51,16 +54,27 @@ pub enum NameMatch {
 }
 
 /// Looks up a host in the same way as routing.
-pub(super) fn explain(host: &Host, dns: &Dns) -> Name {
+///
+/// `clusters` are those of istiod, if it has sent them: a ServiceEntry may have a cluster and no entry in the name table.
+pub(super) fn explain(host: &Host, dns: &Dns, clusters: Option<&Clusters>) -> Name {
     match host {
         Host::Ip(ip) => at(*ip, dns),
-        Host::Name(name) => named(name, dns),
+        Host::Name(name) => named(name, dns, clusters),
     }
 }
 
-fn named(name: &str, dns: &Dns) -> Name {
-    let canonical = dns.resolver.canonical_name(name);
+fn named(name: &str, dns: &Dns, clusters: Option<&Clusters>) -> Name {
+    let has_cluster = |host: &str| clusters.is_some_and(|clusters| clusters.has_host(host));
+    // Routing selects such a service even if only a ServiceEntry is in the name table.
+    let service = dns.service_names(name).into_iter().find(|service| has_cluster(service));
+    let shadowed = dns
+        .resolver
+        .shadowed_name(name)
+        .or_else(|| service.as_ref().filter(|_| has_cluster(name)).map(|_| name.to_owned()));
+    let is_short = service.is_some();
+    let canonical = service.or_else(|| dns.resolver.canonical_name(name));
     let match_kind = match (dns.resolver.try_lookup(name), &canonical) {
+        _ if is_short => NameMatch::ShortName,
         (Some(found), _) => match found.match_kind() {
             MatchKind::ShortName => NameMatch::ShortName,
             MatchKind::SearchDomain => NameMatch::SearchDomain,
@@ -74,6 +88,7 @@ fn named(name: &str, dns: &Dns) -> Name {
     let entry = canonical.as_deref().and_then(|canonical| table.get(canonical));
     Name {
         match_kind,
+        shadowed,
         addresses: entry.iter().flat_map(|entry| entry.addresses()).collect(),
         registry: entry.map(|entry| registry(entry.registry())),
         canonical,
@@ -91,7 +106,7 @@ fn at(ip: IpAddr, dns: &Dns) -> Name {
         (None, [name]) => (NameMatch::Address, Some(name.clone())),
         (None, _) => (NameMatch::Address, None),
     };
-    Name { match_kind, canonical, addresses: vec![ip], registry: None, names }
+    Name { match_kind, canonical, shadowed: None, addresses: vec![ip], registry: None, names }
 }
 
 fn registry(registry: Registry) -> &'static str {

@@ -94,6 +94,15 @@ impl Name {
             NameMatch::Unknown => line(f, "name", format_args!("not in the name table: {host}"))?,
             found => line(f, "name", format_args!("{canonical}, {}", how(found)))?,
         }
+        if let Some(shadowed) = &self.shadowed {
+            line(
+                f,
+                "",
+                format_args!(
+                    "the ServiceEntry with the host {shadowed} is not used: a short name of a Kubernetes service precedes it"
+                ),
+            )?;
+        }
         if self.names.len() > 1 {
             line(f, "", format_args!("names with this address: {}", self.names.join(", ")))?;
         }

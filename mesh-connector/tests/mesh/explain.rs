@@ -252,6 +252,42 @@ spec:
     );
 }
 
+/// A tenant of the mesh may create a ServiceEntry with any host.
+#[tokio::test]
+async fn a_service_entry_does_not_take_over_the_short_name_of_a_service_and_is_shown_as_shadowed() {
+    let entry = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: takeover, namespace: payments}
+spec:
+  hosts: [forecast.weather]
+  addresses: [240.9.9.9]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 3002, name: tcp, protocol: TCP}]
+  endpoints: [{address: 10.20.9.9, network: network2, serviceAccount: ledger}]
+";
+    let world = World::start().await;
+    let mesh = world.join().await;
+    world.apply(&mesh, "cluster1", entry, "forecast.weather").await;
+    let mut names = mesh.client().names().clone();
+    let listed = names.wait_for(|names| names.get("forecast.weather").is_some());
+    tokio::time::timeout(std::time::Duration::from_secs(10), listed).await.unwrap().unwrap();
+    let stream = mesh.connect("forecast.weather", 3002).await.unwrap();
+    assert_eq!(stream.connection().peer().unwrap().as_str(), FORECAST);
+    let found = mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap();
+    assert_eq!(found.mesh_name(), Some("forecast.weather.svc.cluster.local"));
+    let explanation = mesh.explain("forecast.weather", 3002).await.unwrap();
+    let explained = explanation.name.as_ref().unwrap();
+    assert_eq!(explained.match_kind, NameMatch::ShortName);
+    assert_eq!(explained.canonical.as_deref(), Some("forecast.weather.svc.cluster.local"));
+    assert_eq!(json(&explanation)["name"]["shadowed"], "forecast.weather");
+    let shown = "the ServiceEntry with the host forecast.weather is not used";
+    assert!(explanation.to_string().contains(shown), "{explanation}");
+    let full = mesh.explain("forecast.weather.svc.cluster.local", 3002).await.unwrap();
+    assert_eq!(full.name.as_ref().unwrap().shadowed, None);
+}
+
 #[tokio::test]
 async fn missing_endpoints_and_a_lost_istiod_are_explained() {
     let service = "

@@ -1,3 +1,5 @@
+use mesh_resolver::SearchScope;
+
 use super::*;
 use crate::testing::{auto_mtls, clusters};
 
@@ -13,6 +15,10 @@ impl MeshNames for Table {
         let short = format!("{host}.");
         let found = self.names.iter().find(|(name, _)| *name == host || name.starts_with(&short));
         found.map(|(name, _)| (*name).to_owned())
+    }
+
+    fn service_names(&self, host: &str) -> Vec<String> {
+        SearchScope::new("vms", "svc.cluster.local").service_names(host).collect()
     }
 
     fn addresses(&self, _host: &str) -> Vec<IpAddr> {
@@ -151,4 +157,32 @@ fn the_most_recently_resolved_name_decides_for_an_ambiguous_address() {
 fn an_address_with_a_port_of_no_service_is_an_error() {
     let error = routed("10.0.0.1:81").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnknownPort);
+}
+
+/// A tenant of the mesh may create a ServiceEntry with any host.
+#[test]
+fn a_service_entry_with_the_short_name_of_a_service_is_not_selected() {
+    let (_, mut table) = mesh();
+    let service_entries = [
+        "outbound|3002||forecast.weather",
+        "outbound|3002||forecast.weather.svc",
+        "outbound|3306||mysql-0.mysql.db",
+        "outbound|3306||ledger.accounts",
+    ];
+    let of =
+        |services: &[&str]| clusters(service_entries.iter().chain(services).map(|name| auto_mtls(name, &[])));
+    let forecast = "outbound|3002||forecast.weather.svc.cluster.local";
+    for listed in [true, false] {
+        for name in ["forecast.weather:3002", "forecast.weather.svc:3002"] {
+            let routed = routed_with(name, &of(&[forecast]), &table).unwrap();
+            assert_eq!(routed.as_deref(), Some(forecast), "{name}, in the name table: {listed}");
+        }
+        table.names.retain(|(name, _)| *name != FORECAST);
+    }
+    // The name table lists the single pod, which has no cluster.
+    let error = routed_with("mysql-0.mysql.db:3306", &of(&[]), &table).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownHost);
+    // No service has this short name.
+    let routed = routed_with("ledger.accounts:3306", &of(&[forecast]), &table).unwrap();
+    assert_eq!(routed.as_deref(), Some("outbound|3306||ledger.accounts"));
 }
