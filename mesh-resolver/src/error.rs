@@ -38,7 +38,8 @@ pub enum ErrorKind {
     NameNotFound,
     /// The name exists but has no address (NODATA).
     NoRecords,
-    /// istiod has not sent a name table yet, and the name may be a mesh name.
+    /// istiod has not sent a name table yet, and the name may be a mesh name:
+    /// [`MeshResolver::lookup_ip`](crate::MeshResolver::lookup_ip) describes which names wait.
     NotReady,
     /// Upstream DNS did not answer in time.
     Timeout,

@@ -33,8 +33,8 @@
 //! appended is answered with a CNAME record and the addresses. hickory still answers names in the `hosts` file and
 //! under `localhost` itself.
 //!
-//! Before the first name table, each query is handled like a call of [`MeshResolver::lookup_ip`]: a name that does
-//! not exist upstream waits for the table. hickory repeats a failed query `attempts` times.
+//! Before the first name table, each query is handled like a call of [`MeshResolver::lookup_ip`]: a name that may be a
+//! mesh name waits for the table. hickory repeats a failed query `attempts` times.
 //!
 //! # Caching
 //!

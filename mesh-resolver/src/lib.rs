@@ -77,7 +77,7 @@
 //! | other record types go upstream | `lookupHost` | the same (`hickory`, `listener`) |
 //! | shuffled answers, TTL of 30 seconds | `roundRobinResponse`, `defaultTTLInSeconds` | the same; a TTL of 0 in the module `hickory`, which caches |
 //! | a new table replaces the old one immediately; entries without a valid address are ignored | `UpdateLookupTable` | the same |
-//! | before the first table, SERVFAIL for every name; on port 53, upstream DNS | `ServeDNS` | mesh names wait with a timeout, other names go upstream |
+//! | before the first table, SERVFAIL for every name; on port 53, upstream DNS | `ServeDNS` | names in mesh domains, and names with one or two labels, wait with a timeout; other names go upstream |
 //! | upstream servers are tried in random order, and any response is accepted | `queryUpstreamSequential` | like glibc: in order; SERVFAIL, NOTIMP and REFUSED lead to the next server |
 //! | optionally, all upstream servers are queried simultaneously (`DNS_FORWARD_PARALLEL`) | `queryUpstreamParallel` | not supported: one server sees each name |
 //! | 5 seconds each for connecting, writing and reading | `NewProxy` | `timeout` of resolv.conf for the whole query |
@@ -89,10 +89,28 @@
 //!
 //! * Suffixes are compared by label, not as strings: `a.foons1.svc.cluster.local` does not end in the search domain
 //!   `ns1.svc.cluster.local`.
-//! * If several entries match a name, the most literal match wins: the exact name, then a short name, then the search
-//!   domain. In the agent, the iteration order of a Go map decides, and an expansion can hide a service of exactly
-//!   that name.
+//! * If several entries match a name, a Kubernetes service wins over a ServiceEntry, and the more literal match wins:
+//!   the exact name, then a short name, then the search domain. In the agent, the iteration order of a Go map decides,
+//!   and an expansion hides an entry of exactly that name. A ServiceEntry can therefore not take over a short name of a
+//!   service, such as `forecast.weather`: see [Short names](#short-names).
 //! * Only Kubernetes services whose key is `short.ns.<domain>` have short names.
+//!
+//! # Short names
+//!
+//! A ServiceEntry may have any host, also one that is a short name of a Kubernetes service: `forecast`,
+//! `forecast.weather` or `forecast.weather.svc`. Every lookup, the DNS listener and the routing of the mesh connector
+//! select the service. [`MeshResolver::shadowed_name`] returns the ServiceEntry that is not found.
+//!
+//! Istio has no single answer for such a name:
+//!
+//! | request in a pod | result |
+//! |---|---|
+//! | TCP, or a port whose protocol is detected, without DNS capture | the service: the search list (`ndots:5`) completes the name to `forecast.weather.svc.cluster.local` before it is tried unchanged, and cluster DNS knows only the service |
+//! | with DNS capture | either: both entries have the same key in the agent's map, and the iteration order of a Go map decides after each push (`pkg/dns/client/dns.go`, `BuildAlternateHosts`) |
+//! | HTTP on a port with a declared protocol | the ServiceEntry: the sidecar routes by the Host header, and istiod assigns the domain to the host that equals it (`pilot/pkg/networking/core/httproute.go`, `dedupeDomains`) |
+//!
+//! This crate always selects the service, because otherwise everybody who may create a ServiceEntry could receive its
+//! traffic.
 //!
 //! # Logs and metrics
 //!
@@ -105,7 +123,7 @@
 //! | `mesh_resolver_lookups_total` | lookups | `outcome`: `mesh`, `hosts_file`, `literal`, `stale`, `getaddrinfo`, `upstream`, or [`ErrorKind::as_label`] |
 //! | `mesh_resolver_lookup_seconds` | duration of a lookup that needed more than the name table | `outcome`, as above |
 //! | `mesh_resolver_upstream_lookup_seconds` | duration of the upstream lookup of one name, for IPv4 and IPv6 together | `outcome`: `upstream`, `stale`, or the reason of the failure |
-//! | `mesh_resolver_upstream_query_seconds` | duration of one query to one server | `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable` |
+//! | `mesh_resolver_upstream_query_seconds` | duration of one query to one server | `server`; `outcome`: `answer`, `name_not_found`, `failure`, `timeout`, `unreachable`, `local_resource` |
 //! | `mesh_resolver_cached_answers_total` | answers from the upstream cache | `kind`: `fresh`, `stale` |
 //! | `mesh_resolver_listener_queries_total` | queries to listeners | `outcome`: the fields of `listener::ListenerStats` |
 //!

@@ -115,10 +115,10 @@ pub struct Limits {
     /// to further queries have no records and are truncated, so that a genuine client retries over TCP. Queries from
     /// this host have no limit.
     pub udp_rate_limit: u32,
-    /// The maximum number of open TCP connections, of all TCP sockets of the listener together. The listener has at most
-    /// as many as an eighth of the file descriptors that the process may still open (`RLIMIT_NOFILE`). At the limit, a
-    /// new connection replaces another one: the connection that has been idle longest, of the client address with the most
-    /// connections (RFC 7766 §6.2.3).
+    /// The maximum number of open TCP connections, of all TCP sockets of the listener together. The listener has at
+    /// most as many as an eighth of the file descriptors that the process may still open (`RLIMIT_NOFILE`). At the
+    /// limit, a new connection replaces another one: the connection that has been idle longest, of the client address
+    /// with the most connections (RFC 7766 §6.2.3).
     pub max_tcp_connections: usize,
     /// The time after which a TCP connection is closed if the client neither sends queries nor reads responses.
     pub tcp_idle_timeout: Duration,

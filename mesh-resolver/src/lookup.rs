@@ -20,17 +20,17 @@
 //! * **A Kubernetes service wins over a ServiceEntry, and the more literal match wins.** Two entries of a table may
 //!   match one name: exactly, by a short name, or by the search domain. In the agent, the iteration order of a Go map
 //!   decides, and an expansion by the search domain hides an entry of exactly that name. Here the order is fixed:
-//!   Kubernetes services before ServiceEntries, and within each of them the exact name, a short name, the search domain.
-//!   A ServiceEntry with the host `forecast.weather` therefore does not receive the traffic of the service `forecast`
-//!   in the namespace `weather`.
+//!   Kubernetes services before ServiceEntries, and within each of them the exact name, a short name, the search
+//!   domain. A ServiceEntry with the host `forecast.weather` therefore does not receive the traffic of the service
+//!   `forecast` in the namespace `weather`.
 //!
-//!   In a pod without DNS capture, the same happens to TCP connections: the search list of the pod (`ndots:5`) completes
-//!   `forecast.weather` to `forecast.weather.svc.cluster.local` first, and cluster DNS knows only the service. Two cases
-//!   differ. With DNS capture, both entries have the name `forecast.weather.` in the agent's map, and the one that the
-//!   agent inserts last wins. For HTTP on a port with a declared protocol, the sidecar routes by the Host header, and
-//!   istiod gives the domain `forecast.weather` to the ServiceEntry, because a host precedes an expansion
-//!   (`pilot/pkg/networking/core/httproute.go`, `dedupeDomains`). This crate deliberately does not follow these cases:
-//!   everybody who may create a ServiceEntry could take over the service.
+//!   In a pod without DNS capture, the same happens to TCP connections: the search list of the pod (`ndots:5`)
+//!   completes `forecast.weather` to `forecast.weather.svc.cluster.local` first, and cluster DNS knows only the
+//!   service. Two cases differ. With DNS capture, both entries have the name `forecast.weather.` in the agent's map,
+//!   and the one that the agent inserts last wins. For HTTP on a port with a declared protocol, the sidecar routes by
+//!   the Host header, and istiod gives the domain `forecast.weather` to the ServiceEntry, because a host precedes an
+//!   expansion (`pilot/pkg/networking/core/httproute.go`, `dedupeDomains`). This crate deliberately does not follow
+//!   these cases: everybody who may create a ServiceEntry could take over the service.
 //! * **Short names require entries named `short.ns.<domain>`**, as all Kubernetes services are. The agent also
 //!   assigns short names to an entry whose fields do not agree with its key.
 

@@ -132,12 +132,17 @@ impl MeshResolver {
     ///
     /// Before the first name table, names that are not in the `hosts` file are resolved as follows:
     ///
-    /// * Names that only the mesh can contain wait for the table, up to
-    ///   [`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout). These are names in the
-    ///   cluster's domain (`.cluster.local`), in `.svc`, and in `.clusterset.local`.
+    /// * The name of istiod goes upstream, and only upstream, because the client needs it to receive the table.
+    /// * Names that only the mesh can contain, and names with one or two labels, wait for the table, up to
+    ///   [`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout). The former are names in
+    ///   the cluster's domain (`.cluster.local`), in `.svc`, and in `.clusterset.local`; the latter may be short names:
+    ///   `forecast.weather`. After the timeout the lookup fails with `NotReady`, because an upstream answer could come
+    ///   from anybody. [`with_short_names_before_first_table`](crate::Upstream::with_short_names_before_first_table)
+    ///   sends the latter upstream immediately.
     /// * All other names go upstream immediately, and a positive upstream answer is the result. Without one, the
-    ///   lookup waits for the table, because the name may be a mesh name: `forecast.weather`, or the host of a
-    ///   ServiceEntry.
+    ///   lookup waits for the table, because the name may be the host of a ServiceEntry.
+    ///
+    /// A table from the state directory is a first table: its names are answered from it.
     ///
     /// # Errors
     ///
@@ -147,8 +152,9 @@ impl MeshResolver {
     /// * [`NotReady`](crate::ErrorKind::NotReady): istiod did not send a table in time. The source is the last error
     ///   of the client.
     /// * [`Timeout`](crate::ErrorKind::Timeout), [`Upstream`](crate::ErrorKind::Upstream),
-    ///   [`Config`](crate::ErrorKind::Config): the name is not a mesh name, and upstream DNS did not answer, failed,
-    ///   or is not configured. Mesh names do not fail with these errors.
+    ///   [`LocalResource`](crate::ErrorKind::LocalResource), [`Config`](crate::ErrorKind::Config): the name is not a
+    ///   mesh name, and upstream DNS did not answer, failed, could not be queried, or is not configured. Mesh names do
+    ///   not fail with these errors.
     ///
     /// # Cancel safety
     ///
@@ -180,8 +186,8 @@ impl MeshResolver {
         answer.map(|answer| answer.name().to_owned())
     }
 
-    /// Returns the host of the ServiceEntry that has exactly this name, but is not found, because `name` is also a short
-    /// name of a Kubernetes service. `None` if there is no such ServiceEntry.
+    /// Returns the host of the ServiceEntry that has exactly this name, but is not found, because `name` is also a
+    /// short name of a Kubernetes service. `None` if there is no such ServiceEntry.
     #[must_use]
     pub fn shadowed_name(&self, name: &str) -> Option<String> {
         self.0.mesh.load().shadowed(&host::ascii(name)).map(ToOwned::to_owned)

@@ -53,14 +53,15 @@ pub(crate) use self::{
 /// # Queries
 ///
 /// The servers are queried one at a time, in order, for `attempts` rounds, over UDP and, if the answer is truncated,
-/// over TCP. If a server does not answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried.
-/// Simultaneous equal queries are sent once. Each query has a connected socket of its own, with a random port. A `listener::DnsListener` of the same resolver is never queried. A query
-/// that returns to the listener through another server is not sent again.
+/// over TCP. If a server does not answer or returns SERVFAIL, NOTIMP or REFUSED, the next one is queried. Simultaneous
+/// equal queries are sent once. Each query has a connected socket of its own, with a random port. A
+/// `listener::DnsListener` of the same resolver is never queried. A query that returns to the listener through another
+/// server is not sent again.
 ///
 /// At most 1024 queries, and at most as many as a quarter of the file descriptors that the process may still open
-/// (`RLIMIT_NOFILE`), are sent simultaneously. Clones of the settings share this limit. Further queries wait for at most
-/// `timeout`, and then fail with [`ErrorKind::LocalResource`](crate::ErrorKind::LocalResource), as do queries for which
-/// the process has no file descriptor left.
+/// (`RLIMIT_NOFILE`), are sent simultaneously. Clones of the settings share this limit. Further queries wait for at
+/// most `timeout`, and then fail with [`ErrorKind::LocalResource`](crate::ErrorKind::LocalResource), as do queries for
+/// which the process has no file descriptor left.
 ///
 /// # Cache
 ///
@@ -199,8 +200,8 @@ impl Upstream {
     /// Sets whether names with one or two labels are sent upstream before istiod's first name table. By default they
     /// wait for the table, because they may be names of the mesh: `forecast.weather`.
     ///
-    /// With `true`, an upstream answer that arrives before the table is used. Whoever controls the network or the upstream
-    /// servers can then answer for a service of the mesh, until the first table arrives.
+    /// With `true`, an upstream answer that arrives before the table is used. Whoever controls the network or the
+    /// upstream servers can then answer for a service of the mesh, until the first table arrives.
     #[must_use]
     pub fn with_short_names_before_first_table(self, sent: bool) -> Self {
         Self { short_names_before_first_table: sent, ..self }

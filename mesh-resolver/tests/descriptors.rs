@@ -1,15 +1,9 @@
-//! Checks that lookups leave file descriptors to the rest of the process, and that missing descriptors are not blamed on
-//! the DNS servers. The tests lower the limit of this process and run one after the other.
+//! Checks that lookups leave file descriptors to the rest of the process, and that missing descriptors are not blamed
+//! on the DNS servers. The tests lower the limit of this process and run one after the other.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs::File, net::SocketAddr, time::Duration};
 
 use futures_util::future::join_all;
 use mesh_resolver::{ErrorKind, MeshResolver, SearchScope, Upstream};
@@ -18,6 +12,7 @@ use nds_client::{
     resources::name_table::NameTable,
     watch::Watch,
 };
+use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UdpSocket;
 
@@ -28,7 +23,7 @@ static ONE_TEST: Mutex<()> = Mutex::new(());
 
 /// Runs a test with a low limit of open files, while no other test runs.
 fn with_low_limit(test: impl Future<Output = ()>) {
-    let _guard = ONE_TEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = ONE_TEST.lock();
     setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), ..getrlimit(Resource::Nofile) }).unwrap();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }

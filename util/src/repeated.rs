@@ -1,15 +1,14 @@
 //! Limits how often a repeated event is logged.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// The minimum time between two log lines of one cause.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// Counts the occurrences of one cause, and decides which of them are logged: the first one, and later ones at most once
-/// per minute. Clients that cause an event can therefore not fill the log.
+/// Counts the occurrences of one cause, and decides which of them are logged: the first one, and later ones at most
+/// once per minute. Clients that cause an event can therefore not fill the log.
 #[derive(Debug, Default)]
 pub struct Repeated(Mutex<State>);
 
@@ -27,10 +26,10 @@ impl Repeated {
         Self(Mutex::new(State { logged: None, since: 0 }))
     }
 
-    /// Counts an occurrence at the time `now`. Returns the number of occurrences since the last log line, including this
-    /// one, if the caller must write a log line.
+    /// Counts an occurrence at the time `now`. Returns the number of occurrences since the last log line, including
+    /// this one, if the caller must write a log line.
     pub fn count(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.since = state.since.saturating_add(1);
         if state.logged.is_some_and(|logged| now.saturating_duration_since(logged) < PAUSE) {
             return None;

@@ -2,10 +2,11 @@
 //!
 //! A name selects the first of these hosts that has a cluster: a Kubernetes service with this short name, the canonical
 //! name in the name table, the name itself, a wildcard host that covers the name. A ServiceEntry whose host is a short
-//! name of a service is therefore never selected, as in the lookup of names (`mesh_resolver`). An address selects the name that this process most recently resolved to the
-//! address or, if that name has no cluster on the port, the name that has the address in the name table and a cluster
-//! on the port. An address can be ambiguous, because the ClusterIPs of several Kubernetes clusters often overlap: if
-//! several services have the same address and port, only the caller can select one.
+//! name of a service is therefore never selected, as in the lookup of names (`mesh_resolver`). An address selects the
+//! name that this process most recently resolved to the address or, if that name has no cluster on the port, the name
+//! that has the address in the name table and a cluster on the port. An address can be ambiguous, because the
+//! ClusterIPs of several Kubernetes clusters often overlap: if several services have the same address and port, only
+//! the caller can select one.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 

@@ -55,7 +55,8 @@ pub enum NameMatch {
 
 /// Looks up a host in the same way as routing.
 ///
-/// `clusters` are those of istiod, if it has sent them: a ServiceEntry may have a cluster and no entry in the name table.
+/// `clusters` are those of istiod, if it has sent them: a ServiceEntry may have a cluster and no entry in the name
+/// table.
 pub(super) fn explain(host: &Host, dns: &Dns, clusters: Option<&Clusters>) -> Name {
     match host {
         Host::Ip(ip) => at(*ip, dns),

@@ -99,7 +99,7 @@ impl Name {
                 f,
                 "",
                 format_args!(
-                    "the ServiceEntry with the host {shadowed} is not used: a short name of a Kubernetes service precedes it"
+                    "the ServiceEntry with the host {shadowed} is not used: a Kubernetes service has this short name"
                 ),
             )?;
         }

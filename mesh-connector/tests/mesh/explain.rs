@@ -272,7 +272,7 @@ spec:
     world.apply(&mesh, "cluster1", entry, "forecast.weather").await;
     let mut names = mesh.client().names().clone();
     let listed = names.wait_for(|names| names.get("forecast.weather").is_some());
-    tokio::time::timeout(std::time::Duration::from_secs(10), listed).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), listed).await.unwrap().unwrap();
     let stream = mesh.connect("forecast.weather", 3002).await.unwrap();
     assert_eq!(stream.connection().peer().unwrap().as_str(), FORECAST);
     let found = mesh.raw_resolver().lookup_ip("forecast.weather").await.unwrap();

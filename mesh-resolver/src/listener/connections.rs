@@ -1,8 +1,8 @@
 //! The open TCP connections of a listener, and their limit.
 //!
-//! At the limit, a new connection replaces another one: the connection that has been idle longest (RFC 7766 §6.2.3) among
-//! those of the client address with the most connections. A client that opens many connections and sends nothing can
-//! therefore not exclude others.
+//! At the limit, a new connection replaces another one: the connection that has been idle longest (RFC 7766 §6.2.3)
+//! among those of the client address with the most connections. A client that opens many connections and sends nothing
+//! can therefore not exclude others.
 
 use std::{
     collections::HashMap,

@@ -157,7 +157,8 @@ impl UdpServer {
         arrived
     }
 
-    /// Reports an error that may repeat itself, such as missing memory, and waits, so that it does not use all CPU time.
+    /// Reports an error that may repeat itself, such as missing memory, and waits, so that it does not use all CPU
+    /// time.
     fn pause(&self, error: Errno) {
         if let Some(times) = self.shared.warnings.socket.count(Instant::now()) {
             tracing::warn!(%error, times, "a socket of the DNS listener failed: answering continues after a pause");

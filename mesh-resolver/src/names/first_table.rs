@@ -42,8 +42,8 @@ impl NameSource {
     /// Waits, with a timeout, for the first table or for an upstream answer.
     ///
     /// A name in a mesh domain, or with at most two labels, waits for the table, and `upstream` is not polled. For
-    /// istiod's name, only `upstream` is polled. For any other name, a positive upstream answer ends the wait; a negative
-    /// one does not.
+    /// istiod's name, only `upstream` is polled. For any other name, a positive upstream answer ends the wait; a
+    /// negative one does not.
     ///
     /// # Errors
     ///

@@ -163,8 +163,8 @@ impl ClientInner {
     }
 }
 
-/// The time of the runtime's clock, which tests can pause. It includes the time for which the host was suspended, because
-/// TTLs expire meanwhile.
+/// The time of the runtime's clock, which tests can pause. It includes the time for which the host was suspended,
+/// because TTLs expire meanwhile.
 fn now() -> Instant {
     let awake = time::Instant::now().into_std();
     awake.checked_add(suspended()).unwrap_or(awake)

@@ -100,7 +100,12 @@ impl Shared {
                 let (hosts, skipped) = Hosts::parse(bytes);
                 let Skipped { lines, first } = skipped;
                 if lines > 0 {
-                    tracing::warn!(%file, lines, first, "the hosts file contains lines with an invalid address or name: they are ignored");
+                    tracing::warn!(
+                        %file,
+                        lines,
+                        first,
+                        "the hosts file contains lines with an invalid address or name: they are ignored"
+                    );
                 }
                 tracing::debug!(%file, names = hosts.len(), "read the hosts file");
                 self.current.store(Some(hosts.into()));

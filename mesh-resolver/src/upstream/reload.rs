@@ -145,7 +145,7 @@ impl ReloadingUpstream {
             }
             Err(error) => {
                 let error = error.report();
-                tracing::warn!(%error, "the host's new DNS configuration cannot be read: the previous one stays in use");
+                tracing::warn!(%error, "the new DNS settings of the host are invalid: the previous ones stay in use");
             }
         }
     }
