@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod exchange;
 mod failure;
+mod file;
 mod hosts;
 mod hosts_file;
 mod nss;

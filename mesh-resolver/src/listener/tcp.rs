@@ -97,7 +97,7 @@ impl Connection {
         let (mut reader, mut writer) = stream.split();
         let (mut incoming, mut open) = (Incoming::default(), true);
         let mut upstream = FuturesUnordered::new();
-        let mut deadline = Instant::now() + self.idle;
+        let mut deadline = self.deadline();
         while open || !upstream.is_empty() {
             tokio::select! {
                 message = incoming.next(&mut reader), if open && upstream.len() < PIPELINE => {
@@ -114,9 +114,17 @@ impl Connection {
                 }
                 () = sleep_until(deadline), if upstream.is_empty() => return Ok(()),
             }
-            deadline = Instant::now() + self.idle;
+            deadline = self.deadline();
         }
         Ok(())
+    }
+
+    /// Returns the time at which the connection is closed if nothing happens until then.
+    fn deadline(&self) -> Instant {
+        /// Stands for a time that `Instant` cannot represent.
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let now = Instant::now();
+        now.checked_add(self.idle).unwrap_or(now + FAR)
     }
 
     /// Returns the response, `None` if there is none, or as `Err` a future that resolves to the response of upstream

@@ -11,7 +11,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    net::{RecvFlags, recvfrom},
+    net::{RecvFlags, recv, recvfrom},
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -116,6 +116,9 @@ impl UdpServer {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     self.pause(error);
+                    if self.is_stopped() {
+                        return;
+                    }
                     continue;
                 }
             }
@@ -127,6 +130,11 @@ impl UdpServer {
             let answered = ready.map(|(socket, _)| self.turn(socket, &mut batch, limit)).max();
             read_limit.record(answered.unwrap_or(0));
         }
+    }
+
+    /// Whether `stop` is closed.
+    fn is_stopped(&self) -> bool {
+        matches!(recv(&self.stop, &mut [0; 1], RecvFlags::DONTWAIT), Ok((_, 0)))
     }
 
     /// Answers at most `limit` packets that have arrived and returns their number.

@@ -8,11 +8,7 @@ use std::{
 
 use sidestep_util::error::ErrorCore;
 
-use super::{
-    HostsSetting, Servers, Upstream,
-    hosts_file::{self, HostsFile},
-    options::ResolverOptions,
-};
+use super::{HostsSetting, Servers, Upstream, file, hosts_file::HostsFile, options::ResolverOptions};
 use crate::error::{Error, ErrorKind};
 
 /// The reason why the host's DNS configuration is unusable.
@@ -77,7 +73,7 @@ impl Upstream {
             HostsSetting::None => Ok(None),
             HostsSetting::System => Ok(Some(HostsFile::new(system_hosts().to_owned()))),
             HostsSetting::File(file) => {
-                hosts_file::check(file).map_err(|error| {
+                file::check(file).map_err(|error| {
                     let message = format!(
                         "the hosts file {} cannot be read: check that it exists, is a regular file, and is readable",
                         file.display()
@@ -104,10 +100,13 @@ impl Servers {
     }
 }
 
+/// The maximum size of a resolv.conf in bytes.
+const MAX_SIZE: u32 = 1 << 20;
+
 /// Reads a file in the format of resolv.conf. A file without a DNS server is an error, because another program is most
 /// likely writing the file.
 fn resolv_conf(file: &Path) -> io::Result<ResolverOptions> {
-    let text = fs::read(file)?;
+    let text = file::read(file, MAX_SIZE)?;
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let options = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
     match options.servers.is_empty() {

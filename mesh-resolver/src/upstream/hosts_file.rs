@@ -4,8 +4,6 @@
 //! parse it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,10 +15,13 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::hosts::{Hosts, Skipped};
+use super::{
+    file,
+    hosts::{Hosts, Skipped},
+};
 
 /// The maximum size of the file in bytes.
-const MAX_SIZE: u64 = 64 << 20;
+const MAX_SIZE: u32 = 64 << 20;
 
 /// A `hosts` file and its contents.
 pub(super) struct HostsFile {
@@ -94,56 +95,30 @@ impl Shared {
     /// Reads the file and publishes its contents. An unreadable version does not replace a readable one.
     fn load(&self) {
         let _loading = self.loading.lock();
-        let file = self.path.display();
-        match read(&self.path) {
+        let path = self.path.display();
+        match file::read(&self.path, MAX_SIZE) {
             Ok(bytes) => {
                 let (hosts, skipped) = Hosts::parse(bytes);
                 let Skipped { lines, first } = skipped;
                 if lines > 0 {
                     tracing::warn!(
-                        %file,
+                        file = %path,
                         lines,
                         first,
                         "the hosts file contains lines with an invalid address or name: they are ignored"
                     );
                 }
-                tracing::debug!(%file, names = hosts.len(), "read the hosts file");
+                tracing::debug!(file = %path, names = hosts.len(), "read the hosts file");
                 self.current.store(Some(hosts.into()));
             }
             Err(error) if self.current.load().is_some() => {
-                tracing::warn!(%file, %error, "the new hosts file cannot be read: the previous one stays in use");
+                tracing::warn!(file = %path, %error, "the new hosts file cannot be read: the previous one stays in use");
             }
             Err(error) => {
-                tracing::warn!(%file, %error, "the hosts file cannot be read and is ignored");
+                tracing::warn!(file = %path, %error, "the hosts file cannot be read and is ignored");
                 self.current.store(Some(Arc::default()));
             }
         }
-    }
-}
-
-/// Checks that the file exists and is not a directory or a pipe. Does not read it.
-pub(super) fn check(path: &Path) -> io::Result<()> {
-    let kind = fs::metadata(path)?.file_type();
-    #[cfg(unix)]
-    let is_device = std::os::unix::fs::FileTypeExt::is_char_device(&kind);
-    #[cfg(not(unix))]
-    let is_device = false;
-    match kind.is_file() || is_device {
-        true => File::open(path).map(drop),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-    }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would block.
-    check(path)?;
-    let file = File::open(path)?;
-    let size = file.metadata()?.len().min(MAX_SIZE);
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()).is_ok_and(|size| size <= MAX_SIZE) {
-        true => Ok(bytes),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, "longer than 64 MiB")),
     }
 }
 
@@ -214,10 +189,5 @@ mod tests {
         for path in [dir.path().join("missing"), dir.path().to_owned(), "/dev/null".into()] {
             assert_eq!(HostsFile::new(path).contents().await.len(), 0);
         }
-    }
-
-    #[test]
-    fn an_endless_file_is_an_error() {
-        assert_eq!(read(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }
