@@ -69,6 +69,7 @@ mod shared;
 mod supervise;
 mod tcp;
 mod udp;
+mod warnings;
 
 use std::{
     fmt,

@@ -201,7 +201,7 @@ impl Upstream {
     /// Sets whether names with one or two labels are sent upstream before istiod's first name table. By default they
     /// wait for the table, because they may be names of the mesh: `forecast.weather`.
     ///
-    /// With `true`, an upstream answer that arrives before the table is used. Whoever controls the network or the
+    /// With `true`, an upstream answer that arrives before the table is used. An attacker on the network or in the
     /// upstream servers can then answer for a service of the mesh, until the first table arrives.
     #[must_use]
     pub fn with_short_names_before_first_table(self, sent: bool) -> Self {

@@ -122,7 +122,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
+    use futures_util::poll;
+    use tokio::pin;
 
     use super::*;
 
@@ -132,41 +133,54 @@ mod tests {
         Arc::new(Connections::with_budget(Budget::new(1, maximum)))
     }
 
-    fn is_closed(slot: &Slot) -> bool {
-        slot.closed().now_or_never().is_some()
+    async fn is_closed(slot: &Slot) -> bool {
+        let closed = slot.closed();
+        pin!(closed);
+        poll!(closed).is_ready()
     }
 
-    #[test]
-    fn at_the_limit_the_connection_that_was_idle_longest_is_closed() {
+    /// Returns the numbers of the closed connections.
+    async fn closed(slots: &[Slot]) -> Vec<usize> {
+        let mut closed = Vec::new();
+        for (number, slot) in slots.iter().enumerate() {
+            if is_closed(slot).await {
+                closed.push(number);
+            }
+        }
+        closed
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_the_connection_that_was_idle_longest_is_closed() {
         let all = connections(3);
         let slots = [(); 3].map(|()| all.admit(LOCAL).unwrap());
         slots[0].set_active();
         let next = all.admit(LOCAL).unwrap();
-        assert_eq!(slots.each_ref().map(is_closed), [false, true, false]);
+        assert_eq!(closed(&slots).await, [1]);
         let _last = all.admit(LOCAL).unwrap();
-        assert_eq!(slots.each_ref().map(is_closed), [false, false, true]);
-        assert!(!is_closed(&next));
+        assert_eq!(closed(&slots).await, [2]);
+        assert!(!is_closed(&next).await);
         assert_eq!(all.open.lock().len(), 3);
     }
 
-    #[test]
-    fn a_client_with_many_connections_replaces_its_own() {
+    #[tokio::test]
+    async fn a_client_with_many_connections_replaces_its_own() {
         let all = connections(3);
         let other = all.admit("192.0.2.1".parse().unwrap()).unwrap();
         let mut held = Vec::new();
         for _ in 0..10 {
             held.push(all.admit(LOCAL).unwrap());
         }
-        assert!(!is_closed(&other));
-        assert_eq!(held.iter().filter(|slot| is_closed(slot)).count(), 8);
+        assert!(!is_closed(&other).await);
+        assert_eq!(closed(&held).await, (0..8).collect::<Vec<_>>());
     }
 
-    #[test]
-    fn a_connection_that_ended_makes_room_for_another_one() {
+    #[tokio::test]
+    async fn a_connection_that_ended_makes_room_for_another_one() {
         let all = connections(1);
         drop(all.admit(LOCAL).unwrap());
         let next = all.admit(LOCAL).unwrap();
-        assert!(!is_closed(&next));
+        assert!(!is_closed(&next).await);
         assert_eq!(all.budget.in_use(), 1);
     }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 
 use super::{
     respond::{Disposition, ForwardedQuery, Transport, respond},
-    shared::Warnings,
+    warnings::Warnings,
 };
 use crate::{
     dns::{MAX_MESSAGE, header::Code, query::Query, reply},

@@ -9,12 +9,11 @@ use std::{
     },
 };
 
-use sidestep_util::repeated::Repeated;
-
 use super::{
     admission::{Admission, Admitted},
     forward::{self, Forwarder},
     respond::{ForwardedQuery, Transport},
+    warnings::Warnings,
 };
 use crate::dns::{header::Code, query::Query};
 
@@ -28,17 +27,6 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) admission: Arc<Admission>,
     pub(super) warnings: Arc<Warnings>,
-}
-
-/// The events that clients can repeat, and that are therefore logged at most once per minute.
-#[derive(Debug, Default)]
-pub(super) struct Warnings {
-    pub(super) accept: Repeated,
-    pub(super) full: Repeated,
-    pub(super) local_resource: Repeated,
-    pub(super) own_upstream: Repeated,
-    pub(super) panics: Repeated,
-    pub(super) socket: Repeated,
 }
 
 impl Shared {

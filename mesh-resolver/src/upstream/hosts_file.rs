@@ -150,6 +150,7 @@ mod tests {
         let busy = hosts.shared.loading.lock();
         let first = hosts.contents();
         pin!(first);
+        // polling: the lock would be held across an await point
         assert!(first.as_mut().now_or_never().is_none());
         drop(busy);
         first.await;
@@ -164,6 +165,7 @@ mod tests {
         file.write_all(b"10.0.0.2 a.example\n").unwrap();
         hosts.set_changed();
         let busy = hosts.shared.loading.lock();
+        // polling: the lock would be held across an await point
         let contents = hosts.contents().now_or_never().expect("no wait");
         assert_eq!(contents.len(), 1);
         drop(busy);
