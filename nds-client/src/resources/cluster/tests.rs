@@ -1,5 +1,6 @@
 mod compact;
 mod policies;
+mod unsupported;
 
 use proptest::prelude::*;
 use prost::Message as _;
