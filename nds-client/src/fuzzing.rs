@@ -11,6 +11,7 @@ use crate::{
     resources::{
         cluster::{Cluster, Clusters, Templates},
         endpoint::{self, Endpoints},
+        name_table::NameHasher,
     },
     state_dir::snapshot,
     subscriptions::SubscriptionSet,
@@ -19,7 +20,7 @@ use crate::{
 
 /// Passes responses to a session. Each response has a length prefix of two bytes.
 pub fn ads_session(mut bytes: &[u8]) {
-    let mut session = Session::new(Node::default());
+    let mut session = Session::new(Node::default(), 0);
     session.open(SubscriptionSet { clusters: true, endpoints: ["a".into()].into() });
     while let Some((length, rest)) = bytes.split_first_chunk() {
         let (response, rest) = rest.split_at(usize::from(u16::from_be_bytes(*length)).min(rest.len()));
@@ -48,7 +49,13 @@ pub fn endpoints(bytes: &[u8]) {
 
 pub fn snapshot(bytes: &[u8]) {
     let us = snapshot::Owner::named("us", None);
-    let _ = snapshot::read(&snapshot::signed(bytes), &us, SystemTime::UNIX_EPOCH, Duration::MAX);
+    let _ = snapshot::read(
+        &snapshot::signed(bytes),
+        &us,
+        SystemTime::UNIX_EPOCH,
+        Duration::MAX,
+        NameHasher::default(),
+    );
 }
 
 pub fn token(text: &str) {

@@ -12,11 +12,9 @@ mod request;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    hash::BuildHasher as _,
     sync::Arc,
 };
 
-use foldhash::fast::FixedState;
 use prost::Message as _;
 use rustls_pki_types::CertificateDer;
 use xds_proto::{
@@ -36,7 +34,7 @@ use crate::{
     resources::{
         cluster::{Clusters, Templates},
         endpoint::Endpoints,
-        name_table::NameTable,
+        name_table::{NameHasher, NameTable},
     },
     subscriptions::{SubscriptionDelta, SubscriptionSet},
 };
@@ -69,6 +67,8 @@ pub(crate) struct Reaction {
 #[derive(Debug)]
 pub(crate) struct Session {
     node: Node,
+    /// The hash function of the name tables.
+    hasher: NameHasher,
     /// The hash of the bytes of the last valid name table.
     names: Option<u64>,
     clusters: Clusters,
@@ -86,9 +86,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(node: Node) -> Self {
+    /// Creates the state of a client that describes itself as `node`. `seed` is a random number.
+    pub(crate) fn new(node: Node, seed: u64) -> Self {
         Self {
             node,
+            hasher: NameHasher::with_seed(seed),
             names: None,
             clusters: Clusters::default(),
             templates: Templates::default(),
@@ -199,11 +201,11 @@ impl Session {
             return (None, Vec::new());
         }
         let (_, wire) = value(response.resources.swap_remove(0));
-        let fingerprint = Some(FixedState::with_seed(0).hash_one(&wire));
+        let fingerprint = Some(self.hasher.hash(&wire));
         if self.names == fingerprint {
             return (Some(Update::Names(None)), Vec::new());
         }
-        match NameTable::from_wire(&wire) {
+        match NameTable::from_wire(&wire, self.hasher.clone()) {
             Ok(table) => {
                 self.names = fingerprint;
                 (Some(Update::Names(Some(table))), Vec::new())
