@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn an_unknown_field_is_named_by_its_number() {
         let unknown = field(90, b"");
-        let path = "UpstreamTlsContext.common_tls_context.validation_context.match_subject_alt_names.field 90";
+        let path =
+            "UpstreamTlsContext.common_tls_context.validation_context.match_subject_alt_names.field 90";
         assert_eq!(found(&field(1, &field(3, &field(9, &unknown)))).as_deref(), Some(path));
         assert_eq!(found(&field(100, b"")).as_deref(), Some("UpstreamTlsContext.field 100"));
         // A number in any wire type.

@@ -136,7 +136,10 @@ fn slow_start(config: Option<&LbConfig>) -> Option<SlowStart> {
             .map(|value| value.default_value)
             .filter(|value| value.is_finite() && *value > 0.0)
             .unwrap_or(1.0),
-        minimum_percent: config.min_weight_percent.as_ref().map_or(10.0, |percent| self::percent(percent.value)),
+        minimum_percent: config
+            .min_weight_percent
+            .as_ref()
+            .map_or(10.0, |percent| self::percent(percent.value)),
     })
 }
 

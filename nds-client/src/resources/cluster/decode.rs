@@ -210,7 +210,8 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
             let around: ProxyProtocolUpstreamTransport = any::unpack(config)?;
             // Each level is a message of its own, for which the recursion limit of prost starts again.
             if around.transport_socket.as_ref().is_some_and(is_proxy_protocol) {
-                let field = "ProxyProtocolUpstreamTransport.transport_socket (another PROXY protocol)".to_owned();
+                let field =
+                    "ProxyProtocolUpstreamTransport.transport_socket (another PROXY protocol)".to_owned();
                 return Ok(TransportSocket::UnsupportedField { field });
             }
             let version = match around.config.unwrap_or_default().version() {

@@ -36,7 +36,10 @@ fn with_matcher(matcher: StringMatcher) -> Wire {
         validation_context_type: Some(ValidationContextType::ValidationContext(context)),
         ..CommonTlsContext::default()
     };
-    tls_of(UpstreamTlsContext { common_tls_context: Some(common), ..UpstreamTlsContext::default() }.encode_to_vec())
+    tls_of(
+        UpstreamTlsContext { common_tls_context: Some(common), ..UpstreamTlsContext::default() }
+            .encode_to_vec(),
+    )
 }
 
 /// Returns the transport socket after the cluster was stored in compact form, written to a snapshot and read again.
@@ -99,7 +102,8 @@ fn a_matcher_that_restricts_nothing_is_refused() {
     ];
     for match_pattern in all {
         for ignore_case in [false, true] {
-            let field = refused(&with_matcher(StringMatcher { match_pattern: match_pattern.clone(), ignore_case }));
+            let field =
+                refused(&with_matcher(StringMatcher { match_pattern: match_pattern.clone(), ignore_case }));
             assert!(field.starts_with("match_subject_alt_names"), "{field}");
         }
     }
