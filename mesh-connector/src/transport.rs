@@ -74,7 +74,7 @@ pub(crate) fn decide<'a>(
         }
         TransportSocket::UnsupportedField { field } => {
             let message = format!(
-                "the TLS settings of `{}` contain {field}, which is not supported: remove this setting from the \
+                "the transport socket of `{}` contains {field}, which is not supported: remove this setting from the \
                  DestinationRule or the EnvoyFilter",
                 cluster.name
             );

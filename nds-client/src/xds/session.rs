@@ -9,6 +9,7 @@
 //! * NDS is subscribed to without resource names. istiod reports explicit names as removed.
 
 mod request;
+mod summary;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -184,7 +185,7 @@ impl Session {
         self.unanswered.remove(type_url);
         let mut reply = DeltaDiscoveryRequest { response_nonce: nonce, ..request(type_url) };
         let rejected = (!problems.is_empty()).then(|| {
-            let message = problems.join("; ");
+            let message = summary::of(&problems);
             let code = tonic::Code::InvalidArgument as i32;
             reply.error_detail = Some(Status { code, message: message.clone() });
             let message = format!("a push was rejected, the previous values stay in use: {message}");
