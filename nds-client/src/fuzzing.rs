@@ -4,7 +4,19 @@
 use std::time::{Duration, SystemTime};
 
 use prost::Message as _;
-use xds_proto::envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryResponse};
+use xds_proto::{
+    any,
+    envoy::{
+        config::{
+            cluster::v3::Cluster as Wire,
+            core::v3::{Node, TransportSocket},
+        },
+        extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+        service::discovery::v3::DeltaDiscoveryResponse,
+    },
+    google::protobuf::Any,
+    type_url,
+};
 
 use crate::{
     identity::Token,
@@ -39,6 +51,20 @@ pub fn cluster(bytes: &[u8]) {
     };
     let compact = Clusters::default().changed(vec![compact], |_| true).iter().next().expect("the cluster");
     assert_eq!(format!("{whole:?}"), format!("{compact:?}"));
+}
+
+/// Passes the configuration of a TLS transport socket. The first byte is the number of PROXY protocol sockets around it.
+pub fn transport_socket(bytes: &[u8]) {
+    let Some((depth, context)) = bytes.split_first() else { return };
+    let config = Any { type_url: type_url::UPSTREAM_TLS_CONTEXT.to_owned(), value: context.to_vec().into() };
+    let tls = TransportSocket { name: String::new(), typed_config: Some(config) };
+    let socket = (0..*depth).fold(tls, |inner, _| {
+        let around = ProxyProtocolUpstreamTransport { config: None, transport_socket: Some(inner) };
+        let config = any::pack(type_url::PROXY_PROTOCOL, &around);
+        TransportSocket { name: String::new(), typed_config: Some(config) }
+    });
+    let name = "outbound|80||a.example".to_owned();
+    cluster(&Wire { name, transport_socket: Some(socket), ..Wire::default() }.encode_to_vec());
 }
 
 pub fn endpoints(bytes: &[u8]) {

@@ -43,12 +43,11 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[tokio::test(start_paused = true)]
-    async fn a_delay_beyond_the_range_of_the_clocks_is_limited() {
+    async fn a_delay_beyond_the_range_of_the_clocks_is_a_long_delay() {
         let far = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64 - 1)).unwrap();
         for now in [SystemTime::now(), far] {
-            let start = Instant::now();
-            due(&Clock::new(move || now), Duration::MAX, || {}).await;
-            assert_eq!(start.elapsed(), MAX_DELAY);
+            let waited = tokio::time::timeout(DAY, due(&Clock::new(move || now), Duration::MAX, || {})).await;
+            assert!(waited.is_err());
         }
     }
 
