@@ -145,5 +145,5 @@ fn slow_start(config: Option<&LbConfig>) -> Option<SlowStart> {
 
 /// Limits a percentage to the range from 0 to 100. A value that is not a number becomes 0.
 fn percent(value: f64) -> f64 {
-    value.max(0.0).min(100.0)
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 100.0) }
 }
