@@ -8,6 +8,7 @@
 //! | TLS with the certificate of the workload and the roots of the mesh | any | mesh mTLS |
 //! | TLS with roots in files (DestinationRule SIMPLE, MUTUAL) | any | this TLS, without mesh identities |
 //! | TLS without roots (`insecureSkipVerify`), or with secrets of another kind | any | refused |
+//! | TLS with a field that restricts trust and is not supported (pinned certificates, CRL, typed SANs, …) | any | refused |
 //! | explicit `raw_buffer` (`tlsMode-disabled`) | any | plaintext |
 //! | no transport socket, DestinationRule SIMPLE or MUTUAL (the metadata contains `alpn_override`) | any | refused: istiod does not send these certificates to workloads |
 //! | no transport socket | a gateway, or with `tlsMode: istio` | refused: the endpoint requires mTLS, and the cluster does not configure it |
@@ -69,6 +70,14 @@ pub(crate) fn decide<'a>(
         TransportSocket::Unsupported { type_url } => {
             let message =
                 format!("`{}` uses the transport socket `{type_url}`, which is not supported", cluster.name);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        TransportSocket::UnsupportedField { field } => {
+            let message = format!(
+                "the transport socket of `{}` contains {field}, which is not supported: remove this setting from the \
+                 DestinationRule or the EnvoyFilter",
+                cluster.name
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         _ => {

@@ -3,18 +3,14 @@
 mod builder;
 mod tasks;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    time::{error::Elapsed, timeout},
-};
-use tracing::{Instrument as _, Span, info_span};
+use tokio::time::{error::Elapsed, timeout};
+use tracing::info_span;
 
 pub use self::builder::NdsClientBuilder;
 use self::tasks::Tasks;
 use crate::{
-    certificates,
     config::Config,
     error::{Error, ErrorKind},
     health::{Health, SyncState},
@@ -25,14 +21,17 @@ use crate::{
     state_dir,
     subscriptions::EndpointsWatch,
     watched::Watch,
-    xds,
 };
 
 /// A workload in the mesh: its identity, and the names, clusters and endpoints that istiod pushes.
 ///
 /// Clones share one connection to istiod. Dropping the last clone aborts the tasks of the client;
 /// [`shutdown`](Self::shutdown) also waits for the last write of the state directory. After that, watches that were
-/// taken from the client ([`names`](Self::names), [`health`](Self::health), …) keep their last values.
+/// taken from the client ([`names`](Self::names), [`identity`](Self::identity), …) keep their last values, and
+/// [`health`](Self::health) reports that they are stale ([`SyncState::Stale`], [`ErrorKind::Closed`]). The same happens
+/// if the tokio runtime of the client ends.
+///
+/// A task of the client that panics is reported in the health ([`ErrorKind::Internal`]) and starts again.
 #[derive(Clone, Debug)]
 pub struct NdsClient {
     state: Arc<State>,
@@ -42,8 +41,6 @@ pub struct NdsClient {
     clusters: Watch<Option<Arc<Clusters>>>,
     tasks: Arc<Tasks>,
 }
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl NdsClient {
     /// Starts to join the mesh on the current tokio runtime and returns immediately.
@@ -79,7 +76,7 @@ impl NdsClient {
 
     fn start(runtime: Runtime) -> Self {
         let state = Arc::new(State::new(runtime));
-        let directory = state_dir::restore(&state).map(Arc::new);
+        let directory = state_dir::restore(&state);
         let config = &state.runtime.config;
         let span = info_span!(
             "nds_client",
@@ -87,20 +84,12 @@ impl NdsClient {
             service_account = config.service_account,
             istiod = %config.istiod_address(),
         );
-        let spawn = |span: Span, task: Task| tokio::spawn(task.instrument(span));
-        let connected = vec![
-            spawn(info_span!(parent: &span, "identity"), Box::pin(certificates::run(state.clone()))),
-            spawn(info_span!(parent: &span, "xds"), Box::pin(xds::driver::run(state.clone()))),
-        ];
-        let (stop_writer, stop) = watch::channel(false);
-        let writer = state_dir::run(state.clone(), directory.as_ref().map(Arc::downgrade), stop);
-        let writer = spawn(info_span!(parent: &span, "state_dir"), Box::pin(writer));
         Self {
             names: state.published.names.subscribe(),
             health: state.health.subscribe(),
             identity: state.identity.subscribe(),
             clusters: state.published.clusters.subscribe(),
-            tasks: Arc::new(Tasks::new(connected, writer, stop_writer, directory)),
+            tasks: Arc::new(Tasks::start(&state, directory, &span)),
             state,
         }
     }
@@ -238,7 +227,7 @@ impl NdsClient {
     /// directory, and waits until the tasks have ended.
     ///
     /// The call waits at most 5 seconds; after that it logs a warning and aborts the tasks. Watches keep the last
-    /// values. Further calls have no effect.
+    /// values; the health reports [`ErrorKind::Closed`]. Further calls have no effect.
     ///
     /// # Cancel safety
     ///
@@ -278,3 +267,6 @@ impl NdsClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

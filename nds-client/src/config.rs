@@ -29,5 +29,8 @@ const ENDPOINT_IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// The default maximum age of a snapshot that is used before istiod answers.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The default maximum size of a message of istiod. A mesh of 100,000 services needs less than half of it.
+const MAX_PUSH_BYTES: usize = 256 << 20;
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Errors of this crate.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use sidestep_util::error::{BoxError, ErrorCore};
 
@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Config,
     /// The token or the certificate of this workload cannot be used.
     Credentials,
+    /// A defect of this library: one of its tasks panicked. The task starts again.
+    Internal,
     /// istiod sent a message that cannot be decoded or used.
     InvalidResource,
     /// The state directory, or a file in it, cannot be read or written.
@@ -55,6 +57,7 @@ impl ErrorKind {
             Self::Closed => "closed",
             Self::Config => "config",
             Self::Credentials => "credentials",
+            Self::Internal => "internal",
             Self::InvalidResource => "invalid_resource",
             Self::Storage => "storage",
             Self::Timeout => "timeout",
@@ -71,7 +74,12 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::Clock | Self::InvalidResource | Self::Storage | Self::Timeout | Self::Unavailable
+            Self::Clock
+                | Self::Internal
+                | Self::InvalidResource
+                | Self::Storage
+                | Self::Timeout
+                | Self::Unavailable
         )
     }
 }
@@ -153,6 +161,20 @@ impl Error {
 
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the client was shut down: join the mesh again")
+    }
+
+    /// Returns the error of a client whose tasks have ended.
+    pub(crate) fn ended() -> Self {
+        let message = "the tasks of the client have ended, because the client was shut down or its tokio runtime has ended: join the mesh again, on a runtime that lives as long as the client";
+        Self::new(ErrorKind::Closed, message)
+    }
+
+    /// Returns the error of a task that panicked and starts again after `delay`.
+    pub(crate) fn panicked(task: &str, delay: Duration) -> Self {
+        let message = format!(
+            "the task `{task}` panicked and starts again in {delay:?}: report this defect with the panic message, which the panic hook of the program has received"
+        );
+        Self::new(ErrorKind::Internal, message)
     }
 
     /// Returns the problems of an [`ErrorKind::Config`] error, each with its file and key. The list is empty for other

@@ -17,6 +17,7 @@ use std::{
 use rustls::{RootCertStore, crypto::CryptoProvider, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sidestep_util::pem;
+use zeroize::Zeroizing;
 
 pub(crate) use self::{
     csr::SigningRequest,
@@ -36,7 +37,8 @@ use crate::{
 pub struct Identity {
     spiffe_id: SpiffeId,
     certified_key: Arc<CertifiedKey>,
-    key: Arc<PrivateKeyDer<'static>>,
+    /// The private key, for the state directory. It is erased when the last clone is dropped.
+    key: Arc<Zeroizing<PrivateKeyDer<'static>>>,
     roots: Arc<RootCertStore>,
     not_before: SystemTime,
     not_after: SystemTime,
@@ -85,6 +87,7 @@ impl Identity {
         key: PrivateKeyDer<'static>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
+        let key = Zeroizing::new(key);
         let leaf = leaf::Leaf::parse(chain.first())?;
         let certified_key = CertifiedKey::from_der(chain, key.clone_key(), &provider).map_err(|error| {
             let message = format!("the private key does not match the certificate of {}", leaf.spiffe_id);

@@ -1,10 +1,12 @@
 //! The state directory, which persists the identity and the resources across restarts. It is read before the connection
-//! to istiod and written after changes.
+//! to istiod and written after changes. A directory that another user could change is neither read nor written.
 
 mod directory;
 mod identity;
+mod lock;
 #[cfg_attr(fuzzing, allow(unreachable_pub, reason = "the fuzz targets read snapshots"))]
 pub(crate) mod snapshot;
+mod trusted;
 mod writer;
 
 use self::snapshot::{Owner, Snapshot};
@@ -12,6 +14,7 @@ pub(crate) use self::{directory::Directory, writer::run};
 use crate::{
     error::{Error, ErrorKind},
     health::StateDirPart,
+    resources::name_table::NameHasher,
     state::State,
 };
 
@@ -22,7 +25,7 @@ const SNAPSHOT: &str = "snapshot";
 pub(crate) fn restore(state: &State) -> Option<Directory> {
     let config = &state.runtime.config;
     let directory = Directory::new(config.state_dir.as_ref()?);
-    // The files may be readable although the lock is not available.
+    // The files are readable if only the lock is not available.
     report(state, StateDirPart::Directory, directory.lock().err());
     if config.certificate_files.is_none() {
         report(state, StateDirPart::Identity, restore_identity(state, &directory).err());
@@ -49,12 +52,12 @@ fn restore_identity(state: &State, directory: &Directory) -> Result<(), Error> {
 fn restore_snapshot(state: &State, directory: &Directory) -> Result<(), Error> {
     let Some(file) = directory.read(SNAPSHOT)? else { return Ok(()) };
     let (owner, now) = (Owner::new(state), state.runtime.now());
-    let Snapshot { names, clusters, endpoints, age } =
-        snapshot::read(&file, &owner, now, state.runtime.config.snapshot_age).map_err(|reason| {
-            let message =
-                format!("the snapshot {} is ignored: it {reason}", directory.path(SNAPSHOT).display());
-            Error::new(ErrorKind::Storage, message)
-        })?;
+    let hasher = NameHasher::with_seed(fastrand::u64(..));
+    let snapshot = snapshot::read(&file, &owner, now, state.runtime.config.snapshot_age, hasher);
+    let Snapshot { names, clusters, endpoints, age } = snapshot.map_err(|reason| {
+        let message = format!("the snapshot {} is ignored: it {reason}", directory.path(SNAPSHOT).display());
+        Error::new(ErrorKind::Storage, message)
+    })?;
     tracing::info!(names = names.len(), ?age, "restored the snapshot from the state directory");
     state.published.replace_names(names);
     if let Some(clusters) = clusters {

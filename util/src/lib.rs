@@ -12,6 +12,7 @@
 //! | [`pem`] | certificates and private keys from PEM, root stores |
 //! | [`repeated`] | log lines of a repeated event, at most one per minute |
 //! | [`suspension`] | the time that this host has spent suspended |
+//! | [`supervisor`] | tasks that start again after a panic, and a value that notices the end of tasks |
 
 #![forbid(unsafe_code)]
 
@@ -24,4 +25,5 @@ pub mod host_name;
 pub mod local_error;
 pub mod pem;
 pub mod repeated;
+pub mod supervisor;
 pub mod suspension;

@@ -30,4 +30,5 @@ mod generated {
 pub use generated::{envoy, google, istio};
 
 pub mod any;
+pub mod strict;
 pub mod type_url;

@@ -44,8 +44,77 @@ static void during_a_join(char **arguments) {
 }
 #endif
 
+static sidestep_mesh *join_with_state(char **arguments) {
+    char state[4096];
+    sidestep_settings *settings = settings_of(arguments);
+    CHECK(snprintf(state, sizeof state, "%s/state", arguments[3]) < (int)sizeof state);
+    WORKS(sidestep_settings_set(settings, "state-dir", state, &error));
+    return join_with(settings);
+}
+
+static int holds_the_state_directory(sidestep_mesh *mesh) {
+    sidestep_text *text = NULL;
+    WORKS(sidestep_health(mesh, &text, &error));
+    int holds = strstr(sidestep_text_get(text), "in use by another process") == NULL;
+    CHECK(sidestep_text_free(text) == SIDESTEP_OK);
+    return holds;
+}
+
+/* A child of a process that is gone, or that has left the mesh, does not keep the state directory locked. */
+static void state_directory(char **arguments) {
+    int names[2];
+    pid_t child = 0;
+    sidestep_mesh *mesh = join_with_state(arguments);
+    CHECK(holds_the_state_directory(mesh));
+    sidestep_mesh *second = join_with_state(arguments);
+    CHECK(!holds_the_state_directory(second));
+    CHECK(sidestep_mesh_free(second) == SIDESTEP_OK);
+    CHECK(pipe(names) == 0);
+    pid_t living = fork();
+    CHECK(living >= 0);
+    if (living == 0) {
+        /* The parent still holds it. */
+        sidestep_mesh *own = join_with_state(arguments);
+        CHECK(!holds_the_state_directory(own));
+        CHECK(sidestep_mesh_free(own) == SIDESTEP_OK);
+        CHECK(write(names[1], &child, sizeof child) == sizeof child);
+        pause();
+        _exit(0);
+    }
+    CHECK(read(names[0], &child, sizeof child) == sizeof child);
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    mesh = join_with_state(arguments);
+    CHECK(holds_the_state_directory(mesh));
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+
+    pid_t parent = fork();
+    CHECK(parent >= 0);
+    if (parent == 0) {
+        mesh = join_with_state(arguments);
+        CHECK(holds_the_state_directory(mesh));
+        child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            pause();
+            _exit(0);
+        }
+        CHECK(write(names[1], &child, sizeof child) == sizeof child);
+        /* The parent does not free the mesh. */
+        raise(SIGKILL);
+    }
+    CHECK(waitpid(parent, NULL, 0) == parent);
+    CHECK(read(names[0], &child, sizeof child) == sizeof child);
+    mesh = join_with_state(arguments);
+    CHECK(holds_the_state_directory(mesh));
+    CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
+    CHECK(kill(child, SIGKILL) == 0 && kill(living, SIGKILL) == 0);
+    CHECK(waitpid(living, NULL, 0) == living);
+    CHECK(close(names[0]) == 0 && close(names[1]) == 0);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 4);
+    state_directory(arguments);
     pid_t before = fork();
     CHECK(before >= 0);
     if (before == 0) {

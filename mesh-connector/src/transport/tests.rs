@@ -134,6 +134,18 @@ fn a_proxy_protocol_header_precedes_any_transport() {
 }
 
 #[test]
+fn a_transport_socket_with_an_unsupported_field_is_refused_and_the_field_is_named() {
+    let mut cluster = bare(NAME);
+    let field = "UpstreamTlsContext.common_tls_context.validation_context.crl";
+    cluster.transport_socket = TransportSocket::UnsupportedField { field: field.into() };
+    for mtls in [Mtls::AsConfigured, Mtls::Required] {
+        let error = decide(&cluster, &with_sidecar(), mtls).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+#[test]
 fn an_unknown_transport_socket_is_refused_and_its_type_is_named() {
     let mut cluster = bare(NAME);
     cluster.transport_socket = TransportSocket::Unsupported { type_url: "x/ProxyProtocol".into() };

@@ -9,13 +9,22 @@ use crate::clock::Clock;
 /// The interval at which the wall clock is read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Waits until `delay` has passed on the monotonic clock or on the wall clock, whichever is first: the monotonic clock
+/// The longest wait. It limits the arithmetic for a certificate that is valid for thousands of years.
+const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Waits until `delay`, at most [`MAX_DELAY`], has passed on the monotonic clock or on the wall clock, whichever is first: the monotonic clock
 /// stops while a VM is suspended. Calls `check` each time before it sleeps.
 pub(super) async fn due(clock: &Clock, delay: Duration, check: impl Fn()) {
-    let (end, date) = (Instant::now() + delay, clock.now() + delay);
-    while Instant::now() < end && clock.now() < date {
+    let delay = delay.min(MAX_DELAY);
+    let (begin, date) = (Instant::now(), clock.now().checked_add(delay));
+    // A clock at the end of its range never reaches the date.
+    while date.is_none_or(|date| clock.now() < date) {
+        let left = delay.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return;
+        }
         check();
-        sleep(CHECK_INTERVAL.min(end - Instant::now())).await;
+        sleep(CHECK_INTERVAL.min(left)).await;
     }
 }
 
@@ -32,6 +41,15 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_beyond_the_range_of_the_clocks_is_a_long_delay() {
+        let far = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(i64::MAX as u64 - 1)).unwrap();
+        for now in [SystemTime::now(), far] {
+            let waited = tokio::time::timeout(DAY, due(&Clock::new(move || now), Duration::MAX, || {})).await;
+            assert!(waited.is_err());
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_suspended_vm_renews_by_the_wall_clock() {

@@ -1,15 +1,24 @@
-//! The tasks of a client and their shutdown.
+//! The tasks of a client, their supervision and their shutdown.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use sidestep_util::supervisor::{OnDrop, supervise};
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::{AbortHandle, JoinHandle},
     time::timeout,
 };
+use tracing::{Instrument as _, Span, info_span};
 
-use crate::state_dir::Directory;
+use crate::{
+    certificates,
+    error::Error,
+    health::{HealthReporter, StateDirPart},
+    state::State,
+    state_dir::{self, Directory},
+    xds,
+};
 
 /// The longest time that a shutdown waits for the tasks.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,12 +39,32 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn new(
-        connected: Vec<JoinHandle<()>>,
-        writer: JoinHandle<()>,
-        stop_writer: watch::Sender<bool>,
-        directory: Option<Arc<Directory>>,
-    ) -> Self {
+    /// Starts the tasks. `span` encloses their events.
+    ///
+    /// A task that panics is reported in the health and starts again. When all tasks have ended, because the client was
+    /// shut down or its runtime has ended, the health reports it too.
+    pub(super) fn start(state: &Arc<State>, directory: Option<Directory>, span: &Span) -> Self {
+        let directory = directory.map(Arc::new);
+        let (stop_writer, stop) = watch::channel(false);
+        let ended = Arc::new(OnDrop::new({
+            let state = state.clone();
+            move || state.health.ended()
+        }));
+        let spawner = Spawner { state, ended };
+        let identity = info_span!(parent: span, "identity");
+        let identity = spawner.spawn("identity", identity, certificates::run, |health, error| {
+            health.identity(Some(error));
+        });
+        let xds = info_span!(parent: span, "xds");
+        let xds = spawner.spawn("xds", xds, xds::driver::run, |health, error| {
+            health.stream_failed(None, Some(error));
+        });
+        let (writer, weak) = (info_span!(parent: span, "state_dir"), directory.as_ref().map(Arc::downgrade));
+        let write = move |state| state_dir::run(state, weak.clone(), stop.clone());
+        let writer = spawner.spawn("state_dir", writer, write, |health, error| {
+            health.state_dir(StateDirPart::Directory, Some(error));
+        });
+        let connected = vec![identity, xds];
         Self {
             connected: connected.iter().map(JoinHandle::abort_handle).collect(),
             writer: writer.abort_handle(),
@@ -77,5 +106,35 @@ impl Tasks {
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.abort();
+    }
+}
+
+/// Starts the tasks of one client.
+struct Spawner<'a, G> {
+    state: &'a Arc<State>,
+    /// Dropped with the last task.
+    ended: Arc<G>,
+}
+
+impl<G: Send + Sync + 'static> Spawner<'_, G> {
+    /// Starts a task that is started again after a panic. `report` records the error of a panic.
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        span: Span,
+        task: impl Fn(Arc<State>) -> F + Send + Sync + 'static,
+        report: impl Fn(&HealthReporter, Error) + Send + Sync + 'static,
+    ) -> JoinHandle<()> {
+        let (state, ended) = (self.state.clone(), self.ended.clone());
+        let supervised = async move {
+            let _ended = ended;
+            let panicked = |delay| {
+                let error = Error::panicked(name, delay);
+                tracing::error!(error = error.report(), "a task panicked");
+                report(&state.health, error);
+            };
+            supervise(|| task(state.clone()), panicked).await;
+        };
+        tokio::spawn(supervised.instrument(span))
     }
 }

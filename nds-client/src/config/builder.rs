@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,7 +50,7 @@ use crate::{
 #[must_use]
 pub struct ConfigBuilder {
     named: BTreeMap<String, String>,
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, OsString>,
     files: Files,
     roots_pem: Option<Vec<u8>>,
     certificate_files: Option<[PathBuf; 3]>,
@@ -99,10 +100,11 @@ impl Config {
     /// # Examples
     ///
     /// ```no_run
-    /// let config = nds_client::Config::from_env(std::env::vars())?;
+    /// // `std::env::vars` panics if any variable of the process is not UTF-8.
+    /// let config = nds_client::Config::from_env(std::env::vars_os())?;
     /// # Ok::<(), nds_client::Error>(())
     /// ```
-    pub fn from_env<K: Into<String>, V: Into<String>>(
+    pub fn from_env<K: Into<OsString>, V: Into<OsString>>(
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, Error> {
         Self::builder().with_installed_if_present("/").with_env(variables).build()
@@ -135,12 +137,16 @@ impl ConfigBuilder {
     /// Adds variables with the names that Istio's agent reads from its environment. A variable that is passed here
     /// replaces the variable with the same name in a file.
     ///
-    /// The environment of the process is not read unless the program passes it here.
-    pub fn with_env<K: Into<String>, V: Into<String>>(
+    /// The environment of the process is not read unless the program passes it here, for example with
+    /// [`std::env::vars_os`]. A value may contain any bytes: paths are used as they are. A variable that must be a text and
+    /// is not UTF-8 is reported as a problem if the configuration reads it, and is ignored otherwise.
+    pub fn with_env<K: Into<OsString>, V: Into<OsString>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        self.variables.extend(variables.into_iter().map(|(key, value)| (key.into(), value.into())));
+        // All variables that are read have ASCII names.
+        let named = |(key, value): (K, V)| Some((key.into().into_string().ok()?, value.into()));
+        self.variables.extend(variables.into_iter().filter_map(named));
         self
     }
 
@@ -161,6 +167,9 @@ impl ConfigBuilder {
     }
 
     /// Sets the path of the mesh roots in PEM. The file is read again before each certificate request and each stream.
+    ///
+    /// Revocation lists are not used. istiod distributes the list of a plugged-in CA (`ca-crl.pem`) to pods as a ConfigMap,
+    /// and sends it neither with certificates nor over xDS.
     pub fn with_roots_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.roots = Some(file.into());
         self
@@ -232,8 +241,16 @@ impl ConfigBuilder {
     ///
     /// With a state directory, a VM joins again after a restart although its token has expired, and can resolve names
     /// before istiod answers. The directory is created if it does not exist, with access for the current user only.
-    /// Only one process writes to the directory at a time: a second process reports the conflict in
-    /// [`Health::storage`](crate::health::Health::storage) and starts to write when the first one has exited.
+    /// Only one client writes to the directory at a time: a second client, of the same or of another process, reports the
+    /// conflict in [`Health::storage`](crate::health::Health::storage) and starts to write when the first one has ended.
+    /// A forked child does not hold the lock of its parent.
+    ///
+    /// The contents of the directory decide which endpoints and policies are used before istiod answers. Therefore the
+    /// directory is used only if no other user can change them: the directory, its files and the directories above it must
+    /// belong to the current user or to root, and must not be writable for group and others. A directory above it may be
+    /// writable for others if its sticky bit is set, as in `/tmp`. The directory itself must not be a symbolic link.
+    /// Otherwise it is neither read nor written, and [`Health::storage`](crate::health::Health::storage) contains the
+    /// reason. Roots in the directory are used in addition to the configured ones, never in their place.
     pub fn with_state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.overrides.state_dir = Some(dir.into());
         self
@@ -245,6 +262,17 @@ impl ConfigBuilder {
     /// A snapshot contains the names, the clusters if they were subscribed to, and the endpoints in use.
     pub fn with_snapshot_age(mut self, maximum: Duration) -> Self {
         self.overrides.snapshot_age = Some(maximum);
+        self
+    }
+
+    /// Sets the maximum size of one message of istiod, in bytes. istiod sends all clusters, and all names, in one message
+    /// each.
+    ///
+    /// The limit bounds the memory that a defective control plane can use. A larger message is not read: the stream ends,
+    /// the previous values stay in use, and [`Health::rejected`](crate::health::Health::rejected) names the limit. A
+    /// `Sidecar` resource reduces the number of services that istiod sends.
+    pub fn with_max_push_bytes(mut self, maximum: usize) -> Self {
+        self.overrides.max_push_bytes = Some(maximum);
         self
     }
 
@@ -295,7 +323,7 @@ impl ConfigBuilder {
         let mut reader = Reader { problems: overrides.problems() };
         let mut environment = Environment::default();
         environment.add(None, named);
-        environment.add(None, variables);
+        environment.add_passed(variables);
         let (file_labels, discovery_address) = reader.variables(&files, &mut environment);
 
         let mut values = Values { environment: &environment, problems: std::mem::take(&mut reader.problems) };
@@ -305,6 +333,7 @@ impl ConfigBuilder {
         }
         let istiod_roots = values.istiod_roots();
         reader.problems = values.problems;
+        reader.problems.extend(environment.problems());
 
         let own_roots = certificate_files.as_ref().map(|[_, _, roots]| roots.clone());
         let roots_file = if roots_pem.is_some() { None } else { own_roots.or(files.roots) };
@@ -360,5 +389,12 @@ impl ConfigBuilder {
             self.files.certificates = Some(provisioned(&dir));
         }
         self.files.token = token.or(self.files.token.take());
+        // Paths need not be UTF-8.
+        if self.overrides.state_dir.is_none() {
+            self.overrides.state_dir = path("SIDESTEP_STATE_DIR");
+            if self.overrides.state_dir.is_some() {
+                self.variables.remove("SIDESTEP_STATE_DIR");
+            }
+        }
     }
 }

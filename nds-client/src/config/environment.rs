@@ -1,22 +1,31 @@
 //! Variables from several sources, with their precedence.
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
 use crate::error::ConfigProblem;
 
 /// Layers of variables. The first layer that contains a variable determines its value; an empty value means unset.
-#[derive(Clone, Debug, Default)]
+///
+/// A variable of the program's environment whose value is not UTF-8 counts as empty. Most processes have variables that
+/// nothing here reads, so it is a problem only if it is read.
+#[derive(Debug, Default)]
 pub(super) struct Environment {
     layers: Vec<Layer>,
+    /// The variables that were read although their values are not UTF-8.
+    unusable: RefCell<BTreeSet<String>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Layer {
     file: Option<PathBuf>,
     variables: BTreeMap<String, String>,
+    /// The variables whose values are not UTF-8. They are empty in `variables`.
+    not_text: BTreeSet<String>,
 }
 
 /// A variable, its value (`text`) and the file that contains it. `file` is `None` if the program set the variable.
@@ -30,13 +39,41 @@ pub(super) struct Variable<'a> {
 impl Environment {
     /// Adds a layer with lower precedence than the existing layers.
     pub(super) fn add(&mut self, file: Option<PathBuf>, variables: BTreeMap<String, String>) {
-        self.layers.push(Layer { file, variables });
+        self.layers.push(Layer { file, variables, not_text: BTreeSet::new() });
+    }
+
+    /// Adds a layer with the variables that the program has passed, with lower precedence than the existing layers.
+    pub(super) fn add_passed(&mut self, variables: BTreeMap<String, OsString>) {
+        let mut layer = Layer::default();
+        for (key, value) in variables {
+            let text = value.into_string().unwrap_or_else(|_| {
+                layer.not_text.insert(key.clone());
+                String::new()
+            });
+            layer.variables.insert(key, text);
+        }
+        self.layers.push(layer);
     }
 
     pub(super) fn get<'a>(&'a self, key: &'a str) -> Option<Variable<'a>> {
         let layer = self.layers.iter().find(|layer| layer.variables.contains_key(key))?;
         let (key, text) = layer.variables.get_key_value(key)?;
+        self.record_use(layer, key);
         (!text.is_empty()).then_some(Variable { key, text, file: layer.file.as_deref() })
+    }
+
+    fn record_use(&self, layer: &Layer, key: &str) {
+        if layer.not_text.contains(key) {
+            self.unusable.borrow_mut().insert(key.to_owned());
+        }
+    }
+
+    /// Returns one problem for each variable that was read although its value is not UTF-8.
+    pub(super) fn problems(&self) -> Vec<ConfigProblem> {
+        let problem = |key: &String| {
+            ConfigProblem::new("the value is not UTF-8: correct or unset the variable").about(key.clone())
+        };
+        self.unusable.borrow().iter().map(problem).collect()
     }
 
     pub(super) fn text<'a>(&'a self, key: &'a str) -> Option<&'a str> {
@@ -59,7 +96,10 @@ impl Environment {
             for (key, text) in &layer.variables {
                 let variable = Variable { key, text, file: layer.file.as_deref() };
                 if let Some(rest) = key.strip_prefix(prefix).filter(|rest| !rest.is_empty()) {
-                    all.entry(rest).or_insert(variable);
+                    all.entry(rest).or_insert_with(|| {
+                        self.record_use(layer, key);
+                        variable
+                    });
                 }
             }
         }

@@ -45,6 +45,7 @@ use crate::resources::locality::Locality;
 /// | state directory | `SIDESTEP_STATE_DIR`, else none: nothing is persisted |
 /// | maximum age of the snapshot in the state directory | 24 hours |
 /// | join timeout | 15 seconds |
+/// | maximum size of a message of istiod | 256 MiB |
 /// | idle time after which endpoints are dropped | 10 minutes |
 ///
 /// Other variables of Istio's agent have no effect: those of Envoy and of the DNS proxy, `OUTPUT_CERTS` (use the state
@@ -87,6 +88,7 @@ pub struct Config {
     pub(crate) certificate_files: Option<CertificateFiles>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) snapshot_age: Duration,
+    pub(crate) max_push_bytes: usize,
 }
 
 impl Config {

@@ -48,6 +48,7 @@ impl Config {
             certificate_files: None,
             state_dir: None,
             snapshot_age: SNAPSHOT_AGE,
+            max_push_bytes: MAX_PUSH_BYTES,
         }
     }
 }

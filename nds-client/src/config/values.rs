@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Config, ENDPOINT_IDLE_TIMEOUT, KeyType, Renewal, SNAPSHOT_AGE, ServerAddress,
+    Config, ENDPOINT_IDLE_TIMEOUT, KeyType, MAX_PUSH_BYTES, Renewal, SNAPSHOT_AGE, ServerAddress,
     environment::{Environment, Variable},
     host::Host,
     sources::DiscoveryAddress,
@@ -102,6 +102,7 @@ impl Values<'_> {
             certificate_files: None,
             state_dir: environment.text("SIDESTEP_STATE_DIR").map(PathBuf::from),
             snapshot_age: SNAPSHOT_AGE,
+            max_push_bytes: MAX_PUSH_BYTES,
         };
         namespace.map(|_| config)
     }

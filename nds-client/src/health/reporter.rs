@@ -101,6 +101,19 @@ impl HealthReporter {
         });
     }
 
+    /// Records that the tasks of the client have ended: the values are not updated and the certificate is not renewed any
+    /// more.
+    pub(crate) fn ended(&self) {
+        let since = self.clock.now();
+        self.update(|health| {
+            if health.sync == SyncState::Synced {
+                health.sync = SyncState::Stale { since };
+            }
+            health.stream = Some(Error::ended());
+            health.identity = Some(Error::ended());
+        });
+    }
+
     fn update(&self, change: impl FnOnce(&mut Health)) {
         self.health.modify(|health| {
             let before = health.clone();

@@ -5,6 +5,7 @@ use std::{fs, hash::BuildHasher as _, path::Path, sync::Arc};
 use foldhash::fast::FixedState;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
+use zeroize::Zeroizing;
 
 use super::{Identity, certificates};
 use crate::{
@@ -12,18 +13,17 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The contents of the certificate files at one time.
-#[derive(Hash)]
+/// The contents of the certificate files at one time. They are erased when they are dropped.
 pub(crate) struct FileContents {
-    chain: Vec<u8>,
-    key: Vec<u8>,
-    roots: Vec<u8>,
+    chain: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+    roots: Zeroizing<Vec<u8>>,
 }
 
 impl FileContents {
     pub(crate) fn read(files: &CertificateFiles) -> Result<Self, Error> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|error| {
+            fs::read(path).map(Zeroizing::new).map_err(|error| {
                 let message = format!(
                     "certificate file {} cannot be read: check the path and its permissions",
                     path.display()
@@ -38,7 +38,7 @@ impl FileContents {
     /// Returns a hash of the contents. Modification times are not reliable here: a renewal may rename a directory, or
     /// replace a file twice within the resolution of its timestamps.
     pub(crate) fn fingerprint(&self) -> u64 {
-        FixedState::with_seed(0).hash_one(self)
+        FixedState::with_seed(0).hash_one((&*self.chain, &*self.key, &*self.roots))
     }
 
     /// Returns the identity in the files, without roots.

@@ -46,11 +46,13 @@ impl Leaf {
                 error,
             )
         })?;
+        let time = |time| time_of(time).ok_or_else(|| invalid("has dates beyond the range of the clock"));
         let validity = leaf.validity();
-        Ok(Self { spiffe_id, not_before: time(validity.not_before), not_after: time(validity.not_after) })
+        Ok(Self { spiffe_id, not_before: time(validity.not_before)?, not_after: time(validity.not_after)? })
     }
 }
 
-fn time(time: ASN1Time) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+/// Converts a date. A date before 1970 becomes the beginning of 1970.
+fn time_of(time: ASN1Time) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0)))
 }

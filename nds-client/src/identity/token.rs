@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use tokio::time::sleep;
+use zeroize::Zeroizing;
 
 use crate::{
     duration::HumanDuration,
@@ -21,8 +22,8 @@ const AUDIENCE: &str = "istio-ca";
 /// The longest time for which the file may be missing or empty while it is replaced.
 const BEING_WRITTEN: Duration = Duration::from_secs(1);
 
-/// A bootstrap token. `Debug` does not print it.
-pub(crate) struct Token(String);
+/// A bootstrap token. `Debug` does not print it, and it is erased when it is dropped.
+pub(crate) struct Token(Zeroizing<String>);
 
 impl Token {
     /// Reads the token from the file. The file is read for each use. If the first attempt fails, a second one follows
@@ -36,7 +37,7 @@ impl Token {
     }
 
     fn try_read(file: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(file).map_err(|error| {
+        let text = fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
             let message =
                 format!("token file {} cannot be read: write a token to it with `kubectl create token --audience {AUDIENCE}`", file.display());
             Error::with_source(ErrorKind::Credentials, message, error)
@@ -46,7 +47,7 @@ impl Token {
         let what = match token {
             "" => "is empty",
             _ if !printable => "contains more than a token",
-            _ => return Ok(Self(token.to_owned())),
+            _ => return Ok(Self(token.to_owned().into())),
         };
         let message = format!(
             "token file {} {what}: write a token to it with `kubectl create token --audience {AUDIENCE}`",
@@ -57,11 +58,12 @@ impl Token {
 
     #[cfg(fuzzing)]
     pub(crate) fn new(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.to_owned().into())
     }
 
-    pub(crate) fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
+    /// Returns the value of the header `authorization`.
+    pub(crate) fn bearer(&self) -> Zeroizing<String> {
+        ["Bearer ", &self.0].concat().into()
     }
 
     /// Returns the probable reason why istiod rejected the token. The response of istiod is the same for a missing
@@ -71,8 +73,9 @@ impl Token {
             return "it is not a JSON Web Token".into();
         };
         if let Some(expiry) = claims.exp {
-            let expiry = UNIX_EPOCH + Duration::from_secs(expiry);
-            if let Ok(ago) = now.duration_since(expiry) {
+            // A token that expires beyond the range of the clock is not expired.
+            let expiry = UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
+            if let Some(Ok(ago)) = expiry.map(|expiry| now.duration_since(expiry)) {
                 return format!("it expired {} ago", HumanDuration(ago));
             }
         }
@@ -90,7 +93,7 @@ impl Token {
 
     fn claims(&self) -> Option<Claims> {
         let payload = self.0.split('.').nth(1)?;
-        let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+        let payload = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);
         serde_json::from_slice(&payload).ok()
     }
 }
@@ -130,7 +133,7 @@ mod tests {
     use super::*;
 
     fn token(claims: &str) -> Token {
-        Token(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)))
+        Token(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims)).into())
     }
 
     #[test]
@@ -141,12 +144,25 @@ mod tests {
         let audience = r#"its audience is ["https://kubernetes"], but istiod requires "istio-ca""#;
         assert_eq!(why(r#"{"aud":"https://kubernetes","exp":20000}"#), audience);
         assert!(why(r#"{"aud":"istio-ca","exp":20000,"sub":"s"}"#).contains("cluster ID"));
-        assert_eq!(Token("opaque".into()).rejection_reason(now), "it is not a JSON Web Token");
+        assert_eq!(Token("opaque".to_owned().into()).rejection_reason(now), "it is not a JSON Web Token");
+    }
+
+    #[test]
+    fn an_expiry_beyond_the_range_of_the_clock_is_not_in_the_past() {
+        let now = UNIX_EPOCH + Duration::from_secs(10_000);
+        for expiry in [u64::MAX, i64::MAX as u64, i64::MAX as u64 + 1] {
+            let claims = format!(r#"{{"aud":"istio-ca","exp":{expiry},"sub":"s"}}"#);
+            assert!(token(&claims).rejection_reason(now).contains("is not expired"), "{expiry}");
+        }
+        for expiry in ["-1", "1e300", "18446744073709551616", "\"9\""] {
+            let claims = format!(r#"{{"aud":"istio-ca","exp":{expiry}}}"#);
+            assert_eq!(token(&claims).rejection_reason(now), "it is not a JSON Web Token", "{expiry}");
+        }
     }
 
     #[test]
     fn debug_does_not_print_the_token() {
-        assert_eq!(format!("{:?}", Token("secret".into())), "Token(<redacted>)");
+        assert_eq!(format!("{:?}", Token("secret".to_owned().into())), "Token(<redacted>)");
     }
 
     #[test]

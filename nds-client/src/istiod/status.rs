@@ -30,6 +30,15 @@ pub(crate) fn status_error(runtime: &Runtime, connection: &Connection, status: S
                 status.message()
             ),
         ),
+        // tonic has rejected the message by its length prefix and has not read it. istiod does not send this code.
+        Code::OutOfRange => (
+            ErrorKind::InvalidResource,
+            format!(
+                "istiod at {} sent a message of more than {} bytes: reduce the number of services with a Sidecar resource, or increase the limit (`with_max_push_bytes`)",
+                config.istiod_address(),
+                config.max_push_bytes
+            ),
+        ),
         // istiod also sends UNKNOWN for "server is not ready" (istio `pilot/pkg/xds/delta.go`).
         _ => match connection.alert.get() {
             Some(alert) => return rejection_error(&connection.credentials, *alert, status),

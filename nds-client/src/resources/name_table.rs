@@ -10,13 +10,14 @@ mod changes;
 mod encode;
 mod entry;
 mod former;
+mod hasher;
 
-use std::{fmt, hash::BuildHasher as _, net::Ipv4Addr, net::Ipv6Addr};
+use std::{fmt, net::Ipv4Addr, net::Ipv6Addr};
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 pub use self::entry::{NameEntry, Registry};
+pub(crate) use self::hasher::NameHasher;
 use self::{build::Builder, changes::Changes, entry::Record, former::FormerNames};
 use crate::protobuf::{Fields, Malformed};
 
@@ -43,6 +44,7 @@ pub struct NameTable {
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
     index: HashTable<Slot>,
+    hasher: NameHasher,
     generation: u64,
     changes: Changes,
     former: FormerNames,
@@ -56,8 +58,6 @@ struct Slot {
     text: u32,
 }
 
-const HASHER: FixedState = FixedState::with_seed(0);
-
 impl NameTable {
     /// Decodes a `NameTable` message.
     ///
@@ -70,16 +70,20 @@ impl NameTable {
     /// The bytes are not a `NameTable` message, or are longer than 4 GiB.
     #[cfg(any(test, fuzzing, feature = "test-util"))]
     pub fn decode(wire: &[u8]) -> Result<Self, InvalidNameTable> {
-        Self::from_wire(wire)
+        Self::from_wire(wire, NameHasher::with_seed(fastrand::u64(..)))
     }
 
-    pub(crate) fn from_wire(wire: &[u8]) -> Result<Self, InvalidNameTable> {
-        Self::from_fields(wire, 1)
+    pub(crate) fn from_wire(wire: &[u8], hasher: NameHasher) -> Result<Self, InvalidNameTable> {
+        Self::from_fields(wire, 1, hasher)
     }
 
     /// Decodes a table from the fields with this number in any message. Each of these fields is an entry of the table.
-    pub(crate) fn from_fields(wire: &[u8], number: u64) -> Result<Self, InvalidNameTable> {
-        let mut builder = Builder::new(wire)?;
+    pub(crate) fn from_fields(
+        wire: &[u8],
+        number: u64,
+        hasher: NameHasher,
+    ) -> Result<Self, InvalidNameTable> {
+        let mut builder = Builder::new(wire, hasher)?;
         for field in Fields(wire) {
             match field? {
                 (found, entry) if found == number => builder.entry(entry)?,
@@ -156,18 +160,13 @@ impl NameTable {
             let begins = text.get(slot.text as usize..).is_some_and(|rest| rest.starts_with(name));
             begins && usize::from(self.records[slot.record as usize].name_len) == name.len()
         };
-        self.index.find(hash(name), same).map(|slot| slot.record as usize)
+        self.index.find(self.hasher.hash(name), same).map(|slot| slot.record as usize)
     }
 
     #[inline]
     fn entry(&self, at: usize) -> NameEntry<'_> {
         NameEntry::new(self, &self.records[at])
     }
-}
-
-#[inline]
-fn hash(name: &[u8]) -> u64 {
-    HASHER.hash_one(name)
 }
 
 impl fmt::Debug for NameTable {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use super::directory::Directory;
 use crate::{
@@ -32,10 +33,12 @@ pub(super) fn store(
         PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
         _ => "PRIVATE KEY",
     };
-    let chain: Vec<_> = identity.certified_key().cert.iter().map(certificate).collect();
-    let roots: Vec<_> = discovered.iter().map(certificate).collect();
-    directory.write(ROOTS, &[roots.concat().as_bytes()])?;
-    directory.write(IDENTITY, &[pem(label, key.secret_der()).as_bytes(), chain.concat().as_bytes()])
+    let all = |certificates: &[CertificateDer<'_>]| -> String {
+        certificates.iter().map(|der| pem("CERTIFICATE", der).as_str().to_owned()).collect()
+    };
+    let chain = all(&identity.certified_key().cert);
+    directory.write(ROOTS, &[all(discovered).as_bytes()])?;
+    directory.write(IDENTITY, &[pem(label, key.secret_der()).as_bytes(), chain.as_bytes()])
 }
 
 /// Returns the persisted roots; an empty list if there are none.
@@ -85,16 +88,24 @@ fn ignored(directory: &Directory, name: &str, error: Error) -> Error {
     Error::with_source(ErrorKind::Storage, message, error)
 }
 
-fn certificate(der: &CertificateDer<'_>) -> String {
-    pem("CERTIFICATE", der)
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    for line in text.as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
+/// Encodes a section in PEM. The text can be a private key, so it is erased when it is dropped, and it is written into
+/// one buffer, so that no copy of it stays behind.
+fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    const LINE: usize = 64;
+    let text = Zeroizing::new(STANDARD.encode(der));
+    let (begin, end) = (format!("-----BEGIN {label}-----\n"), format!("-----END {label}-----\n"));
+    let length = begin.len() + text.len() + text.len().div_ceil(LINE) + end.len();
+    let mut pem = Zeroizing::new(String::with_capacity(length));
+    pem.push_str(&begin);
+    let mut rest = &**text;
+    while !rest.is_empty() {
+        // Base64 is ASCII.
+        let (line, next) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
+        pem.push_str(line);
         pem.push('\n');
+        rest = next;
     }
-    pem + &format!("-----END {label}-----\n")
+    pem.push_str(&end);
+    debug_assert_eq!(pem.len(), length, "the buffer was not reallocated");
+    pem
 }

@@ -20,7 +20,7 @@ use crate::{
     resources::{
         cluster::{Clusters, Templates},
         endpoint::{self, Endpoints},
-        name_table::NameTable,
+        name_table::{NameHasher, NameTable},
     },
     state::State,
 };
@@ -125,7 +125,7 @@ pub(crate) fn write(
     out(&checksum.finalize().to_le_bytes())
 }
 
-/// Reads a snapshot that belongs to `owner` and is at most `longest` old.
+/// Reads a snapshot that belongs to `owner` and is at most `longest` old. `hasher` is the hash function of its names.
 ///
 /// # Errors
 ///
@@ -135,6 +135,7 @@ pub(crate) fn read(
     owner: &Owner,
     now: SystemTime,
     longest: Duration,
+    hasher: NameHasher,
 ) -> Result<Snapshot, String> {
     let [name @ .., version] = MAGIC;
     let rest = file.strip_prefix(&name).ok_or("is not a snapshot")?;
@@ -191,7 +192,7 @@ pub(crate) fn read(
         return Err("is damaged: the date or the owner is missing".into());
     }
     snapshot.clusters = has_clusters.then(|| Clusters::default().changed(clusters, |_| true));
-    snapshot.names = NameTable::from_fields(body, 3).map_err(|error| error.to_string())?;
+    snapshot.names = NameTable::from_fields(body, 3, hasher).map_err(|error| error.to_string())?;
     Ok(snapshot)
 }
 

@@ -101,3 +101,37 @@ async fn a_shutdown_without_a_state_directory_ends_the_tasks() {
     let client = istiod.join(config).await.unwrap();
     tokio::join!(client.shutdown(), client.shutdown());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_directory_that_others_can_change_has_no_effect_until_it_is_corrected() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, istiod, config, state) = mesh_with_state_dir();
+    let client = istiod.join(config.clone()).await.unwrap();
+    client.shutdown().await;
+    let written = fs::read(state.join("snapshot")).unwrap();
+    let set_mode = |mode| fs::set_permissions(&state, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o777);
+    let client = istiod.spawn(config);
+    assert!(client.identity().current().is_none() && client.names().load().is_empty(), "nothing is read");
+    let error = client.health().get().storage.clone().unwrap();
+    assert!(error.report().contains("writable for other users"), "{}", error.report());
+    client.ready().await.unwrap();
+    istiod.set_names(&[("other.example", "10.0.0.2")]);
+    client.names().clone().wait_for(|names| names.get("other.example").is_some()).await.unwrap();
+    assert_eq!(fs::read(state.join("snapshot")).unwrap(), written, "nothing is written");
+    set_mode(0o700);
+    client.health().clone().wait_for(Health::is_ok).await.unwrap();
+    client.persisted(|| fs::read(state.join("snapshot")).unwrap() != written).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn roots_in_the_directory_do_not_replace_the_configured_ones() {
+    let (_dir, istiod, config, state) = mesh_with_state_dir();
+    drop(join(&istiod, &config, &state).await);
+    let other = crate::testing::Authority::new("another", istiod.clock());
+    fs::write(state.join("roots.pem"), other.root_pem()).unwrap();
+    let client = istiod.spawn(config.clone());
+    let roots = client.state().identity.roots();
+    assert_eq!((roots.configured, roots.issued), (config.roots, vec![other.root()]));
+    client.ready().await.unwrap();
+}

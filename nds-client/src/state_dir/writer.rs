@@ -37,6 +37,10 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub(crate) async fn run(state: Arc<State>, directory: Option<Weak<Directory>>, stop: watch::Receiver<bool>) {
     let Some(directory) = directory else { return };
     let is_locked = directory.upgrade().is_some_and(|directory| directory.is_locked());
+    if is_locked {
+        // The error of a panic, after which this function is called again.
+        state.health.state_dir(StateDirPart::Directory, None);
+    }
     let restored = state.identity.current().map(|identity| identity.epoch()).filter(|_| is_locked);
     let stop = Stop(stop);
     if is_locked || lock(&state, &directory, stop.clone()).await {
@@ -68,9 +72,10 @@ impl Stop {
     }
 }
 
-/// Waits until this process holds the lock of the directory. Returns `false` if the writer stops before that.
+/// Waits until this client holds the lock of the directory. Returns `false` if the writer stops before that.
 ///
-/// Another process may hold the lock, for example the previous one, which is about to exit.
+/// Another process may hold the lock, for example the previous one, which is about to exit. Or another user could change
+/// the directory, until its permissions are corrected.
 async fn lock(state: &State, directory: &Weak<Directory>, mut stop: Stop) -> bool {
     loop {
         stop.sleep(RETRY_INTERVAL).await;
@@ -79,7 +84,7 @@ async fn lock(state: &State, directory: &Weak<Directory>, mut stop: Stop) -> boo
         }
         let Some(directory) = directory.upgrade() else { return false };
         if directory.lock().is_ok() {
-            tracing::info!("the state directory is no longer in use by another process: writing to it");
+            tracing::info!("the state directory can be written now: writing to it");
             state.health.state_dir(StateDirPart::Directory, None);
             return true;
         }

@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Opens streams and follows them until the future is dropped.
 pub(crate) async fn run(state: Arc<State>) {
     let mut driver = Driver {
-        session: Session::new(node(&state.runtime.config)),
+        session: Session::new(node(&state.runtime.config), fastrand::u64(..)),
         state: &state,
         backoff: Backoff::default(),
         selector: CredentialSelector::default(),

@@ -9,14 +9,13 @@
 //! * NDS is subscribed to without resource names. istiod reports explicit names as removed.
 
 mod request;
+mod summary;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    hash::BuildHasher as _,
     sync::Arc,
 };
 
-use foldhash::fast::FixedState;
 use prost::Message as _;
 use rustls_pki_types::CertificateDer;
 use xds_proto::{
@@ -36,7 +35,7 @@ use crate::{
     resources::{
         cluster::{Clusters, Templates},
         endpoint::Endpoints,
-        name_table::NameTable,
+        name_table::{NameHasher, NameTable},
     },
     subscriptions::{SubscriptionDelta, SubscriptionSet},
 };
@@ -69,6 +68,8 @@ pub(crate) struct Reaction {
 #[derive(Debug)]
 pub(crate) struct Session {
     node: Node,
+    /// The hash function of the name tables.
+    hasher: NameHasher,
     /// The hash of the bytes of the last valid name table.
     names: Option<u64>,
     clusters: Clusters,
@@ -86,9 +87,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(node: Node) -> Self {
+    /// Creates the state of a client that describes itself as `node`. `seed` is a random number.
+    pub(crate) fn new(node: Node, seed: u64) -> Self {
         Self {
             node,
+            hasher: NameHasher::with_seed(seed),
             names: None,
             clusters: Clusters::default(),
             templates: Templates::default(),
@@ -182,7 +185,7 @@ impl Session {
         self.unanswered.remove(type_url);
         let mut reply = DeltaDiscoveryRequest { response_nonce: nonce, ..request(type_url) };
         let rejected = (!problems.is_empty()).then(|| {
-            let message = problems.join("; ");
+            let message = summary::of(&problems);
             let code = tonic::Code::InvalidArgument as i32;
             reply.error_detail = Some(Status { code, message: message.clone() });
             let message = format!("a push was rejected, the previous values stay in use: {message}");
@@ -199,11 +202,11 @@ impl Session {
             return (None, Vec::new());
         }
         let (_, wire) = value(response.resources.swap_remove(0));
-        let fingerprint = Some(FixedState::with_seed(0).hash_one(&wire));
+        let fingerprint = Some(self.hasher.hash(&wire));
         if self.names == fingerprint {
             return (Some(Update::Names(None)), Vec::new());
         }
-        match NameTable::from_wire(&wire) {
+        match NameTable::from_wire(&wire, self.hasher.clone()) {
             Ok(table) => {
                 self.names = fingerprint;
                 (Some(Update::Names(Some(table))), Vec::new())

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use xds_proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
@@ -26,9 +26,6 @@ use crate::{
     state::State,
 };
 
-/// The maximum size of a response. It is large, because istiod sends all clusters in one message. Istio's own clients
-/// have no limit (istio `pkg/istio-agent/xds_proxy.go`).
-const DECODE_LIMIT: usize = i32::MAX as usize;
 /// The maximum number of messages in the queue of tonic. Further messages wait in [`Stream`], where they do not block
 /// reading.
 const QUEUE: usize = 16;
@@ -56,7 +53,8 @@ pub(super) enum StreamEnd {
     AfterSync(Option<Error>),
     /// The stream could not be opened, or ended before the first response.
     Failed(Error),
-    /// The stream received a response and then stalled.
+    /// The stream received a response and then stalled, or received a message that is too large. Without a delay, the
+    /// next stream would end in the same way.
     Stalled(Error),
 }
 
@@ -101,7 +99,7 @@ impl<'a> Stream<'a> {
         authorize(&mut call, &connection.credentials, &config.cluster_id, &config.xds_headers)?;
         let watchdog = Watchdog::new(Instant::now(), params.stalled, fastrand::f64());
         let mut client = AggregatedDiscoveryServiceClient::new(connection.channel.clone())
-            .max_decoding_message_size(DECODE_LIMIT);
+            .max_decoding_message_size(config.max_push_bytes);
         let responses = tokio::select! {
             responses = client.delta_aggregated_resources(call) => responses,
             () = sleep_until(watchdog.next()) => return Err(silence(state, session, &watchdog)),
@@ -170,6 +168,15 @@ impl<'a> Stream<'a> {
     }
 
     fn ended(&self, status: Option<Status>) -> StreamEnd {
+        if let Some(status) = status.as_ref().filter(|status| status.code() == Code::OutOfRange) {
+            let error = status_error(&self.state.runtime, &self.connection, status.clone());
+            // The type is that of an unanswered request, unless istiod has pushed the message without a request. Then the
+            // next stream requests it.
+            if let Some(type_url) = self.session.unanswered() {
+                self.state.health.push_rejected(Some(type_url), error.clone());
+            }
+            return StreamEnd::Stalled(error);
+        }
         match status.map(|status| status_error(&self.state.runtime, &self.connection, status)) {
             error if self.received => StreamEnd::AfterSync(error),
             Some(error) => StreamEnd::Failed(error),

@@ -6,7 +6,7 @@ use prost::Message as _;
 use tokio::time::{Instant, sleep, timeout};
 use xds_proto::{
     any,
-    envoy::config::cluster::v3::Cluster as WireCluster,
+    envoy::config::cluster::v3::{Cluster as WireCluster, cluster::EdsClusterConfig},
     google::protobuf::Any,
     istio::networking::nds::v1::{NameTable, name_table::NameInfo},
     type_url,
@@ -230,6 +230,31 @@ async fn a_push_of_sixty_megabytes_and_an_empty_one_are_received() {
     istiod.set_names(&[]);
     names.wait_for(resources::name_table::NameTable::is_empty).await.unwrap();
     assert!(client.health().get().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_above_the_size_limit_is_reported_until_a_smaller_one_arrives() {
+    let (_dir, istiod, config) = mesh();
+    let client = istiod.join(config.with(|config| config.max_push_bytes = 64 << 10)).await.unwrap();
+    let push = |host: String| {
+        let eds = EdsClusterConfig { service_name: host };
+        let cluster =
+            WireCluster { name: FORECAST.into(), eds_cluster_config: Some(eds), ..WireCluster::default() };
+        istiod.set_resource(type_url::CLUSTER, FORECAST, any::pack(type_url::CLUSTER, &cluster));
+    };
+    push("a".repeat(100 << 10));
+    let _clusters = client.clusters();
+    let reported = health(&client, |health| health.rejected.is_some()).await;
+    let error = reported.rejected.unwrap();
+    assert_eq!(error.kind(), ErrorKind::InvalidResource);
+    assert!(error.to_string().contains("more than 65536 bytes"), "{error}");
+    assert_eq!(client.names().get().len(), 1, "the names stay");
+    let streams = istiod.streams();
+    sleep(MINUTE).await;
+    assert!(istiod.streams() - streams < 60, "the client waits longer before each stream");
+    push("short".into());
+    health(&client, Health::is_ok).await;
+    assert_eq!(client.wait_for_clusters(MINUTE).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,25 @@ fn an_environment_with_the_paths_of_files_is_a_configuration() {
 }
 
 #[test]
+fn a_variable_that_is_not_utf_8_is_a_problem_only_if_it_is_read() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
+    let dir = vm_files();
+    let not_text = || OsString::from_vec(vec![b'/', 0xff]);
+    let of = |name: &str| (OsString::from(name), not_text());
+    let builder = || Config::builder().with_vm_files(dir.path());
+    let others = [of("LESSOPEN"), of("XISTIO_META_A"), (not_text(), not_text())];
+    assert_eq!(build(builder().with_env(others)).namespace(), "vms");
+    let needed =
+        ["SERVICE_ACCOUNT", "ISTIO_META_A", "ISTIO_METAJSON_A", "CA_HEADER_A", "PROXY_CONFIG", "SECRET_TTL"];
+    for name in needed {
+        let problems = problems(builder().with_env([of(name)]));
+        assert_eq!(problems, [format!("{name}: the value is not UTF-8: correct or unset the variable")]);
+    }
+    let config = build(builder().with_env([of("SIDESTEP_STATE_DIR")]));
+    assert_eq!(config.state_dir, Some(PathBuf::from(not_text())), "a path may have any bytes");
+}
+
+#[test]
 fn a_builder_works_without_files_of_istioctl() {
     let dir = vm_files();
     let token = dir.path().join("istio-token");

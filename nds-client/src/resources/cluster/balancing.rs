@@ -81,7 +81,7 @@ impl LoadBalancing {
             locality_weighted: common.is_some_and(|common| common.locality_weighted_lb_config.is_some()),
             healthy_panic_threshold: common
                 .and_then(|common| common.healthy_panic_threshold.as_ref())
-                .map_or(50.0, |percent| percent.value),
+                .map_or(50.0, |percent| self::percent(percent.value)),
         }
     }
 }
@@ -129,7 +129,21 @@ fn slow_start(config: Option<&LbConfig>) -> Option<SlowStart> {
     };
     Some(SlowStart {
         window: duration(config.slow_start_window.as_ref()).filter(|window| !window.is_zero())?,
-        aggression: config.aggression.as_ref().map_or(1.0, |value| value.default_value),
-        minimum_percent: config.min_weight_percent.as_ref().map_or(10.0, |percent| percent.value),
+        // Envoy requires a value above 0.
+        aggression: config
+            .aggression
+            .as_ref()
+            .map(|value| value.default_value)
+            .filter(|value| value.is_finite() && *value > 0.0)
+            .unwrap_or(1.0),
+        minimum_percent: config
+            .min_weight_percent
+            .as_ref()
+            .map_or(10.0, |percent| self::percent(percent.value)),
     })
+}
+
+/// Limits a percentage to the range from 0 to 100. A value that is not a number becomes 0.
+fn percent(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 100.0) }
 }

@@ -110,12 +110,13 @@ fn replace(text: &mut String, from: &str, to: &str) {
     }
 }
 
-/// Returns the TLS contexts of the transport sockets, without those inside a PROXY protocol socket.
+/// Returns the TLS contexts of the transport sockets, without those inside a PROXY protocol socket. A context with
+/// fields that this client does not support is not returned: it must keep these fields, for which it is refused.
 fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google::protobuf::Any> {
     let matched = wire.transport_socket_matches.iter_mut().map(|one| &mut one.transport_socket);
     let configs = matched.chain([&mut wire.transport_socket]).flatten();
     let configs = configs.filter_map(|socket: &mut TransportSocket| socket.typed_config.as_mut());
-    configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT)
+    configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT && decode::is_supported(config))
 }
 
 /// Returns the list of the expected identities; `None` if the TLS context has no place for it.

@@ -31,8 +31,8 @@ use xds_proto::{
         },
         r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern},
     },
-    google::protobuf::{Value, value::Kind},
-    type_url,
+    google::protobuf::{Any, Value, value::Kind},
+    strict, type_url,
 };
 
 use super::{
@@ -205,9 +205,15 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
     };
     match config.type_url.as_str() {
         type_url::RAW_BUFFER => Ok(TransportSocket::Plaintext),
-        type_url::UPSTREAM_TLS_CONTEXT => Ok(TransportSocket::Tls(tls_context(any::unpack(config)?))),
+        type_url::UPSTREAM_TLS_CONTEXT => tls(config),
         type_url::PROXY_PROTOCOL => {
             let around: ProxyProtocolUpstreamTransport = any::unpack(config)?;
+            // Each level is a message of its own, for which the recursion limit of prost starts again.
+            if around.transport_socket.as_ref().is_some_and(is_proxy_protocol) {
+                let field =
+                    "ProxyProtocolUpstreamTransport.transport_socket (another PROXY protocol)".to_owned();
+                return Ok(TransportSocket::UnsupportedField { field });
+            }
             let version = match around.config.unwrap_or_default().version() {
                 Version::V1 => ProxyProtocol::V1,
                 Version::V2 => ProxyProtocol::V2,
@@ -219,29 +225,52 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
     }
 }
 
-fn tls_context(wire: UpstreamTlsContext) -> TlsContext {
+fn is_proxy_protocol(wire: &WireSocket) -> bool {
+    wire.typed_config.as_ref().is_some_and(|config| config.type_url == type_url::PROXY_PROTOCOL)
+}
+
+/// Returns whether this client evaluates all fields of a TLS context that could restrict which peers are accepted.
+pub(super) fn is_supported(context: &Any) -> bool {
+    matches!(strict::UPSTREAM_TLS_CONTEXT.unsupported_field(&context.value), Ok(None))
+}
+
+fn tls(config: &Any) -> Result<TransportSocket, prost::DecodeError> {
+    let context: UpstreamTlsContext = any::unpack(config)?;
+    let unsupported = strict::UPSTREAM_TLS_CONTEXT.unsupported_field(&config.value)?;
+    Ok(match unsupported.map_or_else(|| tls_context(context), Err) {
+        Ok(context) => TransportSocket::Tls(context),
+        Err(field) => TransportSocket::UnsupportedField { field },
+    })
+}
+
+/// Converts a TLS context. If a field has a value that this client does not support, returns the name of the field and
+/// the reason.
+fn tls_context(wire: UpstreamTlsContext) -> Result<TlsContext, String> {
     let common = wire.common_tls_context.unwrap_or_default();
     let (validation, roots) = validation(&common);
     // istiod sets `match_subject_alt_names` (istio `cluster_tls.go`), not `match_typed_subject_alt_names`.
     let names = validation.map(|validation| &validation.match_subject_alt_names[..]).unwrap_or_default();
+    let subject_alt_names = names.iter().map(san_matcher).collect::<Result<_, _>>();
     let versions = common.tls_params.unwrap_or_default();
-    TlsContext {
+    let certificate = match &common.tls_certificate_sds_secret_configs[..] {
+        [] => ClientCertificate::None,
+        [secret] if secret.name == "default" => ClientCertificate::Workload,
+        [secret] => ClientCertificate::Named(secret.name.clone()),
+        _ => return Err("tls_certificate_sds_secret_configs (more than one)".to_owned()),
+    };
+    Ok(TlsContext {
         minimum_version: tls_version(versions.tls_minimum_protocol_version()),
         maximum_version: tls_version(versions.tls_maximum_protocol_version()),
         sni: Some(wire.sni).filter(|sni| !sni.is_empty()),
-        subject_alt_names: names.iter().map(san_matcher).collect(),
-        certificate: match common.tls_certificate_sds_secret_configs.first() {
-            None => ClientCertificate::None,
-            Some(secret) if secret.name == "default" => ClientCertificate::Workload,
-            Some(secret) => ClientCertificate::Named(secret.name.clone()),
-        },
+        subject_alt_names: subject_alt_names.map_err(|why| format!("match_subject_alt_names ({why})"))?,
+        certificate,
         roots: match roots {
             None => ValidationContext::None,
             Some(secret) if secret.name == "ROOTCA" => ValidationContext::Mesh,
             Some(secret) => ValidationContext::Named(secret.name.clone()),
         },
         alpn_protocols: common.alpn_protocols,
-    }
+    })
 }
 
 fn tls_version(wire: TlsProtocol) -> Option<TlsVersion> {
@@ -268,14 +297,18 @@ fn validation(
     }
 }
 
-fn san_matcher(wire: &StringMatcher) -> SanMatcher {
-    let matcher = match wire.match_pattern.clone() {
-        Some(MatchPattern::Contains(text)) => SanMatcher::Contains(text),
-        Some(MatchPattern::Exact(text)) => SanMatcher::Exact(text),
-        Some(MatchPattern::Prefix(text)) => SanMatcher::Prefix(text),
-        Some(MatchPattern::SafeRegex(regex)) => SanMatcher::regex(regex.regex),
-        Some(MatchPattern::Suffix(text)) => SanMatcher::Suffix(text),
-        None => SanMatcher::Unsupported(String::new()),
+/// Converts a matcher. Returns the reason if it is empty or matches every name: such a matcher is a mistake, and would
+/// accept every peer.
+fn san_matcher(wire: &StringMatcher) -> Result<SanMatcher, &'static str> {
+    let matcher = match wire.match_pattern.clone().ok_or("a matcher without a pattern")? {
+        MatchPattern::Contains(text) => SanMatcher::Contains(text),
+        MatchPattern::Exact(text) => SanMatcher::Exact(text),
+        MatchPattern::Prefix(text) => SanMatcher::Prefix(text),
+        MatchPattern::SafeRegex(regex) => SanMatcher::regex(regex.regex),
+        MatchPattern::Suffix(text) => SanMatcher::Suffix(text),
     };
-    if wire.ignore_case { matcher.ignoring_case() } else { matcher }
+    if matcher.matches_every_name() {
+        return Err("a matcher that matches every name");
+    }
+    Ok(if wire.ignore_case { matcher.ignoring_case() } else { matcher })
 }

@@ -1,5 +1,6 @@
 mod compact;
 mod policies;
+mod unsupported;
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -159,4 +160,17 @@ proptest! {
         let _ = Cluster::decode(&bytes);
         let _ = Endpoints::decode(&bytes);
     }
+}
+
+#[test]
+fn the_fuzz_target_starts_with_clusters() {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/cluster");
+    let mut count = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let path = seed.unwrap().path();
+        let cluster = Cluster::decode(&std::fs::read(&path).unwrap());
+        assert!(matches!(cluster, Ok(Some(_))), "{}: {cluster:?}", path.display());
+        count += 1;
+    }
+    assert!(count >= 6);
 }

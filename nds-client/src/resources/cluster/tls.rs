@@ -30,6 +30,12 @@ pub enum TransportSocket {
         /// The type URL of its configuration.
         type_url: String,
     },
+    /// A transport socket with a setting that this client does not support. Without the setting, the client could accept
+    /// a peer that the control plane does not allow.
+    UnsupportedField {
+        /// The path of the field in the configuration, or its name and the reason.
+        field: String,
+    },
 }
 
 /// The version of a PROXY protocol header.
@@ -180,9 +186,22 @@ impl SanMatcher {
 
     /// Creates a matcher for a regular expression. An invalid expression matches no name.
     pub(super) fn regex(text: String) -> Self {
-        match Regex::new(&format!("^(?:{text})$")) {
+        // The expression alone must be valid: with an unbalanced parenthesis it would escape from the group.
+        match Regex::new(&text).and_then(|_| Regex::new(&format!("^(?:{text})$"))) {
             Ok(whole) => Self::Regex(SanRegex { text, whole }),
             Err(_) => Self::Unsupported(text),
+        }
+    }
+
+    /// Returns whether the matcher restricts nothing: its text is empty, or its regular expression matches names that
+    /// have nothing in common.
+    pub(super) fn matches_every_name(&self) -> bool {
+        const UNRELATED: [&str; 2] = ["spiffe://kq3vz8.w1xj/ns/p0tg/sa/m5rd", "b7yh.c2nf-6u"];
+        match self {
+            Self::Contains(text) | Self::Prefix(text) | Self::Suffix(text) => text.is_empty(),
+            Self::IgnoreCase(inside) => inside.matches_every_name(),
+            Self::Regex(_) => UNRELATED.iter().all(|name| self.matches(name)),
+            Self::Exact(_) | Self::Unsupported(_) => false,
         }
     }
 }
@@ -237,6 +256,33 @@ mod tests {
         assert!(!of(SanMatcher::Exact("other".into())));
         // A regular expression is case-sensitive unless it contains a flag.
         assert!(!of(SanMatcher::regex("SPIFFE://.*".into())));
+    }
+
+    #[test]
+    fn a_matcher_without_a_restriction_is_detected() {
+        let text = |text: &str| text.to_owned();
+        for matcher in [
+            SanMatcher::Contains(text("")),
+            SanMatcher::Prefix(text("")),
+            SanMatcher::Suffix(text("")).ignoring_case(),
+        ] {
+            assert!(matcher.matches_every_name(), "{matcher:?}");
+        }
+        for all in [".*", ".+", "(?s).*", "^.*$", r"\S*", "[^ ]+", "x|.*", "(.)*", ".{3,}", r"[a-z0-9:/.-]*"]
+        {
+            assert!(SanMatcher::regex(text(all)).matches_every_name(), "{all}");
+        }
+        for some in ["spiffe://.*", r".*\.example\.com", "spiffe://td/ns/.*", "(", ""] {
+            assert!(!SanMatcher::regex(text(some)).matches_every_name(), "{some}");
+        }
+        assert!(!SanMatcher::Exact(text("")).matches_every_name());
+    }
+
+    #[test]
+    fn an_expression_cannot_leave_its_anchors() {
+        let matcher = SanMatcher::regex("a)|(?:".into());
+        assert_eq!(matcher, SanMatcher::Unsupported("a)|(?:".into()));
+        assert!(!matcher.matches(NAME));
     }
 
     #[test]

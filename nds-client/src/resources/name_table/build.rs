@@ -13,10 +13,9 @@ use std::{
 use hashbrown::{HashTable, hash_table};
 
 use super::{
-    Changes, InvalidNameTable, NameTable, Slot,
+    Changes, InvalidNameTable, NameHasher, NameTable, Slot,
     entry::{Origin, Record, Registry},
     former::FormerNames,
-    hash,
 };
 use crate::protobuf::Fields;
 
@@ -27,6 +26,7 @@ pub(super) struct Builder {
     records: Vec<Record>,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
+    hasher: NameHasher,
 }
 
 /// The fields of an entry that describe its service.
@@ -40,10 +40,10 @@ struct Service<'a> {
 
 impl Builder {
     /// Creates a builder and reserves memory for the names in `wire`. [`finish`](Self::finish) frees the unused memory.
-    pub(super) fn new(wire: &[u8]) -> Result<Self, InvalidNameTable> {
+    pub(super) fn new(wire: &[u8], hasher: NameHasher) -> Result<Self, InvalidNameTable> {
         offset(wire.len())?;
         let (text, records) = (Vec::with_capacity(wire.len() / 2), Vec::with_capacity(wire.len() / 64));
-        Ok(Self { text, records, v4: Vec::new(), v6: Vec::new() })
+        Ok(Self { text, records, v4: Vec::new(), v6: Vec::new(), hasher })
     }
 
     pub(super) fn finish(mut self) -> Result<NameTable, InvalidNameTable> {
@@ -55,6 +55,7 @@ impl Builder {
             v4: self.v4.into_boxed_slice(),
             v6: self.v6.into_boxed_slice(),
             index,
+            hasher: self.hasher,
             generation: 0,
             changes: Changes::All,
             former: FormerNames::default(),
@@ -63,12 +64,13 @@ impl Builder {
 
     /// Builds the index of all names. A protobuf map can contain a key twice: only the last record of a name remains.
     fn index(&mut self) -> HashTable<Slot> {
-        let (text, records) = (&*self.text, &*self.records);
+        let (text, records, hasher) = (&*self.text, &*self.records, &self.hasher);
         let (mut index, mut replaced) = (HashTable::<Slot>::with_capacity(records.len()), Vec::new());
         let name_of = |slot: &Slot| records[slot.record as usize].name_bytes(text);
         for (number, record) in (0u32..).zip(records) {
             let (name, slot) = (record.name_bytes(text), Slot { record: number, text: record.at });
-            match index.entry(hash(name), |slot| name_of(slot) == name, |slot| hash(name_of(slot))) {
+            let hash = |slot: &Slot| hasher.hash(name_of(slot));
+            match index.entry(hasher.hash(name), |slot| name_of(slot) == name, hash) {
                 hash_table::Entry::Occupied(mut entry) => {
                     replaced.push(mem::replace(entry.get_mut(), slot).record)
                 }

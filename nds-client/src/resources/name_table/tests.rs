@@ -209,3 +209,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_that_collide_for_one_seed_do_not_collide_for_another() {
+    let bucket = |hasher: &NameHasher, name: &str| hasher.hash(name.as_bytes()) & 0xfff;
+    let [known, other] = [1, 2].map(NameHasher::with_seed);
+    let names = (0u32..).map(|number| format!("s{number}.tenant.example"));
+    let chosen: Vec<_> = names.filter(|name| bucket(&known, name) == 0).take(64).collect();
+    let distinct: BTreeSet<_> = chosen.iter().map(|name| bucket(&other, name)).collect();
+    assert!(distinct.len() > 48, "{} buckets for 64 names", distinct.len());
+    let entries: Vec<_> = chosen.iter().map(|name| (&**name, info("External", &["1.1.1.1"]))).collect();
+    let table = table(&entries);
+    assert!(chosen.iter().all(|name| table.get(name).is_some()));
+}
+
+#[test]
+fn each_table_of_a_client_has_the_seed_of_the_client() {
+    let wire =
+        Wire { table: [("a.example".to_owned(), info("External", &["1.1.1.1"]))].into() }.encode_to_vec();
+    let hash = |seed| {
+        let table = NameTable::from_wire(&wire, NameHasher::with_seed(seed)).unwrap();
+        assert!(table.get("a.example").is_some());
+        table.hasher.hash(b"a.example")
+    };
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+}

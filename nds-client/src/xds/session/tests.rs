@@ -22,7 +22,7 @@ use super::*;
 const FORECAST: &str = "outbound|3002||forecast.weather.svc.cluster.local";
 
 fn session() -> Session {
-    Session::new(Node { id: "sidecar~10.0.0.1~vm.vms~vms.svc.cluster.local".into(), ..Node::default() })
+    Session::new(Node { id: "sidecar~10.0.0.1~vm.vms~vms.svc.cluster.local".into(), ..Node::default() }, 0)
 }
 
 fn wanted(clusters: bool, endpoints: &[&str]) -> SubscriptionSet {
