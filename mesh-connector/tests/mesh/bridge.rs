@@ -4,6 +4,7 @@ mod hang_up;
 mod hostile;
 mod http;
 mod local;
+mod refusals;
 mod socks;
 
 use std::{io, net::SocketAddr, time::Duration};
