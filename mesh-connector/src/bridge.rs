@@ -55,6 +55,9 @@ mod access;
 mod admission;
 mod builder;
 mod client;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod listen;
 mod local_listeners;

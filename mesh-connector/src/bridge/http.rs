@@ -27,9 +27,13 @@ use tokio::{
 };
 
 #[cfg(fuzzing)]
-pub(super) use self::headers::HOP_BY_HOP;
 pub(super) use self::{
-    destination::Destination,
+    destination::{Destination, tunnel_target},
+    headers::{HOP_BY_HOP, authenticated, remove_hop_by_hop},
+};
+#[cfg(not(fuzzing))]
+use self::{
+    destination::{Destination, tunnel_target},
     headers::{authenticated, remove_hop_by_hop},
 };
 use super::{BridgeState, admission::Admission, own_listeners, tunnel, warnings::Reason};
@@ -148,7 +152,7 @@ impl Session<'_> {
     }
 
     async fn connect(&self, request: &mut Request<Incoming>) -> Result<Answer, Error> {
-        let target = destination::tunnel_target(request.uri())?;
+        let target = tunnel_target(request.uri())?;
         let stream = match tunnel::detects_protocol(self.state, &target).await? {
             true => None,
             false => Some(tunnel::connect(self.state, &target).await?),

@@ -1,6 +1,6 @@
 //! SOCKS5 with the command `CONNECT`, with or without password authentication (RFC 1928, RFC 1929).
 
-mod wire;
+pub(super) mod wire;
 
 use std::io;
 

@@ -51,7 +51,7 @@ impl Destination {
 }
 
 /// Returns the target of a `CONNECT` request.
-pub(super) fn tunnel_target(uri: &Uri) -> Result<Target, Error> {
+pub(in crate::bridge) fn tunnel_target(uri: &Uri) -> Result<Target, Error> {
     let authority = uri.authority().map_or("", Authority::as_str);
     if authority.contains('@') {
         return Err(refused("the target of CONNECT contains user information: send only HOST:PORT"));
