@@ -166,8 +166,9 @@ async fn friend(bridge: &Bridge) -> String {
     let request = format!(
         r"GET http://forecast.weather:3002/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic {password}\r\nConnection: close\r\n\r\n"
     );
-    let script =
-        format!("exec 3<>/dev/tcp/{}/{}; printf '{request}' >&3; cat <&3", address.ip(), address.port());
-    let output = as_user(FRIEND, &script).output().await.unwrap();
+    let (ip, port) = (address.ip(), address.port());
+    // Other users can read command lines, but not the environment.
+    let script = format!("exec 3<>/dev/tcp/{ip}/{port}; printf \"$REQUEST\" >&3; cat <&3");
+    let output = as_user(FRIEND, &script).env("REQUEST", request).output().await.unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

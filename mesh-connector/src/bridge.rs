@@ -55,7 +55,7 @@ mod access;
 mod admission;
 mod builder;
 mod client;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;

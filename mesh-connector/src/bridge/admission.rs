@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The time in which a client of another user must authenticate. The bridge closes the connection afterwards.
-pub(super) const GUEST_TIMEOUT: Duration = Duration::from_secs(2);
+const GUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The right of one connection to use the bridge, and its share of the limits. Dropping it returns the share.
 #[derive(Debug)]
@@ -64,5 +64,30 @@ impl Admission {
         if let Share::Guest { .. } = self.share {
             self.share = Share::Slot { _slot: slots.acquire().await };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::slots::Guests;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_has_two_seconds_and_a_slot_after_it_has_authenticated() {
+        let (slots, guests) = (Arc::new(Slots::new(8)), Arc::new(Guests::new(8)));
+        let client = Verdict::OtherUser(Some(65534));
+        let guest = guests.admit(Some(65534)).unwrap();
+        let mut admission = Admission::as_guest(client, guest, Instant::now());
+        let ten_seconds = Duration::from_secs(10);
+        assert_eq!(admission.time_left(ten_seconds), GUEST_TIMEOUT);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(admission.time_left(ten_seconds), Duration::ZERO);
+        assert_eq!(slots.in_use(), 0);
+        admission.authenticated(&slots).await;
+        assert_eq!(slots.in_use(), 1);
+        assert_eq!(admission.time_left(ten_seconds), ten_seconds);
+        assert!(admission.needs_secret(), "each request must contain the secret");
+        drop(admission);
+        assert_eq!(slots.in_use(), 0);
     }
 }

@@ -96,3 +96,30 @@ pub fn detection(bytes: &[u8]) {
         assert_eq!(read, bytes);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn run_seeds(target: &str, run: fn(&[u8])) {
+        let folder = format!("{}/fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        let seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|seed| seed.unwrap().path()).collect();
+        assert!(!seeds.is_empty());
+        for seed in seeds {
+            let bytes = fs::read(seed).unwrap();
+            // Each start of a seed is an input, too.
+            for end in 0..=bytes.len() {
+                run(&bytes[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_fuzz_targets_accept_every_start_of_their_seeds() {
+        run_seeds("http", http);
+        run_seeds("socks", socks);
+        run_seeds("detection", detection);
+    }
+}

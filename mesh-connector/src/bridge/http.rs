@@ -26,12 +26,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) use self::{
     destination::{Destination, tunnel_target},
     headers::{HOP_BY_HOP, authenticated, remove_hop_by_hop},
 };
-#[cfg(not(fuzzing))]
+#[cfg(not(any(fuzzing, test)))]
 use self::{
     destination::{Destination, tunnel_target},
     headers::{authenticated, remove_hop_by_hop},

@@ -167,3 +167,49 @@ where
 pub(super) async fn to<C: Client>(client: C, state: Arc<BridgeState>, target: Target) {
     tunnel::to(client, &state, &target).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use mesh_resolver::Upstream;
+    use mesh_sandbox::Sandbox;
+    use nds_client::Config;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::mesh::Mesh;
+
+    #[tokio::test]
+    async fn after_a_panic_in_a_listener_or_in_a_connection_further_clients_are_served() {
+        let sandbox = Sandbox::builder().without_reload().start().await.unwrap();
+        let vm = sandbox.vm_files("vms/edge-app").unwrap();
+        let builder = Mesh::builder(Config::from_vm_files(vm.path()).unwrap());
+        let mesh = builder.with_upstream(Upstream::none()).join().await.unwrap();
+        let bridge = mesh.bridge().start().await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = AtomicUsize::new(0);
+        let handle = move |mut client: TcpStream, _state| {
+            let number = clients.fetch_add(1, Ordering::Relaxed);
+            assert_ne!(number, 0, "a panic of the listener");
+            async move {
+                assert_ne!(number, 1, "a panic of a connection");
+                client.write_all(b"served").await.unwrap();
+            }
+        };
+        let listening = tokio::spawn(serve(listener, bridge.state.clone(), handle));
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let mut answer = String::new();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let _ = client.read_to_string(&mut answer).await;
+            answers.push(answer);
+        }
+        assert_eq!(answers, ["", "", "served"]);
+        listening.abort();
+    }
+}

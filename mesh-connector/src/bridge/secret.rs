@@ -31,7 +31,7 @@ impl Secret {
     }
 
     /// Returns a secret with the given text.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn fixed(text: &str) -> Self {
         Self(text.into())
     }
