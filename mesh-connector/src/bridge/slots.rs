@@ -145,6 +145,7 @@ mod tests {
     /// Returns a task that waits for a slot.
     async fn waiting_for(slots: Arc<Slots>) -> tokio::task::JoinHandle<Slot> {
         let waiting = tokio::spawn(async move { slots.acquire().await });
+        // polling: the task gets a turn; the test does not depend on the result.
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         waiting
