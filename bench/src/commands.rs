@@ -14,6 +14,7 @@ pub(crate) struct Command {
 }
 
 mod bridge;
+mod burst;
 mod dns;
 mod ffi;
 mod handshake;
@@ -40,6 +41,7 @@ commands! {
     request,
     stream,
     bridge,
+    burst,
     join,
     memory,
     ffi,

@@ -16,8 +16,9 @@
 //! ```no_run
 //! # async fn example(mesh: mesh_connector::Mesh) -> Result<(), mesh_connector::Error> {
 //! let bridge = mesh.bridge().start().await?;
-//! // curl --proxy "$SOCKS_URL" http://forecast.weather:3002/
-//! println!("{}", bridge.socks_url());
+//! // The URL contains the secret of the proxy. Other users can read command lines, but not the environment.
+//! let mut curl = std::process::Command::new("curl");
+//! curl.arg("http://forecast.weather:3002/").env("ALL_PROXY", bridge.socks_url());
 //! # Ok(())
 //! # }
 //! ```
@@ -27,7 +28,14 @@
 //! Connections through the bridge use the identity of this process. Every process of the host can connect to loopback,
 //! so [`Access`] restricts the clients. By default the bridge accepts only sockets of this process. The proxy also
 //! accepts clients that present its secret, a random password that is new for each bridge: a child process that
-//! receives [`Bridge::socks_url`] can use the proxy, other processes cannot.
+//! receives [`Bridge::socks_url`] in its environment can use the proxy, other processes cannot.
+//!
+//! The kernel identifies the owner of a connection when the bridge accepts it. Clients of other users are closed at
+//! once, unless they connect to the proxy: then they have two seconds to present the secret, and only 32 of them can do
+//! this at a time.
+//!
+//! If the address of a target is a listener of the bridge itself, the bridge refuses the connection (HTTP status 508),
+//! because it would be a loop.
 //!
 //! # Connections
 //!
@@ -39,17 +47,23 @@
 //!
 //! # Limits
 //!
-//! The bridge serves at most 1024 connections at a time; further connections wait in the listen queues. A client has
-//! ten seconds to complete the proxy handshake. [`BridgeBuilder`] changes both limits.
+//! The bridge serves at most 1024 connections at a time, and uses at most half of the file descriptors that the process
+//! can still open; further connections wait in the listen queues. A client has ten seconds to complete the proxy
+//! handshake. [`BridgeBuilder`] changes these limits.
 
 mod access;
+mod admission;
 mod builder;
 mod client;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod listen;
 mod local_listeners;
 mod local_services;
 mod local_socket;
+mod own_listeners;
 mod protocol_detection;
 mod proxy;
 #[cfg(feature = "reqwest")]
@@ -57,9 +71,11 @@ mod reqwest;
 mod scheme;
 mod secret;
 mod services;
+mod slots;
 mod socks;
 mod tunnel;
 mod unix;
+mod warnings;
 
 use std::{
     fmt,
@@ -72,7 +88,7 @@ use std::{
 use ::hyper::body::Incoming;
 use mesh_resolver::MeshResolver;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 pub use self::{
     access::Access,
@@ -84,8 +100,14 @@ pub use self::{
     tunnel::relay,
 };
 use self::{
-    access::AccessControl, builder::Settings, client::Listener, local_listeners::LocalListeners,
+    access::AccessControl,
+    builder::Settings,
+    client::Listener,
+    local_listeners::LocalListeners,
+    own_listeners::OwnListeners,
+    slots::{Guests, Slots},
     unix::SocketFile,
+    warnings::Warnings,
 };
 #[cfg(doc)]
 use crate::connector::MeshConnector;
@@ -121,7 +143,10 @@ pub(crate) struct BridgeState {
     pub(crate) access_control: AccessControl,
     pub(crate) secret: Secret,
     pub(crate) settings: Settings,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) guests: Arc<Guests>,
+    pub(crate) own_listeners: Arc<OwnListeners>,
+    pub(crate) warnings: Warnings,
     pub(crate) http: HttpClient<Incoming>,
 }
 
@@ -201,13 +226,15 @@ impl Bridge {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`], for instance if `port` is [`LocalPort::Real`] and another program listens on the same
+    /// [`ErrorKind::Listen`]: the kernel cannot identify the clients of a loopback listener, or the listener cannot be
+    /// opened, for instance if `port` is [`LocalPort::Real`] and another program listens on the same
     /// port of all addresses (0.0.0.0). The message contains the next step.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves no listener.
     pub async fn listen_local(&self, target: &Target, port: LocalPort) -> Result<SocketAddr, Error> {
+        self.check_loopback_clients()?;
         let canonical = self.canonical(target);
         let mut local_listeners = self.local_listeners.lock();
         if let Some(address) = local_listeners.listener(target, &canonical, port) {
@@ -250,12 +277,14 @@ impl Bridge {
     ///
     /// # Errors
     ///
-    /// The errors of [`Mesh::connect`] about istiod, such as [`ErrorKind::ControlPlane`].
+    /// The errors of [`Mesh::connect`] about istiod, such as [`ErrorKind::ControlPlane`]. [`ErrorKind::Listen`]: the
+    /// kernel cannot identify the clients of a loopback listener.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     pub async fn local_services(&self) -> Result<LocalServices, Error> {
+        self.check_loopback_clients()?;
         services::wait_for_clusters(&self.state.mesh).await?;
         Ok(LocalServices {
             state: Arc::downgrade(&self.state),
@@ -300,7 +329,7 @@ impl Bridge {
     /// Returns the number of open connections of clients to the bridge.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.state.settings.max_connections - self.state.slots.available_permits()
+        self.state.slots.in_use()
     }
 
     /// Closes the listeners and the connections, and waits until their tasks have ended. The wait takes at most five
@@ -314,6 +343,16 @@ impl Bridge {
         if timeout(SHUTDOWN_TIMEOUT, tasks.shutdown()).await.is_err() {
             tracing::warn!("tasks of the bridge did not end within five seconds of its shutdown");
         }
+    }
+
+    /// Fails if access control would reject all clients of a loopback listener, which cannot present the secret.
+    fn check_loopback_clients(&self) -> Result<(), Error> {
+        if self.state.access_control.accepts_tcp_without_secret() {
+            return Ok(());
+        }
+        let message = "cannot listen on a loopback address: the system does not identify the owner of a TCP connection, \
+                       so every client would be rejected; use the proxy with its secret, a Unix socket, or `Access::Any`";
+        Err(Error::new(ErrorKind::Listen, message))
     }
 
     fn canonical(&self, target: &Target) -> String {

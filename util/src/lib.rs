@@ -13,6 +13,7 @@
 //! | [`repeated`] | log lines of a repeated event, at most one per minute |
 //! | [`suspension`] | the time that this host has spent suspended |
 //! | [`supervisor`] | tasks that start again after a panic, and a value that notices the end of tasks |
+//! | [`warn_limit`] | one log line per cause and minute for repeated warnings |
 
 #![forbid(unsafe_code)]
 
@@ -27,3 +28,4 @@ pub mod pem;
 pub mod repeated;
 pub mod supervisor;
 pub mod suspension;
+pub mod warn_limit;

@@ -7,9 +7,10 @@ mod diag;
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpStream, UnixStream};
-
-use crate::error::Error;
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::Instant,
+};
 
 /// Specifies which clients a [`Bridge`](super::Bridge) accepts without its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,6 +23,12 @@ pub enum Access {
     #[default]
     SameProcess,
     /// Clients of the same user. Systems other than Linux reject all TCP clients without the secret.
+    ///
+    /// The web browsers of this user are such clients. A website can make a browser send requests to loopback listeners
+    /// (cross-origin requests, DNS rebinding), which then reach the service with the identity of this process, and the
+    /// bridge does not check the `Host` and `Origin` headers of the bytes that it forwards. The proxy is not affected,
+    /// because a browser that is not configured to use it cannot send it a request in absolute form. Use `SameUser` only
+    /// for users without a browser, or for services that check the `Host` header.
     SameUser,
 }
 
@@ -45,74 +52,146 @@ impl AcceptedConnection {
     }
 }
 
+/// What the kernel and [`Access`] say about the client of an accepted connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// The bridge accepts the client without the secret.
+    Accepted,
+    /// The client belongs to the same user. It needs the secret.
+    SameUser,
+    /// The client belongs to the user with this ID. `None` if the kernel cannot identify the user. The client needs the
+    /// secret.
+    OtherUser(Option<u32>),
+    /// The client has closed the connection.
+    Gone,
+    /// The answer needs a scan of the descriptors of this process. Check again at this time.
+    Later(Instant),
+}
+
 /// Decides whether the bridge accepts a client that does not present the secret.
 #[derive(Debug)]
 pub(crate) struct AccessControl {
     access: Access,
+    /// `None` if the kernel cannot identify the owner of a TCP connection, or if it is not needed.
     #[cfg(target_os = "linux")]
-    own_descriptors: descriptors::OwnDescriptors,
+    owners: Option<Owners>,
+}
+
+/// Identifies the owner of a TCP connection.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Owners {
+    diagnostics: diag::SocketDiagnostics,
+    own: descriptors::OwnDescriptors,
 }
 
 #[cfg(target_os = "linux")]
+impl Owners {
+    fn new() -> io::Result<Self> {
+        Ok(Self { diagnostics: diag::SocketDiagnostics::open()?, own: descriptors::OwnDescriptors::new()? })
+    }
+}
+
 impl AccessControl {
-    /// # Errors
-    ///
-    /// `Listen`: the kernel does not support SOCK_DIAG.
-    pub(super) fn new(access: Access) -> Result<Self, Error> {
-        if access != Access::Any {
-            diag::probe().map_err(|error| {
-                let next = "the kernel cannot identify the owner of a connection (SOCK_DIAG is not available): use `Access::Any`";
-                super::cannot_listen("loopback", next, error)
-            })?;
+    /// Creates the access control of a bridge. If the system cannot identify the owner of a TCP connection, TCP clients
+    /// need the secret.
+    pub(super) fn new(access: Access) -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            Self::with_owners(access, Owners::new())
         }
-        Ok(Self { access, own_descriptors: descriptors::OwnDescriptors::default() })
+        #[cfg(not(target_os = "linux"))]
+        {
+            Self { access }
+        }
     }
 
-    pub(super) async fn allows_tcp(&self, accepted: &AcceptedConnection) -> bool {
+    #[cfg(target_os = "linux")]
+    fn with_owners(access: Access, owners: io::Result<Owners>) -> Self {
+        let owners = match owners {
+            _ if access == Access::Any => None,
+            Ok(owners) => Some(owners),
+            Err(error) => {
+                tracing::warn!(
+                    %error,
+                    "the kernel does not identify the owner of a TCP connection (SOCK_DIAG or /proc is not available): \
+                     TCP clients of the bridge need its secret; Unix sockets are not affected"
+                );
+                None
+            }
+        };
+        Self { access, owners }
+    }
+
+    /// Returns whether TCP clients can be accepted without the secret.
+    pub(super) fn accepts_tcp_without_secret(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            self.access == Access::Any || self.owners.is_some()
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            self.access == Access::Any
+        }
+    }
+
+    /// Checks the client of a TCP connection that was accepted at `accepted_at`. Does not wait.
+    #[cfg(target_os = "linux")]
+    pub(super) fn check_tcp(&self, accepted: &AcceptedConnection, accepted_at: Instant) -> Verdict {
+        use self::descriptors::Found;
+
         if self.access == Access::Any {
-            return true;
+            return Verdict::Accepted;
         }
-        // A client whose socket cannot be found, or is closed, is rejected.
-        let Ok(Some(socket)) = diag::client_of(accepted) else {
-            return false;
+        let Some(owners) = &self.owners else {
+            return Verdict::OtherUser(None);
         };
-        let same_user = socket.uid == rustix::process::geteuid().as_raw();
-        match self.access {
-            Access::Any => true,
-            // Checking the user first avoids a scan of the descriptors for connections of other users.
-            Access::SameProcess => {
-                same_user && self.own_descriptors.contains_socket(socket.inode, accepted.descriptor).await
+        let socket = match owners.diagnostics.client_of(accepted) {
+            Ok(Some(socket)) => socket,
+            Ok(None) => return Verdict::Gone,
+            Err(error) => {
+                tracing::debug!(%error, "the kernel does not identify a client of the bridge");
+                return Verdict::OtherUser(None);
             }
-            Access::SameUser => same_user,
+        };
+        if socket.uid != rustix::process::geteuid().as_raw() {
+            return Verdict::OtherUser(Some(socket.uid));
+        }
+        if self.access == Access::SameUser {
+            return Verdict::Accepted;
+        }
+        match owners.own.find_socket(socket.inode, accepted.descriptor, accepted_at) {
+            Ok(Found::Yes) => Verdict::Accepted,
+            Ok(Found::No) => Verdict::SameUser,
+            Ok(Found::At(time)) => Verdict::Later(time),
+            Err(error) => {
+                tracing::debug!(%error, "the bridge cannot read the descriptors of this process");
+                Verdict::SameUser
+            }
         }
     }
-}
 
-#[cfg(not(target_os = "linux"))]
-impl AccessControl {
-    pub(super) fn new(access: Access) -> Result<Self, Error> {
-        Ok(Self { access })
+    /// Checks the client of a TCP connection. Systems other than Linux cannot identify its owner.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn check_tcp(&self, _accepted: &AcceptedConnection, _accepted_at: Instant) -> Verdict {
+        if self.access == Access::Any { Verdict::Accepted } else { Verdict::OtherUser(None) }
     }
 
-    /// Returns whether every client is accepted. Systems other than Linux cannot identify the owner of a TCP
-    /// connection.
-    pub(super) async fn allows_tcp(&self, _accepted: &AcceptedConnection) -> bool {
-        self.access == Access::Any
-    }
-}
-
-impl AccessControl {
-    /// Returns whether the client of a Unix socket is accepted. The kernel records its credentials (`SO_PEERCRED`).
-    pub(super) fn allows_unix(&self, accepted: &UnixStream) -> bool {
+    /// Checks the client of a Unix socket. The kernel records its credentials (`SO_PEERCRED`).
+    pub(super) fn check_unix(&self, accepted: &UnixStream) -> Verdict {
+        if self.access == Access::Any {
+            return Verdict::Accepted;
+        }
         let Ok(peer) = accepted.peer_cred() else {
-            return false;
+            return Verdict::OtherUser(None);
         };
+        let is_this_process = peer.pid().and_then(|pid| u32::try_from(pid).ok()) == Some(std::process::id());
+        let is_same_user = peer.uid() == rustix::process::geteuid().as_raw();
         match self.access {
-            Access::Any => true,
-            Access::SameProcess => {
-                peer.pid().and_then(|pid| u32::try_from(pid).ok()) == Some(std::process::id())
-            }
-            Access::SameUser => peer.uid() == rustix::process::geteuid().as_raw(),
+            Access::SameProcess if is_this_process => Verdict::Accepted,
+            Access::SameUser if is_same_user => Verdict::Accepted,
+            _ if is_same_user => Verdict::SameUser,
+            _ => Verdict::OtherUser(Some(peer.uid())),
         }
     }
 }

@@ -1,26 +1,50 @@
 //! The builder of a bridge.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Handle,
+    task::JoinSet,
+};
 
 use super::{
-    Access, Bridge, BridgeState, access::AccessControl, cannot_listen, listen,
-    local_listeners::LocalListeners, proxy, secret::Secret,
+    Access, Bridge, BridgeState,
+    access::AccessControl,
+    cannot_listen,
+    listen::{self, Clients},
+    local_listeners::LocalListeners,
+    own_listeners::OwnListeners,
+    proxy,
+    secret::Secret,
+    slots::{Guests, Slots},
+    warnings::Warnings,
 };
 use crate::{error::Error, http_client::HttpClient, mesh::Mesh};
+
+/// The maximum number of clients of other users that have not authenticated yet.
+const MAX_GUESTS: usize = 32;
+
+/// The same maximum if the kernel does not identify clients, so that clients of this process are also among them.
+const MAX_UNIDENTIFIED_GUESTS: usize = 256;
+
+/// The length of the listen queue of the proxy. The queue of `TcpListener::bind` overflows in a burst of connections,
+/// and an overflow delays clients by a second.
+const BACKLOG: u32 = 1024;
 
 /// Starts a [`Bridge`] with settings other than the defaults.
 ///
 /// # Defaults
 ///
 /// The bridge accepts sockets of this process and clients with the proxy secret; at most 1024 connections and 1024
-/// loopback listeners; ten seconds for the proxy handshake; 100 ms for protocol detection.
+/// loopback listeners; ten seconds for the proxy handshake; 100 ms for protocol detection. The connections use at most
+/// half of the file descriptors that the process can still open.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it starts"]
 pub struct BridgeBuilder {
@@ -63,10 +87,11 @@ impl BridgeBuilder {
         self
     }
 
-    /// Sets the maximum number of simultaneous connections of all listeners together. At the maximum, each listener
-    /// accepts one more connection, which waits. Further connections wait in the listen queues.
+    /// Sets the maximum number of simultaneous connections of all listeners together. The connections also use at most
+    /// half of the file descriptors that the process can still open (`RLIMIT_NOFILE`); each needs two. At the maximum,
+    /// each listener accepts one more connection, which waits. Further connections wait in the listen queues.
     pub fn with_max_connections(mut self, max: usize) -> Self {
-        self.settings.max_connections = max.clamp(1, Semaphore::MAX_PERMITS);
+        self.settings.max_connections = max.max(1);
         self
     }
 
@@ -77,7 +102,8 @@ impl BridgeBuilder {
         self
     }
 
-    /// Sets the time limit for a SOCKS5 handshake, and for the head of each HTTP request to the proxy.
+    /// Sets the time limit for a SOCKS5 handshake, and for the head of each HTTP request to the proxy. Clients of other
+    /// users have at most two seconds to authenticate.
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
@@ -93,38 +119,49 @@ impl BridgeBuilder {
     /// Starts the proxy on a loopback port that the system chooses. Unix sockets and loopback listeners are added to
     /// the bridge afterwards.
     ///
+    /// If the kernel cannot identify the owner of a TCP connection (a sandbox such as gVisor, or a seccomp policy), the
+    /// bridge logs a warning, and TCP clients need the secret unless the access is [`Access::Any`].
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen): no port is free, or the system cannot identify the owner of a
-    /// connection; [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): the mesh has no identity yet; the crypto
-    /// provider of the identity generates the secret.
+    /// [`ErrorKind::Listen`](crate::ErrorKind::Listen): no port is free;
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials): the mesh has no identity yet; the crypto provider of
+    /// the identity generates the secret.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves no listener.
     pub async fn start(self) -> Result<Bridge, Error> {
-        let access_control = AccessControl::new(self.settings.access)?;
+        let access_control = AccessControl::new(self.settings.access);
         let secret = Secret::new(&self.mesh)?;
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound = match TcpListener::bind(any_port).await {
-            Ok(listener) => listener.local_addr().map(|proxy| (listener, proxy)),
-            Err(error) => Err(error),
-        };
-        let (listener, proxy) =
-            bound.map_err(|error| cannot_listen(any_port, "the proxy needs a free loopback port", error))?;
+        let (listener, proxy) = bind(any_port)
+            .map_err(|error| cannot_listen(any_port, "the proxy needs a free loopback port", error))?;
+        let identifies_clients = access_control.accepts_tcp_without_secret();
+        let max_guests = if identifies_clients { MAX_GUESTS } else { MAX_UNIDENTIFIED_GUESTS };
         let state = Arc::new(BridgeState {
             http: HttpClient::new(self.mesh.connector()),
             mesh: self.mesh,
             access_control,
             secret,
-            slots: Arc::new(Semaphore::new(self.settings.max_connections)),
+            slots: Arc::new(Slots::new(self.settings.max_connections)),
+            guests: Arc::new(Guests::new(max_guests)),
+            own_listeners: Arc::new(OwnListeners::default()),
+            warnings: Warnings::new(),
             settings: self.settings,
         });
         let mut tasks = JoinSet::new();
-        let proxied = |client, state: Arc<BridgeState>| async move { proxy::serve(client, &state).await };
-        tasks.spawn(listen::serve(listener, state.clone(), proxied));
+        tasks.spawn(listen::accept(listener, state.clone(), Clients::Authenticated, proxy::serve));
         let local_listeners = Arc::new(LocalListeners::new(self.settings.max_local_listeners));
         let (files, tasks) = (Mutex::default(), Arc::new(Mutex::new(tasks)));
         Ok(Bridge { state, proxy, local_listeners, files, tasks, runtime: Handle::current() })
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }

@@ -1,40 +1,46 @@
 //! Connections of local clients: TCP and Unix sockets.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    time::Instant,
+};
 
 use super::{
-    access::{AcceptedConnection, AccessControl},
+    access::{AcceptedConnection, AccessControl, Verdict},
     local_socket::LocalSocket,
 };
 
 /// The connection of a client to the bridge.
 pub(super) trait Client: LocalSocket + 'static {
-    /// Returns whether access control accepts the client without the secret of the bridge.
-    fn is_allowed(&self, access_control: &AccessControl) -> impl Future<Output = bool> + Send;
+    /// Checks the client, whose connection was accepted at `accepted_at`. Does not wait.
+    fn check(&self, access_control: &AccessControl, accepted_at: Instant) -> Verdict;
 }
 
 /// A listening socket that accepts clients.
-pub(super) trait Listener: Send + 'static {
+pub(super) trait Listener: Send + Sync + 'static {
     type Client: Client;
 
     fn accept(&self) -> impl Future<Output = io::Result<Self::Client>> + Send;
+
+    /// Returns the address of a TCP listener.
+    fn address(&self) -> Option<SocketAddr>;
 }
 
 impl Client for TcpStream {
-    async fn is_allowed(&self, access_control: &AccessControl) -> bool {
+    fn check(&self, access_control: &AccessControl, accepted_at: Instant) -> Verdict {
         match AcceptedConnection::of(self) {
-            Ok(accepted) => access_control.allows_tcp(&accepted).await,
+            Ok(accepted) => access_control.check_tcp(&accepted, accepted_at),
             // The socket has no addresses, because the connection is closed.
-            Err(_) => false,
+            Err(_) => Verdict::Gone,
         }
     }
 }
 
 impl Client for UnixStream {
-    async fn is_allowed(&self, access_control: &AccessControl) -> bool {
-        access_control.allows_unix(self)
+    fn check(&self, access_control: &AccessControl, _accepted_at: Instant) -> Verdict {
+        access_control.check_unix(self)
     }
 }
 
@@ -43,8 +49,13 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<TcpStream> {
         let (client, _) = Self::accept(self).await?;
-        client.set_nodelay(true)?;
+        // The call fails only if the client has closed the connection. An error here would pause the listener.
+        let _ = client.set_nodelay(true);
         Ok(client)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
     }
 }
 
@@ -53,5 +64,9 @@ impl Listener for UnixListener {
 
     async fn accept(&self) -> io::Result<UnixStream> {
         Ok(Self::accept(self).await?.0)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        None
     }
 }

@@ -1,13 +1,17 @@
 //! The HTTP proxy: `CONNECT` for tunnels, absolute-form requests for `http://` URLs (RFC 9110 §9.3.6, RFC 9112 §3.2.2).
 
+mod destination;
 mod headers;
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::{HOST, PROXY_AUTHENTICATE},
-    uri::Scheme,
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, HOST, PROXY_AUTHENTICATE},
 };
 use hyper::{
     body::{Bytes, Incoming},
@@ -17,10 +21,22 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
 
-use self::headers::{authenticated, remove_hop_by_hop};
-use super::{BridgeState, access::AcceptedConnection, services, tunnel};
+#[cfg(any(fuzzing, test))]
+pub(super) use self::{
+    destination::{Destination, tunnel_target},
+    headers::{HOP_BY_HOP, authenticated, remove_hop_by_hop},
+};
+#[cfg(not(any(fuzzing, test)))]
+use self::{
+    destination::{Destination, tunnel_target},
+    headers::{authenticated, remove_hop_by_hop},
+};
+use super::{BridgeState, admission::Admission, own_listeners, tunnel, warnings::Reason};
 use crate::{
     error::{Error, ErrorKind},
     http::ResponseBody,
@@ -33,13 +49,19 @@ type Answer = Response<ResponseBody>;
 /// The header of responses from the proxy itself that contains the kind of the error (`ErrorKind::as_label`).
 const ERROR_KIND: &str = "x-sidestep-error";
 
+/// The value of [`ERROR_KIND`] if the target is the bridge itself.
+const LOOP: &str = "loop_detected";
+
 /// Serves a client that does not speak SOCKS5. The client is treated as an HTTP/1.1 client, and receives an error
 /// response if it speaks another protocol.
-pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
-    let Ok(accepted) = AcceptedConnection::of(&client) else {
-        return;
+pub(super) async fn serve(client: TcpStream, admission: Admission, state: &BridgeState) {
+    let guest_until = admission.guest_until();
+    let session = Session {
+        state,
+        admission: tokio::sync::Mutex::new(admission),
+        is_authenticated: AtomicBool::new(false),
+        tunnel: Mutex::default(),
     };
-    let session = Session { state, accepted, is_allowed: OnceCell::new(), tunnel: Mutex::default() };
     let service = service_fn(|request| async { Ok::<_, Infallible>(session.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -47,8 +69,13 @@ pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
         .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "the connection of a client of the bridge's HTTP proxy failed");
+    tokio::select! {
+        ended = connection => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "the connection of a client of the bridge's HTTP proxy failed");
+            }
+        }
+        () = session.is_too_late(guest_until) => return,
     }
     let tunnel = session.tunnel.lock().take();
     if let Some(tunnel) = tunnel {
@@ -59,8 +86,9 @@ pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
 /// The connection of one client.
 struct Session<'a> {
     state: &'a BridgeState,
-    accepted: AcceptedConnection,
-    is_allowed: OnceCell<bool>,
+    admission: tokio::sync::Mutex<Admission>,
+    /// Whether a request of this connection contained the secret of the bridge.
+    is_authenticated: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
@@ -76,40 +104,58 @@ struct Tunnel {
 impl Session<'_> {
     async fn answer(&self, mut request: Request<Incoming>) -> Answer {
         if !self.may_pass(&request).await {
-            tracing::warn!(
-                "the bridge rejected an HTTP proxy client: it belongs to another process and sent no valid password"
-            );
-            let mut answer = text_response(
-                StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-                "this proxy belongs to another process: authenticate with its user and password",
-            );
-            let challenge = HeaderValue::from_static("Basic realm=\"sidestep\"");
-            answer.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
-            return answer;
+            return self.reject().await;
         }
         let outcome = match *request.method() {
             Method::CONNECT => self.connect(&mut request).await,
             _ => self.forward(request).await,
         };
         outcome.unwrap_or_else(|error| {
-            tracing::warn!(error = error.report(), "the bridge cannot serve an HTTP request");
+            self.state.warnings.cannot_serve_request(&error);
             failed(&error)
         })
     }
 
     async fn may_pass(&self, request: &Request<Incoming>) -> bool {
-        let access_control = &self.state.access_control;
-        authenticated(request.headers(), &self.state.secret)
-            || *self.is_allowed.get_or_init(|| access_control.allows_tcp(&self.accepted)).await
+        let mut admission = self.admission.lock().await;
+        if authenticated(request.headers(), &self.state.secret) {
+            self.is_authenticated.store(true, Ordering::Release);
+            admission.authenticated(&self.state.slots).await;
+            return true;
+        }
+        !admission.needs_secret()
+    }
+
+    /// Returns the response to a client that sent no valid password. The connection is closed after it, so that the
+    /// client does not occupy one of the few connections for such clients.
+    async fn reject(&self) -> Answer {
+        self.state.warnings.rejected(Reason::AnotherProcess, self.admission.lock().await.client());
+        let mut answer = text_response(
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            "this proxy belongs to another process: authenticate with its user and password",
+        );
+        let challenge = HeaderValue::from_static("Basic realm=\"sidestep\"");
+        answer.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    /// Waits until the client has not authenticated in time. Never returns for other clients.
+    async fn is_too_late(&self, guest_until: Option<Instant>) {
+        let Some(until) = guest_until else {
+            return pending().await;
+        };
+        sleep_until(until).await;
+        if self.is_authenticated.load(Ordering::Acquire) {
+            pending().await
+        }
     }
 
     async fn connect(&self, request: &mut Request<Incoming>) -> Result<Answer, Error> {
-        let mesh = &self.state.mesh;
-        let authority = request.uri().authority().map_or("", |authority| authority.as_str());
-        let target: Target = authority.parse()?;
-        let stream = match services::detects_protocol(mesh, &target).await? {
+        let target = tunnel_target(request.uri())?;
+        let stream = match tunnel::detects_protocol(self.state, &target).await? {
             true => None,
-            false => Some(mesh.connect_to(&target).await?),
+            false => Some(tunnel::connect(self.state, &target).await?),
         };
         let upgrade = hyper::upgrade::on(request);
         let tunnel = Tunnel { upgrade, target, stream };
@@ -119,18 +165,22 @@ impl Session<'_> {
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Error> {
         let (parts, body) = request.into_parts();
+        let destination = Destination::new(parts.uri)?;
+        self.state.own_listeners.refuse(&self.state.mesh, &destination.target).await?;
         let mut headers = parts.headers;
-        headers.insert(HOST, host(&parts.uri)?);
         remove_hop_by_hop(&mut headers);
+        headers.insert(HOST, destination.host);
         let mut onward = Request::new(body);
         *onward.method_mut() = parts.method;
-        *onward.uri_mut() = parts.uri;
+        *onward.uri_mut() = destination.uri;
         *onward.headers_mut() = headers;
         let (parts, body) = self.state.http.request(onward).await?.into_parts();
         let mut answer = Response::new(body);
         (*answer.status_mut(), *answer.version_mut()) = (parts.status, Version::HTTP_11);
         *answer.headers_mut() = parts.headers;
         remove_hop_by_hop(answer.headers_mut());
+        // Only the proxy itself reports errors with this header.
+        answer.headers_mut().remove(ERROR_KIND);
         Ok(answer)
     }
 }
@@ -150,37 +200,23 @@ impl Tunnel {
         };
         match stream {
             Ok(stream) => tunnel::pass_on(client, stream, &read).await,
-            Err(error) => tunnel::failed(&client, &self.target, &error),
+            Err(error) => tunnel::failed(&client, state, &self.target, &error),
         }
     }
 }
 
-/// Returns the `Host` header of a forwarded request, which is the host of its URL (RFC 9112 §3.2.2).
-fn host(uri: &Uri) -> Result<HeaderValue, Error> {
-    let refused = |message: &str| Error::new(ErrorKind::InvalidTarget, message);
-    let authority = match (uri.scheme(), uri.authority()) {
-        (Some(scheme), Some(authority)) if *scheme == Scheme::HTTP => authority,
-        (Some(_), _) => {
-            return Err(refused("this proxy forwards only http:// URLs: use CONNECT for others"));
-        }
-        (None, _) => {
-            return Err(refused("this is a proxy: requests need an absolute URL, http://HOST:PORT/PATH"));
-        }
-    };
-    let without_user = authority.as_str().rsplit('@').next().unwrap_or_default();
-    HeaderValue::from_str(without_user)
-        .map_err(|_| refused("the host of the URL contains invalid characters"))
-}
-
 fn failed(error: &Error) -> Answer {
+    let is_loop = own_listeners::is_loop(error);
     let status = match error.kind() {
+        _ if is_loop => StatusCode::LOOP_DETECTED,
         ErrorKind::InvalidTarget => StatusCode::BAD_REQUEST,
         ErrorKind::PlaintextRefused => StatusCode::FORBIDDEN,
         ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
+    let kind = if is_loop { LOOP } else { error.kind().as_label() };
     let mut answer = text_response(status, error.report());
-    answer.headers_mut().insert(ERROR_KIND, HeaderValue::from_static(error.kind().as_label()));
+    answer.headers_mut().insert(ERROR_KIND, HeaderValue::from_static(kind));
     answer
 }
 

@@ -9,7 +9,8 @@ impl Bridge {
     /// Returns a reqwest proxy for `http://` and `https://` URLs. The mesh resolves the host names. URLs of mesh
     /// services start with `http://`, because the mesh adds mTLS.
     ///
-    /// If a service cannot be reached, reqwest returns a response, as with a sidecar: the status is 502, 504 or 403,
+    /// If a service cannot be reached, reqwest returns a response, as with a sidecar: the status is 502, 504 or 403 (508
+    /// if the URL is a listener of the bridge itself),
     /// the header `x-sidestep-error` contains the error kind, and the body the message. With
     /// `reqwest::Proxy::all(bridge.socks_url())`, reqwest returns an error instead; it needs the reqwest features
     /// `socks` and one for TLS.

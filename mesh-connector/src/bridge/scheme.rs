@@ -36,7 +36,7 @@ pub(super) async fn serve(client: TcpStream, state: Arc<BridgeState>, schemes: S
     if let Some(target) = schemes.target(first[0]) {
         listen::to(client, state, target.clone()).await;
     } else {
-        tracing::warn!(?schemes, "a client of the bridge uses a port that the service does not have");
+        state.warnings.no_default_port(&schemes);
         client.reset();
     }
 }

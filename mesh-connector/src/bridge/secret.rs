@@ -30,6 +30,12 @@ impl Secret {
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()))
     }
 
+    /// Returns a secret with the given text.
+    #[cfg(any(fuzzing, test))]
+    pub(super) fn fixed(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// Returns the password. Keep it out of logs and command lines, which other processes can read.
     #[must_use]
     pub fn reveal(&self) -> &str {

@@ -1,6 +1,6 @@
 //! SOCKS5 with the command `CONNECT`, with or without password authentication (RFC 1928, RFC 1929).
 
-mod wire;
+pub(super) mod wire;
 
 use std::io;
 
@@ -11,21 +11,23 @@ use tokio::{
 };
 
 use self::wire::{Command, Parsed, REFUSED_METHODS, Reply};
-use super::{BridgeState, USER, client::Client as _, services, tunnel};
+use super::{BridgeState, USER, admission::Admission, own_listeners, tunnel, warnings::Reason};
 use crate::{error::Error, stream::MeshStream, target::Target};
 
 /// Serves a client that speaks SOCKS5.
-pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
-    let mut session = Session { client, read: Vec::new() };
-    let negotiated = timeout(state.settings.handshake_timeout, session.negotiate(state)).await;
+pub(super) async fn serve(client: TcpStream, admission: Admission, state: &BridgeState) {
+    let time_left = admission.time_left(state.settings.handshake_timeout);
+    let mut session = Session { client, admission, read: Vec::new() };
+    let negotiated = timeout(time_left, session.negotiate(state)).await;
     let Ok(Ok(Some(target))) = negotiated else {
         // The client has been rejected, has closed the connection, was too slow, or does not speak SOCKS5.
         return;
     };
-    let opened = match services::detects_protocol(&state.mesh, &target).await {
+    session.admission.authenticated(&state.slots).await;
+    let opened = match tunnel::detects_protocol(state, &target).await {
         Ok(true) => session.accept_first(state, &target).await,
         Ok(false) => session.connect_first(state, &target).await,
-        Err(error) => session.refuse(&target, &error).await,
+        Err(error) => session.refuse(state, &target, &error).await,
     };
     if let Some(stream) = opened {
         tunnel::pass_on(session.client, stream, &session.read).await;
@@ -34,6 +36,7 @@ pub(super) async fn serve(client: TcpStream, state: &BridgeState) {
 
 struct Session {
     client: TcpStream,
+    admission: Admission,
     /// The bytes that no message of the handshake has consumed yet.
     read: Vec<u8>,
 }
@@ -48,21 +51,16 @@ impl Session {
             // Java's sockets offer both password authentication and no authentication, even if no password is
             // configured.
             let known = user == USER.as_bytes() && state.secret.is(&password)
-                || offered.contains(&wire::NO_AUTHENTICATION)
-                    && self.client.is_allowed(&state.access_control).await;
+                || offered.contains(&wire::NO_AUTHENTICATION) && !self.admission.needs_secret();
             self.client.write_all(&wire::credentials_answer(known)).await?;
             if !known {
-                tracing::warn!("the bridge rejected a SOCKS client: wrong password");
+                state.warnings.rejected(Reason::WrongPassword, self.admission.client());
                 return Ok(None);
             }
-        } else if offered.contains(&wire::NO_AUTHENTICATION)
-            && self.client.is_allowed(&state.access_control).await
-        {
+        } else if offered.contains(&wire::NO_AUTHENTICATION) && !self.admission.needs_secret() {
             self.client.write_all(&[wire::VERSION, wire::NO_AUTHENTICATION]).await?;
         } else {
-            tracing::warn!(
-                "the bridge rejected a SOCKS client: it belongs to another process and sent no password"
-            );
+            state.warnings.rejected(Reason::AnotherProcess, self.admission.client());
             self.client.write_all(&REFUSED_METHODS).await?;
             return Ok(None);
         }
@@ -98,9 +96,9 @@ impl Session {
     }
 
     async fn connect_first(&mut self, state: &BridgeState, target: &Target) -> Option<MeshStream> {
-        match state.mesh.connect_to(target).await {
+        match tunnel::connect(state, target).await {
             Ok(stream) => self.answer(Reply::Succeeded).await.then_some(stream),
-            Err(error) => self.refuse(target, &error).await,
+            Err(error) => self.refuse(state, target, &error).await,
         }
     }
 
@@ -112,15 +110,16 @@ impl Session {
         match tunnel::detected(&mut self.client, state, target, &mut self.read).await {
             Ok(stream) => Some(stream),
             Err(error) => {
-                tunnel::failed(&self.client, target, &error);
+                tunnel::failed(&self.client, state, target, &error);
                 None
             }
         }
     }
 
-    async fn refuse(&mut self, target: &Target, error: &Error) -> Option<MeshStream> {
-        tracing::warn!(%target, error = error.report(), "the bridge cannot connect to the target of a client");
-        self.answer(Reply::from(error.kind())).await;
+    async fn refuse(&mut self, state: &BridgeState, target: &Target, error: &Error) -> Option<MeshStream> {
+        state.warnings.cannot_connect(target, error);
+        let reply = if own_listeners::is_loop(error) { Reply::NotAllowed } else { Reply::from(error.kind()) };
+        self.answer(reply).await;
         None
     }
 

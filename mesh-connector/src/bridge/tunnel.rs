@@ -3,21 +3,39 @@
 mod relay;
 
 pub use self::relay::relay;
-use super::{BridgeState, client::Client, protocol_detection, services};
+use super::{BridgeState, client::Client, own_listeners, protocol_detection, services};
 use crate::{error::Error, stream::MeshStream, target::Target};
 
 /// Connects a client to `target`, and relays bytes until both directions have ended.
 pub(super) async fn to<C: Client>(mut client: C, state: &BridgeState, target: &Target) {
     let mut read = Vec::new();
-    let opened = match services::detects_protocol(&state.mesh, target).await {
+    let opened = match detects_protocol(state, target).await {
         Ok(true) => detected(&mut client, state, target, &mut read).await,
-        Ok(false) => state.mesh.connect_to(target).await,
+        Ok(false) => connect(state, target).await,
         Err(error) => Err(error),
     };
     match opened {
         Ok(stream) => pass_on(client, stream, &read).await,
-        Err(error) => failed(&client, target, &error),
+        Err(error) => failed(&client, state, target, &error),
     }
+}
+
+/// Returns whether the first bytes of the client determine the protocol of the connection. Refuses a target that is the
+/// bridge itself.
+pub(super) async fn detects_protocol(state: &BridgeState, target: &Target) -> Result<bool, Error> {
+    state.own_listeners.refuse(&state.mesh, target).await?;
+    services::detects_protocol(&state.mesh, target).await
+}
+
+/// Connects to `target`.
+pub(super) async fn connect(state: &BridgeState, target: &Target) -> Result<MeshStream, Error> {
+    let stream = state.mesh.connect_to(target).await?;
+    // The name of the target may have got another address after it was checked, or an endpoint has the address.
+    let peer = stream.connection().peer_addr();
+    if state.own_listeners.contains(peer.ip(), peer.port()) {
+        return Err(own_listeners::loop_detected(target));
+    }
+    Ok(stream)
 }
 
 /// Connects to `target` with the protocol of the client's first bytes. Appends these bytes to `read`.
@@ -28,12 +46,12 @@ pub(super) async fn detected<C: Client>(
     read: &mut Vec<u8>,
 ) -> Result<MeshStream, Error> {
     let protocol = protocol_detection::detect(client, read, state.settings.detection_timeout).await;
-    state.mesh.connect_to(&target.clone().with_protocol(protocol)).await
+    connect(state, &target.clone().with_protocol(protocol)).await
 }
 
 /// Logs the error and resets the client, which can no longer receive an error message.
-pub(super) fn failed<C: Client>(client: &C, target: &Target, error: &Error) {
-    tracing::warn!(%target, error = error.report(), "the bridge cannot connect to the target of a client");
+pub(super) fn failed<C: Client>(client: &C, state: &BridgeState, target: &Target, error: &Error) {
+    state.warnings.cannot_connect(target, error);
     client.reset();
 }
 

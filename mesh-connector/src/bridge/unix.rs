@@ -16,19 +16,26 @@ use crate::error::Error;
 pub(super) struct SocketFile {
     path: PathBuf,
     /// The device and inode of the file. `None` if they could not be read. A file that has replaced it is not removed.
-    identity: Option<(u64, u64)>,
+    identity: Option<Identity>,
 }
+
+/// The device and inode of a file.
+type Identity = (u64, u64);
 
 /// Listens on `path`. If `path` is the file of a socket on which no program listens, replaces the file.
 pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Error> {
     let failed = |next: &str, error| cannot_listen(path.display(), next, error);
+    let in_use = "another program listens on it, or the file is not a socket";
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if !is_abandoned(path).await {
-                return Err(failed("another program listens on it, or the file is not a socket", error));
+            let Some(abandoned) = abandoned(path).await else {
+                return Err(failed(in_use, error));
+            };
+            match remove(path, abandoned) {
+                Ok(true) => UnixListener::bind(path),
+                Ok(false) => return Err(failed(in_use, error)),
+                Err(error) => return Err(failed("the old socket cannot be removed", error)),
             }
-            fs::remove_file(path).map_err(|error| failed("the old socket cannot be removed", error))?;
-            UnixListener::bind(path)
         }
         bound => bound,
     };
@@ -38,24 +45,50 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Erro
     Ok((listener, SocketFile { path: path.to_owned(), identity: identity(path) }))
 }
 
-/// Returns whether the file belongs to a socket that no program listens on.
-async fn is_abandoned(path: &Path) -> bool {
-    if !fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        return false;
-    }
+/// Returns the identity of the file if it belongs to a socket that no program listens on.
+async fn abandoned(path: &Path) -> Option<Identity> {
+    let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
     let connected = UnixStream::connect(path).await;
-    connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    let is_abandoned = connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    is_abandoned.then(|| (file.dev(), file.ino()))
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Removes the file at `path` if it is the file with this identity. Returns whether it has removed it.
+///
+/// Another program can replace the file at any time. So the file is first moved to a name that no other program uses,
+/// and removed there if it is the right one. Otherwise it is moved back.
+fn remove(path: &Path, wanted: Identity) -> io::Result<bool> {
+    if identity(path) != Some(wanted) {
+        return Ok(false);
+    }
+    move_and_remove(path, wanted)
+}
+
+fn move_and_remove(path: &Path, wanted: Identity) -> io::Result<bool> {
+    let moved = path.with_file_name(format!(".sidestep-{:016x}", fastrand::u64(..)));
+    fs::rename(path, &moved)?;
+    let is_wanted = identity(&moved) == Some(wanted);
+    if !is_wanted {
+        // Unlike a rename, a link fails if there is a file at `path`. That file is then the newest.
+        let linked = fs::hard_link(&moved, path);
+        linked.or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    fs::remove_file(&moved)?;
+    Ok(is_wanted)
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if let Some(own) = self.identity {
             // If the removal fails, the next bridge on this path finds that no program listens, and replaces the file.
-            let _ = fs::remove_file(&self.path);
+            let _ = remove(&self.path, own);
         }
     }
 }
@@ -76,6 +109,35 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Listen);
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_of_another_program_that_has_just_replaced_an_abandoned_one_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        let old = abandoned(&path).await.unwrap();
+        // Two files exist at the same time, so that they have different inodes.
+        let other = dir.path().join("other");
+        let listener = UnixListener::bind(&other).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(!remove(&path, old).unwrap());
+        let (connected, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_moved_away_by_mistake_is_moved_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let before = identity(&path);
+        assert!(!move_and_remove(&path, (0, 0)).unwrap());
+        assert_eq!(identity(&path), before);
+        let (connected, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ mod hang_up;
 mod hostile;
 mod http;
 mod local;
+mod refusals;
 mod socks;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -50,8 +51,11 @@ async fn exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8>
 /// Connects from another process of the same user, sends text, and returns the answer.
 async fn another_process(address: SocketAddr, says: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
-    let script = format!("exec 3<>/dev/tcp/{ip}/{port}; printf '{says}' >&3; cat <&3");
-    let run = move || std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    // Other users can read command lines, but not the environment, and the text may contain the secret.
+    let script = format!("exec 3<>/dev/tcp/{ip}/{port}; printf \"$SAYS\" >&3; cat <&3");
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", &script]).env("SAYS", says);
+    let run = move || bash.output().unwrap();
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -1,93 +1,138 @@
 //! Checks whether a socket belongs to this process, by its inode in `/proc/self/fd`.
 
 use std::{
+    collections::HashMap,
     io,
+    mem::MaybeUninit,
     os::fd::{OwnedFd, RawFd},
-    sync::OnceLock,
-    time::Duration,
 };
 
-use rustix::fs::{Dir, Mode, OFlags, open, readlinkat};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep_until},
-};
+use parking_lot::Mutex;
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, open, readlinkat, seek};
+use tokio::time::Instant;
 
 /// The maximum distance from the accepted descriptor of the descriptors that are checked first. The descriptor of a
-/// client in this process is usually close, because the process has just created both.
-const SEARCH_DISTANCE: RawFd = 128;
+/// client in this process is usually next to it, because the process has just created both.
+const SEARCH_DISTANCE: RawFd = 8;
 
-/// The minimum time between two full scans of the descriptors. A scan takes milliseconds if there are thousands of
-/// descriptors, and any local process can trigger a scan by connecting.
-const SCAN_INTERVAL: Duration = Duration::from_millis(20);
+/// The time from the end of a scan of all descriptors to the start of the next, as a multiple of the duration of the
+/// scan. A scan takes milliseconds if there are thousands of descriptors, and each connection of another process of the
+/// same user needs one. With this pause, the scans take at most a fifth of the time of one thread.
+const PAUSE: u32 = 4;
 
 /// The open file descriptors of this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OwnDescriptors {
-    table: OnceLock<OwnedFd>,
-    next_scan: Mutex<Option<Instant>>,
+    table: OwnedFd,
+    last: Mutex<Scan>,
+}
+
+/// The last scan of all descriptors.
+#[derive(Debug, Default)]
+struct Scan {
+    /// The descriptor of each socket, by its inode.
+    sockets: HashMap<u32, RawFd>,
+    /// The time at which the scan started. `None` before the first scan.
+    started: Option<Instant>,
+    /// The earliest time of the next scan.
+    next: Option<Instant>,
+    /// The number of scans so far.
+    count: u64,
+}
+
+/// The answer to the question whether a socket belongs to this process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    Yes,
+    No,
+    /// The answer needs a scan, which may not start before this time.
+    At(Instant),
 }
 
 impl OwnDescriptors {
-    /// Returns whether a descriptor of this process refers to the socket with this inode. `accepted` is the descriptor
-    /// of the server end of the connection.
-    pub(super) async fn contains_socket(&self, inode: u32, accepted: RawFd) -> bool {
-        let link = format!("socket:[{inode}]");
-        let Ok(table) = self.table() else {
-            return false;
-        };
-        if near(table, accepted, &link) {
-            return true;
-        }
-        let mut next = self.next_scan.lock().await;
-        if let Some(next) = *next {
-            sleep_until(next).await;
-        }
-        let found = scan(table, &link).unwrap_or(false);
-        *next = Some(Instant::now() + SCAN_INTERVAL);
-        found
-    }
-
-    fn table(&self) -> io::Result<&OwnedFd> {
-        if let Some(table) = self.table.get() {
-            return Ok(table);
-        }
+    pub(super) fn new() -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let table = open("/proc/self/fd", flags, Mode::empty())?;
-        Ok(self.table.get_or_init(|| table))
+        Ok(Self { table, last: Mutex::default() })
     }
-}
 
-/// Returns whether a descriptor near `accepted` refers to the socket `link`. Checks the nearest descriptors first.
-fn near(table: &OwnedFd, accepted: RawFd, link: &str) -> bool {
-    let mut name = Vec::new();
-    (1..=SEARCH_DISTANCE).any(|distance| {
-        let both = [accepted.saturating_sub(distance), accepted.saturating_add(distance)];
-        both.into_iter()
-            .any(|descriptor| descriptor >= 0 && is(table, &descriptor.to_string(), link, &mut name))
-    })
-}
-
-fn scan(table: &OwnedFd, link: &str) -> io::Result<bool> {
-    let mut name = Vec::new();
-    for entry in Dir::read_from(table)? {
-        let entry = entry?;
-        if let Ok(descriptor) = entry.file_name().to_str()
-            && is(table, descriptor, link, &mut name)
+    /// Returns whether a descriptor of this process refers to the socket with this inode. `near` is the descriptor of
+    /// the server end of the connection, which was accepted at `accepted`.
+    ///
+    /// All sockets that were accepted before a scan have their answer from this scan.
+    pub(super) fn find_socket(&self, inode: u32, near: RawFd, accepted: Instant) -> io::Result<Found> {
+        let link = format!("socket:[{inode}]");
+        let mut last = self.last.lock();
+        // The descriptor may have been closed since the scan.
+        let is_at = |descriptor: &RawFd| self.refers_to(*descriptor, &link, &mut Vec::new());
+        if last.sockets.get(&inode).is_some_and(is_at) || self.is_near(near, &link) {
+            return Ok(Found::Yes);
+        }
+        if last.started.is_some_and(|started| started > accepted) {
+            return Ok(Found::No);
+        }
+        let now = Instant::now();
+        if let Some(next) = last.next
+            && next > now
         {
-            return Ok(true);
+            return Ok(Found::At(next));
         }
+        last.sockets.clear();
+        let scanned = self.scan(&mut last.sockets);
+        last.count += 1;
+        last.started = Some(now);
+        let ended = Instant::now();
+        last.next = Some(ended + (ended - now) * PAUSE);
+        scanned?;
+        Ok(if last.sockets.contains_key(&inode) { Found::Yes } else { Found::No })
     }
-    Ok(false)
+
+    /// Returns the number of scans of all descriptors so far.
+    #[cfg(test)]
+    pub(super) fn scans(&self) -> u64 {
+        self.last.lock().count
+    }
+
+    /// Returns whether a descriptor near `near` refers to the socket `link`. Checks the nearest descriptors first.
+    fn is_near(&self, near: RawFd, link: &str) -> bool {
+        let mut name = Vec::new();
+        (1..=SEARCH_DISTANCE).any(|distance| {
+            let both = [near.saturating_sub(distance), near.saturating_add(distance)];
+            both.into_iter().any(|descriptor| descriptor >= 0 && self.refers_to(descriptor, link, &mut name))
+        })
+    }
+
+    /// Adds all sockets of this process to `sockets`. Opens no descriptor, because none may be free.
+    fn scan(&self, sockets: &mut HashMap<u32, RawFd>) -> io::Result<()> {
+        seek(&self.table, SeekFrom::Start(0))?;
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&self.table, &mut buffer);
+        let mut name = Vec::new();
+        while let Some(entry) = entries.next() {
+            let Some(descriptor) = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if let Some(inode) = self.link(descriptor, &mut name).and_then(socket_inode) {
+                sockets.insert(inode, descriptor);
+            }
+        }
+        Ok(())
+    }
+
+    fn refers_to(&self, descriptor: RawFd, link: &str, buffer: &mut Vec<u8>) -> bool {
+        self.link(descriptor, buffer).is_some_and(|target| target == link.as_bytes())
+    }
+
+    /// Returns the target of the link for a descriptor. `None` if the descriptor is not open.
+    fn link<'a>(&self, descriptor: RawFd, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let target = readlinkat(&self.table, descriptor.to_string(), std::mem::take(buffer)).ok()?;
+        *buffer = target.into_bytes();
+        Some(buffer)
+    }
 }
 
-fn is(table: &OwnedFd, descriptor: &str, link: &str, buffer: &mut Vec<u8>) -> bool {
-    match readlinkat(table, descriptor, std::mem::take(buffer)) {
-        Ok(target) => {
-            let same = target.as_bytes() == link.as_bytes();
-            *buffer = target.into_bytes();
-            same
-        }
-        Err(_) => false,
-    }
+/// Returns the inode in the link target of a socket, `socket:[INODE]`. `None` for other files.
+fn socket_inode(link: &[u8]) -> Option<u32> {
+    let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

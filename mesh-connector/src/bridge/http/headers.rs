@@ -3,23 +3,26 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName,
-    header::{CONNECTION, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
 use crate::bridge::{Secret, USER};
 
-/// The headers that a proxy does not forward, in addition to those that `Connection` lists (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
+/// The headers that a proxy does not forward, in addition to those that `Connection` lists (RFC 9110 §7.6.1). The
+/// headers of proxy authentication belong to this proxy (RFC 9110 §11.7): a service cannot ask for its password.
+pub(in crate::bridge) const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
+    PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authentication-info"),
     HeaderName::from_static("proxy-connection"),
 ];
 
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(in crate::bridge) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok());
     let named: Vec<HeaderName> = named.collect();
@@ -29,7 +32,7 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Returns whether a request carries the secret of the bridge (RFC 7617).
-pub(super) fn authenticated(headers: &HeaderMap, secret: &Secret) -> bool {
+pub(in crate::bridge) fn authenticated(headers: &HeaderMap, secret: &Secret) -> bool {
     let given = headers.get(PROXY_AUTHORIZATION).and_then(|value| {
         let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
         let decoded = STANDARD.decode(encoded.trim()).ok()?;

@@ -4,15 +4,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::error::ErrorKind;
 
-pub(super) const VERSION: u8 = 5;
-pub(super) const NO_AUTHENTICATION: u8 = 0;
-pub(super) const PASSWORD: u8 = 2;
+pub(in crate::bridge) const VERSION: u8 = 5;
+pub(in crate::bridge) const NO_AUTHENTICATION: u8 = 0;
+pub(in crate::bridge) const PASSWORD: u8 = 2;
 /// The reply "no acceptable methods" (RFC 1928 §3).
-pub(super) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
+pub(in crate::bridge) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
 
 /// The result of parsing the bytes that a client has sent so far.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Parsed<T> {
+pub(in crate::bridge) enum Parsed<T> {
     /// A message and its length in bytes.
     Done(T, usize),
     /// The bytes are the start of a message.
@@ -23,14 +23,14 @@ pub(super) enum Parsed<T> {
 
 /// The request of a client (RFC 1928 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Request {
-    pub(super) command: Command,
-    pub(super) host: String,
-    pub(super) port: u16,
+pub(in crate::bridge) struct Request {
+    pub(in crate::bridge) command: Command,
+    pub(in crate::bridge) host: String,
+    pub(in crate::bridge) port: u16,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Command {
+pub(in crate::bridge) enum Command {
     Connect,
     /// `BIND` or `UDP ASSOCIATE`.
     Other,
@@ -39,7 +39,7 @@ pub(super) enum Command {
 
 /// The codes of a reply (RFC 1928 §6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reply {
+pub(in crate::bridge) enum Reply {
     Succeeded = 0,
     Failed = 1,
     NotAllowed = 2,
@@ -51,7 +51,7 @@ pub(super) enum Reply {
 }
 
 /// Parses the authentication methods that a client offers (RFC 1928 §3).
-pub(super) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
+pub(in crate::bridge) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
     match bytes {
         [VERSION, count, rest @ ..] => match rest.get(..usize::from(*count)) {
             Some(methods) => Parsed::Done(methods.to_vec(), 2 + methods.len()),
@@ -63,7 +63,7 @@ pub(super) fn methods(bytes: &[u8]) -> Parsed<Vec<u8>> {
 }
 
 /// Parses user and password (RFC 1929 §2).
-pub(super) fn credentials(bytes: &[u8]) -> Parsed<(Vec<u8>, Vec<u8>)> {
+pub(in crate::bridge) fn credentials(bytes: &[u8]) -> Parsed<(Vec<u8>, Vec<u8>)> {
     match bytes {
         [1, rest @ ..] => {
             let parsed = text(rest).and_then(|(user, rest)| Some((user, text(rest)?.0)));
@@ -80,11 +80,11 @@ pub(super) fn credentials(bytes: &[u8]) -> Parsed<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-pub(super) fn credentials_answer(known: bool) -> [u8; 2] {
+pub(in crate::bridge) fn credentials_answer(known: bool) -> [u8; 2] {
     [1, u8::from(!known)]
 }
 
-pub(super) fn request(bytes: &[u8]) -> Parsed<Request> {
+pub(in crate::bridge) fn request(bytes: &[u8]) -> Parsed<Request> {
     let [VERSION, command, 0, kind, rest @ ..] = bytes else {
         return beginning(bytes);
     };
@@ -116,7 +116,7 @@ fn beginning(bytes: &[u8]) -> Parsed<Request> {
 }
 
 /// Builds a reply. Its bound address is unspecified, because clients of `CONNECT` do not use it.
-pub(super) fn reply(reply: Reply) -> [u8; 10] {
+pub(in crate::bridge) fn reply(reply: Reply) -> [u8; 10] {
     [VERSION, reply as u8, 0, 1, 0, 0, 0, 0, 0, 0]
 }
 
