@@ -10,6 +10,7 @@
 //! | [`host_name`] | validation of host names (RFC 1035) |
 //! | [`local_error`] | socket errors whose cause is this host |
 //! | [`pem`] | certificates and private keys from PEM, root stores |
+//! | [`warn_limit`] | one log line per cause and minute for repeated warnings |
 
 #![forbid(unsafe_code)]
 
@@ -21,3 +22,4 @@ pub mod happy_eyeballs;
 pub mod host_name;
 pub mod local_error;
 pub mod pem;
+pub mod warn_limit;
