@@ -178,7 +178,7 @@ pub use self::{
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
     lookup::MatchKind,
-    policy::LocalAddresses,
+    policy::{Asker, LocalAddresses, NoLocalAddress},
     resolver::MeshResolver,
     search_scope::SearchScope,
     upstream::Upstream,

@@ -1,6 +1,6 @@
 //! DNS over TCP with pipelined queries and limits (RFC 7766).
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
@@ -18,7 +18,7 @@ use super::{
     respond::{Disposition, Transport, respond},
     shared::Shared,
 };
-use crate::dns::MAX_MESSAGE;
+use crate::{dns::MAX_MESSAGE, policy::Asker};
 
 /// The maximum size of a query in bytes.
 const MAX_QUERY: usize = 4096;
@@ -35,7 +35,11 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits)
             accepted = listener.accept(), if connections.len() < limits.max_tcp_connections => match accepted {
                 Ok((stream, peer)) => {
                     let shared = shared.clone();
-                    let connection = Connection { shared, peer: peer.ip(), idle: limits.tcp_idle_timeout };
+                    let asker = match stream.local_addr() {
+                        Ok(server) => Asker::Tcp { client: peer, server },
+                        Err(_) => Asker::Unknown,
+                    };
+                    let connection = Connection { shared, peer, asker, idle: limits.tcp_idle_timeout };
                     connections.spawn(async move {
                         if let Err(error) = connection.serve(stream).await {
                             tracing::debug!(%peer, %error, "a DNS connection failed");
@@ -55,7 +59,8 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, limits: Limits)
 
 struct Connection {
     shared: Shared,
-    peer: IpAddr,
+    peer: SocketAddr,
+    asker: Asker,
     idle: Duration,
 }
 
@@ -92,21 +97,26 @@ impl Connection {
     fn respond_or_forward(&self, message: Vec<u8>) -> Result<Option<Vec<u8>>, BoxFuture<'_, Vec<u8>>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
+        let peer = self.peer.ip();
         let names = self.shared.forwarder.resolver.inner().mesh.load();
-        let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
+        let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp, self.asker) {
             Disposition::Answer(len) => {
-                self.shared.counters.mesh.add(self.peer, &packet);
+                self.shared.counters.mesh.add(peer, &packet);
+                Some(len)
+            }
+            Disposition::NoLocalAddress(len) => {
+                self.shared.counters.no_local_address.add(peer, &packet);
                 Some(len)
             }
             Disposition::Invalid(reply) => {
-                self.shared.counters.malformed.add(self.peer, &message);
+                self.shared.counters.malformed.add(peer, &message);
                 reply
             }
-            Disposition::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
+            Disposition::Forward(asked) => match self.shared.refusal(peer, &message, &asked.query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
                     let forwarded =
-                        async move { self.shared.forward(self.peer, &message, &asked, Transport::Tcp).await };
+                        async move { self.shared.forward(peer, &message, &asked, Transport::Tcp).await };
                     return Err(forwarded.boxed());
                 }
             },
