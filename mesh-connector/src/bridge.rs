@@ -45,9 +45,12 @@
 mod access;
 mod builder;
 mod client;
+mod dns_clients;
 mod http;
 mod listen;
+mod listening;
 mod local_listeners;
+mod local_names;
 mod local_services;
 mod local_socket;
 mod protocol_detection;
@@ -57,6 +60,8 @@ mod reqwest;
 mod scheme;
 mod secret;
 mod services;
+#[cfg(target_os = "linux")]
+mod socket_owner;
 mod socks;
 mod tunnel;
 mod unix;
@@ -65,8 +70,11 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use ::hyper::body::Incoming;
@@ -75,17 +83,11 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet, time::timeout};
 
 pub use self::{
-    access::Access,
-    builder::BridgeBuilder,
-    local_listeners::{LocalNames, LocalPort},
-    local_services::LocalServices,
-    local_socket::LocalSocket,
-    secret::Secret,
-    tunnel::relay,
+    access::Access, builder::BridgeBuilder, local_listeners::LocalPort, local_names::LocalNames,
+    local_services::LocalServices, local_socket::LocalSocket, secret::Secret, tunnel::relay,
 };
 use self::{
-    access::AccessControl, builder::Settings, client::Listener, local_listeners::LocalListeners,
-    unix::SocketFile,
+    access::AccessControl, builder::Settings, client::Listener, listening::Listening, unix::SocketFile,
 };
 #[cfg(doc)]
 use crate::connector::MeshConnector;
@@ -109,7 +111,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Bridge {
     state: Arc<BridgeState>,
     proxy: SocketAddr,
-    local_listeners: Arc<LocalListeners>,
+    local: Arc<local_services::Shared>,
+    /// Whether a task opens listeners for the ports that istiod adds.
+    following: AtomicBool,
     files: Mutex<Vec<SocketFile>>,
     tasks: Arc<Mutex<JoinSet<()>>>,
     runtime: Handle,
@@ -195,27 +199,24 @@ impl Bridge {
     /// Listens on a loopback address in 127.64.0.0/10 and forwards its connections to `target`. This works only on
     /// Linux, where all of 127.0.0.0/8 is local.
     ///
-    /// A host has one loopback address for the lifetime of the bridge, and listeners stay open until the bridge ends,
-    /// so clients can cache the address. A further call with the same target and port returns the address of the same
-    /// listener.
+    /// The listener stays open until the bridge ends, so clients can cache the address. A further call with the same
+    /// target and port returns the address of the same listener. The bridge does not listen on other ports of the
+    /// address, and another program may answer there.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Listen`], for instance if `port` is [`LocalPort::Real`] and another program listens on the same
-    /// port of all addresses (0.0.0.0). The message contains the next step.
+    /// port of all addresses (0.0.0.0 or \[::\]). The message contains the next step.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves no listener.
     pub async fn listen_local(&self, target: &Target, port: LocalPort) -> Result<SocketAddr, Error> {
         let canonical = self.canonical(target);
-        let mut local_listeners = self.local_listeners.lock();
-        if let Some(address) = local_listeners.listener(target, &canonical, port) {
-            return Ok(address);
-        }
-        let (listener, address) = local_listeners.bind(target, &canonical, port)?;
-        self.serve(listener, target);
-        Ok(address)
+        let behind = target.clone();
+        let to = move |client, state| listen::to(client, state, behind.clone());
+        let bind = |address| Listening::open(address, &self.state, &self.tasks, &self.runtime, to);
+        self.local.listeners.lock().fixed(target, &canonical, port, Instant::now(), bind)
     }
 
     /// Returns the address and port on which the bridge listens for `target`: a loopback address and a port that the
@@ -239,10 +240,10 @@ impl Bridge {
         self.listen_local(target, LocalPort::Any).await.map(Some)
     }
 
-    /// Returns the loopback addresses that [`listen_local`](Self::listen_local) has assigned to names so far.
+    /// Returns the loopback addresses that [`listen_local`](Self::listen_local) and lookups have assigned to names so far.
     #[must_use]
     pub fn local_names(&self) -> LocalNames {
-        self.local_listeners.names()
+        self.local.listeners.names()
     }
 
     /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. The call
@@ -257,21 +258,27 @@ impl Bridge {
     /// Dropping the future has no effect.
     pub async fn local_services(&self) -> Result<LocalServices, Error> {
         services::wait_for_clusters(&self.state.mesh).await?;
-        Ok(LocalServices {
+        let services = LocalServices {
             state: Arc::downgrade(&self.state),
-            local_listeners: self.local_listeners.clone(),
+            shared: self.local.clone(),
             tasks: Arc::downgrade(&self.tasks),
             runtime: self.runtime.clone(),
-        })
+        };
+        if let Some(clusters) = self.state.mesh.membership().clusters.watch()
+            && !self.following.swap(true, Relaxed)
+        {
+            self.tasks.lock().spawn_on(services.clone().follow(clusters.clone()), &self.runtime);
+        }
+        Ok(services)
     }
 
     /// Returns a resolver that answers names of the mesh with loopback addresses on which the bridge listens, and other
     /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
     /// connections go through the mesh. The call waits until istiod has sent its clusters.
     ///
-    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. See
-    /// [`LocalServices`] for ports below 1024 and ports in use. If the bridge cannot listen on any port of a service,
-    /// or has ended, the answer contains the addresses in the name table.
+    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. If the
+    /// bridge cannot listen on one of the ports, or has ended, the lookup fails: the addresses in the name table would
+    /// bypass the mesh, and another program could answer on the port. See [`LocalServices`].
     ///
     /// ```no_run
     /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
