@@ -327,10 +327,10 @@ impl OpenListeners {
     /// Returns an address that no other name has.
     fn next_address(&mut self) -> Ipv4Addr {
         let (start, names) = (self.last, &self.names);
-        let candidates = (1..COUNT).map(|step| Ipv4Addr::from(FIRST + start.wrapping_add(step) % COUNT));
+        let mut candidates = (1..COUNT).map(|step| Ipv4Addr::from(FIRST + start.wrapping_add(step) % COUNT));
         let usable =
             |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && names.name(*address).is_none();
-        let address = candidates.filter(usable).next().unwrap_or(Ipv4Addr::from(FIRST + 1));
+        let address = candidates.find(usable).unwrap_or(Ipv4Addr::from(FIRST + 1));
         self.last = u32::from(address) - FIRST;
         address
     }
@@ -352,7 +352,7 @@ impl Service {
             if let ServicePort::Number(port) = port {
                 let key = (host.to_owned(), *port);
                 // A listener that the program opened stays open for longer.
-                if !table.listeners.get(&key).is_some_and(|known| table.fixed.get(host) == Some(known.ip())) {
+                if table.listeners.get(&key).is_none_or(|known| table.fixed.get(host) != Some(known.ip())) {
                     table.listeners.insert(key, entry.listening.address());
                 }
             }

@@ -78,9 +78,12 @@ use crate::{
 pub struct LocalServices {
     pub(super) state: Weak<BridgeState>,
     pub(super) shared: Arc<Shared>,
-    pub(super) tasks: Weak<Mutex<JoinSet<()>>>,
+    pub(super) tasks: Weak<Tasks>,
     pub(super) runtime: Handle,
 }
+
+/// The tasks of a bridge.
+type Tasks = Mutex<JoinSet<()>>;
 
 /// The parts that all `LocalServices` of a bridge share.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ impl Shared {
 impl LocalServices {
     /// Returns the state and the tasks of the bridge. Fails after the bridge has ended, even if some of its connections
     /// are still ending.
-    fn bridge(&self) -> Result<(Arc<BridgeState>, Arc<Mutex<JoinSet<()>>>), Error> {
+    fn bridge(&self) -> Result<(Arc<BridgeState>, Arc<Tasks>), Error> {
         let ended =
             || Error::new(ErrorKind::Closed, "the bridge has ended: keep it alive as long as its resolvers");
         Ok((self.state.upgrade().ok_or_else(ended)?, self.tasks.upgrade().ok_or_else(ended)?))
@@ -202,7 +205,7 @@ impl LocalServices {
     fn listen(
         &self,
         state: &Arc<BridgeState>,
-        tasks: &Mutex<JoinSet<()>>,
+        tasks: &Tasks,
         host: &str,
         port: ServicePort,
         address: SocketAddrV4,
