@@ -142,11 +142,10 @@ async fn a_listener_that_has_ended_is_replaced_before_its_address_is_returned() 
     let mut listeners = Listeners::new(10);
     listeners.lookup("a", &[80]).unwrap();
     let task = tokio::spawn(async {});
-    while !task.is_finished() {
-        tokio::task::yield_now().await;
-    }
+    let ended = task.abort_handle();
+    task.await.unwrap();
     let address = SocketAddrV4::new(listeners.address("a").unwrap(), 80);
-    let ended = Listening::of_test(address, task.abort_handle());
+    let ended = Listening::of_test(address, ended);
     let mut open = listeners.all.lock();
     let permit = open.budget.acquire(1).unwrap();
     open.services.get_mut("a").unwrap().ports.insert(Number(80), Entry { listening: ended, _permit: permit });

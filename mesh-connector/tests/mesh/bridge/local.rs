@@ -196,8 +196,8 @@ async fn a_port_that_istiod_adds_is_bound_before_the_next_lookup_and_a_removed_p
     let ip = resolver.lookup_ip(SHOP).await.unwrap().addresses()[0];
     apply_shop(&world, &mesh, &[second]).await;
     // The bridge follows the clusters in its own task, so the listener may open a moment later.
-    // polling: the bridge publishes no event for a new listener.
     while names.listener(SHOP, second).is_none() {
+        // polling: the bridge publishes no event for a new listener.
         tokio::task::yield_now().await;
     }
     assert_eq!(names.listener(SHOP, second), Some((ip, second).into()));
