@@ -109,7 +109,8 @@ pub(crate) async fn resolve(resolver: &MeshResolver, request: &Request<'_>) -> R
     addresses_of(request, &found)
 }
 
-fn addresses_of(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Failure> {
+/// Returns the entries that a request asks for, from the result of a lookup.
+pub(crate) fn addresses_of(request: &Request<'_>, found: &Lookup) -> Result<Addresses, Failure> {
     addresses_for(request, found.addresses(), found.canonical_name(), &request.services)
 }
 

@@ -359,7 +359,7 @@ pub(crate) fn of_lookup(kind: ResolveKind) -> sidestep_status {
     match kind {
         ResolveKind::Config => SIDESTEP_E_CONFIG,
         ResolveKind::InvalidName => SIDESTEP_E_INVALID_TARGET,
-        ResolveKind::Listen => SIDESTEP_E_LISTEN,
+        ResolveKind::Listen | ResolveKind::NoLocalAddress => SIDESTEP_E_LISTEN,
         ResolveKind::NameNotFound => SIDESTEP_E_UNKNOWN_HOST,
         ResolveKind::NoRecords => SIDESTEP_E_NO_ADDRESS,
         ResolveKind::NotReady => SIDESTEP_E_CONTROL_PLANE,

@@ -55,12 +55,15 @@ mod access;
 mod admission;
 mod builder;
 mod client;
+mod dns_clients;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
 mod listen;
+mod listening;
 mod local_listeners;
+mod local_names;
 mod local_services;
 mod local_socket;
 mod own_listeners;
@@ -72,6 +75,8 @@ mod scheme;
 mod secret;
 mod services;
 mod slots;
+#[cfg(target_os = "linux")]
+mod socket_owner;
 mod socks;
 mod tunnel;
 mod unix;
@@ -81,8 +86,11 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use ::hyper::body::Incoming;
@@ -91,19 +99,14 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 pub use self::{
-    access::Access,
-    builder::BridgeBuilder,
-    local_listeners::{LocalNames, LocalPort},
-    local_services::LocalServices,
-    local_socket::LocalSocket,
-    secret::Secret,
-    tunnel::relay,
+    access::Access, builder::BridgeBuilder, local_listeners::LocalPort, local_names::LocalNames,
+    local_services::LocalServices, local_socket::LocalSocket, secret::Secret, tunnel::relay,
 };
 use self::{
     access::AccessControl,
     builder::Settings,
     client::Listener,
-    local_listeners::LocalListeners,
+    listening::Listening,
     own_listeners::OwnListeners,
     slots::{Guests, Slots},
     unix::SocketFile,
@@ -131,7 +134,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Bridge {
     state: Arc<BridgeState>,
     proxy: SocketAddr,
-    local_listeners: Arc<LocalListeners>,
+    local: Arc<local_services::Shared>,
+    /// Whether a task opens listeners for the ports that istiod adds.
+    following: AtomicBool,
     files: Mutex<Vec<SocketFile>>,
     tasks: Arc<Mutex<JoinSet<()>>>,
     runtime: Handle,
@@ -220,15 +225,15 @@ impl Bridge {
     /// Listens on a loopback address in 127.64.0.0/10 and forwards its connections to `target`. This works only on
     /// Linux, where all of 127.0.0.0/8 is local.
     ///
-    /// A host has one loopback address for the lifetime of the bridge, and listeners stay open until the bridge ends,
-    /// so clients can cache the address. A further call with the same target and port returns the address of the same
-    /// listener.
+    /// The listener stays open until the bridge ends, so clients can cache the address. A further call with the same
+    /// target and port returns the address of the same listener. The bridge does not listen on other ports of the
+    /// address, and another program may answer there.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Listen`]: the kernel cannot identify the clients of a loopback listener, or the listener cannot be
-    /// opened, for instance if `port` is [`LocalPort::Real`] and another program listens on the same
-    /// port of all addresses (0.0.0.0). The message contains the next step.
+    /// opened, for instance if `port` is [`LocalPort::Real`] and another program listens on the same port of all
+    /// addresses (0.0.0.0 or \[::\]). The message contains the next step.
     ///
     /// # Cancel safety
     ///
@@ -236,13 +241,10 @@ impl Bridge {
     pub async fn listen_local(&self, target: &Target, port: LocalPort) -> Result<SocketAddr, Error> {
         self.check_loopback_clients()?;
         let canonical = self.canonical(target);
-        let mut local_listeners = self.local_listeners.lock();
-        if let Some(address) = local_listeners.listener(target, &canonical, port) {
-            return Ok(address);
-        }
-        let (listener, address) = local_listeners.bind(target, &canonical, port)?;
-        self.serve(listener, target);
-        Ok(address)
+        let behind = target.clone();
+        let to = move |client, state| listen::to(client, state, behind.clone());
+        let bind = |address| Listening::open(address, &self.state, &self.tasks, &self.runtime, to);
+        self.local.listeners.lock().fixed(target, &canonical, port, Instant::now(), bind)
     }
 
     /// Returns the address and port on which the bridge listens for `target`: a loopback address and a port that the
@@ -266,10 +268,10 @@ impl Bridge {
         self.listen_local(target, LocalPort::Any).await.map(Some)
     }
 
-    /// Returns the loopback addresses that [`listen_local`](Self::listen_local) has assigned to names so far.
+    /// Returns the loopback addresses that [`listen_local`](Self::listen_local) and lookups have assigned to names so far.
     #[must_use]
     pub fn local_names(&self) -> LocalNames {
-        self.local_listeners.names()
+        self.local.listeners.names()
     }
 
     /// Returns an object that assigns loopback addresses to the services of the mesh on demand, for resolvers. The call
@@ -286,21 +288,27 @@ impl Bridge {
     pub async fn local_services(&self) -> Result<LocalServices, Error> {
         self.check_loopback_clients()?;
         services::wait_for_clusters(&self.state.mesh).await?;
-        Ok(LocalServices {
+        let services = LocalServices {
             state: Arc::downgrade(&self.state),
-            local_listeners: self.local_listeners.clone(),
+            shared: self.local.clone(),
             tasks: Arc::downgrade(&self.tasks),
             runtime: self.runtime.clone(),
-        })
+        };
+        if let Some(clusters) = self.state.mesh.membership().clusters.watch()
+            && !self.following.swap(true, Relaxed)
+        {
+            self.tasks.lock().spawn_on(services.clone().follow(clusters.clone()), &self.runtime);
+        }
+        Ok(services)
     }
 
     /// Returns a resolver that answers names of the mesh with loopback addresses on which the bridge listens, and other
     /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
     /// connections go through the mesh. The call waits until istiod has sent its clusters.
     ///
-    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. See
-    /// [`LocalServices`] for ports below 1024 and ports in use. If the bridge cannot listen on any port of a service,
-    /// or has ended, the answer contains the addresses in the name table.
+    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. If the
+    /// bridge cannot listen on one of the ports, or has ended, the lookup fails: the addresses in the name table would
+    /// bypass the mesh, and another program could answer on the port. See [`LocalServices`].
     ///
     /// ```no_run
     /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {

@@ -19,10 +19,6 @@ use crate::{
     lookup::{Answer, MatchKind},
 };
 
-/// The TTL of mesh answers, as in Istio's DNS proxy (`pkg/dns/client/dns.go`, `defaultTTLInSeconds`).
-pub(crate) const MESH_TTL: Duration = Duration::from_secs(MESH_TTL_SECONDS as u64);
-pub(crate) const MESH_TTL_SECONDS: u32 = 30;
-
 /// The addresses of a mesh name, and the kind of match between the name and its table entry.
 ///
 /// The list is never empty. IPv4 addresses come first; each family is shuffled. Up to eight addresses need no
@@ -194,7 +190,8 @@ impl Lookup {
     /// Returns the time for which the caller may cache the answer.
     ///
     /// This is 30 seconds for a mesh name, the remaining TTL of the records for an upstream name, [`Duration::MAX`]
-    /// for an address literal, and zero for the `hosts` file and `getaddrinfo`.
+    /// for an address literal, and zero for the `hosts` file, `getaddrinfo` and loopback addresses
+    /// ([`LocalAddresses`](crate::LocalAddresses)).
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl

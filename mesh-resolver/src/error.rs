@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use sidestep_util::error::ErrorCore;
 
+use crate::policy::NoLocalAddress;
+
 /// A failed lookup, or a resolver or listener that could not be created.
 ///
 /// [`Display`](std::fmt::Display) names the host and the next step. [`source`](std::error::Error::source) returns
@@ -34,6 +36,9 @@ pub enum ErrorKind {
     /// This process or this host has no resources left for a query to upstream DNS, such as file descriptors. The
     /// servers are not the cause.
     LocalResource,
+    /// The name is a mesh name, and no loopback address can be returned for it
+    /// ([`LocalAddresses`](crate::LocalAddresses)).
+    NoLocalAddress,
     /// The name exists neither in the mesh nor in upstream DNS (NXDOMAIN).
     NameNotFound,
     /// The name exists but has no address (NODATA).
@@ -56,6 +61,7 @@ impl ErrorKind {
             Self::InvalidName => "invalid_name",
             Self::Listen => "listen",
             Self::LocalResource => "local_resource",
+            Self::NoLocalAddress => "no_local_address",
             Self::NameNotFound => "name_not_found",
             Self::NoRecords => "no_records",
             Self::NotReady => "not_ready",
@@ -79,6 +85,11 @@ impl ErrorKind {
 
 /// An error of a lookup, without the name that the caller passed.
 pub(crate) type LookupError = ErrorCore<ErrorKind>;
+
+/// Creates the error of a mesh name without a loopback address.
+pub(crate) fn no_local_address(reason: NoLocalAddress) -> LookupError {
+    LookupError::new(ErrorKind::NoLocalAddress, "this mesh name has no loopback address").with_source(reason)
+}
 
 impl Error {
     /// Creates an error about a lookup of `host`, the name as the caller passed it.

@@ -76,6 +76,7 @@ use sidestep_util::error::ErrorCore;
 use self::answer::{Response, UpstreamFn, answer};
 use crate::{
     error::{Error, ErrorKind},
+    policy::Asker,
     resolver::MeshResolver,
     upstream::NoAnswer,
 };
@@ -206,9 +207,6 @@ impl<P: ConnectionProvider> ConnectionProvider for MeshProvider<P> {
     }
 }
 
-/// The TTL of mesh answers. Zero prevents that hickory caches them.
-const UNCACHED: u32 = 0;
-
 /// A connection of hickory's resolver: the name table, and one upstream server.
 pub struct MeshHandle<R> {
     mesh: MeshResolver,
@@ -233,7 +231,7 @@ impl<R: RuntimeProvider> DnsHandle for MeshHandle<R> {
     type Runtime = R;
 
     fn send(&self, request: DnsRequest) -> Self::Response {
-        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request, UNCACHED)))
+        Box::pin(stream::once(answer(self.mesh.clone(), self.upstream.clone(), request, Asker::ThisProcess)))
     }
 }
 

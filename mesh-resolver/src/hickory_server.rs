@@ -13,8 +13,8 @@ use hickory_server::{
 };
 
 use crate::{
-    answer::MESH_TTL_SECONDS,
     hickory::{answer::answer, mesh_upstream},
+    policy::Asker,
     resolver::MeshResolver,
 };
 
@@ -71,7 +71,7 @@ impl MeshHandler {
         asked.add_query(info.query.original().clone());
         let asked = DnsRequest::new(asked, DnsRequestOptions::default());
         let upstream = mesh_upstream(self.mesh.clone());
-        match answer(self.mesh.clone(), upstream, asked, MESH_TTL_SECONDS).await {
+        match answer(self.mesh.clone(), upstream, asked, Asker::Unknown).await {
             Ok(response) => response.into_message(),
             Err(NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. }))) => {
                 failure(response_code)

@@ -196,7 +196,7 @@ pub use self::{
     builder::MeshResolverBuilder,
     error::{Error, ErrorKind},
     lookup::MatchKind,
-    policy::LocalAddresses,
+    policy::{Asker, LocalAddresses, NoLocalAddress},
     resolver::MeshResolver,
     search_scope::SearchScope,
     upstream::Upstream,

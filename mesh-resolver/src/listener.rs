@@ -18,6 +18,7 @@
 //! | case | response |
 //! |---|---|
 //! | A or AAAA query for a mesh name | its addresses in random order, TTL 30 seconds, authoritative; preceded by a CNAME record if the name ends in the search domain |
+//! | the resolver has [`LocalAddresses`](crate::LocalAddresses): A query for a mesh name | the loopback address, TTL 0; REFUSED for a client without permission, SERVFAIL without an address |
 //! | the mesh name has no address of the requested family | NOERROR without records |
 //! | any other query | the upstream answer; SERVFAIL if no upstream server answers |
 //! | before istiod's first name table | as in [`MeshResolver::lookup_ip`]: names with a mesh suffix, and names with one or two labels, wait; istiod's name and all others go upstream immediately |

@@ -37,6 +37,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     slice,
+    time::Duration,
 };
 
 use nds_client::resources::name_table::{NameEntry, NameTable, Registry};
@@ -45,6 +46,9 @@ use crate::{
     name::{MAX_NAME, NameBuffer},
     search_scope::{SearchScope, strip_suffix},
 };
+
+/// The TTL of mesh answers, as in Istio's DNS proxy (`pkg/dns/client/dns.go`, `defaultTTLInSeconds`).
+pub(crate) const MESH_TTL: Duration = Duration::from_secs(30);
 
 /// The kind of match between a name and its entry in the name table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -98,6 +102,22 @@ impl<'a> Answer<'a> {
     /// Replaces the addresses of the entry by `local`; `None` leaves them unchanged.
     pub(crate) fn with_local(self, local: Option<IpAddr>) -> Self {
         Self { local, ..self }
+    }
+
+    /// Returns the time for which the caller may cache the answer. A local address must not be cached, because its
+    /// listener may be closed later.
+    #[inline]
+    pub(crate) fn ttl(&self) -> Duration {
+        if self.local.is_some() { Duration::ZERO } else { MESH_TTL }
+    }
+
+    /// Returns [`ttl`](Self::ttl) in the unit of DNS records.
+    #[cfg_attr(
+        not(any(feature = "hickory", feature = "listener")),
+        allow(dead_code, reason = "only adapters that write DNS records use it")
+    )]
+    pub(crate) fn ttl_seconds(&self) -> u32 {
+        u32::try_from(self.ttl().as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Returns the table entry.

@@ -18,18 +18,20 @@ pub(crate) use self::{first_table::FirstAnswer, sync::SyncWatch};
 use crate::{
     host,
     lookup::{self, Answer, exact, lookup_other_matches},
-    policy::AnswerPolicy,
+    policy::{AnswerPolicy, Asker, NoLocalAddress},
     search_scope::SearchScope,
 };
 
 /// The reason why the name table does not answer a name. A lookup decides this once, with the table that is current at
 /// its begin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum NotMesh {
     /// The name is an address literal.
     Literal(IpAddr),
     /// istiod has not sent a table yet, so the name may be a mesh name.
     NotReady,
+    /// The lookup fails: the name is a mesh name that has no loopback address for this asker.
+    NoLocalAddress(NoLocalAddress),
     /// Upstream DNS must answer: the name is unknown to the mesh, or the answer policy sends it upstream.
     Unknown,
 }
@@ -88,9 +90,14 @@ fn single_address(table: &NameTable, policy: &AnswerPolicy, name: &str) -> Optio
 }
 
 impl NameTableRef<'_> {
-    /// Returns the answer of the table to a name, or the reason why the table does not answer it. Allocates only for a
-    /// name that is not ASCII.
+    /// Returns the answer of the table to a lookup of this process, or the reason why the table does not answer it.
+    /// Allocates only for a name that is not ASCII.
     pub(crate) fn classify(&self, name: &str) -> Result<Answer<'_>, NotMesh> {
+        self.classify_for(name, Asker::ThisProcess)
+    }
+
+    /// Like [`classify`](Self::classify), for a lookup from `asker`.
+    pub(crate) fn classify_for(&self, name: &str, asker: Asker) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
         if entry.is_none()
             && let Some(address) = host::address(name)
@@ -102,7 +109,13 @@ impl NameTableRef<'_> {
             Some(entry) => Some(Answer::exact(entry, &name)),
             None => lookup_other_matches(&self.table, &self.source.scope, &name),
         };
-        match answer.and_then(|answer| self.source.policy.apply(answer, &name)) {
+        let applied = match answer {
+            Some(answer) => {
+                self.source.policy.apply(answer, &name, asker).map_err(NotMesh::NoLocalAddress)?
+            }
+            None => None,
+        };
+        match applied {
             Some(answer) => Ok(answer),
             None if self.is_sent() => Err(NotMesh::Unknown),
             None => Err(NotMesh::NotReady),

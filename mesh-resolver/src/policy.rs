@@ -1,7 +1,11 @@
 //! The policy that decides which addresses a resolver returns for a mesh name: those of the table, a loopback
 //! address, or those of upstream DNS.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use nds_client::{
     NdsClient,
@@ -18,12 +22,75 @@ pub trait LocalAddresses: Send + Sync + 'static {
     /// Returns the loopback address of a host, or `None` to use the addresses of the name table.
     ///
     /// `host` is the canonical name of a service, or the queried name if a wildcard entry matched. It is in lower
-    /// case, without a trailing dot.
+    /// case, without a trailing dot. `asker` is the origin of the lookup.
     ///
     /// Every lookup of a mesh name calls this method, on the thread that performs the lookup. The method must not
     /// block.
-    fn address(&self, host: &str) -> Option<IpAddr>;
+    ///
+    /// # Errors
+    ///
+    /// The lookup must fail: neither a loopback address nor an address of the name table is safe for this asker.
+    fn address(&self, host: &str, asker: Asker) -> Result<Option<IpAddr>, NoLocalAddress>;
 }
+
+/// The origin of a lookup.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Asker {
+    /// This process, through the resolver or an adapter.
+    ThisProcess,
+    /// The UDP client of a [`DnsListener`](crate::listener::DnsListener).
+    Udp {
+        /// The address of the client.
+        client: SocketAddr,
+        /// The address of the listener.
+        server: SocketAddr,
+    },
+    /// The TCP client of a [`DnsListener`](crate::listener::DnsListener).
+    Tcp {
+        /// The address of the client.
+        client: SocketAddr,
+        /// The address of the listener.
+        server: SocketAddr,
+    },
+    /// A client of another DNS server, such as [`MeshHandler`](crate::hickory_server::MeshHandler).
+    Unknown,
+}
+
+/// The reason why a mesh name has no loopback address. `Display` contains the object and the next step.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoLocalAddress {
+    is_refused: bool,
+    reason: Arc<str>,
+}
+
+impl NoLocalAddress {
+    /// The asker has no permission to use loopback addresses. A DNS client receives REFUSED.
+    #[must_use]
+    pub fn refused(reason: impl Into<Arc<str>>) -> Self {
+        Self { is_refused: true, reason: reason.into() }
+    }
+
+    /// No listener can be opened for the host. A DNS client receives SERVFAIL.
+    #[must_use]
+    pub fn unavailable(reason: impl Into<Arc<str>>) -> Self {
+        Self { is_refused: false, reason: reason.into() }
+    }
+
+    /// Returns whether the asker has no permission.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+}
+
+impl fmt::Display for NoLocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for NoLocalAddress {}
 
 /// Decides whether a mesh name belongs to a host outside the mesh.
 pub(crate) enum ExternalNames {
@@ -56,21 +123,27 @@ impl AnswerPolicy {
     }
 
     /// Applies the policy. Returns `None` if upstream DNS must answer instead of the name table.
-    pub(crate) fn apply<'a>(&self, answer: Answer<'a>, question: &str) -> Option<Answer<'a>> {
+    pub(crate) fn apply<'a>(
+        &self,
+        answer: Answer<'a>,
+        question: &str,
+        asker: Asker,
+    ) -> Result<Option<Answer<'a>>, NoLocalAddress> {
         if self.leaves_unchanged(answer.entry()) {
-            return Some(answer);
+            return Ok(Some(answer));
         }
         if self.external.as_ref().is_some_and(|external| external.contains(&answer)) {
-            return None;
+            return Ok(None);
         }
         let local = match &self.local {
             None => None,
             Some(local) if answer.match_kind() == MatchKind::Wildcard || answer.name().starts_with('*') => {
-                local.address(&answer.matched_name(question)?)
+                let Some(name) = answer.matched_name(question) else { return Ok(None) };
+                local.address(&name, asker)?
             }
-            Some(local) => local.address(answer.name()),
+            Some(local) => local.address(answer.name(), asker)?,
         };
-        Some(answer.with_local(local))
+        Ok(Some(answer.with_local(local)))
     }
 }
 

@@ -6,15 +6,16 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use nds_client::NdsClient;
 
 use crate::{
-    answer::{Addresses, Ips, Lookup, MESH_TTL, Source},
+    answer::{Addresses, Ips, Lookup, Source},
     error::Error,
     host,
-    lookup::{Answer, MatchKind},
+    lookup::{Answer, MESH_TTL, MatchKind},
     names::{NameSource, NameTableRef, NotMesh},
     observe,
     reverse_index::ReverseIndex,
@@ -149,6 +150,8 @@ impl MeshResolver {
     /// * [`InvalidName`](crate::ErrorKind::InvalidName): the text is not a host name.
     /// * [`NameNotFound`](crate::ErrorKind::NameNotFound): the name exists neither in the mesh nor upstream.
     /// * [`NoRecords`](crate::ErrorKind::NoRecords): the name exists upstream, but has no address.
+    /// * [`NoLocalAddress`](crate::ErrorKind::NoLocalAddress): the name is a mesh name, and
+    ///   [`LocalAddresses`](crate::LocalAddresses) has no loopback address for it. The source is the reason.
     /// * [`NotReady`](crate::ErrorKind::NotReady): istiod did not send a table in time. The source is the last error
     ///   of the client.
     /// * [`Timeout`](crate::ErrorKind::Timeout), [`Upstream`](crate::ErrorKind::Upstream),
@@ -240,7 +243,8 @@ impl Inner {
     #[inline]
     fn single_answer(&self, name: &str, address: Ipv4Addr) -> Lookup {
         let canonical = name.strip_suffix('.').unwrap_or(name);
-        let found = self.build_answer(Ips::One([address.into()]), canonical, MatchKind::Exact);
+        let ips = Ips::One([address.into()]);
+        let found = self.build_answer(ips, canonical, MatchKind::Exact, MESH_TTL);
         observe::found(name, &found);
         found
     }
@@ -255,15 +259,16 @@ impl Inner {
     }
 
     fn answer_from_table(&self, answer: &Answer<'_>) -> Lookup {
-        self.build_answer(Ips::shuffled(answer.ipv4(), answer.ipv6()), answer.name(), answer.match_kind())
+        let ips = Ips::shuffled(answer.ipv4(), answer.ipv6());
+        self.build_answer(ips, answer.name(), answer.match_kind(), answer.ttl())
     }
 
     /// Builds an answer from the name table and records it in the reverse index.
     #[inline]
-    fn build_answer(&self, addresses: Ips, canonical: &str, match_kind: MatchKind) -> Lookup {
+    fn build_answer(&self, addresses: Ips, canonical: &str, match_kind: MatchKind, ttl: Duration) -> Lookup {
         self.reverse_index.record(canonical, &addresses);
         let source = Source::Mesh { match_kind, state: self.mesh.sync_state() };
-        Lookup::new(addresses, canonical, source, MESH_TTL)
+        Lookup::new(addresses, canonical, source, ttl)
     }
 }
 

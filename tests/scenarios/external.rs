@@ -3,7 +3,9 @@
 use std::{net::IpAddr, time::Duration};
 
 use mesh_connector::nds_client::NdsClient;
-use mesh_resolver::{LocalAddresses, MeshResolver, MeshResolverBuilder, Source, Upstream};
+use mesh_resolver::{
+    Asker, LocalAddresses, MeshResolver, MeshResolverBuilder, NoLocalAddress, Source, Upstream,
+};
 use mesh_sandbox::Sandbox;
 use mesh_tests::external::{ENTRIES, HOSTS, INSIDE, OWN_ADDRESS, UPSTREAM};
 
@@ -66,8 +68,8 @@ async fn a_program_that_only_resolves_gets_the_answer_of_upstream_instead_of_a_v
 struct Loopback;
 
 impl LocalAddresses for Loopback {
-    fn address(&self, _: &str) -> Option<IpAddr> {
-        Some(ip(LOCAL))
+    fn address(&self, _: &str, _: Asker) -> Result<Option<IpAddr>, NoLocalAddress> {
+        Ok(Some(ip(LOCAL)))
     }
 }
 

@@ -6,9 +6,10 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// The maximum number of causes that are logged per interval. Occurrences of further causes are not logged, because the
 /// program already logs that many warnings.
@@ -56,7 +57,7 @@ impl<C: Eq + Hash> WarnLimit<C> {
     /// Counts an occurrence at the time `now`. Returns the number of occurrences since the last log line, including
     /// this one, if the caller must log now; otherwise `None`.
     pub fn occurred(&self, cause: C, now: Instant) -> Option<u64> {
-        let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut causes = self.causes.lock();
         let is_over = |logged: Instant| now.saturating_duration_since(logged) >= self.interval;
         if let Some(known) = causes.get_mut(&cause) {
             known.skipped += 1;
@@ -104,6 +105,6 @@ mod tests {
         assert_eq!(logged(0, start), MAX_CAUSES);
         assert_eq!(logged(1000, start), 0);
         assert_eq!(logged(2000, start + MINUTE), MAX_CAUSES, "causes of the last interval make room");
-        assert_eq!(limit.causes.lock().unwrap().len(), MAX_CAUSES);
+        assert_eq!(limit.causes.lock().len(), MAX_CAUSES);
     }
 }

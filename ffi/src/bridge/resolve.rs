@@ -11,7 +11,7 @@ use crate::{
     arguments::Out,
     error::sidestep_error,
     failure::Failure,
-    getaddrinfo::{Request, addresses_for, answering, resolve},
+    getaddrinfo::{Request, addresses_for, addresses_of, answering},
     handle,
     status::SIDESTEP_E_INVALID_ARGUMENT,
 };
@@ -73,7 +73,11 @@ pub(crate) fn resolving(
             },
         };
         if is_external {
-            return resolve(&resolver, &request).await;
+            let found = resolver.lookup_ip(&request.node).await?;
+            // The name may have become a mesh name meanwhile. The addresses in the name table bypass the mesh.
+            if found.mesh_name().is_none() {
+                return addresses_of(&request, &found);
+            }
         }
         let (eai, what) = match stream {
             None => (libc::EAI_SOCKTYPE, "only stream sockets can connect to a bridge"),

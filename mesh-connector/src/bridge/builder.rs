@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -14,12 +14,16 @@ use tokio::{
     task::JoinSet,
 };
 
+#[cfg(doc)]
+use super::LocalServices;
 use super::{
     Access, Bridge, BridgeState,
     access::AccessControl,
     cannot_listen,
+    dns_clients::DnsClients,
     listen::{self, Clients},
     local_listeners::LocalListeners,
+    local_services,
     own_listeners::OwnListeners,
     proxy,
     secret::Secret,
@@ -50,6 +54,7 @@ const BACKLOG: u32 = 1024;
 pub struct BridgeBuilder {
     mesh: Mesh,
     settings: Settings,
+    dns_client_users: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +83,7 @@ impl BridgeBuilder {
             handshake_timeout: Duration::from_secs(10),
             detection_timeout: Duration::from_millis(100),
         };
-        Self { mesh, settings }
+        Self { mesh, settings, dns_client_users: Vec::new() }
     }
 
     /// Sets which clients the bridge accepts without the secret.
@@ -95,8 +100,20 @@ impl BridgeBuilder {
         self
     }
 
-    /// Sets the maximum number of loopback listeners. Loopback listeners stay open until the bridge ends, because
-    /// clients cache their addresses.
+    /// Also answers DNS queries of the user with this ID with loopback addresses ([`LocalServices`]), for instance the
+    /// user `systemd-resolve` of a local cache. By default only the user of this process receives them. The connections
+    /// to these addresses are subject to [`with_access`](Self::with_access).
+    ///
+    /// Every user of the host can query such a cache, and so make the bridge open listeners up to its limit.
+    pub fn with_dns_client_user(mut self, uid: u32) -> Self {
+        self.dns_client_users.push(uid);
+        self
+    }
+
+    /// Sets the maximum number of loopback listeners. They also use at most a quarter of the file descriptors that the
+    /// process can open (`RLIMIT_NOFILE`). A service needs one listener per port. Listeners stay open until the bridge
+    /// ends, because clients cache their addresses; only at the maximum does a service that has been idle for five
+    /// minutes lose its listeners to another one.
     pub fn with_max_local_listeners(mut self, max: usize) -> Self {
         self.settings.max_local_listeners = max;
         self
@@ -152,9 +169,19 @@ impl BridgeBuilder {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::accept(listener, state.clone(), Clients::Authenticated, proxy::serve));
-        let local_listeners = Arc::new(LocalListeners::new(self.settings.max_local_listeners));
+        let dns_clients = DnsClients::new(self.settings.access, &self.dns_client_users);
+        let local_listeners = LocalListeners::new(self.settings.max_local_listeners);
+        let local = Arc::new(local_services::Shared::new(local_listeners, dns_clients));
         let (files, tasks) = (Mutex::default(), Arc::new(Mutex::new(tasks)));
-        Ok(Bridge { state, proxy, local_listeners, files, tasks, runtime: Handle::current() })
+        Ok(Bridge {
+            state,
+            proxy,
+            local,
+            following: AtomicBool::new(false),
+            files,
+            tasks,
+            runtime: Handle::current(),
+        })
     }
 }
 

@@ -1,17 +1,29 @@
-//! Loopback addresses of services, for clients that accept only an address.
+//! The loopback listeners of a bridge, for clients that accept only an address.
+//!
+//! A client that resolves a name chooses the port itself. Its bytes are plaintext, so nobody else may receive them on any
+//! port of the service: on Linux, a program that listens on 0.0.0.0 receives the connections to all loopback addresses on
+//! which nobody listens. A service therefore has either a listener on each of its ports, or no address.
+//!
+//! A listener that is closed gives its port to others, while a client may still use the address. Listeners therefore stay
+//! open as long as the bridge, with one exception: if another service needs a listener and the limit is reached, the
+//! service that has been idle for the longest time gives up its listeners.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::{TcpListener, TcpSocket};
+use sidestep_util::descriptors::{Budget, Permit};
 
-use super::cannot_listen;
+use super::{
+    cannot_listen,
+    listening::Listening,
+    local_names::{LocalNames, Table},
+};
 use crate::{
     error::{Error, ErrorKind},
     target::Target,
@@ -20,7 +32,19 @@ use crate::{
 /// The start of 127.64.0.0/10. No other software is known to use these loopback addresses.
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
 const COUNT: u32 = 1 << 22;
-const BACKLOG: u32 = 1024;
+
+/// The share of the free file descriptors of this process that loopback listeners may use: one in four.
+const DESCRIPTOR_SHARE: usize = 4;
+
+/// The time since the last lookup and the last connection after which a service may lose its listeners. Its answers have
+/// a TTL of zero, but some clients cache addresses for a minute regardless.
+const MIN_IDLE: Duration = Duration::from_secs(300);
+
+/// The time for which a failed attempt is remembered. Lookups in this time fail without another attempt.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// The maximum number of failed attempts that are remembered.
+const MAX_FAILED: usize = 1024;
 
 /// The port on which a loopback listener listens.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -31,68 +55,93 @@ pub enum LocalPort {
     Any,
     /// The port of the target, for clients that take the port from another source than the address, such as a URL.
     /// Ports below 1024 need CAP_NET_BIND_SERVICE. Listening fails if another program listens on the same port of all
-    /// addresses (0.0.0.0), unless that program has set `SO_REUSEPORT`, as this listener does.
+    /// addresses (0.0.0.0 or [::]).
     Real,
 }
 
-/// The loopback addresses that a bridge has assigned to names. Each method reads the current state. Cheap to clone; a
-/// clone does not keep the bridge alive.
-///
-/// Names are canonical names, in lower case and without a trailing dot, as returned by `MeshResolver::canonical_name`.
-#[derive(Clone, Debug, Default)]
-pub struct LocalNames(Arc<ArcSwap<Table>>);
-
-#[derive(Clone, Debug, Default)]
-struct Table {
-    addresses: HashMap<String, Ipv4Addr>,
-    listeners: HashMap<(String, u16), SocketAddrV4>,
+/// A listener of a service.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum ServicePort {
+    /// The listener on this port of the service.
+    Number(u16),
+    /// The listener for URLs without a port, on a port that the system chooses.
+    Schemes,
 }
 
-impl LocalNames {
-    /// Returns the loopback address of a name. `None` if the bridge has assigned none. Wait-free.
-    #[must_use]
-    pub fn address(&self, canonical: &str) -> Option<Ipv4Addr> {
-        self.0.load().addresses.get(canonical).copied()
-    }
-
-    /// Returns the address of the listener for a service port of a name. `None` if there is no such listener.
-    /// Wait-free.
-    #[must_use]
-    pub fn listener(&self, canonical: &str, port: u16) -> Option<SocketAddr> {
-        let table = self.0.load();
-        table.listeners.get(&(canonical.to_owned(), port)).map(|address| (*address).into())
-    }
-
-    /// Returns the name that has a loopback address, for instance for logs. `None` if no name has it.
-    #[must_use]
-    pub fn name(&self, address: Ipv4Addr) -> Option<String> {
-        let table = self.0.load();
-        table.addresses.iter().find(|(_, theirs)| **theirs == address).map(|(name, _)| name.clone())
+impl ServicePort {
+    /// Returns the port to bind: 0 if the system chooses it.
+    pub(super) fn number(self) -> u16 {
+        match self {
+            Self::Number(port) => port,
+            Self::Schemes => 0,
+        }
     }
 }
 
 /// The loopback addresses and listeners of a bridge.
+#[derive(Debug)]
 pub(super) struct LocalListeners {
     names: LocalNames,
-    listening: Mutex<OpenListeners>,
+    open: Mutex<OpenListeners>,
 }
 
-/// The open listeners.
+/// The open listeners. A value without IO: its methods receive a function that binds a listener, and the time.
+#[derive(Debug)]
 pub(super) struct OpenListeners {
     names: LocalNames,
-    most: usize,
-    next: u32,
-    bound: HashMap<String, SocketAddr>,
+    budget: Arc<Budget>,
+    /// The maximum of the budget, for messages.
+    max: usize,
+    /// The position of the last assigned address.
+    last: u32,
+    /// The addresses of the names for which the program opens listeners.
+    addresses: HashMap<String, Ipv4Addr>,
+    /// The listeners that the program opened. They stay open until the bridge ends.
+    fixed: HashMap<String, Entry>,
+    services: HashMap<String, Service>,
+    failed: HashMap<(String, Vec<ServicePort>), Failed>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    listening: Listening,
+    _permit: Permit,
+}
+
+/// A service with an address of its own.
+#[derive(Debug)]
+struct Service {
+    ip: Ipv4Addr,
+    ports: BTreeMap<ServicePort, Entry>,
+    looked_up: Instant,
+}
+
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    error: Error,
 }
 
 impl LocalListeners {
-    /// Creates an empty set for at most `most` listeners.
-    pub(super) fn new(most: usize) -> Self {
-        let names = LocalNames::default();
+    /// Creates an empty set for at most `max` listeners.
+    pub(super) fn new(max: usize) -> Self {
         // A random start makes it unlikely that two processes choose the same address and port.
-        let (next, bound) = (fastrand::u32(..), HashMap::new());
-        let listening = OpenListeners { names: names.clone(), most, next, bound };
-        Self { names, listening: Mutex::new(listening) }
+        Self::starting_at(fastrand::u32(..), max, Arc::new(Budget::new(DESCRIPTOR_SHARE, max)))
+    }
+
+    fn starting_at(last: u32, max: usize, budget: Arc<Budget>) -> Self {
+        let names = LocalNames::default();
+        let open = OpenListeners {
+            names: names.clone(),
+            budget,
+            max,
+            last,
+            addresses: HashMap::new(),
+            fixed: HashMap::new(),
+            services: HashMap::new(),
+            failed: HashMap::new(),
+        };
+        Self { names, open: Mutex::new(open) }
     }
 
     pub(super) fn names(&self) -> LocalNames {
@@ -100,138 +149,242 @@ impl LocalListeners {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, OpenListeners> {
-        self.listening.lock()
+        self.open.lock()
     }
 }
 
 impl OpenListeners {
-    /// Returns the address of the listener for this target and port. `None` if there is no such listener.
-    pub(super) fn listener(&self, target: &Target, canonical: &str, port: LocalPort) -> Option<SocketAddr> {
-        self.bound.get(&key(target, canonical, port)).copied()
-    }
-
-    pub(super) fn bind(
+    /// Returns the address of the listener that the program opens for this target and port. Opens it with `bind` if
+    /// there is none yet.
+    pub(super) fn fixed(
         &mut self,
         target: &Target,
         canonical: &str,
         port: LocalPort,
-    ) -> Result<(TcpListener, SocketAddr), Error> {
-        if self.bound.len() >= self.most {
-            let message = format!(
-                "the bridge has {} loopback listeners, which is its limit, and cannot listen for {target}: raise \
-                 `with_max_local_listeners`",
-                self.most
-            );
-            return Err(Error::new(ErrorKind::Listen, message));
+        now: Instant,
+        bind: impl FnOnce(SocketAddrV4) -> io::Result<Listening>,
+    ) -> Result<SocketAddr, Error> {
+        let key =
+            format!("{canonical}|{}|{}|{:?}|{port:?}", target.port(), target.subset(), target.protocol());
+        if let Some(entry) = self.fixed.get(&key).filter(|entry| entry.listening.is_open()) {
+            return Ok(entry.listening.address().into());
         }
-        let ip = self.address_of(canonical);
-        let wanted = match port {
+        let permit = self.acquire(target, now)?;
+        let number = match port {
             LocalPort::Any => 0,
             LocalPort::Real => target.port(),
         };
-        let wanted = SocketAddrV4::new(ip, wanted);
-        let bound = bind(wanted).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|error| refused(wanted, error))?;
-        self.bound.insert(key(target, canonical, port), address);
-        if let SocketAddr::V4(address) = address {
-            self.publish(|table| {
-                table.listeners.insert((canonical.to_owned(), target.port()), address);
-            });
-        }
-        Ok((listener, address))
+        // Listeners for different subsets or protocols of one port need different addresses.
+        let has_listener = |address| self.fixed.values().any(|entry| entry.listening.address() == address);
+        let known = self.addresses.get(canonical).map(|ip| SocketAddrV4::new(*ip, number));
+        let wanted = match known.filter(|address| !has_listener(*address)) {
+            Some(address) => address,
+            None => SocketAddrV4::new(self.next_address(), number),
+        };
+        let listening = bind(wanted).map_err(|error| refused(wanted, target, error))?;
+        let address = listening.address();
+        self.addresses.entry(canonical.to_owned()).or_insert(*address.ip());
+        self.names.publish(|table| {
+            table.fixed.entry(canonical.to_owned()).or_insert(*address.ip());
+            table.listeners.insert((canonical.to_owned(), target.port()), address);
+        });
+        self.fixed.insert(key, Entry { listening, _permit: permit });
+        Ok(address.into())
     }
 
-    fn address_of(&mut self, canonical: &str) -> Ipv4Addr {
-        if let Some(address) = self.names.address(canonical) {
-            return address;
+    /// Returns the address of a service on which the bridge listens on all of these ports. Opens the missing listeners
+    /// with `bind`.
+    ///
+    /// # Errors
+    ///
+    /// `Listen`: a port cannot be bound, or the limit is reached. A new service then gets no address. A service that has
+    /// an address keeps its listeners, because clients may still use the address.
+    pub(super) fn service(
+        &mut self,
+        host: &str,
+        wanted: &[ServicePort],
+        now: Instant,
+        mut bind: impl FnMut(ServicePort, SocketAddrV4) -> Result<Listening, Error>,
+    ) -> Result<Ipv4Addr, Error> {
+        if let Some(service) = self.services.get_mut(host)
+            && service.listens_on(wanted)
+        {
+            service.looked_up = now;
+            return Ok(service.ip);
         }
-        let free = |address: &Ipv4Addr| self.names.name(*address).is_none();
-        let candidates = (1..).map(|step| Ipv4Addr::from(FIRST + self.next.wrapping_add(step) % COUNT));
-        let usable = |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255);
-        let address = candidates.filter(usable).find(free).unwrap_or(Ipv4Addr::from(FIRST + 1));
-        self.next = u32::from(address) - FIRST;
-        self.publish(|table| {
-            table.addresses.insert(canonical.to_owned(), address);
+        let attempt = (host.to_owned(), wanted.to_vec());
+        if let Some(failed) = self.failed.get(&attempt).filter(|failed| failed.is_recent(now)) {
+            return Err(failed.error.clone());
+        }
+        // While the service is not in the map, it cannot lose its listeners to make room for its own.
+        let mut service = match self.services.remove(host) {
+            Some(service) => service,
+            None => Service { ip: self.next_address(), ports: BTreeMap::new(), looked_up: now },
+        };
+        service.looked_up = now;
+        let is_new = service.ports.is_empty();
+        let opened = self.open_missing(host, &mut service, wanted, now, &mut bind);
+        let ip = service.ip;
+        if opened.is_ok() || !is_new {
+            self.names.publish(|table| service.publish(host, table));
+            self.services.insert(host.to_owned(), service);
+        }
+        match opened {
+            Ok(()) => {
+                self.failed.remove(&attempt);
+                Ok(ip)
+            }
+            Err(error) => {
+                self.remember(attempt, &error, now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the address of one listener of a service.
+    pub(super) fn address(&self, host: &str, port: ServicePort) -> Option<SocketAddr> {
+        let entry = self.services.get(host)?.ports.get(&port)?;
+        Some(entry.listening.address().into())
+    }
+
+    /// Returns the services that have an address.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        self.services.keys().cloned().collect()
+    }
+
+    fn open_missing(
+        &mut self,
+        host: &str,
+        service: &mut Service,
+        wanted: &[ServicePort],
+        now: Instant,
+        bind: &mut impl FnMut(ServicePort, SocketAddrV4) -> Result<Listening, Error>,
+    ) -> Result<(), Error> {
+        for port in wanted {
+            if service.listens_on(&[*port]) {
+                continue;
+            }
+            let permit = self.acquire(&host, now)?;
+            let listening = bind(*port, SocketAddrV4::new(service.ip, port.number()))?;
+            service.ports.insert(*port, Entry { listening, _permit: permit });
+        }
+        Ok(())
+    }
+
+    /// Takes a descriptor from the budget. If there is none, closes the listeners of services that are idle.
+    fn acquire(&mut self, what: &dyn std::fmt::Display, now: Instant) -> Result<Permit, Error> {
+        loop {
+            if let Some(permit) = self.budget.acquire(1) {
+                return Ok(permit);
+            }
+            if !self.close_idle(now) {
+                return Err(self.limit_reached(what));
+            }
+        }
+    }
+
+    /// Closes the listeners of the service that has been idle for the longest time, if it has been idle for long enough.
+    fn close_idle(&mut self, now: Instant) -> bool {
+        let idle = self.services.iter().map(|(host, service)| (service.last_used(now), host));
+        let longest =
+            idle.min().filter(|(last_used, _)| now.saturating_duration_since(*last_used) >= MIN_IDLE);
+        let Some((_, host)) = longest else { return false };
+        let host = host.clone();
+        self.services.remove(&host);
+        self.names.publish(|table| {
+            table.services.remove(&host);
+            table.listeners.retain(|(name, _), _| *name != host || table.fixed.contains_key(name));
         });
+        tracing::debug!(
+            host,
+            "the loopback listeners of an idle service were closed to make room for others"
+        );
+        true
+    }
+
+    fn remember(&mut self, attempt: (String, Vec<ServicePort>), error: &Error, now: Instant) {
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.retain(|_, failed| failed.is_recent(now));
+        }
+        if self.failed.len() < MAX_FAILED {
+            self.failed.insert(attempt, Failed { at: now, error: error.clone() });
+        }
+    }
+
+    fn limit_reached(&self, what: &dyn std::fmt::Display) -> Error {
+        let (count, max) = (self.budget.in_use(), self.max);
+        let next = if count >= max {
+            "raise `with_max_local_listeners`"
+        } else {
+            "raise the limit of open files (RLIMIT_NOFILE), of which loopback listeners use at most a quarter"
+        };
+        let message = format!(
+            "the bridge has {count} loopback listeners, which is its limit, and cannot listen for {what}: {next}"
+        );
+        Error::new(ErrorKind::Listen, message)
+    }
+
+    /// Returns an address that no other name has.
+    fn next_address(&mut self) -> Ipv4Addr {
+        let (start, names) = (self.last, &self.names);
+        let mut candidates = (1..COUNT).map(|step| Ipv4Addr::from(FIRST + start.wrapping_add(step) % COUNT));
+        let usable =
+            |address: &Ipv4Addr| !matches!(address.octets()[3], 0 | 255) && names.name(*address).is_none();
+        let address = candidates.find(usable).unwrap_or(Ipv4Addr::from(FIRST + 1));
+        self.last = u32::from(address) - FIRST;
         address
     }
+}
 
-    fn publish(&self, change: impl FnOnce(&mut Table)) {
-        // Only the holder of the lock of `LocalListeners` changes the table.
-        let mut table = Table::clone(&self.names.0.load());
-        change(&mut table);
-        self.names.0.store(Arc::new(table));
+impl Service {
+    fn listens_on(&self, ports: &[ServicePort]) -> bool {
+        ports.iter().all(|port| self.ports.get(port).is_some_and(|entry| entry.listening.is_open()))
+    }
+
+    fn last_used(&self, now: Instant) -> Instant {
+        let clients = self.ports.values().filter_map(|entry| entry.listening.last_used(now)).max();
+        clients.map_or(self.looked_up, |clients| clients.max(self.looked_up))
+    }
+
+    fn publish(&self, host: &str, table: &mut Table) {
+        table.services.insert(host.to_owned(), self.ip);
+        for (port, entry) in &self.ports {
+            if let ServicePort::Number(port) = port {
+                let key = (host.to_owned(), *port);
+                // A listener that the program opened stays open for longer.
+                if table.listeners.get(&key).is_none_or(|known| table.fixed.get(host) != Some(known.ip())) {
+                    table.listeners.insert(key, entry.listening.address());
+                }
+            }
+        }
     }
 }
 
-/// Returns the key of a listener in [`OpenListeners::bound`].
-fn key(target: &Target, canonical: &str, port: LocalPort) -> String {
-    format!("{canonical}|{}|{}|{:?}|{port:?}", target.port(), target.subset(), target.protocol())
-}
-
-fn bind(address: SocketAddrV4) -> io::Result<TcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    if address.port() != 0 {
-        socket.set_reuseaddr(true)?;
-        #[cfg(unix)]
-        socket.set_reuseport(true)?;
+impl Failed {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < RETRY_DELAY
     }
-    socket.bind(address.into())?;
-    socket.listen(BACKLOG)
 }
 
-fn refused(address: SocketAddrV4, error: io::Error) -> Error {
+/// Returns the error for a listener of `target` that could not be opened.
+pub(super) fn refused(address: SocketAddrV4, target: &Target, error: io::Error) -> Error {
     let next = match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program listens on this port on all addresses: let it set SO_REUSEPORT or listen on one address, \
-                         or use LocalPort::Any"
+            "another program listens on this port on all addresses, and would receive the connections: let it listen on \
+             one address, run this process in a network namespace of its own, or use a client that accepts a port \
+             (`LocalPort::Any`) or the proxy"
         }
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE or a separate network namespace"
+            "ports below 1024 need CAP_NET_BIND_SERVICE or a network namespace of its own; otherwise use a client that \
+             accepts a port (`LocalPort::Any`) or the proxy"
         }
         io::ErrorKind::AddrNotAvailable => {
             "this system does not accept all of 127.0.0.0/8 as loopback addresses (Linux does)"
         }
         _ => "the system refused the socket",
     };
-    cannot_listen(address, next, error)
+    cannot_listen(format_args!("{address} for {target}"), next, error)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(port: u16) -> Target {
-        Target::new("forecast.weather", port).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_name_keeps_its_address_and_other_names_get_different_ones() {
-        let local_listeners = LocalListeners::new(3);
-        let mut listening = local_listeners.lock();
-        let (_a, first) = listening.bind(&target(80), "a", LocalPort::Any).unwrap();
-        let (_b, second) = listening.bind(&target(81), "a", LocalPort::Any).unwrap();
-        let (_c, other) = listening.bind(&target(80), "b", LocalPort::Any).unwrap();
-        assert_eq!(first.ip(), second.ip());
-        assert_ne!(first.ip(), other.ip());
-        let error = listening.bind(&target(82), "d", LocalPort::Any).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Listen, "the limit is three: {error}");
-        let names = local_listeners.names();
-        assert_eq!(names.address("a").map(Into::into), Some(first.ip()));
-        assert_eq!(names.listener("a", 81), Some(second));
-        assert_eq!(listening.listener(&target(80), "a", LocalPort::Any), Some(first));
-        let std::net::IpAddr::V4(ip) = first.ip() else { panic!("not IPv4") };
-        assert_eq!(names.name(ip).as_deref(), Some("a"));
-        assert_eq!((ip.octets()[0], ip.octets()[1] >> 6), (127, 1), "{ip}");
-    }
-
-    #[tokio::test]
-    async fn a_real_port_that_another_program_uses_is_an_error_with_the_next_step() {
-        let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let port = everywhere.local_addr().unwrap().port();
-        let local_listeners = LocalListeners::new(2);
-        let error = local_listeners.lock().bind(&target(port), "a", LocalPort::Real).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Listen);
-        assert!(error.to_string().contains("SO_REUSEPORT"), "{error}");
-    }
-}
+mod tests;

@@ -31,12 +31,16 @@ pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Err
     }
 }
 
-/// Returns the service ports of a host in the mesh. Empty until istiod has sent its clusters.
+/// Returns the service ports of a host in the mesh, which may match a wildcard. Empty until istiod has sent its
+/// clusters.
 pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
     let clusters = mesh.membership().clusters.clusters().unwrap_or_default();
-    let mut ports: Vec<_> = clusters.for_host(host).iter().map(|cluster| cluster.name.port).collect();
-    ports.dedup();
-    ports
+    let ports = clusters.ports(host);
+    if !ports.is_empty() {
+        return ports;
+    }
+    let wildcard = mesh.raw_resolver().canonical_name(host);
+    wildcard.map_or(ports, |wildcard| clusters.ports(&wildcard))
 }
 
 /// Waits until istiod has sent its clusters.

@@ -13,9 +13,10 @@ use hickory_resolver::{
 
 use crate::{
     answer::Ips,
-    error::Error,
+    error::{self, Error},
     lookup::Answer,
     names::{FirstAnswer, NotMesh},
+    policy::{Asker, NoLocalAddress},
     resolver::MeshResolver,
 };
 
@@ -24,21 +25,22 @@ pub(crate) type Response = Result<DnsResponse, NetError>;
 /// A function that forwards a request to upstream DNS.
 pub(crate) type UpstreamFn = Arc<dyn Fn(DnsRequest) -> BoxFuture<'static, Response> + Send + Sync>;
 
-/// Answers a request in the order of [`MeshResolver::lookup_ip`]: the name table, then upstream DNS. `ttl` is the TTL
-/// of mesh answers.
+/// Answers a request in the order of [`MeshResolver::lookup_ip`]: the name table, then upstream DNS. `asker` is
+/// the origin of the request.
 pub(crate) async fn answer(
     mesh: MeshResolver,
     upstream: UpstreamFn,
     request: DnsRequest,
-    ttl: u32,
+    asker: Asker,
 ) -> Response {
     let Some(query) = request.queries.first().filter(|query| is_for_addresses(query)).cloned() else {
         return upstream(request).await;
     };
-    let asked = AddressQuery { host: query.name().to_ascii(), query, id: request.id, ttl };
+    let asked = AddressQuery { host: query.name().to_ascii(), query, id: request.id, asker };
     match asked.answer(&mesh) {
         Ok(response) => response,
         Err(NotMesh::Literal(_) | NotMesh::Unknown) => upstream(request).await,
+        Err(NotMesh::NoLocalAddress(reason)) => asked.without_local_address(reason),
         Err(NotMesh::NotReady) => before_first_table(&mesh, &asked, upstream(request)).await,
     }
 }
@@ -59,9 +61,14 @@ async fn before_first_table(
         Ok(FirstAnswer::Upstream(response)) => response,
         Ok(FirstAnswer::Table) => match asked.answer(mesh) {
             Ok(response) => response,
+            Err(NotMesh::NoLocalAddress(reason)) => asked.without_local_address(reason),
             Err(_) => upstream.await.unwrap_or_else(|unknown| *unknown),
         },
-        Ok(FirstAnswer::NoUpstreamAnswer(unknown)) => asked.answer(mesh).unwrap_or(*unknown),
+        Ok(FirstAnswer::NoUpstreamAnswer(unknown)) => match asked.answer(mesh) {
+            Ok(response) => response,
+            Err(NotMesh::NoLocalAddress(reason)) => asked.without_local_address(reason),
+            Err(_) => *unknown,
+        },
         Err(not_ready) => Err(NetError::Msg(Error::of_lookup(&asked.host, not_ready).report())),
     }
 }
@@ -70,23 +77,40 @@ fn is_for_addresses(query: &Query) -> bool {
     query.query_class() == DNSClass::IN && matches!(query.query_type(), RecordType::A | RecordType::AAAA)
 }
 
-/// An A or AAAA query, and the TTL of its answer.
+/// An A or AAAA query, and its origin.
 struct AddressQuery {
     host: String,
     query: Query,
     id: u16,
-    ttl: u32,
+    asker: Asker,
 }
 
 impl AddressQuery {
     /// Returns the answer that Istio's DNS proxy would give, if the name is a mesh name.
     fn answer(&self, mesh: &MeshResolver) -> Result<Response, NotMesh> {
         let inner = mesh.inner();
-        inner.mesh.load().classify(&self.host).map(|answer| {
+        inner.mesh.load().classify_for(&self.host, self.asker).map(|answer| {
             let addresses = self.addresses(&answer);
             inner.reverse_index.record(answer.name(), &addresses);
             self.response(&answer, &addresses)
         })
+    }
+
+    /// Returns the response to a query for a mesh name that has no loopback address for this asker.
+    fn without_local_address(&self, reason: NoLocalAddress) -> Response {
+        if !reason.is_refused() {
+            let error = Error::of_lookup(&self.host, error::no_local_address(reason));
+            return Err(NetError::Msg(error.report()));
+        }
+        let mut message = Message::error_msg(self.id, OpCode::Query, ResponseCode::Refused);
+        message.add_query(self.query.clone());
+        DnsResponse::from_message(message).map_err(NetError::from)
+    }
+
+    /// Returns the TTL of the answer. hickory's resolver must not cache mesh answers, so that a change of the name table
+    /// is visible immediately.
+    fn ttl(&self, answer: &Answer<'_>) -> u32 {
+        if self.asker == Asker::ThisProcess { 0 } else { answer.ttl_seconds() }
     }
 
     /// Returns the addresses of the requested family.
@@ -111,17 +135,17 @@ impl AddressQuery {
     }
 
     fn records(&self, answer: &Answer<'_>, addresses: &[IpAddr]) -> Result<Vec<Record>, NetError> {
-        let asked = self.query.name().to_lowercase();
+        let (asked, ttl) = (self.query.name().to_lowercase(), self.ttl(answer));
         let bare = self.host.strip_suffix('.').unwrap_or(&self.host);
         let (alias, owner) = match answer.alias(bare) {
             Some(target) => {
                 let target = Name::from_ascii(target + ".")?;
-                let alias = Record::from_rdata(asked, self.ttl, RData::CNAME(CNAME(target.clone())));
+                let alias = Record::from_rdata(asked, ttl, RData::CNAME(CNAME(target.clone())));
                 (Some(alias), target)
             }
             None => (None, asked),
         };
-        let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), self.ttl, RData::from(*ip)));
+        let found = addresses.iter().map(|ip| Record::from_rdata(owner.clone(), ttl, RData::from(*ip)));
         Ok(alias.into_iter().chain(found).collect())
     }
 }

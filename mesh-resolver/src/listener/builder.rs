@@ -224,9 +224,13 @@ impl DnsListener {
         let no_thread = |error: io::Error| {
             Error::of_setup(listen("the thread of the DNS listener cannot be started").with_source(error))
         };
+        let sockets = sockets.into_iter().map(|socket| {
+            let address = socket.local_addr()?;
+            Ok((Arc::new(socket), address))
+        });
         let (stop, stopped) = UnixStream::pair().map_err(no_thread)?;
         let server = UdpServer {
-            sockets: sockets.into_iter().map(Arc::new).collect(),
+            sockets: sockets.collect::<io::Result<_>>().map_err(no_thread)?,
             shared: self.shared.clone(),
             pending,
             rate: RateLimiter::new(limits.udp_rate_limit, Instant::now()),

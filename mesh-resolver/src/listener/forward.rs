@@ -11,6 +11,7 @@ use super::{
 use crate::{
     dns::{MAX_MESSAGE, header::Code, query::Query, reply},
     names::FirstAnswer,
+    policy::Asker,
     resolver::MeshResolver,
     upstream::{NoAnswer, Transport as UpstreamTransport},
 };
@@ -31,7 +32,7 @@ impl Forwarder {
         warnings: &Warnings,
     ) -> Vec<u8> {
         match asked.before_first_table {
-            true => self.before_first_table(message, &asked.query, transport, warnings).await,
+            true => self.before_first_table(message, asked, transport, warnings).await,
             false => {
                 let answer = self.upstream(message, &asked.query, transport).await;
                 answer.unwrap_or_else(|error| self.failed(message, &asked.query, &error, warnings))
@@ -42,17 +43,18 @@ impl Forwarder {
     async fn before_first_table(
         &self,
         message: &[u8],
-        query: &Query,
+        asked: &ForwardedQuery,
         transport: Transport,
         warnings: &Warnings,
     ) -> Vec<u8> {
+        let query = &asked.query;
         // A name that does not exist upstream may be a mesh name. A name that exists upstream without addresses of the
         // requested family is not a mesh name.
         let mut upstream = pin!(self.upstream(message, query, transport).map(|answer| match answer {
             Ok(answer) if Code::from_message(&answer) != Some(Code::NxDomain) => Ok(answer),
             unknown => Err(unknown),
         }));
-        let mesh = || self.mesh(message, transport);
+        let mesh = || self.mesh(message, transport, asked.asker);
         let answer =
             match self.resolver.inner().mesh.wait_for_first_table(query.name(), upstream.as_mut()).await {
                 Ok(FirstAnswer::Upstream(answer)) => Ok(answer),
@@ -101,11 +103,11 @@ impl Forwarder {
     }
 
     /// Returns the answer of the current name table; `None` if the table has no answer.
-    fn mesh(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    fn mesh(&self, message: &[u8], transport: Transport, asker: Asker) -> Option<Vec<u8>> {
         let mut packet = vec![0; MAX_MESSAGE];
         packet.get_mut(..message.len())?.copy_from_slice(message);
-        match respond(&self.resolver.inner().mesh.load(), &mut packet, message.len(), transport) {
-            Disposition::Answer(len) => {
+        match respond(&self.resolver.inner().mesh.load(), &mut packet, message.len(), transport, asker) {
+            Disposition::Answer(len) | Disposition::NoLocalAddress(len) => {
                 packet.truncate(len);
                 packet.shrink_to_fit();
                 Some(packet)

@@ -4,9 +4,9 @@
 //! library, the rules are those of the RFCs.
 
 use crate::{
-    answer::MESH_TTL_SECONDS,
-    dns::{query::Query, reply},
+    dns::{header::Code, query::Query, reply},
     names::{NameTableRef, NotMesh},
+    policy::Asker,
 };
 
 /// The result of handling a packet.
@@ -16,6 +16,9 @@ pub(super) enum Disposition {
     Answer(usize),
     /// The table has no answer. The packet is unchanged.
     Forward(Box<ForwardedQuery>),
+    /// The name is a mesh name without a loopback address for this client. The response replaced the packet and has
+    /// this length.
+    NoLocalAddress(usize),
     /// The packet is not a valid query. The response replaced the packet and has this length; `None` if there is no
     /// response.
     Invalid(Option<usize>),
@@ -25,6 +28,7 @@ pub(super) enum Disposition {
 #[derive(Debug)]
 pub(super) struct ForwardedQuery {
     pub(super) query: Query,
+    pub(super) asker: Asker,
     /// True if istiod has not sent a name table yet, so the name may be a mesh name.
     pub(super) before_first_table: bool,
 }
@@ -49,18 +53,19 @@ impl Transport {
     }
 }
 
-/// Answers the query in the first `len` bytes of `packet`, in place. `packet` must have space for any message.
+/// Answers the query of `asker` in the first `len` bytes of `packet`, in place. `packet` must have space for any message.
 pub(super) fn respond(
     names: &NameTableRef<'_>,
     packet: &mut [u8],
     len: usize,
     transport: Transport,
+    asker: Asker,
 ) -> Disposition {
     let query = match Query::parse(packet.get(..len).unwrap_or_default()) {
         Ok(query) => query,
         Err(error) => return Disposition::Invalid(reply::query_error(packet, error)),
     };
-    let local = query.is_for_addresses().then(|| names.classify(query.name()));
+    let local = query.is_for_addresses().then(|| names.classify_for(query.name(), asker));
     match local {
         Some(Ok(answer)) => {
             let limit = transport.limit(&query).min(packet.len());
@@ -69,13 +74,18 @@ pub(super) fn respond(
                 alias: alias.as_deref(),
                 ipv4: answer.ipv4(),
                 ipv6: answer.ipv6(),
-                ttl: MESH_TTL_SECONDS,
+                ttl: answer.ttl_seconds(),
             };
             Disposition::Answer(reply::addresses(&mut packet[..limit], &query, &found, limit))
         }
+        Some(Err(NotMesh::NoLocalAddress(reason))) => {
+            tracing::debug!(name = query.name(), ?asker, %reason, "a DNS query for a mesh name is not answered");
+            let code = if reason.is_refused() { Code::Refused } else { Code::ServFail };
+            Disposition::NoLocalAddress(reply::empty(packet, &query, code))
+        }
         other => {
             let before_first_table = matches!(other, Some(Err(NotMesh::NotReady)));
-            Disposition::Forward(Box::new(ForwardedQuery { query, before_first_table }))
+            Disposition::Forward(Box::new(ForwardedQuery { query, asker, before_first_table }))
         }
     }
 }
@@ -89,7 +99,8 @@ pub(crate) fn responses(names: &NameTableRef<'_>, bytes: &[u8]) -> Vec<Vec<u8>> 
     let answered = transports.into_iter().filter_map(|transport| {
         let mut packet = vec![0; crate::dns::MAX_MESSAGE];
         packet[..bytes.len()].copy_from_slice(bytes);
-        let len = match respond(names, &mut packet, bytes.len(), transport) {
+        let len = match respond(names, &mut packet, bytes.len(), transport, Asker::Unknown) {
+            Disposition::NoLocalAddress(len) => len,
             Disposition::Answer(len) => {
                 assert!(transport != Transport::Udp { max_size: 1232 } || len <= 1232);
                 len

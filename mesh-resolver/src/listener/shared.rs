@@ -73,14 +73,15 @@ pub(super) struct Counters {
     pub(super) malformed: OutcomeCounter,
     pub(super) overloaded: OutcomeCounter,
     pub(super) refused: OutcomeCounter,
+    pub(super) no_local_address: OutcomeCounter,
 }
 
 impl Counters {
     pub(super) fn new() -> Self {
-        let [mesh, forwarded, rate_limited, malformed, overloaded, refused] =
-            ["mesh", "forwarded", "rate_limited", "malformed", "overloaded", "refused"]
+        let [mesh, forwarded, rate_limited, malformed, overloaded, refused, no_local_address] =
+            ["mesh", "forwarded", "rate_limited", "malformed", "overloaded", "refused", "no_local_address"]
                 .map(OutcomeCounter::new);
-        Self { mesh, forwarded, rate_limited, malformed, overloaded, refused }
+        Self { mesh, forwarded, rate_limited, malformed, overloaded, refused, no_local_address }
     }
 
     pub(super) fn read(&self) -> ListenerStats {
@@ -91,6 +92,7 @@ impl Counters {
             malformed: self.malformed.read(),
             overloaded: self.overloaded.read(),
             refused: self.refused.read(),
+            no_local_address: self.no_local_address.read(),
         }
     }
 }
@@ -154,4 +156,7 @@ pub struct ListenerStats {
     /// Queries refused, because the client may not resolve names outside the mesh, or because they are zone
     /// transfers.
     pub refused: u64,
+    /// Queries for mesh names without a loopback address for the client, answered with REFUSED or SERVFAIL
+    /// ([`LocalAddresses`](crate::LocalAddresses)).
+    pub no_local_address: u64,
 }

@@ -1,6 +1,6 @@
 //! DNS over TCP with pipelined queries and limits (RFC 7766).
 
-use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use sidestep_util::{local_error::is_local_resource, repeated::Repeated};
@@ -20,7 +20,7 @@ use super::{
     shared::Shared,
     supervise,
 };
-use crate::dns::MAX_MESSAGE;
+use crate::{dns::MAX_MESSAGE, policy::Asker};
 
 /// The maximum size of a query in bytes.
 const MAX_QUERY: usize = 4096;
@@ -44,7 +44,11 @@ pub(super) async fn serve(
                     Ok((stream, peer)) => match connections.admit(peer.ip()) {
                         Some(slot) => {
                             let shared = shared.clone();
-                            let connection = Connection { shared, peer: peer.ip(), idle, slot };
+                            let asker = match stream.local_addr() {
+                                Ok(server) => Asker::Tcp { client: peer, server },
+                                Err(_) => Asker::Unknown,
+                            };
+                            let connection = Connection { shared, peer, asker, idle, slot };
                             running.spawn(connection.run(stream));
                         }
                         None => warn(&shared.warnings.full, &"too few free file descriptors (RLIMIT_NOFILE)"),
@@ -75,7 +79,8 @@ fn warn(warnings: &Repeated, error: &dyn fmt::Display) {
 
 struct Connection {
     shared: Shared,
-    peer: IpAddr,
+    peer: SocketAddr,
+    asker: Asker,
     idle: Duration,
     slot: Slot,
 }
@@ -133,26 +138,31 @@ impl Connection {
         self.slot.set_active();
         let mut packet = vec![0; MAX_MESSAGE];
         packet[..message.len()].copy_from_slice(&message);
+        let peer = self.peer.ip();
         let names = self.shared.forwarder.resolver.inner().mesh.load();
-        let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp) {
+        let answer = match respond(&names, &mut packet, message.len(), Transport::Tcp, self.asker) {
             Disposition::Answer(len) => {
-                self.shared.counters.mesh.add(self.peer, &packet);
+                self.shared.counters.mesh.add(peer, &packet);
+                Some(len)
+            }
+            Disposition::NoLocalAddress(len) => {
+                self.shared.counters.no_local_address.add(peer, &packet);
                 Some(len)
             }
             Disposition::Invalid(reply) => {
-                self.shared.counters.malformed.add(self.peer, &message);
+                self.shared.counters.malformed.add(peer, &message);
                 reply
             }
-            Disposition::Forward(asked) => match self.shared.refusal(self.peer, &message, &asked.query) {
+            Disposition::Forward(asked) => match self.shared.refusal(peer, &message, &asked.query) {
                 Some(refusal) => return Ok(Some(refusal)),
                 None => {
-                    let admitted = match self.shared.admit(self.peer, &message, &asked.query) {
+                    let admitted = match self.shared.admit(peer, &message, &asked.query) {
                         Ok(admitted) => admitted,
                         Err(overloaded) => return Ok(Some(overloaded)),
                     };
                     let forwarded = async move {
                         let _admitted = admitted;
-                        self.shared.forward(self.peer, &message, &asked, Transport::Tcp).await
+                        self.shared.forward(peer, &message, &asked, Transport::Tcp).await
                     };
                     return Err(forwarded.boxed());
                 }

@@ -23,7 +23,10 @@ use super::{
     shared::Shared,
     supervise,
 };
-use crate::dns::{MAX_MESSAGE, query::Query, reply};
+use crate::{
+    dns::{MAX_MESSAGE, query::Query, reply},
+    policy::Asker,
+};
 
 /// The maximum number of packets to read from one socket before the server reads from the next socket.
 const MAX_PACKETS_PER_TURN: usize = 64;
@@ -91,7 +94,8 @@ impl PendingQuery {
 
 /// The state of the UDP thread.
 pub(super) struct UdpServer {
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    /// The sockets, with their addresses.
+    pub(super) sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
     pub(super) shared: Shared,
     pub(super) pending: mpsc::UnboundedSender<PendingQuery>,
     pub(super) rate: RateLimiter,
@@ -108,7 +112,7 @@ impl UdpServer {
     fn serve(&self) {
         let mut batch = SendBatch::new();
         let stop = PollFd::new(&self.stop, PollFlags::IN);
-        let sockets = self.sockets.iter().map(|socket| PollFd::new(&**socket, PollFlags::IN));
+        let sockets = self.sockets.iter().map(|(socket, _)| PollFd::new(&**socket, PollFlags::IN));
         let mut waiting: Vec<_> = [stop].into_iter().chain(sockets).collect();
         let mut read_limit = AdaptiveBatch::default();
         loop {
@@ -127,7 +131,8 @@ impl UdpServer {
             }
             let limit = read_limit.next_limit();
             let ready = self.sockets.iter().zip(&waiting[1..]).filter(|(_, fd)| !fd.revents().is_empty());
-            let answered = ready.map(|(socket, _)| self.turn(socket, &mut batch, limit)).max();
+            let answered =
+                ready.map(|((socket, server), _)| self.turn(socket, *server, &mut batch, limit)).max();
             read_limit.record(answered.unwrap_or(0));
         }
     }
@@ -138,13 +143,20 @@ impl UdpServer {
     }
 
     /// Answers at most `limit` packets that have arrived and returns their number.
-    fn turn(&self, socket: &Arc<UdpSocket>, batch: &mut SendBatch, limit: usize) -> usize {
+    fn turn(
+        &self,
+        socket: &Arc<UdpSocket>,
+        server: SocketAddr,
+        batch: &mut SendBatch,
+        limit: usize,
+    ) -> usize {
         let mut arrived = 0;
         while arrived < limit {
             match recvfrom(socket, batch.buffer(), RecvFlags::empty()) {
                 Ok((_, len, Some(address))) => {
                     if let Ok(peer) = SocketAddr::try_from(address.clone())
-                        && let Some(len) = self.answer(socket, batch.buffer(), len.min(MAX_MESSAGE), peer)
+                        && let Some(len) =
+                            self.answer(socket, batch.buffer(), len.min(MAX_MESSAGE), peer, server)
                     {
                         batch.add(len, address, socket);
                     }
@@ -182,6 +194,7 @@ impl UdpServer {
         packet: &mut [u8],
         len: usize,
         peer: SocketAddr,
+        server: SocketAddr,
     ) -> Option<usize> {
         let counters = &self.shared.counters;
         if self.rate.is_exceeded(peer.ip(), Instant::now) {
@@ -189,9 +202,14 @@ impl UdpServer {
             return truncated_response(&mut packet[..len]);
         }
         // The table is loaded for each packet, so that a new name is answered immediately.
-        match respond(&self.shared.forwarder.resolver.inner().mesh.load(), packet, len, udp_transport(peer)) {
+        let names = self.shared.forwarder.resolver.inner().mesh.load();
+        match respond(&names, packet, len, udp_transport(peer), Asker::Udp { client: peer, server }) {
             Disposition::Answer(len) => {
                 counters.mesh.add(peer.ip(), &packet[..len]);
+                Some(len)
+            }
+            Disposition::NoLocalAddress(len) => {
+                counters.no_local_address.add(peer.ip(), &packet[..len]);
                 Some(len)
             }
             Disposition::Forward(asked) => {

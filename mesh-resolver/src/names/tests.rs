@@ -46,6 +46,7 @@ impl Published {
             Ok(_) => "mesh",
             Err(NotMesh::Literal(_)) => "literal",
             Err(NotMesh::NotReady) => "not ready",
+            Err(NotMesh::NoLocalAddress(_)) => "no local address",
             Err(NotMesh::Unknown) => "unknown",
         }
     }

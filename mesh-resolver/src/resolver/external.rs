@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use super::Inner;
 use crate::{
     answer::{Lookup, Source},
-    error::{Error, LookupError},
+    error::{self, Error, LookupError},
     host,
     names::{FirstAnswer, NotMesh},
     observe,
@@ -45,7 +45,8 @@ impl Inner {
         host::check_name(&host)?;
         match class {
             NotMesh::NotReady => self.before_first_table(&host).await,
-            _ => self.lookup_other_sources(&host).await,
+            NotMesh::NoLocalAddress(reason) => Err(error::no_local_address(reason)),
+            NotMesh::Literal(_) | NotMesh::Unknown => self.lookup_other_sources(&host).await,
         }
     }
 
@@ -59,9 +60,12 @@ impl Inner {
             FirstAnswer::Upstream(found) => Ok(found),
             FirstAnswer::Table => match self.lookup_table(host) {
                 Ok(found) => Ok(found),
+                Err(NotMesh::NoLocalAddress(reason)) => Err(error::no_local_address(reason)),
                 Err(_) => self.lookup_other_sources(host).await,
             },
-            FirstAnswer::NoUpstreamAnswer(denied) => self.lookup_table_completions(host).ok_or(denied),
+            FirstAnswer::NoUpstreamAnswer(denied) => {
+                self.lookup_table_completions(host).unwrap_or(Err(denied))
+            }
         }
     }
 
@@ -70,16 +74,21 @@ impl Inner {
         self.mesh.load().classify(host).map(|answer| self.answer_from_table(&answer))
     }
 
-    /// Looks up a name and its completions in the name table and returns the first match.
-    fn lookup_table_completions(&self, host: &str) -> Option<Lookup> {
+    /// Looks up a name and its completions in the name table and returns the first match. `None` if none is a mesh name.
+    fn lookup_table_completions(&self, host: &str) -> Option<Result<Lookup, LookupError>> {
         let (names, completed) = (self.mesh.load(), self.upstream.state().candidates(host));
         let mut all = iter::once(host).chain(completed.iter().map(String::as_str));
-        all.find_map(|name| names.classify(name).ok()).map(|answer| self.answer_from_table(&answer))
+        all.find_map(|name| match names.classify(name) {
+            Ok(answer) => Some(Ok(self.answer_from_table(&answer))),
+            Err(NotMesh::NoLocalAddress(reason)) => Some(Err(error::no_local_address(reason))),
+            Err(_) => None,
+        })
     }
 
     /// Looks up a name in all sources but the name table. `getaddrinfo` comes last.
     async fn lookup_other_sources(&self, host: &str) -> Result<Lookup, LookupError> {
         let found = match self.search(host).await {
+            Err(failure @ Failure::NoLocalAddress(_)) => return Err(failure.into_error()),
             Err(failure) => match self.upstream.query_getaddrinfo(host).await {
                 Some(found) => found,
                 None => return Err(failure.into_error()),
@@ -102,10 +111,12 @@ impl Inner {
         let mut failure = Failure::Unknown;
         for name in upstream.candidates(host) {
             // A completed name may be a mesh name. The name itself is already classified.
-            if name != host
-                && let Ok(found) = self.lookup_table(&name)
-            {
-                return Ok(found);
+            if name != host {
+                match self.lookup_table(&name) {
+                    Ok(found) => return Ok(found),
+                    Err(NotMesh::NoLocalAddress(reason)) => return Err(Failure::NoLocalAddress(reason)),
+                    Err(_) => {}
+                }
             }
             let start = Instant::now();
             let outcome = upstream.query(&name).await;

@@ -5,7 +5,10 @@ use std::{io, sync::Arc};
 use hickory_resolver::proto::op::ResponseCode;
 
 use super::{config::HostConfigError, sockets::NoSocket};
-use crate::error::{ErrorKind, LookupError};
+use crate::{
+    error::{self, ErrorKind, LookupError},
+    policy::NoLocalAddress,
+};
 
 /// The reason why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,6 +39,8 @@ impl NoAnswer {
 pub(crate) enum Failure {
     /// The name is not a valid DNS name.
     Invalid,
+    /// A completed name is a mesh name without a loopback address.
+    NoLocalAddress(NoLocalAddress),
     /// The name exists but has no address.
     NoRecords,
     /// The servers returned a failure.
@@ -55,6 +60,7 @@ impl Failure {
     pub(crate) fn as_label(&self) -> &'static str {
         match self {
             Self::Invalid => "invalid_name",
+            Self::NoLocalAddress(_) => "no_local_address",
             Self::NoRecords => "no_records",
             Self::Refused(_) => "refused",
             Self::Unknown => "name_not_found",
@@ -76,6 +82,7 @@ impl Failure {
     pub(crate) fn into_error(self) -> LookupError {
         match self {
             Self::Invalid => LookupError::new(ErrorKind::InvalidName, "not a valid DNS name"),
+            Self::NoLocalAddress(reason) => error::no_local_address(reason),
             Self::NoRecords => {
                 LookupError::new(
  ErrorKind::NoRecords,
@@ -128,7 +135,7 @@ impl Failure {
             Self::Unknown => 0,
             Self::NoRecords => 1,
             Self::Invalid | Self::Refused(_) | Self::Unreadable => 2,
-            Self::Unreachable(_) | Self::Unusable(_) => 3,
+            Self::Unreachable(_) | Self::Unusable(_) | Self::NoLocalAddress(_) => 3,
         }
     }
 }

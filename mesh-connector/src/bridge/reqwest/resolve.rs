@@ -11,28 +11,33 @@ use crate::{
 
 impl Resolve for LocalServices {
     /// Resolves a service to a loopback address of the bridge, and a name outside the mesh to its addresses in DNS. For
-    /// a URL with a port, the bridge must be able to listen on that port. For a URL without a port, the result contains
-    /// the port of a listener that accepts both HTTP and TLS.
+    /// a URL without a port, the result contains the port of a listener that accepts both HTTP and TLS. reqwest replaces
+    /// it by the port in the URL, if there is one, so the bridge must be able to listen on all ports of the service
+    /// except 80. Otherwise the lookup fails.
     fn resolve(&self, name: Name) -> Resolving {
         let services = self.clone();
         Box::pin(async move {
-            let state = services.bridge().ok_or("the bridge has ended")?;
-            let resolver = state.mesh.raw_resolver();
-            let host = resolver.canonical_name(name.as_str());
-            if let Some(host) = &host {
-                let ip = services.listening(host);
-                let default = services.default_port(host);
-                let address = default.or(ip.map(|ip| SocketAddr::new(ip, 0)));
-                if let Some(address) = address {
-                    let addresses: Addrs = Box::new(std::iter::once(address));
+            let resolver = services.raw_resolver()?;
+            let mut host = resolver.canonical_name(name.as_str());
+            if host.is_none() {
+                let found = resolver.lookup_ip(name.as_str()).await?;
+                // The name may have become a mesh name meanwhile. The addresses in the name table bypass the mesh.
+                host = found.mesh_name().map(ToOwned::to_owned);
+                if host.is_none() {
+                    let addresses: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
                     return Ok(addresses);
                 }
             }
-            let found = resolver.lookup_ip(name.as_str()).await?;
-            let addresses: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));
+            let host = host.filter(|host| !host.starts_with('*')).unwrap_or_else(|| lower(name.as_str()));
+            let addresses: Addrs = Box::new(std::iter::once(services.for_urls(&host)?));
             Ok(addresses)
         })
     }
+}
+
+/// Returns the name of a host that a wildcard entry of the name table covers.
+fn lower(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl Bridge {

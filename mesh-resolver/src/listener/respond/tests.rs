@@ -71,9 +71,10 @@ fn with_edns(mut message: Message, size: u16) -> Message {
 fn answered(packet: &[u8], transport: Transport) -> (Disposition, Vec<u8>) {
     let mut room = vec![0; MAX_MESSAGE];
     room[..packet.len()].copy_from_slice(packet);
-    let disposition = respond(&resolver().inner().mesh.load(), &mut room, packet.len(), transport);
+    let disposition =
+        respond(&resolver().inner().mesh.load(), &mut room, packet.len(), transport, Asker::Unknown);
     let len = match &disposition {
-        Disposition::Answer(len) | Disposition::Invalid(Some(len)) => *len,
+        Disposition::Answer(len) | Disposition::NoLocalAddress(len) | Disposition::Invalid(Some(len)) => *len,
         Disposition::Forward(_) | Disposition::Invalid(None) => packet.len(),
     };
     room.truncate(len);

@@ -50,6 +50,15 @@ impl Clusters {
         self.entries_for(host).iter().filter_map(|entry| entry.cluster()).collect()
     }
 
+    /// Returns the ports for which a service host has clusters, in ascending order. A cluster that cannot be decoded
+    /// counts too.
+    #[must_use]
+    pub fn ports(&self, host: &str) -> Vec<u16> {
+        let mut ports: Vec<_> = self.entries_for(host).iter().map(|entry| entry.name.port).collect();
+        ports.dedup();
+        ports
+    }
+
     /// Returns whether the service host has a cluster.
     #[must_use]
     pub fn has_host(&self, host: &str) -> bool {

@@ -211,7 +211,7 @@ proptest! {
         let transport = if tcp { Transport::Tcp } else { UDP };
         let (disposition, bytes) = answered(&packet, transport);
         match disposition {
-            Disposition::Answer(len) | Disposition::Invalid(Some(len)) => {
+            Disposition::Answer(len) | Disposition::NoLocalAddress(len) | Disposition::Invalid(Some(len)) => {
                 prop_assert!((12..=MAX_MESSAGE).contains(&len));
                 prop_assert_eq!(&bytes[..2], &packet[..2]);
                 prop_assert_eq!(bytes[2] & 0x80, 0x80);
