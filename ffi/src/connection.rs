@@ -47,6 +47,7 @@ impl Kind for Info {
     type C = sidestep_info;
     const TAG: u8 = 5;
     const NAME: &'static str = "sidestep_info";
+    const MANY: usize = 10_000;
 }
 
 impl Info {
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn sidestep_connection_info(
             let message = format!("the descriptor {fd} is not an open connection of this mesh");
             Failure::new(SIDESTEP_E_NOT_A_CONNECTION, message)
         })?;
-        info.set(handle::create(Info::new(&found)));
+        info.set(handle::create(Info::new(&found))?);
         Ok(())
     })
 }
@@ -99,9 +100,8 @@ pub unsafe extern "C" fn sidestep_connection_info(
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_info_get(info: *const sidestep_info, what: i32) -> *const c_char {
     let index = usize::try_from(what).ok().and_then(|what| what.checked_sub(1));
-    let info = handle::get::<Info>(info).ok();
-    let text = index.zip(info.as_ref()).and_then(|(index, info)| info.0.get(index)?.as_deref());
-    pointer(text)
+    let text = |info: &Info| pointer(index.and_then(|index| info.0.get(index)?.as_deref()));
+    handle::read(info, pointer(None), text)
 }
 
 /// Frees information about a connection. Does nothing if `info` is NULL.

@@ -39,6 +39,12 @@ impl Kind for Member {
     type C = sidestep_mesh;
     const TAG: u8 = 4;
     const NAME: &'static str = "sidestep_mesh";
+
+    /// Writes the warning on a thread of the mesh, because the log callback is called only there.
+    fn warn(&self, warning: &str) {
+        let warning = warning.to_owned();
+        self.runtime.handle().spawn(async move { tracing::warn!("{warning}") });
+    }
 }
 
 impl Member {
@@ -72,7 +78,7 @@ pub unsafe extern "C" fn sidestep_join(
     let (mesh, err) = unsafe { (Out::required(mesh, ptr::null_mut(), "mesh"), Out::error(err)) };
     call(err, || {
         let mesh = mesh?;
-        mesh.set(handle::create(Member::join(&*handle::get::<Settings>(settings)?)?));
+        mesh.set(handle::create(Member::join(&*handle::get::<Settings>(settings)?)?)?);
         Ok(())
     })
 }
@@ -92,7 +98,7 @@ pub unsafe extern "C" fn sidestep_join_vm_files(
         let mesh = mesh?;
         // SAFETY: the header requires valid texts.
         let folder = unsafe { text(folder, "folder") }?;
-        mesh.set(handle::create(Member::join(&Settings::of_vm_files(folder)?)?));
+        mesh.set(handle::create(Member::join(&Settings::of_vm_files(folder)?)?)?);
         Ok(())
     })
 }
@@ -174,7 +180,7 @@ pub unsafe extern "C" fn sidestep_health(
     let (json, err) = unsafe { (Out::required(json, ptr::null_mut(), "json"), Out::error(err)) };
     call(err, || {
         let json = json?;
-        json.set(crate::text::create(&health::json(&*handle::get::<Member>(mesh)?).to_string()));
+        json.set(crate::text::create(&health::json(&*handle::get::<Member>(mesh)?).to_string())?);
         Ok(())
     })
 }

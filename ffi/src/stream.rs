@@ -199,7 +199,7 @@ pub unsafe extern "C" fn sidestep_stream_connect(
         let target = unsafe { target(host, port, flags, 0) }?;
         let connecting = connecting(&member, target, timeout(timeout_ms));
         let connected = member.runtime.wait(None, connecting)??;
-        stream.set(handle::create(Stream::new(connected, member)));
+        stream.set(handle::create(Stream::new(connected, member))?);
         Ok(())
     })
 }
@@ -290,7 +290,7 @@ pub unsafe extern "C" fn sidestep_stream_info(
     // SAFETY: the header requires valid outputs.
     let (info, err) = unsafe { (Out::required(info, ptr::null_mut(), "info"), Out::error(err)) };
     call(err, || {
-        info?.set(handle::create(Info::new(&handle::get::<Stream>(stream)?.info)));
+        info?.set(handle::create(Info::new(&handle::get::<Stream>(stream)?.info))?);
         Ok(())
     })
 }
