@@ -10,7 +10,7 @@ use mesh_connector::ConnectionInfo;
 use crate::{
     arguments::{Out, c_string, pointer},
     boundary::call,
-    descriptor::inode,
+    descriptor::socket,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
@@ -71,7 +71,8 @@ impl Info {
 /// Returns information about the connection behind a descriptor of `sidestep_connect`. Copies of the descriptor (`dup`)
 /// refer to the same connection.
 ///
-/// Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, and after the connection has ended.
+/// Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, such as another socket or a file, and after the
+/// connection has ended.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_connection_info(
@@ -85,7 +86,7 @@ pub unsafe extern "C" fn sidestep_connection_info(
     call(err, || {
         let info = info?;
         let member = handle::get::<Member>(mesh)?;
-        let found = inode(fd).and_then(|inode| member.connections.info(inode));
+        let found = socket(fd).and_then(|socket| member.connections.info(socket));
         let found = found.ok_or_else(|| {
             let message = format!("the descriptor {fd} is not an open connection of this mesh");
             Failure::new(SIDESTEP_E_NOT_A_CONNECTION, message)

@@ -18,6 +18,7 @@ use crate::{
     log::Gate,
     runtime::Runtime,
     settings::{Joining, Settings, sidestep_settings},
+    standard_descriptors,
     status::sidestep_status,
     thread::Reports,
 };
@@ -49,6 +50,10 @@ impl Kind for Member {
 
 impl Member {
     fn join(settings: &Settings) -> Result<Self, Failure> {
+        standard_descriptors::occupy().map_err(|error| {
+            let what = "the descriptors 0 to 2 are closed, and /dev/null cannot be opened in their place";
+            Failure::of_system(what, &error)
+        })?;
         let joining = Joining::read(settings)?;
         let gate = Arc::new(Gate::default());
         let log = joining.log.map(|callback| callback.dispatch(gate.clone()));
@@ -67,6 +72,9 @@ impl Member {
 ///
 /// Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
 /// afterwards.
+///
+/// If standard input, output or error is closed, the call opens `/dev/null` in its place and leaves it open. Otherwise
+/// the connection to a service could become standard output, and the service would receive what the program prints.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_join(
