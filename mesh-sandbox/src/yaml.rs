@@ -17,6 +17,8 @@ pub(crate) mod mesh_networks;
 pub(crate) mod object;
 pub(crate) mod protocol;
 pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 mod unsupported;
 mod validation;
 

@@ -119,8 +119,7 @@ const GENERATED: &str = "arguments";
 /// The programs that do not work under valgrind.
 const NOT_UNDER_VALGRIND: &[&str] = &[
     // The program counts descriptors and threads, including those of valgrind.
-    "cleanup",
-    // A million objects take minutes.
+    "cleanup", // A million objects take minutes.
     "leaks",
     // Valgrind does not raise the limit of descriptors, and takes minutes for thousands of handshakes.
     "many",
