@@ -118,11 +118,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_of_a_future_becomes_a_status_also_after_it_has_waited() {
+        let (end, waits) = tokio::sync::oneshot::channel::<()>();
         let work = async {
-            tokio::task::yield_now().await;
+            waits.await.unwrap();
             panic!("later");
         };
-        let failure = guarded_async::<()>(work).await.unwrap_err();
+        let (outcome, ended) = tokio::join!(guarded_async::<()>(work), async { end.send(()) });
+        ended.unwrap();
+        let failure = outcome.unwrap_err();
         assert_eq!(failure.status, SIDESTEP_E_PANIC);
         assert!(failure.message.ends_with("later"), "{}", failure.message);
         assert_eq!(guarded_async(async { Ok(7) }).await.unwrap(), 7);
