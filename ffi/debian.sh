@@ -42,8 +42,6 @@ triplet=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 maintainer="${DEBFULLNAME:-The Sidestep developers} <${DEBEMAIL:-sidestep@localhost}>"
 date=$(date -uRd "@${SOURCE_DATE_EPOCH:-$(date +%s)}")
 mit=$(sed 's/^$/./; s/^/ /' "$here/../LICENSE-MIT")
-crates=$(cd "$here/.." && cargo tree --locked --offline -q -p sidestep-ffi -e normal --prefix none --format ' {p}: {l}' |
-  sed 's/ (\*)$//; s/ (\/[^)]*)//; s/ (proc-macro)//' | sort -u)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -54,8 +52,12 @@ mv "$dev/usr/lib/$triplet/libsidestep.so.$abi"* "$runtime/usr/lib/$triplet"
 # Debian policy: shared libraries are not executable.
 chmod 644 "$runtime/usr/lib/$triplet/libsidestep.so.$version"
 
+# Both packages contain code of other authors, and so their licences.
 documents=$dev/usr/share/doc/libsidestep-dev
-mkdir -p "$documents"
+mkdir -p "$runtime/usr/share/doc"
+mv "$dev/usr/share/doc/sidestep" "$documents"
+rm "$documents"/LICENSE-{MIT,APACHE}
+cp -r "$documents" "$runtime/usr/share/doc/libsidestep$abi"
 cp -r "$here/README.md" "$here/examples" "$documents"
 cp "$here/python/sidestep.py" "$documents/examples"
 
@@ -68,7 +70,7 @@ depends=$(cd "$work" && dpkg-shlibdeps -O "$runtime/usr/lib/$triplet/libsidestep
 pack() { # pack NAME ROOT CONTROL: builds a package from the directory ROOT
   local name=$1 root=$2 control=$3 size
   install -d "$root/usr/share/doc/$name" "$root/DEBIAN"
-  fill debian/copyright.in crates mit >"$root/usr/share/doc/$name/copyright"
+  fill debian/copyright.in mit >"$root/usr/share/doc/$name/copyright"
   fill debian/changelog.in version maintainer date | gzip -9n >"$root/usr/share/doc/$name/changelog.gz"
   size=$(du -k -s --apparent-size --exclude DEBIAN "$root" | cut -f 1)
   (cd "$root" && find usr -type f -printf '%P\0' | sort -z | sed -z 's|^|usr/|' | xargs -0 md5sum >DEBIAN/md5sums)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds and installs libsidestep: the shared and the static library, headers, and files for pkg-config and CMake.
+# Builds and installs libsidestep: the shared and the static library, headers, files for pkg-config and CMake, and the
+# licences of the code in the libraries.
 #
 #   ffi/install.sh [--prefix DIR] [--libdir DIR] [--destdir DIR] [--built DIR] [--uninstall]
 #
@@ -16,6 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/packaging/version.sh"
 . "$here/packaging/fill.sh"
 . "$here/packaging/libraries.sh"
+. "$here/packaging/licenses.sh"
 
 fail() {
   printf 'install.sh: %s\n' "$*" >&2
@@ -37,15 +39,17 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# Make all paths absolute. `lib` and `include` are the directories to write to, which are below --destdir.
+# Make all paths absolute. `lib`, `include` and `doc` are the directories to write to, which are below --destdir.
 prefix=$(realpath -m -s -- "$prefix")
 case $libdir in /*) ;; *) libdir=$prefix/$libdir ;; esac
 libdir=$(realpath -m -s -- "$libdir")
-lib=$destdir$libdir include=$destdir$prefix/include
+lib=$destdir$libdir include=$destdir$prefix/include doc=$destdir$prefix/share/doc/sidestep
 
 remove() {
   rm -f "$include"/sidestep.{h,hpp} "$lib/libsidestep".{a,so} "$lib/libsidestep.so.$abi"{,.*} "$lib/pkgconfig/sidestep.pc"
   rm -rf "$lib/cmake/Sidestep"
+  rm -f "$doc"/{THIRD-PARTY-LICENSES,LICENSE-MIT,LICENSE-APACHE}
+  rmdir --ignore-fail-on-non-empty "$doc" 2>/dev/null || true
 }
 
 if [ -n "$uninstall" ]; then
@@ -58,8 +62,9 @@ missing=()
 for tool in ar ld.bfd objcopy objdump strip; do
   command -v "$tool" >/dev/null || missing+=("$tool (binutils)")
 done
+# Also with --built, because the licences are those of the packages that cargo has downloaded.
+command -v cargo >/dev/null || missing+=('cargo (https://rustup.rs)')
 if [ -z "$built" ]; then
-  command -v cargo >/dev/null || missing+=('cargo (https://rustup.rs)')
   command -v "${CC:-cc}" >/dev/null || missing+=("${CC:-cc} (a C compiler)")
 else
   for library in so a; do
@@ -67,7 +72,7 @@ else
   done
 fi
 [ ${#missing[@]} = 0 ] || fail "missing: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')"
-for folder in "$lib/pkgconfig" "$lib/cmake" "$include"; do
+for folder in "$lib/pkgconfig" "$lib/cmake" "$include" "$doc"; do
   { install -d "$folder" && [ -w "$folder" ]; } ||
     fail "cannot write to $folder: choose another --prefix, or use --destdir and copy the files as root"
 done
@@ -78,6 +83,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 strip --strip-unneeded -o "$stage/libsidestep.so" "$built/libsidestep.so"
 close_archive "$built" "$stage/libsidestep.a"
+third_party_licenses >"$stage/THIRD-PARTY-LICENSES"
 
 # The relative paths from the directory of each file to the prefix, and from the prefix to the libraries.
 relative_libdir=$(realpath -m -s --relative-to="$prefix" -- "$libdir")
@@ -95,6 +101,7 @@ ln -sf "libsidestep.so.$version" "$lib/libsidestep.so.$abi"
 ln -sf "libsidestep.so.$abi" "$lib/libsidestep.so"
 install -D -m 644 -t "$lib/pkgconfig" "$stage/sidestep.pc"
 install -D -m 644 -t "$lib/cmake/Sidestep" "$stage"/SidestepConfig{,Version}.cmake
+install -D -m 644 -t "$doc" "$stage/THIRD-PARTY-LICENSES" "$here"/../LICENSE-{MIT,APACHE}
 
 printf 'libsidestep %s: %s/libsidestep.so, %s bytes stripped, needs glibc %s\n' \
   "$version" "$lib" "$(stat -c %s "$stage/libsidestep.so")" "$(least_glibc "$stage/libsidestep.so")"

@@ -24,22 +24,27 @@
  * Handles. An object is represented by a handle, such as sidestep_mesh *. A handle is a number with a pointer type. The
  * library checks it and never dereferences it: a handle that was freed gives SIDESTEP_E_BAD_HANDLE, and a handle of another
  * type SIDESTEP_E_WRONG_HANDLE. Free each object with its function sidestep_..._free. A handle may be freed while another
- * thread uses it; the object is destroyed when that call returns. A const handle, such as const sidestep_mesh *, is a
- * shared reference: the function does not free the object, but the state of the object can change.
+ * thread uses it; the object is destroyed when that call returns. The value of a handle is never used again in the process
+ * or in its forked children. A const handle, such as const sidestep_mesh *, is a shared reference: the function does not
+ * free the object, but the state of the object can change.
+ *
+ * Limit. A process can have 1048576 objects of one type. A function that would create another one fails with
+ * SIDESTEP_E_SYSTEM. If the other object is an error object, *err stays NULL, and the function returns its status as
+ * usual. From 10000 error, text, information or settings objects on, the log of each mesh contains a warning.
  *
  * Results. A function returns SIDESTEP_OK or a status code. It first sets its outputs to NULL, 0 or -1, and stores results
  * if it succeeds. The last argument, err, may be NULL. Otherwise *err is set to NULL, or to an error object if the function
- * fails; free it with sidestep_error_free. The compiler warns if a program ignores the result of a function that is marked
+ * fails; free it with sidestep_error_free. (See "Limit" for the exception.) The compiler warns if a program ignores the result of a function that is marked
  * SIDESTEP_MUST_USE. The sidestep_..._free functions are not marked: they fail only for invalid handles.
  *
- * errno. No function reports a failure in errno, and any function may change it. sidestep_errno returns the errno that is
- * closest to a status code.
+ * errno. No function reports a failure in errno, and any function may change it; this includes functions that succeed, and
+ * the functions that return an EAI_ code. sidestep_errno returns the errno that is closest to a status code.
  *
  * Texts are UTF-8 and end with a zero byte. The library copies the texts that a program passes. A text that a function
  * returns belongs to the object that the function acts on, and is valid until that object is freed.
  *
- * Threads. Every function may be called from any thread at any time. A mesh has one thread, and a second one while it calls
- * the system's getaddrinfo. Idle threads sleep. The library's threads block all signals, and no function raises a signal.
+ * Threads. Every function may be called from any thread at any time. A mesh has one thread, and more while it calls the
+ * system's getaddrinfo or writes to the state directory. Idle threads sleep. The library's threads block all signals, and no function raises a signal.
  *
  * Blocking. Functions with the argument timeout_ms (milliseconds; the description states the meaning of -1) can block, and so
  * can sidestep_explain, sidestep_getaddrinfo and sidestep_bridge_getaddrinfo for names outside the mesh, and functions that
@@ -172,7 +177,8 @@ typedef struct sidestep_queue sidestep_queue;
 typedef struct sidestep_settings sidestep_settings;
 
 /**
- * A connection that the program reads and writes by calls. One thread may read while another writes.
+ * A connection that the program reads and writes by calls. One thread may read while another writes. Several reads, and
+ * several writes, happen one after the other.
  */
 typedef struct sidestep_stream sidestep_stream;
 
@@ -430,6 +436,9 @@ sidestep_status sidestep_settings_free(sidestep_settings *settings);
  *
  * Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
  * afterwards.
+ *
+ * If standard input, output or error is closed, the call opens `/dev/null` in its place and leaves it open. Otherwise
+ * the connection to a service could become standard output, and the service would receive what the program prints.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_join(const sidestep_settings *settings,
@@ -627,7 +636,8 @@ sidestep_status sidestep_connect(const sidestep_mesh *mesh,
  * Returns information about the connection behind a descriptor of `sidestep_connect`. Copies of the descriptor (`dup`)
  * refer to the same connection.
  *
- * Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, and after the connection has ended.
+ * Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, such as another socket or a file, and after the
+ * connection has ended.
  */
 SIDESTEP_MUST_USE
 sidestep_status sidestep_connection_info(const sidestep_mesh *mesh,
@@ -715,7 +725,8 @@ sidestep_status sidestep_stream_info(const sidestep_stream *stream,
 
 /**
  * Frees a stream and closes its connection, without waiting. Data that was written is still sent. If another thread is
- * in a call with this stream, the connection is closed when that call returns. Does nothing if `stream` is NULL.
+ * in a call with this stream, that call ends with `SIDESTEP_E_BAD_HANDLE`, also if it waits without a limit; the data of
+ * a write that was in progress may be lost. Does nothing if `stream` is NULL.
  */
 sidestep_status sidestep_stream_free(sidestep_stream *stream);
 
@@ -1059,12 +1070,16 @@ sidestep_status sidestep_bridge_start(const sidestep_mesh *mesh,
  * Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy forwards TCP connections of any
  * protocol. The proxy resolves the host names that clients send, including mesh names. The text belongs to the bridge.
  * Returns NULL if `bridge` is not a valid handle.
+ *
+ * Every user of the host can read the command line of a process. Pass the URL to another program in an environment
+ * variable such as `ALL_PROXY`, in a file that only this user can read, or through a pipe.
  */
 const char *sidestep_bridge_socks_url(const sidestep_bridge *bridge);
 
 /**
  * Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://`
- * URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+ * URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle. Do not pass
+ * the URL on a command line; see `sidestep_bridge_socks_url`.
  */
 const char *sidestep_bridge_http_url(const sidestep_bridge *bridge);
 

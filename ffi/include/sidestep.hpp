@@ -105,6 +105,10 @@ inline std::string for_c(std::string_view from) {
 }
 
 inline error failure(sidestep_status status, const sidestep_error *raw, int eai = 0) {
+    if (raw == nullptr) {
+        /* The process has too many error objects. */
+        return error(status, text(sidestep_status_text(status)), "", false, eai);
+    }
     return error(status, text(sidestep_error_message(raw)), text(sidestep_error_next_step(raw)),
                  sidestep_error_is_transient(raw) != 0, eai);
 }

@@ -227,7 +227,8 @@ class Timeout(Error, TimeoutError):
 
 
 def _failure(status: int, error: _Handle) -> Error:
-    message, next_step = _error_message(error), _error_next_step(error)
+    # There is no error object if the process has too many of them.
+    message, next_step = _error_message(error) or _status_text(status), _error_next_step(error)
     is_transient = bool(_error_is_transient(error))
     _error_free(error)
     kind = Timeout if status == Status.E_TIMEOUT else Error

@@ -1,5 +1,7 @@
 //! The steps that every call from C shares: catching panics, and creating error objects.
 
+use std::ptr;
+
 use crate::{
     arguments::Out,
     error::{ErrorObject, sidestep_error},
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// Runs `work`, and returns the status of the call. If `work` fails and `err` is not `None`, stores an error object in
-/// `err`.
+/// `err`, or leaves it NULL if no error object can be created.
 pub(crate) fn call(
     err: Option<Out<'_, *mut sidestep_error>>,
     work: impl FnOnce() -> Result<(), Failure>,
@@ -26,10 +28,16 @@ pub(crate) fn outcome<T>(
     outcome.map_err(|failure| {
         let codes = FailureCodes { status: failure.status, eai: failure.eai() };
         if let Some(err) = err {
-            err.set(handle::create(ErrorObject::from(failure)));
+            err.set(error_object(failure));
         }
         codes
     })
+}
+
+/// Creates an error object. Returns NULL if the program has too many error objects: the status of a call must reach the
+/// program in any case.
+pub(crate) fn error_object(failure: Failure) -> *mut sidestep_error {
+    guarded(|| handle::create(ErrorObject::from(failure))).unwrap_or(ptr::null_mut())
 }
 
 /// The status code and the `getaddrinfo` code of a failure.

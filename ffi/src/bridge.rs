@@ -77,7 +77,7 @@ pub unsafe extern "C" fn sidestep_bridge_start(
         let output = bridge?;
         let member = handle::get::<Member>(mesh)?;
         let bridge = member.runtime.wait(None, starting(&member, access)?)??;
-        output.set(handle::create(BridgeObject::new(bridge, member)));
+        output.set(handle::create(BridgeObject::new(bridge, member))?);
         Ok(())
     })
 }
@@ -104,18 +104,20 @@ pub(crate) fn starting(
 /// Returns the URL of the SOCKS5 proxy, `socks5h://…`, with its password. The proxy forwards TCP connections of any
 /// protocol. The proxy resolves the host names that clients send, including mesh names. The text belongs to the bridge.
 /// Returns NULL if `bridge` is not a valid handle.
+///
+/// Every user of the host can read the command line of a process. Pass the URL to another program in an environment
+/// variable such as `ALL_PROXY`, in a file that only this user can read, or through a pipe.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_socks_url(bridge: *const sidestep_bridge) -> *const c_char {
-    let bridge = handle::get::<BridgeObject>(bridge).ok();
-    pointer(bridge.as_ref().map(|bridge| &*bridge.socks_url))
+    handle::read(bridge, pointer(None), |bridge: &BridgeObject| pointer(Some(&bridge.socks_url)))
 }
 
 /// Returns the URL of the HTTP proxy, `http://…`, with its password. The proxy accepts requests with absolute `http://`
-/// URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle.
+/// URLs, and CONNECT requests. The text belongs to the bridge. Returns NULL if `bridge` is not a valid handle. Do not pass
+/// the URL on a command line; see `sidestep_bridge_socks_url`.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_bridge_http_url(bridge: *const sidestep_bridge) -> *const c_char {
-    let bridge = handle::get::<BridgeObject>(bridge).ok();
-    pointer(bridge.as_ref().map(|bridge| &*bridge.http_url))
+    handle::read(bridge, pointer(None), |bridge: &BridgeObject| pointer(Some(&bridge.http_url)))
 }
 
 /// Frees a bridge, and closes its listeners and the connections through it. Does nothing if `bridge` is NULL.

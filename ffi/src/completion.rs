@@ -12,9 +12,10 @@ use mesh_connector::{DetachedStream, bridge::Bridge};
 
 use crate::{
     addresses::Addresses,
+    boundary::error_object,
     bridge::{BridgeObject, sidestep_bridge},
     dns::{self, Dns, sidestep_dns},
-    error::{ErrorObject, sidestep_error},
+    error::sidestep_error,
     failure::Failure,
     handle,
     mesh::Member,
@@ -115,15 +116,15 @@ impl Completion {
             match value {
                 Value::Addresses { found, flags } => result.addresses = found.into_list(flags),
                 Value::Bridge(bridge) => {
-                    result.bridge = handle::create(BridgeObject::new(*bridge, member.clone()));
+                    result.bridge = handle::create(BridgeObject::new(*bridge, member.clone()))?;
                 }
                 Value::Descriptor(fd) => result.fd = fd.into_raw_fd(),
-                Value::Dns(started) => result.dns = handle::create(Dns::new(*started, member.clone())?),
+                Value::Dns(started) => result.dns = handle::create(Dns::new(*started, member.clone())?)?,
                 Value::Nothing => {}
                 Value::Stream(stream) => {
-                    result.stream = handle::create(Stream::new(*stream, member.clone()));
+                    result.stream = handle::create(Stream::new(*stream, member.clone()))?;
                 }
-                Value::Text(text) => result.text = text::create(&text),
+                Value::Text(text) => result.text = text::create(&text)?,
             }
             Ok(())
         });
@@ -132,7 +133,7 @@ impl Completion {
             if let OperationKind::Resolution = self.kind {
                 result.eai = failure.eai();
             }
-            result.error = handle::create(ErrorObject::from(failure));
+            result.error = error_object(failure);
         }
         result
     }

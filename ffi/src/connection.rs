@@ -10,7 +10,7 @@ use mesh_connector::ConnectionInfo;
 use crate::{
     arguments::{Out, c_string, pointer},
     boundary::call,
-    descriptor::inode,
+    descriptor::socket,
     error::sidestep_error,
     failure::Failure,
     handle::{self, Kind},
@@ -47,6 +47,7 @@ impl Kind for Info {
     type C = sidestep_info;
     const TAG: u8 = 5;
     const NAME: &'static str = "sidestep_info";
+    const MANY: usize = 10_000;
 }
 
 impl Info {
@@ -70,7 +71,8 @@ impl Info {
 /// Returns information about the connection behind a descriptor of `sidestep_connect`. Copies of the descriptor (`dup`)
 /// refer to the same connection.
 ///
-/// Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, and after the connection has ended.
+/// Fails with `SIDESTEP_E_NOT_A_CONNECTION` for any other descriptor, such as another socket or a file, and after the
+/// connection has ended.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_connection_info(
@@ -84,12 +86,12 @@ pub unsafe extern "C" fn sidestep_connection_info(
     call(err, || {
         let info = info?;
         let member = handle::get::<Member>(mesh)?;
-        let found = inode(fd).and_then(|inode| member.connections.info(inode));
+        let found = socket(fd).and_then(|socket| member.connections.info(socket));
         let found = found.ok_or_else(|| {
             let message = format!("the descriptor {fd} is not an open connection of this mesh");
             Failure::new(SIDESTEP_E_NOT_A_CONNECTION, message)
         })?;
-        info.set(handle::create(Info::new(&found)));
+        info.set(handle::create(Info::new(&found))?);
         Ok(())
     })
 }
@@ -99,9 +101,8 @@ pub unsafe extern "C" fn sidestep_connection_info(
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_info_get(info: *const sidestep_info, what: i32) -> *const c_char {
     let index = usize::try_from(what).ok().and_then(|what| what.checked_sub(1));
-    let info = handle::get::<Info>(info).ok();
-    let text = index.zip(info.as_ref()).and_then(|(index, info)| info.0.get(index)?.as_deref());
-    pointer(text)
+    let text = |info: &Info| pointer(index.and_then(|index| info.0.get(index)?.as_deref()));
+    handle::read(info, pointer(None), text)
 }
 
 /// Frees information about a connection. Does nothing if `info` is NULL.

@@ -2,6 +2,7 @@
 //! other end and the connection.
 
 mod pair;
+mod socket;
 
 use std::{
     collections::HashMap,
@@ -23,20 +24,20 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 use self::pair::Ends;
-pub(crate) use self::pair::Pair;
+pub(crate) use self::{pair::Pair, socket::SocketId};
 use crate::{failure::Failure, status::SIDESTEP_E_TIMEOUT};
 
-/// The open connections, by the inode of the program's socket.
+/// The open connections, by the program's socket.
 #[derive(Default)]
 pub(crate) struct Connections {
-    open: Mutex<HashMap<u64, (usize, ConnectionInfo)>>,
+    open: Mutex<HashMap<SocketId, (usize, ConnectionInfo)>>,
     opened: AtomicUsize,
     count: watch::Sender<usize>,
 }
 
 impl Connections {
-    pub(crate) fn info(&self, inode: u64) -> Option<ConnectionInfo> {
-        self.open.lock().get(&inode).map(|(_, info)| info.clone())
+    pub(crate) fn info(&self, socket: SocketId) -> Option<ConnectionInfo> {
+        self.open.lock().get(&socket).map(|(_, info)| info.clone())
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -62,25 +63,26 @@ impl Connections {
 /// An open connection in [`Connections`]. Dropping this value removes the connection there.
 struct Open {
     connections: Arc<Connections>,
-    inode: u64,
-    /// Distinguishes connections with the same inode: the system reuses an inode after the program has closed the socket.
+    socket: SocketId,
+    /// Distinguishes connections whose sockets have the same identity: without socket cookies, the system reuses the
+    /// inode after the program has closed the socket.
     number: usize,
 }
 
 impl Open {
-    fn new(connections: Arc<Connections>, inode: u64, info: ConnectionInfo) -> Self {
+    fn new(connections: Arc<Connections>, socket: SocketId, info: ConnectionInfo) -> Self {
         let number = connections.opened.fetch_add(1, Ordering::Relaxed);
-        connections.open.lock().insert(inode, (number, info));
+        connections.open.lock().insert(socket, (number, info));
         connections.count.send_modify(|count| *count += 1);
-        Self { connections, inode, number }
+        Self { connections, socket, number }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
-        if open.get(&self.inode).is_some_and(|(number, _)| *number == self.number) {
-            open.remove(&self.inode);
+        if open.get(&self.socket).is_some_and(|(number, _)| *number == self.number) {
+            open.remove(&self.socket);
         }
         drop(open);
         self.connections.count.send_modify(|count| *count -= 1);
@@ -115,9 +117,9 @@ fn serve(
     stream: MeshStream,
     connections: &Arc<Connections>,
 ) -> io::Result<OwnedFd> {
-    let inode = rustix::fs::fstat(&theirs)?.st_ino;
+    let socket = SocketId::of(&theirs)?.ok_or(io::ErrorKind::InvalidInput)?;
     let connection = stream.connection().clone();
-    let open = Open::new(connections.clone(), inode, connection.clone());
+    let open = Open::new(connections.clone(), socket, connection.clone());
     tokio::spawn(async move {
         if let Err(error) = relay(ours, stream).await {
             tracing::debug!(%error, endpoint = connection.endpoint(), "a connection broke");
@@ -129,12 +131,12 @@ fn serve(
     Ok(theirs)
 }
 
-/// Returns the inode of a descriptor, or `None` if the descriptor is not open.
-pub(crate) fn inode(fd: i32) -> Option<u64> {
+/// Returns the socket of a descriptor, or `None` if the descriptor is not open or not a socket.
+pub(crate) fn socket(fd: i32) -> Option<SocketId> {
     if fd < 0 {
         return None;
     }
-    // SAFETY: the borrow lasts only for the `fstat` call, which fails for a descriptor that is not open.
+    // SAFETY: the borrow lasts only for system calls, which fail for a descriptor that is not open.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::fs::fstat(fd).ok().map(|stat| stat.st_ino)
+    SocketId::of(fd).ok().flatten()
 }

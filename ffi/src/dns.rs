@@ -87,7 +87,7 @@ pub unsafe extern "C" fn sidestep_dns_start(
         // SAFETY: the header requires valid texts.
         let start = unsafe { starting(&member, address, bridge) }?;
         let started = member.runtime.wait(None, start)??;
-        dns.set(handle::create(Dns::new(started, member)?));
+        dns.set(handle::create(Dns::new(started, member)?)?);
         Ok(())
     })
 }
@@ -129,8 +129,8 @@ pub(crate) unsafe fn starting(
 /// Returns the port of a DNS server, or 0 if `dns` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_dns_port(dns: *const sidestep_dns) -> u16 {
-    let port = |dns: Arc<Dns>| dns.listener.addresses().first().map_or(0, SocketAddr::port);
-    handle::get::<Dns>(dns).map_or(0, port)
+    let port = |dns: &Dns| dns.listener.addresses().first().map_or(0, SocketAddr::port);
+    handle::read(dns, 0, port)
 }
 
 /// Stops a DNS server and frees it. Does nothing if `dns` is NULL.

@@ -25,6 +25,7 @@ impl Kind for ErrorObject {
     type C = sidestep_error;
     const TAG: u8 = 1;
     const NAME: &'static str = "sidestep_error";
+    const MANY: usize = 10_000;
 }
 
 impl From<Failure> for ErrorObject {
@@ -42,28 +43,28 @@ impl From<Failure> for ErrorObject {
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_status(error: *const sidestep_error) -> sidestep_status {
-    handle::get::<ErrorObject>(error).map_or(SIDESTEP_E_BAD_HANDLE, |error| error.status)
+    handle::read(error, SIDESTEP_E_BAD_HANDLE, |error: &ErrorObject| error.status)
 }
 
 /// Returns the message of an error: one line with the failed step and its cause, including the hosts, files, settings,
 /// endpoints and identities involved. The text belongs to the error. Returns NULL if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_message(error: *const sidestep_error) -> *const c_char {
-    handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.message)))
+    handle::read(error, pointer(None), |error: &ErrorObject| pointer(Some(&error.message)))
 }
 
 /// Returns the next step of an error: an action of the user or the program that can remove the cause. The text belongs
 /// to the error. Returns NULL if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_next_step(error: *const sidestep_error) -> *const c_char {
-    handle::get::<ErrorObject>(error).map_or_else(|_| pointer(None), |error| pointer(Some(&error.next_step)))
+    handle::read(error, pointer(None), |error: &ErrorObject| pointer(Some(&error.next_step)))
 }
 
 /// Returns 1 if a retry of the call can succeed without a change of its arguments or of the configuration. Returns 0 if
 /// such a retry cannot succeed, or if `error` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_error_is_transient(error: *const sidestep_error) -> c_int {
-    handle::get::<ErrorObject>(error).map_or(0, |error| c_int::from(error.is_transient))
+    handle::read(error, 0, |error: &ErrorObject| c_int::from(error.is_transient))
 }
 
 /// Frees an error. Does nothing if `error` is NULL.

@@ -42,7 +42,7 @@ pub unsafe extern "C" fn sidestep_explain(
         let member = handle::get::<Member>(mesh)?;
         // SAFETY: the header requires valid texts.
         let explaining = unsafe { explaining(&member, host, port, flags) }?;
-        explanation.set(text::create(&member.runtime.wait(None, explaining)?));
+        explanation.set(text::create(&member.runtime.wait(None, explaining)?)?);
         Ok(())
     })
 }

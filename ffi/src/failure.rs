@@ -3,8 +3,11 @@
 use std::{
     any::Any,
     error::Error as _,
+    future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
 };
 
 use libc::c_int;
@@ -85,6 +88,17 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T,
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
+/// Runs a future and turns a panic into a failure.
+pub(crate) async fn guarded_async<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    // A future that has panicked is not polled again.
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
+    })
+    .await
+}
+
 fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -100,5 +114,20 @@ mod tests {
         let failure = guarded::<()>(|| panic!("as {}", "intended")).unwrap_err();
         assert_eq!(failure.status, SIDESTEP_E_PANIC);
         assert!(failure.message.ends_with("as intended"), "{}", failure.message);
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_future_becomes_a_status_also_after_it_has_waited() {
+        let (end, waits) = tokio::sync::oneshot::channel::<()>();
+        let work = async {
+            waits.await.unwrap();
+            panic!("later");
+        };
+        let (outcome, ended) = tokio::join!(guarded_async::<()>(work), async { end.send(()) });
+        ended.unwrap();
+        let failure = outcome.unwrap_err();
+        assert_eq!(failure.status, SIDESTEP_E_PANIC);
+        assert!(failure.message.ends_with("later"), "{}", failure.message);
+        assert_eq!(guarded_async(async { Ok(7) }).await.unwrap(), 7);
     }
 }

@@ -1,26 +1,30 @@
 //! Handles, which C programs hold instead of pointers.
 //!
-//! A handle has a pointer type, but it is a number: the index of a slot in a table, the generation of that slot, and
-//! the type of the object. The library never dereferences it. So a call with a handle that was freed, has another type
+//! A handle has a pointer type, but it is a number: a serial number, and the type of the object. The library never
+//! dereferences it, and uses each serial number once. So a call with a handle that was freed, has another type
 //! or is not a handle at all returns a status code. A call holds a reference to the object, so another thread can free
 //! the handle during the call.
 //!
 //! The table is the only state that all meshes of a process share. A forked child may inherit the lock of the table in
 //! any state, so the child does not use the table: handles of the parent give `SIDESTEP_E_FORKED`, and new handles are
-//! in a new table.
+//! in a new table, whose numbers start where the parent's ended.
 
 mod process;
 mod table;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use self::table::{Id, Table};
+use self::{
+    process::Process,
+    table::{Id, Table},
+};
 use crate::{
-    failure::Failure,
+    failure::{Failure, guarded},
     status::{
-        SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_FORKED, SIDESTEP_E_WRONG_HANDLE, SIDESTEP_OK, sidestep_status,
+        SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_FORKED, SIDESTEP_E_SYSTEM, SIDESTEP_E_WRONG_HANDLE, SIDESTEP_OK,
+        sidestep_status,
     },
 };
 
@@ -28,55 +32,81 @@ use crate::{
 pub(crate) trait Kind: Send + Sync + Sized + 'static {
     /// The type of the handle in the C header.
     type C;
-    /// The number of the type in a handle, 1 to 127. No two types have the same number.
+    /// The number of the type in a handle, 1 to 15. No two types have the same number.
     const TAG: u8;
     /// The name of the type of the handle in the C header.
     const NAME: &'static str;
+    /// The number of handles of this type above which the program probably forgets to free them. There is a warning at
+    /// this number, and whenever the number has doubled.
+    const MANY: usize = usize::MAX;
+
+    /// Writes a warning to the log of the object. Only a mesh has a log.
+    ///
+    /// Must not use handles, because the table is locked.
+    fn warn(&self, _warning: &str) {}
 }
 
-static TABLE: ArcSwapOption<Process> = ArcSwapOption::const_empty();
+/// The number of handles of one type above which no more are created. A program that frees no error object would
+/// otherwise use all memory.
+const LIMIT: usize = 1 << 20;
+
+static TABLE: ArcSwapOption<Handles> = ArcSwapOption::const_empty();
 
 /// A process and its handles.
-struct Process {
-    pid: u32,
-    /// The number of forks between the first process that used handles and this process.
-    epoch: usize,
+struct Handles {
+    process: Process,
     table: Table,
 }
 
-/// Creates a handle for an object.
-pub(crate) fn create<K: Kind>(value: K) -> *mut K::C {
-    create_shared(Arc::new(value))
-}
-
-/// Creates a handle for a shared object.
-pub(crate) fn create_shared<K: Kind>(value: Arc<K>) -> *mut K::C {
-    own().table.insert(K::TAG, value).to_pointer()
+/// Creates a handle for an object. Fails if the program has a million handles of this type.
+pub(crate) fn create<K: Kind>(value: K) -> Result<*mut K::C, Failure> {
+    let own = own();
+    let created = own.table.insert(Arc::new(value)).ok_or_else(too_many::<K>)?;
+    if let Some(count) = created.leak {
+        own.table.warn(&format!(
+            "the program has {count} {0} objects that it has not freed; free each with {0}_free",
+            K::NAME
+        ));
+    }
+    Ok(created.id.to_pointer())
 }
 
 /// Returns the object of a handle.
 pub(crate) fn get<K: Kind>(handle: *const K::C) -> Result<Arc<K>, Failure> {
     let id = Id::from_pointer::<K>(handle.addr())?;
-    let value = with_table::<K, _>(id, |table| table.get(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
-    value.downcast().map_err(|_| freed::<K>(handle.addr()))
+    let object = with_table::<K, _>(id, |table| table.get(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
+    (object as Arc<dyn Any + Send + Sync>).downcast().map_err(|_| freed::<K>(handle.addr()))
 }
 
-/// Removes a handle and returns its object. Returns `None` for NULL.
-pub(crate) fn remove<K: Kind>(handle: *const K::C) -> Result<Option<Arc<K>>, Failure> {
-    if handle.is_null() {
-        return Ok(None);
-    }
-    let id = Id::from_pointer::<K>(handle.addr())?;
-    let value = with_table::<K, _>(id, |table| table.remove(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
-    value.downcast().map(Some).map_err(|_| freed::<K>(handle.addr()))
+/// Returns what `read` returns for the object of a handle, or `fallback` if the handle is invalid. This is for functions
+/// that report no failure.
+pub(crate) fn read<K: Kind, T>(handle: *const K::C, fallback: T, read: impl FnOnce(&K) -> T) -> T {
+    // The object may be dropped inside, because another thread may free the handle.
+    guarded(|| Ok(read(&*get::<K>(handle)?))).unwrap_or(fallback)
 }
 
 /// Removes a handle and drops its object. Does nothing for NULL.
 pub(crate) fn free<K: Kind>(handle: *const K::C) -> sidestep_status {
-    match crate::failure::guarded(|| remove::<K>(handle)) {
-        Ok(_) => SIDESTEP_OK,
-        Err(failure) => failure.status,
-    }
+    free_after(handle, |_: &K| ())
+}
+
+/// Removes a handle, calls `work` with its object, and drops the object. Does nothing for NULL.
+pub(crate) fn free_after<K: Kind>(handle: *const K::C, work: impl FnOnce(&K)) -> sidestep_status {
+    // The object is dropped inside, because its `drop` may panic.
+    let freed = guarded(|| {
+        if !handle.is_null() {
+            work(&*remove::<K>(handle)?);
+        }
+        Ok(())
+    });
+    freed.map_or_else(|failure| failure.status, |()| SIDESTEP_OK)
+}
+
+fn remove<K: Kind>(handle: *const K::C) -> Result<Arc<K>, Failure> {
+    let id = Id::from_pointer::<K>(handle.addr())?;
+    let object =
+        with_table::<K, _>(id, |table| table.remove(id))?.ok_or_else(|| freed::<K>(handle.addr()))?;
+    (object as Arc<dyn Any + Send + Sync>).downcast().map_err(|_| freed::<K>(handle.addr()))
 }
 
 fn freed<K: Kind>(number: usize) -> Failure {
@@ -84,10 +114,16 @@ fn freed<K: Kind>(number: usize) -> Failure {
     Failure::new(SIDESTEP_E_BAD_HANDLE, message)
 }
 
+fn too_many<K: Kind>() -> Failure {
+    let message = format!("the program has {LIMIT} {} objects that it has not freed", K::NAME);
+    let next_step = format!("free each object with {}_free when it is no longer used", K::NAME);
+    Failure { next_step, ..Failure::new(SIDESTEP_E_SYSTEM, message) }
+}
+
 /// Calls `work` with this process' table. Fails if the handle belongs to a parent process.
 fn with_table<K: Kind, T>(id: Id, work: impl FnOnce(&Table) -> T) -> Result<T, Failure> {
     match &*TABLE.load() {
-        Some(own) if own.pid == process::pid() && own.epoch == id.epoch() => Ok(work(&own.table)),
+        Some(own) if own.process.is_current() && own.table.may_contain(id) => Ok(work(&own.table)),
         Some(_) => {
             let message = format!("this {} was created before fork(), in the parent process", K::NAME);
             Err(Failure::new(SIDESTEP_E_FORKED, message))
@@ -100,18 +136,18 @@ fn with_table<K: Kind, T>(id: Id, work: impl FnOnce(&Table) -> T) -> Result<T, F
 }
 
 /// Returns this process' table. The first call in a process creates it.
-fn own() -> Arc<Process> {
+fn own() -> Arc<Handles> {
     loop {
         let current = TABLE.load();
-        let pid = process::pid();
         match &*current {
-            Some(process) if process.pid == pid => return process.clone(),
-            _ => {
-                let epoch = current.as_ref().map_or(0, |parent| Id::next_epoch(parent.epoch));
-                let new = Arc::new(Process { pid, epoch, table: Table::new(epoch) });
+            Some(own) if own.process.is_current() => return own.clone(),
+            parent => {
+                let process = Process::enter(parent.as_ref().map(|parent| parent.process));
+                let table = Table::new(parent.as_ref().map(|parent| &parent.table), LIMIT);
+                let new = Arc::new(Handles { process, table });
                 let previous = TABLE.compare_and_swap(&current, Some(new));
                 // The threads of the parent's objects run only in the parent. Dropping the objects here would wait for them.
-                if let Some(parent) = Guard::into_inner(previous).filter(|process| process.pid != pid) {
+                if let Some(parent) = Guard::into_inner(previous).filter(|own| !own.process.is_current()) {
                     std::mem::forget(parent);
                 }
             }
@@ -121,4 +157,69 @@ fn own() -> Arc<Process> {
 
 fn wrong<K: Kind>() -> Failure {
     Failure::new(SIDESTEP_E_WRONG_HANDLE, format!("the handle is not a {}", K::NAME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Plum;
+
+    impl Kind for Plum {
+        type C = ();
+        const TAG: u8 = 14;
+        const NAME: &'static str = "plum";
+    }
+
+    /// Checks that the handles of all ancestors are recognised. Then does the same in a child, `depth` times.
+    fn check_chain(ancestors: &mut Vec<*mut ()>, depth: u32) -> bool {
+        let is_forked = |handle: &*mut ()| {
+            get::<Plum>(*handle).err().is_some_and(|failure| failure.status == SIDESTEP_E_FORKED)
+        };
+        let before = ancestors.iter().all(is_forked);
+        let own = create(Plum).unwrap();
+        if !before || !ancestors.iter().all(is_forked) || get::<Plum>(own).is_err() {
+            return false;
+        }
+        ancestors.push(own);
+        if depth == 0 {
+            return true;
+        }
+        // SAFETY: the child only uses handles, and ends without running exit handlers.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let is_right = check_chain(ancestors, depth - 1);
+            // SAFETY: `_exit` is safe to call at any time.
+            unsafe { libc::_exit(i32::from(!is_right)) };
+        }
+        let mut status = -1;
+        // SAFETY: `child` is a child of this process, and `status` is a valid output.
+        unsafe { libc::waitpid(child, &raw mut status, 0) == child && status == 0 }
+    }
+
+    #[test]
+    fn every_process_of_a_long_chain_of_forks_recognises_the_handles_of_its_ancestors() {
+        assert!(check_chain(&mut Vec::new(), 40));
+    }
+
+    #[test]
+    fn a_failed_free_of_an_object_is_a_status() {
+        struct Rotten;
+
+        impl Kind for Rotten {
+            type C = ();
+            const TAG: u8 = 12;
+            const NAME: &'static str = "rotten";
+        }
+
+        impl Drop for Rotten {
+            fn drop(&mut self) {
+                panic!("rotten");
+            }
+        }
+
+        let handle = create(Rotten).unwrap();
+        assert_eq!(free::<Rotten>(handle), crate::status::SIDESTEP_E_PANIC);
+        assert_eq!(free::<Rotten>(handle), SIDESTEP_E_BAD_HANDLE);
+    }
 }

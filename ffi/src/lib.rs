@@ -5,8 +5,8 @@
 //! `mesh-connector` on the mesh's own threads (`runtime`), and returns a status (`boundary`, which also catches panics).
 //!
 //! `unsafe` code is in `arguments` (pointers from C), `addresses` and `getaddrinfo::system` (`struct addrinfo` lists),
-//! `descriptor` and `stream` (descriptors), `handle::process` (a memory page), `log` (the callback), `signals`, `thread`
-//! (thread-local values), and in exported functions, whose requirements the header states.
+//! `descriptor`, `standard_descriptors` and `stream` (descriptors), `handle::process` (a memory page), `log` (the
+//! callback), `signals`, `thread` (thread-local values), and in exported functions, whose requirements the header states.
 
 #![expect(non_camel_case_types, reason = "the names follow C conventions")]
 #![expect(clippy::missing_safety_doc, reason = "the header states the requirements of all functions")]
@@ -39,6 +39,7 @@ mod recorder;
 mod runtime;
 pub mod settings;
 mod signals;
+mod standard_descriptors;
 pub mod status;
 pub mod stream;
 pub mod text;

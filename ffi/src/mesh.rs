@@ -18,6 +18,7 @@ use crate::{
     log::Gate,
     runtime::Runtime,
     settings::{Joining, Settings, sidestep_settings},
+    standard_descriptors,
     status::sidestep_status,
     thread::Reports,
 };
@@ -39,10 +40,20 @@ impl Kind for Member {
     type C = sidestep_mesh;
     const TAG: u8 = 4;
     const NAME: &'static str = "sidestep_mesh";
+
+    /// Writes the warning on a thread of the mesh, because the log callback is called only there.
+    fn warn(&self, warning: &str) {
+        let warning = warning.to_owned();
+        self.runtime.handle().spawn(async move { tracing::warn!("{warning}") });
+    }
 }
 
 impl Member {
     fn join(settings: &Settings) -> Result<Self, Failure> {
+        standard_descriptors::occupy().map_err(|error| {
+            let what = "the descriptors 0 to 2 are closed, and /dev/null cannot be opened in their place";
+            Failure::of_system(what, &error)
+        })?;
         let joining = Joining::read(settings)?;
         let gate = Arc::new(Gate::default());
         let log = joining.log.map(|callback| callback.dispatch(gate.clone()));
@@ -61,6 +72,9 @@ impl Member {
 ///
 /// Fails with `SIDESTEP_E_CONFIG` if the settings, or the files that they name, are invalid. The program may free `settings`
 /// afterwards.
+///
+/// If standard input, output or error is closed, the call opens `/dev/null` in its place and leaves it open. Otherwise
+/// the connection to a service could become standard output, and the service would receive what the program prints.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_join(
@@ -72,7 +86,7 @@ pub unsafe extern "C" fn sidestep_join(
     let (mesh, err) = unsafe { (Out::required(mesh, ptr::null_mut(), "mesh"), Out::error(err)) };
     call(err, || {
         let mesh = mesh?;
-        mesh.set(handle::create(Member::join(&*handle::get::<Settings>(settings)?)?));
+        mesh.set(handle::create(Member::join(&*handle::get::<Settings>(settings)?)?)?);
         Ok(())
     })
 }
@@ -92,7 +106,7 @@ pub unsafe extern "C" fn sidestep_join_vm_files(
         let mesh = mesh?;
         // SAFETY: the header requires valid texts.
         let folder = unsafe { text(folder, "folder") }?;
-        mesh.set(handle::create(Member::join(&Settings::of_vm_files(folder)?)?));
+        mesh.set(handle::create(Member::join(&Settings::of_vm_files(folder)?)?)?);
         Ok(())
     })
 }
@@ -174,7 +188,7 @@ pub unsafe extern "C" fn sidestep_health(
     let (json, err) = unsafe { (Out::required(json, ptr::null_mut(), "json"), Out::error(err)) };
     call(err, || {
         let json = json?;
-        json.set(crate::text::create(&health::json(&*handle::get::<Member>(mesh)?).to_string()));
+        json.set(crate::text::create(&health::json(&*handle::get::<Member>(mesh)?).to_string())?);
         Ok(())
     })
 }

@@ -26,7 +26,7 @@ pub unsafe extern "C" fn sidestep_metrics(
     let (metrics, err) = unsafe { (Out::required(metrics, ptr::null_mut(), "metrics"), Out::error(err)) };
     call(err, || {
         let metrics = metrics?;
-        metrics.set(text::create(&handle::get::<Member>(mesh)?.reports.recorder.render()));
+        metrics.set(text::create(&handle::get::<Member>(mesh)?.reports.recorder.render())?);
         Ok(())
     })
 }

@@ -98,7 +98,7 @@ pub unsafe extern "C" fn sidestep_queue_new(
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| Failure::of_system("cannot create a descriptor for the queue", &error.into()))?;
         let done = Arc::new(Done { completions: Mutex::default(), event });
-        queue.set(handle::create(Queue { member, done, operations: Arc::default() }));
+        queue.set(handle::create(Queue { member, done, operations: Arc::default() })?);
         Ok(())
     })
 }
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn sidestep_queue_new(
 /// completions. Do not read, write or close the descriptor. Returns -1 if `queue` is not a valid handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_queue_fd(queue: *const sidestep_queue) -> c_int {
-    handle::get::<Queue>(queue).map_or(-1, |queue| queue.done.event.as_raw_fd())
+    handle::read(queue, -1, |queue: &Queue| queue.done.event.as_raw_fd())
 }
 
 /// Fetches the completion of the operation that ended first. `size` is `sizeof(sidestep_completion)`. The call does not

@@ -40,6 +40,7 @@ impl Kind for Settings {
     type C = sidestep_settings;
     const TAG: u8 = 3;
     const NAME: &'static str = "sidestep_settings";
+    const MANY: usize = 10_000;
 }
 
 /// Creates empty settings.
@@ -53,7 +54,7 @@ pub unsafe extern "C" fn sidestep_settings_new(
     let (settings, err) =
         unsafe { (Out::required(settings, std::ptr::null_mut(), "settings"), Out::error(err)) };
     call(err, || {
-        settings?.set(handle::create(Settings::default()));
+        settings?.set(handle::create(Settings::default())?);
         Ok(())
     })
 }

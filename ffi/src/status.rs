@@ -447,6 +447,11 @@ mod tests {
     }
 
     #[test]
+    fn no_status_has_a_code_that_refers_to_errno() {
+        assert!((-1..1000).all(|status| eai(status) != libc::EAI_SYSTEM));
+    }
+
+    #[test]
     fn an_unknown_code_has_a_name_and_a_text() {
         for status in [-1, 12, 407, i32::MIN, i32::MAX] {
             assert_eq!(text(sidestep_status_name(status)), "unknown status");

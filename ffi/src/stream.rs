@@ -10,14 +10,20 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
     pin::Pin,
     ptr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
 use mesh_connector::{ConnectionInfo, DetachedStream, MeshStream, Target};
 use parking_lot::Mutex;
-use rustix::event::PollFlags;
+use rustix::{
+    event::PollFlags,
+    net::{Shutdown, shutdown},
+};
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf},
     time::timeout as limited,
@@ -34,10 +40,11 @@ use crate::{
     handle::{self, Kind},
     mesh::{Member, sidestep_mesh},
     runtime::refuse_callbacks,
-    status::{SIDESTEP_E_BROKEN, SIDESTEP_E_TIMEOUT, sidestep_status},
+    status::{SIDESTEP_E_BAD_HANDLE, SIDESTEP_E_BROKEN, SIDESTEP_E_TIMEOUT, sidestep_status},
 };
 
-/// A connection that the program reads and writes by calls. One thread may read while another writes.
+/// A connection that the program reads and writes by calls. One thread may read while another writes. Several reads, and
+/// several writes, happen one after the other.
 #[derive(Debug)]
 pub struct sidestep_stream(());
 
@@ -53,6 +60,8 @@ pub(crate) struct Stream {
     /// Two locks: `reading` is held by a call that reads, and `writing` by a call that writes.
     reading: Mutex<()>,
     writing: Mutex<()>,
+    /// Whether the program has freed the stream. Calls that were in progress at that time fail.
+    freed: AtomicBool,
     info: ConnectionInfo,
     member: Arc<Member>,
 }
@@ -68,7 +77,8 @@ impl Stream {
         let info = stream.connection().clone();
         let fd = stream.as_fd().as_raw_fd();
         let stream = Mutex::new(Some(stream));
-        Self { stream, fd, reading: Mutex::default(), writing: Mutex::default(), info, member }
+        let (reading, writing, freed) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self { stream, fd, reading, writing, freed, info, member }
     }
 
     fn locked<T>(
@@ -92,20 +102,50 @@ impl Stream {
         mut work: impl FnMut(Pin<&mut DetachedStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Result<T, Failure> {
         refuse_callbacks()?;
-        let _one = direction.lock();
+        // The clock is read only if the call has to wait.
         let mut deadline = None;
+        let mut deadline =
+            || *deadline.get_or_insert_with(|| limit.and_then(|limit| Instant::now().checked_add(limit)));
+        let timed_out = || {
+            let message = format!("the timeout of {:?} expired", limit.unwrap_or_default());
+            Failure::new(SIDESTEP_E_TIMEOUT, message)
+        };
+        // Another call in the same direction may be in progress.
+        let _one = match direction.try_lock() {
+            Some(locked) => locked,
+            None => match deadline() {
+                Some(deadline) => direction.try_lock_until(deadline).ok_or_else(timed_out)?,
+                None => direction.lock(),
+            },
+        };
         loop {
+            if self.freed.load(Ordering::Acquire) {
+                return Err(Failure::new(SIDESTEP_E_BAD_HANDLE, "the stream was freed during the call"));
+            }
             if let Poll::Ready(done) = self.locked(&mut work) {
                 return done.map_err(|error| broken(&error));
             }
-            // The clock is read only if the call has to wait.
-            let deadline =
-                *deadline.get_or_insert_with(|| limit.and_then(|limit| Instant::now().checked_add(limit)));
-            // SAFETY: `self` owns the stream, which owns the descriptor.
-            let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
-            if !wait(socket, ready, deadline).map_err(|error| broken(&error))? {
-                let message = format!("the timeout of {:?} expired", limit.unwrap_or_default());
-                return Err(Failure::new(SIDESTEP_E_TIMEOUT, message));
+            if !wait(self.socket(), ready, deadline()).map_err(|error| broken(&error))? {
+                return Err(timed_out());
+            }
+        }
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // SAFETY: `self` owns the stream, which owns the descriptor.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+
+    /// Ends the calls that are in progress. No call starts afterwards, because the handle has been removed.
+    ///
+    /// A call that waits for the socket wakes up when its direction of the socket is shut down. A call that does not wait
+    /// yet holds the lock of its direction, or sees `freed` after it has locked it.
+    fn end_calls(&self) {
+        self.freed.store(true, Ordering::Release);
+        for (direction, how) in [(&self.reading, Shutdown::Read), (&self.writing, Shutdown::Write)] {
+            if direction.try_lock().is_none() {
+                // An error means that the connection has broken, which wakes the call too.
+                let _ = shutdown(self.socket(), how);
             }
         }
     }
@@ -199,7 +239,7 @@ pub unsafe extern "C" fn sidestep_stream_connect(
         let target = unsafe { target(host, port, flags, 0) }?;
         let connecting = connecting(&member, target, timeout(timeout_ms));
         let connected = member.runtime.wait(None, connecting)??;
-        stream.set(handle::create(Stream::new(connected, member)));
+        stream.set(handle::create(Stream::new(connected, member))?);
         Ok(())
     })
 }
@@ -290,14 +330,15 @@ pub unsafe extern "C" fn sidestep_stream_info(
     // SAFETY: the header requires valid outputs.
     let (info, err) = unsafe { (Out::required(info, ptr::null_mut(), "info"), Out::error(err)) };
     call(err, || {
-        info?.set(handle::create(Info::new(&handle::get::<Stream>(stream)?.info)));
+        info?.set(handle::create(Info::new(&handle::get::<Stream>(stream)?.info))?);
         Ok(())
     })
 }
 
 /// Frees a stream and closes its connection, without waiting. Data that was written is still sent. If another thread is
-/// in a call with this stream, the connection is closed when that call returns. Does nothing if `stream` is NULL.
+/// in a call with this stream, that call ends with `SIDESTEP_E_BAD_HANDLE`, also if it waits without a limit; the data of
+/// a write that was in progress may be lost. Does nothing if `stream` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_stream_free(stream: *mut sidestep_stream) -> sidestep_status {
-    handle::free::<Stream>(stream)
+    handle::free_after(stream, Stream::end_calls)
 }

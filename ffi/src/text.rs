@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char};
 
 use crate::{
     arguments::{c_string, pointer},
+    failure::Failure,
     handle::{self, Kind},
     status::sidestep_status,
 };
@@ -18,9 +19,10 @@ impl Kind for Text {
     type C = sidestep_text;
     const TAG: u8 = 2;
     const NAME: &'static str = "sidestep_text";
+    const MANY: usize = 10_000;
 }
 
-pub(crate) fn create(text: &str) -> *mut sidestep_text {
+pub(crate) fn create(text: &str) -> Result<*mut sidestep_text, Failure> {
     handle::create(Text(c_string(text)))
 }
 
@@ -28,7 +30,7 @@ pub(crate) fn create(text: &str) -> *mut sidestep_text {
 /// handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn sidestep_text_get(text: *const sidestep_text) -> *const c_char {
-    handle::get::<Text>(text).map_or_else(|_| pointer(None), |text| pointer(Some(&text.0)))
+    handle::read(text, pointer(None), |text: &Text| pointer(Some(&text.0)))
 }
 
 /// Frees a text. Does nothing if `text` is NULL.

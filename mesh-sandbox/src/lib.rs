@@ -89,6 +89,9 @@ mod dns;
 mod error;
 mod events;
 mod example;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod hello;
 mod istiod;

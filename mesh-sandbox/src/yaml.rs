@@ -17,6 +17,8 @@ pub(crate) mod mesh_networks;
 pub(crate) mod object;
 pub(crate) mod protocol;
 pub(crate) mod read;
+#[cfg(test)]
+mod tests;
 mod unsupported;
 mod validation;
 
@@ -24,7 +26,7 @@ pub(crate) use folder::{Folder, Stamp};
 pub(crate) use object::{Key, Manifest, Object};
 
 /// Parses a file with one document. Returns the default value for an empty file.
-fn parse_file<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T> {
+pub(crate) fn parse_file<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T> {
     let is_empty = text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
     if is_empty { Ok(T::default()) } else { parse(text, &SourceLocation::new(file, 1)) }
 }

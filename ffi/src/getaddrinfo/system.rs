@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CStr,
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     ptr,
 };
@@ -25,11 +26,16 @@ pub(super) fn numeric(node: &str, service: Option<&str>, hints: &addrinfo) -> Re
         libc::getaddrinfo(c_node.as_ptr(), service, hints, &raw mut list)
     };
     if code != 0 {
+        // The code EAI_SYSTEM means that errno has the reason. No function of this library reports a failure in errno.
+        let system = (code == libc::EAI_SYSTEM).then(io::Error::last_os_error);
         // SAFETY: `gai_strerror` returns a constant text.
         let reason = unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy();
         let service = service.map_or_else(String::new, |service| format!(":{}", service.escape_debug()));
-        let message = format!("{}{service}: {reason}", node.escape_debug());
-        return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message).with_eai(code));
+        let what = format!("{}{service}: {reason}", node.escape_debug());
+        return Err(match system {
+            Some(error) => Failure::of_system(&what, &error),
+            None => Failure::new(SIDESTEP_E_INVALID_ARGUMENT, what).with_eai(code),
+        });
     }
     let addresses = copied(list);
     // SAFETY: the system's function allocated the list, and no pointer into it is used afterwards.

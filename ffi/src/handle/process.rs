@@ -1,4 +1,5 @@
-//! The process ID without a system call. Every use of a handle needs it, and glibc's `getpid` is a system call.
+//! Detects that the process is a forked child, without a system call. Every use of a handle needs it, and glibc's `getpid`
+//! is a system call.
 
 use std::{
     ptr,
@@ -7,21 +8,37 @@ use std::{
 
 use libc::{MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 
-/// A memory page that contains the process ID, or NULL before the first use. The kernel clears the page in a forked
-/// child.
+/// Identifies a process among its ancestors.
+///
+/// It is the number of forks since the first process that used handles. (A process ID would not do, because the system
+/// reuses it: the child of a child can have the ID of a process that has ended.) If the system does not support
+/// `MADV_WIPEONFORK`, it is the process ID.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Process(u32);
+
+/// A memory page that contains the number of this process, or 0 if the process has not called [`Process::enter`]. The
+/// kernel clears the page in a forked child. NULL before the first use, and [`UNSUPPORTED`] if there is no such page.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+
+/// It is set once, so that the two meanings of [`Process`] are never compared.
+const UNSUPPORTED: *mut AtomicU32 = ptr::dangling_mut();
 
 const SIZE: usize = 4096;
 
-pub(super) fn pid() -> u32 {
-    let Some(known) = page() else { return std::process::id() };
-    match known.load(Ordering::Relaxed) {
-        0 => {
-            let pid = std::process::id();
-            known.store(pid, Ordering::Relaxed);
-            pid
-        }
-        pid => pid,
+impl Process {
+    /// Returns the identity of this process, which is not `parent`.
+    pub(super) fn enter(parent: Option<Self>) -> Self {
+        let Some(page) = page() else { return Self(std::process::id()) };
+        let number = parent.map_or(1, |Self(parent)| parent.wrapping_add(1).max(1));
+        // Another thread that enters at the same time stores the same number.
+        page.store(number, Ordering::Relaxed);
+        Self(number)
+    }
+
+    /// Returns whether this is the process that calls.
+    pub(super) fn is_current(self) -> bool {
+        let number = page().map_or_else(std::process::id, |page| page.load(Ordering::Relaxed));
+        number == self.0
     }
 }
 
@@ -29,13 +46,18 @@ pub(super) fn pid() -> u32 {
 fn page() -> Option<&'static AtomicU32> {
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {
-        page = new()?;
+        page = new().unwrap_or(UNSUPPORTED);
         if let Err(first) = PAGE.compare_exchange(ptr::null_mut(), page, Ordering::AcqRel, Ordering::Acquire)
         {
-            // SAFETY: this thread mapped the page, and no other thread has a pointer to it.
-            unsafe { libc::munmap(page.cast(), SIZE) };
+            if page != UNSUPPORTED {
+                // SAFETY: this thread mapped the page, and no other thread has a pointer to it.
+                unsafe { libc::munmap(page.cast(), SIZE) };
+            }
             page = first;
         }
+    }
+    if page == UNSUPPORTED {
+        return None;
     }
     // SAFETY: the page is never unmapped, and zero bytes are a valid `AtomicU32`.
     Some(unsafe { &*page })
@@ -56,25 +78,4 @@ fn new() -> Option<*mut AtomicU32> {
         return None;
     }
     Some(page.cast())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_forked_child_sees_its_own_process_id() {
-        assert_eq!((pid(), pid()), (std::process::id(), std::process::id()));
-        // SAFETY: the child only compares numbers, and ends without running exit handlers.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let is_equal = pid() == std::process::id();
-            // SAFETY: `_exit` is safe to call at any time.
-            unsafe { libc::_exit(i32::from(!is_equal)) };
-        }
-        let mut status = -1;
-        // SAFETY: `child` is a child of this process, and `status` is a valid output.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0);
-    }
 }

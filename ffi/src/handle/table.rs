@@ -1,7 +1,15 @@
 //! The table of handles.
 
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use foldhash::fast::FixedState;
 use parking_lot::RwLock;
 
 use super::{Kind, wrong};
@@ -19,20 +27,18 @@ const _: () = assert!(usize::BITS == 64, "a handle is 64 bits");
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Id {
     tag: u8,
-    /// The epoch of the process that created the handle. It differs between a process and its forked children.
-    epoch: usize,
-    slot: usize,
-    /// The number of handles that have used the slot, modulo 2^16.
-    generation: usize,
+    /// The number of the handle. Each number is used once, also across the processes of a chain of forks.
+    number: usize,
 }
 
 const MARK: usize = 0x51DE;
-const TAG_BITS: u32 = 7;
-const SLOT_BITS: u32 = 20;
-const GENERATION_BITS: u32 = 16;
-const EPOCH_BITS: u32 = 4;
+const TAG_BITS: u32 = 4;
+const NUMBER_BITS: u32 = 43;
 
-const _: () = assert!(16 + EPOCH_BITS + GENERATION_BITS + SLOT_BITS + TAG_BITS + 1 == usize::BITS);
+const _: () = assert!(16 + NUMBER_BITS + TAG_BITS + 1 == usize::BITS);
+
+/// The number of different tags.
+const TAGS: usize = 1 << TAG_BITS;
 
 const fn mask(bits: u32) -> usize {
     (1 << bits) - 1
@@ -43,148 +49,247 @@ impl Id {
         if address == 0 {
             return Err(Failure::new(SIDESTEP_E_NULL_POINTER, format!("the {} is NULL", K::NAME)));
         }
-        if address >> 48 != MARK || address & 1 == 0 {
+        let bits = address >> 1;
+        let (tag, number) = (bits & mask(TAG_BITS), bits >> TAG_BITS & mask(NUMBER_BITS));
+        if address >> 48 != MARK || address & 1 == 0 || number == 0 {
             let message = format!("{address:#x} is not a {}, and not a handle of libsidestep", K::NAME);
             return Err(Failure::new(SIDESTEP_E_BAD_HANDLE, message));
         }
-        let bits = address >> 1;
-        let tag = u8::try_from(bits & mask(TAG_BITS)).unwrap_or_default();
-        let bits = bits >> TAG_BITS;
-        let (slot, bits) = (bits & mask(SLOT_BITS), bits >> SLOT_BITS);
-        let (generation, epoch) = (bits & mask(GENERATION_BITS), bits >> GENERATION_BITS & mask(EPOCH_BITS));
-        if tag == K::TAG { Ok(Self { tag, epoch, slot, generation }) } else { Err(wrong::<K>()) }
+        if tag == usize::from(K::TAG) { Ok(Self { tag: K::TAG, number }) } else { Err(wrong::<K>()) }
     }
 
     pub(super) fn to_pointer<C>(self) -> *mut C {
-        let bits = self.epoch << GENERATION_BITS | self.generation;
-        let bits = bits << SLOT_BITS | self.slot;
-        let bits = bits << TAG_BITS | usize::from(self.tag);
+        let bits = self.number << TAG_BITS | usize::from(self.tag);
         std::ptr::without_provenance_mut(MARK << 48 | bits << 1 | 1)
-    }
-
-    pub(super) fn epoch(self) -> usize {
-        self.epoch
-    }
-
-    /// Returns the epoch of a forked child of a process with this epoch.
-    pub(super) fn next_epoch(epoch: usize) -> usize {
-        (epoch + 1) & mask(EPOCH_BITS)
     }
 }
 
-type Value = Arc<dyn Any + Send + Sync>;
+/// An object in the table.
+pub(super) trait Object: Any + Send + Sync {
+    /// See [`Kind::warn`].
+    fn warn(&self, warning: &str);
+}
 
+impl<K: Kind> Object for K {
+    fn warn(&self, warning: &str) {
+        Kind::warn(self, warning);
+    }
+}
+
+/// The handles of one process.
 pub(super) struct Table {
-    epoch: usize,
-    slots: RwLock<Slots>,
+    /// The number of the first handle of this process. Handles with smaller numbers belong to the parent process and its
+    /// ancestors.
+    first: usize,
+    /// The number of the next handle. It is outside of the lock, because a forked child reads it.
+    next: AtomicUsize,
+    /// The maximum number of handles of one type.
+    limit: usize,
+    objects: RwLock<Objects>,
 }
 
 #[derive(Default)]
-struct Slots {
-    slots: Vec<Slot>,
-    /// The free slots. The one that has been free for the longest time is first, so that slots are reused late.
-    free: VecDeque<usize>,
+struct Objects {
+    by_number: HashMap<usize, (u8, Arc<dyn Object>), FixedState>,
+    /// The number of handles of each type, by tag.
+    counts: [usize; TAGS],
+    /// The number of handles of each type at which the last warning was written, by tag.
+    warned: [usize; TAGS],
 }
 
-struct Slot {
-    tag: u8,
-    generation: usize,
-    value: Option<Value>,
+/// A new handle.
+pub(super) struct Inserted {
+    pub(super) id: Id,
+    /// The number of handles of the type, if it has become so large that a warning is due.
+    pub(super) leak: Option<usize>,
 }
 
 impl Table {
-    pub(super) fn new(epoch: usize) -> Self {
-        Self { epoch, slots: RwLock::default() }
+    /// Creates the table of a process. `parent` is the table of the process that called `fork`.
+    pub(super) fn new(parent: Option<&Self>, limit: usize) -> Self {
+        let first = parent.map_or(1, |parent| parent.next.load(Ordering::Relaxed));
+        Self { first, next: AtomicUsize::new(first), limit, objects: RwLock::default() }
     }
 
-    pub(super) fn insert(&self, tag: u8, value: Value) -> Id {
-        let mut slots = self.slots.write();
-        let index = slots.free.pop_front().unwrap_or_else(|| {
-            slots.slots.push(Slot { tag, generation: 0, value: None });
-            slots.slots.len() - 1
-        });
-        assert!(
-            index <= mask(SLOT_BITS),
-            "the program has more than a million handles that it has not freed"
-        );
-        let slot = &mut slots.slots[index];
-        slot.tag = tag;
-        slot.generation = (slot.generation + 1) & mask(GENERATION_BITS);
-        slot.value = Some(value);
-        Id { tag, epoch: self.epoch, slot: index, generation: slot.generation }
+    /// Returns whether this process, or a process that descends from it, may have created the handle. All other handles
+    /// were created before a fork.
+    pub(super) fn may_contain(&self, id: Id) -> bool {
+        id.number >= self.first
     }
 
-    pub(super) fn get(&self, id: Id) -> Option<Value> {
-        let slots = self.slots.read();
-        slots.slots.get(id.slot).filter(|slot| slot.matches(id))?.value.clone()
+    /// Adds an object. Returns `None` if the type has reached the limit, or if no number is left.
+    pub(super) fn insert<K: Kind>(&self, object: Arc<K>) -> Option<Inserted> {
+        let index = usize::from(K::TAG);
+        let mut objects = self.objects.write();
+        let count = *objects.counts.get(index).filter(|count| **count < self.limit)?;
+        let number = self.next.load(Ordering::Relaxed);
+        if number > mask(NUMBER_BITS) {
+            return None;
+        }
+        // The lock is held, so no other thread of this process changes the number.
+        self.next.store(number + 1, Ordering::Relaxed);
+        objects.by_number.insert(number, (K::TAG, object));
+        let count = count + 1;
+        objects.counts[index] = count;
+        // The next warning is due when the number has doubled.
+        let leak = (count >= K::MANY && count / 2 >= objects.warned[index]).then_some(count);
+        if leak.is_some() {
+            objects.warned[index] = count;
+        }
+        Some(Inserted { id: Id { tag: K::TAG, number }, leak })
     }
 
-    /// Removes the value of a handle and returns it, or `None` if the handle was freed. The caller drops the value
+    pub(super) fn get(&self, id: Id) -> Option<Arc<dyn Object>> {
+        let objects = self.objects.read();
+        let (tag, object) = objects.by_number.get(&id.number)?;
+        (*tag == id.tag).then(|| object.clone())
+    }
+
+    /// Removes the object of a handle and returns it, or `None` if the handle was freed. The caller drops the object
     /// after the lock has been released.
-    pub(super) fn remove(&self, id: Id) -> Option<Value> {
-        let mut slots = self.slots.write();
-        let value = slots.slots.get_mut(id.slot).filter(|slot| slot.matches(id))?.value.take()?;
-        slots.free.push_back(id.slot);
-        Some(value)
+    pub(super) fn remove(&self, id: Id) -> Option<Arc<dyn Object>> {
+        let mut objects = self.objects.write();
+        objects.by_number.get(&id.number).filter(|(tag, _)| *tag == id.tag)?;
+        let (tag, object) = objects.by_number.remove(&id.number)?;
+        objects.counts[usize::from(tag)] -= 1;
+        Some(object)
     }
-}
 
-impl Slot {
-    fn matches(&self, id: Id) -> bool {
-        (self.tag, self.generation) == (id.tag, id.generation)
+    /// Writes a warning to the log of each object that has one.
+    pub(super) fn warn(&self, warning: &str) {
+        self.objects.read().by_number.values().for_each(|(_, object)| object.warn(warning));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
-    struct Apple;
+    #[derive(Default)]
+    struct Apple(AtomicBool);
     struct Pear;
 
     impl Kind for Apple {
         type C = ();
-        const TAG: u8 = 100;
+        const TAG: u8 = 13;
         const NAME: &'static str = "apple";
+
+        fn warn(&self, _: &str) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     impl Kind for Pear {
         type C = ();
-        const TAG: u8 = 127;
+        const TAG: u8 = 15;
         const NAME: &'static str = "pear";
+        const MANY: usize = 10;
+    }
+
+    fn table() -> Table {
+        Table::new(None, 1000)
+    }
+
+    fn insert<K: Kind>(table: &Table, object: K) -> Id {
+        table.insert(Arc::new(object)).unwrap().id
     }
 
     #[test]
     fn an_id_survives_the_conversion_to_a_pointer_and_back() {
-        for slot in [0, 1, mask(SLOT_BITS)] {
-            for (generation, epoch) in [(0, 0), (1, 0), (mask(GENERATION_BITS), 1), (0, mask(EPOCH_BITS))] {
-                let id = Id { tag: Pear::TAG, epoch, slot, generation };
-                let pointer: *mut () = id.to_pointer();
-                assert_eq!(Id::from_pointer::<Pear>(pointer.addr()).unwrap(), id);
-                let other = Id::from_pointer::<Apple>(pointer.addr()).unwrap_err();
-                assert_eq!(other.status, crate::status::SIDESTEP_E_WRONG_HANDLE);
-            }
+        for number in [1, 2, 0x12345, mask(NUMBER_BITS)] {
+            let id = Id { tag: Pear::TAG, number };
+            let pointer: *mut () = id.to_pointer();
+            assert_eq!(Id::from_pointer::<Pear>(pointer.addr()).unwrap(), id);
+            let other = Id::from_pointer::<Apple>(pointer.addr()).unwrap_err();
+            assert_eq!(other.status, crate::status::SIDESTEP_E_WRONG_HANDLE);
         }
     }
 
     #[test]
     fn memory_addresses_and_other_numbers_are_not_handles() {
         let local = 7;
-        for address in [1, 2, 8, usize::MAX, &raw const local as usize, 0xc000_0000_0001] {
+        let zero = Id { tag: Apple::TAG, number: 0 }.to_pointer::<()>().addr();
+        for address in [1, 2, 8, zero, usize::MAX, &raw const local as usize, 0xc000_0000_0001] {
             assert_eq!(Id::from_pointer::<Apple>(address).unwrap_err().status, SIDESTEP_E_BAD_HANDLE);
         }
         assert_eq!(Id::from_pointer::<Apple>(0).unwrap_err().status, SIDESTEP_E_NULL_POINTER);
     }
 
     #[test]
-    fn a_removed_value_is_not_found_after_its_slot_is_reused() {
-        let table = Table::new(3);
-        let first = table.insert(1, Arc::new(1_u8));
+    fn a_handle_is_never_used_again() {
+        let table = table();
+        let first = insert(&table, Pear);
+        assert!(table.get(first).is_some());
         assert!(table.remove(first).is_some());
-        assert!(table.remove(first).is_none());
-        let second = table.insert(1, Arc::new(2_u8));
-        assert_eq!(first.slot, second.slot);
-        assert!(table.get(first).is_none());
-        assert_eq!(*table.get(second).unwrap().downcast::<u8>().unwrap(), 2);
+        // More than the 2^16 times after which a generation of 16 bits would repeat.
+        for _ in 0..70_000 {
+            let other = insert(&table, Pear);
+            assert_ne!(other, first);
+            assert!(table.get(first).is_none() && table.remove(first).is_none());
+            assert!(table.remove(other).is_some());
+        }
+    }
+
+    #[test]
+    fn a_type_that_has_reached_the_limit_gets_no_handle_until_one_is_freed() {
+        let table = Table::new(None, 2);
+        let first = insert(&table, Pear);
+        insert(&table, Pear);
+        assert!(table.insert(Arc::new(Pear)).is_none());
+        // Other types have their own limit.
+        insert(&table, Apple::default());
+        assert!(table.remove(first).is_some());
+        assert!(table.insert(Arc::new(Pear)).is_some());
+        assert!(table.insert(Arc::new(Pear)).is_none());
+    }
+
+    #[test]
+    fn no_handle_is_created_when_all_numbers_are_used() {
+        let table = table();
+        table.next.store(mask(NUMBER_BITS), Ordering::Relaxed);
+        let last = insert(&table, Pear);
+        assert_eq!(Id::from_pointer::<Pear>(last.to_pointer::<()>().addr()).unwrap(), last);
+        assert!(table.insert(Arc::new(Pear)).is_none());
+    }
+
+    #[test]
+    fn a_warning_is_due_whenever_the_number_of_handles_has_doubled() {
+        let table = table();
+        let mut leaks = Vec::new();
+        let mut ids = Vec::new();
+        for _ in 0..50 {
+            let inserted = table.insert(Arc::new(Pear)).unwrap();
+            leaks.extend(inserted.leak);
+            ids.push(inserted.id);
+        }
+        // Freeing and creating handles around a number at which a warning was due gives no further warnings.
+        ids.drain(5..).for_each(|id| assert!(table.remove(id).is_some()));
+        (0..70).for_each(|_| leaks.extend(table.insert(Arc::new(Pear)).unwrap().leak));
+        assert_eq!(leaks, [10, 20, 40]);
+    }
+
+    #[test]
+    fn a_warning_reaches_every_object_with_a_log() {
+        let (table, apple) = (table(), Arc::new(Apple::default()));
+        table.insert(apple.clone()).unwrap();
+        insert(&table, Pear);
+        table.warn("a warning");
+        assert!(apple.0.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_forked_child_uses_other_numbers_than_every_ancestor() {
+        let mut parent = table();
+        let mut earlier = vec![insert(&parent, Pear)];
+        for _ in 0..100 {
+            let child = Table::new(Some(&parent), 1000);
+            assert!(earlier.iter().all(|id| !child.may_contain(*id)));
+            let own = insert(&child, Pear);
+            assert!(child.may_contain(own) && !earlier.contains(&own));
+            earlier.push(own);
+            parent = child;
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     connect::{SIDESTEP_FLAG_TCP_PAIR, connecting, pair, target},
     error::sidestep_error,
     explain::explaining,
-    failure::Failure,
+    failure::{Failure, guarded_async},
     getaddrinfo::{Request, resolve},
     handle,
     mesh::{Member, leaving, ready},
@@ -36,7 +36,8 @@ impl Queue {
             let outcome = tokio::select! {
                 biased;
                 _ = cancelled => Err(Failure::new(SIDESTEP_E_CANCELLED, "the operation was cancelled")),
-                outcome = work => outcome,
+                // A panic must not lose the completion.
+                outcome = guarded_async(work) => outcome,
             };
             operations.cancel(operation);
             done.add(Completion { user_data, operation, kind, outcome });

@@ -20,6 +20,13 @@ const NAME: &str = "sidestep";
 /// The maximum time that freeing a mesh waits for its threads. The system's `getaddrinfo` cannot be interrupted.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The maximum number of threads for calls that block: the system's `getaddrinfo` and writes to the state directory. A
+/// thread is started only if no other is idle, and ends after ten idle seconds.
+///
+/// `getaddrinfo` takes as long as the slowest source of nsswitch.conf. `mesh-resolver` makes up to eight calls at a time
+/// for the mesh, and eight for a DNS server with a bridge. These must not delay the resolution of istiod's name.
+const MAX_BLOCKING: usize = 32;
+
 pub(super) enum Threads {
     /// One thread. It needs no work stealing, so small messages are faster than with several threads (`mesh-bench ffi`
     /// measures it).
@@ -47,7 +54,7 @@ impl Threads {
                 builder
             }
         };
-        builder.max_blocking_threads(1).thread_name(NAME).on_thread_stop(thread::end).enable_all();
+        builder.max_blocking_threads(MAX_BLOCKING).thread_name(NAME).on_thread_stop(thread::end).enable_all();
         builder.on_thread_start({
             let reports = reports.clone();
             move || thread::begin(&reports)
@@ -95,5 +102,30 @@ impl One {
             // The thread has ended its work, so this does not wait.
             let _ = self.thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn calls_that_hang_do_not_delay_others() {
+        let reports = Reports { recorder: Arc::default(), log: None, gate: Arc::default() };
+        let (mut threads, handle) = Threads::start(1, reports).unwrap();
+        let mut hanging = Vec::new();
+        // As many system lookups as mesh-resolver makes for a mesh and a DNS server.
+        for _ in 0..16 {
+            let (end, wait) = channel::<()>();
+            hanging.push(end);
+            handle.spawn_blocking(move || wait.recv());
+        }
+        let (done, is_done) = channel();
+        handle.spawn_blocking(move || done.send(()));
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
+        drop(hanging);
+        threads.end(true);
     }
 }

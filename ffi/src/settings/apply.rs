@@ -94,3 +94,65 @@ fn parsed<T: std::str::FromStr>(value: &str) -> Result<T, Failure> {
 fn unusable(error: &nds_client::Error) -> Failure {
     Failure::new(SIDESTEP_E_CONFIG, error.report())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+
+    /// The names of keys, and values of all of their types. The files do not exist, so nothing is read.
+    fn setting() -> impl Strategy<Value = (String, String)> {
+        let names: Vec<_> =
+            Key::names().chain(["env.POD_NAMESPACE", "env.", "env.A=B", "", "vmfiles"]).collect();
+        let values = vec![
+            "",
+            "0",
+            "1",
+            "64",
+            "65",
+            "-1",
+            "4294967295",
+            "4294967296",
+            "1e3",
+            "+1",
+            " 1",
+            "required",
+            "as-configured",
+            "allow-any",
+            "registry-only",
+            "127.0.0.1:53",
+            "[::1]:53",
+            "a:15012",
+            "a:0",
+            "[::1",
+            "/nonexistent",
+            "../nonexistent",
+        ];
+        let value =
+            prop_oneof![select(values).prop_map(str::to_owned), any::<String>().prop_map(below_nothing)];
+        (prop_oneof![select(names).prop_map(str::to_owned), any::<String>()], value)
+    }
+
+    /// Makes a text a path below a directory that does not exist.
+    fn below_nothing(text: String) -> String {
+        format!("/nonexistent/{text}")
+    }
+
+    proptest! {
+        #[test]
+        fn a_setting_that_was_accepted_is_not_an_invalid_argument_later(all in prop::collection::vec(setting(), 0..8)) {
+            let settings = Settings::default();
+            for (name, value) in all {
+                match Key::checked(&name, &value) {
+                    Ok(key) => settings.chosen.lock().push((key, value)),
+                    Err(failure) => prop_assert_eq!(failure.status, SIDESTEP_E_INVALID_ARGUMENT),
+                }
+            }
+            match Joining::read(&settings) {
+                Ok(joining) => prop_assert!((1..=64).contains(&joining.threads)),
+                Err(failure) => prop_assert_eq!(failure.status, SIDESTEP_E_CONFIG, "{}", failure.message),
+            }
+        }
+    }
+}

@@ -64,6 +64,11 @@ impl Key {
         Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
     }
 
+    #[cfg(test)]
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(name, _)| *name)
+    }
+
     fn named(name: &str) -> Result<Self, Failure> {
         if let Some(variable) = name.strip_prefix("env.").filter(|variable| !variable.is_empty()) {
             return Ok(Self::Env(variable.to_owned()));

@@ -1,4 +1,5 @@
 /* Streams: connections without a descriptor. */
+#include <netinet/in.h>
 #include <pthread.h>
 
 #include "check.h"
@@ -107,6 +108,65 @@ static void no_signal(sidestep_mesh *mesh) {
     CHECK(pthread_sigmask(SIG_BLOCK, NULL, &pending) == 0 && !sigismember(&pending, SIGPIPE));
 }
 
+/* Connects to a listener of this program. Returns the listener's end of the connection, which reads and writes nothing. */
+static int with_own_peer(sidestep_mesh *mesh, sidestep_stream **stream) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(listener, (struct sockaddr *)&name, sizeof name) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
+    WORKS(sidestep_stream_connect(mesh, "127.0.0.1", ntohs(name.sin_port), 0, TIMEOUT, stream, &error));
+    int peer = accept(listener, NULL, NULL);
+    CHECK(peer >= 0 && close(listener) == 0);
+    return peer;
+}
+
+struct reader {
+    sidestep_stream *stream;
+    int begun[2];
+};
+
+/* Reads a byte that the peer sends, and a second one that it does not send. */
+static void *read_on(void *argument) {
+    struct reader *reader = argument;
+    uint8_t byte;
+    size_t count = 0;
+    WORKS(sidestep_stream_read(reader->stream, &byte, 1, -1, &count, &error));
+    CHECK(write(reader->begun[1], "", 1) == 1);
+    FAILS(SIDESTEP_E_BAD_HANDLE, sidestep_stream_read(reader->stream, &byte, 1, -1, &count, &error));
+    CHECK(count == 0);
+    return NULL;
+}
+
+/* Writes more than the peer accepts without reading. */
+static void *write_on(void *stream) {
+    static uint8_t much[1 << 26];
+    size_t count = 0;
+    FAILS(SIDESTEP_E_BAD_HANDLE, sidestep_stream_write(stream, much, sizeof much, -1, &count, &error));
+    CHECK(count < sizeof much);
+    return NULL;
+}
+
+/* Freeing a stream ends the calls of other threads that wait without a limit. */
+static void freed_during_calls(sidestep_mesh *mesh) {
+    struct reader reader = {0};
+    pthread_t reading, writing;
+    size_t count = 0;
+    uint8_t byte;
+    int peer = with_own_peer(mesh, &reader.stream);
+    CHECK(pipe(reader.begun) == 0);
+    CHECK(pthread_create(&writing, NULL, write_on, reader.stream) == 0);
+    CHECK(pthread_create(&reading, NULL, read_on, &reader) == 0);
+    struct pollfd written = {.fd = peer, .events = POLLIN};
+    CHECK(poll(&written, 1, TIMEOUT) == 1);
+    CHECK(send(peer, "x", 1, 0) == 1 && read(reader.begun[0], &byte, 1) == 1);
+    /* The time limit of a call also applies while it waits for a call in another thread. */
+    FAILS(SIDESTEP_E_TIMEOUT, sidestep_stream_read(reader.stream, &byte, 1, 10, &count, &error));
+    CHECK(sidestep_stream_free(reader.stream) == SIDESTEP_OK);
+    CHECK(pthread_join(writing, NULL) == 0 && pthread_join(reading, NULL) == 0);
+    CHECK(close(peer) == 0 && close(reader.begun[0]) == 0 && close(reader.begun[1]) == 0);
+}
+
 int main(int count, char **arguments) {
     CHECK(count == 4);
     CHECK(signal(SIGPIPE, count_signal) != SIG_ERR);
@@ -114,6 +174,9 @@ int main(int count, char **arguments) {
     exchange(mesh);
     both_directions_simultaneously(mesh);
     no_signal(mesh);
+    for (int round = 0; round < ROUNDS; round++) {
+        freed_during_calls(mesh);
+    }
     CHECK(sidestep_mesh_free(mesh) == SIDESTEP_OK);
     return 0;
 }

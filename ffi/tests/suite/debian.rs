@@ -63,6 +63,9 @@ pub(crate) fn a_c_program_needs_only_the_packages() {
     let build = installed.cmake(&root.join("usr/share/doc/libsidestep-dev/examples"), &[]);
     assert!(build.join("blocking").is_file());
 
+    for package in [&*name, "libsidestep-dev"] {
+        assert!(root.join("usr/share/doc").join(package).join("THIRD-PARTY-LICENSES").is_file(), "{package}");
+    }
     succeed(dpkg(&root).args(["--purge", "libsidestep-dev", &name]));
     assert!(!root.join("usr").exists());
 }

@@ -60,6 +60,10 @@ impl Installed {
         self.dir.path().join(name)
     }
 
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
     pub(crate) fn libdir(&self) -> &Path {
         &self.libdir
     }

@@ -20,6 +20,7 @@ mod declarations;
 mod header;
 mod installed;
 mod library;
+mod licenses;
 mod package;
 mod programs;
 mod projects;
@@ -55,6 +56,7 @@ const ALL: &[Test] = &tests![
     header::the_compiler_warns_of_unused_results_and_of_deprecated_functions("cc"),
     abi::nothing_is_removed_or_changed_within_an_abi_version(),
     abi::removed_changed_and_new_declarations_are_detected(),
+    licenses::every_package_in_the_library_has_its_licence_text_and_copyright("cc"),
     package::a_project_finds_the_installed_library_by_pkg_config_and_by_cmake("cc", "cmake", "pkg-config"),
     package::header_library_and_package_files_have_the_same_version("cc", "cmake", "pkg-config", "readelf"),
     package::an_installation_replaces_an_older_one_and_uninstalling_removes_every_file("cc"),

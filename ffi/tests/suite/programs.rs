@@ -108,6 +108,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("diagnostics", "explanations_health_and_metrics_are_texts"),
     ("cleanup", "freed_objects_leave_no_thread_and_no_descriptor"),
     ("limits", "calls_report_that_no_descriptor_is_left_and_work_again_later"),
+    ("daemon", "closed_standard_descriptors_do_not_become_connections"),
+    ("leaks", "a_program_that_frees_no_errors_gets_a_warning_and_still_every_status"),
     ("many", "thousands_of_connections_work_simultaneously"),
 ];
 
@@ -117,7 +119,8 @@ const GENERATED: &str = "arguments";
 /// The programs that do not work under valgrind.
 const NOT_UNDER_VALGRIND: &[&str] = &[
     // The program counts descriptors and threads, including those of valgrind.
-    "cleanup",
+    "cleanup", // A million objects take minutes.
+    "leaks",
     // Valgrind does not raise the limit of descriptors, and takes minutes for thousands of handshakes.
     "many",
 ];
