@@ -4,6 +4,7 @@ pub(crate) mod alpn;
 mod config;
 mod files;
 mod names;
+mod sessions;
 mod verifier;
 
 use std::{
@@ -21,8 +22,11 @@ use nds_client::{
 use parking_lot::Mutex;
 use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
 
-use self::files::FileCredentials;
-pub(crate) use self::names::{names, uri_names};
+pub(crate) use self::{
+    names::{names, uri_names},
+    sessions::ConnectionSessions,
+};
+use self::{files::FileCredentials, sessions::Sessions};
 use crate::{
     connection::Transport,
     error::Error,
@@ -34,7 +38,8 @@ use crate::{
 pub(crate) struct ClientTls {
     /// The ID of the configuration, unique in the cluster.
     pub(crate) id: u64,
-    pub(crate) config: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
+    sessions: Arc<Sessions>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) sni: Arc<str>,
     pub(crate) alpn: Arc<[String]>,
@@ -43,6 +48,15 @@ pub(crate) struct ClientTls {
     /// The SPIFFE ID that the peer must have, if the cluster specifies exactly one. `None` in all other cases.
     pub(crate) only_name: Option<String>,
     pub(crate) transport: Transport,
+}
+
+impl ClientTls {
+    /// Returns the configuration of one connection, and the sessions that the connection uses. Call
+    /// [`ConnectionSessions::complete`] after the handshake.
+    pub(crate) fn for_connection(&self) -> (Arc<ConnectionSessions>, Arc<ClientConfig>) {
+        let (sessions, config) = ConnectionSessions::configure(&self.sessions, &self.config);
+        (sessions, Arc::new(config))
+    }
 }
 
 /// Settings that the configurations of all clusters share.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use nds_client::resources::cluster::{Cluster, TlsContext, TlsVersion};
 use rustls::{
     ClientConfig, KeyLog, RootCertStore, SupportedProtocolVersion,
-    client::Resumption,
     pki_types::{DnsName, ServerName},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
@@ -19,9 +18,6 @@ use crate::{
     error::{Error, ErrorKind},
     target::Host,
 };
-
-/// The number of cached TLS sessions. rustls stores up to eight per server name, so this is enough for one server name.
-const MAX_SESSIONS: usize = 8;
 
 /// The parts of a configuration.
 struct Parts {
@@ -73,10 +69,9 @@ pub(super) fn originated(
         // An IP address is not allowed as SNI (RFC 6066 §3).
         (None, Host::Ip(ip)) => (ServerName::IpAddress((*ip).into()), String::new()),
     };
-    let names = if cluster.auto_san_validation { &[][..] } else { &context.subject_alt_names[..] };
     let parts = Parts {
         roots: material.roots.clone(),
-        expected: ExpectedNames::server(names, &server_name),
+        expected: ExpectedNames::server(&context.subject_alt_names, &server_name, cluster.auto_san_validation),
         certificate: material.certificate.clone(),
         server_name,
         sni: sni.into(),
@@ -113,13 +108,13 @@ impl Parts {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
         if let Some(key_log) = key_log {
             config.key_log = key_log.clone();
         }
         let (server_name, sni, alpn, transport) = (self.server_name, self.sni, self.alpn, self.transport);
         let config = Arc::new(config);
-        Ok(ClientTls { id, config, server_name, sni, alpn, expected, only_name, transport })
+        let sessions = Arc::default();
+        Ok(ClientTls { id, config, sessions, server_name, sni, alpn, expected, only_name, transport })
     }
 }
 
