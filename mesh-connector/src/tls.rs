@@ -20,13 +20,13 @@ use nds_client::{
     resources::cluster::{Cluster, TlsContext},
 };
 use parking_lot::Mutex;
-use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
+use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName, time_provider::TimeProvider};
 
+use self::{files::FileCredentials, sessions::Sessions};
 pub(crate) use self::{
     names::{names, uri_names},
     sessions::ConnectionSessions,
 };
-use self::{files::FileCredentials, sessions::Sessions};
 use crate::{
     connection::Transport,
     error::Error,
@@ -63,13 +63,15 @@ impl ClientTls {
 #[derive(Default)]
 pub(crate) struct TlsSettings {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    /// The clock by which certificates and sessions expire. `None` for the clock of the system.
+    pub(crate) time: Option<Arc<dyn TimeProvider>>,
     /// The roots of the operating system, loaded on first use.
     system_roots: OnceLock<Arc<RootCertStore>>,
 }
 
 impl TlsSettings {
     pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Self {
-        Self { key_log, system_roots: OnceLock::new() }
+        Self { key_log, ..Self::default() }
     }
 }
 
@@ -129,7 +131,7 @@ impl TlsConfigs {
         if let Some(tls) = known.get() {
             return Ok(tls.clone());
         }
-        let tls = Arc::new(config::mutual(request, self.next_id(), self.settings.key_log.as_ref())?);
+        let tls = Arc::new(config::mutual(request, self.next_id(), &self.settings)?);
         Ok(known.get_or_init(|| tls).clone())
     }
 
@@ -144,8 +146,7 @@ impl TlsConfigs {
             return Ok(known.tls.clone());
         }
         let material = FileCredentials::read(request, &self.settings.system_roots)?;
-        let key_log = self.settings.key_log.as_ref();
-        let tls = Arc::new(config::originated(request, host, &material, self.next_id(), key_log)?);
+        let tls = Arc::new(config::originated(request, host, &material, self.next_id(), &self.settings)?);
         all.retain(|one| !serves(one) && one.material.is_current());
         let surplus = (all.len() + 1).saturating_sub(MAX_HOSTS);
         all.drain(..surplus);

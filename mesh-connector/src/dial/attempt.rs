@@ -166,7 +166,7 @@ fn cannot_connect(endpoint: &Endpoint, error: io::Error) -> Error {
         true => "the gateway does not accept connections",
         false => "cannot connect",
     };
-    Error::with_source(ErrorKind::Dial, message, error)
+    Error::dial(message, error)
 }
 
 /// Translates a failed handshake to an error with possible causes in the mesh.

@@ -49,7 +49,11 @@ impl ExpectedNames {
 
     /// Returns the accepted names of a server outside the mesh: those that the SAN matchers of the cluster accept or,
     /// if it has no SAN matchers, the server name. With `auto_san_validation`, the server name is always required.
-    pub(super) fn server(matchers: &[SanMatcher], name: &ServerName<'static>, auto_san_validation: bool) -> Self {
+    pub(super) fn server(
+        matchers: &[SanMatcher],
+        name: &ServerName<'static>,
+        auto_san_validation: bool,
+    ) -> Self {
         match matchers {
             [] => Self::Server(name.clone()),
             matchers if auto_san_validation => Self::ServerAndName(name.clone(), matchers.to_vec()),
@@ -84,6 +88,9 @@ impl ExpectedNames {
                 .and_then(|rest| rest.strip_prefix(&**domain))
                 .is_some_and(|path| path.starts_with('/')),
             Self::Server(server) => server.to_str() == name,
+            Self::ServerAndName(server, matchers) => {
+                server.to_str() == name && matchers.iter().any(|matcher| matcher.matches(name))
+            }
         }
     }
 
@@ -104,6 +111,10 @@ impl ExpectedNames {
             Self::AnyOf(matchers) | Self::AnyName(matchers) => matchers.iter().map(text).collect(),
             Self::TrustDomain(domain) => vec![format!("spiffe://{domain}/*")],
             Self::Server(name) => vec![name.to_str().into_owned()],
+            Self::ServerAndName(name, matchers) => {
+                let any = matchers.iter().map(text).collect::<Vec<_>>().join(" or ");
+                vec![format!("{} and {any}", name.to_str())]
+            }
         }
     }
 }

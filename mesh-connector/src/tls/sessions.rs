@@ -61,7 +61,10 @@ pub(crate) struct ConnectionSessions {
 
 impl ConnectionSessions {
     /// Returns the configuration of one connection, which resumes and stores `sessions`.
-    pub(super) fn configure(sessions: &Arc<Sessions>, config: &Arc<ClientConfig>) -> (Arc<Self>, ClientConfig) {
+    pub(super) fn configure(
+        sessions: &Arc<Sessions>,
+        config: &Arc<ClientConfig>,
+    ) -> (Arc<Self>, ClientConfig) {
         let verification = Verification { at: AtomicU64::new(now(config)), expires: AtomicU64::new(0) };
         let this = Arc::new(Self {
             sessions: sessions.clone(),
