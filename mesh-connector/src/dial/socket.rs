@@ -61,12 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn an_address_of_a_missing_ip_family_does_not_hide_the_error_of_another_address() {
-        let error = |kind: io::ErrorKind| io::Error::from(kind);
-        let (family, refused) = (io::ErrorKind::AddrNotAvailable, io::ErrorKind::ConnectionRefused);
-        assert_eq!(most_informative(vec![error(refused), error(family)]).kind(), refused);
-        assert_eq!(most_informative(vec![error(family)]).kind(), family);
-        assert_eq!(most_informative(vec![]).kind(), io::ErrorKind::NotFound);
+        const EMFILE: i32 = 24;
+        const ADDRNOTAVAIL: i32 = 99;
+        const CONNREFUSED: i32 = 111;
+        let chosen = |errors: &[i32]| {
+            let errors = errors.iter().map(|code| io::Error::from_raw_os_error(*code)).collect();
+            most_informative(errors).raw_os_error()
+        };
+        assert_eq!(chosen(&[CONNREFUSED, ADDRNOTAVAIL]), Some(CONNREFUSED));
+        assert_eq!(chosen(&[ADDRNOTAVAIL]), Some(ADDRNOTAVAIL));
+        assert_eq!(chosen(&[EMFILE, CONNREFUSED]), Some(EMFILE));
+        assert_eq!(most_informative(Vec::new()).kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]
