@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mesh_connector::{ErrorKind, Mesh, MeshBuilder, Target, Upstream, explain::Probe};
+use mesh_connector::{ErrorKind, Mesh, MeshBuilder, Upstream};
 use mesh_sandbox::Sandbox;
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -96,8 +96,7 @@ async fn a_deleted_service_is_not_reached_in_plaintext() {
     for part in [HOST, "deleted", "with_plaintext_to_mesh_names"] {
         assert!(error.to_string().contains(part), "{part}: {error}");
     }
-    let target = Target::new(HOST, outside.port).unwrap();
-    let explanation = mesh.explain(&target, Probe::Handshake).await;
+    let explanation = mesh.explain(HOST, outside.port).await.unwrap();
     assert!(!explanation.passthrough.as_ref().unwrap().allowed);
     assert!(explanation.to_string().contains("istiod does not list it now"), "{explanation}");
     #[cfg(feature = "hyper")]
