@@ -329,10 +329,10 @@ fn a_plan_is_made_for_as_many_localities_and_priorities_as_endpoints() {
 proptest! {
     #[test]
     fn no_value_of_the_control_plane_makes_a_plan_fail(
-        all in prop::collection::vec((any::<(u32, u8, u32, u32)>(), any::<bool>(), any::<f64>(), 0..3), 0..20),
+        all in prop::collection::vec((any::<(u32, u8, u32, u32)>(), any::<bool>(), any::<f64>(), 0_usize..3), 0..20),
         threshold: f64,
         choice_count: u32,
-        policy in 0..3,
+        policy in 0_usize..3,
         weighted: bool,
         seed: u64,
     ) {
@@ -341,12 +341,12 @@ proptest! {
             locality: usize::from(locality),
             locality_weight,
             weight,
-            health: [HostHealth::Healthy, HostHealth::Degraded, HostHealth::Unhealthy][health as usize],
+            health: [HostHealth::Healthy, HostHealth::Degraded, HostHealth::Unhealthy][health],
             recently_failed,
             slow_start_factor,
         };
         let all: Vec<_> = all.into_iter().map(candidate).collect();
-        let policy = [LbPolicy::LeastRequest { choice_count }, LbPolicy::Random, RR][policy as usize];
+        let policy = [LbPolicy::LeastRequest { choice_count }, LbPolicy::Random, RR][policy];
         let mut settings = testing::growing("outbound|80||a.b").load_balancing;
         (settings.policy, settings.locality_weighted, settings.healthy_panic_threshold) = (policy, weighted, threshold);
         let plan = plan(&all, &settings);
