@@ -339,6 +339,7 @@ pub(crate) fn of(kind: ErrorKind) -> sidestep_status {
         ErrorKind::Exchange => SIDESTEP_E_BROKEN,
         ErrorKind::InvalidTarget => SIDESTEP_E_INVALID_TARGET,
         ErrorKind::Listen => SIDESTEP_E_LISTEN,
+        ErrorKind::LocalResource => SIDESTEP_E_SYSTEM,
         ErrorKind::NoEndpoint => SIDESTEP_E_NO_ENDPOINT,
         ErrorKind::PeerIdentity => SIDESTEP_E_PEER_IDENTITY,
         ErrorKind::PlaintextRefused => SIDESTEP_E_PLAINTEXT_REFUSED,

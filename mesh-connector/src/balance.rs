@@ -94,8 +94,12 @@ impl Plan {
         let members = candidates.iter().map(member).collect();
         let turn = AtomicU64::new(rng.u64(..));
         let mut plan = Self { policy: settings.policy, members, groups: Vec::new(), turn };
-        for level in &levels {
-            plan.first_of(candidates, level, settings.locality_weighted, rng);
+        // Each endpoint belongs to one priority and one locality, so sorting once finds the members of all of them.
+        let mut sorted: Vec<usize> = (0..candidates.len()).collect();
+        sorted.sort_by_key(|index| (candidates[*index].priority, candidates[*index].locality));
+        let of_level = sorted.chunk_by(|a, b| candidates[*a].priority == candidates[*b].priority);
+        for (level, here) in levels.iter().zip(of_level) {
+            plan.first_of(candidates, here, level, settings.locality_weighted, rng);
         }
         if plan.groups.is_empty() {
             plan.best_tier(rng);
@@ -124,16 +128,16 @@ impl Plan {
         })
     }
 
-    /// Returns the index of the endpoint to try after the endpoints in `tried` have failed: one of the remaining
-    /// endpoints with the best rank, chosen randomly by weight. `None` if no endpoint remains.
-    pub(crate) fn after(&self, tried: &[usize], rng: &mut Rng) -> Option<usize> {
+    /// Returns the index of the endpoint to try after others have failed: one of the endpoints that are not `excluded`
+    /// with the best rank, chosen randomly by weight. `None` if no endpoint remains.
+    pub(crate) fn after(&self, excluded: impl Fn(usize) -> bool, rng: &mut Rng) -> Option<usize> {
         let left = || {
-            let all = self.members.iter().enumerate().filter(|(index, _)| !tried.contains(index));
+            let all = self.members.iter().enumerate().filter(|(index, _)| !excluded(*index));
             all.filter_map(|(index, member)| Some((member.rank?, index, member.weight.max(1))))
         };
         let best = left().map(|(rank, ..)| rank).min()?;
         let tier = || left().filter(|(rank, ..)| *rank == best);
-        let total: u64 = tier().map(|(.., weight)| weight).sum();
+        let total = tier().fold(0_u64, |total, (.., weight)| total.saturating_add(weight));
         let mut point = rng.u64(..total);
         tier()
             .find(|(.., weight)| {
@@ -146,7 +150,13 @@ impl Plan {
 
     /// Returns the number of endpoints that connections may try.
     pub(crate) fn usable(&self) -> usize {
-        self.members.iter().filter(|member| member.rank.is_some()).count()
+        self.left(|_| false)
+    }
+
+    /// Returns the number of endpoints that connections may try and that are not `excluded`.
+    pub(crate) fn left(&self, excluded: impl Fn(usize) -> bool) -> usize {
+        let usable = self.members.iter().enumerate().filter(|(_, member)| member.rank.is_some());
+        usable.filter(|(index, _)| !excluded(*index)).count()
     }
 
     /// Returns the position of an endpoint in the order of attempts.
@@ -160,8 +170,16 @@ impl Plan {
         }
     }
 
-    /// Adds the groups of one priority from which the first endpoint is chosen.
-    fn first_of(&mut self, candidates: &[Candidate], level: &Level, weighted: bool, rng: &mut Rng) {
+    /// Adds the groups of one priority from which the first endpoint is chosen. `here` contains its endpoints, sorted by
+    /// locality.
+    fn first_of(
+        &mut self,
+        candidates: &[Candidate],
+        here: &[usize],
+        level: &Level,
+        weighted: bool,
+        rng: &mut Rng,
+    ) {
         let weight = |index: usize| self.members[index].weight;
         for (degraded, load) in [(false, level.load), (true, level.degraded_load)] {
             if load <= 0.0 {
@@ -172,31 +190,25 @@ impl Plan {
                 HostHealth::Healthy => !degraded,
                 HostHealth::Unhealthy => level.panic && !degraded,
             };
-            let of_level = |(_, candidate): &(usize, &Candidate)| candidate.priority == level.priority;
-            let chosen =
-                |(_, candidate): &(usize, &Candidate)| class(candidate) && !candidate.recently_failed;
-            let all = || candidates.iter().enumerate().filter(of_level);
-            let mut localities: Vec<_> = all().map(|(_, one)| (one.locality, one.locality_weight)).collect();
-            localities.sort_unstable();
-            localities.dedup();
-            let weighted = weighted && localities.iter().any(|(_, weight)| *weight > 0);
-            if !weighted {
-                let members = all().filter(chosen).map(|(index, _)| index);
+            let is_member = |index: &usize| class(&candidates[*index]);
+            let is_chosen = |index: &usize| is_member(index) && !candidates[*index].recently_failed;
+            if !weighted || here.iter().all(|index| candidates[*index].locality_weight == 0) {
+                let members = here.iter().copied().filter(is_chosen);
                 self.groups.extend(Group::new(members, weight, load, rng));
                 continue;
             }
-            let share = |(locality, weight): (usize, u32)| {
-                let here = || all().filter(|(_, candidate)| candidate.locality == locality);
-                let usable = here().filter(|(_, candidate)| class(candidate)).count() as f64;
-                let available = (usable * OVERPROVISIONING / 100.0 / here().count() as f64).min(1.0);
-                f64::from(weight) * available
+            let localities = || here.chunk_by(|a, b| candidates[*a].locality == candidates[*b].locality);
+            let share = |locality: &[usize]| {
+                let usable = locality.iter().copied().filter(is_member).count() as f64;
+                let available = (usable * OVERPROVISIONING / 100.0 / locality.len() as f64).min(1.0);
+                f64::from(candidates[locality[0]].locality_weight) * available
             };
-            let total: f64 = localities.iter().copied().map(share).sum();
-            for locality in localities {
+            let total: f64 = localities().map(share).sum();
+            for locality in localities() {
                 let load = load * share(locality) / total;
-                let here = all().filter(|(_, candidate)| candidate.locality == locality.0).filter(chosen);
                 if load > 0.0 {
-                    self.groups.extend(Group::new(here.map(|(index, _)| index), weight, load, rng));
+                    let members = locality.iter().copied().filter(is_chosen);
+                    self.groups.extend(Group::new(members, weight, load, rng));
                 }
             }
         }
@@ -254,7 +266,8 @@ pub(crate) enum DeferReason {
 }
 
 fn rank(candidate: &Candidate, levels: &[Level]) -> Option<Rank> {
-    let panic = || levels.iter().any(|level| level.panic && level.priority == candidate.priority);
+    let level = || levels.binary_search_by_key(&candidate.priority, |level| level.priority);
+    let panic = || level().is_ok_and(|at| levels[at].panic);
     let degraded = match candidate.health {
         HostHealth::Healthy => false,
         HostHealth::Degraded => !panic(),

@@ -17,8 +17,8 @@ use crate::{
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, connections to hosts outside the mesh allowed, the DNS servers of the host
-/// as upstream, a connect deadline of 10 s.
+/// mTLS as the control plane configures it, connections to hosts outside the mesh allowed but not in plaintext to names
+/// of the mesh, the DNS servers of the host as upstream, a connect deadline of 10 s.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it joins"]
 pub struct MeshBuilder {
@@ -51,6 +51,20 @@ impl MeshBuilder {
     /// Sets whether connections to hosts outside the mesh are allowed.
     pub fn with_outbound_traffic_policy(mut self, policy: OutboundTrafficPolicy) -> Self {
         self.settings.outbound_traffic_policy = policy;
+        self
+    }
+
+    /// Sets whether a connection to a name of the mesh may be plaintext, to an address from upstream DNS, while istiod
+    /// does not list the name. The default is `false`: such a connection fails with
+    /// [`ErrorKind::PlaintextRefused`](crate::ErrorKind::PlaintextRefused), because a service that is deleted, or that is
+    /// hidden from this workload, would otherwise receive credentials over a connection that nobody protects.
+    ///
+    /// Names of the mesh are the names in the domain of the cluster (`svc.cluster.local`), and all names that istiod
+    /// lists or has listed, in this process or in the snapshot from which it started
+    /// ([`MeshResolver::is_mesh_name`](mesh_resolver::MeshResolver::is_mesh_name)). Names in the `hosts` file of this
+    /// host are not affected.
+    pub fn with_plaintext_to_mesh_names(mut self, allowed: bool) -> Self {
+        self.settings.plaintext_to_mesh_names = allowed;
         self
     }
 

@@ -23,6 +23,7 @@ use crate::{
     settings::Mtls,
     stream::MeshStream,
     target::Target,
+    transport,
 };
 
 /// The maximum number of attempts. Further attempts give no new information and add load to a failing service.
@@ -87,24 +88,24 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     pub(crate) async fn connect(&self, first: Option<Choice>, rng: &mut Rng) -> Result<MeshStream, Error> {
         let snapshot = self.hosts.plan_snapshot(rng);
         let plan = snapshot.plan();
-        let usable = plan.usable();
-        if usable == 0 {
+        if plan.usable() == 0 {
             return Err(self.no_endpoint());
         }
         let _pending = self.hosts.begin()?;
         let mut first = first;
-        let mut tried = Vec::new();
+        // Endpoints that were tried, or to which no connection is permitted.
+        let mut excluded = vec![false; self.hosts.len()];
         let mut attempts = Vec::new();
         let mut refused = None;
         while attempts.len() < MAX_ATTEMPTS && self.remaining() > Duration::ZERO {
-            let left = usable.saturating_sub(tried.len());
+            let left = plan.left(|index| excluded[index]);
             let budget = self.budget(left.min(MAX_ATTEMPTS - attempts.len()));
-            let next = match (first.take(), &tried[..]) {
-                (Some(choice), _) => Some((choice.index, Ok(choice))),
-                (None, []) => plan
+            let next = match first.take() {
+                Some(choice) => Some((choice.index, Ok(choice))),
+                None if attempts.is_empty() && refused.is_none() => plan
                     .first(rng, |index| self.hosts.connections(index))
                     .map(|index| (index, self.choice(index))),
-                (None, tried) => plan.after(tried, rng).map(|index| (index, self.choice(index))),
+                None => plan.after(|index| excluded[index], rng).map(|index| (index, self.choice(index))),
             };
             let Some((index, choice)) = next else {
                 break;
@@ -113,16 +114,26 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                 Ok(choice) => self.attempt(choice, budget).await,
                 Err(refused) => Err(refused),
             };
+            excluded[index] = true;
             match outcome {
                 Ok(stream) => return Ok(stream),
                 Err(AttemptError::Fatal(error)) => return Err(error),
-                Err(AttemptError::Refused(error)) => refused = refused.or(Some(error)),
+                Err(AttemptError::Refused(error)) => {
+                    // Many endpoints may have the same transport. They are excluded together.
+                    if refused.is_none() {
+                        self.exclude_refused(&mut excluded);
+                    }
+                    refused = refused.or(Some(error));
+                }
                 Err(AttemptError::Failed(attempt)) => {
                     log_failure(self.entry.name(), &attempt);
+                    let is_exhausted = attempt.error.is_exhausted();
                     attempts.push(attempt);
+                    if is_exhausted {
+                        break;
+                    }
                 }
             }
-            tried.push(index);
         }
         match refused {
             Some(error) if attempts.is_empty() => Err(error),
@@ -130,6 +141,13 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                 let what = format!("{} (`{}`)", self.target, self.entry.name());
                 Err(Error::attempts_failed(&what, attempts, self.remaining() == Duration::ZERO))
             }
+        }
+    }
+
+    /// Marks the endpoints to which no connection is permitted.
+    fn exclude_refused(&self, excluded: &mut [bool]) {
+        for ((_, endpoint), excluded) in self.hosts.endpoints().iter().zip(excluded) {
+            *excluded |= transport::decide(self.cluster(), endpoint, self.mtls).is_err();
         }
     }
 
@@ -161,7 +179,10 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                 Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
             }
         };
-        active.failed(error.kind());
+        // A missing resource of this host says nothing about the endpoint.
+        if error.kind() != ErrorKind::LocalResource {
+            active.failed(error.kind());
+        }
         let sni = choice.transport.tls.map(|tls| tls.sni.to_string()).filter(|sni| !sni.is_empty());
         Err(AttemptError::Failed(Attempt {
             endpoint: active.address().to_owned(),

@@ -143,6 +143,9 @@ pub(crate) fn lookup_error(host: &str, error: mesh_resolver::Error) -> Error {
         Theirs::NotReady => {
             (ErrorKind::ControlPlane, format!("cannot resolve `{host}`: istiod has sent no name table"))
         }
+        Theirs::LocalResource => {
+            (ErrorKind::LocalResource, format!("cannot look up `{host}` in upstream DNS: {}", error.report()))
+        }
         _ => (
             ErrorKind::Resolve,
             format!("the mesh does not know `{host}`, and the lookup in upstream DNS failed"),

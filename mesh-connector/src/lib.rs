@@ -109,6 +109,7 @@ pub mod tonic;
 #[cfg(feature = "tower")]
 mod tower;
 mod transport;
+mod uri;
 
 pub use mesh_resolver::{self, MeshResolver, Upstream};
 pub use nds_client::{self, Config, NdsClient, SpiffeId};

@@ -10,12 +10,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use mesh_resolver::Upstream;
-use nds_client::{NdsClient, config::ServerAddress, resources::cluster::Clusters};
+use mesh_resolver::{Source as AnswerSource, Upstream};
+use nds_client::{NdsClient, config::ServerAddress, health::SyncState, resources::cluster::Clusters};
 use parking_lot::Mutex;
 use rustls::KeyLog;
 use tokio::{
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
     time::{Instant, timeout_at},
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Membership {
     pub(crate) clusters: Arc<ClusterManager>,
     /// The task that updates the clusters.
     follower: Mutex<Option<JoinHandle<()>>>,
+    /// Whether that task, and with it the tokio runtime of the membership, has ended.
+    follower_state: AbortHandle,
     closed: AtomicBool,
 }
 
@@ -68,9 +70,12 @@ impl Membership {
     ) -> Result<Self, Error> {
         let clusters = ClusterManager::new(client.clone(), gateways, TlsSettings::new(key_log));
         let clusters = Arc::new(clusters);
+        let dns = Dns::new(&client, upstream)?;
+        let follower = tokio::spawn(ClusterManager::follow(Arc::downgrade(&clusters)));
         Ok(Self {
-            dns: Dns::new(&client, upstream)?,
-            follower: Mutex::new(Some(tokio::spawn(ClusterManager::follow(Arc::downgrade(&clusters))))),
+            dns,
+            follower_state: follower.abort_handle(),
+            follower: Mutex::new(Some(follower)),
             clusters,
             client,
             closed: AtomicBool::new(false),
@@ -96,11 +101,15 @@ impl Membership {
     }
 
     pub(crate) fn refuse_if_closed(&self, target: &Target) -> Result<(), Error> {
-        if !self.is_closed() {
+        let why = if self.is_closed() {
+            "the mesh was shut down"
+        } else if self.follower_state.is_finished() {
+            // Certificate, policy and endpoints would stay as they are, and nobody would notice.
+            "the tasks of the mesh have ended, because the tokio runtime on which it was joined has ended"
+        } else {
             return Ok(());
-        }
-        let message = format!("cannot connect to {target}: the mesh was shut down; join it again");
-        Err(Error::new(ErrorKind::Closed, message))
+        };
+        Err(Error::new(ErrorKind::Closed, format!("cannot connect to {target}: {why}; join it again")))
     }
 
     /// Connects to a target. Logs and counts the outcome.
@@ -135,9 +144,18 @@ impl Membership {
             }
             Err(error) => {
                 tracing::debug!(error = error.report(), "connection failed");
-                metrics::failed(target, &error);
+                metrics::failed(|| self.cluster_label(target), &error);
                 Err(error)
             }
+        }
+    }
+
+    /// Returns the name of the cluster of a target, for metrics.
+    fn cluster_label(&self, target: &Target) -> String {
+        match self.clusters.route(target, &self.dns) {
+            Some(Ok(Route::Cluster(entry))) => entry.name().to_string(),
+            Some(Ok(Route::Passthrough)) => metrics::PASSTHROUGH.to_owned(),
+            Some(Err(_)) | None => metrics::UNKNOWN.to_owned(),
         }
     }
 
@@ -261,7 +279,7 @@ impl Membership {
         deadline: Instant,
     ) -> Result<MeshStream, Error> {
         settings.check_passthrough(target)?;
-        match self.resolve_passthrough(target, deadline).await? {
+        match self.resolve_passthrough(target, settings, deadline).await? {
             Resolved::Cluster(target, entry) => {
                 self.connect_to_cluster(&target, &entry, settings, deadline).await
             }
@@ -271,14 +289,47 @@ impl Membership {
         }
     }
 
+    /// Waits until istiod has sent a name table. Until then, each host may be in the mesh. Returns whether it waited.
+    async fn wait_for_names(&self, target: &Target, deadline: Instant) -> Result<bool, Error> {
+        if self.client.health().load().sync != SyncState::Connecting {
+            return Ok(false);
+        }
+        let why = || {
+            format!(
+                "cannot connect to {target}: istiod has sent no name table, so the host may be in the mesh"
+            )
+        };
+        match timeout_at(deadline, self.client.ready()).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(error)) => Err(Error::control_plane(why(), error)),
+            Err(elapsed) => Err(Error::with_source(ErrorKind::ControlPlane, why(), elapsed)),
+        }
+    }
+
     /// Resolves a target that routing did not find in the mesh, with upstream DNS.
+    ///
+    /// # Errors
+    ///
+    /// `PlaintextRefused` if the name belongs to the mesh and the settings do not allow plaintext to such names.
     pub(crate) async fn resolve_passthrough(
         &self,
         target: &Target,
+        settings: &Settings,
         deadline: Instant,
     ) -> Result<Resolved, Error> {
+        if self.wait_for_names(target, deadline).await?
+            && let Route::Cluster(entry) = self.route(target, deadline).await?
+        {
+            return Ok(Resolved::Cluster(target.clone(), entry));
+        }
         let name = match target.host() {
-            Host::Ip(ip) => return Ok(Resolved::Passthrough(vec![*ip])),
+            Host::Ip(ip) => {
+                // The address may be a virtual IP of a service that was deleted.
+                if let Some(name) = self.dns.resolver.last_resolved(*ip) {
+                    settings.check_name(&name, self.dns.resolver.is_mesh_name(&name))?;
+                }
+                return Ok(Resolved::Passthrough(vec![*ip]));
+            }
             Host::Name(name) => name,
         };
         let found = timeout_at(deadline, self.dns.resolver.lookup_ip(name)).await;
@@ -290,6 +341,9 @@ impl Membership {
         })?;
         let found = found.map_err(|error| lookup_error(name, error))?;
         let Some(service) = found.mesh_name() else {
+            if !matches!(found.source(), AnswerSource::HostsFile) {
+                settings.check_name(name, self.dns.resolver.is_mesh_name(name))?;
+            }
             return Ok(Resolved::Passthrough(found.addresses().to_vec()));
         };
         // The DNS search domain completes the name to a name of the mesh, or the name table has just arrived.

@@ -6,13 +6,16 @@
 //! | `istio_tcp_connections_closed_total` | closed connections |
 //! | `istio_tcp_received_bytes_total` | bytes that the caller wrote |
 //! | `istio_tcp_sent_bytes_total` | bytes that the caller read |
-//! | `mesh_connector_connect_failures_total` | failed connections, by target and `kind` |
+//! | `mesh_connector_connect_failures_total` | failed connections, by `cluster` and `kind` |
 //!
 //! The first four metrics have the names and labels of Istio's standard metrics with `reporter="source"`, so that
 //! dashboards for sidecars also show this process. Istio names the directions from the perspective of a proxy: data
 //! from the server is *sent*. Labels with an unknown value are `unknown`: for instance, the workload behind a gateway.
+//!
+//! The mesh limits the number of series, not the hosts that the program connects to: all hosts outside the mesh together
+//! are `PassthroughCluster`, as in Istio. Names in certificates of servers outside the mesh are not labels.
 
-use crate::{connection::ConnectionInfo, error::Error, target::Target};
+use crate::{connection::ConnectionInfo, error::Error};
 
 /// Counts the bytes of one connection and its end.
 #[derive(Debug, Default)]
@@ -61,17 +64,23 @@ impl Meter {
     pub(crate) fn written(&self, _bytes: usize) {}
 }
 
-/// Counts a failed connection.
-pub(crate) fn failed(target: &Target, error: &Error) {
+/// The value of a label for all hosts outside the mesh.
+pub(crate) const PASSTHROUGH: &str = "PassthroughCluster";
+
+/// The value of a label that is not known.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// Counts a failed connection. `cluster` returns the name of its cluster.
+pub(crate) fn failed(cluster: impl FnOnce() -> String, error: &Error) {
     #[cfg(feature = "metrics")]
     metrics::counter!(
         "mesh_connector_connect_failures_total",
-        "target" => format!("{}:{}", target.host(), target.port()),
+        "cluster" => cluster(),
         "kind" => error.kind().as_label(),
     )
     .increment(1);
     #[cfg(not(feature = "metrics"))]
-    let _ = (target, error);
+    let _ = (cluster, error);
 }
 
 #[cfg(feature = "metrics")]
@@ -80,10 +89,8 @@ mod counters {
 
     use metrics::{Counter, Label, SharedString, counter};
 
-    use super::Source;
+    use super::{PASSTHROUGH, Source, UNKNOWN};
     use crate::connection::{ConnectionInfo, Transport};
-
-    const UNKNOWN: &str = "unknown";
 
     /// The counters of one connection. Dropping them counts the end of the connection.
     pub(super) struct Counters {
@@ -121,16 +128,17 @@ mod counters {
         // The labels are cloned for each counter: `Arc<str>` avoids copies of the text.
         let text = |value: &str| SharedString::from(Arc::<str>::from(value));
         let known = |value: Option<&str>| value.map_or(SharedString::const_str(UNKNOWN), text);
-        let service = connection.service().unwrap_or(connection.host());
+        let service = connection.service();
         // The host of a Kubernetes service is `name.namespace.svc.…`. Hosts of ServiceEntries have another form.
-        let mut parts = service.split('.');
+        let mut parts = service.unwrap_or_default().split('.');
         let (name, namespace, svc) = (parts.next(), parts.next(), parts.next());
         let kubernetes = svc == Some("svc");
         let workload = connection.workload();
-        let security = match connection.transport() {
-            Transport::MutualTls => "mutual_tls",
-            Transport::Plaintext | Transport::Tls => "none",
+        let (security, principal) = match connection.transport() {
+            Transport::MutualTls => ("mutual_tls", connection.peer_name()),
+            Transport::Plaintext | Transport::Tls => ("none", None),
         };
+        let full_name = service.or(Some(PASSTHROUGH));
         vec![
             Label::new("reporter", "source"),
             Label::new("source_workload_namespace", text(&source.namespace)),
@@ -138,9 +146,9 @@ mod counters {
             Label::new("source_principal", known(source.principal.as_deref())),
             Label::new("destination_workload", known(workload.map(|(name, _)| name))),
             Label::new("destination_workload_namespace", known(workload.map(|(_, namespace)| namespace))),
-            Label::new("destination_principal", known(connection.peer_name())),
-            Label::new("destination_service", text(service)),
-            Label::new("destination_service_name", known(if kubernetes { name } else { Some(service) })),
+            Label::new("destination_principal", known(principal)),
+            Label::new("destination_service", known(service)),
+            Label::new("destination_service_name", known(if kubernetes { name } else { full_name })),
             Label::new("destination_service_namespace", known(namespace.filter(|_| kubernetes))),
             Label::new("destination_cluster", known(connection.workload_cluster())),
             Label::new("request_protocol", "tcp"),

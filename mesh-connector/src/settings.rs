@@ -40,12 +40,14 @@ pub enum OutboundTrafficPolicy {
 ///
 /// # Defaults
 ///
-/// mTLS as the control plane configures it, passthrough allowed, a connect deadline of 10 s.
+/// mTLS as the control plane configures it, passthrough allowed except to names of the mesh, a connect deadline of 10 s.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) mtls: Mtls,
     pub(crate) outbound_traffic_policy: OutboundTrafficPolicy,
     pub(crate) connect_deadline: Duration,
+    /// Whether names that belong or belonged to the mesh may be reached in plaintext, at an address from upstream DNS.
+    pub(crate) plaintext_to_mesh_names: bool,
 }
 
 impl Settings {
@@ -68,6 +70,28 @@ impl Settings {
             (OutboundTrafficPolicy::AllowAny, Mtls::AsConfigured) => Ok(()),
         }
     }
+
+    /// Returns an error if a connection to a host outside the mesh is not allowed because `name` belongs or belonged to
+    /// the mesh (`is_mesh_name`).
+    pub(crate) fn check_name(&self, name: &str, is_mesh_name: bool) -> Result<(), Error> {
+        if !is_mesh_name || self.plaintext_to_mesh_names {
+            return Ok(());
+        }
+        Err(Error::with_possible_causes(
+            ErrorKind::PlaintextRefused,
+            format!(
+                "`{name}` is a name of the mesh, but istiod does not list it now: a connection would be plaintext, to an \
+                 address from upstream DNS. If this is intended, allow it with \
+                 `MeshBuilder::with_plaintext_to_mesh_names`"
+            ),
+            None,
+            &[
+                "the service or ServiceEntry was deleted",
+                "a Sidecar resource or exportTo hides the service from this workload",
+                "the name is in the domain of the cluster, and no such service exists",
+            ],
+        ))
+    }
 }
 
 impl Default for Settings {
@@ -76,6 +100,7 @@ impl Default for Settings {
             mtls: Mtls::default(),
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             connect_deadline: Duration::from_secs(10),
+            plaintext_to_mesh_names: false,
         }
     }
 }

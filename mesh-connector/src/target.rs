@@ -4,7 +4,10 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use sidestep_util::host_name;
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    uri::without_secrets,
+};
 
 /// A host and port to connect to, with a subset and a protocol.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -66,7 +69,10 @@ impl Target {
         if port == 0 {
             return Err(Error::new(
                 ErrorKind::InvalidTarget,
-                format!("invalid target `{host}:0`: the port must not be 0; use the service port"),
+                format!(
+                    "invalid target `{}:0`: the port must not be 0; use the service port",
+                    without_secrets(host)
+                ),
             ));
         }
         Ok(Self { host: host.parse()?, port, subset: String::new(), protocol: Protocol::default() })
@@ -119,8 +125,10 @@ impl FromStr for Target {
     /// Parses `host:port`. IPv6 addresses need brackets.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || {
-            let message =
-                format!("invalid target `{text}`: expected HOST:PORT, such as `forecast.weather:3002`");
+            let message = format!(
+                "invalid target `{}`: expected HOST:PORT, such as `forecast.weather:3002`",
+                without_secrets(text)
+            );
             Error::new(ErrorKind::InvalidTarget, message)
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
@@ -150,6 +158,7 @@ impl FromStr for Host {
             return Ok(Self::Ip(ip.to_canonical()));
         }
         host_name::validate(text).map_err(|error| {
+            let text = without_secrets(text);
             let message = format!("`{text}` is neither an IP address nor a host name: {error}");
             Error::new(ErrorKind::InvalidTarget, message)
         })?;

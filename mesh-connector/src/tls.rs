@@ -4,6 +4,7 @@ pub(crate) mod alpn;
 mod config;
 mod files;
 mod names;
+mod sessions;
 mod verifier;
 
 use std::{
@@ -19,10 +20,13 @@ use nds_client::{
     resources::cluster::{Cluster, TlsContext},
 };
 use parking_lot::Mutex;
-use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName};
+use rustls::{ClientConfig, KeyLog, RootCertStore, pki_types::ServerName, time_provider::TimeProvider};
 
-use self::files::FileCredentials;
-pub(crate) use self::names::{names, uri_names};
+use self::{files::FileCredentials, sessions::Sessions};
+pub(crate) use self::{
+    names::{names, uri_names},
+    sessions::ConnectionSessions,
+};
 use crate::{
     connection::Transport,
     error::Error,
@@ -34,7 +38,8 @@ use crate::{
 pub(crate) struct ClientTls {
     /// The ID of the configuration, unique in the cluster.
     pub(crate) id: u64,
-    pub(crate) config: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
+    sessions: Arc<Sessions>,
     pub(crate) server_name: ServerName<'static>,
     pub(crate) sni: Arc<str>,
     pub(crate) alpn: Arc<[String]>,
@@ -45,17 +50,28 @@ pub(crate) struct ClientTls {
     pub(crate) transport: Transport,
 }
 
+impl ClientTls {
+    /// Returns the configuration of one connection, and the sessions that the connection uses. Call
+    /// [`ConnectionSessions::complete`] after the handshake.
+    pub(crate) fn for_connection(&self) -> (Arc<ConnectionSessions>, Arc<ClientConfig>) {
+        let (sessions, config) = ConnectionSessions::configure(&self.sessions, &self.config);
+        (sessions, Arc::new(config))
+    }
+}
+
 /// Settings that the configurations of all clusters share.
 #[derive(Default)]
 pub(crate) struct TlsSettings {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    /// The clock by which certificates and sessions expire. `None` for the clock of the system.
+    pub(crate) time: Option<Arc<dyn TimeProvider>>,
     /// The roots of the operating system, loaded on first use.
     system_roots: OnceLock<Arc<RootCertStore>>,
 }
 
 impl TlsSettings {
     pub(crate) fn new(key_log: Option<Arc<dyn KeyLog>>) -> Self {
-        Self { key_log, system_roots: OnceLock::new() }
+        Self { key_log, ..Self::default() }
     }
 }
 
@@ -115,7 +131,7 @@ impl TlsConfigs {
         if let Some(tls) = known.get() {
             return Ok(tls.clone());
         }
-        let tls = Arc::new(config::mutual(request, self.next_id(), self.settings.key_log.as_ref())?);
+        let tls = Arc::new(config::mutual(request, self.next_id(), &self.settings)?);
         Ok(known.get_or_init(|| tls).clone())
     }
 
@@ -130,8 +146,7 @@ impl TlsConfigs {
             return Ok(known.tls.clone());
         }
         let material = FileCredentials::read(request, &self.settings.system_roots)?;
-        let key_log = self.settings.key_log.as_ref();
-        let tls = Arc::new(config::originated(request, host, &material, self.next_id(), key_log)?);
+        let tls = Arc::new(config::originated(request, host, &material, self.next_id(), &self.settings)?);
         all.retain(|one| !serves(one) && one.material.is_current());
         let surplus = (all.len() + 1).saturating_sub(MAX_HOSTS);
         all.drain(..surplus);

@@ -24,6 +24,7 @@ use crate::{
     http::{RequestBody, ResponseBody},
     mesh::Mesh,
     target::{Protocol, Target},
+    uri::without_secrets,
 };
 
 const OUR_USER_AGENT: &str = concat!("mesh-connector/", env!("CARGO_PKG_VERSION"));
@@ -104,7 +105,12 @@ impl MeshChannel {
         let uri = endpoint.uri().clone();
         let service = connector.target_of(&uri).and_then(|target| {
             let authority = uri.authority().cloned();
-            let missing = || Error::new(ErrorKind::InvalidTarget, format!("`{uri}` has no host"));
+            let missing = || {
+                Error::new(
+                    ErrorKind::InvalidTarget,
+                    format!("`{}` has no host", without_secrets(&uri.to_string())),
+                )
+            };
             Ok((target, authority.ok_or_else(missing)?))
         });
         let user_agent = HeaderValue::from_static(OUR_USER_AGENT);
@@ -193,7 +199,9 @@ impl Service<Request<Body>> for MeshChannel {
 
 impl fmt::Debug for MeshChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MeshChannel").field("uri", &self.inner.uri).finish_non_exhaustive()
+        f.debug_struct("MeshChannel")
+            .field("uri", &without_secrets(&self.inner.uri.to_string()))
+            .finish_non_exhaustive()
     }
 }
 

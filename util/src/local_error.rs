@@ -19,6 +19,40 @@ pub fn is_local_resource(error: &io::Error) -> bool {
     }
 }
 
+/// Returns the next step for an error for which [`is_local_resource`] is true. `None` for other errors.
+pub fn next_step(error: &io::Error) -> Option<&'static str> {
+    if !is_local_resource(error) {
+        return None;
+    }
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE) => {
+                return Some(
+                    "this process has no file descriptor left: raise RLIMIT_NOFILE (`ulimit -n`, `LimitNOFILE=` of \
+                     systemd), or open fewer connections and files",
+                );
+            }
+            Some(Errno::NFILE) => return Some("this host has no file descriptor left: raise `fs.file-max`"),
+            _ => {}
+        }
+    }
+    Some(match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "this host has no free local port (`net.ipv4.ip_local_port_range`), or no address of the required IP family: \
+             open fewer connections, or configure an address"
+        }
+        _ => "this host has no memory left for sockets: open fewer connections",
+    })
+}
+
+/// Returns whether no other socket can be opened for the moment either. `EADDRNOTAVAIL` is not such an error: it can
+/// concern only one IP family, or only one peer.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    is_local_resource(error) && error.kind() != io::ErrorKind::AddrNotAvailable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +65,9 @@ mod tests {
         assert!(is_local_resource(&Errno::ADDRNOTAVAIL.into()));
         assert!(!is_local_resource(&Errno::CONNREFUSED.into()));
         assert!(!is_local_resource(&io::Error::other("a text")));
+        assert!(is_exhausted(&Errno::MFILE.into()) && !is_exhausted(&Errno::ADDRNOTAVAIL.into()));
+        assert!(next_step(&Errno::MFILE.into()).unwrap().contains("RLIMIT_NOFILE"));
+        assert!(next_step(&Errno::ADDRNOTAVAIL.into()).unwrap().contains("ip_local_port_range"));
+        assert_eq!(next_step(&Errno::CONNREFUSED.into()), None);
     }
 }

@@ -36,7 +36,7 @@ impl Group {
         let divisor = members.iter().map(weight_of).fold(0, gcd);
         let mut end = 0;
         let mut add = |weight: u64| {
-            end += weight / divisor;
+            end = u64::saturating_add(end, weight / divisor);
             end
         };
         let ends: Vec<_> = members.iter().map(|index| add(weight_of(index))).collect();
@@ -67,8 +67,15 @@ impl Group {
         let of = |at: usize| self.members[at] as usize;
         let count = self.members.len();
         if self.total() == count as u64 {
-            let chosen = (0..choices.max(1)).map(|_| of(rng.usize(..count)));
-            return chosen.min_by_key(|index| active(*index)).unwrap_or_else(|| of(0));
+            let least = |chosen: &mut dyn Iterator<Item = usize>| {
+                chosen.min_by_key(|index| active(*index)).unwrap_or_else(|| of(0))
+            };
+            // The control plane sends any number of choices. So many random members are nearly always all members.
+            if choices as usize >= 2 * count {
+                let start = rng.usize(..count);
+                return least(&mut (0..count).map(|at| of((start + at) % count)));
+            }
+            return least(&mut (0..choices.max(1)).map(|_| of(rng.usize(..count))));
         }
         let weight = |at: usize| {
             let before = if at == 0 { 0 } else { self.ends[at - 1] };

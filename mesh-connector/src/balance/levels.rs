@@ -1,5 +1,7 @@
 //! The load of each priority (Envoy `LoadBalancerBase::recalculatePerPriorityState` and its callees).
 
+use std::collections::BTreeMap;
+
 use super::{Candidate, HostHealth};
 
 /// Envoy's overprovisioning factor, in percent.
@@ -21,13 +23,9 @@ pub(super) struct Level {
 
 /// Returns one level for each priority of the candidates, ordered by priority. `panic_threshold` is a percentage.
 pub(super) fn levels(candidates: &[Candidate], panic_threshold: f64) -> Vec<Level> {
-    let mut levels: Vec<Level> = Vec::new();
+    let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
     for candidate in candidates {
-        let at = levels.partition_point(|level| level.priority < candidate.priority);
-        if levels.get(at).is_none_or(|level| level.priority != candidate.priority) {
-            levels.insert(at, Level::empty(candidate.priority));
-        }
-        let level = &mut levels[at];
+        let level = levels.entry(candidate.priority).or_insert_with(|| Level::empty(candidate.priority));
         level.all += 1.0;
         match candidate.health {
             HostHealth::Healthy => level.healthy += 1.0,
@@ -35,6 +33,7 @@ pub(super) fn levels(candidates: &[Candidate], panic_threshold: f64) -> Vec<Leve
             HostHealth::Unhealthy => {}
         }
     }
+    let mut levels: Vec<_> = levels.into_values().collect();
     let available = |count: f64, all: f64| (OVERPROVISIONING * count / all).min(100.0);
     let sum = |level: &Level| available(level.healthy, level.all) + available(level.degraded, level.all);
     let total = levels.iter().map(sum).sum::<f64>().min(100.0);

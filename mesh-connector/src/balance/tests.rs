@@ -220,7 +220,7 @@ fn drain(plan: &Plan, seed: u64) -> Vec<usize> {
     if tried.is_empty() {
         return tried;
     }
-    while let Some(next) = plan.after(&tried, &mut rng) {
+    while let Some(next) = plan.after(|index| tried.contains(&index), &mut rng) {
         tried.push(next);
     }
     tried
@@ -292,5 +292,68 @@ proptest! {
             .map(|index| match plan.pick_order(index) { PickOrder::First { share } => share, _ => 0.0 })
             .sum();
         prop_assert!(usable.is_empty() || (total - 1.0).abs() < 1e-9, "{total}");
+    }
+}
+
+/// The control plane sends any number of choices; a decision must not take longer than the list of endpoints is long.
+#[test]
+fn a_decision_looks_at_each_endpoint_at_most_twice_for_any_number_of_choices() {
+    proptest!(|(choice_count: u32, count in 1_usize..20, seed: u64)| {
+        let all = vec![one(0, 1); count];
+        let plan = plan(&all, &settings(LbPolicy::LeastRequest { choice_count }));
+        let steps = std::cell::Cell::new(0);
+        let active = |index: usize| {
+            steps.set(steps.get() + 1);
+            u32::from(index != 0)
+        };
+        let chosen = plan.first(&mut Rng::with_seed(seed), active).unwrap();
+        prop_assert!(steps.get() <= 2 * count, "{} steps for {count} endpoints", steps.get());
+        prop_assert!(choice_count as usize <= 2 * count || chosen == 0, "the least busy one is chosen");
+    });
+}
+
+/// A plan over localities, priorities and panicking priorities whose number is that of the endpoints. A quadratic
+/// algorithm does not finish in a useful time.
+#[test]
+fn a_plan_is_made_for_as_many_localities_and_priorities_as_endpoints() {
+    const MANY: u32 = 200_000;
+    let localities: Vec<_> = (0..MANY).map(|n| one(n as usize, 1)).collect();
+    assert_eq!(plan(&localities, &settings(RR)).usable(), MANY as usize);
+    let priorities: Vec<_> =
+        (0..MANY).rev().map(|n| Candidate { priority: n, ..out(one(n as usize, 1)) }).collect();
+    let mut panicking = settings(RR);
+    panicking.healthy_panic_threshold = 100.0;
+    assert_eq!(plan(&priorities, &panicking).usable(), MANY as usize);
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_the_control_plane_makes_a_plan_fail(
+        all in prop::collection::vec((any::<(u32, u8, u32, u32)>(), any::<bool>(), any::<f64>(), 0_usize..3), 0..20),
+        threshold: f64,
+        choice_count: u32,
+        policy in 0_usize..3,
+        weighted: bool,
+        seed: u64,
+    ) {
+        let candidate = |((priority, locality, locality_weight, weight), recently_failed, slow_start_factor, health)| Candidate {
+            priority,
+            locality: usize::from(locality),
+            locality_weight,
+            weight,
+            health: [HostHealth::Healthy, HostHealth::Degraded, HostHealth::Unhealthy][health],
+            recently_failed,
+            slow_start_factor,
+        };
+        let all: Vec<_> = all.into_iter().map(candidate).collect();
+        let policy = [LbPolicy::LeastRequest { choice_count }, LbPolicy::Random, RR][policy];
+        let mut settings = testing::growing("outbound|80||a.b").load_balancing;
+        (settings.policy, settings.locality_weighted, settings.healthy_panic_threshold) = (policy, weighted, threshold);
+        let plan = plan(&all, &settings);
+        let mut rng = Rng::with_seed(seed);
+        for _ in 0..3 {
+            prop_assert_eq!(plan.first(&mut rng, |_| u32::MAX).is_some(), plan.usable() > 0);
+        }
+        prop_assert_eq!(drain(&plan, seed).len(), plan.usable());
     }
 }

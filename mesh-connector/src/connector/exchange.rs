@@ -73,13 +73,15 @@ impl Context<'_> {
         let names = self.membership.client.names().get();
         let key = match cluster.key(self.target, &names) {
             Some(key) => key,
-            None => match self.membership.resolve_passthrough(self.target, self.deadline).await? {
-                Resolved::Passthrough(_) => cluster.insert(self.target, &names),
-                Resolved::Cluster(target, entry) => {
-                    let inside = Context { target: &target, ..self };
-                    return inside.lease_in_cluster(&entry, max_idle).await;
+            None => {
+                match self.membership.resolve_passthrough(self.target, self.settings, self.deadline).await? {
+                    Resolved::Passthrough(_) => cluster.insert(self.target, &names),
+                    Resolved::Cluster(target, entry) => {
+                        let inside = Context { target: &target, ..self };
+                        return inside.lease_in_cluster(&entry, max_idle).await;
+                    }
                 }
-            },
+            }
         };
         let upstream = ToPassthrough { context: self, key };
         cluster.http().lease(self.target.protocol(), max_idle, &upstream).await
@@ -147,7 +149,7 @@ impl Upstream for ToPassthrough<'_> {
     async fn connect(&self, _: Option<ConnectionKey>) -> Result<MeshStream, Error> {
         let Context { membership, settings, target, deadline } = self.context;
         let connecting = async {
-            match membership.resolve_passthrough(target, deadline).await? {
+            match membership.resolve_passthrough(target, settings, deadline).await? {
                 Resolved::Passthrough(addresses) => {
                     dial::passthrough(target, &addresses, self.key, deadline).await
                 }

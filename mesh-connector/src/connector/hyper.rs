@@ -16,6 +16,7 @@ use super::MeshConnector;
 use crate::{
     error::{Error, ErrorKind},
     stream::MeshStream,
+    uri::without_secrets,
 };
 
 /// The default port of `http://` URIs (RFC 9110 §4.2.1).
@@ -41,6 +42,7 @@ impl Service<Uri> for MeshConnector {
 
 /// Returns the host and port of an `http://` URI.
 pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
+    let shown = || without_secrets(&uri.to_string());
     let host = uri.host().filter(|host| !host.is_empty());
     match (uri.scheme(), host) {
         (Some(scheme), Some(host)) if *scheme == Scheme::HTTP => {
@@ -49,13 +51,17 @@ pub(super) fn authority(uri: &Uri) -> Result<(&str, u16), Error> {
         (Some(scheme), Some(_)) if *scheme == Scheme::HTTPS => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "`{uri}` is an https URI: use http://, because the mesh adds mTLS; for TLS inside mesh mTLS, run a TLS client \
-                 over `Mesh::connect`"
+                "`{}` is an https URI: use http://, because the mesh adds mTLS; for TLS inside mesh mTLS, run a TLS client \
+                 over `Mesh::connect`",
+                shown()
             ),
         )),
         _ => Err(Error::new(
             ErrorKind::InvalidTarget,
-            format!("invalid URI `{uri}`: expected http://HOST:PORT/, such as http://forecast.weather:3002/"),
+            format!(
+                "invalid URI `{}`: expected http://HOST:PORT/, such as http://forecast.weather:3002/",
+                shown()
+            ),
         )),
     }
 }
@@ -93,10 +99,15 @@ mod tests {
             ("https://forecast.weather:3002/", ErrorKind::Unsupported, "http://"),
             ("/path", ErrorKind::InvalidTarget, "http://HOST:PORT/"),
             ("ftp://forecast/", ErrorKind::InvalidTarget, "http://HOST:PORT/"),
+            ("https://user:hunter2@forecast/?token=SECRET", ErrorKind::Unsupported, "`https://forecast/`"),
         ] {
             let error = authority(&uri.parse().unwrap()).unwrap_err();
             assert_eq!(error.kind(), kind);
             assert!(error.to_string().contains(next), "{error}");
+            assert!(
+                !error.to_string().contains("hunter2") && !error.to_string().contains("SECRET"),
+                "{error}"
+            );
         }
     }
 }

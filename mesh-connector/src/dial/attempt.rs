@@ -92,9 +92,10 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
         let Some(tls) = &transport.tls else {
             return Ok(Established { io: Io::Plaintext(tcp.into()), peer_addr, tls: None });
         };
-        let connector = TlsConnector::from(tls.config.clone());
-        let handshake = connector.connect(tls.server_name.clone(), Socket::from(tcp)).await;
+        let (sessions, config) = tls.for_connection();
+        let handshake = TlsConnector::from(config).connect(tls.server_name.clone(), Socket::from(tcp)).await;
         let stream = handshake.map_err(|error| handshake_failed(endpoint, error))?;
+        sessions.complete(stream.get_ref().1.peer_certificates().and_then(<[_]>::first));
         let tls = Some(tls_details(tls, &stream));
         Ok(Established { io: Io::Tls(Box::new(stream)), peer_addr, tls })
     }
@@ -165,7 +166,7 @@ fn cannot_connect(endpoint: &Endpoint, error: io::Error) -> Error {
         true => "the gateway does not accept connections",
         false => "cannot connect",
     };
-    Error::with_source(ErrorKind::Dial, message, error)
+    Error::dial(message, error)
 }
 
 /// Translates a failed handshake to an error with possible causes in the mesh.

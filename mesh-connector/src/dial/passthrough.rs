@@ -50,5 +50,5 @@ pub(crate) async fn passthrough(
 }
 
 fn cannot_connect(target: &Target, error: std::io::Error) -> Error {
-    Error::with_source(ErrorKind::Dial, format!("cannot connect to {target}, outside the mesh"), error)
+    Error::dial(format!("cannot connect to {target}, outside the mesh"), error)
 }

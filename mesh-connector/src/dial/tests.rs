@@ -29,13 +29,19 @@ const SNI: &str = "outbound_.3002_._.forecast.weather.svc.cluster.local";
 const FORECAST: &str = "spiffe://cluster.local/ns/weather/sa/forecast";
 const CLIENT: &str = "spiffe://cluster.local/ns/vms/sa/vm";
 
-/// An upstream DNS that knows one name.
+/// Errors of Linux.
+const EMFILE: i32 = 24;
+const EADDRNOTAVAIL: i32 = 99;
+
+/// An upstream DNS that knows one name. Connections to other names fail on this host.
 struct Upstream;
 
 impl UpstreamLookup for Upstream {
     async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
         match host {
             "localhost.test" => Ok(vec![[127, 0, 0, 1].into()]),
+            "no-descriptor.test" => Err(Error::dial("", std::io::Error::from_raw_os_error(EMFILE))),
+            "no-address.test" => Err(Error::dial("", std::io::Error::from_raw_os_error(EADDRNOTAVAIL))),
             _ => Err(Error::new(ErrorKind::UnknownHost, format!("`{host}` is unknown"))),
         }
     }

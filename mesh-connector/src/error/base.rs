@@ -4,7 +4,10 @@ mod attempt;
 
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
-use sidestep_util::error::{BoxError, ErrorCore, with_causes};
+use sidestep_util::{
+    error::{BoxError, ErrorCore, with_causes},
+    local_error,
+};
 
 pub use self::attempt::{Attempt, IdentityMismatch};
 pub use super::kind::ErrorKind;
@@ -48,6 +51,25 @@ impl Error {
         source: impl Into<BoxError>,
     ) -> Self {
         Self::build(kind, message.into(), Details::default(), Some(source.into()))
+    }
+
+    /// Creates the error of a socket that could not be connected. Its kind is `Dial`, or `LocalResource` if the peer is
+    /// not the cause; the message then contains the next step instead of `message`.
+    pub(crate) fn dial(message: impl Into<String>, error: io::Error) -> Self {
+        match local_error::next_step(&error) {
+            Some(next_step) => Self::with_source(
+                ErrorKind::LocalResource,
+                format!("cannot open a connection: {next_step}"),
+                error,
+            ),
+            None => Self::with_source(ErrorKind::Dial, message, error),
+        }
+    }
+
+    /// Returns whether attempts at other endpoints would fail with this error too.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let system = self.source().and_then(|source| source.downcast_ref::<io::Error>());
+        self.kind() == ErrorKind::LocalResource && system.is_none_or(local_error::is_exhausted)
     }
 
     /// Creates an error with its possible causes in the configuration of the mesh.

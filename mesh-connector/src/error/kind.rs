@@ -22,6 +22,9 @@ pub enum ErrorKind {
     InvalidTarget,
     /// The bridge cannot listen on a socket.
     Listen,
+    /// This process or this host has no resources left for a socket, such as file descriptors or local ports. The peer
+    /// was not contacted.
+    LocalResource,
     /// The service has no endpoint that can be used.
     NoEndpoint,
     /// The certificate of the peer was rejected: wrong identity or unknown issuer.
@@ -61,6 +64,7 @@ impl ErrorKind {
             Self::Exchange => "exchange",
             Self::InvalidTarget => "invalid_target",
             Self::Listen => "listen",
+            Self::LocalResource => "local_resource",
             Self::NoEndpoint => "no_endpoint",
             Self::PeerIdentity => "peer_identity",
             Self::PlaintextRefused => "plaintext_refused",
@@ -85,6 +89,7 @@ impl ErrorKind {
             Self::ControlPlane
                 | Self::Dial
                 | Self::Exchange
+                | Self::LocalResource
                 | Self::NoEndpoint
                 | Self::Resolve
                 | Self::Timeout
@@ -101,7 +106,7 @@ impl ErrorKind {
             Self::PlaintextRefused | Self::Unsupported => 4,
             Self::Tls => 3,
             Self::Resolve => 2,
-            Self::Dial => 1,
+            Self::Dial | Self::LocalResource => 1,
             _ => 0,
         }
     }

@@ -131,9 +131,14 @@ impl Explainer<'_> {
             passthrough.allowed = false;
             return Err(error);
         }
-        let addresses = match self.membership.resolve_passthrough(target, deadline).await? {
-            Resolved::Passthrough(addresses) => addresses,
-            Resolved::Cluster(target, entry) => {
+        let resolved = self.membership.resolve_passthrough(target, self.settings, deadline).await;
+        let addresses = match resolved {
+            Err(error) => {
+                passthrough.allowed = error.kind() != ErrorKind::PlaintextRefused;
+                return Err(error);
+            }
+            Ok(Resolved::Passthrough(addresses)) => addresses,
+            Ok(Resolved::Cluster(target, entry)) => {
                 explanation.passthrough = None;
                 explanation.name = Some(name::explain(
                     target.host(),

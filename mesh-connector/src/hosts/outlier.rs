@@ -43,11 +43,11 @@ impl Record {
         }
         match event {
             Event::Connected => self.failures = 0,
-            Event::Failed => self.failures += 1,
+            Event::Failed => self.failures = self.failures.saturating_add(1),
             Event::Status(500..) => {
-                self.server_errors += 1;
+                self.server_errors = self.server_errors.saturating_add(1);
                 let gateway = matches!(event, Event::Status(502..=504));
-                self.gateway_errors = if gateway { self.gateway_errors + 1 } else { 0 };
+                self.gateway_errors = if gateway { self.gateway_errors.saturating_add(1) } else { 0 };
             }
             Event::Status(_) => (self.server_errors, self.gateway_errors) = (0, 0),
         }
@@ -72,12 +72,13 @@ impl Record {
         // Each interval since the end of the last ejection shortens the next ejection.
         let healthy = self.ejected_until.map_or(Duration::ZERO, |until| now.saturating_sub(until));
         let intervals = healthy.as_nanos() / rules.interval.as_nanos().max(1);
-        self.backoff = self.backoff.saturating_sub(u32::try_from(intervals).unwrap_or(u32::MAX)) + 1;
+        self.backoff =
+            self.backoff.saturating_sub(u32::try_from(intervals).unwrap_or(u32::MAX)).saturating_add(1);
         self.ejections += 1;
         (self.failures, self.server_errors, self.gateway_errors) = (0, 0, 0);
         let longest = rules.max_ejection_time.max(rules.base_ejection_time);
         let time = rules.base_ejection_time.saturating_mul(self.backoff).min(longest);
-        self.ejected_until = Some(now + time);
+        self.ejected_until = Some(now.saturating_add(time));
         time
     }
 

@@ -105,6 +105,11 @@ impl HostSet {
         &self.cluster.name
     }
 
+    /// Returns the number of endpoints.
+    pub(crate) fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Returns whether the set was created for this configuration.
     pub(crate) fn is_made_for(&self, cluster: &Arc<Cluster>) -> bool {
         Arc::ptr_eq(&self.cluster, cluster)
@@ -174,7 +179,8 @@ impl HostSet {
                     if age >= slow_start.window {
                         return 1.0;
                     }
-                    change((now + slow_start.window / PLANS_PER_WINDOW).min(host.since + slow_start.window));
+                    let next = now.saturating_add(slow_start.window / PLANS_PER_WINDOW);
+                    change(next.min(host.since.saturating_add(slow_start.window)));
                     slow_start_factor(age, slow_start)
                 });
                 Candidate {
@@ -267,7 +273,7 @@ impl HostSet {
         }
         let mut state = host.lock();
         let time = state.record.eject(rules, now);
-        (state.ejected_until, state.deferred_until) = (now + time, Duration::ZERO);
+        (state.ejected_until, state.deferred_until) = (now.saturating_add(time), Duration::ZERO);
         let (cluster, endpoint, seconds) = (&self.cluster.name, host.address(), time.as_secs_f64());
         tracing::warn!(%cluster, endpoint, seconds, "outlier detection ejected an endpoint");
         true

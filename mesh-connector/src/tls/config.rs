@@ -4,24 +4,21 @@ use std::sync::Arc;
 
 use nds_client::resources::cluster::{Cluster, TlsContext, TlsVersion};
 use rustls::{
-    ClientConfig, KeyLog, RootCertStore, SupportedProtocolVersion,
-    client::Resumption,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{DnsName, ServerName},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 
 use super::{
-    ClientTls, TlsRequest, alpn, files::FileCredentials, names::ExpectedNames, verifier::PeerVerifier,
+    ClientTls, TlsRequest, TlsSettings, alpn, files::FileCredentials, names::ExpectedNames,
+    verifier::PeerVerifier,
 };
 use crate::{
     connection::Transport,
     error::{Error, ErrorKind},
     target::Host,
 };
-
-/// The number of cached TLS sessions. rustls stores up to eight per server name, so this is enough for one server name.
-const MAX_SESSIONS: usize = 8;
 
 /// The parts of a configuration.
 struct Parts {
@@ -35,11 +32,7 @@ struct Parts {
 }
 
 /// Creates a configuration for mesh mTLS.
-pub(super) fn mutual(
-    request: TlsRequest<'_>,
-    id: u64,
-    key_log: Option<&Arc<dyn KeyLog>>,
-) -> Result<ClientTls, Error> {
+pub(super) fn mutual(request: TlsRequest<'_>, id: u64, settings: &TlsSettings) -> Result<ClientTls, Error> {
     let TlsRequest { cluster, identity, context, .. } = request;
     // If istiod has no SNI for a cluster, it sends the name of the cluster, which gateways do not know as an SNI.
     let given = context.sni.clone().filter(|sni| *sni != cluster.name.to_string());
@@ -54,7 +47,7 @@ pub(super) fn mutual(
         alpn: alpn::offer(request.protocol, &context.alpn_protocols).into(),
         transport: Transport::MutualTls,
     };
-    parts.build(request, id, key_log)
+    parts.build(request, id, settings)
 }
 
 /// Creates a configuration for TLS with the certificates of a DestinationRule. Without a configured SNI, the client
@@ -64,7 +57,7 @@ pub(super) fn originated(
     host: &Host,
     material: &FileCredentials,
     id: u64,
-    key_log: Option<&Arc<dyn KeyLog>>,
+    settings: &TlsSettings,
 ) -> Result<ClientTls, Error> {
     let TlsRequest { cluster, context, .. } = request;
     let (server_name, sni) = match (&context.sni, host) {
@@ -73,26 +66,24 @@ pub(super) fn originated(
         // An IP address is not allowed as SNI (RFC 6066 §3).
         (None, Host::Ip(ip)) => (ServerName::IpAddress((*ip).into()), String::new()),
     };
-    let names = if cluster.auto_san_validation { &[][..] } else { &context.subject_alt_names[..] };
     let parts = Parts {
         roots: material.roots.clone(),
-        expected: ExpectedNames::server(names, &server_name),
+        expected: ExpectedNames::server(
+            &context.subject_alt_names,
+            &server_name,
+            cluster.auto_san_validation,
+        ),
         certificate: material.certificate.clone(),
         server_name,
         sni: sni.into(),
         alpn: alpn::offer_passthrough(request.protocol, &context.alpn_protocols).into(),
         transport: Transport::Tls,
     };
-    parts.build(request, id, key_log)
+    parts.build(request, id, settings)
 }
 
 impl Parts {
-    fn build(
-        self,
-        request: TlsRequest<'_>,
-        id: u64,
-        key_log: Option<&Arc<dyn KeyLog>>,
-    ) -> Result<ClientTls, Error> {
+    fn build(self, request: TlsRequest<'_>, id: u64, settings: &TlsSettings) -> Result<ClientTls, Error> {
         let TlsRequest { cluster, identity, context, .. } = request;
         let expected = self.expected.texts().into();
         let only_name = self.expected.only_name().map(str::to_owned);
@@ -113,13 +104,16 @@ impl Parts {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        config.resumption = Resumption::in_memory_sessions(MAX_SESSIONS);
-        if let Some(key_log) = key_log {
+        if let Some(key_log) = &settings.key_log {
             config.key_log = key_log.clone();
+        }
+        if let Some(time) = &settings.time {
+            config.time_provider = time.clone();
         }
         let (server_name, sni, alpn, transport) = (self.server_name, self.sni, self.alpn, self.transport);
         let config = Arc::new(config);
-        Ok(ClientTls { id, config, server_name, sni, alpn, expected, only_name, transport })
+        let sessions = Arc::default();
+        Ok(ClientTls { id, config, sessions, server_name, sni, alpn, expected, only_name, transport })
     }
 }
 

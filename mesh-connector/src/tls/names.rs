@@ -20,10 +20,14 @@ pub(super) enum ExpectedNames {
     /// A name of any type that one of these SAN matchers accepts, for a server outside the mesh (DestinationRule SIMPLE
     /// or MUTUAL).
     AnyName(Vec<SanMatcher>),
-    /// The server name, for a server outside the mesh, if the cluster sets `auto_san_validation` or contains no SAN
-    /// matchers. In the second case, Envoy accepts any certificate of the roots. This client is stricter, because such
+    /// The server name, for a server outside the mesh, if the cluster contains no SAN matchers. Envoy then accepts any
+    /// certificate of the roots unless the cluster sets `auto_san_validation`. This client is stricter, because such
     /// roots are often public.
     Server(ServerName<'static>),
+    /// The server name, and a name that one of these SAN matchers accepts: a server outside the mesh whose cluster sets
+    /// `auto_san_validation` and contains SAN matchers. Envoy requires both (`DefaultCertValidator::verifyCertificate`
+    /// in `source/common/tls/cert_validator/default_validator.cc`).
+    ServerAndName(ServerName<'static>, Vec<SanMatcher>),
 }
 
 /// The result of comparing the names in a certificate with the expected names.
@@ -44,10 +48,15 @@ impl ExpectedNames {
     }
 
     /// Returns the accepted names of a server outside the mesh: those that the SAN matchers of the cluster accept or,
-    /// if it has no SAN matchers, the server name.
-    pub(super) fn server(matchers: &[SanMatcher], name: &ServerName<'static>) -> Self {
+    /// if it has no SAN matchers, the server name. With `auto_san_validation`, the server name is always required.
+    pub(super) fn server(
+        matchers: &[SanMatcher],
+        name: &ServerName<'static>,
+        auto_san_validation: bool,
+    ) -> Self {
         match matchers {
             [] => Self::Server(name.clone()),
+            matchers if auto_san_validation => Self::ServerAndName(name.clone(), matchers.to_vec()),
             matchers => Self::AnyName(matchers.to_vec()),
         }
     }
@@ -63,22 +72,8 @@ impl ExpectedNames {
                 }
             }
             Self::Server(name) => is_for(leaf, name)?,
-            Self::AnyName(matchers) => {
-                let names = names(leaf);
-                let wildcard = |matcher: &SanMatcher| match matcher {
-                    // A certificate for `*.example.com` matches `api.example.com`.
-                    SanMatcher::Exact(text) => match ServerName::try_from(text.clone()) {
-                        Ok(name) => is_for(leaf, &name),
-                        Err(_) => Ok(false),
-                    },
-                    _ => Ok(false),
-                };
-                let mut accepted = names.iter().any(|name| matchers.iter().any(|one| one.matches(name)));
-                for matcher in matchers {
-                    accepted |= wildcard(matcher)?;
-                }
-                accepted
-            }
+            Self::ServerAndName(name, matchers) => is_for(leaf, name)? && has_name(leaf, matchers)?,
+            Self::AnyName(matchers) => has_name(leaf, matchers)?,
         };
         Ok(if accepted { NameCheck::Accepted } else { NameCheck::Rejected(names(leaf)) })
     }
@@ -93,6 +88,9 @@ impl ExpectedNames {
                 .and_then(|rest| rest.strip_prefix(&**domain))
                 .is_some_and(|path| path.starts_with('/')),
             Self::Server(server) => server.to_str() == name,
+            Self::ServerAndName(server, matchers) => {
+                server.to_str() == name && matchers.iter().any(|matcher| matcher.matches(name))
+            }
         }
     }
 
@@ -113,8 +111,30 @@ impl ExpectedNames {
             Self::AnyOf(matchers) | Self::AnyName(matchers) => matchers.iter().map(text).collect(),
             Self::TrustDomain(domain) => vec![format!("spiffe://{domain}/*")],
             Self::Server(name) => vec![name.to_str().into_owned()],
+            Self::ServerAndName(name, matchers) => {
+                let any = matchers.iter().map(text).collect::<Vec<_>>().join(" or ");
+                vec![format!("{} and {any}", name.to_str())]
+            }
         }
     }
+}
+
+/// Returns whether a certificate has a name of any type that one of the SAN matchers accepts.
+fn has_name(leaf: &CertificateDer<'_>, matchers: &[SanMatcher]) -> Result<bool, rustls::Error> {
+    let names = names(leaf);
+    let wildcard = |matcher: &SanMatcher| match matcher {
+        // A certificate for `*.example.com` matches `api.example.com`.
+        SanMatcher::Exact(text) => match ServerName::try_from(text.clone()) {
+            Ok(name) => is_for(leaf, &name),
+            Err(_) => Ok(false),
+        },
+        _ => Ok(false),
+    };
+    let mut accepted = names.iter().any(|name| matchers.iter().any(|one| one.matches(name)));
+    for matcher in matchers {
+        accepted |= wildcard(matcher)?;
+    }
+    Ok(accepted)
 }
 
 fn is_for(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<bool, rustls::Error> {

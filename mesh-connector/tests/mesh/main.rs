@@ -13,6 +13,7 @@ mod grpc;
 mod http;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod plaintext;
 #[cfg(feature = "tonic")]
 mod policies;
 mod services;

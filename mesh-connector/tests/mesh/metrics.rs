@@ -94,5 +94,35 @@ async fn metrics_contain_the_service_name_and_namespace_and_the_error_kind() {
     assert_eq!(labels["destination_principal"], FORECAST);
     assert!(mesh.connect("forecast.weather", 80).await.is_err());
     let labels = counts.labels("mesh_connector_connect_failures_total");
-    assert_eq!((&*labels["target"], &*labels["kind"]), ("forecast.weather:80", "unknown_port"));
+    assert_eq!((&*labels["cluster"], &*labels["kind"]), ("unknown", "unknown_port"));
+}
+
+/// A port scan through the program must not fill the memory of the recorder.
+#[tokio::test]
+async fn the_number_of_series_does_not_depend_on_the_targets() {
+    let counts = Counts::default();
+    let _installed = metrics::set_default_local_recorder(&counts);
+    let world = World::start().await;
+    let mesh = world.join().await;
+    for number in 1..200_u16 {
+        assert!(mesh.connect("127.0.0.1", number).await.is_err());
+        assert!(mesh.connect("forecast.weather", 10_000 + number).await.is_err());
+        assert!(mesh.connect(&format!("host-{number}.invalid"), 80).await.is_err());
+    }
+    let keys = counts.0.lock();
+    let failures = keys.keys().filter(|key| key.name() == "mesh_connector_connect_failures_total");
+    assert!(failures.count() < 10, "{:?}", keys.keys());
+}
+
+#[tokio::test]
+async fn hosts_outside_the_mesh_are_one_destination() {
+    let counts = Counts::default();
+    let _installed = metrics::set_default_local_recorder(&counts);
+    let world = World::start().await;
+    let mesh = world.join().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    mesh.connect("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+    let labels = counts.labels("istio_tcp_connections_opened_total");
+    assert_eq!(labels["destination_service_name"], "PassthroughCluster");
+    assert_eq!(labels["destination_service"], "unknown");
 }

@@ -258,3 +258,53 @@ async fn an_endpoint_that_failed_recently_is_tried_after_the_others() {
     assert!(client.dial_one(dead).await.is_err());
     assert_eq!(failing().failures, 2);
 }
+
+fn at_host(host: &str) -> Endpoint {
+    let mut endpoint = endpoint(([127, 0, 0, 1], 1).into());
+    endpoint.host = host.to_owned();
+    endpoint
+}
+
+/// A missing descriptor of this process would otherwise eject all endpoints, one after another.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn without_descriptors_no_other_endpoint_is_tried_and_none_is_blamed() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let all = in_order([at_host("no-descriptor.test"), endpoint(server.address)]);
+    let error = client.dial(&all).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts().len()), (ErrorKind::LocalResource, 1), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("RLIMIT_NOFILE"), "{error}");
+    assert_eq!(error.raw_os_error(), Some(EMFILE));
+    assert!(client.statuses().iter().all(|status| status.failures == 0 && status.deferred_for.is_zero()));
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn an_endpoint_of_an_ip_family_that_this_host_does_not_have_is_skipped_and_not_blamed() {
+    let authority = Authority::new();
+    let server = Server::start(&authority.identity(FORECAST)).await;
+    let client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let all = in_order([at_host("no-address.test"), endpoint(server.address)]);
+    client.dial(&all).await.unwrap();
+    assert!(client.statuses().iter().all(|status| status.failures == 0 && status.deferred_for.is_zero()));
+    let error = client.dial(&only(at_host("no-address.test"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocalResource);
+    assert!(error.to_string().contains("ip_local_port_range"), "{error}");
+}
+
+/// The cost must not be the square of their number.
+#[tokio::test]
+async fn any_number_of_endpoints_to_which_no_connection_is_permitted_is_refused_together() {
+    let mut client = Client::new(Authority::new().identity(CLIENT), bare(NAME));
+    client.mtls = Mtls::Required;
+    let plaintext = |port| {
+        let mut endpoint = endpoint(([127, 0, 0, 1], port).into());
+        endpoint.transport_match.clear();
+        endpoint
+    };
+    let all = endpoints(vec![locality(0, 1, (1..=60_000).map(plaintext).collect())]);
+    let error = client.dial(&all).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PlaintextRefused);
+}

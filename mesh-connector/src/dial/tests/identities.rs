@@ -1,8 +1,8 @@
 //! Identities of both sides.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use rustls::version;
+use rustls::{SupportedProtocolVersion, pki_types::UnixTime, time_provider::TimeProvider, version};
 
 use super::*;
 
@@ -246,4 +246,67 @@ async fn ten_thousand_rotations_under_load_fail_no_connection() {
     // The entries of replaced identities are dropped.
     assert_eq!(client.statuses().len(), 1);
     assert_eq!(Arc::strong_count(&client.tls), 2, "the client and one entry");
+}
+
+/// A clock that is ahead of the clock of the system by this number of seconds.
+#[derive(Debug, Default)]
+struct Clock(AtomicU64);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = UnixTime::now().as_secs() + self.0.load(Relaxed);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
+}
+
+/// Connects twice, so that the second connection is resumed, and once more `seconds` later. Returns the result of the
+/// third, and whether it was resumed. The certificate of the server is valid for ten minutes, or for long.
+async fn resumed_after(
+    seconds: u64,
+    short: bool,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<bool, Error> {
+    let authority = Authority::new();
+    let (certificate, key) = authority.certificate(&[FORECAST], |params| {
+        if short {
+            params.not_after = (std::time::SystemTime::now() + Duration::from_secs(600)).into();
+        }
+    });
+    let (chain, key) = (certificate.pem(), key.serialize_pem());
+    let root = authority.root().as_bytes();
+    let server = Identity::from_pem(chain.as_bytes(), key.as_bytes(), root, testing::provider()).unwrap();
+    let mut server = Server::start_with(&server, versions).await;
+    let clock = Arc::new(Clock::default());
+    let mut client = Client::new(authority.identity(CLIENT), auto_mtls(NAME, &[FORECAST]));
+    let mut settings = TlsSettings::default();
+    settings.time = Some(clock.clone());
+    client.tls = Arc::new(settings);
+    for resumed in [false, true] {
+        let mut stream = client.dial_one(server.address).await.unwrap();
+        // The ticket arrives with the first bytes.
+        assert_eq!(echoed(&mut stream).await.unwrap(), *b"ping");
+        assert_eq!(server.seen().await.resumed, resumed);
+    }
+    clock.0.store(seconds, Relaxed);
+    client.dial_one(server.address).await?;
+    Ok(server.seen().await.resumed)
+}
+
+/// A resumed handshake does not verify the certificate again.
+#[tokio::test]
+async fn a_session_is_not_resumed_after_the_certificate_of_the_peer_has_expired() {
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        assert!(resumed_after(300, true, versions).await.unwrap());
+        let error = resumed_after(700, true, versions).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PeerIdentity, "{}", error.report());
+        assert!(error.report().contains("expired"), "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn the_peer_is_verified_again_after_the_maximum_age_of_a_session() {
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        assert!(resumed_after(3500, false, versions).await.unwrap());
+        assert!(!resumed_after(3700, false, versions).await.unwrap());
+    }
 }

@@ -160,6 +160,27 @@ async fn a_wrong_name_or_root_is_rejected_and_the_error_names_both_sides() {
     assert!(error.identity_mismatch().is_none());
 }
 
+/// Envoy checks the names of the rule in addition to the server name.
+#[tokio::test]
+async fn auto_san_validation_requires_the_server_name_and_a_name_of_the_rule() {
+    let outside = Outside::new();
+    let other = "other.example.test";
+    for (names, is_accepted) in [(&[HOST][..], false), (&[other], false), (&[HOST, other], true)] {
+        let (address, _seen) = outside.server(names, false).await;
+        let rule = [SanMatcher::Exact(other.into())];
+        let mut cluster = cluster(Some(HOST), outside.roots(), Certificate::None, &rule);
+        cluster.auto_san_validation = true;
+        let outcome = client(cluster).dial(&only_at(address)).await;
+        assert_eq!(outcome.is_ok(), is_accepted, "{names:?}");
+        if let Err(error) = outcome {
+            assert_eq!(
+                error.identity_mismatch().unwrap().expected,
+                ["api.example.test and other.example.test"]
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_wildcard_certificate_matches_the_expected_name() {
     let outside = Outside::new();
