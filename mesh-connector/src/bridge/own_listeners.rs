@@ -83,10 +83,12 @@ impl Drop for Registration {
 async fn addresses_outside(mesh: &Mesh, target: &Target) -> Vec<IpAddr> {
     let (membership, deadline) = (mesh.membership(), after(mesh.settings().connect_deadline));
     match membership.route(target, deadline).await {
-        Ok(Route::Passthrough) => match membership.resolve_passthrough(target, deadline).await {
-            Ok(Resolved::Passthrough(addresses)) => addresses,
-            Ok(Resolved::Cluster(..)) | Err(_) => Vec::new(),
-        },
+        Ok(Route::Passthrough) => {
+            match membership.resolve_passthrough(target, mesh.settings(), deadline).await {
+                Ok(Resolved::Passthrough(addresses)) => addresses,
+                Ok(Resolved::Cluster(..)) | Err(_) => Vec::new(),
+            }
+        }
         Ok(Route::Cluster(_)) | Err(_) => Vec::new(),
     }
 }

@@ -162,6 +162,8 @@ fn number(message: &[u8], at: usize) -> Option<u32> {
     message.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
+const _: () = assert!(REQUEST == 72 && UID == 80);
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -215,5 +217,3 @@ mod tests {
         assert_eq!(inodes.len(), 10);
     }
 }
-
-const _: () = assert!(REQUEST == 72 && UID == 80);
