@@ -3,6 +3,8 @@
 //! Routes and entries are derived from the name table, the clusters and the identity. Only [`ClusterManager`] checks
 //! whether they are up to date, and replaces those that are not.
 
+#[cfg(feature = "hyper")]
+mod cached_route;
 mod entry;
 mod original_destination;
 #[cfg(feature = "hyper")]
@@ -32,6 +34,8 @@ use nds_client::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+#[cfg(feature = "hyper")]
+pub(crate) use self::cached_route::{CachedRoute, Versions};
 pub(crate) use self::entry::{ClusterEntry, EndpointSource};
 #[cfg(feature = "hyper")]
 use self::passthrough::PassthroughCluster;
@@ -62,6 +66,9 @@ pub(crate) enum Route {
 /// The clusters in use by one membership. Routing a name again is wait-free and does not allocate.
 pub(crate) struct ClusterManager {
     client: NdsClient,
+    /// The changes of the endpoints of all clusters.
+    #[cfg(feature = "hyper")]
+    endpoints: Watch<u64>,
     /// The static gateways, which replace the clusters of the control plane. `None` if the program has set none.
     static_gateways: Option<StaticGateways>,
     /// An empty set of clusters, for the snapshots of a program with static gateways.
@@ -97,6 +104,8 @@ struct Inputs {
 impl ClusterManager {
     pub(crate) fn new(client: NdsClient, gateways: Vec<ServerAddress>, tls: TlsSettings) -> Self {
         Self {
+            #[cfg(feature = "hyper")]
+            endpoints: client.endpoint_changes(),
             client,
             static_gateways: (!gateways.is_empty()).then(|| StaticGateways::new(gateways)),
             no_clusters: Arc::default(),
@@ -129,6 +138,17 @@ impl ClusterManager {
         match self.static_gateways {
             Some(_) => None,
             None => Some(self.client.clusters()),
+        }
+    }
+
+    /// Returns the versions of the current state of the control plane.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn versions(&self) -> Versions {
+        Versions {
+            names: self.client.names().version(),
+            clusters: self.watch().map_or(0, Watch::version),
+            identity: self.client.identity().version(),
+            endpoints: self.endpoints.version(),
         }
     }
 
@@ -273,7 +293,7 @@ impl ClusterManager {
         self.current.store(next.clone());
         for (name, entry) in &before.entries {
             if next.entries.get(name).is_none_or(|next| !Arc::ptr_eq(next, entry)) {
-                entry.drain();
+                entry.retire();
             }
         }
     }

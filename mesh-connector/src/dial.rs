@@ -76,7 +76,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     }
 
     fn choice(&self, index: usize) -> Result<Choice, AttemptError> {
-        let transport = self.transport(self.hosts.endpoint(index))?;
+        let transport = self.transport(index)?;
         let tls = transport.tls.as_ref().map_or(0, |tls| tls.id);
         let key = ConnectionKey { host: self.hosts.host_id(index), socket: transport.socket, tls };
         Ok(Choice { index, key, transport })

@@ -19,11 +19,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    connector::MeshConnector,
+    connector::{MeshConnector, RequestTarget},
     error::Error,
     http::{self, RequestBody, ResponseBody},
     mesh::Mesh,
-    target::{Protocol, Target},
+    target::Protocol,
 };
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone.
@@ -77,7 +77,7 @@ struct Inner {
 /// The target of one authority, and the `Host` header for it.
 struct Origin {
     authority: Option<Authority>,
-    target: Target,
+    target: RequestTarget,
     /// The `Host` header of HTTP/1.1 requests. `None` for HTTP/2.
     host: Option<HeaderValue>,
 }
@@ -136,13 +136,8 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future cancels the request. It is unknown whether the request was sent.
-    pub async fn request(&self, mut request: Request<B>) -> Result<Response<ResponseBody>, Error> {
-        let Inner { connector, max_idle_per_host, .. } = &*self.inner;
-        let origin = self.inner.origin(request.uri())?;
-        if let Some(host) = &origin.host {
-            request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
-        }
-        connector.send(&origin.target, request.map(RequestBody::new), *max_idle_per_host).await
+    pub async fn request(&self, request: Request<B>) -> Result<Response<ResponseBody>, Error> {
+        self.inner.send(request.map(RequestBody::new)).await
     }
 
     /// Sends a GET request.
@@ -158,13 +153,21 @@ where
     where
         B: Default,
     {
-        let mut request = Request::new(B::default());
+        let mut request = Request::new(RequestBody::new(B::default()));
         *request.uri_mut() = uri;
-        self.request(request).await
+        self.inner.send(request).await
     }
 }
 
 impl Inner {
+    async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
+        let origin = self.origin(request.uri())?;
+        if let Some(host) = &origin.host {
+            request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
+        }
+        self.connector.send(&origin.target, request, self.max_idle_per_host).await
+    }
+
     /// Returns the target and the `Host` header of a URI.
     fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, Error> {
         if let Some(last) = &*self.last.load()
@@ -178,7 +181,7 @@ impl Inner {
             Protocol::Http2 => None,
             Protocol::Http1 | Protocol::Tcp => authority.as_ref().and_then(http::host),
         };
-        let origin = Arc::new(Origin { authority, target, host });
+        let origin = Arc::new(Origin { authority, target: target.into(), host });
         self.last.store(Some(origin.clone()));
         Ok(origin)
     }

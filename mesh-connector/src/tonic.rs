@@ -19,11 +19,11 @@ use tonic::{Status, TimeoutExpired, body::Body, transport::Endpoint};
 use tower_service::Service;
 
 use crate::{
-    connector::MeshConnector,
+    connector::{MeshConnector, RequestTarget},
     error::{Error, ErrorKind},
     http::{RequestBody, ResponseBody},
     mesh::Mesh,
-    target::{Protocol, Target},
+    target::Protocol,
 };
 
 const OUR_USER_AGENT: &str = concat!("mesh-connector/", env!("CARGO_PKG_VERSION"));
@@ -73,7 +73,7 @@ struct Inner {
     connector: MeshConnector,
     uri: Uri,
     /// The target of the URI, and the authority that the server sees.
-    service: Result<(Target, Authority), Error>,
+    service: Result<(Arc<RequestTarget>, Authority), Error>,
     timeout: Option<Duration>,
     user_agent: HeaderValue,
 }
@@ -105,7 +105,7 @@ impl MeshChannel {
         let service = connector.target_of(&uri).and_then(|target| {
             let authority = uri.authority().cloned();
             let missing = || Error::new(ErrorKind::InvalidTarget, format!("`{uri}` has no host"));
-            Ok((target, authority.ok_or_else(missing)?))
+            Ok((Arc::new(RequestTarget::from(target)), authority.ok_or_else(missing)?))
         });
         let user_agent = HeaderValue::from_static(OUR_USER_AGENT);
         Self { inner: Arc::new(Inner { connector, uri, service, timeout: None, user_agent }) }

@@ -33,6 +33,8 @@ pub(crate) struct HostSet {
     endpoints: Arc<Endpoints>,
     /// The hosts, in the order of the endpoints.
     pub(super) hosts: Vec<Arc<Host>>,
+    /// The transport socket of each endpoint ([`Cluster::transport_socket_index`]).
+    sockets: Vec<usize>,
     pub(super) stats: Arc<ClusterStats>,
     plan: ArcSwapOption<PlanSnapshot>,
 }
@@ -98,7 +100,9 @@ impl HostSet {
             None => Arc::new(Host::new(stats.next_host_id.fetch_add(1, Ordering::Relaxed), address, now)),
         };
         let hosts = endpoints.iter().map(|(_, endpoint)| host(endpoint.authority())).collect();
-        Self { cluster, endpoints, hosts, stats, plan: ArcSwapOption::empty() }
+        let sockets =
+            endpoints.iter().map(|(_, endpoint)| cluster.transport_socket_index(endpoint)).collect();
+        Self { cluster, endpoints, hosts, sockets, stats, plan: ArcSwapOption::empty() }
     }
 
     pub(crate) fn name(&self) -> &ClusterName {
@@ -198,6 +202,11 @@ impl HostSet {
     /// Returns the ID of a host, which is unique in the cluster for all time.
     pub(crate) fn host_id(&self, index: usize) -> u64 {
         self.hosts[index].id()
+    }
+
+    /// Returns the index of the transport socket of an endpoint in the cluster.
+    pub(crate) fn socket(&self, index: usize) -> usize {
+        self.sockets[index]
     }
 
     /// Returns whether a host is among the endpoints.

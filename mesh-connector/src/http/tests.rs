@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::peer::{Cluster, Peer};
-use super::{HttpPools, RequestBody, ResponseBody};
+use super::{HttpPools, Leasing, RequestBody, ResponseBody};
 use crate::{
     connection::ConnectionInfo,
     error::{Error, ErrorKind},
@@ -45,7 +45,7 @@ impl Pool {
         max_idle: usize,
         cluster: &Cluster,
     ) -> Result<Response<ResponseBody>, Error> {
-        super::exchange(request, || self.0.lease(self.1, max_idle, cluster)).await
+        super::exchange(request, || Leasing::new(self.0.lease(self.1, max_idle, cluster, None))).await
     }
 }
 
