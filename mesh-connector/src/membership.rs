@@ -168,7 +168,12 @@ impl Membership {
         };
         match routed {
             Err(error) if error.kind() == ErrorKind::UnknownHost => {
-                self.route_by_next_clusters(target, error, deadline.min(after(Instant::now(), NEW_NAME_TIMEOUT))).await
+                self.route_by_next_clusters(
+                    target,
+                    error,
+                    deadline.min(after(Instant::now(), NEW_NAME_TIMEOUT)),
+                )
+                .await
             }
             routed => routed,
         }

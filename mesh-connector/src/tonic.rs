@@ -138,7 +138,7 @@ impl Inner {
             None => self.user_agent.clone(),
         };
         request.headers_mut().insert(USER_AGENT, user_agent);
-        let answer = self.connector.send(target, request.map(RequestBody::new), usize::MAX);
+        let answer = self.connector.send(target.clone(), request.map(RequestBody::new), usize::MAX);
         let answer = match own.into_iter().chain(self.timeout).min() {
             Some(limit) => tokio::time::timeout(limit, answer)
                 .await

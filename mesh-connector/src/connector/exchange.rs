@@ -16,7 +16,7 @@ use crate::{
     dns::Dns,
     error::Error,
     hosts::HostSet,
-    http::{Leased, Leasing, RequestBody, ResponseBody, Upstream, exchange},
+    http::{Leased, Leasing, RequestBody, ResponseBody, Source, Upstream, exchange},
     membership::{Membership, Resolved, after},
     settings::Settings,
     stream::MeshStream,
@@ -54,20 +54,29 @@ impl MeshConnector {
     ///
     /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` if the connection was established and
     /// the exchange failed.
-    pub(crate) fn send<'a>(
-        &'a self,
-        to: &'a RequestTarget,
+    pub(crate) fn send(
+        &self,
+        to: Arc<RequestTarget>,
         request: Request<RequestBody>,
         max_idle: usize,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send + 'a {
-        exchange(request, move || self.lease(to, max_idle))
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send {
+        exchange(request, Leases { connector: self, to, max_idle })
     }
+}
 
-    /// Returns a connection for one request. Waits only if the target must be routed again or the pool has no suitable
-    /// connection.
-    fn lease<'a>(&'a self, to: &'a RequestTarget, max_idle: usize) -> Leasing<'a> {
-        let now = Instant::now();
-        let (membership, settings, target) = (self.mesh.membership(), self.mesh.settings(), &to.target);
+/// The connections for one request to a target.
+struct Leases<'a> {
+    connector: &'a MeshConnector,
+    to: Arc<RequestTarget>,
+    max_idle: usize,
+}
+
+impl Source for Leases<'_> {
+    /// Returns a connection. Waits only if the target must be routed again or the pool has no suitable connection.
+    fn lease(&self) -> Leasing<'_> {
+        let (Self { to, max_idle, .. }, mesh, now) = (self, &self.connector.mesh, Instant::now());
+        let (membership, settings, target, max_idle) =
+            (mesh.membership(), mesh.settings(), &to.target, *max_idle);
         let deadline = after(now, settings.connect_deadline);
         let context = Context { membership, settings, target, max_idle, deadline };
         if membership.is_closed() {

@@ -22,6 +22,12 @@ pub(super) enum Kind {
     Http2(Lease<Http2>),
 }
 
+/// The source of the connections for one request.
+pub(crate) trait Source: Send + Sync {
+    /// Returns a connection.
+    fn lease(&self) -> Leasing<'_>;
+}
+
 /// A connection for one request, now or later. The future is boxed, so that requests on existing connections have small
 /// futures.
 pub(crate) enum Leasing<'a> {
@@ -35,41 +41,46 @@ impl<'a> Leasing<'a> {
     }
 }
 
-/// Sends a request over the connection that `lease` returns. If a pooled connection has ended before any part of the
-/// request was sent, asks `lease` for another one.
+/// Sends a request over a connection of `source`. If a pooled connection has ended before any part of the request was
+/// sent, uses another one.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future cancels the request.
-pub(crate) async fn exchange<'a>(
+pub(crate) fn exchange(
     mut request: Request<RequestBody>,
-    lease: impl Fn() -> Leasing<'a>,
-) -> Result<Response<ResponseBody>, Error> {
-    // A single future handles the whole exchange, because each nested future would copy requests and responses.
-    loop {
-        let leased = match lease() {
-            Leasing::Ready(leased) => leased,
-            Leasing::Waiting(leased) => leased.await?,
-        };
-        match leased.0 {
-            Kind::Http1(mut lease) => {
-                if !lease.ready().await {
-                    continue;
+    source: impl Source,
+) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send {
+    // A single future handles the whole exchange, because each nested future would copy requests and responses. An
+    // `async fn` would copy its arguments.
+    async move {
+        loop {
+            let leased = match source.lease() {
+                Leasing::Ready(leased) => leased,
+                Leasing::Waiting(leased) => leased.await?,
+            };
+            match leased.0 {
+                Kind::Http1(mut lease) => {
+                    if !lease.ready().await {
+                        continue;
+                    }
+                    head::to_http1(&mut request);
+                    let sent = request.body().sent();
+                    match lease.sender().send(request).await {
+                        Ok(response) => {
+                            return Ok(answered(response, lease, |lease| AnyLease::Http1(lease, sent)));
+                        }
+                        Err(error) => request = unsent(error, &lease)?,
+                    }
                 }
-                head::to_http1(&mut request);
-                let sent = request.body().sent();
-                match lease.sender().send(request).await {
-                    Ok(response) => return Ok(answered(response, lease, |lease| AnyLease::Http1(lease, sent))),
-                    Err(error) => request = unsent(error, &lease)?,
-                }
-            }
-            Kind::Http2(mut lease) => {
-                if !lease.ready().await {
-                    continue;
-                }
-                match lease.sender().send(request).await {
-                    Ok(response) => return Ok(answered(response, lease, AnyLease::Http2)),
-                    Err(error) => request = unsent(error, &lease)?,
+                Kind::Http2(mut lease) => {
+                    if !lease.ready().await {
+                        continue;
+                    }
+                    match lease.sender().send(request).await {
+                        Ok(response) => return Ok(answered(response, lease, AnyLease::Http2)),
+                        Err(error) => request = unsent(error, &lease)?,
+                    }
                 }
             }
         }

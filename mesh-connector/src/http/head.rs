@@ -1,7 +1,5 @@
 //! The request head in HTTP/1.1 (RFC 9112 §3.2).
 
-use std::mem;
-
 use http::{
     HeaderValue, Method, Request, Uri, Version,
     uri::{Authority, PathAndQuery},
@@ -12,12 +10,13 @@ const HTTP_PORT: u16 = 80;
 
 /// Converts the request target to origin form (authority form for `CONNECT`). The caller sets the `Host` header.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
-    let uri = mem::take(request.uri_mut()).into_parts();
-    *request.uri_mut() = match (request.method(), uri.authority, uri.path_and_query) {
-        (&Method::CONNECT, Some(authority), _) => Uri::from(authority),
-        (_, _, Some(path)) => Uri::from(path),
+    let uri = request.uri();
+    let target = match (request.method(), uri.authority(), uri.path_and_query()) {
+        (&Method::CONNECT, Some(authority), _) => Uri::from(authority.clone()),
+        (_, _, Some(path)) => Uri::from(path.clone()),
         (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
     };
+    *request.uri_mut() = target;
     if request.version() != Version::HTTP_10 {
         *request.version_mut() = Version::HTTP_11;
     }
