@@ -66,9 +66,6 @@ pub(crate) enum Route {
 /// The clusters in use by one membership. Routing a name again is wait-free and does not allocate.
 pub(crate) struct ClusterManager {
     client: NdsClient,
-    /// The changes of the endpoints of all clusters.
-    #[cfg(feature = "hyper")]
-    endpoints: Watch<u64>,
     /// The static gateways, which replace the clusters of the control plane. `None` if the program has set none.
     static_gateways: Option<StaticGateways>,
     /// An empty set of clusters, for the snapshots of a program with static gateways.
@@ -104,8 +101,6 @@ struct Inputs {
 impl ClusterManager {
     pub(crate) fn new(client: NdsClient, gateways: Vec<ServerAddress>, tls: TlsSettings) -> Self {
         Self {
-            #[cfg(feature = "hyper")]
-            endpoints: client.endpoint_changes(),
             client,
             static_gateways: (!gateways.is_empty()).then(|| StaticGateways::new(gateways)),
             no_clusters: Arc::default(),
@@ -148,7 +143,6 @@ impl ClusterManager {
             names: self.client.names().version(),
             clusters: self.watch().map_or(0, Watch::version),
             identity: self.client.identity().version(),
-            endpoints: self.endpoints.version(),
         }
     }
 

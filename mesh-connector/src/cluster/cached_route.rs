@@ -16,34 +16,39 @@ pub(crate) struct CachedRoute {
     pub(crate) entry: Arc<ClusterEntry>,
     pub(crate) hosts: Arc<HostSet>,
     versions: Versions,
+    /// The version of the endpoints.
+    endpoints: u64,
     until: Instant,
 }
 
-/// The number of changes of everything that a route is derived from.
+/// The versions ([`Watch::version`](nds_client::watch::Watch::version)) of everything that a route is derived from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Versions {
     pub(super) names: u64,
     pub(super) clusters: u64,
     pub(super) identity: u64,
-    /// The changes of the endpoints of all clusters.
-    pub(super) endpoints: u64,
 }
 
 impl CachedRoute {
-    /// Creates a route that was derived from the state of the control plane with these versions, or from a newer one.
+    /// Creates a route. The versions were read before the cluster and its endpoints were determined.
     pub(crate) fn new(
         entry: Arc<ClusterEntry>,
         hosts: Arc<HostSet>,
         versions: Versions,
+        endpoints: u64,
         now: Instant,
     ) -> Self {
-        Self { entry, hosts, versions, until: now + LIFETIME }
+        Self { entry, hosts, versions, endpoints, until: now + LIFETIME }
     }
 }
 
 impl ClusterManager {
     /// Returns whether routing the target again would lead to the same cluster and the same endpoints.
     pub(crate) fn may_use(&self, route: &CachedRoute, now: Instant) -> bool {
-        now < route.until && !route.entry.is_retired() && route.versions == self.versions()
+        let CachedRoute { entry, versions, endpoints, until, .. } = route;
+        now < *until
+            && !entry.is_retired()
+            && *versions == self.versions()
+            && *endpoints == entry.endpoints_version()
     }
 }

@@ -183,6 +183,15 @@ impl ClusterEntry {
         self.retired.load(Relaxed)
     }
 
+    /// Returns a number that changes when the endpoints change.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn endpoints_version(&self) -> u64 {
+        match &self.source {
+            EndpointSource::Inline(_) => 0,
+            EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch) => watch.version(),
+        }
+    }
+
     /// Returns whether all targets of the cluster have the same endpoints.
     #[cfg(feature = "hyper")]
     pub(crate) fn has_common_hosts(&self) -> bool {

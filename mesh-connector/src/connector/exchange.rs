@@ -74,9 +74,10 @@ struct Leases<'a> {
 impl Source for Leases<'_> {
     /// Returns a connection. Waits only if the target must be routed again or the pool has no suitable connection.
     fn lease(&self) -> Leasing<'_> {
-        let (Self { to, max_idle, .. }, mesh, now) = (self, &self.connector.mesh, Instant::now());
+        let Self { connector: MeshConnector { mesh, .. }, to, max_idle } = self;
         let (membership, settings, target, max_idle) =
             (mesh.membership(), mesh.settings(), &to.target, *max_idle);
+        let now = Instant::now();
         let deadline = after(now, settings.connect_deadline);
         let context = Context { membership, settings, target, max_idle, deadline };
         if membership.is_closed() {
@@ -107,10 +108,12 @@ impl Context<'_> {
         let versions = membership.clusters.versions();
         match membership.route(target, deadline).await? {
             Route::Cluster(entry) => {
+                let endpoints = entry.endpoints_version();
                 let hosts = membership.hosts(target, &entry, deadline).await?;
                 // The route of an IP address depends on the name that was last resolved to it.
                 if matches!(target.host(), Host::Name(_)) && entry.has_common_hosts() {
-                    let route = CachedRoute::new(entry.clone(), hosts.clone(), versions, Instant::now());
+                    let (entry, hosts, now) = (entry.clone(), hosts.clone(), Instant::now());
+                    let route = CachedRoute::new(entry, hosts, versions, endpoints, now);
                     cache.store(Some(Arc::new(route)));
                 }
                 self.lease_in_cluster(&entry, &hosts, None).await
