@@ -47,12 +47,12 @@ impl<'a> Leasing<'a> {
 /// # Cancel safety
 ///
 /// Dropping the future cancels the request.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` copies its arguments once more")]
 pub(crate) fn exchange(
     mut request: Request<RequestBody>,
     source: impl Source,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send {
-    // A single future handles the whole exchange, because each nested future would copy requests and responses. An
-    // `async fn` would copy its arguments.
+    // A single future handles the whole exchange, because each nested future would copy requests and responses.
     async move {
         loop {
             let leased = match source.lease() {
