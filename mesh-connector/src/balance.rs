@@ -120,6 +120,9 @@ impl Plan {
                 &groups[at.min(groups.len() - 1)]
             }
         };
+        if let [only] = group.members[..] {
+            return Some(only as usize);
+        }
         Some(match self.policy {
             LbPolicy::LeastRequest { choice_count } => group.least(choice_count, rng, active),
             LbPolicy::Random => group.members[rng.usize(..group.members.len())] as usize,

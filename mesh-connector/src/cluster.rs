@@ -3,6 +3,8 @@
 //! Routes and entries are derived from the name table, the clusters and the identity. Only [`ClusterManager`] checks
 //! whether they are up to date, and replaces those that are not.
 
+#[cfg(feature = "hyper")]
+mod cached_route;
 mod entry;
 mod original_destination;
 #[cfg(feature = "hyper")]
@@ -32,6 +34,8 @@ use nds_client::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+#[cfg(feature = "hyper")]
+pub(crate) use self::cached_route::{CachedRoute, Versions};
 pub(crate) use self::entry::{ClusterEntry, EndpointSource};
 #[cfg(feature = "hyper")]
 use self::passthrough::PassthroughCluster;
@@ -129,6 +133,16 @@ impl ClusterManager {
         match self.static_gateways {
             Some(_) => None,
             None => Some(self.client.clusters()),
+        }
+    }
+
+    /// Returns the versions of the current state of the control plane.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn versions(&self) -> Versions {
+        Versions {
+            names: self.client.names().version(),
+            clusters: self.watch().map_or(0, Watch::version),
+            identity: self.client.identity().version(),
         }
     }
 
@@ -273,7 +287,7 @@ impl ClusterManager {
         self.current.store(next.clone());
         for (name, entry) in &before.entries {
             if next.entries.get(name).is_none_or(|next| !Arc::ptr_eq(next, entry)) {
-                entry.drain();
+                entry.retire();
             }
         }
     }

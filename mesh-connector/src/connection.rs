@@ -53,7 +53,8 @@ pub(crate) struct Details {
     /// The name and namespace of the workload. `None` for a gateway, and if the control plane does not send them.
     pub(crate) workload: Option<(String, String)>,
     pub(crate) tls: Option<TlsDetails>,
-    /// The record that counts the connection while it is open.
+    /// The record that counts the statuses of responses while the connection is open. Dangling if the cluster has no
+    /// outlier detection, because nothing else uses the statuses.
     pub(crate) active: Weak<ActiveConnection>,
 }
 

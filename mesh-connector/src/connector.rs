@@ -5,6 +5,9 @@ mod exchange;
 #[cfg(feature = "hyper")]
 mod hyper;
 
+#[cfg(feature = "hyper")]
+pub(crate) use self::exchange::RequestTarget;
+
 use crate::{
     error::Error,
     mesh::Mesh,

@@ -77,7 +77,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
     }
 
     fn choice(&self, index: usize) -> Result<Choice, AttemptError> {
-        let transport = self.transport(self.hosts.endpoint(index))?;
+        let transport = self.transport(index)?;
         let tls = transport.tls.as_ref().map_or(0, |tls| tls.id);
         let key = ConnectionKey { host: self.hosts.host_id(index), socket: transport.socket, tls };
         Ok(Choice { index, key, transport })
@@ -146,8 +146,9 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
 
     /// Marks the endpoints to which no connection is permitted.
     fn exclude_refused(&self, excluded: &mut [bool]) {
-        for ((_, endpoint), excluded) in self.hosts.endpoints().iter().zip(excluded) {
-            *excluded |= transport::decide(self.cluster(), endpoint, self.mtls).is_err();
+        for (index, ((_, endpoint), excluded)) in self.hosts.endpoints().iter().zip(excluded).enumerate() {
+            let decision = transport::decide(self.cluster(), endpoint, self.hosts.socket(index), self.mtls);
+            *excluded |= decision.is_err();
         }
     }
 

@@ -14,7 +14,7 @@ mod response;
 pub use self::response::ResponseBody;
 pub(crate) use self::{
     body::RequestBody,
-    exchange::{Leased, exchange},
+    exchange::{Leased, Leasing, Source, exchange},
     head::host,
     pool::{HttpPools, Upstream},
 };

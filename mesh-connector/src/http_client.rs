@@ -19,11 +19,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    connector::MeshConnector,
+    connector::{MeshConnector, RequestTarget},
     error::Error,
     http::{self, RequestBody, ResponseBody},
     mesh::Mesh,
-    target::{Protocol, Target},
+    target::Protocol,
 };
 
 /// An HTTP client whose requests go through the mesh. Cheap to clone.
@@ -77,7 +77,7 @@ struct Inner {
 /// The target of one authority, and the `Host` header for it.
 struct Origin {
     authority: Option<Authority>,
-    target: Target,
+    target: Arc<RequestTarget>,
     /// The `Host` header of HTTP/1.1 requests. `None` for HTTP/2.
     host: Option<HeaderValue>,
 }
@@ -136,13 +136,10 @@ where
     /// # Cancel safety
     ///
     /// Dropping the future cancels the request. It is unknown whether the request was sent.
-    pub async fn request(&self, mut request: Request<B>) -> Result<Response<ResponseBody>, Error> {
-        let Inner { connector, max_idle_per_host, .. } = &*self.inner;
-        let origin = self.inner.origin(request.uri())?;
-        if let Some(host) = &origin.host {
-            request.headers_mut().entry(HOST).or_insert_with(|| host.clone());
-        }
-        connector.send(&origin.target, request.map(RequestBody::new), *max_idle_per_host).await
+    pub async fn request(&self, request: Request<B>) -> Result<Response<ResponseBody>, Error> {
+        let mut request = request.map(RequestBody::new);
+        let target = self.inner.prepare(&mut request)?;
+        self.inner.connector.send(target, request, self.inner.max_idle_per_host).await
     }
 
     /// Sends a GET request.
@@ -158,29 +155,48 @@ where
     where
         B: Default,
     {
-        let mut request = Request::new(B::default());
+        let mut request = Request::new(RequestBody::new(B::default()));
         *request.uri_mut() = uri;
-        self.request(request).await
+        let target = self.inner.prepare(&mut request)?;
+        self.inner.connector.send(target, request, self.inner.max_idle_per_host).await
     }
 }
 
 impl Inner {
-    /// Returns the target and the `Host` header of a URI.
-    fn origin(&self, uri: &Uri) -> Result<Arc<Origin>, Error> {
-        if let Some(last) = &*self.last.load()
+    /// Returns the target of a request, and adds its `Host` header if it has none.
+    fn prepare(&self, request: &mut Request<RequestBody>) -> Result<Arc<RequestTarget>, Error> {
+        let (last, uri) = (self.last.load(), request.uri());
+        if let Some(last) = &*last
             && uri.scheme() == Some(&Scheme::HTTP)
             && uri.authority().map(Authority::as_str) == last.authority.as_ref().map(Authority::as_str)
         {
-            return Ok(last.clone());
+            return Ok(last.apply(request));
         }
+        let origin = Arc::new(self.origin(uri)?);
+        self.last.store(Some(origin.clone()));
+        Ok(origin.apply(request))
+    }
+
+    /// Returns the target and the `Host` header of a URI.
+    fn origin(&self, uri: &Uri) -> Result<Origin, Error> {
         let (authority, target) = (uri.authority().cloned(), self.connector.target_of(uri)?);
         let host = match target.protocol() {
             Protocol::Http2 => None,
             Protocol::Http1 | Protocol::Tcp => authority.as_ref().and_then(http::host),
         };
-        let origin = Arc::new(Origin { authority, target, host });
-        self.last.store(Some(origin.clone()));
-        Ok(origin)
+        Ok(Origin { authority, target: Arc::new(target.into()), host })
+    }
+}
+
+impl Origin {
+    fn apply(&self, request: &mut Request<RequestBody>) -> Arc<RequestTarget> {
+        let headers = request.headers_mut();
+        if let Some(host) = &self.host
+            && !headers.contains_key(HOST)
+        {
+            headers.append(HOST, host.clone());
+        }
+        self.target.clone()
     }
 }
 

@@ -120,7 +120,7 @@ impl Membership {
 
     async fn open(&self, target: &Target, settings: &Settings) -> Result<MeshStream, Error> {
         self.refuse_if_closed(target)?;
-        let deadline = after(settings.connect_deadline);
+        let deadline = after(Instant::now(), settings.connect_deadline);
         match self.route(target, deadline).await? {
             Route::Cluster(entry) => self.connect_to_cluster(target, &entry, settings, deadline).await,
             Route::Passthrough => self.connect_passthrough(target, settings, deadline).await,
@@ -186,7 +186,12 @@ impl Membership {
         };
         match routed {
             Err(error) if error.kind() == ErrorKind::UnknownHost => {
-                self.route_by_next_clusters(target, error, deadline.min(after(NEW_NAME_TIMEOUT))).await
+                self.route_by_next_clusters(
+                    target,
+                    error,
+                    deadline.min(after(Instant::now(), NEW_NAME_TIMEOUT)),
+                )
+                .await
             }
             routed => routed,
         }
@@ -369,10 +374,10 @@ impl Drop for Membership {
     }
 }
 
-/// Returns the instant after `time`, at most thirty years from now.
-pub(crate) fn after(time: Duration) -> Instant {
+/// Returns the instant `time` after `now`, at most thirty years later.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    Instant::now() + time.min(LONGEST)
+    now + time.min(LONGEST)
 }
 
 fn left(deadline: Instant) -> Duration {

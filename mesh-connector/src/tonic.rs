@@ -19,11 +19,11 @@ use tonic::{Status, TimeoutExpired, body::Body, transport::Endpoint};
 use tower_service::Service;
 
 use crate::{
-    connector::MeshConnector,
+    connector::{MeshConnector, RequestTarget},
     error::{Error, ErrorKind},
     http::{RequestBody, ResponseBody},
     mesh::Mesh,
-    target::{Protocol, Target},
+    target::Protocol,
     uri::without_secrets,
 };
 
@@ -74,7 +74,7 @@ struct Inner {
     connector: MeshConnector,
     uri: Uri,
     /// The target of the URI, and the authority that the server sees.
-    service: Result<(Target, Authority), Error>,
+    service: Result<(Arc<RequestTarget>, Authority), Error>,
     timeout: Option<Duration>,
     user_agent: HeaderValue,
 }
@@ -111,7 +111,7 @@ impl MeshChannel {
                     format!("`{}` has no host", without_secrets(&uri.to_string())),
                 )
             };
-            Ok((target, authority.ok_or_else(missing)?))
+            Ok((Arc::new(RequestTarget::from(target)), authority.ok_or_else(missing)?))
         });
         let user_agent = HeaderValue::from_static(OUR_USER_AGENT);
         Self { inner: Arc::new(Inner { connector, uri, service, timeout: None, user_agent }) }
@@ -144,7 +144,7 @@ impl Inner {
             None => self.user_agent.clone(),
         };
         request.headers_mut().insert(USER_AGENT, user_agent);
-        let answer = self.connector.send(target, request.map(RequestBody::new), usize::MAX);
+        let answer = self.connector.send(target.clone(), request.map(RequestBody::new), usize::MAX);
         let answer = match own.into_iter().chain(self.timeout).min() {
             Some(limit) => tokio::time::timeout(limit, answer)
                 .await

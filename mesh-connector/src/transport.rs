@@ -50,13 +50,13 @@ pub(crate) enum TransportSecurity<'a> {
     Plaintext,
 }
 
-/// Decides the protection of a connection to an endpoint.
+/// Decides the protection of a connection to an endpoint. `index` is the index of its transport socket in the cluster.
 pub(crate) fn decide<'a>(
     cluster: &'a Cluster,
     endpoint: &Endpoint,
+    index: usize,
     mtls: Mtls,
 ) -> Result<TransportDecision<'a>, Error> {
-    let index = cluster.transport_socket_index(endpoint);
     let selected = cluster.transport_socket_matches.get(index);
     let socket = selected.map_or(&cluster.transport_socket, |selected| &selected.transport_socket);
     let (socket, proxy_protocol) = match socket {

@@ -63,8 +63,12 @@ impl<T> WatchSender<T> {
     }
 
     fn replace(&self, value: Arc<T>) {
-        self.watch.current.value.store(value);
-        self.watch.current.version.fetch_add(1, Release);
+        let current = &self.watch.current;
+        // Before the value changes, so that a reader of the new value sees a new version; and afterwards, so that a
+        // reader of the old value in between does not take it for the new version.
+        current.version.fetch_add(1, Release);
+        current.value.store(value);
+        current.version.fetch_add(1, Release);
         self.signal.send_replace(());
     }
 
@@ -150,7 +154,7 @@ impl<T> Watch<T> {
         self.current.value.load_full()
     }
 
-    /// Returns the number of values that were published after the first one.
+    /// Returns a number that changes with each published value.
     ///
     /// A value derived from the contents is up to date while the version is the same as before the contents were loaded.
     /// Reading the version costs less than [`load`](Self::load).
@@ -229,9 +233,11 @@ mod tests {
     async fn a_reader_sees_each_value_and_the_end() {
         let sender = WatchSender::new(1);
         let mut reader = sender.subscribe();
-        assert_eq!((*reader.get(), reader.version()), (1, 0));
+        assert_eq!(*reader.get(), 1);
+        let version = reader.version();
         sender.send(2);
-        assert_eq!((*reader.get(), reader.version()), (2, 1));
+        assert_eq!(*reader.get(), 2);
+        assert_ne!(reader.version(), version);
         assert!(reader.changed().await);
         assert_eq!(reader.wait_for(|value| *value == 2).await.as_deref(), Some(&2));
         drop(sender);
@@ -269,6 +275,23 @@ mod tests {
             scope.spawn(add);
         });
         assert_eq!(*sender.load(), 2000);
+    }
+
+    #[test]
+    fn a_reader_that_sees_a_new_value_sees_a_new_version() {
+        let sender = WatchSender::new(0_u64);
+        let reader = sender.subscribe();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (1..=10_000).for_each(|value| sender.send(value)));
+            let (mut version, mut value) = (reader.version(), *reader.load());
+            while value < 10_000 {
+                // An odd version was read during a publication, which changes it once more.
+                let is_stable = version.is_multiple_of(2);
+                let next = *reader.load();
+                assert!(next == value || !is_stable || reader.version() != version, "{next}, {version}");
+                (version, value) = (reader.version(), *reader.load());
+            }
+        });
     }
 
     #[test]

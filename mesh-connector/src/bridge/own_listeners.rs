@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::{
     cluster::Route,
@@ -81,7 +82,7 @@ impl Drop for Registration {
 /// Returns the addresses of a target outside the mesh. Empty for a target in the mesh, and if the target cannot be
 /// resolved: the connection then fails with the reason.
 async fn addresses_outside(mesh: &Mesh, target: &Target) -> Vec<IpAddr> {
-    let (membership, deadline) = (mesh.membership(), after(mesh.settings().connect_deadline));
+    let (membership, deadline) = (mesh.membership(), after(Instant::now(), mesh.settings().connect_deadline));
     match membership.route(target, deadline).await {
         Ok(Route::Passthrough) => {
             match membership.resolve_passthrough(target, mesh.settings(), deadline).await {

@@ -1,6 +1,7 @@
 //! Properties of services that the bridge needs.
 
 use nds_client::resources::cluster::UpstreamHttpProtocol as Http;
+use tokio::time::Instant;
 
 use crate::{
     cluster::Route,
@@ -52,5 +53,5 @@ pub(super) async fn wait_for_clusters(mesh: &Mesh) -> Result<(), Error> {
 async fn route(mesh: &Mesh, target: &Target) -> Result<Route, Error> {
     let membership = mesh.membership();
     membership.refuse_if_closed(target)?;
-    membership.route(target, after(mesh.settings().connect_deadline)).await
+    membership.route(target, after(Instant::now(), mesh.settings().connect_deadline)).await
 }

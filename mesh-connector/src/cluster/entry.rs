@@ -1,5 +1,7 @@
 //! An entry: one cluster in use.
 
+#[cfg(feature = "hyper")]
+use std::sync::atomic::AtomicBool;
 use std::{
     fmt,
     sync::{
@@ -60,6 +62,9 @@ pub(crate) struct ClusterEntry {
     used: AtomicU64,
     #[cfg(feature = "hyper")]
     http: HttpPools,
+    /// Whether the entry was replaced or removed.
+    #[cfg(feature = "hyper")]
+    retired: AtomicBool,
 }
 
 type Destinations = BoundedMap<(Host, u16), Arc<HostSet>>;
@@ -107,6 +112,8 @@ impl ClusterEntry {
         Self {
             #[cfg(feature = "hyper")]
             http: HttpPools::new(config.connection_limits),
+            #[cfg(feature = "hyper")]
+            retired: AtomicBool::new(false),
             config,
             identity,
             tls,
@@ -162,10 +169,33 @@ impl ClusterEntry {
         &self.http
     }
 
-    /// Ends the use of the HTTP connections for further requests, because the entry is replaced or removed.
-    pub(super) fn drain(&self) {
+    /// Ends the use of the entry for further requests, because it was replaced or removed.
+    pub(super) fn retire(&self) {
         #[cfg(feature = "hyper")]
-        self.http.drain();
+        {
+            self.retired.store(true, Relaxed);
+            self.http.drain();
+        }
+    }
+
+    #[cfg(feature = "hyper")]
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Returns a number that changes when the endpoints change.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn endpoints_version(&self) -> u64 {
+        match &self.source {
+            EndpointSource::Inline(_) => 0,
+            EndpointSource::Eds(watch) | EndpointSource::OriginalDestination(watch) => watch.version(),
+        }
+    }
+
+    /// Returns whether all targets of the cluster have the same endpoints.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn has_common_hosts(&self) -> bool {
+        !matches!(self.source, EndpointSource::OriginalDestination(_))
     }
 
     /// Returns the most recently pushed endpoints for a target. `None` before the first push. Wait-free between pushes.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use fastrand::Rng;
 use http::{Request, Response};
 use tokio::time::Instant;
@@ -9,26 +10,40 @@ use tracing::Instrument as _;
 
 use super::MeshConnector;
 use crate::{
-    cluster::{ClusterEntry, Route},
+    cluster::{CachedRoute, ClusterEntry, Route},
     connection::ConnectionKey,
     dial::{self, Choice, Dialer},
     dns::Dns,
     error::Error,
     hosts::HostSet,
-    http::{Leased, RequestBody, ResponseBody, Upstream, exchange},
+    http::{Leased, Leasing, RequestBody, ResponseBody, Source, Upstream, exchange},
     membership::{Membership, Resolved, after},
     settings::Settings,
     stream::MeshStream,
-    target::Target,
+    target::{Host, Target},
 };
 
-/// The context that a request and its connections share.
+/// A target of requests, with the route of the previous request. All requests come from the same connector.
+#[derive(Debug)]
+pub(crate) struct RequestTarget {
+    target: Target,
+    route: ArcSwapOption<CachedRoute>,
+}
+
+/// The context of one connection for a request.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     membership: &'a Membership,
     settings: &'a Settings,
     target: &'a Target,
+    max_idle: usize,
     deadline: Instant,
+}
+
+impl From<Target> for RequestTarget {
+    fn from(target: Target) -> Self {
+        Self { target, route: ArcSwapOption::empty() }
+    }
 }
 
 impl MeshConnector {
@@ -39,52 +54,103 @@ impl MeshConnector {
     ///
     /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` if the connection was established and
     /// the exchange failed.
-    pub(crate) fn send<'a>(
-        &'a self,
-        target: &'a Target,
+    pub(crate) fn send(
+        &self,
+        to: Arc<RequestTarget>,
         request: Request<RequestBody>,
         max_idle: usize,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send + 'a {
-        let (membership, settings) = (self.mesh.membership(), self.mesh.settings());
-        let deadline = after(settings.connect_deadline);
-        let context = Context { membership, settings, target, deadline };
-        exchange(request, move || context.lease(max_idle))
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send {
+        exchange(request, Leases { connector: self, to, max_idle })
+    }
+}
+
+/// The connections for one request to a target.
+struct Leases<'a> {
+    connector: &'a MeshConnector,
+    to: Arc<RequestTarget>,
+    max_idle: usize,
+}
+
+impl Source for Leases<'_> {
+    /// Returns a connection. Waits only if the target must be routed again or the pool has no suitable connection.
+    fn lease(&self) -> Leasing<'_> {
+        let Self { connector: MeshConnector { mesh, .. }, to, max_idle } = self;
+        let (membership, settings, target, max_idle) =
+            (mesh.membership(), mesh.settings(), &to.target, *max_idle);
+        let now = Instant::now();
+        let deadline = after(now, settings.connect_deadline);
+        let context = Context { membership, settings, target, max_idle, deadline };
+        if membership.is_closed() {
+            return Leasing::new(context.route(&to.route));
+        }
+        let cached = to.route.load();
+        let Some(route) = cached.as_ref().filter(|route| membership.clusters.may_use(route, now)) else {
+            return Leasing::new(context.route(&to.route));
+        };
+        let CachedRoute { entry, hosts, .. } = &**route;
+        let upstream = ToCluster { context, entry, hosts };
+        let choice = upstream.choose(now);
+        if let Some(choice) = &choice
+            && let Some(leased) = entry.http().idle(target.protocol(), choice.key, max_idle, now)
+        {
+            return Leasing::Ready(leased);
+        }
+        let route = route.clone();
+        Leasing::new(async move { context.lease_in_cluster(&route.entry, &route.hosts, choice).await })
     }
 }
 
 impl Context<'_> {
-    async fn lease(self, max_idle: usize) -> Result<Leased, Error> {
-        self.membership.refuse_if_closed(self.target)?;
-        match self.membership.route(self.target, self.deadline).await? {
-            Route::Cluster(entry) => self.lease_in_cluster(&entry, max_idle).await,
-            Route::Passthrough => self.lease_passthrough(max_idle).await,
+    /// Routes the target, and returns a connection. Stores the route in `cache`.
+    async fn route(self, cache: &ArcSwapOption<CachedRoute>) -> Result<Leased, Error> {
+        let Context { membership, target, deadline, .. } = self;
+        membership.refuse_if_closed(target)?;
+        let versions = membership.clusters.versions();
+        match membership.route(target, deadline).await? {
+            Route::Cluster(entry) => {
+                let endpoints = entry.endpoints_version();
+                let hosts = membership.hosts(target, &entry, deadline).await?;
+                // The route of an IP address depends on the name that was last resolved to it.
+                if matches!(target.host(), Host::Name(_)) && entry.has_common_hosts() {
+                    let (entry, hosts, now) = (entry.clone(), hosts.clone(), Instant::now());
+                    let route = CachedRoute::new(entry, hosts, versions, endpoints, now);
+                    cache.store(Some(Arc::new(route)));
+                }
+                self.lease_in_cluster(&entry, &hosts, None).await
+            }
+            Route::Passthrough => self.lease_passthrough().await,
         }
     }
 
-    async fn lease_in_cluster(self, entry: &ClusterEntry, max_idle: usize) -> Result<Leased, Error> {
-        let hosts = self.membership.hosts(self.target, entry, self.deadline).await?;
+    /// Returns a connection to the endpoint of `first` or, if it is `None`, to an endpoint of the cluster.
+    async fn lease_in_cluster(
+        self,
+        entry: &ClusterEntry,
+        hosts: &Arc<HostSet>,
+        first: Option<Choice>,
+    ) -> Result<Leased, Error> {
         let upstream = ToCluster { context: self, entry, hosts };
-        entry.http().lease(self.target.protocol(), max_idle, &upstream).await
+        entry.http().lease(self.target.protocol(), self.max_idle, &upstream, first).await
     }
 
-    async fn lease_passthrough(self, max_idle: usize) -> Result<Leased, Error> {
-        self.settings.check_passthrough(self.target)?;
-        let cluster = self.membership.clusters.passthrough();
-        let names = self.membership.client.names().get();
-        let key = match cluster.key(self.target, &names) {
+    async fn lease_passthrough(self) -> Result<Leased, Error> {
+        let Context { membership, settings, target, deadline, .. } = self;
+        settings.check_passthrough(target)?;
+        let cluster = membership.clusters.passthrough();
+        let names = membership.client.names().get();
+        let key = match cluster.key(target, &names) {
             Some(key) => key,
-            None => {
-                match self.membership.resolve_passthrough(self.target, self.settings, self.deadline).await? {
-                    Resolved::Passthrough(_) => cluster.insert(self.target, &names),
-                    Resolved::Cluster(target, entry) => {
-                        let inside = Context { target: &target, ..self };
-                        return inside.lease_in_cluster(&entry, max_idle).await;
-                    }
+            None => match membership.resolve_passthrough(target, settings, deadline).await? {
+                Resolved::Passthrough(_) => cluster.insert(target, &names),
+                Resolved::Cluster(target, entry) => {
+                    let inside = Context { target: &target, ..self };
+                    let hosts = membership.hosts(&target, &entry, deadline).await?;
+                    return inside.lease_in_cluster(&entry, &hosts, None).await;
                 }
-            }
+            },
         };
         let upstream = ToPassthrough { context: self, key };
-        cluster.http().lease(self.target.protocol(), max_idle, &upstream).await
+        cluster.http().lease(target.protocol(), self.max_idle, &upstream, None).await
     }
 
     /// Connects, and logs and counts the outcome.
@@ -102,13 +168,13 @@ impl Context<'_> {
 struct ToCluster<'a> {
     context: Context<'a>,
     entry: &'a ClusterEntry,
-    hosts: Arc<HostSet>,
+    hosts: &'a Arc<HostSet>,
 }
 
 impl ToCluster<'_> {
     fn dialer(&self) -> Dialer<'_, Dns> {
-        let Context { membership, settings, target, deadline } = self.context;
-        membership.dialer(target, self.entry, &self.hosts, settings, deadline)
+        let Context { membership, settings, target, deadline, .. } = self.context;
+        membership.dialer(target, self.entry, self.hosts, settings, deadline)
     }
 }
 
@@ -147,7 +213,7 @@ impl Upstream for ToPassthrough<'_> {
     }
 
     async fn connect(&self, _: Option<ConnectionKey>) -> Result<MeshStream, Error> {
-        let Context { membership, settings, target, deadline } = self.context;
+        let Context { membership, settings, target, deadline, .. } = self.context;
         let connecting = async {
             match membership.resolve_passthrough(target, settings, deadline).await? {
                 Resolved::Passthrough(addresses) => {

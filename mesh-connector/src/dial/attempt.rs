@@ -1,6 +1,11 @@
 //! A connection attempt: TCP, then TLS.
 
-use std::{io, net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
 
 use nds_client::{
     Identity,
@@ -40,11 +45,12 @@ pub(super) struct Established {
 }
 
 impl<L: UpstreamLookup> Dialer<'_, L> {
-    /// Returns the protection of a connection to this endpoint.
-    pub(super) fn transport(&self, endpoint: &Endpoint) -> Result<EndpointTransport, AttemptError> {
-        let cluster = self.cluster();
+    /// Returns the protection of a connection to the endpoint with this index.
+    pub(super) fn transport(&self, index: usize) -> Result<EndpointTransport, AttemptError> {
+        let (cluster, hosts) = (self.cluster(), self.hosts);
         let TransportDecision { socket, proxy_protocol, security } =
-            transport::decide(cluster, endpoint, self.mtls).map_err(AttemptError::Refused)?;
+            transport::decide(cluster, hosts.endpoint(index), hosts.socket(index), self.mtls)
+                .map_err(AttemptError::Refused)?;
         let protocol = self.target.protocol();
         let of = |identity, context| TlsRequest { cluster, identity, socket, context, protocol };
         let tls = self.entry.tls();
@@ -124,7 +130,7 @@ impl<L: UpstreamLookup> Dialer<'_, L> {
             workload_cluster: workload_cluster.cloned(),
             workload: (!named.0.is_empty()).then_some(named),
             tls,
-            active: Arc::downgrade(&active),
+            active: if active.uses_statuses() { Arc::downgrade(&active) } else { Weak::new() },
         };
         MeshStream::new(io, ConnectionInfo(Arc::new(details)), Some(active))
     }

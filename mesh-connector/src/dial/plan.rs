@@ -29,7 +29,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
             endpoint,
             pick_order: plan.pick_order(index),
             status,
-            transport: self.transport(endpoint).map_err(AttemptError::into_error),
+            transport: self.transport(index).map_err(AttemptError::into_error),
         };
         hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }

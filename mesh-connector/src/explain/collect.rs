@@ -75,7 +75,7 @@ pub(super) async fn explain(
 
 impl Explainer<'_> {
     fn deadline(self) -> Instant {
-        after(self.settings.connect_deadline)
+        after(Instant::now(), self.settings.connect_deadline)
     }
 
     async fn decide(self, target: &Target, explanation: &mut Explanation) -> Result<(), Error> {

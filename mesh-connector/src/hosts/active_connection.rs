@@ -51,10 +51,14 @@ impl ActiveConnection {
         self.record(Event::Failed, Some(kind));
     }
 
+    /// Returns whether the statuses of responses have an effect: only outlier detection uses them.
+    pub(crate) fn uses_statuses(&self) -> bool {
+        self.set.outlier_detection().is_some()
+    }
+
     /// Records the HTTP status of a response on this connection.
     pub(crate) fn answered(&self, status: u16) {
-        // Only outlier detection uses HTTP statuses.
-        if self.set.outlier_detection().is_some() {
+        if self.uses_statuses() {
             self.record(Event::Status(status), None);
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct HostSet {
     endpoints: Arc<Endpoints>,
     /// The hosts, in the order of the endpoints.
     pub(super) hosts: Vec<Arc<Host>>,
+    /// The transport socket of each endpoint ([`Cluster::transport_socket_index`]).
+    sockets: Vec<usize>,
     pub(super) stats: Arc<ClusterStats>,
     plan: ArcSwapOption<PlanSnapshot>,
 }
@@ -52,7 +54,8 @@ pub(crate) struct ClusterStats {
 pub(crate) struct PlanSnapshot {
     plan: Plan,
     version: u64,
-    until: Duration,
+    /// `None` if only events change the plan.
+    until: Option<Instant>,
 }
 
 /// Counts a pending connection until it is dropped.
@@ -98,7 +101,9 @@ impl HostSet {
             None => Arc::new(Host::new(stats.next_host_id.fetch_add(1, Ordering::Relaxed), address, now)),
         };
         let hosts = endpoints.iter().map(|(_, endpoint)| host(endpoint.authority())).collect();
-        Self { cluster, endpoints, hosts, stats, plan: ArcSwapOption::empty() }
+        let sockets =
+            endpoints.iter().map(|(_, endpoint)| cluster.transport_socket_index(endpoint)).collect();
+        Self { cluster, endpoints, hosts, sockets, stats, plan: ArcSwapOption::empty() }
     }
 
     pub(crate) fn name(&self) -> &ClusterName {
@@ -127,31 +132,31 @@ impl HostSet {
     /// Returns the index of the endpoint that a connection tries first, for the current state of the hosts. `None` if
     /// no endpoint can be used. Wait-free if no event has occurred since the last call.
     pub(crate) fn first(&self, now: Instant, rng: &mut Rng) -> Option<usize> {
-        let now = now.saturating_duration_since(self.stats.began);
         self.with_plan(now, rng, |snapshot, rng| snapshot.plan().first(rng, |index| self.connections(index)))
     }
 
     /// Returns the plan for the current state of the hosts. Wait-free if no event has occurred since the last call.
     pub(crate) fn plan_snapshot(&self, rng: &mut Rng) -> Arc<PlanSnapshot> {
-        self.with_plan(self.stats.now(), rng, |snapshot, _| snapshot.clone())
+        self.with_plan(Instant::now(), rng, |snapshot, _| snapshot.clone())
     }
 
     fn with_plan<T>(
         &self,
-        now: Duration,
+        now: Instant,
         rng: &mut Rng,
         read: impl FnOnce(&Arc<PlanSnapshot>, &mut Rng) -> T,
     ) -> T {
         let version = self.stats.version.load(Ordering::Acquire);
         if let Some(snapshot) = &*self.plan.load()
             && snapshot.version == version
-            && now < snapshot.until
+            && snapshot.until.is_none_or(|until| now < until)
         {
             return read(snapshot, rng);
         }
         let mut until = Duration::MAX;
-        let candidates = self.candidates(now, &mut until);
+        let candidates = self.candidates(now.saturating_duration_since(self.stats.began), &mut until);
         let plan = Plan::new(&candidates, &self.cluster.load_balancing, rng);
+        let until = self.stats.began.checked_add(until);
         let snapshot = Arc::new(PlanSnapshot { plan, version, until });
         self.plan.store(Some(snapshot.clone()));
         read(&snapshot, rng)
@@ -204,6 +209,11 @@ impl HostSet {
     /// Returns the ID of a host, which is unique in the cluster for all time.
     pub(crate) fn host_id(&self, index: usize) -> u64 {
         self.hosts[index].id()
+    }
+
+    /// Returns the index of the transport socket of an endpoint in the cluster.
+    pub(crate) fn socket(&self, index: usize) -> usize {
+        self.sockets[index]
     }
 
     /// Returns whether a host is among the endpoints.

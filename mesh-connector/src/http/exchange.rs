@@ -1,10 +1,13 @@
 //! Sends a request over a pooled connection and returns the response.
 
+use std::pin::Pin;
+
 use http::{Request, Response};
+use hyper::{body::Incoming, client::conn::TrySendError};
 
 use super::{
     body::RequestBody,
-    connection::{Answer, Connection, Http1, Http2, failed},
+    connection::{Connection, Http1, Http2, failed},
     head,
     lease::Lease,
     response::{AnyLease, ResponseBody},
@@ -19,56 +22,90 @@ pub(super) enum Kind {
     Http2(Lease<Http2>),
 }
 
-/// Sends a request over the connection that `lease` returns. If a pooled connection has ended before any part of the
-/// request was sent, asks `lease` for another one.
+/// The source of the connections for one request.
+pub(crate) trait Source: Send + Sync {
+    /// Returns a connection.
+    fn lease(&self) -> Leasing<'_>;
+}
+
+/// A connection for one request, now or later. The future is boxed, so that requests on existing connections have small
+/// futures.
+pub(crate) enum Leasing<'a> {
+    Ready(Leased),
+    Waiting(Pin<Box<dyn Future<Output = Result<Leased, Error>> + Send + 'a>>),
+}
+
+impl<'a> Leasing<'a> {
+    pub(crate) fn new(waiting: impl Future<Output = Result<Leased, Error>> + Send + 'a) -> Self {
+        Self::Waiting(Box::pin(waiting))
+    }
+}
+
+/// Sends a request over a connection of `source`. If a pooled connection has ended before any part of the request was
+/// sent, uses another one.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future cancels the request.
-pub(crate) async fn exchange<L>(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` copies its arguments once more")]
+pub(crate) fn exchange(
     mut request: Request<RequestBody>,
-    lease: impl Fn() -> L,
-) -> Result<Response<ResponseBody>, Error>
-where
-    L: Future<Output = Result<Leased, Error>>,
-{
+    source: impl Source,
+) -> impl Future<Output = Result<Response<ResponseBody>, Error>> + Send {
     // A single future handles the whole exchange, because each nested future would copy requests and responses.
-    loop {
-        let answer = match lease().await?.0 {
-            Kind::Http1(mut lease) => {
-                head::to_http1(&mut request);
-                let sent = request.body().sent();
-                let answer = lease.sender().send(request).await;
-                answered(lease, answer, |lease| AnyLease::Http1(lease, sent))
+    async move {
+        loop {
+            let leased = match source.lease() {
+                Leasing::Ready(leased) => leased,
+                Leasing::Waiting(leased) => leased.await?,
+            };
+            match leased.0 {
+                Kind::Http1(mut lease) => {
+                    if !lease.ready().await {
+                        continue;
+                    }
+                    head::to_http1(&mut request);
+                    let sent = request.body().sent();
+                    match lease.sender().send(request).await {
+                        Ok(response) => {
+                            return Ok(answered(response, lease, |lease| AnyLease::Http1(lease, sent)));
+                        }
+                        Err(error) => request = unsent(error, &lease)?,
+                    }
+                }
+                Kind::Http2(mut lease) => {
+                    if !lease.ready().await {
+                        continue;
+                    }
+                    match lease.sender().send(request).await {
+                        Ok(response) => return Ok(answered(response, lease, AnyLease::Http2)),
+                        Err(error) => request = unsent(error, &lease)?,
+                    }
+                }
             }
-            Kind::Http2(mut lease) => {
-                let answer = lease.sender().send(request).await;
-                answered(lease, answer, AnyLease::Http2)
-            }
-        };
-        match answer? {
-            Ok(response) => return Ok(response),
-            Err(unsent) => request = unsent,
         }
     }
 }
 
-/// Returns the response for the caller, or the request if another connection can serve it.
+/// Returns the response for the caller.
 fn answered<S: Connection>(
+    mut response: Response<Incoming>,
     lease: Lease<S>,
-    answer: Answer,
     held: impl FnOnce(Lease<S>) -> AnyLease,
-) -> Result<Result<Response<ResponseBody>, Request<RequestBody>>, Error> {
-    match answer {
-        Ok(mut response) => {
-            lease.info().report_status(response.status().as_u16());
-            response.extensions_mut().insert(lease.info().clone());
-            Ok(Ok(response.map(|body| ResponseBody::received(body, held(lease)))))
-        }
-        Err(mut error) => match error.take_message() {
-            // A pooled connection has ended before any part of the request was sent. Another connection can serve it.
-            Some(unsent) if !lease.is_new() => Ok(Err(unsent)),
-            _ => Err(failed(lease.info(), "the request to", error.into_error())),
-        },
+) -> Response<ResponseBody> {
+    lease.info().report_status(response.status().as_u16());
+    response.extensions_mut().insert(lease.info().clone());
+    response.map(|body| ResponseBody::received(body, held(lease)))
+}
+
+/// Returns the request if another connection can serve it: a pooled connection has ended before any part of the request
+/// was sent.
+fn unsent<S: Connection>(
+    mut error: TrySendError<Request<RequestBody>>,
+    lease: &Lease<S>,
+) -> Result<Request<RequestBody>, Error> {
+    match error.take_message() {
+        Some(unsent) if !lease.is_new() => Ok(unsent),
+        _ => Err(failed(lease.info(), "the request to", error.into_error())),
     }
 }

@@ -1,31 +1,22 @@
 //! The request head in HTTP/1.1 (RFC 9112 §3.2).
 
-use std::mem;
-
 use http::{
     HeaderValue, Method, Request, Uri, Version,
-    header::HOST,
     uri::{Authority, PathAndQuery},
 };
 
 /// The default port of `http://` URIs (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
 
-/// Converts the request target to origin form (authority form for `CONNECT`), and adds a `Host` header if there is
-/// none.
+/// Converts the request target to origin form (authority form for `CONNECT`). The caller sets the `Host` header.
 pub(super) fn to_http1<B>(request: &mut Request<B>) {
-    let uri = mem::take(request.uri_mut()).into_parts();
-    if let Some(authority) = &uri.authority
-        && !request.headers().contains_key(HOST)
-        && let Some(host) = host(authority)
-    {
-        request.headers_mut().insert(HOST, host);
-    }
-    *request.uri_mut() = match (request.method(), uri.authority, uri.path_and_query) {
-        (&Method::CONNECT, Some(authority), _) => Uri::from(authority),
-        (_, _, Some(path)) => Uri::from(path),
+    let uri = request.uri();
+    let target = match (request.method(), uri.authority(), uri.path_and_query()) {
+        (&Method::CONNECT, Some(authority), _) => Uri::from(authority.clone()),
+        (_, _, Some(path)) => Uri::from(path.clone()),
         (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
     };
+    *request.uri_mut() = target;
     if request.version() != Version::HTTP_10 {
         *request.version_mut() = Version::HTTP_11;
     }
@@ -47,40 +38,31 @@ pub(crate) fn host(authority: &Authority) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
-    fn head(method: Method, uri: &str) -> (String, Option<String>) {
+    fn target(method: Method, uri: &str) -> String {
         let mut request = Request::builder().method(method).uri(uri).body(()).unwrap();
         *request.version_mut() = Version::HTTP_2;
         to_http1(&mut request);
         assert_eq!(request.version(), Version::HTTP_11);
-        let host = request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned());
-        (request.uri().to_string(), host)
+        request.uri().to_string()
     }
 
     #[test]
     fn a_request_uses_its_path_as_target_and_its_authority_as_host() {
-        for (uri, target, host) in [
-            ("http://forecast.weather:3002/a?b", "/a?b", Some("forecast.weather:3002")),
-            ("http://forecast.weather:80", "/", Some("forecast.weather")),
-            ("http://forecast.weather/", "/", Some("forecast.weather")),
-            ("http://user:secret@forecast.weather:3002/", "/", Some("forecast.weather:3002")),
-            ("http://[::1]:81/", "/", Some("[::1]:81")),
-            ("/a", "/a", None),
+        for (uri, path, header) in [
+            ("http://forecast.weather:3002/a?b", "/a?b", "forecast.weather:3002"),
+            ("http://forecast.weather:80", "/", "forecast.weather"),
+            ("http://forecast.weather/", "/", "forecast.weather"),
+            ("http://user:secret@forecast.weather:3002/", "/", "forecast.weather:3002"),
+            ("http://[::1]:81/", "/", "[::1]:81"),
         ] {
-            assert_eq!(head(Method::GET, uri), (target.to_owned(), host.map(ToOwned::to_owned)), "{uri}");
+            assert_eq!(target(Method::GET, uri), path, "{uri}");
+            assert_eq!(host(uri.parse::<Uri>().unwrap().authority().unwrap()).unwrap(), header, "{uri}");
         }
+        assert_eq!(target(Method::GET, "/a"), "/a");
     }
 
     #[test]
     fn connect_uses_its_authority_as_target() {
-        let (target, host) = head(Method::CONNECT, "http://forecast.weather:3002/");
-        assert_eq!((&*target, host.as_deref()), ("forecast.weather:3002", Some("forecast.weather:3002")));
-    }
-
-    #[test]
-    fn a_host_header_of_the_caller_is_preserved() {
-        let request = Request::get("http://forecast.weather:3002/").header(HOST, "other");
-        let mut request = request.body(()).unwrap();
-        to_http1(&mut request);
-        assert_eq!(request.headers()[HOST], "other");
+        assert_eq!(target(Method::CONNECT, "http://forecast.weather:3002/"), "forecast.weather:3002");
     }
 }

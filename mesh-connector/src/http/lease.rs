@@ -63,6 +63,11 @@ impl<S: Connection> Lease<S> {
         self.is_new
     }
 
+    /// Waits until a pooled connection has finished the previous request. `false` if the connection has ended.
+    pub(super) async fn ready(&mut self) -> bool {
+        self.is_new || self.sender.ready().await
+    }
+
     pub(super) fn info(&self) -> &ConnectionInfo {
         self.sender.info()
     }

@@ -67,9 +67,27 @@ impl HttpPools {
         self.http2.0.lock().drain();
     }
 
-    /// Returns a connection for one request to the endpoint that `upstream` chooses: HTTP/2 if that is the protocol,
-    /// otherwise HTTP/1.1. At most `max_idle` connections are idle after the request. If `max_idle` is 0, the request
-    /// has its own connection.
+    /// Returns a connection of the pool for one request: HTTP/2 if that is the protocol, otherwise HTTP/1.1. At most
+    /// `max_idle` connections are idle after the request. `None` if the pool has no suitable connection, or if
+    /// `max_idle` is 0.
+    pub(crate) fn idle(
+        &self,
+        protocol: Protocol,
+        key: ConnectionKey,
+        max_idle: usize,
+        now: Instant,
+    ) -> Option<Leased> {
+        if max_idle == 0 {
+            return None;
+        }
+        Some(Leased(match protocol {
+            Protocol::Http1 | Protocol::Tcp => Kind::Http1(self.http1.idle(key, max_idle, now)?),
+            Protocol::Http2 => Kind::Http2(self.http2.idle(key, max_idle, now)?),
+        }))
+    }
+
+    /// Returns a connection of the pool or a new one, as [`idle`](Self::idle) does. Its endpoint is that of `first` or,
+    /// if it is `None`, the one that `upstream` chooses. If `max_idle` is 0, the request has its own connection.
     ///
     /// # Cancel safety
     ///
@@ -79,10 +97,13 @@ impl HttpPools {
         protocol: Protocol,
         max_idle: usize,
         upstream: &U,
+        first: Option<U::Choice>,
     ) -> Result<Leased, Error> {
         Ok(Leased(match protocol {
-            Protocol::Http1 | Protocol::Tcp => Kind::Http1(self.http1.lease(max_idle, upstream).await?),
-            Protocol::Http2 => Kind::Http2(self.http2.lease(max_idle, upstream).await?),
+            Protocol::Http1 | Protocol::Tcp => {
+                Kind::Http1(self.http1.lease(max_idle, upstream, first).await?)
+            }
+            Protocol::Http2 => Kind::Http2(self.http2.lease(max_idle, upstream, first).await?),
         }))
     }
 }
@@ -94,33 +115,40 @@ impl<S: Connection> Pool<S> {
         Self(SharedConnections::new(Connections::new(limits)))
     }
 
+    /// Returns a connection of the pool for one request.
+    fn idle(&self, key: ConnectionKey, max_idle: usize, now: Instant) -> Option<Lease<S>> {
+        let (id, sender) = self.0.lock().check_out(key, now)?;
+        Some(Lease::new(self.0.clone(), Some(id), sender, max_idle))
+    }
+
     /// Returns a connection for one request.
-    async fn lease<U: Upstream>(&self, max_idle: usize, upstream: &U) -> Result<Lease<S>, Error> {
+    async fn lease<U: Upstream>(
+        &self,
+        max_idle: usize,
+        upstream: &U,
+        first: Option<U::Choice>,
+    ) -> Result<Lease<S>, Error> {
         if max_idle == 0 {
-            return Box::pin(self.lease_alone(upstream)).await;
+            return self.lease_alone(upstream).await;
         }
+        let mut first = first;
         loop {
             let now = Instant::now();
-            let choice = upstream.choose(now);
+            let choice = first.take().or_else(|| upstream.choose(now));
             match self.next(choice.as_ref().map(U::key), max_idle, now) {
-                Next::Use(mut lease) => {
-                    if lease.sender().ready().await {
-                        return Ok(lease);
-                    }
-                }
+                Next::Use(lease) => return Ok(lease),
                 // If the request that started the attempt was dropped, or the pool was drained, a request that joined
                 // the attempt starts again.
                 Next::Join(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     Ok(Some(Ok(key))) => {
-                        if let Some(lease) = self.check_out(*key, max_idle) {
+                        if let Some(lease) = self.idle(*key, max_idle, Instant::now()) {
                             return Ok(lease);
                         }
                     }
                     Ok(None) | Err(_) => {}
                 },
-                // The attempt is boxed, so that requests on existing connections have small futures.
-                Next::Connect(attempt) => return Box::pin(attempt.run(max_idle, upstream, choice)).await,
+                Next::Connect(attempt) => return attempt.run(max_idle, upstream, choice).await,
             }
         }
     }
@@ -130,11 +158,6 @@ impl<S: Connection> Pool<S> {
         let (sender, driver) = open::<S, U>(upstream, None).await?;
         tokio::spawn(drive(driver, sender.info().clone()));
         Ok(Lease::new(self.0.clone(), None, sender, 0).into_new())
-    }
-
-    fn check_out(&self, key: ConnectionKey, max_idle: usize) -> Option<Lease<S>> {
-        let (id, sender) = self.0.lock().check_out(key, Instant::now())?;
-        Some(Lease::new(self.0.clone(), Some(id), sender, max_idle))
     }
 
     fn next(&self, key: Option<ConnectionKey>, max_idle: usize, now: Instant) -> Next<S> {

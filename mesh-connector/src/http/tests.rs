@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::peer::{Cluster, Peer};
-use super::{HttpPools, RequestBody, ResponseBody};
+use super::{HttpPools, Leasing, RequestBody, ResponseBody, Source};
 use crate::{
     connection::ConnectionInfo,
     error::{Error, ErrorKind},
@@ -45,7 +45,21 @@ impl Pool {
         max_idle: usize,
         cluster: &Cluster,
     ) -> Result<Response<ResponseBody>, Error> {
-        super::exchange(request, || self.0.lease(self.1, max_idle, cluster)).await
+        super::exchange(request, Leases { pool: self, max_idle, cluster }).await
+    }
+}
+
+/// The connections for one request.
+struct Leases<'a> {
+    pool: &'a Pool,
+    max_idle: usize,
+    cluster: &'a Cluster,
+}
+
+impl Source for Leases<'_> {
+    fn lease(&self) -> Leasing<'_> {
+        let Pool(pools, protocol) = self.pool;
+        Leasing::new(pools.lease(*protocol, self.max_idle, self.cluster, None))
     }
 }
 

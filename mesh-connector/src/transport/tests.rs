@@ -13,22 +13,30 @@ fn without_sidecar() -> Endpoint {
     endpoint
 }
 
+fn decision<'a>(
+    cluster: &'a Cluster,
+    endpoint: &Endpoint,
+    mtls: Mtls,
+) -> Result<TransportDecision<'a>, Error> {
+    decide(cluster, endpoint, cluster.transport_socket_index(endpoint), mtls)
+}
+
 fn is_mutual(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> bool {
     matches!(
-        decide(cluster, endpoint, mtls),
+        decision(cluster, endpoint, mtls),
         Ok(TransportDecision { security: TransportSecurity::Mutual(_), .. })
     )
 }
 
 fn is_plaintext(cluster: &Cluster, endpoint: &Endpoint) -> bool {
     matches!(
-        decide(cluster, endpoint, Mtls::AsConfigured),
+        decision(cluster, endpoint, Mtls::AsConfigured),
         Ok(TransportDecision { security: TransportSecurity::Plaintext, .. })
     )
 }
 
 fn refusal(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> ErrorKind {
-    let error = decide(cluster, endpoint, mtls).unwrap_err();
+    let error = decision(cluster, endpoint, mtls).unwrap_err();
     assert!(error.to_string().contains(NAME), "{error}");
     error.kind()
 }
@@ -108,7 +116,7 @@ fn tls_with_files_is_used_and_refused_if_mesh_mtls_is_required() {
         (Certificate::Named("file-cert:a~b".into()), Roots::Mesh),
     ] {
         let cluster = with_tls(certificate, roots);
-        let decided = decide(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+        let decided = decision(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
         assert!(matches!(decided.security, TransportSecurity::Originated(_)), "{decided:?}");
         assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
     }
@@ -117,7 +125,7 @@ fn tls_with_files_is_used_and_refused_if_mesh_mtls_is_required() {
 #[test]
 fn tls_without_verification_is_refused() {
     let cluster = with_tls(Certificate::Workload, Roots::None);
-    let error = decide(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
+    let error = decision(&cluster, &with_sidecar(), Mtls::AsConfigured).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("insecureSkipVerify"), "{error}");
 }
@@ -127,7 +135,7 @@ fn a_proxy_protocol_header_precedes_any_transport() {
     let mut cluster = bare(NAME);
     let inner = Box::new(TransportSocket::Plaintext);
     cluster.transport_socket = TransportSocket::ProxyProtocol { version: ProxyProtocol::V2, inner };
-    let decided = decide(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
+    let decided = decision(&cluster, &without_sidecar(), Mtls::AsConfigured).unwrap();
     assert_eq!(decided.proxy_protocol, Some(ProxyProtocol::V2));
     assert!(matches!(decided.security, TransportSecurity::Plaintext));
     assert_eq!(refusal(&cluster, &without_sidecar(), Mtls::Required), ErrorKind::PlaintextRefused);
@@ -139,7 +147,7 @@ fn a_transport_socket_with_an_unsupported_field_is_refused_and_the_field_is_name
     let field = "UpstreamTlsContext.common_tls_context.validation_context.crl";
     cluster.transport_socket = TransportSocket::UnsupportedField { field: field.into() };
     for mtls in [Mtls::AsConfigured, Mtls::Required] {
-        let error = decide(&cluster, &with_sidecar(), mtls).unwrap_err();
+        let error = decision(&cluster, &with_sidecar(), mtls).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(field), "{error}");
     }

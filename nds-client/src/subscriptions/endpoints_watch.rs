@@ -59,6 +59,13 @@ impl EndpointsWatch {
         self.endpoints.current()
     }
 
+    /// Returns a number that changes when endpoints are published or dropped, as [`Watch::version`] does. The call does
+    /// not mark the endpoints as used.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.endpoints.version()
+    }
+
     /// Returns whether this client is subscribed to the endpoints; the subscription ends when they are dropped. The
     /// call does not mark them as used.
     #[must_use]
