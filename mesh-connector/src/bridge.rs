@@ -76,7 +76,7 @@ mod secret;
 mod services;
 mod slots;
 #[cfg(target_os = "linux")]
-mod socket_owner;
+mod socket_diagnostics;
 mod socks;
 mod tunnel;
 mod unix;

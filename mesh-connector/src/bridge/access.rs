@@ -2,8 +2,6 @@
 
 #[cfg(target_os = "linux")]
 mod descriptors;
-#[cfg(target_os = "linux")]
-mod diag;
 
 use std::{io, net::SocketAddr};
 
@@ -11,6 +9,9 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::Instant,
 };
+
+#[cfg(target_os = "linux")]
+use super::socket_diagnostics::{Protocol, SocketDiagnostics};
 
 /// Specifies which clients a [`Bridge`](super::Bridge) accepts without its secret.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -81,14 +82,14 @@ pub(crate) struct AccessControl {
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 struct Owners {
-    diagnostics: diag::SocketDiagnostics,
+    diagnostics: SocketDiagnostics,
     own: descriptors::OwnDescriptors,
 }
 
 #[cfg(target_os = "linux")]
 impl Owners {
     fn new() -> io::Result<Self> {
-        Ok(Self { diagnostics: diag::SocketDiagnostics::open()?, own: descriptors::OwnDescriptors::new()? })
+        Ok(Self { diagnostics: SocketDiagnostics::open()?, own: descriptors::OwnDescriptors::new()? })
     }
 }
 
@@ -146,7 +147,7 @@ impl AccessControl {
         let Some(owners) = &self.owners else {
             return Verdict::OtherUser(None);
         };
-        let socket = match owners.diagnostics.client_of(accepted) {
+        let socket = match owners.diagnostics.find(Protocol::Tcp, accepted.client, accepted.server) {
             Ok(Some(socket)) => socket,
             Ok(None) => return Verdict::Gone,
             Err(error) => {

@@ -9,7 +9,7 @@ use mesh_resolver::Asker;
 
 use super::access::Access;
 #[cfg(target_os = "linux")]
-use super::socket_owner::{Protocol, SocketOwners};
+use super::socket_diagnostics::{Protocol, SocketDiagnostics};
 
 /// The users whose DNS queries are answered with loopback addresses.
 pub(super) struct DnsClients {
@@ -19,7 +19,7 @@ pub(super) struct DnsClients {
     users: Box<[u32]>,
     /// `None` if the kernel cannot identify the owner of a socket.
     #[cfg(target_os = "linux")]
-    owners: Option<SocketOwners>,
+    owners: Option<SocketDiagnostics>,
 }
 
 /// The reason why a DNS client receives no loopback address.
@@ -39,7 +39,7 @@ impl DnsClients {
             access,
             users: users.into(),
             #[cfg(target_os = "linux")]
-            owners: SocketOwners::open().ok(),
+            owners: SocketDiagnostics::open().ok(),
         }
     }
 
@@ -70,7 +70,8 @@ impl DnsClients {
             server.set_ip(client.ip());
         }
         let owners = self.owners.as_ref().ok_or(Rejection::Unidentified)?;
-        let uid = owners.uid(protocol, client, server).ok().flatten().ok_or(Rejection::Unidentified)?;
+        let owner = owners.find(protocol, client, server).ok().flatten().ok_or(Rejection::Unidentified)?;
+        let uid = owner.uid;
         let is_own = uid == rustix::process::geteuid().as_raw();
         if is_own || self.users.contains(&uid) { Ok(()) } else { Err(Rejection::User(uid)) }
     }
