@@ -126,7 +126,7 @@ async fn without_descriptors(mesh: &Mesh, bridge: &Bridge) {
             break error;
         }
     };
-    assert_eq!(error.kind(), ErrorKind::Dial, "{error}");
+    assert_eq!(error.kind(), ErrorKind::LocalResource, "{error}");
     // The bridge has no descriptor to accept this connection, or to query its owner.
     all.pop();
     let mut waiting = TcpStream::connect(bridge.proxy_address()).await.unwrap();

@@ -82,6 +82,7 @@ impl Outside {
     /// Returns whether the listener outside the mesh has received a connection.
     fn was_reached(&self) -> bool {
         use futures_util::FutureExt as _;
+        // polling: the kernel has completed every connection attempt before `connect` returned.
         self.listener.accept().now_or_never().is_some()
     }
 }
