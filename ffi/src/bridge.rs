@@ -98,6 +98,8 @@ pub(crate) fn starting(
         }
     };
     let builder = member.mesh.bridge().with_access(access);
+    let users = member.dns_client_users.iter();
+    let builder = users.fold(builder, |builder, uid| builder.with_dns_client_user(*uid));
     Ok(async move { Ok(builder.start().await?) })
 }
 

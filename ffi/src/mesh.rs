@@ -30,6 +30,8 @@ pub struct sidestep_mesh(());
 /// The object behind a `sidestep_mesh` handle. Objects that were created from a mesh hold it, and so keep its threads alive.
 pub(crate) struct Member {
     pub(crate) mesh: Mesh,
+    /// The users, other than that of the process, whose DNS queries receive loopback addresses of a bridge.
+    pub(crate) dns_client_users: Vec<u32>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) reports: Reports,
     // `runtime` is dropped last, because its drop waits for the threads.
@@ -63,7 +65,8 @@ impl Member {
             let _runtime = runtime.handle().enter();
             joining.mesh.spawn()?
         };
-        Ok(Self { mesh, connections: Arc::default(), reports, runtime })
+        let dns_client_users = joining.dns_client_users;
+        Ok(Self { mesh, dns_client_users, connections: Arc::default(), reports, runtime })
     }
 }
 

@@ -14,9 +14,13 @@ use crate::{
     status::{SIDESTEP_E_CONFIG, SIDESTEP_E_INVALID_ARGUMENT},
 };
 
-/// The builder of the mesh, the number of threads and the log callback, as the settings define them.
+/// The builder of the mesh, the number of threads, the log callback and the users of a DNS server, as the settings
+/// define them.
 pub(crate) struct Joining {
     pub(crate) mesh: MeshBuilder,
+    /// The users, other than that of the process, whose DNS queries a DNS server with a bridge answers with loopback
+    /// addresses.
+    pub(crate) dns_client_users: Vec<u32>,
     pub(crate) threads: usize,
     pub(crate) log: Option<LogCallback>,
 }
@@ -28,7 +32,9 @@ impl Joining {
         let sources = chosen.iter().fold(Config::builder(), source);
         let builder = chosen.iter().try_fold(sources, setting)?;
         let config = builder.build().map_err(|error| unusable(&error))?;
-        let mut joining = Self { mesh: Mesh::builder(config), threads: 1, log: *settings.log.lock() };
+        let mesh = Mesh::builder(config).with_upstream(upstream(&chosen)?);
+        let (dns_client_users, log) = (Vec::new(), *settings.log.lock());
+        let mut joining = Self { mesh, dns_client_users, threads: 1, log };
         for (key, value) in &chosen {
             joining = joining.with(key, value)?;
         }
@@ -46,14 +52,28 @@ impl Joining {
             Key::OutboundTrafficPolicy => {
                 self.mesh = self.mesh.with_outbound_traffic_policy(OutboundTrafficPolicy::AllowAny)
             }
-            Key::Threads => self.threads = parsed(value)?,
-            Key::UpstreamDns => {
-                self.mesh = self.mesh.with_upstream(Upstream::servers([parsed::<SocketAddr>(value)?]));
+            Key::DnsClientUser => self.dns_client_users.push(parsed(value)?),
+            Key::PlaintextToMeshNames => {
+                self.mesh = self.mesh.with_plaintext_to_mesh_names(value == "allowed");
             }
+            Key::Threads => self.threads = parsed(value)?,
             _ => {}
         }
         Ok(self)
     }
+}
+
+fn upstream(chosen: &[(Key, String)]) -> Result<Upstream, Failure> {
+    let mut upstream = Upstream::system();
+    let mut sends_short_names = false;
+    for (key, value) in chosen {
+        match key {
+            Key::ShortNamesBeforeFirstTable => sends_short_names = value == "upstream",
+            Key::UpstreamDns => upstream = Upstream::servers([parsed::<SocketAddr>(value)?]),
+            _ => {}
+        }
+    }
+    Ok(upstream.with_short_names_before_first_table(sends_short_names))
 }
 
 fn source(builder: ConfigBuilder, (key, value): &(Key, String)) -> ConfigBuilder {
@@ -121,6 +141,10 @@ mod tests {
             "as-configured",
             "allow-any",
             "registry-only",
+            "refused",
+            "allowed",
+            "wait",
+            "upstream",
             "127.0.0.1:53",
             "[::1]:53",
             "a:15012",

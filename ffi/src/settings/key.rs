@@ -9,6 +9,7 @@ use crate::{failure::Failure, status::SIDESTEP_E_INVALID_ARGUMENT};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Key {
     ConnectTimeout,
+    DnsClientUser,
     Env(String),
     Installed,
     IstiodAddress,
@@ -17,8 +18,10 @@ pub(crate) enum Key {
     Mtls,
     Namespace,
     OutboundTrafficPolicy,
+    PlaintextToMeshNames,
     RootsFile,
     ServiceAccount,
+    ShortNamesBeforeFirstTable,
     StateDir,
     Threads,
     TokenFile,
@@ -27,8 +30,9 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    const NAMES: [(&str, Self); 15] = [
+    const NAMES: [(&str, Self); 18] = [
         ("connect-timeout-ms", Self::ConnectTimeout),
+        ("dns-client-user", Self::DnsClientUser),
         ("installed", Self::Installed),
         ("istiod-address", Self::IstiodAddress),
         ("istiod-name", Self::IstiodName),
@@ -36,8 +40,10 @@ impl Key {
         ("mtls", Self::Mtls),
         ("namespace", Self::Namespace),
         ("outbound-traffic-policy", Self::OutboundTrafficPolicy),
+        ("plaintext-to-mesh-names", Self::PlaintextToMeshNames),
         ("roots-file", Self::RootsFile),
         ("service-account", Self::ServiceAccount),
+        ("short-names-before-first-table", Self::ShortNamesBeforeFirstTable),
         ("state-dir", Self::StateDir),
         ("threads", Self::Threads),
         ("token-file", Self::TokenFile),
@@ -50,10 +56,17 @@ impl Key {
         let key = Self::named(name)?;
         let expected = match key {
             Self::ConnectTimeout | Self::JoinTimeout if !is::<u32>(value) => "milliseconds",
+            Self::DnsClientUser if !is::<u32>(value) => "a user ID",
             Self::IstiodAddress if !is::<ServerAddress>(value) => "HOST:PORT",
             Self::Mtls if !["as-configured", "required"].contains(&value) => "`as-configured` or `required`",
             Self::OutboundTrafficPolicy if !["allow-any", "registry-only"].contains(&value) => {
                 "`allow-any` or `registry-only`"
+            }
+            Self::PlaintextToMeshNames if !["refused", "allowed"].contains(&value) => {
+                "`refused` or `allowed`"
+            }
+            Self::ShortNamesBeforeFirstTable if !["wait", "upstream"].contains(&value) => {
+                "`wait` or `upstream`"
             }
             Self::Threads if !value.parse().is_ok_and(|threads| (1..=64).contains(&threads)) => "1 to 64",
             Self::UpstreamDns if !is::<SocketAddr>(value) => "IP:PORT",
@@ -117,6 +130,9 @@ mod tests {
             ("join-timeout-ms", "-1", "milliseconds"),
             ("istiod-address", "a:b", "HOST:PORT"),
             ("outbound-traffic-policy", "refused", "`registry-only`"),
+            ("dns-client-user", "systemd-resolve", "user ID"),
+            ("plaintext-to-mesh-names", "yes", "`allowed`"),
+            ("short-names-before-first-table", "", "`upstream`"),
             ("vm-files", "", "not empty"),
             ("vmfiles", "/", "vm-files"),
             ("env.", "x", "env.NAME"),
