@@ -313,15 +313,18 @@ impl OpenListeners {
 
     fn limit_reached(&self, what: &dyn std::fmt::Display) -> Error {
         let (count, max) = (self.budget.in_use(), self.max);
-        let next = if count >= max {
-            "raise `with_max_local_listeners`"
-        } else {
-            "raise the limit of open files (RLIMIT_NOFILE), of which loopback listeners use at most a quarter"
-        };
+        if count >= max {
+            let message = format!(
+                "the bridge cannot listen for {what}, because it has {count} loopback listeners, which is its limit: \
+                 raise `with_max_local_listeners`"
+            );
+            return Error::new(ErrorKind::Listen, message);
+        }
         let message = format!(
-            "the bridge has {count} loopback listeners, which is its limit, and cannot listen for {what}: {next}"
+            "the bridge cannot listen for {what}, because its {count} loopback listeners use a quarter of the file \
+             descriptors that are left: raise RLIMIT_NOFILE (`ulimit -n`, `LimitNOFILE=` of systemd)"
         );
-        Error::new(ErrorKind::Listen, message)
+        Error::new(ErrorKind::LocalResource, message)
     }
 
     /// Returns an address that no other name has.
