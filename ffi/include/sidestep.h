@@ -375,7 +375,7 @@ typedef void (*sidestep_log_fn)(void *user_data, int32_t level, const char *line
 SIDESTEP_MUST_USE sidestep_status sidestep_settings_new(sidestep_settings **settings, sidestep_error **err);
 
 /**
- * Sets one setting. If a key is set twice, the later value applies.
+ * Sets one setting. If a key is set twice, the later value applies, except for `dns-client-user`.
  *
  * key                       | value
  * --------------------------|-----------------------------------------------------------------------------------------
@@ -393,6 +393,9 @@ SIDESTEP_MUST_USE sidestep_status sidestep_settings_new(sidestep_settings **sett
  * `connect-timeout-ms`      | the timeout of connections for `timeout_ms` -1; the default is 10000
  * `mtls`                    | `required`: plaintext is refused; `as-configured` (the default): the mesh configuration decides
  * `outbound-traffic-policy` | `registry-only`: connections only to hosts in the mesh; `allow-any` (the default): also to other hosts, in plaintext
+ * `plaintext-to-mesh-names` | `refused` (the default): a name of the mesh that istiod does not list is not reached in plaintext; `allowed`
+ * `short-names-before-first-table` | before istiod's first name table, names of one or two labels `wait` (the default) or are sent `upstream`
+ * `dns-client-user`         | the ID of another user whose DNS queries receive loopback addresses, for example of systemd-resolved; each value adds a user
  * `upstream-dns`            | `IP:PORT` of the DNS server for names outside the mesh; the default is the system's DNS configuration
  * `threads`                 | the number of worker threads, 1 to 64; the default is 1
  *
