@@ -50,7 +50,8 @@ impl<'a, T> Out<'a, T> {
 }
 
 impl<T> Out<'_, *mut T> {
-    /// Writes NULL to the optional output for an error object.
+    /// Writes NULL to the output for an error object. Returns `None` if `pointer` is NULL, because this output is
+    /// optional.
     ///
     /// # Safety
     ///

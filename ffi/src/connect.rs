@@ -67,8 +67,8 @@ pub(crate) fn pair(flags: u32) -> Pair {
 }
 
 /// Returns a future that connects to `target`, and returns the descriptor. The time limit is `limit`, or the setting
-/// `connect-timeout-ms` if `limit` is `None`. The future does not hold `member`, because it runs on the threads that
-/// `member` owns.
+/// `connect-timeout-ms` if `limit` is `None`. The future does not hold a reference to `member`, because it runs on the
+/// threads that `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,

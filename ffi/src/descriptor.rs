@@ -27,7 +27,7 @@ use self::pair::Ends;
 pub(crate) use self::{pair::Pair, socket::SocketId};
 use crate::{failure::Failure, status::SIDESTEP_E_TIMEOUT};
 
-/// The open connections, by the program's socket.
+/// The open connections. The key is the identity of the program's socket.
 #[derive(Default)]
 pub(crate) struct Connections {
     open: Mutex<HashMap<SocketId, (usize, ConnectionInfo)>>,
@@ -60,12 +60,12 @@ impl Connections {
     }
 }
 
-/// An open connection in [`Connections`]. Dropping this value removes the connection there.
+/// An open connection in [`Connections`]. Dropping this value removes the connection from [`Connections`].
 struct Open {
     connections: Arc<Connections>,
     socket: SocketId,
-    /// Distinguishes connections whose sockets have the same identity: without socket cookies, the system reuses the
-    /// inode after the program has closed the socket.
+    /// A number that distinguishes connections whose sockets have the same identity. On a system without socket
+    /// cookies, a new socket can get the inode number of a closed one.
     number: usize,
 }
 
@@ -131,7 +131,8 @@ fn serve(
     Ok(theirs)
 }
 
-/// Returns the socket of a descriptor, or `None` if the descriptor is not open or not a socket.
+/// Returns the identity of the socket that a descriptor refers to, or `None` if the descriptor is not open or not a
+/// socket.
 pub(crate) fn socket(fd: i32) -> Option<SocketId> {
     if fd < 0 {
         return None;

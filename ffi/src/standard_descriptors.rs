@@ -1,4 +1,4 @@
-//! The descriptors 0 to 2, in a process that has closed them.
+//! Opens the descriptors 0 to 2 (standard input, output and error) in a process that has closed them.
 
 use std::{
     io,

@@ -100,9 +100,9 @@ struct Properties {
     next_step: &'static str,
 }
 
-/// The properties of a code that this version does not define.
+/// The properties of a status code that this version of the library does not define.
 const UNKNOWN: Properties =
-    lasting(c"unknown status", c"unknown status code", libc::EIO, "use the sidestep.h of this library");
+    lasting(c"unknown status", c"unknown status code", libc::EIO, "compile with the sidestep.h of the loaded library");
 
 /// Returns the properties of a failure after which a later call with the same arguments can succeed.
 const fn transient(

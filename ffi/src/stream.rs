@@ -138,8 +138,8 @@ impl Stream {
 
     /// Ends the calls that are in progress. No call starts afterwards, because the handle has been removed.
     ///
-    /// A call that waits for the socket wakes up when its direction of the socket is shut down. A call that does not wait
-    /// yet holds the lock of its direction, or sees `freed` after it has locked it.
+    /// A call that waits for the socket wakes up when its direction of the socket is shut down. A call that does not
+    /// wait yet either holds the lock of its direction, or sees `freed` after it has acquired that lock.
     fn end_calls(&self) {
         self.freed.store(true, Ordering::Release);
         for (direction, how) in [(&self.reading, Shutdown::Read), (&self.writing, Shutdown::Write)] {
@@ -194,7 +194,8 @@ impl Drop for Stream {
 }
 
 /// Returns a future that connects to `target`, and detaches the stream from the runtime, so that only the caller's
-/// threads wait for its socket. The future does not hold `member`, because it runs on the threads that `member` owns.
+/// threads wait for its socket. The future does not hold a reference to `member`, because it runs on the threads that
+/// `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,

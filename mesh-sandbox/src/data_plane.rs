@@ -37,7 +37,7 @@ struct State {
     stopped: BTreeSet<String>,
     /// The delay of the gateways of each network before they forward a connection.
     delays: BTreeMap<String, watch::Sender<Duration>>,
-    /// The identity that workloads present instead of their own SPIFFE ID, which is the key.
+    /// The identity that workloads present instead of their own. The key is their own SPIFFE ID.
     presented: BTreeMap<String, Presented>,
     /// The application that serves a service port instead of the built-in application, by host and port of the service.
     applications: BTreeMap<(String, u16), SocketAddr>,
@@ -194,7 +194,8 @@ impl DataPlane {
         })
     }
 
-    /// Makes workloads with this identity present `instead`; `None` restores their own identity.
+    /// Makes the workloads with the SPIFFE ID `identity` present the identity `instead`; `None` restores their own
+    /// identity.
     pub(crate) fn present(&self, identity: String, instead: Option<Presented>, mesh: &Mesh) -> Result<()> {
         {
             let mut state = self.state.lock();

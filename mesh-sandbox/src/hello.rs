@@ -43,7 +43,8 @@ pub(crate) enum Opening {
     Closed,
 }
 
-/// Reads until the kind of the connection is known. `bytes` contains everything that was read.
+/// Reads until the kind of the connection is known. After the call, `bytes` contains everything that was read from the
+/// stream.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<Opening> {
     let mut acceptor = Acceptor::default();
     let mut fed = 0;

@@ -75,12 +75,12 @@ impl Drop for Istiod {
     }
 }
 
-/// One run of istiod, with its tasks. The value is `None` while istiod does not run.
+/// The tasks of the running istiod. The value is `None` while istiod does not run.
 #[derive(Debug, Default)]
 pub(crate) struct Process(Mutex<Option<Arc<TaskGroup>>>);
 
 impl Process {
-    /// Ends this run: all connections break and the port refuses connections.
+    /// Ends istiod as a crash does: all connections break, and the port refuses connections.
     pub(crate) fn crash(&self) {
         if let Some(tasks) = self.0.lock().take() {
             tasks.abort();

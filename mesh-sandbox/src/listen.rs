@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::error::{Error, Result};
 use crate::tasks::TaskGroup;
 
-/// Any free port on loopback.
+/// A loopback address with port 0, for which the system chooses a free port.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The maximum number of pending connections.
 const BACKLOG: u32 = 1024;

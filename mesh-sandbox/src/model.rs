@@ -59,14 +59,14 @@ pub(crate) struct Mesh {
     pub(crate) services: Vec<Arc<Service>>,
     /// The gateways with resolved IP addresses (istio `pilot/pkg/model/network.go`).
     pub(crate) gateways: Vec<NetworkGateway>,
-    /// The same gateways before their names are resolved. xDS clusters of the types STRICT_DNS and LOGICAL_DNS contain
-    /// these.
+    /// The gateways before istiod has resolved their host names. xDS clusters of the types STRICT_DNS and LOGICAL_DNS
+    /// contain these gateways.
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
     pub(crate) sidecars: Sidecars,
     pub(crate) rules: Rules,
     scopes: Scopes,
-    /// The names that istiod's resolver and DNS outside the mesh answer.
+    /// The names in upstream DNS, with their addresses. istiod resolves names with upstream DNS, too.
     pub(crate) upstream: Hosts,
     pub(crate) servers: Vec<GatewayServer>,
     pub(crate) groups: Vec<Group>,
@@ -81,7 +81,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Returns `namespace/name`.
+    /// Returns the name of the WorkloadGroup, as `namespace/name`.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

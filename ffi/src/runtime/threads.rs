@@ -23,8 +23,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of threads for calls that block: the system's `getaddrinfo` and writes to the state directory. A
 /// thread is started only if no other is idle, and ends after ten idle seconds.
 ///
-/// `getaddrinfo` takes as long as the slowest source of nsswitch.conf. `mesh-resolver` makes up to eight calls at a time
-/// for the mesh, and eight for a DNS server with a bridge. These must not delay the resolution of istiod's name.
+/// `getaddrinfo` takes as long as the slowest source of nsswitch.conf. `mesh-resolver` makes up to eight calls at a
+/// time for the mesh, and eight for a DNS server with a bridge. These calls must not delay the resolution of istiod's
+/// name.
 const MAX_BLOCKING: usize = 32;
 
 pub(super) enum Threads {

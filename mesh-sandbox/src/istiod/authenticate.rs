@@ -19,7 +19,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) identity: String,
-    /// The credential: `certificate` or `token`.
+    /// The kind of credential that authenticated the client: `certificate` or `token`.
     pub(crate) proof: &'static str,
 }
 
@@ -35,7 +35,7 @@ impl Shared {
         }
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let token = header.and_then(|header| header.strip_prefix("Bearer "));
-        let token = token.ok_or("no client certificate and no bearer token")?;
+        let token = token.ok_or("the client sent no certificate and no bearer token")?;
         let cluster = self.cluster(metadata)?;
         let account = self.tokens.review(token, &cluster)?;
         let identity = spiffe::identity(self.authority.trust_domain(), &account.namespace, &account.name);

@@ -43,26 +43,27 @@ pub(crate) enum Answer {
     Crash(String),
 }
 
-/// Types that istiod accepts without a response: istiod has neither a PCDS trust bundle nor secrets for a sidecar.
+/// Resource types for which istiod accepts a request without a response: istiod has neither a PCDS trust bundle nor
+/// secrets for a sidecar.
 const SILENT: [&str; 2] = [
     "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 ];
-/// Types that istiod answers with an empty response: ambient mode and extensions are off.
+/// Resource types for which istiod sends an empty response: ambient mode and extensions are off.
 const EMPTY: [&str; 4] = [
     "type.googleapis.com/istio.workload.Address",
     "type.googleapis.com/istio.workload.Workload",
     "type.googleapis.com/istio.security.Authorization",
     "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
 ];
-/// Types that a real istiod serves and the sandbox does not.
+/// Resource types that a real istiod serves and the sandbox does not.
 const ABSENT: [&str; 2] = [
     "type.googleapis.com/envoy.config.listener.v3.Listener",
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 ];
-/// Debug information, which only identities of the control plane's namespace may request.
+/// The resource type of debug information, which only identities of the control plane's namespace may request.
 const DEBUG: &str = "istio.io/debug";
-/// Health reports of registered workloads, which are accepted without a response.
+/// The resource type of health reports of registered workloads. istiod accepts the reports without a response.
 pub(crate) const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 impl Session {

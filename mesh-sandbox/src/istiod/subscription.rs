@@ -17,7 +17,8 @@ pub(crate) struct Subscription {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) changed: bool,
-    /// The names to include in the response: new subscriptions, and names that the client has from before a reconnect.
+    /// The names to include in the response: new subscriptions, and names of resources that the client received before
+    /// a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
     /// Whether the request contains no name, or only `*`. The response then contains all resources.
     pub(crate) names_nothing: bool,

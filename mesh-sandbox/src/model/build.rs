@@ -107,8 +107,8 @@ fn has_ambient_pods(objects: &Objects) -> bool {
     all.any(|it| matches!(it.object, Object::Pod(_)) && endpoint::is_ambient(&it.metadata.annotations))
 }
 
-/// Replaces the names of gateways by their addresses. Every address is a separate gateway, and names without addresses
-/// are omitted (istio `pilot/pkg/model/network.go`).
+/// Replaces the names of gateways by their addresses. Each address becomes a separate gateway, and names without
+/// addresses are omitted (istio `pilot/pkg/model/network.go`).
 fn resolved(gateways: &[NetworkGateway], upstream: &Hosts) -> Vec<NetworkGateway> {
     let mut resolved = Vec::new();
     for gateway in gateways {
@@ -167,7 +167,8 @@ fn share_endpoints(services: &mut [Service]) {
     }
 }
 
-/// Gives all services of one host and namespace the identities of the youngest one (istio `initServiceAccounts`).
+/// Gives all services of one host and namespace the identities of the newest of these services (istio
+/// `initServiceAccounts`).
 fn share_identities(services: &mut [Service]) {
     let key = |service: &Service| (service.host.clone(), service.namespace.clone());
     let youngest: BTreeMap<_, _> =

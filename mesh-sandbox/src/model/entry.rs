@@ -38,7 +38,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Returns one service per host and address.
+    /// Returns the services of a `ServiceEntry`: one per host and address.
     pub(crate) fn services(
         &self,
         manifest: &Manifest,
@@ -99,7 +99,7 @@ impl Reader<'_> {
         endpoints
     }
 
-    /// Returns the endpoints of a DNS entry without endpoints: its host is the endpoint.
+    /// Returns the endpoints of a `ServiceEntry` with DNS resolution that lists no endpoints: its host is the endpoint.
     fn of_host(&self, manifest: &Manifest, spec: &istio::ServiceEntrySpec, host: &str) -> Vec<Endpoint> {
         let workload = Workload { address: host.to_owned(), ..Workload::default() };
         let home = self.home(&manifest.key.namespace, &manifest.key.name);
@@ -149,7 +149,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the labels of a workload entry. Labels of the object override those of its spec.
+/// Returns the labels of a workload entry. Labels in the metadata of the object override labels in its spec.
 pub(crate) fn labels(manifest: &Manifest, workload: &Workload) -> Labels {
     let mut labels = workload.labels.clone();
     labels.extend(manifest.labels().clone());
@@ -210,7 +210,7 @@ fn resolution(resolution: istio::Resolution) -> Resolution {
     }
 }
 
-/// Returns the addresses of the entry. The suffixes `/32` and `/128` are removed. If the entry has no addresses,
+/// Returns the addresses of a `ServiceEntry`. The suffixes `/32` and `/128` are removed. If the entry has no addresses,
 /// returns `0.0.0.0`.
 fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     if spec.addresses.is_empty() {

@@ -46,8 +46,8 @@ pub(crate) fn gateways(
         .collect()
 }
 
-/// Returns the networks that a service leads into, with the port for each. If the service has a network label, its
-/// entries in `meshNetworks.yaml` are ignored.
+/// Returns the networks that a gateway service leads into, with the gateway port for each network. If the service has a
+/// network label, its entries in `meshNetworks.yaml` are ignored.
 fn roles(
     cluster: &str,
     manifest: &Manifest,
@@ -137,8 +137,8 @@ impl GatewayServer {
             && (self.port == gateway.target_port || self.port == gateway.port)
     }
 
-    /// Returns whether the server exposes `service`: it must not be external, and the hosts of the server must match it
-    /// (istio `pilot/pkg/networking/core/gateway.go`).
+    /// Returns whether the server exposes `service`: the service must not be external, and a host of the server must
+    /// match the host of the service (istio `pilot/pkg/networking/core/gateway.go`).
     pub(crate) fn exposes(&self, service: &Service) -> bool {
         !service.is_external && self.hosts.iter().any(|host| self.covers(host, service))
     }

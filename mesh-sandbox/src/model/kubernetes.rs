@@ -150,9 +150,9 @@ impl Cluster<'_> {
         }
     }
 
-    /// Returns the properties of the pod of an endpoint in an EndpointSlice. Returns `None` if its `targetRef` names a
-    /// pod that does not exist: istiod omits the endpoint until the pod exists. An endpoint without `targetRef` needs
-    /// no pod (istio `kube/controller/endpointslice.go`).
+    /// Returns the properties of the pod of an endpoint in an EndpointSlice. Returns `None` if the `targetRef` of the
+    /// endpoint names a pod that does not exist: istiod omits the endpoint until the pod exists. An endpoint without
+    /// `targetRef` needs no pod (istio `kube/controller/endpointslice.go`).
     fn member_facts(
         &self,
         manifest: &Manifest,

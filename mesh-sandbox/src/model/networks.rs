@@ -67,8 +67,8 @@ impl Networks {
         self.ranges.iter().find(|(range, _)| range.contains(address)).map(|(_, network)| network.clone())
     }
 
-    /// Returns the networks for which `meshNetworks.yaml` names this service of a cluster as the gateway, with the port
-    /// for each.
+    /// Returns the networks for which `meshNetworks.yaml` names this service of a cluster as the gateway, with the
+    /// gateway port for each network.
     pub(super) fn led_into(&self, cluster: &str, host: &str) -> Vec<(String, u16)> {
         // Other networks cannot have a gateway in this cluster, because the cluster is not part of them.
         let own = self

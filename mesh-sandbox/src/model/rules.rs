@@ -12,7 +12,7 @@ use crate::yaml::destination_rule::{DestinationRuleSpec, Subset, TrafficPolicy};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object};
 
-/// A rule, or several rules of one namespace for one host, merged.
+/// A `DestinationRule`, or the result of merging several rules of one namespace for one host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     /// The namespace of the first rule.
@@ -29,7 +29,7 @@ pub(crate) struct Rule {
 /// Rules by host, oldest first.
 type ByHost = BTreeMap<String, Vec<Rule>>;
 
-/// The rules of the mesh.
+/// The `DestinationRule`s of the mesh.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     /// The rules of each namespace for clients of the same namespace.
@@ -38,7 +38,7 @@ pub(crate) struct Rules {
     exported: BTreeMap<String, ByHost>,
     /// The rules of the root namespace that are exported only to the root namespace.
     root: ByHost,
-    /// The host and the spec of each object.
+    /// The host and the spec of each `DestinationRule` object.
     objects: BTreeMap<(String, String), (String, DestinationRuleSpec)>,
 }
 
@@ -113,9 +113,8 @@ impl Rules {
         missing(self, other).into_iter().chain(missing(other, self)).collect()
     }
 
-    /// Returns the rules for a service that apply to clients in a namespace: the rules in the client's namespace. If it
-    /// has none for the host, the rules that the service's namespace exports; if that exports none, the rules that the
-    /// root namespace exports.
+    /// Returns the rules for a service that apply to clients in a namespace. The first of these that has rules for the
+    /// host applies: the client's namespace, the exports of the service's namespace, the exports of the root namespace.
     pub(crate) fn of(&self, namespace: &str, service: &Service) -> Vec<Arc<Rule>> {
         let own = if namespace == ROOT_NAMESPACE { Some(&self.root) } else { self.local.get(namespace) };
         let found =
@@ -133,8 +132,8 @@ impl Rules {
     }
 }
 
-/// Returns the rule for a workload: the first rule whose selector matches the workload. If no selector matches, the
-/// last rule without a selector, or `None` if every rule has a selector.
+/// Returns the rule for a workload: the first rule whose selector matches the workload. If no selector matches, returns
+/// the last rule without a selector, or `None` if every rule has a selector.
 pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Labels) -> Option<&'a Rule> {
     let selecting = rules.iter().find(|rule| {
         rule.namespace == namespace && rule.selector.as_ref().is_some_and(|it| selects(it, labels))
@@ -142,7 +141,7 @@ pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Label
     selecting.or_else(|| rules.iter().rfind(|rule| rule.selector.is_none())).map(|rule| &**rule)
 }
 
-/// Merges the rule into one with the same exports and selector, or adds it as a separate rule (istio
+/// Merges `rule` into the rule in `rules` that has the same exports and selector. If there is none, adds `rule` (istio
 /// `mergeDestinationRule`).
 fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     let mut is_separate = true;

@@ -32,7 +32,7 @@ pub(crate) struct Service {
     pub(crate) auto_v4: Option<Ipv4Addr>,
     pub(crate) auto_v6: Option<Ipv6Addr>,
     pub(crate) export_to: BTreeSet<String>,
-    /// Identities that the service lists, in addition to those of its endpoints.
+    /// SPIFFE IDs that the service lists, in addition to the SPIFFE IDs of its endpoints.
     pub(crate) extra_identities: Vec<String>,
     pub(crate) endpoints: Vec<Endpoint>,
 }

@@ -9,8 +9,8 @@ use super::{Port, Protocol, Service, each, selects};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object, istio};
 
-/// All `Sidecar` objects, those with a selector first, and the older before the newer ones. The first that matches a
-/// workload applies.
+/// All `Sidecar` objects: first the objects with a selector, then the objects without one, each group from oldest to
+/// newest. The first object that matches a workload applies.
 #[derive(Debug, Default)]
 pub(crate) struct Sidecars(Vec<Sidecar>);
 
@@ -24,7 +24,7 @@ pub(crate) struct Sidecar {
 /// An egress listener of a `Sidecar`, for proxies of one namespace.
 #[derive(Debug)]
 pub(crate) struct Listener<'a> {
-    /// If set, the listener imports only services with this port, and of these only this port.
+    /// If set, the listener imports only services that have this port, and imports no other port of these services.
     port: Option<u16>,
     /// Each entry: the namespace (`*` for all), the host, and whether the entry excludes the host.
     hosts: Vec<(&'a str, &'a str, bool)>,
@@ -76,7 +76,8 @@ impl Sidecars {
 }
 
 impl Sidecar {
-    /// Returns the egress listeners. An object without egress listeners has one that imports all services.
+    /// Returns the egress listeners. For a `Sidecar` without egress listeners, returns one listener that imports all
+    /// services.
     pub(crate) fn listeners<'a>(&'a self, namespace: &'a str) -> Vec<Listener<'a>> {
         let egress = &self.object.spec.egress;
         if egress.is_empty() {

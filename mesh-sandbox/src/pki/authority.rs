@@ -127,7 +127,8 @@ impl Authority {
         params.signed_by(key, &self.issuer).map_err(failed)
     }
 
-    /// Creates a key and a certificate for rustls. A sidecar gets these from its agent.
+    /// Creates a key and a certificate for rustls. In a real mesh, a sidecar gets key and certificate from Istio's
+    /// agent.
     pub(crate) fn certified_key(&self, subject: &Subject, lifetime: Lifetime) -> Result<CertifiedKey> {
         let failed =
             |error: &dyn ToString| Error::certificate(format!("a key for {subject:?}"), error.to_string());

@@ -67,7 +67,8 @@ struct Claims {
     expires: SystemTime,
 }
 
-/// The API servers of all clusters, limited to tokens. Each accepts only the tokens that it has issued.
+/// The API servers of all Kubernetes clusters, of which only tokens are modelled. Each API server accepts only the
+/// tokens that it has issued.
 #[derive(Debug, Default)]
 pub(crate) struct TokenIssuer {
     issued: Mutex<HashMap<String, Claims>>,

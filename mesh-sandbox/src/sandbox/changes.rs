@@ -27,8 +27,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Makes a change: first the listeners, then the push, so that no client receives an address that refuses
-    /// connections.
+    /// Applies a change of the mesh. The listeners change before the push, so that no client receives an address that
+    /// refuses connections.
     pub(super) fn make(
         &self,
         change: impl FnOnce(&mut State) -> Result<(Arc<Mesh>, Difference)>,

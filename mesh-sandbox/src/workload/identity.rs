@@ -13,7 +13,7 @@ use crate::pki::server_certificate::OneCertificate;
 use crate::pki::verifier::{Demand, MeshClientVerifier};
 use crate::pki::{self, Authority, Lifetime, Subject};
 
-/// The lifetime that an agent requests (istio `security/pkg/cmd/constants.go`).
+/// The certificate lifetime that Istio's agent requests (istio `security/pkg/cmd/constants.go`).
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The identity that a workload presents.

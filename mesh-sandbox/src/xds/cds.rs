@@ -111,8 +111,8 @@ fn kind_of(cluster: &Cluster) -> DiscoveryType {
     }
 }
 
-/// Sets the transport sockets: those of the DestinationRule if it has TLS settings. If it has none, mTLS for the
-/// endpoints that support mTLS.
+/// Sets the transport sockets of a cluster, as the TLS settings of the DestinationRule define them. If the
+/// DestinationRule has no TLS settings, sets mTLS for the endpoints that support it.
 fn protect(
     world: World<'_>,
     cluster: &mut Cluster,
@@ -161,8 +161,8 @@ fn expected(world: World<'_>, service: &Service) -> Vec<String> {
     world.mesh.config.in_all_trust_domains(&service.identities())
 }
 
-/// Returns a TLS socket with certificates from files. Returns `None` for a rule that names a secret (`credentialName`),
-/// because only gateways receive secrets.
+/// Returns a TLS transport socket with certificates from files. Returns `None` for a rule that names a secret
+/// (`credentialName`), because only gateways receive secrets.
 fn user_supplied(
     world: World<'_>,
     service: &Service,

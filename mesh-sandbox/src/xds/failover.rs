@@ -73,8 +73,8 @@ impl<'a> LocalityParts<'a> {
     }
 }
 
-/// Sets the share of each locality. Localities that match one pattern divide its share by their weights; unmatched
-/// localities lose their endpoints.
+/// Sets the share of each locality. Localities that match the same pattern divide the share of the pattern in
+/// proportion to their weights. Localities that match no pattern lose their endpoints.
 fn distribute(groups: &mut [Group], own: &LocalityParts<'_>, settings: &[Distribute]) {
     let Some(setting) = settings.iter().find(|setting| own.is_in(&setting.from)) else { return };
     let mut left: BTreeSet<usize> = (0..groups.len()).collect();

@@ -107,7 +107,8 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
     }
 }
 
-/// Returns whether the weights of localities apply: if the rule has `distribute`, or failover with outlier detection.
+/// Returns whether the weights of localities apply. They apply if the rule has `distribute`, or failover with outlier
+/// detection.
 fn weighs_localities(config: &MeshConfig, settings: &Settings<'_>) -> bool {
     let setting = settings.localities(config);
     setting.filter(|setting| setting.enabled != Some(false)).is_some_and(|setting| {

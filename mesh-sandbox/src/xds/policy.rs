@@ -1,4 +1,4 @@
-//! The settings of a rule for one port and subset of a service (istio `GetPortLevelTrafficPolicy`,
+//! The settings of a DestinationRule for one port and subset of a service (istio `GetPortLevelTrafficPolicy`,
 //! `MergeTrafficPolicy`).
 
 use crate::model::endpoint::TLS_MODE_ISTIO;

@@ -127,8 +127,8 @@ pub(crate) struct ServiceEntryStatus {
     pub(crate) addresses: Vec<StatusAddress>,
 }
 
-/// An address that an allocator has written. It is used unchanged, as in istiod (istio
-/// `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
+/// A virtual IP that an allocator has written to the status of a `ServiceEntry`. It is used unchanged, as in istiod
+/// (istio `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
 #[derive(Debug, Deserialize)]
 pub(crate) struct StatusAddress {
     #[serde(default)]
@@ -167,7 +167,7 @@ pub(crate) struct GroupMetadata {
     #[serde(default)]
     #[expect(
         dead_code,
-        reason = "the kind has this field; without it, the field would be rejected as unknown"
+        reason = "Istio's kind has this field; undeclared fields are rejected as unknown"
     )]
     pub(crate) annotations: Labels,
 }
@@ -194,7 +194,7 @@ pub(crate) struct GatewayServer {
     #[serde(default)]
     #[expect(
         dead_code,
-        reason = "the kind has this field; without it, the field would be rejected as unknown"
+        reason = "Istio's kind has this field; undeclared fields are rejected as unknown"
     )]
     pub(crate) name: String,
 }

@@ -75,7 +75,8 @@ impl MeshConfig {
         }
     }
 
-    /// Returns `identities`, each in every trust domain of the mesh, sorted (istio `spiffe.ExpandWithTrustDomains`).
+    /// Returns each of `identities` once for every trust domain of the mesh, sorted (istio
+    /// `spiffe.ExpandWithTrustDomains`).
     pub(crate) fn in_all_trust_domains(&self, identities: &[String]) -> Vec<String> {
         let path = |identity: &str| Some(identity.strip_prefix("spiffe://")?.split_once('/')?.1.to_owned());
         let mut all = identities.to_vec();

@@ -61,7 +61,7 @@ fn of_policy(policy: &PeerAuthentication) -> Option<String> {
 fn of_workload_entry(entry: &Workload) -> Option<String> {
     let address = &entry.address;
     if address.is_empty() && entry.network.is_empty() {
-        return Some("it has neither address nor network".to_owned());
+        return Some("the entry has neither address nor network; set one of them".to_owned());
     }
     let is_address =
         address.is_empty() || address.starts_with("unix://") || is_ip(address) || is_host(address);

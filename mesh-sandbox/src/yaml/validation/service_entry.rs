@@ -42,7 +42,7 @@ fn general(spec: &ServiceEntrySpec) -> Option<String> {
             return Some(format!("{address} is neither an IP address nor an address range"));
         }
         (is_dns(spec.resolution) && address.contains('/'))
-            .then(|| format!("range {address} requires resolution NONE or STATIC"))
+            .then(|| format!("the address range {address} requires resolution NONE or STATIC"))
     })
 }
 

@@ -7,7 +7,7 @@ pub(super) fn problem(spec: &SidecarSpec) -> Option<String> {
     let is_empty =
         spec.egress.is_empty() && spec.workload_selector.is_none() && spec.outbound_traffic_policy.is_null();
     if is_empty {
-        return Some("the spec is empty".to_owned());
+        return Some("the spec of the Sidecar is empty".to_owned());
     }
     // An egress listener without a port serves all ports that no listener before it serves, so it must be the last.
     let last = spec.egress.len().saturating_sub(1);
