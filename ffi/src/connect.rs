@@ -56,7 +56,7 @@ pub(crate) unsafe fn target(
         _ => None,
     };
     let protocol = protocol.filter(|_| flags & !(PROTOCOLS | allowed) == 0).ok_or_else(|| {
-        let message = format!("flags is {flags:#x}, which this function does not support");
+        let message = format!("this function does not support the flags {flags:#x}");
         Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
     })?;
     Ok(Target::new(host, port)?.with_protocol(protocol))

@@ -107,7 +107,7 @@ pub(crate) async fn connect(
         Ends::Tcp(theirs, ours) => serve(theirs, ours, stream, connections),
         Ends::Unix(theirs, ours) => serve(theirs, ours, stream, connections),
     });
-    served.map_err(|error| Failure::of_system("cannot create a descriptor", &error))
+    served.map_err(|error| Failure::of_system("cannot create a descriptor for the connection", &error))
 }
 
 /// Starts to copy bytes between the library's end of the socket pair and the connection, and returns the program's end.

@@ -42,7 +42,7 @@ pub(crate) trait Kind: Send + Sync + Sized + 'static {
 
     /// Writes a warning to the log of the object. Only a mesh has a log.
     ///
-    /// Must not use handles, because the table is locked.
+    /// Must not use handles, because the table of handles is locked during the call.
     fn warn(&self, _warning: &str) {}
 }
 

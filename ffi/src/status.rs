@@ -101,8 +101,12 @@ struct Properties {
 }
 
 /// The properties of a status code that this version of the library does not define.
-const UNKNOWN: Properties =
-    lasting(c"unknown status", c"unknown status code", libc::EIO, "compile with the sidestep.h of the loaded library");
+const UNKNOWN: Properties = lasting(
+    c"unknown status",
+    c"unknown status code",
+    libc::EIO,
+    "compile with the sidestep.h of the loaded library",
+);
 
 /// Returns the properties of a failure after which a later call with the same arguments can succeed.
 const fn transient(

@@ -59,7 +59,8 @@ impl Upstream {
     }
 }
 
-/// Binds the same free port for TCP and UDP. A port that is free for TCP may be in use for UDP, so several are tried.
+/// Binds the same free port for TCP and UDP. A port that is free for TCP may be in use for UDP, so the function tries
+/// several ports.
 async fn bind() -> Result<(TcpListener, UdpSocket)> {
     let mut attempts = 0;
     loop {

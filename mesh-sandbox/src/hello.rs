@@ -35,9 +35,9 @@ impl Hello {
 /// The kind of a connection, detected from its first bytes.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    /// A complete ClientHello.
+    /// The connection starts with a complete ClientHello.
     Tls(Hello),
-    /// No ClientHello, or an invalid or incomplete one. Envoy treats such a connection as plaintext.
+    /// The connection does not start with a valid and complete ClientHello. Envoy treats it as plaintext.
     Other,
     /// The peer closed the connection before it sent a byte.
     Closed,

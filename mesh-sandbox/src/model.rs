@@ -50,7 +50,7 @@ pub(crate) type Objects = BTreeMap<String, BTreeMap<Key, Manifest>>;
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) config: MeshConfig,
-    /// The cluster from which the Istio kinds are read.
+    /// The Kubernetes cluster from which the Istio kinds are read.
     pub(crate) config_cluster: String,
     /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns it on if a pod is in ambient
     /// mode.

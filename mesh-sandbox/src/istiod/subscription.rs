@@ -25,7 +25,7 @@ pub(crate) struct Change {
 }
 
 impl Subscription {
-    /// Adds and removes the names of a request.
+    /// Adds the subscribed names of a request, and removes its unsubscribed names.
     pub(crate) fn apply(&mut self, request: &DeltaDiscoveryRequest) -> Change {
         let mut change = Change::default();
         let added = request.resource_names_subscribe.iter().chain(request.initial_resource_versions.keys());

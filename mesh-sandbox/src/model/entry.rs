@@ -26,7 +26,7 @@ pub(crate) struct Home<'a> {
     pub(crate) trust_domain: &'a str,
 }
 
-/// The input for reading service entries.
+/// The context for reading service entries.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) cluster: &'a str,

@@ -17,7 +17,7 @@ const DEFAULT_PORT: u16 = 15443;
 /// The port of the tunnels of ambient mode.
 const HBONE_PORT: u16 = 15008;
 
-/// A server of a Gateway object with TLS mode AUTO_PASSTHROUGH.
+/// A server of an Istio Gateway object, with TLS mode AUTO_PASSTHROUGH.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayServer {
     namespace: String,
@@ -131,7 +131,7 @@ pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<V
 }
 
 impl GatewayServer {
-    /// Returns whether `gateway` runs this server.
+    /// Returns whether the gateway at the address `gateway` runs this server.
     pub(crate) fn is_on(&self, gateway: &NetworkGateway) -> bool {
         gateway.labels.as_ref().is_none_or(|labels| selects(&self.selector, labels))
             && (self.port == gateway.target_port || self.port == gateway.port)

@@ -14,7 +14,7 @@ use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice};
 use crate::yaml::{Key, Manifest, Object};
 
-/// One cluster, and the context for reading its services.
+/// One Kubernetes cluster, and the context for reading its services.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,

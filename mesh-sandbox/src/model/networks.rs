@@ -83,7 +83,7 @@ impl Networks {
         .collect()
     }
 
-    /// Returns the gateways that `meshNetworks.yaml` configures by address. They belong to no cluster.
+    /// Returns the gateways that `meshNetworks.yaml` configures by address. These gateways belong to no cluster.
     pub(super) fn gateways(&self) -> Vec<NetworkGateway> {
         let all = self.config.networks.iter();
         let each =

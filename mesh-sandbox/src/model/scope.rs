@@ -14,8 +14,8 @@ use crate::yaml::kubernetes::Labels;
 /// The services visible to a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// The services that the egress listeners of the `Sidecar` import, from which the name table is built. Several may
-    /// have the same host.
+    /// The services that the egress listeners of the `Sidecar` import, from which the name table is built. Several
+    /// services may have the same host.
     pub(crate) listed: Vec<Arc<Service>>,
     /// One service per host, from which clusters and endpoints are built.
     pub(crate) services: Vec<Arc<Service>>,
@@ -25,14 +25,14 @@ pub(crate) struct Scope {
     rules: HashMap<String, Vec<Arc<Rule>>>,
 }
 
-/// A cache of scopes by namespace and `Sidecar`, as in istiod.
+/// A cache of the services visible to proxies, by namespace and `Sidecar`, as in istiod.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes(Mutex<BTreeMap<ScopeKey, Arc<Scope>>>);
 
 /// The namespace of a proxy, the index of its `Sidecar` (`None` without one), and the kind of proxy.
 type ScopeKey = (String, Option<usize>, Viewer);
 
-/// The kind of proxy for which a scope is computed.
+/// The kind of proxy for which the visible services are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Viewer {
     Workload,
@@ -90,7 +90,7 @@ fn can_merge(one: &Service, other: &Service) -> bool {
 }
 
 impl Mesh {
-    /// Returns the scope of a proxy.
+    /// Returns the services visible to a proxy.
     pub(crate) fn scope(&self, viewer: Viewer, namespace: &str, labels: &Labels) -> Arc<Scope> {
         let sidecar = self.sidecars.of(namespace, labels).filter(|_| viewer == Viewer::Workload);
         let key = (namespace.to_owned(), sidecar.map(|(index, _)| index), viewer);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The allocator: each new host gets the next free addresses of 240.240.0.0/16 and 2001:2::/48.
+/// An allocator of virtual IPs. Each new host gets the next free addresses of 240.240.0.0/16 and 2001:2::/48.
 #[derive(Debug, Default)]
 pub(crate) struct VipAllocator {
     assigned: HashMap<Owner, (Ipv4Addr, Ipv6Addr)>,

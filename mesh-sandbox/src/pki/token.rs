@@ -75,7 +75,8 @@ pub(crate) struct TokenIssuer {
 }
 
 impl TokenIssuer {
-    /// Issues a token as the API server of the cluster in `options`, or of `cluster` if the options contain none.
+    /// Issues a token as the API server of the cluster in `options`. If `options` contains no cluster, uses the API
+    /// server of `cluster`.
     pub(crate) fn issue(&self, cluster: &str, account: Account, options: &TokenOptions) -> String {
         let cluster = options.cluster.as_deref().unwrap_or(cluster);
         let now = SystemTime::now();
@@ -118,7 +119,10 @@ impl TokenIssuer {
         let issued = self.issued.lock();
         let claims = issued.get(token).ok_or("the API server has not issued this token")?;
         if claims.cluster != cluster {
-            return Err(format!("the token was issued by {}, not by {cluster}", claims.cluster));
+            return Err(format!(
+                "the token was issued by the API server of {}, not of {cluster}",
+                claims.cluster
+            ));
         }
         if claims.audience != AUDIENCE {
             return Err(format!("the token's audience is {}, not {AUDIENCE}", claims.audience));

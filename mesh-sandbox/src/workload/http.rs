@@ -105,7 +105,8 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// Answers a health check with SERVING; other methods return the messages of the request.
+/// Answers a gRPC health check with SERVING. The response to any other gRPC method contains the messages of the
+/// request.
 fn grpc(path: &str, body: Bytes) -> Response<Body> {
     let body = if path == "/grpc.health.v1.Health/Check" { Bytes::from_static(&SERVING) } else { body };
     let mut trailers = HeaderMap::new();

@@ -180,9 +180,9 @@ fn user_supplied(
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
-/// Returns whether auto mTLS applies to the cluster. It does not apply to services outside the mesh, or in a namespace
-/// whose PeerAuthentication disables mTLS. It applies to a passthrough cluster only if every endpoint has a sidecar
-/// (istio `pilot/pkg/model/push_context.go`).
+/// Returns whether auto mTLS applies to the xDS cluster. It does not apply to services outside the mesh, or in a
+/// namespace whose PeerAuthentication disables mTLS. It applies to a passthrough cluster only if every endpoint has a
+/// sidecar (istio `pilot/pkg/model/push_context.go`).
 fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable

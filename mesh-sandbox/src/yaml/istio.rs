@@ -165,10 +165,7 @@ pub(crate) struct GroupMetadata {
     /// This field is accepted and ignored. istioctl reads only one annotation, and the sandbox does not support that
     /// annotation.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "Istio's kind has this field; undeclared fields are rejected as unknown"
-    )]
+    #[expect(dead_code, reason = "Istio's kind has this field; undeclared fields are rejected as unknown")]
     pub(crate) annotations: Labels,
 }
 
@@ -192,10 +189,7 @@ pub(crate) struct GatewayServer {
     pub(crate) hosts: Vec<String>,
     pub(crate) tls: Option<GatewayTls>,
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "Istio's kind has this field; undeclared fields are rejected as unknown"
-    )]
+    #[expect(dead_code, reason = "Istio's kind has this field; undeclared fields are rejected as unknown")]
     pub(crate) name: String,
 }
 

@@ -23,7 +23,7 @@ fn hosts(spec: &ServiceEntrySpec) -> Option<String> {
     let resolved = spec.endpoints.is_empty() && spec.workload_selector.is_none() && is_dns(spec.resolution);
     spec.hosts.iter().find_map(|host| {
         if host == "*" || !is_pattern(host) {
-            return Some(format!("{host} is not a valid host"));
+            return Some(format!("{host} is not a valid host name"));
         }
         (resolved && host.starts_with('*'))
             .then(|| format!("{host} cannot be resolved; add endpoints, or use a host without a wildcard"))

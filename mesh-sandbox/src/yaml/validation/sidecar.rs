@@ -27,5 +27,5 @@ fn of_egress(egress: &Egress) -> Option<String> {
     }
     let is_whole = |host: &&String| host.split_once('/').is_none_or(|(namespace, _)| namespace.is_empty());
     let incomplete = egress.hosts.iter().find(is_whole);
-    incomplete.map(|host| format!("{host} has no namespace; write namespace/host"))
+    incomplete.map(|host| format!("the egress host {host} has no namespace; write namespace/host"))
 }
