@@ -1,4 +1,4 @@
-//! Lists of `struct addrinfo`.
+//! Builds and frees lists of `struct addrinfo`, the results of name resolutions.
 
 use std::{
     ffi::{CString, c_char},

@@ -74,7 +74,7 @@ pub(crate) enum OperationKind {
     Other,
 }
 
-/// The value of an operation that succeeded.
+/// The result of an operation that succeeded.
 #[derive(Debug)]
 pub(crate) enum Value {
     Addresses { found: Addresses, flags: c_int },

@@ -1,4 +1,4 @@
-//! `sidestep_connect`: connections as descriptors.
+//! The function `sidestep_connect`, which returns a connection to a service as a descriptor.
 
 use std::{
     ffi::{c_char, c_int},
@@ -36,7 +36,8 @@ pub const SIDESTEP_FLAG_EXPLAIN_PROBE: u32 = 0x200;
 const PROTOCOLS: u32 = 0xF;
 
 /// Returns the target of a connection. `flags` is the protocol, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1`
-/// or `SIDESTEP_PROTOCOL_HTTP2`, combined with any of the bits in `allowed`. Other bits are a failure.
+/// or `SIDESTEP_PROTOCOL_HTTP2`, combined with any of the bits in `allowed`. The function fails if `flags` contains
+/// other bits.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! Connections as descriptors. The program gets one end of a socket pair, and the mesh's threads copy bytes between the
-//! other end and the connection.
+//! Makes connections available as descriptors. The program gets one end of a socket pair, and the mesh's threads copy
+//! bytes between the other end and the connection.
 
 mod pair;
 mod socket;
@@ -60,7 +60,7 @@ impl Connections {
     }
 }
 
-/// An open connection in [`Connections`]. Dropping this value removes the connection from [`Connections`].
+/// An entry for an open connection in [`Connections`]. Dropping this value removes the entry.
 struct Open {
     connections: Arc<Connections>,
     socket: SocketId,

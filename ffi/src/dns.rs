@@ -52,8 +52,8 @@ impl Dns {
     }
 }
 
-/// A started DNS listener that is not part of a `Dns` yet. The threads of a mesh create this value. It has only a weak
-/// reference to the bridge, because the threads must not hold an object that owns them.
+/// A started DNS listener that is not part of a `Dns` yet. The threads of a mesh create this value. The reference to
+/// the bridge is weak, because the threads must not hold an object that owns them.
 #[derive(Debug)]
 pub(crate) struct Started {
     listener: DnsListener,

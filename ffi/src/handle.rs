@@ -52,7 +52,7 @@ const LIMIT: usize = 1 << 20;
 
 static TABLE: ArcSwapOption<Handles> = ArcSwapOption::const_empty();
 
-/// A process and its handles.
+/// The identity of a process, and the handles that the process has created.
 struct Handles {
     process: Process,
     table: Table,

@@ -1,4 +1,4 @@
-//! The log callback.
+//! The log callback: a function of the program that receives the log of a mesh.
 
 mod gate;
 

@@ -1,4 +1,5 @@
-//! The runtime of a mesh: its worker threads, and one more thread for the system's `getaddrinfo`. Idle threads sleep.
+//! The runtime of a mesh: its worker threads, and threads for calls that block, such as the system's `getaddrinfo`.
+//! Idle threads sleep.
 
 mod threads;
 

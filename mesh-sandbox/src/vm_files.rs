@@ -117,8 +117,8 @@ impl Contents<'_> {
         }
     }
 
-    /// Returns `cluster.env`: the proxy metadata, and variables that override metadata of the same name, sorted and
-    /// quoted for a shell (istio `istioctl/pkg/workload/workload.go`).
+    /// Returns `cluster.env`: the proxy metadata, and variables, which override metadata of the same name. The lines
+    /// are sorted and quoted for a shell (istio `istioctl/pkg/workload/workload.go`).
     fn cluster_env(&self, metadata: &BTreeMap<&'static str, String>) -> String {
         let template = &self.group.object.spec.template;
         let ports: Vec<String> = template.ports.values().map(u16::to_string).collect();

@@ -20,7 +20,8 @@ pub(crate) struct SocketId {
 }
 
 impl SocketId {
-    /// Returns the identity of the socket that the descriptor refers to, or `None` if it refers to something else.
+    /// Returns the identity of the socket that the descriptor refers to, or `None` if the descriptor does not refer to
+    /// a socket.
     pub(crate) fn of(fd: impl AsFd) -> io::Result<Option<Self>> {
         let stat = fstat(&fd)?;
         let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;

@@ -28,7 +28,8 @@ const UNSUPPORTED: *mut AtomicU32 = ptr::dangling_mut();
 const SIZE: usize = 4096;
 
 impl Process {
-    /// Returns a new identity for this process. `parent` is the identity of its parent process, if that used handles.
+    /// Returns a new identity for this process. `parent` is the identity of the parent process, or `None` if the parent
+    /// process used no handles.
     pub(super) fn enter(parent: Option<Self>) -> Self {
         let Some(page) = page() else { return Self(std::process::id()) };
         let number = parent.map_or(1, |Self(parent)| parent.wrapping_add(1).max(1));

@@ -1,4 +1,4 @@
-//! The table of handles.
+//! The table of handles, which contains the object of each handle.
 
 use std::{
     any::Any,
@@ -81,7 +81,7 @@ pub(super) struct Table {
     /// The number of the first handle of this process. Handles with smaller numbers belong to the parent process and its
     /// ancestors.
     first: usize,
-    /// The number of the next handle. It is outside of the lock, because a forked child reads it.
+    /// The number of the next handle. The number is outside of the lock, because a forked child reads it.
     next: AtomicUsize,
     /// The maximum number of handles of one type.
     limit: usize,
@@ -100,7 +100,7 @@ struct Objects {
 /// A handle that was added to the table.
 pub(super) struct Inserted {
     pub(super) id: Id,
-    /// The number of handles of this type, if the number has become so large that the library must log a warning.
+    /// The number of handles of this type, if it has become so large that the library must log a warning.
     pub(super) leak: Option<usize>,
 }
 

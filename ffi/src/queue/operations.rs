@@ -1,4 +1,4 @@
-//! The operations in progress.
+//! The operations of a queue that are in progress.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The two ends of a connection, as the application reports them.
+//! The client and the server of a connection, as the built-in application reports them.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::pki::{self, Authority, Lifetime, Subject};
 /// The certificate lifetime that Istio's agent requests (istio `security/pkg/cmd/constants.go`).
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// The identity that a workload presents.
+/// The identity that a workload presents in TLS handshakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Presented {
     pub(crate) identity: String,

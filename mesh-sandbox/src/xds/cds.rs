@@ -1,4 +1,4 @@
-//! The clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`, `cluster_tls.go`).
+//! The xDS clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`, `cluster_tls.go`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::{

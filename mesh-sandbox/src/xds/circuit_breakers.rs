@@ -1,4 +1,4 @@
-//! The circuit breakers of a cluster (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
+//! The circuit breakers of an xDS cluster (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
 
 use xds_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use xds_proto::envoy::config::cluster::v3::{CircuitBreakers, UpstreamConnectionOptions};

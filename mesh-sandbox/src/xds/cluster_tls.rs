@@ -1,4 +1,4 @@
-//! The transport sockets of a cluster (istio `cluster_tls.go`).
+//! The transport sockets of an xDS cluster (istio `cluster_tls.go`).
 
 use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;

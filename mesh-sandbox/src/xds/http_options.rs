@@ -34,7 +34,7 @@ pub(super) struct HttpOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     Http2,
-    /// The HTTP version that the client uses.
+    /// The HTTP version that the client of the proxy uses.
     AsTheClient,
 }
 

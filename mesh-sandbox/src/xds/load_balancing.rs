@@ -1,4 +1,4 @@
-//! The load balancing policy of a cluster (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
+//! The load balancing policy of an xDS cluster (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::common_lb_config::LocalityWeightedLbConfig;

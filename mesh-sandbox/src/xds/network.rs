@@ -16,9 +16,9 @@ pub(crate) struct Candidate<'a> {
 /// An endpoint as seen by a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen<'a> {
-    /// A directly reachable endpoint.
+    /// An endpoint that the proxy can reach directly.
     Direct { candidate: Candidate<'a>, weight: u32 },
-    /// A gateway, which represents several endpoints.
+    /// A gateway, which represents endpoints of another network.
     Through { gateway: &'a NetworkGateway, weight: u32 },
 }
 

@@ -1,4 +1,4 @@
-//! The outlier detection of a cluster (istio `applyOutlierDetection`).
+//! The outlier detection of an xDS cluster (istio `applyOutlierDetection`).
 
 use xds_proto::envoy::config::cluster::v3::{Cluster, OutlierDetection};
 use xds_proto::envoy::r#type::v3::Percent;

@@ -31,7 +31,7 @@ pub(crate) struct Folder {
 pub(crate) type Stamp = BTreeMap<PathBuf, FileStamp>;
 
 impl Folder {
-    /// Reads the folder.
+    /// Reads the mesh folder `root`.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut clusters = BTreeMap::new();
         for path in entries(root)? {

@@ -1,4 +1,4 @@
-//! The Istio kinds. Unknown fields are rejected: ignoring them would make the sandbox more lenient than istiod.
+//! The Istio kinds. The reader rejects unknown fields: ignoring them would make the sandbox more lenient than istiod.
 
 use std::collections::BTreeMap;
 

@@ -38,8 +38,8 @@ pub(crate) struct MeshConfig {
 }
 
 impl MeshConfig {
-    /// Returns the configuration with the trust domain `given`. If `given` is `None`, the trust domain in the file
-    /// applies, and if the file contains none, Istio's default.
+    /// Returns the configuration with the trust domain `given`. If `given` is `None`, uses the trust domain in the
+    /// file. If the file contains no trust domain, uses Istio's default.
     pub(crate) fn settled(&self, given: Option<String>) -> Self {
         let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
         let trust_domain = given.or(own).unwrap_or_else(|| DEFAULT_TRUST_DOMAIN.to_owned());

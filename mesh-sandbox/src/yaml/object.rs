@@ -1,4 +1,4 @@
-//! An object: kind, name and content.
+//! A Kubernetes or Istio object: kind, name and content.
 
 use std::fmt;
 use std::sync::Arc;

@@ -90,8 +90,8 @@ fn endpoint(spec: &ServiceEntrySpec, endpoint: &Workload) -> Option<String> {
     unknown.or_else(|| workload(endpoint))
 }
 
-/// Returns a problem if several hosts share a port that is neither HTTP nor TLS: nothing distinguishes their
-/// connections.
+/// Returns a problem if several hosts share a port that is neither HTTP nor TLS: a proxy cannot distinguish the
+/// connections to these hosts.
 fn ambiguous_hosts(spec: &ServiceEntrySpec) -> Option<String> {
     if spec.resolution == Resolution::None || spec.hosts.len() < 2 {
         return None;
