@@ -93,7 +93,7 @@ impl Stream {
     }
 
     /// Calls `work` on the caller's thread until `work` is ready, and waits between the calls until the socket is
-    /// `ready`. Fails after `limit`; `None` waits without a limit. No other thread is involved.
+    /// `ready`. Fails after `limit`; `None` waits without a limit.
     fn run<T>(
         &self,
         direction: &Mutex<()>,
@@ -176,7 +176,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Sends the end of the stream. If sending cannot finish without waiting, it continues on the mesh's threads.
+    /// Sends the end of the stream. If sending has to wait, the mesh's threads continue it.
     fn drop(&mut self) {
         let stream = self.stream.get_mut().take();
         let Some(mut stream) = stream else { return };

@@ -1,5 +1,6 @@
-//! The listeners of all endpoints and gateways of the mesh. After a change of the mesh, new addresses are bound,
-//! removed ones are closed with their connections, and all others keep their sockets.
+//! The listeners of all endpoints and gateways of the mesh. After a change of the mesh, listeners of new addresses are
+//! opened, listeners of removed addresses are closed with their connections, and all other listeners keep their
+//! sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -220,7 +221,7 @@ impl DataPlane {
         self.reconcile(mesh)
     }
 
-    /// Aborts all tasks and waits until they have ended.
+    /// Aborts the tasks of all listeners and connections, and waits until they have ended.
     pub(crate) async fn close(&self) {
         let tasks: Vec<_> = {
             let state = self.state.lock();

@@ -1,4 +1,4 @@
-//! The DNS server outside the mesh. It answers the names in `upstream.hosts` and no others.
+//! The DNS server outside the mesh. It answers only the names in `upstream.hosts`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

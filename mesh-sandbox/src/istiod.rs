@@ -28,7 +28,7 @@ pub(crate) mod subscription;
 pub(crate) use push::Pushes;
 pub(crate) use snapshot::Snapshot;
 
-/// The lifetime of a certificate if its request contains none, and the maximum lifetime (istio
+/// The lifetime of a certificate whose request contains no lifetime, and the maximum lifetime (istio
 /// `security/pkg/server/ca/server.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TtlPolicy {
@@ -36,8 +36,8 @@ pub(crate) struct TtlPolicy {
     pub(crate) max: Duration,
 }
 
-/// The age at which a connection gets a GOAWAY, and the grace period after which it is closed (istio
-/// `pkg/keepalive/options.go`).
+/// The age at which istiod sends a GOAWAY on a connection, and the grace period after which istiod closes the
+/// connection (istio `pkg/keepalive/options.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgeLimit {
     pub(crate) age: Duration,

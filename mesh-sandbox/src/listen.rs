@@ -45,8 +45,8 @@ pub(crate) async fn serve<F>(
     }
 }
 
-/// Accepts the next connection. An error is logged, and the next connection is accepted: an error concerns one
-/// connection only, or is temporary, such as too many open files.
+/// Accepts the next connection. If accepting fails, logs the error and tries again: the error concerns only one
+/// connection, or is temporary, such as too many open files.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

@@ -1,5 +1,5 @@
-//! The mesh as istiod models it: services merged over clusters, endpoints with network and identity, gateways per
-//! network. Building the mesh is a pure function from objects to a [`Mesh`].
+//! The mesh as istiod models it: services merged over Kubernetes clusters, endpoints with network and identity, and the
+//! gateways of each network. Building the mesh is a pure function from objects to a [`Mesh`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -52,8 +52,8 @@ pub(crate) struct Mesh {
     pub(crate) config: MeshConfig,
     /// The Kubernetes cluster from which the Istio kinds are read.
     pub(crate) config_cluster: String,
-    /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns it on if a pod is in ambient
-    /// mode.
+    /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns ambient mode on if a pod uses
+    /// it.
     pub(crate) is_ambient: bool,
     pub(crate) networks: Networks,
     pub(crate) services: Vec<Arc<Service>>,

@@ -22,7 +22,7 @@ pub(crate) struct State {
     vips: VipAllocator,
 }
 
-/// The objects that a change affects.
+/// The objects that a change adds, changes or removes, as `kind namespace/name`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Difference {
     /// The new and changed objects.

@@ -29,8 +29,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BLOCKING: usize = 32;
 
 pub(super) enum Threads {
-    /// One thread. It needs no work stealing, so small messages are faster than with several threads (`mesh-bench ffi`
-    /// measures it).
+    /// One thread. A single thread needs no work stealing, so small messages are faster than with several threads
+    /// (`mesh-bench ffi` measures it).
     One(One),
     Several(Runtime),
     Ended,

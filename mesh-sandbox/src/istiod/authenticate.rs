@@ -7,7 +7,7 @@ use tonic::metadata::MetadataMap;
 use super::Shared;
 use crate::pki::spiffe;
 
-/// The client of a TLS connection. The server adds it as an extension to every HTTP request of the connection.
+/// The client of a TLS connection. The server adds this value as an extension to every HTTP request of the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: std::net::SocketAddr,

@@ -37,7 +37,7 @@ pub(crate) enum Answer {
     Send(Vec<DeltaDiscoveryResponse>),
     /// A NACK, which is recorded and not answered.
     Rejected(Rejection),
-    /// The stream ends with this status.
+    /// istiod ends the stream with this status.
     End(Status),
     /// istiod dereferences a nil pointer and crashes. The string is the reason.
     Crash(String),
@@ -84,7 +84,7 @@ impl Session {
             .collect()
     }
 
-    /// Handles a request.
+    /// Processes a request of the client.
     pub(crate) fn request(&mut self, snapshot: &Snapshot, request: &DeltaDiscoveryRequest) -> Answer {
         let kind = request.type_url.as_str();
         if kind == HEALTH {
@@ -164,7 +164,8 @@ impl Session {
         Answer::Send(responses)
     }
 
-    /// Handles a new snapshot: returns the changed resources for this proxy, clusters first and names last.
+    /// Handles a new snapshot: returns the changed resources for this proxy, xDS clusters first and the name table
+    /// last.
     pub(crate) fn push(&mut self, snapshot: &Snapshot) -> Vec<DeltaDiscoveryResponse> {
         let since = snapshot.changes.since(self.seen);
         let broken = snapshot.broken_names != self.broken_names;

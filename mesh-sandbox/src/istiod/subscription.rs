@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-/// The state of a subscription.
+/// The state of one stream's subscription to one resource type.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
     /// The names as istiod records them: the requested names or, for wildcard types, the sent names.

@@ -142,8 +142,8 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
 
 /// Gives all services of one host and namespace the same endpoints, the endpoints of the oldest service first, because
 /// istiod stores endpoints by host and namespace (istio `endpointshards.go`). A cluster of type LOGICAL_DNS has one
-/// endpoint: if a port has endpoints already, those of another DNS_ROUND_ROBIN entry are omitted (istio
-/// `mergeServicesInstancesByNamespaceHost`).
+/// endpoint: if a port has endpoints already, endpoints of another entry with resolution DNS_ROUND_ROBIN are omitted
+/// (istio `mergeServicesInstancesByNamespaceHost`).
 fn share_endpoints(services: &mut [Service]) {
     let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, service) in services.iter().enumerate() {

@@ -135,8 +135,8 @@ impl Reader<'_> {
     }
 
     /// Returns the endpoint of a workload for a service port. The endpoint listens on the port that the workload sets
-    /// for the name of the service port. If the workload sets none, it listens on the target port, and without a target
-    /// port on the service port.
+    /// for the name of the service port. If the workload sets no such port, the endpoint listens on the target port. If
+    /// there is no target port, it listens on the service port.
     fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
         let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
         let number = own.or(port.target_port).unwrap_or(port.number);
@@ -224,7 +224,7 @@ fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     spec.addresses.iter().map(plain).collect()
 }
 
-/// Returns automatically allocated addresses, or `(None, None)` if the entry does not qualify for them (istio
+/// Returns the virtual IPs that Istio allocates for the entry, or `(None, None)` if it allocates none (istio
 /// `pilot/pkg/controllers/ipallocate/ipallocate.go`).
 fn automatic(
     manifest: &Manifest,

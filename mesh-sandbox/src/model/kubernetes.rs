@@ -33,8 +33,8 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// Returns all services. A service of type ExternalName has no entry in the name table and no xDS cluster, but no
-    /// other service can use its host.
+    /// Returns all services. A service of type ExternalName has no entry in the name table and no xDS cluster, but its
+    /// host is not available to other services.
     pub(crate) fn services(&self) -> Vec<Service> {
         each(self.objects, |object| match object {
             Object::Service(service) => Some(service),

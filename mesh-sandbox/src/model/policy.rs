@@ -1,4 +1,4 @@
-//! PeerAuthentication of mesh, namespace, workload and port.
+//! PeerAuthentication policies for the mesh, for namespaces, workloads and ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Policies {
         self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// Returns the namespaces whose policies differ from those in `other`.
+    /// Returns the namespaces whose PeerAuthentication policies differ from the policies in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |policies: &Self, namespace: &str| -> Vec<_> {
             let own = policies.0.iter().filter(|(home, _)| home == namespace);

@@ -15,7 +15,7 @@ use crate::yaml::{Key, Manifest, Object};
 /// A `DestinationRule`, or the result of merging several rules of one namespace for one host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
-    /// The namespace of the first rule.
+    /// The namespace of the rule.
     pub(crate) namespace: String,
     pub(crate) name: String,
     /// The labels of the workloads that the rule applies to, in the namespace of the rule. `None` if it applies to all
@@ -47,7 +47,8 @@ impl Rule {
         self.subsets.iter().find(|subset| subset.name == name)
     }
 
-    /// Merges another rule for the same host: adds its subsets, and its policy if this rule has none.
+    /// Merges the rule `other` for the same host into this rule: adds the subsets of `other`, and its policy if this
+    /// rule has no policy.
     fn merge(&mut self, other: &DestinationRuleSpec) {
         let new = other.subsets.iter().filter(|subset| self.subset(&subset.name).is_none());
         self.subsets.extend(new.cloned().collect::<Vec<_>>());
@@ -104,7 +105,7 @@ impl Rules {
         }
     }
 
-    /// Returns the hosts whose rules differ from those in `other`.
+    /// Returns the hosts whose rules differ from the rules in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let missing = |rules: &Self, others: &Self| -> Vec<String> {
             let own = rules.objects.iter().filter(|(key, rule)| others.objects.get(*key) != Some(rule));
@@ -113,8 +114,9 @@ impl Rules {
         missing(self, other).into_iter().chain(missing(other, self)).collect()
     }
 
-    /// Returns the rules for a service that apply to clients in a namespace. The first of these that has rules for the
-    /// host applies: the client's namespace, the exports of the service's namespace, the exports of the root namespace.
+    /// Returns the rules for a service that apply to clients in a namespace. The sources are, in this order: the
+    /// client's namespace, the exports of the service's namespace, and the exports of the root namespace. The first
+    /// source with rules for the host applies.
     pub(crate) fn of(&self, namespace: &str, service: &Service) -> Vec<Arc<Rule>> {
         let own = if namespace == ROOT_NAMESPACE { Some(&self.root) } else { self.local.get(namespace) };
         let found =
@@ -168,7 +170,7 @@ fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     }
 }
 
-/// Returns the rules for this host, or, if there are none, the rules with the longest wildcard host that matches it.
+/// Returns the rules for `host`. If there are none, returns the rules for the longest wildcard that matches `host`.
 fn most_specific<'a>(rules: &'a ByHost, host: &str) -> Option<&'a [Rule]> {
     if let Some(rules) = rules.get(host) {
         return Some(rules);

@@ -58,8 +58,9 @@ impl Scope {
         self
     }
 
-    /// Adds a service. If a service has the same host already, the ports are merged into that service if Istio allows
-    /// this (istio `appendSidecarServices`).
+    /// Adds a service. If a Kubernetes service and a service entry have the same host, only the Kubernetes service
+    /// remains. Ports of other services with the same host are merged if Istio allows it (istio
+    /// `appendSidecarServices`).
     fn add(&mut self, service: &Arc<Service>) {
         let Some(index) = self.by_host.get(&service.host).copied() else {
             self.by_host.insert(service.host.clone(), self.services.len());
@@ -115,8 +116,8 @@ impl Mesh {
     }
 }
 
-/// Returns the services that are exported to a namespace: first those that are exported to it by name, then those that
-/// are exported to all namespaces.
+/// Returns the services that are exported to a namespace: first the services that are exported to this namespace by
+/// name, then the services that are exported to all namespaces.
 fn exported<'a>(services: &'a [Arc<Service>], namespace: &str) -> Vec<&'a Arc<Service>> {
     let visible = services.iter().filter(|service| service.is_visible_to(namespace));
     let (public, private): (Vec<_>, Vec<_>) = visible.partition(|service| service.is_public());

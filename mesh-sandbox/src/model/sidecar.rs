@@ -47,7 +47,7 @@ impl Sidecars {
         Self(all.into_iter().map(|(_, sidecar)| sidecar).collect())
     }
 
-    /// Returns the namespaces whose objects differ from those in `other`.
+    /// Returns the namespaces whose `Sidecar` objects differ from the objects in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |sidecars: &Self, namespace: &str| -> Vec<_> {
             let own = sidecars.0.iter().filter(|sidecar| sidecar.namespace == namespace);
@@ -57,8 +57,8 @@ impl Sidecars {
         homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
-    /// Returns the `Sidecar` for a workload, with its index: the first in the namespace of the workload that applies to
-    /// it. If there is none, the first without a selector in the root namespace.
+    /// Returns the `Sidecar` for a workload, with its index: the first object in the namespace of the workload that
+    /// applies to the workload. If there is none, returns the first object without a selector in the root namespace.
     pub(crate) fn of(&self, namespace: &str, labels: &Labels) -> Option<(usize, &Sidecar)> {
         let selector =
             |sidecar: &Sidecar| sidecar.object.spec.workload_selector.as_ref().map(|it| it.labels.clone());
@@ -106,8 +106,8 @@ impl<'a> Listener<'a> {
         Self { port: port.map(|port| port.number).filter(|number| *number > 0), hosts: hosts.collect() }
     }
 
-    /// Returns the service as the listener imports it: with only the port of the listener if the listener has a port.
-    /// Returns `None` if the listener does not import the service.
+    /// Returns the service as the listener imports it. If the listener has a port, the returned service has only this
+    /// port. Returns `None` if the listener does not import the service.
     pub(crate) fn import(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
         let concerns = |namespace: &str| namespace == "*" || namespace == service.namespace;
         let mut listed = self.hosts.iter().filter(|(namespace, ..)| concerns(namespace));

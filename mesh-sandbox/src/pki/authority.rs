@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::provider;
 use crate::error::{Error, Result};
 
-/// Certificates are valid from two minutes before they are issued, for peers with slow clocks (istio
+/// The time by which the validity of a certificate starts before it is issued, for peers with slow clocks (istio
 /// `security/pkg/pki/util/generate_cert.go`).
 const BACKDATED: Duration = Duration::from_secs(2 * 60);
 /// The lifetime of istiod's self-signed root (istio `pilot/pkg/bootstrap/istio_ca.go`).

@@ -14,7 +14,8 @@ const AUDIENCE: &str = "istio-ca";
 /// The lifetime that istioctl requests (istio `istioctl/pkg/workload/workload.go`).
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The options of a service account token. The defaults are those of istioctl: audience `istio-ca`, lifetime one hour.
+/// The options of a service account token. The defaults are the same as in istioctl: audience `istio-ca`, lifetime one
+/// hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     audience: String,

@@ -63,9 +63,9 @@ impl Sandbox {
         self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
     }
 
-    /// Puts another application behind a service port, from the next connection on: endpoints forward connections to it,
-    /// as sidecars do after mTLS. `host` is the full name of the service. [`Sandbox::restore_application`] restores the
-    /// built-in application.
+    /// Puts another application behind a service port, from the next connection on. Endpoints forward connections to
+    /// `application`, as sidecars do after mTLS. `host` is the full name of the service.
+    /// [`Sandbox::restore_application`] restores the built-in application.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ pub(crate) struct Role {
     pub(crate) presented: Option<Presented>,
 }
 
-/// An endpoint with a listener.
+/// An endpoint, and the state for serving its connections.
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) role: RwLock<Arc<Role>>,
