@@ -44,7 +44,8 @@ pub(crate) struct AgeLimit {
     pub(crate) grace: Duration,
 }
 
-/// The state that the services of istiod share. It survives a crash of istiod, like the state of a Kubernetes cluster.
+/// The state that the services of istiod share. This state survives a crash of istiod, like the state of a Kubernetes
+/// cluster.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,

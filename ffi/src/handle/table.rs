@@ -155,7 +155,7 @@ impl Table {
         Some(object)
     }
 
-    /// Writes a warning to the log of each object that has one.
+    /// Writes a warning to the log of each object that has a log.
     pub(super) fn warn(&self, warning: &str) {
         self.objects.read().by_number.values().for_each(|(_, object)| object.warn(warning));
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// The operations in progress by number. Dropping the sender of an operation cancels the operation.
+/// The operations in progress, by their number. Dropping the sender of an operation cancels the operation.
 #[derive(Default)]
 pub(super) struct Operations(Mutex<State>);
 

@@ -22,8 +22,8 @@ pub(crate) struct Changes {
     /// The push in which PeerAuthentications of a namespace changed last. The change affects CDS and EDS of the
     /// services in the namespace.
     policies: BTreeMap<String, u64>,
-    /// The push in which DestinationRules changed last, by their host, which may be a wildcard. The change affects CDS
-    /// and EDS of the services that match the host.
+    /// The push in which the DestinationRules for a host changed last. The host may be a wildcard. The change affects
+    /// CDS and EDS of the services that match the host.
     rules: BTreeMap<String, u64>,
     /// The push in which Sidecars of a namespace changed last. The change affects the xDS clusters and the name table
     /// of the proxies in the namespace.

@@ -1,4 +1,4 @@
-//! Merges the clusters into one mesh (istio `serviceregistry/aggregate/controller.go`).
+//! Merges the Kubernetes clusters into one mesh (istio `serviceregistry/aggregate/controller.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -26,7 +26,8 @@ pub(crate) struct Sidecar {
 pub(crate) struct Listener<'a> {
     /// If set, the listener imports only services that have this port, and imports no other port of these services.
     port: Option<u16>,
-    /// Each entry: the namespace (`*` for all), the host, and whether the entry excludes the host.
+    /// The hosts that the listener imports. An entry consists of the namespace (`*` for all), the host, and whether the
+    /// entry excludes the host.
     hosts: Vec<(&'a str, &'a str, bool)>,
 }
 

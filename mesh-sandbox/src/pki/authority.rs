@@ -34,7 +34,7 @@ pub(crate) enum Subject {
 pub(crate) enum Lifetime {
     /// The time from now until the certificate expires.
     For(Duration),
-    /// The certificate has expired already, as a fault for tests.
+    /// The certificate has expired already. Tests use this fault.
     Expired,
 }
 

@@ -5,7 +5,7 @@ use crate::hello::Hello;
 use crate::model::Protocol;
 use crate::yaml::istio::MutualTlsMode;
 
-/// The handling of a connection by a sidecar.
+/// The filter chain that handles a connection in a sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chain {
     /// The sidecar terminates mutual TLS, then serves HTTP.

@@ -30,7 +30,7 @@ pub(crate) enum Validity {
     Expired,
 }
 
-/// The agents of all workloads, which hold their certificates.
+/// The agents of all workloads. They hold the certificates of the workloads.
 #[derive(Debug)]
 pub(crate) struct Identities {
     authority: Arc<Authority>,

@@ -121,8 +121,8 @@ fn by_locality(groups: &mut [Group], own: &LocalityParts<'_>, failover: &[Failov
     close_gaps(groups);
 }
 
-/// Sets priorities by labels. The more of the first labels in `wanted` an endpoint shares with the proxy, the higher
-/// its priority.
+/// Sets priorities by labels. An endpoint that has more of the first labels in `wanted` in common with the proxy has a
+/// higher priority.
 fn by_labels(groups: Vec<Group>, own: &Labels, wanted: &[String]) -> Vec<Group> {
     let wanted: Vec<(&str, Option<&str>)> = wanted
         .iter()

@@ -9,7 +9,7 @@ use crate::yaml::destination_rule::{
 };
 use crate::yaml::mesh_config::MeshConfig;
 
-/// The service port and subset for which a cluster is built.
+/// The service port and subset for which an xDS cluster is built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) service: &'a Service,

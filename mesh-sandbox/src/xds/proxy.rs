@@ -20,10 +20,10 @@ pub(crate) struct Proxy {
     pub(crate) service_account: String,
     pub(crate) cluster: String,
     pub(crate) network: String,
-    /// `REQUESTED_NETWORK_VIEW`: if not empty, the proxy gets only endpoints of these networks.
+    /// The metadata `REQUESTED_NETWORK_VIEW`: if it is not empty, the proxy gets only endpoints of these networks.
     pub(crate) network_view: Vec<String>,
     pub(crate) dns_capture: bool,
-    /// `DISABLE_HBONE_SEND`: the proxy gets ambient workloads as plain addresses.
+    /// The metadata `DISABLE_HBONE_SEND`: if it is true, the proxy gets ambient workloads as plain addresses.
     pub(crate) disables_hbone: bool,
     pub(crate) is_router: bool,
     /// The metadata `LABELS`, with the topology labels.

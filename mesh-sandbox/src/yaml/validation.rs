@@ -104,7 +104,7 @@ fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
         }
     }
     (seen.contains("*") && seen.len() > 1)
-        .then(|| "exportTo contains `*` and other values; remove one".to_owned())
+        .then(|| "exportTo contains `*` and other values; remove `*` or the others".to_owned())
 }
 
 fn is_ip(text: &str) -> bool {
