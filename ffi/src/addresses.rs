@@ -1,4 +1,4 @@
-//! Lists of `struct addrinfo`.
+//! Builds and frees lists of `struct addrinfo`, the results of name resolutions.
 
 use std::{
     ffi::{CString, c_char},
@@ -45,7 +45,7 @@ union Address {
 }
 
 impl Entry {
-    /// The entry for a TCP socket.
+    /// Returns the entry for a TCP socket with this address.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
         Self { address, socket_type: SOCK_STREAM, protocol: IPPROTO_TCP }
     }

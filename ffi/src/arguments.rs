@@ -19,7 +19,7 @@ const MAX_TEXT: usize = 64 * 1024;
 pub(crate) struct Out<'a, T>(&'a mut T);
 
 impl<'a, T> Out<'a, T> {
-    /// Writes `initial` to an optional output. Returns `None` if the pointer is NULL.
+    /// Writes `initial` to an optional output of a call. Returns `None` if the pointer is NULL.
     ///
     /// # Safety
     ///
@@ -34,7 +34,7 @@ impl<'a, T> Out<'a, T> {
         Some(Self(unsafe { &mut *pointer }))
     }
 
-    /// Writes `initial` to a required output. A NULL pointer is a failure that names the argument `name`.
+    /// Writes `initial` to a required output of a call. A NULL pointer is a failure that names the argument `name`.
     ///
     /// # Safety
     ///
@@ -50,7 +50,8 @@ impl<'a, T> Out<'a, T> {
 }
 
 impl<T> Out<'_, *mut T> {
-    /// Writes NULL to the optional output for an error object.
+    /// Writes NULL to the output for an error object. Returns `None` if `pointer` is NULL, because this output is
+    /// optional.
     ///
     /// # Safety
     ///
@@ -87,7 +88,7 @@ pub(crate) unsafe fn optional_text<'a>(text: *const c_char, name: &str) -> Resul
     // SAFETY: the caller guarantees that the text is terminated and does not change.
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
     if bytes.len() > MAX_TEXT {
-        let message = format!("{name} has {} bytes: the maximum is {MAX_TEXT}", bytes.len());
+        let message = format!("the argument {name} has {} bytes; the maximum is {MAX_TEXT}", bytes.len());
         return Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message));
     }
     str::from_utf8(bytes).map(Some).map_err(|error| {
@@ -135,7 +136,7 @@ fn checked_length(length: usize) -> Result<usize, Failure> {
     if isize::try_from(length).is_ok() {
         return Ok(length);
     }
-    let message = format!("the size {length} is larger than the address space");
+    let message = format!("the buffer size {length} is larger than the address space");
     Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
 }
 

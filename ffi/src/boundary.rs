@@ -34,8 +34,8 @@ pub(crate) fn outcome<T>(
     })
 }
 
-/// Creates an error object. Returns NULL if the program has too many error objects: the status of a call must reach the
-/// program in any case.
+/// Creates an error object. Returns NULL if the program has too many error objects; the call can then still return its
+/// status.
 pub(crate) fn error_object(failure: Failure) -> *mut sidestep_error {
     guarded(|| handle::create(ErrorObject::from(failure))).unwrap_or(ptr::null_mut())
 }

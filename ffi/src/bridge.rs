@@ -82,8 +82,8 @@ pub unsafe extern "C" fn sidestep_bridge_start(
     })
 }
 
-/// Returns a future that starts a bridge. The future does not hold `member`, because it runs on the threads that
-/// `member` owns.
+/// Returns a future that starts a bridge. The future does not hold a reference to `member`, because it runs on the
+/// threads that `member` owns.
 pub(crate) fn starting(
     member: &Member,
     access: i32,

@@ -57,7 +57,7 @@ pub struct sidestep_completion {
     pub error: *mut sidestep_error,
 }
 
-/// A completion that the program has not fetched. Dropping it closes and frees its value.
+/// A completion that the program has not fetched. Dropping the completion closes and frees the result of the operation.
 #[derive(Debug)]
 pub(crate) struct Completion {
     /// The address in the pointer `user_data` that the program passed. The library does not dereference it.
@@ -74,7 +74,7 @@ pub(crate) enum OperationKind {
     Other,
 }
 
-/// The value of an operation that succeeded.
+/// The result of an operation that succeeded.
 #[derive(Debug)]
 pub(crate) enum Value {
     Addresses { found: Addresses, flags: c_int },

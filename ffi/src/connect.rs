@@ -1,4 +1,4 @@
-//! `sidestep_connect`: connections as descriptors.
+//! The function `sidestep_connect`, which returns a connection to a service as a descriptor.
 
 use std::{
     ffi::{c_char, c_int},
@@ -36,7 +36,8 @@ pub const SIDESTEP_FLAG_EXPLAIN_PROBE: u32 = 0x200;
 const PROTOCOLS: u32 = 0xF;
 
 /// Returns the target of a connection. `flags` is the protocol, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1`
-/// or `SIDESTEP_PROTOCOL_HTTP2`, combined with any of the bits in `allowed`. Other bits are a failure.
+/// or `SIDESTEP_PROTOCOL_HTTP2`, combined with any of the bits in `allowed`. The function fails if `flags` contains
+/// other bits.
 ///
 /// # Safety
 ///
@@ -56,7 +57,7 @@ pub(crate) unsafe fn target(
         _ => None,
     };
     let protocol = protocol.filter(|_| flags & !(PROTOCOLS | allowed) == 0).ok_or_else(|| {
-        let message = format!("flags is {flags:#x}, which this function does not support");
+        let message = format!("this function does not support the flags {flags:#x}");
         Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message)
     })?;
     Ok(Target::new(host, port)?.with_protocol(protocol))
@@ -67,8 +68,8 @@ pub(crate) fn pair(flags: u32) -> Pair {
 }
 
 /// Returns a future that connects to `target`, and returns the descriptor. The time limit is `limit`, or the setting
-/// `connect-timeout-ms` if `limit` is `None`. The future does not hold `member`, because it runs on the threads that
-/// `member` owns.
+/// `connect-timeout-ms` if `limit` is `None`. The future does not hold a reference to `member`, because it runs on the
+/// threads that `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,

@@ -1,4 +1,4 @@
-//! Information about a connection.
+//! The functions that return information about a connection.
 
 use std::{
     ffi::{CString, c_char, c_int},

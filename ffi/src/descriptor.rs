@@ -1,5 +1,5 @@
-//! Connections as descriptors. The program gets one end of a socket pair, and the mesh's threads copy bytes between the
-//! other end and the connection.
+//! Makes connections available as descriptors. The program gets one end of a socket pair, and the mesh's threads copy
+//! bytes between the other end and the connection.
 
 mod pair;
 mod socket;
@@ -27,7 +27,7 @@ use self::pair::Ends;
 pub(crate) use self::{pair::Pair, socket::SocketId};
 use crate::{failure::Failure, status::SIDESTEP_E_TIMEOUT};
 
-/// The open connections, by the program's socket.
+/// The open connections. The key is the identity of the program's socket.
 #[derive(Default)]
 pub(crate) struct Connections {
     open: Mutex<HashMap<SocketId, (usize, ConnectionInfo)>>,
@@ -60,12 +60,12 @@ impl Connections {
     }
 }
 
-/// An open connection in [`Connections`]. Dropping this value removes the connection there.
+/// An entry for an open connection in [`Connections`]. Dropping this value removes the entry.
 struct Open {
     connections: Arc<Connections>,
     socket: SocketId,
-    /// Distinguishes connections whose sockets have the same identity: without socket cookies, the system reuses the
-    /// inode after the program has closed the socket.
+    /// A number that distinguishes connections whose sockets have the same identity. On a system without socket
+    /// cookies, a new socket can get the inode number of a closed one.
     number: usize,
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn connect(
         Ends::Tcp(theirs, ours) => serve(theirs, ours, stream, connections),
         Ends::Unix(theirs, ours) => serve(theirs, ours, stream, connections),
     });
-    served.map_err(|error| Failure::of_system("cannot create a descriptor", &error))
+    served.map_err(|error| Failure::of_system("cannot create a descriptor for the connection", &error))
 }
 
 /// Starts to copy bytes between the library's end of the socket pair and the connection, and returns the program's end.
@@ -131,7 +131,8 @@ fn serve(
     Ok(theirs)
 }
 
-/// Returns the socket of a descriptor, or `None` if the descriptor is not open or not a socket.
+/// Returns the identity of the socket that a descriptor refers to, or `None` if the descriptor is not open or not a
+/// socket.
 pub(crate) fn socket(fd: i32) -> Option<SocketId> {
     if fd < 0 {
         return None;

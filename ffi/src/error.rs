@@ -1,4 +1,4 @@
-//! Error objects.
+//! Error objects, from which C programs read why a call failed.
 
 use std::ffi::{CString, c_char, c_int};
 

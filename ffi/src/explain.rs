@@ -1,4 +1,4 @@
-//! Explanations of connections.
+//! The function `sidestep_explain`, which explains how a connection is made.
 
 use std::{ffi::c_char, ptr};
 

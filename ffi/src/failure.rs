@@ -40,7 +40,7 @@ impl Failure {
         Self::new(SIDESTEP_E_SYSTEM, format!("{what}: {error}"))
     }
 
-    /// Returns the same failure, with the next step of `status`.
+    /// Returns this failure with the next step that belongs to the code `status`.
     pub(crate) fn with_next_step_of(self, status: sidestep_status) -> Self {
         Self { next_step: status::next_step(status).to_owned(), ..self }
     }

@@ -36,23 +36,23 @@ pub(crate) trait Kind: Send + Sync + Sized + 'static {
     const TAG: u8;
     /// The name of the type of the handle in the C header.
     const NAME: &'static str;
-    /// The number of handles of this type above which the program probably forgets to free them. There is a warning at
-    /// this number, and whenever the number has doubled.
+    /// The number of handles of this type above which the program probably forgets to free them. The library logs a
+    /// warning at this number, and whenever the number has doubled.
     const MANY: usize = usize::MAX;
 
     /// Writes a warning to the log of the object. Only a mesh has a log.
     ///
-    /// Must not use handles, because the table is locked.
+    /// Must not use handles, because the table of handles is locked during the call.
     fn warn(&self, _warning: &str) {}
 }
 
-/// The number of handles of one type above which no more are created. A program that frees no error object would
-/// otherwise use all memory.
+/// The number of handles of one type above which no more are created. Without this limit, a program that never frees
+/// its error objects would use all memory.
 const LIMIT: usize = 1 << 20;
 
 static TABLE: ArcSwapOption<Handles> = ArcSwapOption::const_empty();
 
-/// A process and its handles.
+/// The identity of a process, and the handles that the process has created.
 struct Handles {
     process: Process,
     table: Table,
@@ -135,7 +135,7 @@ fn with_table<K: Kind, T>(id: Id, work: impl FnOnce(&Table) -> T) -> Result<T, F
     }
 }
 
-/// Returns this process' table. The first call in a process creates it.
+/// Returns this process' table of handles. The first call in a process creates the table.
 fn own() -> Arc<Handles> {
     loop {
         let current = TABLE.load();

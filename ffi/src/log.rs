@@ -1,4 +1,4 @@
-//! The log callback.
+//! The log callback: a function of the program that receives the log of a mesh.
 
 mod gate;
 
@@ -60,7 +60,8 @@ impl LogCallback {
         Ok(Some(Self { level, function, user_data: user_data.expose_provenance() }))
     }
 
-    /// Creates the tracing subscriber of the mesh's threads. It calls the callback while the gate is open.
+    /// Creates the tracing subscriber of the mesh's threads. The subscriber passes lines to the log callback until
+    /// `gate` is closed.
     pub(crate) fn dispatch(self, gate: Arc<Gate>) -> Dispatch {
         let log = tracing_subscriber::fmt().with_ansi(false).without_time().with_level(false);
         log.with_max_level(self.level).with_writer(Lines(self, gate)).finish().into()
@@ -99,7 +100,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl io::Write for Line<'_> {
-    /// Passes one event to the callback, because the subscriber writes each event with one call.
+    /// Passes one log event to the callback: the subscriber calls `write` once for each event.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Line(Lines(callback, gate), level) = self;
         gate.pass(|| callback.call(*level, String::from_utf8_lossy(line).trim_end()));

@@ -1,4 +1,4 @@
-//! The mesh object.
+//! The mesh object, and the functions that join and leave a mesh.
 
 mod health;
 mod ready;

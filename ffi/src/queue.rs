@@ -51,7 +51,8 @@ impl Drop for Queue {
     }
 }
 
-/// The completions that the program has not fetched. The descriptor is readable while there are any.
+/// The completions that the program has not fetched. The descriptor of the queue is readable while this list is not
+/// empty.
 struct Done {
     completions: Mutex<VecDeque<Completion>>,
     event: OwnedFd,

@@ -22,8 +22,8 @@ pub(crate) struct MeshRecorder {
 
 /// The metrics of one type (counters, gauges or histograms), by the hash of their key.
 ///
-/// A map by `Key` would be slow: `Key` compares labels in any order, and sorts them for that. The library records each
-/// metric in one place, so its labels are always in the same order.
+/// A map by `Key` would be slow: `Key` ignores the order of labels, so it sorts the labels for each comparison. The
+/// library records each metric in one place, so its labels are always in the same order.
 struct Series<T>(Mutex<HashMap<u64, Bucket<T>>>);
 
 /// The metrics whose keys have the same hash.
@@ -63,7 +63,7 @@ fn is_same(one: &Key, other: &Key) -> bool {
     one.name() == other.name() && one.labels().eq(other.labels())
 }
 
-/// The type and the lines of each metric name.
+/// The output for each metric name: the type of the metric, and its lines.
 type Lines = BTreeMap<String, (&'static str, BTreeSet<String>)>;
 
 impl MeshRecorder {

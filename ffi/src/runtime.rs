@@ -1,4 +1,5 @@
-//! The runtime of a mesh: its worker threads, and one more thread for the system's `getaddrinfo`. Idle threads sleep.
+//! The runtime of a mesh: its worker threads, and threads for calls that block, such as the system's `getaddrinfo`.
+//! Idle threads sleep.
 
 mod threads;
 
@@ -78,7 +79,8 @@ impl Drop for Runtime {
     }
 }
 
-/// Fails on a thread of a mesh, where a blocking call would deadlock. Log callbacks run on these threads.
+/// Fails if the current thread belongs to a mesh, because a blocking call would deadlock there. Log callbacks run on
+/// these threads.
 pub(crate) fn refuse_callbacks() -> Result<(), Failure> {
     if thread::belongs_to_mesh() {
         let message = "a log callback called a function that blocks";

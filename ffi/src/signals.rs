@@ -1,5 +1,5 @@
-//! Signals belong to the program: the library's threads block all of them. The library does not raise SIGPIPE either, because
-//! `mesh-connector` writes to sockets with `MSG_NOSIGNAL`.
+//! The handling of signals. Signals belong to the program, so the library's threads block all signals. The library does
+//! not raise SIGPIPE either, because `mesh-connector` writes to sockets with `MSG_NOSIGNAL`.
 
 use std::mem::MaybeUninit;
 

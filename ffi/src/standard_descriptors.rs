@@ -1,4 +1,4 @@
-//! The descriptors 0 to 2, in a process that has closed them.
+//! Opens the descriptors 0 to 2 (standard input, output and error) in a process that has closed them.
 
 use std::{
     io,
@@ -10,13 +10,13 @@ use rustix::{
     io::fcntl_getfd,
 };
 
-/// Standard input, output and error.
+/// The descriptors of standard input, output and error.
 const STANDARD: std::ops::RangeInclusive<RawFd> = 0..=2;
 
 /// Opens `/dev/null` as each of the descriptors 0 to 2 that is closed, and leaves it open.
 ///
-/// The system gives the lowest free number to each new descriptor. Without this, a socket to a service could become
-/// standard output, and everything that the program prints would be sent to the service.
+/// The system gives the lowest free number to each new descriptor. Without this function, a socket to a service could
+/// become standard output, and everything that the program prints would be sent to the service.
 pub(crate) fn occupy() -> io::Result<()> {
     // SAFETY: the borrow lasts only for a system call, which fails for a descriptor that is not open.
     let is_open = |fd| fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) }).is_ok();

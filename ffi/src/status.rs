@@ -91,7 +91,7 @@ pub const SIDESTEP_E_SYSTEM: sidestep_status = 900;
 /// The library has a defect. (`EIO`)
 pub const SIDESTEP_E_PANIC: sidestep_status = 901;
 
-/// The properties of a status code.
+/// The properties of a status code: name, meaning, `errno`, next step, and whether it is transient.
 struct Properties {
     name: &'static CStr,
     text: &'static CStr,
@@ -100,11 +100,15 @@ struct Properties {
     next_step: &'static str,
 }
 
-/// The properties of a code that this version does not define.
-const UNKNOWN: Properties =
-    lasting(c"unknown status", c"unknown status code", libc::EIO, "use the sidestep.h of this library");
+/// The properties of a status code that this version of the library does not define.
+const UNKNOWN: Properties = lasting(
+    c"unknown status",
+    c"unknown status code",
+    libc::EIO,
+    "compile with the sidestep.h of the loaded library",
+);
 
-/// Returns the properties of a failure after which a later call with the same arguments can succeed.
+/// Returns the properties of a transient failure: a later call with the same arguments can succeed.
 const fn transient(
     name: &'static CStr,
     text: &'static CStr,
@@ -114,7 +118,7 @@ const fn transient(
     Properties { name, text, errno, is_transient: true, next_step }
 }
 
-/// Returns the properties of a failure that every later call with the same arguments repeats.
+/// Returns the properties of a lasting failure: every later call with the same arguments fails, too.
 const fn lasting(
     name: &'static CStr,
     text: &'static CStr,

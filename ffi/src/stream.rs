@@ -93,7 +93,7 @@ impl Stream {
     }
 
     /// Calls `work` on the caller's thread until `work` is ready, and waits between the calls until the socket is
-    /// `ready`. Fails after `limit`; `None` waits without a limit. No other thread is involved.
+    /// `ready`. Fails after `limit`; `None` waits without a limit.
     fn run<T>(
         &self,
         direction: &Mutex<()>,
@@ -138,8 +138,8 @@ impl Stream {
 
     /// Ends the calls that are in progress. No call starts afterwards, because the handle has been removed.
     ///
-    /// A call that waits for the socket wakes up when its direction of the socket is shut down. A call that does not wait
-    /// yet holds the lock of its direction, or sees `freed` after it has locked it.
+    /// A call that waits for the socket wakes up when its direction of the socket is shut down. A call that does not
+    /// wait yet either holds the lock of its direction, or sees `freed` after it has acquired that lock.
     fn end_calls(&self) {
         self.freed.store(true, Ordering::Release);
         for (direction, how) in [(&self.reading, Shutdown::Read), (&self.writing, Shutdown::Write)] {
@@ -176,7 +176,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Sends the end of the stream. If sending cannot finish without waiting, it continues on the mesh's threads.
+    /// Sends the end of the stream. If sending has to wait, the mesh's threads continue it.
     fn drop(&mut self) {
         let stream = self.stream.get_mut().take();
         let Some(mut stream) = stream else { return };
@@ -194,7 +194,8 @@ impl Drop for Stream {
 }
 
 /// Returns a future that connects to `target`, and detaches the stream from the runtime, so that only the caller's
-/// threads wait for its socket. The future does not hold `member`, because it runs on the threads that `member` owns.
+/// threads wait for its socket. The future does not hold a reference to `member`, because it runs on the threads that
+/// `member` owns.
 pub(crate) fn connecting(
     member: &Member,
     target: Target,

@@ -1,4 +1,4 @@
-//! Texts that the library returns as objects.
+//! Text objects, in which the library returns explanations, metrics and health.
 
 use std::ffi::{CString, c_char};
 

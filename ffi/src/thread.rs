@@ -1,5 +1,5 @@
-//! The metrics recorder and the log of a mesh, which its threads set as thread-local defaults. So each mesh has its own metrics
-//! and log, and the global defaults of the program are not touched.
+//! The metrics recorder and the log of a mesh. The threads of the mesh set them as thread-local defaults. So each mesh
+//! has its own metrics and log, and the global defaults of the program do not change.
 
 use std::{cell::RefCell, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The version of the library.
+//! The version of the header and of the loaded library.
 
 use std::ffi::c_char;
 

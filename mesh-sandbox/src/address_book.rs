@@ -15,7 +15,7 @@ pub struct YamlAddress {
     pub network: String,
     /// An IP address, or the host name of a DNS endpoint.
     pub address: String,
-    /// The port.
+    /// The port in the YAML.
     pub port: u16,
 }
 

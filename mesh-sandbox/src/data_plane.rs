@@ -1,5 +1,6 @@
-//! The listeners of all endpoints and gateways of the mesh. After a change of the mesh, new addresses are bound,
-//! removed ones are closed with their connections, and all others keep their sockets.
+//! The listeners of all endpoints and gateways of the mesh. After a change of the mesh, listeners of new addresses are
+//! opened, listeners of removed addresses are closed with their connections, and all other listeners keep their
+//! sockets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ struct State {
     stopped: BTreeSet<String>,
     /// The delay of the gateways of each network before they forward a connection.
     delays: BTreeMap<String, watch::Sender<Duration>>,
-    /// The identity that workloads present instead of their own SPIFFE ID, which is the key.
+    /// The identity that workloads present instead of their own. The key is their own SPIFFE ID.
     presented: BTreeMap<String, Presented>,
     /// The application that serves a service port instead of the built-in application, by host and port of the service.
     applications: BTreeMap<(String, u16), SocketAddr>,
@@ -194,7 +195,8 @@ impl DataPlane {
         })
     }
 
-    /// Makes workloads with this identity present `instead`; `None` restores their own identity.
+    /// Makes the workloads with the SPIFFE ID `identity` present the identity `instead`; `None` restores their own
+    /// identity.
     pub(crate) fn present(&self, identity: String, instead: Option<Presented>, mesh: &Mesh) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -219,7 +221,7 @@ impl DataPlane {
         self.reconcile(mesh)
     }
 
-    /// Aborts all tasks and waits until they have ended.
+    /// Aborts the tasks of all listeners and connections, and waits until they have ended.
     pub(crate) async fn close(&self) {
         let tasks: Vec<_> = {
             let state = self.state.lock();

@@ -1,4 +1,4 @@
-//! The DNS server outside the mesh. It answers the names in `upstream.hosts` and no others.
+//! The DNS server outside the mesh. It answers only the names in `upstream.hosts`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,7 +59,8 @@ impl Upstream {
     }
 }
 
-/// Binds the same free port for TCP and UDP. A port that is free for TCP may be in use for UDP, so several are tried.
+/// Binds the same free port for TCP and UDP. A port that is free for TCP may be in use for UDP, so the function tries
+/// several ports.
 async fn bind() -> Result<(TcpListener, UdpSocket)> {
     let mut attempts = 0;
     loop {

@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Bind,
     /// A certificate or key could not be created.
     Certificate,
-    /// Two documents define the same object.
+    /// Two YAML documents define the same object.
     DuplicateObject,
     /// A file or folder could not be read or written.
     File,
@@ -43,7 +43,7 @@ pub enum ErrorKind {
     NoCluster,
     /// A method was called with the name of an object that does not exist.
     NotFound,
-    /// `mesh.yaml` changes the trust domain of a running mesh, or its aliases.
+    /// `mesh.yaml` changes the trust domain or the trust domain aliases of a running mesh.
     TrustDomainChanged,
     /// A YAML file next to the cluster folders is neither `mesh.yaml` nor `meshNetworks.yaml`.
     UnsupportedFile,
@@ -52,7 +52,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns a short name in snake case, for logs and metrics.
+    /// Returns the name of the category in snake case, for logs and metrics.
     #[must_use]
     pub fn as_label(self) -> &'static str {
         match self {

@@ -91,11 +91,11 @@ pub struct GatewayEvent {
     pub sni: Option<String>,
     /// The ALPN protocols that the client offered.
     pub alpn: Vec<String>,
-    /// The outcome of the connection.
+    /// Whether and where the gateway forwarded the connection.
     pub outcome: GatewayOutcome,
 }
 
-/// The outcome of a connection to a gateway.
+/// How an east-west gateway handled a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayOutcome {
@@ -127,11 +127,11 @@ pub struct WorkloadEvent {
     pub client: Option<String>,
     /// The ALPN protocol that the sidecar selected; `None` if it selected none or did not terminate mutual TLS.
     pub alpn: Option<String>,
-    /// The outcome of the connection.
+    /// How the sidecar of the workload handled the connection.
     pub outcome: WorkloadOutcome,
 }
 
-/// The outcome of a connection to a workload.
+/// How the sidecar of a workload handled a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkloadOutcome {
@@ -139,13 +139,13 @@ pub enum WorkloadOutcome {
     MutualTls,
     /// The application received a plaintext connection, which PERMISSIVE mode allows.
     Plaintext,
-    /// The application received the TLS bytes, because the sidecar does not terminate this TLS.
+    /// The application received the TLS bytes, because the sidecar does not terminate this TLS connection.
     PassedThrough,
     /// The sidecar closed the connection because no filter chain matches.
     NoFilterChain,
     /// The TLS handshake failed.
     HandshakeFailed {
-        /// The cause.
+        /// The reason why the handshake failed.
         reason: String,
     },
 }
@@ -160,9 +160,9 @@ pub struct Rejection {
     pub type_url: String,
     /// The nonce of the rejected response.
     pub nonce: String,
-    /// The status code in the rejection.
+    /// The status code in the NACK.
     pub code: i32,
-    /// The message in the rejection.
+    /// The error message in the NACK.
     pub message: String,
 }
 

@@ -83,11 +83,11 @@ impl Routes {
     }
 }
 
-/// One gateway address, and the state for serving it.
+/// A listener of an east-west gateway, and the state for forwarding its connections.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) network: String,
-    /// The delay before a connection is forwarded.
+    /// The delay before the gateway forwards a connection.
     pub(crate) delay: watch::Receiver<Duration>,
     pub(crate) routes: RwLock<Arc<Routes>>,
     pub(crate) book: AddressBook,

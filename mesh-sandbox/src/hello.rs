@@ -35,15 +35,16 @@ impl Hello {
 /// The kind of a connection, detected from its first bytes.
 #[derive(Debug)]
 pub(crate) enum Opening {
-    /// A complete ClientHello.
+    /// The connection starts with a complete ClientHello.
     Tls(Hello),
-    /// No ClientHello, or an invalid or incomplete one. Envoy treats such a connection as plaintext.
+    /// The connection does not start with a valid and complete ClientHello. Envoy treats it as plaintext.
     Other,
     /// The peer closed the connection before it sent a byte.
     Closed,
 }
 
-/// Reads until the kind of the connection is known. `bytes` contains everything that was read.
+/// Reads until the kind of the connection is known. After the call, `bytes` contains everything that was read from the
+/// stream.
 pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<Opening> {
     let mut acceptor = Acceptor::default();
     let mut fed = 0;

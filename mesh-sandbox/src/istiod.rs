@@ -28,7 +28,7 @@ pub(crate) mod subscription;
 pub(crate) use push::Pushes;
 pub(crate) use snapshot::Snapshot;
 
-/// The lifetime of a certificate if its request contains none, and the maximum lifetime (istio
+/// The lifetime of a certificate whose request contains no lifetime, and the maximum lifetime (istio
 /// `security/pkg/server/ca/server.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TtlPolicy {
@@ -36,15 +36,16 @@ pub(crate) struct TtlPolicy {
     pub(crate) max: Duration,
 }
 
-/// The age at which a connection gets a GOAWAY, and the grace period after which it is closed (istio
-/// `pkg/keepalive/options.go`).
+/// The age at which istiod sends a GOAWAY on a connection, and the grace period after which istiod closes the
+/// connection (istio `pkg/keepalive/options.go`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgeLimit {
     pub(crate) age: Duration,
     pub(crate) grace: Duration,
 }
 
-/// The state that the services of istiod share. It survives a crash of istiod, like the state of a Kubernetes cluster.
+/// The state that the services of istiod share. This state survives a crash of istiod, like the state of a Kubernetes
+/// cluster.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) authority: Arc<Authority>,
@@ -75,12 +76,12 @@ impl Drop for Istiod {
     }
 }
 
-/// One run of istiod, with its tasks. The value is `None` while istiod does not run.
+/// The tasks of the running istiod. The value is `None` while istiod does not run.
 #[derive(Debug, Default)]
 pub(crate) struct Process(Mutex<Option<Arc<TaskGroup>>>);
 
 impl Process {
-    /// Ends this run: all connections break and the port refuses connections.
+    /// Ends istiod as a crash does: all connections break, and the port refuses connections.
     pub(crate) fn crash(&self) {
         if let Some(tasks) = self.0.lock().take() {
             tasks.abort();

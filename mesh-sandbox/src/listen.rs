@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::error::{Error, Result};
 use crate::tasks::TaskGroup;
 
-/// Any free port on loopback.
+/// A loopback address with port 0, for which the system chooses a free port.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// The maximum number of pending connections.
 const BACKLOG: u32 = 1024;
@@ -45,8 +45,8 @@ pub(crate) async fn serve<F>(
     }
 }
 
-/// Accepts the next connection. An error is logged, and the next connection is accepted: an error concerns one
-/// connection only, or is temporary, such as too many open files.
+/// Accepts the next connection. If accepting fails, logs the error and tries again: the error concerns only one
+/// connection, or is temporary, such as too many open files.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

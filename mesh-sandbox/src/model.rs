@@ -1,5 +1,5 @@
-//! The mesh as istiod models it: services merged over clusters, endpoints with network and identity, gateways per
-//! network. Building the mesh is a pure function from objects to a [`Mesh`].
+//! The mesh as istiod models it: services merged over Kubernetes clusters, endpoints with network and identity, and the
+//! gateways of each network. Building the mesh is a pure function from objects to a [`Mesh`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -50,23 +50,23 @@ pub(crate) type Objects = BTreeMap<String, BTreeMap<Key, Manifest>>;
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) config: MeshConfig,
-    /// The cluster from which the Istio kinds are read.
+    /// The Kubernetes cluster from which the Istio kinds are read.
     pub(crate) config_cluster: String,
-    /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns it on if a pod is in ambient
-    /// mode.
+    /// Whether ambient mode is on: istiod has `PILOT_ENABLE_AMBIENT`. The sandbox turns ambient mode on if a pod uses
+    /// it.
     pub(crate) is_ambient: bool,
     pub(crate) networks: Networks,
     pub(crate) services: Vec<Arc<Service>>,
     /// The gateways with resolved IP addresses (istio `pilot/pkg/model/network.go`).
     pub(crate) gateways: Vec<NetworkGateway>,
-    /// The same gateways before their names are resolved. xDS clusters of the types STRICT_DNS and LOGICAL_DNS contain
-    /// these.
+    /// The gateways before istiod has resolved their host names. xDS clusters of the types STRICT_DNS and LOGICAL_DNS
+    /// contain these gateways.
     pub(crate) unresolved: Vec<NetworkGateway>,
     pub(crate) policies: Policies,
     pub(crate) sidecars: Sidecars,
     pub(crate) rules: Rules,
     scopes: Scopes,
-    /// The names that istiod's resolver and DNS outside the mesh answer.
+    /// The names in upstream DNS, with their addresses. istiod resolves names with upstream DNS, too.
     pub(crate) upstream: Hosts,
     pub(crate) servers: Vec<GatewayServer>,
     pub(crate) groups: Vec<Group>,
@@ -81,7 +81,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Returns `namespace/name`.
+    /// Returns the name of the WorkloadGroup, as `namespace/name`.
     pub(crate) fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }

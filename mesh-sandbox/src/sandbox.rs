@@ -27,7 +27,7 @@ mod reload;
 
 pub use builder::SandboxBuilder;
 
-/// A mesh that runs in this process. Dropping it stops everything that it started.
+/// A mesh that runs in this process. Dropping the sandbox stops all its tasks.
 #[derive(Debug)]
 pub struct Sandbox {
     state: Arc<Mutex<State>>,
@@ -63,8 +63,8 @@ impl Sandbox {
         SandboxBuilder::new()
     }
 
-    /// Returns the mesh folder: the folder that the builder set, or, if it set none, a temporary folder with the
-    /// example mesh, which is removed with the sandbox.
+    /// Returns the mesh folder: the folder that the builder set. If the builder set none, the mesh folder is a
+    /// temporary folder with the example mesh, which is removed with the sandbox.
     pub fn mesh_dir(&self) -> &Path {
         self.folder.path()
     }

@@ -22,7 +22,7 @@ pub(crate) struct State {
     vips: VipAllocator,
 }
 
-/// The objects that a change affects.
+/// The objects that a change adds, changes or removes, as `kind namespace/name`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Difference {
     /// The new and changed objects.
@@ -50,7 +50,8 @@ impl State {
         Mesh::build(config, objects, networks, upstream, vips).map(Arc::new)
     }
 
-    /// Makes a change, and builds the mesh with it. If either fails, returns the error and leaves the state unchanged.
+    /// Makes a change, and builds the mesh with it. If the change or the build fails, returns the error and leaves the
+    /// state unchanged.
     fn attempt(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<Difference>,

@@ -41,12 +41,12 @@ impl TaskGroup {
     }
 }
 
-/// A hyper executor that spawns into a group.
+/// A hyper executor that spawns its tasks in a task group.
 #[derive(Clone, Debug)]
 pub(crate) struct Executor(pub(crate) Arc<TaskGroup>);
 
 impl Executor {
-    /// Creates a new group, which ends when the last clone is dropped.
+    /// Creates an executor with a new task group, which ends when the last clone of the executor is dropped.
     pub(crate) fn new() -> Self {
         Self(Arc::new(TaskGroup::new(&Handle::current())))
     }

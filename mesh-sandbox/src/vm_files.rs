@@ -23,7 +23,7 @@ impl VmFiles {
     pub fn empty() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("vm-files-").tempdir();
         folder.map(Self).map_err(|source| {
-            Error::file(&std::env::temp_dir(), "cannot create a temporary folder in it", source)
+            Error::file(&std::env::temp_dir(), "cannot create a folder in this directory", source)
         })
     }
 
@@ -33,7 +33,7 @@ impl VmFiles {
     }
 }
 
-/// The values that are written to the files.
+/// The values that are written to the files of a VM.
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
     pub(crate) group: &'a Group,
@@ -47,7 +47,7 @@ pub(crate) struct Contents<'a> {
 /// The host name of istiod for VMs.
 const ISTIOD: &str = "istiod.istio-system.svc";
 
-/// Writes all five files into `folder`, which is created if necessary.
+/// Writes the five files of a VM into `folder`, which is created if necessary.
 pub(crate) fn write(folder: &Path, contents: &Contents<'_>) -> Result<()> {
     let file = |path: PathBuf, action| move |source| Error::file(&path, action, source);
     fs::create_dir_all(folder).map_err(file(folder.to_owned(), "cannot be created"))?;
@@ -117,8 +117,8 @@ impl Contents<'_> {
         }
     }
 
-    /// Returns `cluster.env`: the proxy metadata, and variables that override metadata of the same name, sorted and
-    /// quoted for a shell (istio `istioctl/pkg/workload/workload.go`).
+    /// Returns `cluster.env`: the proxy metadata, and variables, which override metadata of the same name. The lines
+    /// are sorted and quoted for a shell (istio `istioctl/pkg/workload/workload.go`).
     fn cluster_env(&self, metadata: &BTreeMap<&'static str, String>) -> String {
         let template = &self.group.object.spec.template;
         let ports: Vec<String> = template.ports.values().map(u16::to_string).collect();

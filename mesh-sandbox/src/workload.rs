@@ -1,4 +1,4 @@
-//! Workloads: the inbound side of a sidecar, with a small application behind it.
+//! Workloads. Each consists of the inbound side of a sidecar and a small application.
 
 pub(crate) mod application;
 pub(crate) mod caller;

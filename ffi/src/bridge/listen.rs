@@ -1,4 +1,4 @@
-//! Listeners of a bridge for single services.
+//! The functions that add a listener for one service to a bridge.
 
 use std::{ffi::c_char, net::SocketAddr};
 

@@ -48,8 +48,8 @@ pub unsafe extern "C" fn sidestep_bridge_getaddrinfo(
     })
 }
 
-/// Returns a future that resolves the name in `request`. The future does not hold the `BridgeObject`, because it runs
-/// on the threads that this object owns.
+/// Returns a future that resolves the name in `request`. The future does not hold a reference to the `BridgeObject`,
+/// because it runs on threads that the `BridgeObject` keeps alive.
 pub(crate) fn resolving(
     bridge: &BridgeObject,
     request: Request<'static>,

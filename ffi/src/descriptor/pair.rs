@@ -1,4 +1,5 @@
-//! Pairs of connected sockets. The program's end blocks and is closed on exec; the library's end belongs to the runtime.
+//! Pairs of connected sockets. The program's end blocks and is closed on exec; the library's end belongs to the tokio
+//! runtime.
 
 use std::{
     io,
@@ -12,19 +13,19 @@ use std::{
 /// The type of the two sockets of a pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pair {
-    /// TCP over loopback. Such a socket reports a reset and has TCP options.
+    /// TCP over loopback. A TCP socket reports a reset of the connection, and has TCP options.
     Tcp,
     Unix,
 }
 
-/// The program's end and the library's end of a pair.
+/// The program's end and the library's end of a pair of connected sockets.
 pub(crate) enum Ends {
     Tcp(OwnedFd, tokio::net::TcpStream),
     Unix(OwnedFd, tokio::net::UnixStream),
 }
 
 impl Pair {
-    /// Creates a pair. Must be called in a tokio runtime.
+    /// Creates a pair of connected sockets. Must be called in a tokio runtime.
     pub(crate) fn open(self) -> io::Result<Ends> {
         match self {
             Self::Tcp => {
@@ -59,8 +60,8 @@ fn over_loopback() -> io::Result<(TcpStream, TcpStream)> {
 
 /// Makes `close` reset a connection whose write direction was shut down before.
 ///
-/// By default, such a socket stays in FIN-WAIT-2 after `close`, and the library does not see that the program has closed it.
-/// The data that the program wrote has arrived before the reset.
+/// By default, such a connection stays in FIN-WAIT-2 after `close`, and the library does not see that the program has
+/// closed the socket. The data that the program wrote arrives before the reset.
 fn set_no_linger_after_end(socket: &TcpStream) -> io::Result<()> {
     let no_wait: libc::c_int = -1;
     // SAFETY: the option is an integer, which the call reads.

@@ -1,4 +1,4 @@
-//! The identity of a socket, by which a descriptor of the program is recognised as a connection.
+//! The identity of a socket. The library uses it to find the connection behind a descriptor of the program.
 
 use std::{io, os::fd::AsFd};
 
@@ -9,9 +9,9 @@ use rustix::{
 
 /// Identifies a socket, independent of the descriptors that refer to it.
 ///
-/// The inode alone is not enough: files of other file systems have inodes with the same number, and the system reuses the
-/// inode of a closed socket. The cookie of a socket is never reused (`SO_COOKIE` in socket(7)). It is `None` on a system
-/// without cookies.
+/// The inode alone is not enough: files of other file systems have inodes with the same number, and the system reuses
+/// the inode of a closed socket. The cookie of a socket is never reused (`SO_COOKIE` in socket(7)). The cookie is
+/// `None` on a system without socket cookies.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct SocketId {
     device: u64,
@@ -20,7 +20,8 @@ pub(crate) struct SocketId {
 }
 
 impl SocketId {
-    /// Returns the identity of the socket that the descriptor refers to, or `None` if it refers to something else.
+    /// Returns the identity of the socket that the descriptor refers to, or `None` if the descriptor does not refer to
+    /// a socket.
     pub(crate) fn of(fd: impl AsFd) -> io::Result<Option<Self>> {
         let stat = fstat(&fd)?;
         let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;

@@ -1,4 +1,4 @@
-//! The request of a `getaddrinfo` call.
+//! The arguments of a `getaddrinfo` call.
 
 use std::{borrow::Cow, ffi::c_char, net::IpAddr};
 

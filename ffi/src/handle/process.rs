@@ -1,5 +1,5 @@
-//! Detects that the process is a forked child, without a system call. Every use of a handle needs it, and glibc's `getpid`
-//! is a system call.
+//! Detects that the process is a forked child, without a system call. Every use of a handle needs this check, and
+//! glibc's `getpid` is a system call.
 
 use std::{
     ptr,
@@ -10,23 +10,26 @@ use libc::{MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, P
 
 /// Identifies a process among its ancestors.
 ///
-/// It is the number of forks since the first process that used handles. (A process ID would not do, because the system
-/// reuses it: the child of a child can have the ID of a process that has ended.) If the system does not support
-/// `MADV_WIPEONFORK`, it is the process ID.
+/// The value is the number of forks since the first process that used handles. A process ID is not unique, because the
+/// system reuses it: the child of a child can have the ID of a process that has ended. The value is a process ID only
+/// if the system does not support `MADV_WIPEONFORK`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Process(u32);
 
 /// A memory page that contains the number of this process, or 0 if the process has not called [`Process::enter`]. The
-/// kernel clears the page in a forked child. NULL before the first use, and [`UNSUPPORTED`] if there is no such page.
+/// kernel clears the page in a forked child. NULL before the first use, and [`UNSUPPORTED`] if the system cannot create
+/// such a page.
 static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
-/// It is set once, so that the two meanings of [`Process`] are never compared.
+/// The value of [`PAGE`] on a system without `MADV_WIPEONFORK`. `PAGE` is set only once, so a number of forks is never
+/// compared with a process ID.
 const UNSUPPORTED: *mut AtomicU32 = ptr::dangling_mut();
 
 const SIZE: usize = 4096;
 
 impl Process {
-    /// Returns the identity of this process, which is not `parent`.
+    /// Returns a new identity for this process. `parent` is the identity of the parent process, or `None` if the parent
+    /// process used no handles.
     pub(super) fn enter(parent: Option<Self>) -> Self {
         let Some(page) = page() else { return Self(std::process::id()) };
         let number = parent.map_or(1, |Self(parent)| parent.wrapping_add(1).max(1));
@@ -35,14 +38,15 @@ impl Process {
         Self(number)
     }
 
-    /// Returns whether this is the process that calls.
+    /// Returns whether this value identifies the calling process.
     pub(super) fn is_current(self) -> bool {
         let number = page().map_or_else(std::process::id, |page| page.load(Ordering::Relaxed));
         number == self.0
     }
 }
 
-/// Returns the page, or `None` if the system does not support `MADV_WIPEONFORK`.
+/// Returns the memory page that contains the number of this process, or `None` if the system does not support
+/// `MADV_WIPEONFORK`.
 fn page() -> Option<&'static AtomicU32> {
     let mut page = PAGE.load(Ordering::Acquire);
     if page.is_null() {

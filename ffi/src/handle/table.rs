@@ -1,4 +1,4 @@
-//! The table of handles.
+//! The table of handles, which contains the object of each handle.
 
 use std::{
     any::Any,
@@ -23,7 +23,7 @@ const _: () = assert!(usize::BITS == 64, "a handle is 64 bits");
 /// The parts of a handle.
 ///
 /// The highest bits form an address that no process can use, so that no tool, such as a conservative garbage collector,
-/// mistakes a handle for a pointer. The lowest bit is 1. In pointers to objects it is 0.
+/// mistakes a handle for a pointer. The lowest bit is 1; in pointers to objects, it is 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Id {
     tag: u8,
@@ -37,7 +37,7 @@ const NUMBER_BITS: u32 = 43;
 
 const _: () = assert!(16 + NUMBER_BITS + TAG_BITS + 1 == usize::BITS);
 
-/// The number of different tags.
+/// The number of different type tags that a handle can contain.
 const TAGS: usize = 1 << TAG_BITS;
 
 const fn mask(bits: u32) -> usize {
@@ -64,9 +64,9 @@ impl Id {
     }
 }
 
-/// An object in the table.
+/// An object in the table of handles.
 pub(super) trait Object: Any + Send + Sync {
-    /// See [`Kind::warn`].
+    /// Writes a warning to the log of the object, as [`Kind::warn`] does.
     fn warn(&self, warning: &str);
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Table {
     /// The number of the first handle of this process. Handles with smaller numbers belong to the parent process and its
     /// ancestors.
     first: usize,
-    /// The number of the next handle. It is outside of the lock, because a forked child reads it.
+    /// The number of the next handle. The number is outside of the lock, because a forked child reads it.
     next: AtomicUsize,
     /// The maximum number of handles of one type.
     limit: usize,
@@ -97,10 +97,10 @@ struct Objects {
     warned: [usize; TAGS],
 }
 
-/// A new handle.
+/// A handle that was added to the table.
 pub(super) struct Inserted {
     pub(super) id: Id,
-    /// The number of handles of the type, if it has become so large that a warning is due.
+    /// The number of handles of this type, if it has become so large that the library must log a warning.
     pub(super) leak: Option<usize>,
 }
 
@@ -155,7 +155,7 @@ impl Table {
         Some(object)
     }
 
-    /// Writes a warning to the log of each object that has one.
+    /// Writes a warning to the log of each object that has a log.
     pub(super) fn warn(&self, warning: &str) {
         self.objects.read().by_number.values().for_each(|(_, object)| object.warn(warning));
     }

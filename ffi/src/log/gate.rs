@@ -4,7 +4,7 @@ use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// A gate that calls of the log callback pass. No call starts after [`close`](Self::close) has returned.
+/// Allows calls of the log callback until it is closed. No call starts after [`close`](Self::close) has returned.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     state: Mutex<State>,

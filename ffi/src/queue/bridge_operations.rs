@@ -1,4 +1,4 @@
-//! The functions that start operations of a bridge.
+//! The functions that start operations of a bridge without blocking.
 
 use std::ffi::{c_char, c_void};
 

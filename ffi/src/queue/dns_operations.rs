@@ -1,4 +1,4 @@
-//! The function that starts a DNS server.
+//! The function that starts a DNS server without blocking.
 
 use std::ffi::{c_char, c_void};
 

@@ -1,11 +1,11 @@
-//! The operations in progress.
+//! The operations of a queue that are in progress.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// The operations in progress by number. Dropping the sender of an operation cancels it.
+/// The operations in progress, by their number. Dropping the sender of an operation cancels the operation.
 #[derive(Default)]
 pub(super) struct Operations(Mutex<State>);
 

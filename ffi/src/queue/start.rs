@@ -1,4 +1,4 @@
-//! The functions that start operations.
+//! The functions that start operations of a queue.
 
 use std::ffi::{c_char, c_void};
 

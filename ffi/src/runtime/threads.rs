@@ -23,13 +23,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of threads for calls that block: the system's `getaddrinfo` and writes to the state directory. A
 /// thread is started only if no other is idle, and ends after ten idle seconds.
 ///
-/// `getaddrinfo` takes as long as the slowest source of nsswitch.conf. `mesh-resolver` makes up to eight calls at a time
-/// for the mesh, and eight for a DNS server with a bridge. These must not delay the resolution of istiod's name.
+/// `getaddrinfo` takes as long as the slowest source of nsswitch.conf. `mesh-resolver` makes up to eight calls at a
+/// time for the mesh, and eight for a DNS server with a bridge. These calls must not delay the resolution of istiod's
+/// name.
 const MAX_BLOCKING: usize = 32;
 
 pub(super) enum Threads {
-    /// One thread. It needs no work stealing, so small messages are faster than with several threads (`mesh-bench ffi`
-    /// measures it).
+    /// One thread. A single thread needs no work stealing, so small messages are faster than with several threads
+    /// (`mesh-bench ffi` measures it).
     One(One),
     Several(Runtime),
     Ended,

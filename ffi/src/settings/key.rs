@@ -1,4 +1,4 @@
-//! The keys of settings.
+//! The keys of the settings with which a mesh is joined.
 
 use std::{net::SocketAddr, str::FromStr};
 
@@ -51,7 +51,7 @@ impl Key {
         ("vm-files", Self::VmFiles),
     ];
 
-    /// Returns the key with this name. Fails if `value` is invalid for the key.
+    /// Returns the key of the setting `name`. Fails if there is no such setting, or if `value` is invalid for it.
     pub(crate) fn checked(name: &str, value: &str) -> Result<Self, Failure> {
         let key = Self::named(name)?;
         let expected = match key {

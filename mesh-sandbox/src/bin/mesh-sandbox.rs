@@ -116,7 +116,7 @@ fn describe(sandbox: &Sandbox, vm_files: &Path) -> io::Result<()> {
     writeln!(out, "\nThe YAML is reloaded when it changes. Press Ctrl-C to stop the mesh.")
 }
 
-/// The folder that contains the VM files.
+/// The folder that contains the VM files: a folder of the user, or a temporary one.
 enum Folder {
     Given(PathBuf),
     Temporary(VmFiles),

@@ -16,7 +16,7 @@ pub(crate) enum Transport {
 }
 
 const TTL: u32 = 60;
-/// The TTL of negative answers. It is short because the YAML may be reloaded.
+/// The TTL of negative answers. It is short because a reload of the YAML may add the name.
 const NEGATIVE_TTL: u32 = 5;
 /// The maximum length of a UDP answer to a query without EDNS.
 const PLAIN_UDP: usize = 512;

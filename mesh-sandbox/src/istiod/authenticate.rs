@@ -7,7 +7,7 @@ use tonic::metadata::MetadataMap;
 use super::Shared;
 use crate::pki::spiffe;
 
-/// The client of a TLS connection. The server adds it as an extension to every HTTP request of the connection.
+/// The client of a TLS connection. The server adds this value as an extension to every HTTP request of the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: std::net::SocketAddr,
@@ -19,7 +19,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) identity: String,
-    /// The credential: `certificate` or `token`.
+    /// The kind of credential that authenticated the client: `certificate` or `token`.
     pub(crate) proof: &'static str,
 }
 
@@ -35,7 +35,7 @@ impl Shared {
         }
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let token = header.and_then(|header| header.strip_prefix("Bearer "));
-        let token = token.ok_or("no client certificate and no bearer token")?;
+        let token = token.ok_or("the client sent no certificate and no bearer token")?;
         let cluster = self.cluster(metadata)?;
         let account = self.tokens.review(token, &cluster)?;
         let identity = spiffe::identity(self.authority.trust_domain(), &account.namespace, &account.name);

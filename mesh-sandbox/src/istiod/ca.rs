@@ -11,7 +11,7 @@ use super::Shared;
 use crate::events::Event;
 use crate::pki::{Lifetime, Subject, csr};
 
-/// The certificate service.
+/// The certificate service of istiod.
 #[derive(Debug)]
 pub(crate) struct CertificateService(pub(crate) Arc<Shared>);
 

@@ -14,15 +14,19 @@ use crate::model::{Endpoint, Mesh, Registry, Resolution, Service};
 pub(crate) struct Changes {
     /// The number of the newest push.
     pub(crate) now: u64,
-    /// Services whose definition or identities changed: affects CDS and EDS of the host, and the name table.
+    /// The push in which the definition or the identities of a service changed last, by host. The change affects CDS
+    /// and EDS of the host, and the name table.
     services: BTreeMap<String, u64>,
-    /// Services of which only endpoints changed: affects EDS of the host.
+    /// The push in which only endpoints of a service changed last, by host. The change affects EDS of the host.
     endpoints: BTreeMap<String, u64>,
-    /// Namespaces whose PeerAuthentications changed: affects CDS and EDS of their services.
+    /// The push in which PeerAuthentications of a namespace changed last. The change affects CDS and EDS of the
+    /// services in the namespace.
     policies: BTreeMap<String, u64>,
-    /// Hosts, possibly wildcards, whose DestinationRules changed: affects CDS and EDS of the services.
+    /// The push in which the DestinationRules for a host changed last. The host may be a wildcard. The change affects
+    /// CDS and EDS of the services that match the host.
     rules: BTreeMap<String, u64>,
-    /// Namespaces whose Sidecars changed: affects the xDS clusters and the name table of their proxies.
+    /// The push in which Sidecars of a namespace changed last. The change affects the xDS clusters and the name table
+    /// of the proxies in the namespace.
     scopes: BTreeMap<String, u64>,
     /// The push with the last change of the mesh-wide PeerAuthentication: affects CDS and EDS of all services.
     mesh_policy: u64,
@@ -127,7 +131,7 @@ impl Since<'_> {
         self.is_forced() || self.changes.names > self.seen
     }
 
-    /// Returns whether any cluster may have changed.
+    /// Returns whether any xDS cluster may have changed.
     pub(crate) fn touches_any_cluster(&self) -> bool {
         let changes = self.changes;
         let each = changes.services.values().chain(changes.policies.values()).chain(changes.rules.values());
@@ -135,7 +139,7 @@ impl Since<'_> {
         self.is_forced() || changes.mesh_policy.max(newest.unwrap_or_default()) > self.seen
     }
 
-    /// Returns whether the clusters of the service with this host and namespace may have changed.
+    /// Returns whether the xDS clusters of the service with this host and namespace may have changed.
     pub(crate) fn touches_clusters(&self, host: &str, namespace: Option<&str>) -> bool {
         self.is_forced()
             || self.changes.mesh_policy > self.seen

@@ -13,9 +13,9 @@ use super::changes::Changes;
 use crate::address_book::AddressBook;
 use crate::model::Mesh;
 
-/// The time without changes before a push.
+/// The time without changes after which istiod pushes.
 const QUIET: Duration = Duration::from_millis(100);
-/// The maximum delay of a push.
+/// The maximum time between the first change and its push.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// The part of istiod that receives changes and publishes snapshots.
@@ -70,8 +70,8 @@ impl Pushes {
         self.publish();
     }
 
-    /// Returns a future that publishes a snapshot after each burst of changes, until it is dropped. Changes count from
-    /// this call on, even if the future is first polled later.
+    /// Returns a future that publishes a snapshot after each burst of changes, until it is dropped. A change between
+    /// this call and the first poll of the future is published, too.
     pub(crate) fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let changes = self.changes.subscribe();
         self.publish_changes(changes)

@@ -37,32 +37,33 @@ pub(crate) enum Answer {
     Send(Vec<DeltaDiscoveryResponse>),
     /// A NACK, which is recorded and not answered.
     Rejected(Rejection),
-    /// The stream ends with this status.
+    /// istiod ends the stream with this status.
     End(Status),
     /// istiod dereferences a nil pointer and crashes. The string is the reason.
     Crash(String),
 }
 
-/// Types that istiod accepts without a response: istiod has neither a PCDS trust bundle nor secrets for a sidecar.
+/// Resource types for which istiod accepts a request without a response: istiod has neither a PCDS trust bundle nor
+/// secrets for a sidecar.
 const SILENT: [&str; 2] = [
     "type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig",
     "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 ];
-/// Types that istiod answers with an empty response: ambient mode and extensions are off.
+/// Resource types for which istiod sends an empty response: ambient mode and extensions are off.
 const EMPTY: [&str; 4] = [
     "type.googleapis.com/istio.workload.Address",
     "type.googleapis.com/istio.workload.Workload",
     "type.googleapis.com/istio.security.Authorization",
     "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
 ];
-/// Types that a real istiod serves and the sandbox does not.
+/// Resource types that a real istiod serves and the sandbox does not.
 const ABSENT: [&str; 2] = [
     "type.googleapis.com/envoy.config.listener.v3.Listener",
     "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 ];
-/// Debug information, which only identities of the control plane's namespace may request.
+/// The resource type of debug information, which only identities of the control plane's namespace may request.
 const DEBUG: &str = "istio.io/debug";
-/// Health reports of registered workloads, which are accepted without a response.
+/// The resource type of health reports of registered workloads. istiod accepts the reports without a response.
 pub(crate) const HEALTH: &str = "type.googleapis.com/istio.v1.HealthInformation";
 
 impl Session {
@@ -83,7 +84,7 @@ impl Session {
             .collect()
     }
 
-    /// Handles a request.
+    /// Processes a request of the client.
     pub(crate) fn request(&mut self, snapshot: &Snapshot, request: &DeltaDiscoveryRequest) -> Answer {
         let kind = request.type_url.as_str();
         if kind == HEALTH {
@@ -163,7 +164,8 @@ impl Session {
         Answer::Send(responses)
     }
 
-    /// Handles a new snapshot: returns the changed resources for this proxy, clusters first and names last.
+    /// Handles a new snapshot: returns the changed resources for this proxy, xDS clusters first and the name table
+    /// last.
     pub(crate) fn push(&mut self, snapshot: &Snapshot) -> Vec<DeltaDiscoveryResponse> {
         let since = snapshot.changes.since(self.seen);
         let broken = snapshot.broken_names != self.broken_names;

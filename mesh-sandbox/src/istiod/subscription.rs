@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use xds_proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
-/// The state of a subscription.
+/// The state of one stream's subscription to one resource type.
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
     /// The names as istiod records them: the requested names or, for wildcard types, the sent names.
@@ -17,14 +17,15 @@ pub(crate) struct Subscription {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) changed: bool,
-    /// The names to include in the response: new subscriptions, and names that the client has from before a reconnect.
+    /// The names to include in the response: new subscriptions, and names of resources that the client received before
+    /// a reconnect.
     pub(crate) subscribed: BTreeSet<String>,
     /// Whether the request contains no name, or only `*`. The response then contains all resources.
     pub(crate) names_nothing: bool,
 }
 
 impl Subscription {
-    /// Adds and removes the names of a request.
+    /// Adds the subscribed names of a request, and removes its unsubscribed names.
     pub(crate) fn apply(&mut self, request: &DeltaDiscoveryRequest) -> Change {
         let mut change = Change::default();
         let added = request.resource_names_subscribe.iter().chain(request.initial_resource_versions.keys());

@@ -1,4 +1,4 @@
-//! Merges the clusters into one mesh (istio `serviceregistry/aggregate/controller.go`).
+//! Merges the Kubernetes clusters into one mesh (istio `serviceregistry/aggregate/controller.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -107,8 +107,8 @@ fn has_ambient_pods(objects: &Objects) -> bool {
     all.any(|it| matches!(it.object, Object::Pod(_)) && endpoint::is_ambient(&it.metadata.annotations))
 }
 
-/// Replaces the names of gateways by their addresses. Every address is a separate gateway, and names without addresses
-/// are omitted (istio `pilot/pkg/model/network.go`).
+/// Replaces the names of gateways by their addresses. Each address becomes a separate gateway, and names without
+/// addresses are omitted (istio `pilot/pkg/model/network.go`).
 fn resolved(gateways: &[NetworkGateway], upstream: &Hosts) -> Vec<NetworkGateway> {
     let mut resolved = Vec::new();
     for gateway in gateways {
@@ -142,8 +142,8 @@ fn read_config(config: &BTreeMap<Key, Manifest>, mesh: &mut Mesh) -> Result<()> 
 
 /// Gives all services of one host and namespace the same endpoints, the endpoints of the oldest service first, because
 /// istiod stores endpoints by host and namespace (istio `endpointshards.go`). A cluster of type LOGICAL_DNS has one
-/// endpoint: if a port has endpoints already, those of another DNS_ROUND_ROBIN entry are omitted (istio
-/// `mergeServicesInstancesByNamespaceHost`).
+/// endpoint: if a port has endpoints already, endpoints of another entry with resolution DNS_ROUND_ROBIN are omitted
+/// (istio `mergeServicesInstancesByNamespaceHost`).
 fn share_endpoints(services: &mut [Service]) {
     let mut by_host: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (index, service) in services.iter().enumerate() {
@@ -167,7 +167,8 @@ fn share_endpoints(services: &mut [Service]) {
     }
 }
 
-/// Gives all services of one host and namespace the identities of the youngest one (istio `initServiceAccounts`).
+/// Gives all services of one host and namespace the identities of the newest of these services (istio
+/// `initServiceAccounts`).
 fn share_identities(services: &mut [Service]) {
     let key = |service: &Service| (service.host.clone(), service.namespace.clone());
     let youngest: BTreeMap<_, _> =

@@ -44,7 +44,7 @@ pub(crate) struct Endpoint {
     pub(crate) tls_mode: String,
     /// Whether the workload accepts HBONE tunnels.
     pub(crate) accepts_hbone: bool,
-    /// The PeerAuthentication mode of this port.
+    /// The mTLS mode that PeerAuthentication sets for this port.
     pub(crate) policy: MutualTlsMode,
     /// The SPIFFE ID of the workload; `None` if the workload has no service account.
     pub(crate) identity: Option<String>,

@@ -26,7 +26,7 @@ pub(crate) struct Home<'a> {
     pub(crate) trust_domain: &'a str,
 }
 
-/// The input for reading service entries.
+/// The context for reading service entries.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     pub(crate) cluster: &'a str,
@@ -38,7 +38,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Returns one service per host and address.
+    /// Returns the services of a `ServiceEntry`: one per host and address.
     pub(crate) fn services(
         &self,
         manifest: &Manifest,
@@ -99,7 +99,7 @@ impl Reader<'_> {
         endpoints
     }
 
-    /// Returns the endpoints of a DNS entry without endpoints: its host is the endpoint.
+    /// Returns the endpoints of a `ServiceEntry` with DNS resolution that lists no endpoints: its host is the endpoint.
     fn of_host(&self, manifest: &Manifest, spec: &istio::ServiceEntrySpec, host: &str) -> Vec<Endpoint> {
         let workload = Workload { address: host.to_owned(), ..Workload::default() };
         let home = self.home(&manifest.key.namespace, &manifest.key.name);
@@ -135,8 +135,8 @@ impl Reader<'_> {
     }
 
     /// Returns the endpoint of a workload for a service port. The endpoint listens on the port that the workload sets
-    /// for the name of the service port. If the workload sets none, it listens on the target port, and without a target
-    /// port on the service port.
+    /// for the name of the service port. If the workload sets no such port, the endpoint listens on the target port. If
+    /// there is no target port, it listens on the service port.
     fn of_workload(&self, workload: &Workload, template: &Endpoint, port: &istio::EntryPort) -> Endpoint {
         let own = workload.ports.get(&port.name).copied().filter(|number| *number > 0);
         let number = own.or(port.target_port).unwrap_or(port.number);
@@ -149,7 +149,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the labels of a workload entry. Labels of the object override those of its spec.
+/// Returns the labels of a workload entry. Labels in the metadata of the object override labels in its spec.
 pub(crate) fn labels(manifest: &Manifest, workload: &Workload) -> Labels {
     let mut labels = workload.labels.clone();
     labels.extend(manifest.labels().clone());
@@ -210,7 +210,7 @@ fn resolution(resolution: istio::Resolution) -> Resolution {
     }
 }
 
-/// Returns the addresses of the entry. The suffixes `/32` and `/128` are removed. If the entry has no addresses,
+/// Returns the addresses of a `ServiceEntry`. The suffixes `/32` and `/128` are removed. If the entry has no addresses,
 /// returns `0.0.0.0`.
 fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     if spec.addresses.is_empty() {
@@ -224,7 +224,7 @@ fn default_addresses(spec: &istio::ServiceEntrySpec) -> Vec<String> {
     spec.addresses.iter().map(plain).collect()
 }
 
-/// Returns automatically allocated addresses, or `(None, None)` if the entry does not qualify for them (istio
+/// Returns the virtual IPs that Istio allocates for the entry, or `(None, None)` if it allocates none (istio
 /// `pilot/pkg/controllers/ipallocate/ipallocate.go`).
 fn automatic(
     manifest: &Manifest,

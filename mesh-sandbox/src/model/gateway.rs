@@ -17,7 +17,7 @@ const DEFAULT_PORT: u16 = 15443;
 /// The port of the tunnels of ambient mode.
 const HBONE_PORT: u16 = 15008;
 
-/// A server of a Gateway object with TLS mode AUTO_PASSTHROUGH.
+/// A server of an Istio Gateway object, with TLS mode AUTO_PASSTHROUGH.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayServer {
     namespace: String,
@@ -46,8 +46,8 @@ pub(crate) fn gateways(
         .collect()
 }
 
-/// Returns the networks that a service leads into, with the port for each. If the service has a network label, its
-/// entries in `meshNetworks.yaml` are ignored.
+/// Returns the networks that a gateway service leads into, with the gateway port for each network. If the service has a
+/// network label, its entries in `meshNetworks.yaml` are ignored.
 fn roles(
     cluster: &str,
     manifest: &Manifest,
@@ -131,14 +131,14 @@ pub(crate) fn servers(manifest: &Manifest, gateway: &istio::Gateway) -> Result<V
 }
 
 impl GatewayServer {
-    /// Returns whether `gateway` runs this server.
+    /// Returns whether the gateway at the address `gateway` runs this server.
     pub(crate) fn is_on(&self, gateway: &NetworkGateway) -> bool {
         gateway.labels.as_ref().is_none_or(|labels| selects(&self.selector, labels))
             && (self.port == gateway.target_port || self.port == gateway.port)
     }
 
-    /// Returns whether the server exposes `service`: it must not be external, and the hosts of the server must match it
-    /// (istio `pilot/pkg/networking/core/gateway.go`).
+    /// Returns whether the server exposes `service`: the service must not be external, and a host of the server must
+    /// match the host of the service (istio `pilot/pkg/networking/core/gateway.go`).
     pub(crate) fn exposes(&self, service: &Service) -> bool {
         !service.is_external && self.hosts.iter().any(|host| self.covers(host, service))
     }

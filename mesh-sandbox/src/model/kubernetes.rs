@@ -14,7 +14,7 @@ use crate::yaml::istio::Workload;
 use crate::yaml::kubernetes::{self, EndpointSlice};
 use crate::yaml::{Key, Manifest, Object};
 
-/// One cluster, and the context for reading its services.
+/// One Kubernetes cluster, and the context for reading its services.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub(crate) id: &'a str,
@@ -33,8 +33,8 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// Returns all services. A service of type ExternalName has no entry in the name table and no xDS cluster, but no
-    /// other service can use its host.
+    /// Returns all services. A service of type ExternalName has no entry in the name table and no xDS cluster, but its
+    /// host is not available to other services.
     pub(crate) fn services(&self) -> Vec<Service> {
         each(self.objects, |object| match object {
             Object::Service(service) => Some(service),
@@ -150,9 +150,9 @@ impl Cluster<'_> {
         }
     }
 
-    /// Returns the properties of the pod of an endpoint in an EndpointSlice. Returns `None` if its `targetRef` names a
-    /// pod that does not exist: istiod omits the endpoint until the pod exists. An endpoint without `targetRef` needs
-    /// no pod (istio `kube/controller/endpointslice.go`).
+    /// Returns the properties of the pod of an endpoint in an EndpointSlice. Returns `None` if the `targetRef` of the
+    /// endpoint names a pod that does not exist: istiod omits the endpoint until the pod exists. An endpoint without
+    /// `targetRef` needs no pod (istio `kube/controller/endpointslice.go`).
     fn member_facts(
         &self,
         manifest: &Manifest,

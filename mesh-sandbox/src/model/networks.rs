@@ -67,8 +67,8 @@ impl Networks {
         self.ranges.iter().find(|(range, _)| range.contains(address)).map(|(_, network)| network.clone())
     }
 
-    /// Returns the networks for which `meshNetworks.yaml` names this service of a cluster as the gateway, with the port
-    /// for each.
+    /// Returns the networks for which `meshNetworks.yaml` names this service of a cluster as the gateway, with the
+    /// gateway port for each network.
     pub(super) fn led_into(&self, cluster: &str, host: &str) -> Vec<(String, u16)> {
         // Other networks cannot have a gateway in this cluster, because the cluster is not part of them.
         let own = self
@@ -83,7 +83,7 @@ impl Networks {
         .collect()
     }
 
-    /// Returns the gateways that `meshNetworks.yaml` configures by address. They belong to no cluster.
+    /// Returns the gateways that `meshNetworks.yaml` configures by address. These gateways belong to no cluster.
     pub(super) fn gateways(&self) -> Vec<NetworkGateway> {
         let all = self.config.networks.iter();
         let each =

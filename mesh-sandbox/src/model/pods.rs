@@ -59,7 +59,7 @@ impl<'a> Pods<'a> {
         all
     }
 
-    /// Returns the live pods of a namespace that a selector matches. An empty selector matches none.
+    /// Returns the live pods of a namespace that a selector matches. An empty selector matches no pod.
     pub(crate) fn selected(
         &self,
         namespace: &str,
@@ -130,8 +130,8 @@ impl<'a> Pods<'a> {
 }
 
 impl PodFacts {
-    /// Returns the properties of an address without a pod: nothing is known, so the endpoint has no sidecar (istio
-    /// `pilot/pkg/model/service.go`).
+    /// Returns the properties of an endpoint without a pod. istiod knows nothing about it, and assumes that it has no
+    /// sidecar (istio `pilot/pkg/model/service.go`).
     pub(crate) fn unknown() -> Self {
         Self {
             pod: String::new(),
@@ -150,7 +150,7 @@ impl PodFacts {
 }
 
 /// Returns the locality in the labels, or `None` if no label contains one. Label values cannot contain a slash, so dots
-/// separate its parts (istio `pkg/model/proxy.go:441`).
+/// separate the parts of the locality (istio `pkg/model/proxy.go:441`).
 pub(crate) fn labelled_locality(labels: &Labels) -> Option<String> {
     let label = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
     let sane = if label.contains('/') { label.clone() } else { label.replace('.', "/") };

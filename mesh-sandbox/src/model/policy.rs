@@ -1,4 +1,4 @@
-//! PeerAuthentication of mesh, namespace, workload and port.
+//! PeerAuthentication policies for the mesh, for namespaces, workloads and ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Policies {
         Self(found.into_iter().map(own).collect())
     }
 
-    /// Returns the mode of one port of one workload. The mode is PERMISSIVE if no policy sets one (istio
+    /// Returns the mTLS mode of one port of one workload. The mode is PERMISSIVE if no policy sets one (istio
     /// `pilot/pkg/security/authn/policy_applier.go`).
     pub(crate) fn mode(&self, namespace: &str, labels: &Labels, port: u16) -> MutualTlsMode {
         let workload = self.0.iter().find(|(home, policy)| {
@@ -46,13 +46,13 @@ impl Policies {
             .unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// Returns the mode that policies without a selector set for a namespace. It decides whether the clusters of its
-    /// services contain mTLS.
+    /// Returns the mTLS mode that policies without a selector set for a namespace. The mode decides whether the xDS
+    /// clusters of the services in the namespace contain mTLS.
     pub(crate) fn namespace_mode(&self, namespace: &str) -> MutualTlsMode {
         self.general(namespace).or_else(|| self.general(ROOT_NAMESPACE)).unwrap_or(MutualTlsMode::Permissive)
     }
 
-    /// Returns the namespaces whose policies differ from those in `other`.
+    /// Returns the namespaces whose PeerAuthentication policies differ from the policies in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |policies: &Self, namespace: &str| -> Vec<_> {
             let own = policies.0.iter().filter(|(home, _)| home == namespace);

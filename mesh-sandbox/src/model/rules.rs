@@ -12,10 +12,10 @@ use crate::yaml::destination_rule::{DestinationRuleSpec, Subset, TrafficPolicy};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object};
 
-/// A rule, or several rules of one namespace for one host, merged.
+/// A `DestinationRule`, or the result of merging several rules of one namespace for one host.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
-    /// The namespace of the first rule.
+    /// The namespace of the rule.
     pub(crate) namespace: String,
     pub(crate) name: String,
     /// The labels of the workloads that the rule applies to, in the namespace of the rule. `None` if it applies to all
@@ -29,7 +29,7 @@ pub(crate) struct Rule {
 /// Rules by host, oldest first.
 type ByHost = BTreeMap<String, Vec<Rule>>;
 
-/// The rules of the mesh.
+/// The `DestinationRule`s of the mesh.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     /// The rules of each namespace for clients of the same namespace.
@@ -38,7 +38,7 @@ pub(crate) struct Rules {
     exported: BTreeMap<String, ByHost>,
     /// The rules of the root namespace that are exported only to the root namespace.
     root: ByHost,
-    /// The host and the spec of each object.
+    /// The host and the spec of each `DestinationRule` object.
     objects: BTreeMap<(String, String), (String, DestinationRuleSpec)>,
 }
 
@@ -47,7 +47,8 @@ impl Rule {
         self.subsets.iter().find(|subset| subset.name == name)
     }
 
-    /// Merges another rule for the same host: adds its subsets, and its policy if this rule has none.
+    /// Merges the rule `other` for the same host into this rule: adds the subsets of `other`, and its policy if this
+    /// rule has no policy.
     fn merge(&mut self, other: &DestinationRuleSpec) {
         let new = other.subsets.iter().filter(|subset| self.subset(&subset.name).is_none());
         self.subsets.extend(new.cloned().collect::<Vec<_>>());
@@ -104,7 +105,7 @@ impl Rules {
         }
     }
 
-    /// Returns the hosts whose rules differ from those in `other`.
+    /// Returns the hosts whose rules differ from the rules in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let missing = |rules: &Self, others: &Self| -> Vec<String> {
             let own = rules.objects.iter().filter(|(key, rule)| others.objects.get(*key) != Some(rule));
@@ -113,9 +114,9 @@ impl Rules {
         missing(self, other).into_iter().chain(missing(other, self)).collect()
     }
 
-    /// Returns the rules for a service that apply to clients in a namespace: the rules in the client's namespace. If it
-    /// has none for the host, the rules that the service's namespace exports; if that exports none, the rules that the
-    /// root namespace exports.
+    /// Returns the rules for a service that apply to clients in a namespace. The sources are, in this order: the
+    /// client's namespace, the exports of the service's namespace, and the exports of the root namespace. The first
+    /// source with rules for the host applies.
     pub(crate) fn of(&self, namespace: &str, service: &Service) -> Vec<Arc<Rule>> {
         let own = if namespace == ROOT_NAMESPACE { Some(&self.root) } else { self.local.get(namespace) };
         let found =
@@ -133,8 +134,8 @@ impl Rules {
     }
 }
 
-/// Returns the rule for a workload: the first rule whose selector matches the workload. If no selector matches, the
-/// last rule without a selector, or `None` if every rule has a selector.
+/// Returns the rule for a workload: the first rule whose selector matches the workload. If no selector matches, returns
+/// the last rule without a selector, or `None` if every rule has a selector.
 pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Labels) -> Option<&'a Rule> {
     let selecting = rules.iter().find(|rule| {
         rule.namespace == namespace && rule.selector.as_ref().is_some_and(|it| selects(it, labels))
@@ -142,7 +143,7 @@ pub(crate) fn choose<'a>(rules: &'a [Arc<Rule>], namespace: &str, labels: &Label
     selecting.or_else(|| rules.iter().rfind(|rule| rule.selector.is_none())).map(|rule| &**rule)
 }
 
-/// Merges the rule into one with the same exports and selector, or adds it as a separate rule (istio
+/// Merges `rule` into the rule in `rules` that has the same exports and selector. If there is none, adds `rule` (istio
 /// `mergeDestinationRule`).
 fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     let mut is_separate = true;
@@ -169,7 +170,7 @@ fn put(rules: &mut Vec<Rule>, rule: Rule, spec: &DestinationRuleSpec) {
     }
 }
 
-/// Returns the rules for this host, or, if there are none, the rules with the longest wildcard host that matches it.
+/// Returns the rules for `host`. If there are none, returns the rules for the longest wildcard that matches `host`.
 fn most_specific<'a>(rules: &'a ByHost, host: &str) -> Option<&'a [Rule]> {
     if let Some(rules) = rules.get(host) {
         return Some(rules);

@@ -14,8 +14,8 @@ use crate::yaml::kubernetes::Labels;
 /// The services visible to a proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// The services that the egress listeners of the `Sidecar` import, from which the name table is built. Several may
-    /// have the same host.
+    /// The services that the egress listeners of the `Sidecar` import, from which the name table is built. Several
+    /// services may have the same host.
     pub(crate) listed: Vec<Arc<Service>>,
     /// One service per host, from which clusters and endpoints are built.
     pub(crate) services: Vec<Arc<Service>>,
@@ -25,14 +25,14 @@ pub(crate) struct Scope {
     rules: HashMap<String, Vec<Arc<Rule>>>,
 }
 
-/// A cache of scopes by namespace and `Sidecar`, as in istiod.
+/// A cache of the services visible to proxies, by namespace and `Sidecar`, as in istiod.
 #[derive(Debug, Default)]
 pub(crate) struct Scopes(Mutex<BTreeMap<ScopeKey, Arc<Scope>>>);
 
 /// The namespace of a proxy, the index of its `Sidecar` (`None` without one), and the kind of proxy.
 type ScopeKey = (String, Option<usize>, Viewer);
 
-/// The kind of proxy for which a scope is computed.
+/// The kind of proxy for which the visible services are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Viewer {
     Workload,
@@ -58,8 +58,9 @@ impl Scope {
         self
     }
 
-    /// Adds a service. If a service has the same host already, the ports are merged into that service if Istio allows
-    /// this (istio `appendSidecarServices`).
+    /// Adds a service. If a Kubernetes service and a service entry have the same host, only the Kubernetes service
+    /// remains. Ports of other services with the same host are merged if Istio allows it (istio
+    /// `appendSidecarServices`).
     fn add(&mut self, service: &Arc<Service>) {
         let Some(index) = self.by_host.get(&service.host).copied() else {
             self.by_host.insert(service.host.clone(), self.services.len());
@@ -90,7 +91,7 @@ fn can_merge(one: &Service, other: &Service) -> bool {
 }
 
 impl Mesh {
-    /// Returns the scope of a proxy.
+    /// Returns the services visible to a proxy.
     pub(crate) fn scope(&self, viewer: Viewer, namespace: &str, labels: &Labels) -> Arc<Scope> {
         let sidecar = self.sidecars.of(namespace, labels).filter(|_| viewer == Viewer::Workload);
         let key = (namespace.to_owned(), sidecar.map(|(index, _)| index), viewer);
@@ -115,8 +116,8 @@ impl Mesh {
     }
 }
 
-/// Returns the services that are exported to a namespace: first those that are exported to it by name, then those that
-/// are exported to all namespaces.
+/// Returns the services that are exported to a namespace: first the services that are exported to this namespace by
+/// name, then the services that are exported to all namespaces.
 fn exported<'a>(services: &'a [Arc<Service>], namespace: &str) -> Vec<&'a Arc<Service>> {
     let visible = services.iter().filter(|service| service.is_visible_to(namespace));
     let (public, private): (Vec<_>, Vec<_>) = visible.partition(|service| service.is_public());

@@ -26,13 +26,13 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<Port>,
     /// The addresses in each cluster; empty for a `ServiceEntry`.
     pub(crate) cluster_vips: BTreeMap<String, Vec<String>>,
-    /// The address for proxies in clusters without this service (istio `pilot/pkg/model/service.go`). `0.0.0.0` means
-    /// that there is no such address.
+    /// The address for proxies in clusters without this service (istio `pilot/pkg/model/service.go`). The value
+    /// `0.0.0.0` means that the service has no default address.
     pub(crate) default_address: String,
     pub(crate) auto_v4: Option<Ipv4Addr>,
     pub(crate) auto_v6: Option<Ipv6Addr>,
     pub(crate) export_to: BTreeSet<String>,
-    /// Identities that the service lists, in addition to those of its endpoints.
+    /// SPIFFE IDs that the service lists, in addition to the SPIFFE IDs of its endpoints.
     pub(crate) extra_identities: Vec<String>,
     pub(crate) endpoints: Vec<Endpoint>,
 }
@@ -56,15 +56,15 @@ impl Registry {
 /// The method by which clients find the endpoints of a service. It decides the discovery type of the xDS cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    /// Discovery type EDS.
+    /// The xDS cluster has the discovery type EDS.
     ClientSide,
-    /// Discovery type STRICT_DNS.
+    /// The xDS cluster has the discovery type STRICT_DNS.
     Dns,
-    /// Discovery type LOGICAL_DNS.
+    /// The xDS cluster has the discovery type LOGICAL_DNS.
     DnsRoundRobin,
-    /// Discovery type ORIGINAL_DST: headless services and resolution NONE.
+    /// The xDS cluster has the discovery type ORIGINAL_DST. Headless services and the resolution NONE use it.
     Passthrough,
-    /// Services of type ExternalName, which have no cluster.
+    /// Services of type ExternalName, which have no xDS cluster.
     Alias,
 }
 
@@ -74,8 +74,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) number: u16,
     pub(crate) protocol: Protocol,
-    /// The target port of a `ServiceEntry` with resolution NONE: the port at the original destination. `None` if it is
-    /// the service port.
+    /// The target port of a `ServiceEntry` with resolution NONE: the port at the original destination. `None` if the
+    /// target port equals the service port.
     pub(crate) target: Option<u16>,
 }
 

@@ -9,8 +9,8 @@ use super::{Port, Protocol, Service, each, selects};
 use crate::yaml::kubernetes::Labels;
 use crate::yaml::{Key, Manifest, Object, istio};
 
-/// All `Sidecar` objects, those with a selector first, and the older before the newer ones. The first that matches a
-/// workload applies.
+/// All `Sidecar` objects: first the objects with a selector, then the objects without one, each group from oldest to
+/// newest. The first object that matches a workload applies.
 #[derive(Debug, Default)]
 pub(crate) struct Sidecars(Vec<Sidecar>);
 
@@ -24,9 +24,10 @@ pub(crate) struct Sidecar {
 /// An egress listener of a `Sidecar`, for proxies of one namespace.
 #[derive(Debug)]
 pub(crate) struct Listener<'a> {
-    /// If set, the listener imports only services with this port, and of these only this port.
+    /// If set, the listener imports only services that have this port, and imports no other port of these services.
     port: Option<u16>,
-    /// Each entry: the namespace (`*` for all), the host, and whether the entry excludes the host.
+    /// The hosts that the listener imports. An entry consists of the namespace (`*` for all), the host, and whether the
+    /// entry excludes the host.
     hosts: Vec<(&'a str, &'a str, bool)>,
 }
 
@@ -47,7 +48,7 @@ impl Sidecars {
         Self(all.into_iter().map(|(_, sidecar)| sidecar).collect())
     }
 
-    /// Returns the namespaces whose objects differ from those in `other`.
+    /// Returns the namespaces whose `Sidecar` objects differ from the objects in `other`.
     pub(crate) fn changed(&self, other: &Self) -> BTreeSet<String> {
         let of = |sidecars: &Self, namespace: &str| -> Vec<_> {
             let own = sidecars.0.iter().filter(|sidecar| sidecar.namespace == namespace);
@@ -57,8 +58,8 @@ impl Sidecars {
         homes.filter(|home| of(self, home) != of(other, home)).cloned().collect()
     }
 
-    /// Returns the `Sidecar` for a workload, with its index: the first in the namespace of the workload that applies to
-    /// it. If there is none, the first without a selector in the root namespace.
+    /// Returns the `Sidecar` for a workload, with its index: the first object in the namespace of the workload that
+    /// applies to the workload. If there is none, returns the first object without a selector in the root namespace.
     pub(crate) fn of(&self, namespace: &str, labels: &Labels) -> Option<(usize, &Sidecar)> {
         let selector =
             |sidecar: &Sidecar| sidecar.object.spec.workload_selector.as_ref().map(|it| it.labels.clone());
@@ -76,7 +77,8 @@ impl Sidecars {
 }
 
 impl Sidecar {
-    /// Returns the egress listeners. An object without egress listeners has one that imports all services.
+    /// Returns the egress listeners. For a `Sidecar` without egress listeners, returns one listener that imports all
+    /// services.
     pub(crate) fn listeners<'a>(&'a self, namespace: &'a str) -> Vec<Listener<'a>> {
         let egress = &self.object.spec.egress;
         if egress.is_empty() {
@@ -105,8 +107,8 @@ impl<'a> Listener<'a> {
         Self { port: port.map(|port| port.number).filter(|number| *number > 0), hosts: hosts.collect() }
     }
 
-    /// Returns the service as the listener imports it: with only the port of the listener if the listener has a port.
-    /// Returns `None` if the listener does not import the service.
+    /// Returns the service as the listener imports it. If the listener has a port, the returned service has only this
+    /// port. Returns `None` if the listener does not import the service.
     pub(crate) fn import(&self, service: &Arc<Service>) -> Option<Arc<Service>> {
         let concerns = |namespace: &str| namespace == "*" || namespace == service.namespace;
         let mut listed = self.hosts.iter().filter(|(namespace, ..)| concerns(namespace));

@@ -26,7 +26,7 @@ impl<'a> Slices<'a> {
         slices
     }
 
-    /// Returns the slices of a service.
+    /// Returns the EndpointSlices of a service.
     pub(crate) fn of(&self, namespace: &str, service: &str) -> &[&'a EndpointSlice] {
         self.0.get(namespace).and_then(|slices| slices.get(service)).map_or(&[], Vec::as_slice)
     }

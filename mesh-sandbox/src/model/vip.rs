@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The allocator: each new host gets the next free addresses of 240.240.0.0/16 and 2001:2::/48.
+/// An allocator of virtual IPs. Each new host gets the next free addresses of 240.240.0.0/16 and 2001:2::/48.
 #[derive(Debug, Default)]
 pub(crate) struct VipAllocator {
     assigned: HashMap<Owner, (Ipv4Addr, Ipv6Addr)>,
@@ -26,8 +26,8 @@ impl VipAllocator {
         self.used.insert(address);
     }
 
-    /// Returns the addresses of a host. Every call for the same owner returns the same addresses. Returns `None` if a
-    /// range has no free address left.
+    /// Returns the virtual IPs of the host `owner`. Every call for the same owner returns the same addresses. Returns
+    /// `None` if the IPv4 or the IPv6 range has no free address left.
     pub(crate) fn assign(&mut self, owner: &Owner) -> Option<(Ipv4Addr, Ipv6Addr)> {
         if let Some(addresses) = self.assigned.get(owner) {
             return Some(*addresses);

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::provider;
 use crate::error::{Error, Result};
 
-/// Certificates are valid from two minutes before they are issued, for peers with slow clocks (istio
+/// The time by which the validity of a certificate starts before it is issued, for peers with slow clocks (istio
 /// `security/pkg/pki/util/generate_cert.go`).
 const BACKDATED: Duration = Duration::from_secs(2 * 60);
 /// The lifetime of istiod's self-signed root (istio `pilot/pkg/bootstrap/istio_ca.go`).
@@ -34,7 +34,7 @@ pub(crate) enum Subject {
 pub(crate) enum Lifetime {
     /// The time from now until the certificate expires.
     For(Duration),
-    /// The certificate has expired already, as a fault for tests.
+    /// The certificate has expired already. Tests use this fault.
     Expired,
 }
 
@@ -127,7 +127,8 @@ impl Authority {
         params.signed_by(key, &self.issuer).map_err(failed)
     }
 
-    /// Creates a key and a certificate for rustls. A sidecar gets these from its agent.
+    /// Creates a key and a certificate for rustls. In a real mesh, a sidecar gets key and certificate from Istio's
+    /// agent.
     pub(crate) fn certified_key(&self, subject: &Subject, lifetime: Lifetime) -> Result<CertifiedKey> {
         let failed =
             |error: &dyn ToString| Error::certificate(format!("a key for {subject:?}"), error.to_string());

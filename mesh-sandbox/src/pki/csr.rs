@@ -1,12 +1,12 @@
-//! Reads a certificate signing request as istiod does: it uses the public key and checks the signature, and ignores the
-//! rest (istio `security/pkg/pki/ca/ca.go`).
+//! Reads a certificate signing request as istiod does: it checks the signature, uses the public key, and ignores all
+//! other fields (istio `security/pkg/pki/ca/ca.go`).
 
 use rcgen::SubjectPublicKeyInfo;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer;
 
-/// Returns the public key of a request with a valid signature. The error texts are those of istiod.
+/// Returns the public key of a request with a valid signature. The error texts are the same as in istiod.
 pub(crate) fn verified_key(pem: &str) -> Result<SubjectPublicKeyInfo, String> {
     let unparsable = || "failed to parse X.509 certificate signing request".to_owned();
     // The first PEM block, whatever its label.

@@ -8,7 +8,8 @@ pub(crate) fn identity(trust_domain: &str, namespace: &str, service_account: &st
     format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}")
 }
 
-/// Returns the namespace and the service account in a SPIFFE ID of any trust domain, or `None` if it has another form.
+/// Returns the namespace and the service account in a SPIFFE ID of any trust domain, or `None` if `identity` has
+/// another form.
 pub(crate) fn parse(identity: &str) -> Option<(&str, &str)> {
     let (_, path) = identity.strip_prefix("spiffe://")?.split_once('/')?;
     let mut parts = path.split('/');

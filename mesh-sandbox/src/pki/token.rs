@@ -14,7 +14,8 @@ const AUDIENCE: &str = "istio-ca";
 /// The lifetime that istioctl requests (istio `istioctl/pkg/workload/workload.go`).
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// The options of a service account token. The defaults are those of istioctl: audience `istio-ca`, lifetime one hour.
+/// The options of a service account token. The defaults are the same as in istioctl: audience `istio-ca`, lifetime one
+/// hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     audience: String,
@@ -67,14 +68,16 @@ struct Claims {
     expires: SystemTime,
 }
 
-/// The API servers of all clusters, limited to tokens. Each accepts only the tokens that it has issued.
+/// The API servers of all Kubernetes clusters, of which only tokens are modelled. Each API server accepts only the
+/// tokens that it has issued.
 #[derive(Debug, Default)]
 pub(crate) struct TokenIssuer {
     issued: Mutex<HashMap<String, Claims>>,
 }
 
 impl TokenIssuer {
-    /// Issues a token as the API server of the cluster in `options`, or of `cluster` if the options contain none.
+    /// Issues a token as the API server of the cluster in `options`. If `options` contains no cluster, uses the API
+    /// server of `cluster`.
     pub(crate) fn issue(&self, cluster: &str, account: Account, options: &TokenOptions) -> String {
         let cluster = options.cluster.as_deref().unwrap_or(cluster);
         let now = SystemTime::now();
@@ -117,7 +120,10 @@ impl TokenIssuer {
         let issued = self.issued.lock();
         let claims = issued.get(token).ok_or("the API server has not issued this token")?;
         if claims.cluster != cluster {
-            return Err(format!("the token was issued by {}, not by {cluster}", claims.cluster));
+            return Err(format!(
+                "the token was issued by the API server of {}, not of {cluster}",
+                claims.cluster
+            ));
         }
         if claims.audience != AUDIENCE {
             return Err(format!("the token's audience is {}, not {AUDIENCE}", claims.audience));

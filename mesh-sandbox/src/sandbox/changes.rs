@@ -27,8 +27,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Makes a change: first the listeners, then the push, so that no client receives an address that refuses
-    /// connections.
+    /// Applies a change of the mesh. The listeners change before the push, so that no client receives an address that
+    /// refuses connections.
     pub(super) fn make(
         &self,
         change: impl FnOnce(&mut State) -> Result<(Arc<Mesh>, Difference)>,
@@ -63,9 +63,9 @@ impl Sandbox {
         self.changes().make(|state| state.apply(cluster, yaml)).map(|_| ())
     }
 
-    /// Puts another application behind a service port, from the next connection on: endpoints forward connections to it,
-    /// as sidecars do after mTLS. `host` is the full name of the service. [`Sandbox::restore_application`] restores the
-    /// built-in application.
+    /// Puts another application behind a service port, from the next connection on. Endpoints forward connections to
+    /// `application`, as sidecars do after mTLS. `host` is the full name of the service.
+    /// [`Sandbox::restore_application`] restores the built-in application.
     ///
     /// # Errors
     ///

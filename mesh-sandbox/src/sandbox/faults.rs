@@ -41,8 +41,8 @@ impl Sandbox {
         self.pushes.break_names();
     }
 
-    /// Makes the workloads of a service account present the identity of another account of the same namespace, from the
-    /// next connection on. [`Sandbox::restore_workload`] ends the fault.
+    /// Makes the workloads of a service account present the identity of another service account of the same namespace,
+    /// from the next connection on. [`Sandbox::restore_workload`] ends the fault.
     ///
     /// # Errors
     ///

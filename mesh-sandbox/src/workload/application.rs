@@ -18,7 +18,7 @@ pub(crate) async fn hand_over(address: SocketAddr, mut stream: impl AsyncRead + 
     }
 }
 
-/// Serves one connection.
+/// Serves one connection as the built-in application.
 pub(crate) async fn run<S>(protocol: Protocol, caller: Caller, mut stream: S)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -1,4 +1,4 @@
-//! The two ends of a connection, as the application reports them.
+//! The client and the server of a connection, as the built-in application reports them.
 
 use std::sync::Arc;
 
@@ -15,6 +15,6 @@ pub(crate) struct Caller {
     pub(crate) client: Option<String>,
     pub(crate) alpn: Option<String>,
     pub(crate) sni: Option<String>,
-    /// `TLSv1.3` or `TLSv1.2`; `None` for plaintext.
+    /// The TLS version, `TLSv1.3` or `TLSv1.2`; `None` for plaintext.
     pub(crate) tls: Option<&'static str>,
 }

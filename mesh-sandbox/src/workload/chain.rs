@@ -5,20 +5,21 @@ use crate::hello::Hello;
 use crate::model::Protocol;
 use crate::yaml::istio::MutualTlsMode;
 
-/// The handling of a connection by a sidecar.
+/// The filter chain that handles a connection in a sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chain {
-    /// Terminates mutual TLS, then serves HTTP.
+    /// The sidecar terminates mutual TLS, then serves HTTP.
     MutualTlsHttp,
-    /// Terminates mutual TLS, then passes the decrypted bytes to the application.
+    /// The sidecar terminates mutual TLS, then passes the decrypted bytes to the application.
     MutualTlsTcp,
-    /// Passes all bytes to the application unchanged, TLS or not.
+    /// The sidecar passes all bytes to the application unchanged, whether they are TLS or not.
     Raw,
-    /// No chain matches: the connection is closed.
+    /// No filter chain matches, so the sidecar closes the connection.
     None,
 }
 
-/// Returns the chain for a connection that starts with the ClientHello `hello`, or with plaintext if `hello` is `None`.
+/// Returns the filter chain for a connection that starts with the ClientHello `hello`, or with plaintext if `hello` is
+/// `None`.
 pub(crate) fn choose(mode: MutualTlsMode, protocol: Protocol, hello: Option<&Hello>) -> Chain {
     let Some(hello) = hello else {
         return if mode == MutualTlsMode::Strict { Chain::None } else { Chain::Raw };

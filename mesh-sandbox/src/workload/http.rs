@@ -1,5 +1,6 @@
-//! HTTP/1.1 and HTTP/2, distinguished by the connection preface if ALPN does not decide. A request is answered with
-//! JSON that describes server and client; some paths return other bodies, and gRPC calls are answered as gRPC.
+//! Serves HTTP/1.1 and HTTP/2. If ALPN selects no protocol, the connection preface decides the version. A request is
+//! answered with JSON that describes server and client; some paths return other bodies, and gRPC calls are answered as
+//! gRPC.
 
 use std::convert::Infallible;
 
@@ -41,7 +42,7 @@ where
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Returns whether `bytes` starts an HTTP request.
+/// Returns whether `bytes` is the start of an HTTP request.
 pub(crate) fn looks_like(bytes: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] =
         [b"CONNECT ", b"DELETE ", b"GET ", b"HEAD ", b"OPTIONS ", b"PATCH ", b"POST ", b"PRI *", b"PUT "];
@@ -105,7 +106,8 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// Answers a health check with SERVING; other methods return the messages of the request.
+/// Answers a gRPC health check with SERVING. The response to any other gRPC method contains the messages of the
+/// request.
 fn grpc(path: &str, body: Bytes) -> Response<Body> {
     let body = if path == "/grpc.health.v1.Health/Check" { Bytes::from_static(&SERVING) } else { body };
     let mut trailers = HeaderMap::new();

@@ -13,10 +13,10 @@ use crate::pki::server_certificate::OneCertificate;
 use crate::pki::verifier::{Demand, MeshClientVerifier};
 use crate::pki::{self, Authority, Lifetime, Subject};
 
-/// The lifetime that an agent requests (istio `security/pkg/cmd/constants.go`).
+/// The certificate lifetime that Istio's agent requests (istio `security/pkg/cmd/constants.go`).
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// The identity that a workload presents.
+/// The identity that a workload presents in TLS handshakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Presented {
     pub(crate) identity: String,
@@ -30,7 +30,7 @@ pub(crate) enum Validity {
     Expired,
 }
 
-/// The agents of all workloads, which hold their certificates.
+/// The agents of all workloads. They hold the certificates of the workloads.
 #[derive(Debug)]
 pub(crate) struct Identities {
     authority: Arc<Authority>,

@@ -43,7 +43,7 @@ pub(crate) struct Role {
     pub(crate) presented: Option<Presented>,
 }
 
-/// An endpoint with a listener.
+/// An endpoint, and the state for serving its connections.
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) role: RwLock<Arc<Role>>,
@@ -105,7 +105,7 @@ impl Workload {
         let mut stream = match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return failed(error.to_string()),
-            Err(_) => return failed("the handshake took too long".to_owned()),
+            Err(_) => return failed("the TLS handshake took too long".to_owned()),
         };
         let client = client(&stream);
         let alpn = alpn.map(str::to_owned);
@@ -177,7 +177,7 @@ fn version<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<&
     }
 }
 
-/// Returns the identity in the certificate of the client, or `None` if there is none.
+/// Returns the SPIFFE ID in the certificate of the client, or `None` if the client has none.
 fn client<S: AsyncRead + AsyncWrite + Unpin>(stream: &TlsStream<S>) -> Option<String> {
     let certificate: &CertificateDer<'_> = stream.get_ref().1.peer_certificates()?.first()?;
     spiffe::uris(certificate).into_iter().next()

@@ -1,4 +1,4 @@
-//! The clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`, `cluster_tls.go`).
+//! The xDS clusters of a proxy (istio `cluster_builder.go`, `cluster_traffic_policy.go`, `cluster_tls.go`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::{
@@ -111,8 +111,8 @@ fn kind_of(cluster: &Cluster) -> DiscoveryType {
     }
 }
 
-/// Sets the transport sockets: those of the DestinationRule if it has TLS settings. If it has none, mTLS for the
-/// endpoints that support mTLS.
+/// Sets the transport sockets of a cluster, as the TLS settings of the DestinationRule define them. If the
+/// DestinationRule has no TLS settings, sets mTLS for the endpoints that support it.
 fn protect(
     world: World<'_>,
     cluster: &mut Cluster,
@@ -161,8 +161,8 @@ fn expected(world: World<'_>, service: &Service) -> Vec<String> {
     world.mesh.config.in_all_trust_domains(&service.identities())
 }
 
-/// Returns a TLS socket with certificates from files. Returns `None` for a rule that names a secret (`credentialName`),
-/// because only gateways receive secrets.
+/// Returns a TLS transport socket with certificates from files. Returns `None` for a rule that names a secret
+/// (`credentialName`), because only gateways receive secrets.
 fn user_supplied(
     world: World<'_>,
     service: &Service,
@@ -180,9 +180,9 @@ fn user_supplied(
     Some(cluster_tls::from_files(tls, &identities, *http))
 }
 
-/// Returns whether auto mTLS applies to the cluster. It does not apply to services outside the mesh, or in a namespace
-/// whose PeerAuthentication disables mTLS. It applies to a passthrough cluster only if every endpoint has a sidecar
-/// (istio `pilot/pkg/model/push_context.go`).
+/// Returns whether auto mTLS applies to the xDS cluster. It does not apply to services outside the mesh, or in a
+/// namespace whose PeerAuthentication disables mTLS. It applies to a passthrough cluster only if every endpoint has a
+/// sidecar (istio `pilot/pkg/model/push_context.go`).
 fn offers_tls(world: World<'_>, target: &Target<'_>) -> bool {
     let service = target.service;
     if service.is_external || world.mesh.policies.namespace_mode(&service.namespace) == MutualTlsMode::Disable

@@ -1,4 +1,4 @@
-//! The circuit breakers of a cluster (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
+//! The circuit breakers of an xDS cluster (istio `applyConnectionPool`, `getDefaultCircuitBreakerThresholds`).
 
 use xds_proto::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use xds_proto::envoy::config::cluster::v3::{CircuitBreakers, UpstreamConnectionOptions};
@@ -25,8 +25,8 @@ pub(super) fn of(settings: &Settings<'_>) -> CircuitBreakers {
 }
 
 /// Returns the TCP keepalive settings in whole seconds. Each value of the DestinationRule overrides the value of the
-/// mesh configuration. Returns `None` if neither has keepalive settings. Empty settings enable keepalive with the
-/// defaults of the system.
+/// mesh configuration. Returns `None` if neither the DestinationRule nor the mesh configuration has keepalive settings.
+/// Empty settings enable keepalive with the defaults of the system.
 pub(super) fn keepalive(config: &MeshConfig, settings: &Settings<'_>) -> Option<UpstreamConnectionOptions> {
     let of_rule = settings.connection_pool.and_then(|pool| pool.tcp().tcp_keepalive);
     let keepalive = match (config.tcp_keepalive, of_rule) {

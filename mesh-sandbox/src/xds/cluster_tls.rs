@@ -1,4 +1,4 @@
-//! The transport sockets of a cluster (istio `cluster_tls.go`).
+//! The transport sockets of an xDS cluster (istio `cluster_tls.go`).
 
 use xds_proto::any;
 use xds_proto::envoy::config::cluster::v3::Cluster;
@@ -34,8 +34,8 @@ pub(super) struct InMesh {
 }
 
 impl InMesh {
-    /// Returns the mesh mTLS socket. It uses the certificate and roots of the proxy, and the deprecated field 9,
-    /// `match_subject_alt_names`, for the expected identities (istio `cluster_tls.go`).
+    /// Returns the transport socket for mesh mTLS. It uses the certificate and roots of the proxy, and the deprecated
+    /// field 9, `match_subject_alt_names`, for the expected identities (istio `cluster_tls.go`).
     pub(super) fn socket(&self, http: HttpOptions) -> TransportSocket {
         let mut alpn_protocols = Vec::new();
         if self.metadata_exchange {
@@ -57,7 +57,7 @@ impl InMesh {
     }
 }
 
-/// Returns a TLS socket that uses files of the client (TLS modes `SIMPLE` and `MUTUAL`).
+/// Returns a TLS transport socket that uses files of the client (TLS modes `SIMPLE` and `MUTUAL`).
 pub(super) fn from_files(tls: &ClientTls, identities: &[String], http: HttpOptions) -> TransportSocket {
     let mut certificates = Vec::new();
     if !tls.client_certificate.is_empty() {

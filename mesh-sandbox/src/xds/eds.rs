@@ -1,4 +1,4 @@
-//! The endpoints of one cluster (istio `endpoint_builder.go`).
+//! The endpoints of one xDS cluster (istio `endpoint_builder.go`).
 
 use std::collections::BTreeMap;
 
@@ -26,8 +26,8 @@ use crate::model::{Endpoint, Health, selects};
 /// The label of a pod that must not get new connections (istio `features.DrainingLabel`).
 const DRAINING: &str = "istio.io/draining";
 
-/// Returns the endpoints of a cluster. An unknown or DNS cluster gets an empty assignment, which is neither an error
-/// nor a removal (istio `endpoint_builder.go`).
+/// Returns the endpoints of an xDS cluster. An unknown or DNS cluster gets an empty assignment, which is neither an
+/// error nor a removal (istio `endpoint_builder.go`).
 pub(crate) fn assignment(world: World<'_>, proxy: &Proxy, name: &str) -> ClusterLoadAssignment {
     ClusterLoadAssignment {
         cluster_name: name.to_owned(),

@@ -73,8 +73,8 @@ impl<'a> LocalityParts<'a> {
     }
 }
 
-/// Sets the share of each locality. Localities that match one pattern divide its share by their weights; unmatched
-/// localities lose their endpoints.
+/// Sets the share of each locality. Localities that match the same pattern divide the share of the pattern in
+/// proportion to their weights. Localities that match no pattern lose their endpoints.
 fn distribute(groups: &mut [Group], own: &LocalityParts<'_>, settings: &[Distribute]) {
     let Some(setting) = settings.iter().find(|setting| own.is_in(&setting.from)) else { return };
     let mut left: BTreeSet<usize> = (0..groups.len()).collect();
@@ -121,8 +121,8 @@ fn by_locality(groups: &mut [Group], own: &LocalityParts<'_>, failover: &[Failov
     close_gaps(groups);
 }
 
-/// Sets priorities by labels. The more of the first labels in `wanted` an endpoint shares with the proxy, the higher
-/// its priority.
+/// Sets priorities by labels. An endpoint that has more of the first labels in `wanted` in common with the proxy has a
+/// higher priority.
 fn by_labels(groups: Vec<Group>, own: &Labels, wanted: &[String]) -> Vec<Group> {
     let wanted: Vec<(&str, Option<&str>)> = wanted
         .iter()

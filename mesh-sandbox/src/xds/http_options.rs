@@ -19,7 +19,7 @@ use crate::yaml::destination_rule::{ConnectionPool, H2Upgrade};
 /// The key of the options in a cluster.
 pub(super) const KEY: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The options of a cluster.
+/// The HTTP protocol options of an xDS cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HttpOptions {
     protocol: Option<Spoken>,
@@ -34,7 +34,7 @@ pub(super) struct HttpOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spoken {
     Http2,
-    /// The HTTP version that the client uses.
+    /// The HTTP version that the client of the proxy uses.
     AsTheClient,
 }
 
@@ -66,7 +66,7 @@ impl HttpOptions {
         self.protocol == Some(Spoken::Http2)
     }
 
-    /// Returns the message, or `None` if no option is set.
+    /// Returns the options as a message `HttpProtocolOptions`, or `None` if no option is set.
     pub(super) fn pack(self) -> Option<Any> {
         if self == Self::default() {
             return None;

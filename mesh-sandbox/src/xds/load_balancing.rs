@@ -1,4 +1,4 @@
-//! The load balancing policy of a cluster (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
+//! The load balancing policy of an xDS cluster (istio `applyLoadBalancer`, `ApplyRingHashLoadBalancer`).
 
 use xds_proto::envoy::config::cluster::v3::Cluster;
 use xds_proto::envoy::config::cluster::v3::cluster::common_lb_config::LocalityWeightedLbConfig;
@@ -107,7 +107,8 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStartConfig> {
     }
 }
 
-/// Returns whether the weights of localities apply: if the rule has `distribute`, or failover with outlier detection.
+/// Returns whether the weights of localities apply. They apply if the rule has `distribute`, or failover with outlier
+/// detection.
 fn weighs_localities(config: &MeshConfig, settings: &Settings<'_>) -> bool {
     let setting = settings.localities(config);
     setting.filter(|setting| setting.enabled != Some(false)).is_some_and(|setting| {

@@ -9,7 +9,7 @@ use xds_proto::google::protobuf::{Struct, Value};
 use super::structs;
 use crate::yaml::kubernetes::Labels;
 
-/// Keys of type `StringBool`, which is not a JSON boolean.
+/// Metadata keys of type `StringBool`: the value is a JSON string, not a JSON boolean.
 const BOOLEANS: [&str; 10] = [
     "DISABLE_HBONE_SEND",
     "DNS_AUTO_ALLOCATE",
@@ -22,7 +22,7 @@ const BOOLEANS: [&str; 10] = [
     "METADATA_DISCOVERY",
     "OUTBOUND_LISTENER_EXACT_BALANCE",
 ];
-/// Keys of type string or `StringList`.
+/// Metadata keys of type string or `StringList`.
 const STRINGS: [&str; 21] = [
     "AUTO_REGISTER_GROUP",
     "BASE",
@@ -54,12 +54,12 @@ const NUMBERS: [&str; 4] = [
 ];
 const MAPS: [&str; 4] = ["ANNOTATIONS", "LABELS", "PLATFORM_METADATA", "STATIC_LABELS"];
 
-/// Metadata in which every key has its type.
+/// Node metadata in which every value has the type that its key requires.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Metadata<'a>(&'a HashMap<String, Value>);
 
 impl<'a> Metadata<'a> {
-    /// Checks the types of all keys. The error has the format of Go's JSON decoder and contains all metadata.
+    /// Checks the types of all values. The error has the format of Go's JSON decoder and contains all metadata.
     pub(super) fn read(fields: &'a HashMap<String, Value>) -> Result<Self, String> {
         let metadata = Self(fields);
         STRINGS.iter().try_for_each(|key| metadata.string(key).map(|_| ()))?;

@@ -1,4 +1,4 @@
-//! Names of clusters and SNIs (istio `pilot/pkg/model/service.go`).
+//! Names of xDS clusters, and the SNIs that correspond to them (istio `pilot/pkg/model/service.go`).
 
 /// The parts of the name `outbound|<port>|<subset>|<host>` or of its SNI form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl<'a> ClusterName<'a> {
     }
 }
 
-/// Returns a name such as `outbound|3002||forecast.weather.svc.cluster.local`.
+/// Returns the name of an xDS cluster, such as `outbound|3002||forecast.weather.svc.cluster.local`.
 pub(crate) fn cluster(port: u16, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }

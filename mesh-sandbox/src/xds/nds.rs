@@ -9,7 +9,7 @@ use super::{Proxy, World};
 use crate::model::service::UNSPECIFIED;
 use crate::model::{Endpoint, Health, Registry, Resolution, Service};
 
-/// Returns the whole name table, which istiod always sends complete.
+/// Returns the complete name table. istiod never sends a part of it.
 pub(crate) fn table(world: World<'_>, proxy: &Proxy) -> NameTable {
     let mut table = HashMap::new();
     // The scope of a router lists no services (istio `pilot/pkg/model/sidecar.go`).
@@ -59,8 +59,8 @@ fn info(service: &Service, ips: Vec<String>) -> NameInfo {
     }
 }
 
-/// Returns the addresses of a service: those in the Kubernetes cluster of the proxy. If there are none, the
-/// automatically allocated virtual IPs, if the proxy has the metadata `DNS_CAPTURE`. If there are none of these either,
+/// Returns the addresses of a service in the Kubernetes cluster of the proxy. If there are none and the proxy has the
+/// metadata `DNS_CAPTURE`, returns the automatically allocated virtual IPs. If there are no virtual IPs either, returns
 /// the default address of the service (istio `pilot/pkg/model/service.go`).
 fn addresses_for(service: &Service, proxy: &Proxy, is_ambient: bool) -> Vec<String> {
     let mut addresses = service.cluster_vips.get(&proxy.cluster).cloned().unwrap_or_default();

@@ -16,9 +16,9 @@ pub(crate) struct Candidate<'a> {
 /// An endpoint as seen by a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen<'a> {
-    /// A directly reachable endpoint.
+    /// An endpoint that the proxy can reach directly.
     Direct { candidate: Candidate<'a>, weight: u32 },
-    /// A gateway, which represents several endpoints.
+    /// A gateway, which represents endpoints of another network.
     Through { gateway: &'a NetworkGateway, weight: u32 },
 }
 
@@ -34,7 +34,7 @@ impl Seen<'_> {
     }
 }
 
-/// Returns the endpoints of one locality as seen by `proxy`.
+/// Returns the endpoints of one locality as `proxy` sees them: gateways replace endpoints in other networks.
 pub(crate) fn filter<'a>(
     proxy: &Proxy,
     gateways: &'a [NetworkGateway],
@@ -81,8 +81,8 @@ pub(crate) fn filter<'a>(
     seen
 }
 
-/// Returns the gateways of a network in a cluster, or all gateways of the network if it has none in that cluster.
-/// Gateways for ambient mode only are omitted (istio `ep_filters.go`).
+/// Returns the gateways of a network in a cluster, or all gateways of the network if none is in that cluster. Gateways
+/// for ambient mode only are omitted (istio `ep_filters.go`).
 fn select<'a>(gateways: &'a [NetworkGateway], network: &str, cluster: &str) -> Vec<&'a NetworkGateway> {
     let of_network = || gateways.iter().filter(|gateway| gateway.network == network);
     let near: Vec<_> = of_network().filter(|gateway| gateway.cluster == cluster).collect();

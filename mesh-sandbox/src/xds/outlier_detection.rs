@@ -1,4 +1,4 @@
-//! The outlier detection of a cluster (istio `applyOutlierDetection`).
+//! The outlier detection of an xDS cluster (istio `applyOutlierDetection`).
 
 use xds_proto::envoy::config::cluster::v3::{Cluster, OutlierDetection};
 use xds_proto::envoy::r#type::v3::Percent;
@@ -7,8 +7,8 @@ use xds_proto::google::protobuf::UInt32Value;
 use super::policy::Settings;
 use super::structs::duration;
 
-/// Sets the outlier detection and the panic threshold that the DestinationRule configures. Does nothing if it
-/// configures no outlier detection.
+/// Sets the outlier detection and the panic threshold that the DestinationRule configures. Does nothing if the
+/// DestinationRule configures no outlier detection.
 pub(super) fn apply(cluster: &mut Cluster, settings: &Settings<'_>) {
     let Some(rule) = settings.outlier_detection else { return };
     let number = |value: u32| Some(UInt32Value { value });

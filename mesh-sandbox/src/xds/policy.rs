@@ -1,4 +1,4 @@
-//! The settings of a rule for one port and subset of a service (istio `GetPortLevelTrafficPolicy`,
+//! The settings of a DestinationRule for one port and subset of a service (istio `GetPortLevelTrafficPolicy`,
 //! `MergeTrafficPolicy`).
 
 use crate::model::endpoint::TLS_MODE_ISTIO;
@@ -9,7 +9,7 @@ use crate::yaml::destination_rule::{
 };
 use crate::yaml::mesh_config::MeshConfig;
 
-/// The service port and subset for which a cluster is built.
+/// The service port and subset for which an xDS cluster is built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) service: &'a Service,
@@ -75,9 +75,9 @@ impl<'a> Target<'a> {
         own.or_else(|| self.rule.and_then(|rule| rule.policy.as_ref()).and_then(mode))
     }
 
-    /// Returns whether the traffic policy selects the load balancer PASSTHROUGH. For a cluster of a subset, only the
-    /// policy of the subset counts; for other clusters, the top-level policy of the DestinationRule. Port-level settings
-    /// are ignored.
+    /// Returns whether the traffic policy selects the load balancer PASSTHROUGH. For an xDS cluster of a subset, only
+    /// the policy of the subset counts. For other xDS clusters, the top-level policy of the DestinationRule counts.
+    /// Port-level settings are ignored.
     pub(crate) fn is_passed_through(&self) -> bool {
         let policy = match self.subset {
             Some(subset) => subset.traffic_policy.as_ref(),
@@ -99,7 +99,7 @@ impl<'a> Settings<'a> {
         own.or(config.locality_lb_setting.as_ref())
     }
 
-    /// Returns the settings for a port, and whether they are port-level settings.
+    /// Returns the settings of a traffic policy for a port, and whether they are port-level settings.
     fn of_port(policy: &'a TrafficPolicy, port: u16) -> (Self, bool) {
         match policy.port_level_settings.iter().find(|it| it.port.number == port) {
             Some(of_port) => (

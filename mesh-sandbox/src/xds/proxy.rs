@@ -13,17 +13,17 @@ use crate::yaml::kubernetes::Labels;
 /// The properties of a proxy that affect its resources.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxy {
-    /// The complete node id.
+    /// The complete id of the xDS node.
     pub(crate) node_id: String,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) namespace: String,
     pub(crate) service_account: String,
     pub(crate) cluster: String,
     pub(crate) network: String,
-    /// `REQUESTED_NETWORK_VIEW`: if not empty, the proxy gets only endpoints of these networks.
+    /// The metadata `REQUESTED_NETWORK_VIEW`: if it is not empty, the proxy gets only endpoints of these networks.
     pub(crate) network_view: Vec<String>,
     pub(crate) dns_capture: bool,
-    /// `DISABLE_HBONE_SEND`: the proxy gets ambient workloads as plain addresses.
+    /// The metadata `DISABLE_HBONE_SEND`: if it is true, the proxy gets ambient workloads as plain addresses.
     pub(crate) disables_hbone: bool,
     pub(crate) is_router: bool,
     /// The metadata `LABELS`, with the topology labels.
@@ -75,13 +75,13 @@ impl Proxy {
         })
     }
 
-    /// Returns whether proxy and endpoint are in the same network, or one of the networks is unknown (istio
+    /// Returns whether the proxy is in this network. Returns `true` if either network is unknown (istio
     /// `Proxy.InNetwork`).
     pub(crate) fn is_in_network(&self, network: &str) -> bool {
         network.is_empty() || self.network.is_empty() || network == self.network
     }
 
-    /// Returns whether proxy and endpoint are in the same cluster, or one of the clusters is unknown.
+    /// Returns whether the proxy is in this Kubernetes cluster. Returns `true` if either cluster is unknown.
     pub(crate) fn is_in_cluster(&self, cluster: &str) -> bool {
         cluster.is_empty() || self.cluster.is_empty() || cluster == self.cluster
     }
@@ -99,13 +99,13 @@ impl Proxy {
             .is_ok_and(|address: IpAddr| self.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4()))
     }
 
-    /// Returns whether the proxy has addresses of both families.
+    /// Returns whether the proxy has IPv4 and IPv6 addresses.
     pub(crate) fn is_dual(&self) -> bool {
         self.addresses.iter().any(IpAddr::is_ipv4) && self.addresses.iter().any(IpAddr::is_ipv6)
     }
 }
 
-/// The node types that istiod knows.
+/// The types of xDS nodes that istiod knows.
 const KINDS: [&str; 5] = ["sidecar", "router", "waypoint", "ztunnel", "agentgateway"];
 fn own_locality(node: &Node) -> String {
     let Some(locality) = &node.locality else { return String::new() };

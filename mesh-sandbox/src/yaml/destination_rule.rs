@@ -1,5 +1,5 @@
-//! The kind `DestinationRule`. HTTP settings that affect no message of the sandbox are accepted and ignored; every
-//! other unknown field is rejected.
+//! The kind `DestinationRule`. The reader ignores HTTP settings that affect no xDS message of the sandbox, and rejects
+//! every other unknown field.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

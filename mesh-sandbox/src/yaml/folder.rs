@@ -31,7 +31,7 @@ pub(crate) struct Folder {
 pub(crate) type Stamp = BTreeMap<PathBuf, FileStamp>;
 
 impl Folder {
-    /// Reads the folder.
+    /// Reads the mesh folder `root`.
     pub(crate) fn read(root: &Path) -> Result<Self> {
         let mut clusters = BTreeMap::new();
         for path in entries(root)? {
@@ -114,7 +114,7 @@ fn optional<T: Default>(file: PathBuf, read: impl Fn(&Path, &str) -> Result<T>) 
 fn add(objects: &mut BTreeMap<Key, Manifest>, manifest: Manifest) -> Result<()> {
     if let Some(first) = objects.get(&manifest.key) {
         let problem = format!(
-            "{} is already defined at {}; give one of them another name or delete it",
+            "{} is already defined at {}; give one of the two objects another name, or delete it",
             manifest.key, first.location
         );
         return Err(Error::at(ErrorKind::DuplicateObject, manifest.location, problem));

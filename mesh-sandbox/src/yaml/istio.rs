@@ -1,4 +1,4 @@
-//! The Istio kinds. Unknown fields are rejected: ignoring them would make the sandbox more lenient than istiod.
+//! The Istio kinds. The reader rejects unknown fields: ignoring them would make the sandbox more lenient than istiod.
 
 use std::collections::BTreeMap;
 
@@ -127,8 +127,8 @@ pub(crate) struct ServiceEntryStatus {
     pub(crate) addresses: Vec<StatusAddress>,
 }
 
-/// An address that an allocator has written. It is used unchanged, as in istiod (istio
-/// `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
+/// A virtual IP that an allocator has written to the status of a `ServiceEntry`. It is used unchanged, as in istiod
+/// (istio `pilot/pkg/networking/serviceentry/ip_autoallocation.go`).
 #[derive(Debug, Deserialize)]
 pub(crate) struct StatusAddress {
     #[serde(default)]
@@ -165,10 +165,7 @@ pub(crate) struct GroupMetadata {
     /// This field is accepted and ignored. istioctl reads only one annotation, and the sandbox does not support that
     /// annotation.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "the kind has this field; without it, the field would be rejected as unknown"
-    )]
+    #[expect(dead_code, reason = "Istio's kind has this field; undeclared fields are rejected as unknown")]
     pub(crate) annotations: Labels,
 }
 
@@ -192,10 +189,7 @@ pub(crate) struct GatewayServer {
     pub(crate) hosts: Vec<String>,
     pub(crate) tls: Option<GatewayTls>,
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "the kind has this field; without it, the field would be rejected as unknown"
-    )]
+    #[expect(dead_code, reason = "Istio's kind has this field; undeclared fields are rejected as unknown")]
     pub(crate) name: String,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// Labels or annotations.
+/// The labels or annotations of an object.
 pub(crate) type Labels = BTreeMap<String, String>;
 
 #[derive(Debug, Default, Deserialize)]

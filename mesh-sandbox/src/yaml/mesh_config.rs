@@ -38,8 +38,8 @@ pub(crate) struct MeshConfig {
 }
 
 impl MeshConfig {
-    /// Returns the configuration with the trust domain `given`. If `given` is `None`, the trust domain in the file
-    /// applies, and if the file contains none, Istio's default.
+    /// Returns the configuration with the trust domain `given`. If `given` is `None`, uses the trust domain in the
+    /// file. If the file contains no trust domain, uses Istio's default.
     pub(crate) fn settled(&self, given: Option<String>) -> Self {
         let own = Some(self.trust_domain.clone()).filter(|own| !own.is_empty());
         let trust_domain = given.or(own).unwrap_or_else(|| DEFAULT_TRUST_DOMAIN.to_owned());
@@ -75,7 +75,8 @@ impl MeshConfig {
         }
     }
 
-    /// Returns `identities`, each in every trust domain of the mesh, sorted (istio `spiffe.ExpandWithTrustDomains`).
+    /// Returns each of `identities` once for every trust domain of the mesh, sorted (istio
+    /// `spiffe.ExpandWithTrustDomains`).
     pub(crate) fn in_all_trust_domains(&self, identities: &[String]) -> Vec<String> {
         let path = |identity: &str| Some(identity.strip_prefix("spiffe://")?.split_once('/')?.1.to_owned());
         let mut all = identities.to_vec();

@@ -26,7 +26,8 @@ pub(crate) struct Network {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Members {
-    /// The cluster whose endpoints are all in the network. The text is empty if an address range is given instead.
+    /// The cluster whose endpoints are all in the network. The text is empty if the configuration names an address
+    /// range instead.
     #[serde(default)]
     pub(crate) from_registry: String,
     pub(crate) from_cidr: Option<Range>,

@@ -1,4 +1,4 @@
-//! An object: kind, name and content.
+//! A Kubernetes or Istio object: kind, name and content.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
     pub(crate) text: Arc<str>,
 }
 
-/// An object of a supported kind. Variants without a value are kinds of which only the metadata is read.
+/// An object of a supported kind. For variants without a value, the sandbox reads only the metadata.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     DestinationRule(Arc<DestinationRule>),

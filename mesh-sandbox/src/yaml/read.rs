@@ -1,4 +1,4 @@
-//! Reads the documents of a text as objects, and rejects unsupported or invalid ones.
+//! Reads the YAML documents of a text as objects, and rejects unsupported or invalid documents.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{parse, unsupported, validation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::location::SourceLocation;
 
-/// Reads all objects of a text.
+/// Reads all objects of a YAML text.
 pub(crate) fn read(file: &Path, text: &str) -> Result<Vec<Manifest>> {
     let file = SourceLocation::new(file, 1);
     document::split(text).into_iter().map(|document| read_one(&file, &document)).collect()

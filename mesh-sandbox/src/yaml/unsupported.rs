@@ -1,5 +1,5 @@
-//! Unsupported parts of supported kinds, which would change the resources that istiod sends. Fields that istiod does
-//! not read are accepted.
+//! Rejects the parts of supported kinds that would change the resources that istiod sends, but that the sandbox does
+//! not support. Fields that istiod does not read are accepted.
 
 use super::destination_rule::{DestinationRuleSpec, TrafficPolicy};
 use super::object::{Manifest, Object};

@@ -61,7 +61,7 @@ fn of_policy(policy: &PeerAuthentication) -> Option<String> {
 fn of_workload_entry(entry: &Workload) -> Option<String> {
     let address = &entry.address;
     if address.is_empty() && entry.network.is_empty() {
-        return Some("it has neither address nor network".to_owned());
+        return Some("the entry has neither address nor network; set one of them".to_owned());
     }
     let is_address =
         address.is_empty() || address.starts_with("unix://") || is_ip(address) || is_host(address);
@@ -86,12 +86,12 @@ fn of_labels(labels: &Labels) -> Option<String> {
     labels.iter().find_map(|(key, value)| {
         let name = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
         let is_label = !name.is_empty() && is_name(name) && is_name(value);
-        (!is_label).then(|| format!("{key}: {value} is not a valid label"))
+        (!is_label).then(|| format!("the label {key}: {value} is invalid"))
     })
 }
 
 fn number(port: u16) -> Option<String> {
-    (port == 0).then(|| "port 0 is invalid".to_owned())
+    (port == 0).then(|| "port 0 is invalid; use 1 to 65535".to_owned())
 }
 
 /// Returns a problem if `exportTo` contains duplicates, or another value next to `*`.
@@ -103,7 +103,8 @@ fn export_to(export_to: &[String], namespace: &str) -> Option<String> {
             return Some(format!("exportTo names {target} twice"));
         }
     }
-    (seen.contains("*") && seen.len() > 1).then(|| "exportTo contains `*` and other values".to_owned())
+    (seen.contains("*") && seen.len() > 1)
+        .then(|| "exportTo contains `*` and other values; remove `*` or the others".to_owned())
 }
 
 fn is_ip(text: &str) -> bool {

@@ -15,7 +15,7 @@ pub(super) fn problem(spec: &DestinationRuleSpec, namespace: &str) -> Option<Str
     }
     if spec.workload_selector.is_some() && spec.export_to.iter().any(|target| target != ".") {
         return Some(
-            "a rule with a workloadSelector applies to its own namespace, but exportTo contains others"
+            "a rule with a workloadSelector applies to its own namespace, but exportTo contains other values"
                 .to_owned(),
         );
     }
@@ -66,11 +66,11 @@ fn of_settings(
 
 fn of_balancer(balancer: &LoadBalancer) -> Option<String> {
     if balancer.warmup.as_ref().is_some_and(|warmup| warmup.duration.is_none()) {
-        return Some("warmup has no duration".to_owned());
+        return Some("warmup has no duration; add one".to_owned());
     }
     let hash = balancer.consistent_hash.as_ref();
     if hash.is_some_and(|hash| hash.maglev.is_some() && hash.ring_hash.is_some()) {
-        return Some("consistentHash has both maglev and ringHash".to_owned());
+        return Some("consistentHash has both maglev and ringHash; remove one".to_owned());
     }
     balancer.locality_lb_setting.as_ref().and_then(of_localities)
 }
@@ -78,18 +78,18 @@ fn of_balancer(balancer: &LoadBalancer) -> Option<String> {
 fn of_localities(setting: &LocalitySetting) -> Option<String> {
     let fails_over = !setting.failover.is_empty() || !setting.failover_priority.is_empty();
     if !setting.distribute.is_empty() && fails_over {
-        return Some("localityLbSetting has both distribute and failover".to_owned());
+        return Some("localityLbSetting has both distribute and failover; remove one".to_owned());
     }
     let shares = setting.distribute.iter().find(|it| it.to.values().sum::<u32>() != 100);
     if let Some(shares) = shares {
-        return Some(format!("the shares from {} do not add up to 100", shares.from));
+        return Some(format!("the shares of distribute from {} do not add up to 100", shares.from));
     }
     setting.failover.iter().find_map(|failover| {
         if failover.from == failover.to {
             return Some(format!("region {} fails over to itself", failover.from));
         }
         let inner = [&failover.from, &failover.to].into_iter().find(|region| region.contains('/'));
-        inner.map(|region| format!("failover is between regions; {region} is not a region"))
+        inner.map(|region| format!("failover contains {region}, which is not a region"))
     })
 }
 
@@ -133,7 +133,7 @@ fn of_tls(tls: &ClientTls) -> Option<String> {
     if !tls.credential_name.is_empty() {
         let is_own = matches!(tls.mode, TlsMode::Simple | TlsMode::Mutual);
         return (is_own && has_files)
-            .then(|| "credentialName and certificate files exclude each other".to_owned());
+            .then(|| "credentialName and certificate files are both set; remove one".to_owned());
     }
     let is_complete = !tls.client_certificate.is_empty() && !tls.private_key.is_empty();
     (tls.mode == TlsMode::Mutual && !is_complete)

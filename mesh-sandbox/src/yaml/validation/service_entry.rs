@@ -23,7 +23,7 @@ fn hosts(spec: &ServiceEntrySpec) -> Option<String> {
     let resolved = spec.endpoints.is_empty() && spec.workload_selector.is_none() && is_dns(spec.resolution);
     spec.hosts.iter().find_map(|host| {
         if host == "*" || !is_pattern(host) {
-            return Some(format!("{host} is not a valid host"));
+            return Some(format!("{host} is not a valid host name"));
         }
         (resolved && host.starts_with('*'))
             .then(|| format!("{host} cannot be resolved; add endpoints, or use a host without a wildcard"))
@@ -42,7 +42,7 @@ fn general(spec: &ServiceEntrySpec) -> Option<String> {
             return Some(format!("{address} is neither an IP address nor an address range"));
         }
         (is_dns(spec.resolution) && address.contains('/'))
-            .then(|| format!("range {address} requires resolution NONE or STATIC"))
+            .then(|| format!("the address range {address} requires resolution NONE or STATIC"))
     })
 }
 
@@ -90,8 +90,8 @@ fn endpoint(spec: &ServiceEntrySpec, endpoint: &Workload) -> Option<String> {
     unknown.or_else(|| workload(endpoint))
 }
 
-/// Returns a problem if several hosts share a port that is neither HTTP nor TLS: nothing distinguishes their
-/// connections.
+/// Returns a problem if several hosts share a port that is neither HTTP nor TLS: a proxy cannot distinguish the
+/// connections to these hosts.
 fn ambiguous_hosts(spec: &ServiceEntrySpec) -> Option<String> {
     if spec.resolution == Resolution::None || spec.hosts.len() < 2 {
         return None;

@@ -7,7 +7,7 @@ pub(super) fn problem(spec: &SidecarSpec) -> Option<String> {
     let is_empty =
         spec.egress.is_empty() && spec.workload_selector.is_none() && spec.outbound_traffic_policy.is_null();
     if is_empty {
-        return Some("the spec is empty".to_owned());
+        return Some("the spec of the Sidecar is empty".to_owned());
     }
     // An egress listener without a port serves all ports that no listener before it serves, so it must be the last.
     let last = spec.egress.len().saturating_sub(1);
@@ -27,5 +27,5 @@ fn of_egress(egress: &Egress) -> Option<String> {
     }
     let is_whole = |host: &&String| host.split_once('/').is_none_or(|(namespace, _)| namespace.is_empty());
     let incomplete = egress.hosts.iter().find(is_whole);
-    incomplete.map(|host| format!("{host} has no namespace; write namespace/host"))
+    incomplete.map(|host| format!("the egress host {host} has no namespace; write namespace/host"))
 }
