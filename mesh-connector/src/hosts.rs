@@ -1,7 +1,7 @@
 //! The local statistics of endpoints: connections, failures, ejections.
 //!
-//! EDS contains neither the observations of a client nor the health of a gateway. A local failure has one of two
-//! effects:
+//! EDS contains neither the connection failures that a client observes nor the health of a gateway. A local failure has
+//! one of two effects:
 //!
 //! - If the cluster has outlier detection, an endpoint that reaches a threshold is ejected, as in a sidecar. It counts
 //!   as unhealthy, also for the choice of priorities, until the ejection ends.

@@ -26,8 +26,8 @@ pub(super) async fn connect(
     Ok(tcp)
 }
 
-/// Returns the error to report of the errors of all addresses: the last one, but not the error of an address whose IP
-/// family this host does not have, unless all errors are of this kind.
+/// Selects the error to report: the last error, except that an error about an IP family that this host does not have is
+/// reported only if all errors are of this kind.
 fn most_informative(mut errors: Vec<io::Error>) -> io::Error {
     let chosen = errors
         .iter()

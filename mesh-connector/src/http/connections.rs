@@ -1,4 +1,4 @@
-//! The connections of a pool, as a value: it receives the time as an argument and never waits.
+//! The connections of a pool. The type does no IO and never waits; it receives the time as an argument.
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::limits::{Limits, Usage};
 
 /// The number of requests that may wait for the same connection attempt. The stream limit of the peer is unknown until
-/// the connection is established. hyper assumes the same value (RFC 9113 §6.5.2 recommends at least 100).
+/// the connection is established. hyper assumes the same value. RFC 9113 §6.5.2 recommends a limit of at least 100.
 pub(super) const ASSUMED_STREAMS: u32 = 100;
 
 /// The sending half of a connection.
@@ -34,7 +34,7 @@ pub(super) struct Connections<K, S, F> {
 }
 
 struct Endpoint<S, F> {
-    /// Connections with room for a request, most recently used last.
+    /// Connections that can serve a further request. The most recently used one is last.
     ready: Vec<Slot<S>>,
     full: Vec<Slot<S>>,
     attempts: Vec<Attempt<F>>,
