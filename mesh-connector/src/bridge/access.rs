@@ -152,7 +152,7 @@ impl AccessControl {
             Ok(Some(socket)) => socket,
             Ok(None) => return Verdict::Gone,
             Err(error) => {
-                tracing::debug!(%error, "the kernel does not identify a client of the bridge");
+                tracing::debug!(%error, "the kernel did not identify the user of a client of the bridge");
                 return Verdict::OtherUser(None);
             }
         };

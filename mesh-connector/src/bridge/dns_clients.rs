@@ -85,7 +85,7 @@ impl DnsClients {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AnotherHost => f.write_str("a client that does not use a loopback address receives none"),
+            Self::AnotherHost => f.write_str("only DNS clients on loopback receive loopback addresses"),
             Self::User(uid) => write!(
                 f,
                 "user {uid} may not use the loopback listeners of this process: if it runs a DNS cache for programs of \

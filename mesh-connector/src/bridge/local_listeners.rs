@@ -299,7 +299,7 @@ impl OpenListeners {
         });
         tracing::debug!(
             host,
-            "the loopback listeners of an idle service were closed to make room for others"
+            "the loopback listeners of an idle service were closed to make room for another service"
         );
         true
     }
@@ -387,7 +387,7 @@ pub(super) fn refused(address: SocketAddrV4, target: &Target, error: io::Error) 
         io::ErrorKind::AddrNotAvailable => {
             "this system does not accept all of 127.0.0.0/8 as loopback addresses (Linux does)"
         }
-        _ => "the system refused the socket",
+        _ => "the operating system refused the listening socket",
     };
     cannot_listen(format_args!("{address} for {target}"), next, error)
 }

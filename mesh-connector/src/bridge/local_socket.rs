@@ -64,7 +64,7 @@ pub(super) fn hang_up<S: LocalSocket>(socket: &S) -> impl Future<Output = ()> + 
     async {
         if let Err(error) = hung_up(socket).await {
             // No descriptor is free. The next write of data from the service detects the closed socket.
-            tracing::debug!(%error, "cannot watch for the hang-up of a client");
+            tracing::debug!(%error, "cannot detect when a client of the bridge closes its connection");
             pending().await
         }
     }

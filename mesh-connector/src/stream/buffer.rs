@@ -31,7 +31,8 @@ impl ReadBuffer {
         &self.bytes[self.consumed..]
     }
 
-    /// Returns the unread bytes. If there are none, reads from `reader`. Empty if the data of `reader` has ended.
+    /// Returns the unread bytes. If there are none, reads from `reader`. Returns an empty slice if the data of `reader`
+    /// has ended.
     pub(crate) fn poll_fill<R>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<&[u8]>>
     where
         R: AsyncRead + Unpin,

@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 
     fn unsupported(&self, what: &str) -> Error {
-        let message = format!("`{}` asks for {what}, which is not supported", self.cluster.name);
+        let message = format!("`{}` requires {what}, which is not supported", self.cluster.name);
         Error::new(ErrorKind::Unsupported, message)
     }
 }
