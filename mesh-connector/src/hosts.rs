@@ -8,7 +8,8 @@
 //! - If the cluster has no outlier detection, or if the maximum share of endpoints is already ejected, the endpoint
 //!   goes to the end of the order of attempts, regardless of priority. This lasts for one second and doubles with each
 //!   further failure, up to 30 seconds; a success ends it. The endpoint remains usable: if all other endpoints fail,
-//!   connections try it. This rule is specific to this client, because a caller with a deadline needs a good order of attempts.
+//!   connections try it. This rule is specific to this client, because a caller with a deadline needs a good order of
+//!   attempts.
 //!
 //! Choosing is wait-free: a [`HostSet`] holds the endpoints of one push and the current [`Plan`], which is valid until
 //! an event changes the state of an endpoint. Events are rare. An event locks only its endpoint, except an ejection,

@@ -145,7 +145,8 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 /// connection, the kernel answers with a listening socket that has the address `own`. The answer then contains the
 /// address of another peer.
 fn parse(answer: &[u8], protocol: Protocol, own: SocketAddr, peer: SocketAddr) -> io::Result<Option<Socket>> {
-    let unexpected = || io::Error::new(io::ErrorKind::InvalidData, "unexpected SOCK_DIAG answer from the kernel");
+    let unexpected =
+        || io::Error::new(io::ErrorKind::InvalidData, "unexpected SOCK_DIAG answer of the kernel");
     let kind = answer.get(4..6).ok_or_else(unexpected)?;
     if kind == NLMSG_ERROR.to_ne_bytes() {
         // The body of the message is a negative error number.
