@@ -201,7 +201,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         let endpoints = self.hosts.endpoints();
         let with = |message: String| match endpoints.unsupported.len() {
             0 => Error::new(ErrorKind::NoEndpoint, message),
-            more => Error::new(ErrorKind::NoEndpoint, format!("{message}; {more} further are not supported")),
+            more => Error::new(ErrorKind::NoEndpoint, format!("{message}; unsupported endpoints: {more}")),
         };
         let count = endpoints.iter().count();
         if let (0, Some(first)) = (count, endpoints.unsupported.first()) {

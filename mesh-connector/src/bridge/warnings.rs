@@ -35,8 +35,8 @@ pub(super) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AnotherProcess => "it belongs to another process and sent no password",
-            Self::WrongPassword => "it sent a wrong password",
+            Self::AnotherProcess => "the client belongs to another process and sent no password",
+            Self::WrongPassword => "the client sent a wrong password",
             Self::TooManyGuests => "too many clients of other users have not authenticated yet",
         })
     }

@@ -53,7 +53,7 @@ impl ReadBuffer {
     /// Marks `count` unread bytes as consumed.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count;
-        debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there was");
+        debug_assert!(self.consumed <= self.bytes.len(), "consumed more bytes than the buffer contains");
     }
 
     /// Copies the unread bytes to `buf`. If there are none, reads directly from `reader`.
