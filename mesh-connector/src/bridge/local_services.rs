@@ -41,11 +41,11 @@ use crate::{
 /// on all addresses (0.0.0.0 or [::]) would receive the plaintext of the client. If a port cannot be bound, the lookup
 /// fails, and the error names the port: another program listens there, or the port is below 1024 and this process lacks
 /// CAP_NET_BIND_SERVICE. If this process runs in its own network namespace, neither problem occurs. The proxy and
-/// [`Bridge::local_address`](super::Bridge::local_address), do not have this restriction, because the system chooses
+/// [`Bridge::local_address`](super::Bridge::local_address) do not have this restriction, because the system chooses
 /// their ports.
 ///
-/// If istiod adds a port to a service, the bridge listens on it immediately; if it cannot, lookups of the service fail
-/// from then on. Ports that istiod removes stay bound, and their clients are reset.
+/// If istiod adds a port to a service, the bridge listens on it immediately. If the bridge cannot listen on the new
+/// port, lookups of the service fail from then on. Ports that istiod removes stay bound, and their clients are reset.
 ///
 /// # Limits
 ///
