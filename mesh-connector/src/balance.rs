@@ -94,7 +94,7 @@ impl Plan {
         let members = candidates.iter().map(member).collect();
         let turn = AtomicU64::new(rng.u64(..));
         let mut plan = Self { policy: settings.policy, members, groups: Vec::new(), turn };
-        // Each endpoint belongs to one priority and one locality, so sorting once finds the members of all of them.
+        // Each endpoint belongs to one priority and one locality, so one sort groups the endpoints by both.
         let mut sorted: Vec<usize> = (0..candidates.len()).collect();
         sorted.sort_by_key(|index| (candidates[*index].priority, candidates[*index].locality));
         let of_level = sorted.chunk_by(|a, b| candidates[*a].priority == candidates[*b].priority);
@@ -217,8 +217,8 @@ impl Plan {
         }
     }
 
-    /// Adds a group of the endpoints with the best rank. It is needed if all usable endpoints failed recently, because
-    /// no other group exists then.
+    /// Adds a group of the endpoints with the best rank. This group is needed if all usable endpoints failed recently,
+    /// because then no other group exists.
     fn best_tier(&mut self, rng: &mut Rng) {
         let best = self.members.iter().filter_map(|member| member.rank).min();
         let of_tier = |(_, member): &(usize, &Member)| member.rank.is_some() && member.rank == best;
@@ -291,7 +291,8 @@ fn weight(candidate: &Candidate, has_slow_start: bool) -> u64 {
     weight * slow_start_factor.max(1)
 }
 
-/// Returns the fractional part, from 0 to 1, of `turn` divided by the golden ratio. Successive turns are spread evenly.
+/// Returns the fractional part, from 0 to 1, of `turn` divided by the golden ratio. The results for successive values
+/// of `turn` are spread evenly.
 fn fraction(turn: u64) -> f64 {
     // 2^64 / φ. A wrapping multiplication leaves the fractional part, in units of 2^-64.
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

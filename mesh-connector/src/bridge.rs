@@ -1,7 +1,7 @@
 //! The bridge: local proxies, Unix sockets and loopback listeners for clients that accept no connector.
 //!
-//! libcurl, JDBC, database drivers and HTTP libraries that open their own sockets cannot use a [`MeshConnector`]. They
-//! do support proxies, Unix sockets or plain addresses, so the bridge offers these inside this process:
+//! libcurl, JDBC, database drivers and HTTP libraries that open their own sockets cannot use a [`MeshConnector`]. But
+//! they support proxies, Unix sockets or plain addresses, which the bridge provides inside this process:
 //!
 //! | client | configuration |
 //! |---|---|
@@ -30,12 +30,12 @@
 //! accepts clients that present its secret, a random password that is new for each bridge: a child process that
 //! receives [`Bridge::socks_url`] in its environment can use the proxy, other processes cannot.
 //!
-//! The kernel identifies the owner of a connection when the bridge accepts it. Clients of other users are closed at
-//! once, unless they connect to the proxy: then they have two seconds to present the secret, and only 32 of them can do
-//! this at a time.
+//! The kernel identifies the owner of a connection when the bridge accepts it. The bridge closes connections of other
+//! users immediately, except connections to the proxy: those clients have two seconds to present the secret, and at
+//! most 32 of them can be connected at a time before they authenticate.
 //!
-//! If the address of a target is a listener of the bridge itself, the bridge refuses the connection (HTTP status 508),
-//! because it would be a loop.
+//! If a client requests a target whose address is a listener of the bridge itself, the bridge refuses the connection
+//! (HTTP status 508), because it would connect to itself in a loop.
 //!
 //! # Connections
 //!
@@ -127,8 +127,8 @@ const USER: &str = "sidestep";
 /// The time for which [`Bridge::shutdown`] waits for the tasks of the bridge.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Local proxies, Unix sockets and loopback listeners for one mesh. The documentation of the [module](self)
-/// lists which of them each kind of client can use.
+/// Local proxies, Unix sockets and loopback listeners for one mesh. The documentation of the [module](self) lists which
+/// one each kind of client can use.
 ///
 /// Dropping the bridge closes the listeners and the connections through them, and releases its handle to the mesh.
 pub struct Bridge {
@@ -142,7 +142,7 @@ pub struct Bridge {
     runtime: Handle,
 }
 
-/// The state that the tasks of the listeners share. A reference to it does not keep the bridge alive.
+/// The state that the tasks of the listeners share. A reference to this state does not keep the bridge alive.
 pub(crate) struct BridgeState {
     pub(crate) mesh: Mesh,
     pub(crate) access_control: AccessControl,
@@ -175,8 +175,8 @@ impl Bridge {
         &self.state.secret
     }
 
-    /// Returns the URL of the SOCKS5 proxy (`socks5h://`), including the secret. The bridge resolves the host names in
-    /// the mesh. The proxy forwards connections of any protocol.
+    /// Returns the URL of the SOCKS5 proxy (`socks5h://`), including the secret. The client sends host names to the
+    /// bridge, which resolves them in the mesh. The proxy forwards connections of any protocol.
     #[must_use]
     pub fn socks_url(&self) -> String {
         format!("socks5h://{USER}:{}@{}", self.secret().reveal(), self.proxy)
@@ -306,7 +306,7 @@ impl Bridge {
     /// names from upstream DNS. It is for clients that resolve and dial by themselves: with these addresses, their
     /// connections go through the mesh. The call waits until istiod has sent its clusters.
     ///
-    /// The bridge listens on the service ports of each name, so a client dials the same port as in the mesh. If the
+    /// The bridge listens on the service ports of each name, so a client connects to the service port itself. If the
     /// bridge cannot listen on one of the ports, or has ended, the lookup fails: the addresses in the name table would
     /// bypass the mesh, and another program could answer on the port. See [`LocalServices`].
     ///
@@ -353,7 +353,8 @@ impl Bridge {
         }
     }
 
-    /// Fails if access control would reject all clients of a loopback listener, which cannot present the secret.
+    /// Returns an error if access control would reject all clients of a loopback listener. These clients cannot present
+    /// the secret.
     fn check_loopback_clients(&self) -> Result<(), Error> {
         if self.state.access_control.accepts_tcp_without_secret() {
             return Ok(());

@@ -54,10 +54,10 @@ impl MeshBuilder {
         self
     }
 
-    /// Sets whether a connection to a name of the mesh may be plaintext, to an address from upstream DNS, while istiod
+    /// Sets whether a connection to a name of the mesh may be plaintext, to an address from upstream DNS, if istiod
     /// does not list the name. The default is `false`: such a connection fails with
-    /// [`ErrorKind::PlaintextRefused`](crate::ErrorKind::PlaintextRefused), because a service that is deleted, or that is
-    /// hidden from this workload, would otherwise receive credentials over a connection that nobody protects.
+    /// [`ErrorKind::PlaintextRefused`](crate::ErrorKind::PlaintextRefused), because a service that is deleted, or that
+    /// is hidden from this workload, would otherwise receive credentials over a connection that nobody protects.
     ///
     /// Names of the mesh are the names in the domain of the cluster (`svc.cluster.local`), and all names that istiod
     /// lists or has listed, in this process or in the snapshot from which it started
@@ -93,8 +93,8 @@ impl MeshBuilder {
         self
     }
 
-    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if that feature is enabled, otherwise
-    /// ring. No process-wide provider is installed.
+    /// Sets the crypto provider of all TLS connections. The default is aws-lc-rs if the feature `aws-lc-rs` is enabled,
+    /// otherwise ring. No process-wide provider is installed.
     pub fn with_crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
         self.provider = Some(provider.into());
         self

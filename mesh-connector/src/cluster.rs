@@ -1,7 +1,7 @@
 //! The clusters in use, and routing to them.
 //!
 //! Routes and entries are derived from the name table, the clusters and the identity. Only [`ClusterManager`] checks
-//! whether they are up to date, and replaces those that are not.
+//! whether they are up to date, and replaces outdated ones.
 
 #[cfg(feature = "hyper")]
 mod cached_route;
@@ -54,12 +54,12 @@ const MAX_ROUTES: usize = 4096;
 /// The maximum number of clusters in use. If it is exceeded, clusters without connections are dropped.
 const MAX_ENTRIES: usize = 4096;
 
-/// The route of a target: the place to which a connection leads.
+/// The route of a target: a cluster of the mesh, or passthrough.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
-    /// An endpoint of this cluster.
+    /// The connection goes to an endpoint of this cluster.
     Cluster(Arc<ClusterEntry>),
-    /// A host outside the mesh (Envoy: `PassthroughCluster`).
+    /// The connection goes to a host outside the mesh (Envoy: `PassthroughCluster`).
     Passthrough,
 }
 
@@ -248,7 +248,7 @@ impl ClusterManager {
         }
     }
 
-    /// Routes a target without the cached routes, and caches the route and its cluster.
+    /// Routes a target that has no cached route, and caches the route and its cluster.
     fn find_route(&self, target: &Target, dns: &Dns) -> Option<Result<Route, Error>> {
         let _guard = self.updating.lock();
         let inputs = self.inputs()?;
@@ -292,7 +292,7 @@ impl ClusterManager {
         }
     }
 
-    /// Returns the snapshot for `inputs` that replaces `snapshot`.
+    /// Returns the new snapshot for the state `inputs` of the control plane. It replaces `snapshot`.
     fn updated(&self, snapshot: &Snapshot, inputs: &Inputs) -> Snapshot {
         let before = snapshot.of.as_ref().and_then(Inputs::own_id);
         let config = |cluster: &Arc<Cluster>| match &self.static_gateways {

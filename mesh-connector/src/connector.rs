@@ -96,7 +96,7 @@ impl MeshConnector {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the attempt and leaves nothing behind.
+    /// Dropping the future cancels the connection attempt and closes its socket.
     pub async fn connect(&self, host: &str, port: u16) -> Result<MeshStream, Error> {
         self.mesh.connect_to(&self.target(host, port)?).await
     }

@@ -29,7 +29,7 @@ use crate::{
 /// The maximum number of attempts. Further attempts give no new information and add load to a failing service.
 const MAX_ATTEMPTS: usize = 10;
 
-/// The minimum share of the remaining time for an attempt, regardless of how many endpoints remain.
+/// The minimum share of the remaining time for an attempt, regardless of the number of remaining endpoints.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_secs(1);
 
 /// The inputs of a connection to one cluster.
@@ -55,7 +55,8 @@ pub(crate) struct Choice {
 
 /// The reason why an attempt at an endpoint failed.
 enum AttemptError {
-    /// Connections to the endpoint are refused before dialling, because of the transport that they would need.
+    /// The endpoint is refused before dialling, because its transport (TLS or plaintext) is not permitted or not
+    /// usable.
     Refused(Error),
     /// Dialling failed.
     Failed(Attempt),
@@ -83,8 +84,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         Ok(Choice { index, key, transport })
     }
 
-    /// Connects to one endpoint after another, each chosen anew, until one succeeds. `first` is the choice for the
-    /// first attempt, if the caller has made it.
+    /// Connects to one endpoint after another until one attempt succeeds. Each attempt chooses its endpoint by the
+    /// current state; `first` is the endpoint of the first attempt, if the caller has already chosen one.
     pub(crate) async fn connect(&self, first: Option<Choice>, rng: &mut Rng) -> Result<MeshStream, Error> {
         let snapshot = self.hosts.plan_snapshot(rng);
         let plan = snapshot.plan();
@@ -119,7 +120,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                 Ok(stream) => return Ok(stream),
                 Err(AttemptError::Fatal(error)) => return Err(error),
                 Err(AttemptError::Refused(error)) => {
-                    // Many endpoints may have the same transport. They are excluded together.
+                    // Many endpoints may have the same refused transport. Exclude all of them together.
                     if refused.is_none() {
                         self.exclude_refused(&mut excluded);
                     }
@@ -156,8 +157,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Returns the time limit of an attempt: the connect timeout of the cluster, reduced to leave time for the
-    /// remaining endpoints.
+    /// Returns the time limit of an attempt. It is the connect timeout of the cluster, reduced so that time remains for
+    /// the other endpoints.
     fn budget(&self, left: usize) -> Duration {
         let remaining = self.remaining();
         let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
@@ -180,7 +181,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
                 Error::new(ErrorKind::Timeout, format!("no connection within {} ms", budget.as_millis()))
             }
         };
-        // A missing resource of this host says nothing about the endpoint.
+        // If this host lacks a resource, such as a file descriptor, the endpoint is not to blame.
         if error.kind() != ErrorKind::LocalResource {
             active.failed(error.kind());
         }
@@ -200,7 +201,7 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         let endpoints = self.hosts.endpoints();
         let with = |message: String| match endpoints.unsupported.len() {
             0 => Error::new(ErrorKind::NoEndpoint, message),
-            more => Error::new(ErrorKind::NoEndpoint, format!("{message}; {more} further are not supported")),
+            more => Error::new(ErrorKind::NoEndpoint, format!("{message}; unsupported endpoints: {more}")),
         };
         let count = endpoints.iter().count();
         if let (0, Some(first)) = (count, endpoints.unsupported.first()) {

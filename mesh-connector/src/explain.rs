@@ -32,10 +32,10 @@ pub enum Probe {
     Nothing,
 }
 
-/// The decision about a connection to one target, as values, as text ([`Display`](std::fmt::Display)) and as JSON. The
-/// fields are in the order of the decision.
+/// An explanation of how a connection to one target is made, as values, as text ([`Display`](std::fmt::Display)) and as
+/// JSON. The fields are in the order of the decision.
 ///
-/// The code that makes connections also makes the explanation, so the two agree.
+/// The code that makes connections also makes the explanation, so an explanation agrees with real connections.
 ///
 /// # JSON
 ///
@@ -238,7 +238,7 @@ pub struct Attempt {
 }
 
 impl Mesh {
-    /// Explains how a connection to a host and port would be made, without making one.
+    /// Explains how a connection to a host and port would be made. Does not connect.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ impl Mesh {
         Ok(self.explain_to(&target::Target::new(host, port)?, Probe::Nothing).await)
     }
 
-    /// Explains how a connection to a target is made. With [`Probe::Handshake`], it also makes one. All failures are
-    /// part of the explanation. The call takes at most the connect deadline.
+    /// Explains how a connection to a target is made. With [`Probe::Handshake`], it also makes a connection. All
+    /// failures are part of the explanation. The call takes at most the connect deadline.
     ///
     /// # Cancel safety
     ///

@@ -38,9 +38,9 @@ use crate::{
 /// the bridge share. Each request chooses an endpoint by the load balancing of the cluster. It uses an idle connection
 /// to that endpoint or, over HTTP/2, a connection with a free stream. If there is none, it opens a connection.
 ///
-/// A connection serves no further request after its policy has changed: a new configuration of the cluster, new
-/// expected identities of the peer, a new identity of this process, the removal of its endpoint, or a move of its host
-/// into the mesh. It ends when its current responses have ended.
+/// A connection serves no further request after one of these changes: a new configuration of the cluster, new expected
+/// identities of the peer, a new identity of this process, the removal of the endpoint, or the addition of the host to
+/// the mesh. The connection is closed when its current responses have ended.
 ///
 /// The `connectionPool` of a DestinationRule limits the lifetime of a connection: `idleTimeout` (90 seconds by
 /// default), `maxConnectionDuration` and `maxRequestsPerConnection`.
@@ -99,7 +99,8 @@ where
     B: Body + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Creates a client over a connector: for HTTP/2 if that is the protocol of the connector, otherwise for HTTP/1.1.
+    /// Creates a client that uses a connector. It speaks HTTP/2 if the protocol of the connector is HTTP/2, and
+    /// HTTP/1.1 otherwise.
     #[must_use]
     pub fn new(connector: MeshConnector) -> Self {
         let protocol = match connector.protocol() {
@@ -127,7 +128,7 @@ where
     ///
     /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); [`ErrorKind::InvalidTarget`] and
     /// [`ErrorKind::Unsupported`] for URIs other than `http://HOST…`; [`ErrorKind::Exchange`] if the connection was
-    /// established and the exchange failed.
+    /// established, but the request or the response failed.
     ///
     /// [`ErrorKind::InvalidTarget`]: crate::ErrorKind::InvalidTarget
     /// [`ErrorKind::Unsupported`]: crate::ErrorKind::Unsupported

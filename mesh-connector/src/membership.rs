@@ -43,14 +43,15 @@ pub(crate) struct Membership {
     pub(crate) clusters: Arc<ClusterManager>,
     /// The task that updates the clusters.
     follower: Mutex<Option<JoinHandle<()>>>,
-    /// Whether that task, and with it the tokio runtime of the membership, has ended.
+    /// Shows whether the task `follower` has ended. It ends early only if its tokio runtime has ended.
     follower_state: AbortHandle,
     closed: AtomicBool,
 }
 
 /// The result of resolving a host that routing did not find in the mesh.
 pub(crate) enum Resolved {
-    /// The host is in the mesh after all: the DNS search domain completes the name, or the name table has just arrived.
+    /// The host is in the mesh: the DNS search domain completes the name to a name of the mesh, or the name table has
+    /// just arrived.
     Cluster(Target, Arc<ClusterEntry>),
     /// The host is outside the mesh, with these addresses.
     Passthrough(Vec<IpAddr>),
@@ -95,7 +96,7 @@ impl Membership {
         }
         self.client.shutdown().await;
         if let Some(follower) = follower {
-            // The task was aborted: the result contains no information.
+            // Ignore the result: the task was aborted.
             let _ = follower.await;
         }
     }
@@ -104,7 +105,7 @@ impl Membership {
         let why = if self.is_closed() {
             "the mesh was shut down"
         } else if self.follower_state.is_finished() {
-            // Certificate, policy and endpoints would stay as they are, and nobody would notice.
+            // Return an error, because certificate, policy and endpoints are no longer updated.
             "the tasks of the mesh have ended, because the tokio runtime on which it was joined has ended"
         } else {
             return Ok(());
@@ -112,7 +113,7 @@ impl Membership {
         Err(Error::new(ErrorKind::Closed, format!("cannot connect to {target}: {why}; join it again")))
     }
 
-    /// Connects to a target. Logs and counts the outcome.
+    /// Connects to a target. Records the success or the error in logs and metrics.
     pub(crate) async fn connect(&self, target: &Target, settings: &Settings) -> Result<MeshStream, Error> {
         let outcome = self.open(target, settings).await;
         self.record(target, outcome)
@@ -127,7 +128,7 @@ impl Membership {
         }
     }
 
-    /// Logs and counts the outcome of a connection.
+    /// Records the success or the error of a connection in logs and metrics.
     pub(crate) fn record(
         &self,
         target: &Target,
@@ -168,8 +169,8 @@ impl Membership {
         }
     }
 
-    /// Returns the route of a target. Waits for the clusters of istiod, and briefly for the cluster of a name that has
-    /// none yet.
+    /// Returns the route of a target. Waits until istiod has sent its clusters. If a name of the mesh has no cluster
+    /// yet, also waits briefly for this cluster.
     pub(crate) async fn route(&self, target: &Target, deadline: Instant) -> Result<Route, Error> {
         let routed = match self.clusters.route(target, &self.dns) {
             Some(routed) => routed,
@@ -198,7 +199,7 @@ impl Membership {
     }
 
     /// Waits for the next clusters and routes again. istiod pushes names and clusters separately, so a new service may
-    /// briefly have a name and no cluster. `error` is the result with the current clusters.
+    /// briefly have a name and no cluster. `error` is the routing error with the current clusters.
     async fn route_by_next_clusters(
         &self,
         target: &Target,
@@ -216,7 +217,7 @@ impl Membership {
         Err(error)
     }
 
-    /// Waits until istiod has sent its clusters. `why` returns the message of the error.
+    /// Waits until istiod has sent its clusters. `why` returns the error message for the case that the deadline passes.
     pub(crate) async fn wait_for_clusters(
         &self,
         timeout: Duration,
@@ -294,7 +295,8 @@ impl Membership {
         }
     }
 
-    /// Waits until istiod has sent a name table. Until then, each host may be in the mesh. Returns whether it waited.
+    /// Waits until istiod has sent a name table. Before the first name table, any host may be in the mesh. Returns
+    /// whether this function had to wait.
     async fn wait_for_names(&self, target: &Target, deadline: Instant) -> Result<bool, Error> {
         if self.client.health().load().sync != SyncState::Connecting {
             return Ok(false);

@@ -120,9 +120,9 @@ impl Mesh {
     /// virtual IPs), and other names from upstream DNS.
     ///
     /// These addresses are for lookups and diagnosis, not for connections. A program that dials such an address itself
-    /// bypasses the mesh: it sends plaintext to whatever owns the address. For programs that resolve and dial by
-    /// themselves, the bridge has a resolver whose addresses lead through the mesh: `Bridge::resolver` (feature
-    /// `bridge`).
+    /// bypasses the mesh: it sends plaintext to any host that has the address. For programs that resolve and dial by
+    /// themselves, use `Bridge::resolver` (feature `bridge`): connections to the addresses that it returns go through
+    /// the mesh.
     #[must_use]
     pub fn raw_resolver(&self) -> &MeshResolver {
         &self.membership.dns.resolver

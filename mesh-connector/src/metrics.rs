@@ -12,12 +12,13 @@
 //! dashboards for sidecars also show this process. Istio names the directions from the perspective of a proxy: data
 //! from the server is *sent*. Labels with an unknown value are `unknown`: for instance, the workload behind a gateway.
 //!
-//! The mesh limits the number of series, not the hosts that the program connects to: all hosts outside the mesh together
-//! are `PassthroughCluster`, as in Istio. Names in certificates of servers outside the mesh are not labels.
+//! All hosts outside the mesh share the label value `PassthroughCluster`, as in Istio. The number of time series
+//! therefore does not grow with the hosts outside the mesh that the program connects to. Names in certificates of
+//! servers outside the mesh are not labels.
 
 use crate::{connection::ConnectionInfo, error::Error};
 
-/// Counts the bytes of one connection and its end.
+/// Counts the bytes of one connection, and counts the connection as closed when it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     #[cfg(feature = "metrics")]
@@ -92,7 +93,7 @@ mod counters {
     use super::{PASSTHROUGH, Source, UNKNOWN};
     use crate::connection::{ConnectionInfo, Transport};
 
-    /// The counters of one connection. Dropping them counts the end of the connection.
+    /// The counters of one connection. Dropping this value counts the connection as closed.
     pub(super) struct Counters {
         pub(super) received: Counter,
         pub(super) sent: Counter,

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Mtls {
-    /// The control plane decides: mesh mTLS, or plaintext if its configuration clearly asks for plaintext.
+    /// The control plane decides: mesh mTLS, or plaintext if its configuration clearly requests plaintext.
     #[default]
     AsConfigured,
     /// Only mesh mTLS is allowed. Plaintext connections are refused, including those to hosts outside the mesh.

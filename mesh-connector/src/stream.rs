@@ -48,9 +48,10 @@ pub struct MeshStream {
     io: Io,
     connection: ConnectionInfo,
     has_read: bool,
-    /// Plaintext that was read and not consumed. The TLS stream has its own buffer.
+    /// Plaintext that was read from the connection and not yet consumed by the caller. The TLS stream has its own
+    /// buffer.
     plaintext: ReadBuffer,
-    /// Counts the connection, and records a late rejection. `None` for a host outside the mesh.
+    /// Counts the connection, and records a late rejection. `None` for a connection to a host outside the mesh.
     active: Option<Arc<ActiveConnection>>,
     meter: Meter,
 }

@@ -63,7 +63,7 @@ impl ClientTls {
 #[derive(Default)]
 pub(crate) struct TlsSettings {
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
-    /// The clock by which certificates and sessions expire. `None` for the clock of the system.
+    /// The clock that decides when certificates and TLS sessions expire. `None` selects the system clock.
     pub(crate) time: Option<Arc<dyn TimeProvider>>,
     /// The roots of the operating system, loaded on first use.
     system_roots: OnceLock<Arc<RootCertStore>>,
@@ -75,7 +75,7 @@ impl TlsSettings {
     }
 }
 
-/// The TLS configurations of one cluster for one identity. Each is created on first use.
+/// The TLS configurations of one cluster for one identity. Each configuration is created on first use.
 ///
 /// rustls resumes sessions without calling the verifier, so a configuration is immutable: identity, roots, expected
 /// names and protocols are fixed when it is created, and it has its own verifier, certificate resolver and session

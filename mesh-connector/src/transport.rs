@@ -14,8 +14,8 @@
 //! | no transport socket | a gateway, or with `tlsMode: istio` | refused: the endpoint requires mTLS, and the cluster does not configure it |
 //! | no transport socket, and neither of the two rows above applies (DestinationRule DISABLE, service outside the mesh) | any | plaintext |
 //!
-//! If the control plane configures a PROXY protocol header, it precedes the connection in all these cases. If the
-//! program requires mTLS, everything except mesh mTLS is refused.
+//! If the control plane configures a PROXY protocol header, the client sends this header first in all these cases. If
+//! the program requires mTLS, everything except mesh mTLS is refused.
 
 use nds_client::resources::{
     cluster::{
@@ -131,7 +131,7 @@ fn plaintext(cluster: &Cluster, mtls: Mtls) -> Result<TransportSecurity<'static>
 
 /// Decides for a cluster without a transport socket: a DestinationRule DISABLE, a service outside the mesh, or a
 /// DestinationRule with `credentialName`. With `credentialName`, a sidecar does not originate TLS either, but this
-/// client refuses the connection, because the DestinationRule does not ask for plaintext.
+/// client refuses the connection, because the DestinationRule does not configure plaintext.
 fn absent(cluster: &Cluster, endpoint: &Endpoint, mtls: Mtls) -> Result<TransportSecurity<'static>, Error> {
     let name = &cluster.name;
     if cluster.tls_origination {

@@ -1,6 +1,6 @@
 //! URIs in logs and errors.
 
-/// Returns a URI, or a text that is meant to be one, without its user information, query and fragment, which can contain
+/// Returns the text of a URI, which may be invalid, without its user information, query and fragment, which can contain
 /// passwords and tokens.
 pub(crate) fn without_secrets(uri: &str) -> String {
     let (scheme, rest) = uri.find("://").map_or(("", uri), |end| uri.split_at(end + 3));

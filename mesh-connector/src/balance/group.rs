@@ -7,7 +7,7 @@ use fastrand::Rng;
 /// The fractional part of the golden ratio. Its multiples are spread evenly over 0 to 1.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
-/// A group of endpoints: of one priority, and of one locality if locality weights apply.
+/// A group of endpoints with the same priority and, if locality weights apply, the same locality.
 #[derive(Debug)]
 pub(super) struct Group {
     /// The sum of the shares of this group and of the groups before it. Until [`Plan`](super::Plan) has computed the
@@ -48,7 +48,7 @@ impl Group {
         self.ends.last().copied().unwrap_or(1)
     }
 
-    /// Returns the member whose part of the total weight contains `point`.
+    /// Returns the member at `point` on the scale of cumulative weights.
     pub(super) fn at(&self, point: u64) -> usize {
         self.members[self.ends.partition_point(|end| *end <= point)] as usize
     }
@@ -61,8 +61,8 @@ impl Group {
     }
 
     /// Returns a member with few connections (least request). If all weights are equal, this is the least busy of
-    /// `choices` random members. If they differ, it is a random member, chosen in proportion to its weight divided by
-    /// its connections plus one, as in Envoy's scheduler.
+    /// `choices` random members. If the weights differ, it is a random member, chosen in proportion to its weight
+    /// divided by its connections plus one, as in Envoy's scheduler.
     pub(super) fn least(&self, choices: u32, rng: &mut Rng, active: impl Fn(usize) -> u32) -> usize {
         let of = |at: usize| self.members[at] as usize;
         let count = self.members.len();
@@ -70,7 +70,8 @@ impl Group {
             let least = |chosen: &mut dyn Iterator<Item = usize>| {
                 chosen.min_by_key(|index| active(*index)).unwrap_or_else(|| of(0))
             };
-            // The control plane sends any number of choices. So many random members are nearly always all members.
+            // The control plane sends any number of choices. If the number of choices is much larger than the group,
+            // random members are nearly always all members.
             if choices as usize >= 2 * count {
                 let start = rng.usize(..count);
                 return least(&mut (0..count).map(|at| of((start + at) % count)));

@@ -25,11 +25,11 @@ pub enum Access {
     SameProcess,
     /// Clients of the same user. Systems other than Linux reject all TCP clients without the secret.
     ///
-    /// The web browsers of this user are such clients. A website can make a browser send requests to loopback listeners
-    /// (cross-origin requests, DNS rebinding), which then reach the service with the identity of this process, and the
-    /// bridge does not check the `Host` and `Origin` headers of the bytes that it forwards. The proxy is not affected,
-    /// because a browser that is not configured to use it cannot send it a request in absolute form. Use `SameUser` only
-    /// for users without a browser, or for services that check the `Host` header.
+    /// The web browsers of this user are accepted too. A website can make a browser send requests to loopback listeners
+    /// (cross-origin requests, DNS rebinding). The bridge forwards these requests with the identity of this process,
+    /// and does not check their `Host` and `Origin` headers. The proxy is not affected, because a browser that is not
+    /// configured to use it cannot send it a request in absolute form. Use `SameUser` only for users without a browser,
+    /// or for services that check the `Host` header.
     SameUser,
 }
 
@@ -53,7 +53,7 @@ impl AcceptedConnection {
     }
 }
 
-/// What the kernel and [`Access`] say about the client of an accepted connection.
+/// The result of access control for the client of an accepted connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     /// The bridge accepts the client without the secret.
@@ -65,7 +65,7 @@ pub(super) enum Verdict {
     OtherUser(Option<u32>),
     /// The client has closed the connection.
     Gone,
-    /// The answer needs a scan of the descriptors of this process. Check again at this time.
+    /// The check needs a scan of the file descriptors of this process. Check the client again at this time.
     Later(Instant),
 }
 
@@ -73,7 +73,8 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct AccessControl {
     access: Access,
-    /// `None` if the kernel cannot identify the owner of a TCP connection, or if it is not needed.
+    /// Finds the owner of a TCP connection. `None` if the kernel cannot identify owners, or if `Access` does not need
+    /// them.
     #[cfg(target_os = "linux")]
     owners: Option<Owners>,
 }
@@ -151,7 +152,7 @@ impl AccessControl {
             Ok(Some(socket)) => socket,
             Ok(None) => return Verdict::Gone,
             Err(error) => {
-                tracing::debug!(%error, "the kernel does not identify a client of the bridge");
+                tracing::debug!(%error, "the kernel did not identify the user of a client of the bridge");
                 return Verdict::OtherUser(None);
             }
         };
@@ -172,13 +173,13 @@ impl AccessControl {
         }
     }
 
-    /// Checks the client of a TCP connection. Systems other than Linux cannot identify its owner.
+    /// Checks the client of a TCP connection. Systems other than Linux cannot identify the owner of the connection.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn check_tcp(&self, _accepted: &AcceptedConnection, _accepted_at: Instant) -> Verdict {
         if self.access == Access::Any { Verdict::Accepted } else { Verdict::OtherUser(None) }
     }
 
-    /// Checks the client of a Unix socket. The kernel records its credentials (`SO_PEERCRED`).
+    /// Checks the client of a Unix socket. The kernel records the credentials of the client (`SO_PEERCRED`).
     pub(super) fn check_unix(&self, accepted: &UnixStream) -> Verdict {
         if self.access == Access::Any {
             return Verdict::Accepted;

@@ -9,10 +9,11 @@ use super::{
     slots::{Guest, Slot, Slots},
 };
 
-/// The time in which a client of another user must authenticate. The bridge closes the connection afterwards.
+/// The time in which a client of another user must authenticate. After this time, the bridge closes the connection.
 const GUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The right of one connection to use the bridge, and its share of the limits. Dropping it returns the share.
+/// The right of one connection to use the bridge, and its share of the connection limits. Dropping this value returns
+/// the share.
 #[derive(Debug)]
 pub(super) struct Admission {
     client: Verdict,
@@ -34,7 +35,7 @@ impl Admission {
         Self { client, share: Share::Guest { _guest: guest, until: accepted_at + GUEST_TIMEOUT } }
     }
 
-    /// Returns what is known about the client.
+    /// Returns the result of access control for the client.
     pub(super) fn client(&self) -> Verdict {
         self.client
     }
@@ -44,8 +45,8 @@ impl Admission {
         self.client != Verdict::Accepted
     }
 
-    /// Returns the time at which the connection is closed if the client has not authenticated. `None` if there is no
-    /// such time.
+    /// Returns the time at which the connection is closed if the client has not authenticated. `None` if the client
+    /// does not have to authenticate.
     pub(super) fn guest_until(&self) -> Option<Instant> {
         match &self.share {
             Share::Slot { .. } => None,
@@ -53,13 +54,13 @@ impl Admission {
         }
     }
 
-    /// Returns the remaining time for the handshake, of which `timeout` is the total.
+    /// Returns the remaining time for the handshake, which may take at most `timeout` in total.
     pub(super) fn time_left(&self, timeout: Duration) -> Duration {
         let guest = self.guest_until().map(|until| until.saturating_duration_since(Instant::now()));
         guest.map_or(timeout, |guest| guest.min(timeout))
     }
 
-    /// Waits for a slot if the client has none yet, because it has authenticated now.
+    /// Records that the client has authenticated. Waits for a connection slot if the client has none yet.
     pub(super) async fn authenticated(&mut self, slots: &Arc<Slots>) {
         if let Share::Guest { .. } = self.share {
             self.share = Share::Slot { _slot: slots.acquire().await };

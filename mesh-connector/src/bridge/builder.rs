@@ -35,7 +35,8 @@ use crate::{error::Error, http_client::HttpClient, mesh::Mesh};
 /// The maximum number of clients of other users that have not authenticated yet.
 const MAX_GUESTS: usize = 32;
 
-/// The same maximum if the kernel does not identify clients, so that clients of this process are also among them.
+/// The maximum number of clients that have not authenticated yet, if the kernel cannot identify clients. It is higher,
+/// because clients of this process are then counted too.
 const MAX_UNIDENTIFIED_GUESTS: usize = 256;
 
 /// The length of the listen queue of the proxy. The queue of `TcpListener::bind` overflows in a burst of connections,
@@ -100,11 +101,11 @@ impl BridgeBuilder {
         self
     }
 
-    /// Also answers DNS queries of the user with this ID with loopback addresses ([`LocalServices`]), for instance the
-    /// user `systemd-resolve` of a local cache. By default only the user of this process receives them. The connections
-    /// to these addresses are subject to [`with_access`](Self::with_access).
+    /// Also answers DNS queries of the user with this ID with loopback addresses ([`LocalServices`]). An example is the
+    /// user `systemd-resolve`, which runs a local DNS cache. By default only the user of this process receives them.
+    /// The connections to these addresses are subject to [`with_access`](Self::with_access).
     ///
-    /// Every user of the host can query such a cache, and so make the bridge open listeners up to its limit.
+    /// Every user of the host can query a local DNS cache, and so make the bridge open listeners up to its limit.
     pub fn with_dns_client_user(mut self, uid: u32) -> Self {
         self.dns_client_users.push(uid);
         self
@@ -112,8 +113,8 @@ impl BridgeBuilder {
 
     /// Sets the maximum number of loopback listeners. They also use at most a quarter of the file descriptors that the
     /// process can open (`RLIMIT_NOFILE`). A service needs one listener per port. Listeners stay open until the bridge
-    /// ends, because clients cache their addresses; only at the maximum does a service that has been idle for five
-    /// minutes lose its listeners to another one.
+    /// ends, because clients cache their addresses; at the maximum, the bridge closes the listeners of a service that
+    /// has been idle for five minutes if another service needs listeners.
     pub fn with_max_local_listeners(mut self, max: usize) -> Self {
         self.settings.max_local_listeners = max;
         self

@@ -32,7 +32,7 @@ impl Client for TcpStream {
     fn check(&self, access_control: &AccessControl, accepted_at: Instant) -> Verdict {
         match AcceptedConnection::of(self) {
             Ok(accepted) => access_control.check_tcp(&accepted, accepted_at),
-            // The socket has no addresses, because the connection is closed.
+            // The address of the socket cannot be read, because the connection is closed.
             Err(_) => Verdict::Gone,
         }
     }

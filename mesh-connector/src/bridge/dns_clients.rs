@@ -1,4 +1,4 @@
-//! Decides which DNS clients receive loopback addresses, and so make the bridge open listeners.
+//! Decides which DNS clients receive loopback addresses. Such an answer makes the bridge open listeners.
 //!
 //! Every user of this host can send queries to a DNS server on loopback. The bridge would reject the connections of other
 //! users anyway, so their queries must not open listeners.
@@ -14,10 +14,10 @@ use super::socket_diagnostics::{Protocol, SocketDiagnostics};
 /// The users whose DNS queries are answered with loopback addresses.
 pub(super) struct DnsClients {
     access: Access,
-    /// The users other than that of this process.
+    /// The permitted users, except for the user of this process.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux identifies users"))]
     users: Box<[u32]>,
-    /// `None` if the kernel cannot identify the owner of a socket.
+    /// Finds the owner of a socket. `None` if the kernel cannot identify owners.
     #[cfg(target_os = "linux")]
     owners: Option<SocketDiagnostics>,
 }
@@ -26,7 +26,7 @@ pub(super) struct DnsClients {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Rejection {
     AnotherHost,
-    /// A user without permission.
+    /// The client runs as this user, who may not receive loopback addresses.
     User(u32),
     /// The client has closed its socket, the kernel cannot identify the owner, or the DNS server does not pass the
     /// addresses of its clients.
@@ -46,7 +46,7 @@ impl DnsClients {
     pub(super) fn check(&self, asker: Asker) -> Result<(), Rejection> {
         match asker {
             Asker::ThisProcess => Ok(()),
-            // A loopback address leads a client on another host to that host.
+            // On another host, a loopback address means that host, not the bridge.
             Asker::Udp { client, .. } | Asker::Tcp { client, .. }
                 if !client.ip().to_canonical().is_loopback() =>
             {
@@ -66,7 +66,7 @@ impl DnsClients {
         };
         if server.ip().is_unspecified() {
             // The UDP socket of the listener is bound to all addresses. A client that sends to a loopback address
-            // normally has the same address.
+            // normally has the same IP address as the server.
             server.set_ip(client.ip());
         }
         let owners = self.owners.as_ref().ok_or(Rejection::Unidentified)?;
@@ -85,7 +85,7 @@ impl DnsClients {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AnotherHost => f.write_str("a client that does not use a loopback address receives none"),
+            Self::AnotherHost => f.write_str("only DNS clients on loopback receive loopback addresses"),
             Self::User(uid) => write!(
                 f,
                 "user {uid} may not use the loopback listeners of this process: if it runs a DNS cache for programs of \

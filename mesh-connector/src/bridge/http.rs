@@ -126,8 +126,8 @@ impl Session<'_> {
         !admission.needs_secret()
     }
 
-    /// Returns the response to a client that sent no valid password. The connection is closed after it, so that the
-    /// client does not occupy one of the few connections for such clients.
+    /// Returns the response to a client that sent no valid password. The connection is closed after it, because only
+    /// few connections are available to clients that have not authenticated.
     async fn reject(&self) -> Answer {
         self.state.warnings.rejected(Reason::AnotherProcess, self.admission.lock().await.client());
         let mut answer = text_response(
@@ -140,7 +140,8 @@ impl Session<'_> {
         answer
     }
 
-    /// Waits until the client has not authenticated in time. Never returns for other clients.
+    /// Waits until the time limit for authentication has passed. Never returns if the client has authenticated or does
+    /// not have to.
     async fn is_too_late(&self, guest_until: Option<Instant>) {
         let Some(until) = guest_until else {
             return pending().await;
@@ -179,7 +180,7 @@ impl Session<'_> {
         (*answer.status_mut(), *answer.version_mut()) = (parts.status, Version::HTTP_11);
         *answer.headers_mut() = parts.headers;
         remove_hop_by_hop(answer.headers_mut());
-        // Only the proxy itself reports errors with this header.
+        // A service must not send this header: it marks errors of the proxy itself.
         answer.headers_mut().remove(ERROR_KIND);
         Ok(answer)
     }

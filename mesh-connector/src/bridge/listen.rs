@@ -19,19 +19,19 @@ use super::{
 };
 use crate::target::Target;
 
-/// The pause after a failed `accept`, which fails if the process or the host has no free descriptors or memory.
+/// The pause after a failed `accept`. It fails if the process or the host has no free descriptors or memory.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The maximum number of connections of a listener that wait for a scan of the descriptors of this process. They belong
-/// to processes of the same user. At the maximum, the listener accepts no further connection until the scan.
+/// The maximum number of connections of a listener that wait for a scan of the descriptors of this process. These
+/// clients run as the user of this process. At the maximum, the listener accepts no further connection until the scan.
 const MAX_UNDECIDED: usize = 64;
 
 /// The clients that a listener serves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Clients {
-    /// Only those that access control accepts.
+    /// Only clients that access control accepts.
     Accepted,
-    /// Also those that authenticate with the secret of the bridge.
+    /// Clients that access control accepts, and clients that authenticate with the secret of the bridge.
     Authenticated,
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn accept<L, F>(
         connections: JoinSet::new(),
         undecided: Vec::new(),
     };
-    // A panic must not close the listener: its clients could not connect until the program is restarted.
+    // A panic must not close the listener, because then no client could connect until the program is restarted.
     while AssertUnwindSafe(acceptor.run()).catch_unwind().await.is_err() {
         state.warnings.panicked("a listener");
         sleep(ACCEPT_RETRY_DELAY).await;
@@ -116,8 +116,8 @@ where
                     }
                 },
                 () = sleep_until(check_at.unwrap_or_else(Instant::now)), if check_at.is_some() => {
-                    // The first check scans the descriptors. The scan decides about all clients that were accepted
-                    // before.
+                    // The first check scans the descriptors. This scan also decides about all other clients that were
+                    // accepted before it.
                     for Undecided { client, accepted_at, .. } in std::mem::take(&mut self.undecided) {
                         self.check(client, accepted_at).await;
                     }
@@ -131,8 +131,8 @@ where
         }
     }
 
-    /// Checks a client before it gets a slot or a task. Waits only for the slot of a client that access control accepts
-    /// or that belongs to the same user: further connections then wait in the listen queue.
+    /// Checks a client before it gets a slot or a task. Waits for a slot only if access control accepts the client or
+    /// if it runs as the user of this process. Further connections then wait in the listen queue of the kernel.
     async fn check(&mut self, client: L::Client, accepted_at: Instant) {
         let state = self.state;
         let verdict = client.check(&state.access_control, accepted_at);
@@ -163,7 +163,7 @@ where
     }
 }
 
-/// Serves a client of a listener that forwards all connections to `target`.
+/// Serves a client of a listener that forwards all its connections to `target`.
 pub(super) async fn to<C: Client>(client: C, state: Arc<BridgeState>, target: Target) {
     tunnel::to(client, &state, &target).await;
 }

@@ -26,7 +26,7 @@ pub(super) struct Listening {
     clients: Arc<Clients>,
 }
 
-/// The number of connected clients, and the time at which the last one left.
+/// The number of connected clients, and the time at which the last client disconnected.
 #[derive(Debug, Default)]
 struct Clients(Mutex<(usize, Option<Instant>)>);
 
@@ -34,8 +34,8 @@ struct Clients(Mutex<(usize, Option<Instant>)>);
 struct Connected(Arc<Clients>);
 
 impl Listening {
-    /// Opens a listener at `address` and serves its clients with `to`. The current thread may be outside of the runtime:
-    /// a DNS listener has its own thread.
+    /// Opens a listener at `address` and serves its clients with `to`. The calling thread may be outside of the tokio
+    /// runtime, because a DNS listener has its own thread.
     pub(super) fn open<F: Future<Output = ()> + Send + 'static>(
         address: SocketAddrV4,
         state: &Arc<BridgeState>,
@@ -59,7 +59,7 @@ impl Listening {
             }
         };
         let mut tasks = tasks.lock();
-        // The set stores the results of ended tasks until they are taken.
+        // `JoinSet` stores the results of ended tasks until they are taken.
         while tasks.try_join_next().is_some() {}
         let task = tasks.spawn_on(listen::serve(listener, state.clone(), serve), runtime);
         Ok(Self { address, task, clients })
@@ -69,13 +69,13 @@ impl Listening {
         self.address
     }
 
-    /// Returns whether the listener still listens. It ends with the runtime.
+    /// Returns whether the listener still accepts connections. It stops when the tokio runtime ends.
     pub(super) fn is_open(&self) -> bool {
         !self.task.is_finished()
     }
 
-    /// Returns the time of the last activity at the time `now`: now if a client is connected. `None` if there was no
-    /// client.
+    /// Returns the time at which the listener last had a client: `now` if a client is connected. `None` if it never had
+    /// one.
     pub(super) fn last_used(&self, now: Instant) -> Option<Instant> {
         match *self.clients.0.lock() {
             (0, last) => last,
@@ -83,7 +83,7 @@ impl Listening {
         }
     }
 
-    /// Returns a listener without a socket, served by a task of the test.
+    /// Returns a value without a socket. A task of the test takes the place of the listener.
     #[cfg(test)]
     pub(super) fn of_test(address: SocketAddrV4, task: AbortHandle) -> Self {
         Self { address, task, clients: Arc::default() }
@@ -115,10 +115,10 @@ impl Drop for Connected {
     }
 }
 
-/// Binds a listener that no other program can share. While it listens on a port of its address, no other program can
-/// start to listen on the same port of all addresses (0.0.0.0 or [::]), and if one listens there already, binding fails.
-/// `SO_REUSEADDR` only ignores connections in TIME_WAIT; `SO_REUSEPORT` would let other programs of this user take
-/// connections.
+/// Binds a listener whose address and port no other program can share. While it listens on a port of its address, no
+/// other program can start to listen on the same port of all addresses (0.0.0.0 or [::]), and if one listens there
+/// already, binding fails. `SO_REUSEADDR` only ignores connections in TIME_WAIT; `SO_REUSEPORT` would let other
+/// programs of this user take connections.
 fn bind(address: SocketAddrV4) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     if address.port() != 0 {

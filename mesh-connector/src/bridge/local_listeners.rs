@@ -1,12 +1,12 @@
 //! The loopback listeners of a bridge, for clients that accept only an address.
 //!
-//! A client that resolves a name chooses the port itself. Its bytes are plaintext, so nobody else may receive them on any
-//! port of the service: on Linux, a program that listens on 0.0.0.0 receives the connections to all loopback addresses on
-//! which nobody listens. A service therefore has either a listener on each of its ports, or no address.
+//! A client that resolves a name chooses the port itself. It sends plaintext, so no other program may receive it on any
+//! port of the service. On Linux, a program that listens on 0.0.0.0 receives the connections to all loopback addresses
+//! on which no other program listens. A service therefore has either a listener on each of its ports, or no address.
 //!
-//! A listener that is closed gives its port to others, while a client may still use the address. Listeners therefore stay
-//! open as long as the bridge, with one exception: if another service needs a listener and the limit is reached, the
-//! service that has been idle for the longest time gives up its listeners.
+//! After a listener is closed, another program can bind its port, while a client may still use the address. Listeners
+//! therefore stay open as long as the bridge, with one exception: if another service needs a listener and the limit is
+//! reached, the bridge closes the listeners of the service that has been idle for the longest time.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -40,10 +40,11 @@ const DESCRIPTOR_SHARE: usize = 4;
 /// a TTL of zero, but some clients cache addresses for a minute regardless.
 const MIN_IDLE: Duration = Duration::from_secs(300);
 
-/// The time for which a failed attempt is remembered. Lookups in this time fail without another attempt.
+/// The time for which a failed attempt to open a listener is remembered. Lookups in this time fail without another
+/// attempt.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// The maximum number of failed attempts that are remembered.
+/// The maximum number of remembered failures to open a listener.
 const MAX_FAILED: usize = 1024;
 
 /// The port on which a loopback listener listens.
@@ -53,7 +54,7 @@ pub enum LocalPort {
     /// A port that the system chooses, for clients that accept both an address and a port.
     #[default]
     Any,
-    /// The port of the target, for clients that take the port from another source than the address, such as a URL.
+    /// The port of the target, for clients that take the port from a URL or a configuration and resolve only the host.
     /// Ports below 1024 need CAP_NET_BIND_SERVICE. Listening fails if another program listens on the same port of all
     /// addresses (0.0.0.0 or [::]).
     Real,
@@ -85,14 +86,14 @@ pub(super) struct LocalListeners {
     open: Mutex<OpenListeners>,
 }
 
-/// The open listeners. A value without IO: its methods receive a function that binds a listener, and the time.
+/// The open listeners. This type does no IO: its methods receive the time and a function that binds a listener.
 #[derive(Debug)]
 pub(super) struct OpenListeners {
     names: LocalNames,
     budget: Arc<Budget>,
-    /// The maximum of the budget, for messages.
+    /// The maximum number of listeners, for error messages.
     max: usize,
-    /// The position of the last assigned address.
+    /// The offset of the last assigned address from the start of the address range.
     last: u32,
     /// The addresses of the names for which the program opens listeners.
     addresses: HashMap<String, Ipv4Addr>,
@@ -108,7 +109,7 @@ struct Entry {
     _permit: Permit,
 }
 
-/// A service with an address of its own.
+/// A service to which the bridge has assigned a loopback address.
 #[derive(Debug)]
 struct Service {
     ip: Ipv4Addr,
@@ -154,8 +155,8 @@ impl LocalListeners {
 }
 
 impl OpenListeners {
-    /// Returns the address of the listener that the program opens for this target and port. Opens it with `bind` if
-    /// there is none yet.
+    /// Returns the address of the listener that the program opens for this target and port. Opens the listener with
+    /// `bind` if it is not open yet.
     pub(super) fn fixed(
         &mut self,
         target: &Target,
@@ -216,7 +217,8 @@ impl OpenListeners {
         if let Some(failed) = self.failed.get(&attempt).filter(|failed| failed.is_recent(now)) {
             return Err(failed.error.clone());
         }
-        // While the service is not in the map, it cannot lose its listeners to make room for its own.
+        // The service is removed from the map for now, so that making room for its new listeners cannot close its old
+        // ones.
         let mut service = match self.services.remove(host) {
             Some(service) => service,
             None => Service { ip: self.next_address(), ports: BTreeMap::new(), looked_up: now },
@@ -241,7 +243,7 @@ impl OpenListeners {
         }
     }
 
-    /// Returns the address of one listener of a service.
+    /// Returns the socket address of the listener for this port of the service.
     pub(super) fn address(&self, host: &str, port: ServicePort) -> Option<SocketAddr> {
         let entry = self.services.get(host)?.ports.get(&port)?;
         Some(entry.listening.address().into())
@@ -271,7 +273,7 @@ impl OpenListeners {
         Ok(())
     }
 
-    /// Takes a descriptor from the budget. If there is none, closes the listeners of services that are idle.
+    /// Takes a descriptor from the budget. If the budget is used up, first closes the listeners of idle services.
     fn acquire(&mut self, what: &dyn std::fmt::Display, now: Instant) -> Result<Permit, Error> {
         loop {
             if let Some(permit) = self.budget.acquire(1) {
@@ -297,7 +299,7 @@ impl OpenListeners {
         });
         tracing::debug!(
             host,
-            "the loopback listeners of an idle service were closed to make room for others"
+            "the loopback listeners of an idle service were closed to make room for another service"
         );
         true
     }
@@ -354,7 +356,8 @@ impl Service {
         for (port, entry) in &self.ports {
             if let ServicePort::Number(port) = port {
                 let key = (host.to_owned(), *port);
-                // A listener that the program opened stays open for longer.
+                // If two listeners serve the same key, prefers the one that the program opened, because it stays open
+                // for longer.
                 if table.listeners.get(&key).is_none_or(|known| table.fixed.get(host) != Some(known.ip())) {
                     table.listeners.insert(key, entry.listening.address());
                 }
@@ -384,7 +387,7 @@ pub(super) fn refused(address: SocketAddrV4, target: &Target, error: io::Error) 
         io::ErrorKind::AddrNotAvailable => {
             "this system does not accept all of 127.0.0.0/8 as loopback addresses (Linux does)"
         }
-        _ => "the system refused the socket",
+        _ => "the operating system refused the listening socket",
     };
     cannot_listen(format_args!("{address} for {target}"), next, error)
 }

@@ -37,31 +37,32 @@ use crate::{
 ///
 /// # Ports
 ///
-/// A service has an address only if the bridge listens on all of its ports. On any other port, a program that listens on
-/// all addresses (0.0.0.0 or [::]) would receive the plaintext of the client. If a port cannot be bound, the lookup
+/// A service has an address only if the bridge listens on all of its ports. On any other port, a program that listens
+/// on all addresses (0.0.0.0 or [::]) would receive the plaintext of the client. If a port cannot be bound, the lookup
 /// fails, and the error names the port: another program listens there, or the port is below 1024 and this process lacks
-/// CAP_NET_BIND_SERVICE. A network namespace of its own avoids both. Alternatives without this restriction are the proxy
-/// and [`Bridge::local_address`](super::Bridge::local_address), whose listeners have a port that the system chooses.
+/// CAP_NET_BIND_SERVICE. If this process runs in its own network namespace, neither problem occurs. The proxy and
+/// [`Bridge::local_address`](super::Bridge::local_address) do not have this restriction, because the system chooses
+/// their ports.
 ///
-/// If istiod adds a port to a service, the bridge listens on it immediately; if it cannot, lookups of the service fail
-/// from then on. Ports that istiod removes stay bound, and their clients are reset.
+/// If istiod adds a port to a service, the bridge listens on it immediately. If the bridge cannot listen on the new
+/// port, lookups of the service fail from then on. Ports that istiod removes stay bound, and their clients are reset.
 ///
 /// # Limits
 ///
 /// The listeners use at most a quarter of the file descriptors that the process can open, and at most
 /// [`with_max_local_listeners`](super::BridgeBuilder::with_max_local_listeners). At the limit, a service without
-/// connections and lookups for five minutes loses its address to a new one; otherwise the lookup of the new one fails.
-/// Answers have a TTL of 0. After the bridge has ended, lookups fail, but a client that still has an address may connect
-/// to another program: stop such clients first.
+/// connections and lookups for five minutes loses its listeners and its address, to make room for a new service. If
+/// there is no such service, the lookup of the new service fails. Answers have a TTL of 0. After the bridge has ended,
+/// lookups fail, but a client that still has an address may connect to another program: stop such clients first.
 ///
 /// # DNS clients
 ///
 /// A DNS client receives addresses only if it runs as the user of this process, or as a user in
 /// [`with_dns_client_user`](super::BridgeBuilder::with_dns_client_user), or if the access is
-/// [`Access::Any`](super::Access::Any). Others receive REFUSED for mesh names.
+/// [`Access::Any`](super::Access::Any). Other DNS clients receive REFUSED for mesh names.
 ///
-/// With the feature `reqwest`, it also implements `reqwest::dns::Resolve`. URLs without a port then work even if the
-/// bridge cannot listen on port 80.
+/// With the feature `reqwest`, this type also implements `reqwest::dns::Resolve`. URLs without a port then work even if
+/// the bridge cannot listen on port 80.
 ///
 /// ```no_run
 /// # async fn example(mesh: mesh_connector::Mesh) -> Result<(), Box<dyn std::error::Error>> {
@@ -115,23 +116,24 @@ impl LocalServices {
         Ok((self.state.upgrade().ok_or_else(ended)?, self.tasks.upgrade().ok_or_else(ended)?))
     }
 
-    /// Returns the resolver of the mesh, whose addresses bypass the bridge.
+    /// Returns the resolver of the mesh. A client that uses its addresses bypasses the bridge.
     #[cfg(feature = "reqwest")]
     pub(super) fn raw_resolver(&self) -> Result<MeshResolver, Error> {
         Ok(self.bridge()?.0.mesh.raw_resolver().clone())
     }
 
-    /// Returns the loopback address of a service, on which the bridge listens on every port of the service.
+    /// Returns the loopback address of a service. The bridge listens there on every port of the service.
     pub(super) fn listening(&self, host: &str) -> Result<IpAddr, Error> {
         let ports = self.ports(host)?;
         self.open(host, &numbers(&ports))
     }
 
-    /// Returns the address for a client that resolves URLs. Its port is 0 for a service without the ports 80 and 443.
-    /// For others it is the port for URLs without a port.
+    /// Returns the address for a client that resolves URLs. If the service has port 80 or 443, the port of the address
+    /// is that of the listener for URLs without a port. If it has neither, the port is 0.
     ///
-    /// A URL with a port keeps it, so the bridge must listen on all ports of the service except 80: a URL with port 80 is
-    /// a URL without a port, unless its scheme is `https`, and then the client sends no plaintext.
+    /// The client uses the port of the URL if it has one, so the bridge must listen on all ports of the service except
+    /// 80: an `http` URL with port 80 is treated as a URL without a port, and for an `https` URL the client sends no
+    /// plaintext.
     #[cfg(feature = "reqwest")]
     pub(super) fn for_urls(&self, host: &str) -> Result<SocketAddr, Error> {
         let ports = self.ports(host)?;
@@ -152,9 +154,9 @@ impl LocalServices {
     /// listener forwards a client that sends TLS to port 443 of the service, and any other client to port 80. `host` is
     /// the canonical name of the service, as returned by
     /// [`MeshResolver::canonical_name`](mesh_resolver::MeshResolver::canonical_name). `None` if the service has neither
-    /// port, the bridge has ended, or it cannot listen.
+    /// port, if the bridge has ended, or if the bridge cannot listen.
     ///
-    /// The bridge may not listen on the other ports of this address.
+    /// Do not connect to other ports of this address: the bridge does not necessarily listen there.
     #[must_use]
     pub fn default_port(&self, host: &str) -> Option<SocketAddr> {
         let ports = self.ports(host).ok()?;
@@ -165,7 +167,7 @@ impl LocalServices {
         self.shared.listeners.lock().address(host, ServicePort::Schemes)
     }
 
-    /// Returns the ports of a service. Fails if istiod has sent none: a client would then use an address without a
+    /// Returns the ports of a service. Fails if istiod has sent no ports, because the address would then have no
     /// listener.
     fn ports(&self, host: &str) -> Result<Vec<u16>, Error> {
         let ports = services::ports(&self.bridge()?.0.mesh, host);
@@ -240,8 +242,8 @@ impl LocalServices {
         Ok(())
     }
 
-    /// Follows the clusters of istiod until the bridge ends. A client may use an address with a new port before the next
-    /// lookup.
+    /// Opens listeners for new ports whenever istiod changes the clusters, until the bridge ends. A client may connect
+    /// to a new port without another lookup.
     pub(super) async fn follow(self, mut clusters: Watch<Option<Arc<Clusters>>>) {
         while clusters.changed().await && self.open_new_ports().is_ok() {}
     }

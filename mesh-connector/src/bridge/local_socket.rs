@@ -37,7 +37,7 @@ impl LocalSocket for UnixStream {
 }
 
 mod sealed {
-    /// Operations on a socket that only this crate uses.
+    /// Socket operations that only this crate uses. Other crates cannot implement this trait.
     pub trait Sealed {
         /// Makes the kernel detect a client that closes its socket after it has shut down the writing side.
         fn probe(&self) {}
@@ -48,8 +48,8 @@ impl Sealed for UnixStream {}
 
 impl Sealed for TcpStream {
     /// Enables TCP keepalive. If the client has shut down its writing side, the kernel sends nothing when the client
-    /// closes the socket, because it has sent the FIN before. It drops the socket after `tcp_fin_timeout` (60 s), and
-    /// then answers the next keepalive probe with a reset.
+    /// closes the socket, because it has sent the FIN before. It drops the socket of the client after `tcp_fin_timeout`
+    /// (60 s), and then answers the next keepalive probe with a reset.
     fn probe(&self) {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER);
         // The call fails only if the client has closed the connection.
@@ -64,7 +64,7 @@ pub(super) fn hang_up<S: LocalSocket>(socket: &S) -> impl Future<Output = ()> + 
     async {
         if let Err(error) = hung_up(socket).await {
             // No descriptor is free. The next write of data from the service detects the closed socket.
-            tracing::debug!(%error, "cannot watch for the hang-up of a client");
+            tracing::debug!(%error, "cannot detect when a client of the bridge closes its connection");
             pending().await
         }
     }

@@ -1,4 +1,5 @@
-//! The addresses on which the bridge listens. A connection of the bridge to one of them would be a loop.
+//! The addresses on which the bridge listens. If the bridge connected to one of these addresses, it would connect to
+//! itself in a loop.
 
 use std::{
     collections::HashMap,
@@ -36,7 +37,7 @@ impl OwnListeners {
         Registration { address, listeners: self.clone() }
     }
 
-    /// Returns whether a connection to this address reaches one of the listeners.
+    /// Returns whether a connection to this address and port reaches a listener of the bridge.
     pub(super) fn contains(&self, ip: IpAddr, port: u16) -> bool {
         let ip = match ip.to_canonical() {
             // On Linux, a connection to the unspecified address reaches the loopback address.
@@ -50,8 +51,8 @@ impl OwnListeners {
         self.0.lock().keys().any(|address| address.port() == port)
     }
 
-    /// Refuses a target whose address is one of the listeners. Only a target outside the mesh is resolved, and only if
-    /// a listener has its port.
+    /// Returns an error if the address of the target is a listener of this bridge. Resolves the target only if it is
+    /// outside the mesh and if a listener has the same port.
     pub(super) async fn refuse(&self, mesh: &Mesh, target: &Target) -> Result<(), Error> {
         if !self.has_port(target.port()) {
             return Ok(());
@@ -79,8 +80,8 @@ impl Drop for Registration {
     }
 }
 
-/// Returns the addresses of a target outside the mesh. Empty for a target in the mesh, and if the target cannot be
-/// resolved: the connection then fails with the reason.
+/// Returns the addresses of a target outside the mesh. Returns no address for a target in the mesh or a target that
+/// cannot be resolved. In the second case, the connection fails later with the reason.
 async fn addresses_outside(mesh: &Mesh, target: &Target) -> Vec<IpAddr> {
     let (membership, deadline) = (mesh.membership(), after(Instant::now(), mesh.settings().connect_deadline));
     match membership.route(target, deadline).await {

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::target::Protocol;
 
-/// The start of the HTTP/2 preface (RFC 9113 §3.4), up to the point where it cannot be HTTP/1.1.
+/// The first line of the HTTP/2 preface (RFC 9113 §3.4). No HTTP/1.1 request starts with these bytes.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// The methods that Envoy's HTTP inspector recognises (`source/extensions/filters/listener/http_inspector`), without
@@ -37,8 +37,8 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Reads from the client until its protocol is known, and returns the protocol. It is TCP if the client's data ends or
-/// the timeout expires before. Appends the bytes to `read`.
+/// Reads from the client until its protocol is known, and returns the protocol. The protocol is TCP if the data of the
+/// client ends or the timeout expires before the protocol is known. Appends the bytes to `read`.
 pub(super) async fn detect(
     client: &mut (impl AsyncRead + Unpin),
     read: &mut Vec<u8>,

@@ -25,7 +25,8 @@ impl Schemes {
     }
 }
 
-/// Serves a client. Its first byte selects the target: in both schemes, the client sends before the server.
+/// Serves a client. Its first byte selects the target. With `http` and with `https`, the client sends before the
+/// server.
 pub(super) async fn serve(client: TcpStream, state: Arc<BridgeState>, schemes: Schemes) {
     let mut first = [0];
     let peeked = timeout(state.settings.handshake_timeout, client.peek(&mut first)).await;

@@ -23,8 +23,8 @@ pub(super) async fn detects_protocol(mesh: &Mesh, target: &Target) -> Result<boo
     })
 }
 
-/// Returns whether a target is in the mesh. Fails for a target in the mesh that cannot be reached, for instance because
-/// the service has no such port.
+/// Returns whether a target is in the mesh. Returns an error for a target in the mesh that cannot be reached, for
+/// instance because the service does not have the port.
 pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Error> {
     match route(mesh, target).await {
         Err(error) if error.kind() == ErrorKind::UnknownHost => Ok(false),
@@ -32,8 +32,8 @@ pub(super) async fn is_in_mesh(mesh: &Mesh, target: &Target) -> Result<bool, Err
     }
 }
 
-/// Returns the service ports of a host in the mesh, which may match a wildcard. Empty until istiod has sent its
-/// clusters.
+/// Returns the service ports of a host in the mesh. A wildcard host of a service may cover the host. Empty until istiod
+/// has sent its clusters.
 pub(super) fn ports(mesh: &Mesh, host: &str) -> Vec<u16> {
     let clusters = mesh.membership().clusters.clusters().unwrap_or_default();
     let ports = clusters.ports(host);

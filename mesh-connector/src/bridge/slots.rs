@@ -1,8 +1,8 @@
 //! The limits of simultaneous connections.
 //!
 //! A connection of a client that access control accepts, or of another process of the same user, has a slot. A client
-//! of another user that must authenticate has a place among the guests, which are few, and a slot only after it has
-//! authenticated. Other users can therefore not take the slots. Slots and places are also limited by the number of
+//! of another user that must authenticate first has one of the few places for guests, and receives a slot after it has
+//! authenticated. Other users can therefore not use up the slots. Slots and places are also limited by the number of
 //! descriptors that this process can still open.
 
 use std::{
@@ -15,16 +15,17 @@ use parking_lot::Mutex;
 use sidestep_util::descriptors::{Budget, Permit};
 use tokio::{sync::Notify, time::timeout};
 
-/// The number of descriptors of a connection: the sockets to the client and to the service.
+/// The number of file descriptors that one connection uses: the sockets to the client and to the service.
 const PER_CONNECTION: usize = 2;
 
-/// The connections use at most one half of the descriptors that are free without them.
+/// All connections together use at most one half of the descriptors that this process does not use otherwise.
 const SLOTS_DIVISOR: usize = 2;
 
-/// The time after which a connection that waits for a slot looks for free descriptors again.
+/// The time after which a connection that waits for a slot checks again whether descriptors are free.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The guests use at most one sixteenth of the descriptors that are free without them.
+/// All guests (clients that have not authenticated yet) use at most one sixteenth of the descriptors that this process
+/// does not use otherwise.
 const GUESTS_DIVISOR: usize = 16;
 
 /// The maximum number of guests of one user, so that one user cannot take the places of another.
@@ -74,7 +75,7 @@ impl Slots {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The descriptors are returned before the next connection looks for them.
+        // Return the descriptors before the next waiting connection checks whether descriptors are free.
         drop(self.permit.take());
         self.slots.freed.notify_one();
     }
@@ -100,8 +101,8 @@ impl Guests {
         Self { budget: Arc::new(Budget::new(GUESTS_DIVISOR, max)), per_user: Mutex::default() }
     }
 
-    /// Returns a place for a client of this user, which is `None` if the user is unknown. Returns `None` if no place is
-    /// free.
+    /// Returns a place for a client of this user. Returns `None` if no place is free. `user` is `None` if the user is
+    /// unknown.
     pub(super) fn admit(self: &Arc<Self>, user: Option<u32>) -> Option<Guest> {
         let mut per_user = self.per_user.lock();
         if user.is_some_and(|user| per_user.get(&user).is_some_and(|count| *count >= GUESTS_PER_USER)) {

@@ -11,7 +11,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-/// The protocol of a socket, with its number in IP.
+/// The protocol of a socket, with its IP protocol number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Protocol {
     Tcp = 6,
@@ -44,14 +44,15 @@ const INODE: usize = UID + 4;
 /// The offset of the sequence number in `nlmsghdr`.
 const SEQUENCE: usize = 8;
 
-/// A socket for queries to the kernel. It is opened once, because a query must not fail if no descriptor is free.
+/// A socket for queries to the kernel. The socket is opened once and reused, so that queries also work if no descriptor
+/// is free.
 #[derive(Debug)]
 pub(super) struct SocketDiagnostics(Mutex<Queries>);
 
 #[derive(Debug)]
 struct Queries {
     socket: OwnedFd,
-    /// The number of the last query, by which its answer is recognised.
+    /// The sequence number of the last query. The answer has the same number.
     sequence: u32,
 }
 
@@ -83,8 +84,8 @@ impl SocketDiagnostics {
         let sequence = queries.sequence;
         send(&queries.socket, &request(protocol, own, peer, sequence), SendFlags::empty())?;
         let mut answer = [0; 1024];
-        // The kernel has queued the answer when `send` returns. Before it, the queue may contain the answer to an
-        // earlier query that failed.
+        // The kernel has queued the answer when `send` returns. The queue may also contain the answer to an earlier
+        // query that failed, in front of it.
         loop {
             let (length, _) = recv(&queries.socket, &mut answer[..], RecvFlags::empty())?;
             let answer = &answer[..length.min(1024)];
@@ -141,10 +142,11 @@ fn octets(ip: IpAddr) -> [u8; 16] {
 }
 
 /// Parses the answer about the socket with the address `own` that communicates with `peer`. If there is no such TCP
-/// connection, the kernel answers with a listening socket that has the address `own`. The answer then contains another
-/// peer.
+/// connection, the kernel answers with a listening socket that has the address `own`. The answer then contains the
+/// address of another peer.
 fn parse(answer: &[u8], protocol: Protocol, own: SocketAddr, peer: SocketAddr) -> io::Result<Option<Socket>> {
-    let unexpected = || io::Error::new(io::ErrorKind::InvalidData, "an unexpected answer of SOCK_DIAG");
+    let unexpected =
+        || io::Error::new(io::ErrorKind::InvalidData, "unexpected SOCK_DIAG answer of the kernel");
     let kind = answer.get(4..6).ok_or_else(unexpected)?;
     if kind == NLMSG_ERROR.to_ne_bytes() {
         // The body of the message is a negative error number.
@@ -168,7 +170,7 @@ fn parse(answer: &[u8], protocol: Protocol, own: SocketAddr, peer: SocketAddr) -
     Ok((is_the_socket && inode != 0).then_some(Socket { uid, inode }))
 }
 
-/// Returns an end of the connection in an answer.
+/// Returns one of the two addresses of a connection, from an answer of the kernel.
 fn end(answer: &[u8], port: usize, ip: usize) -> Option<SocketAddr> {
     let port = u16::from_be_bytes(*answer.get(port..)?.first_chunk()?);
     let ip: [u8; 16] = *answer.get(ip..)?.first_chunk()?;
@@ -179,8 +181,8 @@ fn end(answer: &[u8], port: usize, ip: usize) -> Option<SocketAddr> {
     Some(canonical(SocketAddr::new(ip, port)))
 }
 
-/// Returns the IPv4 form of an IPv4-mapped address. A client can use an IPv6 socket for an IPv4 connection, which then
-/// has IPv4-mapped addresses.
+/// Returns the IPv4 form of an IPv4-mapped address. If a client uses an IPv6 socket for an IPv4 connection, the kernel
+/// reports IPv4-mapped addresses.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

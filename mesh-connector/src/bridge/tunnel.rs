@@ -20,8 +20,8 @@ pub(super) async fn to<C: Client>(mut client: C, state: &BridgeState, target: &T
     }
 }
 
-/// Returns whether the first bytes of the client determine the protocol of the connection. Refuses a target that is the
-/// bridge itself.
+/// Returns whether the first bytes of the client determine the protocol of the connection. Returns an error if the
+/// target is the bridge itself.
 pub(super) async fn detects_protocol(state: &BridgeState, target: &Target) -> Result<bool, Error> {
     state.own_listeners.refuse(&state.mesh, target).await?;
     services::detects_protocol(&state.mesh, target).await
@@ -30,7 +30,8 @@ pub(super) async fn detects_protocol(state: &BridgeState, target: &Target) -> Re
 /// Connects to `target`.
 pub(super) async fn connect(state: &BridgeState, target: &Target) -> Result<MeshStream, Error> {
     let stream = state.mesh.connect_to(target).await?;
-    // The name of the target may have got another address after it was checked, or an endpoint has the address.
+    // Check the real peer address: the name may have changed its address since the first check, or an endpoint of the
+    // mesh may be a listener of this bridge.
     let peer = stream.connection().peer_addr();
     if state.own_listeners.contains(peer.ip(), peer.port()) {
         return Err(own_listeners::loop_detected(target));
@@ -38,7 +39,8 @@ pub(super) async fn connect(state: &BridgeState, target: &Target) -> Result<Mesh
     Ok(stream)
 }
 
-/// Connects to `target` with the protocol of the client's first bytes. Appends these bytes to `read`.
+/// Reads the first bytes of the client, detects their protocol, and connects to `target` with it. Appends these bytes
+/// to `read`.
 pub(super) async fn detected<C: Client>(
     client: &mut C,
     state: &BridgeState,

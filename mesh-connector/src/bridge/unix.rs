@@ -15,7 +15,8 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// The device and inode of the file. `None` if they could not be read. A file that has replaced it is not removed.
+    /// The device and inode of the file. `None` if they could not be read. If another file has replaced this one, it is
+    /// not removed.
     identity: Option<Identity>,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Erro
     Ok((listener, SocketFile { path: path.to_owned(), identity: identity(path) }))
 }
 
-/// Returns the identity of the file if it belongs to a socket that no program listens on.
+/// Returns the device and inode of the file if it belongs to a socket on which no program listens.
 async fn abandoned(path: &Path) -> Option<Identity> {
     let file = fs::symlink_metadata(path).ok().filter(|file| file.file_type().is_socket())?;
     let connected = UnixStream::connect(path).await;
@@ -57,10 +58,10 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Removes the file at `path` if it is the file with this identity. Returns whether it has removed it.
+/// Removes the file at `path` if it has this device and inode. Returns whether the file was removed.
 ///
 /// Another program can replace the file at any time. So the file is first moved to a name that no other program uses,
-/// and removed there if it is the right one. Otherwise it is moved back.
+/// and removed there if it is the wanted file. Any other file is moved back.
 fn remove(path: &Path, wanted: Identity) -> io::Result<bool> {
     if identity(path) != Some(wanted) {
         return Ok(false);
@@ -73,7 +74,7 @@ fn move_and_remove(path: &Path, wanted: Identity) -> io::Result<bool> {
     fs::rename(path, &moved)?;
     let is_wanted = identity(&moved) == Some(wanted);
     if !is_wanted {
-        // Unlike a rename, a link fails if there is a file at `path`. That file is then the newest.
+        // Unlike a rename, a link fails if there is a file at `path`. The file at `path` is then newer, and stays.
         let linked = fs::hard_link(&moved, path);
         linked.or_else(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Ok(()),

@@ -13,7 +13,7 @@ pub(crate) struct Warnings(WarnLimit<Cause>);
 
 #[derive(Debug, Eq, Hash, PartialEq)]
 enum Cause {
-    /// Clients of a user, which is `None` if it is unknown.
+    /// A client of this user was rejected. The user is `None` if it is unknown.
     Rejected(Reason, Option<u32>),
     Accept(io::ErrorKind),
     Panic,
@@ -24,19 +24,19 @@ enum Cause {
 /// The reason why the bridge rejected a client.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Reason {
-    /// The listener accepts no password, or the client sent none.
+    /// The client belongs to another process, and the listener accepts no password or the client sent none.
     AnotherProcess,
     /// The client sent a wrong password.
     WrongPassword,
-    /// Too many clients of other users have not authenticated.
+    /// Too many clients of other users are connected that have not authenticated yet.
     TooManyGuests,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::AnotherProcess => "it belongs to another process and sent no password",
-            Self::WrongPassword => "it sent a wrong password",
+            Self::AnotherProcess => "the client belongs to another process and sent no password",
+            Self::WrongPassword => "the client sent a wrong password",
             Self::TooManyGuests => "too many clients of other users have not authenticated yet",
         })
     }

@@ -7,10 +7,12 @@ use tokio::time::Instant;
 use super::{ClusterEntry, ClusterManager};
 use crate::hosts::HostSet;
 
-/// The time for which a cached route is used. Routing the target again marks its endpoints as used.
+/// The time for which a cached route is used. After it, the target is routed again, which also marks its endpoints as
+/// used.
 const LIFETIME: Duration = Duration::from_secs(1);
 
-/// The cluster to which a target was routed, with its endpoints. [`ClusterManager::may_use`] tells whether it is current.
+/// The cluster to which a target was routed, with its endpoints. [`ClusterManager::may_use`] returns whether this route
+/// is current.
 #[derive(Debug)]
 pub(crate) struct CachedRoute {
     pub(crate) entry: Arc<ClusterEntry>,
@@ -30,7 +32,7 @@ pub(crate) struct Versions {
 }
 
 impl CachedRoute {
-    /// Creates a route. The versions were read before the cluster and its endpoints were determined.
+    /// Creates a route. The caller must read the versions before it determines the cluster and its endpoints.
     pub(crate) fn new(
         entry: Arc<ClusterEntry>,
         hosts: Arc<HostSet>,

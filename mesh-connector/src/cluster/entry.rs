@@ -1,4 +1,4 @@
-//! An entry: one cluster in use.
+//! One cluster in use, with its configuration, endpoints and connections.
 
 #[cfg(feature = "hyper")]
 use std::sync::atomic::AtomicBool;
@@ -169,7 +169,7 @@ impl ClusterEntry {
         &self.http
     }
 
-    /// Ends the use of the entry for further requests, because it was replaced or removed.
+    /// Stops new requests from using the entry, because it was replaced or removed.
     pub(super) fn retire(&self) {
         #[cfg(feature = "hyper")]
         {
@@ -288,7 +288,7 @@ impl ClusterEntry {
     }
 }
 
-/// Returns whether two identities are the same published value.
+/// Returns whether both arguments are the same published identity (the same `Arc`).
 pub(super) fn same_identity(one: Option<&Arc<Identity>>, other: Option<&Arc<Identity>>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(one, other),

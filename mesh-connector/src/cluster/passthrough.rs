@@ -15,8 +15,8 @@ use crate::{
 /// The number of hosts per generation of [`Hosts::known`], a [`BoundedMap`].
 const MAX_HOSTS: usize = 1024;
 
-/// The hosts outside the mesh, as one cluster (Envoy: `PassthroughCluster`). If a host moves into the mesh, its
-/// requests go to another cluster, and the connections of this cluster to the host serve no further request.
+/// The hosts outside the mesh, as one cluster (Envoy: `PassthroughCluster`). If istiod adds a host to the mesh, new
+/// requests to the host use its mesh cluster, and existing passthrough connections to it serve no further request.
 #[derive(Debug)]
 pub(crate) struct PassthroughCluster {
     http: HttpPools,
@@ -46,8 +46,8 @@ impl PassthroughCluster {
         &self.http
     }
 
-    /// Returns the pool key of a target that is outside the mesh according to this name table. `None` if this is not
-    /// known yet: the target must be resolved first.
+    /// Returns the pool key of a target that is outside the mesh according to this name table. `None` if it is not
+    /// known yet whether the target is outside the mesh. The caller must then resolve it first.
     pub(crate) fn key(&self, target: &Target, names: &Arc<NameTable>) -> Option<ConnectionKey> {
         let mut hosts = self.hosts.lock();
         let known = hosts.known.get(&(target.host().clone(), target.port()))?;

@@ -45,7 +45,8 @@ fn service_host(name: &str, clusters: &Clusters, names: &impl MeshNames) -> Resu
     if let Some(canonical) = canonical.as_deref().filter(|canonical| has_cluster(canonical)) {
         return Ok(Some(canonical.to_owned()));
     }
-    // A name that stands for another one has no cluster of its own: a ServiceEntry could have that host.
+    // Do not use the name itself if it is a short form of another name: a ServiceEntry could have the short form as its
+    // host.
     if canonical.as_deref().is_none_or(|canonical| canonical == name || canonical.starts_with('*')) {
         if has_cluster(name) {
             return Ok(Some(name.to_owned()));
@@ -74,7 +75,7 @@ fn wildcards(name: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns the service that has the address on the port of the target. `None` if the address is outside the mesh.
-/// Several such services, or a service without the port, are an error.
+/// Returns an error if several services have the address and the port, or if the service has no such port.
 fn service_at(
     ip: IpAddr,
     target: &Target,

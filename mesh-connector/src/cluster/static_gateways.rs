@@ -1,9 +1,9 @@
 //! Static gateways, as a replacement of CDS and EDS: the program configures gateways, and every service of the name
 //! table is behind them.
 //!
-//! They are for control planes that serve only names. The parameters of a CDS cluster are derived from the name: the
-//! SNI that east-west gateways match, and the rule that the identity of the peer belongs to the namespace of the
-//! service.
+//! Static gateways are for control planes that serve only names. The parameters of a CDS cluster are derived from the
+//! name: the SNI that east-west gateways match, and the rule that the identity of the peer belongs to the namespace of
+//! the service.
 
 use std::{fmt, sync::Arc};
 
@@ -82,8 +82,8 @@ impl StaticGateways {
     }
 
     /// Returns the cluster that replaces `cluster` when the identity of this workload changes from `before` to
-    /// `own_id`. It is the same value if the trust domain is unchanged, because the cluster depends on nothing else of
-    /// the identity.
+    /// `own_id`. Returns `cluster` itself if the trust domain is unchanged, because the cluster depends only on this
+    /// part of the identity.
     pub(super) fn successor(
         &self,
         cluster: &Arc<Cluster>,

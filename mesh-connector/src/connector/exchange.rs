@@ -23,7 +23,7 @@ use crate::{
     target::{Host, Target},
 };
 
-/// A target of requests, with the route of the previous request. All requests come from the same connector.
+/// The target of the requests of one connector, with the route of the previous request.
 #[derive(Debug)]
 pub(crate) struct RequestTarget {
     target: Target,
@@ -52,8 +52,8 @@ impl MeshConnector {
     ///
     /// # Errors
     ///
-    /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to); `Exchange` if the connection was established and
-    /// the exchange failed.
+    /// The errors of [`Mesh::connect_to`](crate::Mesh::connect_to). `Exchange`: the connection was established, but the
+    /// request or the response failed.
     pub(crate) fn send(
         &self,
         to: Arc<RequestTarget>,
@@ -110,7 +110,8 @@ impl Context<'_> {
             Route::Cluster(entry) => {
                 let endpoints = entry.endpoints_version();
                 let hosts = membership.hosts(target, &entry, deadline).await?;
-                // The route of an IP address depends on the name that was last resolved to it.
+                // The route of a target with an IP address is not cached, because it depends on the name that was last
+                // resolved to that address.
                 if matches!(target.host(), Host::Name(_)) && entry.has_common_hosts() {
                     let (entry, hosts, now) = (entry.clone(), hosts.clone(), Instant::now());
                     let route = CachedRoute::new(entry, hosts, versions, endpoints, now);
@@ -153,7 +154,7 @@ impl Context<'_> {
         cluster.http().lease(target.protocol(), self.max_idle, &upstream, None).await
     }
 
-    /// Connects, and logs and counts the outcome.
+    /// Connects, and records the success or the error in logs and metrics.
     async fn record(
         self,
         connecting: impl Future<Output = Result<MeshStream, Error>>,
@@ -219,7 +220,7 @@ impl Upstream for ToPassthrough<'_> {
                 Resolved::Passthrough(addresses) => {
                     dial::passthrough(target, &addresses, self.key, deadline).await
                 }
-                // The host has just moved into the mesh: the connection serves only this request.
+                // The host has just become part of the mesh, so the connection is used only for this request.
                 Resolved::Cluster(target, entry) => {
                     membership.connect_to_cluster(&target, &entry, settings, deadline).await
                 }

@@ -45,7 +45,7 @@ pub(super) struct Established {
 }
 
 impl<L: UpstreamLookup> Dialer<'_, L> {
-    /// Returns the protection of a connection to the endpoint with this index.
+    /// Returns the transport (TLS or plaintext) of a connection to the endpoint with this index.
     pub(super) fn transport(&self, index: usize) -> Result<EndpointTransport, AttemptError> {
         let (cluster, hosts) = (self.cluster(), self.hosts);
         let TransportDecision { socket, proxy_protocol, security } =

@@ -34,8 +34,8 @@ impl<'a, L: UpstreamLookup> Dialer<'a, L> {
         hosts.endpoints().iter().zip(hosts.statuses()).enumerate().map(planned).collect()
     }
 
-    /// Returns the error if no endpoint can be used. `None` if one can. Failures that only dialling reveals are not
-    /// included.
+    /// Returns the error if no endpoint can be used. `None` if at least one endpoint can be used. Does not connect, so
+    /// it cannot detect an endpoint that does not answer.
     pub(crate) fn obstacle(&self, plan: &[PlannedAttempt<'_>]) -> Option<Error> {
         let usable = plan.iter().filter(|planned| planned.pick_order != PickOrder::Excluded);
         let mut refusals = usable.map(|planned| planned.transport.as_ref().err());

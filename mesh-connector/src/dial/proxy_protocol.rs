@@ -2,7 +2,8 @@
 //! & 2).
 //!
 //! A sidecar sends the address of the application, and the address to which the application connected. This client
-//! sends the addresses of the two ends of its own connection, because there is no proxy in between.
+//! sends the addresses of the two ends of its own connection, because it is not a proxy between an application and the
+//! endpoint.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +18,7 @@ const TCP4: u8 = 0x11;
 /// The header byte for TCP over IPv6 (AF_INET6, STREAM).
 const TCP6: u8 = 0x21;
 
-/// Returns the header of a connection between these addresses.
+/// Returns the PROXY protocol header of a connection between these addresses.
 pub(super) fn header(version: ProxyProtocol, client: SocketAddr, server: SocketAddr) -> Vec<u8> {
     let (client, server) = one_family(client, server);
     match version {

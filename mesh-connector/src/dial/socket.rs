@@ -26,15 +26,15 @@ pub(super) async fn connect(
     Ok(tcp)
 }
 
-/// Returns the error to report of the errors of all addresses: the last one, but not the error of an address whose IP
-/// family this host does not have, unless all errors are of this kind.
+/// Selects the error to report. This is the last error about an exhausted resource of this host. If there is none, it
+/// is the last error that is not about this host, such as a missing IP family; failing that, the last error.
 fn most_informative(mut errors: Vec<io::Error>) -> io::Error {
     let chosen = errors
         .iter()
         .rposition(local_error::is_exhausted)
         .or_else(|| errors.iter().rposition(|error| !local_error::is_local_resource(error)));
     let chosen = chosen.map(|at| errors.swap_remove(at)).or_else(|| errors.pop());
-    chosen.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+    chosen.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the endpoint has no IP address"))
 }
 
 /// Enables TCP keepalive. The system's defaults apply to parameters that the control plane does not set.

@@ -6,9 +6,8 @@ use arc_swap::ArcSwapOption;
 use nds_client::resources::name_table::NameTable;
 use parking_lot::Mutex;
 
-/// An index from addresses to names. It is built at the first lookup of an address that this process has not resolved
-/// from a name, and again at such a lookup for each new name table. Reading is wait-free; one caller at a time builds
-/// the index.
+/// An index from addresses to names. The first lookup after each new name table builds it, but only for an address that
+/// this process has not resolved from a name. Reading is wait-free; one caller at a time builds the index.
 #[derive(Default)]
 pub(super) struct ByAddress {
     current: ArcSwapOption<Index>,

@@ -53,8 +53,8 @@ impl Error {
         Self::build(kind, message.into(), Details::default(), Some(source.into()))
     }
 
-    /// Creates the error of a socket that could not be connected. Its kind is `Dial`, or `LocalResource` if the peer is
-    /// not the cause; the message then contains the next step instead of `message`.
+    /// Creates the error of a socket that could not be connected. Its kind is `Dial`, or `LocalResource` if this host
+    /// lacks a resource. In the second case, the message contains the next step instead of `message`.
     pub(crate) fn dial(message: impl Into<String>, error: io::Error) -> Self {
         match local_error::next_step(&error) {
             Some(next_step) => Self::with_source(
@@ -66,7 +66,7 @@ impl Error {
         }
     }
 
-    /// Returns whether attempts at other endpoints would fail with this error too.
+    /// Returns whether connection attempts to other endpoints would fail with the same error.
     pub(crate) fn is_exhausted(&self) -> bool {
         let system = self.source().and_then(|source| source.downcast_ref::<io::Error>());
         self.kind() == ErrorKind::LocalResource && system.is_none_or(local_error::is_exhausted)
@@ -169,7 +169,7 @@ impl Error {
     /// Returns the message and the causes on one line, without the attempts and possible causes of the error.
     pub(crate) fn summary(&self) -> String {
         match &self.0.details.summary {
-            // The causes of an error with attempts are the causes of its last attempt.
+            // Do not add causes here: the causes of an error with attempts are those of its last attempt.
             Some(summary) if !self.attempts().is_empty() => summary.clone(),
             Some(summary) => with_causes(summary, self),
             None => self.report(),

@@ -42,11 +42,11 @@ pub enum ErrorKind {
     TooManyConnections,
     /// Neither the mesh nor upstream DNS knows the host, or the outbound traffic policy refuses it.
     UnknownHost,
-    /// The service has no such port.
+    /// The service does not have the port of the target.
     UnknownPort,
-    /// The service has no such subset.
+    /// The service does not have the subset of the target.
     UnknownSubset,
-    /// The control plane asks for a feature that this client does not support.
+    /// The configuration from the control plane requires a feature that this client does not support.
     Unsupported,
 }
 

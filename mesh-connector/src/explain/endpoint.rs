@@ -52,7 +52,7 @@ pub struct Endpoint {
 pub enum EndpointState {
     /// Some connections try this endpoint first.
     First,
-    /// Connections try this endpoint after others have failed.
+    /// Connections try this endpoint only after other endpoints have failed.
     Later,
     /// The endpoint is not used, because its address, or the transport that a connection would need, is refused or not
     /// supported.

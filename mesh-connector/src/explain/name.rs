@@ -27,8 +27,8 @@ pub struct Name {
     pub addresses: Vec<IpAddr>,
     /// The source of the name: `kubernetes` or `service_entry`. `None` if it is unknown.
     pub registry: Option<&'static str>,
-    /// All names that have the host as their address, if the host is an IP address. Several names can make it
-    /// ambiguous.
+    /// All names that have the host as their address, if the host is an IP address. If there are several names, the
+    /// address can be ambiguous.
     pub names: Vec<String>,
 }
 
@@ -55,8 +55,8 @@ pub enum NameMatch {
 
 /// Looks up a host in the same way as routing.
 ///
-/// `clusters` are those of istiod, if it has sent them: a ServiceEntry may have a cluster and no entry in the name
-/// table.
+/// `clusters` are the clusters from istiod, or `None` before the first push. They are needed because a ServiceEntry may
+/// have a cluster but no entry in the name table.
 pub(super) fn explain(host: &Host, dns: &Dns, clusters: Option<&Clusters>) -> Name {
     match host {
         Host::Ip(ip) => at(*ip, dns),
@@ -66,7 +66,7 @@ pub(super) fn explain(host: &Host, dns: &Dns, clusters: Option<&Clusters>) -> Na
 
 fn named(name: &str, dns: &Dns, clusters: Option<&Clusters>) -> Name {
     let has_cluster = |host: &str| clusters.is_some_and(|clusters| clusters.has_host(host));
-    // Routing selects such a service even if only a ServiceEntry is in the name table.
+    // Routing selects a Kubernetes service with this short name even if the name table contains only a ServiceEntry.
     let service = dns.service_names(name).into_iter().find(|service| has_cluster(service));
     let shadowed = dns
         .resolver

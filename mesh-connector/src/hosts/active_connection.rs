@@ -51,7 +51,7 @@ impl ActiveConnection {
         self.record(Event::Failed, Some(kind));
     }
 
-    /// Returns whether the statuses of responses have an effect: only outlier detection uses them.
+    /// Returns whether HTTP statuses of responses must be recorded. Only outlier detection uses them.
     pub(crate) fn uses_statuses(&self) -> bool {
         self.set.outlier_detection().is_some()
     }
@@ -76,7 +76,8 @@ impl ActiveConnection {
                     self.host.failures.store(1, Ordering::Relaxed);
                 }
                 (state.last, state.failed_at) = (kind, now);
-                // If outlier detection counts connection failures, one failure has no effect on the order.
+                // Move the endpoint to the end of the order only if outlier detection does not count connection
+                // failures.
                 if rules.and_then(failures_to_eject).is_none() {
                     self.defer(&mut state, now);
                 }

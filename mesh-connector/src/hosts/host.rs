@@ -38,7 +38,7 @@ impl Host {
         Self { id, address, since, connections, failures, state }
     }
 
-    /// Returns the ID of the host, which is unique in the cluster for all time.
+    /// Returns the ID of the host, which is unique in the cluster and never reused.
     pub(super) fn id(&self) -> u64 {
         self.id
     }

@@ -3,8 +3,9 @@
 //!
 //! This client observes two kinds of failures: connection failures (no connection, failed handshake, timeout) and, for
 //! requests of its HTTP client, a status of 500 or above. Envoy also counts a connection failure as a status, unless
-//! the cluster sets `split_external_local_origin_errors`. This client counts the two kinds separately, each against the
-//! threshold that Envoy would use: a successful handshake says nothing about the statuses that follow.
+//! the cluster sets `split_external_local_origin_errors`. This client counts the two kinds separately, because a
+//! successful handshake says nothing about later statuses. It compares each count with the threshold that Envoy would
+//! use.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) enum Event {
     Status(u16),
 }
 
-/// The failures and ejections of an endpoint. All times are relative to the same start.
+/// The failures and ejections of an endpoint. All times are relative to the start of the statistics of the cluster.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Record {
     failures: u32,
@@ -67,7 +68,8 @@ impl Record {
         reached.map(|(_, (_, chance))| chance).max().filter(|chance| *chance > 0)
     }
 
-    /// Ejects the endpoint, and returns the duration of the ejection. Ejections in quick succession grow longer.
+    /// Ejects the endpoint, and returns the duration of the ejection. If ejections follow each other quickly, each one
+    /// lasts longer than the last.
     pub(crate) fn eject(&mut self, rules: &OutlierDetection, now: Duration) -> Duration {
         // Each interval since the end of the last ejection shortens the next ejection.
         let healthy = self.ejected_until.map_or(Duration::ZERO, |until| now.saturating_sub(until));

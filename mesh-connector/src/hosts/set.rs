@@ -24,7 +24,7 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The number of plans that are computed during a slow start window.
+/// During a slow start window, weights grow in this number of steps. Each step computes a new plan.
 const PLANS_PER_WINDOW: u32 = 50;
 
 /// The endpoints of one cluster, as of one push.
@@ -45,16 +45,17 @@ pub(crate) struct ClusterStats {
     began: Instant,
     pub(super) connections: AtomicU32,
     pending: AtomicU32,
-    /// Counts the events of the hosts of the cluster. A plan is valid while this number is unchanged.
+    /// The number of events of all hosts of the cluster. A load balancing plan is valid while this number is unchanged.
     pub(super) version: AtomicU64,
     next_host_id: AtomicU64,
 }
 
-/// A plan. It is valid until `until`, if no event changes the version of the statistics before.
+/// A load balancing plan. It is valid until the time `until`, or until an earlier event changes the version of the
+/// statistics.
 pub(crate) struct PlanSnapshot {
     plan: Plan,
     version: u64,
-    /// `None` if only events change the plan.
+    /// The time at which the plan expires. `None` if only events can change it.
     until: Option<Instant>,
 }
 
@@ -86,7 +87,8 @@ impl ClusterStats {
 }
 
 impl HostSet {
-    /// Creates a set. Hosts of `before` that are still among the endpoints are reused.
+    /// Creates the set for a new push. Reuses the hosts of the previous set `before` that are still among the
+    /// endpoints.
     pub(crate) fn new(
         cluster: Arc<Cluster>,
         endpoints: Arc<Endpoints>,
@@ -206,7 +208,7 @@ impl HostSet {
         endpoints.zip(&self.hosts).map(&mut candidate).collect()
     }
 
-    /// Returns the ID of a host, which is unique in the cluster for all time.
+    /// Returns the ID of a host, which is unique in the cluster and never reused.
     pub(crate) fn host_id(&self, index: usize) -> u64 {
         self.hosts[index].id()
     }
@@ -216,7 +218,7 @@ impl HostSet {
         self.sockets[index]
     }
 
-    /// Returns whether a host is among the endpoints.
+    /// Returns whether the set contains the host with this ID.
     #[cfg(feature = "hyper")]
     pub(crate) fn has_host(&self, id: u64) -> bool {
         self.hosts.iter().any(|host| host.id() == id)
@@ -231,7 +233,7 @@ impl HostSet {
         let mut left = index;
         let mut localities = self.endpoints.localities.iter();
         loop {
-            // An index comes from a plan over these endpoints.
+            // This cannot happen: each index comes from a plan for these endpoints.
             let Some(locality) = localities.next() else {
                 unreachable!("no locality contains endpoint {index}: {self:?}")
             };

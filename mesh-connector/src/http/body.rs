@@ -1,4 +1,4 @@
-//! Request bodies, as one type for all users of a pool.
+//! A request body type that all users of a connection pool share.
 
 use std::{
     any::Any,
@@ -34,7 +34,7 @@ struct Stream {
     sent: BodySent,
 }
 
-/// Tells whether hyper has finished sending the body of a request.
+/// Shows whether hyper has finished sending the body of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BodySent(Arc<AtomicBool>);
 

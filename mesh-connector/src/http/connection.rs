@@ -43,7 +43,7 @@ pub(super) trait Connection: Sender + Send + Sync + 'static {
 
     fn info(&self) -> &ConnectionInfo;
 
-    /// Waits until the connection has finished the previous request. `false` if the connection has ended.
+    /// Waits until the connection has finished the previous request. Returns `false` if the connection has ended.
     fn ready(&mut self) -> impl Future<Output = bool> + Send;
 
     /// Sends a request. The error contains the request if none of it was sent.

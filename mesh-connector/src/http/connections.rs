@@ -1,4 +1,4 @@
-//! The connections of a pool, as a value: it receives the time as an argument and never waits.
+//! The connections of a pool. The type does no IO and never waits; it receives the time as an argument.
 
 use std::{collections::HashMap, fmt, hash::Hash};
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::limits::{Limits, Usage};
 
 /// The number of requests that may wait for the same connection attempt. The stream limit of the peer is unknown until
-/// the connection is established. hyper assumes the same value (RFC 9113 §6.5.2 recommends at least 100).
+/// the connection is established. hyper assumes the same value. RFC 9113 §6.5.2 recommends a limit of at least 100.
 pub(super) const ASSUMED_STREAMS: u32 = 100;
 
 /// The sending half of a connection.
@@ -34,7 +34,7 @@ pub(super) struct Connections<K, S, F> {
 }
 
 struct Endpoint<S, F> {
-    /// Connections with room for a request, most recently used last.
+    /// Connections that can serve a further request. The most recently used one is last.
     ready: Vec<Slot<S>>,
     full: Vec<Slot<S>>,
     attempts: Vec<Attempt<F>>,
@@ -162,8 +162,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
         }
     }
 
-    /// Removes a connection if its lifetime is over. If not, returns the time at which to check again. `None` if no
-    /// further check is needed.
+    /// Removes a connection if its lifetime is over. Returns the time at which to check again, or `None` if no further
+    /// check is needed.
     pub(super) fn expire(&mut self, key: K, id: Id, now: Instant) -> Option<Instant> {
         let limits = self.limits;
         let endpoint = self.endpoints.get_mut(&key)?;
@@ -215,8 +215,8 @@ impl<K: Copy + Eq + Hash, S: Sender, F: Clone> Connections<K, S, F> {
 }
 
 impl<S: Sender, F> Endpoint<S, F> {
-    /// Starts a request on the connection of `slot`. The connection leaves the pool if it can serve no further request.
-    /// `None` if it has no sender.
+    /// Starts a request on the connection of `slot`. Removes the connection from the pool if it can serve no further
+    /// request. Returns `None` if the slot has no sender.
     fn begin(&mut self, mut slot: Slot<S>, limits: &Limits) -> Option<(Id, S)> {
         let sender = slot.sender.take()?;
         slot.sender = sender.share();
@@ -235,7 +235,8 @@ impl<S: Sender, F> Endpoint<S, F> {
         }
     }
 
-    /// Takes a connection whose peer has raised its stream limit. `None` if there is none.
+    /// Takes a connection that was full and can serve a request again, because its peer has raised the stream limit.
+    /// `None` if there is none.
     fn with_room_again(&mut self) -> Option<Slot<S>> {
         self.full.iter().position(Slot::has_room).map(|at| self.full.swap_remove(at))
     }

@@ -28,8 +28,8 @@ pub(crate) trait Source: Send + Sync {
     fn lease(&self) -> Leasing<'_>;
 }
 
-/// A connection for one request, now or later. The future is boxed, so that requests on existing connections have small
-/// futures.
+/// A connection for one request, either available now or obtained by a future. The future is boxed, so that requests on
+/// existing connections have small futures.
 pub(crate) enum Leasing<'a> {
     Ready(Leased),
     Waiting(Pin<Box<dyn Future<Output = Result<Leased, Error>> + Send + 'a>>),
@@ -42,7 +42,7 @@ impl<'a> Leasing<'a> {
 }
 
 /// Sends a request over a connection of `source`. If a pooled connection has ended before any part of the request was
-/// sent, uses another one.
+/// sent, uses another connection.
 ///
 /// # Cancel safety
 ///
@@ -98,7 +98,7 @@ fn answered<S: Connection>(
     response.map(|body| ResponseBody::received(body, held(lease)))
 }
 
-/// Returns the request if another connection can serve it: a pooled connection has ended before any part of the request
+/// Returns the request if it can be sent on another connection, because a pooled connection ended before any part of it
 /// was sent.
 fn unsent<S: Connection>(
     mut error: TrySendError<Request<RequestBody>>,

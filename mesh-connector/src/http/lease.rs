@@ -63,7 +63,7 @@ impl<S: Connection> Lease<S> {
         self.is_new
     }
 
-    /// Waits until a pooled connection has finished the previous request. `false` if the connection has ended.
+    /// Waits until a pooled connection has finished the previous request. Returns `false` if the connection has ended.
     pub(super) async fn ready(&mut self) -> bool {
         self.is_new || self.sender.ready().await
     }
@@ -76,8 +76,8 @@ impl<S: Connection> Lease<S> {
         &mut self.sender
     }
 
-    /// Reports that the response has ended, so that the connection can serve another request. Without this report the
-    /// request was aborted, and a connection that serves one request at a time ends with it.
+    /// Reports that the response has ended, so that the connection can serve another request. If the lease is dropped
+    /// without this call, the request counts as aborted, and an HTTP/1.1 connection is closed.
     pub(super) fn complete(self) {
         let Self { sender, mut request, .. } = self;
         request.check_in(Some(sender));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nds_client::resources::cluster::ConnectionLimits as ConnectionLife;
 use tokio::time::Instant;
 
-/// The idle timeout if the cluster sets none.
+/// The idle timeout for clusters that do not set one.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The limits of the connections of a cluster. `None` means no limit.

@@ -38,14 +38,14 @@ pub(crate) trait Upstream: Sync {
     /// An endpoint and the protection of a connection to it.
     type Choice: Send;
 
-    /// Returns the choice of the load balancer for one request. `None` if there is none; [`connect`](Self::connect)
-    /// then returns the reason.
+    /// Returns the endpoint that the load balancer chooses for one request. `None` if it can choose none;
+    /// [`connect`](Self::connect) then returns the reason as an error.
     fn choose(&self, now: Instant) -> Option<Self::Choice>;
 
     /// Returns the key of the connections that can serve a request with this choice.
     fn key(choice: &Self::Choice) -> ConnectionKey;
 
-    /// Connects. `first` is the choice for the first attempt, if there is one.
+    /// Opens a connection. `first` is the choice for the first connection attempt, if the caller has made one.
     fn connect(&self, first: Option<Self::Choice>) -> impl Future<Output = Result<MeshStream, Error>> + Send;
 }
 
@@ -67,9 +67,9 @@ impl HttpPools {
         self.http2.0.lock().drain();
     }
 
-    /// Returns a connection of the pool for one request: HTTP/2 if that is the protocol, otherwise HTTP/1.1. At most
-    /// `max_idle` connections are idle after the request. `None` if the pool has no suitable connection, or if
-    /// `max_idle` is 0.
+    /// Returns a connection of the pool for one request. It is an HTTP/2 connection for the protocol HTTP/2, and an
+    /// HTTP/1.1 connection for all other protocols. At most `max_idle` connections are idle after the request. `None`
+    /// if the pool has no suitable connection, or if `max_idle` is 0.
     pub(crate) fn idle(
         &self,
         protocol: Protocol,
@@ -137,8 +137,8 @@ impl<S: Connection> Pool<S> {
             let choice = first.take().or_else(|| upstream.choose(now));
             match self.next(choice.as_ref().map(U::key), max_idle, now) {
                 Next::Use(lease) => return Ok(lease),
-                // If the request that started the attempt was dropped, or the pool was drained, a request that joined
-                // the attempt starts again.
+                // Start again if the request that started the connection attempt was dropped, or if the pool was
+                // drained.
                 Next::Join(mut outcome) => match outcome.wait_for(Option::is_some).await.as_deref() {
                     Ok(Some(Err(error))) => return Err(error.clone()),
                     Ok(Some(Ok(key))) => {
@@ -190,7 +190,8 @@ enum Next<S: Connection> {
     Connect(Attempt<S>),
 }
 
-/// A connection attempt. Dropping it cancels it, and requests that have joined it start another one.
+/// A connection attempt. Dropping this value cancels the attempt. Requests that have joined it then start another
+/// attempt.
 struct Attempt<S: Connection> {
     shared: Arc<SharedConnections<S>>,
     ticket: Ticket,

@@ -31,7 +31,8 @@ impl ReadBuffer {
         &self.bytes[self.consumed..]
     }
 
-    /// Returns the unread bytes. If there are none, reads from `reader`. Empty if the data of `reader` has ended.
+    /// Returns the unread bytes. If there are none, reads from `reader`. Returns an empty slice if the data of `reader`
+    /// has ended.
     pub(crate) fn poll_fill<R>(&mut self, cx: &mut Context<'_>, reader: &mut R) -> Poll<io::Result<&[u8]>>
     where
         R: AsyncRead + Unpin,
@@ -52,7 +53,7 @@ impl ReadBuffer {
     /// Marks `count` unread bytes as consumed.
     pub(crate) fn consume(&mut self, count: usize) {
         self.consumed += count;
-        debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there was");
+        debug_assert!(self.consumed <= self.bytes.len(), "consumed more bytes than the buffer contains");
     }
 
     /// Copies the unread bytes to `buf`. If there are none, reads directly from `reader`.

@@ -15,12 +15,12 @@ use crate::{connection::ConnectionInfo, socket::Socket};
 /// A [`MeshStream`] without a tokio reactor, for threads that call `poll(2)` themselves. [`MeshStream::detach`] returns
 /// it.
 ///
-/// Operations that cannot proceed return `Pending` immediately and wake no waker. The caller then waits until
-/// [`as_fd`](AsFd::as_fd) is readable (after a read) or writable (after a write, flush or shutdown). Any thread can
-/// poll the stream, with [`Waker::noop`](std::task::Waker::noop).
+/// Operations that cannot proceed return `Pending` immediately. They do not register the waker. The caller then waits
+/// until [`as_fd`](AsFd::as_fd) is readable (after a read) or writable (after a write, flush or shutdown). Any thread
+/// can poll the stream, with [`Waker::noop`](std::task::Waker::noop).
 ///
 /// A tokio reactor wakes up for all data that arrives on its streams, even if no task reads. If a thread of the program
-/// reads by itself, the thread of the reactor would wake up in addition.
+/// reads the stream itself, each wake-up of the reactor thread is unnecessary work.
 #[derive(Debug)]
 pub struct DetachedStream(MeshStream);
 

@@ -10,7 +10,7 @@ const ISTIO: &str = "istio";
 const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
 /// Returns the protocols to offer to a peer in the mesh. `protocol` is the protocol of the target, and `control_plane`
-/// is the list in the cluster.
+/// is the ALPN list in the cluster resource.
 ///
 /// For HTTP, these are the protocols of Istio's ALPN filter (istio `pilot/pkg/xds/filters/filters.go`), which replaces
 /// the list of the cluster per request. For other connections, these are Istio's own protocols in the list of the
@@ -28,8 +28,8 @@ pub(crate) fn offer(protocol: Protocol, control_plane: &[String]) -> Vec<String>
     }
 }
 
-/// Returns the protocols to offer to a server outside the mesh: without Istio's own protocols. The arguments are those
-/// of [`offer`].
+/// Returns the protocols to offer to a server outside the mesh: The list does not contain Istio's own protocols. The
+/// arguments are the same as for [`offer`].
 pub(crate) fn offer_passthrough(protocol: Protocol, control_plane: &[String]) -> Vec<String> {
     match protocol {
         Protocol::Http1 => vec!["http/1.1".to_owned()],

@@ -20,7 +20,7 @@ use crate::{
     target::Host,
 };
 
-/// The parts of a configuration.
+/// The inputs for a rustls client configuration.
 struct Parts {
     roots: Arc<RootCertStore>,
     expected: ExpectedNames,

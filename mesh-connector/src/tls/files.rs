@@ -28,7 +28,7 @@ pub(super) struct FileCredentials {
     pub(super) roots: Arc<RootCertStore>,
     /// The certificate of the client. `None` if the client sends no certificate.
     pub(super) certificate: Option<Arc<CertifiedKey>>,
-    /// The files that were read, with their metadata at that time.
+    /// The files that were read, with their metadata at the time of reading.
     files: Vec<(PathBuf, FileStamp)>,
 }
 
@@ -90,7 +90,7 @@ impl Reader<'_> {
         let loaded = identity.provider().key_provider.load_private_key(der);
         let pair = CertifiedKey::new(certificates, loaded.map_err(|error| self.unusable(key, error))?);
         match pair.keys_match() {
-            // rustls cannot compare some types of keys with the certificate.
+            // `Unknown` is accepted, because rustls cannot compare some types of keys with the certificate.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
             Err(error) => Err(self.unusable(chain, error)),
         }
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 
     fn unsupported(&self, what: &str) -> Error {
-        let message = format!("`{}` asks for {what}, which is not supported", self.cluster.name);
+        let message = format!("`{}` requires {what}, which is not supported", self.cluster.name);
         Error::new(ErrorKind::Unsupported, message)
     }
 }

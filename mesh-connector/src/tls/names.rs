@@ -1,4 +1,4 @@
-//! The names in certificates, and the names that are expected of a peer.
+//! Compares the names in a certificate with the names that a peer may have.
 
 use nds_client::resources::cluster::SanMatcher;
 use rustls::{
@@ -25,8 +25,8 @@ pub(super) enum ExpectedNames {
     /// roots are often public.
     Server(ServerName<'static>),
     /// The server name, and a name that one of these SAN matchers accepts: a server outside the mesh whose cluster sets
-    /// `auto_san_validation` and contains SAN matchers. Envoy requires both (`DefaultCertValidator::verifyCertificate`
-    /// in `source/common/tls/cert_validator/default_validator.cc`).
+    /// `auto_san_validation` and contains SAN matchers. Envoy requires both names
+    /// (`DefaultCertValidator::verifyCertificate` in `source/common/tls/cert_validator/default_validator.cc`).
     ServerAndName(ServerName<'static>, Vec<SanMatcher>),
 }
 
@@ -38,8 +38,8 @@ pub(super) enum NameCheck {
 }
 
 impl ExpectedNames {
-    /// Returns the accepted identities of a mesh workload: those that the SAN matchers of the cluster accept or, if it
-    /// has no SAN matchers, all identities of the trust domain of this workload.
+    /// Returns the accepted identities of a mesh workload: the identities that the SAN matchers of the cluster accept
+    /// or, without SAN matchers, all identities of the trust domain of this workload.
     pub(super) fn workload(matchers: &[SanMatcher], own_trust_domain: &str) -> Self {
         match matchers {
             [] => Self::TrustDomain(own_trust_domain.to_owned()),
@@ -47,8 +47,8 @@ impl ExpectedNames {
         }
     }
 
-    /// Returns the accepted names of a server outside the mesh: those that the SAN matchers of the cluster accept or,
-    /// if it has no SAN matchers, the server name. With `auto_san_validation`, the server name is always required.
+    /// Returns the accepted names of a server outside the mesh: the names that the SAN matchers of the cluster accept
+    /// or, without SAN matchers, the server name. With `auto_san_validation`, the server name is always required.
     pub(super) fn server(
         matchers: &[SanMatcher],
         name: &ServerName<'static>,

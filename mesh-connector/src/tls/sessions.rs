@@ -1,4 +1,4 @@
-//! The TLS sessions of one configuration, and how long they may be resumed.
+//! Stores the TLS sessions of one configuration, and limits how long they may be resumed.
 //!
 //! A resumed handshake does not verify the certificate of the peer again. A session therefore ends when that certificate
 //! expires, and at the latest [`MAX_AGE`] after the last handshake that verified it.
@@ -21,13 +21,13 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The maximum number of TLS 1.3 tickets. A ticket is used once.
+/// The maximum number of stored TLS 1.3 tickets. Each ticket is used only once.
 const MAX_TICKETS: usize = 8;
 
 /// The time after which a peer is verified again, although its certificate is still valid.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The sessions of one configuration, which has one server name.
+/// The TLS sessions of one client configuration, which is used for one server name.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<State>);
 
@@ -46,13 +46,15 @@ struct Session<T> {
 /// When the peer of a connection was verified, and when its certificate expires. Times are Unix seconds.
 #[derive(Debug)]
 struct Verification {
-    /// The time of the handshake that verified the peer. A resumed connection has the time of its session.
+    /// The time of the handshake that verified the peer. A resumed connection uses the time from the session that it
+    /// resumes.
     at: AtomicU64,
     /// The time at which the certificate of the peer expires. 0 until the handshake is complete.
     expires: AtomicU64,
 }
 
-/// The sessions, from the point of view of one connection: it knows the peer from which a new session comes.
+/// The session store that one connection uses. It records for each new session when the peer of the connection was
+/// verified.
 pub(crate) struct ConnectionSessions {
     sessions: Arc<Sessions>,
     verification: Arc<Verification>,
@@ -76,8 +78,8 @@ impl ConnectionSessions {
         (this, config)
     }
 
-    /// Records the certificate that the peer of the complete handshake has. Sessions of the connection can be resumed
-    /// from now on, until this certificate expires.
+    /// Records the certificate of the peer after the handshake. From now on, sessions of the connection can be resumed
+    /// until this certificate expires.
     pub(crate) fn complete(&self, leaf: Option<&CertificateDer<'_>>) {
         self.verification.expires.store(leaf.and_then(expiry).unwrap_or_default(), Relaxed);
     }
@@ -86,7 +88,7 @@ impl ConnectionSessions {
         Session { value, verification: self.verification.clone() }
     }
 
-    /// Returns the value of a session, unless the session has ended.
+    /// Returns the TLS state of a session. `None` if the peer must be verified again.
     fn resume<T>(&self, session: Session<T>) -> Option<T> {
         let at = session.verification.is_valid(now(&self.config))?;
         self.verification.at.fetch_min(at, Relaxed);
@@ -95,10 +97,10 @@ impl ConnectionSessions {
 }
 
 impl Verification {
-    /// Returns the time of the verification, if the peer does not have to be verified again.
+    /// Returns the time at which the peer was verified. `None` if the peer must be verified again.
     fn is_valid(&self, now: u64) -> Option<u64> {
         let at = self.at.load(Relaxed);
-        // A clock that was set back makes the age unknown.
+        // If the clock was set back, the age is unknown, and the peer is verified again.
         let age = now.checked_sub(at)?;
         (age < MAX_AGE.as_secs() && now < self.expires.load(Relaxed)).then_some(at)
     }
@@ -150,7 +152,7 @@ impl ClientSessionStore for ConnectionSessions {
 }
 
 fn now(config: &ClientConfig) -> u64 {
-    // Without a time, no certificate is verified either.
+    // Without a current time, no session is valid. Certificates cannot be verified then either.
     config.time_provider.current_time().map_or(u64::MAX, |now| now.as_secs())
 }
 

@@ -16,8 +16,8 @@ use rustls::{
 use super::names::{ExpectedNames, NameCheck};
 use crate::error::IdentityMismatch;
 
-/// Verifies the certificate chain against the roots, and the names of the leaf against the expected names. In the mesh
-/// only the SPIFFE ID counts, because workload certificates have no DNS names.
+/// Verifies the certificate chain against the roots, and the names of the leaf against the expected names. For peers in
+/// the mesh, only the SPIFFE ID is compared, because workload certificates have no DNS names.
 pub(super) struct PeerVerifier {
     roots: Arc<RootCertStore>,
     expected: ExpectedNames,
@@ -42,7 +42,8 @@ impl ServerCertVerifier for PeerVerifier {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        // Only the names of the leaf count: an intermediate of a plugged-in CA of Istio has its own SPIFFE ID.
+        // Check only the names of the leaf certificate: an intermediate certificate of an Istio plug-in CA has its own
+        // SPIFFE ID.
         match self.expected.check(end_entity)? {
             NameCheck::Accepted => Ok(ServerCertVerified::assertion()),
             NameCheck::Rejected(presented) => {

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, open, readlinkat, seek};
 use tokio::time::Instant;
 
-/// The maximum distance from the accepted descriptor of the descriptors that are checked first. The descriptor of a
-/// client in this process is usually next to it, because the process has just created both.
+/// The descriptors whose numbers differ by at most this distance from the accepted descriptor are checked first. A
+/// client in this process usually has the next descriptor, because the process has just created both sockets.
 const SEARCH_DISTANCE: RawFd = 8;
 
-/// The time from the end of a scan of all descriptors to the start of the next, as a multiple of the duration of the
-/// scan. A scan takes milliseconds if there are thousands of descriptors, and each connection of another process of the
-/// same user needs one. With this pause, the scans take at most a fifth of the time of one thread.
+/// The pause between two scans of all descriptors, as a multiple of the duration of the scan. A scan takes milliseconds
+/// if there are thousands of descriptors, and each connection of another process of the same user needs a scan. With
+/// this pause, the scans take at most a fifth of the time of one thread.
 const PAUSE: u32 = 4;
 
 /// The open file descriptors of this process.
@@ -34,18 +34,18 @@ struct Scan {
     sockets: HashMap<u32, RawFd>,
     /// The time at which the scan started. `None` before the first scan.
     started: Option<Instant>,
-    /// The earliest time of the next scan.
+    /// The time before which no further scan may start.
     next: Option<Instant>,
     /// The number of scans so far.
     count: u64,
 }
 
-/// The answer to the question whether a socket belongs to this process.
+/// The result of the check whether a socket belongs to this process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Found {
     Yes,
     No,
-    /// The answer needs a scan, which may not start before this time.
+    /// The check needs a scan of all descriptors, which may not start before this time.
     At(Instant),
 }
 
@@ -57,9 +57,9 @@ impl OwnDescriptors {
     }
 
     /// Returns whether a descriptor of this process refers to the socket with this inode. `near` is the descriptor of
-    /// the server end of the connection, which was accepted at `accepted`.
+    /// the server end of the connection, which this process accepted at the time `accepted`.
     ///
-    /// All sockets that were accepted before a scan have their answer from this scan.
+    /// One scan answers for all sockets that were accepted before it started.
     pub(super) fn find_socket(&self, inode: u32, near: RawFd, accepted: Instant) -> io::Result<Found> {
         let link = format!("socket:[{inode}]");
         let mut last = self.last.lock();
@@ -102,7 +102,8 @@ impl OwnDescriptors {
         })
     }
 
-    /// Adds all sockets of this process to `sockets`. Opens no descriptor, because none may be free.
+    /// Adds all sockets of this process to `sockets`. Opens no descriptor, because the process may have reached its
+    /// limit.
     fn scan(&self, sockets: &mut HashMap<u32, RawFd>) -> io::Result<()> {
         seek(&self.table, SeekFrom::Start(0))?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -123,7 +124,8 @@ impl OwnDescriptors {
         self.link(descriptor, buffer).is_some_and(|target| target == link.as_bytes())
     }
 
-    /// Returns the target of the link for a descriptor. `None` if the descriptor is not open.
+    /// Returns the target of the symbolic link in `/proc/self/fd` for a descriptor. `None` if the descriptor is not
+    /// open.
     fn link<'a>(&self, descriptor: RawFd, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
         let target = readlinkat(&self.table, descriptor.to_string(), std::mem::take(buffer)).ok()?;
         *buffer = target.into_bytes();

@@ -9,7 +9,8 @@ use http::{
 use crate::bridge::{Secret, USER};
 
 /// The headers that a proxy does not forward, in addition to those that `Connection` lists (RFC 9110 §7.6.1). The
-/// headers of proxy authentication belong to this proxy (RFC 9110 §11.7): a service cannot ask for its password.
+/// headers of proxy authentication belong to this proxy (RFC 9110 §11.7): a service must not ask the client for the
+/// password of the proxy.
 pub(in crate::bridge) const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     PROXY_AUTHENTICATE,

@@ -11,9 +11,9 @@ use crate::{
 
 impl Resolve for LocalServices {
     /// Resolves a service to a loopback address of the bridge, and a name outside the mesh to its addresses in DNS. For
-    /// a URL without a port, the result contains the port of a listener that accepts both HTTP and TLS. reqwest replaces
-    /// it by the port in the URL, if there is one, so the bridge must be able to listen on all ports of the service
-    /// except 80. Otherwise the lookup fails.
+    /// a URL without a port, the result contains the port of a listener that accepts both HTTP and TLS. If the URL has
+    /// a port, reqwest uses that port instead. The lookup therefore fails if the bridge cannot listen on all ports of
+    /// the service except 80.
     fn resolve(&self, name: Name) -> Resolving {
         let services = self.clone();
         Box::pin(async move {
@@ -21,7 +21,8 @@ impl Resolve for LocalServices {
             let mut host = resolver.canonical_name(name.as_str());
             if host.is_none() {
                 let found = resolver.lookup_ip(name.as_str()).await?;
-                // The name may have become a mesh name meanwhile. The addresses in the name table bypass the mesh.
+                // The name may have become a mesh name during the lookup. Do not return its addresses from the name
+                // table, because they bypass the mesh.
                 host = found.mesh_name().map(ToOwned::to_owned);
                 if host.is_none() {
                     let addresses: Addrs = Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0)));

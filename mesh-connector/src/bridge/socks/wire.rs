@@ -1,4 +1,4 @@
-//! The messages of SOCKS5 as values.
+//! Parses and builds the messages of SOCKS5, without IO.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,9 +15,9 @@ pub(in crate::bridge) const REFUSED_METHODS: [u8; 2] = [VERSION, 0xff];
 pub(in crate::bridge) enum Parsed<T> {
     /// A message and its length in bytes.
     Done(T, usize),
-    /// The bytes are the start of a message.
+    /// The bytes are the start of a valid message; more bytes are needed.
     Incomplete,
-    /// The bytes are not a message.
+    /// The bytes are not the start of a valid message.
     Invalid,
 }
 
@@ -32,7 +32,7 @@ pub(in crate::bridge) struct Request {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::bridge) enum Command {
     Connect,
-    /// `BIND` or `UDP ASSOCIATE`.
+    /// The commands `BIND` and `UDP ASSOCIATE`, which the bridge does not support.
     Other,
     UnknownAddress,
 }

@@ -67,7 +67,8 @@ impl<S: LocalSocket> Relay<S> {
     async fn run(&mut self) -> io::Result<()> {
         let ended = poll_fn(|cx| match self.poll(cx)? {
             Poll::Ready(()) => Poll::Ready(Ok::<_, io::Error>(true)),
-            // While the client has closed neither direction, reading detects that it closes its socket.
+            // A separate check for a closed socket is needed only if the client has closed one direction. Before,
+            // reading detects it.
             Poll::Pending if self.client.is_half_closed() => Poll::Ready(Ok(false)),
             Poll::Pending => Poll::Pending,
         });

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
-/// Copies bytes like [`tokio::io::copy_buf`], but also forwards the end of the data. It borrows the reader and the
-/// writer only during a poll, because the pump of the other direction also uses them.
+/// Copies bytes like [`tokio::io::copy_buf`], but also forwards the end of the data. Borrows the reader and the writer
+/// only during a poll, because the opposite direction uses them too.
 #[derive(Debug, Default)]
 pub(super) struct Pump {
     state: State,
