@@ -56,7 +56,7 @@ pub enum LocalPort {
     Any,
     /// The port of the target, for clients that take the port from a URL or a configuration and resolve only the host.
     /// Ports below 1024 need CAP_NET_BIND_SERVICE. Listening fails if another program listens on the same port of all
-    /// addresses (0.0.0.0 or [::]).
+    /// addresses (0.0.0.0 or `[::]`).
     Real,
 }
 

@@ -38,7 +38,7 @@ use crate::{
 /// # Ports
 ///
 /// A service has an address only if the bridge listens on all of its ports. On any other port, a program that listens
-/// on all addresses (0.0.0.0 or [::]) would receive the plaintext of the client. If a port cannot be bound, the lookup
+/// on all addresses (0.0.0.0 or `[::]`) would receive the plaintext of the client. If a port cannot be bound, the lookup
 /// fails, and the error names the port: another program listens there, or the port is below 1024 and this process lacks
 /// CAP_NET_BIND_SERVICE. If this process runs in its own network namespace, neither problem occurs. The proxy and
 /// [`Bridge::local_address`](super::Bridge::local_address) do not have this restriction, because the system chooses
