@@ -1166,10 +1166,10 @@ int sidestep_bridge_getaddrinfo(const sidestep_bridge *bridge,
  * Starts a DNS server over UDP and TCP at `address`, such as `127.0.0.1:15053`; with port 0 the system chooses a port.
  * The server has its own thread, and forwards queries for other names to upstream DNS. If `bridge` is NULL, the server
  * answers mesh names with the addresses of the name table. If `bridge` is not NULL, the server answers mesh names with
- * loopback addresses, on which the bridge listens on all ports of the service. If it cannot listen on one of them, because
- * another program listens there or the port is below 1024, the answer is SERVFAIL: another program would otherwise receive
- * the data of the client. Only clients of the same user receive these addresses, unless the bridge has
- * `SIDESTEP_ACCESS_ANY`; others get REFUSED for mesh names.
+ * loopback addresses, on which the bridge listens on all ports of the service. If the bridge cannot listen on one of
+ * these ports, because another program listens there or the port is below 1024, the answer is SERVFAIL. Otherwise
+ * another program could receive the data of the client. Only clients of the same user receive these addresses, unless
+ * the bridge has `SIDESTEP_ACCESS_ANY`; other clients get REFUSED for mesh names.
  *
  * Fails with `SIDESTEP_E_LISTEN` if `address` is not available. With a bridge, fails with `SIDESTEP_E_CONTROL_PLANE`
  * if istiod does not send the clusters within the time in the setting `connect-timeout-ms`.
