@@ -11,7 +11,7 @@
 //! | [`local_error`] | socket errors whose cause is this host |
 //! | [`pem`] | certificates and private keys from PEM, root stores |
 //! | [`repeated`] | log lines of a repeated event, at most one per minute |
-//! | [`suspension`] | the time that this host has spent suspended |
+//! | [`suspension`] | the time that this host spends suspended |
 //! | [`supervisor`] | tasks that start again after a panic, and a value that notices the end of tasks |
 //! | [`warn_limit`] | one log line per cause and minute for repeated warnings |
 

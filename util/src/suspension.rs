@@ -1,24 +1,48 @@
-//! The time that this host has spent suspended.
+//! The time that this host spends suspended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Returns the time since the host was started that it spent suspended; zero where the system does not report it.
+/// Differences up to this length are ignored, because the kernel reports the uptime in whole seconds.
+const RESOLUTION: Duration = Duration::from_secs(2);
+
+/// Measures the time that this host spends suspended, from the creation of the value.
 ///
-/// On Linux, [`std::time::Instant`] is `CLOCK_MONOTONIC`, which stands still while the host is suspended.
-/// `CLOCK_BOOTTIME` does not. A lifetime that another host has set, such as a TTL, goes on during a suspension, so code
-/// that measures one adds this time to an `Instant`.
-#[must_use]
-pub fn suspended() -> Duration {
+/// On Linux, [`Instant`] is `CLOCK_MONOTONIC`, which stands still while the host is suspended. The uptime in `sysinfo(2)`
+/// does not. A lifetime that another host has set, such as a TTL, goes on during a suspension, so code that measures one
+/// adds this time to an `Instant`.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspension {
+    start: Instant,
+    uptime: Duration,
+}
+
+impl Suspension {
+    /// Starts to measure.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { start: Instant::now(), uptime: uptime() }
+    }
+
+    /// Returns the time for which the host was suspended since [`start`](Self::start), with an error of at most a second.
+    /// Zero for suspensions below two seconds, and where the system does not report the uptime.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        // In this order, a pause between the two calls cannot make the difference larger.
+        let uptime = uptime().saturating_sub(self.uptime);
+        suspended(uptime, self.start.elapsed())
+    }
+}
+
+fn suspended(uptime: Duration, awake: Duration) -> Duration {
+    Some(uptime.saturating_sub(awake)).filter(|suspended| *suspended >= RESOLUTION).unwrap_or_default()
+}
+
+/// Returns the time since the host was started, including suspensions.
+fn uptime() -> Duration {
     #[cfg(target_os = "linux")]
     {
-        use rustix::time::{ClockId, Timespec, clock_gettime};
-        let since_start = |clock| {
-            let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
-            Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
-        };
-        // In this order, a pause between the two calls cannot make the difference larger.
-        let (boottime, monotonic) = (since_start(ClockId::Boottime), since_start(ClockId::Monotonic));
-        boottime.saturating_sub(monotonic)
+        // A system call without vDSO, which also works under valgrind.
+        Duration::from_secs(u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0))
     }
     #[cfg(not(target_os = "linux"))]
     Duration::ZERO
@@ -29,10 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_in_suspension_does_not_grow_while_the_host_is_awake() {
-        let before = suspended();
-        let after = suspended();
-        // The two clocks are read one after the other, so each result is too small by the time in between.
-        assert!(after.abs_diff(before) < Duration::from_secs(10), "{before:?} {after:?}");
+    fn the_uptime_exceeds_the_time_awake_by_the_suspension() {
+        let seconds = Duration::from_secs;
+        assert_eq!(suspended(seconds(7210), seconds(10)), seconds(7200));
+        assert_eq!(suspended(seconds(11), seconds(10)), Duration::ZERO, "the uptime is in whole seconds");
+        assert_eq!(suspended(seconds(0), seconds(10)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_host_that_is_awake_was_not_suspended() {
+        assert_eq!(Suspension::start().elapsed(), Duration::ZERO);
     }
 }

@@ -12,7 +12,7 @@ use futures_util::{
     future::{BoxFuture, Either, Shared, WeakShared, select},
 };
 use parking_lot::Mutex;
-use sidestep_util::suspension::suspended;
+use sidestep_util::suspension::Suspension;
 use tokio::{
     task::JoinSet,
     time::{self, sleep},
@@ -40,6 +40,7 @@ struct ClientInner {
     exchange: Exchange,
     cache: Cache,
     in_flight: Mutex<HashMap<QueryKey, WeakShared<PendingAnswer>>>,
+    suspension: Suspension,
 }
 
 /// The key of a pending query. Equal queries share one answer. The maximum UDP size is part of the key.
@@ -63,7 +64,12 @@ const MAX_REFRESHES: usize = 256;
 
 impl UpstreamClient {
     pub(super) fn new(exchange: Exchange, stale: Duration) -> Self {
-        let inner = ClientInner { exchange, cache: Cache::new(stale), in_flight: Mutex::default() };
+        let inner = ClientInner {
+            exchange,
+            cache: Cache::new(stale),
+            in_flight: Mutex::default(),
+            suspension: Suspension::start(),
+        };
         Self { inner: Arc::new(inner), refreshing: Mutex::default() }
     }
 
@@ -78,7 +84,7 @@ impl UpstreamClient {
             question::copy_question(&mut answer, message);
             Ok(Response { message: answer, stale })
         };
-        match self.inner.cache.get(&question, now()) {
+        match self.inner.cache.get(&question, self.inner.now()) {
             CacheLookup::Fresh(answer) => {
                 observe::cached("fresh");
                 respond(answer, None)
@@ -150,7 +156,7 @@ impl ClientInner {
         let _guard = InFlightGuard { inner: &inner, key: &key };
         let (question, transport, _) = &key;
         let answer = inner.exchange.query(&message, *transport).await;
-        let now = now();
+        let now = inner.now();
         match &answer {
             // The caller repeats a truncated query over TCP. The cached answer stays until then.
             Ok(answer) if is_truncated(answer) => {}
@@ -163,11 +169,13 @@ impl ClientInner {
     }
 }
 
-/// The time of the runtime's clock, which tests can pause. It includes the time for which the host was suspended,
-/// because TTLs expire meanwhile.
-fn now() -> Instant {
-    let awake = time::Instant::now().into_std();
-    awake.checked_add(suspended()).unwrap_or(awake)
+impl ClientInner {
+    /// Returns the time of the runtime's clock, which tests can pause. It includes the time for which the host was
+    /// suspended, because TTLs expire meanwhile.
+    fn now(&self) -> Instant {
+        let awake = time::Instant::now().into_std();
+        awake.checked_add(self.suspension.elapsed()).unwrap_or(awake)
+    }
 }
 
 struct InFlightGuard<'p> {
