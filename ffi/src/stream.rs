@@ -118,12 +118,17 @@ impl Stream {
                 None => direction.lock(),
             },
         };
+        let freed = || Failure::new(SIDESTEP_E_BAD_HANDLE, "the stream was freed during the call");
         loop {
             if self.freed.load(Ordering::Acquire) {
-                return Err(Failure::new(SIDESTEP_E_BAD_HANDLE, "the stream was freed during the call"));
+                return Err(freed());
             }
             if let Poll::Ready(done) = self.locked(&mut work) {
-                return done.map_err(|error| broken(&error));
+                // If the stream was freed meanwhile, the outcome can be that of the shutdown of the socket.
+                return match self.freed.load(Ordering::Acquire) {
+                    true => Err(freed()),
+                    false => done.map_err(|error| broken(&error)),
+                };
             }
             if !wait(self.socket(), ready, deadline()).map_err(|error| broken(&error))? {
                 return Err(timed_out());
