@@ -32,6 +32,7 @@ use nds_client::{
     watch::Watch,
 };
 use parking_lot::Mutex;
+use sidestep_util::supervisor::supervise;
 use tokio::sync::Notify;
 
 #[cfg(feature = "hyper")]
@@ -172,9 +173,24 @@ impl ClusterManager {
         self.find_route(target, dns)
     }
 
+    /// Runs [`follow`](Self::follow), and starts it again after a panic.
+    pub(crate) async fn follow_supervised(manager: Weak<Self>) {
+        let panicked = |delay| {
+            tracing::error!(
+                ?delay,
+                "the task that updates the clusters panicked: it starts again after the delay"
+            );
+            // The new run must not wait for the first cluster in use, which may exist already.
+            if let Some(manager) = manager.upgrade() {
+                manager.in_use.notify_one();
+            }
+        };
+        supervise(|| Self::follow(manager.clone()), panicked).await;
+    }
+
     /// Updates the clusters in use after each push and each new identity, until the manager or the client of istiod is
     /// dropped. HTTP connections of changed clusters therefore end without waiting for a request.
-    pub(crate) async fn follow(manager: Weak<Self>) {
+    async fn follow(manager: Weak<Self>) {
         let Some(in_use) = manager.upgrade().map(|manager| manager.in_use.clone()) else { return };
         in_use.notified().await;
         let watches = manager.upgrade().map(|manager| {

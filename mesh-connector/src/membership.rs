@@ -72,7 +72,7 @@ impl Membership {
         let clusters = ClusterManager::new(client.clone(), gateways, TlsSettings::new(key_log));
         let clusters = Arc::new(clusters);
         let dns = Dns::new(&client, upstream)?;
-        let follower = tokio::spawn(ClusterManager::follow(Arc::downgrade(&clusters)));
+        let follower = tokio::spawn(ClusterManager::follow_supervised(Arc::downgrade(&clusters)));
         Ok(Self {
             dns,
             follower_state: follower.abort_handle(),

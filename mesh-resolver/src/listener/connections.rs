@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use sidestep_util::descriptors::{Budget, Permit};
 use tokio::sync::Notify;
 
-/// The share of the free descriptors that the connections of a listener may have, one of so many.
+/// The connections of a listener use at most the free descriptors divided by this number.
 const DIVISOR: usize = 8;
 
 /// The open connections of all TCP sockets of one listener.
