@@ -87,7 +87,7 @@ pub(super) fn open_directory(path: &Path) -> io::Result<File> {
 ///
 /// The file cannot be opened, or another user could change it. A symbolic link is not followed.
 pub(super) fn open_file(directory: &File, name: &str) -> io::Result<Option<File>> {
-    // `NONBLOCK`: opening a named pipe would block.
+    // Without `NONBLOCK`, opening a named pipe would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
