@@ -95,7 +95,7 @@ pub struct MeshProvider<P = TokioRuntimeProvider> {
 /// The destination of queries for names outside the mesh.
 #[derive(Clone, Copy, Debug)]
 enum UpstreamSource {
-    /// The name servers of hickory's configuration, reached through the inner provider.
+    /// The name servers of hickory's configuration, reached through the connection provider that this one wraps.
     Configured,
     /// The upstream DNS servers of the mesh resolver.
     MeshResolver,

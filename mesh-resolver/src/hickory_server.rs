@@ -112,7 +112,7 @@ impl RequestHandler for MeshHandler {
     }
 }
 
-/// Builds the result of a response that could not be sent.
+/// Builds the `ResponseInfo` that the handler returns if a response could not be sent.
 fn failed(metadata: Metadata) -> ResponseInfo {
     let counts = Default::default();
     ResponseInfo::from(hickory_resolver::proto::op::Header { metadata, counts })

@@ -35,8 +35,9 @@ pub(crate) fn ascii(text: &str) -> Cow<'_, str> {
 ///
 /// `InvalidName`: no DNS server can have an address for the text.
 pub(crate) fn check_name(text: &str) -> Result<(), LookupError> {
-    host_name::validate(text)
-        .map_err(|problem| LookupError::new(ErrorKind::InvalidName, format!("not a host name: {problem}")))
+    host_name::validate(text).map_err(|problem| {
+        LookupError::new(ErrorKind::InvalidName, format!("this is not a host name: {problem}"))
+    })
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 pub struct DnsListener {
     addresses: Arc<[SocketAddr]>,
     shared: Shared,
-    /// Closing this socket stops the thread.
+    /// Closing this socket stops the thread of the listener.
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     tasks: Vec<AbortHandle>,

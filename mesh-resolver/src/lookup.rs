@@ -111,7 +111,7 @@ impl<'a> Answer<'a> {
         if self.local.is_some() { Duration::ZERO } else { MESH_TTL }
     }
 
-    /// Returns [`ttl`](Self::ttl) in the unit of DNS records.
+    /// Returns [`ttl`](Self::ttl) in seconds, the unit of DNS records.
     #[cfg_attr(
         not(any(feature = "hickory", feature = "listener")),
         allow(dead_code, reason = "only adapters that write DNS records use it")
@@ -120,7 +120,7 @@ impl<'a> Answer<'a> {
         u32::try_from(self.ttl().as_secs()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the table entry.
+    /// Returns the name table entry that matched the name.
     pub(crate) fn entry(&self) -> NameEntry<'a> {
         self.entry
     }
@@ -132,7 +132,7 @@ impl<'a> Answer<'a> {
         self.entry.name()
     }
 
-    /// Returns the kind of match.
+    /// Returns the kind of match between the name and its table entry.
     #[inline]
     pub(crate) fn match_kind(&self) -> MatchKind {
         self.match_kind
@@ -240,8 +240,8 @@ pub(crate) fn shadowed<'a>(
     (found.name() != service_entry.name()).then_some(service_entry.entry)
 }
 
-/// Whether the name was in this table or an earlier one: itself, or as a name that [`lookup`] would find by a short
-/// name, the search domain or a wildcard.
+/// Whether this table or an earlier one contained an entry that [`lookup`] would find for the name: by the exact name,
+/// a short name, the search domain or a wildcard.
 pub(crate) fn was_listed(table: &NameTable, scope: &SearchScope, question: &str) -> bool {
     let mut buffer = NameBuffer::new();
     let Some(name) = buffer.fold(question) else { return false };

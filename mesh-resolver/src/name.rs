@@ -44,8 +44,8 @@ impl NameBuffer {
         self.text()
     }
 
-    /// Replaces the byte at `star` by `*` and returns the rest of the name from there. If `star` is the last byte of
-    /// a label, the result is the wildcard that matches the label. The buffer must contain the name.
+    /// Replaces the byte at `star` by `*` and returns the name from that byte on. If `star` is the last byte of a
+    /// label, the result is the wildcard that matches the label. The buffer must contain the name.
     pub(crate) fn wildcard(&mut self, star: usize) -> Option<&str> {
         *self.bytes.get_mut(star)? = b'*';
         std::str::from_utf8(self.bytes.get(star..self.len)?).ok()

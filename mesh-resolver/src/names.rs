@@ -22,15 +22,15 @@ use crate::{
     search_scope::SearchScope,
 };
 
-/// The reason why the name table does not answer a name. A lookup decides this once, with the table that is current at
-/// its begin.
+/// The reason why the name table does not answer a name. Each lookup determines this reason once, from the table that
+/// is current when the lookup begins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum NotMesh {
     /// The name is an address literal.
     Literal(IpAddr),
     /// istiod has not sent a table yet, so the name may be a mesh name.
     NotReady,
-    /// The lookup fails: the name is a mesh name that has no loopback address for this asker.
+    /// The lookup fails: the name is a mesh name that has no loopback address for the origin of the lookup.
     NoLocalAddress(NoLocalAddress),
     /// Upstream DNS must answer: the name is unknown to the mesh, or the answer policy sends it upstream.
     Unknown,
@@ -96,7 +96,7 @@ impl NameTableRef<'_> {
         self.classify_for(name, Asker::ThisProcess)
     }
 
-    /// Like [`classify`](Self::classify), for a lookup from `asker`.
+    /// Classifies a name as [`classify`](Self::classify) does, for a lookup whose origin is `asker`.
     pub(crate) fn classify_for(&self, name: &str, asker: Asker) -> Result<Answer<'_>, NotMesh> {
         let entry = exact(&self.table, name);
         if entry.is_none()

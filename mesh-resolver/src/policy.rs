@@ -29,7 +29,8 @@ pub trait LocalAddresses: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The lookup must fail: neither a loopback address nor an address of the name table is safe for this asker.
+    /// [`NoLocalAddress`]: the lookup must fail, because neither a loopback address nor an address of the name table is
+    /// safe for the origin of the lookup.
     fn address(&self, host: &str, asker: Asker) -> Result<Option<IpAddr>, NoLocalAddress>;
 }
 
@@ -65,7 +66,7 @@ pub struct NoLocalAddress {
 }
 
 impl NoLocalAddress {
-    /// The asker has no permission to use loopback addresses. A DNS client receives REFUSED.
+    /// The origin of the lookup has no permission to use loopback addresses. A DNS client receives REFUSED.
     #[must_use]
     pub fn refused(reason: impl Into<Arc<str>>) -> Self {
         Self { is_refused: true, reason: reason.into() }
@@ -77,7 +78,7 @@ impl NoLocalAddress {
         Self { is_refused: false, reason: reason.into() }
     }
 
-    /// Returns whether the asker has no permission.
+    /// Returns whether the reason is that the origin of the lookup has no permission to use loopback addresses.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.is_refused
@@ -100,8 +101,8 @@ pub(crate) enum ExternalNames {
     Clusters(NdsClient),
 }
 
-/// Decides which addresses a resolver returns for a mesh name: those of the name table, those of upstream DNS (for hosts
-/// outside the mesh), or local addresses.
+/// Decides which addresses a resolver returns for a mesh name: those of the name table, those of upstream DNS (for
+/// hosts outside the mesh), or local addresses.
 #[derive(Default)]
 pub(crate) struct AnswerPolicy {
     pub(crate) external: Option<ExternalNames>,

@@ -134,12 +134,13 @@ impl MeshResolver {
     /// Before the first name table, names that are not in the `hosts` file are resolved as follows:
     ///
     /// * The name of istiod goes upstream, and only upstream, because the client needs it to receive the table.
-    /// * Names that only the mesh can contain, and names with one or two labels, wait for the table, up to
-    ///   [`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout). The former are names in
-    ///   the cluster's domain (`.cluster.local`), in `.svc`, and in `.clusterset.local`; the latter may be short names:
-    ///   `forecast.weather`. After the timeout the lookup fails with `NotReady`, because an upstream answer could come
-    ///   from anybody. [`with_short_names_before_first_table`](crate::Upstream::with_short_names_before_first_table)
-    ///   sends the latter upstream immediately.
+    /// * Names in a domain that only the mesh has wait for the table, up to
+    ///   [`with_first_table_timeout`](crate::MeshResolverBuilder::with_first_table_timeout): names in the cluster's
+    ///   domain (`.cluster.local`), in `.svc`, and in `.clusterset.local`. Names with one or two labels wait too,
+    ///   because they may be short names, such as `forecast.weather`. After the timeout the lookup fails with
+    ///   `NotReady`, because an upstream answer could come from anybody.
+    ///   [`with_short_names_before_first_table`](crate::Upstream::with_short_names_before_first_table) sends names with
+    ///   one or two labels upstream immediately.
     /// * All other names go upstream immediately, and a positive upstream answer is the result. Without one, the
     ///   lookup waits for the table, because the name may be the host of a ServiceEntry.
     ///

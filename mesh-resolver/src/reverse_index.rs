@@ -50,8 +50,8 @@ impl ReverseIndex {
         let name = known.cloned().unwrap_or_else(|| name.into());
         for ip in addresses {
             if names.insert(*ip, name.clone(), 1) {
-                // The map started a new generation. Clearing the hashes lets addresses that are still in use move to
-                // it.
+                // The map started a new generation. Without their hashes, addresses that are still in use are recorded
+                // again, in the new generation.
                 self.latest.iter().for_each(|latest| latest.store(NONE, Relaxed));
             }
             self.latest(*ip).store(self.mark(*ip, &name), Relaxed);

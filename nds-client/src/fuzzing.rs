@@ -53,7 +53,8 @@ pub fn cluster(bytes: &[u8]) {
     assert_eq!(format!("{whole:?}"), format!("{compact:?}"));
 }
 
-/// Passes the configuration of a TLS transport socket. The first byte is the number of PROXY protocol sockets around it.
+/// Passes the configuration of a TLS transport socket. The first byte is the number of PROXY protocol sockets around
+/// it.
 pub fn transport_socket(bytes: &[u8]) {
     let Some((depth, context)) = bytes.split_first() else { return };
     let config = Any { type_url: type_url::UPSTREAM_TLS_CONTEXT.to_owned(), value: context.to_vec().into() };

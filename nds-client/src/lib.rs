@@ -1,5 +1,5 @@
-//! Joins an Istio mesh as a VM workload, in the process and without a sidecar, and follows the configuration that istiod
-//! pushes.
+//! Joins an Istio mesh as a VM workload, in the process and without a sidecar, and follows the configuration that
+//! istiod pushes.
 //!
 //! [`NdsClient`] reads the files of `istioctl x workload entry configure` ([`Config`]), requests a certificate from the
 //! CA of istiod and renews it ([`Identity`]), and opens one xDS stream. It always subscribes to the name table
@@ -8,8 +8,8 @@
 //! as an immutable value ([`Watch`](watch::Watch)). A rejected push, a lost connection or a failed renewal changes
 //! [`Health`](health::Health); the last valid values stay in use.
 //!
-//! The crate `mesh-resolver` resolves names (short names, wildcards, upstream DNS). The crate `mesh-connector` connects to
-//! services.
+//! The crate `mesh-resolver` resolves names (short names, wildcards, upstream DNS). The crate `mesh-connector` connects
+//! to services.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), nds_client::Error> {

@@ -16,7 +16,7 @@ pub(crate) enum Push {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Gauge {
     Clusters,
-    /// EDS subscriptions.
+    /// The number of EDS subscriptions.
     Endpoints,
     Names,
 }

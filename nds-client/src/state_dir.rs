@@ -55,7 +55,7 @@ fn restore_snapshot(state: &State, directory: &Directory) -> Result<(), Error> {
     let hasher = NameHasher::with_seed(fastrand::u64(..));
     let snapshot = snapshot::read(&file, &owner, now, state.runtime.config.snapshot_age, hasher);
     let Snapshot { names, clusters, endpoints, age } = snapshot.map_err(|reason| {
-        let message = format!("the snapshot {} is ignored: it {reason}", directory.path(SNAPSHOT).display());
+        let message = format!("the snapshot {} is ignored: {reason}", directory.path(SNAPSHOT).display());
         Error::new(ErrorKind::Storage, message)
     })?;
     tracing::info!(names = names.len(), ?age, "restored the snapshot from the state directory");

@@ -64,8 +64,8 @@ impl<T> WatchSender<T> {
 
     fn replace(&self, value: Arc<T>) {
         let current = &self.watch.current;
-        // Before the value changes, so that a reader of the new value sees a new version; and afterwards, so that a
-        // reader of the old value in between does not take it for the new version.
+        // The version changes before the value, so that a reader of the new value sees a new version. It changes again
+        // after the value, so that a reader of the old value cannot mistake it for the new version.
         current.version.fetch_add(1, Release);
         current.value.store(value);
         current.version.fetch_add(1, Release);

@@ -209,11 +209,12 @@ pub(crate) async fn the_error_of_a_rejected_token_names_the_invalid_claim() {
     };
     let audience = refused(vm.token("somebody-else", Duration::from_secs(3600))).await;
     assert!(
-        audience.contains(r#"its audience is ["somebody-else"], but istiod requires "istio-ca""#),
+        audience
+            .contains(r#"the audience of the token is ["somebody-else"], but istiod requires "istio-ca""#),
         "{audience}"
     );
     let expired = refused(vm.token("istio-ca", Duration::ZERO)).await;
-    assert!(expired.contains("it expired"), "{expired}");
+    assert!(expired.contains("the token expired"), "{expired}");
     let nonsense = refused("nonsense".to_owned()).await;
     assert!(nonsense.contains("not a JSON Web Token"), "{nonsense}");
 }

@@ -11,9 +11,9 @@ use std::sync::{
 
 /// A limit for the descriptors of one component.
 ///
-/// The component may have at most `maximum` descriptors, and at most one `divisor`th of the descriptors that are free
-/// without it. The number of free descriptors is read for each [`acquire`](Self::acquire), so that a changed
-/// `RLIMIT_NOFILE` and descriptors of other components count immediately.
+/// The component may have at most `maximum` descriptors, and at most one `divisor`th of the descriptors that would be
+/// free if the component had none. The number of free descriptors is read for each [`acquire`](Self::acquire), so that
+/// a changed `RLIMIT_NOFILE` and descriptors of other components count immediately.
 #[derive(Debug)]
 pub struct Budget {
     divisor: usize,
@@ -33,12 +33,12 @@ impl Budget {
     }
 
     const fn with_free(divisor: usize, maximum: usize, free: fn() -> usize) -> Self {
-        assert!(divisor > 0, "the divisor of a budget is at least 1");
+        assert!(divisor > 0, "the divisor of a descriptor budget must be at least 1");
         Self { divisor, maximum, in_use: AtomicUsize::new(0), free }
     }
 
-    /// Takes `count` descriptors from the budget, which the returned value gives back when it is dropped. Returns
-    /// `None`, and takes none, if the budget does not contain that many.
+    /// Takes `count` descriptors from the budget. Dropping the returned [`Permit`] returns them to the budget. Returns
+    /// `None`, and takes no descriptors, if fewer than `count` are left.
     pub fn acquire(self: &Arc<Self>, count: usize) -> Option<Permit> {
         let free = (self.free)();
         self.in_use
@@ -50,7 +50,7 @@ impl Budget {
             .map(|_| Permit { budget: Arc::clone(self), count })
     }
 
-    /// Returns the number of descriptors that this component may have now, including those that it has.
+    /// Returns the maximum number of descriptors that this component may have now, including those that it already has.
     pub fn current_limit(&self) -> usize {
         self.limit((self.free)(), self.in_use())
     }
@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-/// Descriptors taken from a [`Budget`]. Dropping the value returns them.
+/// Descriptors taken from a [`Budget`]. Dropping the value returns them to the budget.
 #[derive(Debug)]
 #[must_use = "dropping a permit returns its descriptors to the budget"]
 pub struct Permit {

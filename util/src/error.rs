@@ -35,19 +35,19 @@ impl<K> ErrorCore<K> {
 }
 
 impl<K, D> ErrorCore<K, D> {
-    /// Replaces the details, which may be of another type.
+    /// Replaces the details of the error. The new details may have another type.
     #[must_use]
     pub fn with_details<E>(self, details: E) -> ErrorCore<K, E> {
         ErrorCore { kind: self.kind, message: self.message, details, source: self.source }
     }
 
-    /// Sets the cause.
+    /// Sets the cause of the error.
     #[must_use]
     pub fn with_source(self, source: impl Into<BoxError>) -> Self {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// Returns the cause, as [`Error::source`] does.
+    /// Returns the cause of the error, as [`Error::source`] does.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
@@ -90,8 +90,8 @@ impl<K, D> fmt::Debug for ErrorCore<K, D> {
 }
 
 /// Implements the common part of a public error type, a tuple struct whose only field is an `Arc<ErrorCore<_, _>>`:
-/// `Display`, `Debug` and `Error`. With the type of the kind, which is `Copy` and has a method `is_transient`, also the
-/// methods `kind`, `is_transient` and `report`.
+/// `Display`, `Debug` and `Error`. If the macro also gets the type of the error kind, it adds the methods `kind`,
+/// `is_transient` and `report`; that type must be `Copy` and have a method `is_transient`.
 #[macro_export]
 macro_rules! impl_error {
     ($error:ty, $kind:ty) => {

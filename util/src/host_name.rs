@@ -6,27 +6,27 @@ pub const MAX_LENGTH: usize = 253;
 /// The maximum length of a label in bytes.
 pub const MAX_LABEL_LENGTH: usize = 63;
 
-/// The reason why a text is not a host name. The message is a clause about that text, for example "it is empty".
+/// The reason why a text is not a host name. The message is a clause about the name, for example "the name is empty".
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHostName {
     /// The name is empty.
-    #[error("it is empty")]
+    #[error("the name is empty")]
     Empty,
     /// The name contains non-ASCII characters; an internationalised name must be in its `xn--` form.
-    #[error("it contains non-ASCII characters: use its xn-- form")]
+    #[error("the name contains non-ASCII characters: use its xn-- form")]
     NotAscii,
     /// The name contains a character that is not allowed in host names.
-    #[error("only letters, digits, '-', '_' and '.' are allowed")]
+    #[error("the name contains a character other than letters, digits, '-', '_' and '.'")]
     Character,
     /// The name exceeds [`MAX_LENGTH`].
-    #[error("it is longer than {MAX_LENGTH} bytes")]
+    #[error("the name is longer than {MAX_LENGTH} bytes")]
     TooLong,
     /// The name contains two consecutive dots or starts with a dot.
-    #[error("it has an empty label")]
+    #[error("the name has an empty label")]
     EmptyLabel,
     /// A label exceeds [`MAX_LABEL_LENGTH`].
-    #[error("it has a label longer than {MAX_LABEL_LENGTH} bytes")]
+    #[error("the name has a label longer than {MAX_LABEL_LENGTH} bytes")]
     LabelTooLong,
 }
 
@@ -92,6 +92,6 @@ mod tests {
         ] {
             assert_eq!(validate(name), Err(reason), "{name}");
         }
-        assert_eq!(InvalidHostName::TooLong.to_string(), "it is longer than 253 bytes");
+        assert_eq!(InvalidHostName::TooLong.to_string(), "the name is longer than 253 bytes");
     }
 }

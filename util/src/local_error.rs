@@ -19,7 +19,8 @@ pub fn is_local_resource(error: &io::Error) -> bool {
     }
 }
 
-/// Returns the next step for an error for which [`is_local_resource`] is true. `None` for other errors.
+/// Returns the next step for the user, as a text, if [`is_local_resource`] is true for the error. Returns `None` for
+/// other errors.
 pub fn next_step(error: &io::Error) -> Option<&'static str> {
     if !is_local_resource(error) {
         return None;
@@ -47,8 +48,8 @@ pub fn next_step(error: &io::Error) -> Option<&'static str> {
     })
 }
 
-/// Returns whether no other socket can be opened for the moment either. `EADDRNOTAVAIL` is not such an error: it can
-/// concern only one IP family, or only one peer.
+/// Returns whether the error means that this process can open no socket at all at the moment. `EADDRNOTAVAIL` does not
+/// mean this: it can concern only one IP family, or only one peer.
 pub fn is_exhausted(error: &io::Error) -> bool {
     is_local_resource(error) && error.kind() != io::ErrorKind::AddrNotAvailable
 }

@@ -15,7 +15,7 @@ pub struct Repeated(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     logged: Option<Instant>,
-    /// The occurrences since then.
+    /// The number of occurrences since the last log line.
     since: u64,
 }
 
@@ -26,8 +26,8 @@ impl Repeated {
         Self(Mutex::new(State { logged: None, since: 0 }))
     }
 
-    /// Counts an occurrence at the time `now`. Returns the number of occurrences since the last log line, including
-    /// this one, if the caller must write a log line.
+    /// Counts an occurrence at the time `now`. If the caller must write a log line, returns the number of occurrences
+    /// since the last log line, including this one; otherwise returns `None`.
     pub fn count(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
         state.since = state.since.saturating_add(1);

@@ -1,15 +1,16 @@
 //! Tasks that start again after a panic, and a value that acts when the last of several tasks has ended.
 //!
-//! A panic in a spawned task ends the task silently: the handle that nobody awaits holds the panic. A task that must run
-//! as long as its owner therefore runs inside [`supervise`], which reports the panic and starts the task again. A task
-//! also ends without a trace if the runtime ends; an [`OnDrop`] inside the task reports this.
+//! A panic in a spawned task ends the task silently: only its `JoinHandle` reports the panic, and often nobody awaits
+//! this handle. A task that must run while its owner exists therefore runs inside [`supervise`], which reports the
+//! panic and starts the task again. A task also ends without a trace if the runtime ends; an [`OnDrop`] inside the task
+//! reports this.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
 
-/// The delay before the first restart. Each further panic doubles it.
+/// The delay before the first restart of a task. Each further panic doubles the delay.
 pub const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay before a restart.
 pub const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
@@ -41,7 +42,8 @@ pub async fn supervise<T, F: Future<Output = T>>(
 }
 
 /// Calls a function when it is dropped: at the end of the task that owns it, whether the task returns, panics or is
-/// aborted, or its runtime ends. Several tasks can share it in an [`Arc`](std::sync::Arc); then the last one counts.
+/// aborted, or its runtime ends. Several tasks can share it in an [`Arc`](std::sync::Arc); then the function is called
+/// when the last of these tasks ends.
 pub struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {

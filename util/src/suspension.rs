@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// Differences up to this length are ignored, because the kernel reports the uptime in whole seconds.
+/// Measured suspensions that are shorter than this are ignored, because the kernel reports the uptime in whole seconds.
 const RESOLUTION: Duration = Duration::from_secs(2);
 
 /// Measures the time that this host spends suspended, from the creation of the value.
 ///
-/// On Linux, [`Instant`] is `CLOCK_MONOTONIC`, which stands still while the host is suspended. The uptime in `sysinfo(2)`
-/// does not. A lifetime that another host has set, such as a TTL, goes on during a suspension, so code that measures one
-/// adds this time to an `Instant`.
+/// On Linux, [`Instant`] is `CLOCK_MONOTONIC`, which stands still while the host is suspended. The uptime in
+/// `sysinfo(2)` includes this time. A lifetime that another host has set, such as a TTL, continues during a suspension.
+/// Code that measures such a lifetime with an `Instant` must add the time of the suspension.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspension {
     start: Instant,
@@ -17,17 +17,18 @@ pub struct Suspension {
 }
 
 impl Suspension {
-    /// Starts to measure.
+    /// Starts a measurement.
     #[must_use]
     pub fn start() -> Self {
         Self { start: Instant::now(), uptime: uptime() }
     }
 
-    /// Returns the time for which the host was suspended since [`start`](Self::start), with an error of at most a second.
-    /// Zero for suspensions below two seconds, and where the system does not report the uptime.
+    /// Returns the time for which the host was suspended since [`start`](Self::start), with an error of at most a
+    /// second. Returns zero if this time is below two seconds, or if the system does not report the uptime.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        // In this order, a pause between the two calls cannot make the difference larger.
+        // The uptime is read before the `Instant`, so that a pause between the two reads is not counted as a
+        // suspension.
         let uptime = uptime().saturating_sub(self.uptime);
         suspended(uptime, self.start.elapsed())
     }

@@ -39,7 +39,7 @@ pub struct WarnLimit<C> {
 #[derive(Debug)]
 struct Cause {
     logged: Instant,
-    /// The number of occurrences since `logged`.
+    /// The number of occurrences since the last log line.
     skipped: u64,
 }
 
@@ -54,8 +54,8 @@ impl<C: Eq + Hash> WarnLimit<C> {
         Self { interval, causes: Mutex::default() }
     }
 
-    /// Counts an occurrence at the time `now`. Returns the number of occurrences since the last log line, including
-    /// this one, if the caller must log now; otherwise `None`.
+    /// Counts an occurrence at the time `now`. If the caller must write a log line, returns the number of occurrences
+    /// since the last log line, including this one; otherwise returns `None`.
     pub fn occurred(&self, cause: C, now: Instant) -> Option<u64> {
         let mut causes = self.causes.lock();
         let is_over = |logged: Instant| now.saturating_duration_since(logged) >= self.interval;

@@ -39,7 +39,7 @@ impl Code {
         codes.get(usize::from(message.get(3)? & RCODE)).copied()
     }
 
-    /// Returns the four bits for the header and the upper eight bits for the OPT record.
+    /// Splits the response code into its lower four bits, for the header, and its upper eight bits, for the OPT record.
     #[cfg(all(feature = "listener", unix))]
     pub(super) fn bits(self) -> (u8, u8) {
         let code = self as u8;

@@ -16,8 +16,8 @@ pub(crate) struct Lifetime {
     pub(crate) positive: bool,
 }
 
-/// The upper bounds of the lifetime. RFC 8767 §4 allows up to a week; RFC 2308 §5 suggests one to three hours for
-/// negative answers.
+/// The maximum cache lifetimes of positive and negative answers, in seconds. RFC 8767 §4 allows up to a week; RFC 2308
+/// §5 suggests one to three hours for negative answers.
 const MAX_TTL: u32 = 24 * 3600;
 const MAX_NEGATIVE_TTL: u32 = 3 * 3600;
 
@@ -51,7 +51,7 @@ impl Lifetime {
     }
 }
 
-/// Returns zero for a TTL with the highest bit set (RFC 2181 §8).
+/// Returns a TTL in seconds: zero if the highest bit of the field is set (RFC 2181 §8), else its value.
 fn seconds(ttl: u32) -> u32 {
     if ttl > i32::MAX as u32 { 0 } else { ttl }
 }

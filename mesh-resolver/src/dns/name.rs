@@ -26,7 +26,8 @@ pub(super) fn read(message: &[u8], mut at: usize, name: &mut [u8; MAX_NAME]) -> 
         let len = usize::from(*message.get(at)?);
         let label = message.get(at + 1..at + 1 + len)?;
         at += 1 + len;
-        // A pointer is invalid in the first name of a message. The other two label types were never assigned.
+        // A compression pointer is invalid in the first name of a message. A length above 63 means a pointer or one of
+        // two label types that were never assigned.
         if len > 63 {
             return None;
         }

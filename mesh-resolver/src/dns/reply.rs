@@ -119,7 +119,7 @@ impl<'p> Writer<'p> {
         header[10..12].copy_from_slice(&additional.to_be_bytes());
     }
 
-    /// Sets the question count to one.
+    /// Sets the question count in the header to one.
     fn question(&mut self) {
         self.packet[5] = 1;
     }
@@ -203,7 +203,7 @@ impl<'p> Writer<'p> {
     }
 }
 
-/// The length of a record without its data, if the owner is a pointer.
+/// The length of a record without its data, if its owner name is a compression pointer.
 const FIXED: usize = 12;
 
 /// Shuffles the data of records that differ only in their data.

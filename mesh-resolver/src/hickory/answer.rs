@@ -96,7 +96,7 @@ impl AddressQuery {
         })
     }
 
-    /// Returns the response to a query for a mesh name that has no loopback address for this asker.
+    /// Returns the response to a query for a mesh name that has no loopback address for the origin of the query.
     fn without_local_address(&self, reason: NoLocalAddress) -> Response {
         if !reason.is_refused() {
             let error = Error::of_lookup(&self.host, error::no_local_address(reason));

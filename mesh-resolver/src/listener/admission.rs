@@ -10,8 +10,8 @@ use std::sync::{
 
 use crate::upstream::SocketLimit;
 
-/// Counts the waiting queries. The limit is that of the settings, and at most the listener's share of the sockets for
-/// upstream DNS, so that clients of the listener cannot delay the lookups of this process.
+/// Counts the queries that wait for upstream DNS. Their limit is the configured one, but at most the listener's share
+/// of the sockets for upstream DNS, so that clients of the listener cannot delay the lookups of this process.
 #[derive(Debug)]
 pub(super) struct Admission {
     maximum: usize,
@@ -19,7 +19,7 @@ pub(super) struct Admission {
     waiting: AtomicUsize,
 }
 
-/// The right to wait for upstream DNS.
+/// The permission of one query to wait for upstream DNS. Dropping the value returns the permission.
 #[derive(Debug)]
 pub(super) struct Admitted(Arc<Admission>);
 
@@ -28,7 +28,7 @@ impl Admission {
         Self { maximum, sockets, waiting: AtomicUsize::new(0) }
     }
 
-    /// Admits a query. Returns `None` if too many queries wait.
+    /// Admits a query to the wait for upstream DNS. Returns `None` if too many queries wait already.
     pub(super) fn admit(self: &Arc<Self>) -> Option<Admitted> {
         let limit = self.maximum.min(self.sockets.share());
         let admitted =

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use sidestep_util::descriptors::{Budget, Permit};
 use tokio::sync::Notify;
 
-/// The connections of a listener use at most the free descriptors divided by this number.
+/// The divisor of the number of free file descriptors: the connections of a listener may have one eighth of them.
 const DIVISOR: usize = 8;
 
 /// The open connections of all TCP sockets of one listener.
@@ -25,7 +25,7 @@ const DIVISOR: usize = 8;
 pub(super) struct Connections {
     budget: Arc<Budget>,
     open: Mutex<HashMap<u64, Open>>,
-    /// A counter that stands for the time: it increases with each connection and each query.
+    /// A logical clock, which orders the uses of connections: it increases with each connection and each query.
     time: AtomicU64,
 }
 
@@ -60,7 +60,8 @@ impl Connections {
         Self { budget: Arc::new(budget), open: Mutex::default(), time: AtomicU64::new(0) }
     }
 
-    /// Admits a connection. At the limit, closes another one. Returns `None` if there is no other one.
+    /// Admits a connection. At the limit, closes another connection first. Returns `None` if the limit is still reached
+    /// after that.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
         let mut open = self.open.lock();
         let permit = match self.budget.acquire(1) {
@@ -76,7 +77,8 @@ impl Connections {
         Some(Slot { id, activity, connections: self.clone() })
     }
 
-    /// Closes the connection that [`admit`](Self::admit) would close, because the process has no descriptors left.
+    /// Closes the connection that [`admit`](Self::admit) would close at the limit. Called if the process has no file
+    /// descriptors left.
     pub(super) fn close_one(&self) {
         close_one(&mut self.open.lock());
     }
@@ -86,7 +88,7 @@ impl Connections {
     }
 }
 
-/// Closes the connection that has been idle longest, of the client with the most connections.
+/// Closes one connection of the client with the most connections: the one that has been idle longest.
 fn close_one(open: &mut HashMap<u64, Open>) {
     let mut counts = HashMap::<IpAddr, usize>::new();
     for connection in open.values() {
@@ -103,7 +105,7 @@ fn close_one(open: &mut HashMap<u64, Open>) {
 }
 
 impl Slot {
-    /// Records that the client has sent a query.
+    /// Records that the client has sent a query on this connection.
     pub(super) fn set_active(&self) {
         self.activity.last.store(self.connections.now(), Relaxed);
     }

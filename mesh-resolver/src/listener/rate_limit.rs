@@ -27,8 +27,8 @@ fn is_local(peer: IpAddr) -> bool {
     peer.to_canonical().is_loopback()
 }
 
-/// Counts the datagrams per second from each client network (address prefix) outside this host. The number of counters is
-/// fixed: prefixes with the same hash share a counter.
+/// Counts the datagrams per second from each client network (address prefix) outside this host. The number of counters
+/// is fixed: prefixes with the same hash share a counter.
 pub(super) struct RateLimiter {
     /// The maximum number of datagrams per second from each client network.
     limit: u32,

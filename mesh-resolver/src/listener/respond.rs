@@ -9,7 +9,7 @@ use crate::{
     policy::Asker,
 };
 
-/// The result of handling a packet.
+/// The result of handling a packet that a client sent to the listener.
 #[derive(Debug)]
 pub(super) enum Disposition {
     /// The response replaced the packet and has this length.
@@ -53,7 +53,8 @@ impl Transport {
     }
 }
 
-/// Answers the query of `asker` in the first `len` bytes of `packet`, in place. `packet` must have space for any message.
+/// Answers the query in the first `len` bytes of `packet`, in place. `asker` is the origin of the query. `packet` must
+/// have space for a message of the maximum size.
 pub(super) fn respond(
     names: &NameTableRef<'_>,
     packet: &mut [u8],

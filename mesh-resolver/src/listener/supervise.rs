@@ -13,10 +13,10 @@ use futures_util::FutureExt as _;
 use sidestep_util::repeated::Repeated;
 use tokio::time::sleep;
 
-/// The pause after a panic, so that one that repeats itself does not use all CPU time.
+/// The pause after a panic, so that a repeated panic does not use all CPU time.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs `work` on this thread. Returns whether it ended; false if it panicked and must run again.
+/// Runs `work` on this thread. Returns true if `work` returned, and false if it panicked and must run again.
 pub(super) fn has_returned(panics: &Repeated, work: impl FnOnce()) -> bool {
     // The state that `work` refers to is valid after a panic: counters, sockets and immutable settings.
     let returned = catch_unwind(AssertUnwindSafe(work)).is_ok();
@@ -27,7 +27,7 @@ pub(super) fn has_returned(panics: &Repeated, work: impl FnOnce()) -> bool {
     returned
 }
 
-/// Runs a future. Returns whether it ended; false if it panicked and must run again.
+/// Runs the future `work`. Returns true if it ended, and false if it panicked and must run again.
 pub(super) async fn has_ended(panics: &Repeated, work: impl Future<Output = ()>) -> bool {
     let ended = AssertUnwindSafe(work).catch_unwind().await.is_ok();
     if !ended {
@@ -37,7 +37,7 @@ pub(super) async fn has_ended(panics: &Repeated, work: impl Future<Output = ()>)
     ended
 }
 
-/// Logs a panic. The panic hook of the program has printed its message.
+/// Logs that the listener panicked, without the message of the panic: the panic hook of the program has received it.
 pub(super) fn report(panics: &Repeated) {
     if let Some(times) = panics.count(Instant::now()) {
         tracing::error!(

@@ -29,7 +29,7 @@ const MAX_QUERY: usize = 4096;
 /// read from the connection.
 const PIPELINE: usize = 16;
 
-/// Serves connections until the future is dropped. At the limit, a new connection replaces an idle one.
+/// Serves TCP connections until the future is dropped. At the limit, a new connection replaces an idle one.
 pub(super) async fn serve(
     listener: TcpListener,
     shared: Shared,
@@ -68,7 +68,7 @@ pub(super) async fn serve(
     while !supervise::has_ended(&shared.warnings.panics, accept(&mut running)).await {}
 }
 
-/// The pause after a connection could not be accepted.
+/// The pause after a TCP connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
 fn warn(warnings: &Repeated, error: &dyn fmt::Display) {
@@ -124,9 +124,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns the time at which the connection is closed if nothing happens until then.
+    /// Returns the time at which the connection is closed if the client is idle until then.
     fn deadline(&self) -> Instant {
-        /// Stands for a time that `Instant` cannot represent.
+        /// Replaces an idle timeout that is too long to be added to an `Instant`.
         const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
         let now = Instant::now();
         now.checked_add(self.idle).unwrap_or(now + FAR)

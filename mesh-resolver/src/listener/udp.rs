@@ -55,7 +55,7 @@ impl AdaptiveBatch {
     }
 }
 
-/// The pause after an error of a socket.
+/// The pause after an error of a UDP socket.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A query that waits for upstream DNS.
@@ -78,7 +78,7 @@ pub(super) async fn forward_all(shared: Shared, mut pending: mpsc::UnboundedRece
                 }
                 None => return,
             },
-            // The client retries.
+            // The task of a query panicked. Its client gets no response and retries.
             Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings.panics),
         }
     }
@@ -177,7 +177,7 @@ impl UdpServer {
         arrived
     }
 
-    /// Reports an error that may repeat itself, such as missing memory, and waits, so that it does not use all CPU
+    /// Logs a socket error and pauses. Without the pause, a repeated error, such as missing memory, would use all CPU
     /// time.
     fn pause(&self, error: Errno) {
         if let Some(times) = self.shared.warnings.socket.count(Instant::now()) {
@@ -186,8 +186,8 @@ impl UdpServer {
         thread::sleep(PAUSE);
     }
 
-    /// Answers a packet in place and returns the length of the response. Returns `None` if the packet gets no response,
-    /// or if another function sends its response.
+    /// Answers a packet in place and returns the length of the response. Returns `None` if the caller must send no
+    /// response: the packet gets none, or `forward` sends it.
     fn answer(
         &self,
         socket: &Arc<UdpSocket>,

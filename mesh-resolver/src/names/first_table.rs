@@ -16,7 +16,7 @@ use crate::{
     search_scope::strip_suffix,
 };
 
-/// The event that ends the wait: the first table or the upstream answer.
+/// The event that ends the wait before the first name table: the table or the upstream answer.
 #[derive(Debug)]
 pub(crate) enum FirstAnswer<T, E> {
     /// Upstream DNS answered, so the table is not needed.

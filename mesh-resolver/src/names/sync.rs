@@ -8,14 +8,14 @@ use nds_client::{
 };
 
 /// Reads the [`SyncState`] of a client for each answer. Because the state is nearly always [`SyncState::Synced`], this
-/// type stores the last version of the client's [`Health`] that was `Synced`. While the version is unchanged, a read only
-/// compares two numbers.
+/// type stores the last version of the client's [`Health`] that was `Synced`. While the version is unchanged, a read
+/// only compares two numbers.
 pub(crate) struct SyncWatch {
     health: Watch<Health>,
     synced: AtomicU64,
 }
 
-/// The value that stands for no version.
+/// A placeholder: no version is stored.
 const NONE: u64 = u64::MAX;
 
 impl SyncWatch {

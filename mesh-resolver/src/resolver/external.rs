@@ -21,7 +21,7 @@ impl Inner {
     ///
     /// # Errors
     ///
-    /// Those of [`MeshResolver::lookup_ip`](super::MeshResolver::lookup_ip).
+    /// The errors of [`MeshResolver::lookup_ip`](super::MeshResolver::lookup_ip).
     #[inline(never)]
     pub(super) fn lookup_outside_table<'a>(
         &'a self,

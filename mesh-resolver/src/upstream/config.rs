@@ -62,7 +62,7 @@ impl Upstream {
         self.servers.file().map(Path::to_owned)
     }
 
-    /// Returns the `hosts` file, unread.
+    /// Returns the `hosts` file without reading it.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ fn resolv_conf(file: &Path) -> io::Result<ResolverOptions> {
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let options = super::resolv_conf::parse(&String::from_utf8_lossy(&text), &host_name);
     match options.servers.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it contains no valid nameserver line")),
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "the file contains no valid nameserver line")),
         false => Ok(options),
     }
 }

@@ -129,7 +129,7 @@ async fn exchange(server: SocketAddr, message: &[u8], transport: Transport) -> i
     Ok(answer)
 }
 
-/// Each query uses a new socket and thus a random source port.
+/// Sends a query over UDP and returns the answer. Each query uses a new socket and thus a random source port.
 async fn over_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

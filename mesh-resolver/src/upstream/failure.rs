@@ -28,7 +28,7 @@ pub(crate) enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// Whether this process or this host is the cause, and not the servers.
+    /// Whether this process or this host caused the failure, and not the upstream DNS servers.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::LocalResource(_) | Self::NoSocket(_))
     }
@@ -81,7 +81,7 @@ impl Failure {
     /// Converts the failure to an error.
     pub(crate) fn into_error(self) -> LookupError {
         match self {
-            Self::Invalid => LookupError::new(ErrorKind::InvalidName, "not a valid DNS name"),
+            Self::Invalid => LookupError::new(ErrorKind::InvalidName, "this is not a valid DNS name"),
             Self::NoLocalAddress(reason) => error::no_local_address(reason),
             Self::NoRecords => {
                 LookupError::new(
@@ -91,12 +91,13 @@ impl Failure {
             }
             Self::Refused(code) => LookupError::new(
                 ErrorKind::Upstream,
-                format!("not a mesh name, and upstream DNS returned a failure ({code}): check its spelling and the \
-                     upstream DNS servers"),
+                format!("this is not a mesh name, and upstream DNS returned a failure ({code}): check its \
+                     spelling and the upstream DNS servers"),
             ),
             Self::Unreadable => LookupError::new(
                 ErrorKind::Upstream,
-                "not a mesh name, and the answer of upstream DNS is malformed: check the upstream DNS servers",
+                "this is not a mesh name, and the answer of upstream DNS is malformed: check the upstream DNS \
+                 servers",
             ),
             Self::Unknown => LookupError::new(
                 ErrorKind::NameNotFound,
@@ -105,26 +106,26 @@ impl Failure {
             ),
             Self::Unreachable(cause) if is_late(&cause) => LookupError::new(
                 ErrorKind::Timeout,
-                "not a mesh name, and upstream DNS did not answer in time: check the upstream DNS servers",
+                "this is not a mesh name, and upstream DNS did not answer in time: check the upstream DNS servers",
             )
             .with_source(cause),
             Self::Unreachable(cause) if cause.is_local() => LookupError::new(
                 ErrorKind::LocalResource,
-                "not a mesh name, and this host has no resources left for a query to upstream DNS: raise the limit of \
-                 open files (RLIMIT_NOFILE), or look up fewer names simultaneously",
+                "this is not a mesh name, and this host has no resources left for a query to upstream DNS: raise the \
+                 limit of open files (RLIMIT_NOFILE), or look up fewer names simultaneously",
             )
             .with_source(cause),
             Self::Unreachable(cause) => {
                 LookupError::new(
  ErrorKind::Upstream,
- "not a mesh name, and upstream DNS is unreachable: check the upstream DNS servers",
+ "this is not a mesh name, and upstream DNS is unreachable: check the upstream DNS servers",
 )
                     .with_source(cause)
             }
             Self::Unusable(cause) => LookupError::new(
                 ErrorKind::Config,
-                "not a mesh name, and the host has no usable upstream DNS: fix its configuration, or set servers with \
-                 Upstream::servers",
+                "this is not a mesh name, and the host has no usable upstream DNS: fix its configuration, or set \
+                 servers with Upstream::servers",
             )
             .with_source(cause),
         }

@@ -15,7 +15,7 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     let is_device = false;
     match kind.is_file() || is_device {
         true => File::open(path).map(drop),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is not a regular file")),
     }
 }
 
@@ -30,7 +30,9 @@ pub(super) fn read(path: &Path, max: u32) -> io::Result<Vec<u8>> {
     file.take(max + 1).read_to_end(&mut bytes)?;
     match u64::try_from(bytes.len()).is_ok_and(|size| size <= max) {
         true => Ok(bytes),
-        false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max} bytes"))),
+        false => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("the file is longer than {max} bytes")))
+        }
     }
 }
 

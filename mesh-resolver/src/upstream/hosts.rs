@@ -14,7 +14,7 @@ use crate::{host, name::MAX_NAME};
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     text: Box<[u8]>,
-    /// Sorted by name. The entries of one name are in the order of the file.
+    /// The entries, sorted by name. The entries of one name are in the order of the file.
     entries: Box<[Entry]>,
     addresses: Box<[IpAddr]>,
 }
@@ -34,7 +34,7 @@ struct Entry {
 pub(crate) struct Skipped {
     /// The number of lines with an invalid address or an invalid name.
     pub(crate) lines: usize,
-    /// The number of the first one; the first line of the file has number 1.
+    /// The line number of the first such line, counted from 1.
     pub(crate) first: usize,
 }
 
@@ -60,7 +60,7 @@ impl Hosts {
                 skipped.lines += 1;
             }
         }
-        // A large file is not needed any more.
+        // The file may be large, so its memory is freed before the entries are sorted.
         drop(file);
         (builder.finish(), skipped)
     }
@@ -134,7 +134,7 @@ impl Builder {
 
     fn finish(mut self) -> Hosts {
         let text = self.text.into_boxed_slice();
-        // The position is part of the key, so that the order of the file remains.
+        // The position is part of the sort key, so that the entries of one name stay in the order of the file.
         self.entries
             .sort_unstable_by(|one, other| (one.name(&text), one.at).cmp(&(other.name(&text), other.at)));
         Hosts { text, entries: self.entries.into(), addresses: self.addresses.into() }

@@ -34,7 +34,7 @@ pub(super) struct HostsFile {
 
 struct Shared {
     path: PathBuf,
-    /// `None` before the first load.
+    /// The contents of the file; `None` before the first load.
     current: ArcSwapOption<Hosts>,
     /// Locked during a load. The load that ends last has read the newest version.
     loading: Mutex<()>,

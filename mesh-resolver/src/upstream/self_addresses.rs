@@ -36,8 +36,8 @@ impl SelfAddresses {
     }
 }
 
-/// Whether an address belongs to this host: connecting to such an address selects the same source address. Nothing is
-/// sent.
+/// Whether an address belongs to this host. If so, a UDP socket that is connected to the address has the same source
+/// address. Connecting a UDP socket sends nothing.
 fn is_of_this_host(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let reached_from = || {

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-/// The share of the free descriptors, one of so many.
+/// The divisor of the number of free file descriptors: sockets to upstream DNS may have one quarter of them.
 const DIVISOR: usize = 4;
 /// The maximum number of sockets, whatever the limit of the process is.
 const MAXIMUM: usize = 1024;
@@ -26,7 +26,7 @@ pub(crate) struct SocketLimit {
     released: Notify,
 }
 
-/// The right to have one open socket.
+/// The permission to have one open socket. Dropping the value returns the permission.
 #[derive(Debug)]
 pub(super) struct SocketPermit {
     limit: Arc<SocketLimit>,
@@ -56,7 +56,8 @@ impl SocketLimit {
         Self { budget: Arc::new(budget), queue: Semaphore::new(1), released: Notify::new() }
     }
 
-    /// Takes a socket. Waits for at most `longest` until another query returns one.
+    /// Takes the permission to open a socket. At the limit, waits for at most `longest` until another query closes its
+    /// socket.
     pub(super) async fn acquire(self: &Arc<Self>, longest: Duration) -> Result<SocketPermit, NoSocket> {
         match timeout(longest, self.wait()).await {
             Ok(acquired) => acquired,
@@ -80,7 +81,7 @@ impl SocketLimit {
     }
 
     /// Returns the number of queries that one group of clients, such as those of a DNS listener, may send
-    /// simultaneously: half of the sockets, so that the others remain for this process.
+    /// simultaneously: half of the maximum number of sockets. The other half remains for this process.
     #[cfg(all(feature = "listener", unix))]
     pub(crate) fn share(&self) -> usize {
         self.budget.current_limit() / 2

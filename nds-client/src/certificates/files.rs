@@ -60,7 +60,7 @@ impl Follower<'_> {
         }
         let identity = self.identity.replace(identity, contents.roots()?)?;
         tracing::info!(
-            spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), "certificate read from files"
+            spiffe_id = %identity.spiffe_id(), epoch = identity.epoch(), "read the certificate from its files"
         );
         self.health.certificate_read(identity.not_after());
         self.used = Some(fingerprint);

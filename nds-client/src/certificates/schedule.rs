@@ -9,15 +9,15 @@ use crate::clock::Clock;
 /// The interval at which the wall clock is read.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The longest wait. It limits the arithmetic for a certificate that is valid for thousands of years.
+/// The longest wait. It prevents an overflow for a certificate that is valid for thousands of years.
 const MAX_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Waits until `delay`, at most [`MAX_DELAY`], has passed on the monotonic clock or on the wall clock, whichever is first: the monotonic clock
-/// stops while a VM is suspended. Calls `check` each time before it sleeps.
+/// Waits until `delay`, at most [`MAX_DELAY`], has passed on the monotonic clock or on the wall clock. Both are read,
+/// because the monotonic clock stops while a VM is suspended. Calls `check` each time before it sleeps.
 pub(super) async fn due(clock: &Clock, delay: Duration, check: impl Fn()) {
     let delay = delay.min(MAX_DELAY);
     let (begin, date) = (Instant::now(), clock.now().checked_add(delay));
-    // A clock at the end of its range never reaches the date.
+    // If the date is beyond the range of the clock, only the monotonic clock ends the wait.
     while date.is_none_or(|date| clock.now() < date) {
         let left = delay.saturating_sub(begin.elapsed());
         if left.is_zero() {

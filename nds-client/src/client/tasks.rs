@@ -112,7 +112,7 @@ impl Drop for Tasks {
 /// Starts the tasks of one client.
 struct Spawner<'a, G> {
     state: &'a Arc<State>,
-    /// Dropped with the last task.
+    /// A guard that the tasks share. It is dropped when the last task ends.
     ended: Arc<G>,
 }
 

@@ -138,8 +138,8 @@ impl ConfigBuilder {
     /// replaces the variable with the same name in a file.
     ///
     /// The environment of the process is not read unless the program passes it here, for example with
-    /// [`std::env::vars_os`]. A value may contain any bytes: paths are used as they are. A variable that must be a text and
-    /// is not UTF-8 is reported as a problem if the configuration reads it, and is ignored otherwise.
+    /// [`std::env::vars_os`]. A value may contain any bytes: paths are used as they are. A variable that must be a text
+    /// and is not UTF-8 is reported as a problem if the configuration reads it, and is ignored otherwise.
     pub fn with_env<K: Into<OsString>, V: Into<OsString>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -168,8 +168,8 @@ impl ConfigBuilder {
 
     /// Sets the path of the mesh roots in PEM. The file is read again before each certificate request and each stream.
     ///
-    /// Revocation lists are not used. istiod distributes the list of a plugged-in CA (`ca-crl.pem`) to pods as a ConfigMap,
-    /// and sends it neither with certificates nor over xDS.
+    /// Revocation lists are not used. istiod distributes the list of a plugged-in CA (`ca-crl.pem`) to pods as a
+    /// ConfigMap, and sends it neither with certificates nor over xDS.
     pub fn with_roots_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files.roots = Some(file.into());
         self

@@ -11,8 +11,8 @@ use crate::error::ConfigProblem;
 
 /// Layers of variables. The first layer that contains a variable determines its value; an empty value means unset.
 ///
-/// A variable of the program's environment whose value is not UTF-8 counts as empty. Most processes have variables that
-/// nothing here reads, so it is a problem only if it is read.
+/// A variable of the program's environment whose value is not UTF-8 counts as empty. Such a value is a problem only if
+/// the configuration reads the variable, because most variables of a process do not concern the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     layers: Vec<Layer>,

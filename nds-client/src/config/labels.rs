@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Parses the text of such a file. Lines that are not of the form `key="value"` are skipped, as in Istio's agent (istio
-/// `pkg/bootstrap/config.go`, `ParseDownwardAPI`).
+/// Parses the text of a `labels` or `annotations` file. Lines that are not of the form `key="value"` are skipped, as in
+/// Istio's agent (istio `pkg/bootstrap/config.go`, `ParseDownwardAPI`).
 pub(super) fn parse(text: &str) -> BTreeMap<String, String> {
     let pair = |line: &str| {
         let (key, value) = line.trim().split_once('=')?;

@@ -71,8 +71,8 @@ impl Overrides {
         if addresses.is_empty() {
             return config;
         }
-        // A certificate of istiod contains no IP addresses. If a new address is one, the host name of the previous
-        // address is verified.
+        // A certificate of istiod contains no IP addresses. If a new address of istiod is an IP address, the
+        // certificate must contain the host name of the previous address.
         let previous = config.discovery.iter().find(|server| server.is_provable());
         let previous = previous.filter(|_| !addresses.iter().all(ServerAddress::is_provable));
         let istiod_name = config.istiod_name.or_else(|| previous.map(|server| server.host.clone()));

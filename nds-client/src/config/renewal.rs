@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The fraction of a certificate's lifetime that remains at its renewal: `grace` plus a random part of `jitter`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Renewal {
-    /// The minimum of that fraction.
+    /// The minimum fraction of the lifetime that remains at the renewal.
     pub(crate) grace: f64,
     /// The maximum of a random fraction added to `grace`, which spreads the renewals of a fleet. Istio's agent adds or
     /// subtracts its jitter (istio `security/pkg/nodeagent/cache/secretcache.go`, `rotateTime`); with a small `grace`,

@@ -273,7 +273,8 @@ impl Reader {
     }
 }
 
-/// Returns the certificates of a PEM text. If there are none, or one cannot be used as a root, returns this reason.
+/// Returns the certificates of a PEM text. If it contains none, or one cannot be used as a root, returns the reason as
+/// `Err`.
 fn usable_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let roots = pem::certificates(pem).map_err(|error| match error {
         PemError::NoCertificate => "contains no certificate in PEM".to_owned(),

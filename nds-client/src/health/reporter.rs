@@ -101,8 +101,8 @@ impl HealthReporter {
         });
     }
 
-    /// Records that the tasks of the client have ended: the values are not updated and the certificate is not renewed any
-    /// more.
+    /// Records that the tasks of the client have ended. From then on, nothing updates the values and nothing renews the
+    /// certificate.
     pub(crate) fn ended(&self) {
         let since = self.clock.now();
         self.update(|health| {

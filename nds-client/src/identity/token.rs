@@ -70,24 +70,24 @@ impl Token {
     /// token, an expired token and a token of another mesh, so the reason is derived from the claims of the token.
     pub(crate) fn rejection_reason(&self, now: SystemTime) -> String {
         let Some(claims) = self.claims() else {
-            return "it is not a JSON Web Token".into();
+            return "the token is not a JSON Web Token".into();
         };
         if let Some(expiry) = claims.exp {
             // A token that expires beyond the range of the clock is not expired.
             let expiry = UNIX_EPOCH.checked_add(Duration::from_secs(expiry));
             if let Some(Ok(ago)) = expiry.map(|expiry| now.duration_since(expiry)) {
-                return format!("it expired {} ago", HumanDuration(ago));
+                return format!("the token expired {} ago", HumanDuration(ago));
             }
         }
         let audiences = claims.aud.map(Audience::into_vec).unwrap_or_default();
         if !audiences.iter().any(|audience| audience == AUDIENCE) {
-            return format!("its audience is {audiences:?}, but istiod requires {AUDIENCE:?}");
+            return format!("the audience of the token is {audiences:?}, but istiod requires {AUDIENCE:?}");
         }
         match claims.sub {
             Some(subject) => format!(
-                "it belongs to {subject}, has the right audience and is not expired: istiod may not know the cluster ID, or the token is from another cluster"
+                "the token belongs to {subject}, has the right audience and is not expired: istiod may not know the cluster ID, or the token is from another cluster"
             ),
-            None => "it has no subject".into(),
+            None => "the token has no subject".into(),
         }
     }
 
@@ -140,11 +140,15 @@ mod tests {
     fn the_rejection_reason_is_derived_from_the_claims() {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         let why = |claims| token(claims).rejection_reason(now);
-        assert_eq!(why(r#"{"aud":["istio-ca"],"exp":9000,"sub":"s"}"#), "it expired 16 min ago");
-        let audience = r#"its audience is ["https://kubernetes"], but istiod requires "istio-ca""#;
+        assert_eq!(why(r#"{"aud":["istio-ca"],"exp":9000,"sub":"s"}"#), "the token expired 16 min ago");
+        let audience =
+            r#"the audience of the token is ["https://kubernetes"], but istiod requires "istio-ca""#;
         assert_eq!(why(r#"{"aud":"https://kubernetes","exp":20000}"#), audience);
         assert!(why(r#"{"aud":"istio-ca","exp":20000,"sub":"s"}"#).contains("cluster ID"));
-        assert_eq!(Token("opaque".to_owned().into()).rejection_reason(now), "it is not a JSON Web Token");
+        assert_eq!(
+            Token("opaque".to_owned().into()).rejection_reason(now),
+            "the token is not a JSON Web Token"
+        );
     }
 
     #[test]
@@ -156,7 +160,7 @@ mod tests {
         }
         for expiry in ["-1", "1e300", "18446744073709551616", "\"9\""] {
             let claims = format!(r#"{{"aud":"istio-ca","exp":{expiry}}}"#);
-            assert_eq!(token(&claims).rejection_reason(now), "it is not a JSON Web Token", "{expiry}");
+            assert_eq!(token(&claims).rejection_reason(now), "the token is not a JSON Web Token", "{expiry}");
         }
     }
 

@@ -22,7 +22,8 @@ use crate::{identity::credentials::Credentials, transport::Io};
 /// A TLS connection to istiod.
 pub(super) type Stream = TlsStream<Box<dyn Io>>;
 
-/// istiod closes connections that send a ping more often than every 15 s (istio `pilot/pkg/grpc/grpc.go`).
+/// The interval between keepalive pings. istiod closes connections that send a ping more often than every 15 s (istio
+/// `pilot/pkg/grpc/grpc.go`).
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const WINDOW: u32 = 1 << 20;
@@ -84,7 +85,7 @@ impl AlertRecorder {
         if let Poll::Ready(Err(error)) = &outcome
             && let Some(alert) = certificate_alert(error)
         {
-            // The first alert is the relevant one.
+            // Only the first alert is stored: it is the relevant one.
             let _ = self.alert.set(alert);
         }
         outcome

@@ -27,9 +27,9 @@ use crate::{
     runtime::Runtime,
 };
 
-/// The maximum time of one attempt: TCP connection and TLS handshake.
+/// The maximum time of one connection attempt: TCP connection and TLS handshake.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The delay between the begins of two attempts.
+/// The delay between the starts of two connection attempts.
 const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 
 /// Opens connections to istiod at one of `servers`.

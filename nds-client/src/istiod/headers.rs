@@ -23,7 +23,7 @@ pub(crate) fn authorize<T>(
     for (name, value) in extra {
         let what = || invalid(&format!("the header {name:?}"));
         let key: MetadataKey<_> = name.parse().map_err(|_| what())?;
-        // Such a header usually authenticates this client to a proxy.
+        // The value is sensitive: a configured header usually authenticates this client to a proxy.
         let mut value: MetadataValue<_> = value.parse().map_err(|_| what())?;
         value.set_sensitive(true);
         metadata.insert(key, value);

@@ -9,7 +9,7 @@ use crate::{
     identity::credentials::Credentials,
 };
 
-/// istiod rejected the client certificate in the TLS handshake. It does not fall back to a token.
+/// istiod rejected the client certificate in the TLS handshake. istiod does not fall back to a token.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS alert {alert:?}")]
 struct CertificateRejected {

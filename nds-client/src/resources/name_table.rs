@@ -1,9 +1,9 @@
 //! The name table (NDS) as an immutable value.
 //!
 //! Decoding allocates no memory per name: all names are in one string, addresses are parsed once, and a hash index
-//! finds the entries. The encoded message needs more than twice as much memory as the table, and is not retained. Alternate names
-//! (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the crate `mesh-resolver` derives them
-//! from [`NameEntry::short_name`] and [`NameEntry::namespace`].
+//! finds the entries. The encoded message needs more than twice as much memory as the table, and is not retained.
+//! Alternate names (`forecast.weather` for `forecast.weather.svc.cluster.local`) are not stored: the crate
+//! `mesh-resolver` derives them from [`NameEntry::short_name`] and [`NameEntry::namespace`].
 
 mod build;
 mod changes;
@@ -77,7 +77,8 @@ impl NameTable {
         Self::from_fields(wire, 1, hasher)
     }
 
-    /// Decodes a table from the fields with this number in any message. Each of these fields is an entry of the table.
+    /// Decodes a name table from the fields of any protobuf message that have this field number. Each of these fields
+    /// is an entry of the table.
     pub(crate) fn from_fields(
         wire: &[u8],
         number: u64,

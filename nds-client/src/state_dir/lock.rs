@@ -1,12 +1,12 @@
 //! The lock of the state directory: at most one client writes.
 //!
 //! The lock is a POSIX record lock (`fcntl`). It belongs to a process: a forked child does not inherit it, and the
-//! kernel releases it when the process exits, even if a child still has the descriptor. A lock of `flock` belongs to the
-//! open file instead, so a forked child would hold the lock of its parent.
+//! kernel releases it when the process exits, even if a child still has the descriptor. A lock of `flock` belongs to
+//! the open file instead, so a forked child would hold the lock of its parent.
 //!
 //! Two clients of one process need a second mechanism, because a process does not conflict with its own record locks
-//! and loses them when it closes any descriptor of the file. [`HELD`] lists the directories that clients of this process
-//! have locked, and is checked before the file is opened.
+//! and loses them when it closes any descriptor of the file. [`HELD`] lists the directories that clients of this
+//! process have locked, and is checked before the file is opened.
 
 use std::{fs::File, io, process, sync::Arc};
 
@@ -19,9 +19,9 @@ use rustix::{
 /// The name of the lock file.
 const NAME: &str = "lock";
 
-/// The directories that clients of this process have locked. A record lock belongs to the process, so the list must
-/// belong to it too. It needs no mutex, which could be locked for ever in a forked child. An entry contains the process
-/// ID, because a child inherits the list but not the locks.
+/// The directories that clients of this process have locked. A record lock belongs to the process, so this list must
+/// belong to the process too. The list is not in a mutex, because a mutex could be locked for ever in a forked child.
+/// An entry contains the process ID, because a child inherits the list but not the locks.
 static HELD: ArcSwapOption<Vec<Key>> = ArcSwapOption::const_empty();
 
 /// A directory and the process that has locked it.
@@ -57,7 +57,7 @@ impl Lock {
         if !claim(key) {
             return Ok(None);
         }
-        // From here on, an early return removes the claim.
+        // From here on, an early return drops `lock`, which removes the entry in `HELD`.
         let mut lock = Self { file: None, key };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = File::from(openat(directory, NAME, flags, Mode::RUSR | Mode::WUSR)?);

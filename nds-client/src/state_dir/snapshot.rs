@@ -129,7 +129,7 @@ pub(crate) fn write(
 ///
 /// # Errors
 ///
-/// The reason why the file cannot be used, as a text that completes "it …".
+/// The reason why the file cannot be used, as a clause about the file.
 pub(crate) fn read(
     file: &[u8],
     owner: &Owner,
@@ -138,14 +138,14 @@ pub(crate) fn read(
     hasher: NameHasher,
 ) -> Result<Snapshot, String> {
     let [name @ .., version] = MAGIC;
-    let rest = file.strip_prefix(&name).ok_or("is not a snapshot")?;
-    let (found, rest) = rest.split_first().ok_or("is truncated")?;
+    let rest = file.strip_prefix(&name).ok_or("the file is not a snapshot")?;
+    let (found, rest) = rest.split_first().ok_or("the file is truncated")?;
     if *found != version {
-        return Err(format!("has version {found} instead of {version}"));
+        return Err(format!("the file has version {found} instead of {version}"));
     }
-    let (body, checksum) = rest.split_last_chunk::<CHECKSUM>().ok_or("is truncated")?;
+    let (body, checksum) = rest.split_last_chunk::<CHECKSUM>().ok_or("the file is truncated")?;
     if crc32fast::hash(&file[..file.len() - CHECKSUM]) != u32::from_le_bytes(*checksum) {
-        return Err("is damaged: the checksum is wrong".into());
+        return Err("the file is damaged: the checksum is wrong".into());
     }
     // The checksum is correct: the following errors require a deliberately changed file.
     let mut snapshot = Snapshot::default();
@@ -153,35 +153,38 @@ pub(crate) fn read(
     let mut clusters = Vec::new();
     let (mut has_clusters, mut is_dated, mut is_owned) = (false, false, false);
     for field in Fields(body) {
-        match field.map_err(|malformed| format!("is damaged: {malformed}"))? {
+        match field.map_err(|malformed| format!("the file is damaged: {malformed}"))? {
             (1, seconds) => {
                 let seconds = seconds
                     .try_into()
                     .map(u64::from_le_bytes)
-                    .map_err(|_| "is damaged: the date is malformed")?;
+                    .map_err(|_| "the file is damaged: the date is malformed")?;
                 let written = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
                 snapshot.age =
                     written.and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
                 if snapshot.age > longest {
                     let (age, longest) = (HumanDuration(snapshot.age), HumanDuration(longest));
-                    return Err(format!("is {age} old; the maximum is {longest}"));
+                    return Err(format!("the file is {age} old; the maximum is {longest}"));
                 }
                 is_dated = true;
             }
             (2, found) if found == owner.workload.as_bytes() => is_owned = true,
             (2, found) => {
                 let (found, this) = (String::from_utf8_lossy(found), &owner.workload);
-                return Err(format!("belongs to {found}; this workload is {this}"));
+                return Err(format!("the file belongs to {found}; this workload is {this}"));
             }
             (7, found) => {
                 if let Some(this) = owner.trust_domain.as_ref().filter(|this| this.as_bytes() != found) {
                     let found = String::from_utf8_lossy(found);
-                    return Err(format!("belongs to trust domain {found}; this workload is in {this}"));
+                    return Err(format!(
+                        "the file belongs to trust domain {found}; this workload is in {this}"
+                    ));
                 }
             }
             (4, cluster) => {
                 let read = templates.read(Bytes::copy_from_slice(cluster));
-                clusters.extend(read.map_err(|error| format!("contains a damaged cluster: {error}"))?);
+                clusters
+                    .extend(read.map_err(|error| format!("the file contains a damaged cluster: {error}"))?);
             }
             (5, assignment) => snapshot.endpoints.push(endpoints(assignment)?),
             (6, _) => has_clusters = true,
@@ -189,7 +192,7 @@ pub(crate) fn read(
         }
     }
     if !is_dated || !is_owned {
-        return Err("is damaged: the date or the owner is missing".into());
+        return Err("the file is damaged: the date or the owner is missing".into());
     }
     snapshot.clusters = has_clusters.then(|| Clusters::default().changed(clusters, |_| true));
     snapshot.names = NameTable::from_fields(body, 3, hasher).map_err(|error| error.to_string())?;
@@ -199,12 +202,12 @@ pub(crate) fn read(
 fn endpoints(assignment: &[u8]) -> Result<(Arc<str>, Endpoints), String> {
     let (mut name, mut endpoints) = ("", Endpoints::default());
     for field in Fields(assignment) {
-        match field.map_err(|malformed| format!("is damaged: {malformed}"))? {
-            (1, text) => name = std::str::from_utf8(text).map_err(|_| "is damaged: a name is not UTF-8")?,
+        match field.map_err(|malformed| format!("the file is damaged: {malformed}"))? {
+            (1, text) => name = std::str::from_utf8(text).map_err(|_| "a name in the file is not UTF-8")?,
             (2, wire) => {
                 let wire = Bytes::copy_from_slice(wire);
                 endpoints = Endpoints::from_wire(wire)
-                    .map_err(|error| format!("contains damaged endpoints: {error}"))?;
+                    .map_err(|error| format!("the file contains damaged endpoints: {error}"))?;
             }
             _ => {}
         }

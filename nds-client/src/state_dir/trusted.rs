@@ -3,8 +3,8 @@
 //! The state directory decides which endpoints and policies a process uses before istiod answers. Its contents are
 //! therefore used only under the conditions under which OpenSSH uses a file of keys (`StrictModes`): the directory, all
 //! directories above it, and the file belong to this user or to root, and no other user can write to them. A directory
-//! above it may be writable for others if its sticky bit is set, as in `/tmp`, because others cannot replace the entries
-//! of their neighbours there.
+//! above it may be writable for others if its sticky bit is set, as in `/tmp`, because others cannot replace the
+//! entries of their neighbours there.
 //!
 //! Each component is opened relative to the previous one and checked after it was opened, so a path that changes in the
 //! meantime has no effect.
@@ -33,13 +33,13 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 ///
 /// # Errors
 ///
-/// The directory cannot be opened or created. [`io::ErrorKind::PermissionDenied`] with a text: another user could change
-/// its contents. The last component must not be a symbolic link.
+/// The directory cannot be opened or created. [`io::ErrorKind::PermissionDenied`] with a text: another user could
+/// change its contents. The last component must not be a symbolic link.
 pub(super) fn open_directory(path: &Path) -> io::Result<File> {
     let path = std::path::absolute(path)?;
     let mut directory = root()?;
     let mut walked = PathBuf::from("/");
-    // The components that remain, the next one last.
+    // The path components that are not opened yet, in reverse order.
     let mut remaining = components(&path);
     let mut links = 0;
     while let Some(name) = remaining.pop() {
@@ -53,7 +53,7 @@ pub(super) fn open_directory(path: &Path) -> io::Result<File> {
         };
         let at = walked.join(&name);
         if let Some(link) = found.filter(is_link) {
-            // Whoever owns a link decides where it leads.
+            // The owner of a symbolic link decides where it leads, so the owner must be trusted.
             let refused = if is_last { Some("is a symbolic link".to_owned()) } else { foreign(&link) };
             if let Some(what) = refused {
                 return Err(refusal(&at, &what));
@@ -87,7 +87,7 @@ pub(super) fn open_directory(path: &Path) -> io::Result<File> {
 ///
 /// The file cannot be opened, or another user could change it. A symbolic link is not followed.
 pub(super) fn open_file(directory: &File, name: &str) -> io::Result<Option<File>> {
-    // A pipe would block.
+    // Without `NONBLOCK`, opening a named pipe would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match openat(directory, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -105,7 +105,7 @@ pub(super) fn open_file(directory: &File, name: &str) -> io::Result<Option<File>
     }
 }
 
-/// A directory above the last one needs to be searched only, not read.
+/// The access to the directories above the last one: these are only searched, not read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const TRAVERSE: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -117,7 +117,8 @@ fn root() -> io::Result<File> {
 
 fn create(directory: &File, name: &OsStr) -> io::Result<()> {
     match mkdirat(directory, name, Mode::RWXU) {
-        // Another process has created it. Its owner is checked like that of any other.
+        // If the directory exists, another process has just created it. The caller checks its owner, as for any other
+        // directory.
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -144,8 +145,8 @@ fn is_link(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
 }
 
-/// Returns how another user can change a file or directory, as a text that completes "it …"; `None` if nobody can.
-/// `is_parent`: the sticky bit protects the entries of other users.
+/// Returns how another user can change a file or directory, as a text that completes "it …"; `None` if nobody can. If
+/// `is_parent` is true, the sticky bit permits a directory that others can write to.
 fn writable(stat: &Stat, is_parent: bool) -> Option<String> {
     // The type of the mode depends on the platform.
     #[allow(clippy::useless_conversion, reason = "16 bits on other platforms")]
@@ -156,7 +157,7 @@ fn writable(stat: &Stat, is_parent: bool) -> Option<String> {
     foreign(stat).or_else(|| open.then(writable))
 }
 
-/// Returns a text if neither this user nor root is the owner.
+/// If neither this user nor root owns the file, returns a text that says so and completes "it …".
 fn foreign(stat: &Stat) -> Option<String> {
     let this = rustix::process::geteuid().as_raw();
     let owner = stat.st_uid;

@@ -38,7 +38,7 @@ pub(crate) async fn run(state: Arc<State>, directory: Option<Weak<Directory>>, s
     let Some(directory) = directory else { return };
     let is_locked = directory.upgrade().is_some_and(|directory| directory.is_locked());
     if is_locked {
-        // The error of a panic, after which this function is called again.
+        // Clears the error of a panic: after a panic, this function is called again.
         state.health.state_dir(StateDirPart::Directory, None);
     }
     let restored = state.identity.current().map(|identity| identity.epoch()).filter(|_| is_locked);
@@ -74,8 +74,8 @@ impl Stop {
 
 /// Waits until this client holds the lock of the directory. Returns `false` if the writer stops before that.
 ///
-/// Another process may hold the lock, for example the previous one, which is about to exit. Or another user could change
-/// the directory, until its permissions are corrected.
+/// The lock is not available while another process holds it, for example the previous one, which is about to exit. It
+/// is not available either while another user could change the directory, until its permissions are corrected.
 async fn lock(state: &State, directory: &Weak<Directory>, mut stop: Stop) -> bool {
     loop {
         stop.sleep(RETRY_INTERVAL).await;

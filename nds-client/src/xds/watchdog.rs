@@ -17,7 +17,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Watchdog {
     end: Instant,
     sweep: Instant,
-    /// The time since which a response is outstanding; `None` if none is.
+    /// The time at which the stream started to wait for a response; `None` if it does not wait.
     waiting_since: Option<Instant>,
     timeout: Duration,
 }
@@ -45,7 +45,7 @@ impl Watchdog {
         }
     }
 
-    /// Records whether a response is outstanding.
+    /// Records whether the stream waits for a response of istiod.
     pub(super) fn set_awaiting(&mut self, awaits: bool, now: Instant) {
         self.waiting_since = awaits.then(|| self.waiting_since.unwrap_or(now));
     }

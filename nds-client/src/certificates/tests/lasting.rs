@@ -131,8 +131,8 @@ async fn a_wrong_clock_is_reported() {
     let error = off(|now, by| now - by, DAY).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Clock, "{}", error.report());
     assert!(error.to_string().contains("clock is slow"), "{error}");
-    // The clock of this host is fast: the certificate of istiod is valid for years, but a new certificate of half an hour has
-    // expired.
+    // The clock of this host is fast: the certificate of istiod is valid for years, but a new certificate of half an
+    // hour has expired.
     let error = off(|now, by| now + by, hour / 2).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Clock, "{}", error.report());
     // The error is smaller than the lifetime: the certificate works, and the health reports the clock.

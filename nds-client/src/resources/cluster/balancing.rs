@@ -51,7 +51,7 @@ pub enum LbPolicy {
         /// The maximum size of the ring.
         maximum_size: u64,
     },
-    /// The endpoints in turn.
+    /// Each endpoint in turn.
     #[default]
     RoundRobin,
     /// A policy that this client does not support.

@@ -111,7 +111,7 @@ fn replace(text: &mut String, from: &str, to: &str) {
 }
 
 /// Returns the TLS contexts of the transport sockets, without those inside a PROXY protocol socket. A context with
-/// fields that this client does not support is not returned: it must keep these fields, for which it is refused.
+/// unsupported fields is not returned, so that it stays unchanged: the client later refuses it because of these fields.
 fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google::protobuf::Any> {
     let matched = wire.transport_socket_matches.iter_mut().map(|one| &mut one.transport_socket);
     let configs = matched.chain([&mut wire.transport_socket]).flatten();
@@ -119,7 +119,7 @@ fn tls_contexts(wire: &mut Wire) -> impl Iterator<Item = &mut xds_proto::google:
     configs.filter(|config| config.type_url == type_url::UPSTREAM_TLS_CONTEXT && decode::is_supported(config))
 }
 
-/// Returns the list of the expected identities; `None` if the TLS context has no place for it.
+/// Returns the list of the accepted identities (SANs) of the peer; `None` if the TLS context has no field for them.
 fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatcher>> {
     let context = match common?.validation_context_type.as_mut()? {
         ValidationContextType::CombinedValidationContext(combined) => {
@@ -131,9 +131,9 @@ fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatc
     Some(&mut context.match_subject_alt_names)
 }
 
-/// Moves the identities of a transport socket to `identities` and puts the placeholder in their place. The other
-/// transport sockets of a cluster usually have the same identities; if they have different ones, these stay in the
-/// template.
+/// Moves the identities of a transport socket to `identities` and puts the placeholder in their place. Usually all
+/// transport sockets of a cluster have the same identities. If `identities` already contains different ones, this
+/// transport socket stays unchanged.
 fn take_out(matchers: &mut Vec<StringMatcher>, identities: &mut Vec<String>) {
     let exact = matchers.iter().map(|matcher| match &matcher.match_pattern {
         Some(MatchPattern::Exact(name)) if !matcher.ignore_case && name != OWN => Some(name.clone()),

@@ -208,7 +208,8 @@ pub(super) fn transport_socket(wire: Option<&WireSocket>) -> Result<TransportSoc
         type_url::UPSTREAM_TLS_CONTEXT => tls(config),
         type_url::PROXY_PROTOCOL => {
             let around: ProxyProtocolUpstreamTransport = any::unpack(config)?;
-            // Each level is a message of its own, for which the recursion limit of prost starts again.
+            // Nested PROXY protocol is refused: each level is decoded separately, so the recursion limit of prost does
+            // not limit the depth.
             if around.transport_socket.as_ref().is_some_and(is_proxy_protocol) {
                 let field =
                     "ProxyProtocolUpstreamTransport.transport_socket (another PROXY protocol)".to_owned();
@@ -297,8 +298,8 @@ fn validation(
     }
 }
 
-/// Converts a matcher. Returns the reason if it is empty or matches every name: such a matcher is a mistake, and would
-/// accept every peer.
+/// Converts a matcher for the names of the peer. An empty matcher, or one that matches every name, is an error: it
+/// would accept every peer.
 fn san_matcher(wire: &StringMatcher) -> Result<SanMatcher, &'static str> {
     let matcher = match wire.match_pattern.clone().ok_or("a matcher without a pattern")? {
         MatchPattern::Contains(text) => SanMatcher::Contains(text),

@@ -33,7 +33,7 @@ pub enum TransportSocket {
     /// A transport socket with a setting that this client does not support. Without the setting, the client could accept
     /// a peer that the control plane does not allow.
     UnsupportedField {
-        /// The path of the field in the configuration, or its name and the reason.
+        /// The path of the field in the configuration, or its name and the reason why its value is not supported.
         field: String,
     },
 }

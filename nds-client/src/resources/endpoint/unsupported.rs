@@ -22,7 +22,7 @@ pub struct UnsupportedEndpoint {
     /// The address: host and port of the workload, the path of a Unix socket, or an empty text if the endpoint has
     /// none.
     pub address: String,
-    /// The reason why this client cannot connect to it.
+    /// The reason why this client cannot connect to the endpoint.
     pub reason: Unsupported,
     /// The workload behind the endpoint.
     pub workload: Workload,
@@ -45,8 +45,8 @@ pub enum Unsupported {
 }
 
 impl Unsupported {
-    /// Returns the reason why a connection to an endpoint with a socket address is not possible. `None` if it is
-    /// possible.
+    /// Returns the reason why this client cannot connect to an endpoint with a socket address; `None` if it can
+    /// connect.
     pub(super) fn of(endpoint: &Endpoint) -> Option<Self> {
         match endpoint.port {
             _ if endpoint.transport_match.get("tunnel").is_some_and(|tunnel| tunnel == "http") => {
@@ -58,8 +58,8 @@ impl Unsupported {
         }
     }
 
-    /// Returns the address, and the reason why a connection to it is not possible, of an endpoint without a socket
-    /// address.
+    /// Returns the address of an endpoint without a socket address, and the reason why this client cannot connect to
+    /// it.
     pub(super) fn of_address(address: Option<Address>) -> (String, Self) {
         match address.and_then(|address| address.address) {
             Some(address::Address::EnvoyInternalAddress(internal)) => {

@@ -22,7 +22,7 @@ use crate::protobuf::Fields;
 /// A table under construction.
 pub(super) struct Builder {
     text: Vec<u8>,
-    /// Can contain a name twice until [`index`](Self::index) is built.
+    /// The records. A name can have two records until [`index`](Self::index) is called.
     records: Vec<Record>,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
@@ -251,7 +251,7 @@ fn number(text: &[u8]) -> Option<(u8, &[u8])> {
 
 /// Converts an index into the text, or into a list of addresses, to 32 bits.
 fn offset(at: usize) -> Result<u32, InvalidNameTable> {
-    u32::try_from(at).map_err(|_| InvalidNameTable("it is larger than 4 GiB"))
+    u32::try_from(at).map_err(|_| InvalidNameTable("the table is larger than 4 GiB"))
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::{hash::BuildHasher as _, sync::Arc};
 use foldhash::quality::RandomState;
 use sidestep_util::bounded_map::BoundedMap;
 
-/// The names that were removed from the table, as hashes. Consecutive tables share one value as long as no name is
-/// removed.
+/// The names that were removed from the table, as hashes. Consecutive tables share one value until a name is removed.
 #[derive(Clone, Debug)]
 pub(super) struct FormerNames {
     hashes: Arc<BoundedMap<u64, (), foldhash::fast::RandomState>>,
@@ -17,7 +16,7 @@ pub(super) struct FormerNames {
 const CAPACITY: usize = 1 << 15;
 
 impl FormerNames {
-    /// Returns these names and the given ones.
+    /// Returns these names together with the names in `removed`.
     pub(super) fn with(&self, removed: &[Box<str>]) -> Self {
         let mut all = self.clone();
         if !removed.is_empty() {

@@ -74,7 +74,7 @@ fn an_unusable_file_is_an_error_with_the_reason() {
     assert!(error_of(b"-----BEGIN CERTIFICATE-----").contains("not a snapshot"));
     let mut other = good;
     other[MAGIC.len() - 1] = 9;
-    assert_eq!(error_of(&other), "has version 9 instead of 1");
+    assert_eq!(error_of(&other), "the file has version 9 instead of 1");
     assert!(error_of(&signed(b"")).contains("is missing"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The maximum length of the text in bytes. istiod logs it, and the health contains it.
+/// The maximum length of the text in bytes. istiod logs the text of a NACK, and the health contains it.
 const MAX_BYTES: usize = 4096;
 /// The maximum length of one problem in bytes. A problem contains names that istiod has sent.
 const MAX_PROBLEM: usize = 512;
@@ -23,7 +23,7 @@ pub(super) fn of(problems: &[String]) -> String {
     text
 }
 
-/// Returns a text of at most [`MAX_PROBLEM`] bytes. A longer one ends with an ellipsis.
+/// Returns a text of at most [`MAX_PROBLEM`] bytes. A longer text is cut and ends with an ellipsis.
 fn truncated(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_PROBLEM {
         return text.into();
