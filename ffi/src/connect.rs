@@ -87,7 +87,8 @@ pub(crate) fn connecting(
 /// threads encrypt it with mTLS. The descriptor blocks, is closed on exec, and belongs to the program, which closes it.
 ///
 /// `flags` is the protocol of the connection, `SIDESTEP_PROTOCOL_TCP` (0), `SIDESTEP_PROTOCOL_HTTP1` or
-/// `SIDESTEP_PROTOCOL_HTTP2`. It can be combined with `SIDESTEP_FLAG_TCP_PAIR`. Istio's proxies treat connections
+/// `SIDESTEP_PROTOCOL_HTTP2`. With `SIDESTEP_FLAG_TCP_PAIR`, which can be combined with each of them, the
+/// descriptor is a TCP socket instead of a Unix socket. Istio's proxies treat connections
 /// differently by protocol. `timeout_ms` limits name resolution, connection attempts and TLS handshake together; -1
 /// selects the timeout in the setting `connect-timeout-ms`.
 ///

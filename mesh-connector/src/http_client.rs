@@ -70,7 +70,7 @@ pub struct HttpClient<B> {
 struct Inner {
     connector: MeshConnector,
     max_idle_per_host: usize,
-    /// The target of the previous request, because most clients call a single service.
+    /// The target of the previous request. It is cached, because most clients call a single service.
     last: ArcSwapOption<Origin>,
 }
 

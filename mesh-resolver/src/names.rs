@@ -43,7 +43,7 @@ pub(crate) struct NameSource {
     pub(crate) scope: SearchScope,
     pub(crate) policy: AnswerPolicy,
     pub(crate) first_table_timeout: Duration,
-    /// The hosts of istiod, whose names never wait for the first table.
+    /// The host names of istiod. Lookups of these names do not wait until istiod has sent the first name table.
     pub(crate) istiod: Box<[String]>,
     /// Whether names with one or two labels are sent upstream before the first table.
     pub(crate) short_names_upstream: bool,

@@ -99,8 +99,8 @@ pub unsafe extern "C" fn sidestep_queue_bridge_listen_unix(
     unsafe { start_operation(queue, user_data, operation, err, OperationKind::Other, listen) }
 }
 
-/// The non-blocking form of `sidestep_bridge_listen_postgres`. The mesh of the queue may differ from the mesh of the
-/// bridge.
+/// The non-blocking form of `sidestep_bridge_listen_postgres`: `queue` receives the completion. `queue` and `bridge` may
+/// belong to different meshes.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sidestep_queue_bridge_listen_postgres(

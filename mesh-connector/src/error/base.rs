@@ -54,7 +54,7 @@ impl Error {
     }
 
     /// Creates the error of a socket that could not be connected. Its kind is `Dial`, or `LocalResource` if this host
-    /// lacks a resource. In the second case, the message contains the next step instead of `message`.
+    /// lacks a resource. The text of a `LocalResource` error is not `message`: it says what the user can do.
     pub(crate) fn dial(message: impl Into<String>, error: io::Error) -> Self {
         match local_error::next_step(&error) {
             Some(next_step) => Self::with_source(

@@ -13,7 +13,7 @@ pub(super) struct Warnings {
     pub(super) local_resource: Repeated,
     /// The only upstream server is this listener.
     pub(super) own_upstream: Repeated,
-    /// A function of the program panicked.
+    /// A callback that the program passed to the listener panicked.
     pub(super) panics: Repeated,
     /// A UDP socket failed.
     pub(super) socket: Repeated,
