@@ -73,7 +73,8 @@ impl Key {
             _ if value.is_empty() => "not empty",
             _ => return Ok(key),
         };
-        let message = format!("the value `{}` of `{name}` must be {expected}", value.escape_debug());
+        let (value, name) = (value.escape_debug(), name.escape_debug());
+        let message = format!("the value `{value}` of `{name}` must be {expected}");
         Err(Failure::new(SIDESTEP_E_INVALID_ARGUMENT, message))
     }
 
@@ -135,6 +136,7 @@ mod tests {
             ("short-names-before-first-table", "", "`upstream`"),
             ("vm-files", "", "not empty"),
             ("vmfiles", "/", "vm-files"),
+            ("env.A\rB", "", "`env.A\\rB`"),
             ("env.", "x", "env.NAME"),
         ] {
             let failure = Key::checked(key, value).unwrap_err();
