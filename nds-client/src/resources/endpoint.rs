@@ -109,9 +109,19 @@ impl Endpoint {
     /// Returns host and port: `10.1.2.3:15443`, `[::1]:15443`.
     #[must_use]
     pub fn authority(&self) -> String {
-        let (host, port) = (&self.host, self.port);
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        authority(&self.host, self.port)
     }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// Returns host and port of a text that [`authority`] formatted.
+fn split_authority(authority: &str) -> Option<(&str, u16)> {
+    let (host, port) = authority.rsplit_once(':')?;
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Some((inside.filter(|inside| inside.contains(':')).unwrap_or(host), port.parse().ok()?))
 }
 
 impl Endpoints {

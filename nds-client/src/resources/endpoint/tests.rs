@@ -40,6 +40,11 @@ fn internal(listener: &str, id: &str) -> Address {
     }
 }
 
+fn without_port(host: &str) -> Address {
+    let socket = SocketAddress { address: host.into(), port_specifier: None };
+    Address { address: Some(address::Address::SocketAddress(socket)) }
+}
+
 /// An assignment of one locality with endpoints of these addresses and metadata.
 fn assignment(endpoints: Vec<(Option<Address>, Metadata)>) -> Endpoints {
     let endpoint = |(address, metadata)| LbEndpoint {
@@ -131,7 +136,10 @@ fn unsupported_endpoints_survive_encoding_and_decoding() {
         ),
         (None, metadata("", &[])),
         (Some(socket_address("2001:db8::1".into(), 15008)), metadata(";;;;c2", &[])),
+        (Some(socket_address("10.0.0.3".into(), 0)), metadata("three;shop;;;c1", &[])),
+        (Some(socket_address("[x".into(), 0)), metadata(";;;;c2", &[])),
+        (Some(without_port("2001:db8::0")), metadata(";;;;c2", &[])),
     ]);
-    assert_eq!(endpoints.unsupported.len(), 5);
+    assert_eq!(endpoints.unsupported.len(), 8);
     assert_eq!(Endpoints::decode(&encode(&endpoints).encode_to_vec()).unwrap(), endpoints);
 }

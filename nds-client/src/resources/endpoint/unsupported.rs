@@ -3,10 +3,10 @@
 use std::fmt;
 
 use xds_proto::envoy::config::core::v3::{
-    Address, EnvoyInternalAddress, Pipe, address, envoy_internal_address::AddressNameSpecifier,
+    Address, EnvoyInternalAddress, Pipe, SocketAddress, address, envoy_internal_address::AddressNameSpecifier,
 };
 
-use super::{Endpoint, Workload, socket_address};
+use super::{Endpoint, Workload, authority, socket_address, split_authority};
 
 /// The internal listeners of Envoy that send a connection through HBONE tunnels (istio
 /// `pilot/pkg/xds/endpoints/endpoint_builder.go`, `ep_filters.go`).
@@ -72,7 +72,7 @@ impl Unsupported {
                 (internal.endpoint_id, if is_hbone { Self::Hbone } else { Self::InternalListener(listener) })
             }
             Some(address::Address::Pipe(pipe)) => (pipe.path, Self::UnixSocket),
-            Some(address::Address::SocketAddress(socket)) => (socket.address, Self::NoAddress),
+            Some(address::Address::SocketAddress(socket)) => (authority(&socket.address, 0), Self::NoAddress),
             None => (String::new(), Self::NoAddress),
         }
     }
@@ -109,13 +109,18 @@ impl UnsupportedEndpoint {
             Unsupported::Hbone => internal("connect_originate"),
             Unsupported::InternalListener(name) => internal(name),
             Unsupported::HboneGateway => {
-                let (host, port) = self.address.rsplit_once(':')?;
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                return Some(socket_address(host.to_owned(), port.parse().ok()?));
+                let (host, port) = split_authority(&self.address)?;
+                return Some(socket_address(host.to_owned(), port));
             }
             Unsupported::UnixSocket => address::Address::Pipe(Pipe { path: self.address.clone() }),
-            Unsupported::NoAddress if self.address.is_empty() => return None,
-            Unsupported::NoAddress => return Some(socket_address(self.address.clone(), 0)),
+            Unsupported::NoAddress => {
+                let (host, _) = split_authority(&self.address)?;
+                // Without a port: a gateway with port 0 is decoded to another reason.
+                address::Address::SocketAddress(SocketAddress {
+                    address: host.to_owned(),
+                    port_specifier: None,
+                })
+            }
         };
         Some(Address { address: Some(address) })
     }
