@@ -52,13 +52,13 @@ impl Compact {
             decode::transport_socket(socket)?;
         }
         let mut identities = Vec::new();
-        replace(&mut wire.name, &name.to_string(), OWN);
+        hide(&mut wire.name, &name.to_string());
         if let Some(eds) = &mut wire.eds_cluster_config {
-            replace(&mut eds.service_name, &name.to_string(), OWN);
+            hide(&mut eds.service_name, &name.to_string());
         }
         for context in tls_contexts(&mut wire) {
             let mut tls: UpstreamTlsContext = any::unpack(context)?;
-            replace(&mut tls.sni, &name.sni(), OWN);
+            hide(&mut tls.sni, &name.sni());
             if let Some(matchers) = matchers(tls.common_tls_context.as_mut()) {
                 take_out(matchers, &mut identities);
             }
@@ -71,7 +71,7 @@ impl Compact {
         }
         wire.metadata = wire.metadata.and_then(read_of);
         for host in hosts(wire.metadata.as_mut()) {
-            replace(host, &name.host, OWN);
+            hide(host, &name.host);
         }
         Ok(Self {
             subject_alt_names: identities.into_iter().map(String::into_boxed_str).collect(),
@@ -82,32 +82,64 @@ impl Compact {
     /// Restores the `Cluster` message, without fields that this client does not read.
     pub(super) fn expand(&self, name: &ClusterName) -> Result<Wire, prost::DecodeError> {
         let mut wire = Wire::decode(&*self.template)?;
-        replace(&mut wire.name, OWN, &name.to_string());
+        restore(&mut wire.name, &name.to_string());
         if let Some(eds) = &mut wire.eds_cluster_config {
-            replace(&mut eds.service_name, OWN, &name.to_string());
+            restore(&mut eds.service_name, &name.to_string());
         }
         for context in tls_contexts(&mut wire) {
             let mut tls: UpstreamTlsContext = any::unpack(context)?;
-            replace(&mut tls.sni, OWN, &name.sni());
-            if let Some(matchers) = matchers(tls.common_tls_context.as_mut())
-                && is_own(matchers)
-                && !self.subject_alt_names.is_empty()
-            {
-                *matchers = self.subject_alt_names.iter().map(|name| exactly(name)).collect();
+            restore(&mut tls.sni, &name.sni());
+            if let Some(matchers) = matchers(tls.common_tls_context.as_mut()) {
+                match is_own(matchers) && !self.subject_alt_names.is_empty() {
+                    true => *matchers = self.subject_alt_names.iter().map(|name| exactly(name)).collect(),
+                    false => exact_names(matchers).for_each(unescape),
+                }
             }
             *context = any::pack(type_url::UPSTREAM_TLS_CONTEXT, &tls);
         }
         for host in hosts(wire.metadata.as_mut()) {
-            replace(host, OWN, &name.host);
+            restore(host, &name.host);
         }
         Ok(wire)
     }
 }
 
-fn replace(text: &mut String, from: &str, to: &str) {
-    if text == from {
-        to.clone_into(text);
+/// Replaces a text that equals `own` by the placeholder, and escapes any other text.
+fn hide(text: &mut String, own: &str) {
+    if text == own {
+        OWN.clone_into(text);
+    } else {
+        escape(text);
     }
+}
+
+/// Replaces the placeholder by `own`, and restores an escaped text.
+fn restore(text: &mut String, own: &str) {
+    if text == OWN {
+        own.clone_into(text);
+    } else {
+        unescape(text);
+    }
+}
+
+/// Puts the placeholder in front of a text that starts with it, so that no text of a message equals the placeholder.
+fn escape(text: &mut String) {
+    if text.starts_with(OWN) {
+        text.insert_str(0, OWN);
+    }
+}
+
+fn unescape(text: &mut String) {
+    if text.starts_with(OWN) {
+        text.drain(..OWN.len());
+    }
+}
+
+fn exact_names(matchers: &mut [StringMatcher]) -> impl Iterator<Item = &mut String> {
+    matchers.iter_mut().filter_map(|matcher| match &mut matcher.match_pattern {
+        Some(MatchPattern::Exact(name)) => Some(name),
+        _ => None,
+    })
 }
 
 /// Returns the TLS contexts of the transport sockets, without those inside a PROXY protocol socket. A context with
@@ -136,16 +168,16 @@ fn matchers(common: Option<&mut CommonTlsContext>) -> Option<&mut Vec<StringMatc
 /// transport socket stays unchanged.
 fn take_out(matchers: &mut Vec<StringMatcher>, identities: &mut Vec<String>) {
     let exact = matchers.iter().map(|matcher| match &matcher.match_pattern {
-        Some(MatchPattern::Exact(name)) if !matcher.ignore_case && name != OWN => Some(name.clone()),
+        Some(MatchPattern::Exact(name)) if !matcher.ignore_case => Some(name.clone()),
         _ => None,
     });
-    let Some(exact) = exact.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty()) else { return };
-    if identities.is_empty() {
-        *identities = exact;
-    } else if *identities != exact {
-        return;
+    match exact.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty()) {
+        Some(exact) if identities.is_empty() || *identities == exact => {
+            *identities = exact;
+            *matchers = vec![exactly(OWN)];
+        }
+        _ => exact_names(matchers).for_each(escape),
     }
-    *matchers = vec![exactly(OWN)];
 }
 
 fn exactly(name: &str) -> StringMatcher {
