@@ -97,6 +97,19 @@ fn identities_equal_to_the_placeholder_are_preserved() {
 }
 
 #[test]
+fn an_sni_that_equals_or_starts_with_the_placeholder_is_preserved() {
+    for sni in ["\u{1}", "\u{1}\u{1}", "\u{1}a"] {
+        let mut wire = auto_mtls();
+        let socket = wire.transport_socket_matches[0].transport_socket.as_mut().unwrap();
+        let mut tls: UpstreamTlsContext = any::unpack(socket.typed_config.as_ref().unwrap()).unwrap();
+        tls.sni = sni.into();
+        socket.typed_config = Some(any::pack(type_url::UPSTREAM_TLS_CONTEXT, &tls));
+        let cluster = read(&wire).for_host("forecast.weather.svc.cluster.local").remove(0);
+        assert_eq!(debug_of(&cluster), debug_of(&decode(&wire).unwrap()));
+    }
+}
+
+#[test]
 fn a_proxy_protocol_socket_is_preserved() {
     let around =
         xds_proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport {
