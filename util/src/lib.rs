@@ -10,7 +10,6 @@
 //! | [`host_name`] | validation of host names (RFC 1035) |
 //! | [`local_error`] | socket errors whose cause is this host |
 //! | [`pem`] | certificates and private keys from PEM, root stores |
-//! | [`repeated`] | log lines of a repeated event, at most one per minute |
 //! | [`suspension`] | the time that this host spends suspended |
 //! | [`supervisor`] | tasks that start again after a panic, and a value that notices the end of tasks |
 //! | [`warn_limit`] | one log line per cause and minute for repeated warnings |
@@ -25,7 +24,6 @@ pub mod happy_eyeballs;
 pub mod host_name;
 pub mod local_error;
 pub mod pem;
-pub mod repeated;
 pub mod supervisor;
 pub mod suspension;
 pub mod warn_limit;

@@ -98,6 +98,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_occurrence_is_logged_and_later_ones_once_per_minute_with_their_number() {
+        let (limit, start) = (WarnLimit::per_minute(), Instant::now());
+        let at = |seconds| limit.occurred((), start + Duration::from_secs(seconds));
+        assert_eq!([0, 0, 1, 59].map(at), [Some(1), None, None, None]);
+        assert_eq!([60, 61, 119, 120].map(at), [Some(4), None, None, Some(3)]);
+    }
+
+    #[test]
     fn many_causes_are_logged_and_stored_up_to_a_limit() {
         let (limit, start) = (WarnLimit::per_minute(), Instant::now());
         let logged =

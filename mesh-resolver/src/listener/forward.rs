@@ -1,12 +1,12 @@
 //! Answers the queries that the name table cannot answer. They go to upstream DNS, or wait for the first name table.
 
-use std::{io, pin::pin, time::Instant};
+use std::{io, pin::pin};
 
 use futures_util::FutureExt as _;
 
 use super::{
     respond::{Disposition, ForwardedQuery, Transport, respond},
-    warnings::Warnings,
+    warnings::{Cause, Warnings},
 };
 use crate::{
     dns::{MAX_MESSAGE, header::Code, query::Query, reply},
@@ -126,12 +126,12 @@ impl Forwarder {
             NoAnswer::Disabled if !query.is_for_addresses() && self.is_mesh_name(query) => Code::NoError,
             NoAnswer::Disabled => Code::NxDomain,
             NoAnswer::LocalResource(_) | NoAnswer::NoSocket(_) => {
-                if let Some(times) = warnings.local_resource.count(Instant::now()) {
+                if let Some(times) = warnings.occurred(Cause::LocalResource) {
                     tracing::warn!(%error, times, "DNS queries are answered with SERVFAIL");
                 }
                 Code::ServFail
             }
-            NoAnswer::Loop if warnings.own_upstream.count(Instant::now()).is_some() => {
+            NoAnswer::Loop if warnings.occurred(Cause::OwnUpstream).is_some() => {
                 tracing::warn!(
                     "the only upstream DNS server is this listener: configure another one with \
                      Upstream::servers or in resolv.conf"

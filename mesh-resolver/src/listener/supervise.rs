@@ -6,40 +6,41 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use sidestep_util::repeated::Repeated;
 use tokio::time::sleep;
+
+use super::warnings::{Cause, Warnings};
 
 /// The pause after a panic, so that a repeated panic does not use all CPU time.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs `work` on this thread. Returns true if `work` returned, and false if it panicked and must run again.
-pub(super) fn has_returned(panics: &Repeated, work: impl FnOnce()) -> bool {
+pub(super) fn has_returned(warnings: &Warnings, work: impl FnOnce()) -> bool {
     // The state that `work` refers to is valid after a panic: counters, sockets and immutable settings.
     let returned = catch_unwind(AssertUnwindSafe(work)).is_ok();
     if !returned {
-        report(panics);
+        report(warnings);
         thread::sleep(PAUSE);
     }
     returned
 }
 
 /// Runs the future `work`. Returns true if it ended, and false if it panicked and must run again.
-pub(super) async fn has_ended(panics: &Repeated, work: impl Future<Output = ()>) -> bool {
+pub(super) async fn has_ended(warnings: &Warnings, work: impl Future<Output = ()>) -> bool {
     let ended = AssertUnwindSafe(work).catch_unwind().await.is_ok();
     if !ended {
-        report(panics);
+        report(warnings);
         sleep(PAUSE).await;
     }
     ended
 }
 
 /// Logs that the listener panicked, without the message of the panic: the panic hook of the program has received it.
-pub(super) fn report(panics: &Repeated) {
-    if let Some(times) = panics.count(Instant::now()) {
+pub(super) fn report(warnings: &Warnings) {
+    if let Some(times) = warnings.occurred(Cause::Panic) {
         tracing::error!(
             times,
             "the DNS listener panicked while it handled a query: it continues with the next one"
@@ -53,10 +54,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_is_reported_and_the_end_is_distinguished_from_it() {
-        let panics = Repeated::new();
-        assert!(has_returned(&panics, || {}));
-        assert!(!has_returned(&panics, || panic!("in a test")));
-        assert!(has_ended(&panics, async {}).await);
-        assert!(!has_ended(&panics, async { panic!("in a test") }).await);
+        let warnings = Warnings::default();
+        assert!(has_returned(&warnings, || {}));
+        assert!(!has_returned(&warnings, || panic!("in a test")));
+        assert!(has_ended(&warnings, async {}).await);
+        assert!(!has_ended(&warnings, async { panic!("in a test") }).await);
     }
 }

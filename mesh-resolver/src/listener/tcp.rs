@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use sidestep_util::{local_error::is_local_resource, repeated::Repeated};
+use sidestep_util::local_error::is_local_resource;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -19,6 +19,7 @@ use super::{
     respond::{Disposition, Transport, respond},
     shared::Shared,
     supervise,
+    warnings::{Cause, Warnings},
 };
 use crate::{dns::MAX_MESSAGE, policy::Asker};
 
@@ -51,28 +52,28 @@ pub(super) async fn serve(
                             let connection = Connection { shared, peer, asker, idle, slot };
                             running.spawn(connection.run(stream));
                         }
-                        None => warn(&shared.warnings.full, &"too few free file descriptors (RLIMIT_NOFILE)"),
+                        None => warn(&shared.warnings, Cause::Full, &"too few free file descriptors (RLIMIT_NOFILE)"),
                     },
                     Err(error) => {
-                        warn(&shared.warnings.accept, &error);
+                        warn(&shared.warnings, Cause::Accept, &error);
                         if is_local_resource(&error) {
                             connections.close_one();
                         }
                         sleep(PAUSE).await;
                     }
                 },
-                Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings.panics),
+                Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings),
             }
         }
     };
-    while !supervise::has_ended(&shared.warnings.panics, accept(&mut running)).await {}
+    while !supervise::has_ended(&shared.warnings, accept(&mut running)).await {}
 }
 
 /// The pause after a TCP connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
-fn warn(warnings: &Repeated, error: &dyn fmt::Display) {
-    if let Some(times) = warnings.count(std::time::Instant::now()) {
+fn warn(warnings: &Warnings, cause: Cause, error: &dyn fmt::Display) {
+    if let Some(times) = warnings.occurred(cause) {
         tracing::warn!(%error, times, "a DNS connection cannot be accepted");
     }
 }

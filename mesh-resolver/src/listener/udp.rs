@@ -22,6 +22,7 @@ use super::{
     send_batch::SendBatch,
     shared::Shared,
     supervise,
+    warnings::Cause,
 };
 use crate::{
     dns::{MAX_MESSAGE, query::Query, reply},
@@ -79,7 +80,7 @@ pub(super) async fn forward_all(shared: Shared, mut pending: mpsc::UnboundedRece
                 None => return,
             },
             // The task of a query panicked. Its client gets no response and retries.
-            Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings.panics),
+            Some(Err(_)) = running.join_next() => supervise::report(&shared.warnings),
         }
     }
 }
@@ -106,7 +107,7 @@ pub(super) struct UdpServer {
 impl UdpServer {
     /// Serves queries until `stop` is closed. After a panic, the server continues with the next query.
     pub(super) fn run(&self) {
-        while !supervise::has_returned(&self.shared.warnings.panics, || self.serve()) {}
+        while !supervise::has_returned(&self.shared.warnings, || self.serve()) {}
     }
 
     fn serve(&self) {
@@ -180,7 +181,7 @@ impl UdpServer {
     /// Logs a socket error and pauses. Without the pause, a repeated error, such as missing memory, would use all CPU
     /// time.
     fn pause(&self, error: Errno) {
-        if let Some(times) = self.shared.warnings.socket.count(Instant::now()) {
+        if let Some(times) = self.shared.warnings.occurred(Cause::Socket) {
             tracing::warn!(%error, times, "a socket of the DNS listener failed: answering continues after a pause");
         }
         thread::sleep(PAUSE);
